@@ -1,0 +1,179 @@
+"""Reading and writing enhancement networks: ours (safetensors) and upstream's (`.pth`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rave_train.network import PADDINGS, EnhancementNetwork, Padding
+
+UPSTREAM_PREFIX: Final = "module."
+"""What upstream's `DataParallel` puts before each name, and what its scripts cut off again."""
+
+_FORMAT: Final = "rave-backlit checkpoint 1"
+
+
+class CheckpointError(ValueError):
+    """A file is no checkpoint of the enhancement network; the message says why."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network and where it comes from.
+
+    Attributes:
+        network: in eval mode, on the CPU, float32.
+        provenance: what the trainer recorded (method, data, steps, ...), JSON values; empty for
+            files of upstream.
+    """
+
+    network: EnhancementNetwork
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def load_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None) -> EnhancementNetwork:
+    """The network in a checkpoint file, in eval mode: `read_checkpoint` without the provenance."""
+    return read_checkpoint(path, padding).network
+
+
+def read_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None) -> Checkpoint:
+    """Reads a checkpoint of either kind; which one is seen from its content, not its name.
+
+    Args:
+        path: safetensors of ours, or a `.pth` state dict, its names with `module.` or without.
+        padding: of the four outer convolutions; None takes what the file says, and "reflect" where
+            it says nothing.
+
+    Raises:
+        CheckpointError: the file is missing, unreadable, truncated, holds objects other than
+            tensors (it is never unpickled beyond tensors), or tensors of another network.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise CheckpointError(f"{file} is not a file: a checkpoint (.safetensors or .pth) is needed")
+    with file.open("rb") as stream:
+        head = stream.read(16)
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        tensors, metadata = _read_pth(file), {}
+    elif head[8:9] == b"{":
+        tensors, metadata = _read_safetensors(file)
+    else:
+        raise CheckpointError(
+            f"{file} is neither safetensors nor a torch file: give a checkpoint of the enhancement network"
+        )
+    if padding is None:
+        stated = metadata.get("padding", "reflect")
+        if stated not in PADDINGS:
+            raise CheckpointError(f"{file} states padding {stated!r}, one of {', '.join(PADDINGS)} is needed")
+        padding = cast(Padding, stated)
+    provenance = metadata.get("provenance", "{}")
+    return Checkpoint(_build(file, tensors, padding), cast(dict[str, Any], json.loads(provenance)))
+
+
+def save_checkpoint(
+    network: EnhancementNetwork,
+    path: str | os.PathLike[str],
+    provenance: dict[str, Any] | None = None,
+) -> None:
+    """Writes a checkpoint: safetensors, or upstream's format where the name ends in `.pth`.
+
+    The file appears whole or not at all. A `.pth` loads in upstream's scripts (which cut seven
+    characters off each name) and holds neither padding nor provenance.
+
+    Args:
+        network: of the published width for a `.pth` that upstream is to read.
+        path: `.safetensors` or `.pth`.
+        provenance: JSON values to keep beside the weights, such as method, data and steps.
+
+    Raises:
+        CheckpointError: another ending.
+    """
+    file = Path(path)
+    tensors = {
+        name: value.detach().cpu().float().contiguous() for name, value in network.state_dict().items()
+    }
+    partial = file.with_name(file.name + ".partial")
+    if file.suffix == ".pth":
+        torch.save({UPSTREAM_PREFIX + name: value for name, value in tensors.items()}, partial)
+    elif file.suffix == ".safetensors":
+        metadata = {
+            "format": _FORMAT,
+            "padding": network.padding,
+            "provenance": json.dumps(provenance or {}, sort_keys=True),
+        }
+        save_file(tensors, partial, metadata)
+    else:
+        raise CheckpointError(f"{file} must end in .safetensors (ours) or .pth (upstream's)")
+    partial.replace(file)
+
+
+def _read_pth(file: Path) -> dict[str, Tensor]:
+    try:
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{file} holds Python objects other than tensors, which are never run: "
+            "save its state_dict() and give that"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{file} is truncated or no torch file: {_first_line(error)}") from error
+    if not isinstance(loaded, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
+    ):
+        raise CheckpointError(f"{file} is no state dict (names to tensors): save the network's state_dict()")
+    return {name.removeprefix(UPSTREAM_PREFIX): value for name, value in loaded.items()}
+
+
+def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            names = list(opened.keys())
+            return {name: opened.get_tensor(name) for name in names}, opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} is truncated or no safetensors file: {_first_line(error)}") from error
+
+
+def _build(file: Path, tensors: dict[str, Tensor], padding: Padding) -> EnhancementNetwork:
+    first = tensors.get("cond1.weight")
+    if first is None or first.ndim != 4 or first.shape[0] % 4 or not first.shape[0]:
+        raise CheckpointError(
+            f"{file} is a checkpoint of another network: cond1.weight [32, 3, 3, 3] is not in it "
+            f"(it holds {_some(sorted(tensors))})"
+        )
+    network = EnhancementNetwork(channels=first.shape[0], padding=padding)
+    expected = network.state_dict()
+    missing = sorted(expected.keys() - tensors.keys())
+    unknown = sorted(tensors.keys() - expected.keys())
+    if missing or unknown:
+        raise CheckpointError(
+            f"{file} is a checkpoint of another network: missing {_some(missing)}; unknown {_some(unknown)}"
+        )
+    for name, value in expected.items():
+        found = tensors[name]
+        if found.shape != value.shape or not found.is_floating_point():
+            raise CheckpointError(
+                f"{file} is a checkpoint of another network: {name} is {list(found.shape)} {found.dtype}, "
+                f"{list(value.shape)} floating point is needed"
+            )
+        if not torch.isfinite(found).all():
+            raise CheckpointError(f"{file}: {name} has NaN or infinite values; the training run diverged")
+    network.load_state_dict(tensors)
+    return network.eval()
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3]) or "nothing"
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,207 @@
+"""The enhancement network of CLIP-LIT and RAVE, whole and split for exact tiling.
+
+The published network works at full resolution throughout: seventeen 3x3 convolutions and one
+pyramid-pooling block (PPM) after the second residual block. Everything an exporter or a tiler
+must know of it (halo, pooling bins, padding) is stated here and nowhere else.
+
+Parameter names are those of the published checkpoints, which is why they are not all lower case.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Padding = Literal["reflect", "zeros"]
+PADDINGS: Final[tuple[Padding, ...]] = get_args(Padding)
+
+BINS: Final = (1, 2, 3, 6)
+"""Side lengths of the pooling grids, in the order of the published checkpoints."""
+
+CONTEXT_HALO_PX: Final = 5
+"""How far the features that are pooled look around a pixel: cond1 and two residual blocks."""
+
+HALO_PX: Final = 17
+"""How far the illumination map looks around a pixel, pooling aside: five before PPM, twelve after."""
+
+LIGHT_FLOOR: Final = 1e-12
+"""Smallest divisor of `relight`: no picture of 8 or 16 bits can tell it from zero."""
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with reflected borders, no bias, around an identity shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = _conv3x3(channels, channels, "reflect", bias=False)
+        self.conv2 = _conv3x3(channels, channels, "reflect", bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _lrelu(self.conv2(_lrelu(self.conv1(x))) + x)
+
+
+class PyramidPooling(nn.Module):
+    """Adds pooled views of the whole image (1x1, 2x2, 3x3 and 6x6) to every pixel's features.
+
+    `fuse` pads with zeros whatever the padding of the network, as published.
+    """
+
+    def __init__(self, channels: int, bins: tuple[int, ...] = BINS) -> None:
+        super().__init__()
+        if channels % len(bins):
+            raise ValueError(f"channels must be a multiple of {len(bins)}, got {channels}")
+        reduced = channels // len(bins)
+        self.bins = bins
+        self.features = nn.ModuleList(
+            nn.Sequential(
+                nn.AdaptiveAvgPool2d(size),
+                nn.Conv2d(channels, reduced, 1, bias=False),
+                nn.PReLU(),
+            )
+            for size in bins
+        )
+        self.fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 3, padding=1, bias=False), nn.PReLU())
+        reads = torch.zeros(len(bins), reduced, sum(bins), sum(bins))
+        start = 0
+        for i, size in enumerate(bins):
+            reads[i, :, start : start + size, start : start + size] = 1
+            start += size
+        self.reads: Tensor
+        self.register_buffer("reads", reads.flatten(0, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.shape[2:]
+        upsampled = [
+            F.interpolate(pool(x), size, mode="bilinear", align_corners=True) for pool in self.features
+        ]
+        return self._fuse(torch.cat([x, *upsampled], 1))
+
+    def from_pooled(self, x: Tensor, pooled: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+        """The same block with its pooling done elsewhere: see `EnhancementNetwork.illuminate`."""
+        weight = torch.cat([branch[1].weight for branch in self._branches()])
+        slope = torch.cat([branch[2].weight.expand(len(branch[1].weight)) for branch in self._branches()])
+        context = F.prelu(F.conv2d(pooled, weight.float()), slope.float()) * self.reads.float()
+        upsampled = rows.unsqueeze(1) @ context @ cols.unsqueeze(1).transpose(2, 3)
+        return self._fuse(torch.cat([x, upsampled.to(x.dtype)], 1))
+
+    def _branches(self) -> list[nn.Sequential]:
+        return [branch for branch in self.features if isinstance(branch, nn.Sequential)]
+
+    def _fuse(self, x: Tensor) -> Tensor:
+        fused: Tensor = self.fuse(x)
+        return fused
+
+
+class EnhancementNetwork(nn.Module):
+    """Maps a photograph to its illumination map.
+
+    Args:
+        channels: width of the outer blocks, a multiple of 4; the inner ones have twice as many.
+            The published networks have 32.
+        padding: of the four outer convolutions (`cond1`, `condx`, `condy`, `cond_add1`). Upstream
+            trains with "zeros" and infers with "reflect".
+
+    Raises:
+        ValueError: another padding, or channels that PPM cannot divide.
+
+    Source: CLIP-LIT (arXiv 2303.17569), section 3.2; RAVE (arXiv 2404.01889) uses the same.
+    """
+
+    def __init__(self, channels: int = 32, padding: Padding = "reflect") -> None:
+        super().__init__()
+        if padding not in PADDINGS:
+            raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {padding!r}")
+        self.channels = channels
+        self.padding: Padding = padding
+        self.cond1 = _conv3x3(3, channels, padding)
+        self.cond_add1 = _conv3x3(channels, 1, padding)
+        self.condx = _conv3x3(channels, 2 * channels, padding)
+        self.condy = _conv3x3(2 * channels, channels, padding)
+        self.ResidualBlock1 = ResidualBlock(channels)
+        self.ResidualBlock2 = ResidualBlock(channels)
+        self.ResidualBlock3 = ResidualBlock(2 * channels)
+        self.ResidualBlock4 = ResidualBlock(2 * channels)
+        self.ResidualBlock5 = ResidualBlock(channels)
+        self.ResidualBlock6 = ResidualBlock(channels)
+        self.PPM1 = PyramidPooling(channels)
+
+    def initialize(self, generator: torch.Generator | None = None) -> None:
+        """Draws every convolution weight from N(0, 0.02), as published; biases are left alone."""
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.weight.normal_(0.0, 0.02, generator=generator)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Illumination map of whole images.
+
+        Args:
+            image: [n, 3, h, w] floating point, sRGB in [0, 1]. An axis of one pixel is doubled and
+                the result cut, since reflection needs two.
+
+        Returns:
+            [n, 1, h, w], same dtype, at least 0, usually below 1; `relight` divides by it.
+        """
+        height, width = image.shape[2:]
+        if height == 1 or width == 1:
+            image = image.repeat(1, 1, 2 if height == 1 else 1, 2 if width == 1 else 1)
+        light = self._after_pooling(self.PPM1(self.features(image)))
+        return light[:, :, :height, :width]
+
+    def features(self, image: Tensor) -> Tensor:
+        """What PPM pools. [n, 3, h, w] in [0, 1] -> [n, channels, h, w]; looks 5 px around."""
+        x = _lrelu(self.cond1(image))
+        x = self.ResidualBlock2(self.ResidualBlock1(x))
+        return x
+
+    def illuminate(self, features: Tensor, pooled: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+        """Illumination map of a tile whose whole-image pooling is given.
+
+        Args:
+            features: [n, channels, h, w], of `features` on the tile.
+            pooled: [n, channels, 12, 12] float32, means of the whole image's features; row bins by
+                column bins, all grids stacked (1 + 2 + 3 + 6 = 12). Only the blocks on the diagonal
+                (a grid with itself) are read.
+            rows: [n, h, 12] float32, weights of bilinear (align_corners) interpolation from the
+                stacked grids to the tile's rows.
+            cols: [n, w, 12] float32, likewise for its columns.
+
+        Returns:
+            [n, 1, h, w], dtype of the features. Right where the tile's border is the image's, and
+            `HALO_PX` inside any other border.
+        """
+        return self._after_pooling(self.PPM1.from_pooled(features, pooled, rows, cols))
+
+    def _after_pooling(self, x: Tensor) -> Tensor:
+        x = self.condx(x)
+        x = self.ResidualBlock4(self.ResidualBlock3(x))
+        x = self.condy(x)
+        x = self.ResidualBlock6(self.ResidualBlock5(x))
+        return F.relu(self.cond_add1(x))
+
+
+def relight(image: Tensor, light: Tensor) -> Tensor:
+    """clip(image / light, 0, 1): the enhanced photograph.
+
+    Where the light is 0, black stays black and the rest turns white: upstream's result without its
+    NaN at 0 / 0.
+
+    Args:
+        image: [n, 3, h, w] in [0, 1].
+        light: [n, 1, h, w], at least 0.
+
+    Returns:
+        [n, 3, h, w] in [0, 1], dtype of the image.
+    """
+    return (image / light.clamp_min(LIGHT_FLOOR)).clamp(0, 1)
+
+
+def _conv3x3(inputs: int, outputs: int, padding: Padding, bias: bool = True) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=padding, bias=bias)
+
+
+def _lrelu(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2)

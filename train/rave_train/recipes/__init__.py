@@ -1,0 +1,1 @@
+"""Runs that made something this project ships, each repeatable by one command."""

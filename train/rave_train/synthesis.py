@@ -1,0 +1,143 @@
+"""Backlit partners of well-lit photographs, made the way a camera would see them.
+
+All light arithmetic happens in linear light. A region mask says how much of each pixel lies in the
+shade: it falls with luminance (skies and lamps stay lit), follows edges, and is bent by a smooth
+random field so that the network cannot learn "dark pixel = shade". Then comes the camera: veiling
+glare, clipped highlights, shot and read noise, a tone curve and JPEG.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+Array = NDArray[np.float32]
+
+_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+@dataclass(frozen=True)
+class SynthesisRange:
+    """From what each quantity of a scene is drawn, uniformly unless it says otherwise.
+
+    Attributes:
+        foreground_stops: exposure of the shaded region, in stops (log2 of linear light).
+        background_stops: exposure of the lit region.
+        coverage: share of the picture that lies in the shade.
+        softness: width of the transition in units of perceived luminance; small is a hard edge.
+        field_weight: how much of the mask is the random field rather than luminance.
+        untouched: probability that a picture keeps its light (only the camera is applied).
+        glare: veiling light over the whole picture, as a share of its mean.
+        read_noise: standard deviation of the noise floor, linear light.
+        shot_noise: variance of the photon noise per unit of linear light.
+        jpeg_quality: of the final compression, as Pillow counts.
+    """
+
+    foreground_stops: tuple[float, float] = (-4.5, -0.7)
+    background_stops: tuple[float, float] = (-1.5, 0.3)
+    coverage: tuple[float, float] = (0.3, 1.0)
+    softness: tuple[float, float] = (0.03, 0.12)
+    field_weight: tuple[float, float] = (0.1, 0.7)
+    untouched: float = 0.1
+    glare: tuple[float, float] = (0.0, 0.02)
+    read_noise: tuple[float, float] = (0.0, 0.0015)
+    shot_noise: tuple[float, float] = (0.0, 0.0006)
+    jpeg_quality: tuple[int, int] = (70, 96)
+
+
+def synthesize_backlit(image: Array, rng: np.random.Generator, scene: SynthesisRange | None = None) -> Array:
+    """A backlit version of a well-lit photograph.
+
+    Args:
+        image: [h, w, 3] float32, sRGB in [0, 1].
+        rng: where every random choice comes from.
+        scene: ranges to draw from.
+
+    Returns:
+        [h, w, 3] float32, sRGB in [0, 1], through JPEG.
+    """
+    scene = scene or SynthesisRange()
+    linear = srgb_to_linear(image)
+    if rng.random() >= scene.untouched:
+        foreground = rng.uniform(*scene.foreground_stops)
+        background = max(foreground, rng.uniform(*scene.background_stops))
+        mask = shade_mask(image, rng, scene)
+        linear = linear * np.exp2(background + (foreground - background) * mask)[..., None]
+    linear = linear + rng.uniform(*scene.glare) * linear.mean((0, 1))
+    variance = rng.uniform(*scene.read_noise) ** 2 + rng.uniform(*scene.shot_noise) * linear
+    noise = rng.standard_normal(linear.shape, np.float32)
+    linear = np.clip(linear + noise * np.sqrt(variance), 0, 1)
+    toned = _tone_curve(linear_to_srgb(linear.astype(np.float32)), rng)
+    return _through_jpeg(toned, int(rng.integers(*scene.jpeg_quality, endpoint=True)))
+
+
+def shade_mask(image: Array, rng: np.random.Generator, scene: SynthesisRange) -> Array:
+    """How much of each pixel lies in the shade. [h, w, 3] sRGB -> [h, w] float32 in [0, 1]."""
+    height, width = image.shape[:2]
+    size = max(height, width)
+    luma = (image @ _LUMA).astype(np.float32)
+    weight = rng.uniform(*scene.field_weight)
+    smooth = ndimage.gaussian_filter(luma, size * rng.uniform(0.005, 0.03))
+    depth = (1 - weight) * smooth + weight * _random_field(height, width, rng)
+    threshold = np.quantile(depth, rng.uniform(*scene.coverage))
+    mask = 1 / (1 + np.exp((depth - threshold) / rng.uniform(*scene.softness)))
+    radius = max(1, round(size * rng.uniform(0.01, 0.05)))
+    return guided_filter(mask.astype(np.float32), luma, radius, 1e-3).clip(0, 1)
+
+
+def guided_filter(target: Array, guide: Array, radius: int, epsilon: float) -> Array:
+    """Smooths `target` while keeping the edges of `guide`; both [h, w] float32.
+
+    Source: He, Sun and Tang, Guided Image Filtering, TPAMI 2013, eq. 5-8.
+    """
+
+    def mean(x: Array) -> Array:
+        return ndimage.uniform_filter(x, 2 * radius + 1, mode="reflect")
+
+    mean_guide, mean_target = mean(guide), mean(target)
+    slope = (mean(guide * target) - mean_guide * mean_target) / (
+        mean(guide * guide) - mean_guide**2 + epsilon
+    )
+    return mean(slope) * guide + mean(mean_target - slope * mean_guide)
+
+
+def srgb_to_linear(image: Array) -> Array:
+    """IEC 61966-2-1 decoding of values in [0, 1]."""
+    return np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def linear_to_srgb(linear: Array) -> Array:
+    """IEC 61966-2-1 encoding of values in [0, 1]."""
+    return np.where(
+        linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
+    ).astype(np.float32)
+
+
+def _random_field(height: int, width: int, rng: np.random.Generator) -> Array:
+    """A few random bumps and a slope, scaled to [0, 1]; the top tends to be lit, as skies are."""
+    cells = int(rng.integers(2, 6))
+    coarse = rng.random((cells, cells), np.float32)
+    field = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+    y = np.linspace(1, 0, height, dtype=np.float32)[:, None]
+    x = np.linspace(0, 1, width, dtype=np.float32)[None, :]
+    field = field + rng.uniform(-0.3, 1.2) * y + rng.uniform(-0.6, 0.6) * x
+    low, high = field.min(), field.max()
+    return ((field - low) / max(high - low, 1e-6)).astype(np.float32)
+
+
+def _tone_curve(image: Array, rng: np.random.Generator) -> Array:
+    """Mixes in an S-curve and a gamma, as a camera's picture style does; keeps 0 and 1."""
+    contrast = rng.uniform(-0.1, 0.25)
+    curved = image + contrast * (image * image * (3 - 2 * image) - image)
+    return np.asarray(curved ** rng.uniform(0.92, 1.12), np.float32)
+
+
+def _through_jpeg(image: Array, quality: int) -> Array:
+    buffer = io.BytesIO()
+    Image.fromarray((image * 255 + 0.5).astype(np.uint8)).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer), np.float32) / 255
