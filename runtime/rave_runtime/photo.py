@@ -19,7 +19,8 @@ from rave_runtime.deep import is_deep, read_deep, tiff_text
 from rave_runtime.errors import PhotoError
 from rave_runtime.metadata import is_lossless_webp, tiff_exif, upright_exif, upright_xmp
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Pixels = NDArray[np.unsignedinteger[Any]]
+"""uint8 or uint16."""
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
