@@ -21,7 +21,9 @@ _EXIT_INTERRUPTED = 130
 @app.command()
 def run(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A photograph, or a folder of them.")],
-    output: Annotated[Path, typer.Argument(help="File or folder to write; a folder mirrors INPUT's tree.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="File or folder to write; a folder mirrors INPUT's tree.")
+    ],
     model: Annotated[Path | None, typer.Option(help="Bundle folder [default: the embedded model].")] = None,
     tile_size: Annotated[int | None, typer.Option(help="Side of the tiles, in pixels.")] = None,
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or int8.")] = "auto",
@@ -70,7 +72,7 @@ def run(
 def main() -> None:
     """Entry point."""
     try:
-        app(standalone_mode=True)
+        app(prog_name="rave-run")
     except KeyboardInterrupt:
         typer.echo("rave-run: interrupted", err=True)
         sys.exit(_EXIT_INTERRUPTED)

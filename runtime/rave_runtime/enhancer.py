@@ -62,7 +62,7 @@ class Enhancer:
         self.precision: Final = choose_precision(precision, chosen, bundle.manifest)
         self.device: Final = chosen
         self.manifest: Final = bundle.manifest
-        self._network: Network = OnnxNetwork(bundle, self.precision, chosen, threads)
+        self.network: Final[Network] = OnnxNetwork(bundle, self.precision, chosen, threads)
         self.tile_size_px: Final = _check_tile_size(tile_size, bundle.manifest.network.halo_px)
 
     def enhance(self, image: AnyPixels) -> AnyPixels:
@@ -126,7 +126,7 @@ class Enhancer:
         height, width = image.shape[:2]
         doubled = np.repeat(image, 2, 0) if height == 1 else image
         doubled = np.repeat(doubled, 2, 1) if width == 1 else doubled
-        for tile, light in tiled_light(self._network, doubled, self.tile_size_px):
+        for tile, light in tiled_light(self.network, doubled, self.tile_size_px):
             rows, cols = tile.rows, tile.cols
             row_stop, col_stop = min(rows.core_stop, height), min(cols.core_stop, width)
             core = light[
