@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from rave_runtime.bundle import Bundle, Parity, Precision
 from rave_runtime.devices import Device
-from rave_runtime.enhancer import tiled_light
-from rave_runtime.network import Network, OnnxNetwork
+from rave_runtime.network import Network, load_network
 from rave_runtime.relight import relight
+from rave_runtime.tiled import tiled_light
 from rave_train.network import EnhancementNetwork
 
 Array = NDArray[np.float32]
@@ -99,7 +99,7 @@ def measure_parity(
     Raises:
         BundleError, DeviceError: the graphs do not load or run.
     """
-    network = OnnxNetwork(bundle, precision, device)
+    network = load_network(bundle, precision, device)
     return [
         compare(
             network, reference, probe_picture(case.height_px, case.width_px), case.tile_px, precision, device
