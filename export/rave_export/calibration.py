@@ -13,11 +13,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image, ImageOps
-from rave_runtime.bundle import NetworkFacts
-from rave_runtime.enhancer import DEFAULT_TILE_PX, tiled_light
 
 from rave_export.errors import ExportError
 from rave_export.quantize import Ranges, observed_tensors
+from rave_runtime.bundle import NetworkFacts
+from rave_runtime.enhancer import DEFAULT_TILE_PX, tiled_light
 
 Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -136,7 +136,10 @@ class _Observer:
         return self.context.run({"image": images, "rows": rows, "cols": cols})
 
     def _light(self, features: Array, pooled: Array, rows: Array, cols: Array) -> Array:
-        return self.enhance.run({"features": features, "pooled": pooled, "rows": rows, "cols": cols})[0]
+        inputs = {"features": features, "pooled": pooled, "rows": rows, "cols": cols}
+        light: Array
+        (light,) = self.enhance.run(inputs)
+        return light
 
 
 class _Watched:
@@ -155,12 +158,13 @@ class _Watched:
                 watched.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.enable_cpu_mem_arena = False
         self._session = onnxruntime.InferenceSession(
             watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
 
     def run(self, inputs: dict[str, Any]) -> list[Any]:
-        results = self._session.run(None, inputs)
+        results: list[Any] = self._session.run(None, inputs)
         count = len(self._outputs)
         lows, highs = results[count::2], results[count + 1 :: 2]
         for tensor, low, high in zip(self._tensors, lows, highs, strict=True):
@@ -173,7 +177,8 @@ def _checkerboard(height: int, width: int) -> Picture:
     """Black and white squares of doubling size from left to right."""
     y, x = np.mgrid[:height, :width]
     side = 1 << (x * 6 // width)
-    return np.repeat((((y // side + x // side) % 2) * 255).astype(np.uint8)[..., None], 3, 2)
+    grey = ((y // side + x // side) % 2 * 255).astype(np.uint8)
+    return np.stack([grey] * 3, -1)
 
 
 def _colours(height: int, width: int) -> Picture:

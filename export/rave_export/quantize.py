@@ -60,7 +60,7 @@ class _Rewrite:
     def __init__(self, model: onnx.ModelProto, ranges: Ranges, keep: tuple[str, ...]) -> None:
         self.result = onnx.ModelProto()
         self.result.CopyFrom(model)
-        self.ranges = ranges
+        self.ranges = {**ranges, **_image_range(model)}
         self.keep = keep
         self.weights = {item.name: item for item in model.graph.initializer}
         self.readers: dict[str, list[onnx.NodeProto]] = {}
@@ -84,7 +84,8 @@ class _Rewrite:
         kept = [item for item in graph.initializer if item.name in used]
         del graph.initializer[:]
         graph.initializer.extend(kept)
-        graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in self.constants.items())
+        made = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
+        graph.initializer.extend(made)
         onnx.checker.check_model(self.result, full_check=True)
         return self.result
 
@@ -227,6 +228,16 @@ class _Rewrite:
             self.constants[tensor + _SCALE] = np.asarray(scale)
             self.constants[tensor + _ZERO] = np.asarray(np.clip(np.rint(-low / scale), 0, 255), np.uint8)
         return tensor
+
+
+def _image_range(model: onnx.ModelProto) -> Ranges:
+    """The image's planes are in [0, 1] by definition, so that bytes of a photograph stay as they are."""
+    makers = {node.output[0]: node for node in model.graph.node}
+    for node in model.graph.node:
+        if node.op_type == "Conv" and node.input[1].endswith("cond1.weight"):
+            maker = makers[node.input[0]]
+            return {maker.input[0] if maker.op_type == "Pad" else node.input[0]: (0.0, 1.0)}
+    return {}
 
 
 _BYTES: Final = "_bytes"
