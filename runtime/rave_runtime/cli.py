@@ -70,7 +70,7 @@ def run(
 ) -> None:
     """Enhance backlit photographs: INPUT to OUTPUT, with EXIF, colour profile and tree kept."""
     from rave_runtime.command import RunOptions, run_doctor, run_folder, run_stream, run_watch
-    from rave_runtime.errors import RaveError
+    from rave_runtime.errors import PhotoError, RaveError
 
     options = RunOptions(
         model=model,
@@ -109,6 +109,9 @@ def run(
                 typer.echo(_describe(arrival), err=arrival.status == "failed")
             return
         results = run_folder(source, output, options)
+    except PhotoError as error:
+        typer.echo(f"rave-run: the photograph {error}", err=True)
+        sys.exit(_EXIT_SOME_FAILED)
     except RaveError as error:
         _wrong_use(str(error))
     except OSError as error:
