@@ -25,7 +25,7 @@ Array = NDArray[np.float32]
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 
-DEFAULT_TILE_PX: Final = 512
+DEFAULT_TILE_PX: Final = 256
 """Side of a tile where none is given."""
 
 MIN_WORKING_SIZE_PX: Final = 32
@@ -49,7 +49,7 @@ class Enhancer:
             "recommended" is what the bundle says, None is full resolution. A smaller image is never
             enlarged.
         tile_size: side of the tiles in which the network runs, in pixels; "auto" chooses, None takes
-            every image whole, at about 1.3 GB of memory per megapixel.
+            every image whole, at about 3 GB of memory per megapixel.
         strength: power of the light map: 0 leaves the picture unchanged, 1 is the model, up to 2.
         threads: for the network; 0 takes all processors.
 
