@@ -134,7 +134,7 @@ def test_tile_size_follows_the_limit() -> None:
     assert choose_tile_size(1024, 2) == 256
     assert choose_tile_size(200, 2) < 256
     with pytest.raises(
-        UsageError, match="a memory limit of 64 MiB is too small for 8 workers: give at least"
+        UsageError, match="64 MiB is too small for 8 workers: give at least"
     ):
         choose_tile_size(64, 8)
 
