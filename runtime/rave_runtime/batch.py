@@ -127,7 +127,7 @@ class Batch:
         try:
             if self._budget is None:
                 return self._enhance_file(job, started)
-            with self._budget.reserve(photo_bytes(job.source)):
+            with self._budget.reserve(photo_bytes(job.source, self._enhancer.working_size_px)):
                 return self._enhance_file(job, started)
         except RaveError as problem:
             return Result(job, "failed", str(problem), seconds=time.perf_counter() - started)

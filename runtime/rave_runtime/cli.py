@@ -57,7 +57,7 @@ def run(
     ] = False,
     memory_limit: Annotated[
         int, typer.Option(min=64, help="For photographs and tiles together, in MiB.")
-    ] = 1024,
+    ] = 2048,
     max_megapixels: Annotated[
         float, typer.Option(min=0.0001, help="Refuse larger photographs, in megapixels.")
     ] = 300.0,

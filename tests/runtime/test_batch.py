@@ -131,11 +131,9 @@ def test_the_budget_lets_in_what_fits_and_the_too_large_alone() -> None:
 
 
 def test_tile_size_follows_the_limit() -> None:
-    assert choose_tile_size(1024, 2) == 256
-    assert choose_tile_size(200, 2) < 256
-    with pytest.raises(
-        UsageError, match="64 MiB is too small for 8 workers: give at least"
-    ):
+    assert choose_tile_size(1024, 2) == 288
+    assert choose_tile_size(200, 2) < 288
+    with pytest.raises(UsageError, match="64 MiB is too small for 8 workers: give at least"):
         choose_tile_size(64, 8)
 
 
