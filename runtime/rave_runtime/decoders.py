@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
 from rave_runtime.errors import PhotoError
+from rave_runtime.metadata import count_scans
 
 Pixels = NDArray[np.unsignedinteger[Any]]
 """uint8 or uint16."""
@@ -96,7 +97,7 @@ def open_picture(content: bytes) -> Image.Image:
         raise PhotoError("is HEIC: pip install 'rave-backlit[heif]' to read it")
     try:
         if name == "JPEG":
-            if content.count(b"\xff\xda") > _MAX_SCANS:
+            if content.count(b"\xff\xda") > _MAX_SCANS and count_scans(content) > _MAX_SCANS:
                 raise PhotoError(f"has over {_MAX_SCANS} scans, which would take hours to decode")
             return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
         return Image.open(io.BytesIO(content), formats=[name])
@@ -196,7 +197,7 @@ def _to_known_mode(image: Image.Image) -> Image.Image:
 
 
 def _deep_grey(image: Image.Image) -> Pixels:
-    pixels: Pixels = np.asarray(image).astype(np.uint16)
+    pixels: NDArray[Any] = np.asarray(image).astype(np.uint16)
     tags = getattr(image, "tag_v2", {})
     if tags.get(258) == (12,):
         pixels = pixels << 4 | pixels >> 8

@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from rave_runtime.errors import PhotoError
-from rave_runtime.metadata import without_chunks
+from rave_runtime.png import without_chunks
 
 Deep = NDArray[np.uint16]
 
@@ -157,7 +157,7 @@ def _read_tiff(content: bytes) -> Deep:
         _missing("TIFF")
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         page: Any = file.pages.first
-        if getattr(page.photometric, "name", None) != "RGB":
+        if int(page.photometric) != 2:
             raise PhotoError("is a 16-bit TIFF that is not RGB: convert it to RGB first, keeping the 16 bits")
         try:
             pixels = page.asarray()
@@ -165,7 +165,7 @@ def _read_tiff(content: bytes) -> Deep:
             if "imagecodecs" in str(error):
                 _missing("TIFF")
             raise
-        if page.planarconfig.name == "SEPARATE":
+        if int(page.planarconfig) == 2:
             pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
         return np.asarray(pixels.astype(np.uint16, copy=False) if pixels.dtype.kind == "u" else pixels)
 

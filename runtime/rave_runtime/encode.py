@@ -13,8 +13,9 @@ from PIL.PngImagePlugin import PngInfo
 from rave_runtime.decoders import decoding, register_heif
 from rave_runtime.deep import write_deep_png, write_deep_ppm, write_deep_tiff
 from rave_runtime.errors import PhotoError
-from rave_runtime.metadata import carry_jpeg, carry_png
+from rave_runtime.metadata import carry_jpeg
 from rave_runtime.photo import Photo, Pixels, reason_of
+from rave_runtime.png import carry_png
 
 DEFAULT_QUALITY: Final = 92
 """Of lossy formats whose input had no comparable quality."""

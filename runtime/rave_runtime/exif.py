@@ -78,16 +78,27 @@ def tiff_exif(image: Image.Image) -> bytes | None:
     tags = image.getexif()
     kept = Image.Exif()
     for tag, value in tags.items():
-        if tag not in _TIFF_LAYOUT:
+        if tag not in _TIFF_LAYOUT and _can_be_written(tag, value):
             kept[tag] = value
     for directory in (_EXIF_IFD, _GPS_IFD):
-        inner = dict(tags.get_ifd(directory))
+        inner = {tag: value for tag, value in tags.get_ifd(directory).items() if _can_be_written(tag, value)}
         if _INTEROP_IFD in inner:
             inner[_INTEROP_IFD] = tags.get_ifd(_INTEROP_IFD)
         if inner:
             kept.get_ifd(directory).update(inner)
             kept[directory] = inner
     return kept.tobytes() if len(kept) else None
+
+
+def _can_be_written(tag: int, value: object) -> bool:
+    """Whether Pillow, which chooses types by tag, can write a value that a file may have with any type."""
+    alone = Image.Exif()
+    alone[tag] = value
+    try:
+        alone.tobytes()
+    except Exception:  # whatever a value of another type makes it stumble over
+        return False
+    return True
 
 
 def _open_exif(exif: bytes) -> tuple[bytes, bytearray, str]:

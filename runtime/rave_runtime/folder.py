@@ -112,8 +112,9 @@ def _walk(folder: Path, output: tuple[int, int] | None) -> Iterator[Path]:
     unreadable: list[Path] = []
 
     def note(error: OSError) -> None:
-        if Path(error.filename) != folder:
-            unreadable.append(Path(error.filename))
+        if Path(error.filename) == folder:
+            raise UsageError(f"{folder} cannot be listed: {error.strerror or error}")
+        unreadable.append(Path(error.filename))
 
     for root, folders, files in os.walk(folder, onerror=note, followlinks=True):
         here = _identity(Path(root))

@@ -1,30 +1,21 @@
 """What a photograph's file says beside its pixels, carried from file to file byte by byte.
 
 Re-serialising metadata loses what the library does not know (maker notes, IPTC, extended XMP), so
-JPEG segments and PNG chunks are copied as they are. Only what would be wrong afterwards changes: the
-orientation, which has been applied to the pixels; thumbnails, which show the old picture; the index
-of further pictures behind the first.
+JPEG segments are copied as they are, and PNG chunks likewise in `rave_runtime.png`. Only what would
+be wrong afterwards changes: the orientation, which has been applied to the pixels; thumbnails, which
+show the old picture; the index of further pictures behind the first.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-import zlib
-from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Final
 
 from rave_runtime.exif import EXIF_HEADER, upright_exif
 
-_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-_PNG_COLOUR: Final = (b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
-_PNG_KEPT: Final = (*_PNG_COLOUR, b"eXIf", b"iTXt", b"tEXt", b"zTXt", b"pHYs", b"tIME")
-PNG_PACKED: Final = (b"iCCP", b"iTXt", b"tEXt", b"zTXt")
-_XMP_KEYWORD: Final = b"XML:com.adobe.xmp"
-_MAX_UNPACKED: Final = 1 << 24
-"""Bytes that a packed profile or XMP may unpack to."""
-
+_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _PHOTOSHOP_SEGMENT: Final = b"Photoshop 3.0\0"
 _PHOTOSHOP_THUMBNAILS: Final = (0x0409, 0x040C)
@@ -75,6 +66,19 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
         position += 2 + length
 
 
+def count_scans(content: bytes) -> int:
+    """Scans of a JPEG, which end where it does: a film may stand behind a photograph."""
+    scans, position = 0, 2
+    while found := _JPEG_MARKER.search(content, position):
+        marker, position = found[0][1], found.end()
+        if marker == 0xD9:
+            break
+        scans += marker == 0xDA
+        if marker not in (0x01, 0xD8) and position + 2 <= len(content):
+            position += struct.unpack_from(">H", content, position)[0]
+    return scans
+
+
 def carry_jpeg(source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool) -> bytes:
     """A JPEG with another one's metadata: EXIF, XMP, IPTC, comments, and its ICC profile if wanted.
 
@@ -121,94 +125,3 @@ def is_lossless_webp(content: bytes) -> bool:
             return kind == b"VP8L"
         position += 8 + (24 - 8 if kind == b"ANMF" else length + length % 2)
     return False
-
-
-def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks of a PNG: type and data. Stops where the file does."""
-    for start, stop in _png_spans(content):
-        yield content[start + 4 : start + 8], content[start + 8 : stop - 4]
-
-
-@dataclass(frozen=True)
-class PngBlocks:
-    """What is read of a PNG's metadata: each block unpacked, or None."""
-
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-
-
-def png_blocks(content: bytes) -> PngBlocks:
-    """Profile, EXIF and XMP of a PNG. One that is damaged, or unpacks to over 16 MiB, counts as absent."""
-    icc = exif = xmp = None
-    for start, stop in _png_spans(content):
-        kind = content[start + 4 : start + 8]
-        if kind == b"iCCP" and icc is None:
-            _, _, packed = content[start + 8 : stop - 4].partition(b"\0")
-            icc = _unpack(packed[1:])
-        elif kind == b"eXIf" and exif is None:
-            exif = content[start + 8 : stop - 4]
-        elif kind == b"iTXt" and xmp is None and content.startswith(_XMP_KEYWORD + b"\0", start + 8):
-            xmp = _png_xmp(content[start + 8 : stop - 4])
-    return PngBlocks(icc, exif, xmp)
-
-
-def without_chunks(content: bytes, kinds: Container[bytes] = PNG_PACKED) -> bytes:
-    """A PNG without the chunks of those kinds, for a decoder that needs the pixels only.
-
-    The usual kinds are those that unpack to any size.
-    """
-    spans = list(_png_spans(content)) if content.startswith(_PNG_SIGNATURE) else []
-    if not any(content[start + 4 : start + 8] in kinds for start, _ in spans):
-        return content
-    view = memoryview(content)
-    kept = [view[start:stop] for start, stop in spans if content[start + 4 : start + 8] not in kinds]
-    return b"".join([_PNG_SIGNATURE, *kept, view[spans[-1][1] :]])
-
-
-def carry_png(source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool) -> bytes:
-    """A PNG with another one's colour, text, time, density and EXIF chunks: see `carry_jpeg`."""
-    kept = []
-    for kind, data in png_chunks(source):
-        if kind not in _PNG_KEPT or (kind in _PNG_COLOUR and not keep_icc):
-            continue
-        if kind == b"eXIf":
-            data = upright_exif(data, width, height)
-        elif kind == b"iTXt" and data.startswith(_XMP_KEYWORD + b"\0"):
-            xmp = _png_xmp(data)
-            if xmp is not None and upright_xmp(xmp) != xmp:
-                data = _XMP_KEYWORD + bytes(5) + upright_xmp(xmp)
-        kept.append(_png_chunk(kind, data))
-    after_header = len(_PNG_SIGNATURE) + 25
-    return b"".join([target[:after_header], *kept, memoryview(target)[after_header:]])
-
-
-def _png_spans(content: bytes) -> Iterator[tuple[int, int]]:
-    """Where each chunk starts and stops, from its length to its checksum."""
-    position = len(_PNG_SIGNATURE)
-    while position + 12 <= len(content):
-        (length,) = struct.unpack_from(">I", content, position)
-        yield position, min(position + 12 + length, len(content))
-        position += 12 + length
-
-
-def _png_xmp(data: bytes) -> bytes | None:
-    """The text of an iTXt chunk: keyword, flag and method of packing, two texts, each ended by 0."""
-    head = len(_XMP_KEYWORD) + 1
-    fields = data[head + 2 :].split(b"\0", 2)
-    if len(fields) < 3:
-        return None
-    return _unpack(fields[2]) if data[head] else fields[2]
-
-
-def _unpack(packed: bytes) -> bytes | None:
-    unpacker = zlib.decompressobj()
-    try:
-        data = unpacker.decompress(packed, _MAX_UNPACKED)
-    except zlib.error:
-        return None
-    return data if unpacker.eof else None
-
-
-def _png_chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

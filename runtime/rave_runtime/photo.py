@@ -19,7 +19,8 @@ from rave_runtime.decoders import bits_per_channel, decoding, open_picture, to_p
 from rave_runtime.deep import is_deep, read_deep
 from rave_runtime.errors import PhotoError
 from rave_runtime.exif import EXIF_HEADER, orientation_of, tiff_exif, upright_exif
-from rave_runtime.metadata import is_lossless_webp, png_blocks, upright_xmp, without_chunks
+from rave_runtime.metadata import is_lossless_webp, upright_xmp
+from rave_runtime.png import missing_bytes, png_blocks, without_chunks
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
@@ -156,6 +157,10 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
             pixels = _turn(read_deep(content, image), orientation)
         else:
             image.load()
+            if name == "PNG" and _ends_blank(image) and missing_bytes(content):
+                raise PhotoError(
+                    f"is damaged or truncated: {missing_bytes(content)} bytes of pixels are missing"
+                )
             turn = _TURNS.get(orientation) if name not in ("HEIF", "TIFF") else None  # they turn themselves
             upright = image if turn is None else image.transpose(turn)
             if upright.mode == "CMYK":
@@ -189,6 +194,13 @@ def _check_size(image: Image.Image, max_megapixels: float) -> None:
                 f"is {wide} x {high}, over the limit of {max_megapixels:g} megapixels: "
                 "raise it with --max-megapixels if the file can be trusted"
             )
+
+
+def _ends_blank(image: Image.Image) -> bool:
+    """Whether one of the last two rows, the last in any order of rows, is as empty as before decoding."""
+    width, height = image.size
+    rows = np.asarray(image.crop((0, max(0, height - 2), width, height)))
+    return not all(row.any() for row in rows)
 
 
 def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
