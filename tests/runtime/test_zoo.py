@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -43,10 +42,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Resul
     (folder / "folder.jpg" / "up.jpg").symlink_to("..")
     (folder / "folder.jpg" / "into-output").symlink_to(output)
     enhancer = cast(Enhancer, Unchanged())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)  # takes longer than all else on a busy disk
-        options = WriteOptions(max_megapixels=MAX_MEGAPIXELS)
-        results = list(enhance_files(enhancer, plan_jobs(folder, output), options, workers=3))
+    options = WriteOptions(max_megapixels=MAX_MEGAPIXELS)
+    results = list(enhance_files(enhancer, plan_jobs(folder, output), options, workers=3))
     return output, {result.job.name: result for result in results}
 
 
