@@ -16,6 +16,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from rave_runtime.errors import PhotoError
+from rave_runtime.exif import DIRECTORIES, tags_of
 from rave_runtime.png import without_chunks
 
 Deep = NDArray[np.uint16]
@@ -23,10 +24,7 @@ Deep = NDArray[np.uint16]
 _XMP: Final = 700
 _DESCRIPTION: Final = 270
 _SOFTWARE: Final = 305
-_DIRECTORIES: Final = (0x8769, 0x8825)
-"""EXIF's and GPS's own directories."""
-
-_BY_THE_WRITER: Final = (*_DIRECTORIES, 282, 283, 296, _DESCRIPTION, _SOFTWARE, _XMP)
+_BY_THE_WRITER: Final = (*DIRECTORIES, 282, 283, 296, _DESCRIPTION, _SOFTWARE, _XMP)
 _COMPRESSIONS: Final = {
     "tiff_lzw": "lzw",
     "tiff_adobe_deflate": "zlib",
@@ -105,11 +103,8 @@ def write_deep_tiff(
         import tifffile
     except ImportError:
         _missing("TIFF")
-    tags = Image.Exif()
-    tags.load(exif or b"")
+    tags = tags_of(exif)
     extra = [(tag, *_typed(value), True) for tag, value in tags.items() if tag not in _BY_THE_WRITER]
-    inner = {directory: tags.get_ifd(directory) for directory in _DIRECTORIES}
-    extra += [(directory, "I", 1, 0, True) for directory, values in inner.items() if values]
     if xmp is not None:
         extra.append((_XMP, "B", len(xmp), xmp, True))
     channels, named = pixels.shape[2], _COMPRESSIONS.get(compression or "")
@@ -126,15 +121,14 @@ def write_deep_tiff(
         iccprofile=icc_profile,
         resolution=dpi,
         resolutionunit="inch" if dpi else None,
-        description=_ascii(tags.get(_DESCRIPTION)),
-        software=_ascii(tags.get(_SOFTWARE)) or False,
+        description=_text(tags.get(_DESCRIPTION)),
+        software=_text(tags.get(_SOFTWARE)) or False,
         metadata=None,
         extratags=extra,
     )
-    for directory, values in inner.items():
-        if values:
-            _append_directory(buffer, directory, values)
-    return buffer.getvalue()
+    inner = {directory: tags.get_ifd(directory) for directory in DIRECTORIES}
+    written = {directory: values for directory, values in inner.items() if values}
+    return _with_directories(buffer.getvalue(), written) if written else buffer.getvalue()
 
 
 def _read_png(content: bytes, transparent: object) -> Deep:
@@ -198,31 +192,36 @@ def _typed(value: Any) -> tuple[str, int, Any]:
         return "I", 1, value
     if isinstance(value, tuple) and value and all(isinstance(item, int) for item in value):
         return "I", len(value), value
-    return "s", 0, _ascii(str(value))
+    return "s", 0, _text(str(value))
 
 
-def _ascii(text: Any) -> bytes | None:
-    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else None
+def _text(value: Any) -> bytes | None:
+    return value.encode("latin-1", "replace") if isinstance(value, str) else value
 
 
-def _append_directory(buffer: io.BytesIO, tag: int, values: dict[int, Any]) -> None:
-    """Writes a directory behind a little-endian TIFF and points that tag of its first page to it."""
-    content = buffer.getbuffer()
+def _with_directories(content: bytes, directories: dict[int, dict[int, Any]]) -> bytes:
+    """A little-endian TIFF of one page with further directories, by the tag that leads to each.
+
+    tifffile writes none, so they go behind the file, and behind them its first directory anew.
+    """
     (first,) = struct.unpack_from("<I", content, 4)
     (count,) = struct.unpack_from("<H", content, first)
-    place = next(
-        start + 8
-        for start in range(first + 2, first + 2 + 12 * count, 12)
-        if struct.unpack_from("<H", content, start)[0] == tag
+    entries: list[bytes] = [
+        content[start : start + 12] for start in range(first + 2, first + 2 + 12 * count, 12)
+    ]
+    out = bytearray(content + bytes(len(content) % 2))
+    for tag, values in directories.items():
+        directory = ImageFileDirectory_v2(ifh=b"II*\0\x08\0\0\0", group=tag)
+        for inner, value in values.items():
+            directory[inner] = value
+        entries.append(struct.pack("<HHII", tag, 4, 1, len(out)))
+        out += directory.tobytes(len(out))
+        out += bytes(len(out) % 2)
+    struct.pack_into("<I", out, 4, len(out))
+    out += (
+        struct.pack("<H", len(entries)) + b"".join(sorted(entries, key=lambda entry: entry[1::-1])) + bytes(4)
     )
-    end = len(content) + len(content) % 2
-    struct.pack_into("<I", content, place, end)
-    content.release()
-    directory = ImageFileDirectory_v2(ifh=b"II*\0\x08\0\0\0", group=tag)
-    for inner, value in values.items():
-        directory[inner] = value
-    buffer.seek(end)
-    buffer.write(directory.tobytes(end))
+    return bytes(out)
 
 
 def _missing(kind: str) -> NoReturn:

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from rave_runtime.decoders import decoding, register_heif
 from rave_runtime.deep import write_deep_png, write_deep_ppm, write_deep_tiff
 from rave_runtime.errors import PhotoError
+from rave_runtime.exif import tags_of
 from rave_runtime.metadata import carry_jpeg
 from rave_runtime.photo import Photo, Pixels, reason_of
 from rave_runtime.png import carry_png
@@ -172,7 +173,9 @@ def _metadata_options(photo: Photo, format: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if photo.icc_profile is not None:
         options["icc_profile"] = photo.icc_profile
-    if photo.exif is not None:
+    if format == "TIFF":
+        options["exif"] = tags_of(photo.exif)
+    elif photo.exif is not None:
         options["exif"] = photo.exif
     if photo.dpi is not None and format in ("JPEG", "PNG", "TIFF"):
         options["dpi"] = photo.dpi
@@ -182,10 +185,7 @@ def _metadata_options(photo: Photo, format: str) -> dict[str, Any]:
             text.add_itxt("XML:com.adobe.xmp", photo.xmp.decode("utf-8", "replace"))
             options["pnginfo"] = text
         elif format == "TIFF":
-            tags = Image.Exif()
-            tags.load(photo.exif or b"")
-            tags[_TIFF_XMP] = photo.xmp
-            options["exif"] = tags.tobytes()
+            options["exif"][_TIFF_XMP] = photo.xmp
         else:
             options["xmp"] = photo.xmp
     return options

@@ -17,6 +17,9 @@ _ORIENTATION: Final = 0x0112
 _EXIF_IFD: Final = 0x8769
 _GPS_IFD: Final = 0x8825
 _INTEROP_IFD: Final = 0xA005
+DIRECTORIES: Final = (_EXIF_IFD, _GPS_IFD)
+"""EXIF's and GPS's own directories."""
+
 _PIXEL_SIZE: Final = (0xA002, 0xA003)
 _THUMBNAIL_OFFSET: Final = 0x0201
 _THUMBNAIL_LENGTH: Final = 0x0202
@@ -80,14 +83,31 @@ def tiff_exif(image: Image.Image) -> bytes | None:
     for tag, value in tags.items():
         if tag not in _TIFF_LAYOUT and _can_be_written(tag, value):
             kept[tag] = value
-    for directory in (_EXIF_IFD, _GPS_IFD):
+    for directory in DIRECTORIES:
         inner = {tag: value for tag, value in tags.get_ifd(directory).items() if _can_be_written(tag, value)}
         if _INTEROP_IFD in inner:
             inner[_INTEROP_IFD] = tags.get_ifd(_INTEROP_IFD)
         if inner:
             kept.get_ifd(directory).update(inner)
             kept[directory] = inner
+    _keep_letters(kept)
     return kept.tobytes() if len(kept) else None
+
+
+def tags_of(exif: bytes | None) -> Image.Exif:
+    """EXIF as tags, for formats that have no place for it as a block."""
+    tags = Image.Exif()
+    tags.load(exif or b"")
+    _keep_letters(tags)
+    return tags
+
+
+def _keep_letters(tags: Image.Exif) -> None:
+    """Texts beyond ASCII as bytes: Pillow reads those as Latin-1, whatever they are, and writes `?`."""
+    for values in (tags, *(tags.get_ifd(directory) for directory in DIRECTORIES)):
+        for tag, value in list(values.items()):
+            if isinstance(value, str) and not value.isascii():
+                values[tag] = value.encode("latin-1", "replace")
 
 
 def _can_be_written(tag: int, value: object) -> bool:

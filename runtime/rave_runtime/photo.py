@@ -129,8 +129,9 @@ def _read_file(path: Path, max_megapixels: float) -> bytes:
     limit = int(min(max_megapixels, 1e9) * 1e6) * _BYTES_PER_PIXEL + _METADATA_BYTES
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        with open(os.open(path, flags), "rb") as stream:  # not blocked by a pipe that nobody writes to
-            status = os.fstat(stream.fileno())
+        descriptor = os.open(path, flags)  # which does not wait for a pipe that nobody writes to
+        try:
+            status = os.fstat(descriptor)
             if stat.S_ISDIR(status.st_mode):
                 raise PhotoError("is a folder, not a photograph")
             if not stat.S_ISREG(status.st_mode):
@@ -140,7 +141,10 @@ def _read_file(path: Path, max_megapixels: float) -> bytes:
                     f"has {status.st_size / 1e9:.1f} GB, more than {max_megapixels:g} megapixels can need: "
                     "raise it with --max-megapixels if the file can be trusted"
                 )
-            return stream.read()
+            with open(descriptor, "rb", closefd=False) as stream:
+                return stream.read()
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as error:
         raise PhotoError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 

@@ -52,6 +52,10 @@ class Animal:
 
 
 def save(pixels: NDArray[Any] | Image.Image, format: str, **options: Any) -> bytes:
+    if format == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
@@ -339,9 +343,6 @@ def _others() -> Iterator[Animal]:
     if features.check("avif"):
         yield Animal("rgb.avif", save(RGB, "AVIF", quality=95), RGB, off=LOSSY)
     if HAS_HEIF:
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
         yield Animal("rgb.heic", save(RGB, "HEIF", quality=95), RGB, off=LOSSY)
         yield Animal("cut.heic", save(RGB, "HEIF", quality=95)[:-400], error="damaged or truncated")
     else:
