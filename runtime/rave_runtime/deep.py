@@ -218,9 +218,8 @@ def _with_directories(content: bytes, directories: dict[int, dict[int, Any]]) ->
         out += directory.tobytes(len(out))
         out += bytes(len(out) % 2)
     struct.pack_into("<I", out, 4, len(out))
-    out += (
-        struct.pack("<H", len(entries)) + b"".join(sorted(entries, key=lambda entry: entry[1::-1])) + bytes(4)
-    )
+    entries.sort(key=lambda entry: entry[1::-1])  # by tag, whose low byte comes first
+    out += struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
     return bytes(out)
 
 

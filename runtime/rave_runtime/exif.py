@@ -104,7 +104,7 @@ def tags_of(exif: bytes | None) -> Image.Exif:
 
 def _keep_letters(tags: Image.Exif) -> None:
     """Texts beyond ASCII as bytes: Pillow reads those as Latin-1, whatever they are, and writes `?`."""
-    for values in (tags, *(tags.get_ifd(directory) for directory in DIRECTORIES)):
+    for values in (tags, *(tags.get_ifd(each) for each in DIRECTORIES if each in tags)):
         for tag, value in list(values.items()):
             if isinstance(value, str) and not value.isascii():
                 values[tag] = value.encode("latin-1", "replace")
