@@ -164,11 +164,9 @@ def _pngs() -> Iterator[Animal]:
     yield Animal("grey-8.png", png(GREY, 0), GREY)
     deep_grey = scene(channels=1, dtype=np.uint16)
     yield Animal("grey-16.png", png(deep_grey, 0, 16), deep_grey)
-    yield Animal(
-        "grey-16-hole.png",
-        png(deep_grey, 0, 16, before=png_chunk(b"tRNS", struct.pack(">H", deep_grey[0, 0]))),
-        deep_grey,
-    )
+    hole = png_chunk(b"tRNS", struct.pack(">H", deep_grey[0, 0]))
+    seen = np.where(deep_grey == deep_grey[0, 0], 0, 65535).astype(np.uint16)
+    yield _deep("grey-16-hole.png", png(deep_grey, 0, 16, before=hole), np.dstack([deep_grey, seen]))
     palette = (np.arange(256)[:, None] * np.array([1, 255, 7]) % 256).astype(np.uint8)
     colours = png_chunk(b"PLTE", palette.tobytes())
     yield Animal("palette.png", png(GREY, 3, before=colours), palette[GREY])
@@ -184,11 +182,9 @@ def _pngs() -> Iterator[Animal]:
         see_through,
     )
     yield Animal("rgb.png", png(RGB, 2), RGB)
-    yield Animal(
-        "rgb-hole.png",
-        png(RGB, 2, before=png_chunk(b"tRNS", struct.pack(">HHH", *RGB[0, 0]))),
-        np.dstack([RGB, np.where((RGB[0, 0] == RGB).all(2), 0, 255)]),
-    )
+    hole = png_chunk(b"tRNS", struct.pack(">HHH", *RGB[0, 0]))
+    seen = np.where((RGB == RGB[0, 0]).all(2), 0, 255).astype(np.uint8)
+    yield Animal("rgb-hole.png", png(RGB, 2, before=hole), np.dstack([RGB, seen]))
     yield Animal("rgba.png", png(scene(channels=4), 6), scene(channels=4))
     yield Animal("la.png", png(scene(channels=2), 4), scene(channels=2))
     yield Animal("interlaced.png", png(RGB, 2, interlaced=True), RGB)
