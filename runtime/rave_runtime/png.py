@@ -19,7 +19,15 @@ _XMP_KEYWORD: Final = b"XML:com.adobe.xmp"
 _MAX_UNPACKED: Final = 1 << 24
 """Bytes that a packed profile or XMP may unpack to."""
 
-_PASSES: Final = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+_PASSES: Final = (
+    (0, 0, 8, 8),
+    (0, 4, 8, 8),
+    (4, 0, 8, 4),
+    (0, 2, 4, 4),
+    (2, 0, 4, 2),
+    (0, 1, 2, 2),
+    (1, 0, 2, 1),
+)
 """Of interlaced pictures: first row, first column, step of rows, step of columns."""
 
 _SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -42,7 +50,7 @@ class PngBlocks:
 
 
 def png_blocks(content: bytes) -> PngBlocks:
-    """Profile, EXIF and XMP of a PNG. One that is damaged, or unpacks to over 16 MiB, counts as absent."""
+    """Profile, EXIF and XMP of a PNG. One that is damaged or unpacks beyond measure counts as absent."""
     icc = exif = xmp = None
     for start, stop in _spans(content):
         kind = content[start + 4 : start + 8]
@@ -70,7 +78,10 @@ def without_chunks(content: bytes, kinds: Container[bytes] = _PACKED) -> bytes:
 
 
 def carry_png(source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool) -> bytes:
-    """A PNG with another one's colour, text, time, density and EXIF chunks: see `rave_runtime.metadata.carry_jpeg`."""
+    """A PNG with another one's colour, text, time, density and EXIF chunks.
+
+    As `rave_runtime.metadata.carry_jpeg` does it for JPEG.
+    """
     kept = []
     for kind, data in chunks(source):
         if kind not in _KEPT or (kind in _COLOUR and not keep_icc):

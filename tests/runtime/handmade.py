@@ -113,10 +113,14 @@ def tiff_of(pixels: NDArray[Any], order: str = "<", **extra: Any) -> bytes:
     }
     if channels in (2, 4):
         tags[338] = (3, 2)
-    return tiff(tags | extra.get("tags", {}), [pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()], order)
+    return tiff(
+        tags | extra.get("tags", {}), [pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()], order
+    )
 
 
-def exif(entries: dict[int, tuple[int, int]], order: str = "<", inner: bytes = b"", thumbnail: bytes = b"") -> bytes:
+def exif(
+    entries: dict[int, tuple[int, int]], order: str = "<", inner: bytes = b"", thumbnail: bytes = b""
+) -> bytes:
     """An EXIF block: whole-number entries (type, value), EXIF's own directory, and a thumbnail.
 
     `inner` is that directory from its count on; offsets in it count from the start of the block's TIFF.
@@ -136,7 +140,9 @@ def exif(entries: dict[int, tuple[int, int]], order: str = "<", inner: bytes = b
     if thumbnail:
         place = second + 2 + 24 + 4
         body += struct.pack(order + "H", 2)
-        body += struct.pack(order + "HHII", 0x0201, 4, 1, place) + struct.pack(order + "HHII", 0x0202, 4, 1, len(thumbnail))
+        body += struct.pack(order + "HHII", 0x0201, 4, 1, place) + struct.pack(
+            order + "HHII", 0x0202, 4, 1, len(thumbnail)
+        )
         body += struct.pack(order + "I", 0) + thumbnail
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", first)
     return b"Exif\0\0" + head + body
@@ -146,13 +152,16 @@ def inner_exif(width: int, height: int, maker_note: bytes, at: int, order: str =
     """EXIF's own directory, placed at `at`: pixel size and a maker note."""
     note_at = at + 2 + 3 * 12 + 4
     entries = struct.pack(order + "HHII", 0x927C, 7, len(maker_note), note_at)
-    entries += struct.pack(order + "HHII", 0xA002, 4, 1, width) + struct.pack(order + "HHII", 0xA003, 4, 1, height)
+    entries += struct.pack(order + "HHII", 0xA002, 4, 1, width) + struct.pack(
+        order + "HHII", 0xA003, 4, 1, height
+    )
     return struct.pack(order + "H", 3) + entries + struct.pack(order + "I", 0) + maker_note
 
 
 def jpeg_with(jpeg: bytes, *segments: tuple[int, bytes]) -> bytes:
     """A JPEG with further segments (marker, payload) behind its start."""
     added = b"".join(
-        b"\xff" + bytes([marker]) + struct.pack(">H", len(payload) + 2) + payload for marker, payload in segments
+        b"\xff" + bytes([marker]) + struct.pack(">H", len(payload) + 2) + payload
+        for marker, payload in segments
     )
     return jpeg[:2] + added + jpeg[2:]

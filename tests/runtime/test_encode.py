@@ -12,8 +12,8 @@ from rave_runtime.encode import WRITABLE, encode_photo, output_format
 from rave_runtime.errors import PhotoError
 from rave_runtime.photo import Photo, read_photo
 
+from tests.runtime.animal import HAS_HEIF, save
 from tests.runtime.handmade import exif, png, png_chunk, scene, tiff_of
-from tests.runtime.zoo import HAS_HEIF, save
 
 RGB = scene()
 BLOCK = exif({0x0112: (3, 1), 0x4746: (3, 5)})

@@ -19,8 +19,8 @@ from rave_runtime.decoders import decoding
 from rave_runtime.errors import PhotoError
 from rave_runtime.photo import SUFFIXES, read_photo
 
+from tests.runtime.animal import HAS_HEIF, save, turned
 from tests.runtime.handmade import exif, png, scene, tiff_of
-from tests.runtime.zoo import HAS_HEIF, save, turned
 
 RGB = scene()
 

@@ -15,7 +15,8 @@ from rave_runtime.enhancer import Enhancer
 from rave_runtime.folder import plan_jobs
 from rave_runtime.photo import Photo, Pixels, read_photo
 
-from tests.runtime.zoo import MAX_MEGAPIXELS, Animal, animals
+from tests.runtime.animal import MAX_MEGAPIXELS, Animal
+from tests.runtime.zoo import animals
 
 ZOO = list(animals())
 
