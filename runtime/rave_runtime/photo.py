@@ -166,7 +166,10 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
                     f"is damaged or truncated: {missing_bytes(content)} bytes of pixels are missing"
                 )
             turn = _TURNS.get(orientation) if name not in ("HEIF", "TIFF") else None  # they turn themselves
-            upright = image if turn is None else image.transpose(turn)
+            upright = image
+            if turn is not None:
+                upright = image.transpose(turn)
+                image.close()  # two copies are enough
             if upright.mode == "CMYK":
                 upright, icc = cmyk_to_rgb(upright, icc), None
             pixels = to_pixels(upright)
