@@ -20,7 +20,7 @@ from rave_runtime.deep import is_deep, read_deep
 from rave_runtime.errors import PhotoError
 from rave_runtime.exif import EXIF_HEADER, orientation_of, tiff_exif, upright_exif
 from rave_runtime.metadata import is_lossless_webp, upright_xmp
-from rave_runtime.png import missing_bytes, png_blocks, without_chunks
+from rave_runtime.png import missing_bytes, png_blocks, states_other_colour, without_chunks
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
@@ -216,6 +216,8 @@ def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
         notes.append("only its first picture was taken: others inside it (preview, depth, gain map) were not")
     elif getattr(image, "is_animated", False):
         notes.append("only the first of its frames or pages was taken")
+    if image.format == "PNG" and states_other_colour(content):
+        notes.append("its colours are stated by cICP or gAMA, which are kept but not heeded: taken as sRGB")
     bits = bits_per_channel(image, content)
     if bits > 8:
         notes.append(f"its {bits} bits per channel were read as 8")

@@ -14,7 +14,7 @@ from rave_runtime.metadata import upright_xmp
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _COLOUR: Final = (b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
 _KEPT: Final = (*_COLOUR, b"eXIf", b"iTXt", b"tEXt", b"zTXt", b"pHYs", b"tIME")
-_PACKED: Final = (b"iCCP", b"iTXt", b"tEXt", b"zTXt")
+_UNSEEN: Final = tuple(kind for kind in _KEPT if kind != b"pHYs")
 _XMP_KEYWORD: Final = b"XML:com.adobe.xmp"
 _MAX_UNPACKED: Final = 1 << 24
 """Bytes that a packed profile or XMP may unpack to."""
@@ -64,10 +64,21 @@ def png_blocks(content: bytes) -> PngBlocks:
     return PngBlocks(icc, exif, xmp)
 
 
-def without_chunks(content: bytes, kinds: Container[bytes] = _PACKED) -> bytes:
+def states_other_colour(content: bytes) -> bool:
+    """Whether a PNG states a colour space that is not sRGB in another way than by a profile."""
+    stated = {kind: data for kind, data in chunks(content) if kind in _COLOUR}
+    if b"cICP" in stated:  # it overrules the others; 1 and 13 are sRGB's primaries and curve
+        return stated[b"cICP"][:2] != b"\x01\x0d"
+    if b"iCCP" in stated or b"sRGB" in stated or len(stated.get(b"gAMA", b"")) != 4:
+        return False
+    return not 0.42 < struct.unpack(">I", stated[b"gAMA"])[0] / 100_000 < 0.48  # sRGB's is 1 / 2.2
+
+
+def without_chunks(content: bytes, kinds: Container[bytes] = _UNSEEN) -> bytes:
     """A PNG without the chunks of those kinds, for a decoder that needs the pixels only.
 
-    The usual kinds are those that unpack to any size.
+    The usual kinds are those that are read here: some unpack to any size, and a decoder refuses the
+    whole picture where one of them is damaged.
     """
     spans = list(_spans(content)) if content.startswith(_SIGNATURE) else []
     if not any(content[start + 4 : start + 8] in kinds for start, _ in spans):

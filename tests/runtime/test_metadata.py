@@ -20,7 +20,15 @@ from rave_runtime.metadata import (
     upright_xmp,
     without_thumbnails,
 )
-from rave_runtime.png import carry_png, chunks, missing_bytes, png_blocks, without_chunks
+from rave_runtime.photo import read_photo
+from rave_runtime.png import (
+    carry_png,
+    chunks,
+    missing_bytes,
+    png_blocks,
+    states_other_colour,
+    without_chunks,
+)
 
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk, scene
 
@@ -183,7 +191,7 @@ def test_a_pngs_chunks_go_over_as_they_are(packed: bool) -> None:
     plain = dict(chunks(carry_png(source, png(scene(), 2), 40, 56, keep_icc=False)))
     assert b"iCCP" not in plain
     bare = without_chunks(source)
-    gone = {b"iCCP", b"tEXt", b"zTXt", b"iTXt"}
+    gone = {b"iCCP", b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME"}
     assert [kind for kind, _ in chunks(bare)] == [kind for kind, _ in chunks(source) if kind not in gone]
     assert without_chunks(bare) is bare
 
@@ -212,3 +220,23 @@ def test_missing_pixels_of_a_png_are_counted(height: int, width: int, interlaced
         assert missing_bytes(png(pixels, colour, bits, interlaced=interlaced)) == 0
         taller = png(pixels, colour, bits, interlaced=interlaced, size=(width, height + 1))
         assert missing_bytes(taller) > 0
+
+
+@pytest.mark.parametrize(
+    ("stated", "other"),
+    [
+        ([], False),
+        ([(b"cICP", b"\x01\x0d\0\1")], False),
+        ([(b"cICP", b"\x0c\x0d\0\1"), (b"sRGB", b"\0")], True),
+        ([(b"gAMA", struct.pack(">I", 45455))], False),
+        ([(b"gAMA", struct.pack(">I", 100_000))], True),
+        ([(b"gAMA", struct.pack(">I", 100_000)), (b"sRGB", b"\0")], False),
+        ([(b"gAMA", b"\0")], False),
+    ],
+)
+def test_colour_that_a_png_states_without_a_profile_is_seen(
+    stated: list[tuple[bytes, bytes]], other: bool
+) -> None:
+    content = png(scene(), 2, before=b"".join(png_chunk(*chunk) for chunk in stated))
+    assert states_other_colour(content) == other
+    assert bool(read_photo(content).warnings) == other

@@ -137,6 +137,7 @@ def pngs() -> Iterator[Animal]:
     yield Animal("xmp-bomb.png", png(RGB, 2, before=png_chunk(b"iTXt", xmp)), RGB)
     yield Animal("profile-bomb.png", png(RGB, 2, before=png_chunk(b"iCCP", b"x\0\0" + bomb)), RGB)
     yield Animal("text-many.png", png(RGB, 2, before=png_chunk(b"tEXt", b"a\0" + b"b" * 1000) * 3000), RGB)
+    yield Animal("bad-gamma.png", png(RGB, 2, before=png_chunk(b"gAMA", b"\0")), RGB)
     yield Animal("no-end.png", png(RGB, 2)[:-12], RGB)
     animated = save(Image.fromarray(RGB), "PNG", save_all=True, append_images=[Image.fromarray(255 - RGB)])
     yield Animal("animated.png", animated, RGB, note="the first of its frames")
