@@ -34,7 +34,7 @@ _WHOLE_PX: Final = 512 * 512
 MIN_WORKING_SIZE_PX: Final = 32
 """Below it a reduction shows too little for a light map."""
 
-_STRIP_PX: Final = 1 << 19
+_STRIP_PX: Final = 1 << 18
 """Pixels brought to full resolution at once: few enough to stay in a processor's cache."""
 
 _Part = tuple[slice, slice, Array]
@@ -144,7 +144,7 @@ class Enhancer:
         Raises:
             DeviceError: the provider failed.
         """
-        curve = tone_curve(photo.icc_profile) if photo.pixels.shape[2] == 3 else None
+        curve = tone_curve(photo.icc_profile)
         out = np.empty_like(photo.pixels)
         for rows, cols, light in self._light_parts(_as_seen(photo)):
             relight(photo.pixels[rows, cols], light, out[rows, cols], curve)

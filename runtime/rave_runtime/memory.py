@@ -72,6 +72,8 @@ def photo_bytes(path: Path, working_size_px: int | None = None) -> int:
         path: of the photograph; only its header is read.
         working_size_px: long side on which its light is estimated; None, in tiles at full size.
     """
+    if not path.is_file():  # opening a pipe would wait for somebody to write to it
+        return 0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -105,7 +105,7 @@ def read_photo(source: Path | bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIX
         PhotoError: it cannot be read, is no picture, truncated, too large, or of a kind (floating
             point, 16 bits without the library for it) that would lose values.
     """
-    content = source if isinstance(source, bytes) else _read_file(source, max_megapixels)
+    content = source if isinstance(source, bytes) else read_file(source, max_megapixels)
     if not content:
         raise PhotoError("is empty (0 bytes)")
     try:
@@ -125,7 +125,12 @@ def reason_of(error: Exception) -> str:
     return text.splitlines()[0][:200]
 
 
-def _read_file(path: Path, max_megapixels: float) -> bytes:
+def read_file(path: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> bytes:
+    """A file's bytes, unless it is no file, or larger than a photograph of that size can be.
+
+    Raises:
+        PhotoError: it cannot be read or is refused.
+    """
     limit = int(min(max_megapixels, 1e9) * 1e6) * _BYTES_PER_PIXEL + _METADATA_BYTES
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     try:

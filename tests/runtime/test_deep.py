@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
 from rave_runtime.deep import write_deep_ppm
 from rave_runtime.encode import encode_photo
 from rave_runtime.errors import PhotoError
 from rave_runtime.exif import upright_exif
 from rave_runtime.photo import Photo, read_photo
-
 from tests.runtime.handmade import exif, inner_exif, png, scene, tiff_of
 
 NOTE = b"maker note" * 9

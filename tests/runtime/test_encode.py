@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin
+
 from rave_runtime.encode import WRITABLE, encode_photo, output_format
 from rave_runtime.errors import PhotoError
 from rave_runtime.photo import Photo, read_photo
-
 from tests.runtime.animal import HAS_HEIF, save
 from tests.runtime.handmade import exif, png, png_chunk, scene, tiff_of
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.folder import format_of, plan_jobs, write_atomically
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+
 from rave_runtime.exif import orientation_of, upright_exif
 from rave_runtime.metadata import (
     carry_jpeg,
@@ -29,7 +30,6 @@ from rave_runtime.png import (
     states_other_colour,
     without_chunks,
 )
-
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk, scene
 
 XMP = b"http://ns.adobe.com/xap/1.0/\0"

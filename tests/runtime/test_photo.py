@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
 from rave_runtime.decoders import decoding
 from rave_runtime.errors import PhotoError
 from rave_runtime.photo import SUFFIXES, read_photo
-
 from tests.runtime.animal import HAS_HEIF, save, turned
 from tests.runtime.handmade import exif, png, scene, tiff_of
 

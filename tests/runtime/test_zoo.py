@@ -10,11 +10,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from rave_runtime.batch import Result, WriteOptions, enhance_files
+
+from rave_runtime.batch import Batch, Result, WriteOptions
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.folder import plan_jobs
 from rave_runtime.photo import Photo, Pixels, read_photo
-
 from tests.runtime.animal import MAX_MEGAPIXELS, Animal
 from tests.runtime.zoo import animals
 
@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Resul
     (folder / "folder.jpg" / "into-output").symlink_to(output)
     enhancer = cast(Enhancer, Unchanged())
     options = WriteOptions(max_megapixels=MAX_MEGAPIXELS)
-    results = list(enhance_files(enhancer, plan_jobs(folder, output), options, workers=3))
+    results = list(Batch(enhancer, options, workers=3).run(plan_jobs(folder, output)))
     return output, {result.job.name: result for result in results}
 
 
