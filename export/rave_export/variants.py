@@ -12,6 +12,7 @@ import onnx
 from rave_export.calibration import Picture, observe_ranges
 from rave_export.graphs import OPSET, export_context, export_enhance
 from rave_export.quantize import quantize
+from rave_export.single import join_graphs
 from rave_runtime.bundle import ImageType, NetworkFacts, Part, Precision
 from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork
 
@@ -82,4 +83,14 @@ def int8_graphs(
             graph.image,
         )
         for graph in graphs
+    ]
+
+
+def single_graphs(graphs: Sequence[Graph]) -> list[Graph]:
+    """A single whole-image graph for each precision among split graphs."""
+    enhance = {graph.precision: graph.model for graph in graphs if graph.part == "enhance"}
+    return [
+        Graph(join_graphs(graph.model, enhance[graph.precision]), "whole", graph.precision, graph.image)
+        for graph in graphs
+        if graph.image == "uint8"
     ]
