@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
 if TYPE_CHECKING:
     from rave_export.parity import Picture
+    from rave_train.network import Padding
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -35,7 +36,7 @@ def export(
     single_graph: Annotated[
         bool,
         typer.Option(
-            "--single-graph", help="Also a whole-image graph, bytes in and out, to embed elsewhere."
+            "--single-graph", help="Also one whole-image graph, bytes in and out, to embed elsewhere."
         ),
     ] = False,
     triton: Annotated[
@@ -69,6 +70,8 @@ def export(
     ] = None,
 ) -> None:
     """Turn a CHECKPOINT into a bundle of ONNX graphs and prove them, or prove a bundle again."""
+    if padding not in (None, "reflect", "zeros"):
+        _fail(f"--padding {padding} is unknown: give reflect or zeros", 2)
     if verify is not None:
         if checkpoint is not None or output is not None:
             _fail("--verify proves a bundle that exists: give no CHECKPOINT and no --output with it", 2)
@@ -83,7 +86,8 @@ def export(
     try:
         from rave_export.bundles import Contents, export_bundle
         from rave_export.calibration import read_pictures
-        from rave_export.engines import HARDWARE, EngineOptions, add_engines
+        from rave_export.engine_bundle import add_engines
+        from rave_export.engines import HARDWARE, EngineOptions
         from rave_export.errors import ExportError
         from rave_export.graphs import OPSET
         from rave_export.table import files_table, parity_table
@@ -91,12 +95,9 @@ def export(
         from rave_runtime.bundle import read_bundle
         from rave_runtime.errors import RaveError
         from rave_train.checkpoint import CheckpointError, read_checkpoint
-        from rave_train.network import PADDINGS
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", 1)
 
-    if padding not in (None, *PADDINGS):
-        _fail(f"--padding {padding} is unknown: give {' or '.join(PADDINGS)}", 2)
     if trt_hardware not in HARDWARE:
         _fail(f"--trt-hardware {trt_hardware} is unknown: give one of {', '.join(HARDWARE)}", 2)
     say = _Progress()
@@ -113,7 +114,7 @@ def export(
             single_graph=single_graph,
             opset=OPSET if opset is None else opset,
         )
-        loaded = read_checkpoint(checkpoint, padding)
+        loaded = read_checkpoint(checkpoint, cast("Padding | None", padding))
         export_bundle(loaded, output, contents, working_size_px=working_size, force=force, say=say)
         if trt:
             options = EngineOptions(
