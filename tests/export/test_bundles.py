@@ -30,7 +30,9 @@ def test_bundle_holds_every_precision_and_says_so(exported: Bundle) -> None:
         for precision in ("fp32", "fp16", "int8")
     }
     assert manifest.provenance == {"method": "test"}
-    features = {graph.precision: graph.outputs[0].dtype for graph in manifest.graphs if graph.part == "context"}
+    features = {
+        graph.precision: graph.outputs[0].dtype for graph in manifest.graphs if graph.part == "context"
+    }
     assert features == {"fp32": "float32", "fp16": "float16", "int8": "float32"}
     for graph in manifest.graphs:
         if graph.part == "context":
@@ -70,7 +72,7 @@ def test_a_flipped_byte_is_seen(bundle: Bundle) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(BundleError, match="enhance_int8.onnx is not the file that was exported"):
+    with pytest.raises(BundleError, match=r"enhance_int8\.onnx is not the file that was exported"):
         measure_bundle(bundle)
 
 
