@@ -165,7 +165,7 @@ def mixed_batch_lights(network: Network, pictures: Sequence[Picture], tile_px: i
     windows, rows, cols = [], [], []
     for index, picture in enumerate(pictures):
         height, width = picture.shape[:2]
-        for tile in plan_tiles(height, width, tile_px, network.facts.context_halo_px):
+        for tile in plan_tiles(height, width, tile_px, network.facts.context_halo_px, fixed=True):
             owners.append(index)
             windows.append(picture[tile.rows.start : tile.rows.stop, tile.cols.start : tile.cols.stop])
             rows.append(pooling_matrix(height, tile.rows, bins))
@@ -177,7 +177,7 @@ def mixed_batch_lights(network: Network, pictures: Sequence[Picture], tile_px: i
     windows, rows, cols = [], [], []
     for index, picture in enumerate(pictures):
         height, width = picture.shape[:2]
-        for tile in plan_tiles(height, width, tile_px, network.facts.halo_px):
+        for tile in plan_tiles(height, width, tile_px, network.facts.halo_px, fixed=True):
             places.append((index, tile))
             windows.append(picture[tile.rows.start : tile.rows.stop, tile.cols.start : tile.cols.stop])
             rows.append(interpolation_matrix(height, tile.rows, bins))

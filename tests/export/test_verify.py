@@ -26,7 +26,7 @@ from rave_export.reference import torch_reference
 from rave_export.verify import graph_reference, measure_bundle, read_reference
 from rave_runtime.bundle import Bundle, Parity, read_bundle, write_manifest
 from rave_runtime.devices import choose_device
-from rave_runtime.network import OnnxNetwork
+from rave_runtime.onnx_network import OnnxNetwork
 from rave_runtime.tiling import Span, interpolation_matrix, pooling_matrix
 from rave_train.checkpoint import save_checkpoint
 from rave_train.network import EnhancementNetwork
