@@ -120,8 +120,8 @@ def main() -> None:
         print(f"| {name} | " + " | ".join(f"{column[name]:.2f}" for column in means.values()) + " |")
     if options.output:
         report = {
-            "command": "python benchmarks/upsampling.py --bundle BUNDLE --photos PHOTOS --pairs BACKLIT TRUTH "
-            f"--every {options.every}",
+            "command": "python benchmarks/upsampling.py --bundle BUNDLE --photos PHOTOS "
+            f"--pairs BACKLIT TRUTH --every {options.every}",
             "pictures": {column: len(rows) for column, rows in measured.items()},
             "machine": f"{platform.machine()}, {usable_processors()} processors",
             "psnr_db": means,
