@@ -17,7 +17,8 @@ from PIL import Image, ImageOps
 from rave_export.errors import ExportError
 from rave_export.quantize import Ranges, observed_tensors
 from rave_runtime.bundle import NetworkFacts
-from rave_runtime.enhancer import DEFAULT_TILE_PX, tiled_light
+from rave_runtime.enhancer import DEFAULT_TILE_PX
+from rave_runtime.tiled import tiled_light
 
 Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.bundle import Parity, Precision
-from rave_runtime.enhancer import tiled_light
 from rave_runtime.network import Network
 from rave_runtime.relight import relight
+from rave_runtime.tiled import tiled_light
 from rave_runtime.tiling import interpolation_matrix, plan_tiles, pooling_matrix
 
 Array = NDArray[np.float32]

@@ -23,9 +23,9 @@ from rave_export.parity import (
     split_light,
 )
 from rave_runtime.bundle import Bundle, GraphFile, Manifest, Parity
-from rave_runtime.devices import DEVICES, Device, choose_device, session_options
+from rave_runtime.devices import DEVICES, Device, choose_device
 from rave_runtime.errors import BundleError, DeviceError
-from rave_runtime.network import OnnxNetwork, usable_processors
+from rave_runtime.network import load_network
 
 PICTURE_TILE_PX = 256
 """Tiles in which a user's pictures are run, so that even small ones need several."""
@@ -58,9 +58,9 @@ def candidates(bundle: Bundle) -> Iterator[Candidate]:
     """Everything in a bundle that this machine can run, one at a time."""
     for device in present_devices():
         for precision in bundle.manifest.precisions():
-            yield SplitGraphs(OnnxNetwork(bundle, precision, device), precision, device.provider)
+            yield SplitGraphs(load_network(bundle, precision, device), precision, device.provider)
         for graph in bundle.manifest.graphs:
-            if graph.part == "whole":
+            if graph.part == "whole" and device.provider in onnxruntime.get_available_providers():
                 yield SingleGraph(bundle, graph, device)
 
 
@@ -76,7 +76,9 @@ class SingleGraph:
     def __init__(self, bundle: Bundle, graph: GraphFile, device: Device) -> None:
         self.precision: Final = graph.precision
         self.provider: Final = device.provider
-        options, providers = session_options(device, usable_processors())
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        providers = [(device.provider, device.options)]
         content = bundle.read_graph(graph)
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=providers)
@@ -129,7 +131,7 @@ def graph_reference(bundle: Bundle) -> Reference:
     Raises:
         BundleError: the bundle holds no float32 graphs.
     """
-    network = OnnxNetwork(bundle, "fp32", choose_device("cpu"))
+    network = load_network(bundle, "fp32", choose_device("cpu"))
 
     def light(picture: Picture) -> Array:
         return split_light(network, picture, None)
@@ -141,7 +143,7 @@ def present_devices() -> list[Device]:
     """What this machine can run graphs on."""
     found = []
     for name in DEVICES:
-        if name == "auto":
+        if name == "tensorrt":  # engines are proven where they are built: see engine_bundle
             continue
         try:
             found.append(choose_device(name))

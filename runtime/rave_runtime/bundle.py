@@ -241,7 +241,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         raise BundleError(f"{file} cannot be read: {error}") from error
     try:
         content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(
             f"{file} is damaged (not JSON: {error}): copy or export the bundle again"
         ) from error
@@ -326,7 +326,9 @@ def _convert(hint: Any, value: object, where: str) -> Any:
         return value
     if is_dataclass(hint):
         return _build(typing.cast(type[Any], hint), value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not -1e300 < value < 1e300:
+            raise ValueError(f"{where} is not a finite number")
         return float(value)
     if hint is types.NoneType and value is None:
         return None
