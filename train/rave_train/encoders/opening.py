@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+import torch
+
 from rave_train.encoders.encoder import Encoder, EncoderError
 
 GRAMMAR = (
@@ -58,14 +60,16 @@ def open_encoder(spec: str) -> Encoder:
     """
     parsed = parse_spec(spec)
     encoder: Encoder
-    if parsed.source == "open_clip":
-        from rave_train.encoders.open_clip import open_open_clip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # "random" weights are the same in every process and every run
+        if parsed.source == "open_clip":
+            from rave_train.encoders.open_clip import open_open_clip
 
-        encoder = open_open_clip(spec, parsed)
-    else:
-        from rave_train.encoders.timm import open_timm
+            encoder = open_open_clip(spec, parsed)
+        else:
+            from rave_train.encoders.timm import open_timm
 
-        encoder = open_timm(spec, parsed)
+            encoder = open_timm(spec, parsed)
     encoder.freeze()
     return encoder
 
