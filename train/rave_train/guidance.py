@@ -69,6 +69,7 @@ class PairOptions:
             augments and embeds anew at every step; drawing from a bank of views, renewed for every
             phase, costs a fraction of it.
         view_size_px: side of the guidance pictures.
+        extensions: how often a phase may be made longer while its running loss is high, at most.
     """
 
     rounds: int = 16
@@ -81,3 +82,4 @@ class PairOptions:
     guidance_weight: float = 1.0
     views: int = 8
     view_size_px: int = 256
+    extensions: int = 20

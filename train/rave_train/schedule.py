@@ -21,12 +21,10 @@ class Extension:
     Attributes:
         steps: how many are added each time.
         above: the running loss that must be undercut.
-        times: how often at most, so that a run ends.
     """
 
     steps: int
     above: float
-    times: int = 20
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,8 @@ class Schedule:
     """Lengths of all phases, in steps.
 
     The order: initialize, warm-up, then rounds of enhance and refine, the last one without refine.
-    A length of 0 leaves the phase out.
+    A length of 0 leaves the phase out. `extensions` is how often a phase may be extended at most, so
+    that a run ends.
     """
 
     initialize: int
@@ -42,6 +41,7 @@ class Schedule:
     enhance: int
     refine: int
     rounds: int
+    extensions: int = 0
     extend_enhance: Extension = Extension(60, 90.0)
     extend_refine: Extension = Extension(100, 60.0)
 
@@ -100,12 +100,8 @@ def advance(schedule: Schedule, position: Position, running_loss: float) -> Posi
     if position.step < position.length:
         return position
     extension = {"enhance": schedule.extend_enhance, "refine": schedule.extend_refine}.get(position.phase)
-    if (
-        schedule.refine
-        and extension is not None
-        and running_loss > extension.above
-        and position.extended < extension.times
-    ):
+    may_extend = position.extended < schedule.extensions
+    if extension is not None and may_extend and running_loss > extension.above:
         return replace(position, length=position.length + extension.steps, extended=position.extended + 1)
     return _enter(schedule, _next_phase(schedule, position))
 

@@ -91,6 +91,13 @@ class Encoder(nn.Module, ABC):
             )
         return self.text
 
+    @torch.no_grad()
+    def dimension(self) -> int:
+        """Length of an embedding."""
+        size = self.preprocessing.size_px
+        device = next(self.parameters()).device
+        return self.embed(torch.zeros(1, 3, size, size, device=device)).shape[1]
+
     def fingerprint(self) -> str:
         """Hash of the weights and the input format: the same encoder gives the same embeddings."""
         digest = hashlib.blake2b(repr(self.preprocessing).encode(), digest_size=16)
