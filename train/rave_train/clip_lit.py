@@ -5,24 +5,16 @@ Source: CLIP-LIT (arXiv 2303.17569), and RAVE (arXiv 2404.01889), section 3.1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from rave_train.encoders import TextEncoder
-from rave_train.guidance import PairGuidance, PairOptions
+from rave_train.guidance import PairGuidance
 
 INITIAL_PROMPT: Final = " ".join(["X"] * 16)
 """Both prompts start from these sixteen tokens, as upstream's."""
-
-
-@dataclass(frozen=True)
-class ClipLitOptions(PairOptions):
-    """CLIP-LIT's options: those of every pair, with the learning rate of prompts."""
-
-    guidance_learning_rate: float = 5e-6
 
 
 class PromptGuidance(PairGuidance):

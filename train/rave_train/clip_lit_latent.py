@@ -5,17 +5,10 @@ Source: RAVE (arXiv 2404.01889), section 3.2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from rave_train.guidance import PairGuidance, PairOptions
-
-
-@dataclass(frozen=True)
-class ClipLitLatentOptions(PairOptions):
-    """CLIP-LIT-Latent's options: those of every pair."""
+from rave_train.guidance import PairGuidance
 
 
 class LatentGuidance(PairGuidance):

@@ -6,16 +6,14 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
-from rave_train.clip_lit import ClipLitOptions
-from rave_train.clip_lit_latent import ClipLitLatentOptions
-from rave_train.guidance import PairOptions
-from rave_train.network import Padding
-from rave_train.rave import RaveOptions
+from rave_train.options import ClipLitLatentOptions, ClipLitOptions, PairOptions, RaveOptions
 from rave_train.schedule import Schedule
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+PUBLISHED_GUIDANCE_ENCODER: Final = "open_clip:ViT-B-32@openai"
+PUBLISHED_IDENTITY_ENCODER: Final = "open_clip:RN101@openai"
+
 MethodOptions = RaveOptions | ClipLitOptions | ClipLitLatentOptions
 
 METHODS: Final[dict[str, type[MethodOptions]]] = {
@@ -61,7 +59,7 @@ class NetworkOptions:
         weight_decay: of Adam.
         warm_up: steps on the identity loss alone.
         identity_weight: of the identity term after the warm-up.
-        pixel_weight: of an L1 loss against the partners; 0 leaves it out, others need pairs.
+        pixel_loss: of an L1 loss against the partners; 0 leaves it out, others need pairs.
         light_bias: where the illumination map starts; None is upstream's random bias, with which
             runs often collapse and begin again, 0.7 avoids that.
         padding: of the four outer convolutions.
@@ -74,9 +72,9 @@ class NetworkOptions:
     weight_decay: float = 1e-3
     warm_up: int = 1000
     identity_weight: float = 0.9
-    pixel_weight: float = 0.0
+    pixel_loss: float = 0.0
     light_bias: float | None = None
-    padding: Padding = "reflect"
+    padding: str = "reflect"
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,10 @@ class RunConfig:
         options: the method's own.
         data: which pictures.
         network: how the network is trained.
-        guidance_encoder: name of the encoder that guides, see `rave_train.encoders.opening`.
-        identity_encoder: name of the encoder of the identity loss.
+        encoder: that guides, SOURCE:MODEL[,key=value...][@WEIGHTS] as in open_clip:ViT-B-32@openai or
+            timm:resnet50@FILE.
+        identity_encoder: of the identity loss; None is the published one (open_clip:RN101@openai)
+            beside the published guidance encoder, and the guidance encoder itself beside any other.
         seed: of every random choice.
         precision: "auto" is bf16 on a GPU that has it, float32 elsewhere.
         compile: whether torch.compile builds the network.
@@ -103,15 +103,23 @@ class RunConfig:
     options: MethodOptions
     data: DataOptions
     network: NetworkOptions = field(default_factory=NetworkOptions)
-    guidance_encoder: str = "open_clip:ViT-B-32@openai"
-    identity_encoder: str = "open_clip:RN101@openai"
+    encoder: str = PUBLISHED_GUIDANCE_ENCODER
+    identity_encoder: str | None = None
     seed: int = 0
-    precision: Precision = "auto"
+    precision: str = "auto"
     compile: bool = False
     device: str = "auto"
     workers: int | None = None
     save_every: int = 100
     cache: str | None = None
+
+    @property
+    def identity_encoder_name(self) -> str:
+        """Name of the encoder of the identity loss, its default resolved."""
+        if self.identity_encoder is not None:
+            return self.identity_encoder
+        published = self.encoder == PUBLISHED_GUIDANCE_ENCODER
+        return PUBLISHED_IDENTITY_ENCODER if published else self.encoder
 
     def schedule(self) -> Schedule:
         """Lengths of the run's phases."""
@@ -143,11 +151,16 @@ class RunConfig:
         _require(
             self.schedule().total() >= 1, "the run has no steps: give iterations, or rounds with steps"
         )
+        _require(network.padding in ("reflect", "zeros"), f"padding is {network.padding!r}: reflect or zeros")
+        _require(
+            self.precision in ("auto", "fp32", "bf16", "fp16"),
+            f"precision is {self.precision!r}: auto, fp32, bf16 or fp16 is needed",
+        )
         if isinstance(options, PairOptions):
             _require(options.guidance_batch >= 2, "a guidance batch needs a backlit and a well-lit picture")
             _require(options.views >= 1, "at least one view of each picture is needed")
         _require(
-            not (network.pixel_weight and self.data.paired is False),
+            not (network.pixel_loss and self.data.paired is False),
             "a pixel loss compares partners: leave out --unpaired, or --pixel-loss",
         )
         _require(

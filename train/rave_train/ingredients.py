@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from rave_train.batches import TrainingPictures, to_tensor
-from rave_train.clip_lit import ClipLitOptions, PromptGuidance
+from rave_train.clip_lit import PromptGuidance
 from rave_train.clip_lit_latent import LatentGuidance
 from rave_train.config import RunConfig
 from rave_train.embeddings import default_cache, embed_photographs, embed_vocabulary
 from rave_train.encoders import Encoder, open_encoder
 from rave_train.events import Listener, Note, Work
-from rave_train.guidance import Guidance, PairOptions
+from rave_train.guidance import Guidance
+from rave_train.options import ClipLitOptions, PairOptions, RaveOptions
 from rave_train.pairs import match_pairs, require_pairs
 from rave_train.photographs import (
     DataError,
@@ -29,7 +30,7 @@ from rave_train.photographs import (
     load_square,
     load_squares,
 )
-from rave_train.rave import RaveOptions, guide_by_residual
+from rave_train.rave import guide_by_residual
 
 
 @dataclass(frozen=True)
@@ -100,18 +101,18 @@ def gather(config: RunConfig, device: torch.device, listen: Listener) -> Ingredi
     data = find_training_data(config)
     listen(Note(data.report))
     shown = _choose_shown(config, data)
-    guidance_encoder = open_encoder(config.guidance_encoder).to(device)
+    guidance_encoder = open_encoder(config.encoder).to(device)
     identity_encoder = (
         guidance_encoder
-        if config.identity_encoder == config.guidance_encoder
-        else open_encoder(config.identity_encoder).to(device)
+        if config.identity_encoder_name == config.encoder
+        else open_encoder(config.identity_encoder_name).to(device)
     )
     guidance = build_guidance(config, data, guidance_encoder, device, listen)
     views: tuple[Sequence[Pixels], Sequence[Pixels]] = ((), ())
     if isinstance(config.options, PairOptions):
         side = config.options.view_size_px
         views = (load_squares(data.backlit, side), load_squares(data.well_lit, side))
-    truth = data.well_lit if config.network.pixel_weight else None
+    truth = data.well_lit if config.network.pixel_loss else None
     return Ingredients(
         data=data,
         pictures=TrainingPictures(data.backlit, truth, config.network.size_px, config.seed),
@@ -141,7 +142,7 @@ def find_training_data(config: RunConfig) -> TrainingData:
     backlit = find_photographs(Path(config.data.backlit), "backlit")
     well_lit = find_photographs(Path(config.data.well_lit), "well-lit")
     lines = _describe_skipped(backlit, well_lit)
-    must_pair = config.data.paired is True or config.network.pixel_weight > 0
+    must_pair = config.data.paired is True or config.network.pixel_loss > 0
     if must_pair:
         pairing = require_pairs(backlit.photographs, well_lit.photographs)
     elif config.data.paired is None:

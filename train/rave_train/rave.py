@@ -5,13 +5,12 @@ Source: RAVE (arXiv 2404.01889), section 3.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from rave_train.encoders import Encoder
 from rave_train.guidance import Guidance, GuidanceLoss
+from rave_train.options import RaveOptions
 from rave_train.residual import (
     Residual,
     direction_of_word,
@@ -20,24 +19,6 @@ from rave_train.residual import (
     residual_vector,
     shift_away_from_tokens,
 )
-
-
-@dataclass(frozen=True)
-class RaveOptions:
-    """RAVE's own options.
-
-    Attributes:
-        iterations: enhancement steps after the warm-up. The paper states none, only that RAVE
-            converges up to 25 times sooner than CLIP-LIT, which takes 50,000.
-        guidance_weight: of the residual term in the total loss.
-        shift_tokens: RAVE-shifted with this many tokens from each end; 0 leaves the vector alone.
-        guide_token: a word to guide by instead of the residual vector (the paper's ablation).
-    """
-
-    iterations: int = 5000
-    guidance_weight: float = 6.0
-    shift_tokens: int = 0
-    guide_token: str | None = None
 
 
 class RaveGuidance(Guidance):

@@ -6,14 +6,15 @@ import dataclasses
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
 
 from rave_train.config import RunConfig
-from rave_train.guidance import Guidance, PairOptions
-from rave_train.network import EnhancementNetwork
+from rave_train.guidance import Guidance
+from rave_train.options import PairOptions
+from rave_train.network import EnhancementNetwork, Padding
 from rave_train.schedule import RUNNING_LOSS_STEPS, Position, begin
 
 Weights = dict[str, Tensor]
@@ -154,7 +155,7 @@ def new_network(config: RunConfig, attempt: int) -> EnhancementNetwork:
     """A fresh network; every attempt draws other weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1000 * attempt)
-        network = EnhancementNetwork(padding=config.network.padding)
+        network = EnhancementNetwork(padding=cast(Padding, config.network.padding))
         network.initialize()
     if config.network.light_bias is not None:
         torch.nn.init.constant_(network.cond_add1.bias, config.network.light_bias)  # type: ignore[arg-type]

@@ -19,10 +19,11 @@ from rave_train.config import ConfigError, RunConfig
 from rave_train.distributed import Processes, join_processes, leave_processes
 from rave_train.events import Listener, Note, Step, Work, ignore
 from rave_train.grid import draw_grid, to_pixels
-from rave_train.guidance import RANKING_SCALE, Guidance, PairGuidance, PairOptions
+from rave_train.guidance import RANKING_SCALE, Guidance, PairGuidance
 from rave_train.ingredients import Ingredients, gather
 from rave_train.journal import Journal
 from rave_train.network import EnhancementNetwork, relight
+from rave_train.options import PairOptions
 from rave_train.objective import Objective, luma_psnr
 from rave_train.refinement import ViewBank, embed_views, pair_loss, separation
 from rave_train.run_folder import RunFolder
@@ -126,7 +127,7 @@ def train(
             else:
                 objective = Objective(
                     made.guidance_encoder, made.identity_encoder, state.guidance.fixed_loss(),
-                    options.guidance_weight, config.network.identity_weight, config.network.pixel_weight,
+                    options.guidance_weight, config.network.identity_weight, config.network.pixel_loss,
                     precision,
                 )  # fmt: skip
                 if processes.leads:
@@ -363,8 +364,8 @@ def _save_network(
         "method": config.method,
         "step": state.position.total,
         "training_size_px": config.network.size_px,
-        "guidance_encoder": Path(config.guidance_encoder).name,
-        "identity_encoder": Path(config.identity_encoder).name,
+        "guidance_encoder": Path(config.encoder).name,
+        "identity_encoder": Path(config.identity_encoder_name).name,
         "seed": config.seed,
         **made.made_of,
     }
