@@ -22,20 +22,28 @@ def draw_grid(columns: Sequence[tuple[str, Sequence[Pixels]]], tile_px: int = 25
         columns: title and pictures ([h, w, 3] uint8) of each column, from top to bottom.
         tile_px: side of a tile.
     """
-    rows = max(len(pictures) for _, pictures in columns)
-    width = len(columns) * (tile_px + _GAP_PX) + _GAP_PX
-    height = rows * (tile_px + _GAP_PX) + _GAP_PX + _TITLE_PX
-    sheet = Image.new("RGB", (width, height), "white")
+    tiles = [(title, [_fit(pixels, tile_px) for pixels in pictures]) for title, pictures in columns]
+    rows = max(len(pictures) for _, pictures in tiles)
+    widths = [max((tile.width for tile in pictures), default=0) for _, pictures in tiles]
+    heights = [max(pictures[row].height for _, pictures in tiles if row < len(pictures)) for row in range(rows)]
+    size = (_GAP_PX + sum(widths) + _GAP_PX * len(widths), _TITLE_PX + sum(heights) + _GAP_PX * (rows + 1))
+    sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    for column, (title, pictures) in enumerate(columns):
-        left = _GAP_PX + column * (tile_px + _GAP_PX)
+    left = _GAP_PX
+    for (title, pictures), width in zip(tiles, widths, strict=True):
         draw.text((left + 2, 3), title, fill="black")
-        for row, pixels in enumerate(pictures):
-            tile = Image.fromarray(pixels)
-            tile.thumbnail((tile_px, tile_px), Image.Resampling.LANCZOS)
-            top = _TITLE_PX + _GAP_PX + row * (tile_px + _GAP_PX)
-            sheet.paste(tile, (left + (tile_px - tile.width) // 2, top + (tile_px - tile.height) // 2))
+        top = _TITLE_PX + _GAP_PX
+        for tile, height in zip(pictures, heights, strict=False):
+            sheet.paste(tile, (left + (width - tile.width) // 2, top + (height - tile.height) // 2))
+            top += height + _GAP_PX
+        left += width + _GAP_PX
     return sheet
+
+
+def _fit(pixels: Pixels, tile_px: int) -> Image.Image:
+    tile = Image.fromarray(pixels)
+    tile.thumbnail((tile_px, tile_px), Image.Resampling.LANCZOS)
+    return tile
 
 
 def save_grid(file: Path, columns: Sequence[tuple[str, Sequence[Pixels]]], tile_px: int = 256) -> None:
