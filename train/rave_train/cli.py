@@ -67,14 +67,19 @@ def synthesize(
     out: Annotated[Path, typer.Argument(help="New or empty folder: input/, gt/ and contact_sheet.png.")],
     size: Annotated[int | None, typer.Option(help="Longest side in pixels; larger pictures shrink.")] = None,
     versions: Annotated[int, typer.Option(min=1, help="Backlit partners of each photograph.")] = 1,
+    untouched: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the pictures that keep their light.")
+    ] = 0.1,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
 ) -> None:
     """Make realistic backlit partners of well-lit photographs, to train or measure on."""
     with _errors_on_one_line():
+        from rave_train.synthesis import SynthesisRange
         from rave_train.synthesizing import synthesize_folder
 
+        scene = SynthesisRange(untouched=untouched)
         with _progress("synthesizing") as report:
-            made = synthesize_folder(well_lit, out, size, versions, seed, report)
+            made = synthesize_folder(well_lit, out, size, versions, seed, report, scene)
     Console().print(f"{made} pairs in {out}/input and {out}/gt; look at {out}/contact_sheet.png", markup=False)
 
 

@@ -156,7 +156,7 @@ def new_network(config: RunConfig, attempt: int) -> EnhancementNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1000 * attempt)
         network = EnhancementNetwork(padding=cast(Padding, config.network.padding))
-        network.initialize()
+        network.initialize(std=config.network.init_std)
     if config.network.light_bias is not None:
         torch.nn.init.constant_(network.cond_add1.bias, config.network.light_bias)  # type: ignore[arg-type]
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
