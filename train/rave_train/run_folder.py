@@ -57,19 +57,26 @@ class RunFolder:
         """The picture grid after so many steps."""
         return self.folder / "grids" / f"step_{total:06d}.png"
 
-    def create(self) -> None:
-        """Makes the folder.
+    def require_free(self) -> None:
+        """Makes sure that a run may begin here.
 
         Raises:
-            RunFolderError: it holds another run, or anything else, or cannot be made.
+            RunFolderError: it holds another run, or anything else.
         """
         if self.config_file.is_file():
             raise RunFolderError(
                 f"{self.folder} holds a run already: continue it with `rave-train resume {self.folder}`, "
                 "or give another --out"
             )
-        if self.folder.is_dir() and any(self.folder.iterdir()):
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise RunFolderError(f"{self.folder} is not empty: give another --out")
+
+    def create(self) -> None:
+        """Makes the folder.
+
+        Raises:
+            RunFolderError: it cannot be made.
+        """
         try:
             for name in ("checkpoints", "grids"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)

@@ -93,13 +93,14 @@ def train(
     precision = pick_precision(config.precision, device)
     share = _share(config, processes)
     if processes.leads and not resume:
-        run.create()
+        run.require_free()
     made = gather(config, device, listen if processes.leads else ignore)
     state = new_state(config, made.guidance, device, precision)
     if resume:
         _require_same(run.made_of(), made.made_of, folder)
         state.load(run.state_file)
     elif processes.leads:
+        run.create()
         config.write(run.config_file)
         run.describe(made.made_of, made.data.report)
         state.save(run.state_file)
