@@ -92,9 +92,10 @@ def train(
         device = torch.device("cuda", processes.local_rank)
     precision = pick_precision(config.precision, device)
     share = _share(config, processes)
+    listen = listen if processes.leads else ignore
     if processes.leads and not resume:
         run.require_free()
-    made = gather(config, device, listen if processes.leads else ignore)
+    made = gather(config, device, listen)
     state = new_state(config, made.guidance, device, precision)
     if resume:
         _require_same(run.made_of(), made.made_of, folder)
@@ -124,7 +125,7 @@ def train(
         if entered != (position.phase, position.round):
             entered = (position.phase, position.round)
             if position.learns_guidance:
-                bank = _embed_bank(config, made, state, device, listen if processes.leads else ignore)
+                bank = _embed_bank(config, made, state, device, listen)
             else:
                 objective = Objective(
                     made.guidance_encoder, made.identity_encoder, state.guidance.fixed_loss(),
@@ -179,20 +180,25 @@ def train(
         if processes.leads and journal is not None:
             journal.log(position, losses, state.running_loss, time.perf_counter() - started)
             listen(Step(position, max(schedule.total(), position.total + 1), losses, state.running_loss))
+
+        # A network that collapsed in the warm-up is drawn anew, and the warm-up prolonged.
+        check = min(COLLAPSE_CHECK_STEPS, config.network.warm_up)
+        if position.phase == "warm-up" and position.step + 1 == check * (state.attempt + 1):
+            seen_db = sum(state.recent_psnr) / len(state.recent_psnr)
+            if seen_db < COLLAPSE_PSNR_DB:
+                _begin_anew(config, state)
+                position = lengthen(position, check)
+                listen(Note(f"input and output at {seen_db:.1f} dB in the warm-up: beginning anew"))
+
         state.position = advance(schedule, position, state.running_loss)
         leaves = (state.position.phase, state.position.round) != entered
 
-        # Keeping the best of the round; drawing a collapsed network anew.
+
+        # Keeping the best of the round.
         if position.phase == "enhance" and (leaves or (position.step + 1) % BEST_EVERY_STEPS == 0):
             is_best = state.keep_if_best()
             if is_best and processes.leads and not made.shown.held_out:
                 _save_network(config, state, run, made, "best")
-        check = min(COLLAPSE_CHECK_STEPS, config.network.warm_up) * (state.attempt + 1)
-        if position.phase == "warm-up" and position.step + 1 == check:
-            seen_db = sum(state.recent_psnr) / len(state.recent_psnr)
-            if seen_db < COLLAPSE_PSNR_DB:
-                _begin_anew(config, state, position.step + 1, check, device, processes, seen_db, listen)
-                leaves = False
         if leaves:
             state.recent = []
             if position.learns_guidance:
@@ -292,27 +298,20 @@ def _network_of(config: RunConfig, weights: Weights, device: torch.device) -> En
     return network.to(device)
 
 
-def _begin_anew(
-    config: RunConfig, state: TrainingState, step: int, check: int, device: torch.device,
-    processes: Processes, seen_db: float, listen: Listener,
-) -> None:  # fmt: skip
-    """Draws the network anew (METHODS: new seed, new optimiser, a longer warm-up)."""
+def _begin_anew(config: RunConfig, state: TrainingState) -> None:
+    """Draws the network anew: new seed, new optimiser."""
     state.attempt += 1
     if state.attempt >= MOST_ATTEMPTS:
         raise TrainingError(
             f"{state.attempt} networks in a row collapsed in the warm-up: give --light-bias 0.7, "
             "which starts the illumination map near the identity, or a higher learning rate"
         )
-    listen(Note(f"output and input at {seen_db:.1f} dB after {step} warm-up steps: beginning anew"))
     with torch.no_grad():
         fresh = new_network(config, state.attempt).state_dict()
         for name, value in state.network.state_dict().items():
             value.copy_(fresh[name])
     state.optimizer = new_optimizer(config, state.network)
     state.recent, state.recent_psnr = [], []
-    extra = min(COLLAPSE_CHECK_STEPS, config.network.warm_up)
-    if state.position.phase == "warm-up":
-        state.position = lengthen(state.position, extra)
 
 
 def _end_epoch(
