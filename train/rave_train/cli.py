@@ -80,7 +80,8 @@ def synthesize(
         scene = SynthesisRange(untouched=untouched)
         with _progress("synthesizing") as report:
             made = synthesize_folder(well_lit, out, size, versions, seed, report, scene)
-    Console().print(f"{made} pairs in {out}/input and {out}/gt; look at {out}/contact_sheet.png", markup=False)
+    line = f"{made} pairs in {out}/input and {out}/gt; look at {out}/contact_sheet.png"
+    Console().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -100,7 +101,7 @@ def interpret(
             found = interpret_run(run, count, word or list(DEFAULT_WORDS), report)
         folder = write_interpretation(found, out or run / "interpretation")
     Console().print(found.as_text(), highlight=False, markup=False)
-    Console().print(f"written to {folder}", markup=False)
+    Console().print(f"written to {folder}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -143,10 +144,11 @@ def _train(config: RunConfig, out: Path, resume: bool) -> None:
         with _stop_on_signal() as should_stop, RunDisplay(console) as display:
             outcome = train(config, out, resume=resume, listen=display, should_stop=should_stop)
     if not outcome.finished:
-        console.print(f"stopped after {outcome.steps} steps: rave-train resume {out} goes on", markup=False)
+        line = f"stopped after {outcome.steps} steps: rave-train resume {out} goes on"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130)
     validation = "" if outcome.psnr_db is None else f", {outcome.psnr_db:.2f} dB on the validation pictures"
-    Console().print(f"{outcome.best}{validation}", markup=False, highlight=False)
+    Console().print(f"{outcome.best}{validation}", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
