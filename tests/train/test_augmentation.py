@@ -3,8 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from rave_train.augmentation import FOR_ENHANCEMENT, FOR_GUIDANCE, Augmentation, Placement, draw_placement, place
+from rave_train.augmentation import (
+    FOR_ENHANCEMENT,
+    FOR_GUIDANCE,
+    Augmentation,
+    Placement,
+    draw_placement,
+    place,
+)
 
 PLAIN = Placement(False, False, False, None)
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-
 from rave_train import CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork
+from safetensors.torch import load_file, save_file
 
 
 @pytest.fixture
@@ -95,7 +94,9 @@ def test_other_networks_are_told_apart(network: EnhancementNetwork, tmp_path: Pa
     assert "missing condx.bias, condx.weight; unknown nothing" in error_of(without)
     assert "unknown extra" in error_of({**tensors, "extra": torch.zeros(1)})
     wrong = {**tensors, "condx.weight": torch.zeros(16, 8, 5, 5)}
-    assert "condx.weight is [16, 8, 5, 5] torch.float32, [16, 8, 3, 3] floating point is needed" in error_of(wrong)
+    assert "condx.weight is [16, 8, 5, 5] torch.float32, [16, 8, 3, 3] floating point is needed" in error_of(
+        wrong
+    )
     assert "cond1.weight [32, 3, 3, 3] is not in it" in error_of({"conv.weight": torch.zeros(3)})
     integers = {**tensors, "condx.bias": torch.zeros(16, dtype=torch.int64)}
     assert "condx.bias is [16] torch.int64" in error_of(integers)

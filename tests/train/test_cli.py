@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-
 from rave_train.cli import app
 from rave_train.cli_options import field_helps
 from rave_train.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
+from typer.testing import CliRunner
 
 runner = CliRunner()
 SHORT = ["--size-px", "16", "--batch", "2", "--warm-up", "1", "--light-bias", "0.7"]
@@ -19,7 +18,9 @@ SHORT = ["--size-px", "16", "--batch", "2", "--warm-up", "1", "--light-bias", "0
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "120"}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -98,7 +99,10 @@ def test_synthesize_and_evaluate(scenes: tuple[Path, Path], tmp_path: Path) -> N
     ("arguments", "words"),
     [
         (["rave", "absent", "absent", "--out", "run"], "error: absent is not a folder"),
-        (["rave", "absent", "absent", "--out", "run", "--iterations", "0", "--warm-up", "0"], "the run has no steps"),
+        (
+            ["rave", "absent", "absent", "--out", "run", "--iterations", "0", "--warm-up", "0"],
+            "the run has no steps",
+        ),
         (["resume", "absent"], "absent is no run of rave-train"),
         (["interpret", "absent"], "absent is no run of rave-train"),
         (["synthesize", "absent", "out"], "absent is not a folder"),

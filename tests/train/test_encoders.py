@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
-
 from rave_train.encoders import Encoder, EncoderError, open_encoder
 from rave_train.encoders.encoder import spread_stages
 from rave_train.encoders.opening import EncoderSpec, parse_spec
+from safetensors.torch import save_file
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,9 @@ def test_a_name_is_taken_apart() -> None:
 
 @pytest.mark.parametrize("name", ["ViT-B-32", "keras:vgg", "timm:", "timm:resnet18,small@random"])
 def test_other_names_are_errors(name: str) -> None:
-    with pytest.raises(EncoderError, match=r"is no encoder's name: SOURCE:MODEL\[,key=value...\]\[@WEIGHTS\]"):
+    with pytest.raises(
+        EncoderError, match=r"is no encoder's name: SOURCE:MODEL\[,key=value...\]\[@WEIGHTS\]"
+    ):
         parse_spec(name)
 
 
@@ -116,7 +117,9 @@ def test_quickgelu_is_chosen_by_name_and_by_tag(toy_vit: str, monkeypatch: pytes
         raise RuntimeError("no network here")
 
     monkeypatch.setattr("open_clip.create_model", create)
-    with pytest.raises(EncoderError, match=r"could not be downloaded: .*open_clip:ViT-B-32@FILE \(no network"):
+    with pytest.raises(
+        EncoderError, match=r"could not be downloaded: .*open_clip:ViT-B-32@FILE \(no network"
+    ):
         open_encoder("open_clip:ViT-B-32@openai")
     assert asked["force_quick_gelu"] is True
     with pytest.raises(EncoderError, match="could not be downloaded"):
@@ -145,7 +148,9 @@ def test_every_wrong_name_says_what_is_wrong(name: str, words: str) -> None:
 
 def test_an_encoder_without_text_says_the_remedy() -> None:
     encoder = open_encoder("timm:resnet10t,size=32@random")
-    with pytest.raises(EncoderError, match="CLIP-LIT needs a text encoder .* or train with clip-lit-latent or rave"):
+    with pytest.raises(
+        EncoderError, match="CLIP-LIT needs a text encoder .* or train with clip-lit-latent or rave"
+    ):
         encoder.require_text("CLIP-LIT")
 
 

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from skimage.metrics import structural_similarity
-
 from rave_train import metrics
 from rave_train.checkpoint import save_checkpoint
 from rave_train.evaluation import Protocol, evaluate_folders, write_evaluation
 from rave_train.metrics import Fid, Lpips, MetricUnavailableError
 from rave_train.network import EnhancementNetwork
 from rave_train.photographs import DataError
+from skimage.metrics import structural_similarity
 
 
 @pytest.fixture
@@ -45,7 +44,13 @@ def test_psnr_and_ssim_are_those_of_other_implementations(folders: tuple[Path, P
     for (_, values), left, right in zip(result.rows, *map(pixels_of, folders), strict=True):
         assert values["psnr"] == pytest.approx(-10 * np.log10(((left - right) ** 2).mean()), abs=1e-3)
         expected = structural_similarity(
-            left, right, channel_axis=2, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+            left,
+            right,
+            channel_axis=2,
+            data_range=1.0,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
         )
         assert values["ssim"] == pytest.approx(expected, abs=1e-2)
     assert result.means["psnr"] == pytest.approx(np.mean([values["psnr"] for _, values in result.rows]))
@@ -71,7 +76,10 @@ def test_sizes_are_matched_and_the_protocol_says_so(folders: tuple[Path, Path]) 
         image.resize((20, 16)).save(folders[0] / "0.png")
     assert "at the truth's size" in evaluate_folders(*folders, metrics=("psnr",)).as_text()
     squashed = evaluate_folders(*folders, metrics=("psnr",), protocol=Protocol(size_px=24, gray=True))
-    assert "PSNR and SSIM on grey (upstream's), LPIPS (alex), squashed to 24x24, no GT-mean" in squashed.as_text()
+    assert (
+        "PSNR and SSIM on grey (upstream's), LPIPS (alex), squashed to 24x24, no GT-mean"
+        in squashed.as_text()
+    )
 
 
 def test_a_checkpoint_is_run_over_the_pairs(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -81,7 +89,9 @@ def test_a_checkpoint_is_run_over_the_pairs(folders: tuple[Path, Path], tmp_path
     torch.nn.init.constant_(network.cond_add1.bias, 0.8)  # type: ignore[arg-type]
     save_checkpoint(network, tmp_path / "net.safetensors")
     before = evaluate_folders(*folders, metrics=("psnr",)).means["psnr"]
-    after = evaluate_folders(*folders, checkpoint=tmp_path / "net.safetensors", metrics=("psnr",)).means["psnr"]
+    after = evaluate_folders(*folders, checkpoint=tmp_path / "net.safetensors", metrics=("psnr",)).means[
+        "psnr"
+    ]
     assert after > before + 3
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
-
 from rave_train.config import ConfigError, DataOptions, NetworkOptions, RunConfig
 from rave_train.embeddings import embed_photographs, embed_vocabulary
 from rave_train.encoders import Encoder, EncoderError, open_encoder
@@ -16,6 +14,7 @@ from rave_train.interpretation import interpret_run, write_interpretation
 from rave_train.options import RaveOptions
 from rave_train.photographs import find_photographs
 from rave_train.training import train
+from safetensors.torch import load_file
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 import torch
-
 from rave_train.encoders import Encoder, open_encoder
 from rave_train.identity import identity_loss
 from rave_train.objective import Objective, luma_psnr
@@ -52,7 +51,9 @@ def test_the_balance_does_not_change_with_the_batch(objective: Objective, batch:
         assert value.item() == pytest.approx(mean, rel=1e-4)
 
 
-def test_the_warm_up_is_25_times_identity_alone(objective: Objective, batch: Batch, toy_clip: Encoder) -> None:
+def test_the_warm_up_is_25_times_identity_alone(
+    objective: Objective, batch: Batch, toy_clip: Encoder
+) -> None:
     backlit, light, truth = batch
     enhanced = (backlit / (light + 1e-9)).clamp(0, 1)
     identity = identity_loss(toy_clip.stages(backlit), toy_clip.stages(enhanced), [1.0] * 5)

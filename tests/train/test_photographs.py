@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
 from rave_train.photographs import DataError, find_photographs, hash_set, load_photograph, load_square
 
 
@@ -68,11 +67,15 @@ def test_unusable_pictures_are_named_and_skipped(tmp_path: Path) -> None:
 def test_folders_that_will_not_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a folder: a folder of well-lit photographs is needed"):
         find_photographs(tmp_path / "absent", "well-lit")
-    with pytest.raises(DataError, match=r"holds no pictures \(.*\), nor the backlit side of BAID, LOL or DIV2K"):
+    with pytest.raises(
+        DataError, match=r"holds no pictures \(.*\), nor the backlit side of BAID, LOL or DIV2K"
+    ):
         find_photographs(tmp_path, "backlit")
     save(tmp_path / "one.png")
     save(tmp_path / "dot.png", (1, 1))
-    with pytest.raises(DataError, match=r"holds 1 usable backlit photograph, at least 2 are needed; dot.png: 1x1"):
+    with pytest.raises(
+        DataError, match=r"holds 1 usable backlit photograph, at least 2 are needed; dot.png: 1x1"
+    ):
         find_photographs(tmp_path, "backlit")
 
 

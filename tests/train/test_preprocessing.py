@@ -6,18 +6,19 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from timm.data import create_transform, resolve_model_data_config
-from torch.nn import functional as F
-
 from rave_train.batches import to_tensor
 from rave_train.encoders import Encoder, open_encoder
 from rave_train.encoders.preprocessing import Preprocessing
+from timm.data import create_transform, resolve_model_data_config
+from torch.nn import functional as F
 
 
 def photograph(size: tuple[int, int]) -> Image.Image:
     """Smooth colours with some texture, which tells antialiased resizing from the other kind."""
     rng = np.random.default_rng(0)
-    coarse = Image.fromarray((rng.random((7, 9, 3)) * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    coarse = Image.fromarray((rng.random((7, 9, 3)) * 255).astype(np.uint8)).resize(
+        size, Image.Resampling.BICUBIC
+    )
     texture = rng.integers(-25, 25, (size[1], size[0], 3))
     return Image.fromarray((np.asarray(coarse) + texture).clip(0, 255).astype(np.uint8))
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-
 from rave_train.prompt_pair import Margins, backlit_scores, initialization_loss, ranking_loss
 
 Array = NDArray[np.float64]
@@ -45,7 +44,9 @@ def test_the_score_is_equations_6_and_9(embeddings: Array, pair: Array) -> None:
 def test_the_initialization_loss_is_equations_1_and_7(embeddings: Array, pair: Array) -> None:
     well_lit = np.array([True, False, True, True, False, False])
     positive = 1 - reference_scores(embeddings, pair)
-    expected = -np.mean([np.log(p if is_well else 1 - p) for p, is_well in zip(positive, well_lit, strict=True)])
+    expected = -np.mean(
+        [np.log(p if is_well else 1 - p) for p, is_well in zip(positive, well_lit, strict=True)]
+    )
     found = initialization_loss(
         torch.from_numpy(embeddings), torch.from_numpy(well_lit), torch.from_numpy(pair)
     )

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-
 from rave_train.residual import (
     Residual,
     direction_of_word,

@@ -43,7 +43,11 @@ def test_rounds_end_with_an_enhancement() -> None:
 def test_phases_of_no_steps_are_left_out() -> None:
     assert lengths(walk(Schedule(0, 2, 5, 0, 1))) == [("warm-up", 0, 2), ("enhance", 0, 5)]
     assert lengths(walk(Schedule(0, 0, 5, 0, 1))) == [("enhance", 0, 5)]
-    assert lengths(walk(Schedule(2, 0, 5, 0, 2))) == [("initialize", 0, 2), ("enhance", 0, 5), ("enhance", 1, 5)]
+    assert lengths(walk(Schedule(2, 0, 5, 0, 2))) == [
+        ("initialize", 0, 2),
+        ("enhance", 0, 5),
+        ("enhance", 1, 5),
+    ]
 
 
 def test_a_phase_is_extended_while_its_loss_is_high() -> None:

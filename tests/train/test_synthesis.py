@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import ndimage
-
 from rave_train.photographs import DataError, find_photographs, load_photograph
 from rave_train.synthesis import (
     SynthesisRange,
@@ -17,6 +15,7 @@ from rave_train.synthesis import (
     synthesize_backlit,
 )
 from rave_train.synthesizing import synthesize_folder
+from scipy import ndimage
 
 CLEAN = SynthesisRange(
     glare=(0, 0), read_noise=(0, 0), shot_noise=(0, 0), jpeg_quality=(95, 95), untouched=0.0
@@ -70,7 +69,11 @@ def test_the_mask_follows_edges(photograph: np.ndarray) -> None:
 
 def test_noise_grows_in_the_shade(photograph: np.ndarray) -> None:
     dark = dataclasses.replace(
-        CLEAN, foreground_stops=(-4, -4), background_stops=(-4, -4), shot_noise=(6e-4, 6e-4), jpeg_quality=(96, 96)
+        CLEAN,
+        foreground_stops=(-4, -4),
+        background_stops=(-4, -4),
+        shot_noise=(6e-4, 6e-4),
+        jpeg_quality=(96, 96),
     )
     flat = np.full((64, 64, 3), 0.5, np.float32)
     relative = []

@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
-
 from rave_train.checkpoint import read_checkpoint
 from rave_train.config import ConfigError, DataOptions, NetworkOptions, RunConfig, read_config
 from rave_train.encoders import EncoderError
@@ -23,6 +21,7 @@ from rave_train.photographs import DataError
 from rave_train.run_folder import RunFolderError
 from rave_train.state import StateError
 from rave_train.training import TrainingError, pick_device, train
+from safetensors.torch import load_file
 
 SMALL_PAIR = {
     "rounds": 2, "initialize_steps": 20, "enhance_steps": 3, "refine_steps": 4,
@@ -119,7 +118,9 @@ def test_a_killed_run_resumes_to_the_same_bits(
     outcome = train(read_config(tmp_path / "killed" / "config.json"), tmp_path / "killed", resume=True)
     assert outcome.finished
     for name in ("best", "last"):
-        whole, resumed = (load_file(tmp_path / run / f"checkpoints/{name}.safetensors") for run in ("whole", "killed"))
+        whole, resumed = (
+            load_file(tmp_path / run / f"checkpoints/{name}.safetensors") for run in ("whole", "killed")
+        )
         assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     columns = ("step", "phase", "round", "loss")
     assert [[row[c] for c in columns] for row in rows_of(tmp_path / "whole")] == [
@@ -155,7 +156,14 @@ def test_two_processes_give_the_single_ones_result(config: RunConfig, tmp_path: 
         "torch.set_num_threads(1)\n"
         "train(read_config(Path(sys.argv[1])), Path(sys.argv[2]))\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", str(script)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--standalone",
+        str(script),
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, str(tmp_path / "config.json"), str(tmp_path / "double")],
@@ -199,7 +207,9 @@ def test_validation_pictures_choose_the_best(config: RunConfig, tmp_path: Path) 
 def test_a_collapsed_network_is_drawn_anew(config: RunConfig, tmp_path: Path) -> None:
     network = dataclasses.replace(SMALL_NETWORK, light_bias=1e-4)
     notes: list[str] = []
-    with pytest.raises(TrainingError, match="20 networks in a row collapsed in the warm-up: give --light-bias"):
+    with pytest.raises(
+        TrainingError, match="20 networks in a row collapsed in the warm-up: give --light-bias"
+    ):
         train(
             dataclasses.replace(config, network=network),
             tmp_path / "run",

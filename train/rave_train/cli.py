@@ -197,6 +197,4 @@ def _progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=None)
-        yield lambda doing, done, total: progress.update(
-            task, description=doing, completed=done, total=total
-        )
+        yield lambda doing, done, total: progress.update(task, description=doing, completed=done, total=total)

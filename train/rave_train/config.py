@@ -148,12 +148,12 @@ class RunConfig:
         _require(network.size_px >= 16, f"size is {network.size_px} px, at least 16 are needed")
         _require(network.batch >= 1, f"batch is {network.batch}, at least 1 is needed")
         _require(network.accumulate >= 1, f"accumulate is {network.accumulate}, at least 1 is needed")
-        _require(network.learning_rate > 0, f"learning rate is {network.learning_rate}, more than 0 is needed")
+        _require(
+            network.learning_rate > 0, f"learning rate is {network.learning_rate}, more than 0 is needed"
+        )
         _require(self.save_every >= 1, f"save every {self.save_every} steps: at least 1 is needed")
         _require(self.schedule().rounds >= 1, "at least one round is needed")
-        _require(
-            self.schedule().total() >= 1, "the run has no steps: give iterations, or rounds with steps"
-        )
+        _require(self.schedule().total() >= 1, "the run has no steps: give iterations, or rounds with steps")
         _require(network.init_std > 0, f"init std is {network.init_std}, more than 0 is needed")
         _require(network.padding in ("reflect", "zeros"), f"padding is {network.padding!r}: reflect or zeros")
         _require(

@@ -25,7 +25,9 @@ def draw_grid(columns: Sequence[tuple[str, Sequence[Pixels]]], tile_px: int = 25
     tiles = [(title, [_fit(pixels, tile_px) for pixels in pictures]) for title, pictures in columns]
     rows = max(len(pictures) for _, pictures in tiles)
     widths = [max((tile.width for tile in pictures), default=0) for _, pictures in tiles]
-    heights = [max(pictures[row].height for _, pictures in tiles if row < len(pictures)) for row in range(rows)]
+    heights = [
+        max(pictures[row].height for _, pictures in tiles if row < len(pictures)) for row in range(rows)
+    ]
     size = (_GAP_PX + sum(widths) + _GAP_PX * len(widths), _TITLE_PX + sum(heights) + _GAP_PX * (rows + 1))
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)

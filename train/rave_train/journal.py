@@ -11,7 +11,17 @@ from PIL import Image
 
 from rave_train.schedule import Position
 
-_LOSS_COLUMNS: Final = ("step", "phase", "round", "loss", "guidance", "identity", "pixel", "running", "seconds")
+_LOSS_COLUMNS: Final = (
+    "step",
+    "phase",
+    "round",
+    "loss",
+    "guidance",
+    "identity",
+    "pixel",
+    "running",
+    "seconds",
+)
 _VALIDATION_COLUMNS: Final = ("step", "psnr_input_db", "psnr_db")
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from rave_train.config import RunConfig
 from rave_train.guidance import Guidance
-from rave_train.options import PairOptions
 from rave_train.network import EnhancementNetwork, Padding
+from rave_train.options import PairOptions
 from rave_train.schedule import RUNNING_LOSS_STEPS, Position, begin
 
 Weights = dict[str, Tensor]

@@ -23,8 +23,8 @@ from rave_train.guidance import RANKING_SCALE, Guidance, PairGuidance
 from rave_train.ingredients import Ingredients, gather
 from rave_train.journal import Journal
 from rave_train.network import EnhancementNetwork, relight
-from rave_train.options import PairOptions
 from rave_train.objective import Objective, luma_psnr
+from rave_train.options import PairOptions
 from rave_train.refinement import ViewBank, embed_views, pair_loss, separation
 from rave_train.run_folder import RunFolder
 from rave_train.schedule import BEST_EVERY_STEPS, RUNNING_LOSS_STEPS, advance, lengthen
@@ -192,7 +192,6 @@ def train(
 
         state.position = advance(schedule, position, state.running_loss)
         leaves = (state.position.phase, state.position.round) != entered
-
 
         # Keeping the best of the round.
         if position.phase == "enhance" and (leaves or (position.step + 1) % BEST_EVERY_STEPS == 0):

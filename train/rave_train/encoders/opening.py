@@ -75,7 +75,7 @@ def open_encoder(spec: str) -> Encoder:
 
 
 def name_near_matches(wrong: str, known: list[str]) -> str:
-    """" (did you mean a, b?)" or an empty string."""
+    """ " (did you mean a, b?)" or an empty string."""
     lower = {name.lower(): name for name in known}
     near = get_close_matches(wrong.lower(), list(lower), n=3, cutoff=0.5)
     return f" (did you mean {', '.join(lower[name] for name in near)}?)" if near else ""

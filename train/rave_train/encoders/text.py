@@ -76,9 +76,7 @@ class TextEncoder(nn.Module):
         return [decoder[i].removesuffix("</w>") for i in range(len(decoder))]
 
     @torch.no_grad()
-    def embed_vocabulary(
-        self, batch: int = 2048, report: Callable[[int, int], None] | None = None
-    ) -> Tensor:
+    def embed_vocabulary(self, batch: int = 2048, report: Callable[[int, int], None] | None = None) -> Tensor:
         """Each token of the vocabulary as a text of its own, [tokens, d] float32, not normalised.
 
         The tower is causal, so nothing after the end of the text can change the feature: three

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import timm
-import torch
 from safetensors import SafetensorError
 from timm.data import resolve_model_data_config
 from timm.models import load_state_dict
@@ -77,7 +76,9 @@ def open_timm(spec: str, parsed: EncoderSpec) -> TimmEncoder:
 
 def _load(spec: str, model: Any, file: Path) -> None:
     if not file.is_file():
-        raise EncoderError(f"{spec}: {file} is not a file: the weights of {model.default_cfg['architecture']}")
+        raise EncoderError(
+            f"{spec}: {file} is not a file: the weights of {model.default_cfg['architecture']}"
+        )
     try:
         tensors = load_state_dict(str(file), weights_only=True)
     except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
