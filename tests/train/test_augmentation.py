@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from rave_train.augmentation import (
     FOR_ENHANCEMENT,
     FOR_GUIDANCE,

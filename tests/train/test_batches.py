@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from rave_train import batches
 from rave_train.batches import TrainingPictures, draw_batches
 from rave_train.photographs import find_photographs

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from rave_train import CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork
-from safetensors.torch import load_file, save_file
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
 from rave_train.cli import app
 from rave_train.cli_options import field_helps
 from rave_train.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
-from typer.testing import CliRunner
 
 runner = CliRunner()
 SHORT = ["--size-px", "16", "--batch", "2", "--warm-up", "1", "--light-bias", "0.7"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from rave_train.embeddings import default_cache, embed_photographs, embed_vocabulary
 from rave_train.encoders import Encoder
 from rave_train.photographs import find_photographs

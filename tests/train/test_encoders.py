@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from rave_train.encoders import Encoder, EncoderError, open_encoder
 from rave_train.encoders.encoder import spread_stages
 from rave_train.encoders.opening import EncoderSpec, parse_spec
-from safetensors.torch import save_file
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_every_wrong_name_says_what_is_wrong(name: str, words: str) -> None:
 def test_an_encoder_without_text_says_the_remedy() -> None:
     encoder = open_encoder("timm:resnet10t,size=32@random")
     with pytest.raises(
-        EncoderError, match="CLIP-LIT needs a text encoder .* or train with clip-lit-latent or rave"
+        EncoderError, match=r"CLIP-LIT needs a text encoder .* or train with clip-lit-latent or rave"
     ):
         encoder.require_text("CLIP-LIT")
 

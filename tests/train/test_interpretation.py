@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
+
 from rave_train.config import ConfigError, DataOptions, NetworkOptions, RunConfig
 from rave_train.embeddings import embed_photographs, embed_vocabulary
 from rave_train.encoders import Encoder, EncoderError, open_encoder
@@ -14,7 +16,6 @@ from rave_train.interpretation import interpret_run, write_interpretation
 from rave_train.options import RaveOptions
 from rave_train.photographs import find_photographs
 from rave_train.training import train
-from safetensors.torch import load_file
 
 
 @pytest.fixture
@@ -46,9 +47,11 @@ def test_tables_2_and_3_of_a_run(config: RunConfig, toy_clip: Encoder, tmp_path:
     assert [name for name, _ in found.nearest] == [names[i] for i in best.indices]
     assert [value for _, value in found.farthest] == pytest.approx(worst.values.tolist(), abs=1e-6)
     sets = [
-        embed_photographs(toy_clip, find_photographs(Path(side), "backlit").photographs, tmp_path / "c", torch.device("cpu"))
-        for side in (config.data.backlit, config.data.well_lit)
-    ]  # fmt: skip
+        embed_photographs(toy_clip, found_side.photographs, tmp_path / "c", torch.device("cpu"))
+        for found_side in (
+            find_photographs(Path(side), "backlit") for side in (config.data.backlit, config.data.well_lit)
+        )
+    ]
     word = unit(toy_clip.require_text("this test").embed_words(["silhouette"])[0])
     assert found.words[1][0] == "silhouette"
     assert found.words[1][1:] == pytest.approx([(unit(s) @ word).mean().item() for s in sets], abs=1e-5)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from rave_train.checkpoint import load_checkpoint
 from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork, Padding, relight
 

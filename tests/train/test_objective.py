@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+
 from rave_train.encoders import Encoder, open_encoder
 from rave_train.identity import identity_loss
 from rave_train.objective import Objective, luma_psnr

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from rave_train.pairs import match_pairs, require_pairs, scene_name
 from rave_train.photographs import DataError, Photograph
 
@@ -18,7 +19,8 @@ def test_pairs_are_matched_by_name_and_the_rest_reported() -> None:
         ("b.png", "b.JPG"),
     ]
     assert pairing.describe() == (
-        "2 pairs matched by name\n1 backlit without a partner: c.png\n2 well-lit without a partner: d.png, e.png"
+        "2 pairs matched by name\n1 backlit without a partner: c.png\n"
+        "2 well-lit without a partner: d.png, e.png"
     )
 
 
@@ -47,7 +49,7 @@ def test_two_pictures_of_one_scene_are_an_error() -> None:
 
 def test_pairs_that_are_needed_and_not_there() -> None:
     with pytest.raises(
-        DataError, match="0 pairs matched by name\n2 backlit .*\n.*\nat least 2 pairs are needed"
+        DataError, match=r"0 pairs matched by name\n2 backlit .*\n.*\nat least 2 pairs are needed"
     ):
         require_pairs(pictures("a.png", "b.png"), pictures("c.png"))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from rave_train.photographs import DataError, find_photographs, hash_set, load_photograph, load_square
 
 

@@ -6,11 +6,12 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from timm.data import create_transform, resolve_model_data_config
+from torch.nn import functional as F
+
 from rave_train.batches import to_tensor
 from rave_train.encoders import Encoder, open_encoder
 from rave_train.encoders.preprocessing import Preprocessing
-from timm.data import create_transform, resolve_model_data_config
-from torch.nn import functional as F
 
 
 def photograph(size: tuple[int, int]) -> Image.Image:

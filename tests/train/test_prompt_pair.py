@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+
 from rave_train.prompt_pair import Margins, backlit_scores, initialization_loss, ranking_loss
 
 Array = NDArray[np.float64]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from rave_train.clip_lit_latent import LatentGuidance
 from rave_train.encoders import Encoder
 from rave_train.network import EnhancementNetwork

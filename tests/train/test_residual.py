@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+
 from rave_train.residual import (
     Residual,
     direction_of_word,

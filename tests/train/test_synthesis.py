@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
+
 from rave_train.photographs import DataError, find_photographs, load_photograph
 from rave_train.synthesis import (
     SynthesisRange,
@@ -15,7 +17,6 @@ from rave_train.synthesis import (
     synthesize_backlit,
 )
 from rave_train.synthesizing import synthesize_folder
-from scipy import ndimage
 
 CLEAN = SynthesisRange(
     glare=(0, 0), read_noise=(0, 0), shot_noise=(0, 0), jpeg_quality=(95, 95), untouched=0.0

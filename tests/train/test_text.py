@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import open_clip
 import torch
+
 from rave_train.clip_lit import INITIAL_PROMPT, PromptGuidance
 from rave_train.encoders import Encoder, TextEncoder, open_encoder
 

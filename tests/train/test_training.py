@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
+
 from rave_train.checkpoint import read_checkpoint
 from rave_train.config import ConfigError, DataOptions, NetworkOptions, RunConfig, read_config
 from rave_train.encoders import EncoderError
@@ -21,7 +23,6 @@ from rave_train.photographs import DataError
 from rave_train.run_folder import RunFolderError
 from rave_train.state import StateError
 from rave_train.training import TrainingError, pick_device, train
-from safetensors.torch import load_file
 
 SMALL_PAIR = {
     "rounds": 2, "initialize_steps": 20, "enhance_steps": 3, "refine_steps": 4,
@@ -220,7 +221,7 @@ def test_a_collapsed_network_is_drawn_anew(config: RunConfig, tmp_path: Path) ->
 
 def test_a_diverging_run_stops_with_the_remedy(config: RunConfig, tmp_path: Path) -> None:
     network = dataclasses.replace(SMALL_NETWORK, learning_rate=1e30)
-    with pytest.raises(TrainingError, match="the loss is (nan|inf) at step .*: lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step .*: lower the learning rate"):
         train(dataclasses.replace(config, network=network), tmp_path / "run")
 
 
@@ -291,7 +292,7 @@ def test_resuming_needs_the_same_data_and_an_intact_state(config: RunConfig, tmp
     with pytest.raises(StateError, match="stopped before its first saved state"):
         train(config, run, resume=True)
     Path(config.data.backlit, "scene0.png").unlink()
-    with pytest.raises(ConfigError, match="was begun with other backlit_pictures, .*begin a new run"):
+    with pytest.raises(ConfigError, match=r"was begun with other backlit_pictures, .*begin a new run"):
         train(config, run, resume=True)
     (run / "config.json").write_text('{"method": "rave"}')
     with pytest.raises(ConfigError, match=r"config.json is no config of this version"):

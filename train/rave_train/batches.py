@@ -84,7 +84,7 @@ def draw_batches(
             yield list(range(first + rank, first + batch, world))
             step += 1
 
-    loader = DataLoader(pictures, batch_sampler=numbers(), num_workers=workers)  # type: ignore[arg-type]
+    loader = DataLoader(pictures, batch_sampler=numbers(), num_workers=workers)
     yield from loader
 
 

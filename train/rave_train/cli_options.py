@@ -23,7 +23,8 @@ def command_with_options(
         run: called with the output folder and the values by field name.
         doc: help of the command.
     """
-    arguments, options = [], []
+    arguments: list[inspect.Parameter] = []
+    options: list[inspect.Parameter] = []
     for panel, source, left_out in sources:
         types, helps = get_type_hints(source), field_helps(source)
         for entry in dataclasses.fields(source):

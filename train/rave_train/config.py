@@ -98,6 +98,8 @@ class RunConfig:
         compile: whether torch.compile builds the network.
         device: "auto" is the GPU where there is one.
         workers: processes that decode and augment; None is 4 with a GPU and 0 without.
+        epoch_steps: enhancement steps between two picture grids and validations; None is as many passes
+            over the backlit pictures as reach 100 steps.
         save_every: steps between two saved states.
         cache: folder of embeddings; None is the user's cache.
     """
@@ -113,6 +115,7 @@ class RunConfig:
     compile: bool = False
     device: str = "auto"
     workers: int | None = None
+    epoch_steps: int | None = None
     save_every: int = 100
     cache: str | None = None
 
@@ -152,6 +155,7 @@ class RunConfig:
             network.learning_rate > 0, f"learning rate is {network.learning_rate}, more than 0 is needed"
         )
         _require(self.save_every >= 1, f"save every {self.save_every} steps: at least 1 is needed")
+        _require(self.epoch_steps is None or self.epoch_steps >= 1, "an epoch needs at least one step")
         _require(self.schedule().rounds >= 1, "at least one round is needed")
         _require(self.schedule().total() >= 1, "the run has no steps: give iterations, or rounds with steps")
         _require(network.init_std > 0, f"init std is {network.init_std}, more than 0 is needed")

@@ -141,7 +141,7 @@ def evaluate_folders(
             kept.append((picture, true))
         if report is not None:
             report("measuring", index + 1, len(pairing.pairs))
-    means = {
+    means: dict[str, float] = {
         name: float(np.mean([values[name] for _, values in rows])) for name in METRICS if name in rows[0][1]
     }
     if fid is not None:

@@ -37,7 +37,8 @@ def identity_loss(original: Sequence[Tensor], enhanced: Sequence[Tensor], weight
     """
     if not len(original) == len(enhanced) == len(weights):
         raise ValueError(
-            f"{len(original)} and {len(enhanced)} stages with {len(weights)} weights: equal numbers are needed"
+            f"{len(original)} and {len(enhanced)} stages with {len(weights)} weights: "
+            "equal numbers are needed"
         )
     terms = [
         weight * F.mse_loss(after, before)

@@ -62,7 +62,8 @@ def require_pairs(backlit: Sequence[Photograph], well_lit: Sequence[Photograph])
     pairing = match_pairs(backlit, well_lit)
     if len(pairing.pairs) < 2:
         raise DataError(
-            f"{pairing.describe()}\nat least 2 pairs are needed: give partners the same name, or train --unpaired"
+            f"{pairing.describe()}\n"
+            "at least 2 pairs are needed: give partners the same name, or train --unpaired"
         )
     return pairing
 

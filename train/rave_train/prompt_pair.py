@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import torch
@@ -103,7 +104,7 @@ def ranking_loss(scores: Sequence[Tensor], margins: Margins | None = None) -> Te
     loss = _exceeds(better[-1], backlit, margins.to_backlit)
     if len(better) > 1:
         loss = loss + _exceeds(better[0], backlit, margins.to_backlit)
-    for worse, well in zip(better, better[1:], strict=False):
+    for worse, well in pairwise(better):
         loss = loss + _exceeds(well, worse, margins.between)
     return loss.mean()
 

@@ -159,7 +159,7 @@ def new_network(config: RunConfig, attempt: int) -> EnhancementNetwork:
         network.initialize(std=config.network.init_std)
     if config.network.light_bias is not None:
         torch.nn.init.constant_(network.cond_add1.bias, config.network.light_bias)  # type: ignore[arg-type]
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)
 
 
 def new_optimizer(config: RunConfig, network: EnhancementNetwork) -> torch.optim.Optimizer:

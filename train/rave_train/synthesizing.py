@@ -53,7 +53,7 @@ def synthesize_folder(
         for version in range(versions):
             name = photograph.file.stem + (f"_v{version}" if versions > 1 else "") + ".png"
             rng = np.random.default_rng([seed, version, *photograph.file.stem.encode()])
-            made = synthesize_backlit(truth.astype(np.float32) / 255, rng, scene)
+            made = synthesize_backlit(np.divide(truth, 255, dtype=np.float32), rng, scene)
             backlit = (made * 255 + 0.5).astype(np.uint8)
             Image.fromarray(backlit).save(out / "input" / name)
             Image.fromarray(truth).save(out / "gt" / name)

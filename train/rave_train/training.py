@@ -112,7 +112,7 @@ def train(
     batches = draw_batches(
         made.pictures, state.position.drawn, config.network.batch, processes.rank, processes.world, workers
     )
-    epoch_steps = _epoch_steps(len(made.pictures), config.network.batch)
+    epoch_steps = config.epoch_steps or _epoch_steps(len(made.pictures), config.network.batch)
     network = torch.compile(state.network) if config.compile else state.network
     entered = None
     finished = True
@@ -144,7 +144,7 @@ def train(
             loss = pair_loss(bank, state.guidance.pair(), options.guidance_batch, rng)
             loss = loss * (RANKING_SCALE if bank.enhanced else 1.0)
             state.guidance_optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             state.guidance_optimizer.step()
             parts = {"loss": loss}
         else:
@@ -153,11 +153,12 @@ def train(
             warm_up = position.phase == "warm-up"
             state.optimizer.zero_grad(set_to_none=True)
             parts = {}
-            for part, part_truth in zip(backlit.split(share), truth.split(share), strict=True):
+            for part, part_truth in zip(torch.split(backlit, share), torch.split(truth, share), strict=True):
                 with torch.autocast(device.type, precision, enabled=precision != torch.float32):
                     light = network(part)
                 terms = objective.losses(part, light.float(), part_truth, warm_up)
-                state.scaler.scale(terms["loss"] / config.network.accumulate).backward()
+                part_loss = state.scaler.scale(terms["loss"] / config.network.accumulate)
+                part_loss.backward()  # type: ignore[no-untyped-call]
                 for name, value in terms.items():
                     parts[name] = parts.get(name, 0) + value.detach() / config.network.accumulate
             state.scaler.unscale_(state.optimizer)
@@ -201,6 +202,7 @@ def train(
         if leaves:
             state.recent = []
             if position.learns_guidance:
+                assert isinstance(state.guidance, PairGuidance)
                 processes.agree(state.guidance)
                 apart = separation(bank, state.guidance.pair())
                 listen(Note(f"backlit pictures score {apart[0]:.3f}, well-lit {apart[1]:.3f}"))
@@ -322,7 +324,7 @@ def _end_epoch(
     with torch.no_grad():
         enhanced = torch.cat([
             relight(picture, state.network(picture)).cpu()
-            for picture in shown.backlit.to(device).split(1)
+            for picture in torch.split(shown.backlit.to(device), 1)
         ])  # fmt: skip
     is_best = False
     if shown.held_out:

@@ -38,7 +38,7 @@ class Encoder(nn.Module, ABC):
     def freeze(self) -> None:
         """Fixes the weights and lays them out for channels-last convolutions."""
         self.eval().requires_grad_(False)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     @abstractmethod
     def look(self, pixels: Tensor, embed: bool, stages: bool) -> tuple[Tensor | None, list[Tensor]]:

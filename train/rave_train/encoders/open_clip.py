@@ -130,5 +130,5 @@ def _is_torchscript(file: Path) -> bool:
 
 
 def _read_torchscript(file: Path) -> dict[str, Tensor]:
-    tensors = torch.jit.load(str(file), map_location="cpu").state_dict()
+    tensors = torch.jit.load(str(file), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     return {name: value.float() for name, value in tensors.items() if name not in _NOT_WEIGHTS}

@@ -68,7 +68,8 @@ class TextEncoder(nn.Module):
         projection = self.tower.text_projection
         if projection is not None:
             x = projection(x) if isinstance(projection, nn.Module) else x @ projection
-        return x.float()
+        features: Tensor = x.float()
+        return features
 
     def vocabulary(self) -> list[str]:
         """Every token as it is spelled, without the mark of a word's end."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import timm
 from safetensors import SafetensorError
-from timm.data import resolve_model_data_config
+from timm.data.config import resolve_model_data_config
 from timm.models import load_state_dict
 from torch import Tensor
 
@@ -50,14 +50,14 @@ def open_timm(spec: str, parsed: EncoderSpec) -> TimmEncoder:
         EncoderError: unknown model or setting, weights that do not fit or cannot be had.
     """
     settings = dict(parsed.settings)
-    own = {key: settings.pop(key) for key in _OURS if key in settings}
+    own: dict[str, str] = {key: settings.pop(key) for key in _OURS if key in settings}
     if not timm.is_model(parsed.model):
         from rave_train.encoders.opening import name_near_matches
 
         near = name_near_matches(parsed.model, timm.list_models())
         raise EncoderError(f"timm has no model {parsed.model!r}{near}")
     pretrained = not parsed.weights
-    arguments = {key: _literal(value) for key, value in settings.items()}
+    arguments: dict[str, Any] = {key: _literal(value) for key, value in settings.items()}
     try:
         model = timm.create_model(parsed.model, pretrained=pretrained, num_classes=0, **arguments)
     except TypeError as error:
@@ -101,7 +101,7 @@ def _load(spec: str, model: Any, file: Path) -> None:
 
 
 def _preprocessing(spec: str, model: Any, own: dict[str, str]) -> Preprocessing:
-    config = resolve_model_data_config(model)
+    config: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     try:
         size = int(own.get("size", config["input_size"][-1]))
         mean = (float(own["mean"]),) * 3 if "mean" in own else tuple(config["mean"])
@@ -113,7 +113,7 @@ def _preprocessing(spec: str, model: Any, own: dict[str, str]) -> Preprocessing:
         "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
     )
     resize = None if squashes else math.floor(size / config["crop_pct"])
-    return Preprocessing(size, resize, interpolation, mean, std)  # type: ignore[arg-type]
+    return Preprocessing(size, resize, interpolation, mean, std)
 
 
 def _literal(text: str) -> str | int | float | bool:

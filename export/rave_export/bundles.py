@@ -1,0 +1,138 @@
+"""Making a bundle: graphs, manifest, proof; whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from rave_export.calibration import Picture, synthesize_pictures
+from rave_export.errors import ParityError
+from rave_export.folders import check_replaceable, new_folder
+from rave_export.graphs import OPSET
+from rave_export.parity import over_tolerance
+from rave_export.reference import torch_reference
+from rave_export.variants import Graph, float_graphs, int8_graphs, network_facts
+from rave_export.verify import measure_bundle
+from rave_runtime import __version__
+from rave_runtime.bundle import (
+    FORMAT,
+    MANIFEST_NAME,
+    GraphFile,
+    Manifest,
+    TensorSpec,
+    read_bundle,
+    write_manifest,
+)
+from rave_train.checkpoint import Checkpoint
+from rave_train.network import EnhancementNetwork
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a bundle is to hold beside the float32 graphs, and how they are made.
+
+    Attributes:
+        fp16, int8: also export these precisions.
+        calibration: pictures for int8, [h, w, 3] uint8; None synthesises a set.
+        every_layer: int8 also in the first and last convolution.
+        opset: of the graphs.
+    """
+
+    fp16: bool = False
+    int8: bool = False
+    calibration: tuple[Picture, ...] | None = None
+    every_layer: bool = False
+    opset: int = OPSET
+
+
+def export_bundle(
+    checkpoint: Checkpoint,
+    output: str | os.PathLike[str],
+    contents: Contents = Contents(),
+    *,
+    working_size_px: int | None = None,
+    force: bool = False,
+    say: Say = lambda _: None,
+) -> Manifest:
+    """Exports a checkpoint's network, proves every graph, and writes the bundle.
+
+    The bundle is made beside `output` and moved there when everything in it has been proven, so that
+    a failure of any kind leaves what was there before.
+
+    Args:
+        checkpoint: the network and its provenance.
+        output: folder to make.
+        contents: precisions beside float32, and their options.
+        working_size_px: recommended long side on which the light is estimated; None is full size.
+        force: replace an existing bundle.
+        say: called with a line per stage.
+
+    Raises:
+        ExportError: the output exists, is no bundle, or cannot be written; the opset is too low;
+            the calibration pictures are unfit.
+        ParityError: graphs differ from the network by more than their tolerance.
+    """
+    target = Path(output)
+    check_replaceable(target, force, MANIFEST_NAME, "a bundle")
+    with new_folder(target) as folder:
+        graphs = [write_graph(folder, graph) for graph in _graphs(checkpoint.network, contents, say)]
+        manifest = Manifest(
+            format=FORMAT,
+            network=network_facts(checkpoint.network),
+            graphs=tuple(graphs),
+            working_size_px=working_size_px,
+            provenance=checkpoint.provenance,
+            exporter=f"rave-export {__version__}",
+        )
+        write_manifest(folder, manifest)
+        say("proving them against torch")
+        parity = measure_bundle(read_bundle(folder), torch_reference(checkpoint.network))
+        failures = [failure for failure in map(over_tolerance, parity) if failure]
+        if failures:
+            raise ParityError("\n".join(failures))
+        manifest = replace(manifest, parity=tuple(parity))
+        write_manifest(folder, manifest)
+    return manifest
+
+
+def _graphs(network: EnhancementNetwork, contents: Contents, say: Say) -> Iterable[Graph]:
+    say("exporting fp32 graphs")
+    full = float_graphs(network, "fp32", contents.opset)
+    yield from full
+    if contents.fp16:
+        say("exporting fp16 graphs")
+        yield from float_graphs(network, "fp16", contents.opset)
+    if contents.int8:
+        pictures = synthesize_pictures() if contents.calibration is None else contents.calibration
+        say(f"calibrating int8 graphs on {len(pictures)} pictures")
+        yield from int8_graphs(full, network_facts(network), pictures, every_layer=contents.every_layer)
+
+
+def write_graph(folder: Path, graph: Graph) -> GraphFile:
+    """Writes one graph, weights inside, and describes it for the manifest."""
+    name = "_".join(filter(None, [graph.part, graph.image, graph.precision])) + ".onnx"
+    content = graph.model.SerializeToString()
+    (folder / name).write_bytes(content)
+    return GraphFile(
+        file=name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        part=graph.part,
+        precision=graph.precision,
+        inputs=tuple(map(_describe, graph.model.graph.input)),
+        outputs=tuple(map(_describe, graph.model.graph.output)),
+        image=graph.image,
+    )
+
+
+def _describe(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    shape = tuple(size.dim_param or int(size.dim_value) for size in tensor.shape.dim)
+    return TensorSpec(value.name, dtype, shape)

@@ -1,0 +1,163 @@
+"""Enhancing many photographs: each worker takes one through reading, light, division and writing.
+
+On a CPU the workers are as many as processors and the network runs on one thread in each: decoding
+and encoding then overlap with inference by themselves, nothing waits for a barrier inside a
+convolution, and the number of workers bounds the memory.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from rave_runtime.encode import encode_photo, output_format
+from rave_runtime.enhancer import Enhancer
+from rave_runtime.errors import PhotoError, RaveError
+from rave_runtime.folder import Job, format_of, write_atomically
+from rave_runtime.journal import Journal, result_key
+from rave_runtime.memory import MemoryBudget, photo_bytes
+from rave_runtime.photo import DEFAULT_MAX_MEGAPIXELS, read_photo
+
+Status = Literal["done", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How results are encoded.
+
+    Attributes:
+        format: a name in `rave_runtime.encode.WRITABLE`; None is what the target's name says.
+        quality: of lossy formats, 1 to 100; None keeps a JPEG's own.
+        max_megapixels: larger photographs are refused.
+    """
+
+    format: str | None = None
+    quality: int | None = None
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one photograph.
+
+    Attributes:
+        job: which one.
+        status: "done", "skipped" (an equal result was there) or "failed".
+        error: why it failed.
+        warnings: what a user should know of it.
+        width_px, height_px: upright size, 0 where it was not read.
+        seconds: from opening the file to renaming the result.
+    """
+
+    job: Job
+    status: Status
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+    width_px: int = 0
+    height_px: int = 0
+    seconds: float = 0.0
+
+
+class Batch:
+    """Takes photographs from files to files.
+
+    Args:
+        enhancer: shared by all workers.
+        options: how results are written.
+        workers: photographs in work at a time.
+        budget: of memory for photographs; None sets no limit.
+        journal: of the output folder, so that a run can be resumed; None keeps none.
+        skip_existing: leave out photographs whose result the journal has and the folder holds.
+    """
+
+    def __init__(
+        self,
+        enhancer: Enhancer,
+        options: WriteOptions | None = None,
+        workers: int = 1,
+        budget: MemoryBudget | None = None,
+        journal: Journal | None = None,
+        skip_existing: bool = False,
+    ) -> None:
+        self.cancelled = threading.Event()
+        self._enhancer = enhancer
+        self._options = options or WriteOptions()
+        self._workers = workers
+        self._budget = budget
+        self._journal = journal
+        self._skip_existing = skip_existing
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Enhances photographs side by side and yields each result when it is there.
+
+        Jobs are taken as workers come free, never all at once. After `cancelled` is set, those in
+        work are finished and no further one is begun.
+        """
+        pending: set[Future[Result]] = set()
+        remaining = iter(jobs)
+        with ThreadPoolExecutor(self._workers, "rave") as pool:
+            try:
+                while True:
+                    if not self.cancelled.is_set():
+                        for job in islice(remaining, self._workers + 1 - len(pending)):
+                            pending.add(pool.submit(self.enhance_file, job))
+                    if not pending:
+                        break
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        if not future.cancelled():
+                            yield future.result()
+            finally:
+                self.cancelled.set()  # an interrupt: what is in work is finished, no more is begun
+                wait(pending)
+                if self._journal is not None:
+                    self._journal.close()
+
+    def enhance_file(self, job: Job) -> Result:
+        """One photograph from file to file. What is wrong with it is in the result, not raised."""
+        if self.cancelled.is_set():
+            return Result(job, "failed", "was not begun: the run was interrupted")
+        started = time.perf_counter()
+        try:
+            if self._budget is None:
+                return self._enhance_file(job, started)
+            with self._budget.reserve(photo_bytes(job.source, self._enhancer.working_size_px)):
+                return self._enhance_file(job, started)
+        except RaveError as problem:
+            return Result(job, "failed", str(problem), seconds=time.perf_counter() - started)
+        except MemoryError:
+            return Result(job, "failed", "does not fit into memory", seconds=time.perf_counter() - started)
+
+    def _enhance_file(self, job: Job, started: float) -> Result:
+        options = self._options
+        content = _read(job.source)
+        name = key = ""
+        if self._journal is not None:
+            name = str(job.target.relative_to(self._journal.folder))
+            key = result_key(content, f"{self._enhancer.settings} {options}")
+            if self._skip_existing and self._journal.is_done(name, key):
+                return Result(job, "skipped", seconds=time.perf_counter() - started)
+        photo = read_photo(content, options.max_megapixels)
+        del content
+        pixels = self._enhancer.enhance_photo(photo)
+        wanted = options.format or format_of(job.target) or output_format(photo.format)
+        encoded = encode_photo(photo, pixels, wanted, options.quality)
+        write_atomically(job.target, encoded.content)
+        if self._journal is not None:
+            self._journal.add(name, key, len(encoded.content))
+        height, width = pixels.shape[:2]
+        notes = photo.warnings + encoded.warnings
+        return Result(job, "done", None, notes, width, height, time.perf_counter() - started)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PhotoError(f"cannot be read: {error.strerror or error}") from error

@@ -1,0 +1,260 @@
+"""The enhancer: arrays in, arrays out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rave_runtime.bundle import embedded_bundle, read_bundle
+from rave_runtime.colour import is_srgb, to_srgb, tone_curve
+from rave_runtime.devices import choose_device, choose_precision
+from rave_runtime.errors import PhotoError, UsageError
+from rave_runtime.network import Network, load_network
+from rave_runtime.photo import Photo, Pixels
+from rave_runtime.reduction import GuidedLight, reduce_image
+from rave_runtime.relight import relight
+from rave_runtime.tiled import tiled_light
+
+Array = NDArray[np.float32]
+
+AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
+
+DEFAULT_TILE_PX: Final = 384
+"""Greatest side of a tile where none is given: under 500 MiB, and no slower than larger ones."""
+
+_WHOLE_PX: Final = 512 * 512
+"""Reduced pictures of up to so many pixels run whole: tiles of them would be half halo."""
+
+MIN_WORKING_SIZE_PX: Final = 32
+"""Below it a reduction shows too little for a light map."""
+
+_STRIP_PX: Final = 1 << 19
+"""Pixels brought to full resolution at once: few enough to stay in a processor's cache."""
+
+_Part = tuple[slice, slice, Array]
+"""Rows, columns and the light [rows, columns] of one part of an image."""
+
+
+class Enhancer:
+    """Enhances backlit photographs with a bundle's network. Safe to share by threads.
+
+    Args:
+        model: folder of a bundle; None is the embedded one.
+        precision: "auto", "fp32", "fp16" or "int8".
+        device: "auto", "cpu", "openvino", "cuda" or "tensorrt".
+        working_size: long side, in pixels, of the reduction on which the light is estimated;
+            "recommended" is what the bundle says, None is full resolution. A smaller image is never
+            enlarged.
+        tile_size: side of the tiles in which the network runs, in pixels; "auto" chooses, None takes
+            every image whole, at about 3 GB of memory per megapixel.
+        strength: power of the light map: 0 leaves the picture unchanged, 1 is the model, up to 2.
+        threads: for the network; 0 takes all processors.
+
+    Raises:
+        BundleError: the model cannot be used.
+        DeviceError: the device or precision is not to be had.
+        UsageError: a size or the strength makes no sense.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        precision: str = "auto",
+        device: str = "auto",
+        working_size: int | Literal["recommended"] | None = "recommended",
+        tile_size: int | Literal["auto"] | None = "auto",
+        strength: float = 1.0,
+        threads: int = 0,
+    ) -> None:
+        bundle = read_bundle(embedded_bundle() if model is None else model)
+        self.device: Final = choose_device(device)
+        self.precision: Final = choose_precision(precision, self.device, bundle.manifest)
+        self.manifest: Final = bundle.manifest
+        self.network: Final[Network] = load_network(bundle, self.precision, self.device, threads)
+        self.tile_size_px: Final = _check_tile_size(tile_size, bundle.manifest.network.halo_px)
+        recommended = bundle.manifest.working_size_px
+        self.working_size_px: Final = _check_working_size(working_size, recommended)
+        if not 0 <= strength <= 2:
+            raise UsageError(f"strength is {strength:g}, a number from 0 to 2 is needed")
+        self.strength: Final = strength
+
+    @property
+    def settings(self) -> str:
+        """Everything that decides a result, as one line: model, precision, device, sizes, strength."""
+        graphs = sorted(graph.sha256 for graph in self.manifest.graphs)
+        model = hashlib.sha256("".join(graphs).encode()).hexdigest()[:16]
+        return (
+            f"model={model} precision={self.precision} provider={self.device.provider} "
+            f"working_size={self.working_size_px} tile={self.tile_size_px} strength={self.strength:g}"
+        )
+
+    def enhance(self, image: AnyPixels) -> AnyPixels:
+        """The enhanced photograph.
+
+        Args:
+            image: [h, w, 3] uint8 or uint16, sRGB.
+
+        Returns:
+            Same shape and dtype, a new array.
+
+        Raises:
+            PhotoError: another shape or dtype, or no pixels.
+            DeviceError: the provider failed.
+        """
+        _check_image(image)
+        out = np.empty_like(image)
+        for rows, cols, light in self._light_parts(image):
+            relight(image[rows, cols], light, out[rows, cols])
+        return out
+
+    def enhance_stream(self, images: Iterable[AnyPixels], workers: int = 2) -> Iterator[AnyPixels]:
+        """The enhanced images of a stream, such as a video's frames, in order.
+
+        Args:
+            images: each as for `enhance`; taken no more than `workers` ahead.
+            workers: images in work at a time.
+
+        Raises:
+            PhotoError, DeviceError: as `enhance`, when the image's turn comes.
+        """
+        pending: list[Future[AnyPixels]] = []
+        with ThreadPoolExecutor(workers, "rave-stream") as pool:
+            for image in images:
+                pending.append(pool.submit(self.enhance, image))
+                if len(pending) >= workers:
+                    yield pending.pop(0).result()
+            for future in pending:
+                yield future.result()
+
+    def enhance_photo(self, photo: Photo) -> Pixels:
+        """The enhanced pixels of a photograph: grey, 16 bits and other colour spaces included.
+
+        Args:
+            photo: as read by `rave_runtime.photo.read_photo`.
+
+        Returns:
+            Like `photo.pixels`, in the same colour space, a new array.
+
+        Raises:
+            DeviceError: the provider failed.
+        """
+        curve = tone_curve(photo.icc_profile) if photo.pixels.shape[2] == 3 else None
+        out = np.empty_like(photo.pixels)
+        for rows, cols, light in self._light_parts(_as_seen(photo)):
+            relight(photo.pixels[rows, cols], light, out[rows, cols], curve)
+        return out
+
+    def illumination(self, image: Pixels) -> Array:
+        """The illumination map that `enhance` divides by.
+
+        Args:
+            image: [h, w, 3] uint8 or uint16, sRGB.
+
+        Returns:
+            [h, w] float32, at least 0, usually below 1.
+
+        Raises:
+            PhotoError: another shape or dtype, or no pixels.
+            DeviceError: the provider failed.
+        """
+        _check_image(image)
+        result = np.empty(image.shape[:2], np.float32)
+        for rows, cols, light in self._light_parts(image):
+            result[rows, cols] = light
+        return result
+
+    def _light_parts(self, image: NDArray[Any]) -> Iterator[_Part]:
+        size = self.working_size_px
+        reduced = size is not None and max(image.shape[:2]) > size
+        if reduced and size:
+            return self._reduced_light(image, size)
+        return self._full_light(image, self.tile_size_px)
+
+    def _full_light(self, image: NDArray[Any], tile_px: int | None) -> Iterator[_Part]:
+        """The light of an image at its own size, tile by tile."""
+        height, width = image.shape[:2]
+        doubled = np.repeat(image, 2, 0) if height == 1 else image
+        doubled = np.repeat(doubled, 2, 1) if width == 1 else doubled
+        for tile, light in tiled_light(self.network, doubled, tile_px):
+            rows, cols = tile.rows, tile.cols
+            row_stop, col_stop = min(rows.core_stop, height), min(cols.core_stop, width)
+            core = light[
+                rows.core_start - rows.start : row_stop - rows.start,
+                cols.core_start - cols.start : col_stop - cols.start,
+            ]
+            yield (
+                slice(rows.core_start, row_stop),
+                slice(cols.core_start, col_stop),
+                core if self.strength == 1 else core**self.strength,
+            )
+
+    def _reduced_light(self, image: NDArray[Any], long_side_px: int) -> Iterator[_Part]:
+        """The light of an image, estimated on a reduction of it, in strips of rows."""
+        height, width = image.shape[:2]
+        reduced = reduce_image(image, long_side_px)
+        small = np.empty(reduced.shape[:2], np.float32)
+        small_px = reduced.shape[0] * reduced.shape[1]
+        tile_px = self.tile_size_px if small_px > _WHOLE_PX else None
+        for rows, cols, light in self._full_light(reduced, tile_px):
+            small[rows, cols] = light
+        guided = GuidedLight(small, reduced, height, width)
+        step = max(1, _STRIP_PX // width)
+        for start in range(0, height, step):
+            stop = min(start + step, height)
+            yield slice(start, stop), slice(0, width), guided.rows(start, stop, image[start:stop])
+
+
+def _as_seen(photo: Photo) -> Pixels:
+    """The photograph as the network sees it: [h, w, 3], sRGB."""
+    pixels, profile = photo.pixels, photo.icc_profile
+    if pixels.shape[2] == 1:
+        grey: Pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        return grey
+    if profile is None or is_srgb(profile):
+        return pixels
+    shown: NDArray[Any] = pixels >> 8 if pixels.dtype == np.uint16 else pixels
+    return to_srgb(shown.astype(np.uint8, copy=False), profile)
+
+
+def _check_image(image: NDArray[Any]) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
+        raise PhotoError(
+            f"an image of [h, w, 3] uint8 or uint16 is needed, got {list(image.shape)} {image.dtype}"
+        )
+    if not image.size:
+        raise PhotoError(f"the image has no pixels: its size is {image.shape[1]} x {image.shape[0]}")
+
+
+def _check_tile_size(tile_size: int | str | None, halo_px: int) -> int | None:
+    if tile_size is None:
+        return None
+    if tile_size == "auto":
+        return DEFAULT_TILE_PX
+    if isinstance(tile_size, bool) or not isinstance(tile_size, int):
+        raise UsageError(f"tile_size must be 'auto', a number of pixels or None, got {tile_size!r}")
+    if tile_size <= 2 * halo_px:
+        raise UsageError(
+            f"tile_size is {tile_size} px; this network looks {halo_px} px around each pixel, "
+            f"so at least {2 * halo_px + 1} is needed"
+        )
+    return tile_size
+
+
+def _check_working_size(working_size: int | str | None, recommended: int | None) -> int | None:
+    if working_size == "recommended":
+        return recommended
+    if working_size is None:
+        return None
+    if isinstance(working_size, bool) or not isinstance(working_size, int):
+        raise UsageError(
+            f"working_size must be 'recommended', a number of pixels or None, got {working_size!r}"
+        )
+    if working_size < MIN_WORKING_SIZE_PX:
+        raise UsageError(f"working_size is {working_size} px, at least {MIN_WORKING_SIZE_PX} is needed")
+    return working_size
