@@ -34,7 +34,10 @@ def psnr(picture: Tensor, truth: Tensor) -> float:
 
 
 def ssim(picture: Tensor, truth: Tensor) -> float:
-    """Structural similarity of one picture [channels, h, w] in [0, 1]: Gaussian window, sigma 1.5."""
+    """Structural similarity of one picture [channels, h, w] in [0, 1].
+
+    Gaussian window of sigma 1.5, borders mirrored.
+    """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     return float(_scalar(structural_similarity_index_measure(picture[None], truth[None], data_range=1.0)))
