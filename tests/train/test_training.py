@@ -16,13 +16,14 @@ from safetensors.torch import load_file
 
 from rave_train.checkpoint import read_checkpoint
 from rave_train.config import ConfigError, DataOptions, NetworkOptions, RunConfig, read_config
+from rave_train.device import pick_device
 from rave_train.encoders import EncoderError
 from rave_train.events import Event, Note
 from rave_train.options import ClipLitLatentOptions, ClipLitOptions, RaveOptions
 from rave_train.photographs import DataError
 from rave_train.run_folder import RunFolderError
 from rave_train.state import StateError
-from rave_train.training import TrainingError, pick_device, train
+from rave_train.training import TrainingError, train
 
 SMALL_PAIR = {
     "rounds": 2, "initialize_steps": 20, "enhance_steps": 3, "refine_steps": 4,

@@ -10,16 +10,15 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from rave_train.batches import draw_batches
-from rave_train.checkpoint import save_checkpoint
 from rave_train.config import ConfigError, RunConfig
+from rave_train.device import pick_device, pick_precision
 from rave_train.distributed import Processes, join_processes, leave_processes
+from rave_train.epoch import end_epoch, network_of, save_guidance, save_network
 from rave_train.events import Listener, Note, Step, Work, ignore
-from rave_train.grid import draw_grid, to_pixels
-from rave_train.guidance import RANKING_SCALE, Guidance, PairGuidance
+from rave_train.guidance import RANKING_SCALE, PairGuidance
 from rave_train.ingredients import Ingredients, gather
 from rave_train.journal import Journal
 from rave_train.network import EnhancementNetwork, relight
@@ -28,7 +27,7 @@ from rave_train.options import PairOptions
 from rave_train.refinement import ViewBank, embed_views, pair_loss, separation
 from rave_train.run_folder import RunFolder
 from rave_train.schedule import BEST_EVERY_STEPS, RUNNING_LOSS_STEPS, advance, lengthen
-from rave_train.state import TrainingState, Weights, copy_weights, new_network, new_optimizer, new_state
+from rave_train.state import TrainingState, new_network, new_optimizer, new_state
 
 COLLAPSE_CHECK_STEPS: Final = 100
 """After so many warm-up steps the output must resemble the input."""
@@ -133,7 +132,7 @@ def train(
                     precision,
                 )  # fmt: skip
                 if processes.leads:
-                    _save_guidance(run.guidance_file, state.guidance)
+                    save_guidance(run.guidance_file, state.guidance)
 
         # One step, of the guidance or of the network.
         if position.learns_guidance:
@@ -198,7 +197,7 @@ def train(
         if position.phase == "enhance" and (leaves or (position.step + 1) % BEST_EVERY_STEPS == 0):
             is_best = state.keep_if_best()
             if is_best and processes.leads and not made.shown.held_out:
-                _save_network(config, state, run, made, "best")
+                save_network(config, state, run, made, "best")
         if leaves:
             state.recent = []
             if position.learns_guidance:
@@ -212,7 +211,7 @@ def train(
         # Once per epoch, and at the end: pictures, validation, checkpoints.
         ends = state.position.phase == "done"
         if not position.learns_guidance and (state.position.drawn % epoch_steps == 0 or ends):
-            _end_epoch(config, state, run, made, journal, device)
+            end_epoch(config, state, run, made, journal, device)
         stops = processes.any(should_stop(), device)
         if processes.leads and (state.position.total % config.save_every == 0 or ends or stops):
             state.save(run.state_file)
@@ -225,35 +224,6 @@ def train(
     leave_processes()
     psnr_db = state.best_psnr if made.shown.held_out and finished else None
     return Outcome(finished, state.position.total, run.checkpoint_file("best"), psnr_db)
-
-
-def pick_device(name: str) -> torch.device:
-    """ "auto" is the GPU where there is one.
-
-    Raises:
-        ConfigError: no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"{name!r} is no device: auto, cpu or cuda is needed") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device cuda was asked for, and torch finds no GPU here: use --device cpu")
-    return device
-
-
-def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """The precision of convolutions; losses and the division stay in float32."""
-    if name == "auto":
-        if device.type != "cuda":
-            return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if name not in known:
-        raise ConfigError(f"{name!r} is no precision: auto, {', '.join(known)} is needed")
-    return known[name]
 
 
 def _share(config: RunConfig, processes: Processes) -> int:
@@ -289,14 +259,8 @@ def _embed_bank(
         )  # fmt: skip
 
     earlier = [state.older_best, state.best] if position.phase == "refine" else []
-    enhanced = [embed(0, _network_of(config, weights, device)) for weights in earlier if weights is not None]
+    enhanced = [embed(0, network_of(config, weights, device)) for weights in earlier if weights is not None]
     return ViewBank(embed(0, None), tuple(enhanced), embed(1, None))
-
-
-def _network_of(config: RunConfig, weights: Weights, device: torch.device) -> EnhancementNetwork:
-    network = new_network(config, attempt=0)
-    network.load_state_dict(weights)
-    return network.to(device)
 
 
 def _begin_anew(config: RunConfig, state: TrainingState) -> None:
@@ -313,69 +277,6 @@ def _begin_anew(config: RunConfig, state: TrainingState) -> None:
             value.copy_(fresh[name])
     state.optimizer = new_optimizer(config, state.network)
     state.recent, state.recent_psnr = [], []
-
-
-def _end_epoch(
-    config: RunConfig, state: TrainingState, run: RunFolder, made: Ingredients, journal: Journal | None,
-    device: torch.device,
-) -> None:  # fmt: skip
-    """Enhances the shown pictures; the leader writes the grid, the validation and the checkpoints."""
-    shown, total = made.shown, state.position.total
-    with torch.no_grad():
-        enhanced = torch.cat([
-            relight(picture, state.network(picture)).cpu()
-            for picture in torch.split(shown.backlit.to(device), 1)
-        ])  # fmt: skip
-    is_best = False
-    if shown.held_out:
-        assert shown.truth is not None
-        before, after = _mean_psnr(shown.backlit, shown.truth), _mean_psnr(enhanced, shown.truth)
-        is_best = after > state.best_psnr
-        state.best_psnr = max(after, state.best_psnr)
-        if journal is not None:
-            journal.log_validation(total, before, after)
-    if journal is None:
-        return
-    columns = [("backlit", shown.backlit), ("enhanced", enhanced)]
-    columns += [] if shown.truth is None else [("well-lit", shown.truth)]
-    grid = draw_grid(
-        [(title, [to_pixels(picture.numpy()) for picture in pictures[:6]]) for title, pictures in columns]
-    )
-    grid.save(run.grid_file(total))
-    journal.show(total, grid)
-    _save_network(config, state, run, made, "last")
-    if is_best:
-        _save_network(config, state, run, made, "best", current=True)
-
-
-def _mean_psnr(pictures: Tensor, truth: Tensor) -> float:
-    error = (pictures - truth).square().mean((1, 2, 3)).clamp_min(1e-10)
-    return float((-10 * error.log10()).mean())
-
-
-def _save_network(
-    config: RunConfig, state: TrainingState, run: RunFolder, made: Ingredients, name: str,
-    current: bool = False,
-) -> None:  # fmt: skip
-    """Writes a checkpoint: "last" and `current` the weights as they are, else the round's best."""
-    weights = state.best if name == "best" and not current else copy_weights(state.network)
-    assert weights is not None
-    network = _network_of(config, weights, torch.device("cpu"))
-    provenance: dict[str, Any] = {
-        "method": config.method,
-        "step": state.position.total,
-        "training_size_px": config.network.size_px,
-        "guidance_encoder": Path(config.encoder).name,
-        "identity_encoder": Path(config.identity_encoder_name).name,
-        "seed": config.seed,
-        **made.made_of,
-    }
-    save_checkpoint(network, run.checkpoint_file(name), provenance)
-
-
-def _save_guidance(file: Path, guidance: Guidance) -> None:
-    tensors = {name: value.detach().cpu().contiguous() for name, value in guidance.state_dict().items()}
-    save_file({**tensors, "direction": guidance.direction().cpu().contiguous().clone()}, file)
 
 
 def _require_same(written: dict[str, Any], found: dict[str, Any], folder: Path) -> None:
