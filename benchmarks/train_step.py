@@ -3,7 +3,7 @@
 Published: the encoders are called picture by picture, the input's identity features are computed with
 the graph kept and the whole identity encoder run, everything in float32 and the default layout.
 Ours: one batched pass per encoder, no graph for the input, no layer deeper than the identity loss
-needs, channels last, and on a GPU bf16.
+needs, batch norms folded, channels last, and on a GPU bf16.
 
 Both variants run in processes of their own, so that the peak memory is theirs, and take turns, so that
 another load on the machine hits both.
@@ -21,11 +21,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import open_clip
 import torch
 from torch import Tensor
 
 from rave_train.encoders import Encoder, open_encoder
+from rave_train.encoders.opening import parse_spec
 from rave_train.identity import identity_loss, stage_weights
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.objective import IDENTITY_SCALE, Objective
@@ -33,19 +36,30 @@ from rave_train.residual import Residual, residual_loss, unit
 
 VARIANTS = ("published", "ours")
 
+Towers = tuple[Any, ...]
+"""open_clip's image towers of guidance and identity."""
+
 
 def published_losses(
-    backlit: Tensor, enhanced: Tensor, guidance: Encoder, identity: Encoder, residual: Residual
+    backlit: Tensor, enhanced: Tensor, encoders: tuple[Encoder, Encoder], towers: Towers, residual: Residual
 ) -> Tensor:
-    """The encoders' part of the loss, picture by picture."""
+    """The encoders' part of the loss, picture by picture, through open_clip's own image towers."""
     guided, kept = [], []
     for i in range(len(backlit)):
         picture, original = enhanced[i : i + 1], backlit[i : i + 1]
-        guided.append(residual_loss(guidance.embed(picture), residual))
-        after = identity.embed_with_stages(picture)[1]
-        before = identity.embed_with_stages(original)[1]
+        guided.append(residual_loss(towers[0](encoders[0].preprocessing.squash(picture)), residual))
+        after, before = (
+            towers[1].forward_intermediates(encoders[1].preprocessing.squash(seen))["image_intermediates"]
+            for seen in (picture, original)
+        )
         kept.append(identity_loss(before, after, stage_weights(len(after), warm_up=False)))
     return 6 * 320 * torch.stack(guided).mean() + 0.9 * IDENTITY_SCALE * torch.stack(kept).mean()
+
+
+def open_towers(specs: tuple[str, str], device: torch.device) -> Towers:
+    """Image towers as open_clip builds them, with nothing folded, frozen."""
+    towers = [open_clip.create_model(parse_spec(spec).model).visual for spec in specs]
+    return tuple(tower.eval().requires_grad_(False).to(device) for tower in towers)
 
 
 def make_steps(
@@ -54,16 +68,18 @@ def make_steps(
     """A whole step, its encoders' part and its network's part, of one variant."""
     device = torch.device(options.device)
     torch.manual_seed(0)
-    guidance = open_encoder(options.guidance).to(device)
-    identity = open_encoder(options.identity).to(device)
+    ours = variant == "ours"
+    guidance, identity = (open_encoder(spec) for spec in (options.guidance, options.identity))
+    residual = Residual(unit(torch.randn(guidance.dimension())), torch.tensor(0.1)).to(device)
+    towers = () if ours else open_towers((options.guidance, options.identity), device)
+    if ours:
+        guidance.to(device)
+        identity.to(device)
     network = EnhancementNetwork().to(device)
     torch.nn.init.constant_(network.cond_add1.bias, 0.7)  # type: ignore[arg-type]
-    ours = variant == "ours"
     layout = torch.channels_last if ours else torch.contiguous_format
     precision = torch.bfloat16 if ours and device.type == "cuda" else torch.float32
-    for module in (guidance, identity, network):
-        module.to(memory_format=layout)
-    residual = Residual(unit(torch.randn(guidance.dimension())), torch.tensor(0.1)).to(device)
+    network.to(memory_format=layout)
     objective = Objective(
         guidance, identity, lambda e: residual_loss(e, residual), 6.0, 0.9, 0.0, autocast=precision
     )
@@ -74,7 +90,8 @@ def make_steps(
     def losses(light: Tensor) -> Tensor:
         if ours:
             return objective.losses(backlit, light, backlit, warm_up=False)["loss"]
-        return published_losses(backlit, relight(backlit, light + 1e-9), guidance, identity, residual)
+        enhanced = relight(backlit, light + 1e-9)
+        return published_losses(backlit, enhanced, (guidance, identity), towers, residual)
 
     def light() -> Tensor:
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from rave_train.encoders import Encoder, EncoderError, open_encoder
 from rave_train.encoders.encoder import spread_stages
+from rave_train.encoders.folding import fold_batch_norms
 from rave_train.encoders.opening import EncoderSpec, parse_spec
 
 
@@ -100,9 +101,41 @@ def test_local_open_clip_weights(toy_resnet: str, toy_vit: str, tmp_path: Path) 
     file = tmp_path / "clip.safetensors"
     save_file({name: value.clone() for name, value in model.state_dict().items()}, file)
     encoder = open_encoder(toy_resnet.replace("random", str(file)))
-    torch.testing.assert_close(encoder.state_dict()["visual.conv1.weight"], model.visual.conv1.weight)
+    pixels = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        own = model.eval().encode_image(pixels)
+    torch.testing.assert_close(encoder.look(pixels, True, False)[0], own, rtol=1e-4, atol=1e-6)
     with pytest.raises(EncoderError, match="does not hold the weights of toy-vit"):
         open_encoder(toy_vit.replace("random", str(file)))
+
+
+def test_folded_batch_norms_change_nothing(toy_resnet: str) -> None:
+    """With statistics that are not the initial zeros and ones, which any folding would get right."""
+    import open_clip
+
+    open_encoder(toy_resnet)
+    visual = open_clip.create_model("toy-resnet").visual
+    generator = torch.Generator().manual_seed(0)
+    norms = [module for module in visual.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        for value, low in (
+            (norm.weight, 0.5),
+            (norm.bias, -0.2),
+            (norm.running_mean, -0.3),
+            (norm.running_var, 0.4),
+        ):
+            assert value is not None
+            value.data.copy_(torch.rand(value.shape, generator=generator) + low)
+    visual.eval()
+    pixels = torch.randn(2, 3, 32, 32, generator=generator)
+    with torch.no_grad():
+        before = visual.forward_intermediates(pixels)
+        assert fold_batch_norms(visual) == len(norms) > 10
+        after = visual.forward_intermediates(pixels)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in visual.modules())
+    torch.testing.assert_close(after["image_features"], before["image_features"], rtol=1e-3, atol=1e-5)
+    for old, new in zip(before["image_intermediates"], after["image_intermediates"], strict=True):
+        torch.testing.assert_close(new, old, rtol=1e-3, atol=1e-4)
 
 
 def test_quickgelu_is_chosen_by_name_and_by_tag(toy_vit: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from rave_train.encoders.encoder import Encoder, EncoderError, spread_stages
+from rave_train.encoders.folding import fold_batch_norms
 from rave_train.encoders.preprocessing import Preprocessing
 from rave_train.encoders.text import TextEncoder
 
@@ -29,7 +30,8 @@ class OpenClipEncoder(Encoder):
     def __init__(self, spec: str, model: Any, tokenizer: Any, preprocessing: Preprocessing) -> None:
         text = TextEncoder(model, tokenizer) if TextEncoder.is_steerable(model) else None
         super().__init__(spec, preprocessing, text)
-        self.visual = model.visual
+        self.visual = model.visual.eval()
+        fold_batch_norms(self.visual)
         self.stage_indices = spread_stages(_depth(model.visual))
 
     def look(self, pixels: Tensor, embed: bool, stages: bool) -> tuple[Tensor | None, list[Tensor]]:
