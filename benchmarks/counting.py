@@ -1,0 +1,60 @@
+"""Counts parameters and multiply-accumulates without computing anything.
+
+Matrix products, convolutions and attention are counted, as everybody counts them; element-wise work is
+not. One multiply-accumulate is two FLOPs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one forward pass of a network needs.
+
+    Attributes:
+        parameters: trainable numbers.
+        macs: multiply-accumulates of matrix products, convolutions and attention.
+    """
+
+    parameters: int
+    macs: int
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def count_macs(run: Callable[..., Any], *inputs: Tensor) -> int:
+    """Multiply-accumulates of `run(*inputs)`; on meta tensors nothing is computed."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        run(*inputs)
+    return int(counter.get_total_flops()) // 2
+
+
+def count_network(build: Callable[[], nn.Module], height: int, width: int, batch: int = 1) -> Count:
+    """Counts a network that maps images [n, 3, h, w], built on the meta device: no memory, no time.
+
+    Args:
+        build: makes the network.
+        height, width: of the image, in pixels, such as the network takes.
+        batch: images.
+
+    Raises:
+        ValueError: height, width or batch below 1.
+    """
+    if min(height, width, batch) < 1:
+        raise ValueError(f"the image needs at least one pixel and one picture, got {batch}x{height}x{width}")
+    with torch.device("meta"):
+        network = build().eval()
+        image = torch.empty(batch, 3, height, width)
+        return Count(count_parameters(network), count_macs(network, image))
