@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 from scipy import ndimage, sparse
 from scipy.sparse import linalg
 from skimage import color, exposure
@@ -42,7 +43,7 @@ def multi_scale_retinex(image: Image, sigmas_px: tuple[float, ...] = (15, 80, 25
     bright = image + np.float32(1 / 255)
     total = np.zeros_like(image)
     for sigma in sigmas_px:
-        total += np.log(bright) - np.log(ndimage.gaussian_filter(bright, (sigma, sigma, 0), mode="nearest"))
+        total += np.log(bright) - np.log(_blur(bright, sigma))
     low, high = np.percentile(total, (1, 99))
     return np.asarray(np.clip((total - low) / max(high - low, 1e-6), 0, 1), dtype=np.float32)
 
@@ -85,6 +86,20 @@ def lime(image: Image, strength: float = 0.15, exponent: float = 0.8, sigma_px: 
     )
     light = np.clip(light.reshape(height, width, 1), 1e-3, 1) ** exponent
     return np.asarray(np.clip(image / light, 0, 1), dtype=np.float32)
+
+
+def _blur(image: Image, sigma_px: float) -> Image:
+    """Gaussian blur; wide ones on a reduced image, since a blurred image holds no detail to lose."""
+    height, width = image.shape[:2]
+    factor = max(1, min(int(sigma_px // 4), height, width))
+    size = (max(1, width // factor), max(1, height // factor))
+    blurred = []
+    for channel in np.moveaxis(image, 2, 0):
+        small = np.asarray(PIL.Image.fromarray(channel).resize(size, PIL.Image.Resampling.BOX))
+        small = ndimage.gaussian_filter(small, sigma_px / factor, mode="nearest")
+        full = PIL.Image.fromarray(small).resize((width, height), PIL.Image.Resampling.BICUBIC)
+        blurred.append(np.asarray(full))
+    return np.maximum(np.stack(blurred, 2), np.float32(1e-4))
 
 
 def _smoothing_weights(gradient: npt.NDArray[np.float64], sigma_px: float) -> npt.NDArray[np.float64]:

@@ -109,7 +109,10 @@ class Refinement(EncoderDecoder):
 
         super().__init__(block, 6, 3, channels, (1, 1, 2), 2, last_heads=2, refine=plain)
         self.noise_level_mlp = nn.Sequential(
-            NoiseLevel(channels), nn.Linear(channels, 4 * channels), nn.SiLU(), nn.Linear(4 * channels, channels)
+            NoiseLevel(channels),
+            nn.Linear(channels, 4 * channels),
+            nn.SiLU(),
+            nn.Linear(4 * channels, channels),
         )
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:

@@ -96,7 +96,7 @@ class TransformerBlock(nn.Module):
         self.norm2 = ChannelNorm(channels)
         self.ffn = feed_forward
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:  # noqa: ARG002
         x = x + self.attn(self.norm1(x))
         out: Tensor = x + self.ffn(self.norm2(x))
         return out
@@ -200,7 +200,7 @@ class Restormer(EncoderDecoder):
         super().__init__(block, channels=channels, depths=depths, refinement=refinement)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return super().forward(x) + x
+        return super().forward(x, condition) + x
 
 
 class Resample(nn.Module):

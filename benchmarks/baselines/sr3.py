@@ -48,9 +48,7 @@ class Conv(nn.Module):
     def __init__(self, inputs: int, outputs: int, normed: bool) -> None:
         super().__init__()
         norm = [nn.GroupNorm(math.gcd(GROUPS, inputs), inputs)] if normed else []
-        self.block = nn.Sequential(
-            *norm, nn.SiLU(), nn.Identity(), nn.Conv2d(inputs, outputs, 3, padding=1)
-        )
+        self.block = nn.Sequential(*norm, nn.SiLU(), nn.Identity(), nn.Conv2d(inputs, outputs, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.block(x)
