@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.process import Program
-from benchmarks.statistics import paired_ratio, summarize
+from benchmarks.summary import paired_ratio, summarize
 from benchmarks.timing import Plan, measure_in_turns, names_not_tried
 
 KNOWN = Path(__file__).with_name("known_programs.py")
