@@ -60,10 +60,11 @@ def read_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None
     file = Path(path)
     if not file.is_file():
         raise CheckpointError(f"{file} is not a file: a checkpoint (.safetensors or .pth) is needed")
+    metadata: dict[str, str] = {}
     with file.open("rb") as stream:
         head = stream.read(16)
     if head[:2] == b"PK" or head[:1] == b"\x80":
-        tensors, metadata = _read_pth(file), {}
+        tensors = _read_pth(file)
     elif head[8:9] == b"{":
         tensors, metadata = _read_safetensors(file)
     else:
@@ -74,7 +75,7 @@ def read_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None
         stated = metadata.get("padding", "reflect")
         if stated not in PADDINGS:
             raise CheckpointError(f"{file} states padding {stated!r}, one of {', '.join(PADDINGS)} is needed")
-        padding = cast(Padding, stated)
+        padding = stated
     provenance = metadata.get("provenance", "{}")
     return Checkpoint(_build(file, tensors, padding), cast(dict[str, Any], json.loads(provenance)))
 

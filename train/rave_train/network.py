@@ -40,6 +40,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = _conv3x3(channels, channels, "reflect", bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, channels, h, w] -> the same shape."""
         return _lrelu(self.conv2(_lrelu(self.conv1(x))) + x)
 
 
@@ -73,6 +74,7 @@ class PyramidPooling(nn.Module):
         self.register_buffer("reads", reads.flatten(0, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, channels, h, w] of whole images -> the same shape."""
         size = x.shape[2:]
         upsampled = [
             F.interpolate(pool(x), size, mode="bilinear", align_corners=True) for pool in self.features
@@ -81,14 +83,12 @@ class PyramidPooling(nn.Module):
 
     def from_pooled(self, x: Tensor, pooled: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
         """The same block with its pooling done elsewhere: see `EnhancementNetwork.illuminate`."""
-        weight = torch.cat([branch[1].weight for branch in self._branches()])
-        slope = torch.cat([branch[2].weight.expand(len(branch[1].weight)) for branch in self._branches()])
+        weight = torch.cat([self.get_parameter(f"features.{i}.1.weight") for i in range(len(self.bins))])
+        slopes = torch.cat([self.get_parameter(f"features.{i}.2.weight") for i in range(len(self.bins))])
+        slope = slopes.repeat_interleave(len(weight) // len(self.bins))
         context = F.prelu(F.conv2d(pooled, weight.float()), slope.float()) * self.reads.float()
         upsampled = rows.unsqueeze(1) @ context @ cols.unsqueeze(1).transpose(2, 3)
         return self._fuse(torch.cat([x, upsampled.to(x.dtype)], 1))
-
-    def _branches(self) -> list[nn.Sequential]:
-        return [branch for branch in self.features if isinstance(branch, nn.Sequential)]
 
     def _fuse(self, x: Tensor) -> Tensor:
         fused: Tensor = self.fuse(x)
@@ -154,8 +154,8 @@ class EnhancementNetwork(nn.Module):
     def features(self, image: Tensor) -> Tensor:
         """What PPM pools. [n, 3, h, w] in [0, 1] -> [n, channels, h, w]; looks 5 px around."""
         x = _lrelu(self.cond1(image))
-        x = self.ResidualBlock2(self.ResidualBlock1(x))
-        return x
+        features: Tensor = self.ResidualBlock2(self.ResidualBlock1(x))
+        return features
 
     def illuminate(self, features: Tensor, pooled: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
         """Illumination map of a tile whose whole-image pooling is given.

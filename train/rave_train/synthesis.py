@@ -97,7 +97,7 @@ def guided_filter(target: Array, guide: Array, radius: int, epsilon: float) -> A
     """
 
     def mean(x: Array) -> Array:
-        return ndimage.uniform_filter(x, 2 * radius + 1, mode="reflect")
+        return np.asarray(ndimage.uniform_filter(x, 2 * radius + 1, mode="reflect"), np.float32)
 
     mean_guide, mean_target = mean(guide), mean(target)
     slope = (mean(guide * target) - mean_guide * mean_target) / (
@@ -127,7 +127,7 @@ def _random_field(height: int, width: int, rng: np.random.Generator) -> Array:
     x = np.linspace(0, 1, width, dtype=np.float32)[None, :]
     field = field + rng.uniform(-0.3, 1.2) * y + rng.uniform(-0.6, 0.6) * x
     low, high = field.min(), field.max()
-    return ((field - low) / max(high - low, 1e-6)).astype(np.float32)
+    return np.asarray((field - low) / max(high - low, 1e-6), np.float32)
 
 
 def _tone_curve(image: Array, rng: np.random.Generator) -> Array:
@@ -140,4 +140,4 @@ def _tone_curve(image: Array, rng: np.random.Generator) -> Array:
 def _through_jpeg(image: Array, quality: int) -> Array:
     buffer = io.BytesIO()
     Image.fromarray((image * 255 + 0.5).astype(np.uint8)).save(buffer, "JPEG", quality=quality)
-    return np.asarray(Image.open(buffer), np.float32) / 255
+    return np.asarray(Image.open(buffer), np.float32) / np.float32(255)

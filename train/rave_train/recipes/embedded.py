@@ -34,7 +34,7 @@ def load_photographs(folders: list[Path], long_side_px: int) -> list[Array]:
             if file.suffix.lower() in {".png", ".jpg", ".jpeg"}:
                 image = Image.open(file).convert("RGB")
                 image.thumbnail((long_side_px, long_side_px), Image.Resampling.LANCZOS)
-                pictures.append(np.asarray(image, np.float32) / 255)
+                pictures.append(np.asarray(image, np.float32) / np.float32(255))
     if not pictures:
         raise FileNotFoundError(f"no .png or .jpg in {', '.join(map(str, folders))}")
     return pictures
@@ -74,9 +74,13 @@ def train(
     """Trains from scratch and returns the exponential moving average of the weights."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    network = EnhancementNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = EnhancementNetwork().to(memory_format=torch.channels_last)
+    assert network.cond_add1.bias is not None
     torch.nn.init.constant_(network.cond_add1.bias, 0.7)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.98))
+    average = AveragedModel(
+        network,
+        multi_avg_fn=get_ema_multi_avg_fn(0.98),  # type: ignore[no-untyped-call]
+    )
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps, pct_start=0.15)
     started, shown = time.monotonic(), 0.0
@@ -87,7 +91,7 @@ def train(
         # The clipped result has no gradient where it is white: pull those pixels back unclipped.
         loss = F.l1_loss(relight(backlit, light), truth) + 0.1 * F.l1_loss(light * truth, backlit)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()

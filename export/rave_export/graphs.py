@@ -1,0 +1,162 @@
+"""The two ONNX graphs of a bundle, made from the torch network.
+
+Split at the pooling block, see `rave_runtime.network`. Features are handed from one graph to the
+other, so no weight is stored twice and an image that fits one window is computed once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Final
+
+import onnx
+import torch
+from rave_runtime.bundle import ImageType
+from rave_train.network import EnhancementNetwork
+from torch import Tensor, nn
+
+from rave_export.errors import ExportError
+
+OPSET: Final = 18
+MIN_OPSET: Final = 18
+"""Below it, Pad has no axes input, which the exporter writes."""
+
+IR_VERSION: Final = 10
+"""Newest that all supported runtimes read; onnx itself would write a newer one."""
+
+
+class ContextGraph(nn.Module):
+    """Image tile -> features, and their share of the pooled grids."""
+
+    def __init__(self, network: EnhancementNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
+        """See `rave_runtime.network.Network.pool`; uint8 images count in 255ths."""
+        planes = image.permute(0, 3, 1, 2).float()
+        if image.dtype == torch.uint8:
+            planes = planes / 255
+        features = self.network.features(planes.to(self.network.cond1.weight.dtype))
+        pooled = rows.unsqueeze(1) @ features.float() @ cols.unsqueeze(1).transpose(2, 3)
+        return features, pooled
+
+
+class EnhanceGraph(nn.Module):
+    """Features and the whole image's pooled grids -> illumination map."""
+
+    def __init__(self, network: EnhancementNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor, pooled: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+        """See `rave_runtime.network.Network.illuminate`."""
+        return self.network.illuminate(features, pooled, rows, cols)[:, 0].float()
+
+
+def export_context(network: EnhancementNetwork, image: ImageType, opset: int = OPSET) -> onnx.ModelProto:
+    """The context graph, its arithmetic in the dtype of the network's weights.
+
+    Args:
+        network: float32 or float16, in eval mode.
+        image: dtype of the image input: uint8 in [0, 255] or float32 in [0, 1].
+        opset: version of the operator set.
+
+    Raises:
+        ExportError: the opset is too low.
+    """
+    bins = sum(network.PPM1.bins)
+    inputs = {
+        "image": torch.zeros(2, 24, 18, 3, dtype=getattr(torch, image)),
+        "rows": torch.zeros(2, bins, 24),
+        "cols": torch.zeros(2, bins, 18),
+    }
+    axes = {
+        "image": {0: "batch", 1: "height", 2: "width"},
+        "rows": {0: "batch", 2: "height"},
+        "cols": {0: "batch", 2: "width"},
+    }
+    return _export(ContextGraph(network), inputs, axes, ["features", "pooled"], opset)
+
+
+def export_enhance(network: EnhancementNetwork, opset: int = OPSET) -> onnx.ModelProto:
+    """The enhance graph, its arithmetic in the dtype of the network's weights.
+
+    Raises:
+        ExportError: the opset is too low.
+    """
+    bins = sum(network.PPM1.bins)
+    inputs = {
+        "features": torch.zeros(2, network.channels, 24, 18, dtype=network.cond1.weight.dtype),
+        "pooled": torch.zeros(2, network.channels, bins, bins),
+        "rows": torch.zeros(2, 24, bins),
+        "cols": torch.zeros(2, 18, bins),
+    }
+    axes = {
+        "features": {0: "batch", 2: "height", 3: "width"},
+        "pooled": {0: "batch"},
+        "rows": {0: "batch", 1: "height"},
+        "cols": {0: "batch", 1: "width"},
+    }
+    return _export(EnhanceGraph(network), inputs, axes, ["light"], opset)
+
+
+def _export(
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    axes: dict[str, dict[int, str]],
+    outputs: list[str],
+    opset: int,
+) -> onnx.ModelProto:
+    if opset < MIN_OPSET:
+        raise ExportError(f"opset {opset} is too low for these graphs: give at least {MIN_OPSET}")
+    sizes = {
+        "batch": torch.export.Dim("batch", min=1),
+        "height": torch.export.Dim("height", min=2),
+        "width": torch.export.Dim("width", min=2),
+    }
+    dynamic = {name: {axis: sizes[size] for axis, size in free.items()} for name, free in axes.items()}
+    with _quiet():
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            dynamo=True,
+            verbose=False,
+            opset_version=opset,
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_shapes=dynamic,
+        )
+    assert program is not None
+    model = program.model_proto
+    model.ir_version = IR_VERSION
+    model.producer_name = "rave-export"
+    del model.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
+        del value.metadata_props[:]
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]
+    del model.graph.metadata_props[:]
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's progress prints and advice away from people who cannot act on it."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,295 @@
+"""The bundle: a folder with `manifest.json` and the graphs it names. Schema, reading, writing.
+
+The exporter writes manifests and the runtime reads them; both do it with this module, so the schema
+lives here alone. An unknown key is an error: a manifest that says more than this version understands
+may mean something else by what it does understand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import types
+import typing
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
+
+from rave_runtime.errors import BundleError
+
+FORMAT: Final = 1
+"""Version of the manifest's schema. Raised when its meaning changes."""
+
+MANIFEST_NAME: Final = "manifest.json"
+
+Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
+
+Part = Literal["context", "enhance"]
+ImageType = Literal["uint8", "float32"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What a runtime must know of the network to tile it exactly.
+
+    Attributes:
+        channels: of the features that the context graph gives.
+        bins: side lengths of the pooling grids.
+        context_halo_px: how far the pooled features look around a pixel.
+        halo_px: how far the illumination map looks around a pixel, pooling aside.
+        padding: at the image's borders, of the four outer convolutions.
+    """
+
+    channels: int
+    bins: tuple[int, ...]
+    context_halo_px: int
+    halo_px: int
+    padding: Literal["reflect", "zeros"]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A graph's input or output: its name, dtype, and axes as numbers or names of free sizes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """One ONNX graph of the bundle.
+
+    Attributes:
+        file: its name inside the bundle's folder.
+        sha256: of its bytes, in hexadecimal.
+        part: "context" (image tile -> features, pooled) or "enhance" (features, pooled -> light).
+        precision: of its weights and arithmetic.
+        image: dtype of the image that a context graph takes: uint8 in [0, 255] or float32 in
+            [0, 1]; None for enhance graphs, which take features.
+    """
+
+    file: str
+    sha256: str
+    part: Part
+    precision: Precision
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    image: ImageType | None = None
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the graphs, tiled, were from the reference network at one size, at export.
+
+    Attributes:
+        precision, provider: what was run, such as "fp32" on "CPUExecutionProvider".
+        reference: what it was compared with, such as "torch float32, whole image".
+        height_px, width_px, tile_px: of the picture and its tiles; tile_px None is untiled.
+        max_abs_error, mean_abs_error: of the illumination map.
+        psnr_db: of the enhanced 8-bit picture; None where it is identical.
+    """
+
+    precision: Precision
+    provider: str
+    reference: str
+    height_px: int
+    width_px: int
+    tile_px: int | None
+    max_abs_error: float
+    mean_abs_error: float
+    psnr_db: float | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle holds.
+
+    Attributes:
+        format: version of this schema.
+        network: facts for tiling.
+        graphs: every graph file.
+        parity: what was measured at export.
+        working_size_px: recommended long side on which the light is estimated; None is full size.
+        provenance: how the weights were made, JSON values.
+        exporter: name and version of the program that wrote the bundle.
+    """
+
+    format: int
+    network: NetworkFacts
+    graphs: tuple[GraphFile, ...]
+    parity: tuple[Parity, ...] = ()
+    working_size_px: int | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    exporter: str = ""
+
+    def graph(self, part: Part, precision: Precision, image: ImageType | None = None) -> GraphFile:
+        """The graph of that part and precision.
+
+        Raises:
+            BundleError: the bundle holds none.
+        """
+        for graph in self.graphs:
+            if (graph.part, graph.precision, graph.image) == (part, precision, image):
+                return graph
+        held = ", ".join(self.precisions())
+        raise BundleError(
+            f"the bundle has no {precision} {part} graph (it holds {held}): export it with that precision"
+        )
+
+    def precisions(self) -> tuple[Precision, ...]:
+        """The precisions that the bundle holds."""
+        found = {graph.precision for graph in self.graphs}
+        return tuple(precision for precision in PRECISIONS if precision in found)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk: its folder and its checked manifest."""
+
+    folder: Path
+    manifest: Manifest
+
+    def read_graph(self, graph: GraphFile) -> bytes:
+        """A graph's bytes, checked against the manifest's hash.
+
+        Raises:
+            BundleError: the file is missing or not the one that was exported.
+        """
+        path = self.folder / graph.file
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BundleError(
+                f"{path} is named by the manifest but cannot be read: {error.strerror}"
+            ) from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != graph.sha256:
+            raise BundleError(
+                f"{path} is not the file that was exported (SHA-256 {found[:12]}…, "
+                f"the manifest says {graph.sha256[:12]}…): copy or export the bundle again"
+            )
+        return content
+
+
+def embedded_bundle() -> Path:
+    """Folder of the bundle that comes with this package."""
+    return Path(__file__).with_name("models") / "default"
+
+
+def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
+    """Reads and checks a bundle's manifest and that its files are there.
+
+    Hashes are checked when a graph is read, since most runs read two of many.
+
+    Raises:
+        BundleError: no bundle, a manifest that is damaged or of another version, a missing file.
+    """
+    path = Path(folder)
+    file = path / MANIFEST_NAME
+    try:
+        text = file.read_text("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(
+            f"{path} is no bundle: it has no {MANIFEST_NAME}; make one with rave-export"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{file} cannot be read: {error}") from error
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BundleError(
+            f"{file} is damaged (not JSON: {error}): copy or export the bundle again"
+        ) from error
+    if not isinstance(content, dict) or "format" not in content:
+        raise BundleError(f"{file} is no manifest of a bundle: it states no format")
+    if content["format"] != FORMAT or isinstance(content["format"], bool):
+        raise BundleError(
+            f"{path} has bundle format {content['format']!r}, this runtime reads {FORMAT}: "
+            "export it again with rave-export of this version"
+        )
+    try:
+        manifest = _build(Manifest, content, "manifest")
+        _check_sense(manifest)
+    except ValueError as error:
+        raise BundleError(f"{file} is damaged: {error}; copy or export the bundle again") from error
+    for graph in manifest.graphs:
+        if not (path / graph.file).is_file():
+            raise BundleError(f"{path} lacks {graph.file}, which its manifest names: copy the whole folder")
+    return Bundle(path, manifest)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes `manifest.json`, readable and in stable order."""
+    text = json.dumps(asdict(manifest), indent=1, allow_nan=False)
+    (folder / MANIFEST_NAME).write_text(text + "\n", "utf-8")
+
+
+def _check_sense(manifest: Manifest) -> None:
+    network = manifest.network
+    if not manifest.graphs:
+        raise ValueError("manifest.graphs is empty")
+    if not network.bins or min(network.bins) < 1 or max(network.bins) > 64:
+        raise ValueError(f"manifest.network.bins is {list(network.bins)}, sizes from 1 to 64 are needed")
+    if not 0 <= network.context_halo_px <= network.halo_px <= 4096 or network.channels < 1:
+        raise ValueError("manifest.network has halos or channels out of range")
+    if manifest.working_size_px is not None and manifest.working_size_px < 2:
+        raise ValueError(f"manifest.working_size_px is {manifest.working_size_px}, at least 2 is needed")
+    for graph in manifest.graphs:
+        if Path(graph.file).name != graph.file or graph.file in {"", ".", ".."} or "\\" in graph.file:
+            raise ValueError(f"graph file {graph.file!r} must be a plain name inside the bundle")
+
+
+def _build(kind: type[T], value: object, where: str) -> T:
+    """A dataclass of that kind from parsed JSON, every key and type checked."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must be an object")
+    assert is_dataclass(kind)
+    hints = typing.get_type_hints(kind)
+    known = {item.name: item for item in fields(kind)}
+    unknown = sorted(value.keys() - known.keys())
+    if unknown:
+        raise ValueError(f"{where} has the unknown key {unknown[0]!r}")
+    arguments = {}
+    for name, item in known.items():
+        if name in value:
+            arguments[name] = _convert(hints[name], value[name], f"{where}.{name}")
+        elif item.default is MISSING and item.default_factory is MISSING:
+            raise ValueError(f"{where} lacks {name!r}")
+    return typing.cast(T, kind(**arguments))
+
+
+def _convert(hint: Any, value: object, where: str) -> Any:
+    origin = get_origin(hint)
+    if origin is Literal:
+        if not any(value == option and type(value) is type(option) for option in get_args(hint)):
+            raise ValueError(f"{where} is {value!r}, one of {', '.join(map(str, get_args(hint)))} is needed")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        for option in get_args(hint):
+            try:
+                return _convert(option, value, where)
+            except ValueError:
+                continue
+        raise ValueError(f"{where} is {value!r}, which is of the wrong type")
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{where} must be a list")
+        return tuple(_convert(get_args(hint)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} must be an object")
+        return value
+    if is_dataclass(hint):
+        return _build(typing.cast(type[Any], hint), value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is types.NoneType and value is None:
+        return None
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ValueError(f"{where} is {value!r}, {getattr(hint, '__name__', hint)} is needed")
+    return value

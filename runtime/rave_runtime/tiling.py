@@ -1,0 +1,117 @@
+"""Tile geometry and the pooling and interpolation matrices: pure numpy, no model inside.
+
+The network pools features of the whole image (bins of 1, 2, 3 and 6 per axis), so a halo alone can
+never make tiling exact. Both halves of that pooling are linear and separable: with the matrices here
+the contribution of any part of the image to the pooled grids is `rows @ features @ cols.T`, the
+contributions of disjoint parts add up, and the upsampling back to any tile is another such product.
+All grids are stacked on one axis of `sum(bins)` entries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rave_runtime.errors import UsageError
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Span:
+    """One axis of a tile, in pixels of the image, ends excluded.
+
+    Attributes:
+        start, stop: the window that is read.
+        core_start, core_stop: the part of it whose result is kept.
+    """
+
+    start: int
+    stop: int
+    core_start: int
+    core_stop: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A window and its core on both axes. The cores of a plan cover the image once."""
+
+    rows: Span
+    cols: Span
+
+
+def plan_axis(length: int, window: int, halo: int) -> list[Span]:
+    """Splits an axis into windows of equal length whose cores are disjoint and cover it.
+
+    Windows never leave the image; where a window ends inside it, its core keeps `halo` away.
+
+    Args:
+        length: of the axis, pixels, at least 1.
+        window: length of a window; an axis no longer than it becomes one span.
+        halo: how far the network looks around a pixel.
+
+    Raises:
+        UsageError: the window is not larger than two halos.
+    """
+    if length <= window:
+        return [Span(0, length, 0, length)]
+    if window <= 2 * halo:
+        raise UsageError(
+            f"a tile of {window} px is too small for a halo of {halo} px: give at least {2 * halo + 1}"
+        )
+    count = -(-(length - 2 * halo) // (window - 2 * halo))
+    starts = [round(i * (length - window) / (count - 1)) for i in range(count)]
+    cuts = [(left + window + right) // 2 for left, right in pairwise(starts)]
+    return [
+        Span(start, start + window, low, high)
+        for start, low, high in zip(starts, [0, *cuts], [*cuts, length], strict=True)
+    ]
+
+
+def plan_tiles(height: int, width: int, tile: int, halo: int) -> list[Tile]:
+    """All tiles of an image, row by row: see `plan_axis`."""
+    columns = plan_axis(width, tile, halo)
+    return [Tile(rows, cols) for rows in plan_axis(height, tile, halo) for cols in columns]
+
+
+def pooling_matrix(length: int, span: Span, bins: tuple[int, ...]) -> Array:
+    """Weights that turn a window's features into its core's share of the pooled means of one axis.
+
+    Adaptive average pooling: bin i of b covers floor(i * length / b) to ceil((i + 1) * length / b).
+
+    Returns:
+        [sum(bins), window length] float32; zero outside the core.
+    """
+    matrix = np.zeros((sum(bins), span.stop - span.start), np.float32)
+    row = 0
+    for size in bins:
+        for i in range(size):
+            low, high = i * length // size, -(-(i + 1) * length // size)
+            first, last = max(low, span.core_start), min(high, span.core_stop)
+            if first < last:
+                matrix[row, first - span.start : last - span.start] = 1 / (high - low)
+            row += 1
+    return matrix
+
+
+def interpolation_matrix(length: int, span: Span, bins: tuple[int, ...]) -> Array:
+    """Bilinear weights (corners aligned) from the stacked grids to the pixels of a window.
+
+    Returns:
+        [window length, sum(bins)] float32; each grid's share of a row sums to 1.
+    """
+    pixels = np.arange(span.start, span.stop)
+    matrix = np.zeros((len(pixels), sum(bins)), np.float32)
+    column = 0
+    for size in bins:
+        position = pixels * ((size - 1) / max(length - 1, 1))
+        left = np.minimum(position.astype(np.int64), size - 1)
+        right = np.minimum(left + 1, size - 1)
+        share = (position - left).astype(np.float32)
+        np.add.at(matrix, (pixels - span.start, column + left), 1 - share)
+        np.add.at(matrix, (pixels - span.start, column + right), share)
+        column += size
+    return matrix
