@@ -12,7 +12,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
+
+COUNTED = {
+    torch.ops.aten.convolution,
+    torch.ops.aten.mm,
+    torch.ops.aten.addmm,
+    torch.ops.aten.bmm,
+    torch.ops.aten.baddbmm,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu,
+    torch.ops.aten._scaled_dot_product_efficient_attention,
+    torch.ops.aten._scaled_dot_product_flash_attention,
+}
 
 
 @dataclass(frozen=True)
@@ -22,10 +34,12 @@ class Count:
     Attributes:
         parameters: trainable numbers.
         macs: multiply-accumulates of matrix products, convolutions and attention.
+        traffic_bytes: of `count_traffic`.
     """
 
     parameters: int
     macs: int
+    traffic_bytes: int
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -39,6 +53,29 @@ def count_macs(run: Callable[..., Any], *inputs: Tensor) -> int:
     with torch.no_grad(), counter:
         run(*inputs)
     return int(counter.get_total_flops()) // 2
+
+
+def count_traffic(run: Callable[..., Any], *inputs: Tensor) -> int:
+    """Bytes that `run(*inputs)` moves if each convolution and product reads its operands and writes its
+    result once, and all else is fused into them: what a good runtime cannot avoid without keeping whole
+    layers in cache.
+    """
+    with torch.no_grad(), _Traffic() as traffic:
+        run(*inputs)
+    return traffic.total
+
+
+class _Traffic(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func._overloadpacket in COUNTED:
+            moved = [*args, *(result if isinstance(result, tuple) else (result,))]
+            self.total += sum(t.numel() * t.element_size() for t in moved if isinstance(t, Tensor))
+        return result
 
 
 def count_network(build: Callable[[], nn.Module], height: int, width: int, batch: int = 1) -> Count:
@@ -57,4 +94,5 @@ def count_network(build: Callable[[], nn.Module], height: int, width: int, batch
     with torch.device("meta"):
         network = build().eval()
         image = torch.empty(batch, 3, height, width)
-        return Count(count_parameters(network), count_macs(network, image))
+        macs, traffic = count_macs(network, image), count_traffic(network, image)
+        return Count(count_parameters(network), macs, traffic)

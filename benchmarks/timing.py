@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -23,7 +23,7 @@ class Plan:
     """How much to measure.
 
     Attributes:
-        rounds: turns of each program after its warm-up.
+        rounds: turns of each program after its warm-up; with 0 the warm-up is the one sample.
         cap_s: seconds after which a single run is given up.
         round_s: a program whose warm-up run lasts longer than this is not run again: the warm-up is its
             one sample, and said to be so.
@@ -112,7 +112,8 @@ def measure_in_turns(
                         samples[name].append(statistics.median(turn.seconds))
             order.reverse()
     for name, taken in samples.items():
-        results[name] = replace(results[name], seconds=tuple(taken))
+        if taken:
+            results[name] = replace(results[name], seconds=tuple(taken))
     return results
 
 
@@ -128,8 +129,9 @@ def _first_measurement(built: Turn, warm: Turn, plan: Plan) -> Measurement:
         return Measurement(
             OUTCOMES[warm.status], (), build_s, idle, max(idle, warm.peak_rss_mib), detail=warm.detail
         )
-    if warm.seconds[0] > plan.round_s:
-        detail = f"one cold run: longer than {plan.round_s:g} s"
+    if plan.rounds == 0 or warm.seconds[0] > plan.round_s:
+        why = f": longer than {plan.round_s:g} s" if plan.rounds else ""
+        detail = f"one cold run{why}"
         return Measurement("one run", warm.seconds, build_s, idle, warm.peak_rss_mib, detail=detail)
     return Measurement("measured", warm.seconds, build_s, idle, warm.peak_rss_mib)
 
@@ -145,8 +147,3 @@ def _words(measurement: Measurement) -> str:
     if measurement.seconds:
         return f"{measurement.seconds[0]:.3g} s, {measurement.peak_rss_mib:.0f} MiB"
     return f"{measurement.outcome} ({measurement.detail})"
-
-
-def names_not_tried(names: Sequence[str], why: str) -> dict[str, Measurement]:
-    """Measurements that say why nothing was tried."""
-    return {name: Measurement("not tried", detail=why) for name in names}

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.process import Program
 from benchmarks.summary import paired_ratio, summarize
-from benchmarks.timing import Plan, measure_in_turns, names_not_tried
+from benchmarks.timing import Plan, measure_in_turns
 
 KNOWN = Path(__file__).with_name("known_programs.py")
 
@@ -62,10 +62,6 @@ def test_what_ends_early_leaves_the_others_alone() -> None:
     assert results["greedy"].peak_rss_mib > 120
     assert "torn" in results["broken"].detail
     assert results["endless"].seconds == ()
-
-
-def test_what_is_not_tried_says_why() -> None:
-    assert names_not_tried(["a"], "too big")["a"].detail == "too big"
 
 
 def test_quartiles_and_median() -> None:

@@ -1,0 +1,310 @@
+"""`python -m benchmarks`: one command per quantity, and `all`."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from benchmarks.contest import Row, Size
+from benchmarks.machine import describe_machine, usable_cores
+from benchmarks.results import FOLDER, Result, write_result
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+FAIR = (
+    "Every method gets the same photograph in host memory (8 bits) and leaves its result there; rave-run "
+    "goes from JPEG to JPEG and starts anew each time.",
+    "Threads as in each row; classical methods use one. Torch networks run channels-last, in inference "
+    "mode, with random weights (time does not depend on them), no compilation.",
+    "Each method lives in a process of its own; all of a size take turns, the order reversed every round, "
+    "the others halted meanwhile. Times are medians over rounds after one warm-up run; low and high are "
+    "quartiles; `*` marks a single cold run.",
+    "Peak memory is the process's high-water mark by the operating system, libraries included; the GPU's "
+    "is what the driver counts more than before.",
+    "A run over the cap or out of memory is reported as such, and larger sizes are then not tried.",
+)
+
+Quick = Annotated[bool, typer.Option("--quick", help="Few sizes and repetitions.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Threads = Annotated[int, typer.Option(help="For computing; 0 takes all cores.")]
+Model = Annotated[Path | None, typer.Option(help="Bundle of the runtime; the embedded one if not given.")]
+Methods = Annotated[list[str] | None, typer.Option("--method", help="Only this one; may be repeated.")]
+Sizes = Annotated[list[str] | None, typer.Option("--size", help="WIDTHxHEIGHT; may be repeated.")]
+MemoryCap = Annotated[float | None, typer.Option(help="MiB at which a program is stopped.")]
+Output = Annotated[Path, typer.Option(help="Folder of the results.")]
+Inputs = Annotated[Path | None, typer.Option(help="Folder of backlit photographs.")]
+Truths = Annotated[Path | None, typer.Option(help="Folder of their truths, same stems.")]
+Weights = Annotated[list[str] | None, typer.Option("--weights", help="METHOD=FILE; may be repeated.")]
+Limit = Annotated[int | None, typer.Option(help="Pairs at most.")]
+
+
+@app.command()
+def latency(
+    quick: Quick = False,
+    device: Device = "cpu",
+    threads: Threads = 0,
+    model: Model = None,
+    method: Methods = None,
+    size: Sizes = None,
+    memory_cap: MemoryCap = None,
+    output: Output = FOLDER,
+) -> None:
+    """Time of every method over sizes, providers and precisions."""
+    _run("latency", _request(quick, device, threads, model, method, size, memory_cap), output)
+
+
+@app.command()
+def memory(
+    quick: Quick = False,
+    device: Device = "cpu",
+    threads: Threads = 0,
+    model: Model = None,
+    method: Methods = None,
+    size: Sizes = None,
+    memory_cap: MemoryCap = None,
+    output: Output = FOLDER,
+) -> None:
+    """Peak memory of every method over sizes, each alone."""
+    _run("memory", _request(quick, device, threads, model, method, size, memory_cap), output)
+
+
+@app.command()
+def scale(
+    quick: Quick = False,
+    device: Device = "cpu",
+    threads: Threads = 0,
+    model: Model = None,
+    method: Methods = None,
+    size: Sizes = None,
+    output: Output = FOLDER,
+) -> None:
+    """Batches and threads."""
+    _run("scale", _request(quick, device, threads, model, method, size, None), output)
+
+
+@app.command()
+def tiling(
+    quick: Quick = False,
+    device: Device = "cpu",
+    threads: Threads = 0,
+    model: Model = None,
+    size: Sizes = None,
+    memory_cap: MemoryCap = None,
+    output: Output = FOLDER,
+) -> None:
+    """Tile sizes of our runtime at full resolution: time, memory, error against no tiles."""
+    _run("tiling", _request(quick, device, threads, model, None, size, memory_cap), output)
+
+
+@app.command()
+def roofline(
+    quick: Quick = False,
+    device: Device = "cpu",
+    threads: Threads = 0,
+    model: Model = None,
+    method: Methods = None,
+    size: Sizes = None,
+    output: Output = FOLDER,
+) -> None:
+    """Share of the machine's measured limits that networks and providers reach."""
+    _run("roofline", _request(quick, device, threads, model, method, size, None), output)
+
+
+@app.command()
+def quality(
+    photographs: Annotated[Path, typer.Argument(help="Folder of backlit photographs.")],
+    truths: Annotated[Path, typer.Argument(help="Folder of their truths, same stems.")],
+    quick: Quick = False,
+    device: Device = "cpu",
+    threads: Threads = 0,
+    model: Model = None,
+    method: Methods = None,
+    weights: Weights = None,
+    limit: Limit = None,
+    output: Output = FOLDER,
+) -> None:
+    """PSNR, SSIM, LPIPS and time of every method over pairs."""
+    request = _request(quick, device, threads, model, method, None, None)
+    _run_quality(request, photographs, truths, weights, limit, output)
+
+
+@app.command("train-step", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train_step(context: typer.Context) -> None:
+    """Time of training steps; options are those of benchmarks/train_step.py."""
+    _train_step(context.args)
+
+
+@app.command("all")
+def everything(
+    quick: Quick = False,
+    device: Device = "cpu",
+    threads: Threads = 0,
+    model: Model = None,
+    method: Methods = None,
+    photographs: Inputs = None,
+    truths: Truths = None,
+    weights: Weights = None,
+    limit: Limit = None,
+    memory_cap: MemoryCap = None,
+    output: Output = FOLDER,
+) -> None:
+    """Everything, and the report. Memory is what the processes of the latency run needed."""
+    request = _request(quick, device, threads, model, method, None, memory_cap)
+    start = time.monotonic()
+    rows = _run("latency", request, output)
+    _store("memory", request, rows, output)
+    for name in ("roofline", "tiling", "scale"):
+        _run(name, request, output)
+    if photographs is not None and truths is not None:
+        _run_quality(request, photographs, truths, weights, limit, output)
+    else:
+        typer.echo("quality: left out, since no --photographs and --truths were given")
+    _train_step(["--quick"] if quick else [], required=False)
+    report(output)
+    typer.echo(f"{time.monotonic() - start:.0f} s in all")
+
+
+@app.command()
+def report(output: Output = FOLDER) -> None:
+    """Tables, plots and the HTML page from the results on disk."""
+    from benchmarks.report import write_report
+
+    for path in write_report(output):
+        typer.echo(f"wrote {path}")
+
+
+@app.command()
+def readme(
+    check: Annotated[bool, typer.Option("--check", help="Only say whether it is stale.")] = False,
+    file: Annotated[Path, typer.Option(help="The README.")] = FOLDER.parents[1] / "README.md",
+    output: Output = FOLDER,
+) -> None:
+    """Puts the table of results between the README's markers."""
+    from benchmarks.report import ReadmeError, insert_block, readme_block, update_readme
+    from benchmarks.results import ResultError, read_results
+
+    try:
+        block = readme_block(read_results(output))
+        if not check:
+            typer.echo("updated" if update_readme(file, block) else "up to date already")
+        elif insert_block(file.read_text(), block) != file.read_text():
+            _fail(f"{file}'s table is not that of {output}: run python -m benchmarks readme")
+    except (OSError, ReadmeError, ResultError) as error:
+        _fail(str(error))
+
+
+def main() -> None:
+    """Entry point of `python -m benchmarks`."""
+    app(prog_name="python -m benchmarks")
+
+
+def _request(
+    quick: bool,
+    device: str,
+    threads: int,
+    model: Path | None,
+    method: list[str] | None,
+    size: list[str] | None,
+    memory_cap: float | None,
+) -> Any:
+    from benchmarks.methods import find_method
+    from benchmarks.suites import Request
+
+    if device not in ("cpu", "cuda"):
+        _fail(f"--device must be cpu or cuda, got {device}")
+    try:
+        names = tuple(find_method(name).name for name in method or ())
+        sizes = tuple(_parse_size(text) for text in size or ())
+    except ValueError as error:
+        _fail(str(error))
+    bundle = None if model is None else str(model)
+    return Request(quick, device, threads or usable_cores(), bundle, names, memory_cap, sizes, say=typer.echo)
+
+
+def _parse_size(text: str) -> Size:
+    width, _, height = text.partition("x")
+    try:
+        return Size(int(height), int(width))
+    except ValueError:
+        raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, got {text!r}") from None
+
+
+def _run(quantity: str, request: Any, output: Path) -> list[Row]:
+    from benchmarks import suites
+
+    measures: dict[str, Callable[[Any], list[Row]]] = {
+        "latency": suites.measure_latency,
+        "memory": suites.measure_memory,
+        "scale": suites.measure_scale,
+        "tiling": suites.measure_tiling,
+        "roofline": suites.measure_roofline,
+    }
+    typer.echo(f"== {quantity}")
+    rows = measures[quantity](request)
+    _store(quantity, request, rows, output)
+    return rows
+
+
+def _run_quality(
+    request: Any,
+    photographs: Path,
+    truths: Path,
+    weights: list[str] | None,
+    limit: int | None,
+    output: Path,
+) -> None:
+    from benchmarks.quality import PairsError
+    from benchmarks.suites import measure_quality_of
+
+    pairs = [tuple(text.split("=", 1)) for text in weights or ()]
+    if any(len(pair) != 2 for pair in pairs):
+        _fail("--weights must be METHOD=FILE")
+    typer.echo("== quality")
+    try:
+        rows = measure_quality_of(request, photographs, truths, pairs, limit)  # type: ignore[arg-type]
+    except (PairsError, ValueError) as error:
+        _fail(str(error))
+    _store("quality", request, rows, output)
+
+
+def _store(quantity: str, request: Any, rows: list[Row], output: Path) -> None:
+    from benchmarks.report import SECTIONS
+
+    command = " ".join(["python -m benchmarks", *(Path(a).name if "/" in a else a for a in sys.argv[1:])])
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    result = Result(
+        quantity, request.device, request.quick, command, date, describe_machine(), FAIR, tuple(rows)
+    )
+    path = write_result(result, output)
+    for title, table in SECTIONS[quantity]:
+        typer.echo(f"\n{title}\n\n{table(result)}\n")
+    typer.echo(f"wrote {path}")
+
+
+def _train_step(arguments: list[str], required: bool = True) -> None:
+    try:
+        module = importlib.import_module("benchmarks.train_step")
+    except ModuleNotFoundError as error:
+        if error.name != "benchmarks.train_step":
+            raise
+        if required:
+            _fail("benchmarks/train_step.py is missing from this checkout")
+        return
+    before = sys.argv
+    sys.argv = ["train-step", *arguments]
+    try:
+        module.main()
+    finally:
+        sys.argv = before
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)
