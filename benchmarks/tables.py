@@ -34,10 +34,13 @@ def mib_words(mib: float | None) -> str:
 
 
 def gmacs_words(gmacs: float | None) -> str:
-    """GMAC or TMAC, three significant digits."""
+    """Multiply-accumulates in the unit that suits, three significant digits."""
     if gmacs is None:
         return EMPTY
-    return f"{gmacs:.3g} GMAC" if gmacs < 1000 else f"{gmacs / 1000:.3g} TMAC"
+    for scale, unit in ((1e-3, "MMAC"), (1, "GMAC"), (1e3, "TMAC")):
+        if gmacs < 999.5 * scale:
+            return f"{gmacs / scale:.3g} {unit}"
+    return f"{gmacs / 1e6:.3g} PMAC"
 
 
 def time_cell(row: Row) -> str:

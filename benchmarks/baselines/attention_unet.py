@@ -30,8 +30,9 @@ class AttentionUNet(nn.Module):
             self._add_pair(level, incoming, width)
             incoming = width
         for step, width in enumerate(reversed(widths[:-1])):
-            self.add_module(f"deconv{len(widths) + step}", nn.Conv2d(2 * width, width, 3, padding=1))
+            self.add_module(f"deconv{len(widths) + step}", nn.Conv2d(incoming, width, 3, padding=1))
             self._add_pair(len(widths) + 1 + step, 2 * width, width)
+            incoming = width
         self.conv10 = nn.Conv2d(widths[0], 3, 1)
 
     def forward(self, image: Tensor) -> Tensor:
