@@ -12,6 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
+
+from rave_export.errors import ExportError, ParityError
+from rave_export.graphs import OPSET, export_context, export_enhance
+from rave_export.parity import measure_parity, over_tolerance
 from rave_runtime import __version__
 from rave_runtime.bundle import (
     FORMAT,
@@ -29,10 +33,6 @@ from rave_runtime.bundle import (
 from rave_runtime.devices import choose_device
 from rave_train.checkpoint import Checkpoint
 from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork
-
-from rave_export.errors import ExportError, ParityError
-from rave_export.graphs import OPSET, export_context, export_enhance
-from rave_export.parity import measure_parity, over_tolerance
 
 Say = Callable[[str], None]
 

@@ -26,12 +26,11 @@ def export(
 ) -> None:
     """Turn a CHECKPOINT into a bundle of ONNX graphs, and prove them against the torch network."""
     try:
-        from rave_train.checkpoint import CheckpointError, read_checkpoint
-        from rave_train.network import PADDINGS
-
         from rave_export.bundles import export_bundle
         from rave_export.graphs import OPSET
         from rave_export.table import parity_table
+        from rave_train.checkpoint import CheckpointError, read_checkpoint
+        from rave_train.network import PADDINGS
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", 1)
     from rave_export.errors import ExportError

@@ -15,11 +15,11 @@ from typing import Final
 
 import onnx
 import torch
-from rave_runtime.bundle import ImageType
-from rave_train.network import EnhancementNetwork
 from torch import Tensor, nn
 
 from rave_export.errors import ExportError
+from rave_runtime.bundle import ImageType
+from rave_train.network import EnhancementNetwork
 
 OPSET: Final = 18
 MIN_OPSET: Final = 18

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
 from rave_runtime.bundle import Bundle, Parity, Precision
 from rave_runtime.devices import Device
 from rave_runtime.enhancer import tiled_light

@@ -1,7 +1,13 @@
 """Enhances backlit photographs with a bundle of ONNX graphs. Needs neither torch nor CLIP."""
 
-from rave_runtime.enhancer import Enhancer
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from rave_runtime.errors import BundleError, DeviceError, PhotoError, RaveError, UsageError
+
+if TYPE_CHECKING:
+    from rave_runtime.enhancer import Enhancer
 
 __version__ = "0.1.0"
 
@@ -13,3 +19,12 @@ __all__ = [
     "RaveError",
     "UsageError",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the enhancer when it is first used, so that `rave-run --help` need not wait for it."""
+    if name == "Enhancer":
+        from rave_runtime.enhancer import Enhancer
+
+        return Enhancer
+    raise AttributeError(f"module 'rave_runtime' has no attribute {name!r}")

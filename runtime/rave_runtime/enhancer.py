@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.bundle import embedded_bundle, read_bundle
+from rave_runtime.colour import is_srgb, to_srgb, tone_curve
 from rave_runtime.devices import choose_device, choose_precision
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.network import Network, OnnxNetwork
-from rave_runtime.relight import Pixels, relight
+from rave_runtime.photo import Photo, Pixels
+from rave_runtime.relight import relight
 from rave_runtime.tiling import Tile, interpolation_matrix, plan_tiles, pooling_matrix
 
 Array = NDArray[np.float32]
+
+AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 
 DEFAULT_TILE_PX: Final = 512
 """Side of a tile where none is given."""
@@ -58,10 +62,10 @@ class Enhancer:
         self.precision: Final = choose_precision(precision, chosen, bundle.manifest)
         self.device: Final = chosen
         self.manifest: Final = bundle.manifest
-        self._network: Network = OnnxNetwork(bundle, self.precision, chosen, threads)
+        self.network: Final[Network] = OnnxNetwork(bundle, self.precision, chosen, threads)
         self.tile_size_px: Final = _check_tile_size(tile_size, bundle.manifest.network.halo_px)
 
-    def enhance(self, image: Pixels) -> Pixels:
+    def enhance(self, image: AnyPixels) -> AnyPixels:
         """The enhanced photograph.
 
         Args:
@@ -78,6 +82,24 @@ class Enhancer:
         out = np.empty_like(image)
         for rows, cols, light in self._light_cores(image):
             relight(image[rows, cols], light, out[rows, cols])
+        return out
+
+    def enhance_photo(self, photo: Photo) -> Pixels:
+        """The enhanced pixels of a photograph: grey, 16 bits and other colour spaces included.
+
+        Args:
+            photo: as read by `rave_runtime.photo.read_photo`.
+
+        Returns:
+            Like `photo.pixels`, in the same colour space, a new array.
+
+        Raises:
+            DeviceError: the provider failed.
+        """
+        curve = tone_curve(photo.icc_profile) if photo.pixels.shape[2] == 3 else None
+        out = np.empty_like(photo.pixels)
+        for rows, cols, light in self._light_cores(_as_seen(photo)):
+            relight(photo.pixels[rows, cols], light, out[rows, cols], curve)
         return out
 
     def illumination(self, image: Pixels) -> Array:
@@ -104,7 +126,7 @@ class Enhancer:
         height, width = image.shape[:2]
         doubled = np.repeat(image, 2, 0) if height == 1 else image
         doubled = np.repeat(doubled, 2, 1) if width == 1 else doubled
-        for tile, light in tiled_light(self._network, doubled, self.tile_size_px):
+        for tile, light in tiled_light(self.network, doubled, self.tile_size_px):
             rows, cols = tile.rows, tile.cols
             row_stop, col_stop = min(rows.core_stop, height), min(cols.core_stop, width)
             core = light[
@@ -112,6 +134,18 @@ class Enhancer:
                 cols.core_start - cols.start : col_stop - cols.start,
             ]
             yield slice(rows.core_start, row_stop), slice(cols.core_start, col_stop), core
+
+
+def _as_seen(photo: Photo) -> Pixels:
+    """The photograph as the network sees it: [h, w, 3], sRGB."""
+    pixels, profile = photo.pixels, photo.icc_profile
+    if pixels.shape[2] == 1:
+        grey: Pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        return grey
+    if profile is None or is_srgb(profile):
+        return pixels
+    shown: NDArray[Any] = pixels >> 8 if pixels.dtype == np.uint16 else pixels
+    return to_srgb(shown.astype(np.uint8, copy=False), profile)
 
 
 def tiled_light(network: Network, image: NDArray[Any], tile_px: int | None) -> Iterator[tuple[Tile, Array]]:

@@ -1,0 +1,42 @@
+"""Fails unless a wheel holds the three packages with the embedded model, and nothing else.
+
+Usage: python check_wheel.py WHEEL
+"""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+
+PACKAGES = ("rave_runtime", "rave_train", "rave_export")
+NEEDED = (
+    "rave_runtime/models/default/manifest.json",
+    "rave_runtime/cli.py",
+    "rave_train/network.py",
+    "rave_export/bundles.py",
+    *(f"{package}/py.typed" for package in PACKAGES),
+)
+MAX_MODEL_BYTES = 3_000_000
+
+
+def main() -> None:
+    """Prints what is wrong and exits 1, or prints the wheel's size."""
+    wheel = Path(sys.argv[1])
+    with zipfile.ZipFile(wheel) as archive:
+        sizes = {item.filename: item.compress_size for item in archive.infolist()}
+    wrong = [f"{name} is missing" for name in NEEDED if name not in sizes]
+    for name in sizes:
+        room = name.split("/")[0]
+        if room not in PACKAGES and not room.endswith(".dist-info"):
+            wrong.append(f"{name} does not belong in the wheel")
+    model = sum(size for name, size in sizes.items() if name.startswith("rave_runtime/models/"))
+    if model > MAX_MODEL_BYTES:
+        wrong.append(f"the embedded model takes {model} bytes, {MAX_MODEL_BYTES} are allowed")
+    if wrong:
+        sys.exit("\n".join(wrong))
+    print(f"{wheel.name}: {sum(sizes.values())} bytes, of which the model {model}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+MakePicture = Callable[..., NDArray[np.uint8]]
+
+
+def rave_run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, picture: MakePicture) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "deeper").mkdir(parents=True)
+    Image.fromarray(picture(50, 70)).save(folder / "a.jpg", quality=95)
+    Image.fromarray(picture(70, 50)).save(folder / "deeper" / "b.png")
+    (folder / "notes.txt").write_text("not a photograph")
+    return folder
+
+
+def test_a_folder_is_mirrored(photos: Path, tmp_path: Path) -> None:
+    done = rave_run(photos, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 enhanced" in done.stdout
+    written = sorted(
+        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()
+    )
+    assert written == ["a.jpg", "deeper/b.png"]
+    before, after = (np.asarray(Image.open(root / "deeper/b.png")) for root in (photos, tmp_path / "out"))
+    assert after[50:].mean() > 1.2 * before[50:].mean()
+
+
+def test_one_bad_file_does_not_stop_the_others(photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.jpg").write_bytes((photos / "a.jpg").read_bytes()[:400])
+    (photos / "empty.png").write_bytes(b"")
+    (photos / "text.tif").write_text("hello")
+    done = rave_run(photos, tmp_path / "out")
+    assert done.returncode == 1
+    assert "2 of 5 enhanced" in done.stdout
+    assert "3 failed" in done.stdout
+    assert "failed: broken.jpg is damaged or truncated" in done.stderr
+    assert "failed: empty.png is empty (0 bytes)" in done.stderr
+    assert "failed: text.tif is not a picture" in done.stderr
+    assert not (tmp_path / "out" / "broken.jpg").exists()
+    assert not list((tmp_path / "out").rglob("*partial*"))
+
+
+def test_a_single_file(photos: Path, tmp_path: Path) -> None:
+    assert rave_run(photos / "a.jpg", tmp_path / "result.png", "--tile-size", 40).returncode == 0
+    with Image.open(tmp_path / "result.png") as image:
+        assert (image.format, image.size) == ("PNG", (70, 50))
+    assert rave_run(photos / "a.jpg", tmp_path / "folder").returncode == 0
+    assert (tmp_path / "folder" / "a.jpg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing", "out"], "missing does not exist: give a photograph or a folder"),
+        (["empty", "out"], "empty holds no photograph"),
+        (["photos", "photos/out"], "photos/out is inside photos"),
+        (["photos", "photos"], "photos is inside photos"),
+        (["photos", "photos/a.jpg"], "is a file: for a folder of photographs OUTPUT must be a folder"),
+        (["photos/a.jpg", "photos/a.jpg"], "is the photograph itself"),
+        (["photos", "out", "--tile-size", "20"], "tile_size is 20 px"),
+        (["photos", "out", "--model", "empty"], "empty is no bundle"),
+        (["photos", "out", "--precision", "fp8"], "the bundle has no fp8 graphs"),
+        (["photos", "out", "--format", "xcf"], "--format xcf is unknown"),
+        (["photos", "out", "--quality", "0"], "--quality"),
+        (["photos"], "OUTPUT"),
+    ],
+)
+def test_wrong_use_exits_2_and_writes_nothing(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    done = rave_run(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_two_files_for_one_name_are_refused(photos: Path, tmp_path: Path) -> None:
+    with Image.open(photos / "a.jpg") as image:
+        image.save(photos / "a.webp")
+    done = rave_run(photos, tmp_path / "out", "--format", "png")
+    assert done.returncode == 2
+    assert "a.jpg and a.webp would both be written to" in done.stderr

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from rave_runtime import BundleError, DeviceError, Enhancer, PhotoError, UsageError
+from rave_runtime.enhancer import tiled_light
+from rave_runtime.photo import Photo
+
+MakePicture = Callable[..., NDArray[np.uint8]]
+
+
+def whole_light(enhancer: Enhancer, image: NDArray[Any]) -> NDArray[np.float32]:
+    ((_, light),) = tiled_light(enhancer.network, image, None)
+    return light
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    height=st.one_of(st.integers(2, 40), st.sampled_from([2, 3, 61, 97, 149])),
+    width=st.one_of(st.integers(2, 40), st.sampled_from([2, 3, 67, 101, 151])),
+    tile=st.integers(35, 80),
+    seed=st.integers(0, 9),
+)
+def test_tiled_equals_whole(
+    enhancer: Enhancer, picture: MakePicture, height: int, width: int, tile: int, seed: int
+) -> None:
+    image = picture(height, width, seed)
+    tiled = np.empty((height, width), np.float32)
+    for part, light in tiled_light(enhancer.network, image, tile):
+        rows, cols = part.rows, part.cols
+        tiled[rows.core_start : rows.core_stop, cols.core_start : cols.core_stop] = light[
+            rows.core_start - rows.start : rows.core_stop - rows.start,
+            cols.core_start - cols.start : cols.core_stop - cols.start,
+        ]
+    np.testing.assert_allclose(tiled, whole_light(enhancer, image), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (1, 120)])
+def test_an_axis_of_one_pixel_is_doubled_and_cut(
+    enhancer: Enhancer, picture: MakePicture, height: int, width: int
+) -> None:
+    image = picture(height, width)
+    doubled = image.repeat(2 if height == 1 else 1, 0).repeat(2 if width == 1 else 1, 1)
+    expected = whole_light(enhancer, doubled)[:height, :width]
+    np.testing.assert_allclose(enhancer.illumination(image), expected, atol=1e-5)
+    assert enhancer.enhance(image).shape == image.shape
+
+
+@pytest.mark.parametrize("value", [0, 255])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_black_and_white_stay_finite(enhancer: Enhancer, value: int, dtype: type) -> None:
+    image = np.full((40, 50, 3), value * (257 if dtype is np.uint16 else 1), dtype)
+    assert np.isfinite(enhancer.illumination(image)).all()
+    result = enhancer.enhance(image)
+    assert result.dtype == dtype
+    if value == 0:
+        assert not result.any()
+
+
+def test_the_picture_is_divided_by_the_light(enhancer: Enhancer, picture: MakePicture) -> None:
+    image = picture(60, 80)
+    light = enhancer.illumination(image)
+    expected = np.floor(np.clip(image / light[..., None], 0, 255) + 0.5)
+    assert np.abs(enhancer.enhance(image) - expected.clip(0, 255)).max() <= 1
+
+
+def test_16_bits_equal_8_bits_where_both_can_say_it(enhancer: Enhancer, picture: MakePicture) -> None:
+    image = picture(50, 60)
+    deep = enhancer.enhance(image.astype(np.uint16) * 257)
+    assert deep.dtype == np.uint16
+    assert np.abs(deep / 257 - enhancer.enhance(image)).max() <= 0.51
+
+
+def test_the_embedded_model_brightens_shadows_and_leaves_the_sky(picture: MakePicture) -> None:
+    image = picture(120, 160)
+    before, after = image.mean(2), Enhancer().enhance(image).mean(2)
+    assert after[90:].mean() > 1.3 * before[90:].mean()
+    assert after[:30].mean() == pytest.approx(before[:30].mean(), rel=0.25)
+
+
+def test_grey_stays_grey_and_equals_colour_of_equal_channels(
+    enhancer: Enhancer, picture: MakePicture
+) -> None:
+    grey = picture(40, 50)[..., :1]
+    result = enhancer.enhance_photo(Photo(grey, "PNG"))
+    assert result.shape == grey.shape
+    np.testing.assert_array_equal(result, enhancer.enhance(grey.repeat(3, 2))[..., :1])
+
+
+def test_the_image_is_not_changed(enhancer: Enhancer, picture: MakePicture) -> None:
+    image = picture(40, 50)
+    image.flags.writeable = False
+    enhancer.enhance(image)
+
+
+def test_strided_images_work(enhancer: Enhancer, picture: MakePicture) -> None:
+    image = picture(80, 100)
+    np.testing.assert_array_equal(
+        enhancer.enhance(image[::2, ::-2]), enhancer.enhance(image[::2, ::-2].copy())
+    )
+
+
+def test_threads_may_share_one(picture: MakePicture) -> None:
+    shared = Enhancer(tile_size=48, threads=1)
+    images = [picture(60 + i, 70, i) for i in range(6)]
+    expected = [shared.enhance(image) for image in images]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for found, wanted in zip(pool.map(shared.enhance, images), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), r"\[h, w, 3\] uint8 or uint16 is needed, got \[4, 4\] uint8"),
+        (np.zeros((4, 4, 4), np.uint8), r"got \[4, 4, 4\] uint8"),
+        (np.zeros((4, 4, 3), np.float32), r"got \[4, 4, 3\] float32"),
+        (np.zeros((0, 4, 3), np.uint8), "the image has no pixels: its size is 4 x 0"),
+    ],
+)
+def test_other_arrays_are_refused(enhancer: Enhancer, image: NDArray[Any], message: str) -> None:
+    with pytest.raises(PhotoError, match=message):
+        enhancer.enhance(image)
+    with pytest.raises(PhotoError, match=message):
+        enhancer.illumination(image)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"tile_size": 34}, UsageError, "tile_size is 34 px; .* at least 35 is needed"),
+        ({"tile_size": "big"}, UsageError, "tile_size must be 'auto', a number of pixels or None, got 'big'"),
+        ({"device": "tpu"}, DeviceError, "device 'tpu' is unknown: give one of auto, cpu"),
+        ({"precision": "fp8"}, DeviceError, r"the bundle has no fp8 graphs \(it holds .*fp32"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Enhancer(**options)
+
+
+def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"is no bundle: it has no manifest.json"):
+        Enhancer(tmp_path)
