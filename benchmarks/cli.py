@@ -21,8 +21,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 FAIR = (
     "Every method gets the same photograph in host memory (8 bits) and leaves its result there; rave-run "
     "goes from JPEG to JPEG and starts anew each time.",
-    "Threads as in each row; classical methods use one. Torch networks run channels-last, in inference "
-    "mode, with random weights (time does not depend on them), no compilation.",
+    "Threads as in each row; classical methods use one, rave-run all cores. Torch networks run "
+    "channels-last, in inference mode, with random weights (time does not depend on them), uncompiled.",
     "Each method lives in a process of its own; all of a size take turns, the order reversed every round, "
     "the others halted meanwhile. Times are medians over rounds after one warm-up run; low and high are "
     "quartiles; `*` marks a single cold run.",

@@ -6,13 +6,12 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from rave_runtime import BundleError
-from rave_runtime.bundle import Manifest, embedded_bundle, read_bundle
-
 from benchmarks.counting import Count, count_network
 from benchmarks.enhancers import Setting
 from benchmarks.methods import Method, find_method
 from benchmarks.worker import resolve
+from rave_runtime import BundleError
+from rave_runtime.bundle import Manifest, embedded_bundle, read_bundle
 
 
 def cost_of(method: Method, setting: Setting, height: int, width: int, batch: int = 1) -> Count | None:

@@ -62,7 +62,8 @@ def count_traffic(run: Callable[..., Any], *inputs: Tensor) -> int:
     """
     with torch.no_grad(), _Traffic() as traffic:
         run(*inputs)
-    return traffic.total
+    total: int = traffic.total
+    return total
 
 
 class _Traffic(TorchDispatchMode):

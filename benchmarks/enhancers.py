@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,7 @@ class Setting:
     device: str = "cpu"
     threads: int = 1
     weights: str | None = None
-    tile_size: int | str | None = "auto"
+    tile_size: int | Literal["auto"] | None = "auto"
     working_size: int | str | None = "method"
     channels_last: bool = False
 

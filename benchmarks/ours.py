@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rave_train.network import EnhancementNetwork, Padding, relight
 from torch import Tensor, nn
+
+from rave_train.network import EnhancementNetwork, Padding, relight
 
 
 class WholeImage(nn.Module):
@@ -18,4 +19,5 @@ class WholeImage(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """The enhanced images."""
         light: Tensor = self.network(image)
-        return relight(image, light)
+        enhanced: Tensor = relight(image, light)
+        return enhanced

@@ -43,7 +43,7 @@ def plot_over_megapixels(result: Result, quantity: str) -> str:
             continue
         axes.plot(
             [row["megapixels"] for row in rows],
-            [values[quantity](row) for row in rows],
+            [values[quantity](row) or 0.0 for row in rows],
             color=COLOURS[rows[0]["family"]],
             marker=MARKERS[index % len(MARKERS)],
             linewidth=2.2 if rows[0]["family"] == "ours" else 1.1,

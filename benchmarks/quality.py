@@ -69,7 +69,8 @@ def measure_quality(
     """
     if not pairs:
         raise PairsError("there are no pairs to measure")
-    psnr, ssim, lpips, seconds, megapixels = [], [], [], [], []
+    psnr, ssim, seconds, megapixels = [], [], [], []
+    lpips: list[float] = []
     for pair in pairs:
         photograph, truth = _read(pair.photograph), _read(pair.truth)
         if photograph.shape != truth.shape:
@@ -82,7 +83,8 @@ def measure_quality(
         seconds.append(time.perf_counter() - start)
         psnr.append(psnr_db(result, truth))
         ssim.append(structural_similarity(result, truth))
-        lpips.append(distance(result, truth) if distance else None)
+        if distance is not None:
+            lpips.append(distance(result, truth))
         megapixels.append(photograph.shape[0] * photograph.shape[1] / 1e6)
     return {
         "psnr_db": float(np.mean(psnr)),

@@ -123,9 +123,8 @@ def measure_tiling(request: Request) -> list[Row]:
 
 def tile_error(setting: Setting, size: Size) -> dict[str, Any]:
     """Largest difference of light map (float) and picture (8 bits) between tiles and none."""
-    from rave_runtime import Enhancer, RaveError
-
     from benchmarks.programs import make_photographs
+    from rave_runtime import Enhancer, RaveError
 
     photograph = make_photographs(size.height, size.width)[0]
     found = []
@@ -149,8 +148,8 @@ def measure_roofline(request: Request) -> list[Row]:
     from benchmarks.roofline import add_shares, measure_copy_rate, measure_product_rate
 
     size = request.sizes[0] if request.sizes else Size(256, 256) if request.quick else Size(512, 512)
-    names = ("ours", "ours-full", "ours-torch", "diffir", "restormer", "retinexformer", "enlightengan")
-    names = names[:3] if request.quick else names
+    names = ["ours", "ours-full", "ours-torch"]
+    names += [] if request.quick else ["diffir", "restormer", "retinexformer", "enlightengan"]
     side, mib = (1024, 64) if request.quick else (2048, 256)
     request.say("matrix product and copy rates")
     product = measure_product_rate(request.device, request.threads, side)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.results import Result
@@ -74,7 +74,7 @@ def variant(row: Row) -> str:
 
 def size_table(result: Result, cell: str) -> str:
     """Methods down, sizes across. `cell` is "time", "memory" or "ratio" (median of paired ratios)."""
-    cells = {
+    cells: dict[str, Callable[[Row], str]] = {
         "time": time_cell,
         "memory": memory_cell,
         "ratio": lambda row: EMPTY if row["times_ours"] is None else f"{row['times_ours']:.3g}x",

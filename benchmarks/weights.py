@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rave_train.checkpoint import load_checkpoint
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from benchmarks.ours import WholeImage
+from rave_train.checkpoint import load_checkpoint
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model")
 """Keys under which published files keep their tensors."""

@@ -99,7 +99,8 @@ def _blur(image: Image, sigma_px: float) -> Image:
         small = ndimage.gaussian_filter(small, sigma_px / factor, mode="nearest")
         full = PIL.Image.fromarray(small).resize((width, height), PIL.Image.Resampling.BICUBIC)
         blurred.append(np.asarray(full))
-    return np.maximum(np.stack(blurred, 2), np.float32(1e-4))
+    floored: Image = np.maximum(np.stack(blurred, 2), np.float32(1e-4))
+    return floored
 
 
 def _smoothing_weights(gradient: npt.NDArray[np.float64], sigma_px: float) -> npt.NDArray[np.float64]:

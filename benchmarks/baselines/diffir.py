@@ -32,7 +32,7 @@ class DynamicAttention(TransposedAttention):
         super().__init__(channels, heads)
         self.kernel = nn.Sequential(nn.Linear(prior, 2 * channels, bias=False))
 
-    def forward(self, x: Tensor, prior: Tensor) -> Tensor:
+    def forward(self, x: Tensor, prior: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(_modulate(x, self.kernel(prior)))
 
 
@@ -43,7 +43,7 @@ class DynamicFeedForward(GatedFeedForward):
         super().__init__(channels, expansion)
         self.kernel = nn.Sequential(nn.Linear(prior, 2 * channels, bias=False))
 
-    def forward(self, x: Tensor, prior: Tensor) -> Tensor:
+    def forward(self, x: Tensor, prior: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(_modulate(x, self.kernel(prior)))
 
 

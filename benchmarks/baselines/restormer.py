@@ -143,8 +143,7 @@ class EncoderDecoder(nn.Module):
             return nn.ModuleList(module for _ in range(depth) for module in make(width, n_heads))
 
         c = channels
-        self.patch_embed = nn.Module()
-        self.patch_embed.proj = nn.Conv2d(inputs, c, 3, padding=1, bias=False)
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(inputs, c, 3, padding=1, bias=False)})
         self.encoder_level1 = stack(c, heads[0], depths[0])
         self.down1_2 = Resample(nn.Conv2d(c, c // 2, 3, padding=1, bias=False), nn.PixelUnshuffle(2))
         self.encoder_level2 = stack(2 * c, heads[1], depths[1])
@@ -167,7 +166,7 @@ class EncoderDecoder(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """[n, inputs, h, w], sides multiples of 8 (4 with three levels) -> [n, outputs, h, w]."""
-        first = _through(self.encoder_level1, self.patch_embed.proj(x), condition)
+        first = _through(self.encoder_level1, self.patch_embed["proj"](x), condition)
         second = _through(self.encoder_level2, self.down1_2(first), condition)
         third = _through(self.encoder_level3, self.down2_3(second), condition)
         deep = third

@@ -66,17 +66,17 @@ class FeedForward(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-        self.fn = nn.Module()
-        self.fn.net = nn.Sequential(
+        layers = nn.Sequential(
             nn.Conv2d(channels, 4 * channels, 1, bias=False),
             nn.GELU(),
             _depthwise(4 * channels),
             nn.GELU(),
             nn.Conv2d(4 * channels, channels, 1, bias=False),
         )
+        self.fn = nn.ModuleDict({"net": layers})
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.fn.net(self.norm(x).permute(0, 3, 1, 2))
+        out: Tensor = self.fn["net"](self.norm(x).permute(0, 3, 1, 2))
         return out.permute(0, 2, 3, 1)
 
 
@@ -153,15 +153,16 @@ class Retinexformer(nn.Module):
 
     def __init__(self, features: int = 40, depths: Sequence[int] = (1, 2, 2)) -> None:
         super().__init__()
-        stage = nn.Module()
-        stage.estimator = IlluminationEstimator(features)
-        stage.denoiser = Denoiser(features, depths)
+        stage = nn.ModuleDict(
+            {"estimator": IlluminationEstimator(features), "denoiser": Denoiser(features, depths)}
+        )
         self.body = nn.ModuleList([stage])
 
     def forward(self, image: Tensor) -> Tensor:
         for stage in self.body:
-            features, light = stage.estimator(image)
-            image = stage.denoiser(image * light + image, features)
+            estimator, denoiser = stage.children()
+            features, light = estimator(image)
+            image = denoiser(image * light + image, features)
         return image
 
 

@@ -32,6 +32,13 @@ def grow(step_mib: int) -> Callable[[], None]:
     return run
 
 
+def allocate_on_gpu(mib: int) -> Callable[[], object]:
+    import torch
+
+    held = [torch.empty(mib * 2**20, dtype=torch.uint8, device="cuda")]
+    return lambda: held[0].fill_(1).sum().item()
+
+
 def shout(text: str) -> Callable[[], None]:
     return lambda: print(text)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rave_train.checkpoint import CheckpointError
 from torch import Tensor, nn
 
 from benchmarks.baselines import classical
@@ -22,6 +21,7 @@ from benchmarks.baselines.zero_dce import ZeroDcePlusPlus
 from benchmarks.methods import METHODS, find_method
 from benchmarks.ours import WholeImage
 from benchmarks.weights import WeightsError, load_weights
+from rave_train.checkpoint import CheckpointError
 
 
 def tiny_networks() -> dict[str, nn.Module]:

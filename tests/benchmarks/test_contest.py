@@ -16,7 +16,7 @@ from benchmarks.enhancers import Setting, load_enhancer
 from benchmarks.methods import METHODS
 from benchmarks.ours import WholeImage
 from benchmarks.process import Program
-from benchmarks.programs import make_photographs, program_of
+from benchmarks.programs import make_photographs, program_of, run_command
 from benchmarks.timing import Measurement, Plan
 
 KNOWN = Path(__file__).with_name("known_programs.py")
@@ -127,6 +127,13 @@ def test_a_row_tells_what_was_measured() -> None:
     assert (row["peak_rss_mib"], row["idle_rss_mib"], row["parameters"]) == (80.0, 50.0, 10_561)
     assert row["gflop_per_s"] == pytest.approx(2 * row["gmacs"] / 0.2)
     assert row["gmacs"] == 10_075 * 2 * 3 / 1e9
+
+
+def test_the_command_runs_from_file_to_file(tiny_bundle: Path) -> None:
+    run_command(24, 32, weights=str(tiny_bundle), precision="fp32", tile_size="auto")()
+    run_command(24, 32, batch=2, weights=str(tiny_bundle))()
+    with pytest.raises(RuntimeError, match=r"rave-run ended with 2: .*nowhere"):
+        run_command(24, 32, weights="/nowhere")()
 
 
 def test_programs_of_methods_are_jsonable_and_named() -> None:

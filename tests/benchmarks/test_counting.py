@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from rave_train.network import EnhancementNetwork
 from torch import nn
 from torch.nn import functional as F
 
@@ -20,6 +19,7 @@ from benchmarks.baselines.restormer import Restormer
 from benchmarks.baselines.retinexformer import Retinexformer
 from benchmarks.baselines.zero_dce import ZeroDcePlusPlus
 from benchmarks.counting import count_macs, count_network, count_parameters
+from rave_train.network import EnhancementNetwork
 
 WITHIN = 0.02
 

@@ -64,6 +64,16 @@ def test_what_ends_early_leaves_the_others_alone() -> None:
     assert results["endless"].seconds == ()
 
 
+@pytest.mark.gpu
+def test_gpu_memory_is_the_drivers() -> None:
+    programs = {str(mib): Program(f"{KNOWN}:allocate_on_gpu", {"mib": mib}) for mib in (64, 1088)}
+    results = measure_in_turns(programs, Plan(rounds=1, gpu=True))
+    small, large = (m.gpu_mib for m in results.values())
+    assert small is not None
+    assert large is not None
+    assert large - small == pytest.approx(1024, abs=64)
+
+
 def test_quartiles_and_median() -> None:
     summary = summarize([5.0, 1.0, 3.0, 2.0, 4.0])
     assert (summary.low, summary.median, summary.high) == (2.0, 3.0, 4.0)
