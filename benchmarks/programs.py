@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import tempfile
@@ -51,29 +52,36 @@ def enhance_arrays(
 
 def run_command(
     height: int, width: int, batch: int = 1, weights: str | None = None, **options: Any
-) -> Callable[[], object]:
-    """`rave-run` on JPEG files, as a user types it: start, decoding and encoding are included."""
-    folder = tempfile.TemporaryDirectory()
-    inputs = Path(folder.name) / "in"
-    inputs.mkdir()
-    for index, photograph in enumerate(make_photographs(height, width, batch)):
-        PIL.Image.fromarray(photograph).save(inputs / f"{index}.jpg", quality=92)
-    one = batch == 1
-    source, target = (inputs / "0.jpg", "out.jpg") if one else (inputs, "out")
-    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", str(source), target]
-    command += ["--model", weights] if weights else []
-    for name in ("precision", "device", "tile_size"):
-        value = options.get(name)
-        if value not in (None, "auto"):
-            command += [f"--{name.replace('_', '-')}", str(value)]
+) -> Callable[[], None]:
+    """`rave-run` on JPEG files, as a user types it: start, decoding and encoding are included.
 
-    def run() -> object:
-        with tempfile.TemporaryDirectory(dir=folder.name) as place:
-            arguments = [*command[:4], str(Path(place) / target), *command[5:]]
-            done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    So is putting the input into a new folder, which leaves nothing behind when the process is killed
+    between runs.
+    """
+    encoded = []
+    for photograph in make_photographs(height, width, batch):
+        buffer = io.BytesIO()
+        PIL.Image.fromarray(photograph).save(buffer, "jpeg", quality=92)
+        encoded.append(buffer.getvalue())
+    given = {"model": weights} | {name: options.get(name) for name in ("precision", "device", "tile_size")}
+    flags = [
+        word
+        for name, value in given.items()
+        if value not in (None, "auto")
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            source, target = Path(folder) / "in", Path(folder) / "out"
+            source.mkdir()
+            for index, content in enumerate(encoded):
+                (source / f"{index}.jpg").write_bytes(content)
+            files = (source, target) if batch > 1 else (source / "0.jpg", target.with_suffix(".jpg"))
+            command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", *map(str, files)]
+            done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RuntimeError(f"rave-run ended with {done.returncode}: {done.stderr.strip()[-400:]}")
-        return folder
 
     return run
 
