@@ -279,8 +279,12 @@ def _store(quantity: str, request: Any, rows: list[Row], output: Path) -> None:
 
     command = " ".join(["python -m benchmarks", *(Path(a).name if "/" in a else a for a in sys.argv[1:])])
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    notes = (
+        *FAIR,
+        f"Load average of the machine when this began: {request.load:.1f} on {usable_cores()} cores.",
+    )
     result = Result(
-        quantity, request.device, request.quick, command, date, describe_machine(), FAIR, tuple(rows)
+        quantity, request.device, request.quick, command, date, describe_machine(), notes, tuple(rows)
     )
     path = write_result(result, output)
     for title, table in SECTIONS[quantity]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Request:
         names: methods; empty is all.
         memory_cap_mib: resident memory at which a program is stopped; None is 70 % of what is free.
         sizes: in place of the command's own; empty keeps those.
+        load: average of the last minute when this was asked: above 1 or so, times are another's too.
         say: told what happens.
     """
 
@@ -54,6 +56,7 @@ class Request:
     names: tuple[str, ...] = ()
     memory_cap_mib: float | None = None
     sizes: tuple[Size, ...] = ()
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
     say: Say = lambda _: None
 
     def plan(self) -> Plan:
