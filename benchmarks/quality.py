@@ -149,4 +149,4 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 def _read(path: Path) -> Picture:
     with PIL.Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+        return np.array(image.convert("RGB"))
