@@ -2,51 +2,66 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 
-from rave_export.errors import ExportError, ParityError
-from rave_export.graphs import OPSET, export_context, export_enhance
-from rave_export.parity import measure_parity, over_tolerance
+from rave_export.calibration import Picture, synthesize_pictures
+from rave_export.errors import ParityError
+from rave_export.folders import check_replaceable, new_folder
+from rave_export.graphs import OPSET
+from rave_export.parity import over_tolerance
+from rave_export.reference import torch_reference
+from rave_export.variants import Graph, float_graphs, int8_graphs, network_facts
+from rave_export.verify import measure_bundle
 from rave_runtime import __version__
 from rave_runtime.bundle import (
     FORMAT,
     MANIFEST_NAME,
     GraphFile,
-    ImageType,
     Manifest,
-    NetworkFacts,
-    Part,
-    Precision,
     TensorSpec,
     read_bundle,
     write_manifest,
 )
-from rave_runtime.devices import choose_device
 from rave_train.checkpoint import Checkpoint
-from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork
+from rave_train.network import EnhancementNetwork
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a bundle is to hold beside the float32 graphs, and how they are made.
+
+    Attributes:
+        fp16, int8: also export these precisions.
+        calibration: pictures for int8, [h, w, 3] uint8; None synthesises a set.
+        every_layer: int8 also in the first and last convolution.
+        opset: of the graphs.
+    """
+
+    fp16: bool = False
+    int8: bool = False
+    calibration: tuple[Picture, ...] | None = None
+    every_layer: bool = False
+    opset: int = OPSET
 
 
 def export_bundle(
     checkpoint: Checkpoint,
     output: str | os.PathLike[str],
+    contents: Contents = Contents(),
     *,
     working_size_px: int | None = None,
-    opset: int = OPSET,
     force: bool = False,
     say: Say = lambda _: None,
 ) -> Manifest:
-    """Exports a checkpoint's network in float32, proves it, and writes the bundle.
+    """Exports a checkpoint's network, proves every graph, and writes the bundle.
 
     The bundle is made beside `output` and moved there when everything in it has been proven, so that
     a failure of any kind leaves what was there before.
@@ -54,28 +69,23 @@ def export_bundle(
     Args:
         checkpoint: the network and its provenance.
         output: folder to make.
+        contents: precisions beside float32, and their options.
         working_size_px: recommended long side on which the light is estimated; None is full size.
-        opset: of the graphs.
         force: replace an existing bundle.
         say: called with a line per stage.
 
     Raises:
-        ExportError: the output exists, is no bundle, or cannot be written; the opset is too low.
-        ParityError: the graphs differ from the network by more than their tolerance.
+        ExportError: the output exists, is no bundle, or cannot be written; the opset is too low;
+            the calibration pictures are unfit.
+        ParityError: graphs differ from the network by more than their tolerance.
     """
-    with new_folder(Path(output), force) as folder:
-        network = checkpoint.network
-        say("exporting fp32 graphs")
-        graphs = write_graphs(folder, network, "fp32", opset)
+    target = Path(output)
+    check_replaceable(target, force, MANIFEST_NAME, "a bundle")
+    with new_folder(target) as folder:
+        graphs = [write_graph(folder, graph) for graph in _graphs(checkpoint.network, contents, say)]
         manifest = Manifest(
             format=FORMAT,
-            network=NetworkFacts(
-                channels=network.channels,
-                bins=BINS,
-                context_halo_px=CONTEXT_HALO_PX,
-                halo_px=HALO_PX,
-                padding=network.padding,
-            ),
+            network=network_facts(checkpoint.network),
             graphs=tuple(graphs),
             working_size_px=working_size_px,
             provenance=checkpoint.provenance,
@@ -83,7 +93,7 @@ def export_bundle(
         )
         write_manifest(folder, manifest)
         say("proving them against torch")
-        parity = measure_parity(read_bundle(folder), "fp32", choose_device("cpu"), network)
+        parity = measure_bundle(read_bundle(folder), torch_reference(checkpoint.network))
         failures = [failure for failure in map(over_tolerance, parity) if failure]
         if failures:
             raise ParityError("\n".join(failures))
@@ -92,65 +102,33 @@ def export_bundle(
     return manifest
 
 
-def write_graphs(
-    folder: Path, network: EnhancementNetwork, precision: Precision, opset: int
-) -> list[GraphFile]:
-    """Exports a network's graphs into a folder and describes them."""
-    return [
-        write_graph(folder, export_context(network, "uint8", opset), "context", precision, "uint8"),
-        write_graph(folder, export_context(network, "float32", opset), "context", precision, "float32"),
-        write_graph(folder, export_enhance(network, opset), "enhance", precision),
-    ]
+def _graphs(network: EnhancementNetwork, contents: Contents, say: Say) -> Iterable[Graph]:
+    say("exporting fp32 graphs")
+    full = float_graphs(network, "fp32", contents.opset)
+    yield from full
+    if contents.fp16:
+        say("exporting fp16 graphs")
+        yield from float_graphs(network, "fp16", contents.opset)
+    if contents.int8:
+        pictures = synthesize_pictures() if contents.calibration is None else contents.calibration
+        say(f"calibrating int8 graphs on {len(pictures)} pictures")
+        yield from int8_graphs(full, network_facts(network), pictures, every_layer=contents.every_layer)
 
 
-def write_graph(
-    folder: Path, model: onnx.ModelProto, part: Part, precision: Precision, image: ImageType | None = None
-) -> GraphFile:
+def write_graph(folder: Path, graph: Graph) -> GraphFile:
     """Writes one graph, weights inside, and describes it for the manifest."""
-    name = "_".join(filter(None, [part, image, precision])) + ".onnx"
-    content = model.SerializeToString()
+    name = "_".join(filter(None, [graph.part, graph.image, graph.precision])) + ".onnx"
+    content = graph.model.SerializeToString()
     (folder / name).write_bytes(content)
     return GraphFile(
         file=name,
         sha256=hashlib.sha256(content).hexdigest(),
-        part=part,
-        precision=precision,
-        inputs=tuple(map(_describe, model.graph.input)),
-        outputs=tuple(map(_describe, model.graph.output)),
-        image=image,
+        part=graph.part,
+        precision=graph.precision,
+        inputs=tuple(map(_describe, graph.model.graph.input)),
+        outputs=tuple(map(_describe, graph.model.graph.output)),
+        image=graph.image,
     )
-
-
-@contextlib.contextmanager
-def new_folder(target: Path, force: bool) -> Iterator[Path]:
-    """A folder to fill, moved to `target` when the block ends well and removed when it does not.
-
-    Raises:
-        ExportError: the target exists and is not to be (or, being no bundle, must not be) replaced;
-            or writing failed.
-    """
-    if target.exists():
-        if not force:
-            raise ExportError(f"{target} exists: choose another --output, or give --force to replace it")
-        if not (target / MANIFEST_NAME).is_file() and any(target.iterdir() if target.is_dir() else [target]):
-            raise ExportError(
-                f"{target} is not a bundle, so --force does not replace it: choose another --output"
-            )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    except OSError as error:
-        raise ExportError(f"{target} cannot be made: {error.strerror}") from error
-    try:
-        yield partial
-        partial.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
-    except OSError as error:
-        raise ExportError(f"{target} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _describe(value: onnx.ValueInfoProto) -> TensorSpec:

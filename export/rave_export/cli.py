@@ -26,7 +26,7 @@ def export(
 ) -> None:
     """Turn a CHECKPOINT into a bundle of ONNX graphs, and prove them against the torch network."""
     try:
-        from rave_export.bundles import export_bundle
+        from rave_export.bundles import Contents, export_bundle
         from rave_export.graphs import OPSET
         from rave_export.table import parity_table
         from rave_train.checkpoint import CheckpointError, read_checkpoint
@@ -41,8 +41,8 @@ def export(
         manifest = export_bundle(
             read_checkpoint(checkpoint, padding),
             output,
+            Contents(opset=opset or OPSET),
             working_size_px=working_size,
-            opset=opset or OPSET,
             force=force,
             say=lambda line: typer.echo(line, err=True),
         )

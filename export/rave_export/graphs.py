@@ -38,7 +38,7 @@ class ContextGraph(nn.Module):
 
     def forward(self, image: Tensor, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
         """See `rave_runtime.network.Network.pool`; uint8 images count in 255ths."""
-        planes = image.permute(0, 3, 1, 2).float()
+        planes = image.float().permute(0, 3, 1, 2)  # TensorRT takes bytes into a cast only
         if image.dtype == torch.uint8:
             planes = planes / 255
         features = self.network.features(planes.to(self.network.cond1.weight.dtype))

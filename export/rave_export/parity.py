@@ -1,23 +1,23 @@
-"""Proves graphs against the torch network: tiled graphs against the whole image in torch."""
+"""How far graphs are from a reference, on pictures of every awkward kind, and how far they may be."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from rave_runtime.bundle import Bundle, Parity, Precision
-from rave_runtime.devices import Device
-from rave_runtime.enhancer import tiled_light
-from rave_runtime.network import Network, OnnxNetwork
+from rave_runtime.bundle import Parity, Precision
+from rave_runtime.network import Network
 from rave_runtime.relight import relight
-from rave_train.network import EnhancementNetwork
+from rave_runtime.tiled import tiled_light
+from rave_runtime.tiling import interpolation_matrix, plan_tiles, pooling_matrix
 
 Array = NDArray[np.float32]
+Picture = NDArray[Any]
+"""[h, w, 3] uint8 or uint16."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +37,85 @@ TOLERANCES: Final[dict[Precision, Tolerance]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One picture size and how it is tiled (None: whole)."""
+    """Pictures that are run at once, and how.
 
-    height_px: int
-    width_px: int
+    Attributes:
+        pictures: [h, w, 3] uint8 or uint16 each; several share one batch of tiles.
+        tile_px: side of the tiles, None runs the picture whole; pictures of a batch are larger.
+        label: what is special about it, for the table.
+    """
+
+    pictures: tuple[Picture, ...]
     tile_px: int | None
+    label: str = ""
 
 
-CASES: Final = (
-    Case(96, 120, None),  # divisible by 6, the largest pooling grid
-    Case(97, 131, None),  # not divisible
-    Case(2, 2, None),
-    Case(2, 61, 64),
-    Case(60, 40, 64),  # smaller than a tile
-    Case(173, 101, 64),  # portrait
-    Case(101, 173, 64),  # landscape
-    Case(300, 7, 48),  # tall
-    Case(210, 300, 48),  # many tiles
-)
+@dataclass(frozen=True)
+class Reference:
+    """What graphs are compared with.
+
+    Attributes:
+        name: for the record, such as "torch float32, whole image".
+        light: [h, w, 3] uint8 or uint16 -> illumination map [h, w] float32.
+    """
+
+    name: str
+    light: Callable[[Picture], Array]
+
+
+class Candidate(Protocol):
+    """Something that enhances pictures and is to be proven."""
+
+    @property
+    def precision(self) -> Precision:
+        """Whose tolerance counts."""
+
+    @property
+    def provider(self) -> str:
+        """What it runs on, for the record."""
+
+    def run(self, case: Case) -> list[tuple[Array, Picture]] | None:
+        """Illumination map and enhanced picture of each picture; None where the case is not for it."""
+
+
+@dataclass(frozen=True)
+class SplitGraphs:
+    """The context and enhance graphs of one precision, tiled."""
+
+    network: Network
+    precision: Precision
+    provider: str
+
+    def run(self, case: Case) -> list[tuple[Array, Picture]]:
+        """See `Candidate.run`."""
+        if len(case.pictures) > 1:
+            assert case.tile_px is not None
+            lights = mixed_batch_lights(self.network, case.pictures, case.tile_px)
+        else:
+            lights = [split_light(self.network, case.pictures[0], case.tile_px)]
+        return [(light, relit(picture, light)) for light, picture in zip(lights, case.pictures, strict=True)]
+
+
+def probe_cases(seed: int = 0) -> list[Case]:
+    """Sizes divisible and not by 6, tiny, tall, many tiles, 16 bits, and a batch that mixes pictures."""
+
+    def case(height: int, width: int, tile_px: int | None, label: str = "") -> Case:
+        return Case((probe_picture(height, width, seed),), tile_px, label)
+
+    deep = probe_picture(97, 131, seed).astype(np.uint16) * 257
+    return [
+        case(96, 120, None),  # divisible by 6, the largest pooling grid
+        case(97, 131, None),  # not divisible
+        case(2, 2, None),
+        case(2, 61, 64),
+        case(60, 40, 64),  # smaller than a tile
+        case(173, 101, 64),  # portrait
+        case(101, 173, 64),  # landscape
+        case(300, 7, 48, "tall"),
+        case(134, 150, 48, "many tiles"),
+        Case((deep,), 64, "16 bits"),
+        Case((probe_picture(112, 79, seed + 1), probe_picture(75, 128, seed + 2)), 64, "mixed batch"),
+    ]
 
 
 def probe_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -67,18 +128,10 @@ def probe_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.asarray(np.clip(colour, 0, 1) * 255, np.uint8)
 
 
-def reference_light(network: EnhancementNetwork, image: NDArray[np.uint8]) -> Array:
-    """The torch network's illumination map of the whole image, [h, w] float32."""
-    planes = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
-    with torch.inference_mode():
-        light: Array = network(planes)[0, 0].numpy()
-    return light
-
-
-def graph_light(network: Network, image: NDArray[np.uint8], tile_px: int | None) -> Array:
-    """The graphs' illumination map, put together from tiles, [h, w] float32."""
-    result = np.empty(image.shape[:2], np.float32)
-    for tile, light in tiled_light(network, image, tile_px):
+def split_light(network: Network, picture: Picture, tile_px: int | None) -> Array:
+    """The graphs' illumination map, put together from tiles as the runtime does. [h, w] float32."""
+    result = np.empty(picture.shape[:2], np.float32)
+    for tile, light in tiled_light(network, picture, tile_px):
         rows, cols = tile.rows, tile.cols
         result[rows.core_start : rows.core_stop, cols.core_start : cols.core_stop] = light[
             rows.core_start - rows.start : rows.core_stop - rows.start,
@@ -87,51 +140,96 @@ def graph_light(network: Network, image: NDArray[np.uint8], tile_px: int | None)
     return result
 
 
+def mixed_batch_lights(network: Network, pictures: Sequence[Picture], tile_px: int) -> list[Array]:
+    """Illumination maps of pictures of different sizes, the tiles of all of them in one batch.
+
+    Args:
+        network: what runs the batch.
+        pictures: [h, w, 3] uint8, all axes at least `tile_px`.
+        tile_px: side of the tiles.
+    """
+    bins = network.facts.bins
+    owners: list[int] = []
+    windows, rows, cols = [], [], []
+    for index, picture in enumerate(pictures):
+        height, width = picture.shape[:2]
+        for tile in plan_tiles(height, width, tile_px, network.facts.context_halo_px):
+            owners.append(index)
+            windows.append(picture[tile.rows.start : tile.rows.stop, tile.cols.start : tile.cols.stop])
+            rows.append(pooling_matrix(height, tile.rows, bins))
+            cols.append(pooling_matrix(width, tile.cols, bins))
+    shares = network.pool(np.stack(windows), np.stack(rows), np.stack(cols))
+    pooled = [shares[np.equal(owners, index)].sum(0) for index in range(len(pictures))]
+
+    places = []
+    windows, rows, cols = [], [], []
+    for index, picture in enumerate(pictures):
+        height, width = picture.shape[:2]
+        for tile in plan_tiles(height, width, tile_px, network.facts.halo_px):
+            places.append((index, tile))
+            windows.append(picture[tile.rows.start : tile.rows.stop, tile.cols.start : tile.cols.stop])
+            rows.append(interpolation_matrix(height, tile.rows, bins))
+            cols.append(interpolation_matrix(width, tile.cols, bins))
+    contexts = np.stack([pooled[index] for index, _ in places])
+    lights = network.illuminate(np.stack(windows), contexts, np.stack(rows), np.stack(cols))
+    results = [np.empty(picture.shape[:2], np.float32) for picture in pictures]
+    for (index, tile), light in zip(places, lights, strict=True):
+        y, x = tile.rows, tile.cols
+        results[index][y.core_start : y.core_stop, x.core_start : x.core_stop] = light[
+            y.core_start - y.start : y.core_stop - y.start, x.core_start - x.start : x.core_stop - x.start
+        ]
+    return results
+
+
 def measure_parity(
-    bundle: Bundle,
-    precision: Precision,
-    device: Device,
-    reference: EnhancementNetwork,
-    cases: Iterable[Case] = CASES,
+    candidates: Iterable[Candidate], reference: Reference, cases: Iterable[Case]
 ) -> list[Parity]:
-    """Runs a bundle's graphs on every case and compares them with the torch network.
+    """Runs every candidate on every case; the reference runs each picture once, whole.
+
+    Args:
+        candidates: taken one at a time and let go, so that an iterator keeps one in memory only.
+        reference: what is right.
+        cases: pictures to run.
+
+    Returns:
+        Ordered by candidate, then by case.
 
     Raises:
         BundleError, DeviceError: the graphs do not load or run.
     """
-    network = OnnxNetwork(bundle, precision, device)
-    return [
-        compare(
-            network, reference, probe_picture(case.height_px, case.width_px), case.tile_px, precision, device
-        )
-        for case in cases
-    ]
+    known = [(case, [reference.light(picture) for picture in case.pictures]) for case in cases]
+    rows = []
+    for candidate in candidates:
+        for case, lights in known:
+            results = candidate.run(case) or []
+            for picture, expected, (light, enhanced) in zip(case.pictures, lights, results, strict=False):
+                rows.append(_compare(candidate, reference, case, picture, light, enhanced, expected))
+    return rows
 
 
-def compare(
-    network: Network,
-    reference: EnhancementNetwork,
-    image: NDArray[np.uint8],
-    tile_px: int | None,
-    precision: Precision,
-    device: Device,
+def _compare(
+    candidate: Candidate,
+    reference: Reference,
+    case: Case,
+    picture: Picture,
+    light: Array,
+    enhanced: Picture,
+    expected: Array,
 ) -> Parity:
-    """One picture's figures."""
-    expected = reference_light(reference, image)
-    found = graph_light(network, image, tile_px)
-    error = np.abs(found - expected)
-    if not np.isfinite(found).all():
+    error = np.abs(light - expected)
+    if not np.isfinite(light).all():
         error = np.full_like(error, np.inf)
     return Parity(
-        precision=precision,
-        provider=device.provider,
-        reference="torch float32, whole image",
-        height_px=image.shape[0],
-        width_px=image.shape[1],
-        tile_px=tile_px,
+        precision=candidate.precision,
+        provider=candidate.provider,
+        reference=reference.name,
+        height_px=picture.shape[0],
+        width_px=picture.shape[1],
+        tile_px=case.tile_px,
         max_abs_error=float(min(error.max(), 1e9)),
         mean_abs_error=float(min(error.mean(), 1e9)),
-        psnr_db=_psnr_db(_relit(image, found), _relit(image, expected)),
+        psnr_db=psnr_db(enhanced, relit(picture, expected)),
+        label=case.label,
     )
 
 
@@ -139,6 +237,8 @@ def over_tolerance(parity: Parity) -> str | None:
     """Why a measurement fails its precision's tolerance, or None."""
     tolerance = TOLERANCES[parity.precision]
     where = f"{parity.width_px}x{parity.height_px}, tile {parity.tile_px or 'whole'}, {parity.provider}"
+    if parity.label:
+        where += f", {parity.label}"
     if tolerance.max_abs_error is not None and not parity.max_abs_error <= tolerance.max_abs_error:
         return (
             f"{parity.precision} at {where}: the light map is off by {parity.max_abs_error:.2g}, "
@@ -150,12 +250,14 @@ def over_tolerance(parity: Parity) -> str | None:
     return None
 
 
-def _relit(image: NDArray[np.uint8], light: Array) -> NDArray[Any]:
-    out = np.empty_like(image)
-    relight(image, np.nan_to_num(light, nan=0.0), out)
+def relit(picture: Picture, light: Array) -> Picture:
+    """The enhanced picture, a new array like `picture`; light that is no number counts as none."""
+    out = np.empty_like(picture)
+    relight(picture, np.nan_to_num(light, nan=0.0), out)
     return out
 
 
-def _psnr_db(found: NDArray[Any], expected: NDArray[Any]) -> float | None:
+def psnr_db(found: Picture, expected: Picture) -> float | None:
+    """Peak signal-to-noise ratio of integers of one dtype; None where they are equal."""
     error = np.mean((found.astype(np.float64) - expected) ** 2)
-    return None if error == 0 else float(10 * np.log10(255**2 / error))
+    return None if error == 0 else float(10 * np.log10(float(np.iinfo(expected.dtype).max) ** 2 / error))

@@ -9,7 +9,7 @@ from rave_runtime.bundle import Parity
 
 def parity_table(rows: Iterable[Parity]) -> str:
     """One line per measurement, columns aligned."""
-    head = ["precision", "provider", "picture", "tile", "light max err", "light mean err", "PSNR dB"]
+    head = ["precision", "provider", "picture", "tile", "light max err", "light mean err", "PSNR dB", "case"]
     body = [
         [
             row.precision,
@@ -19,6 +19,7 @@ def parity_table(rows: Iterable[Parity]) -> str:
             f"{row.max_abs_error:.1e}",
             f"{row.mean_abs_error:.1e}",
             "same" if row.psnr_db is None else f"{row.psnr_db:.1f}",
+            row.label,
         ]
         for row in rows
     ]

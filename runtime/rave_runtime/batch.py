@@ -13,12 +13,18 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+from typing import Literal
 
 from rave_runtime.encode import encode_photo, output_format
 from rave_runtime.enhancer import Enhancer
-from rave_runtime.errors import RaveError
+from rave_runtime.errors import PhotoError, RaveError
 from rave_runtime.folder import Job, format_of, write_atomically
-from rave_runtime.photo import DEFAULT_MAX_MEGAPIXELS, Photo, read_photo
+from rave_runtime.journal import Journal, result_key
+from rave_runtime.memory import MemoryBudget, photo_bytes
+from rave_runtime.photo import DEFAULT_MAX_MEGAPIXELS, read_photo
+
+Status = Literal["done", "skipped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -42,67 +48,116 @@ class Result:
 
     Attributes:
         job: which one.
-        error: why it failed; None where it was written.
+        status: "done", "skipped" (an equal result was there) or "failed".
+        error: why it failed.
         warnings: what a user should know of it.
         width_px, height_px: upright size, 0 where it was not read.
         seconds: from opening the file to renaming the result.
     """
 
     job: Job
-    error: str | None
-    warnings: tuple[str, ...]
-    width_px: int
-    height_px: int
-    seconds: float
-
-
-def enhance_file(enhancer: Enhancer, job: Job, options: WriteOptions) -> Result:
-    """One photograph from file to file. Whatever is wrong with it is in the result, not raised."""
-    started = time.perf_counter()
-    photo: Photo | None = None
-    notes: tuple[str, ...] = ()
+    status: Status
     error: str | None = None
-    try:
-        photo = read_photo(job.source, options.max_megapixels)
-        pixels = enhancer.enhance_photo(photo)
-        format_ = options.format or format_of(job.target) or output_format(photo.format)
-        encoded = encode_photo(photo, pixels, format_, options.quality)
-        write_atomically(job.target, encoded.content)
-        notes = photo.warnings + encoded.warnings
-    except RaveError as problem:
-        error = str(problem)
-    except MemoryError:
-        error = "does not fit into memory"
-    height, width = photo.pixels.shape[:2] if photo is not None else (0, 0)
-    return Result(job, error, notes, width, height, time.perf_counter() - started)
+    warnings: tuple[str, ...] = ()
+    width_px: int = 0
+    height_px: int = 0
+    seconds: float = 0.0
 
 
-def enhance_files(
-    enhancer: Enhancer,
-    jobs: Iterable[Job],
-    options: WriteOptions | None = None,
-    workers: int = 1,
-    cancelled: threading.Event | None = None,
-) -> Iterator[Result]:
-    """Enhances photographs side by side and yields each result when it is there.
+class Batch:
+    """Takes photographs from files to files.
 
     Args:
         enhancer: shared by all workers.
-        jobs: taken as workers come free, never all at once.
         options: how results are written.
         workers: photographs in work at a time.
-        cancelled: when set, photographs in work are finished and no further one is begun.
+        budget: of memory for photographs; None sets no limit.
+        journal: of the output folder, so that a run can be resumed; None keeps none.
+        skip_existing: leave out photographs whose result the journal has and the folder holds.
     """
-    options = options or WriteOptions()
-    pending: set[Future[Result]] = set()
-    remaining = iter(jobs)
-    with ThreadPoolExecutor(workers, "rave") as pool:
-        while True:
-            if cancelled is None or not cancelled.is_set():
-                for job in islice(remaining, workers + 1 - len(pending)):
-                    pending.add(pool.submit(enhance_file, enhancer, job, options))
-            if not pending:
-                return
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+
+    def __init__(
+        self,
+        enhancer: Enhancer,
+        options: WriteOptions | None = None,
+        workers: int = 1,
+        budget: MemoryBudget | None = None,
+        journal: Journal | None = None,
+        skip_existing: bool = False,
+    ) -> None:
+        self.cancelled = threading.Event()
+        self._enhancer = enhancer
+        self._options = options or WriteOptions()
+        self._workers = workers
+        self._budget = budget
+        self._journal = journal
+        self._skip_existing = skip_existing
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Enhances photographs side by side and yields each result when it is there.
+
+        Jobs are taken as workers come free, never all at once. After `cancelled` is set, those in
+        work are finished and no further one is begun.
+        """
+        pending: set[Future[Result]] = set()
+        remaining = iter(jobs)
+        with ThreadPoolExecutor(self._workers, "rave") as pool:
+            try:
+                while True:
+                    if not self.cancelled.is_set():
+                        for job in islice(remaining, self._workers + 1 - len(pending)):
+                            pending.add(pool.submit(self.enhance_file, job))
+                    if not pending:
+                        break
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        if not future.cancelled():
+                            yield future.result()
+            finally:
+                self.cancelled.set()  # an interrupt: what is in work is finished, no more is begun
+                wait(pending)
+                if self._journal is not None:
+                    self._journal.close()
+
+    def enhance_file(self, job: Job) -> Result:
+        """One photograph from file to file. What is wrong with it is in the result, not raised."""
+        if self.cancelled.is_set():
+            return Result(job, "failed", "was not begun: the run was interrupted")
+        started = time.perf_counter()
+        try:
+            if self._budget is None:
+                return self._enhance_file(job, started)
+            with self._budget.reserve(photo_bytes(job.source)):
+                return self._enhance_file(job, started)
+        except RaveError as problem:
+            return Result(job, "failed", str(problem), seconds=time.perf_counter() - started)
+        except MemoryError:
+            return Result(job, "failed", "does not fit into memory", seconds=time.perf_counter() - started)
+
+    def _enhance_file(self, job: Job, started: float) -> Result:
+        options = self._options
+        content = _read(job.source)
+        name = key = ""
+        if self._journal is not None:
+            name = str(job.target.relative_to(self._journal.folder))
+            key = result_key(content, f"{self._enhancer.settings} {options}")
+            if self._skip_existing and self._journal.is_done(name, key):
+                return Result(job, "skipped", seconds=time.perf_counter() - started)
+        photo = read_photo(content, options.max_megapixels)
+        del content
+        pixels = self._enhancer.enhance_photo(photo)
+        wanted = options.format or format_of(job.target) or output_format(photo.format)
+        encoded = encode_photo(photo, pixels, wanted, options.quality)
+        write_atomically(job.target, encoded.content)
+        if self._journal is not None:
+            self._journal.add(name, key, len(encoded.content))
+        height, width = pixels.shape[:2]
+        notes = photo.warnings + encoded.warnings
+        return Result(job, "done", None, notes, width, height, time.perf_counter() - started)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PhotoError(f"cannot be read: {error.strerror or error}") from error

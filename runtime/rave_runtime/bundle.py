@@ -91,7 +91,8 @@ class Parity:
         reference: what it was compared with, such as "torch float32, whole image".
         height_px, width_px, tile_px: of the picture and its tiles; tile_px None is untiled.
         max_abs_error, mean_abs_error: of the illumination map.
-        psnr_db: of the enhanced 8-bit picture; None where it is identical.
+        psnr_db: of the enhanced picture; None where it is identical.
+        label: what was special about the picture, such as "mixed batch".
     """
 
     precision: Precision
@@ -103,6 +104,7 @@ class Parity:
     max_abs_error: float
     mean_abs_error: float
     psnr_db: float | None
+    label: str = ""
 
 
 @dataclass(frozen=True)

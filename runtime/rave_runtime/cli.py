@@ -18,55 +18,105 @@ _EXIT_WRONG_USE = 2
 _EXIT_INTERRUPTED = 130
 
 
-@app.command()
+@app.command(no_args_is_help=True)
 def run(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A photograph, or a folder of them.")],
+    source: Annotated[
+        Path | None,
+        typer.Argument(metavar="INPUT", help="A photograph, a folder of them, or - for standard input."),
+    ] = None,
     output: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="File or folder to write; a folder mirrors INPUT's tree.")
-    ],
+        Path | None,
+        typer.Argument(metavar="OUTPUT", help="File or folder to write, or - for standard output."),
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Bundle folder [default: the embedded model].")] = None,
-    tile_size: Annotated[int | None, typer.Option(help="Side of the tiles, in pixels.")] = None,
+    strength: Annotated[float, typer.Option(help="0 changes nothing, 1 is the model, up to 2.")] = 1.0,
+    working_size: Annotated[
+        int | None, typer.Option(help="Long side for estimating the light, in pixels [default: the model's].")
+    ] = None,
+    full_resolution: Annotated[
+        bool, typer.Option("--full-resolution", help="Estimate the light at full size: exact, and slow.")
+    ] = False,
+    tile_size: Annotated[int | None, typer.Option(help="Side of the network's tiles, in pixels.")] = None,
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or int8.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, openvino, cuda or tensorrt.")] = "auto",
     format: Annotated[
-        str | None, typer.Option(help="Write all as: jpeg, png, tiff, webp, bmp, avif, heif.")
+        str | None, typer.Option(help="Write all as: jpeg, png, tiff, webp, bmp, ppm, avif, heif.")
     ] = None,
     quality: Annotated[
         int | None, typer.Option(min=1, max=100, help="Of lossy formats [default: like the input's].")
     ] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Resume: leave results that are there and up to date.")
+    ] = False,
+    log: Annotated[Path | None, typer.Option(help="Append a line of JSON per photograph.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a web page with before/after sliders and timings.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep running: enhance what is dropped into INPUT.")
+    ] = False,
+    memory_limit: Annotated[
+        int, typer.Option(min=64, help="For photographs and tiles together, in MiB.")
+    ] = 1024,
     max_megapixels: Annotated[
         float, typer.Option(min=0.0001, help="Refuse larger photographs, in megapixels.")
     ] = 300.0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Photographs in work at a time [default: processors].")
+    ] = None,
+    doctor: Annotated[
+        bool, typer.Option("--doctor", help="Print what is installed, what would be used, and why.")
+    ] = False,
 ) -> None:
     """Enhance backlit photographs: INPUT to OUTPUT, with EXIF, colour profile and tree kept."""
-    from rave_runtime.batch import WriteOptions, enhance_files
-    from rave_runtime.encode import WRITABLE
-    from rave_runtime.enhancer import Enhancer
-    from rave_runtime.errors import RaveError
-    from rave_runtime.folder import plan_jobs
-    from rave_runtime.network import usable_processors
-    from rave_runtime.progress import show_progress
+    from rave_runtime.command import RunOptions, run_doctor, run_folder, run_stream, run_watch
+    from rave_runtime.errors import PhotoError, RaveError
 
-    wanted = format.upper() if format else None
-    wanted = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF"}.get(wanted or "", wanted)
-    if wanted is not None and wanted not in WRITABLE:
-        _wrong_use(f"--format {format} is unknown: give one of {', '.join(WRITABLE).lower()}")
+    options = RunOptions(
+        model=model,
+        strength=strength,
+        working_size=None if full_resolution else working_size or "recommended",
+        tile_size=tile_size,
+        precision=precision,
+        device=device,
+        format=format,
+        quality=quality,
+        skip_existing=skip_existing,
+        log=log,
+        report=report,
+        memory_limit_mib=memory_limit,
+        max_megapixels=max_megapixels,
+        workers=workers,
+    )
+    if full_resolution and working_size is not None:
+        _wrong_use("--full-resolution and --working-size contradict each other: give one of them")
     try:
-        jobs = plan_jobs(source, output, wanted)
-        workers = min(usable_processors(), len(jobs))
-        enhancer = Enhancer(
-            model,
-            precision=precision,
-            device=device,
-            tile_size="auto" if tile_size is None else tile_size,
-            threads=max(1, usable_processors() // workers),
-        )
+        if doctor:
+            typer.echo(run_doctor(options))
+            return
+        if source is None or output is None:
+            _wrong_use("INPUT and OUTPUT are needed: rave-run photos/ enhanced/")
+        if str(source) == "-" or str(output) == "-":
+            content = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+            result = run_stream(content, options)
+            if str(output) == "-":
+                sys.stdout.buffer.write(result)
+            else:
+                output.write_bytes(result)
+            return
+        if watch:
+            for arrival in run_watch(source, output, options):
+                typer.echo(_describe(arrival), err=arrival.status == "failed")
+            return
+        results = run_folder(source, output, options)
+    except PhotoError as error:
+        typer.echo(f"rave-run: the photograph {error}", err=True)
+        sys.exit(_EXIT_SOME_FAILED)
     except RaveError as error:
         _wrong_use(str(error))
-    options = WriteOptions(wanted, quality, max_megapixels)
-    results = show_progress(enhance_files(enhancer, jobs, options, workers), len(jobs))
-    failed = _summarise(results, output)
-    sys.exit(_EXIT_SOME_FAILED if failed else 0)
+    except OSError as error:
+        _wrong_use(f"{error.filename or ''} {error.strerror or error}".strip())
+    sys.exit(_EXIT_SOME_FAILED if _summarise(results, output) else 0)
 
 
 def main() -> None:
@@ -74,22 +124,31 @@ def main() -> None:
     try:
         app(prog_name="rave-run")
     except KeyboardInterrupt:
-        typer.echo("rave-run: interrupted", err=True)
+        typer.echo("rave-run: interrupted; finished photographs are whole, --skip-existing resumes", err=True)
         sys.exit(_EXIT_INTERRUPTED)
 
 
 def _summarise(results: list[Result], output: Path) -> bool:
+    """Prints notes, failures and a line of totals; says whether anything failed."""
     for result in results:
         for warning in result.warnings:
             typer.echo(f"note: {result.job.name}: {warning}", err=True)
-    failures = [result for result in results if result.error is not None]
+    failures = [result for result in results if result.status == "failed"]
     for failure in failures:
-        typer.echo(f"failed: {failure.job.name} {failure.error}", err=True)
-    done = len(results) - len(failures)
-    megapixels = sum(r.width_px * r.height_px for r in results if r.error is None) / 1e6
-    line = f"{done} of {len(results)} enhanced into {output} ({megapixels:.1f} MP)"
+        typer.echo(_describe(failure), err=True)
+    done = [result for result in results if result.status == "done"]
+    skipped = len(results) - len(done) - len(failures)
+    megapixels = sum(result.width_px * result.height_px for result in done) / 1e6
+    line = f"{len(done)} of {len(results)} enhanced into {output} ({megapixels:.1f} megapixels)"
+    line += f", {skipped} were there already" if skipped else ""
     typer.echo(line + (f", {len(failures)} failed" if failures else ""))
     return bool(failures)
+
+
+def _describe(result: Result) -> str:
+    if result.status == "failed":
+        return f"failed: {result.job.name} {result.error}"
+    return f"{result.status}: {result.job.name} ({result.seconds:.2f} s)"
 
 
 def _wrong_use(message: str) -> NoReturn:

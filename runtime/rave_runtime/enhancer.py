@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
@@ -13,20 +15,27 @@ from rave_runtime.bundle import embedded_bundle, read_bundle
 from rave_runtime.colour import is_srgb, to_srgb, tone_curve
 from rave_runtime.devices import choose_device, choose_precision
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.network import Network, OnnxNetwork
+from rave_runtime.network import Network, load_network
 from rave_runtime.photo import Photo, Pixels
+from rave_runtime.reduction import GuidedLight, reduce_image
 from rave_runtime.relight import relight
-from rave_runtime.tiling import Tile, interpolation_matrix, plan_tiles, pooling_matrix
+from rave_runtime.tiled import tiled_light
 
 Array = NDArray[np.float32]
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 
-DEFAULT_TILE_PX: Final = 512
+DEFAULT_TILE_PX: Final = 256
 """Side of a tile where none is given."""
 
-_STRIP_PX: Final = 1 << 20
-"""Pixels divided at once, so that float copies of a large picture never exist whole."""
+MIN_WORKING_SIZE_PX: Final = 32
+"""Below it a reduction shows too little for a light map."""
+
+_STRIP_PX: Final = 1 << 19
+"""Pixels brought to full resolution at once: few enough to stay in a processor's cache."""
+
+_Part = tuple[slice, slice, Array]
+"""Rows, columns and the light [rows, columns] of one part of an image."""
 
 
 class Enhancer:
@@ -35,17 +44,19 @@ class Enhancer:
     Args:
         model: folder of a bundle; None is the embedded one.
         precision: "auto", "fp32", "fp16" or "int8".
-        device: "auto" or "cpu".
+        device: "auto", "cpu", "openvino", "cuda" or "tensorrt".
         working_size: long side, in pixels, of the reduction on which the light is estimated;
-            "recommended" is what the bundle says, None is full resolution.
+            "recommended" is what the bundle says, None is full resolution. A smaller image is never
+            enlarged.
         tile_size: side of the tiles in which the network runs, in pixels; "auto" chooses, None takes
-            every image whole, at about 1.3 GB of memory per megapixel.
+            every image whole, at about 3 GB of memory per megapixel.
+        strength: power of the light map: 0 leaves the picture unchanged, 1 is the model, up to 2.
         threads: for the network; 0 takes all processors.
 
     Raises:
         BundleError: the model cannot be used.
         DeviceError: the device or precision is not to be had.
-        UsageError: a size makes no sense.
+        UsageError: a size or the strength makes no sense.
     """
 
     def __init__(
@@ -55,15 +66,30 @@ class Enhancer:
         device: str = "auto",
         working_size: int | Literal["recommended"] | None = "recommended",
         tile_size: int | Literal["auto"] | None = "auto",
+        strength: float = 1.0,
         threads: int = 0,
     ) -> None:
         bundle = read_bundle(embedded_bundle() if model is None else model)
-        chosen = choose_device(device)
-        self.precision: Final = choose_precision(precision, chosen, bundle.manifest)
-        self.device: Final = chosen
+        self.device: Final = choose_device(device)
+        self.precision: Final = choose_precision(precision, self.device, bundle.manifest)
         self.manifest: Final = bundle.manifest
-        self.network: Final[Network] = OnnxNetwork(bundle, self.precision, chosen, threads)
+        self.network: Final[Network] = load_network(bundle, self.precision, self.device, threads)
         self.tile_size_px: Final = _check_tile_size(tile_size, bundle.manifest.network.halo_px)
+        recommended = bundle.manifest.working_size_px
+        self.working_size_px: Final = _check_working_size(working_size, recommended)
+        if not 0 <= strength <= 2:
+            raise UsageError(f"strength is {strength:g}, a number from 0 to 2 is needed")
+        self.strength: Final = strength
+
+    @property
+    def settings(self) -> str:
+        """Everything that decides a result, as one line: model, precision, device, sizes, strength."""
+        graphs = sorted(graph.sha256 for graph in self.manifest.graphs)
+        model = hashlib.sha256("".join(graphs).encode()).hexdigest()[:16]
+        return (
+            f"model={model} precision={self.precision} provider={self.device.provider} "
+            f"working_size={self.working_size_px} tile={self.tile_size_px} strength={self.strength:g}"
+        )
 
     def enhance(self, image: AnyPixels) -> AnyPixels:
         """The enhanced photograph.
@@ -80,9 +106,28 @@ class Enhancer:
         """
         _check_image(image)
         out = np.empty_like(image)
-        for rows, cols, light in self._light_cores(image):
+        for rows, cols, light in self._light_parts(image):
             relight(image[rows, cols], light, out[rows, cols])
         return out
+
+    def enhance_stream(self, images: Iterable[AnyPixels], workers: int = 2) -> Iterator[AnyPixels]:
+        """The enhanced images of a stream, such as a video's frames, in order.
+
+        Args:
+            images: each as for `enhance`; taken no more than `workers` ahead.
+            workers: images in work at a time.
+
+        Raises:
+            PhotoError, DeviceError: as `enhance`, when the image's turn comes.
+        """
+        pending: list[Future[AnyPixels]] = []
+        with ThreadPoolExecutor(workers, "rave-stream") as pool:
+            for image in images:
+                pending.append(pool.submit(self.enhance, image))
+                if len(pending) >= workers:
+                    yield pending.pop(0).result()
+            for future in pending:
+                yield future.result()
 
     def enhance_photo(self, photo: Photo) -> Pixels:
         """The enhanced pixels of a photograph: grey, 16 bits and other colour spaces included.
@@ -98,7 +143,7 @@ class Enhancer:
         """
         curve = tone_curve(photo.icc_profile) if photo.pixels.shape[2] == 3 else None
         out = np.empty_like(photo.pixels)
-        for rows, cols, light in self._light_cores(_as_seen(photo)):
+        for rows, cols, light in self._light_parts(_as_seen(photo)):
             relight(photo.pixels[rows, cols], light, out[rows, cols], curve)
         return out
 
@@ -117,12 +162,17 @@ class Enhancer:
         """
         _check_image(image)
         result = np.empty(image.shape[:2], np.float32)
-        for rows, cols, light in self._light_cores(image):
+        for rows, cols, light in self._light_parts(image):
             result[rows, cols] = light
         return result
 
-    def _light_cores(self, image: NDArray[Any]) -> Iterator[tuple[slice, slice, Array]]:
-        """The illumination map in parts: rows, columns and values [rows, columns] of each."""
+    def _light_parts(self, image: NDArray[Any]) -> Iterator[_Part]:
+        size = self.working_size_px
+        reduced = size is not None and max(image.shape[:2]) > size
+        return self._reduced_light(image, size) if reduced and size else self._full_light(image)
+
+    def _full_light(self, image: NDArray[Any]) -> Iterator[_Part]:
+        """The light of an image at its own size, tile by tile."""
         height, width = image.shape[:2]
         doubled = np.repeat(image, 2, 0) if height == 1 else image
         doubled = np.repeat(doubled, 2, 1) if width == 1 else doubled
@@ -133,7 +183,24 @@ class Enhancer:
                 rows.core_start - rows.start : row_stop - rows.start,
                 cols.core_start - cols.start : col_stop - cols.start,
             ]
-            yield slice(rows.core_start, row_stop), slice(cols.core_start, col_stop), core
+            yield (
+                slice(rows.core_start, row_stop),
+                slice(cols.core_start, col_stop),
+                core if self.strength == 1 else core**self.strength,
+            )
+
+    def _reduced_light(self, image: NDArray[Any], long_side_px: int) -> Iterator[_Part]:
+        """The light of an image, estimated on a reduction of it, in strips of rows."""
+        height, width = image.shape[:2]
+        reduced = reduce_image(image, long_side_px)
+        small = np.empty(reduced.shape[:2], np.float32)
+        for rows, cols, light in self._full_light(reduced):
+            small[rows, cols] = light
+        guided = GuidedLight(small, reduced, height, width)
+        step = max(1, _STRIP_PX // width)
+        for start in range(0, height, step):
+            stop = min(start + step, height)
+            yield slice(start, stop), slice(0, width), guided.rows(start, stop, image[start:stop])
 
 
 def _as_seen(photo: Photo) -> Pixels:
@@ -146,69 +213,6 @@ def _as_seen(photo: Photo) -> Pixels:
         return pixels
     shown: NDArray[Any] = pixels >> 8 if pixels.dtype == np.uint16 else pixels
     return to_srgb(shown.astype(np.uint8, copy=False), profile)
-
-
-def tiled_light(network: Network, image: NDArray[Any], tile_px: int | None) -> Iterator[tuple[Tile, Array]]:
-    """The network's illumination map of an image, window by window, equal to the whole image's.
-
-    Args:
-        network: what runs the windows.
-        image: [h, w, 3] uint8 or uint16, at least 2 pixels each way.
-        tile_px: side of the windows; None takes the image whole.
-
-    Yields:
-        Each tile with the light [h, w] float32 of its window; only its core is right.
-    """
-    height, width = image.shape[:2]
-    bins, side = network.facts.bins, tile_px or max(height, width)
-    tiles = plan_tiles(height, width, side, network.facts.halo_px)
-    if len(tiles) == 1:
-        (tile,) = tiles
-        batch = _as_network_input(image[None])
-        pool_rows, pool_cols = _pooling(tile, height, width, bins)
-        rows, cols = _interpolation(tile, height, width, bins)
-        light = network.illuminate_whole(batch, pool_rows, pool_cols, rows, cols)
-        yield tile, light[0]
-        return
-    pooled = pool_image(network, image, side)
-    for tile in tiles:
-        rows, cols = _interpolation(tile, height, width, bins)
-        light = network.illuminate(_as_network_input(_window(image, tile)), pooled, rows, cols)
-        yield tile, light[0]
-
-
-def pool_image(network: Network, image: NDArray[Any], tile_px: int) -> Array:
-    """The whole image's pooled grids, [1, channels, bins, bins], summed over its tiles."""
-    height, width = image.shape[:2]
-    total: NDArray[np.float64] | None = None
-    for tile in plan_tiles(height, width, tile_px, network.facts.context_halo_px):
-        pool_rows, pool_cols = _pooling(tile, height, width, network.facts.bins)
-        share = network.pool(_as_network_input(_window(image, tile)), pool_rows, pool_cols)
-        total = share.astype(np.float64) if total is None else total + share
-    assert total is not None
-    return total.astype(np.float32)
-
-
-def _window(image: NDArray[Any], tile: Tile) -> NDArray[Any]:
-    return image[None, tile.rows.start : tile.rows.stop, tile.cols.start : tile.cols.stop]
-
-
-def _pooling(tile: Tile, height: int, width: int, bins: tuple[int, ...]) -> tuple[Array, Array]:
-    return pooling_matrix(height, tile.rows, bins)[None], pooling_matrix(width, tile.cols, bins)[None]
-
-
-def _interpolation(tile: Tile, height: int, width: int, bins: tuple[int, ...]) -> tuple[Array, Array]:
-    return (
-        interpolation_matrix(height, tile.rows, bins)[None],
-        interpolation_matrix(width, tile.cols, bins)[None],
-    )
-
-
-def _as_network_input(window: NDArray[Any]) -> NDArray[Any]:
-    """A batch of windows as the graphs take it: bytes as they are, 16 bits as float32 in [0, 1]."""
-    if window.dtype == np.uint8:
-        return np.ascontiguousarray(window)
-    return window.astype(np.float32) * np.float32(1 / 65535)
 
 
 def _check_image(image: NDArray[Any]) -> None:
@@ -233,3 +237,17 @@ def _check_tile_size(tile_size: int | str | None, halo_px: int) -> int | None:
             f"so at least {2 * halo_px + 1} is needed"
         )
     return tile_size
+
+
+def _check_working_size(working_size: int | str | None, recommended: int | None) -> int | None:
+    if working_size == "recommended":
+        return recommended
+    if working_size is None:
+        return None
+    if isinstance(working_size, bool) or not isinstance(working_size, int):
+        raise UsageError(
+            f"working_size must be 'recommended', a number of pixels or None, got {working_size!r}"
+        )
+    if working_size < MIN_WORKING_SIZE_PX:
+        raise UsageError(f"working_size is {working_size} px, at least {MIN_WORKING_SIZE_PX} is needed")
+    return working_size

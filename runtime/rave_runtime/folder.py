@@ -28,7 +28,7 @@ class Job:
     name: str
 
 
-def plan_jobs(source: Path, output: Path, format: str | None = None) -> list[Job]:
+def plan_jobs(source: Path, output: Path, format: str | None = None, allow_empty: bool = False) -> list[Job]:
     """The photographs under `source` and where each goes.
 
     Args:
@@ -37,6 +37,7 @@ def plan_jobs(source: Path, output: Path, format: str | None = None) -> list[Job
         output: for a folder, the folder that mirrors its tree; for a file, a file name, or a folder
             if it is one or has no known ending.
         format: a name in `rave_runtime.encode.WRITABLE`; None keeps each photograph's own.
+        allow_empty: a folder without photographs gives no jobs instead of an error.
 
     Returns:
         Jobs in order of their names.
@@ -58,7 +59,7 @@ def plan_jobs(source: Path, output: Path, format: str | None = None) -> list[Job
             )
         names = sorted(str(path.relative_to(source)) for path in _walk(source))
         jobs = [Job(source / name, output / _target_name(name, format), name) for name in names]
-        if not jobs:
+        if not jobs and not allow_empty:
             raise UsageError(f"{source} holds no photograph ({', '.join(SUFFIXES)})")
     else:
         into = output.is_dir() or output.suffix.lower() not in SUFFIXES

@@ -19,7 +19,7 @@ MakePicture = Callable[..., NDArray[np.uint8]]
 @pytest.fixture(scope="session")
 def enhancer() -> Enhancer:
     """Float32, at full resolution."""
-    return Enhancer(precision="fp32", working_size=None, threads=1)
+    return Enhancer(precision="fp32", device="cpu", working_size=None, threads=1)
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_a_graph_that_onnxruntime_cannot_load(bundle_copy: Path) -> None:
     import numpy as np
 
     with pytest.raises(BundleError, match="cannot be loaded by onnxruntime"):
-        Enhancer(bundle_copy).enhance(np.zeros((8, 8, 3), np.uint8))
+        Enhancer(bundle_copy, device="cpu").enhance(np.zeros((8, 8, 3), np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,7 +37,7 @@ def test_a_folder_is_mirrored(photos: Path, tmp_path: Path) -> None:
     written = sorted(
         str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()
     )
-    assert written == ["a.jpg", "deeper/b.png"]
+    assert written == [".rave-run.jsonl", "a.jpg", "deeper/b.png"]
     before, after = (np.asarray(Image.open(root / "deeper/b.png")) for root in (photos, tmp_path / "out"))
     assert after[50:].mean() > 1.2 * before[50:].mean()
 
@@ -76,6 +78,14 @@ def test_a_single_file(photos: Path, tmp_path: Path) -> None:
         (["photos", "out", "--model", "empty"], "empty is no bundle"),
         (["photos", "out", "--precision", "fp8"], "the bundle has no fp8 graphs"),
         (["photos", "out", "--format", "xcf"], "--format xcf is unknown"),
+        (["photos", "out", "--working-size", "256", "--full-resolution"], "contradict each other"),
+        (
+            ["photos", "out", "--memory-limit", "64", "--workers", "8"],
+            "a memory limit of 64 MiB is too small",
+        ),
+        (["photos", "out", "--strength", "3"], "strength is 3"),
+        (["photos", "out", "--device", "tpu"], "device 'tpu' is unknown"),
+        (["photos/a.jpg", "out", "--watch"], "is not a folder: --watch needs one"),
         (["photos", "out", "--quality", "0"], "--quality"),
         (["photos"], "OUTPUT"),
     ],
@@ -91,6 +101,70 @@ def test_wrong_use_exits_2_and_writes_nothing(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_resumed_run_takes_only_what_is_new(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert rave_run(photos, out).returncode == 0
+    first = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    stamp = (out / "a.jpg").stat().st_mtime_ns
+    done = rave_run(photos, out, "--skip-existing")
+    assert "0 of 2 enhanced" in done.stdout
+    assert "2 were there already" in done.stdout
+    (out / "deeper" / "b.png").unlink()
+    done = rave_run(photos, out, "--skip-existing")
+    assert "1 of 2 enhanced" in done.stdout
+    assert (out / "a.jpg").stat().st_mtime_ns == stamp
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == first
+    done = rave_run(photos, out, "--skip-existing", "--strength", 0.5)
+    assert "2 of 2 enhanced" in done.stdout
+
+
+def test_strength_0_changes_nothing(photos: Path, tmp_path: Path) -> None:
+    assert rave_run(photos / "deeper" / "b.png", tmp_path / "same.png", "--strength", 0).returncode == 0
+    before, after = (Image.open(path) for path in (photos / "deeper" / "b.png", tmp_path / "same.png"))
+    np.testing.assert_array_equal(np.asarray(before), np.asarray(after))
+
+
+def test_standard_input_to_standard_output(photos: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", "-", "-"]
+    done = subprocess.run(
+        command, input=(photos / "a.jpg").read_bytes(), capture_output=True, timeout=120, check=True
+    )
+    with Image.open(io.BytesIO(done.stdout)) as image:
+        assert (image.format, image.size) == ("JPEG", (70, 50))
+    bad = subprocess.run(command, input=b"nonsense", capture_output=True, timeout=120, check=False)
+    assert bad.returncode == 1
+    assert b"is not a picture" in bad.stderr
+    assert not bad.stdout
+
+
+def test_a_log_has_a_line_per_photograph(photos: Path, tmp_path: Path) -> None:
+    (photos / "empty.png").write_bytes(b"")
+    rave_run(photos, tmp_path / "out", "--log", tmp_path / "log.jsonl", "--device", "cpu")
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    by_name = {line["name"]: line for line in lines}
+    assert by_name["a.jpg"]["status"] == "done"
+    assert (by_name["a.jpg"]["width_px"], by_name["a.jpg"]["height_px"]) == (70, 50)
+    assert by_name["a.jpg"]["provider"] == "CPUExecutionProvider"
+    assert by_name["empty.png"]["error"] == "is empty (0 bytes)"
+
+
+def test_a_report_holds_pictures_and_failures(photos: Path, tmp_path: Path) -> None:
+    (photos / "<b>.png").write_bytes(b"")
+    rave_run(photos, tmp_path / "out", "--report", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('src="data:image/jpeg;base64,') == 4
+    assert "&lt;b&gt;.png" in page
+    assert "<b>.png" not in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_the_doctor_says_what_would_be_used() -> None:
+    done = rave_run("--doctor", "--device", "cpu", "--precision", "fp32")
+    assert done.returncode == 0
+    assert "would use: fp32 on CPUExecutionProvider, since it was asked for" in done.stdout
 
 
 def test_two_files_for_one_name_are_refused(photos: Path, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rave_runtime import BundleError, DeviceError, Enhancer, PhotoError, UsageError
-from rave_runtime.enhancer import tiled_light
 from rave_runtime.photo import Photo
+from rave_runtime.tiled import tiled_light
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
@@ -84,7 +84,7 @@ def test_the_embedded_model_brightens_shadows_and_leaves_the_sky(picture: MakePi
     image = picture(120, 160)
     before, after = image.mean(2), Enhancer().enhance(image).mean(2)
     assert after[90:].mean() > 1.3 * before[90:].mean()
-    assert after[:30].mean() == pytest.approx(before[:30].mean(), rel=0.25)
+    assert after[:30].mean() == pytest.approx(before[:30].mean(), rel=0.3)
 
 
 def test_grey_stays_grey_and_equals_colour_of_equal_channels(
@@ -139,7 +139,18 @@ def test_other_arrays_are_refused(enhancer: Enhancer, image: NDArray[Any], messa
     [
         ({"tile_size": 34}, UsageError, "tile_size is 34 px; .* at least 35 is needed"),
         ({"tile_size": "big"}, UsageError, "tile_size must be 'auto', a number of pixels or None, got 'big'"),
-        ({"device": "tpu"}, DeviceError, "device 'tpu' is unknown: give one of auto, cpu"),
+        ({"working_size": 8}, UsageError, "working_size is 8 px, at least 32 is needed"),
+        (
+            {"working_size": True},
+            UsageError,
+            "working_size must be 'recommended', a number of pixels or None",
+        ),
+        ({"strength": 2.5}, UsageError, "strength is 2.5, a number from 0 to 2 is needed"),
+        (
+            {"device": "tpu"},
+            DeviceError,
+            "device 'tpu' is unknown: give one of auto, cpu, openvino, cuda, tensorrt",
+        ),
         ({"precision": "fp8"}, DeviceError, r"the bundle has no fp8 graphs \(it holds .*fp32"),
     ],
 )

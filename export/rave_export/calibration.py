@@ -1,0 +1,207 @@
+"""What INT8 is calibrated on: pictures, run exactly as the runtime runs them, and ranges."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from PIL import Image, ImageOps
+
+from rave_export.errors import ExportError
+from rave_export.quantize import Ranges, observed_tensors
+from rave_runtime.bundle import NetworkFacts
+from rave_runtime.enhancer import DEFAULT_TILE_PX
+from rave_runtime.tiled import tiled_light
+
+Array = NDArray[np.float32]
+Picture = NDArray[np.uint8]
+
+PICTURES: Final = 16
+"""How many pictures the default set has, and how many of a folder are read."""
+
+MAX_SIDE_PX: Final = 768
+"""Larger pictures of a folder are reduced to it: ranges barely change beyond, time does."""
+
+_SUFFIXES: Final = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+
+def read_pictures(folder: str | os.PathLike[str], limit: int = PICTURES) -> list[Picture]:
+    """Calibration pictures of a folder, evenly chosen where it has more than `limit`.
+
+    Returns:
+        [h, w, 3] uint8 sRGB each, upright, at most `MAX_SIDE_PX` long.
+
+    Raises:
+        ExportError: no folder, no pictures in it, or one that cannot be read.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise ExportError(f"{path} is not a folder: give --calibration a folder of photographs")
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
+    if not files:
+        kinds = ", ".join(sorted(suffix[1:] for suffix in _SUFFIXES))
+        raise ExportError(f"{path} holds no pictures ({kinds}): give --calibration a folder of photographs")
+    chosen = [files[i * len(files) // limit] for i in range(limit)] if len(files) > limit else files
+    return [_read_picture(file) for file in chosen]
+
+
+def _read_picture(file: Path) -> Picture:
+    try:
+        with Image.open(file) as opened:
+            image = ImageOps.exif_transpose(opened).convert("RGB")
+            image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.BOX)
+            picture = np.asarray(image, np.uint8)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ExportError(f"{file} cannot be read as a picture ({error}): remove or replace it") from error
+    if min(picture.shape[:2]) < 2:
+        height, width = picture.shape[:2]
+        raise ExportError(f"{file} has {width} x {height} pixels: calibration needs at least 2 x 2")
+    return picture
+
+
+def synthesize_pictures(count: int = PICTURES, seed: int = 0) -> list[Picture]:
+    """Backlit scenes made of overlapping discs, for networks exported where no photographs are.
+
+    Discs whose radii follow a power law give edges and plains at every scale, as photographs have;
+    a bright sky behind a shaded foreground gives the light. The first pictures are extremes: a
+    black-to-white checkerboard, and primary colours.
+
+    Returns:
+        [h, w, 3] uint8 each, of mixed sizes.
+
+    Source of the discs: Lee, Mumford and Huang, Occlusion models for natural images, IJCV 2001.
+    """
+    shapes = [(288, 384), (384, 288), (256, 256), (320, 480)]
+    extremes = [_checkerboard(256, 256), _colours(256, 256)]
+    scenes = [_scene(*shapes[i % len(shapes)], np.random.default_rng([seed, i])) for i in range(count)]
+    return [*extremes, *scenes][:count]
+
+
+def observe_ranges(
+    facts: NetworkFacts, context: onnx.ModelProto, enhance: onnx.ModelProto, pictures: Iterable[Picture]
+) -> tuple[Ranges, Ranges]:
+    """Runs pictures through the float32 graphs as the runtime does, tiles and all.
+
+    Args:
+        facts: of the network, for tiling.
+        context: context graph with a uint8 image.
+        enhance: enhance graph.
+        pictures: [h, w, 3] uint8, at least 2 pixels each way.
+
+    Returns:
+        Ranges of the context graph's tensors and of the enhance graph's.
+
+    Raises:
+        ExportError: there are no pictures.
+    """
+    observer = _Observer(facts, context, enhance)
+    seen = 0
+    for picture in pictures:
+        seen += 1
+        for _ in tiled_light(observer, picture, DEFAULT_TILE_PX):
+            pass
+    if not seen:
+        raise ExportError("there is no picture to calibrate on: give --calibration a folder of photographs")
+    return observer.context.ranges, observer.enhance.ranges
+
+
+class _Observer:
+    """A `rave_runtime.network.Network` of float32 graphs that remembers every tensor's range."""
+
+    def __init__(self, facts: NetworkFacts, context: onnx.ModelProto, enhance: onnx.ModelProto) -> None:
+        self.facts: Final = facts
+        self.context: Final = _Watched(context)
+        self.enhance: Final = _Watched(enhance)
+
+    def pool(self, images: Any, pool_rows: Array, pool_cols: Array) -> Array:
+        return self._context(images, pool_rows, pool_cols)[1]
+
+    def illuminate(self, images: Any, pooled: Array, rows: Array, cols: Array) -> Array:
+        unused = np.zeros_like(rows.transpose(0, 2, 1)), np.zeros_like(cols.transpose(0, 2, 1))
+        return self._light(self._context(images, *unused)[0], pooled, rows, cols)
+
+    def illuminate_whole(
+        self, images: Any, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array
+    ) -> Array:
+        features, pooled = self._context(images, pool_rows, pool_cols)
+        return self._light(features, pooled, rows, cols)
+
+    def _context(self, images: Any, rows: Array, cols: Array) -> list[Array]:
+        return self.context.run({"image": images, "rows": rows, "cols": cols})
+
+    def _light(self, features: Array, pooled: Array, rows: Array, cols: Array) -> Array:
+        inputs = {"features": features, "pooled": pooled, "rows": rows, "cols": cols}
+        light: Array
+        (light,) = self.enhance.run(inputs)
+        return light
+
+
+class _Watched:
+    """A graph that also gives the smallest and largest value of its activations."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.ranges: dict[str, tuple[float, float]] = {}
+        self._outputs = [item.name for item in model.graph.output]
+        self._tensors = observed_tensors(model)
+        watched = onnx.ModelProto()
+        watched.CopyFrom(model)
+        for tensor in self._tensors:
+            for kind in ("ReduceMin", "ReduceMax"):
+                name = f"{tensor}_{kind}"
+                watched.graph.node.append(helper.make_node(kind, [tensor], [name], keepdims=0))
+                watched.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.enable_cpu_mem_arena = False
+        self._session = onnxruntime.InferenceSession(
+            watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+    def run(self, inputs: dict[str, Any]) -> list[Any]:
+        results: list[Any] = self._session.run(None, inputs)
+        count = len(self._outputs)
+        lows, highs = results[count::2], results[count + 1 :: 2]
+        for tensor, low, high in zip(self._tensors, lows, highs, strict=True):
+            known_low, known_high = self.ranges.get(tensor, (np.inf, -np.inf))
+            self.ranges[tensor] = (float(np.minimum(known_low, low)), float(np.maximum(known_high, high)))
+        return results[:count]
+
+
+def _checkerboard(height: int, width: int) -> Picture:
+    """Black and white squares of doubling size from left to right."""
+    y, x = np.mgrid[:height, :width]
+    side = 1 << (x * 6 // width)
+    grey = ((y // side + x // side) % 2 * 255).astype(np.uint8)
+    return np.stack([grey] * 3, -1)
+
+
+def _colours(height: int, width: int) -> Picture:
+    """The eight corners of the colour cube, in blocks, over ramps of brightness."""
+    y, x = np.mgrid[:height, :width]
+    corner = 1 + (x * 7 // width)
+    planes = [(corner >> bit & 1) * (255 - y * 255 // max(height - 1, 1)) for bit in range(3)]
+    return np.stack(planes, -1).astype(np.uint8)
+
+
+def _scene(height: int, width: int, rng: np.random.Generator) -> Picture:
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    colour = np.ones((height, width, 3), np.float32) * rng.uniform(0.3, 0.9, 3).astype(np.float32)
+    lit = np.ones((height, width), np.float32)
+    horizon = rng.uniform(0.2, 0.7) * height
+    for _ in range(160):
+        radius = 0.5 * min(height, width) * rng.uniform(0.0004, 1) ** 0.5 * rng.uniform(0.1, 1)
+        top, left = rng.uniform(-0.1, 1.1) * height, rng.uniform(-0.1, 1.1) * width
+        inside = (y - top) ** 2 + ((x - left) * rng.uniform(0.5, 2)) ** 2 < radius**2
+        texture = rng.normal(0, rng.uniform(0, 0.08), (int(inside.sum()), 1))
+        colour[inside] = np.clip(rng.uniform(0.05, 1, 3) + texture, 0, 1)
+        lit[inside] = 1 if top < horizon else 0
+    shade = np.exp2(rng.uniform(-1, 0.3) * lit + rng.uniform(-6, -0.5) * (1 - lit))
+    linear = colour**2.2 * shade[..., None] + rng.normal(0, 0.001, colour.shape)
+    return np.asarray(np.clip(linear, 0, 1) ** (1 / 2.2) * 255, np.uint8)

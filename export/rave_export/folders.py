@@ -1,0 +1,60 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from rave_export.errors import ExportError
+
+
+def check_replaceable(target: Path, force: bool, mark: str, kind: str) -> None:
+    """Refuses a target that exists, unless it is to be replaced and is what it should be.
+
+    Args:
+        target: folder to make.
+        force: whether it may be replaced.
+        mark: name of the file that tells such a folder from any other.
+        kind: what such a folder is called, such as "a bundle".
+
+    Raises:
+        ExportError: the target exists and is not to be, or must not be, replaced.
+    """
+    if not target.exists():
+        return
+    if not force:
+        raise ExportError(f"{target} exists: choose another output folder, or give --force to replace it")
+    empty = target.is_dir() and not any(target.iterdir())
+    if not empty and not (target / mark).is_file():
+        raise ExportError(
+            f"{target} is not {kind}, so --force does not replace it: choose another output folder"
+        )
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, moved to `target` when the block ends well and removed when it does not.
+
+    Raises:
+        ExportError: writing failed.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    except OSError as error:
+        raise ExportError(f"{target} cannot be made: {error.strerror}") from error
+    try:
+        yield partial
+        partial.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+    except OSError as error:
+        advice = ": free some space and export again" if error.errno == errno.ENOSPC else ""
+        raise ExportError(f"{target} cannot be written ({error.strerror or error}){advice}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,85 @@
+"""The graphs of a network in each precision."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx
+
+from rave_export.calibration import Picture, observe_ranges
+from rave_export.graphs import OPSET, export_context, export_enhance
+from rave_export.quantize import quantize
+from rave_runtime.bundle import ImageType, NetworkFacts, Part, Precision
+from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph before it is a file; the fields are those of `rave_runtime.bundle.GraphFile`."""
+
+    model: onnx.ModelProto
+    part: Part
+    precision: Precision
+    image: ImageType | None = None
+
+
+def network_facts(network: EnhancementNetwork) -> NetworkFacts:
+    """What a runtime must know of a network to tile it."""
+    return NetworkFacts(
+        channels=network.channels,
+        bins=BINS,
+        context_halo_px=CONTEXT_HALO_PX,
+        halo_px=HALO_PX,
+        padding=network.padding,
+    )
+
+
+def float_graphs(
+    network: EnhancementNetwork, precision: Literal["fp32", "fp16"], opset: int = OPSET
+) -> list[Graph]:
+    """The context graphs, for images in bytes and in float32, and the enhance graph.
+
+    In fp16 the network itself is halved before the export, so the graphs are what torch would run;
+    pooled sums, matrices, the first convolution's division by 255 and the light map stay float32.
+
+    Raises:
+        ExportError: the opset is too low.
+    """
+    chosen = copy.deepcopy(network).half() if precision == "fp16" else network
+    return [
+        Graph(export_context(chosen, "uint8", opset), "context", precision, "uint8"),
+        Graph(export_context(chosen, "float32", opset), "context", precision, "float32"),
+        Graph(export_enhance(chosen, opset), "enhance", precision),
+    ]
+
+
+def int8_graphs(
+    graphs: Sequence[Graph], facts: NetworkFacts, pictures: Iterable[Picture], *, every_layer: bool = False
+) -> list[Graph]:
+    """INT8 versions of the float32 graphs.
+
+    Args:
+        graphs: of `float_graphs`, fp32.
+        facts: of the network.
+        pictures: to calibrate on, [h, w, 3] uint8.
+        every_layer: also quantise the first and last convolution.
+
+    Raises:
+        ExportError: no pictures, or a range that is not finite.
+    """
+    context = next(graph.model for graph in graphs if graph.image == "uint8")
+    enhance = next(graph.model for graph in graphs if graph.part == "enhance")
+    context_ranges, enhance_ranges = observe_ranges(facts, context, enhance, pictures)
+    ranges = {"context": context_ranges, "enhance": enhance_ranges}
+    return [
+        Graph(
+            quantize(graph.model, ranges[graph.part], every_layer=every_layer),
+            graph.part,
+            "int8",
+            graph.image,
+        )
+        for graph in graphs
+    ]

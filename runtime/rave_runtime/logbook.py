@@ -1,0 +1,50 @@
+"""A log with a line of JSON per photograph, for machines to read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rave_runtime.batch import Result
+from rave_runtime.enhancer import Enhancer
+
+WriteLine = Callable[[Result], None]
+
+
+@contextlib.contextmanager
+def open_log(file: Path | None, enhancer: Enhancer) -> Iterator[WriteLine]:
+    """Gives a function that appends a result to the log; without a file it does nothing.
+
+    Each line holds: time (UTC, ISO 8601), name, target, status, error, warnings, width_px, height_px,
+    seconds, provider, precision, working_size_px. Lines are written as results come.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    if file is None:
+        yield lambda _: None
+        return
+    with file.open("a", encoding="utf-8") as stream:
+
+        def write(result: Result) -> None:
+            line = {
+                "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "name": result.job.name,
+                "target": str(result.job.target),
+                "status": result.status,
+                "error": result.error,
+                "warnings": list(result.warnings),
+                "width_px": result.width_px,
+                "height_px": result.height_px,
+                "seconds": round(result.seconds, 4),
+                "provider": enhancer.device.provider,
+                "precision": enhancer.precision,
+                "working_size_px": enhancer.working_size_px,
+            }
+            stream.write(json.dumps(line) + "\n")
+            stream.flush()
+
+        yield write

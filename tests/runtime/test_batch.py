@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from rave_runtime import Enhancer, UsageError
+from rave_runtime.batch import Batch
+from rave_runtime.command import RunOptions, run_watch
+from rave_runtime.folder import Job, plan_jobs
+from rave_runtime.journal import JOURNAL_NAME, Journal
+from rave_runtime.memory import MemoryBudget, choose_tile_size, photo_bytes
+
+MakePicture = Callable[..., NDArray[np.uint8]]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, picture: MakePicture) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(6):
+        Image.fromarray(picture(40 + i, 60, i)).save(folder / f"{i}.jpg")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_workers_give_what_one_gives(enhancer: Enhancer, photos: Path, tmp_path: Path) -> None:
+    for workers in (1, 3):
+        out = tmp_path / str(workers)
+        results = list(Batch(enhancer, workers=workers).run(plan_jobs(photos, out)))
+        assert [result.status for result in results] == ["done"] * 6
+    assert contents(tmp_path / "1") == contents(tmp_path / "3")
+
+
+def test_cancelling_finishes_what_is_in_work(enhancer: Enhancer, photos: Path, tmp_path: Path) -> None:
+    batch = Batch(enhancer, workers=1)
+    results = []
+    for result in batch.run(plan_jobs(photos, tmp_path / "out")):
+        results.append(result)
+        batch.cancelled.set()
+    done = [result for result in results if result.status == "done"]
+    assert 1 <= len(done) < 6
+    assert len(contents(tmp_path / "out")) == len(done)
+
+
+def test_a_full_disk_is_reported_and_leaves_nothing(
+    enhancer: Enhancer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    (result,) = Batch(enhancer).run([Job(photos / "0.jpg", tmp_path / "out" / "0.jpg", "0.jpg")])
+    assert result.status == "failed"
+    assert "cannot be written to" in str(result.error)
+    assert "No space left on device" in str(result.error)
+    assert contents(tmp_path / "out") == {}
+
+
+def test_a_run_killed_at_any_moment_can_be_resumed(photos: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", str(photos)]
+    options = ["--device", "cpu", "--skip-existing"]
+    subprocess.run([*command, str(tmp_path / "calm"), *options], check=True, capture_output=True)
+    rng = random.Random(0)
+    kills = 0
+    for _ in range(6):
+        killed = subprocess.Popen(
+            [*command, str(tmp_path / "out"), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            killed.wait(rng.uniform(0.2, 0.9))
+        except subprocess.TimeoutExpired:
+            killed.send_signal(signal.SIGKILL)
+            kills += 1
+        killed.wait()
+    assert kills
+    subprocess.run([*command, str(tmp_path / "out"), *options], check=True, capture_output=True)
+    assert contents(tmp_path / "out") == contents(tmp_path / "calm")
+
+
+def test_a_torn_journal_line_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"12345")
+    journal = Journal(tmp_path)
+    journal.add("a.jpg", "key", 5)
+    with (tmp_path / JOURNAL_NAME).open("a") as stream:
+        stream.write('{"name": "b.jpg", "ke')
+    again = Journal(tmp_path)
+    assert again.is_done("a.jpg", "key")
+    assert not again.is_done("a.jpg", "other key")
+    assert not again.is_done("b.jpg", "key")
+    (tmp_path / "a.jpg").write_bytes(b"1234")
+    assert not again.is_done("a.jpg", "key")
+
+
+def test_the_budget_lets_in_what_fits_and_the_too_large_alone() -> None:
+    budget = MemoryBudget(100)
+    inside, most = 0, 0
+    lock = threading.Lock()
+
+    def work(size: int) -> None:
+        nonlocal inside, most
+        with budget.reserve(size):
+            with lock:
+                inside += size
+                most = max(most, inside if inside <= 100 or inside == size else 10**6)
+            time.sleep(0.002)
+            with lock:
+                inside -= size
+
+    threads = [threading.Thread(target=work, args=(size,)) for size in (60, 60, 30, 500, 40, 500, 10) * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+    assert most <= 500
+
+
+def test_tile_size_follows_the_limit() -> None:
+    assert choose_tile_size(1024, 2) == 256
+    assert choose_tile_size(200, 2) < 256
+    with pytest.raises(
+        UsageError, match="64 MiB is too small for 8 workers: give at least"
+    ):
+        choose_tile_size(64, 8)
+
+
+def test_photo_bytes_needs_no_decoding(photos: Path) -> None:
+    assert photo_bytes(photos / "0.jpg") >= 40 * 60 * 10
+    assert photo_bytes(photos / "missing.jpg") == 0
+
+
+def test_a_watched_folder_takes_what_arrives(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rave_runtime.command.WATCH_INTERVAL_S", 0.01)
+    for name in ("1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"):
+        (photos / name).rename(tmp_path / name)
+    arrivals = run_watch(photos, tmp_path / "out", RunOptions(device="cpu"))
+    assert next(arrivals).job.name == "0.jpg"
+    (tmp_path / "1.jpg").rename(photos / "late.jpg")
+    assert next(arrivals).job.name == "late.jpg"
+    (tmp_path / "2.jpg").replace(photos / "0.jpg")
+    assert next(arrivals).job.name == "0.jpg"
+    arrivals.close()
