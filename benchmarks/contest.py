@@ -90,7 +90,7 @@ def choose_contestants(
             found.append(Contestant(method, Setting(threads=1)))
         else:
             precisions = bundle_precisions(bundle) if every_precision else ["auto"]
-            providers = runtime_devices(device)
+            providers = runtime_devices(device) if method.kind == "runtime" else ["auto"]
             found += [
                 Contestant(method, Setting(precision, provider, threads, bundle))
                 for provider in providers

@@ -105,7 +105,7 @@ def psnr_db(result: Picture, truth: Picture) -> float:
 def structural_similarity(result: Picture, truth: Picture) -> float:
     """SSIM with a Gaussian of 1.5 pixels, mean of the channels (scikit-image)."""
     return float(
-        metrics.structural_similarity(
+        metrics.structural_similarity(  # type: ignore[no-untyped-call]
             result,
             truth,
             channel_axis=2,

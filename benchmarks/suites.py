@@ -134,7 +134,12 @@ def tile_error(setting: Setting, size: Size) -> dict[str, Any]:
     try:
         for tile in (setting.tile_size, None):
             enhancer = Enhancer(
-                setting.weights, setting.precision, setting.device, None, tile, setting.threads
+                setting.weights,
+                precision=setting.precision,
+                device=setting.device,
+                working_size=None,
+                tile_size=tile,
+                threads=setting.threads,
             )
             found.append((enhancer.illumination(photograph), enhancer.enhance(photograph)))
     except RaveError as error:

@@ -22,7 +22,8 @@ LIME_TOLERANCE = 1e-2
 
 def gamma(image: Image, exponent: float = 1 / 2.2) -> Image:
     """Raises every value to a power (scikit-image's `adjust_gamma`)."""
-    return np.asarray(exposure.adjust_gamma(image, exponent), dtype=np.float32)
+    raised = exposure.adjust_gamma(image, exponent)  # type: ignore[no-untyped-call]
+    return np.asarray(raised, dtype=np.float32)
 
 
 def clahe(image: Image, clip_limit: float = 0.02) -> Image:

@@ -25,10 +25,10 @@ def test_programs_in_turns_give_their_times_and_ratio() -> None:
     results = measure_in_turns(programs, Plan(rounds=3, cap_s=10), said.append)
     assert [m.outcome for m in results.values()] == ["measured", "measured"]
     assert [len(m.seconds) for m in results.values()] == [3, 3]
-    assert summarize(results["short"].seconds).median == pytest.approx(0.02, abs=0.008)
-    assert summarize(results["long"].seconds).median == pytest.approx(0.06, abs=0.015)
+    assert summarize(results["short"].seconds).median == pytest.approx(0.02, abs=0.015)
+    assert summarize(results["long"].seconds).median == pytest.approx(0.06, abs=0.03)
     ratio = paired_ratio(results["long"].seconds, results["short"].seconds)
-    assert ratio == pytest.approx(3, rel=0.3)
+    assert ratio == pytest.approx(3, rel=0.5)
     assert [line.split(":")[0] for line in said] == ["short", "long"]
 
 
