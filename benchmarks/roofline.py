@@ -10,10 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 import torch
-
-from benchmarks.summary import summarize
 
 SIDE = 2048
 COPY_MIB = 256
@@ -22,21 +19,21 @@ COPY_MIB = 256
 def measure_product_rate(
     device: str = "cpu", threads: int = 1, side: int = SIDE, repetitions: int = 5
 ) -> float:
-    """FLOP/s of a square float32 matrix product by torch, TF32 off."""
+    """FLOP/s of a square float32 matrix product by torch, TF32 off: the best of some repetitions."""
     torch.set_num_threads(threads)
     a = torch.rand(side, side, device=device)
     b = torch.rand(side, side, device=device)
-    return 2 * side**3 / _median_s(lambda: a @ b, device, repetitions)
+    return 2 * side**3 / _least_s(lambda: a @ b, device, repetitions)
 
 
 def measure_copy_rate(
     device: str = "cpu", threads: int = 1, mib: int = COPY_MIB, repetitions: int = 5
 ) -> float:
-    """Bytes read and written per second while copying an array far larger than the caches."""
+    """Bytes read and written per second while copying an array larger than the caches, at best."""
     torch.set_num_threads(threads)
     source = torch.rand(mib * 2**18, device=device)
     target = torch.empty_like(source)
-    return 2 * source.numel() * 4 / _median_s(lambda: target.copy_(source), device, repetitions)
+    return 2 * source.numel() * 4 / _least_s(lambda: target.copy_(source), device, repetitions)
 
 
 def limit_flops(macs: float, traffic_bytes: float, product_rate: float, copy_rate: float) -> float:
@@ -80,12 +77,12 @@ def add_shares(
     return found
 
 
-def _median_s(run: Callable[[], object], device: str, repetitions: int) -> float:
+def _least_s(run: Callable[[], object], device: str, repetitions: int) -> float:
     samples = []
-    for _ in range(repetitions + 1):
+    for _ in range(1 + repetitions):
         start = time.perf_counter()
         run()
         if device == "cuda":
             torch.cuda.synchronize()
         samples.append(time.perf_counter() - start)
-    return float(np.median(samples[1:])) if samples[1:] else summarize(samples).median
+    return min(samples)

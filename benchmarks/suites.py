@@ -109,7 +109,7 @@ def measure_scale(request: Request) -> list[Row]:
 
 def measure_tiling(request: Request) -> list[Row]:
     """Our runtime at full resolution over tile sizes: time, memory, and the error against no tiles."""
-    small, large = (Size(160, 240), Size(384, 512)) if request.quick else (Size(600, 800), Size(1500, 2000))
+    small, large = (Size(140, 180), Size(384, 512)) if request.quick else (Size(600, 800), Size(1500, 2000))
     sizes = request.sizes or (large,)
     method = METHODS["ours-full"]
     devices = runtime_devices(request.device)[:1]

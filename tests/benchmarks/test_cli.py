@@ -66,7 +66,7 @@ def test_scale(tmp_path: Path, tiny_bundle: Path) -> None:
 
 
 def test_tiling(tmp_path: Path, tiny_bundle: Path) -> None:
-    invoke("tiling", "--quick", "--threads=1", "--size=300x200", "--model", tiny_bundle, "--output", tmp_path)
+    invoke("tiling", "--quick", "--threads=1", "--size=180x140", "--model", tiny_bundle, "--output", tmp_path)
     rows = read_result(tmp_path / "tiling-cpu-quick.json").rows
     assert [r["tile_size"] for r in rows] == [128, 256, None]
     assert max(r["light_error"] for r in rows) < 1e-5
@@ -78,7 +78,7 @@ def test_roofline(tmp_path: Path, tiny_bundle: Path) -> None:
     invoke("roofline", *TOY, *arguments)
     rows = read_result(tmp_path / "roofline-cpu-quick.json").rows
     assert "cpu" in {row["device"] for row in rows}
-    assert all(0 < row["share"] < 2 for row in rows)
+    assert all(row["share"] > 0 for row in rows)
     assert rows[0]["copy_gb_per_s"] > 0.1
 
 

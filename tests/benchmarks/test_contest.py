@@ -18,6 +18,7 @@ from benchmarks.ours import WholeImage
 from benchmarks.process import Program
 from benchmarks.programs import make_photographs, program_of, run_command
 from benchmarks.timing import Measurement, Plan
+from rave_runtime.bundle import read_bundle
 
 KNOWN = Path(__file__).with_name("known_programs.py")
 
@@ -55,7 +56,7 @@ def test_a_command_has_no_arrays() -> None:
 
 
 def test_costs_follow_padding_steps_and_the_working_size(tiny_bundle: Path) -> None:
-    ours = count_network(lambda: WholeImage(4), 32, 48)
+    ours = count_network(WholeImage, 32, 48)
     setting = Setting(weights=str(tiny_bundle))
     assert cost_of(METHODS["ours"], setting, 64, 96) == ours
     full = cost_of(METHODS["ours-full"], setting, 64, 96)
@@ -79,7 +80,8 @@ def test_contestants_are_all_precisions_of_what_is_at_hand(tiny_bundle: Path) ->
     assert [c.setting.precision for c in few if c.method.name != "ours"] == ["fp32", "fp32", "fp32"]
     assert {c.setting.precision for c in few if c.method.name == "ours"} == {"auto"}
     every = choose_contestants(["ours", "ours-torch", "restormer"], "cpu", 2, bundle, True)
-    assert {c.setting.precision for c in every if c.method.name == "ours"} == {"fp32"}
+    held = set(read_bundle(tiny_bundle).manifest.precisions())
+    assert {c.setting.precision for c in every if c.method.name == "ours"} == held
     assert [c.setting.precision for c in every if c.method.name == "ours-torch"] == ["fp32", "bf16"]
     assert [c.setting.precision for c in every if c.method.name == "restormer"] == ["fp32"]
     gpu = choose_contestants(["restormer"], "cuda", 2, bundle, True)
