@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import importlib
+import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -137,8 +139,15 @@ def quality(
 
 @app.command("train-step", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def train_step(context: typer.Context) -> None:
-    """Time of training steps; options are those of benchmarks/train_step.py."""
-    _train_step(context.args)
+    """Time of training steps; options are those of benchmarks/train_step.py, and --output FOLDER."""
+    arguments = list(context.args)
+    output = FOLDER
+    if "--output" in arguments:
+        at = arguments.index("--output")
+        output = Path(arguments[at + 1])
+        del arguments[at : at + 2]
+    device = "cuda" if any("cuda" in word for word in arguments) else "cpu"
+    _train_step(_request(False, device, 0, None, None, None, None), arguments, output)
 
 
 @app.command("all")
@@ -160,13 +169,15 @@ def everything(
     start = time.monotonic()
     rows = _run("latency", request, output)
     _store("memory", request, rows, output)
-    for name in ("roofline", "tiling", "scale"):
+    _run("roofline", request, output, rows)
+    for name in ("tiling", "scale"):
         _run(name, request, output)
     if photographs is not None and truths is not None:
         _run_quality(request, photographs, truths, weights, limit, output)
     else:
         typer.echo("quality: left out, since no --photographs and --truths were given")
-    _train_step(["--quick"] if quick else [], required=False)
+    steps = ["--batch=1", "--size=64", "--repeats=1"] if quick else ["--batch=2", "--repeats=2"]
+    _train_step(request, [*steps, f"--device={device}", f"--threads={request.threads}"], output)
     report(output)
     typer.echo(f"{time.monotonic() - start:.0f} s in all")
 
@@ -236,7 +247,7 @@ def _parse_size(text: str) -> Size:
         raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, got {text!r}") from None
 
 
-def _run(quantity: str, request: Any, output: Path) -> list[Row]:
+def _run(quantity: str, request: Any, output: Path, known: list[Row] | None = None) -> list[Row]:
     from benchmarks import suites
 
     measures: dict[str, Callable[[Any], list[Row]]] = {
@@ -244,7 +255,7 @@ def _run(quantity: str, request: Any, output: Path) -> list[Row]:
         "memory": suites.measure_memory,
         "scale": suites.measure_scale,
         "tiling": suites.measure_tiling,
-        "roofline": suites.measure_roofline,
+        "roofline": lambda asked: suites.measure_roofline(asked, known or ()),
     }
     typer.echo(f"== {quantity}")
     rows = measures[quantity](request)
@@ -292,21 +303,34 @@ def _store(quantity: str, request: Any, rows: list[Row], output: Path) -> None:
     typer.echo(f"wrote {path}")
 
 
-def _train_step(arguments: list[str], required: bool = True) -> None:
+def _train_step(request: Any, arguments: list[str], output: Path) -> None:
     try:
         module = importlib.import_module("benchmarks.train_step")
     except ModuleNotFoundError as error:
         if error.name != "benchmarks.train_step":
             raise
-        if required:
-            _fail("benchmarks/train_step.py is missing from this checkout")
-        return
+        _fail("benchmarks/train_step.py is missing from this checkout")
+    typer.echo("== train-step")
     before = sys.argv
-    sys.argv = ["train-step", *arguments]
-    try:
-        module.main()
-    finally:
-        sys.argv = before
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "steps.json"
+        sys.argv = ["train-step", *arguments, "--json", str(file)]
+        try:
+            module.main()
+        finally:
+            sys.argv = before
+        found = json.loads(file.read_text())
+    rows = [
+        {"part": part, "variant": variant, "seconds": seconds, "peak_mib": peak, **_plain(found["options"])}
+        for part, variants in found["parts"].items()
+        for variant, (seconds, peak) in variants.items()
+    ]
+    _store("train-step", request, rows, output)
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    kept = ("batch", "size", "guidance", "identity", "device", "threads", "repeats")
+    return {name: options[name] for name in kept if name in options}
 
 
 def _fail(message: str) -> NoReturn:

@@ -47,10 +47,14 @@ def plot_over_megapixels(result: Result, quantity: str) -> str:
             color=COLOURS[rows[0]["family"]],
             marker=MARKERS[index % len(MARKERS)],
             linewidth=2.2 if rows[0]["family"] == "ours" else 1.1,
+            linestyle="--" if rows[0]["method"] == "ours-torch" else "-",
             markersize=5,
             label=name,
         )
+    sizes = sorted({row["megapixels"] for row in result.rows})
     axes.set(xscale="log", yscale="log", xlabel="megapixels")
+    axes.set_xticks(sizes, [f"{size:.2g}" for size in sizes])
+    axes.minorticks_off()
     axes.set_ylabel("seconds (median)" if quantity == "time" else "peak memory, MiB")
     axes.grid(True, which="both", alpha=0.2)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))

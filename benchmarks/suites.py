@@ -26,7 +26,7 @@ FULL_SIZES = (
     Size(4000, 6000),
     Size(6144, 8192),
 )
-QUICK_SIZES = (Size(128, 128), Size(256, 256), Size(768, 1024))
+QUICK_SIZES = (Size(128, 128), Size(512, 512))
 MEMORY_SIZES = (Size(256, 256), Size(1024, 1024), Size(3000, 4000), Size(6144, 8192))
 TILES_PX = (128, 256, 512, 1024, None)
 MEMORY_SHARE = 0.7
@@ -64,7 +64,7 @@ class Request:
         cap_mib = self.memory_cap_mib or MEMORY_SHARE * available_mib()
         gpu = self.device == "cuda"
         if self.quick:
-            return Plan(rounds=3, cap_s=5, round_s=1, memory_cap_mib=cap_mib, gpu=gpu)
+            return Plan(rounds=3, cap_s=4, round_s=1, memory_cap_mib=cap_mib, gpu=gpu)
         return Plan(rounds=5, cap_s=60, round_s=6, memory_cap_mib=cap_mib, gpu=gpu)
 
     def contestants(self, names: Sequence[str] = ()) -> list[Contestant]:
@@ -83,7 +83,7 @@ def measure_latency(request: Request) -> list[Row]:
 
 def measure_memory(request: Request) -> list[Row]:
     """One cold run of every method over sizes, each alone on the machine."""
-    sizes = request.sizes or (QUICK_SIZES[1:] if request.quick else MEMORY_SIZES)
+    sizes = request.sizes or (QUICK_SIZES if request.quick else MEMORY_SIZES)
     plan = replace(request.plan(), rounds=0)
     return run_contest(request.contestants(), sizes, plan, request.say, alone=True)
 
@@ -96,9 +96,9 @@ def measure_scale(request: Request) -> list[Row]:
     sizes = request.sizes or tuple(Size(height, width, batch) for batch in batches)
     rows = run_contest(contestants, sizes, request.plan(), request.say)
     counts = [n for n in (1, 2, 4, 8, 16, 32) if n < request.threads]
-    if request.device == "cuda" or not counts:
+    if request.quick or request.device == "cuda" or not counts:
         return rows
-    one = request.sizes or (Size(2 * height, 2 * width),)
+    one = request.sizes or (Size(512, 512),)
     threaded = [
         replace(c, setting=replace(c.setting, threads=n))
         for c in contestants
@@ -151,11 +151,16 @@ def tile_error(setting: Setting, size: Size) -> dict[str, Any]:
     }
 
 
-def measure_roofline(request: Request) -> list[Row]:
-    """Share of the machine's limit that every network reaches at one size."""
+def measure_roofline(request: Request, rows: Sequence[Row] = ()) -> list[Row]:
+    """Share of the machine's limit that every network reaches at one size.
+
+    Args:
+        request: what to measure.
+        rows: of a latency run just done, in place of measuring again.
+    """
     from benchmarks.roofline import add_shares, measure_copy_rate, measure_product_rate
 
-    size = request.sizes[0] if request.sizes else Size(256, 256) if request.quick else Size(512, 512)
+    size = request.sizes[0] if request.sizes else Size(512, 512)
     names = ["ours", "ours-full", "ours-torch"]
     names += [] if request.quick else ["diffir", "restormer", "retinexformer", "enlightengan"]
     side, mib = (1024, 64) if request.quick else (2048, 256)
@@ -163,7 +168,12 @@ def measure_roofline(request: Request) -> list[Row]:
     product = measure_product_rate(request.device, request.threads, side)
     copy = measure_copy_rate(request.device, request.threads, mib)
     contestants = request.contestants(names)
-    rows = run_contest(contestants, (size,), request.plan(), request.say)
+    if rows:
+        names_here = {c.method.name for c in contestants}
+        wanted = (size.height, size.width)
+        rows = [r for r in rows if (r["height"], r["width"]) == wanted and r["method"] in names_here]
+    else:
+        rows = run_contest(contestants, (size,), request.plan(), request.say)
 
     def traffic(row: Row) -> float | None:
         setting = next(
@@ -192,11 +202,11 @@ def measure_quality_of(
         request: methods and device.
         photographs, truths: folders of pairs.
         weights: (method, file) each; a method may come several times. Bundles for the runtime.
-        limit: pairs at most; None is 12 when quick, else all.
+        limit: pairs at most; None is 6 when quick, else 40.
     """
     from benchmarks.quality import find_pairs, load_lpips, measure_quality
 
-    pairs = find_pairs(photographs, truths, limit or (12 if request.quick else None))
+    pairs = find_pairs(photographs, truths, limit or (6 if request.quick else 40))
     try:
         distance = load_lpips(threads=request.threads)
     except Exception as error:

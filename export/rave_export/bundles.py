@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs import OPSET
 from rave_export.parity import over_tolerance
 from rave_export.reference import torch_reference
-from rave_export.variants import Graph, float_graphs, int8_graphs, network_facts
+from rave_export.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
 from rave_export.verify import measure_bundle
 from rave_runtime import __version__
 from rave_runtime.bundle import (
@@ -42,6 +42,7 @@ class Contents:
         fp16, int8: also export these precisions.
         calibration: pictures for int8, [h, w, 3] uint8; None synthesises a set.
         every_layer: int8 also in the first and last convolution.
+        single_graph: also a self-contained whole-image graph of each precision.
         opset: of the graphs.
     """
 
@@ -49,6 +50,7 @@ class Contents:
     int8: bool = False
     calibration: tuple[Picture, ...] | None = None
     every_layer: bool = False
+    single_graph: bool = False
     opset: int = OPSET
 
 
@@ -96,23 +98,28 @@ def export_bundle(
         parity = measure_bundle(read_bundle(folder), torch_reference(checkpoint.network))
         failures = [failure for failure in map(over_tolerance, parity) if failure]
         if failures:
-            raise ParityError("\n".join(failures))
+            advice = "" if not contents.int8 else "; int8 may need better --calibration pictures"
+            raise ParityError("the graphs are too far from the network:\n" + "\n".join(failures) + advice)
         manifest = replace(manifest, parity=tuple(parity))
         write_manifest(folder, manifest)
     return manifest
 
 
-def _graphs(network: EnhancementNetwork, contents: Contents, say: Say) -> Iterable[Graph]:
+def _graphs(network: EnhancementNetwork, contents: Contents, say: Say) -> list[Graph]:
     say("exporting fp32 graphs")
     full = float_graphs(network, "fp32", contents.opset)
-    yield from full
+    graphs = list(full)
     if contents.fp16:
         say("exporting fp16 graphs")
-        yield from float_graphs(network, "fp16", contents.opset)
+        graphs += float_graphs(network, "fp16", contents.opset)
     if contents.int8:
         pictures = synthesize_pictures() if contents.calibration is None else contents.calibration
         say(f"calibrating int8 graphs on {len(pictures)} pictures")
-        yield from int8_graphs(full, network_facts(network), pictures, every_layer=contents.every_layer)
+        graphs += int8_graphs(full, network_facts(network), pictures, every_layer=contents.every_layer)
+    if contents.single_graph:
+        say("joining single graphs")
+        graphs += single_graphs(graphs)
+    return graphs
 
 
 def write_graph(folder: Path, graph: Graph) -> GraphFile:

@@ -1,55 +1,181 @@
-"""rave-export: a checkpoint becomes a bundle."""
+"""rave-export: a checkpoint becomes a bundle, and a bundle is proven again."""
 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from rave_export.parity import Picture
+    from rave_train.network import Padding
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint: .safetensors of ours, .pth of upstream.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the bundle to make.")],
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="A checkpoint: .safetensors of ours, .pth of upstream.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the bundle to make.")
+    ] = None,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Also export half-precision graphs.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Also export 8-bit graphs.")] = False,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Folder of photographs to calibrate int8 on; a set is made where none is given."),
+    ] = None,
+    int8_every_layer: Annotated[
+        bool, typer.Option("--int8-every-layer", help="Quantise the first and last convolution too.")
+    ] = False,
+    single_graph: Annotated[
+        bool,
+        typer.Option(
+            "--single-graph", help="Also one whole-image graph, bytes in and out, to embed elsewhere."
+        ),
+    ] = False,
+    triton: Annotated[
+        Path | None, typer.Option(help="Also write a Triton model repository into this folder.")
+    ] = None,
+    trt: Annotated[
+        bool, typer.Option("--trt", help="Also build TensorRT engines: fp16 ones with --fp16, else fp32.")
+    ] = False,
+    trt_tile: Annotated[int, typer.Option(help="Side of the tiles that engines are tuned for.")] = 512,
+    trt_batch: Annotated[int, typer.Option(help="Most tiles per run of an engine.")] = 8,
+    trt_any_version: Annotated[
+        bool, typer.Option("--trt-any-version", help="Engines for every TensorRT of the same major version.")
+    ] = False,
+    trt_hardware: Annotated[
+        str, typer.Option(help="Other GPUs for the engines: none, ampere_plus, same_compute_capability.")
+    ] = "none",
+    opset: Annotated[int | None, typer.Option(help="ONNX operator set, 18 or newer.")] = None,
     padding: Annotated[
         str | None, typer.Option(help="reflect or zeros; reflect unless the checkpoint says otherwise.")
     ] = None,
     working_size: Annotated[
         int | None, typer.Option(help="Recommended long side, in pixels, for estimating the light.")
     ] = None,
-    opset: Annotated[int | None, typer.Option(help="ONNX operator set.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is at --output and --triton.")] = False,
+    verify: Annotated[Path | None, typer.Option(help="Prove this bundle again instead of exporting.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="With --verify: the checkpoint that counts as right.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="With --verify: a folder of photographs to run as well.")
+    ] = None,
 ) -> None:
-    """Turn a CHECKPOINT into a bundle of ONNX graphs, and prove them against the torch network."""
+    """Turn a CHECKPOINT into a bundle of ONNX graphs and prove them, or prove a bundle again."""
+    if padding not in (None, "reflect", "zeros"):
+        _fail(f"--padding {padding} is unknown: give reflect or zeros", 2)
+    if verify is not None:
+        if checkpoint is not None or output is not None:
+            _fail("--verify proves a bundle that exists: give no CHECKPOINT and no --output with it", 2)
+        _verify(verify, reference, images, padding)
+        return
+    if checkpoint is None or output is None:
+        _fail("give a CHECKPOINT and --output BUNDLE, or --verify BUNDLE; --help says more", 2)
+    if reference is not None or images is not None:
+        _fail("--reference and --images belong to --verify BUNDLE", 2)
+    if calibration is not None and not int8:
+        _fail("--calibration is for --int8: give both, or neither", 2)
     try:
         from rave_export.bundles import Contents, export_bundle
+        from rave_export.calibration import read_pictures
+        from rave_export.engine_bundle import add_engines
+        from rave_export.engines import HARDWARE, EngineOptions
+        from rave_export.errors import ExportError
         from rave_export.graphs import OPSET
-        from rave_export.table import parity_table
+        from rave_export.table import files_table, parity_table
+        from rave_export.triton import check_repository, write_triton_repository
+        from rave_runtime.bundle import read_bundle
+        from rave_runtime.errors import RaveError
         from rave_train.checkpoint import CheckpointError, read_checkpoint
-        from rave_train.network import PADDINGS
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", 1)
-    from rave_export.errors import ExportError
 
-    if padding not in (None, *PADDINGS):
-        _fail(f"--padding {padding} is unknown: give {' or '.join(PADDINGS)}", 2)
+    if trt_hardware not in HARDWARE:
+        _fail(f"--trt-hardware {trt_hardware} is unknown: give one of {', '.join(HARDWARE)}", 2)
+    say = _Progress()
+    unmade = None
     try:
-        manifest = export_bundle(
-            read_checkpoint(checkpoint, padding),
-            output,
-            Contents(opset=opset or OPSET),
-            working_size_px=working_size,
-            force=force,
-            say=lambda line: typer.echo(line, err=True),
+        if triton is not None:
+            check_repository(triton, force)
+        pictures: tuple[Picture, ...] | None = tuple(read_pictures(calibration)) if calibration else None
+        contents = Contents(
+            fp16=fp16,
+            int8=int8,
+            calibration=pictures,
+            every_layer=int8_every_layer,
+            single_graph=single_graph,
+            opset=OPSET if opset is None else opset,
         )
-    except (ExportError, CheckpointError) as error:
+        loaded = read_checkpoint(checkpoint, cast("Padding | None", padding))
+        export_bundle(loaded, output, contents, working_size_px=working_size, force=force, say=say)
+        if trt:
+            options = EngineOptions(
+                precision="fp16" if fp16 else "fp32",
+                tile_px=trt_tile,
+                batch=trt_batch,
+                hardware=trt_hardware,
+                version_compatible=trt_any_version,
+            )
+            try:
+                add_engines(output, options, loaded.network, say=say)
+            except ExportError as error:
+                unmade = str(error)
+        bundle = read_bundle(output)
+        models = write_triton_repository(bundle, triton, force) if triton else []
+    except (ExportError, CheckpointError, RaveError) as error:
         _fail(str(error), 1)
-    typer.echo(parity_table(manifest.parity))
-    typer.echo(f"{output}: {len(manifest.graphs)} graphs")
+    typer.echo(parity_table(bundle.manifest.parity))
+    typer.echo(f"\n{files_table(bundle)}")
+    typer.echo(f"\n{output}: {len(bundle.manifest.files())} files")
+    if triton is not None:
+        typer.echo(f"{triton}: {', '.join(models)}")
+    if unmade:
+        _fail(f"no engines were made: {unmade}", 1)
+
+
+def _verify(folder: Path, checkpoint: Path | None, images: Path | None, padding: str | None) -> None:
+    from rave_runtime.bundle import read_bundle
+    from rave_runtime.errors import RaveError
+
+    try:
+        from rave_export.calibration import read_pictures
+        from rave_export.errors import ExportError
+        from rave_export.parity import over_tolerance
+        from rave_export.table import parity_table
+        from rave_export.verify import measure_bundle, read_reference
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", 1)
+    try:
+        bundle = read_bundle(folder)
+        expected = None if checkpoint is None else read_reference(checkpoint, padding, bundle.manifest)
+        parity = measure_bundle(bundle, expected, read_pictures(images) if images else ())
+    except (ExportError, RaveError) as error:
+        _fail(str(error), 1)
+    typer.echo(parity_table(parity))
+    failures = [failure for failure in map(over_tolerance, parity) if failure]
+    for failure in failures:
+        typer.echo(f"rave-export: {failure}", err=True)
+    if failures:
+        _fail(f"{folder} FAILED: {len(failures)} of {len(parity)} measurements are over their tolerance", 1)
+    typer.echo(f"\n{folder} passed: {len(parity)} measurements within their tolerances")
+
+
+class _Progress:
+    """Lines of what is being done, each with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        typer.echo(f"[{time.monotonic() - self._start:5.1f} s] {line}", err=True)
 
 
 def main() -> None:

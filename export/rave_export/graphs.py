@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from rave_export.errors import ExportError
-from rave_runtime.bundle import ImageType
 from rave_train.network import EnhancementNetwork
 
 OPSET: Final = 18
@@ -37,11 +36,9 @@ class ContextGraph(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
-        """See `rave_runtime.network.Network.pool`; uint8 images count in 255ths."""
+        """See `rave_runtime.network.Network.pool`; the image is uint8."""
         planes = image.float().permute(0, 3, 1, 2)  # TensorRT takes bytes into a cast only
-        if image.dtype == torch.uint8:
-            planes = planes / 255
-        features = self.network.features(planes.to(self.network.cond1.weight.dtype))
+        features = self.network.features((planes / 255).to(self.network.cond1.weight.dtype))
         pooled = rows.unsqueeze(1) @ features.float() @ cols.unsqueeze(1).transpose(2, 3)
         return features, pooled
 
@@ -58,12 +55,11 @@ class EnhanceGraph(nn.Module):
         return self.network.illuminate(features, pooled, rows, cols)[:, 0].float()
 
 
-def export_context(network: EnhancementNetwork, image: ImageType, opset: int = OPSET) -> onnx.ModelProto:
-    """The context graph, its arithmetic in the dtype of the network's weights.
+def export_context(network: EnhancementNetwork, opset: int = OPSET) -> onnx.ModelProto:
+    """The context graph for uint8 images, its arithmetic in the dtype of the network's weights.
 
     Args:
         network: float32 or float16, in eval mode.
-        image: dtype of the image input: uint8 in [0, 255] or float32 in [0, 1].
         opset: version of the operator set.
 
     Raises:
@@ -71,7 +67,7 @@ def export_context(network: EnhancementNetwork, image: ImageType, opset: int = O
     """
     bins = sum(network.PPM1.bins)
     inputs = {
-        "image": torch.zeros(2, 24, 18, 3, dtype=getattr(torch, image)),
+        "image": torch.zeros(2, 24, 18, 3, dtype=torch.uint8),
         "rows": torch.zeros(2, bins, 24),
         "cols": torch.zeros(2, bins, 18),
     }
@@ -81,6 +77,33 @@ def export_context(network: EnhancementNetwork, image: ImageType, opset: int = O
         "cols": {0: "batch", 2: "width"},
     }
     return _export(ContextGraph(network), inputs, axes, ["features", "pooled"], opset)
+
+
+def with_float_image(context: onnx.ModelProto) -> onnx.ModelProto:
+    """The context graph for float32 images in [0, 1], from the one for uint8 images.
+
+    The same nodes without the cast and the division by 255, so that all names stay: one calibration
+    serves both.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(context)
+    graph = model.graph
+    model_input = next(item for item in graph.input if item.name == "image")
+    model_input.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    cast = next(node for node in graph.node if node.op_type == "Cast" and node.input[0] == "image")
+    division = next(node for node in graph.node if node.op_type == "Div")
+    renamed = {cast.output[0]: "image", division.output[0]: division.input[0]}
+    kept = [node for node in graph.node if node not in (cast, division)]
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(kept)
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+    used = {name for node in graph.node for name in node.input}
+    constants = [item for item in graph.initializer if item.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(constants)
+    onnx.checker.check_model(model, full_check=True)
+    return model
 
 
 def export_enhance(network: EnhancementNetwork, opset: int = OPSET) -> onnx.ModelProto:

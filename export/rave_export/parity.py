@@ -20,6 +20,13 @@ Picture = NDArray[Any]
 """[h, w, 3] uint8 or uint16."""
 
 
+SINGLE_GRAPH: Final = "single graph"
+"""Label of measurements of a whole-image graph."""
+
+TENSORRT: Final = "TensorRT"
+"""Provider of measurements of engines, which no provider of onnxruntime runs."""
+
+
 @dataclass(frozen=True)
 class Tolerance:
     """What a precision must reach at every size: an error of the light map, or a PSNR of the result."""
@@ -74,6 +81,10 @@ class Candidate(Protocol):
     def provider(self) -> str:
         """What it runs on, for the record."""
 
+    @property
+    def label(self) -> str:
+        """What distinguishes it from another of that precision and provider, or nothing."""
+
     def run(self, case: Case) -> list[tuple[Array, Picture]] | None:
         """Illumination map and enhanced picture of each picture; None where the case is not for it."""
 
@@ -85,6 +96,7 @@ class SplitGraphs:
     network: Network
     precision: Precision
     provider: str
+    label: str = ""
 
     def run(self, case: Case) -> list[tuple[Array, Picture]]:
         """See `Candidate.run`."""
@@ -229,7 +241,7 @@ def _compare(
         max_abs_error=float(min(error.max(), 1e9)),
         mean_abs_error=float(min(error.mean(), 1e9)),
         psnr_db=psnr_db(enhanced, relit(picture, expected)),
-        label=case.label,
+        label=", ".join(filter(None, [candidate.label, case.label])),
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rave_runtime.bundle import Parity
+from rave_export.parity import SINGLE_GRAPH, TENSORRT
+from rave_runtime.bundle import Bundle, EngineFile, GraphFile, Parity
 
 
 def parity_table(rows: Iterable[Parity]) -> str:
@@ -24,6 +25,30 @@ def parity_table(rows: Iterable[Parity]) -> str:
         for row in rows
     ]
     return align([head, *body])
+
+
+def files_table(bundle: Bundle) -> str:
+    """One line per file: its size, and the worst of what was measured with it."""
+    rows = [["file", "KiB", "light max err", "worst PSNR dB"]]
+    for item in bundle.manifest.files():
+        whole = isinstance(item, GraphFile) and item.part == "whole"
+        measured = [
+            row
+            for row in bundle.manifest.parity
+            if row.precision == item.precision and row.label.startswith(SINGLE_GRAPH) == whole
+        ]
+        size = (bundle.folder / item.file).stat().st_size
+        rows.append([item.file, f"{size / 1024:.0f}", *_worst(measured, isinstance(item, EngineFile))])
+    return align(rows)
+
+
+def _worst(rows: Sequence[Parity], is_engine: bool) -> tuple[str, str]:
+    counted = [row for row in rows if (row.provider == TENSORRT) == is_engine]
+    if not counted:
+        return "not measured", "not measured"
+    psnr = [row.psnr_db for row in counted if row.psnr_db is not None]
+    error = max(row.max_abs_error for row in counted)
+    return f"{error:.1e}", f"{min(psnr):.1f}" if psnr else "same"
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:

@@ -10,8 +10,9 @@ from typing import Literal
 import onnx
 
 from rave_export.calibration import Picture, observe_ranges
-from rave_export.graphs import OPSET, export_context, export_enhance
+from rave_export.graphs import OPSET, export_context, export_enhance, with_float_image
 from rave_export.quantize import quantize
+from rave_export.single import join_graphs
 from rave_runtime.bundle import ImageType, NetworkFacts, Part, Precision
 from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork
 
@@ -49,9 +50,10 @@ def float_graphs(
         ExportError: the opset is too low.
     """
     chosen = copy.deepcopy(network).half() if precision == "fp16" else network
+    context = export_context(chosen, opset)
     return [
-        Graph(export_context(chosen, "uint8", opset), "context", precision, "uint8"),
-        Graph(export_context(chosen, "float32", opset), "context", precision, "float32"),
+        Graph(context, "context", precision, "uint8"),
+        Graph(with_float_image(context), "context", precision, "float32"),
         Graph(export_enhance(chosen, opset), "enhance", precision),
     ]
 
@@ -82,4 +84,14 @@ def int8_graphs(
             graph.image,
         )
         for graph in graphs
+    ]
+
+
+def single_graphs(graphs: Sequence[Graph]) -> list[Graph]:
+    """A single whole-image graph for each precision among split graphs."""
+    enhance = {graph.precision: graph.model for graph in graphs if graph.part == "enhance"}
+    return [
+        Graph(join_graphs(graph.model, enhance[graph.precision]), "whole", graph.precision, graph.image)
+        for graph in graphs
+        if graph.image == "uint8"
     ]

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Literal, cast
 
+import numpy as np
+import onnxruntime
+
+from rave_export.errors import ExportError
 from rave_export.parity import (
+    SINGLE_GRAPH,
     Array,
     Candidate,
     Case,
@@ -15,9 +22,9 @@ from rave_export.parity import (
     probe_cases,
     split_light,
 )
-from rave_runtime.bundle import Bundle, Parity
+from rave_runtime.bundle import Bundle, GraphFile, Manifest, Parity
 from rave_runtime.devices import DEVICES, Device, choose_device
-from rave_runtime.errors import DeviceError
+from rave_runtime.errors import BundleError, DeviceError
 from rave_runtime.network import load_network
 
 PICTURE_TILE_PX = 256
@@ -41,8 +48,8 @@ def measure_bundle(
         BundleError: a file is missing or not the one that was exported, or does not load.
         DeviceError: a provider failed.
     """
-    for graph in bundle.manifest.graphs:
-        bundle.read_graph(graph)
+    for item in bundle.manifest.files():
+        bundle.read_graph(item)
     cases = probe_cases() + [Case((picture,), PICTURE_TILE_PX, "given") for picture in pictures]
     return measure_parity(candidates(bundle), reference or graph_reference(bundle), cases)
 
@@ -52,6 +59,70 @@ def candidates(bundle: Bundle) -> Iterator[Candidate]:
     for device in present_devices():
         for precision in bundle.manifest.precisions():
             yield SplitGraphs(load_network(bundle, precision, device), precision, device.provider)
+        for graph in bundle.manifest.graphs:
+            if graph.part == "whole" and device.provider in onnxruntime.get_available_providers():
+                yield SingleGraph(bundle, graph, device)
+
+
+class SingleGraph:
+    """A whole-image graph, run as those who embed it run it: bytes in, bytes out.
+
+    Raises:
+        BundleError: the file is not the one that was exported, or does not load.
+    """
+
+    label: Final = SINGLE_GRAPH
+
+    def __init__(self, bundle: Bundle, graph: GraphFile, device: Device) -> None:
+        self.precision: Final = graph.precision
+        self.provider: Final = device.provider
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        providers = [(device.provider, device.options)]
+        content = bundle.read_graph(graph)
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=providers)
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            message = str(error).splitlines()[0]
+            raise BundleError(f"{graph.file} cannot be loaded by onnxruntime: {message}") from error
+
+    def run(self, case: Case) -> list[tuple[Array, Picture]] | None:
+        """See `Candidate.run`; None for 16 bits and mixed sizes, which it does not take."""
+        if len(case.pictures) > 1 or case.pictures[0].dtype != np.uint8:
+            return None
+        try:
+            light, enhanced = self._session.run(["light", "enhanced"], {"image": case.pictures[0][None]})
+        except Exception as error:
+            message = str(error).splitlines()[0]
+            raise DeviceError(f"{self.provider} failed on the single graph: {message}") from error
+        return [(light[0], enhanced[0])]
+
+
+def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Reference:
+    """The torch network of a checkpoint as a reference. Needs torch.
+
+    Args:
+        path: of the checkpoint.
+        padding: of its outer convolutions; None takes the bundle's, since upstream's files state none.
+        manifest: of the bundle that is to be proven.
+
+    Raises:
+        ExportError: the file is no checkpoint, or one of another width.
+    """
+    from rave_export.reference import torch_reference
+    from rave_train.checkpoint import CheckpointError, read_checkpoint
+
+    chosen = manifest.network.padding if padding is None else cast(Literal["reflect", "zeros"], padding)
+    try:
+        network = read_checkpoint(path, chosen).network
+    except CheckpointError as error:
+        raise ExportError(str(error)) from error
+    if network.channels != manifest.network.channels:
+        raise ExportError(
+            f"{path} has {network.channels} channels, the bundle's network has "
+            f"{manifest.network.channels}: give the checkpoint it was exported from"
+        )
+    return torch_reference(network)
 
 
 def graph_reference(bundle: Bundle) -> Reference:
@@ -72,6 +143,8 @@ def present_devices() -> list[Device]:
     """What this machine can run graphs on."""
     found = []
     for name in DEVICES:
+        if name == "tensorrt":  # engines are proven where they are built: see engine_bundle
+            continue
         try:
             found.append(choose_device(name))
         except DeviceError:

@@ -13,16 +13,15 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Literal
 
 from rave_runtime.encode import encode_photo, output_format
 from rave_runtime.enhancer import Enhancer
-from rave_runtime.errors import PhotoError, RaveError
+from rave_runtime.errors import RaveError
 from rave_runtime.folder import Job, format_of, write_atomically
 from rave_runtime.journal import Journal, result_key
 from rave_runtime.memory import MemoryBudget, photo_bytes
-from rave_runtime.photo import DEFAULT_MAX_MEGAPIXELS, read_photo
+from rave_runtime.photo import DEFAULT_MAX_MEGAPIXELS, SUFFIXES, read_file, read_photo
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -127,7 +126,7 @@ class Batch:
         try:
             if self._budget is None:
                 return self._enhance_file(job, started)
-            with self._budget.reserve(photo_bytes(job.source)):
+            with self._budget.reserve(photo_bytes(job.source, self._enhancer.working_size_px)):
                 return self._enhance_file(job, started)
         except RaveError as problem:
             return Result(job, "failed", str(problem), seconds=time.perf_counter() - started)
@@ -136,7 +135,7 @@ class Batch:
 
     def _enhance_file(self, job: Job, started: float) -> Result:
         options = self._options
-        content = _read(job.source)
+        content = read_file(job.source, options.max_megapixels)
         name = key = ""
         if self._journal is not None:
             name = str(job.target.relative_to(self._journal.folder))
@@ -153,11 +152,6 @@ class Batch:
             self._journal.add(name, key, len(encoded.content))
         height, width = pixels.shape[:2]
         notes = photo.warnings + encoded.warnings
+        if options.format is None and SUFFIXES.get(job.source.suffix.lower()) != photo.format:
+            notes += (f"is {photo.format} in spite of its name, and was written as {wanted}",)
         return Result(job, "done", None, notes, width, height, time.perf_counter() - started)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PhotoError(f"cannot be read: {error.strerror or error}") from error

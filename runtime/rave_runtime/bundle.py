@@ -26,7 +26,7 @@ MANIFEST_NAME: Final = "manifest.json"
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
-Part = Literal["context", "enhance"]
+Part = Literal["context", "enhance", "whole"]
 ImageType = Literal["uint8", "float32"]
 
 T = TypeVar("T")
@@ -67,7 +67,8 @@ class GraphFile:
     Attributes:
         file: its name inside the bundle's folder.
         sha256: of its bytes, in hexadecimal.
-        part: "context" (image tile -> features, pooled) or "enhance" (features, pooled -> light).
+        part: "context" (image tile -> features, pooled), "enhance" (features, pooled -> light), or
+            "whole" (whole image -> enhanced image, light), which others embed and the runtime does not.
         precision: of its weights and arithmetic.
         image: dtype of the image that a context graph takes: uint8 in [0, 255] or float32 in
             [0, 1]; None for enhance graphs, which take features.
@@ -80,6 +81,37 @@ class GraphFile:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     image: ImageType | None = None
+
+
+@dataclass(frozen=True)
+class EngineFile:
+    """One TensorRT engine, made from one graph. All fields but the first two are its key.
+
+    Attributes:
+        file, sha256: as of graphs.
+        graph: file of the ONNX graph that it was built from.
+        gpu: name of the GPU model on which it was built.
+        compute_capability: of that GPU, such as "9.0".
+        tensorrt_version: of the library that built it.
+        precision: of the graph, kept by the engine (strongly typed).
+        tile_px: longest side of a window; it is tuned for windows of exactly this size.
+        batch: most windows per run.
+        hardware: which other GPUs may run it: "none", "ampere_plus" or "same_compute_capability".
+        version_compatible: whether other TensorRT versions of the same major may run it; the runtime
+            must then allow host code.
+    """
+
+    file: str
+    sha256: str
+    graph: str
+    gpu: str
+    compute_capability: str
+    tensorrt_version: str
+    precision: Precision
+    tile_px: int
+    batch: int
+    hardware: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
+    version_compatible: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +148,7 @@ class Manifest:
         network: facts for tiling.
         graphs: every graph file.
         parity: what was measured at export.
+        engines: TensorRT engines built from the graphs.
         working_size_px: recommended long side on which the light is estimated; None is full size.
         provenance: how the weights were made, JSON values.
         exporter: name and version of the program that wrote the bundle.
@@ -125,6 +158,7 @@ class Manifest:
     network: NetworkFacts
     graphs: tuple[GraphFile, ...]
     parity: tuple[Parity, ...] = ()
+    engines: tuple[EngineFile, ...] = ()
     working_size_px: int | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     exporter: str = ""
@@ -143,6 +177,10 @@ class Manifest:
             f"the bundle has no {precision} {part} graph (it holds {held}): export it with that precision"
         )
 
+    def files(self) -> tuple[GraphFile | EngineFile, ...]:
+        """Everything the bundle holds beside its manifest."""
+        return (*self.graphs, *self.engines)
+
     def precisions(self) -> tuple[Precision, ...]:
         """The precisions that the bundle holds."""
         found = {graph.precision for graph in self.graphs}
@@ -156,8 +194,8 @@ class Bundle:
     folder: Path
     manifest: Manifest
 
-    def read_graph(self, graph: GraphFile) -> bytes:
-        """A graph's bytes, checked against the manifest's hash.
+    def read_graph(self, graph: GraphFile | EngineFile) -> bytes:
+        """A graph's or engine's bytes, checked against the manifest's hash.
 
         Raises:
             BundleError: the file is missing or not the one that was exported.
@@ -203,7 +241,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         raise BundleError(f"{file} cannot be read: {error}") from error
     try:
         content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(
             f"{file} is damaged (not JSON: {error}): copy or export the bundle again"
         ) from error
@@ -219,9 +257,9 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         _check_sense(manifest)
     except ValueError as error:
         raise BundleError(f"{file} is damaged: {error}; copy or export the bundle again") from error
-    for graph in manifest.graphs:
-        if not (path / graph.file).is_file():
-            raise BundleError(f"{path} lacks {graph.file}, which its manifest names: copy the whole folder")
+    for item in manifest.files():
+        if not (path / item.file).is_file():
+            raise BundleError(f"{path} lacks {item.file}, which its manifest names: copy the whole folder")
     return Bundle(path, manifest)
 
 
@@ -241,9 +279,9 @@ def _check_sense(manifest: Manifest) -> None:
         raise ValueError("manifest.network has halos or channels out of range")
     if manifest.working_size_px is not None and manifest.working_size_px < 2:
         raise ValueError(f"manifest.working_size_px is {manifest.working_size_px}, at least 2 is needed")
-    for graph in manifest.graphs:
-        if Path(graph.file).name != graph.file or graph.file in {"", ".", ".."} or "\\" in graph.file:
-            raise ValueError(f"graph file {graph.file!r} must be a plain name inside the bundle")
+    for item in manifest.files():
+        if Path(item.file).name != item.file or item.file in {"", ".", ".."} or "\\" in item.file:
+            raise ValueError(f"graph file {item.file!r} must be a plain name inside the bundle")
 
 
 def _build(kind: type[T], value: object, where: str) -> T:
@@ -288,7 +326,9 @@ def _convert(hint: Any, value: object, where: str) -> Any:
         return value
     if is_dataclass(hint):
         return _build(typing.cast(type[Any], hint), value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not -1e300 < value < 1e300:
+            raise ValueError(f"{where} is not a finite number")
         return float(value)
     if hint is types.NoneType and value is None:
         return None

@@ -57,7 +57,7 @@ def run(
     ] = False,
     memory_limit: Annotated[
         int, typer.Option(min=64, help="For photographs and tiles together, in MiB.")
-    ] = 1024,
+    ] = 2048,
     max_megapixels: Annotated[
         float, typer.Option(min=0.0001, help="Refuse larger photographs, in megapixels.")
     ] = 300.0,
@@ -132,7 +132,7 @@ def _summarise(results: list[Result], output: Path) -> bool:
     """Prints notes, failures and a line of totals; says whether anything failed."""
     for result in results:
         for warning in result.warnings:
-            typer.echo(f"note: {result.job.name}: {warning}", err=True)
+            typer.echo(f"note: {_one_line(result.job.name)}: {warning}", err=True)
     failures = [result for result in results if result.status == "failed"]
     for failure in failures:
         typer.echo(_describe(failure), err=True)
@@ -147,8 +147,13 @@ def _summarise(results: list[Result], output: Path) -> bool:
 
 def _describe(result: Result) -> str:
     if result.status == "failed":
-        return f"failed: {result.job.name} {result.error}"
-    return f"{result.status}: {result.job.name} ({result.seconds:.2f} s)"
+        return f"failed: {_one_line(result.job.name)} {result.error}"
+    return f"{result.status}: {_one_line(result.job.name)} ({result.seconds:.2f} s)"
+
+
+def _one_line(name: str) -> str:
+    """A file's name as a terminal can show it."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
 
 
 def _wrong_use(message: str) -> NoReturn:

@@ -129,7 +129,7 @@ def _prepare(folder: Path | None, options: RunOptions, jobs: int) -> tuple[Batch
         enhancer,
         WriteOptions(options.pillow_format, options.quality, options.max_megapixels),
         workers,
-        MemoryBudget(options.memory_limit_mib * 2**20 // 2),
+        MemoryBudget(options.memory_limit_mib * 2**20),
         Journal(folder) if folder is not None else None,
         options.skip_existing,
     )

@@ -1,69 +1,71 @@
-"""Colour pictures of 16 bits per channel, which Pillow would reduce to 8.
+"""Pictures of 16 bits per channel, which Pillow would reduce to 8.
 
-Read and written by imagecodecs (PNG) and tifffile (TIFF), which come with the extra `deep`.
+Colour PNG goes through imagecodecs and colour TIFF through tifffile, which come with the extra
+`deep`; PPM is simple enough to need neither. Grey PNG and TIFF of 16 bits are Pillow's own.
 """
 
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from rave_runtime.errors import PhotoError
+from rave_runtime.exif import DIRECTORIES, tags_of
+from rave_runtime.png import without_chunks
 
-_TIFF_XMP: Final = 700
-_TIFF_TEXT: Final = (270, 271, 272, 305, 306, 315, 33432)
-"""ImageDescription, Make, Model, Software, DateTime, Artist, Copyright."""
+Deep = NDArray[np.uint16]
+
+_XMP: Final = 700
+_DESCRIPTION: Final = 270
+_SOFTWARE: Final = 305
+_BY_THE_WRITER: Final = (*DIRECTORIES, 282, 283, 296, _DESCRIPTION, _SOFTWARE, _XMP)
+_COMPRESSIONS: Final = {
+    "tiff_lzw": "lzw",
+    "tiff_adobe_deflate": "zlib",
+    "tiff_deflate": "zlib",
+    "zstd": "zstd",
+    "lzma": "lzma",
+}
+"""Lossless compressions of TIFF: Pillow's name and tifffile's."""
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an opened (not loaded) picture is colour with 16 bits per channel."""
-    if image.mode.startswith("I;16"):
-        return False
+    """Whether an opened (not loaded) picture has 16 bits per channel that Pillow would reduce."""
     if image.format == "PNG":
-        return any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+        return image.mode != "I;16" and any("16B" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    if image.format == "PPM":
+        return _ppm_maximum(image) > 255
     if image.format == "TIFF":
         bits = getattr(image, "tag_v2", {}).get(258, ())
-        return len(bits) > 1 and max(bits) == 16 and image.mode in ("RGB", "RGBA", "RGBX", "CMYK")
+        return len(bits) > 1 and max(bits) == 16
     return False
 
 
-def read_deep(content: bytes, image: Image.Image) -> NDArray[np.uint16]:
+def read_deep(content: bytes, image: Image.Image) -> Deep:
     """Pixels of such a picture, [h, w, 1 to 4] uint16, as stored (not upright).
 
     Raises:
         PhotoError: the libraries are missing, or the file is of a layout they do not give.
     """
     if image.format == "PNG":
-        try:
-            import imagecodecs
-        except ImportError:
-            _missing("PNG")
-        pixels = imagecodecs.png_decode(content)
+        pixels = _read_png(content, image.info.get("transparency"))
+    elif image.format == "PPM":
+        pixels = _read_ppm(content, image)
     else:
-        try:
-            import tifffile
-        except ImportError:
-            _missing("TIFF")
-        with tifffile.TiffFile(io.BytesIO(content)) as file:
-            page: Any = file.pages.first
-            if getattr(page.photometric, "name", None) != "RGB":
-                raise PhotoError(
-                    "is a 16-bit TIFF that is not RGB: convert it to RGB first, keeping the 16 bits"
-                )
-            pixels = page.asarray()
-            if page.planarconfig.name == "SEPARATE":
-                pixels = np.moveaxis(pixels, 0, -1)
-    pixels = np.asarray(pixels)
-    if pixels.dtype != np.uint16 or pixels.ndim not in (2, 3):
+        pixels = _read_tiff(content)
+    width, height = image.size
+    if pixels.dtype != np.uint16 or sorted(pixels.shape[:2]) != sorted((height, width)) or pixels.ndim != 3:
         raise PhotoError(f"has an unexpected layout: {list(pixels.shape)} {pixels.dtype}")
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+    return pixels
 
 
-def write_deep_png(pixels: NDArray[np.uint16]) -> bytes:
+def write_deep_png(pixels: Deep) -> bytes:
     """[h, w, 1 to 4] uint16 -> PNG without metadata."""
     try:
         import imagecodecs
@@ -72,57 +74,153 @@ def write_deep_png(pixels: NDArray[np.uint16]) -> bytes:
     return bytes(imagecodecs.png_encode(pixels.squeeze(-1) if pixels.shape[2] == 1 else pixels, level=6))
 
 
+def write_deep_ppm(pixels: Deep) -> bytes:
+    """[h, w, 1 or 3] uint16 -> PGM or PPM."""
+    height, width, channels = pixels.shape
+    head = f"P{6 if channels == 3 else 5}\n{width} {height}\n65535\n".encode()
+    return head + pixels.astype(">u2").tobytes()
+
+
 def write_deep_tiff(
-    pixels: NDArray[np.uint16],
+    pixels: Deep,
     compression: str | None,
     icc_profile: bytes | None,
+    exif: bytes | None,
     xmp: bytes | None,
     dpi: tuple[float, float] | None,
-    text: dict[int, str],
 ) -> bytes:
-    """[h, w, 3 or 4] uint16 -> TIFF.
+    """[h, w, 1 to 4] uint16 -> TIFF.
 
     Args:
-        pixels: colour, with alpha last.
-        compression: as Pillow names it; None writes uncompressed.
+        pixels: grey or colour, with alpha last.
+        compression: as Pillow names it; one that is not lossless, or None, writes uncompressed.
         icc_profile: of the pixels.
-        xmp: its block.
+        exif: of the upright picture; its tags are written again, since a TIFF is where they live.
+        xmp: its packet.
         dpi: horizontal and vertical.
-        text: baseline tags such as Make, Model and Copyright, by number.
     """
     try:
         import tifffile
     except ImportError:
         _missing("TIFF")
-    buffer = io.BytesIO()
-    extra: list[tuple[int, str, int, Any, bool]] = [
-        (tag, "s", 0, value, True) for tag, value in text.items() if tag not in (270, 305)
-    ]
+    tags = tags_of(exif)
+    extra = [(tag, *_typed(value), True) for tag, value in tags.items() if tag not in _BY_THE_WRITER]
     if xmp is not None:
-        extra.append((_TIFF_XMP, "B", len(xmp), xmp, True))
-    known = {"tiff_lzw": "lzw", "tiff_adobe_deflate": "zlib", "tiff_deflate": "zlib", "zstd": "zstd"}
+        extra.append((_XMP, "B", len(xmp), xmp, True))
+    channels, named = pixels.shape[2], _COMPRESSIONS.get(compression or "")
+    buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
-        pixels,
-        photometric="rgb",
-        compression=known.get(compression or ""),
-        predictor=compression in known,
-        extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
+        pixels if channels > 1 else pixels[..., 0],
+        byteorder="<",
+        photometric="rgb" if channels > 2 else "minisblack",
+        planarconfig="contig" if channels > 1 else None,
+        compression=named,
+        predictor=named is not None,
+        extrasamples=["unassalpha"] if channels in (2, 4) else None,
         iccprofile=icc_profile,
         resolution=dpi,
         resolutionunit="inch" if dpi else None,
-        description=text.get(270),
-        software=text.get(305, False),
+        description=_text(tags.get(_DESCRIPTION)),
+        software=_text(tags.get(_SOFTWARE)) or False,
         metadata=None,
         extratags=extra,
     )
-    return buffer.getvalue()
+    inner = {directory: tags.get_ifd(directory) for directory in DIRECTORIES}
+    written = {directory: values for directory, values in inner.items() if values}
+    return _with_directories(buffer.getvalue(), written) if written else buffer.getvalue()
 
 
-def tiff_text(image: Image.Image) -> dict[int, str]:
-    """Baseline text tags of an opened TIFF, by number."""
-    tags = getattr(image, "tag_v2", {})
-    return {tag: str(tags[tag]) for tag in _TIFF_TEXT if isinstance(tags.get(tag), str)}
+def _read_png(content: bytes, transparent: object) -> Deep:
+    try:
+        import imagecodecs
+    except ImportError:
+        _missing("PNG")
+    # imagecodecs swaps the bytes of pictures with a transparent colour: it does not see that chunk
+    pixels = np.asarray(imagecodecs.png_decode(without_chunks(content, (b"tRNS", b"iCCP", b"gAMA"))))
+    if isinstance(transparent, tuple) and pixels.shape[2:] == (3,):
+        seen = np.any(pixels != np.array(transparent), 2)
+        return np.dstack([pixels, np.where(seen, 65535, 0).astype(np.uint16)])
+    return pixels
+
+
+def _read_tiff(content: bytes) -> Deep:
+    try:
+        import tifffile
+    except ImportError:
+        _missing("TIFF")
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        page: Any = file.pages.first
+        if int(page.photometric) != 2:
+            raise PhotoError("is a 16-bit TIFF that is not RGB: convert it to RGB first, keeping the 16 bits")
+        try:
+            pixels = page.asarray()
+        except ValueError as error:
+            if "imagecodecs" in str(error):
+                _missing("TIFF")
+            raise
+        if int(page.planarconfig) == 2:
+            pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
+        return np.asarray(pixels.astype(np.uint16, copy=False) if pixels.dtype.kind == "u" else pixels)
+
+
+def _ppm_maximum(image: Image.Image) -> int:
+    """Largest value of a binary PPM or PGM that Pillow would scale itself, value by value; else 0."""
+    codec, _, _, arguments = (getattr(image, "tile", None) or [("", (), 0, ())])[0]
+    return int(arguments[1]) if codec == "ppm" else 0
+
+
+def _read_ppm(content: bytes, image: Image.Image) -> Deep:
+    (width, height), top = image.size, _ppm_maximum(image)
+    channels = 3 if image.mode == "RGB" else 1
+    start: int = image.tile[0][2]  # type: ignore[attr-defined]
+    count = width * height * channels
+    if len(content) - start < 2 * count:
+        raise PhotoError(f"is damaged or truncated: {2 * count - (len(content) - start)} bytes are missing")
+    values = np.frombuffer(content, ">u2", count, start).reshape(height, width, channels)
+    if top == 65535:
+        return values.astype(np.uint16)
+    scaled: Deep = ((np.minimum(values, top).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
+    return scaled
+
+
+def _typed(value: Any) -> tuple[str, int, Any]:
+    """A tag's value as tifffile takes it: type, count, value."""
+    if isinstance(value, bytes):
+        return "B", len(value), value
+    if isinstance(value, int):
+        return "I", 1, value
+    if isinstance(value, tuple) and value and all(isinstance(item, int) for item in value):
+        return "I", len(value), value
+    return "s", 0, _text(str(value))
+
+
+def _text(value: Any) -> bytes | None:
+    return value.encode("latin-1", "replace") if isinstance(value, str) else value
+
+
+def _with_directories(content: bytes, directories: dict[int, dict[int, Any]]) -> bytes:
+    """A little-endian TIFF of one page with further directories, by the tag that leads to each.
+
+    tifffile writes none, so they go behind the file, and behind them its first directory anew.
+    """
+    (first,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, first)
+    entries: list[bytes] = [
+        content[start : start + 12] for start in range(first + 2, first + 2 + 12 * count, 12)
+    ]
+    out = bytearray(content + bytes(len(content) % 2))
+    for tag, values in directories.items():
+        directory = ImageFileDirectory_v2(ifh=b"II*\0\x08\0\0\0", group=tag)
+        for inner, value in values.items():
+            directory[inner] = value
+        entries.append(struct.pack("<HHII", tag, 4, 1, len(out)))
+        out += directory.tobytes(len(out))
+        out += bytes(len(out) % 2)
+    struct.pack_into("<I", out, 4, len(out))
+    entries.sort(key=lambda entry: entry[1::-1])  # by tag, whose low byte comes first
+    out += struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    return bytes(out)
 
 
 def _missing(kind: str) -> NoReturn:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from rave_runtime.deep import write_deep_png, write_deep_tiff
+from rave_runtime.decoders import decoding, register_heif
+from rave_runtime.deep import write_deep_png, write_deep_ppm, write_deep_tiff
 from rave_runtime.errors import PhotoError
-from rave_runtime.metadata import carry_jpeg, carry_png
-from rave_runtime.photo import Photo, Pixels, register_heif
+from rave_runtime.exif import tags_of
+from rave_runtime.metadata import carry_jpeg
+from rave_runtime.photo import Photo, Pixels, reason_of
+from rave_runtime.png import carry_png
 
 DEFAULT_QUALITY: Final = 92
 """Of lossy formats whose input had no comparable quality."""
@@ -31,7 +34,12 @@ WRITABLE: Final = {
 """Formats that are written, with their usual ending. Others that can be read become PNG."""
 
 _TIFF_XMP: Final = 700
-_DEEP_FORMATS: Final = ("PNG", "TIFF")
+_TIFF_LOSSLESS: Final = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "zstd", "lzma")
+_DEEP_FORMATS: Final = ("PNG", "TIFF", "PPM")
+_WITHOUT_ALPHA: Final = ("JPEG", "BMP", "PPM")
+_WITHOUT_METADATA: Final = ("BMP", "PPM")
+_JPEG_LIMITS: Final = {"exif": 65533, "xmp": 65533 - 29}
+"""Bytes that fit into a JPEG's one segment of each kind."""
 
 
 @dataclass(frozen=True)
@@ -62,28 +70,44 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
     """
     notes: list[str] = []
     alpha = photo.alpha
-    if alpha is not None and format in ("JPEG", "BMP", "PPM"):
+    if alpha is not None and format in _WITHOUT_ALPHA:
         pixels, alpha = _over_white(pixels, alpha), None
         notes.append(f"{format} has no transparency: the picture was laid on white")
-    if pixels.dtype == np.uint16 and format not in _DEEP_FORMATS and format != "PPM":
+    if pixels.dtype == np.uint16 and format not in _DEEP_FORMATS:
         pixels = _to_8_bits(pixels)
         alpha = None if alpha is None else _to_8_bits(alpha)
         notes.append(f"{format} has 8 bits per channel here: 16 were reduced")
-    elif pixels.dtype == np.uint16 and format == "PPM" and pixels.shape[2] == 3:
-        pixels = _to_8_bits(pixels)
-        notes.append("PPM has 8 bits per channel here: 16 were reduced")
     whole = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], 2)
-    height, width = whole.shape[:2]
-    same = photo.format == format and photo.source is not None
-    if whole.dtype == np.uint16 and whole.shape[2] > 1:
-        content = _encode_deep(photo, whole, format)
+    carried = photo.format == format and photo.source is not None
+    if not carried:
+        photo, left_out = _fitting(photo, format)
+        notes += left_out
+    try:
+        with decoding:
+            content = _encode(photo, whole, format, quality, carried=carried)
+    except PhotoError:
+        raise
+    except MemoryError as error:
+        raise PhotoError(f"cannot be written as {format}: it does not fit into memory") from error
+    except Exception as error:  # encoders raise whatever they stumble over
+        raise PhotoError(f"cannot be written as {format}: {reason_of(error)}") from error
+    return Encoded(content, tuple(notes))
+
+
+def _encode(photo: Photo, pixels: Pixels, format: str, quality: int | None, *, carried: bool) -> bytes:
+    height, width, channels = pixels.shape
+    if pixels.dtype == np.uint16 and (channels > 1 or format == "PPM"):
+        content = _encode_deep(photo, pixels.astype(np.uint16, copy=False), format)
+        if format == "PNG" and not carried:
+            carrier = _encode_by_pillow(photo, Image.new("L", (1, 1)), format, quality, carried=False)
+            content = carry_png(carrier, content, width, height, keep_icc=True)
     else:
-        image = Image.fromarray(whole.squeeze(-1) if whole.shape[2] == 1 else whole)
-        content = _encode_by_pillow(photo, image, format, quality, carried=same)
-    if same and photo.source is not None:
+        image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+        content = _encode_by_pillow(photo, image, format, quality, carried=carried)
+    if carried and photo.source is not None:
         carry = {"JPEG": carry_jpeg, "PNG": carry_png}[format]
         content = carry(photo.source, content, width, height, keep_icc=photo.icc_profile is not None)
-    return Encoded(content, tuple(notes))
+    return content
 
 
 def _encode_by_pillow(
@@ -96,31 +120,27 @@ def _encode_by_pillow(
 ) -> bytes:
     """Pillow's encoding; `carried` leaves out metadata that is carried over verbatim afterwards."""
     options: dict[str, Any] = {}
-    if not carried and format not in ("BMP", "PPM"):
+    if not carried and format not in _WITHOUT_METADATA:
         options |= _metadata_options(photo, format)
     if format == "JPEG":
         options |= _jpeg_options(photo, quality, image.mode)
     elif format == "WEBP":
-        lossless = photo.save_options.get("lossless", False) if photo.format == "WEBP" else False
-        options |= {"lossless": lossless and quality is None, "quality": quality or DEFAULT_QUALITY}
+        lossless = quality is None and photo.format == "WEBP" and photo.save_options.get("lossless", False)
+        options |= {"lossless": lossless, "exact": lossless, "quality": quality or DEFAULT_QUALITY}
     elif format in ("AVIF", "HEIF"):
         options["quality"] = quality or DEFAULT_QUALITY
-    elif format == "TIFF" and "compression" in photo.save_options:
-        options["compression"] = photo.save_options["compression"]
+    elif format == "TIFF":
+        options["compression"] = _tiff_compression(photo)
     if format == "HEIF" and not register_heif():
         raise PhotoError("cannot be written as HEIC: pip install 'rave-backlit[heif]'")
     buffer = io.BytesIO()
-    try:
-        image.save(buffer, format, **options)
-    except (OSError, ValueError, KeyError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise PhotoError(f"cannot be written as {format}: {reason}") from error
+    image.save(buffer, format, **options)
     return buffer.getvalue()
 
 
 def _jpeg_options(photo: Photo, quality: int | None, mode: str) -> dict[str, Any]:
     kept = dict(photo.save_options) if photo.format == "JPEG" else {}
-    if quality is not None or "qtables" not in kept:
+    if quality is not None or not kept.get("qtables"):
         kept.pop("qtables", None)
         kept["quality"] = quality or DEFAULT_QUALITY
         kept.setdefault("subsampling", 0 if (quality or DEFAULT_QUALITY) >= 90 else 2)
@@ -129,13 +149,35 @@ def _jpeg_options(photo: Photo, quality: int | None, mode: str) -> dict[str, Any
     return kept
 
 
+def _tiff_compression(photo: Photo) -> str | None:
+    """The input's, or a lossless one where the input's is for other pixels or loses more each time."""
+    compression = photo.save_options.get("compression") if photo.format == "TIFF" else None
+    if compression in (None, "raw", *_TIFF_LOSSLESS):
+        return None if compression == "raw" else compression
+    return "tiff_adobe_deflate"
+
+
+def _fitting(photo: Photo, format: str) -> tuple[Photo, list[str]]:
+    """The photograph without metadata that the format has no room for, and a word on each."""
+    notes = []
+    if format in _WITHOUT_METADATA and (photo.exif or photo.xmp or photo.icc_profile):
+        notes.append(f"{format} has no room for EXIF, XMP and colour profile: they were left out")
+    for name, most in _JPEG_LIMITS.items() if format == "JPEG" else ():
+        if len(getattr(photo, name) or b"") > most:
+            photo = replace(photo, exif=None) if name == "exif" else replace(photo, xmp=None)
+            notes.append(f"its {name.upper()} is over the {most} bytes that a JPEG holds: it was left out")
+    return photo, notes
+
+
 def _metadata_options(photo: Photo, format: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if photo.icc_profile is not None:
         options["icc_profile"] = photo.icc_profile
-    if photo.exif is not None:
+    if format == "TIFF":
+        options["exif"] = tags_of(photo.exif)
+    elif photo.exif is not None:
         options["exif"] = photo.exif
-    if photo.dpi is not None and format != "WEBP":
+    if photo.dpi is not None and format in ("JPEG", "PNG", "TIFF"):
         options["dpi"] = photo.dpi
     if photo.xmp is not None:
         if format == "PNG":
@@ -143,10 +185,7 @@ def _metadata_options(photo: Photo, format: str) -> dict[str, Any]:
             text.add_itxt("XML:com.adobe.xmp", photo.xmp.decode("utf-8", "replace"))
             options["pnginfo"] = text
         elif format == "TIFF":
-            tags = Image.Exif()
-            tags.load(photo.exif or b"")
-            tags[_TIFF_XMP] = photo.xmp
-            options["exif"] = tags.tobytes()
+            options["exif"][_TIFF_XMP] = photo.xmp
         else:
             options["xmp"] = photo.xmp
     return options
@@ -154,16 +193,12 @@ def _metadata_options(photo: Photo, format: str) -> dict[str, Any]:
 
 def _encode_deep(photo: Photo, pixels: Pixels, format: str) -> bytes:
     deep = pixels.astype(np.uint16, copy=False)
-    if format == "TIFF":
-        return write_deep_tiff(
-            deep,
-            photo.save_options.get("compression"),
-            photo.icc_profile,
-            photo.xmp,
-            photo.dpi,
-            photo.save_options.get("text", {}),
-        )
-    return write_deep_png(deep)
+    if format == "PPM":
+        return write_deep_ppm(deep)
+    if format == "PNG":
+        return write_deep_png(deep)
+    compression = _tiff_compression(photo)
+    return write_deep_tiff(deep, compression, photo.icc_profile, photo.exif, photo.xmp, photo.dpi)
 
 
 def _over_white(pixels: Pixels, alpha: Pixels) -> Pixels:

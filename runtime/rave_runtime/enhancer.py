@@ -25,13 +25,16 @@ Array = NDArray[np.float32]
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 
-DEFAULT_TILE_PX: Final = 256
-"""Side of a tile where none is given."""
+DEFAULT_TILE_PX: Final = 384
+"""Greatest side of a tile where none is given: under 500 MiB, and no slower than larger ones."""
+
+_WHOLE_PX: Final = 512 * 512
+"""Reduced pictures of up to so many pixels run whole: tiles of them would be half halo."""
 
 MIN_WORKING_SIZE_PX: Final = 32
 """Below it a reduction shows too little for a light map."""
 
-_STRIP_PX: Final = 1 << 19
+_STRIP_PX: Final = 1 << 18
 """Pixels brought to full resolution at once: few enough to stay in a processor's cache."""
 
 _Part = tuple[slice, slice, Array]
@@ -141,7 +144,7 @@ class Enhancer:
         Raises:
             DeviceError: the provider failed.
         """
-        curve = tone_curve(photo.icc_profile) if photo.pixels.shape[2] == 3 else None
+        curve = tone_curve(photo.icc_profile)
         out = np.empty_like(photo.pixels)
         for rows, cols, light in self._light_parts(_as_seen(photo)):
             relight(photo.pixels[rows, cols], light, out[rows, cols], curve)
@@ -169,14 +172,16 @@ class Enhancer:
     def _light_parts(self, image: NDArray[Any]) -> Iterator[_Part]:
         size = self.working_size_px
         reduced = size is not None and max(image.shape[:2]) > size
-        return self._reduced_light(image, size) if reduced and size else self._full_light(image)
+        if reduced and size:
+            return self._reduced_light(image, size)
+        return self._full_light(image, self.tile_size_px)
 
-    def _full_light(self, image: NDArray[Any]) -> Iterator[_Part]:
+    def _full_light(self, image: NDArray[Any], tile_px: int | None) -> Iterator[_Part]:
         """The light of an image at its own size, tile by tile."""
         height, width = image.shape[:2]
         doubled = np.repeat(image, 2, 0) if height == 1 else image
         doubled = np.repeat(doubled, 2, 1) if width == 1 else doubled
-        for tile, light in tiled_light(self.network, doubled, self.tile_size_px):
+        for tile, light in tiled_light(self.network, doubled, tile_px):
             rows, cols = tile.rows, tile.cols
             row_stop, col_stop = min(rows.core_stop, height), min(cols.core_stop, width)
             core = light[
@@ -194,7 +199,9 @@ class Enhancer:
         height, width = image.shape[:2]
         reduced = reduce_image(image, long_side_px)
         small = np.empty(reduced.shape[:2], np.float32)
-        for rows, cols, light in self._full_light(reduced):
+        small_px = reduced.shape[0] * reduced.shape[1]
+        tile_px = self.tile_size_px if small_px > _WHOLE_PX else None
+        for rows, cols, light in self._full_light(reduced, tile_px):
             small[rows, cols] = light
         guided = GuidedLight(small, reduced, height, width)
         step = max(1, _STRIP_PX // width)

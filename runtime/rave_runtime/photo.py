@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import io
-import threading
-import warnings
+import math
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin
 
 from rave_runtime.colour import cmyk_to_rgb
-from rave_runtime.deep import is_deep, read_deep, tiff_text
+from rave_runtime.decoders import Pixels as Pixels
+from rave_runtime.decoders import bits_per_channel, decoding, open_picture, to_pixels
+from rave_runtime.deep import is_deep, read_deep
 from rave_runtime.errors import PhotoError
-from rave_runtime.metadata import is_lossless_webp, tiff_exif, upright_exif, upright_xmp
-
-Pixels = NDArray[np.unsignedinteger[Any]]
-"""uint8 or uint16."""
+from rave_runtime.exif import EXIF_HEADER, orientation_of, tiff_exif, upright_exif
+from rave_runtime.metadata import is_lossless_webp, upright_xmp
+from rave_runtime.png import missing_bytes, png_blocks, states_other_colour, without_chunks
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
@@ -45,8 +45,22 @@ SUFFIXES: Final[Mapping[str, str]] = {
 }
 """Endings of files that count as photographs, and the format each is written in by name."""
 
-_ORIENTATION: Final = 0x0112
-_open_lock = threading.Lock()
+_BYTES_PER_PIXEL: Final = 8
+"""Of the fattest photographs, colour and transparency of 16 bits unpacked."""
+
+_METADATA_BYTES: Final = 1 << 28
+"""What a file may hold beside its pixels."""
+
+_TURNS: Final[Mapping[int, Image.Transpose]] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture of each orientation upright; 1 is upright."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,8 @@ class Photo:
         alpha: [h, w] of the same dtype, or None.
         format: of the file it came from, as Pillow names it.
         icc_profile: colour space of the pixels; None is sRGB.
-        exif, xmp: their blocks, made upright; None where the file has none.
+        exif: from its `Exif\\0\\0` on, made upright; None where the file has none.
+        xmp: its packet, made upright; None likewise.
         dpi: horizontal and vertical.
         save_options: what keeps the encoding like the input's, for `rave_runtime.encode`.
         source: the file's bytes, for formats whose metadata is carried over verbatim.
@@ -90,133 +105,128 @@ def read_photo(source: Path | bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIX
         PhotoError: it cannot be read, is no picture, truncated, too large, or of a kind (floating
             point, 16 bits without the library for it) that would lose values.
     """
-    if isinstance(source, Path):
-        try:
-            content = source.read_bytes()
-        except OSError as error:
-            raise PhotoError(f"cannot be read: {error.strerror or error}") from error
-    else:
-        content = source
+    content = source if isinstance(source, bytes) else read_file(source, max_megapixels)
     if not content:
         raise PhotoError("is empty (0 bytes)")
     try:
-        return _decode(content, max_megapixels)
+        with decoding:
+            return _decode(content, max_megapixels)
     except PhotoError:
         raise
     except MemoryError as error:
         raise PhotoError("does not fit into memory") from error
     except Exception as error:  # decoders raise whatever a broken file makes them stumble over
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise PhotoError(f"is damaged or truncated: {reason}") from error
+        raise PhotoError(f"is damaged or truncated: {reason_of(error)}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """An error of another library in one short line."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]
+
+
+def read_file(path: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> bytes:
+    """A file's bytes, unless it is no file, or larger than a photograph of that size can be.
+
+    Raises:
+        PhotoError: it cannot be read or is refused.
+    """
+    limit = int(min(max_megapixels, 1e9) * 1e6) * _BYTES_PER_PIXEL + _METADATA_BYTES
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags)  # which does not wait for a pipe that nobody writes to
+        try:
+            status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                raise PhotoError("is a folder, not a photograph")
+            if not stat.S_ISREG(status.st_mode):
+                raise PhotoError("is a pipe or a device, not a file")
+            if status.st_size > limit:
+                raise PhotoError(
+                    f"has {status.st_size / 1e9:.1f} GB, more than {max_megapixels:g} megapixels can need: "
+                    "raise it with --max-megapixels if the file can be trusted"
+                )
+            with open(descriptor, "rb", closefd=False) as stream:
+                return stream.read()
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        raise PhotoError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _decode(content: bytes, max_megapixels: float) -> Photo:
-    with _open(content) as image:
-        width, height = image.size
-        if not width or not height:
-            raise PhotoError(f"has no pixels: its size is {width} x {height}")
-        if width * height > max_megapixels * 1e6:
-            raise PhotoError(
-                f"is {width} x {height}, over the limit of {max_megapixels:g} megapixels: "
-                "raise it with --max-megapixels if the file can be trusted"
-            )
-        notes = []
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":
-            notes.append(f"only the first of {frames} frames was taken")
+    with open_picture(without_chunks(content)) as image:
+        _check_size(image, max_megapixels)
+        name = str(image.format)
         options = _save_options(image, content)
-        pixels: Pixels
+        icc, exif, xmp = _blocks(image, content)
+        notes = _notes(image, content)
+        orientation = orientation_of(exif, xmp)
         if is_deep(image):
-            pixels = read_deep(content, image)
-            orientation = image.getexif().get(_ORIENTATION, 1)
-            icc = image.info.get("icc_profile")
-            exif, xmp = _blocks(image)
+            pixels = _turn(read_deep(content, image), orientation)
         else:
             image.load()
-            exif, xmp = _blocks(image)
-            icc = image.info.get("icc_profile")
-            orientation = image.getexif().get(_ORIENTATION, 1)
-            if image.mode == "CMYK":
-                converted = cmyk_to_rgb(image, icc)
-                icc, options = None, {}
-            else:
-                converted = _to_known_mode(image)
-            pixels = _to_array(converted)
-        if orientation in range(2, 9):
-            pixels = np.ascontiguousarray(_turn(pixels, orientation))
-        height, width = pixels.shape[:2]
-        channels = pixels.shape[2]
+            if name == "PNG" and _ends_blank(image) and missing_bytes(content):
+                raise PhotoError(
+                    f"is damaged or truncated: {missing_bytes(content)} bytes of pixels are missing"
+                )
+            turn = _TURNS.get(orientation) if name not in ("HEIF", "TIFF") else None  # they turn themselves
+            upright = image
+            if turn is not None:
+                upright = image.transpose(turn)
+                image.close()  # two copies are enough
+            if upright.mode == "CMYK":
+                upright, icc = cmyk_to_rgb(upright, icc), None
+            pixels = to_pixels(upright)
         dpi = image.info.get("dpi")
-        name = "JPEG" if image.format == "MPO" else image.format or "PNG"
-        return Photo(
-            pixels=pixels if channels in (1, 3) else np.ascontiguousarray(pixels[..., :-1]),
-            alpha=np.ascontiguousarray(pixels[..., -1]) if channels in (2, 4) else None,
-            format=name,
-            icc_profile=icc if isinstance(icc, bytes) else None,
-            exif=upright_exif(exif, width, height) if exif else None,
-            xmp=upright_xmp(xmp) if xmp else None,
-            dpi=(float(dpi[0]), float(dpi[1])) if isinstance(dpi, tuple) and len(dpi) == 2 else None,
-            save_options=options,
-            source=content if name in ("JPEG", "PNG") else None,
-            warnings=tuple(notes),
-        )
+    height, width, channels = pixels.shape
+    return Photo(
+        pixels=pixels if channels in (1, 3) else np.ascontiguousarray(pixels[..., :-1]),
+        alpha=np.ascontiguousarray(pixels[..., -1]) if channels in (2, 4) else None,
+        format=name,
+        icc_profile=icc,
+        exif=upright_exif(exif, width, height) if exif else None,
+        xmp=upright_xmp(xmp) if xmp else None,
+        dpi=_sensible_dpi(dpi),
+        save_options=options,
+        source=content if name in ("JPEG", "PNG") else None,
+        warnings=notes,
+    )
 
 
-def _open(content: bytes) -> Image.Image:
-    """Opens without Pillow's own size limit, which is lower and not for the user to raise."""
-    register_heif()
-    with _open_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            return Image.open(io.BytesIO(content))
-        except UnidentifiedImageError:
-            if content[4:8] == b"ftyp" and content[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"heim"):
-                raise PhotoError("is HEIC: pip install 'rave-backlit[heif]' to read it") from None
-            raise PhotoError("is not a picture, or of a format that is not known here") from None
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+def _check_size(image: Image.Image, max_megapixels: float) -> None:
+    width, height = image.size
+    if not width or not height:
+        raise PhotoError(f"has no pixels: its size is {width} x {height}")
+    tags = getattr(image, "tag_v2", {})
+    tile = tags.get(322, 1), tags.get(323, 1)
+    for wide, high in ((width, height), tile):
+        if wide * high > max_megapixels * 1e6:
+            raise PhotoError(
+                f"is {wide} x {high}, over the limit of {max_megapixels:g} megapixels: "
+                "raise it with --max-megapixels if the file can be trusted"
+            )
 
 
-def register_heif() -> bool:
-    """Makes Pillow read and write HEIC where the library for it is installed."""
-    try:
-        import pillow_heif
-    except ImportError:
-        return False
-    pillow_heif.register_heif_opener()
-    return True
+def _ends_blank(image: Image.Image) -> bool:
+    """Whether one of the last two rows, the last in any order of rows, is as empty as before decoding."""
+    width, height = image.size
+    rows = np.asarray(image.crop((0, max(0, height - 2), width, height)))
+    return not all(row.any() for row in rows)
 
 
-def _to_known_mode(image: Image.Image) -> Image.Image:
-    mode = image.mode
-    if mode in ("RGB", "RGBA", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N"):
-        return image
-    if mode in ("F", "I"):
-        raise PhotoError(
-            f"holds {'floating point' if mode == 'F' else '32-bit'} values, which have no agreed range: "
-            "save it with 8 or 16 bits per channel"
-        )
-    if mode == "1":
-        return image.convert("L")
-    if mode in ("P", "PA", "RGBa"):
-        return image.convert("RGBA" if mode != "P" or "transparency" in image.info else "RGB")
-    if mode == "La":
-        return image.convert("LA")
-    return image.convert("RGB")
-
-
-def _to_array(image: Image.Image) -> Pixels:
-    if image.mode == "L" and isinstance(image.info.get("transparency"), int):
-        image = image.convert("LA")
-    elif image.mode == "RGB" and isinstance(image.info.get("transparency"), tuple):
-        image = image.convert("RGBA")
-    array = np.asarray(image)
-    if image.mode.startswith("I;16"):
-        array = array.astype(np.uint16)
-    pixels: Pixels = array if array.ndim == 3 else array[..., None]
-    return pixels
+def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
+    notes = []
+    if image.format == "JPEG" and "mp" in image.info:
+        notes.append("only its first picture was taken: others inside it (preview, depth, gain map) were not")
+    elif getattr(image, "is_animated", False):
+        notes.append("only the first of its frames or pages was taken")
+    if image.format == "PNG" and states_other_colour(content):
+        notes.append("its colours are stated by cICP or gAMA, which are kept but not heeded: taken as sRGB")
+    bits = bits_per_channel(image, content)
+    if bits > 8:
+        notes.append(f"its {bits} bits per channel were read as 8")
+    return tuple(notes)
 
 
 def _turn(pixels: Pixels, orientation: int) -> Pixels:
@@ -229,31 +239,57 @@ def _turn(pixels: Pixels, orientation: int) -> Pixels:
         7: pixels.swapaxes(0, 1)[::-1, ::-1],
         8: pixels.swapaxes(0, 1)[::-1],
     }
-    return turned[orientation]
+    return np.ascontiguousarray(turned[orientation]) if orientation in turned else pixels
 
 
-def _blocks(image: Image.Image) -> tuple[bytes | None, bytes | None]:
-    exif, xmp = image.info.get("exif"), image.info.get("xmp")
+def _blocks(image: Image.Image, content: bytes) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """ICC profile, EXIF from its header on, and XMP."""
+    if image.format == "PNG":
+        png = png_blocks(content)
+        icc, exif, xmp = png.icc_profile, png.exif, png.xmp
+    else:
+        icc, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
     if image.format == "TIFF":
         exif = tiff_exif(image)
+    if isinstance(exif, bytes) and not exif.startswith(EXIF_HEADER):
+        exif = EXIF_HEADER + exif
     if isinstance(xmp, str):
-        xmp = xmp.encode()
-    return exif if isinstance(exif, bytes) else None, xmp if isinstance(xmp, bytes) else None
+        xmp = xmp.encode("utf-8", "surrogateescape")
+    return (
+        icc if isinstance(icc, bytes) and icc else None,
+        exif if isinstance(exif, bytes) and len(exif) > len(EXIF_HEADER) else None,
+        xmp if isinstance(xmp, bytes) and xmp else None,
+    )
+
+
+def _sensible_dpi(dpi: object) -> tuple[float, float] | None:
+    if not isinstance(dpi, tuple) or len(dpi) != 2:
+        return None
+    x, y = (float(value) for value in dpi)
+    return (x, y) if math.isfinite(x) and math.isfinite(y) and 1 <= min(x, y) <= max(x, y) < 65536 else None
 
 
 def _save_options(image: Image.Image, content: bytes) -> dict[str, Any]:
     if isinstance(image, JpegImagePlugin.JpegImageFile):
-        options: dict[str, Any] = {"qtables": {k: list(v) for k, v in image.quantization.items()}}
+        options: dict[str, Any] = {"qtables": _quantization(image)}
         sampling = JpegImagePlugin.get_sampling(image)
-        if image.mode == "RGB":
-            options["subsampling"] = sampling if sampling in (0, 1, 2) else 0
+        if image.mode != "L":
+            options["subsampling"] = sampling if sampling in (0, 1, 2) and image.mode == "RGB" else 0
+        if image.mode == "RGB" and image.info.get("adobe_transform") == 0:
+            options["keep_rgb"] = True
         if image.info.get("progressive"):
             options["progressive"] = True
         return options
     if image.format == "WEBP":
         return {"lossless": is_lossless_webp(content)}
     if image.format == "TIFF":
-        compression = image.info.get("compression")
-        kept = {} if compression in (None, "raw", "jpeg") else {"compression": compression}
-        return kept | {"text": tiff_text(image)}
+        return {"compression": image.info.get("compression")}
     return {}
+
+
+def _quantization(image: JpegImagePlugin.JpegImageFile) -> list[list[int]]:
+    """Tables in the order in which Pillow gives them to the components: brightness, then colour."""
+    tables = [list(image.quantization[layer[3]]) for layer in image.layer if layer[3] in image.quantization]
+    while len(tables) > 1 and tables[-1] == tables[-2]:
+        tables.pop()
+    return tables[:3]

@@ -46,11 +46,12 @@ class Tile:
 def plan_axis(length: int, window: int, halo: int) -> list[Span]:
     """Splits an axis into windows of equal length whose cores are disjoint and cover it.
 
-    Windows never leave the image; where a window ends inside it, its core keeps `halo` away.
+    Windows never leave the image; where a window ends inside it, its core keeps `halo` away. They are
+    no longer than their number makes necessary, since what overlaps is computed twice.
 
     Args:
         length: of the axis, pixels, at least 1.
-        window: length of a window; an axis no longer than it becomes one span.
+        window: greatest length of a window; an axis no longer than it becomes one span.
         halo: how far the network looks around a pixel.
 
     Raises:
@@ -63,6 +64,7 @@ def plan_axis(length: int, window: int, halo: int) -> list[Span]:
             f"a tile of {window} px is too small for a halo of {halo} px: give at least {2 * halo + 1}"
         )
     count = -(-(length - 2 * halo) // (window - 2 * halo))
+    window = -(-(length - 2 * halo) // count) + 2 * halo
     starts = [round(i * (length - window) / (count - 1)) for i in range(count)]
     cuts = [(left + window + right) // 2 for left, right in pairwise(starts)]
     return [

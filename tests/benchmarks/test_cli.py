@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import types
 from pathlib import Path
@@ -105,15 +106,23 @@ def test_quality(tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPa
     assert "METHOD=FILE" in refuse("quality", *where, "--weights", "restormer")
 
 
-def test_train_step_calls_its_script(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_step_calls_its_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
+
+    def measure() -> None:
+        seen.append(sys.argv)
+        parts = {"whole": {"published": [2.0, 900.0], "ours": [1.0, 500.0]}}
+        Path(sys.argv[-1]).write_text(json.dumps({"options": {"batch": 2}, "parts": parts}))
+
     script = types.ModuleType("benchmarks.train_step")
-    script.main = lambda: seen.append(sys.argv)  # type: ignore[attr-defined]
+    script.main = measure  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "benchmarks.train_step", script)
     before = sys.argv
-    invoke("train-step", "--batch", "2")
-    assert seen == [["train-step", "--batch", "2"]]
+    invoke("train-step", "--batch", "2", "--output", tmp_path)
+    assert seen[0][:-1] == ["train-step", "--batch", "2", "--json"]
     assert sys.argv is before
+    rows = read_result(tmp_path / "train-step-cpu.json").rows
+    assert rows[1] == {"part": "whole", "variant": "ours", "seconds": 1.0, "peak_mib": 500.0, "batch": 2}
 
 
 def test_mistakes_are_answered() -> None:

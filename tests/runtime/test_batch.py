@@ -131,17 +131,26 @@ def test_the_budget_lets_in_what_fits_and_the_too_large_alone() -> None:
 
 
 def test_tile_size_follows_the_limit() -> None:
-    assert choose_tile_size(1024, 2) == 256
-    assert choose_tile_size(200, 2) < 256
-    with pytest.raises(
-        UsageError, match="64 MiB is too small for 8 workers: give at least"
-    ):
+    assert choose_tile_size(1024, 2) == 288
+    assert choose_tile_size(200, 2) < 288
+    with pytest.raises(UsageError, match="64 MiB is too small for 8 workers: give at least"):
         choose_tile_size(64, 8)
 
 
 def test_photo_bytes_needs_no_decoding(photos: Path) -> None:
     assert photo_bytes(photos / "0.jpg") >= 40 * 60 * 10
     assert photo_bytes(photos / "missing.jpg") == 0
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(photos / "pipe.jpg")
+        assert photo_bytes(photos / "pipe.jpg") == 0
+
+
+def test_a_file_whose_name_lies_is_named(enhancer: Enhancer, photos: Path, tmp_path: Path) -> None:
+    with Image.open(photos / "0.jpg") as image:
+        image.save(photos / "really.png", "PNG")
+    (photos / "really.png").rename(photos / "0.jpg")
+    (result,) = Batch(enhancer).run([Job(photos / "0.jpg", tmp_path / "0.jpg", "0.jpg")])
+    assert result.warnings == ("is PNG in spite of its name, and was written as JPEG",)
 
 
 def test_a_watched_folder_takes_what_arrives(

@@ -1,0 +1,158 @@
+"""One self-contained graph, whole image in and out, for people who embed it elsewhere.
+
+It is put together from the bundle's two graphs of any precision: before them the pooling and
+interpolation matrices are computed from the image's size, in integers and therefore exactly; after
+them comes the division. Every size works, down to one pixel.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import onnx
+from onnx import compose, parser
+
+from rave_runtime.relight import LIGHT_FLOOR
+from rave_train.network import BINS
+
+_BEFORE: Final = """
+<ir_version: {ir_version}, opset_import: ["" : {opset}]>
+before (uint8[batch, height, width, 3] image) =>
+    (uint8[batch, h2, w2, 3] window, float[batch, {bins}, h2] pool_rows, float[batch, {bins}, w2] pool_cols,
+     float[batch, h2, {bins}] rows, float[batch, w2, {bins}] cols)
+<int64[{bins}] size = {{{sizes}}}, int64[{bins}] index = {{{indices}}}, int64[1] zero = {{0}},
+ int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}}, int64 start = {{0}}, int64 step = {{1}}>
+{{
+    shape = Shape (image)
+    n = Slice (shape, zero, one)
+    {axes}
+}}
+"""
+
+_AXIS: Final = """
+    {axis}_length = Slice (shape, {at}, {after})
+    {axis}_most = Sub ({axis}_length, one)
+    {axis}_doubled = Max ({axis}_length, two)
+    {axis}_stop = Squeeze ({axis}_doubled)
+    {axis}_pixel = Range (start, {axis}_stop, step)
+    {axis}_source = Min ({axis}_pixel, {axis}_most)
+    {target} = Gather <axis = {number}> ({image}, {axis}_source)
+
+    {axis}_column = Unsqueeze ({axis}_pixel, one)
+    {axis}_span = Sub ({axis}_doubled, one)
+    {axis}_steps = Sub (size, one)
+    {axis}_here = Mul ({axis}_column, {axis}_steps)
+    {axis}_there = Mul (index, {axis}_span)
+    {axis}_apart = Sub ({axis}_here, {axis}_there)
+    {axis}_distance = Abs ({axis}_apart)
+    {axis}_left = Sub ({axis}_span, {axis}_distance)
+    {axis}_share = Max ({axis}_left, zero)
+    {axis}_share_f = Cast <to = 1> ({axis}_share)
+    {axis}_span_f = Cast <to = 1> ({axis}_span)
+    {axis}_weights = Div ({axis}_share_f, {axis}_span_f)
+    {axis}_weights_n = Unsqueeze ({axis}_weights, zero)
+    {axis}_shape = Concat <axis = 0> (n, one, one)
+    {axis}s = Expand ({axis}_weights_n, {axis}_shape)
+
+    {axis}_begin = Mul (index, {axis}_doubled)
+    {axis}_low = Div ({axis}_begin, size)
+    {axis}_next = Add ({axis}_begin, {axis}_doubled)
+    {axis}_round = Add ({axis}_next, {axis}_steps)
+    {axis}_high = Div ({axis}_round, size)
+    {axis}_from = GreaterOrEqual ({axis}_column, {axis}_low)
+    {axis}_until = Less ({axis}_column, {axis}_high)
+    {axis}_inside = And ({axis}_from, {axis}_until)
+    {axis}_inside_f = Cast <to = 1> ({axis}_inside)
+    {axis}_count = Sub ({axis}_high, {axis}_low)
+    {axis}_count_f = Cast <to = 1> ({axis}_count)
+    {axis}_means = Div ({axis}_inside_f, {axis}_count_f)
+    {axis}_means_t = Transpose ({axis}_means)
+    {axis}_means_n = Unsqueeze ({axis}_means_t, zero)
+    pool_{axis}s = Expand ({axis}_means_n, {axis}_shape)
+"""
+
+_AFTER: Final = """
+<ir_version: {ir_version}, opset_import: ["" : {opset}]>
+after (uint8[batch, height, width, 3] photo, float[batch, h2, w2] doubled_light) =>
+    (uint8[batch, height, width, 3] enhanced, float[batch, height, width] light)
+<int64[2] zeros = {{0, 0}}, int64[2] axes = {{1, 2}}, int64[1] last = {{3}}, float least = {{{floor}}},
+ float half = {{0.5}}, float top = {{255.0}}, int64[1] one = {{1}}, int64[1] three = {{3}}>
+{{
+    shape = Shape (photo)
+    size = Slice (shape, one, three)
+    light = Slice (doubled_light, zeros, size, axes)
+    safe = Max (light, least)
+    gain = Reciprocal (safe)
+    gains = Unsqueeze (gain, last)
+    values = Cast <to = 1> (photo)
+    bright = Mul (values, gains)
+    rounded = Add (bright, half)
+    clipped = Min (rounded, top)
+    enhanced = Cast <to = 2> (clipped)
+}}
+"""
+
+
+def join_graphs(context: onnx.ModelProto, enhance: onnx.ModelProto) -> onnx.ModelProto:
+    """The single graph of a context graph (for uint8 images) and an enhance graph.
+
+    Returns:
+        Input `image` [n, h, w, 3] uint8; outputs `enhanced`, likewise, and `light` [n, h, w] float32,
+        at least 0. Only what is asked for is computed.
+    """
+    versions = {
+        "ir_version": context.ir_version,
+        "opset": next(item.version for item in context.opset_import if not item.domain),
+    }
+    joined = compose.merge_models(
+        _matrices(versions),
+        compose.add_prefix(context, "context_"),
+        io_map=[
+            ("window", "context_image"),
+            ("pool_rows", "context_rows"),
+            ("pool_cols", "context_cols"),
+        ],
+    )
+    joined = compose.merge_models(
+        joined,
+        compose.add_prefix(enhance, "enhance_"),
+        io_map=[
+            ("context_features", "enhance_features"),
+            ("context_pooled", "enhance_pooled"),
+            ("rows", "enhance_rows"),
+            ("cols", "enhance_cols"),
+        ],
+    )
+    after = parser.parse_model(_AFTER.format(floor=LIGHT_FLOOR, **versions))
+    joined = compose.merge_models(
+        joined, compose.add_prefix(after, "after_"), io_map=[("enhance_light", "after_doubled_light")]
+    )
+    graph = joined.graph
+    names = {"after_photo": "image", "after_enhanced": "enhanced", "after_light": "light"}
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for item in graph.output:
+        item.name = names[item.name]
+    inputs = [item for item in graph.input if item.name == "image"]
+    del graph.input[:], graph.value_info[:]
+    graph.input.extend(inputs)
+    graph.name = "rave_backlit"
+    joined.producer_name = "rave-export"
+    onnx.checker.check_model(joined, full_check=True)
+    return joined
+
+
+def _matrices(versions: dict[str, int]) -> onnx.ModelProto:
+    """The image, its axes of one pixel doubled, and the matrices of `rave_runtime.tiling` for it."""
+    constants = {
+        "bins": sum(BINS),
+        "sizes": ", ".join(str(size) for size in BINS for _ in range(size)),
+        "indices": ", ".join(str(index) for size in BINS for index in range(size)),
+    }
+    places = [
+        {"axis": "row", "number": 1, "at": "one", "after": "two", "image": "image", "target": "tall"},
+        {"axis": "col", "number": 2, "at": "two", "after": "three", "image": "tall", "target": "window"},
+    ]
+    axes = "".join(_AXIS.format(**place) for place in places)
+    return parser.parse_model(_BEFORE.format(axes=axes, **constants, **versions))

@@ -1,0 +1,210 @@
+"""Opening pictures with Pillow: only decoders of photographs run, they do it silently, and their
+pixels become arrays with one copy.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import logging
+import threading
+import warnings
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
+
+from rave_runtime.errors import PhotoError
+from rave_runtime.metadata import count_scans
+
+Pixels = NDArray[np.unsignedinteger[Any]]
+"""uint8 or uint16."""
+
+_SIGNATURES: Final = (
+    ("JPEG", 0, (b"\xff\xd8\xff",)),
+    ("PNG", 0, (b"\x89PNG\r\n\x1a\n",)),
+    ("TIFF", 0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    ("WEBP", 8, (b"WEBP",)),
+    ("GIF", 0, (b"GIF87a", b"GIF89a")),
+    ("BMP", 0, (b"BM",)),
+    ("PPM", 0, (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")),
+    ("JPEG2000", 0, (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n")),
+    ("AVIF", 4, (b"ftypavis",)),
+    ("HEIF", 4, tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"))),
+)
+_STRIP_ROWS: Final = 64
+"""Rows copied at a time: a strip that stays in the cache is copied at a third of the cost."""
+
+_KEPT_BLOCKS: Final = 8
+"""Freed 16-MiB blocks that Pillow keeps; asking the system for new ones costs as much as decoding."""
+
+_MAX_SCANS: Final = 200
+"""Scans of a progressive JPEG. Cameras and editors write about ten; each may cover the whole picture."""
+
+for _name in ("PIL", "tifffile"):  # they log what is wrong with a file; it is raised here
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+
+class _Decoding:
+    """While any thread is inside: decoders do not warn, and Pillow's own size limit is lifted.
+
+    Both are settings of the whole process. The first thread in makes them and the last one out takes
+    them back, so that no thread restores what another one set.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+        self._limit = Image.MAX_IMAGE_PIXELS
+
+    def __enter__(self) -> Self:
+        with self._lock:
+            if self._inside == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif|tifffile|imagecodecs)\b")
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._inside += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+decoding: Final = _Decoding()
+"""Entered around every use of a decoder."""
+
+
+def open_picture(content: bytes) -> Image.Image:
+    """Opens a picture of a known format, without decoding its pixels.
+
+    A JPEG is never opened as a container of several: its first picture is the photograph.
+
+    Raises:
+        PhotoError: another format, a damaged header, or a library is missing.
+    """
+    _keep_blocks()
+    name = _format_of(content)
+    if name is None:
+        raise PhotoError("is not a picture, or of a format that is not known here")
+    if name == "HEIF" and not register_heif():
+        raise PhotoError("is HEIC: pip install 'rave-backlit[heif]' to read it")
+    try:
+        if name == "JPEG":
+            if content.count(b"\xff\xda") > _MAX_SCANS and count_scans(content) > _MAX_SCANS:
+                raise PhotoError(f"has over {_MAX_SCANS} scans, which would take hours to decode")
+            return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
+        return Image.open(io.BytesIO(content), formats=[name])
+    except (UnidentifiedImageError, SyntaxError) as error:
+        raise PhotoError(f"is damaged or truncated: its {name} header makes no sense") from error
+
+
+def to_pixels(image: Image.Image) -> Pixels:
+    """[h, w, c] of a loaded picture: grey or RGB, with alpha last where it has transparency.
+
+    Raises:
+        PhotoError: values without an agreed range.
+    """
+    image = _to_known_mode(image)
+    if image.mode == "L":
+        return np.asarray(image)[..., None]
+    if image.mode.startswith("I;16"):
+        return _deep_grey(image)
+    width, height = image.size
+    pixels = np.empty((height, width, len(image.getbands())), np.uint8)
+    for top in range(0, height, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return pixels
+
+
+def bits_per_channel(image: Image.Image, content: bytes) -> int:
+    """Of an opened picture in a format whose decoder gives 8 bits whatever the file has."""
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8))
+    if image.format == "AVIF":
+        flags = content[(box := content.find(b"av1C")) + 6 : box + 7]
+        return 8 if box < 0 or not flags or not flags[0] & 0x40 else 12 if flags[0] & 0x20 else 10
+    if image.format == "JPEG2000" and not image.mode.startswith("I;16"):
+        depth = content[(start := content.find(b"\xff\x4f\xff\x51")) + 42 : start + 43]
+        return (depth[0] & 0x7F) + 1 if start >= 0 and depth else 8
+    codec, _, _, arguments = (getattr(image, "tile", None) or [("", (), 0, ())])[0]
+    if codec == "ppm_plain" and image.mode == "RGB" and arguments[1] > 255:
+        return 16
+    return 8
+
+
+@functools.cache
+def register_heif() -> bool:
+    """Makes Pillow read and write HEIC where the library for it is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+@functools.cache
+def _keep_blocks() -> None:
+    core: Any = vars(Image)["core"]
+    if core.get_blocks_max() < _KEPT_BLOCKS:
+        core.set_blocks_max(_KEPT_BLOCKS)
+
+
+def _format_of(content: bytes) -> str | None:
+    if content.startswith(b"ftyp", 4) and b"avif" in content[8:64]:  # its brand or a compatible one
+        return "AVIF"
+    for name, start, signatures in _SIGNATURES:
+        if content.startswith(signatures, start):
+            return name
+    return None
+
+
+def _to_known_mode(image: Image.Image) -> Image.Image:
+    mode, transparency = image.mode, image.info.get("transparency")
+    if mode in ("RGBA", "LA") or mode.startswith("I;16"):
+        return image
+    if mode == "RGB":
+        return image.convert("RGBA") if isinstance(transparency, tuple) else image
+    if mode == "L":
+        return image.convert("LA") if isinstance(transparency, int) else image
+    if mode == "1":
+        return _to_known_mode(image.convert("L"))
+    if mode == "I" and image.format == "PPM":
+        return Image.fromarray(np.asarray(image).astype(np.uint16))
+    if mode in ("F", "I"):
+        raise PhotoError(
+            f"holds {'floating point' if mode == 'F' else '32-bit'} values, which have no agreed range: "
+            "save it with 8 or 16 bits per channel"
+        )
+    if mode in ("P", "PA", "RGBa"):
+        return image.convert("RGBA" if mode != "P" or transparency is not None else "RGB")
+    if mode == "La":
+        return image.convert("LA")
+    if mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert converted is not None
+        return converted
+    return image.convert("RGB")
+
+
+def _deep_grey(image: Image.Image) -> Pixels:
+    pixels: NDArray[Any] = np.asarray(image).astype(np.uint16)
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(258) == (12,):
+        pixels = pixels << 4 | pixels >> 8
+    if tags.get(262) == 0:  # white is zero, which Pillow heeds only for 8 bits
+        pixels = np.uint16(65535) - pixels
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        alpha = np.where(pixels == transparent, 0, 65535).astype(np.uint16)
+        return np.stack([pixels, alpha], 2)
+    return pixels[..., None]

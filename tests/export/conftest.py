@@ -1,0 +1,92 @@
+"""One tiny network, exported once for the whole room."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from rave_export.bundles import Contents, export_bundle
+from rave_export.calibration import synthesize_pictures
+from rave_export.variants import Graph, float_graphs
+from rave_runtime.bundle import Bundle, read_bundle
+from rave_train.checkpoint import Checkpoint, save_checkpoint
+from rave_train.network import EnhancementNetwork, Padding
+
+
+def tiny_network(padding: Padding = "reflect", seed: int = 0) -> EnhancementNetwork:
+    """Eight channels, weights large enough that every layer matters; light is around 0.5."""
+    torch.manual_seed(seed)
+    network = EnhancementNetwork(channels=8, padding=padding)
+    network.initialize(torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight *= 6
+        network.cond_add1.weight *= 0.3
+        network.cond_add1.bias.fill_(0.5)
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def network() -> EnhancementNetwork:
+    return tiny_network()
+
+
+@pytest.fixture(scope="session")
+def checkpoint_file(network: EnhancementNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    save_checkpoint(network, file, {"method": "test"})
+    return file
+
+
+@pytest.fixture(scope="session")
+def fp32_graphs(network: EnhancementNetwork) -> list[Graph]:
+    return float_graphs(network, "fp32")
+
+
+@pytest.fixture(scope="session")
+def fp16_graphs(network: EnhancementNetwork) -> list[Graph]:
+    return float_graphs(network, "fp16")
+
+
+@pytest.fixture(scope="session")
+def exports(fp32_graphs: list[Graph], fp16_graphs: list[Graph]) -> Callable[..., list[Graph]]:
+    """Stands in for `float_graphs`, since the exports of one network are always the same."""
+    made = {"fp32": fp32_graphs, "fp16": fp16_graphs}
+
+    def stand_in(network: EnhancementNetwork, precision: str, opset: int = 18) -> list[Graph]:
+        return made[precision]
+
+    return stand_in
+
+
+@pytest.fixture(scope="session")
+def exported(
+    network: EnhancementNetwork,
+    exports: Callable[..., list[Graph]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bundle:
+    """A bundle with everything in it. Not to be changed: see `bundle`."""
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    contents = Contents(
+        fp16=True,
+        int8=True,
+        single_graph=True,
+        calibration=tuple(p[:96, :96] for p in synthesize_pictures(6)),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rave_export.bundles.float_graphs", exports)
+        export_bundle(Checkpoint(network, {"method": "test"}), folder, contents)
+    return read_bundle(folder)
+
+
+@pytest.fixture
+def bundle(exported: Bundle, tmp_path: Path) -> Bundle:
+    """A copy of the exported bundle to spoil."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(exported.folder, folder)
+    return read_bundle(folder)

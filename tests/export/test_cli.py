@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from rave_export.cli import app
+from rave_export.variants import Graph
+from rave_runtime.bundle import Bundle, read_bundle
+
+runner = CliRunner()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from rave_export.cli import app\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'PIL'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+        "app(['--help'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for option in ("--fp16", "--int8", "--calibration", "--trt", "--single-graph", "--triton", "--verify"):
+        assert option in done.stdout
+
+
+def test_export_makes_what_is_asked_for(
+    checkpoint_file: Path,
+    exports: Callable[..., list[Graph]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)).save(photos / "a.png")
+    output, models = tmp_path / "bundle", tmp_path / "models"
+    arguments = [str(checkpoint_file), "-o", str(output), "--int8", "--calibration", str(photos)]
+    arguments += ["--single-graph", "--triton", str(models), "--working-size", "640", "--trt"]
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    done = runner.invoke(app, arguments)
+    assert done.exit_code == 1, "engines were asked for and not made"
+    assert "no engines were made: TensorRT is missing" in done.stderr
+    assert "pip install 'rave-backlit[trt]'" in done.stderr
+    manifest = read_bundle(output).manifest
+    assert manifest.precisions() == ("fp32", "int8")
+    assert manifest.working_size_px == 640
+    assert manifest.provenance == {"method": "test"}
+    assert "calibrating int8 graphs on 1 pictures" in done.stderr
+    assert "whole_uint8_int8.onnx" in done.stdout
+    assert "worst PSNR dB" in done.stdout
+    assert (models / "rave_whole_uint8_int8" / "config.pbtxt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "give a CHECKPOINT and --output BUNDLE, or --verify BUNDLE"),
+        (["{pth}"], 2, "give a CHECKPOINT and --output BUNDLE"),
+        (
+            ["{pth}", "-o", "{new}", "--padding", "mirror"],
+            2,
+            "--padding mirror is unknown: give reflect or zeros",
+        ),
+        (
+            ["{pth}", "-o", "{new}", "--trt-hardware", "all"],
+            2,
+            "--trt-hardware all is unknown: give one of none",
+        ),
+        (["{pth}", "-o", "{new}", "--calibration", "{old}"], 2, "--calibration is for --int8"),
+        (["{pth}", "-o", "{new}", "--images", "{old}"], 2, "--reference and --images belong to --verify"),
+        (["{pth}", "-o", "{new}", "--verify", "{old}"], 2, "give no CHECKPOINT and no --output with it"),
+        (["{pth}", "-o", "{new}"], 1, "is a checkpoint of another network"),
+        (["{new}", "-o", "{new}"], 1, "is not a file: a checkpoint"),
+        (["{good}", "-o", "{old}"], 1, "exists: choose another output folder, or give --force"),
+        (["{good}", "-o", "{new}", "--triton", "{old}"], 1, "exists: choose another output folder"),
+        (["{good}", "-o", "{new}", "--opset", "12"], 1, "opset 12 is too low for these graphs"),
+        (["{good}", "-o", "{new}", "--int8", "--calibration", "{old}"], 1, "holds no pictures"),
+        (["--verify", "{old}"], 1, "is no bundle: it has no manifest.json"),
+    ],
+)
+def test_errors_say_what_to_do(
+    arguments: list[str], code: int, words: str, checkpoint_file: Path, tmp_path: Path
+) -> None:
+    torch.save({"backbone.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    (tmp_path / "old").mkdir()
+    names = {
+        "pth": tmp_path / "other.pth",
+        "good": checkpoint_file,
+        "old": tmp_path / "old",
+        "new": tmp_path / "new",
+    }
+    done = runner.invoke(app, [argument.format(**names) for argument in arguments])
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "new").exists()
+    assert list((tmp_path / "old").iterdir()) == []
+
+
+def test_verify_passes_and_fails(bundle: Bundle, checkpoint_file: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / "a.png")
+    arguments = ["--verify", str(bundle.folder), "--reference", str(checkpoint_file)]
+    done = runner.invoke(app, [*arguments, "--images", str(tmp_path)])
+    assert done.exit_code == 0, done.stderr
+    assert "passed" in done.stdout
+    assert "mixed batch" in done.stdout
+    assert "given" in done.stdout
+
+    file = bundle.folder / "manifest.json"
+    content = json.loads(file.read_text())
+    content["network"]["halo_px"] = 6
+    file.write_text(json.dumps(content))
+    done = runner.invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "FAILED" in done.stderr
+    assert "is allowed" in done.stderr

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from PIL import Image
+
+from rave_export.calibration import MAX_SIDE_PX, observe_ranges, read_pictures, synthesize_pictures
+from rave_export.errors import ExportError
+from rave_export.parity import probe_picture
+from rave_export.quantize import observed_tensors, quantize
+from rave_export.variants import Graph, int8_graphs, network_facts
+from rave_runtime.bundle import Bundle
+from rave_train.network import EnhancementNetwork
+
+PICTURES = [probe_picture(40, 52, seed) for seed in range(2)]
+
+
+def test_onnxruntime_runs_the_convolutions_in_eight_bits(exported: Bundle, tmp_path: Path) -> None:
+    """Few float32 islands: the first and last convolution, their neighbours, and the pooled grids."""
+    found = {}
+    for part, image in (("context", "uint8"), ("enhance", None)):
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.optimized_model_filepath = str(tmp_path / f"{part}.onnx")
+        graph = exported.manifest.graph(part, "int8", image)  # type: ignore[arg-type]
+        onnxruntime.InferenceSession(exported.read_graph(graph), options, providers=["CPUExecutionProvider"])
+        nodes = onnx.load(options.optimized_model_filepath).graph.node
+        found[part] = Counter(node.op_type for node in nodes)
+    assert (found["context"]["QLinearConv"], found["context"]["Conv"]) == (4, 1)
+    assert (found["enhance"]["QLinearConv"], found["enhance"]["Conv"]) == (11, 2)
+    for counts in found.values():
+        assert counts["QuantizeLinear"] + counts["DequantizeLinear"] <= 4
+        assert counts["LeakyRelu"] <= 1
+
+
+def test_weights_are_int8_per_channel_and_nothing_big_stays_float(exported: Bundle) -> None:
+    model = onnx.load_model_from_string(exported.read_graph(exported.manifest.graph("enhance", "int8")))
+    weights = {item.name: item for item in model.graph.initializer}
+    weight = weights["network.condx.weight_bytes"]
+    assert weight.data_type == onnx.TensorProto.INT8
+    assert list(weights["network.condx.weight_scale"].dims) == [weight.dims[0]]
+    assert "network.cond_add1.weight" in weights, "the last convolution stays float32"
+    assert "network.condx.weight" not in weights
+
+
+def test_every_layer_can_be_quantised(fp32_graphs: list[Graph], network: EnhancementNetwork) -> None:
+    graphs = int8_graphs(fp32_graphs, network_facts(network), PICTURES, every_layer=True)
+    names = {item.name for graph in graphs for item in graph.model.graph.initializer}
+    assert {"network.cond1.weight_bytes", "network.cond_add1.weight_bytes"} <= names
+    context = graphs[0].model.graph.initializer
+    (image_scale,) = [item for item in context if item.name.endswith("_scale") and "div" in item.name]
+    assert onnx.numpy_helper.to_array(image_scale) == np.float32(1 / 255), "bytes stay as they are"
+
+
+def test_zero_padding_is_quantised_as_zero(network: EnhancementNetwork) -> None:
+    """QLinearConv pads with the zero point, so that zero padding needs no Pad node."""
+    model = _conv_model(pads=[1, 1, 1, 1])
+    picture = np.random.default_rng(0).uniform(-0.3, 1, (1, 3, 9, 9)).astype(np.float32)
+    (expected,) = _run(model, picture)
+    ranges = {"x": (-0.3, 1.0), "y": (float(expected.min()), float(expected.max()))}
+    (found,) = _run(quantize(model, ranges), picture)
+    assert np.abs(found - expected).max() < 0.03 * np.abs(expected).max()
+
+
+def _conv_model(pads: list[int]) -> onnx.ModelProto:
+    weight = np.random.default_rng(1).normal(0, 1, (4, 3, 3, 3)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Conv", ["x", "condx.weight", "bias"], ["y"], pads=pads)],
+        "conv",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 9, 9])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 4, 9, 9])],
+        [
+            onnx.numpy_helper.from_array(weight, "condx.weight"),
+            onnx.numpy_helper.from_array(np.float32([0.1, -0.2, 0.3, 0]), "bias"),
+        ],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    model.ir_version = 10
+    return model
+
+
+def _run(model: onnx.ModelProto, value: Any) -> list[Any]:
+    running = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return list(running.run(None, {"x": value}))
+
+
+def test_a_range_that_is_missing_or_not_finite_is_an_error(fp32_graphs: list[Graph]) -> None:
+    model = fp32_graphs[2].model
+    ranges = dict.fromkeys(observed_tensors(model), (-1.0, 1.0))
+    quantize(model, ranges)
+    last = next(name for name in ranges if name.startswith("leaky"))
+    for wrong in ({**ranges, last: (0.0, float("nan"))}, {k: v for k, v in ranges.items() if k != last}):
+        with pytest.raises(ExportError, match=rf"no finite range of {last}: the network overflows"):
+            quantize(model, wrong)
+
+
+def test_ranges_are_those_of_the_runtimes_own_tiles(
+    fp32_graphs: list[Graph], network: EnhancementNetwork
+) -> None:
+    context, enhance = fp32_graphs[0].model, fp32_graphs[2].model
+    context_ranges, enhance_ranges = observe_ranges(network_facts(network), context, enhance, PICTURES)
+    assert set(context_ranges) == set(observed_tensors(context))
+    low, high = enhance_ranges["features"]
+    assert (low, high) == pytest.approx(context_ranges["features"])
+    assert low < 0 < high
+    with pytest.raises(ExportError, match="no picture to calibrate on"):
+        observe_ranges(network_facts(network), context, enhance, [])
+
+
+def test_pictures_are_synthesised_alike_every_time() -> None:
+    once, again = synthesize_pictures(5), synthesize_pictures(5)
+    assert len(once) == 5
+    assert all(np.array_equal(a, b) for a, b in zip(once, again, strict=True))
+    assert all(picture.dtype == np.uint8 and picture.shape[2] == 3 for picture in once)
+    assert once[0].min() == 0
+    assert once[0].max() == 255
+    scene = once[2].astype(float)
+    assert scene.std() > 20
+    assert (scene.mean(2) < 30).mean() > 0.05, "a backlit scene has deep shade"
+
+
+def test_calibration_reads_a_folder(tmp_path: Path) -> None:
+    for index in range(20):
+        Image.fromarray(np.full((4, 6, 3), index, np.uint8)).save(tmp_path / f"{index:02}.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    found = read_pictures(tmp_path, limit=4)
+    assert [picture[0, 0, 0] for picture in found] == [0, 5, 10, 15]
+    Image.new("L", (2000, 500), 9).save(tmp_path / "00.png")
+    assert read_pictures(tmp_path, limit=4)[0].shape == (MAX_SIDE_PX * 500 // 2000, MAX_SIDE_PX, 3)
+
+
+def test_calibration_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="is not a folder: give --calibration a folder of photographs"):
+        read_pictures(tmp_path / "none")
+    with pytest.raises(ExportError, match=r"holds no pictures \(bmp, jpeg, .*\): give --calibration"):
+        read_pictures(tmp_path)
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much")
+    with pytest.raises(ExportError, match=r"broken.jpg cannot be read as a picture .*: remove or replace it"):
+        read_pictures(tmp_path)
+    (tmp_path / "broken.jpg").unlink()
+    Image.new("RGB", (5, 1)).save(tmp_path / "line.png")
+    with pytest.raises(ExportError, match="has 5 x 1 pixels: calibration needs at least 2 x 2"):
+        read_pictures(tmp_path)

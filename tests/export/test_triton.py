@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from google.protobuf import text_format
+
+from rave_export.errors import ExportError
+from rave_export.triton import write_triton_repository
+from rave_runtime.bundle import Bundle, EngineFile, write_manifest
+
+
+@pytest.fixture
+def with_engine(bundle: Bundle) -> Bundle:
+    """A bundle with something in the place of an engine."""
+    graph = bundle.manifest.graph("enhance", "fp16")
+    (bundle.folder / "e.plan").write_bytes(b"plan")
+    engine = EngineFile(
+        file="e.plan",
+        sha256="b8d1a52c57f0ab74b2b0ed9ffa52aa2bf8be1f3ee4f1e2e5b2ae2b3ec8a7b5a0",
+        graph=graph.file,
+        gpu="GPU",
+        compute_capability="9.0",
+        tensorrt_version="10.16.1",
+        precision="fp16",
+        tile_px=512,
+        batch=3,
+    )
+    import hashlib
+
+    engine = replace(engine, sha256=hashlib.sha256(b"plan").hexdigest())
+    manifest = replace(bundle.manifest, engines=(engine,))
+    write_manifest(bundle.folder, manifest)
+    return Bundle(bundle.folder, manifest)
+
+
+def test_layout_follows_tritons_rules(with_engine: Bundle, tmp_path: Path) -> None:
+    names = write_triton_repository(with_engine, tmp_path / "models")
+    assert sorted(names) == [
+        "rave_enhance_fp16_trt",
+        "rave_whole_uint8_fp16",
+        "rave_whole_uint8_fp32",
+        "rave_whole_uint8_int8",
+    ]
+    folders = [path for path in (tmp_path / "models").iterdir() if path.is_dir()]
+    assert {folder.name for folder in folders} == set(names)
+    for folder in folders:
+        config = (folder / "config.pbtxt").read_text()
+        assert re.search(r'^name: "(.*)"$', config, re.M)[1] == folder.name  # type: ignore[index]
+        (version,) = [path for path in folder.iterdir() if path.is_dir()]
+        assert int(version.name) > 0
+        is_engine = folder.name.endswith("_trt")
+        assert [file.name for file in version.iterdir()] == ["model.plan" if is_engine else "model.onnx"]
+        assert f'backend: "{"tensorrt" if is_engine else "onnxruntime"}"' in config
+        assert f"max_batch_size: {3 if is_engine else 8}" in config
+        assert "dynamic_batching" in config
+
+
+def test_a_bundle_without_single_graphs_serves_tiles(bundle: Bundle, tmp_path: Path) -> None:
+    kept = tuple(graph for graph in bundle.manifest.graphs if graph.part != "whole")
+    plain = Bundle(bundle.folder, replace(bundle.manifest, graphs=kept))
+    names = write_triton_repository(plain, tmp_path / "models")
+    assert "rave_context_uint8_fp32" in names
+    config = (tmp_path / "models" / "rave_context_uint8_fp32" / "config.pbtxt").read_text()
+    assert '{ name: "image", data_type: TYPE_UINT8, dims: [ -1, -1, 3 ] }' in config
+    assert '{ name: "rows", data_type: TYPE_FP32, dims: [ 12, -1 ] }' in config
+
+
+def test_configs_are_what_triton_parses(with_engine: Bundle, tmp_path: Path) -> None:
+    schema = load_schema()
+    write_triton_repository(with_engine, tmp_path / "models")
+    for file in (tmp_path / "models").glob("*/config.pbtxt"):
+        config = text_format.Parse(file.read_text(), schema.ModelConfig())
+        assert config.HasField("dynamic_batching")
+        if config.backend == "tensorrt":
+            continue
+        model = onnx.load(file.parent / "1" / "model.onnx")
+        for declared, found in (
+            (config.input, model.graph.input),
+            (config.output, model.graph.output),
+        ):
+            assert [item.name for item in declared] == [item.name for item in found]
+            for item, value in zip(declared, found, strict=True):
+                assert len(item.dims) + 1 == len(value.type.tensor_type.shape.dim)
+                name = schema.DataType.Name(item.data_type)
+                dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
+                assert name == {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}[dtype]
+
+
+def load_schema() -> ModuleType:
+    """Triton's own message definitions, of the wheel `tritonclient`, without its network parts."""
+    wheels = os.environ.get("RAVE_CHECK_WHEELS")
+    if not wheels:
+        pytest.skip("RAVE_CHECK_WHEELS names no folder with the wheel tritonclient")
+    file = Path(wheels) / "triton" / "tritonclient" / "grpc" / "model_config_pb2.py"
+    spec = importlib.util.spec_from_file_location("model_config_pb2", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_served_file_is_the_bundles(bundle: Bundle, tmp_path: Path) -> None:
+    write_triton_repository(bundle, tmp_path / "models")
+    file = tmp_path / "models" / "rave_whole_uint8_fp32" / "1" / "model.onnx"
+    running = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (enhanced,) = running.run(["enhanced"], {"image": np.full((1, 9, 7, 3), 40, np.uint8)})
+    assert enhanced.shape == (1, 9, 7, 3)
+
+
+def test_a_folder_that_exists_is_kept(bundle: Bundle, tmp_path: Path) -> None:
+    target = tmp_path / "models"
+    write_triton_repository(bundle, target)
+    with pytest.raises(ExportError, match="exists: choose another output folder, or give --force"):
+        write_triton_repository(bundle, target)
+    write_triton_repository(bundle, target, force=True)
+    with pytest.raises(ExportError, match="is not a model repository of rave-export"):
+        write_triton_repository(bundle, bundle.folder, force=True)
+    assert (bundle.folder / "manifest.json").is_file()
+
+
+def test_two_engines_of_one_graph_are_refused(with_engine: Bundle, tmp_path: Path) -> None:
+    twice = replace(with_engine.manifest, engines=with_engine.manifest.engines * 2)
+    with pytest.raises(ExportError, match=r"holds two engines of enhance_fp16\.onnx"):
+        write_triton_repository(Bundle(with_engine.folder, twice), tmp_path / "models")
+    assert not (tmp_path / "models").exists()

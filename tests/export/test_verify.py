@@ -1,0 +1,153 @@
+"""A bundle with a planted fault does not pass."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from rave_export.errors import ExportError
+from rave_export.parity import (
+    Case,
+    Reference,
+    SplitGraphs,
+    measure_parity,
+    over_tolerance,
+    probe_cases,
+    probe_picture,
+)
+from rave_export.reference import torch_reference
+from rave_export.verify import graph_reference, measure_bundle, read_reference
+from rave_runtime.bundle import Bundle, Parity, read_bundle, write_manifest
+from rave_runtime.devices import choose_device
+from rave_runtime.network import OnnxNetwork
+from rave_runtime.tiling import Span, interpolation_matrix, pooling_matrix
+from rave_train.checkpoint import save_checkpoint
+from rave_train.network import EnhancementNetwork
+
+FEW = [case for case in probe_cases() if case.label in ("many tiles", "mixed batch", "tall")]
+
+
+@pytest.fixture
+def reference(network: EnhancementNetwork) -> Reference:
+    return torch_reference(network)
+
+
+def failures(rows: list[Parity]) -> list[str]:
+    return [failure for failure in map(over_tolerance, rows) if failure]
+
+
+def split(bundle: Bundle, precision: Any = "fp32") -> SplitGraphs:
+    device = choose_device("cpu")
+    return SplitGraphs(OnnxNetwork(bundle, precision, device), precision, device.provider)
+
+
+def test_a_sound_bundle_passes_without_its_checkpoint(exported: Bundle) -> None:
+    rows = measure_bundle(exported, None, [probe_picture(90, 70, seed=9)])
+    assert failures(rows) == []
+    assert {row.reference for row in rows} == {"float32 graphs, whole image"}
+    assert any(row.label == "given" for row in rows)
+
+
+def test_mixed_batches_are_split_between_pictures(exported: Bundle, reference: Reference) -> None:
+    (case,) = [case for case in FEW if case.label == "mixed batch"]
+    assert len({picture.shape for picture in case.pictures}) == 2
+    assert failures(measure_parity([split(exported)], reference, [case])) == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("halo_px", 9), ("context_halo_px", 2)])
+def test_a_wrong_halo_fails(bundle: Bundle, reference: Reference, name: str, value: int) -> None:
+    facts = replace(bundle.manifest.network, **{"context_halo_px": 5, name: value})
+    wrong = Bundle(bundle.folder, replace(bundle.manifest, network=facts))
+    assert failures(measure_parity([split(wrong)], reference, FEW))
+
+
+class PoolsPerTile(OnnxNetwork):
+    """What naive tiling does: every window is pooled as if it were the image."""
+
+    def illuminate(self, images: Any, pooled: Any, rows: Any, cols: Any) -> Any:
+        count, height, width = images.shape[:3]
+        tall, wide = Span(0, height, 0, height), Span(0, width, 0, width)
+        bins = self.facts.bins
+        return self.illuminate_whole(
+            images,
+            np.repeat(pooling_matrix(height, tall, bins)[None], count, 0),
+            np.repeat(pooling_matrix(width, wide, bins)[None], count, 0),
+            np.repeat(interpolation_matrix(height, tall, bins)[None], count, 0),
+            np.repeat(interpolation_matrix(width, wide, bins)[None], count, 0),
+        )
+
+
+def test_pooling_per_tile_fails(exported: Bundle, reference: Reference) -> None:
+    device = choose_device("cpu")
+    candidate = SplitGraphs(PoolsPerTile(exported, "fp32", device), "fp32", device.provider)
+    rows = measure_parity([candidate], reference, FEW)
+    assert {row.label for row in rows if over_tolerance(row)} == {"many tiles", "mixed batch", "tall"}
+
+
+def change_weight(bundle: Bundle, file: str, ending: str, by: float) -> Bundle:
+    """Changes one weight and makes the manifest agree, as a faulty exporter would."""
+    model = onnx.load(bundle.folder / file)
+    (tensor,) = [item for item in model.graph.initializer if item.name.endswith(ending)]
+    values = numpy_helper.to_array(tensor).copy()
+    values.flat[7] = np.clip(float(values.flat[7]) + by, -127, 127)
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    content = model.SerializeToString()
+    (bundle.folder / file).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    graphs = [
+        replace(graph, sha256=digest) if graph.file == file else graph for graph in bundle.manifest.graphs
+    ]
+    write_manifest(bundle.folder, replace(bundle.manifest, graphs=tuple(graphs)))
+    return read_bundle(bundle.folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "ending", "by"),
+    [
+        ("enhance_fp32.onnx", "ResidualBlock4.conv2.weight", 0.05),
+        ("enhance_fp16.onnx", "cond_add1.weight", 1.0),
+        ("enhance_int8.onnx", "cond_add1.weight", 1.0),
+        ("whole_uint8_fp32.onnx", "condx.weight", 0.05),
+    ],
+)
+def test_one_changed_weight_fails(
+    bundle: Bundle, reference: Reference, file: str, ending: str, by: float
+) -> None:
+    wrong = change_weight(bundle, file, ending, by)
+    found = failures(measure_bundle(wrong, reference))
+    assert found
+    precision = file.removesuffix(".onnx").rpartition("_")[2]
+    assert all(failure.startswith(precision) for failure in found)
+    assert all(("single graph" in failure) == file.startswith("whole") for failure in found)
+
+
+def test_light_that_is_no_number_fails(exported: Bundle, reference: Reference) -> None:
+    class Broken(OnnxNetwork):
+        def illuminate_whole(self, *arguments: Any) -> Any:
+            return super().illuminate_whole(*arguments) * np.nan
+
+    device = choose_device("cpu")
+    candidate = SplitGraphs(Broken(exported, "fp32", device), "fp32", device.provider)
+    rows = measure_parity([candidate], reference, [Case((probe_picture(24, 24),), None)])
+    assert failures(rows)
+
+
+def test_the_reference_must_be_the_same_network(exported: Bundle, tmp_path: Path) -> None:
+    save_checkpoint(EnhancementNetwork(4), tmp_path / "other.safetensors")
+    with pytest.raises(ExportError, match=r"has 4 channels, the bundle's network has 8: give the checkpoint"):
+        read_reference(tmp_path / "other.safetensors", None, exported.manifest)
+    with pytest.raises(ExportError, match="is not a file"):
+        read_reference(tmp_path / "none.pth", None, exported.manifest)
+
+
+def test_float32_graphs_can_be_the_reference(exported: Bundle, network: EnhancementNetwork) -> None:
+    picture = probe_picture(50, 41)
+    found = graph_reference(exported).light(picture)
+    np.testing.assert_allclose(found, torch_reference(network).light(picture), atol=1e-6)

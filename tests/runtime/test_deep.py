@@ -1,0 +1,131 @@
+"""16 bits per channel through PNG, TIFF and PPM, and what is said where the libraries are missing."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rave_runtime.deep import write_deep_ppm
+from rave_runtime.encode import encode_photo
+from rave_runtime.errors import PhotoError
+from rave_runtime.exif import upright_exif
+from rave_runtime.photo import Photo, read_photo
+from tests.runtime.handmade import exif, inner_exif, png, scene, tiff_of
+
+NOTE = b"maker note" * 9
+DEEP = scene(dtype=np.uint16)
+
+
+def deep_photo(channels: int, format: str = "TIFF", **more: Any) -> Photo:
+    pixels = scene(channels=channels, dtype=np.uint16).reshape(40, 56, channels)
+    alpha = pixels[..., -1] if channels in (2, 4) else None
+    return Photo(pixels[..., : channels - (alpha is not None)], format, alpha, **more)
+
+
+@pytest.mark.parametrize("missing", ["imagecodecs", "tifffile"])
+def test_a_missing_library_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    kind, content = ("PNG", png(DEEP, 2, 16)) if missing == "imagecodecs" else ("TIFF", tiff_of(DEEP))
+    words = (
+        rf"is a {kind} of 16 bits per channel: pip install 'rave-backlit\[deep\]' to read and write it whole"
+    )
+    with pytest.raises(PhotoError, match=words):
+        read_photo(content)
+    with pytest.raises(PhotoError, match=words):
+        encode_photo(deep_photo(3), DEEP, kind)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_deep_pixels_survive_writing_and_reading(format: str, channels: int) -> None:
+    if channels > 1:
+        pytest.importorskip("imagecodecs")
+        pytest.importorskip("tifffile")
+    photo = deep_photo(channels, format)
+    content = encode_photo(photo, photo.pixels, format).content
+    if (format, channels) == ("TIFF", 2):  # Pillow, which opens every file first, knows no such TIFF
+        tifffile = pytest.importorskip("tifffile")
+        np.testing.assert_array_equal(tifffile.imread(io.BytesIO(content))[..., 0], photo.pixels[..., 0])
+        return
+    again = read_photo(content)
+    np.testing.assert_array_equal(again.pixels, photo.pixels)
+    if photo.alpha is not None:
+        np.testing.assert_array_equal(again.alpha, photo.alpha)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ppm_needs_no_library(channels: int) -> None:
+    pixels = scene(channels=channels, dtype=np.uint16).reshape(40, 56, channels)
+    again = read_photo(write_deep_ppm(pixels))
+    np.testing.assert_array_equal(again.pixels, pixels)
+    assert encode_photo(again, pixels, "PPM").content == write_deep_ppm(pixels)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
+def test_a_deep_tiff_keeps_all_that_it_says(compression: str | None) -> None:
+    pytest.importorskip("imagecodecs")
+    pytest.importorskip("tifffile")
+    block = exif({0x0112: (3, 1), 0x4746: (3, 5)}, inner=inner_exif(56, 40, NOTE, 8 + 2 + 12 * 3 + 4))
+    tags = Image.Exif()
+    tags.load(block)
+    tags[0x010F], tags[0x8298], tags[0x013B] = "Maker", "© Jürgen".encode(), "Artist"
+    tags[0x010E], tags[0x0131] = "a description", "software 1"
+    tags.get_ifd(0x8825)[1] = "N"
+    tags.get_ifd(0x8825)[2] = (48.0, 30.5, 0.0)
+    tags[0x8825] = tags.get_ifd(0x8825)
+    before = upright_exif(tags.tobytes(), 56, 40)
+    options = {"compression": compression or "raw"}
+    photo = deep_photo(
+        3, exif=before, xmp=b"<xmp/>", icc_profile=b"profile!", dpi=(300, 300), save_options=options
+    )
+    content = encode_photo(photo, DEEP, "TIFF").content
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.info["compression"] == (compression or "raw")
+    again = read_photo(content)
+    np.testing.assert_array_equal(again.pixels, DEEP)
+    assert (again.xmp, again.icc_profile, again.dpi) == (b"<xmp/>", b"profile!", (300, 300))
+    assert again.exif is not None
+    read = Image.Exif()
+    read.load(again.exif)
+    for tag in (0x010F, 0x8298, 0x013B, 0x010E, 0x0131, 0x4746):
+        value = read[tag].encode("latin-1") if isinstance(tags[tag], bytes) else read[tag]
+        assert value == tags[tag], hex(tag)
+    inner = read.get_ifd(0x8769)
+    assert (inner[0x927C], inner[0xA002], inner[0xA003]) == (NOTE, 56, 40)
+    assert read.get_ifd(0x8825)[2] == (48.0, 30.5, 0.0)
+    twice = encode_photo(again, DEEP, "TIFF").content
+    assert read_photo(twice).exif == again.exif
+
+
+def test_metadata_of_other_formats_reaches_a_deep_png() -> None:
+    pytest.importorskip("imagecodecs")
+    block = exif({0x0112: (3, 1), 0x4746: (3, 5)})
+    photo = deep_photo(3, exif=block, xmp=b"<xmp/>", icc_profile=b"profile!", dpi=(300, 300))
+    again = read_photo(encode_photo(photo, DEEP, "PNG").content)
+    np.testing.assert_array_equal(again.pixels, DEEP)
+    assert (again.exif, again.xmp, again.icc_profile) == (block, b"<xmp/>", b"profile!")
+    assert again.dpi == pytest.approx((300, 300), abs=0.1)
+
+
+def test_layouts_that_would_lose_values_are_refused() -> None:
+    pytest.importorskip("tifffile")
+    cmyk = tiff_of(scene(channels=4, dtype=np.uint16), tags={262: (3, 5), 338: (3, 0)})
+    with pytest.raises(
+        PhotoError, match=r"is a 16-bit TIFF that is not RGB: convert it|header makes no sense"
+    ):
+        read_photo(cmyk)
+
+
+def test_twelve_bits_of_grey_fill_sixteen() -> None:
+    values = (scene(channels=1, dtype=np.uint16) >> 4).astype(np.uint32)
+    packed = (values[:, ::2] << 12 | values[:, 1::2]).astype(">u4").view(np.uint8).reshape(40, 28, 4)[..., 1:]
+    content = tiff_of(values.astype(np.uint16), tags={258: (3, 12), 279: (4, packed.size)})
+    start = len(content) - values.size * 2
+    photo = read_photo(content[:start] + packed.tobytes())
+    expected = np.round(values / 4095 * 65535)
+    assert np.abs(photo.pixels[..., 0].astype(float) - expected).max() <= 1

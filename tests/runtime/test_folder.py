@@ -1,0 +1,154 @@
+"""Which files become jobs, what is refused, and files that are whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rave_runtime.errors import PhotoError, UsageError
+from rave_runtime.folder import format_of, plan_jobs, write_atomically
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return folder
+
+
+def planned(source: Path, output: Path, format: str | None = None) -> dict[str, str]:
+    return {job.name: str(job.target.relative_to(output)) for job in plan_jobs(source, output, format)}
+
+
+def test_a_tree_is_mirrored_and_formats_that_cannot_be_written_become_png(tmp_path: Path) -> None:
+    source = touch(tmp_path / "in", "b/c.JPG", "a.gif", "z.heic", "notes.txt", ".hidden.jpg", ".git/x.jpg")
+    expected = {"a.gif": "a.png", "b/c.JPG": "b/c.JPG", "z.heic": "z.heic"}
+    assert planned(source, tmp_path / "out") == expected
+
+
+def test_a_wanted_format_changes_endings(tmp_path: Path) -> None:
+    source = touch(tmp_path / "in", "a.jpg", "b.webp", "c.jpeg")
+    assert planned(source, tmp_path / "out", "WEBP") == {
+        "a.jpg": "a.webp",
+        "b.webp": "b.webp",
+        "c.jpeg": "c.webp",
+    }
+
+
+def test_two_photographs_for_one_result_are_refused(tmp_path: Path) -> None:
+    source = touch(tmp_path / "in", "a.jpg", "a.png")
+    with pytest.raises(UsageError, match=r"a\.jpg and a\.png would both be written to .*a\.webp: rename one"):
+        plan_jobs(source, tmp_path / "out", "WEBP")
+    assert len(plan_jobs(source, tmp_path / "out")) == 2
+
+
+@pytest.mark.parametrize("output", ["in", "in/out", "in/../in", "other/../in/sub", "link/out"])
+def test_output_in_the_input_is_refused(tmp_path: Path, output: str) -> None:
+    source = touch(tmp_path / "in", "a.jpg")
+    (tmp_path / "link").symlink_to("in")
+    with pytest.raises(UsageError, match=r"is inside .*: its results would be read as photographs next time"):
+        plan_jobs(source, tmp_path / output)
+
+
+def test_output_beside_the_input_by_a_path_with_dots_is_fine(tmp_path: Path) -> None:
+    source = touch(tmp_path / "in", "a.jpg")
+    assert len(plan_jobs(source / "..", tmp_path.parent / "elsewhere")) == 1
+    assert len(plan_jobs(source, source / ".." / "out")) == 1
+
+
+def test_input_in_the_output_is_fine_unless_it_would_be_written_over(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.jpg")
+    assert planned(tmp_path / "in", tmp_path) == {"a.jpg": "a.jpg"}
+    touch(tmp_path, "in/in/a.jpg")
+    with pytest.raises(UsageError, match=r"in/a\.jpg is the photograph a\.jpg itself: choose another OUTPUT"):
+        plan_jobs(tmp_path / "in", tmp_path)
+
+
+@pytest.mark.parametrize("output", ["a.jpg", ".", "../in/a.jpg", "link.jpg"])
+def test_a_photograph_is_not_written_over_itself(tmp_path: Path, output: str) -> None:
+    source = touch(tmp_path / "in", "a.jpg")
+    (source / "link.jpg").symlink_to("a.jpg")
+    with pytest.raises(UsageError, match=r"is the photograph a\.jpg itself"):
+        plan_jobs(source / "a.jpg", source / output)
+
+
+def test_one_photograph_goes_to_a_file_or_into_a_folder(tmp_path: Path) -> None:
+    source = touch(tmp_path / "in", "a.jpg") / "a.jpg"
+    for output, target in {"b.PNG": "b.PNG", "new": "new/a.jpg", "in/sub": "in/sub/a.jpg"}.items():
+        (job,) = plan_jobs(source, tmp_path / output)
+        assert job.target == tmp_path / target
+    assert format_of(Path("x.PNG")) == "PNG"
+    assert format_of(Path("x.gif")) is None
+
+
+def test_links_are_followed_once_and_never_into_the_output(tmp_path: Path) -> None:
+    source = touch(tmp_path / "in", "deep/a.jpg")
+    output = touch(tmp_path / "out", "old.jpg")
+    (source / "deep" / "up").symlink_to("..")
+    (source / "loop").symlink_to("loop")
+    (source / "results").symlink_to(output)
+    (source / "linked.jpg").symlink_to("deep/a.jpg")
+    assert list(planned(source, output)) == ["deep/a.jpg", "linked.jpg"]
+
+
+def test_missing_and_empty_inputs_say_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist: give a photograph or a folder"):
+        plan_jobs(tmp_path / "gone", tmp_path / "out")
+    with pytest.raises(UsageError, match=r"holds no photograph \(\.jpg"):
+        plan_jobs(touch(tmp_path / "in", "a.txt"), tmp_path / "out")
+    with pytest.raises(UsageError, match="is a file: for a folder of photographs OUTPUT must be a folder"):
+        plan_jobs(tmp_path / "in", tmp_path / "in" / "a.txt")
+
+
+def test_a_folder_that_cannot_be_listed_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = touch(tmp_path / "in", "a.jpg", "locked/b.jpg")
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if str(path) == str(refused):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    refused = source / "locked"
+    assert list(planned(source, tmp_path / "out")) == ["a.jpg", "locked"]
+    refused = source
+    with pytest.raises(UsageError, match="cannot be listed: Permission denied"):
+        plan_jobs(source, tmp_path / "out")
+
+
+def test_writing_replaces_a_file_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / ("n" * 251 + ".jpg")
+    for content in (b"one", b"two"):
+        write_atomically(target, content)
+        assert target.read_bytes() == content
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    target = tmp_path / "a.jpg"
+    write_atomically(target, b"old")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(PhotoError, match=r"cannot be written to .*a\.jpg: No space left on device"):
+        write_atomically(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", ["taken/a.jpg", "folder", "n" * 300, "nul\0.jpg"])
+def test_targets_that_cannot_be_are_reported(tmp_path: Path, name: str) -> None:
+    (tmp_path / "taken").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(PhotoError, match="cannot be written to"):
+        write_atomically(tmp_path / name, b"x")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "taken"]

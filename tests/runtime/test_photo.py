@@ -1,0 +1,181 @@
+"""Reading: upright pixels, notes on what is left behind, and one clear error each. Formats: see the zoo."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rave_runtime.decoders import decoding
+from rave_runtime.errors import PhotoError
+from rave_runtime.photo import SUFFIXES, read_photo
+from tests.runtime.animal import HAS_HEIF, save, turned
+from tests.runtime.handmade import exif, png, scene, tiff_of
+
+RGB = scene()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_orientation_is_applied_once_in_every_format(format: str, orientation: int) -> None:
+    if format == "HEIF" and not HAS_HEIF:
+        pytest.skip("pillow-heif is not installed")
+    block = exif({0x0112: (3, orientation)})
+    options: dict[str, Any] = {"lossless": True} if format == "WEBP" else {}
+    photo = read_photo(save(RGB, format, exif=block, **options))
+    expected = turned(RGB, orientation)
+    assert photo.pixels.shape == expected.shape
+    assert np.abs(photo.pixels.astype(int) - expected).mean() < 12
+    if photo.exif is not None:
+        read = Image.Exif()
+        read.load(photo.exif)
+        assert read.get(0x0112, 1) == 1
+
+
+def test_a_photograph_tells_what_its_file_says() -> None:
+    coding = {"quality": 88, "subsampling": 1, "progressive": True}
+    content = save(RGB, "JPEG", **coding, dpi=(300, 300), xmp=b"<x/>", icc_profile=b"p")
+    photo = read_photo(content)
+    assert (photo.format, photo.source, photo.xmp, photo.icc_profile) == ("JPEG", content, b"<x/>", b"p")
+    assert photo.dpi == (300, 300)
+    assert photo.exif is None
+    assert photo.alpha is None
+    assert photo.warnings == ()
+    assert photo.save_options["subsampling"] == 1
+    assert photo.save_options["progressive"]
+    assert photo.pixels.flags.c_contiguous
+
+
+def test_exif_always_starts_with_its_header() -> None:
+    block = exif({0x0112: (3, 1), 0x4746: (3, 5)})
+    for name in ("JPEG", "PNG", "WEBP", "AVIF"):
+        read = read_photo(save(RGB, name, exif=block)).exif
+        assert read is not None
+        assert read.startswith((b"Exif\0\0II", b"Exif\0\0MM"))
+
+
+@pytest.mark.parametrize("dpi", [(0, 0), (float("nan"), 72), (1e9, 1e9)])
+def test_senseless_densities_are_dropped(dpi: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    content = save(RGB, "BMP")
+    opened = Image.open
+
+    def lie(*arguments: Any, **options: Any) -> Any:
+        image = opened(*arguments, **options)
+        image.info["dpi"] = dpi
+        return image
+
+    monkeypatch.setattr(Image, "open", lie)
+    assert read_photo(content).dpi is None
+
+
+def test_the_limit_can_be_raised() -> None:
+    content = png(np.zeros((1100, 1000), np.uint8), 0)
+    with pytest.raises(PhotoError, match=r"is 1000 x 1100, over the limit of 1 megapixels: raise it"):
+        read_photo(content, max_megapixels=1)
+    assert read_photo(content, max_megapixels=1.1).pixels.shape == (1100, 1000, 1)
+
+
+def test_pillows_own_limit_does_not_refuse_what_the_user_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read_photo(tiff_of(RGB)).pixels.shape == RGB.shape
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PhotoError, match=r"^cannot be read: Permission denied$"):
+        read_photo(tmp_path / "a.jpg")
+
+
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    with pytest.raises(PhotoError, match="is a folder, not a photograph"):
+        read_photo(tmp_path)
+    with pytest.raises(PhotoError, match="cannot be read: embedded null byte"):
+        read_photo(tmp_path / "a\0.jpg")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.jpg")
+        with pytest.raises(PhotoError, match="is a pipe or a device"):
+            read_photo(tmp_path / "pipe.jpg")
+
+
+def test_an_exhausted_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhaust(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("rave_runtime.photo.to_pixels", exhaust)
+    with pytest.raises(PhotoError, match=r"^does not fit into memory$"):
+        read_photo(save(RGB, "BMP"))
+
+
+def test_heic_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rave_runtime.decoders.register_heif", lambda: False)
+    with pytest.raises(PhotoError, match=r"is HEIC: pip install 'rave-backlit\[heif\]' to read it"):
+        read_photo(b"\0\0\0\x18ftypheic" + bytes(40))
+
+
+@pytest.mark.skipif(not HAS_HEIF, reason="pillow-heif is not installed")
+def test_ten_bits_that_are_read_as_eight_are_noted() -> None:
+    import pillow_heif
+
+    deep = (scene(dtype=np.uint16) >> 6) << 6
+    buffer = io.BytesIO()
+    pillow_heif.from_bytes("RGB;16", (RGB.shape[1], RGB.shape[0]), deep.tobytes()).save(buffer, quality=90)
+    photo = read_photo(buffer.getvalue())
+    assert photo.pixels.dtype == np.uint8
+    assert re.search("its 1[02] bits per channel were read as 8", photo.warnings[0])
+
+
+def test_jpeg2000_and_plain_ppm_of_16_bits_are_noted() -> None:
+    plain = read_photo(b"P3 1 1 65535 256 512 65535\n")
+    assert plain.warnings == ("its 16 bits per channel were read as 8",)
+    wavelet = bytearray(save(RGB, "JPEG2000"))
+    wavelet[wavelet.index(b"\xff\x4f\xff\x51") + 42] = 15
+    with decoding, Image.open(io.BytesIO(wavelet)) as image:
+        from rave_runtime.decoders import bits_per_channel
+
+        assert bits_per_channel(image, bytes(wavelet)) == 16
+
+
+def test_threads_neither_lose_nor_leak_the_settings_of_decoding() -> None:
+    lying = b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"
+    odd = save(RGB, "JPEG", exif=lying)
+    with pytest.raises(UserWarning, match="Corrupt EXIF"):
+        Image.open(io.BytesIO(odd))
+    limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    together = threading.Barrier(4)
+
+    def read(_: int) -> bool:
+        together.wait()
+        return all(read_photo(odd).pixels.shape == (56, 40, 3) for _ in range(20))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(read, range(4)))
+    assert limit == Image.MAX_IMAGE_PIXELS
+    assert warnings.filters == filters
+
+
+def test_decoders_warnings_are_silent_and_others_are_not() -> None:
+    with decoding:
+        warnings.warn_explicit("odd", UserWarning, "x.py", 1, module="PIL.TiffImagePlugin")
+        with pytest.warns(UserWarning, match="mine"):
+            warnings.warn("mine", UserWarning, stacklevel=1)
+    with pytest.raises(UserWarning, match="odd"):
+        warnings.warn_explicit("odd", UserWarning, "x.py", 2, module="PIL.TiffImagePlugin")
+
+
+def test_every_ending_has_a_format_that_is_known() -> None:
+    assert all(ending.startswith(".") and ending == ending.lower() for ending in SUFFIXES)
+    assert {"JPEG", "PNG", "TIFF", "WEBP", "HEIF", "AVIF"} <= set(SUFFIXES.values())

@@ -1,0 +1,161 @@
+"""JPEG and PNG of every kind, odd and hostile."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from tests.runtime.animal import DEEP, GREY, LOSSY, RGB, Animal, deep_animal, save, turned
+from tests.runtime.handmade import exif, jpeg_with, png, png_chunk, scene
+
+
+def jpegs() -> Iterator[Animal]:
+    jpeg = save(RGB, "JPEG", quality=95, subsampling=0)
+    for name, options in {
+        "444": {"subsampling": 0},
+        "422": {"subsampling": 1},
+        "420": {"subsampling": 2},
+        "progressive": {"progressive": True},
+        "restarts": {"restart_marker_blocks": 1},
+        "restart-rows": {"restart_marker_rows": 1},
+        "stored-rgb": {"keep_rgb": True},
+        "bad": {"quality": 5},
+    }.items():
+        yield Animal(f"{name}.jpg", save(RGB, "JPEG", **({"quality": 90} | options)), RGB, off=LOSSY)
+    yield Animal("grey.jpg", save(GREY, "JPEG", quality=95), GREY, off=LOSSY)
+    cmyk = Image.fromarray(RGB).convert("CMYK")
+    yield Animal("cmyk.jpg", save(cmyk, "JPEG", quality=95), RGB, off=LOSSY)
+    yield Animal("ycck.jpg", _ycck(), RGB, off=LOSSY)
+    for orientation in range(1, 9):
+        block = exif({0x0112: (3, orientation)})
+        yield Animal(
+            f"turned-{orientation}.jpg",
+            save(RGB, "JPEG", quality=95, exif=block),
+            turned(RGB, orientation),
+            off=LOSSY,
+        )
+    for name, kind in {"byte": 1, "long": 4, "signed": 9}.items():
+        block = exif({0x0112: (kind, 6)}, ">")
+        yield Animal(
+            f"turned-by-{name}.jpg", save(RGB, "JPEG", quality=95, exif=block), turned(RGB, 6), off=LOSSY
+        )
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><d tiff:Orientation="8"/></x:xmpmeta>'
+    yield Animal("turned-by-xmp.jpg", save(RGB, "JPEG", quality=95, xmp=xmp), turned(RGB, 8), off=LOSSY)
+    yield Animal(
+        "exif-garbage.jpg", save(RGB, "JPEG", quality=95, exif=b"Exif\0\0" + os.urandom(99)), RGB, off=LOSSY
+    )
+    looped = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x69\x87\x04\0\x01\0\0\0\x08\0\0\0\x08\0\0\0"
+    yield Animal("exif-in-circles.jpg", save(RGB, "JPEG", quality=95, exif=looped), RGB, off=LOSSY)
+    lying = b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"
+    yield Animal("exif-lies.jpg", save(RGB, "JPEG", quality=95, exif=lying), turned(RGB, 6), off=LOSSY)
+    yield Animal("bad-profile.jpg", save(RGB, "JPEG", quality=95, icc_profile=b"x" * 200), RGB, off=LOSSY)
+    yield Animal(
+        "bad-mpf.jpg",
+        jpeg_with(jpeg, (0xE2, b"MPF\0II*\0\x08\0\0\0\x05\0")),
+        RGB,
+        off=LOSSY,
+        note="its first picture",
+    )
+    yield Animal("fill-bytes.jpg", jpeg[:2] + b"\xff" * 9 + jpeg[2:], RGB, off=LOSSY)
+    yield Animal("trailing.jpg", jpeg + b"\xff\xda" * 500, RGB, off=LOSSY)
+    yield Animal("no-end.jpg", jpeg[:-2], error="damaged or truncated")
+    second = Image.fromarray(255 - RGB)
+    mpo = save(Image.fromarray(RGB), "MPO", quality=95, save_all=True, append_images=[second])
+    yield Animal("two.jpg", mpo, RGB, off=LOSSY, note="its first picture")
+    size = jpeg.index(b"\xff\xc0") + 5
+    yield Animal(
+        "huge.jpg",
+        jpeg[:size] + b"\xff\xdc\xff\xdc" + jpeg[size + 4 :],
+        error="is 65500 x 65500, over the limit of 0.5",
+    )
+    yield Animal(
+        "flat.jpg", jpeg[:size] + bytes(4) + jpeg[size + 4 :], error="damaged or truncated|no pixels"
+    )
+    scan = save(RGB, "JPEG", progressive=True)
+    start = scan.index(b"\xff\xda")
+    yield Animal("scans.jpg", scan[:-2] + scan[start:-2] * 60 + scan[-2:], error="has over 200 scans")
+
+
+def _ycck() -> bytes:
+    """A JPEG of inverted CMYK, stored as YCbCr and K as Photoshop does."""
+    ycc = np.asarray(Image.fromarray(255 - RGB).convert("YCbCr"))
+    planes = np.dstack([ycc, np.full(ycc.shape[:2], 255, np.uint8)])
+    content = save(Image.fromarray(255 - planes, "CMYK"), "JPEG", quality=95)
+    place = content.index(b"Adobe") + 11
+    return content[:place] + b"\x02" + content[place + 1 :]
+
+
+def pngs() -> Iterator[Animal]:
+    small = GREY.astype(int)
+    for bits in (1, 2, 4):
+        levels = small >> (8 - bits)
+        shown = (levels * (255 // (2**bits - 1))).astype(np.uint8)
+        yield Animal(f"grey-{bits}.png", png(levels, 0, bits), shown)
+    yield Animal("grey-8.png", png(GREY, 0), GREY)
+    deep_grey = scene(channels=1, dtype=np.uint16)
+    yield Animal("grey-16.png", png(deep_grey, 0, 16), deep_grey)
+    hole = png_chunk(b"tRNS", struct.pack(">H", deep_grey[0, 0]))
+    seen = np.where(deep_grey == deep_grey[0, 0], 0, 65535).astype(np.uint16)
+    yield deep_animal("grey-16-hole.png", png(deep_grey, 0, 16, before=hole), np.dstack([deep_grey, seen]))
+    palette = (np.arange(256)[:, None] * np.array([1, 255, 7]) % 256).astype(np.uint8)
+    colours = png_chunk(b"PLTE", palette.tobytes())
+    yield Animal("palette.png", png(GREY, 3, before=colours), palette[GREY])
+    yield Animal(
+        "palette-1.png",
+        png(small >> 7, 3, 1, before=colours[:0] + png_chunk(b"PLTE", palette[:2].tobytes())),
+        palette[small >> 7],
+    )
+    see_through = np.dstack([palette[GREY], 255 - GREY])
+    yield Animal(
+        "palette-alpha.png",
+        png(GREY, 3, before=colours + png_chunk(b"tRNS", bytes(range(255, -1, -1)))),
+        see_through,
+    )
+    yield Animal("rgb.png", png(RGB, 2), RGB)
+    hole = png_chunk(b"tRNS", struct.pack(">HHH", *RGB[0, 0]))
+    seen = np.where((RGB[0, 0] == RGB).all(2), 0, 255).astype(np.uint8)
+    yield Animal("rgb-hole.png", png(RGB, 2, before=hole), np.dstack([RGB, seen]))
+    yield Animal("rgba.png", png(scene(channels=4), 6), scene(channels=4))
+    yield Animal("la.png", png(scene(channels=2), 4), scene(channels=2))
+    yield Animal("interlaced.png", png(RGB, 2, interlaced=True), RGB)
+    for name, channels, colour in (("rgb", 3, 2), ("rgba", 4, 6), ("la", 2, 4)):
+        pixels = scene(channels=channels, dtype=np.uint16)
+        for interlaced in (False, True):
+            content = png(pixels, colour, 16, interlaced=interlaced)
+            yield deep_animal(f"{name}-16{'-interlaced' * interlaced}.png", content, pixels)
+    hole = png_chunk(b"tRNS", struct.pack(">HHH", *DEEP[0, 0]))
+    seen = np.where((DEEP[0, 0] == DEEP).all(2), 0, 65535).astype(np.uint16)
+    yield deep_animal("rgb-16-hole.png", png(DEEP, 2, 16, before=hole), np.dstack([DEEP, seen]))
+    bomb = zlib.compress(bytes(1 << 26), 9)
+    yield Animal("text-bomb.png", png(RGB, 2, before=png_chunk(b"zTXt", b"Comment\0\0" + bomb)), RGB)
+    xmp = b"XML:com.adobe.xmp\0\x01\0\0\0" + bomb
+    yield Animal("xmp-bomb.png", png(RGB, 2, before=png_chunk(b"iTXt", xmp)), RGB)
+    yield Animal("profile-bomb.png", png(RGB, 2, before=png_chunk(b"iCCP", b"x\0\0" + bomb)), RGB)
+    yield Animal("text-many.png", png(RGB, 2, before=png_chunk(b"tEXt", b"a\0" + b"b" * 1000) * 3000), RGB)
+    yield Animal("bad-gamma.png", png(RGB, 2, before=png_chunk(b"gAMA", b"\0")), RGB)
+    yield Animal("no-end.png", png(RGB, 2)[:-12], RGB)
+    animated = save(Image.fromarray(RGB), "PNG", save_all=True, append_images=[Image.fromarray(255 - RGB)])
+    yield Animal("animated.png", animated, RGB, note="the first of its frames")
+    yield Animal(
+        "huge.png",
+        png(RGB, 2, size=(60000, 60000)),
+        error="is 60000 x 60000, over the limit of 0.5 megapixels: raise it",
+    )
+    yield Animal("taller.png", png(RGB, 2, size=(56, 4000)), error="damaged or truncated")
+    yield Animal("flat.png", png(RGB, 2, size=(0, 0)), error="no pixels|damaged or truncated")
+    yield Animal("bad-sum.png", png(RGB, 2).replace(b"IDAT", b"IDAT\x01", 1), error="damaged or truncated")
+    broken = png(RGB, 2)
+    place = broken.index(b"IDAT") + 30
+    yield Animal(
+        "bad-data.png", broken[:place] + b"\xff" * 40 + broken[place + 40 :], error="damaged or truncated"
+    )
+    yield Animal(
+        "bad-kind.png",
+        png(RGB, 2, bits=8).replace(b"\x08\x02\0\0\0", b"\x07\x09\0\0\0", 1),
+        error="damaged or truncated",
+    )
