@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib
-import json
+import importlib.util
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,23 +12,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from benchmarks.contest import Row, Size
-from benchmarks.machine import describe_machine, usable_cores
-from benchmarks.results import FOLDER, Result, write_result
+from benchmarks.machine import usable_cores
+from benchmarks.recording import measure_train_step, record_result
+from benchmarks.results import FOLDER
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-
-FAIR = (
-    "Every method gets the same photograph in host memory (8 bits) and leaves its result there; rave-run "
-    "goes from JPEG to JPEG and starts anew each time.",
-    "Threads as in each row; classical methods use one, rave-run all cores. Torch networks run "
-    "channels-last, in inference mode, with random weights (time does not depend on them), uncompiled.",
-    "Each method lives in a process of its own; all of a size take turns, the order reversed every round, "
-    "the others halted meanwhile. Times are medians over rounds after one warm-up run; low and high are "
-    "quartiles; `*` marks a single cold run.",
-    "Peak memory is the process's high-water mark by the operating system, libraries included; the GPU's "
-    "is what the driver counts more than before.",
-    "A run over the cap or out of memory is reported as such, and larger sizes are then not tried.",
-)
 
 Quick = Annotated[bool, typer.Option("--quick", help="Few sizes and repetitions.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
@@ -147,7 +132,7 @@ def train_step(context: typer.Context) -> None:
         output = Path(arguments[at + 1])
         del arguments[at : at + 2]
     device = "cuda" if any("cuda" in word for word in arguments) else "cpu"
-    _train_step(_request(False, device, 0, None, None, None, None), arguments, output)
+    _run_train_step(_request(False, device, 0, None, None, None, None), arguments, output)
 
 
 @app.command("all")
@@ -168,7 +153,7 @@ def everything(
     request = _request(quick, device, threads, model, method, None, memory_cap)
     start = time.monotonic()
     rows = _run("latency", request, output)
-    _store("memory", request, rows, output)
+    _record("memory", request, rows, output)
     _run("roofline", request, output, rows)
     for name in ("tiling", "scale"):
         _run(name, request, output)
@@ -177,7 +162,8 @@ def everything(
     else:
         typer.echo("quality: left out, since no --photographs and --truths were given")
     steps = ["--batch=1", "--size=64", "--repeats=1"] if quick else ["--batch=2", "--repeats=2"]
-    _train_step(request, [*steps, f"--device={device}", f"--threads={request.threads}"], output)
+    if importlib.util.find_spec("benchmarks.train_step") is not None:
+        _run_train_step(request, [*steps, f"--device={device}", f"--threads={request.threads}"], output)
     report(output)
     typer.echo(f"{time.monotonic() - start:.0f} s in all")
 
@@ -259,7 +245,7 @@ def _run(quantity: str, request: Any, output: Path, known: list[Row] | None = No
     }
     typer.echo(f"== {quantity}")
     rows = measures[quantity](request)
-    _store(quantity, request, rows, output)
+    _record(quantity, request, rows, output)
     return rows
 
 
@@ -271,7 +257,6 @@ def _run_quality(
     limit: int | None,
     output: Path,
 ) -> None:
-    from benchmarks.quality import PairsError
     from benchmarks.suites import measure_quality_of
 
     pairs = [tuple(text.split("=", 1)) for text in weights or ()]
@@ -280,57 +265,23 @@ def _run_quality(
     typer.echo("== quality")
     try:
         rows = measure_quality_of(request, photographs, truths, pairs, limit)  # type: ignore[arg-type]
-    except (PairsError, ValueError) as error:
+    except ValueError as error:
         _fail(str(error))
-    _store("quality", request, rows, output)
+    _record("quality", request, rows, output)
 
 
-def _store(quantity: str, request: Any, rows: list[Row], output: Path) -> None:
-    from benchmarks.report import SECTIONS
-
-    command = " ".join(["python -m benchmarks", *(Path(a).name if "/" in a else a for a in sys.argv[1:])])
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    notes = (
-        *FAIR,
-        f"Load average of the machine when this began: {request.load:.1f} on {usable_cores()} cores.",
-    )
-    result = Result(
-        quantity, request.device, request.quick, command, date, describe_machine(), notes, tuple(rows)
-    )
-    path = write_result(result, output)
-    for title, table in SECTIONS[quantity]:
-        typer.echo(f"\n{title}\n\n{table(result)}\n")
-    typer.echo(f"wrote {path}")
-
-
-def _train_step(request: Any, arguments: list[str], output: Path) -> None:
-    try:
-        module = importlib.import_module("benchmarks.train_step")
-    except ModuleNotFoundError as error:
-        if error.name != "benchmarks.train_step":
-            raise
-        _fail("benchmarks/train_step.py is missing from this checkout")
+def _run_train_step(request: Any, arguments: list[str], output: Path) -> None:
     typer.echo("== train-step")
-    before = sys.argv
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "steps.json"
-        sys.argv = ["train-step", *arguments, "--json", str(file)]
-        try:
-            module.main()
-        finally:
-            sys.argv = before
-        found = json.loads(file.read_text())
-    rows = [
-        {"part": part, "variant": variant, "seconds": seconds, "peak_mib": peak, **_plain(found["options"])}
-        for part, variants in found["parts"].items()
-        for variant, (seconds, peak) in variants.items()
-    ]
-    _store("train-step", request, rows, output)
+    try:
+        rows = measure_train_step(arguments)
+    except ModuleNotFoundError as error:
+        _fail(f"a training step cannot be measured here: {error}")
+    _record("train-step", request, rows, output)
 
 
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    kept = ("batch", "size", "guidance", "identity", "device", "threads", "repeats")
-    return {name: options[name] for name in kept if name in options}
+def _record(quantity: str, request: Any, rows: list[Row], output: Path) -> None:
+    for words in record_result(quantity, request, rows, output, sys.argv[1:]):
+        typer.echo(words)
 
 
 def _fail(message: str) -> NoReturn:
