@@ -7,14 +7,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from benchmarks.contest import Row, Size
 from benchmarks.machine import usable_cores
-from benchmarks.recording import measure_train_step, record_result
 from benchmarks.results import FOLDER
+
+if TYPE_CHECKING:
+    from benchmarks.contest import Row, Size
+    from benchmarks.suites import Request
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -210,7 +212,7 @@ def _request(
     method: list[str] | None,
     size: list[str] | None,
     memory_cap: float | None,
-) -> Any:
+) -> Request:
     from benchmarks.methods import find_method
     from benchmarks.suites import Request
 
@@ -226,6 +228,8 @@ def _request(
 
 
 def _parse_size(text: str) -> Size:
+    from benchmarks.contest import Size
+
     width, _, height = text.partition("x")
     try:
         return Size(int(height), int(width))
@@ -233,10 +237,10 @@ def _parse_size(text: str) -> Size:
         raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, got {text!r}") from None
 
 
-def _run(quantity: str, request: Any, output: Path, known: list[Row] | None = None) -> list[Row]:
+def _run(quantity: str, request: Request, output: Path, known: list[Row] | None = None) -> list[Row]:
     from benchmarks import suites
 
-    measures: dict[str, Callable[[Any], list[Row]]] = {
+    measures: dict[str, Callable[[Request], list[Row]]] = {
         "latency": suites.measure_latency,
         "memory": suites.measure_memory,
         "scale": suites.measure_scale,
@@ -250,7 +254,7 @@ def _run(quantity: str, request: Any, output: Path, known: list[Row] | None = No
 
 
 def _run_quality(
-    request: Any,
+    request: Request,
     photographs: Path,
     truths: Path,
     weights: list[str] | None,
@@ -270,7 +274,9 @@ def _run_quality(
     _record("quality", request, rows, output)
 
 
-def _run_train_step(request: Any, arguments: list[str], output: Path) -> None:
+def _run_train_step(request: Request, arguments: list[str], output: Path) -> None:
+    from benchmarks.recording import measure_train_step
+
     typer.echo("== train-step")
     try:
         rows = measure_train_step(arguments)
@@ -279,7 +285,9 @@ def _run_train_step(request: Any, arguments: list[str], output: Path) -> None:
     _record("train-step", request, rows, output)
 
 
-def _record(quantity: str, request: Any, rows: list[Row], output: Path) -> None:
+def _record(quantity: str, request: Request, rows: list[Row], output: Path) -> None:
+    from benchmarks.recording import record_result
+
     for words in record_result(quantity, request, rows, output, sys.argv[1:]):
         typer.echo(words)
 

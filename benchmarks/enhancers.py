@@ -67,6 +67,7 @@ def _network(method: Method, setting: Setting) -> Enhance:
 
     torch.set_num_threads(setting.threads)
     torch.manual_seed(0)
+    torch.backends.cudnn.allow_tf32 = False
     build: Callable[..., Any] = resolve(method.entry)
     network = build(**method.arguments)
     if setting.weights is not None:

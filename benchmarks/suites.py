@@ -23,7 +23,6 @@ FULL_SIZES = (
     Size(1024, 1024),
     Size(1500, 2000),
     Size(3000, 4000),
-    Size(4000, 6000),
     Size(6144, 8192),
 )
 QUICK_SIZES = (Size(128, 128), Size(512, 512))
@@ -65,7 +64,7 @@ class Request:
         gpu = self.device == "cuda"
         if self.quick:
             return Plan(rounds=3, cap_s=4, round_s=1, memory_cap_mib=cap_mib, gpu=gpu)
-        return Plan(rounds=5, cap_s=60, round_s=6, memory_cap_mib=cap_mib, gpu=gpu)
+        return Plan(rounds=5, cap_s=45, round_s=5, memory_cap_mib=cap_mib, gpu=gpu)
 
     def contestants(self, names: Sequence[str] = ()) -> list[Contestant]:
         """The methods asked for, or of those named the ones asked for."""
@@ -202,11 +201,11 @@ def measure_quality_of(
         request: methods and device.
         photographs, truths: folders of pairs.
         weights: (method, file) each; a method may come several times. Bundles for the runtime.
-        limit: pairs at most; None is 6 when quick, else 40.
+        limit: pairs at most; None is 6 when quick, else 24.
     """
     from benchmarks.quality import find_pairs, load_lpips, measure_quality
 
-    pairs = find_pairs(photographs, truths, limit or (6 if request.quick else 40))
+    pairs = find_pairs(photographs, truths, limit or (6 if request.quick else 24))
     try:
         distance = load_lpips(threads=request.threads)
     except Exception as error:

@@ -52,6 +52,15 @@ def test_a_picture_in_is_a_picture_of_the_same_size_out(name: str) -> None:
     assert result.isfinite().all()
 
 
+@pytest.mark.parametrize("name", list(tiny_networks()))
+def test_every_network_runs_in_bfloat16(name: str) -> None:
+    network = tiny_networks()[name].eval().bfloat16()
+    with torch.inference_mode():
+        result = network(torch.rand(1, 3, 16, 16).bfloat16())
+    assert result.dtype == torch.bfloat16
+    assert result.isfinite().all()
+
+
 def silence(network: nn.Module, *names: str) -> None:
     for name in names:
         for parameter in network.get_submodule(name).parameters():
