@@ -67,7 +67,7 @@ def variant(row: Row) -> str:
     parts = [row["title"]]
     if row["family"] != "classical":
         parts.append(row["precision"])
-    if row["family"] == "ours" and row["device"] not in ("cpu", "cuda"):
+    if row["family"] == "ours" and row["device"] not in ("cpu", "cuda", "auto"):
         parts.append(row["device"])
     return ", ".join(str(part) for part in parts)
 
