@@ -78,6 +78,8 @@ class SingleGraph:
         self.provider: Final = device.provider
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.enable_mem_pattern = False
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = [(device.provider, device.options)]
         content = bundle.read_graph(graph)
         try:

@@ -81,6 +81,10 @@ def load_network(bundle: Bundle, precision: Precision, device: Device, threads: 
         from rave_runtime.openvino_network import OpenVinoNetwork
 
         return OpenVinoNetwork(bundle, precision, threads)
+    if device.name == "tensorrt":
+        from rave_runtime.tensorrt_network import TensorRtNetwork
+
+        return TensorRtNetwork(bundle, precision)
     from rave_runtime.onnx_network import OnnxNetwork
 
     return OnnxNetwork(bundle, precision, device, threads)

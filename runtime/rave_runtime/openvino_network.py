@@ -6,15 +6,30 @@ Intel processors only; the package runs on AMD and Arm as well.
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any, Final
 
 import numpy as np
-import openvino
 
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
 from rave_runtime.errors import BundleError, DeviceError
 from rave_runtime.network import Array, Image, usable_processors
+
+
+def _import_openvino() -> Any:
+    """OpenVINO without its telemetry.
+
+    On import it would report its use to a web service, from a forked process. Nobody who enhances
+    photographs has agreed to that; it has a way out for where its reporting package is missing.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+openvino: Final = _import_openvino()
 
 
 class OpenVinoNetwork:
@@ -31,6 +46,9 @@ class OpenVinoNetwork:
         self._precision = precision
         self._bundle = bundle
         self._core = openvino.Core()
+        # Its first call fills a table of C++ that asks for Python's lock: two threads that make it at
+        # once wait for each other for ever.
+        openvino.Type.f32.to_dtype()
         self._properties = {
             "INFERENCE_NUM_THREADS": usable_processors(),
             "NUM_STREAMS": max(1, usable_processors() // threads),

@@ -58,19 +58,29 @@ class GuidedLight:
         reduced: [h', w', 3] float32 in [0, 1], the picture it was estimated on.
         height: of the full picture, in pixels.
         width: likewise.
+        radius_px: of the fit, in pixels of the reduced picture; None follows the factor of reduction.
+        epsilon: variance of luminance below which a neighbourhood counts as flat.
 
     Source: He and Sun, Fast Guided Filter, arXiv 1505.00996.
     """
 
-    def __init__(self, light: Array, reduced: Array, height: int, width: int) -> None:
+    def __init__(
+        self,
+        light: Array,
+        reduced: Array,
+        height: int,
+        width: int,
+        radius_px: int | None = None,
+        epsilon: float = EPSILON,
+    ) -> None:
         self._height, self._width = height, width
         factor = max(height, width) / max(light.shape)
-        radius = max(1, round(RADIUS_PER_FACTOR * (factor - 1)))
+        radius = radius_px or max(1, round(RADIUS_PER_FACTOR * (factor - 1)))
         guide: Array = reduced @ _LUMA
         mean_guide, mean_light = _box_mean(guide, radius), _box_mean(light, radius)
         covariance = _box_mean(guide * light, radius) - mean_guide * mean_light
         variance = _box_mean(guide * guide, radius) - mean_guide * mean_guide
-        slope: Array = (covariance / (variance.clip(0) + EPSILON)).astype(np.float32)
+        slope: Array = (covariance / (variance.clip(0) + epsilon)).astype(np.float32)
         self._slope = _box_mean(slope, radius)
         offset: Array = mean_light - slope * mean_guide
         self._offset = _box_mean(offset, radius)

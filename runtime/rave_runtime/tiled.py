@@ -17,64 +17,70 @@ from rave_runtime.tiling import Tile, interpolation_matrix, plan_tiles, pooling_
 Array = NDArray[np.float32]
 
 
-def tiled_light(network: Network, image: NDArray[Any], tile_px: int | None) -> Iterator[tuple[Tile, Array]]:
+def tiled_light(
+    network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1
+) -> Iterator[tuple[Tile, Array]]:
     """The network's illumination map of an image, window by window, equal to the whole image's.
 
     Args:
         network: what runs the windows.
         image: [h, w, 3] uint8, uint16 or float32 in [0, 1], at least 2 pixels each way.
-        tile_px: side of the windows; None takes the image whole.
+        tile_px: greatest side of the windows; None takes the image whole.
+        batch: windows per call of the network, which gains on GPUs only.
 
     Yields:
         Each tile with the light [h, w] float32 of its window; only its core is right.
     """
     height, width = image.shape[:2]
-    bins, side = network.facts.bins, tile_px or max(height, width)
+    side = tile_px or max(height, width)
     tiles = plan_tiles(height, width, side, network.facts.halo_px)
     if len(tiles) == 1:
-        (tile,) = tiles
-        batch = _as_network_input(image[None])
-        pool_rows, pool_cols = _pooling(tile, height, width, bins)
-        rows, cols = _interpolation(tile, height, width, bins)
-        light = network.illuminate_whole(batch, pool_rows, pool_cols, rows, cols)
-        yield tile, light[0]
+        pooling = _pooling(tiles, height, width, network.facts.bins)
+        interpolation = _interpolation(tiles, height, width, network.facts.bins)
+        yield tiles[0], network.illuminate_whole(_windows(image, tiles), *pooling, *interpolation)[0]
         return
-    pooled = pool_image(network, image, side)
-    for tile in tiles:
-        rows, cols = _interpolation(tile, height, width, bins)
-        light = network.illuminate(_as_network_input(_window(image, tile)), pooled, rows, cols)
-        yield tile, light[0]
+    pooled = pool_image(network, image, side, batch)
+    for group in _groups(tiles, batch):
+        interpolation = _interpolation(group, height, width, network.facts.bins)
+        contexts = np.repeat(pooled, len(group), 0)
+        lights = network.illuminate(_windows(image, group), contexts, *interpolation)
+        yield from zip(group, lights, strict=True)
 
 
-def pool_image(network: Network, image: NDArray[Any], tile_px: int) -> Array:
+def pool_image(network: Network, image: NDArray[Any], tile_px: int, batch: int = 1) -> Array:
     """The whole image's pooled grids, [1, channels, bins, bins], summed over its tiles."""
     height, width = image.shape[:2]
-    total: NDArray[np.float64] | None = None
-    for tile in plan_tiles(height, width, tile_px, network.facts.context_halo_px):
-        pool_rows, pool_cols = _pooling(tile, height, width, network.facts.bins)
-        share = network.pool(_as_network_input(_window(image, tile)), pool_rows, pool_cols)
-        total = share.astype(np.float64) if total is None else total + share
-    assert total is not None
+    facts = network.facts
+    total: NDArray[np.float64] = np.zeros((1, facts.channels, sum(facts.bins), sum(facts.bins)))
+    for group in _groups(plan_tiles(height, width, tile_px, facts.context_halo_px), batch):
+        shares = network.pool(_windows(image, group), *_pooling(group, height, width, facts.bins))
+        total += shares.sum(0, np.float64)
     return total.astype(np.float32)
 
 
-def _window(image: NDArray[Any], tile: Tile) -> NDArray[Any]:
-    return image[None, tile.rows.start : tile.rows.stop, tile.cols.start : tile.cols.stop]
+def _groups(tiles: list[Tile], size: int) -> Iterator[list[Tile]]:
+    for start in range(0, len(tiles), size):
+        yield tiles[start : start + size]
 
 
-def _pooling(tile: Tile, height: int, width: int, bins: tuple[int, ...]) -> tuple[Array, Array]:
-    return pooling_matrix(height, tile.rows, bins)[None], pooling_matrix(width, tile.cols, bins)[None]
+def _windows(image: NDArray[Any], tiles: list[Tile]) -> NDArray[Any]:
+    """The tiles' windows as the graphs take them: 16 bits become float32 in [0, 1]."""
+    windows = [image[t.rows.start : t.rows.stop, t.cols.start : t.cols.stop] for t in tiles]
+    stacked: NDArray[Any] = np.stack(windows) if len(windows) > 1 else windows[0][None]
+    if image.dtype == np.uint16:
+        return stacked.astype(np.float32) * np.float32(1 / 65535)
+    return np.ascontiguousarray(stacked)
 
 
-def _interpolation(tile: Tile, height: int, width: int, bins: tuple[int, ...]) -> tuple[Array, Array]:
+def _pooling(tiles: list[Tile], height: int, width: int, bins: tuple[int, ...]) -> tuple[Array, Array]:
     return (
-        interpolation_matrix(height, tile.rows, bins)[None],
-        interpolation_matrix(width, tile.cols, bins)[None],
+        np.stack([pooling_matrix(height, tile.rows, bins) for tile in tiles]),
+        np.stack([pooling_matrix(width, tile.cols, bins) for tile in tiles]),
     )
 
 
-def _as_network_input(window: NDArray[Any]) -> NDArray[Any]:
-    """A batch of windows as the graphs take it: 16 bits become float32 in [0, 1]."""
-    if window.dtype != np.uint16:
-        return np.ascontiguousarray(window)
-    return window.astype(np.float32) * np.float32(1 / 65535)
+def _interpolation(tiles: list[Tile], height: int, width: int, bins: tuple[int, ...]) -> tuple[Array, Array]:
+    return (
+        np.stack([interpolation_matrix(height, tile.rows, bins) for tile in tiles]),
+        np.stack([interpolation_matrix(width, tile.cols, bins) for tile in tiles]),
+    )

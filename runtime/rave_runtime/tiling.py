@@ -43,16 +43,17 @@ class Tile:
     cols: Span
 
 
-def plan_axis(length: int, window: int, halo: int) -> list[Span]:
+def plan_axis(length: int, window: int, halo: int, *, fixed: bool = False) -> list[Span]:
     """Splits an axis into windows of equal length whose cores are disjoint and cover it.
 
-    Windows never leave the image; where a window ends inside it, its core keeps `halo` away. They are
-    no longer than their number makes necessary, since what overlaps is computed twice.
+    Windows never leave the image; where a window ends inside it, its core keeps `halo` away.
 
     Args:
         length: of the axis, pixels, at least 1.
         window: greatest length of a window; an axis no longer than it becomes one span.
         halo: how far the network looks around a pixel.
+        fixed: make windows exactly that long, so that tiles of different images can share a batch;
+            otherwise no longer than their number makes necessary, since overlaps are computed twice.
 
     Raises:
         UsageError: the window is not larger than two halos.
@@ -64,7 +65,8 @@ def plan_axis(length: int, window: int, halo: int) -> list[Span]:
             f"a tile of {window} px is too small for a halo of {halo} px: give at least {2 * halo + 1}"
         )
     count = -(-(length - 2 * halo) // (window - 2 * halo))
-    window = -(-(length - 2 * halo) // count) + 2 * halo
+    if not fixed:
+        window = -(-(length - 2 * halo) // count) + 2 * halo
     starts = [round(i * (length - window) / (count - 1)) for i in range(count)]
     cuts = [(left + window + right) // 2 for left, right in pairwise(starts)]
     return [
@@ -73,10 +75,10 @@ def plan_axis(length: int, window: int, halo: int) -> list[Span]:
     ]
 
 
-def plan_tiles(height: int, width: int, tile: int, halo: int) -> list[Tile]:
+def plan_tiles(height: int, width: int, tile: int, halo: int, *, fixed: bool = False) -> list[Tile]:
     """All tiles of an image, row by row: see `plan_axis`."""
-    columns = plan_axis(width, tile, halo)
-    return [Tile(rows, cols) for rows in plan_axis(height, tile, halo) for cols in columns]
+    columns = plan_axis(width, tile, halo, fixed=fixed)
+    return [Tile(rows, cols) for rows in plan_axis(height, tile, halo, fixed=fixed) for cols in columns]
 
 
 def pooling_matrix(length: int, span: Span, bins: tuple[int, ...]) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,14 @@ def tiny_network(padding: Padding = "reflect", seed: int = 0) -> EnhancementNetw
         network.cond_add1.weight *= 0.3
         network.cond_add1.bias.fill_(0.5)
     return network.eval()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_cpu() -> Iterator[None]:
+    """Only onnxruntime's CPU is measured, to save time; one test of `test_verify.py` takes all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rave_export.verify.DEVICES", ("cpu",))
+        yield
 
 
 @pytest.fixture(scope="session")

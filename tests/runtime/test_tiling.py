@@ -27,6 +27,13 @@ def test_cores_cover_an_axis_once_and_keep_their_halo(length: int, window: int, 
         assert span.stop == length or span.stop - span.core_stop >= halo
 
 
+@given(length=st.integers(40, 3000), window=st.integers(35, 700))
+def test_fixed_windows_are_as_long_as_asked(length: int, window: int) -> None:
+    spans = plan_axis(length, window, 17, fixed=True)
+    assert {span.stop - span.start for span in spans} == {min(window, length)}
+    assert [span.core_stop for span in spans[:-1]] == [span.core_start for span in spans[1:]]
+
+
 def test_windows_are_few_and_no_longer_than_needed() -> None:
     spans = plan_axis(1000, 512, 17)
     assert len(spans) == 3

@@ -1,0 +1,88 @@
+"""The promise of the project: exported and tiled equals torch on the whole image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from rave_export.bundles import export_bundle
+from rave_export.parity import probe_picture
+from rave_export.reference import torch_reference
+from rave_runtime import Enhancer
+from rave_train.checkpoint import Checkpoint, read_checkpoint
+from rave_train.network import PADDINGS, EnhancementNetwork, Padding
+
+SIDES = st.one_of(st.integers(1, 60), st.sampled_from([1, 2, 3, 61, 97, 149, 211]))
+
+
+def strong_network(padding: Padding) -> EnhancementNetwork:
+    torch.manual_seed(3)
+    network = EnhancementNetwork(channels=8, padding=padding)
+    with torch.no_grad():
+        network.cond_add1.weight *= 0.3
+        assert network.cond_add1.bias is not None
+        network.cond_add1.bias.fill_(0.5)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[Padding, tuple[EnhancementNetwork, Path]]:
+    folder = tmp_path_factory.mktemp("exactness")
+    made = {}
+    for padding in PADDINGS:
+        network = strong_network(padding)
+        export_bundle(Checkpoint(network), folder / padding)
+        made[padding] = network, folder / padding
+    return made
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@settings(max_examples=30, deadline=None)
+@given(height=SIDES, width=SIDES, tile=st.one_of(st.none(), st.integers(35, 90)))
+def test_tiled_graphs_equal_the_whole_network(
+    bundles: dict[Padding, tuple[EnhancementNetwork, Path]],
+    padding: Padding,
+    height: int,
+    width: int,
+    tile: int | None,
+) -> None:
+    network, bundle = bundles[padding]
+    picture = probe_picture(max(height, 2), max(width, 2))[:height, :width]
+    enhancer = Enhancer(bundle, device="cpu", precision="fp32", working_size=None, tile_size=tile, threads=1)
+    expected = torch_reference(network).light(picture)
+    np.testing.assert_allclose(enhancer.illumination(picture), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_the_two_paddings_differ(
+    bundles: dict[Padding, tuple[EnhancementNetwork, Path]], padding: Padding
+) -> None:
+    network, _ = bundles[padding]
+    other = strong_network("zeros" if padding == "reflect" else "reflect")
+    other.load_state_dict(network.state_dict())
+    picture = probe_picture(40, 50)
+    mine, others = torch_reference(network).light(picture), torch_reference(other).light(picture)
+    assert np.abs(mine - others).max() > 1e-3
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_the_published_checkpoint_gives_the_published_light(
+    shared: Path, tmp_path: Path, padding: Padding
+) -> None:
+    checkpoint = read_checkpoint(shared / "upstream" / "rave_paired.pth", padding)
+    export_bundle(checkpoint, tmp_path / "bundle")
+    name = "c5b8b4070688114c602b27933c6699b6.jpg"
+    image = np.asarray(Image.open(shared / "data" / "backlit" / name))
+    published = np.load(shared / "upstream" / "rave_paired_light_map.npz")[padding]
+    for tile in (128, 256, 512, None):
+        light = Enhancer(
+            tmp_path / "bundle", device="cpu", precision="fp32", working_size=None, tile_size=tile
+        ).illumination(image)
+        np.testing.assert_allclose(light, published, atol=2e-5, rtol=0)

@@ -1,0 +1,57 @@
+"""The report in a real browser: pictures decode, the slider moves, nothing is fetched."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from rave_runtime import Enhancer
+from rave_runtime.batch import Batch, Result
+from rave_runtime.folder import Job, plan_jobs
+from rave_runtime.report import write_report
+
+MakePicture = Callable[..., NDArray[np.uint8]]
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+PROBE = """<script>
+addEventListener("load", () => {
+  const slider = document.querySelector(".pair input");
+  slider.value = 20;
+  slider.dispatchEvent(new Event("input"));
+  const after = getComputedStyle(document.querySelector(".pair .after"));
+  const decoded = [...document.images].every((image) => image.naturalWidth > 0);
+  const fetched = performance.getEntriesByType("resource").filter((e) => !e.name.startsWith("data:"));
+  document.title = `${decoded} ${after.clipPath} ${fetched.length} ${document.images.length}`;
+});
+</script></body>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+def test_the_page_works_offline_in_a_browser(
+    enhancer: Enhancer, picture: MakePicture, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.jpg", "b & c.png"):
+        Image.fromarray(picture(60, 80)).save(tmp_path / "in" / name)
+    results = list(Batch(enhancer).run(plan_jobs(tmp_path / "in", tmp_path / "out")))
+    failed = Result(Job(Path("x"), Path("y"), "<script>alert(1)</script>.jpg"), "failed", "is empty")
+    write_report(tmp_path / "report.html", [*results, failed], enhancer)
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>alert" not in page
+    (tmp_path / "probe.html").write_text(page.replace("</body>", PROBE))
+    command = [
+        *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *(f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000", "--dump-dom"),
+        (tmp_path / "probe.html").as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "<title>true inset(0px 0px 0px 20%) 0 4</title>" in done.stdout
