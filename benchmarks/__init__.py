@@ -1,0 +1,1 @@
+"""Measures rave-backlit and the methods people would use instead: `python -m benchmarks --help`."""

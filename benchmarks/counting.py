@@ -1,0 +1,99 @@
+"""Counts parameters and multiply-accumulates without computing anything.
+
+Matrix products, convolutions and attention are counted, as everybody counts them; element-wise work is
+not. One multiply-accumulate is two FLOPs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+COUNTED = {
+    torch.ops.aten.convolution,
+    torch.ops.aten.mm,
+    torch.ops.aten.addmm,
+    torch.ops.aten.bmm,
+    torch.ops.aten.baddbmm,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu,
+    torch.ops.aten._scaled_dot_product_efficient_attention,
+    torch.ops.aten._scaled_dot_product_flash_attention,
+}
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one forward pass of a network needs.
+
+    Attributes:
+        parameters: trainable numbers.
+        macs: multiply-accumulates of matrix products, convolutions and attention.
+        traffic_bytes: of `count_traffic`.
+    """
+
+    parameters: int
+    macs: int
+    traffic_bytes: int
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def count_macs(run: Callable[..., Any], *inputs: Tensor) -> int:
+    """Multiply-accumulates of `run(*inputs)`; on meta tensors nothing is computed."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        run(*inputs)
+    return int(counter.get_total_flops()) // 2
+
+
+def count_traffic(run: Callable[..., Any], *inputs: Tensor) -> int:
+    """Bytes that `run(*inputs)` moves if each convolution and product reads its operands and writes its
+    result once, and all else is fused into them: what a good runtime cannot avoid without keeping whole
+    layers in cache.
+    """
+    with torch.no_grad(), _Traffic() as traffic:
+        run(*inputs)
+    total: int = traffic.total
+    return total
+
+
+class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func._overloadpacket in COUNTED:
+            moved = [*args, *(result if isinstance(result, tuple) else (result,))]
+            self.total += sum(t.numel() * t.element_size() for t in moved if isinstance(t, Tensor))
+        return result
+
+
+def count_network(build: Callable[[], nn.Module], height: int, width: int, batch: int = 1) -> Count:
+    """Counts a network that maps images [n, 3, h, w], built on the meta device: no memory, no time.
+
+    Args:
+        build: makes the network.
+        height, width: of the image, in pixels, such as the network takes.
+        batch: images.
+
+    Raises:
+        ValueError: height, width or batch below 1.
+    """
+    if min(height, width, batch) < 1:
+        raise ValueError(f"the image needs at least one pixel and one picture, got {batch}x{height}x{width}")
+    with torch.device("meta"):
+        network = build().eval()
+        image = torch.empty(batch, 3, height, width)
+        macs, traffic = count_macs(network, image), count_traffic(network, image)
+        return Count(count_parameters(network), macs, traffic)

@@ -1,0 +1,86 @@
+"""Turns rows into results on disk, with how they were measured."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contest import Row
+from benchmarks.machine import describe_machine, usable_cores
+from benchmarks.report import SECTIONS
+from benchmarks.results import Result, write_result
+from benchmarks.suites import Request
+
+FAIR = (
+    "Every method gets the same photograph in host memory (8 bits) and leaves its result there; rave-run "
+    "goes from JPEG to JPEG and starts anew each time.",
+    "Threads as in each row; classical methods use one, rave-run all cores. Torch networks run "
+    "channels-last, in inference mode, with random weights (time does not depend on them), uncompiled.",
+    "Each method lives in a process of its own; all of a size take turns, the order reversed every round, "
+    "the others halted meanwhile. Times are medians over rounds after one warm-up run; low and high are "
+    "quartiles; `*` marks a single cold run.",
+    "Peak memory is the process's high-water mark by the operating system, libraries included; the GPU's "
+    "is what the driver counts more than before.",
+    "A run over the cap or out of memory is reported as such, and larger sizes are then not tried.",
+)
+
+STEP_OPTIONS = ("batch", "size", "guidance", "identity", "device", "threads", "repeats")
+
+
+def record_result(
+    quantity: str, request: Request, rows: Sequence[Row], folder: Path, arguments: Sequence[str]
+) -> list[str]:
+    """Writes a result and returns what there is to say of it: its tables and where it lies.
+
+    Args:
+        quantity: "latency", "memory", ...
+        request: what was asked for.
+        rows: what came of it.
+        folder: to write into.
+        arguments: of the command line; of paths only the last part is kept.
+    """
+    words = ["python -m benchmarks", *(Path(word).name if "/" in word else word for word in arguments)]
+    busy = f"Load average of the machine when this began: {request.load:.1f} on {usable_cores()} cores."
+    result = Result(
+        quantity,
+        request.device,
+        request.quick,
+        " ".join(words),
+        datetime.datetime.now(datetime.UTC).date().isoformat(),
+        describe_machine(),
+        (*FAIR, busy),
+        tuple(rows),
+    )
+    path = write_result(result, folder)
+    tables = [f"\n{title}\n\n{table(result)}\n" for title, table in SECTIONS[quantity]]
+    return [*tables, f"wrote {path}"]
+
+
+def measure_train_step(arguments: Sequence[str]) -> list[Row]:
+    """Runs `benchmarks/train_step.py` and returns its figures, a row per part of the step and variant.
+
+    Raises:
+        ModuleNotFoundError: the script, or something it needs, is not there.
+    """
+    module = importlib.import_module("benchmarks.train_step")
+    before = sys.argv
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "steps.json"
+        sys.argv = ["train-step", *arguments, "--json", str(file)]
+        try:
+            module.main()
+        finally:
+            sys.argv = before
+        found: dict[str, Any] = json.loads(file.read_text())
+    options = {name: found["options"][name] for name in STEP_OPTIONS if name in found["options"]}
+    return [
+        {"part": part, "variant": variant, "seconds": seconds, "peak_mib": peak, **options}
+        for part, variants in found["parts"].items()
+        for variant, (seconds, peak) in variants.items()
+    ]

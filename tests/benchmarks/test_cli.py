@@ -1,0 +1,131 @@
+"""Every command once, on toy sizes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import report
+from benchmarks.cli import app
+from benchmarks.programs import make_photographs
+from benchmarks.results import read_result
+from benchmarks.weights import WeightsError
+
+TOY = ["--quick", "--threads", "1", "--size", "40x24"]
+
+
+def invoke(*arguments: Any) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refuse(*arguments: Any) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == 1
+    return result.output
+
+
+def test_latency_report_and_readme(tmp_path: Path, tiny_bundle: Path) -> None:
+    methods = [f"--method={name}" for name in ("ours", "zero-dce++", "gamma")]
+    said = invoke("latency", *TOY[1:], *methods, "--model", tiny_bundle, "--output", tmp_path)
+    assert "40x24 (0.00096 MP)" in said
+    result = read_result(tmp_path / "latency-cpu.json")
+    assert {r["method"] for r in result.rows} == {"ours", "zero-dce++", "gamma"}
+    assert {r["outcome"] for r in result.rows} <= {"measured", "one run"}
+    assert result.rows[0]["times_ours"] == 1.0
+    assert result.rows[0]["peak_rss_mib"] > result.rows[-1]["idle_rss_mib"] > 10
+    assert "index.html" in invoke("report", "--output", tmp_path)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{report.BEGIN}\n{report.END}\n")
+    place = ("--file", readme, "--output", tmp_path)
+    assert "run python -m benchmarks readme" in refuse("readme", "--check", *place)
+    assert "updated" in invoke("readme", *place)
+    assert "up to date" in invoke("readme", *place)
+    assert invoke("readme", "--check", *place) == ""
+
+
+def test_memory(tmp_path: Path) -> None:
+    invoke("memory", *TOY, "--method", "clahe", "--method", "gamma", "--output", tmp_path)
+    rows = read_result(tmp_path / "memory-cpu-quick.json").rows
+    assert [r["samples"] for r in rows] == [1, 1]
+    assert min(r["peak_rss_mib"] for r in rows) > 20
+
+
+def test_scale(tmp_path: Path, tiny_bundle: Path) -> None:
+    arguments = ("--method", "ours", "--model", tiny_bundle, "--output", tmp_path)
+    said = invoke("scale", "--threads", "2", "--size", "40x24", *arguments)
+    rows = read_result(tmp_path / "scale-cpu.json").rows
+    assert {r["threads"] for r in rows} == {1, 2}
+    assert "MP/s" in said
+
+
+def test_tiling(tmp_path: Path, tiny_bundle: Path) -> None:
+    invoke("tiling", "--quick", "--threads=1", "--size=180x140", "--model", tiny_bundle, "--output", tmp_path)
+    rows = read_result(tmp_path / "tiling-cpu-quick.json").rows
+    assert [r["tile_size"] for r in rows] == [128, 256, None]
+    assert max(r["light_error"] for r in rows) < 1e-5
+    assert max(r["picture_error"] for r in rows) <= 1
+
+
+def test_roofline(tmp_path: Path, tiny_bundle: Path) -> None:
+    arguments = ("--method", "ours-full", "--model", tiny_bundle, "--output", tmp_path)
+    invoke("roofline", *TOY, *arguments)
+    rows = read_result(tmp_path / "roofline-cpu-quick.json").rows
+    assert "cpu" in {row["device"] for row in rows}
+    assert all(row["share"] > 0 for row in rows)
+    assert rows[0]["copy_gb_per_s"] > 0.1
+
+
+def test_quality(tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import PIL.Image
+
+    from benchmarks import quality
+
+    def no_lpips(threads: int) -> None:
+        raise WeightsError("no backbone here")
+
+    monkeypatch.setattr(quality, "load_lpips", no_lpips)
+    for folder, offset in (("in", 0), ("out", 20)):
+        (tmp_path / folder).mkdir()
+        picture = make_photographs(24, 40)[0] // 2 + offset
+        PIL.Image.fromarray(picture.astype("uint8")).save(tmp_path / folder / "a.png")
+    methods = [f"--method={name}" for name in ("ours", "gamma", "restormer")]
+    where = (tmp_path / "in", tmp_path / "out", "--model", tiny_bundle, "--output", tmp_path)
+    said = invoke("quality", *where, "--quick", "--threads", "1", *methods)
+    assert "LPIPS is left out: no backbone here" in said
+    rows = {r["method"]: r for r in read_result(tmp_path / "quality-cpu-quick.json").rows}
+    assert [r["outcome"] for r in rows.values()] == ["measured", "measured", "measured", "no weights"]
+    assert rows["input"]["psnr_db"] == pytest.approx(22.1, abs=0.1)
+    assert "METHOD=FILE" in refuse("quality", *where, "--weights", "restormer")
+
+
+def test_train_step_calls_its_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def measure() -> None:
+        seen.append(sys.argv)
+        parts = {"whole": {"published": [2.0, 900.0], "ours": [1.0, 500.0]}}
+        Path(sys.argv[-1]).write_text(json.dumps({"options": {"batch": 2}, "parts": parts}))
+
+    script = types.ModuleType("benchmarks.train_step")
+    script.main = measure  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "benchmarks.train_step", script)
+    before = sys.argv
+    invoke("train-step", "--batch", "2", "--output", tmp_path)
+    assert seen[0][:-1] == ["train-step", "--batch", "2", "--json"]
+    assert sys.argv is before
+    rows = read_result(tmp_path / "train-step-cpu.json").rows
+    assert rows[1] == {"part": "whole", "variant": "ours", "seconds": 1.0, "peak_mib": 500.0, "batch": 2}
+
+
+def test_mistakes_are_answered() -> None:
+    assert "--device must be cpu or cuda, got tpu" in refuse("latency", "--device", "tpu")
+    assert "no method 'x'" in refuse("latency", "--method", "x")
+    assert "WIDTHxHEIGHT in pixels, got '3'" in refuse("latency", "--size", "3")

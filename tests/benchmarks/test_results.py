@@ -1,0 +1,192 @@
+"""Results on disk, and what is made of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import report, tables
+from benchmarks.machine import Machine, describe_machine, usable_cores
+from benchmarks.plots import pareto_front
+from benchmarks.results import Result, ResultError, find_result, read_result, read_results, write_result
+
+MACHINE = Machine("A chip", 2, ("avx2",), 8.0, "Linux x86_64", "3.12.0", {"torch": "2.9"}, None)
+
+
+def row(title: str, width: int, median_s: float | None, **changed: Any) -> dict[str, Any]:
+    plain = {
+        "method": title.lower(),
+        "title": title,
+        "family": "ours" if title == "Ours" else "transformer",
+        "device": "cpu",
+        "precision": "fp32",
+        "threads": 2,
+        "tile_size": "auto",
+        "height": width,
+        "width": width,
+        "batch": 1,
+        "megapixels": width * width / 1e6,
+        "outcome": "measured" if median_s else "over the cap",
+        "median_s": median_s,
+        "low_s": median_s,
+        "high_s": median_s,
+        "least_s": median_s,
+        "samples": 3 if median_s else 0,
+        "times_ours": 2.0 if median_s else None,
+        "peak_rss_mib": 300.0,
+        "gpu_mib": None,
+        "parameters": 1_000_000,
+        "gmacs": 20.0,
+        "gflop_per_s": 40.0,
+        "detail": "",
+    }
+    return {**plain, **changed}
+
+
+def latency(quick: bool = False, device: str = "cpu") -> Result:
+    rows = (
+        row("Ours", 100, 0.0123456789),
+        row("Other", 100, 12.3, outcome="one run"),
+        row("Ours", 1000, 1.5),
+        row("Other", 1000, None),
+    )
+    return Result(
+        "latency", device, quick, "python -m benchmarks latency", "2026-01-02", MACHINE, ("A note.",), rows
+    )
+
+
+def quality() -> Result:
+    def measured(name: str, family: str, weights: str, **values: Any) -> dict[str, Any]:
+        known = {"method": name, "title": name, "family": family, "weights": weights, "outcome": "measured"}
+        return {**known, "megapixels": 0.1, "pairs": 3, **values}
+
+    rows = (
+        measured("A", "ours", "w", psnr_db=20.0, ssim=0.8, lpips=None, median_s=0.5),
+        measured("B", "classical", "", psnr_db=22.0, ssim=0.9, lpips=0.2, median_s=0.1),
+        {**measured("C", "transformer", ""), "outcome": "no weights"},
+    )
+    return replace(latency(), quantity="quality", rows=rows)
+
+
+def test_a_result_comes_back_as_it_went(tmp_path: Path) -> None:
+    path = write_result(latency(), tmp_path)
+    assert path.name == "latency-cpu.json"
+    back = read_result(path)
+    assert back.machine == MACHINE
+    assert back.rows[0]["median_s"] == 0.0123457
+    assert [r["title"] for r in back.rows] == ["Ours", "Other", "Ours", "Other"]
+    with (tmp_path / "latency-cpu.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert lines[1]["median_s"] == "12.3"
+    assert lines[3]["outcome"] == "over the cap"
+
+
+def test_a_full_run_hides_the_quick_one(tmp_path: Path) -> None:
+    write_result(latency(quick=True), tmp_path)
+    assert [r.quick for r in read_results(tmp_path)] == [True]
+    write_result(latency(), tmp_path)
+    write_result(latency(quick=True, device="cuda"), tmp_path)
+    found = read_results(tmp_path)
+    assert [(r.device, r.quick) for r in found] == [("cpu", False), ("cuda", True)]
+    assert find_result(found, "latency", "cuda") is found[1]
+    assert find_result(found, "memory") is None
+
+
+def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
+    path = write_result(latency(), tmp_path)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "format": 9}))
+    with pytest.raises(ResultError, match="has result format 9, this reads 1: measure again"):
+        read_result(path)
+    path.write_text("[]")
+    with pytest.raises(ResultError, match="is no result of these benchmarks"):
+        read_result(path)
+
+
+def test_cells_say_what_happened() -> None:
+    assert tables.time_cell(row("A", 1, 0.0123)) == "12.3 ms"
+    assert tables.time_cell(row("A", 1, 45.67, outcome="one run")) == "45.7 s*"
+    assert tables.time_cell(row("A", 1, None)) == "not run (20 GMAC)"
+    assert (
+        tables.time_cell(row("A", 1, None, outcome="out of memory", gmacs=1871.0))
+        == "out of memory (1.87 TMAC)"
+    )
+    assert tables.memory_cell(row("A", 1, 1.0)) == "300 MiB"
+    assert tables.memory_cell(row("A", 1, 1.0, peak_rss_mib=2048.0, gpu_mib=512.0)) == "2.0 GiB + 512 MiB GPU"
+    assert tables.memory_cell(row("A", 1, None, outcome="out of memory")) == "out of memory (over 300 MiB)"
+    assert tables.gmacs_words(4.86e6) == "4.86 PMAC"
+    assert tables.gmacs_words(0.0001) == "0.1 MMAC"
+
+
+def test_a_table_has_methods_down_and_sizes_across() -> None:
+    assert tables.size_table(latency(), "time").splitlines() == [
+        "|  | 100x100 (0.01 MP) | 1000x1000 (1 MP) |",
+        "| --- | --: | --: |",
+        "| Ours, fp32 | 12.3 ms | 1.5 s |",
+        "| Other, fp32 | 12.3 s* | not run (20 GMAC) |",
+    ]
+    assert "| Other, fp32 | 2x | – |" in tables.size_table(latency(), "ratio")
+
+
+def test_quality_is_sorted_and_the_unmeasured_said_so() -> None:
+    lines = tables.quality_table(quality()).splitlines()
+    assert lines[2] == "| B | 22.00 | 0.900 | 0.200 | 100 ms |"
+    assert lines[3] == "| A, w | 20.00 | 0.800 | – | 500 ms |"
+    assert lines[4].startswith("| C | no weights |")
+
+
+def test_the_pareto_front_is_what_nothing_beats() -> None:
+    assert pareto_front([(1, 5), (2, 4), (3, 7), (1, 3), (4, 7)]) == [(1, 5), (3, 7)]
+
+
+def test_the_report_stands_alone(tmp_path: Path) -> None:
+    for result in (latency(), quality(), replace(latency(), quantity="memory")):
+        write_result(result, tmp_path)
+    names = {path.name for path in report.write_report(tmp_path)}
+    assert names == {"results.md", "index.html", "latency-cpu.svg", "memory-cpu.svg", "quality-cpu.svg"}
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("<svg") == 3
+    assert "<td>12.3 ms</td>" in page
+    assert "A note." in page
+    assert "src=" not in page
+    assert "<link" not in page
+    text = (tmp_path / "results.md").read_text()
+    assert "| Ours, fp32 | 12.3 ms | 1.5 s |" in text
+    assert "`python -m benchmarks latency`, 2026-01-02" in text
+    again = (tmp_path / "latency-cpu.svg").read_text()
+    report.write_report(tmp_path)
+    assert (tmp_path / "latency-cpu.svg").read_text() == again
+
+
+def test_the_readmes_table_is_inserted_once_and_found_stale(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# A\n\n{report.BEGIN}\nstale figures\n{report.END}\n\nEnd.\n")
+    block = report.readme_block([latency()])
+    assert report.update_readme(readme, block)
+    text = readme.read_text()
+    assert text.startswith("# A\n")
+    assert text.endswith("End.\n")
+    assert "stale figures" not in text
+    assert "| Ours, fp32 | 1.000 M | 12.3 ms | 1.5 s |" in text
+    assert "A chip" in text
+    assert not report.update_readme(readme, block)
+
+
+def test_a_readme_without_markers_or_results_is_an_error() -> None:
+    with pytest.raises(report.ReadmeError, match="once each, where the table belongs"):
+        report.insert_block("nothing", "x")
+    with pytest.raises(report.ReadmeError, match="run `python -m benchmarks latency` first"):
+        report.readme_block([quality()])
+
+
+def test_this_machine_is_described() -> None:
+    machine = describe_machine()
+    assert machine.cores == usable_cores() >= 1
+    assert machine.memory_gib > 0.1
+    assert "torch" in machine.packages
+    assert machine.processor in machine.line()

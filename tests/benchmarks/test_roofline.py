@@ -1,0 +1,41 @@
+"""The machine's limits and the share of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.counting import count_traffic
+from benchmarks.roofline import add_shares, limit_flops, measure_copy_rate, measure_product_rate
+
+
+def test_traffic_is_what_products_read_and_write() -> None:
+    a, b = torch.empty(3, 5, device="meta"), torch.empty(5, 7, device="meta")
+    assert count_traffic(torch.matmul, a, b) == 4 * (15 + 35 + 21)
+    assert count_traffic(torch.exp, a) == 0
+    with torch.device("meta"):
+        conv, image = nn.Conv2d(2, 3, 3, padding=1), torch.empty(1, 2, 4, 5)
+    assert count_traffic(conv, image) == 4 * (40 + 54 + 3 + 60)
+
+
+def test_the_limit_is_memory_below_the_ridge_and_products_above() -> None:
+    assert limit_flops(macs=50, traffic_bytes=100, product_rate=1000, copy_rate=10) == 10
+    assert limit_flops(macs=50_000, traffic_bytes=100, product_rate=1000, copy_rate=10) == 1000
+
+
+def test_rates_of_this_machine_are_plausible_and_repeatable() -> None:
+    assert 1e8 < measure_product_rate(side=128, repetitions=3) < 1e15
+    assert 1e8 < measure_copy_rate(mib=4, repetitions=3) < 1e14
+
+
+def test_shares_of_rows_that_ran() -> None:
+    row = dict.fromkeys(
+        ("method", "title", "family", "device", "precision", "threads", "height", "width"), ""
+    )
+    ran = {**row, "megapixels": 1, "gmacs": 0.5, "median_s": 2.0, "gflop_per_s": 0.5}
+    idle = {**ran, "median_s": None}
+    (found,) = add_shares([ran, idle], lambda _: 1e6, product_rate=2e9, copy_rate=1e7)
+    assert found["flop_per_byte"] == 1000
+    assert found["limit_gflop_per_s"] == 2.0
+    assert found["share"] == pytest.approx(0.25)
