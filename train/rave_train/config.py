@@ -159,7 +159,10 @@ class RunConfig:
         _require(self.save_every >= 1, f"save every {self.save_every} steps: at least 1 is needed")
         _require(self.epoch_steps is None or self.epoch_steps >= 1, "an epoch needs at least one step")
         _require(self.schedule().rounds >= 1, "at least one round is needed")
-        _require(self.schedule().total() >= 1, "the run has no steps: give iterations, or rounds with steps")
+        _require(
+            self.schedule().enhance >= 1,
+            "the run has no enhancement steps: give iterations, or rounds with steps",
+        )
         _require(network.init_std > 0, f"init std is {network.init_std}, more than 0 is needed")
         _require(network.padding in ("reflect", "zeros"), f"padding is {network.padding!r}: reflect or zeros")
         _require(
