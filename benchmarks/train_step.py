@@ -25,10 +25,12 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
-from rave_train.encoders import Encoder, open_encoder
+from rave_train.encoders import open_encoder
 from rave_train.encoders.opening import parse_spec
+from rave_train.encoders.preprocessing import Preprocessing
 from rave_train.identity import identity_loss, stage_weights
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.objective import IDENTITY_SCALE, Objective
@@ -36,30 +38,30 @@ from rave_train.residual import Residual, residual_loss, unit
 
 VARIANTS = ("published", "ours")
 
-Towers = tuple[Any, ...]
-"""open_clip's image towers of guidance and identity."""
+CLIP_INPUT = Preprocessing(224, 224, "bicubic", OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+
+Models = tuple[Any, ...]
+"""open_clip's models of guidance and identity."""
 
 
-def published_losses(
-    backlit: Tensor, enhanced: Tensor, encoders: tuple[Encoder, Encoder], towers: Towers, residual: Residual
-) -> Tensor:
-    """The encoders' part of the loss, picture by picture, through open_clip's own image towers."""
+def published_losses(backlit: Tensor, enhanced: Tensor, models: Models, residual: Residual) -> Tensor:
+    """The encoders' part of the loss, picture by picture, through open_clip's own models."""
     guided, kept = [], []
     for i in range(len(backlit)):
         picture, original = enhanced[i : i + 1], backlit[i : i + 1]
-        guided.append(residual_loss(towers[0](encoders[0].preprocessing.squash(picture)), residual))
+        guided.append(residual_loss(models[0].encode_image(CLIP_INPUT.squash(picture)), residual))
         after, before = (
-            towers[1].forward_intermediates(encoders[1].preprocessing.squash(seen))["image_intermediates"]
+            models[1].visual.forward_intermediates(CLIP_INPUT.squash(seen))["image_intermediates"]
             for seen in (picture, original)
         )
         kept.append(identity_loss(before, after, stage_weights(len(after), warm_up=False)))
     return 6 * 320 * torch.stack(guided).mean() + 0.9 * IDENTITY_SCALE * torch.stack(kept).mean()
 
 
-def open_towers(specs: tuple[str, str], device: torch.device) -> Towers:
-    """Image towers as open_clip builds them, with nothing folded, frozen."""
-    towers = [open_clip.create_model(parse_spec(spec).model).visual for spec in specs]
-    return tuple(tower.eval().requires_grad_(False).to(device) for tower in towers)
+def open_models(specs: tuple[str, str], device: torch.device) -> Models:
+    """Models as open_clip builds them, whole, with nothing folded, frozen."""
+    models = [open_clip.create_model(parse_spec(spec).model) for spec in specs]
+    return tuple(model.eval().requires_grad_(False).to(device) for model in models)
 
 
 def make_steps(
@@ -69,20 +71,22 @@ def make_steps(
     device = torch.device(options.device)
     torch.manual_seed(0)
     ours = variant == "ours"
-    guidance, identity = (open_encoder(spec) for spec in (options.guidance, options.identity))
-    residual = Residual(unit(torch.randn(guidance.dimension())), torch.tensor(0.1)).to(device)
-    towers = () if ours else open_towers((options.guidance, options.identity), device)
+    specs = (options.guidance, options.identity)
+    residual = Residual(unit(torch.randn(512)), torch.tensor(0.1)).to(device)
     if ours:
-        guidance.to(device)
-        identity.to(device)
+        guidance, identity = (open_encoder(spec).to(device) for spec in specs)
+        guidance.text = identity.text = None  # as in training, which needs no text after its start
+        objective = Objective(
+            guidance, identity, lambda e: residual_loss(e, residual), 6.0, 0.9, 0.0,
+            torch.bfloat16 if device.type == "cuda" else torch.float32,
+        )  # fmt: skip
+    else:
+        models = open_models(specs, device)
     network = EnhancementNetwork().to(device)
     torch.nn.init.constant_(network.cond_add1.bias, 0.7)  # type: ignore[arg-type]
     layout = torch.channels_last if ours else torch.contiguous_format
     precision = torch.bfloat16 if ours and device.type == "cuda" else torch.float32
     network.to(memory_format=layout)
-    objective = Objective(
-        guidance, identity, lambda e: residual_loss(e, residual), 6.0, 0.9, 0.0, autocast=precision
-    )
     backlit = torch.rand(options.batch, 3, options.size, options.size).to(device)
     backlit = backlit.contiguous(memory_format=layout)
     optimizer = torch.optim.Adam(network.parameters(), 2e-5)
@@ -91,7 +95,7 @@ def make_steps(
         if ours:
             return objective.losses(backlit, light, backlit, warm_up=False)["loss"]
         enhanced = relight(backlit, light + 1e-9)
-        return published_losses(backlit, enhanced, (guidance, identity), towers, residual)
+        return published_losses(backlit, enhanced, models, residual)
 
     def light() -> Tensor:
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
@@ -119,6 +123,8 @@ def serve(options: argparse.Namespace) -> None:
     """Runs the parts that are asked for on standard input; answers seconds, at last the peak memory."""
     torch.set_num_threads(options.threads)
     parts = dict(zip(("whole", "encoders", "network"), make_steps(options.serve, options), strict=True))
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as stream:
+        stream.write("5")  # Linux: the peak counts from here, without what loading the models took
     for line in sys.stdin:
         run = parts[line.strip()]
         started = time.perf_counter()
@@ -126,10 +132,19 @@ def serve(options: argparse.Namespace) -> None:
         if options.device != "cpu":
             torch.cuda.synchronize()
         print(time.perf_counter() - started, flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mib()
     if options.device != "cpu":
         peak = torch.cuda.max_memory_allocated() / 2**20
     print(peak, flush=True)
+
+
+def peak_mib() -> float:
+    """Peak resident memory of this process."""
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii") as stream:
+        for line in stream:
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 @contextlib.contextmanager

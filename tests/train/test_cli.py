@@ -101,8 +101,8 @@ def test_synthesize_and_evaluate(scenes: tuple[Path, Path], tmp_path: Path) -> N
     [
         (["rave", "absent", "absent", "--out", "run"], "error: absent is not a folder"),
         (
-            ["rave", "absent", "absent", "--out", "run", "--iterations", "0", "--warm-up", "0"],
-            "the run has no steps",
+            ["rave", "absent", "absent", "--out", "run", "--iterations", "0"],
+            "the run has no enhancement steps",
         ),
         (["resume", "absent"], "absent is no run of rave-train"),
         (["interpret", "absent"], "absent is no run of rave-train"),

@@ -150,28 +150,25 @@ def test_two_processes_give_the_single_ones_result(config: RunConfig, tmp_path: 
         of_method(config, "clip-lit-latent"), network=dataclasses.replace(SMALL_NETWORK, batch=4)
     )
     train(config, tmp_path / "single")
-    config.write(tmp_path / "config.json")
-    script = tmp_path / "both.py"
-    script.write_text(
-        "import sys, torch\nfrom pathlib import Path\n"
-        "from rave_train.config import read_config\nfrom rave_train.training import train\n"
-        "torch.set_num_threads(1)\n"
-        "train(read_config(Path(sys.argv[1])), Path(sys.argv[2]))\n"
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node=2",
-        "--standalone",
-        str(script),
+    values = {**SMALL_PAIR, "size_px": 16, "batch": 4, "warm_up": 2, "light_bias": 0.7}
+    values |= {"encoder": config.encoder, "cache": config.cache, "save_every": 2}
+    flags = [word for name, value in values.items() for word in ("--" + name.replace("_", "-"), str(value))]
+    arguments = [
+        "clip-lit-latent",
+        config.data.backlit,
+        config.data.well_lit,
+        "--out",
+        str(tmp_path / "double"),
     ]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, str(tmp_path / "config.json"), str(tmp_path / "double")],
-        env=environment, capture_output=True, text=True, timeout=120,
+        [*torchrun, "-m", "rave_train", *arguments, *flags],
+        env=environment, capture_output=True, text=True, timeout=250,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("best.safetensors") == 1
+    assert read_config(tmp_path / "double" / "config.json") == config
     assert_close_runs(tmp_path / "single", tmp_path / "double")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -140,7 +141,8 @@ def _train(config: RunConfig, out: Path, resume: bool) -> None:
         from rave_train.cli_progress import RunDisplay
         from rave_train.training import train
 
-        console = Console(stderr=True)
+        follows = os.environ.get("RANK", "0") != "0"  # under torchrun only the first process speaks
+        console = Console(stderr=True, quiet=follows)
         with _stop_on_signal() as should_stop, RunDisplay(console) as display:
             outcome = train(config, out, resume=resume, listen=display, should_stop=should_stop)
     if not outcome.finished:
@@ -148,7 +150,7 @@ def _train(config: RunConfig, out: Path, resume: bool) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130)
     validation = "" if outcome.psnr_db is None else f", {outcome.psnr_db:.2f} dB on the validation pictures"
-    Console().print(f"{outcome.best}{validation}", markup=False, highlight=False, soft_wrap=True)
+    Console(quiet=follows).print(f"{outcome.best}{validation}", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -34,9 +34,10 @@ class DataOptions:
     Attributes:
         backlit: folder, or a data set in the layout of BAID or LOL.
         well_lit: folder, or a data set in the layout of BAID, LOL or DIV2K.
-        paired: True uses only pictures with a partner of the same name, False uses all of both
-            folders, None pairs them where at least half of the backlit pictures have a partner.
-        validation_backlit: held-out backlit pictures, enhanced once per epoch; None leaves it out.
+        paired: use only pictures with a partner of the same name, or all of both folders; if not
+            given, only pairs where at least half of the backlit pictures have a partner.
+        validation_backlit: held-out backlit pictures, enhanced once per epoch; their PSNR then chooses
+            the best checkpoint.
         validation_well_lit: their partners.
     """
 
@@ -58,10 +59,11 @@ class NetworkOptions:
         learning_rate: of Adam.
         weight_decay: of Adam.
         warm_up: steps on the identity loss alone.
-        identity_weight: of the identity term after the warm-up.
+        identity_weight: of the identity term after the warm-up. The published value suits CLIP's RN101;
+            other encoders have larger features (0.003 to 0.01 worked with timm's mobilenetv2_100).
         pixel_loss: of an L1 loss against the partners; 0 leaves it out, others need pairs.
-        light_bias: where the illumination map starts; None is upstream's random bias, with which
-            runs often collapse and begin again, 0.7 avoids that.
+        light_bias: where the illumination map starts; if not given, upstream's random bias, with which
+            runs often collapse and begin again; 0.7 avoids that.
         init_std: standard deviation of the initial weights. With the published 0.02 the map starts
             flat, and short runs with a high learning rate learn little but its level; 0.05 helps them.
         padding: of the four outer convolutions.
@@ -91,17 +93,17 @@ class RunConfig:
         network: how the network is trained.
         encoder: that guides, SOURCE:MODEL[,key=value...][@WEIGHTS] as in open_clip:ViT-B-32@openai or
             timm:resnet50@FILE.
-        identity_encoder: of the identity loss; None is the published one (open_clip:RN101@openai)
+        identity_encoder: of the identity loss; if not given, the published one (open_clip:RN101@openai)
             beside the published guidance encoder, and the guidance encoder itself beside any other.
         seed: of every random choice.
         precision: "auto" is bf16 on a GPU that has it, float32 elsewhere.
         compile: whether torch.compile builds the network.
         device: "auto" is the GPU where there is one.
-        workers: processes that decode and augment; None is 4 with a GPU and 0 without.
-        epoch_steps: enhancement steps between two picture grids and validations; None is as many passes
-            over the backlit pictures as reach 100 steps.
+        workers: processes that decode and augment; if not given, 4 with a GPU and 0 without.
+        epoch_steps: enhancement steps between two picture grids and validations; if not given, as many
+            passes over the backlit pictures as reach 100 steps.
         save_every: steps between two saved states.
-        cache: folder of embeddings; None is the user's cache.
+        cache: folder of embeddings; if not given, the user's cache.
     """
 
     method: str
@@ -157,7 +159,10 @@ class RunConfig:
         _require(self.save_every >= 1, f"save every {self.save_every} steps: at least 1 is needed")
         _require(self.epoch_steps is None or self.epoch_steps >= 1, "an epoch needs at least one step")
         _require(self.schedule().rounds >= 1, "at least one round is needed")
-        _require(self.schedule().total() >= 1, "the run has no steps: give iterations, or rounds with steps")
+        _require(
+            self.schedule().enhance >= 1,
+            "the run has no enhancement steps: give iterations, or rounds with steps",
+        )
         _require(network.init_std > 0, f"init std is {network.init_std}, more than 0 is needed")
         _require(network.padding in ("reflect", "zeros"), f"padding is {network.padding!r}: reflect or zeros")
         _require(

@@ -108,6 +108,7 @@ def gather(config: RunConfig, device: torch.device, listen: Listener) -> Ingredi
         else open_encoder(config.identity_encoder_name).to(device)
     )
     guidance = build_guidance(config, data, guidance_encoder, device, listen)
+    guidance_encoder.text = identity_encoder.text = None  # hundreds of MiB that no step needs
     views: tuple[Sequence[Pixels], Sequence[Pixels]] = ((), ())
     if isinstance(config.options, PairOptions):
         side = config.options.view_size_px

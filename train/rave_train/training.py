@@ -160,7 +160,6 @@ def train(
                 part_loss.backward()  # type: ignore[no-untyped-call]
                 for name, value in terms.items():
                     parts[name] = parts.get(name, 0) + value.detach() / config.network.accumulate
-            state.scaler.unscale_(state.optimizer)
             processes.average_gradients(state.network.parameters())
             state.scaler.step(state.optimizer)
             state.scaler.update()
