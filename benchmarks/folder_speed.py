@@ -84,12 +84,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args()
     variants = {
-        f"rave-run {device} {precision} {size}": [
+        f"rave-run on {device}, light at {size} px": [
             *("--device", device, "--precision", precision, "--working-size", str(size)),
             *(["--model", str(options.model)] if options.model else []),
         ]
         for device in (["cpu", "openvino"] if has_openvino() else ["cpu"])
-        for precision in ("auto", "fp32")
+        for precision in ("auto",)
         for size in (256, 512)
     }
     seconds: dict[str, list[float]] = {name: [] for name in ("pillow", *variants)}
