@@ -22,13 +22,13 @@ TILE_BYTES_PER_PX: Final = 2900
 PHOTO_BYTES_PER_PX: Final = 16
 """Decoder's copy (4), pixels (3), result (3), encoder's copy (4), and room for the strips."""
 
-_TILE_SIDES_PX: Final = tuple(range(512, 64, -32))
+_TILE_SIDES_PX: Final = tuple(range(448, 64, -32))
 
 
 def choose_tile_size(limit_mib: int, workers: int) -> int:
     """The largest tile of which each worker may hold one within half of the limit.
 
-    512 is the most: beyond it a tile is less than 15 % halo, and memory grows with its square.
+    448 is the most: 16 % of its pixels are halo already, and memory grows with its square.
 
     Raises:
         UsageError: not even the smallest fits.

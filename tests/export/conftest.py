@@ -84,7 +84,7 @@ def exported(
         fp16=True,
         int8=True,
         single_graph=True,
-        calibration=tuple(p[:96, :96] for p in synthesize_pictures(6)),
+        calibration=tuple(p[:96, :96] for p in synthesize_pictures(3)),
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rave_export.bundles.float_graphs", exports)

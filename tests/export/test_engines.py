@@ -1,4 +1,4 @@
-"""Engines are checked against TensorRT's real bindings, without a GPU: see DESIGN, section 5."""
+"""Engines are checked against the real bindings of TensorRT, without a GPU or its libraries."""
 
 from __future__ import annotations
 

@@ -1,13 +1,19 @@
 """Trains backlit-image enhancers: networks, guidance, data, loop, evaluation. Needs torch."""
 
-from rave_train.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    load_checkpoint,
-    read_checkpoint,
-    save_checkpoint,
-)
-from rave_train.network import EnhancementNetwork, relight
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rave_train.checkpoint import (
+        Checkpoint,
+        CheckpointError,
+        load_checkpoint,
+        read_checkpoint,
+        save_checkpoint,
+    )
+    from rave_train.network import EnhancementNetwork, relight
 
 __all__ = [
     "Checkpoint",
@@ -18,3 +24,11 @@ __all__ = [
     "relight",
     "save_checkpoint",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports torch on first use only: `rave-train --help` answers at once, and without it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    room = "network" if name in ("EnhancementNetwork", "relight") else "checkpoint"
+    return getattr(import_module(f"rave_train.{room}"), name)

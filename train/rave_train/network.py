@@ -128,12 +128,12 @@ class EnhancementNetwork(nn.Module):
         self.ResidualBlock6 = ResidualBlock(channels)
         self.PPM1 = PyramidPooling(channels)
 
-    def initialize(self, generator: torch.Generator | None = None) -> None:
-        """Draws every convolution weight from N(0, 0.02), as published; biases are left alone."""
+    def initialize(self, generator: torch.Generator | None = None, std: float = 0.02) -> None:
+        """Draws every convolution weight from N(0, std), 0.02 as published; biases are left alone."""
         with torch.no_grad():
             for module in self.modules():
                 if isinstance(module, nn.Conv2d):
-                    module.weight.normal_(0.0, 0.02, generator=generator)
+                    module.weight.normal_(0.0, std, generator=generator)
 
     def forward(self, image: Tensor) -> Tensor:
         """Illumination map of whole images.

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rave_train import CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
+from rave_train.network import EnhancementNetwork
+
+
+@pytest.fixture
+def network() -> EnhancementNetwork:
+    torch.manual_seed(3)
+    return EnhancementNetwork(channels=8, padding="zeros")
+
+
+def test_ours_keeps_weights_padding_and_provenance(network: EnhancementNetwork, tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    save_checkpoint(network, file, {"method": "rave", "steps": 7})
+    found = read_checkpoint(file)
+    assert found.network.padding == "zeros"
+    assert found.network.channels == 8
+    assert found.provenance == {"method": "rave", "steps": 7}
+    assert not found.network.training
+    assert load_checkpoint(file, "reflect").padding == "reflect"
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(found.network.state_dict()[name], value, rtol=0, atol=0)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_upstream_reads_what_we_write_by_cutting_seven_characters(tmp_path: Path) -> None:
+    ours = EnhancementNetwork()
+    file = tmp_path / "net.pth"
+    save_checkpoint(ours, file)
+    loaded = torch.load(file, weights_only=True)
+    assert len(loaded) == 30
+    upstream = EnhancementNetwork()
+    upstream.load_state_dict({name[7:]: value for name, value in loaded.items()})
+    back = load_checkpoint(file)
+    assert back.padding == "reflect"
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(upstream.state_dict()[name], value, rtol=0, atol=0)
+        torch.testing.assert_close(back.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_names_without_the_prefix_are_read_too(network: EnhancementNetwork, tmp_path: Path) -> None:
+    file = tmp_path / "plain.pth"
+    torch.save(network.state_dict(), file)
+    assert load_checkpoint(file).channels == 8
+
+
+class Evil:
+    """Makes a folder when unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = str(trace)
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (self.trace,)
+
+
+def test_code_in_a_pth_is_never_run(tmp_path: Path) -> None:
+    file, trace = tmp_path / "evil.pth", tmp_path / "ran"
+    torch.save({"module.cond1.weight": Evil(trace)}, file)
+    with pytest.raises(CheckpointError, match="holds Python objects other than tensors, which are never run"):
+        load_checkpoint(file)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pth"])
+def test_truncated_files_are_named(network: EnhancementNetwork, tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"net.{ending}"
+    save_checkpoint(network, file)
+    for size in (file.stat().st_size // 2, 20):
+        file.write_bytes(file.read_bytes()[:size])
+        with pytest.raises(CheckpointError, match=rf"net\.{ending} (is truncated|is neither)"):
+            load_checkpoint(file)
+
+
+def test_other_networks_are_told_apart(network: EnhancementNetwork, tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    tensors = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def error_of(changed: dict[str, torch.Tensor]) -> str:
+        save_file(changed, file)
+        with pytest.raises(CheckpointError) as caught:
+            load_checkpoint(file)
+        return str(caught.value)
+
+    without = {name: value for name, value in tensors.items() if not name.startswith("condx")}
+    assert "missing condx.bias, condx.weight; unknown nothing" in error_of(without)
+    assert "unknown extra" in error_of({**tensors, "extra": torch.zeros(1)})
+    wrong = {**tensors, "condx.weight": torch.zeros(16, 8, 5, 5)}
+    assert "condx.weight is [16, 8, 5, 5] torch.float32, [16, 8, 3, 3] floating point is needed" in error_of(
+        wrong
+    )
+    assert "cond1.weight [32, 3, 3, 3] is not in it" in error_of({"conv.weight": torch.zeros(3)})
+    integers = {**tensors, "condx.bias": torch.zeros(16, dtype=torch.int64)}
+    assert "condx.bias is [16] torch.int64" in error_of(integers)
+    diverged = {**tensors, "condx.bias": torch.full((16,), float("nan"))}
+    assert "condx.bias has NaN or infinite values; the training run diverged" in error_of(diverged)
+
+
+def test_files_that_are_no_checkpoint(network: EnhancementNetwork, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is not a file: a checkpoint"):
+        load_checkpoint(tmp_path / "absent.pth")
+    text = tmp_path / "notes.pth"
+    text.write_text("these are notes, not weights")
+    with pytest.raises(CheckpointError, match="neither safetensors nor a torch file"):
+        load_checkpoint(text)
+    listing = tmp_path / "list.pth"
+    torch.save([torch.zeros(1)], listing)
+    with pytest.raises(CheckpointError, match="no state dict"):
+        load_checkpoint(listing)
+    with pytest.raises(CheckpointError, match=r"must end in \.safetensors \(ours\) or \.pth"):
+        save_checkpoint(network, tmp_path / "net.onnx")
+
+
+def test_an_unknown_padding_in_the_file_is_an_error(network: EnhancementNetwork, tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    save_file(network.state_dict(), file, {"padding": "mirror", "provenance": json.dumps({})})
+    with pytest.raises(CheckpointError, match="states padding 'mirror', one of reflect, zeros is needed"):
+        load_checkpoint(file)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["rave_paired.pth", "clip_lit.pth"])
+def test_published_checkpoints_survive_a_round_trip(shared: Path, tmp_path: Path, name: str) -> None:
+    published = torch.load(shared / "upstream" / name, map_location="cpu", weights_only=True)
+    network = load_checkpoint(shared / "upstream" / name)
+    save_checkpoint(network, tmp_path / "again.pth")
+    save_checkpoint(network, tmp_path / "again.safetensors")
+    again = torch.load(tmp_path / "again.pth", weights_only=True)
+    ours = load_file(tmp_path / "again.safetensors")
+    assert again.keys() == published.keys()
+    for key, value in published.items():
+        torch.testing.assert_close(again[key], value, rtol=0, atol=0)
+        torch.testing.assert_close(ours[key[7:]], value, rtol=0, atol=0)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rave_train.cli import app
+from rave_train.cli_options import field_helps
+from rave_train.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
+
+runner = CliRunner()
+SHORT = ["--size-px", "16", "--batch", "2", "--warm-up", "1", "--light-bias", "0.7"]
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "120"}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_help_imports_nothing_heavy() -> None:
+    done = run_python(
+        "import sys\nfrom typer.testing import CliRunner\nfrom rave_train.cli import app\n"
+        "result = CliRunner().invoke(app, ['rave', '--help'])\n"
+        "assert result.exit_code == 0, result.output\n"
+        "heavy = {'torch', 'numpy', 'open_clip', 'timm', 'scipy', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy\nprint(result.output)\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--iterations" in done.stdout
+    assert "5000" in done.stdout
+
+
+def test_without_the_extra_one_line_says_what_to_install() -> None:
+    done = run_python(
+        "import sys\nsys.modules['torch'] = None\nfrom rave_train.cli import app\n"
+        "sys.argv = ['rave-train', 'rave', 'a', 'b', '--out', 'c']\napp()\n"
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "torch is missing: pip install 'rave-backlit[train]'"
+
+
+def test_every_option_has_its_help_and_default() -> None:
+    for source in (*METHODS.values(), DataOptions, NetworkOptions, RunConfig):
+        helps = field_helps(source)
+        for entry in dataclasses.fields(source):
+            if entry.name != "method":
+                assert len(helps[entry.name]) > 5, (source, entry.name)
+
+
+def test_each_method_has_its_own_options_only() -> None:
+    outputs = {name: runner.invoke(app, [name, "--help"], env={"COLUMNS": "160"}).output for name in METHODS}
+    assert "--shift-tokens" in outputs["rave"]
+    assert "--rounds" not in outputs["rave"]
+    assert "--rounds" in outputs["clip-lit"]
+    assert "5e-06" in outputs["clip-lit"]
+    assert "0.0005" in outputs["clip-lit-latent"]
+    assert "--shift-tokens" not in outputs["clip-lit-latent"]
+
+
+def test_train_resume_interpret(scenes: tuple[Path, Path], toy_resnet: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = ["rave", *map(str, scenes), "--out", str(run), "--encoder", toy_resnet, *SHORT]
+    result = runner.invoke(app, [*command, "--iterations", "2", "--cache", str(tmp_path / "c"), "--unpaired"])
+    assert result.exit_code == 0, result.output
+    assert "best.safetensors" in result.output
+    config = read_config(run / "config.json")
+    assert config.data.paired is False
+    assert config.options == METHODS["rave"](iterations=2)  # type: ignore[call-arg]
+    assert config.identity_encoder_name == toy_resnet
+    again = runner.invoke(app, command)
+    assert again.exit_code == 2
+    assert "holds a run already" in again.output
+    assert runner.invoke(app, ["resume", str(run)]).exit_code == 0
+    found = runner.invoke(app, ["interpret", str(run), "--count", "3", "--word", "dark"])
+    assert found.exit_code == 0, found.output
+    assert "highest similarity" in found.output
+    assert (run / "interpretation" / "tokens.png").is_file()
+
+
+def test_synthesize_and_evaluate(scenes: tuple[Path, Path], tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs"
+    made = runner.invoke(app, ["synthesize", str(scenes[1]), str(pairs), "--untouched", "0"])
+    assert made.exit_code == 0, made.output
+    assert "6 pairs in" in made.output
+    command = ["evaluate", str(pairs / "input"), str(pairs / "gt"), "--metrics", "psnr,ssim"]
+    found = runner.invoke(app, [*command, "--out", str(tmp_path / "measured")])
+    assert found.exit_code == 0, found.output
+    assert "mean of 6" in found.output
+    assert (tmp_path / "measured" / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rave", "absent", "absent", "--out", "run"], "error: absent is not a folder"),
+        (
+            ["rave", "absent", "absent", "--out", "run", "--iterations", "0"],
+            "the run has no enhancement steps",
+        ),
+        (["resume", "absent"], "absent is no run of rave-train"),
+        (["interpret", "absent"], "absent is no run of rave-train"),
+        (["synthesize", "absent", "out"], "absent is not a folder"),
+        (["evaluate", "absent", "absent", "--metrics", "beauty"], "beauty is no metric"),
+        (["rave", "absent", "absent", "--out", "run", "--batch", "many"], "Invalid value for '--batch'"),
+        (["raev"], "No such command 'raev'"),
+    ],
+)
+def test_wrong_use_exits_with_2_and_a_line(arguments: list[str], words: str) -> None:
+    result = runner.invoke(app, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert words in result.output
+    assert "Traceback" not in result.output

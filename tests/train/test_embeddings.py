@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from rave_train.embeddings import default_cache, embed_photographs, embed_vocabulary
+from rave_train.encoders import Encoder
+from rave_train.photographs import find_photographs
+
+CPU = torch.device("cpu")
+
+
+def test_embeddings_are_cached_by_content(
+    toy_clip: Encoder, scenes: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, found = tmp_path / "cache", find_photographs(scenes[0], "backlit").photographs
+    seen: list[tuple[str, int, int]] = []
+    first = embed_photographs(toy_clip, found, cache, CPU, batch=4, report=lambda *p: seen.append(p))
+    assert first.shape == (6, 16)
+    assert seen == [("embedding photographs", 4, 6), ("embedding photographs", 6, 6)]
+    alone = embed_photographs(toy_clip, found[2:3], tmp_path / "other", CPU)
+    torch.testing.assert_close(first[2:3], alone, rtol=1e-4, atol=1e-6)
+
+    passes: list[int] = []
+    look = toy_clip.look
+    monkeypatch.setattr(
+        toy_clip, "look", lambda pixels, *a: passes.append(len(pixels)) or look(pixels, *a), raising=False
+    )
+    assert torch.equal(embed_photographs(toy_clip, found, cache, CPU), first)
+    assert passes == []
+    shutil.copy(scenes[0] / "scene0.png", scenes[0] / "copy.png")
+    shutil.copy(scenes[1] / "scene0.png", scenes[0] / "new.png")
+    more = find_photographs(scenes[0], "backlit").photographs
+    again = embed_photographs(toy_clip, more, cache, CPU)
+    assert passes == [1]
+    assert torch.equal(again[0], again[2])
+
+
+def test_a_broken_cache_is_made_anew(toy_clip: Encoder, scenes: tuple[Path, Path], tmp_path: Path) -> None:
+    found = find_photographs(scenes[0], "backlit").photographs
+    first = embed_photographs(toy_clip, found, tmp_path, CPU)
+    (file,) = tmp_path.glob("images-*.safetensors")
+    file.write_bytes(file.read_bytes()[:50])
+    assert torch.equal(embed_photographs(toy_clip, found, tmp_path, CPU), first)
+
+
+def test_the_vocabulary_is_cached(toy_clip: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = embed_vocabulary(toy_clip, tmp_path)
+    text = toy_clip.require_text("this test")
+    monkeypatch.setattr(text, "embed_vocabulary", None)
+    assert torch.equal(embed_vocabulary(toy_clip, tmp_path), first)
+
+
+def test_the_cache_is_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert default_cache() == Path("/somewhere/rave-backlit")

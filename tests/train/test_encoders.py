@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from rave_train.encoders import Encoder, EncoderError, open_encoder
+from rave_train.encoders.encoder import spread_stages
+from rave_train.encoders.folding import fold_batch_norms
+from rave_train.encoders.opening import EncoderSpec, parse_spec
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.rand(2, 3, 40, 30, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_name_is_taken_apart() -> None:
+    assert parse_spec("timm:mobilenetv2_100,pad_type=same,mean=0.5@dir/w.safetensors") == EncoderSpec(
+        "timm", "mobilenetv2_100", {"pad_type": "same", "mean": "0.5"}, "dir/w.safetensors"
+    )
+    assert parse_spec("open_clip:ViT-B-32") == EncoderSpec("open_clip", "ViT-B-32", {}, "")
+
+
+@pytest.mark.parametrize("name", ["ViT-B-32", "keras:vgg", "timm:", "timm:resnet18,small@random"])
+def test_other_names_are_errors(name: str) -> None:
+    with pytest.raises(
+        EncoderError, match=r"is no encoder's name: SOURCE:MODEL\[,key=value...\]\[@WEIGHTS\]"
+    ):
+        parse_spec(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stages"),
+    [
+        ("toy_resnet", [8, 32, 64, 128, 256]),
+        ("toy_vit", [64, 64, 64]),
+        ("timm:resnet10t,size=64@random", [64, 64, 128, 256, 512]),
+        ("timm:vit_tiny_patch16_224,img_size=64,size=64@random", [192] * 5),
+        ("timm:mobilenetv3_small_050,size=64@random", [16, 8, 16, 24, 288]),
+    ],
+)
+def test_stages_and_embedding_of_every_kind(
+    kind: str, stages: list[int], images: torch.Tensor, request: pytest.FixtureRequest
+) -> None:
+    encoder = open_encoder(kind if ":" in kind else request.getfixturevalue(kind))
+    embedding, features = encoder.embed_with_stages(images)
+    assert [feature.shape[1] for feature in features] == stages
+    assert embedding.shape == (2, encoder.dimension())
+    torch.testing.assert_close(embedding, encoder.embed(images), rtol=1e-4, atol=1e-5)
+    for alone, together in zip(encoder.stages(images), features, strict=True):
+        torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_reach_the_pictures_and_not_the_weights(toy_clip: Encoder, images: torch.Tensor) -> None:
+    pictures = images.clone().requires_grad_()
+    embedding, stages = toy_clip.embed_with_stages(pictures)
+    (embedding.sum() + sum(stage.sum() for stage in stages)).backward()
+    assert pictures.grad is not None
+    assert pictures.grad.abs().sum() > 0
+    assert all(p.grad is None and not p.requires_grad for p in toy_clip.parameters())
+
+
+def test_random_weights_are_the_same_every_time(toy_resnet: str) -> None:
+    torch.manual_seed(1)
+    first = open_encoder(toy_resnet)
+    after = torch.rand(1)
+    second = open_encoder(toy_resnet)
+    assert first.fingerprint() == second.fingerprint()
+    torch.manual_seed(1)
+    torch.testing.assert_close(torch.rand(1), after)
+
+
+def test_local_weights_are_loaded_and_the_classifier_left(tmp_path: Path) -> None:
+    import timm
+
+    model = timm.create_model("mobilenetv3_small_050", num_classes=7)
+    file = tmp_path / "weights.safetensors"
+    save_file(model.state_dict(), file)
+    encoder = open_encoder(f"timm:mobilenetv3_small_050@{file}")
+    loaded = encoder.state_dict()
+    for name, value in model.state_dict().items():
+        if not name.startswith("classifier"):
+            torch.testing.assert_close(loaded[f"model.{name}"], value)
+    other = f"timm:resnet10t@{file}"
+    with pytest.raises(EncoderError, match=r"holds the weights of another model than resnet10t: missing"):
+        open_encoder(other)
+    file.write_bytes(b"not weights at all, just words")
+    with pytest.raises(EncoderError, match="is no file of weights"):
+        open_encoder(f"timm:mobilenetv3_small_050@{file}")
+
+
+def test_local_open_clip_weights(toy_resnet: str, toy_vit: str, tmp_path: Path) -> None:
+    import open_clip
+
+    open_encoder(toy_resnet)
+    torch.manual_seed(5)
+    model = open_clip.create_model("toy-resnet")
+    file = tmp_path / "clip.safetensors"
+    save_file({name: value.clone() for name, value in model.state_dict().items()}, file)
+    encoder = open_encoder(toy_resnet.replace("random", str(file)))
+    pixels = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        own = model.eval().encode_image(pixels)
+    torch.testing.assert_close(encoder.look(pixels, True, False)[0], own, rtol=1e-4, atol=1e-6)
+    with pytest.raises(EncoderError, match="does not hold the weights of toy-vit"):
+        open_encoder(toy_vit.replace("random", str(file)))
+
+
+def test_folded_batch_norms_change_nothing(toy_resnet: str) -> None:
+    """With statistics that are not the initial zeros and ones, which any folding would get right."""
+    import open_clip
+
+    open_encoder(toy_resnet)
+    visual = open_clip.create_model("toy-resnet").visual
+    generator = torch.Generator().manual_seed(0)
+    norms = [module for module in visual.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        for value, low in (
+            (norm.weight, 0.5),
+            (norm.bias, -0.2),
+            (norm.running_mean, -0.3),
+            (norm.running_var, 0.4),
+        ):
+            assert value is not None
+            value.data.copy_(torch.rand(value.shape, generator=generator) + low)
+    visual.eval()
+    pixels = torch.randn(2, 3, 32, 32, generator=generator)
+    with torch.no_grad():
+        before = visual.forward_intermediates(pixels)
+        assert fold_batch_norms(visual) == len(norms) > 10
+        after = visual.forward_intermediates(pixels)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in visual.modules())
+    torch.testing.assert_close(after["image_features"], before["image_features"], rtol=1e-3, atol=1e-5)
+    for old, new in zip(before["image_intermediates"], after["image_intermediates"], strict=True):
+        torch.testing.assert_close(new, old, rtol=1e-3, atol=1e-4)
+
+
+def test_quickgelu_is_chosen_by_name_and_by_tag(toy_vit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def activations(encoder: Encoder) -> set[str]:
+        return {type(m).__name__ for m in encoder.modules() if "GELU" in type(m).__name__}
+
+    assert activations(open_encoder(toy_vit)) == {"GELU"}
+    assert activations(open_encoder(toy_vit.replace("@", ",quickgelu=yes@"))) == {"QuickGELU"}
+    asked: dict[str, object] = {}
+
+    def create(name: str, **arguments: object) -> object:
+        asked.update(arguments, name=name)
+        raise RuntimeError("no network here")
+
+    monkeypatch.setattr("open_clip.create_model", create)
+    with pytest.raises(
+        EncoderError, match=r"could not be downloaded: .*open_clip:ViT-B-32@FILE \(no network"
+    ):
+        open_encoder("open_clip:ViT-B-32@openai")
+    assert asked["force_quick_gelu"] is True
+    with pytest.raises(EncoderError, match="could not be downloaded"):
+        open_encoder("open_clip:ViT-B-32@laion2b_s34b_b79k")
+    assert asked["force_quick_gelu"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("open_clip:ViT-B32@openai", r"open_clip has no model 'ViT-B32' \(did you mean ViT-B-32"),
+        ("timm:mobilnetv2_100@random", r"timm has no model .* \(did you mean mobilenetv2_100"),
+        ("open_clip:RN101@opnai", r"'opnai' is neither a pretrained tag of RN101 \(openai, .*\) nor a file"),
+        ("open_clip:RN101,gelu=yes@random", "unknown setting 'gelu': open_clip takes size and quickgelu"),
+        ("open_clip:RN101,size=big@random", "size a number of pixels"),
+        ("open_clip:absent.json@random", "absent.json is not a file: a model config"),
+        ("timm:resnet10t,colour=1@random", "timm does not take these settings"),
+        ("timm:resnet10t,mean=grey@random", "size, mean and std are numbers"),
+        ("timm:resnet10t@absent.safetensors", "absent.safetensors is not a file: the weights of resnet10t"),
+    ],
+)
+def test_every_wrong_name_says_what_is_wrong(name: str, words: str) -> None:
+    with pytest.raises(EncoderError, match=words):
+        open_encoder(name)
+
+
+def test_an_encoder_without_text_says_the_remedy() -> None:
+    encoder = open_encoder("timm:resnet10t,size=32@random")
+    with pytest.raises(
+        EncoderError, match=r"CLIP-LIT needs a text encoder .* or train with clip-lit-latent or rave"
+    ):
+        encoder.require_text("CLIP-LIT")
+
+
+def test_stages_are_spread_to_the_last_block() -> None:
+    assert spread_stages(12) == [1, 4, 6, 9, 11]
+    assert spread_stages(5) == [0, 1, 2, 3, 4]
+    assert spread_stages(3) == [0, 1, 2]
+
+
+@pytest.mark.shared
+def test_the_shared_mobilenet_opens(shared: Path, images: torch.Tensor) -> None:
+    file = shared / "encoders" / "mobilenetv2_100_tf.safetensors"
+    encoder = open_encoder(f"timm:mobilenetv2_100,pad_type=same,mean=0.5,std=0.5@{file}")
+    assert encoder.preprocessing.mean == (0.5, 0.5, 0.5)
+    assert encoder.embed(images).shape == (2, 1280)
+    assert len(encoder.stages(images)) == 5

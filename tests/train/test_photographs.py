@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rave_train.photographs import DataError, find_photographs, hash_set, load_photograph, load_square
+
+
+def save(file: Path, size: tuple[int, int] = (20, 18), level: int = 90) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (level, 50, 200)).save(file)
+
+
+def test_pictures_are_found_sorted_and_hashed(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.PNG", "c.webp"):
+        save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("not a picture")
+    found = find_photographs(tmp_path, "backlit")
+    assert [p.file.name for p in found.photographs] == ["a.PNG", "b.jpg", "c.webp"]
+    assert not found.skipped
+    assert len({p.content for p in found.photographs}) == 3
+    assert hash_set(found.photographs) == hash_set(found.photographs[::-1])
+    assert hash_set(found.photographs) != hash_set(found.photographs[:2])
+
+
+@pytest.mark.parametrize(
+    ("layout", "role", "split", "expected"),
+    [
+        (("input", "gt"), "backlit", "train", "input"),
+        (("resize_input", "resize_gt", "other"), "well-lit", "train", "resize_gt"),
+        (("our485/low", "our485/high", "eval15/low", "eval15/high"), "backlit", "train", "our485/low"),
+        (("our485/low", "our485/high", "eval15/low", "eval15/high"), "well-lit", "test", "eval15/high"),
+        (("train/input", "train/gt", "test/input", "test/gt"), "backlit", "test", "test/input"),
+        (("DIV2K_train_HR", "DIV2K_valid_HR"), "well-lit", "train", "DIV2K_train_HR"),
+    ],
+)
+def test_known_layouts(tmp_path: Path, layout: tuple[str, ...], role, split, expected: str) -> None:  # type: ignore[no-untyped-def]
+    for name in layout:
+        save(tmp_path / name / "1.png")
+        save(tmp_path / name / "2.png")
+    assert find_photographs(tmp_path, role, split).folder == tmp_path / expected
+
+
+def test_unusable_pictures_are_named_and_skipped(tmp_path: Path) -> None:
+    save(tmp_path / "good.png")
+    save(tmp_path / "also.png")
+    save(tmp_path / "dot.png", (1, 1))
+    (tmp_path / "text.jpg").write_text("I am no picture")
+    whole = (tmp_path / "good.png").read_bytes()
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:2000])
+    Image.fromarray(np.zeros((20, 20), np.uint16)).save(tmp_path / "sixteen.png")
+    assert whole
+    found = find_photographs(tmp_path, "backlit")
+    assert [p.file.name for p in found.photographs] == ["also.png", "good.png"]
+    reasons = {file.name: reason for file, reason in found.skipped}
+    assert set(reasons) == {"cut.png", "dot.png", "sixteen.png", "text.jpg"}
+    assert reasons["dot.png"] == "1x1 px, at least 16 px each way are needed"
+    assert "does not decode" in reasons["cut.png"]
+    assert "does not decode" in reasons["text.jpg"]
+    assert "which 8-bit RGB cannot hold" in reasons["sixteen.png"]
+
+
+def test_folders_that_will_not_do(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not a folder: a folder of well-lit photographs is needed"):
+        find_photographs(tmp_path / "absent", "well-lit")
+    with pytest.raises(
+        DataError, match=r"holds no pictures \(.*\), nor the backlit side of BAID, LOL or DIV2K"
+    ):
+        find_photographs(tmp_path, "backlit")
+    save(tmp_path / "one.png")
+    save(tmp_path / "dot.png", (1, 1))
+    with pytest.raises(
+        DataError, match=r"holds 1 usable backlit photograph, at least 2 are needed; dot.png: 1x1"
+    ):
+        find_photographs(tmp_path, "backlit")
+
+
+def test_pictures_are_loaded_upright_and_squashed_whole(tmp_path: Path) -> None:
+    picture = np.zeros((30, 40, 3), np.uint8)
+    picture[:, 20:] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    upright = load_photograph(tmp_path / "turned.jpg")
+    assert upright.shape == (40, 30, 3)
+    assert upright[5].mean() < 10 < 245 < upright[35].mean()
+    square = load_square(tmp_path / "turned.jpg", 16)
+    assert square.shape == (16, 16, 3)
+    assert square[1].mean() < 10 < 245 < square[14].mean()

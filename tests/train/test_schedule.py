@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from rave_train.config import DataOptions, RunConfig
+from rave_train.options import ClipLitOptions, RaveOptions
+from rave_train.schedule import Extension, Position, Schedule, advance, begin, lengthen
+
+DATA = DataOptions("b", "w")
+
+
+def walk(schedule: Schedule, losses: dict[str, float] | None = None) -> list[Position]:
+    position, seen = begin(schedule), []
+    while position.phase != "done":
+        seen.append(position)
+        position = advance(schedule, position, (losses or {}).get(position.phase, 0.0))
+    return [*seen, position]
+
+
+def lengths(positions: list[Position]) -> list[tuple[str, int, int]]:
+    """Phase, round and how many steps of it."""
+    counts: dict[tuple[str, int], int] = {}
+    for position in positions[:-1]:
+        key = (position.phase, position.round)
+        counts[key] = counts.get(key, 0) + 1
+    return [(*key, count) for key, count in counts.items()]
+
+
+def test_rounds_end_with_an_enhancement() -> None:
+    positions = walk(Schedule(initialize=3, warm_up=2, enhance=4, refine=2, rounds=3))
+    assert lengths(positions) == [
+        ("initialize", 0, 3),
+        ("warm-up", 0, 2),
+        ("enhance", 0, 4),
+        ("refine", 0, 2),
+        ("enhance", 1, 4),
+        ("refine", 1, 2),
+        ("enhance", 2, 4),
+    ]
+    assert [p.total for p in positions] == list(range(22))
+    assert positions[-1].drawn == 2 + 3 * 4
+    assert Schedule(3, 2, 4, 2, 3).total() == 21
+
+
+def test_phases_of_no_steps_are_left_out() -> None:
+    assert lengths(walk(Schedule(0, 2, 5, 0, 1))) == [("warm-up", 0, 2), ("enhance", 0, 5)]
+    assert lengths(walk(Schedule(0, 0, 5, 0, 1))) == [("enhance", 0, 5)]
+    assert lengths(walk(Schedule(2, 0, 5, 0, 2))) == [
+        ("initialize", 0, 2),
+        ("enhance", 0, 5),
+        ("enhance", 1, 5),
+    ]
+
+
+def test_a_phase_is_extended_while_its_loss_is_high() -> None:
+    schedule = Schedule(0, 1, 4, 2, 2, 3, Extension(60, 90.0), Extension(100, 60.0))
+    high = walk(schedule, {"enhance": 91, "refine": 61})
+    assert lengths(high) == [
+        ("warm-up", 0, 1), ("enhance", 0, 4 + 180), ("refine", 0, 2 + 300), ("enhance", 1, 4 + 180),
+    ]  # fmt: skip
+    assert lengths(walk(schedule, {"enhance": 90, "refine": 60}))[1][2] == 4
+
+
+def test_a_warm_up_can_be_lengthened() -> None:
+    schedule = Schedule(0, 3, 1, 0, 1)
+    position = advance(schedule, begin(schedule), 0)
+    position = lengthen(position, 5)
+    steps = 0
+    while position.phase == "warm-up":
+        position, steps = advance(schedule, position, 0), steps + 1
+    assert steps == 3 - 1 + 5
+
+
+def test_published_lengths() -> None:
+    clip_lit = RunConfig("clip-lit", ClipLitOptions(), DATA).schedule()
+    assert clip_lit == Schedule(8000, 1000, 2100, 1000, 16, 20, Extension(60, 90.0), Extension(100, 60.0))
+    assert RunConfig("rave", RaveOptions(), DATA).schedule() == Schedule(0, 1000, 5000, 0, 1)

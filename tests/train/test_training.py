@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from rave_train.checkpoint import read_checkpoint
+from rave_train.config import ConfigError, DataOptions, NetworkOptions, RunConfig, read_config
+from rave_train.device import pick_device
+from rave_train.encoders import EncoderError
+from rave_train.events import Event, Note
+from rave_train.options import ClipLitLatentOptions, ClipLitOptions, RaveOptions
+from rave_train.photographs import DataError
+from rave_train.run_folder import RunFolderError
+from rave_train.state import StateError
+from rave_train.training import TrainingError, train
+
+SMALL_PAIR = {
+    "rounds": 2, "initialize_steps": 20, "enhance_steps": 3, "refine_steps": 4,
+    "guidance_learning_rate": 0.02, "views": 2, "view_size_px": 16, "extensions": 0,
+}  # fmt: skip
+SMALL_NETWORK = NetworkOptions(size_px=16, batch=2, warm_up=2, light_bias=0.7)
+
+
+@pytest.fixture
+def config(scenes: tuple[Path, Path], toy_resnet: str, tmp_path: Path) -> RunConfig:
+    return RunConfig(
+        "rave",
+        RaveOptions(iterations=4),
+        DataOptions(str(scenes[0]), str(scenes[1])),
+        SMALL_NETWORK,
+        encoder=toy_resnet,
+        cache=str(tmp_path / "cache"),
+        save_every=2,
+    )
+
+
+def of_method(config: RunConfig, method: str) -> RunConfig:
+    options = {
+        "rave": config.options,
+        "clip-lit": ClipLitOptions(**SMALL_PAIR),  # type: ignore[arg-type]
+        "clip-lit-latent": ClipLitLatentOptions(**SMALL_PAIR),  # type: ignore[arg-type]
+    }[method]
+    return dataclasses.replace(config, method=method, options=options)
+
+
+def rows_of(run: Path) -> list[dict[str, str]]:
+    with (run / "losses.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize("method", ["rave", "clip-lit", "clip-lit-latent"])
+def test_a_run_leaves_all_its_files(config: RunConfig, tmp_path: Path, method: str) -> None:
+    config = of_method(config, method)
+    events: list[Event] = []
+    outcome = train(config, tmp_path / "run", listen=events.append)
+    assert outcome.finished
+    assert outcome.steps == config.schedule().total() == len(rows_of(tmp_path / "run"))
+    found = {str(file.relative_to(tmp_path / "run")).split("/")[0] for file in (tmp_path / "run").rglob("*")}
+    assert found >= {
+        "config.json", "made_of.json", "data.txt", "losses.csv", "tensorboard", "grids", "checkpoints",
+        "guidance.safetensors", "state.pt",
+    }  # fmt: skip
+    assert read_config(tmp_path / "run" / "config.json") == config
+    made = json.loads((tmp_path / "run" / "made_of.json").read_text())
+    assert made["packages"]["torch"] == torch.__version__.split("+")[0] or made["packages"]["torch"]
+    assert len(made["backlit_hash"]) == 32
+    checkpoint = read_checkpoint(outcome.best)
+    assert checkpoint.provenance["method"] == method
+    assert checkpoint.provenance["training_size_px"] == 16
+    assert load_file(tmp_path / "run" / "guidance.safetensors")["direction"].norm().item() == pytest.approx(1)
+    assert any(isinstance(event, Note) and "6 pairs matched" in event.text for event in events)
+    grid = next((tmp_path / "run" / "grids").iterdir())
+    with Image.open(grid) as picture:
+        assert picture.width > 3 * 16
+
+
+def test_clip_lit_learns_to_tell_the_sets_apart(config: RunConfig, tmp_path: Path, toy_vit: str) -> None:
+    """Both prompts start equal, so their cross-entropy starts at log 2."""
+    changes = {"initialize_steps": 40, "rounds": 1}
+    options = ClipLitOptions(**{**SMALL_PAIR, **changes})  # type: ignore[arg-type]
+    config = dataclasses.replace(config, method="clip-lit", options=options, encoder=toy_vit)
+    events: list[Event] = []
+    train(config, tmp_path / "run", listen=events.append)
+    losses = [float(row["loss"]) for row in rows_of(tmp_path / "run") if row["phase"] == "initialize"]
+    assert losses[0] == pytest.approx(np.log(2), rel=1e-4)
+    assert np.mean(losses[-10:]) < 0.5 * losses[0]
+    scores = next(e.text for e in events if isinstance(e, Note) and "score" in e.text)
+    backlit, well_lit = (float(word.strip(",")) for word in scores.split() if word[0].isdigit())
+    assert backlit > well_lit + 0.3
+
+
+@pytest.mark.parametrize(("method", "step"), [("rave", 3), ("clip-lit-latent", 10), ("clip-lit-latent", 27)])
+def test_a_killed_run_resumes_to_the_same_bits(
+    config: RunConfig, tmp_path: Path, method: str, step: int
+) -> None:
+    """Killed after a step that was not saved: the resumed run goes back to the last saved one."""
+    config = of_method(config, method)
+    train(config, tmp_path / "whole")
+
+    class KilledError(Exception):
+        pass
+
+    def kill(event: Event) -> None:
+        if getattr(event, "position", None) is not None and event.position.total == step:  # type: ignore[union-attr]
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(config, tmp_path / "killed", listen=kill)
+    outcome = train(read_config(tmp_path / "killed" / "config.json"), tmp_path / "killed", resume=True)
+    assert outcome.finished
+    for name in ("best", "last"):
+        whole, resumed = (
+            load_file(tmp_path / run / f"checkpoints/{name}.safetensors") for run in ("whole", "killed")
+        )
+        assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    columns = ("step", "phase", "round", "loss")
+    assert [[row[c] for c in columns] for row in rows_of(tmp_path / "whole")] == [
+        [row[c] for c in columns] for row in rows_of(tmp_path / "killed")
+    ]
+
+
+def test_a_stopped_run_saves_and_resumes(config: RunConfig, tmp_path: Path) -> None:
+    asked: list[int] = []
+    outcome = train(config, tmp_path / "run", should_stop=lambda: asked.append(1) or len(asked) == 3)  # type: ignore[func-returns-value]
+    assert (outcome.finished, outcome.steps) == (False, 3)
+    assert train(config, tmp_path / "run", resume=True).steps == 6
+
+
+def test_accumulation_gives_the_whole_batchs_result(config: RunConfig, tmp_path: Path) -> None:
+    network = dataclasses.replace(SMALL_NETWORK, batch=4)
+    train(dataclasses.replace(config, network=network), tmp_path / "whole")
+    parts = dataclasses.replace(network, accumulate=2)
+    train(dataclasses.replace(config, network=parts), tmp_path / "parts")
+    assert_close_runs(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_two_processes_give_the_single_ones_result(config: RunConfig, tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        of_method(config, "clip-lit-latent"), network=dataclasses.replace(SMALL_NETWORK, batch=4)
+    )
+    train(config, tmp_path / "single")
+    values = {**SMALL_PAIR, "size_px": 16, "batch": 4, "warm_up": 2, "light_bias": 0.7}
+    values |= {"encoder": config.encoder, "cache": config.cache, "save_every": 2}
+    flags = [word for name, value in values.items() for word in ("--" + name.replace("_", "-"), str(value))]
+    arguments = [
+        "clip-lit-latent",
+        config.data.backlit,
+        config.data.well_lit,
+        "--out",
+        str(tmp_path / "double"),
+    ]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*torchrun, "-m", "rave_train", *arguments, *flags],
+        env=environment, capture_output=True, text=True, timeout=250,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("best.safetensors") == 1
+    assert read_config(tmp_path / "double" / "config.json") == config
+    assert_close_runs(tmp_path / "single", tmp_path / "double")
+
+
+def assert_close_runs(left: Path, right: Path) -> None:
+    for a, b in zip(rows_of(left), rows_of(right), strict=True):
+        assert (a["step"], a["phase"]) == (b["step"], b["phase"])
+        assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-3)
+    one, other = (load_file(run / "checkpoints/last.safetensors") for run in (left, right))
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=0, atol=1e-5)
+
+
+def test_validation_pictures_choose_the_best(config: RunConfig, tmp_path: Path) -> None:
+    sides = []
+    for name, gain in (("vb", 0.4), ("vw", 1.0)):
+        (tmp_path / name).mkdir()
+        for index in range(2):
+            pixels = np.full((20, 20, 3), int(200 * gain) + index, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
+        sides.append(str(tmp_path / name))
+    data = dataclasses.replace(config.data, validation_backlit=sides[0], validation_well_lit=sides[1])
+    outcome = train(dataclasses.replace(config, data=data), tmp_path / "run")
+    assert outcome.psnr_db is not None
+    with (tmp_path / "run" / "validation.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert max(float(row["psnr_db"]) for row in rows) == pytest.approx(outcome.psnr_db, abs=1e-3)
+    assert float(rows[0]["psnr_input_db"]) == pytest.approx(-20 * np.log10(0.6 * 200 / 255), abs=0.05)
+    leaked = dataclasses.replace(
+        config.data, validation_backlit=config.data.backlit, validation_well_lit=config.data.well_lit
+    )
+    with pytest.raises(DataError, match="is both a training and a validation picture"):
+        train(dataclasses.replace(config, data=leaked), tmp_path / "leak")
+
+
+def test_a_collapsed_network_is_drawn_anew(config: RunConfig, tmp_path: Path) -> None:
+    network = dataclasses.replace(SMALL_NETWORK, light_bias=1e-4)
+    notes: list[str] = []
+    with pytest.raises(
+        TrainingError, match="20 networks in a row collapsed in the warm-up: give --light-bias"
+    ):
+        train(
+            dataclasses.replace(config, network=network),
+            tmp_path / "run",
+            listen=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
+        )
+    assert sum("beginning anew" in note for note in notes) == 19
+
+
+def test_a_diverging_run_stops_with_the_remedy(config: RunConfig, tmp_path: Path) -> None:
+    network = dataclasses.replace(SMALL_NETWORK, learning_rate=1e30)
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step .*: lower the learning rate"):
+        train(dataclasses.replace(config, network=network), tmp_path / "run")
+
+
+def test_unpaired_data_uses_all_of_both_folders(config: RunConfig, tmp_path: Path) -> None:
+    Path(config.data.backlit, "scene0.png").rename(Path(config.data.backlit, "alone.png"))
+    for paired, counts in ((True, [5, 5]), (False, [6, 6]), (None, [5, 5])):
+        run = tmp_path / f"run_{paired}"
+        train(dataclasses.replace(config, data=dataclasses.replace(config.data, paired=paired)), run)
+        made = json.loads((run / "made_of.json").read_text())
+        assert [made["backlit_pictures"], made["well_lit_pictures"]] == counts
+    assert "1 backlit without a partner: alone.png" in (tmp_path / "run_True" / "data.txt").read_text()
+
+
+def test_the_pixel_loss_takes_part(config: RunConfig, tmp_path: Path) -> None:
+    network = dataclasses.replace(SMALL_NETWORK, pixel_loss=10.0)
+    train(dataclasses.replace(config, network=network), tmp_path / "run")
+    assert all(float(row["pixel"]) > 0 for row in rows_of(tmp_path / "run") if row["phase"] == "enhance")
+
+
+def test_bad_input_is_found_before_the_first_step(config: RunConfig, tmp_path: Path, toy_resnet: str) -> None:
+    def error_of(kind: type[Exception], **changes: object) -> str:
+        with pytest.raises(kind) as caught:
+            train(dataclasses.replace(config, **changes), tmp_path / "never")
+        return str(caught.value)
+
+    (tmp_path / "none").mkdir()
+    missing = dataclasses.replace(config.data, backlit=str(tmp_path / "absent"))
+    assert "is not a folder" in error_of(DataError, data=missing)
+    text = error_of(
+        EncoderError, encoder="timm:resnet10t,size=32@random", method="clip-lit",
+        options=ClipLitOptions(**SMALL_PAIR),  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert "CLIP-LIT needs a text encoder" in text
+    words = error_of(
+        EncoderError, encoder="timm:resnet10t,size=32@random", options=RaveOptions(4, guide_token="dark")
+    )
+    assert "guidance by words needs a text encoder" in words
+    assert "a batch of 2 does not divide" in error_of(
+        ConfigError, network=dataclasses.replace(SMALL_NETWORK, accumulate=3)
+    )
+    unpaired = dataclasses.replace(config.data, paired=False)
+    assert "leave out --unpaired, or --pixel-loss" in error_of(
+        ConfigError, data=unpaired, network=dataclasses.replace(SMALL_NETWORK, pixel_loss=1.0)
+    )
+    assert "precision is 'int8'" in error_of(ConfigError, precision="int8")
+    assert "'toaster' is no device" in error_of(ConfigError, device="toaster")
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_folder_of_another_run_is_left_alone(config: RunConfig, tmp_path: Path) -> None:
+    train(config, tmp_path / "run")
+    with pytest.raises(RunFolderError, match="holds a run already: continue it with `rave-train resume"):
+        train(config, tmp_path / "run")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    with pytest.raises(RunFolderError, match="is not empty: give another --out"):
+        train(config, tmp_path / "full")
+
+
+def test_resuming_needs_the_same_data_and_an_intact_state(config: RunConfig, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(config, run)
+    state = (run / "state.pt").read_bytes()
+    (run / "state.pt").write_bytes(state[: len(state) // 2])
+    with pytest.raises(StateError, match=r"state.pt is no state of this run"):
+        train(config, run, resume=True)
+    (run / "state.pt").unlink()
+    with pytest.raises(StateError, match="stopped before its first saved state"):
+        train(config, run, resume=True)
+    Path(config.data.backlit, "scene0.png").unlink()
+    with pytest.raises(ConfigError, match=r"was begun with other backlit_pictures, .*begin a new run"):
+        train(config, run, resume=True)
+    (run / "config.json").write_text('{"method": "rave"}')
+    with pytest.raises(ConfigError, match=r"config.json is no config of this version"):
+        read_config(run / "config.json")
+
+
+def test_a_gpu_that_is_not_there_is_an_error() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ConfigError, match="torch finds no GPU here: use --device cpu"):
+        pick_device("cuda")
+
+
+@pytest.mark.gpu
+def test_mixed_precision_on_a_gpu(config: RunConfig, tmp_path: Path) -> None:
+    for precision in ("bf16", "fp16"):
+        outcome = train(dataclasses.replace(config, precision=precision), tmp_path / precision)
+        assert outcome.finished

@@ -1,0 +1,209 @@
+"""What a run was asked to do: plain values, written beside its results and read again to resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+from rave_train.options import ClipLitLatentOptions, ClipLitOptions, PairOptions, RaveOptions
+from rave_train.schedule import Schedule
+
+PUBLISHED_GUIDANCE_ENCODER: Final = "open_clip:ViT-B-32@openai"
+PUBLISHED_IDENTITY_ENCODER: Final = "open_clip:RN101@openai"
+
+MethodOptions = RaveOptions | ClipLitOptions | ClipLitLatentOptions
+
+METHODS: Final[dict[str, type[MethodOptions]]] = {
+    "rave": RaveOptions,
+    "clip-lit": ClipLitOptions,
+    "clip-lit-latent": ClipLitLatentOptions,
+}
+
+
+class ConfigError(ValueError):
+    """Options that contradict each other or a config file that cannot be read."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which pictures to train on.
+
+    Attributes:
+        backlit: folder, or a data set in the layout of BAID or LOL.
+        well_lit: folder, or a data set in the layout of BAID, LOL or DIV2K.
+        paired: use only pictures with a partner of the same name, or all of both folders; if not
+            given, only pairs where at least half of the backlit pictures have a partner.
+        validation_backlit: held-out backlit pictures, enhanced once per epoch; their PSNR then chooses
+            the best checkpoint.
+        validation_well_lit: their partners.
+    """
+
+    backlit: str
+    well_lit: str
+    paired: bool | None = None
+    validation_backlit: str | None = None
+    validation_well_lit: str | None = None
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """How the enhancement network is trained; the defaults are the published values.
+
+    Attributes:
+        size_px: side of the squashed training pictures.
+        batch: pictures per step, over all processes.
+        accumulate: in how many parts a process works through its share of a batch.
+        learning_rate: of Adam.
+        weight_decay: of Adam.
+        warm_up: steps on the identity loss alone.
+        identity_weight: of the identity term after the warm-up. The published value suits CLIP's RN101;
+            other encoders have larger features (0.003 to 0.01 worked with timm's mobilenetv2_100).
+        pixel_loss: of an L1 loss against the partners; 0 leaves it out, others need pairs.
+        light_bias: where the illumination map starts; if not given, upstream's random bias, with which
+            runs often collapse and begin again; 0.7 avoids that.
+        init_std: standard deviation of the initial weights. With the published 0.02 the map starts
+            flat, and short runs with a high learning rate learn little but its level; 0.05 helps them.
+        padding: of the four outer convolutions.
+    """
+
+    size_px: int = 512
+    batch: int = 8
+    accumulate: int = 1
+    learning_rate: float = 2e-5
+    weight_decay: float = 1e-3
+    warm_up: int = 1000
+    identity_weight: float = 0.9
+    pixel_loss: float = 0.0
+    light_bias: float | None = None
+    init_std: float = 0.02
+    padding: str = "reflect"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's result, and where to compute it.
+
+    Attributes:
+        method: a name of `METHODS`.
+        options: the method's own.
+        data: which pictures.
+        network: how the network is trained.
+        encoder: that guides, SOURCE:MODEL[,key=value...][@WEIGHTS] as in open_clip:ViT-B-32@openai or
+            timm:resnet50@FILE.
+        identity_encoder: of the identity loss; if not given, the published one (open_clip:RN101@openai)
+            beside the published guidance encoder, and the guidance encoder itself beside any other.
+        seed: of every random choice.
+        precision: "auto" is bf16 on a GPU that has it, float32 elsewhere.
+        compile: whether torch.compile builds the network.
+        device: "auto" is the GPU where there is one.
+        workers: processes that decode and augment; if not given, 4 with a GPU and 0 without.
+        epoch_steps: enhancement steps between two picture grids and validations; if not given, as many
+            passes over the backlit pictures as reach 100 steps.
+        save_every: steps between two saved states.
+        cache: folder of embeddings; if not given, the user's cache.
+    """
+
+    method: str
+    options: MethodOptions
+    data: DataOptions
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    encoder: str = PUBLISHED_GUIDANCE_ENCODER
+    identity_encoder: str | None = None
+    seed: int = 0
+    precision: str = "auto"
+    compile: bool = False
+    device: str = "auto"
+    workers: int | None = None
+    epoch_steps: int | None = None
+    save_every: int = 100
+    cache: str | None = None
+
+    @property
+    def identity_encoder_name(self) -> str:
+        """Name of the encoder of the identity loss, its default resolved."""
+        if self.identity_encoder is not None:
+            return self.identity_encoder
+        published = self.encoder == PUBLISHED_GUIDANCE_ENCODER
+        return PUBLISHED_IDENTITY_ENCODER if published else self.encoder
+
+    def schedule(self) -> Schedule:
+        """Lengths of the run's phases."""
+        if isinstance(self.options, PairOptions):
+            options = self.options
+            return Schedule(
+                initialize=options.initialize_steps,
+                warm_up=self.network.warm_up,
+                enhance=options.enhance_steps,
+                refine=options.refine_steps,
+                rounds=options.rounds,
+                extensions=options.extensions,
+            )
+        return Schedule(0, self.network.warm_up, self.options.iterations, 0, 1)
+
+    def check(self) -> None:
+        """Finds contradictions before anything is loaded.
+
+        Raises:
+            ConfigError: an option is out of range or contradicts another.
+        """
+        network, options = self.network, self.options
+        _require(network.size_px >= 16, f"size is {network.size_px} px, at least 16 are needed")
+        _require(network.batch >= 1, f"batch is {network.batch}, at least 1 is needed")
+        _require(network.accumulate >= 1, f"accumulate is {network.accumulate}, at least 1 is needed")
+        _require(
+            network.learning_rate > 0, f"learning rate is {network.learning_rate}, more than 0 is needed"
+        )
+        _require(self.save_every >= 1, f"save every {self.save_every} steps: at least 1 is needed")
+        _require(self.epoch_steps is None or self.epoch_steps >= 1, "an epoch needs at least one step")
+        _require(self.schedule().rounds >= 1, "at least one round is needed")
+        _require(
+            self.schedule().enhance >= 1,
+            "the run has no enhancement steps: give iterations, or rounds with steps",
+        )
+        _require(network.init_std > 0, f"init std is {network.init_std}, more than 0 is needed")
+        _require(network.padding in ("reflect", "zeros"), f"padding is {network.padding!r}: reflect or zeros")
+        _require(
+            self.precision in ("auto", "fp32", "bf16", "fp16"),
+            f"precision is {self.precision!r}: auto, fp32, bf16 or fp16 is needed",
+        )
+        if isinstance(options, PairOptions):
+            _require(options.guidance_batch >= 2, "a guidance batch needs a backlit and a well-lit picture")
+            _require(options.views >= 1, "at least one view of each picture is needed")
+        _require(
+            not (network.pixel_loss and self.data.paired is False),
+            "a pixel loss compares partners: leave out --unpaired, or --pixel-loss",
+        )
+        _require(
+            (self.data.validation_backlit is None) == (self.data.validation_well_lit is None),
+            "validation needs both sides: backlit pictures and their well-lit partners",
+        )
+
+    def write(self, file: Path) -> None:
+        """Writes it as JSON."""
+        file.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+def read_config(file: Path) -> RunConfig:
+    """Reads what `RunConfig.write` wrote.
+
+    Raises:
+        ConfigError: no such file, not JSON, or a key that this version does not know.
+    """
+    if not file.is_file():
+        raise ConfigError(f"{file} is not a file: {file.parent} is no run of rave-train")
+    try:
+        values = cast(dict[str, Any], json.loads(file.read_text(encoding="utf-8")))
+        options = METHODS[values["method"]](**values.pop("options"))
+        data = DataOptions(**values.pop("data"))
+        network = NetworkOptions(**values.pop("network"))
+        return RunConfig(options=options, data=data, network=network, **values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{file} is no config of this version: {error}") from error
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ConfigError(message)

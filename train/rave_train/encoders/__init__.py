@@ -1,0 +1,7 @@
+"""Frozen image encoders that guide the training: open_clip's and timm's, behind one interface."""
+
+from rave_train.encoders.encoder import Encoder, EncoderError
+from rave_train.encoders.opening import open_encoder
+from rave_train.encoders.text import TextEncoder
+
+__all__ = ["Encoder", "EncoderError", "TextEncoder", "open_encoder"]

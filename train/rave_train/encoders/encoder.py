@@ -1,0 +1,117 @@
+"""The interface every image encoder is used through."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from rave_train.encoders.preprocessing import Preprocessing
+from rave_train.encoders.text import TextEncoder
+
+STAGES: Final = 5
+"""How many stages the identity loss compares, where an encoder has more: as CLIP's RN101."""
+
+
+class EncoderError(ValueError):
+    """An encoder cannot be opened or lacks what a method needs; the message says what to do."""
+
+
+class Encoder(nn.Module, ABC):
+    """A frozen image encoder: gradients flow through it to the pictures, never into its weights.
+
+    Attributes:
+        spec: what it was opened by.
+        preprocessing: its input format.
+        text: its text encoder, or None where it has none that can be steered.
+    """
+
+    def __init__(self, spec: str, preprocessing: Preprocessing, text: TextEncoder | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.preprocessing = preprocessing
+        self.text = text
+
+    def freeze(self) -> None:
+        """Fixes the weights and lays them out for channels-last convolutions."""
+        self.eval().requires_grad_(False)
+        self.to(memory_format=torch.channels_last)
+
+    @abstractmethod
+    def look(self, pixels: Tensor, embed: bool, stages: bool) -> tuple[Tensor | None, list[Tensor]]:
+        """One pass over preprocessed pictures.
+
+        Args:
+            pixels: [n, 3, size_px, size_px], normalised.
+            embed: whether the embedding is wanted.
+            stages: whether the stages are wanted; no deeper layer is run than is needed.
+
+        Returns:
+            [n, d] float32 embedding (not normalised) or None; features of up to `STAGES` stages from
+            shallow to deep, [n, channels, h, w] or [n, tokens, channels] float32 each, or [].
+        """
+
+    def embed(self, images: Tensor) -> Tensor:
+        """[n, 3, h, w] sRGB in [0, 1], squashed -> [n, d] float32, not normalised."""
+        embedding, _ = self.look(self._squash(images), embed=True, stages=False)
+        assert embedding is not None
+        return embedding
+
+    def embed_framed(self, images: Tensor) -> Tensor:
+        """The same with the encoder's own resizing and centre crop instead of the squashing."""
+        pixels = self.preprocessing.frame(images).contiguous(memory_format=torch.channels_last)
+        embedding, _ = self.look(pixels, embed=True, stages=False)
+        assert embedding is not None
+        return embedding
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """[n, 3, h, w] sRGB in [0, 1], squashed -> features per stage, float32."""
+        return self.look(self._squash(images), embed=False, stages=True)[1]
+
+    def embed_with_stages(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """`embed` and `stages` in one pass."""
+        embedding, stages = self.look(self._squash(images), embed=True, stages=True)
+        assert embedding is not None
+        return embedding, stages
+
+    def require_text(self, purpose: str) -> TextEncoder:
+        """Its text encoder.
+
+        Raises:
+            EncoderError: it has none; `purpose` begins the message.
+        """
+        if self.text is None:
+            raise EncoderError(
+                f"{purpose} needs a text encoder and {self.spec} has none that can be steered: "
+                "give an open_clip CLIP model (open_clip:ViT-B-32@openai), "
+                "or train with clip-lit-latent or rave, which need no text"
+            )
+        return self.text
+
+    @torch.no_grad()
+    def dimension(self) -> int:
+        """Length of an embedding."""
+        size = self.preprocessing.size_px
+        device = next(self.parameters()).device
+        return self.embed(torch.zeros(1, 3, size, size, device=device)).shape[1]
+
+    def fingerprint(self) -> str:
+        """Hash of the weights and the input format: the same encoder gives the same embeddings."""
+        digest = hashlib.blake2b(repr(self.preprocessing).encode(), digest_size=16)
+        for name, value in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def _squash(self, images: Tensor) -> Tensor:
+        return self.preprocessing.squash(images).contiguous(memory_format=torch.channels_last)
+
+
+def spread_stages(depth: int) -> list[int]:
+    """Indices of at most `STAGES` of `depth` blocks, evenly apart, the last one always among them."""
+    if depth <= STAGES:
+        return list(range(depth))
+    return [round((i + 1) * depth / STAGES) - 1 for i in range(STAGES)]

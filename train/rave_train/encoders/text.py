@@ -1,0 +1,112 @@
+"""Text side of a CLIP model: words, learnable prompts, and the whole vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+_POOLED_AT_END_OF_TEXT: Final = ("argmax", "eos")
+
+
+class TextEncoder(nn.Module):
+    """The text tower of an open_clip model, opened up so that prompts can be learned.
+
+    Args:
+        model: an open_clip model that `is_steerable`.
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        super().__init__()
+        self.tower = getattr(model, "text", model)
+        self.tokenizer = tokenizer
+        self.context_length = int(model.context_length)
+
+    @staticmethod
+    def is_steerable(model: Any) -> bool:
+        """Whether the text tower reads token embeddings causally and answers at the end of the text."""
+        tower = getattr(model, "text", model)
+        pool = getattr(tower, "text_pool_type", getattr(tower, "pool_type", None))
+        return (
+            pool in _POOLED_AT_END_OF_TEXT
+            and getattr(tower, "attn_mask", None) is not None
+            and getattr(tower, "cls_emb", None) is None
+            and hasattr(tower, "token_embedding")
+        )
+
+    def embed_words(self, words: Sequence[str]) -> Tensor:
+        """Each text as CLIP reads it, [n, d] float32, not normalised."""
+        return self._embed_ids(self._tokenize(words))
+
+    def prompt_tokens(self, text: str) -> tuple[Tensor, int]:
+        """What a learnable prompt starts from.
+
+        Returns:
+            [context_length, width] token embeddings of the text, and the position of its end.
+        """
+        ids = self._tokenize([text])
+        embeddings: Tensor = self.tower.token_embedding(ids)[0]
+        return embeddings.detach().clone(), int(_end_of_text(ids)[0])
+
+    def embed_prompts(self, prompts: Tensor, end: Tensor) -> Tensor:
+        """Text features of token embeddings.
+
+        Args:
+            prompts: [n, length, width], length at most the context length.
+            end: [n] int64, positions where the feature is read.
+
+        Returns:
+            [n, d] float32, not normalised; differentiable.
+        """
+        length = prompts.shape[1]
+        x = prompts + self.tower.positional_embedding[:length]
+        x = self.tower.transformer(x, attn_mask=self.tower.attn_mask[:length, :length])
+        x = self.tower.ln_final(x)[torch.arange(len(x), device=x.device), end]
+        projection = self.tower.text_projection
+        if projection is not None:
+            x = projection(x) if isinstance(projection, nn.Module) else x @ projection
+        features: Tensor = x.float()
+        return features
+
+    def vocabulary(self) -> list[str]:
+        """Every token as it is spelled, without the mark of a word's end."""
+        decoder: dict[int, str] = self.tokenizer.decoder
+        return [decoder[i].removesuffix("</w>") for i in range(len(decoder))]
+
+    @torch.no_grad()
+    def embed_vocabulary(self, batch: int = 2048, report: Callable[[int, int], None] | None = None) -> Tensor:
+        """Each token of the vocabulary as a text of its own, [tokens, d] float32, not normalised.
+
+        The tower is causal, so nothing after the end of the text can change the feature: three
+        positions (start, token, end) are run instead of the whole context.
+
+        Args:
+            batch: tokens per pass.
+            report: called with how many are done and how many there are.
+        """
+        count = len(self.tokenizer.decoder)
+        device = self.tower.positional_embedding.device
+        start, end = self.tokenizer.sot_token_id, self.tokenizer.eot_token_id
+        parts = []
+        for first in range(0, count, batch):
+            tokens = torch.arange(first, min(first + batch, count), device=device)
+            ids = torch.stack([torch.full_like(tokens, start), tokens, torch.full_like(tokens, end)], 1)
+            parts.append(self._embed_ids(ids).cpu())
+            if report is not None:
+                report(first + len(tokens), count)
+        return torch.cat(parts)
+
+    def _tokenize(self, texts: Sequence[str]) -> Tensor:
+        ids: Tensor = self.tokenizer(list(texts), context_length=self.context_length)
+        return ids.to(self.tower.positional_embedding.device)
+
+    def _embed_ids(self, ids: Tensor) -> Tensor:
+        return self.embed_prompts(self.tower.token_embedding(ids), _end_of_text(ids))
+
+
+def _end_of_text(ids: Tensor) -> Tensor:
+    """The end-of-text token has the highest number of all, in CLIP's vocabulary; its first place."""
+    return ids.argmax(-1)

@@ -1,0 +1,128 @@
+"""Image encoders of timm: ResNets, ViTs, MobileNets and the rest of its zoo."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import timm
+from safetensors import SafetensorError
+from timm.data.config import resolve_model_data_config
+from timm.models import load_state_dict
+from torch import Tensor
+
+from rave_train.encoders.encoder import Encoder, EncoderError, spread_stages
+from rave_train.encoders.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from rave_train.encoders.opening import EncoderSpec
+
+_OURS: Final = ("size", "mean", "std")
+
+
+class TimmEncoder(Encoder):
+    """A timm model without its classifier; the embedding is what the classifier would read."""
+
+    def __init__(self, spec: str, model: Any, preprocessing: Preprocessing) -> None:
+        super().__init__(spec, preprocessing)
+        self.model = model
+        self.stage_indices = spread_stages(len(model.feature_info))
+
+    def look(self, pixels: Tensor, embed: bool, stages: bool) -> tuple[Tensor | None, list[Tensor]]:
+        """See `Encoder.look`."""
+        if not stages:
+            return self.model(pixels).float(), []
+        found = self.model.forward_intermediates(
+            pixels, indices=self.stage_indices, stop_early=not embed, intermediates_only=not embed
+        )
+        if not embed:
+            return None, [stage.float() for stage in found]
+        final, features = found
+        embedding = self.model.forward_head(final, pre_logits=True)
+        return embedding.float(), [stage.float() for stage in features]
+
+
+def open_timm(spec: str, parsed: EncoderSpec) -> TimmEncoder:
+    """Builds a timm model and loads its weights: a file, "random", or the hub's when none is named.
+
+    Raises:
+        EncoderError: unknown model or setting, weights that do not fit or cannot be had.
+    """
+    settings = dict(parsed.settings)
+    own: dict[str, str] = {key: settings.pop(key) for key in _OURS if key in settings}
+    if not timm.is_model(parsed.model):
+        from rave_train.encoders.opening import name_near_matches
+
+        near = name_near_matches(parsed.model, timm.list_models())
+        raise EncoderError(f"timm has no model {parsed.model!r}{near}")
+    pretrained = not parsed.weights
+    arguments: dict[str, Any] = {key: _literal(value) for key, value in settings.items()}
+    try:
+        model = timm.create_model(parsed.model, pretrained=pretrained, num_classes=0, **arguments)
+    except TypeError as error:
+        raise EncoderError(f"{spec}: timm does not take these settings: {error}") from error
+    except (OSError, RuntimeError) as error:
+        raise EncoderError(
+            f"{spec}: the weights could not be downloaded: fetch them by hand and name the file, "
+            f"timm:{parsed.model}@FILE ({str(error).splitlines()[0]})"
+        ) from error
+    if not hasattr(model, "forward_intermediates") or not hasattr(model, "feature_info"):
+        raise EncoderError(f"{spec}: timm gives no intermediate features of this model: choose another")
+    if parsed.weights not in ("", "random"):
+        _load(spec, model, Path(parsed.weights))
+    return TimmEncoder(spec, model, _preprocessing(spec, model, own))
+
+
+def _load(spec: str, model: Any, file: Path) -> None:
+    if not file.is_file():
+        raise EncoderError(
+            f"{spec}: {file} is not a file: the weights of {model.default_cfg['architecture']}"
+        )
+    try:
+        tensors = load_state_dict(str(file), weights_only=True)
+    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
+        raise EncoderError(f"{file} is no file of weights: {str(error).splitlines()[0]}") from error
+    classifier = model.default_cfg.get("classifier") or ()
+    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    tensors = {
+        name: value for name, value in tensors.items() if not any(name.startswith(f"{h}.") for h in heads)
+    }
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        expected = model.state_dict()
+        missing = sorted(expected.keys() - tensors.keys())
+        unknown = sorted(tensors.keys() - expected.keys())
+        raise EncoderError(
+            f"{file} holds the weights of another model than {model.default_cfg['architecture']}: "
+            f"missing {missing[:2]}, unknown {unknown[:2]}, or other shapes"
+        ) from error
+
+
+def _preprocessing(spec: str, model: Any, own: dict[str, str]) -> Preprocessing:
+    config: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    try:
+        size = int(own.get("size", config["input_size"][-1]))
+        mean = (float(own["mean"]),) * 3 if "mean" in own else tuple(config["mean"])
+        std = (float(own["std"]),) * 3 if "std" in own else tuple(config["std"])
+    except ValueError as error:
+        raise EncoderError(f"{spec}: size, mean and std are numbers: {error}") from error
+    squashes = config.get("crop_mode") == "squash"
+    interpolation: Literal["bicubic", "bilinear"] = (
+        "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
+    )
+    resize = None if squashes else math.floor(size / config["crop_pct"])
+    return Preprocessing(size, resize, interpolation, mean, std)
+
+
+def _literal(text: str) -> str | int | float | bool:
+    """A setting's value as Python means it: 3, 0.5, yes, no, or the text itself."""
+    if text in ("yes", "no"):
+        return text == "yes"
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return text

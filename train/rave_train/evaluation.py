@@ -1,0 +1,211 @@
+"""Measuring enhanced pictures against true ones, or a checkpoint over pairs, by a stated protocol."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from rave_train.batches import to_tensor
+from rave_train.embeddings import Report
+from rave_train.metrics import Fid, Lpips, MetricUnavailableError, psnr, ssim
+from rave_train.network import EnhancementNetwork, relight
+from rave_train.pairs import require_pairs
+from rave_train.photographs import DataError, Pixels, find_photographs, load_photograph, load_square
+
+METRICS: Final = ("psnr", "ssim", "lpips", "fid")
+_BT601: Final = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How pictures are compared; numbers of different protocols do not compare.
+
+    Attributes:
+        gray: PSNR and SSIM on grey pictures (BT.601, rounded to 8 bits), as upstream's script; else
+            on all three channels.
+        size_px: both pictures squashed to a square of this side; None compares at the truth's size,
+            to which an enhanced picture of another size is resized.
+        gt_mean: the enhanced picture scaled so that its mean grey equals the truth's, as some papers
+            do; it hides errors of exposure.
+        lpips_net: backbone of LPIPS.
+    """
+
+    gray: bool = False
+    size_px: int | None = None
+    gt_mean: bool = False
+    lpips_net: str = "alex"
+
+    def describe(self) -> str:
+        """One line."""
+        size = "at the truth's size" if self.size_px is None else f"squashed to {self.size_px}x{self.size_px}"
+        color = "on grey (upstream's)" if self.gray else "on full colour"
+        mean = "scaled to the truth's mean" if self.gt_mean else "no GT-mean"
+        return f"PSNR and SSIM {color}, LPIPS ({self.lpips_net}), {size}, {mean}"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        protocol: how.
+        rows: per picture its name and its metrics.
+        means: over the pictures; FID, which has no rows, included.
+        missing: metrics that could not be computed, and why.
+    """
+
+    protocol: Protocol
+    rows: tuple[tuple[str, dict[str, float]], ...]
+    means: dict[str, float]
+    missing: dict[str, str]
+
+    def as_text(self) -> str:
+        """A table, the protocol under it."""
+        names = [name for name in METRICS if name in self.means]
+        widths = max(len(row[0]) for row in (*self.rows, ("mean", {})))
+        lines = ["".ljust(widths) + "".join(f"{name:>10}" for name in names)]
+        for title, values in (*self.rows, (f"mean of {len(self.rows)}", self.means)):
+            cells = (f"{values[name]:10.4f}" if name in values else " " * 10 for name in names)
+            lines.append(title.ljust(widths) + "".join(cells))
+        lines.append(self.protocol.describe())
+        lines += [f"{name} not measured: {reason}" for name, reason in self.missing.items()]
+        return "\n".join(lines)
+
+
+def evaluate_folders(
+    enhanced: Path,
+    truth: Path,
+    checkpoint: Path | None = None,
+    metrics: Sequence[str] = METRICS,
+    protocol: Protocol | None = None,
+    inception: Path | None = None,
+    report: Report | None = None,
+) -> Evaluation:
+    """Measures pictures of one folder against their partners in another.
+
+    Args:
+        enhanced: pictures to measure; with `checkpoint`, backlit pictures to enhance first.
+        truth: their partners.
+        checkpoint: an enhancement network, run at the size of the comparison.
+        metrics: some of `METRICS`.
+        protocol: how to compare.
+        inception: weights for FID.
+        report: told of the progress.
+
+    Raises:
+        DataError: the folders do not match.
+        CheckpointError: the checkpoint cannot be read.
+        ValueError: unknown metrics or network of LPIPS.
+    """
+    protocol = protocol or Protocol()
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown or not metrics:
+        raise ValueError(f"{', '.join(unknown) or 'nothing'} is no metric: {', '.join(METRICS)} are")
+    network = None
+    if checkpoint is not None:
+        from rave_train.checkpoint import load_checkpoint
+
+        network = load_checkpoint(checkpoint)
+    pairing = require_pairs(
+        find_photographs(enhanced, "backlit", "test").photographs,
+        find_photographs(truth, "well-lit", "test").photographs,
+    )
+    missing: dict[str, str] = {}
+    lpips = fid = None
+    try:
+        lpips = Lpips(protocol.lpips_net) if "lpips" in metrics else None
+    except MetricUnavailableError as error:
+        missing["lpips"] = str(error)
+    try:
+        fid = Fid(inception) if "fid" in metrics else None
+    except MetricUnavailableError as error:
+        missing["fid"] = str(error)
+    rows, kept = [], []
+    for index, (left, right) in enumerate(pairing.pairs):
+        picture, true = _load_pair(left.file, right.file, protocol, network)
+        values = _measure(picture, true, protocol, metrics)
+        if lpips is not None:
+            values["lpips"] = lpips(to_tensor(picture), to_tensor(true))
+        rows.append((left.file.name, values))
+        if fid is not None:
+            kept.append((picture, true))
+        if report is not None:
+            report("measuring", index + 1, len(pairing.pairs))
+    means: dict[str, float] = {
+        name: float(np.mean([values[name] for _, values in rows])) for name in METRICS if name in rows[0][1]
+    }
+    if fid is not None:
+        means["fid"] = fid([pair[0] for pair in kept], [pair[1] for pair in kept])
+    return Evaluation(protocol, tuple(rows), means, missing)
+
+
+def write_evaluation(result: Evaluation, folder: Path) -> None:
+    """Writes table.csv (a row per picture, then the means) and metrics.json (the same, and the protocol)."""
+    if folder.is_file():
+        raise DataError(f"{folder} is a file: a folder is needed")
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [name for name in METRICS if name in result.means]
+    with (folder / "table.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["picture", *names])
+        for title, values in (*result.rows, ("mean", result.means)):
+            writer.writerow([title, *(f"{values[name]:.6f}" if name in values else "" for name in names)])
+    content = {
+        "protocol": {**dataclasses.asdict(result.protocol), "description": result.protocol.describe()},
+        "means": result.means,
+        "pictures": dict(result.rows),
+        "missing": result.missing,
+    }
+    (folder / "metrics.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _measure(picture: Pixels, true: Pixels, protocol: Protocol, metrics: Sequence[str]) -> dict[str, float]:
+    left, right = (_gray(p) if protocol.gray else to_tensor(p) for p in (picture, true))
+    values = {}
+    if "psnr" in metrics:
+        values["psnr"] = psnr(left, right)
+    if "ssim" in metrics:
+        values["ssim"] = ssim(left, right)
+    return values
+
+
+def _load_pair(
+    left: Path, right: Path, protocol: Protocol, network: EnhancementNetwork | None
+) -> tuple[Pixels, Pixels]:
+    if protocol.size_px is not None:
+        picture, true = load_square(left, protocol.size_px), load_square(right, protocol.size_px)
+    else:
+        picture, true = load_photograph(left), load_photograph(right)
+        if picture.shape != true.shape:
+            size = (true.shape[1], true.shape[0])
+            picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+    if network is not None:
+        picture = enhance_pixels(network, picture)
+    if protocol.gt_mean:
+        gain = float(_gray(true).mean()) / max(float(_gray(picture).mean()), 1e-6)
+        picture = (picture.astype(np.float32) * gain + 0.5).clip(0, 255).astype(np.uint8)
+    return picture, true
+
+
+@torch.no_grad()
+def enhance_pixels(network: EnhancementNetwork, pixels: Pixels) -> Pixels:
+    """A picture enhanced whole, [h, w, 3] uint8 -> the same."""
+    image = to_tensor(pixels)[None].contiguous(memory_format=torch.channels_last)
+    result = relight(image, network(image))[0]
+    return (result.permute(1, 2, 0) * 255 + 0.5).to(torch.uint8).numpy()
+
+
+def _gray(pixels: Pixels) -> Tensor:
+    """[h, w, 3] uint8 -> [1, h, w] float32 in [0, 1], rounded to 8 bits as a grey file would be."""
+    levels = np.rint(pixels.astype(np.float64) @ np.array(_BT601))
+    return torch.from_numpy(levels[None].astype(np.float32) / 255)
