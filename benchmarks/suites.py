@@ -91,7 +91,8 @@ def measure_scale(request: Request) -> list[Row]:
     """Our network and the fastest baseline over batch sizes and numbers of threads."""
     height, width = (128, 128) if request.quick else (256, 256)
     batches = (1, 4) if request.quick else (1, 2, 4, 8, 16)
-    contestants = request.contestants(("ours", "ours-torch", "zero-dce++"))
+    names = ("ours", "zero-dce++") if request.quick else ("ours", "ours-torch", "zero-dce++")
+    contestants = request.contestants(names)
     sizes = request.sizes or tuple(Size(height, width, batch) for batch in batches)
     rows = run_contest(contestants, sizes, request.plan(), request.say)
     counts = [n for n in (1, 2, 4, 8, 16, 32) if n < request.threads]
@@ -201,11 +202,11 @@ def measure_quality_of(
         request: methods and device.
         photographs, truths: folders of pairs.
         weights: (method, file) each; a method may come several times. Bundles for the runtime.
-        limit: pairs at most; None is 6 when quick, else 24.
+        limit: pairs at most; None is 4 when quick, else 24.
     """
     from benchmarks.quality import find_pairs, load_lpips, measure_quality
 
-    pairs = find_pairs(photographs, truths, limit or (6 if request.quick else 24))
+    pairs = find_pairs(photographs, truths, limit or (4 if request.quick else 24))
     try:
         distance = load_lpips(threads=request.threads)
     except Exception as error:
