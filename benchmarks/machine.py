@@ -16,7 +16,7 @@ PACKAGES = (
     "torch",
     "onnxruntime",
     "onnxruntime-gpu",
-    "onnxruntime-ep-openvino",
+    "openvino",
     "tensorrt",
     "numpy",
     "scipy",
