@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import platform
 from dataclasses import dataclass, field
@@ -79,8 +80,8 @@ def choose_device(device: str) -> Device:
 def choose_precision(precision: str, device: Device, manifest: Manifest) -> Precision:
     """The precision that a choice means for a device and bundle.
 
-    "auto" takes INT8 on a CPU where the bundle's recorded parity is at least `ACCEPTED_PSNR_DB`
-    everywhere, FP16 on a GPU where the bundle has it, and float32 otherwise.
+    "auto" takes INT8 on a CPU that gains by it where the bundle's recorded parity is at least
+    `ACCEPTED_PSNR_DB` everywhere, FP16 on a GPU where the bundle has it, and float32 otherwise.
 
     Raises:
         DeviceError: the bundle lacks the precision that was asked for.
@@ -89,7 +90,7 @@ def choose_precision(precision: str, device: Device, manifest: Manifest) -> Prec
     if precision == "auto":
         on_gpu = device.name in ("cuda", "tensorrt")
         preferred: Precision = "fp16" if on_gpu else "int8"
-        if preferred in held and (on_gpu or is_faithful(manifest, preferred)):
+        if preferred in held and (on_gpu or (sums_bytes_exactly() and is_faithful(manifest, preferred))):
             return preferred
         return "fp32" if "fp32" in held else held[0]
     for candidate in held:
@@ -107,6 +108,22 @@ def is_faithful(manifest: Manifest, precision: Precision) -> bool:
     return bool(measured) and all(
         item.psnr_db is None or item.psnr_db >= ACCEPTED_PSNR_DB for item in measured
     )
+
+
+@functools.cache
+def sums_bytes_exactly() -> bool:
+    """Whether this processor multiplies and adds bytes in 32 bits at once (VNNI, or any Arm).
+
+    Other x86 processors add two products in 16 bits, which saturates, or take a slower way. Where the
+    system does not tell, the answer is no: right everywhere, if not everywhere fast.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "vnni" in flags
 
 
 def has_openvino() -> bool:

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnxruntime
+import pytest
+
+from rave_runtime import DeviceError, Enhancer
+from rave_runtime.bundle import GraphFile, Manifest, Parity
+from rave_runtime.devices import Device, choose_device, choose_precision
+
+CPU = Device("cpu", "CPUExecutionProvider")
+CUDA = Device("cuda", "CUDAExecutionProvider")
+
+
+def with_precision(manifest: Manifest, precision: str, psnr_db: float | None) -> Manifest:
+    """The embedded manifest as if it also held another precision, measured at that PSNR."""
+    graphs = tuple(replace(g, precision=precision, file=precision + g.file) for g in manifest.graphs)
+    parity: tuple[Parity, ...] = ()
+    if psnr_db is not None:
+        parity = (replace(manifest.parity[0], precision=precision, psnr_db=psnr_db),)
+    kept: tuple[GraphFile, ...] = manifest.graphs
+    return replace(manifest, graphs=(*kept, *graphs), parity=(*manifest.parity, *parity))
+
+
+@pytest.fixture
+def manifest(enhancer: Enhancer) -> Manifest:
+    graphs = tuple(g for g in enhancer.manifest.graphs if g.precision == "fp32")
+    parity = tuple(p for p in enhancer.manifest.parity if p.precision == "fp32")
+    return replace(enhancer.manifest, graphs=graphs, parity=parity)
+
+
+@pytest.mark.parametrize(
+    ("psnr_db", "exact", "chosen"),
+    [(50.0, True, "int8"), (44.9, True, "fp32"), (None, True, "fp32"), (50.0, False, "fp32")],
+)
+def test_int8_is_chosen_where_it_is_faithful_and_gains(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch, psnr_db: float | None, exact: bool, chosen: str
+) -> None:
+    monkeypatch.setattr("rave_runtime.devices.sums_bytes_exactly", lambda: exact)
+    assert choose_precision("auto", CPU, with_precision(manifest, "int8", psnr_db)) == chosen
+    assert choose_precision("int8", CPU, with_precision(manifest, "int8", psnr_db)) == "int8"
+
+
+def test_fp16_is_for_gpus(manifest: Manifest) -> None:
+    both = with_precision(manifest, "fp16", 60.0)
+    assert choose_precision("auto", CUDA, both) == "fp16"
+    assert choose_precision("auto", CPU, both) == "fp32"
+
+
+def test_what_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rave_runtime.devices._is_installed", lambda module: False)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(
+        DeviceError, match=r"OpenVINO is not installed: pip install"
+    ):
+        choose_device("openvino")
+    with pytest.raises(DeviceError, match=r"this onnxruntime has no CUDA: pip uninstall -y onnxruntime"):
+        choose_device("cuda")
+    with pytest.raises(DeviceError, match=r"tensorrt is not installed"):
+        choose_device("tensorrt")
+    assert choose_device("auto") == replace(CPU, reason="neither a usable GPU nor OpenVINO is installed")
