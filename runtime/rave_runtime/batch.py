@@ -144,7 +144,7 @@ class Batch:
                 return Result(job, "skipped", seconds=time.perf_counter() - started)
         photo = read_photo(content, options.max_megapixels)
         del content
-        pixels = self._enhancer.enhance_photo(photo)
+        pixels = self._enhancer.enhance_photo(photo, reuse=True)
         wanted = options.format or format_of(job.target) or output_format(photo.format)
         encoded = encode_photo(photo, pixels, wanted, options.quality)
         write_atomically(job.target, encoded.content)

@@ -136,20 +136,23 @@ class Enhancer:
             for future in pending:
                 yield future.result()
 
-    def enhance_photo(self, photo: Photo) -> Pixels:
+    def enhance_photo(self, photo: Photo, *, reuse: bool = False) -> Pixels:
         """The enhanced pixels of a photograph: grey, 16 bits and other colour spaces included.
 
         Args:
             photo: as read by `rave_runtime.photo.read_photo`.
+            reuse: the result may take the place of `photo.pixels`, which is not needed any more.
 
         Returns:
-            Like `photo.pixels`, in the same colour space, a new array.
+            Like `photo.pixels`, in the same colour space; a new array unless reused.
 
         Raises:
             DeviceError: the provider failed.
         """
         curve = tone_curve(photo.icc_profile)
-        out = np.empty_like(photo.pixels)
+        # Strips of a reduced light look at their own rows alone; tiles look at their neighbours'.
+        in_place = reuse and self._is_reduced(photo.pixels) and photo.pixels.flags.writeable
+        out = photo.pixels if in_place else np.empty_like(photo.pixels)
         for rows, cols, light in self._light_parts(_as_seen(photo)):
             relight(photo.pixels[rows, cols], light, out[rows, cols], curve)
         return out
@@ -174,11 +177,13 @@ class Enhancer:
         return result
 
     def _light_parts(self, image: NDArray[Any]) -> Iterator[_Part]:
-        size = self.working_size_px
-        reduced = size is not None and max(image.shape[:2]) > size
-        if reduced and size:
-            return self._reduced_light(image, size)
+        if self.working_size_px is not None and self._is_reduced(image):
+            return self._reduced_light(image, self.working_size_px)
         return self._full_light(image, self.tile_size_px)
+
+    def _is_reduced(self, image: NDArray[Any]) -> bool:
+        """Whether the light of an image is estimated on a reduction of it."""
+        return self.working_size_px is not None and max(image.shape[:2]) > self.working_size_px
 
     def _full_light(self, image: NDArray[Any], tile_px: int | None) -> Iterator[_Part]:
         """The light of an image at its own size, tile by tile."""

@@ -51,9 +51,7 @@ def test_fp16_is_for_gpus(manifest: Manifest) -> None:
 def test_what_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rave_runtime.devices._is_installed", lambda module: False)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(
-        DeviceError, match=r"OpenVINO is not installed: pip install"
-    ):
+    with pytest.raises(DeviceError, match=r"OpenVINO is not installed: pip install"):
         choose_device("openvino")
     with pytest.raises(DeviceError, match=r"this onnxruntime has no CUDA: pip uninstall -y onnxruntime"):
         choose_device("cuda")

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rave_runtime import Enhancer
+from rave_runtime.photo import Photo
 from rave_runtime.reduction import GuidedLight, luminance, reduce_image
 
 MakePicture = Callable[..., NDArray[np.uint8]]
@@ -72,6 +73,19 @@ def test_the_working_size_barely_changes_the_result(picture: MakePicture) -> Non
     image = picture(300, 400)
     small, full = (Enhancer(working_size=size, device="cpu").enhance(image) for size in (128, None))
     assert np.abs(small.astype(float) - full).mean() < 8
+
+
+@pytest.mark.parametrize("working_size", [64, None])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_photograph_may_give_its_pixels_for_the_result(
+    picture: MakePicture, working_size: int | None, channels: int
+) -> None:
+    one = Enhancer(working_size=working_size, tile_size=40, device="cpu")
+    pixels = picture(90, 120)[..., :channels].copy()
+    expected = one.enhance_photo(Photo(pixels, "PNG"))
+    found = one.enhance_photo(Photo(pixels, "PNG"), reuse=True)
+    np.testing.assert_array_equal(found, expected)
+    assert np.shares_memory(found, pixels) == (working_size is not None)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 2.0])
