@@ -56,7 +56,9 @@ def choose_device(device: str) -> Device:
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers() and has_nvidia_gpu():
             return Device("cuda", "CUDAExecutionProvider", "onnxruntime can use the NVIDIA GPU")
         if has_openvino():
-            return Device("openvino", "OpenVINO", "OpenVINO is installed and faster than plain onnxruntime")
+            return Device(
+                "openvino", "OpenVINO", "OpenVINO is installed and faster than plain onnxruntime in float32"
+            )
         return Device("cpu", "CPUExecutionProvider", "neither a usable GPU nor OpenVINO is installed")
     asked = "it was asked for"
     if device == "cpu":

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rave_runtime.relight import LIGHT_FLOOR
+
 Padding = Literal["reflect", "zeros"]
 PADDINGS: Final[tuple[Padding, ...]] = get_args(Padding)
 
@@ -26,9 +28,6 @@ CONTEXT_HALO_PX: Final = 5
 
 HALO_PX: Final = 17
 """How far the illumination map looks around a pixel, pooling aside: five before PPM, twelve after."""
-
-LIGHT_FLOOR: Final = 1e-12
-"""Smallest divisor of `relight`: no picture of 8 or 16 bits can tell it from zero."""
 
 
 class ResidualBlock(nn.Module):
