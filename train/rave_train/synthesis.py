@@ -38,9 +38,9 @@ class SynthesisRange:
         jpeg_quality: of the final compression, as Pillow counts.
     """
 
-    foreground_stops: tuple[float, float] = (-4.5, -0.7)
-    background_stops: tuple[float, float] = (-1.5, 0.3)
-    coverage: tuple[float, float] = (0.3, 1.0)
+    foreground_stops: tuple[float, float] = (-4.0, -0.5)
+    background_stops: tuple[float, float] = (-0.7, 0.2)
+    coverage: tuple[float, float] = (0.3, 0.9)
     softness: tuple[float, float] = (0.03, 0.12)
     field_weight: tuple[float, float] = (0.1, 0.7)
     untouched: float = 0.1
@@ -68,7 +68,22 @@ def synthesize_backlit(image: Array, rng: np.random.Generator, scene: SynthesisR
         background = max(foreground, rng.uniform(*scene.background_stops))
         mask = shade_mask(image, rng, scene)
         linear = linear * np.exp2(background + (foreground - background) * mask)[..., None]
-    linear = linear + rng.uniform(*scene.glare) * linear.mean((0, 1))
+    return photograph(linear, rng, scene)
+
+
+def photograph(linear: Array, rng: np.random.Generator, scene: SynthesisRange | None = None) -> Array:
+    """What a camera makes of a scene: glare, clipping, noise, a tone curve and JPEG.
+
+    Args:
+        linear: [h, w, 3] float32, linear light at least 0; 1 is where the sensor clips.
+        rng: where every random choice comes from.
+        scene: ranges to draw from; only those of the camera are read.
+
+    Returns:
+        [h, w, 3] float32, sRGB in [0, 1].
+    """
+    scene = scene or SynthesisRange()
+    linear = linear + rng.uniform(*scene.glare) * np.minimum(linear, 1).mean((0, 1))
     variance = rng.uniform(*scene.read_noise) ** 2 + rng.uniform(*scene.shot_noise) * linear
     noise = rng.standard_normal(linear.shape, np.float32)
     linear = np.clip(linear + noise * np.sqrt(variance), 0, 1)

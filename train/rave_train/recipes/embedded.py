@@ -1,7 +1,7 @@
-"""Trains the embedded model: `python -m rave_train.recipes.embedded PHOTOS... --output FILE`.
+"""Trains the embedded model: `python -m rave_train.recipes.embedded PHOTOS... --panoramas DIR --output FILE`.
 
-A short, honest first model: random crops of well-lit photographs, their synthetic backlit partners,
-an L1 loss, an average of the weights over the run. No pre-trained weights of any kind go in.
+No pre-trained weight goes into the network: it learns from photographs and panoramas whose rights are
+clear, made backlit here. The model card of the bundle says which, and what each choice below gained.
 """
 
 from __future__ import annotations
@@ -9,133 +9,251 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rave_train.checkpoint import save_checkpoint
-from rave_train.network import EnhancementNetwork, relight
-from rave_train.synthesis import SynthesisRange, synthesize_backlit
-
-Array = NDArray[np.float32]
-
-
-def load_photographs(folders: list[Path], long_side_px: int) -> list[Array]:
-    """Every picture in the folders, reduced to a long side, [h, w, 3] float32 in [0, 1]."""
-    pictures = []
-    for folder in folders:
-        for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in {".png", ".jpg", ".jpeg"}:
-                image = Image.open(file).convert("RGB")
-                image.thumbnail((long_side_px, long_side_px), Image.Resampling.LANCZOS)
-                pictures.append(np.asarray(image, np.float32) / np.float32(255))
-    if not pictures:
-        raise FileNotFoundError(f"no .png or .jpg in {', '.join(map(str, folders))}")
-    return pictures
+from rave_train.encoders import Encoder
+from rave_train.network import EnhancementNetwork, Padding, relight
+from rave_train.recipes.bank import Bank, Mix, batches, load_sources, make_bank
+from rave_train.residual import Residual, mean_direction, residual_loss, residual_vector
+from rave_train.synthesis import SynthesisRange
 
 
-def draw_pair(pictures: list[Array], rng: np.random.Generator, size_px: int) -> tuple[Array, Array]:
-    """A random crop, turned and squashed to a square, and its backlit partner."""
-    picture = pictures[rng.integers(len(pictures))]
-    height, width = picture.shape[:2]
-    share = rng.uniform(0.5, 1.0, 2)
-    crop_h, crop_w = int(height * share[0]), int(width * share[1])
-    top, left = rng.integers(height - crop_h + 1), rng.integers(width - crop_w + 1)
-    crop = picture[top : top + crop_h, left : left + crop_w]
-    if rng.random() < 0.5:
-        crop = crop[:, ::-1]
-    resized = Image.fromarray((crop * 255 + 0.5).astype(np.uint8)).resize(
-        (size_px, size_px), Image.Resampling.BOX, reducing_gap=2.0
-    )
-    truth = np.asarray(resized, np.float32) / 255
-    exposure = 2.0 ** rng.uniform(-0.15, 0.1)
-    truth = np.clip(truth * exposure, 0, 1).astype(np.float32)
-    return synthesize_backlit(truth, rng), truth
+_NOISE_POOL = 1 << 22
 
 
-def draw_batch(
-    pictures: list[Array], rng: np.random.Generator, batch: int, size_px: int
-) -> tuple[Tensor, Tensor]:
-    """Backlit and true pictures, [batch, 3, size, size] each."""
-    pairs = [draw_pair(pictures, rng, size_px) for _ in range(batch)]
-    backlit, truth = (np.stack(side).transpose(0, 3, 1, 2) for side in zip(*pairs, strict=True))
-    return torch.from_numpy(backlit.copy()), torch.from_numpy(truth.copy())
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights besides the photographs.
+
+    Attributes:
+        channels: of the network's outer blocks; the published networks have 32.
+        padding: of its outer convolutions.
+        steps: of the optimizer.
+        batch: pictures a step.
+        area_px: of one training picture.
+        pairs: drawn once, before training.
+        mix: of the kinds of pairs.
+        whole: share of the photographs taken whole instead of cropped.
+        scales: factors by which a batch is resized, drawn uniformly.
+        learning_rate: peak of the one-cycle schedule.
+        squared_weight: of the mean squared error beside the L1 loss.
+        ssim_weight: of one minus the structural similarity.
+        clipped_weight: of the loss that still sees what clipped.
+        noise: half-width of the noise on every quantized activation, in steps of 8 bits.
+        guidance_weight: of RAVE's guidance, 0 for none; it needs an encoder.
+        average_decay: of the moving average of the weights.
+        seed: of every random choice.
+    """
+
+    channels: int = 16
+    padding: Padding = "reflect"
+    steps: int = 6000
+    batch: int = 8
+    area_px: int = 160 * 160
+    pairs: int = 6000
+    mix: Mix = field(default_factory=Mix)
+    whole: float = 0.3
+    scales: tuple[float, ...] = (0.75, 1.0, 1.25)
+    learning_rate: float = 2e-3
+    squared_weight: float = 5.0
+    ssim_weight: float = 0.1
+    clipped_weight: float = 0.1
+    noise: float = 0.5
+    guidance_weight: float = 0.0
+    average_decay: float = 0.995
+    seed: int = 0
 
 
-def train(
-    pictures: list[Array], steps: int, batch: int, size_px: int, seed: int, learning_rate: float
-) -> EnhancementNetwork:
-    """Trains from scratch and returns the exponential moving average of the weights."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    network = EnhancementNetwork().to(memory_format=torch.channels_last)
+class QuantizationNoise:
+    """Uniform noise as large as an 8-bit step on the input of every convolution that INT8 quantizes.
+
+    The first and the last convolution stay float32 in the exported INT8 graphs, and clean here.
+    """
+
+    def __init__(self, network: EnhancementNetwork, half_width: float, seed: int) -> None:
+        # Drawn once and read from random places on: fresh draws would double the time of a step.
+        self._noise = torch.empty(_NOISE_POOL).uniform_(
+            -half_width, half_width, generator=torch.Generator().manual_seed(seed)
+        )
+        self._places = np.random.default_rng(seed)
+        outer = (network.cond1, network.cond_add1)
+        inner = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m not in outer]
+        self._handles = [module.register_forward_pre_hook(self._disturb) for module in inner]
+
+    def remove(self) -> None:
+        """Takes the noise off again."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _disturb(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x = inputs[0]
+        with torch.no_grad():
+            step = (x.amax() - x.amin()) / 255
+            if self._noise.dtype != x.dtype or len(self._noise) < 2 * x.numel():
+                self._noise = self._noise.repeat(-(-2 * x.numel() // len(self._noise))).to(x.dtype)
+            start = int(self._places.integers(len(self._noise) - x.numel()))
+            noise = self._noise[start : start + x.numel()].as_strided(x.shape, x.stride()) * step
+        return (x + noise, *inputs[1:])
+
+
+class ResidualGuidance:
+    """RAVE's guidance (eq. 12) with the encoder frozen, the vector from the bank's own pictures."""
+
+    def __init__(self, encoder: Encoder, bank: Bank, pictures: int = 192) -> None:
+        self._encoder = encoder
+        sides = [
+            torch.cat([self._embed(pixels[: pictures // len(side)]) for pixels in side])
+            for side in (bank.backlit, bank.truth)
+        ]
+        direction = residual_vector(*sides)
+        self._residual = Residual(direction, torch.dot(mean_direction(sides[1]), direction))
+
+    def __call__(self, enhanced: Tensor) -> Tensor:
+        """[n, 3, h, w] in [0, 1] -> [] loss."""
+        return residual_loss(self._encoder.embed(enhanced), self._residual)
+
+    @torch.no_grad()
+    def _embed(self, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
+        return torch.cat([self._encoder.embed(part) for part in _to_tensor(pixels).split(16)])
+
+
+def train(recipe: Recipe, bank: Bank, encoder: Encoder | None = None) -> EnhancementNetwork:
+    """Trains from scratch and returns the exponential moving average of the weights.
+
+    Raises:
+        ValueError: guidance is asked for without an encoder.
+    """
+    if recipe.guidance_weight and encoder is None:
+        raise ValueError("guidance needs an encoder")
+    torch.manual_seed(recipe.seed)
+    rng = np.random.default_rng(recipe.seed)
+    network = EnhancementNetwork(recipe.channels, recipe.padding).to(memory_format=torch.channels_last)
     assert network.cond_add1.bias is not None
     torch.nn.init.constant_(network.cond_add1.bias, 0.7)
     average = AveragedModel(
         network,
-        multi_avg_fn=get_ema_multi_avg_fn(0.98),  # type: ignore[no-untyped-call]
+        multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay),  # type: ignore[no-untyped-call]
     )
-    optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps, pct_start=0.15)
+    noise = QuantizationNoise(network, recipe.noise, recipe.seed) if recipe.noise else None
+    guidance = ResidualGuidance(encoder, bank) if encoder and recipe.guidance_weight else None
+    optimizer = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, recipe.steps, pct_start=0.1
+    )
+    drawn = draw_batches(recipe, bank, rng)
     started, shown = time.monotonic(), 0.0
-    for step in range(1, steps + 1):
-        size = int(rng.choice([size_px * 3 // 4, size_px, size_px * 5 // 4], p=[0.3, 0.5, 0.2]))
-        backlit, truth = draw_batch(pictures, rng, batch, size)
-        light = network(backlit.contiguous(memory_format=torch.channels_last))
-        # The clipped result has no gradient where it is white: pull those pixels back unclipped.
-        loss = F.l1_loss(relight(backlit, light), truth) + 0.1 * F.l1_loss(light * truth, backlit)
+    for step in range(1, recipe.steps + 1):
+        backlit, truth = next(drawn)
+        with torch.autocast("cpu", torch.bfloat16):
+            light = network(backlit.contiguous(memory_format=torch.channels_last))
+        loss = loss_of(recipe, backlit, truth, light.float(), guidance)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         average.update_parameters(network)
-        shown = loss.item() if step == 1 else 0.95 * shown + 0.05 * loss.item()
-        if step % 20 == 0 or step == steps:
+        shown = loss.item() if step == 1 else 0.98 * shown + 0.02 * loss.item()
+        if step % 50 == 0 or step == recipe.steps:
             elapsed_s = time.monotonic() - started
             print(
-                f"step {step}/{steps}  loss {shown:.4f}  {elapsed_s / step:.2f} s/step",
+                f"step {step}/{recipe.steps}  loss {shown:.4f}  {elapsed_s / step:.2f} s/step",
                 file=sys.stderr,
                 flush=True,
             )
-    averaged = average.module
-    assert isinstance(averaged, EnhancementNetwork)
-    return averaged.eval()
+    if noise is not None:
+        noise.remove()
+    trained = EnhancementNetwork(recipe.channels, recipe.padding)
+    trained.load_state_dict(average.module.state_dict())
+    return trained.eval()
+
+
+def draw_batches(recipe: Recipe, bank: Bank, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless batches [batch, 3, h, w] float32 in [0, 1] at the recipe's scales."""
+    for backlit_pixels, truth_pixels in batches(bank, recipe.batch, rng):
+        backlit, truth = _to_tensor(backlit_pixels), _to_tensor(truth_pixels)
+        scale = float(rng.choice(recipe.scales))
+        if scale != 1:
+            size = [round(side * scale) for side in backlit.shape[2:]]
+            backlit, truth = (
+                F.interpolate(side, size, mode="bilinear", antialias=scale < 1).clamp(0, 1)
+                for side in (backlit, truth)
+            )
+        yield backlit, truth
+
+
+def loss_of(
+    recipe: Recipe, backlit: Tensor, truth: Tensor, light: Tensor, guidance: ResidualGuidance | None
+) -> Tensor:
+    """The recipe's weighted sum, []."""
+    enhanced = relight(backlit, light)
+    loss = F.l1_loss(enhanced, truth) + recipe.squared_weight * F.mse_loss(enhanced, truth)
+    # What clipped has no gradient: the same equation without the division still has.
+    loss = loss + recipe.clipped_weight * F.l1_loss(light * truth, backlit)
+    if recipe.ssim_weight:
+        loss = loss + recipe.ssim_weight * (1 - similarity(enhanced.mean(1, True), truth.mean(1, True)))
+    if guidance is not None:
+        loss = loss + recipe.guidance_weight * guidance(enhanced)
+    return loss
+
+
+def similarity(picture: Tensor, truth: Tensor, window: int = 7) -> Tensor:
+    """Mean structural similarity over square windows, [n, 1, h, w] in [0, 1] each -> [].
+
+    Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity,
+    2004, eq. 13, with its constants.
+    """
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, window, 1)
+
+    mean_x, mean_y = mean(picture), mean(truth)
+    var_x, var_y = mean(picture**2) - mean_x**2, mean(truth**2) - mean_y**2
+    covariance = mean(picture * truth) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    alike = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return (alike / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean()
 
 
 def main() -> None:
     """Parses, trains, saves."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("photos", nargs="+", type=Path, help="folders of well-lit photographs")
+    parser.add_argument("photos", nargs="+", type=Path, help="well-lit photographs, or folders of them")
+    parser.add_argument("--panoramas", type=Path, help="folder of equirectangular .exr panoramas")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint, .safetensors or .pth")
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--size", type=int, default=128, help="side of the training squares, pixels")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--threads", type=int, help="of torch; every core unless given")
     options = parser.parse_args()
-    pictures = load_photographs(options.photos, long_side_px=512)
-    network = train(pictures, options.steps, options.batch, options.size, options.seed, options.learning_rate)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    recipe = Recipe(steps=options.steps, seed=options.seed)
+    sources = load_sources(options.photos, options.panoramas, without=("night", "studio"))
+    bank = make_bank(sources, recipe.mix, recipe.pairs, recipe.area_px, recipe.seed, recipe.whole)
+    network = train(recipe, bank)
     provenance = {
         "recipe": "rave_train.recipes.embedded",
-        "method": "L1 on synthetic pairs, exponential moving average of the weights",
-        "photographs": len(pictures),
-        "synthesis": SynthesisRange().__dict__,
-        "steps": options.steps,
-        "batch": options.batch,
-        "size_px": options.size,
-        "learning_rate": options.learning_rate,
-        "seed": options.seed,
+        **asdict(recipe),
+        "photographs": len(sources.photographs),
+        "panoramas": len(sources.panoramas),
+        "synthesis": asdict(SynthesisRange()),
         "torch": torch.__version__,
-        "training_size_px": options.size,
+        "training_size_px": round(recipe.area_px**0.5 * 1.25),
     }
     save_checkpoint(network, options.output, provenance)
+
+
+def _to_tensor(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
+    return torch.from_numpy(pixels).float() / 255
 
 
 if __name__ == "__main__":

@@ -1,0 +1,207 @@
+"""The training pairs of the embedded model, drawn once, in parallel, the same ones from the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rave_train.recipes.scenes import Array, Pair, draw_subject, draw_view, load_panorama
+from rave_train.synthesis import synthesize_backlit
+
+Pixels = NDArray[np.uint8]
+
+SHAPES: Final = ((2, 3), (1, 1), (3, 2))
+"""Aspects (height to width) of the training pictures; a batch has one."""
+
+LONG_SIDE_PX: Final = 640
+"""Photographs are kept at this size; a crop of half of one still is reduced for training."""
+
+_LOAD_SUFFIXES: Final = {".png", ".jpg", ".jpeg"}
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How often each kind of pair is drawn; shares of their sum.
+
+    Attributes:
+        shade: a well-lit photograph in part darkened along its luminance and a smooth field.
+        subject: a sharp dark subject before a well-lit photograph.
+        view: a view into a high-dynamic-range panorama.
+        lit: a well-lit photograph through a camera only: its own truth.
+    """
+
+    shade: float = 0.4
+    subject: float = 0.2
+    view: float = 0.3
+    lit: float = 0.1
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What pairs are made of: photographs [h, w, 3] sRGB in [0, 1], panoramas [h, 2h, 3] linear light."""
+
+    photographs: list[Array]
+    panoramas: list[Array]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Pairs by shape: backlit and truth, [n, 3, h, w] uint8 each."""
+
+    backlit: list[Pixels]
+    truth: list[Pixels]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.backlit))
+
+
+def load_sources(photographs: list[Path], panoramas: Path | None, without: tuple[str, ...] = ()) -> Sources:
+    """Reads what pairs are made of.
+
+    Args:
+        photographs: picture files, or folders of them.
+        panoramas: folder of equirectangular .exr files.
+        without: names (no suffix) of panoramas to leave out.
+
+    Raises:
+        FileNotFoundError: there is no photograph at all.
+    """
+    pictures = []
+    for place in photographs:
+        for file in sorted(place.iterdir()) if place.is_dir() else [place]:
+            if file.suffix.lower() in _LOAD_SUFFIXES:
+                image = Image.open(file).convert("RGB")
+                image.thumbnail((LONG_SIDE_PX, LONG_SIDE_PX), Image.Resampling.LANCZOS)
+                pictures.append(np.asarray(image, np.float32) / np.float32(255))
+    if not pictures:
+        raise FileNotFoundError(f"no .png or .jpg in {', '.join(map(str, photographs))}")
+    files = sorted(panoramas.glob("*.exr")) if panoramas else []
+    return Sources(pictures, [load_panorama(file) for file in files if file.stem not in without])
+
+
+def make_bank(
+    sources: Sources, mix: Mix, pairs: int, area_px: int, seed: int, whole: float = 0.3, processes: int = 2
+) -> Bank:
+    """Draws `pairs` pairs, a third in each of `SHAPES`.
+
+    Args:
+        sources: what they are made of.
+        mix: of the kinds; `view` counts as 0 where there is no panorama.
+        pairs: how many.
+        area_px: pixels of one picture.
+        seed: pair i depends on it and on i only, not on `processes`.
+        whole: share of photographs taken whole instead of cropped.
+        processes: that draw.
+    """
+    backlit: list[list[Pixels]] = [[] for _ in SHAPES]
+    truth: list[list[Pixels]] = [[] for _ in SHAPES]
+    work = _Work(sources, mix, area_px, seed, whole)
+    with ProcessPoolExecutor(processes, get_context("fork"), _set_work, (work,)) as pool:
+        for index, (dark, lit) in enumerate(pool.map(_draw, range(pairs), chunksize=64)):
+            backlit[index % len(SHAPES)].append(dark)
+            truth[index % len(SHAPES)].append(lit)
+    return Bank([np.stack(side) for side in backlit], [np.stack(side) for side in truth])
+
+
+def batches(bank: Bank, batch: int, rng: np.random.Generator) -> Iterator[tuple[Pixels, Pixels]]:
+    """Endless batches of one shape each, [batch, 3, h, w] uint8, mirrored at random."""
+    while True:
+        shape = int(rng.integers(len(bank.backlit)))
+        chosen = rng.integers(len(bank.backlit[shape]), size=batch)
+        backlit, truth = bank.backlit[shape][chosen], bank.truth[shape][chosen]
+        mirrored = rng.random(batch) < 0.5
+        backlit[mirrored] = backlit[mirrored][..., ::-1]
+        truth[mirrored] = truth[mirrored][..., ::-1]
+        yield backlit, truth
+
+
+@dataclass(frozen=True)
+class _Work:
+    sources: Sources
+    mix: Mix
+    area_px: int
+    seed: int
+    whole: float
+
+
+_work: _Work
+
+
+def _set_work(work: _Work) -> None:
+    global _work
+    _work = work
+
+
+def _draw(index: int) -> tuple[Pixels, Pixels]:
+    rng = np.random.default_rng([_work.seed, index])
+    high, wide = SHAPES[index % len(SHAPES)]
+    unit = (_work.area_px / (high * wide)) ** 0.5
+    backlit, truth = draw_pair(_work.sources, _work.mix, rng, round(high * unit), round(wide * unit), _work.whole)
+    return _planes(backlit), _planes(truth)
+
+
+def draw_pair(
+    sources: Sources, mix: Mix, rng: np.random.Generator, height: int, width: int, whole: float
+) -> Pair:
+    """One pair of a random kind, [height, width, 3] float32 each."""
+
+    def shade() -> Pair:
+        lit = _expose(crop())
+        return synthesize_backlit(lit, rng), lit
+
+    def subject() -> Pair:
+        return draw_subject(_expose(crop()), crop(), rng)
+
+    def view() -> Pair:
+        while True:
+            pair = draw_view(sources.panoramas[rng.integers(len(sources.panoramas))], rng, height, width)
+            if pair is not None:
+                return pair
+
+    def lit() -> Pair:
+        picture = crop()
+        return picture, picture
+
+    def crop() -> Array:
+        picture = sources.photographs[rng.integers(len(sources.photographs))]
+        return _crop(picture, rng, height, width, 1.0 if rng.random() < whole else rng.uniform(0.5, 1))
+
+    def _expose(picture: Array) -> Array:
+        return np.clip(picture * np.float32(2.0 ** rng.uniform(-0.15, 0.1)), 0, 1)
+
+    kinds: list[tuple[Callable[[], Pair], float]] = [
+        (shade, mix.shade),
+        (subject, mix.subject),
+        (view, mix.view if sources.panoramas else 0.0),
+        (lit, mix.lit),
+    ]
+    shares = np.array([share for _, share in kinds])
+    return kinds[rng.choice(len(kinds), p=shares / shares.sum())][0]()
+
+
+def _crop(picture: Array, rng: np.random.Generator, height: int, width: int, share: float) -> Array:
+    """A crop of that share of both sides, mirrored or not, squashed to the shape."""
+    crop_h, crop_w = int(picture.shape[0] * share), int(picture.shape[1] * share)
+    top = rng.integers(picture.shape[0] - crop_h + 1)
+    left = rng.integers(picture.shape[1] - crop_w + 1)
+    crop = Image.fromarray(_eight_bits(picture[top : top + crop_h, left : left + crop_w]))
+    small = crop.resize((width, height), Image.Resampling.BOX)
+    if rng.random() < 0.5:
+        small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.asarray(small, np.float32) / np.float32(255)
+
+
+def _planes(picture: Array) -> Pixels:
+    return np.ascontiguousarray(_eight_bits(picture).transpose(2, 0, 1))
+
+
+def _eight_bits(picture: Array) -> Pixels:
+    return (picture * 255 + 0.5).astype(np.uint8)
