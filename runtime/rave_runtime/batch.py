@@ -13,15 +13,17 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Protocol
 
 from rave_runtime.encode import encode_photo, output_format
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
-from rave_runtime.folder import Job, format_of, write_atomically
-from rave_runtime.journal import Journal, result_key
+from rave_runtime.folder import Job, format_of, name_inside, write_atomically
+from rave_runtime.journal import result_key
 from rave_runtime.memory import MemoryBudget, photo_bytes
 from rave_runtime.photo import DEFAULT_MAX_MEGAPIXELS, SUFFIXES, read_file, read_photo
+from rave_runtime.remote import Location
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -52,6 +54,7 @@ class Result:
         warnings: what a user should know of it.
         width_px, height_px: upright size, 0 where it was not read.
         seconds: from opening the file to renaming the result.
+        worker: which process of a cluster made it; "" is this one.
     """
 
     job: Job
@@ -61,6 +64,24 @@ class Result:
     width_px: int = 0
     height_px: int = 0
     seconds: float = 0.0
+    worker: str = ""
+
+
+class ResultJournal(Protocol):
+    """What a batch must know of earlier results, and where it records its own."""
+
+    @property
+    def folder(self) -> Location:
+        """Of the results."""
+
+    def is_done(self, name: str, key: str) -> bool:
+        """Whether that result is there, made from the same photograph in the same way."""
+
+    def add(self, name: str, key: str, size: int) -> None:
+        """Records a result that has been written."""
+
+    def close(self) -> None:
+        """The batch has ended."""
 
 
 class Batch:
@@ -81,10 +102,11 @@ class Batch:
         options: WriteOptions | None = None,
         workers: int = 1,
         budget: MemoryBudget | None = None,
-        journal: Journal | None = None,
+        journal: ResultJournal | None = None,
         skip_existing: bool = False,
     ) -> None:
         self.cancelled = threading.Event()
+        self.setup = enhancer.setup
         self._enhancer = enhancer
         self._options = options or WriteOptions()
         self._workers = workers
@@ -124,21 +146,26 @@ class Batch:
             return Result(job, "failed", "was not begun: the run was interrupted")
         started = time.perf_counter()
         try:
+            # Where only bytes tell how large a photograph is, they are fetched first.
+            local = isinstance(job.source, Path)
+            content = None if local else read_file(job.source, self._options.max_megapixels)
             if self._budget is None:
-                return self._enhance_file(job, started)
-            with self._budget.reserve(photo_bytes(job.source, self._enhancer.working_size_px)):
-                return self._enhance_file(job, started)
+                return self._enhance_file(job, content, started)
+            header = job.source if isinstance(job.source, Path) else content or b""
+            with self._budget.reserve(photo_bytes(header, self._enhancer.working_size_px)):
+                return self._enhance_file(job, content, started)
         except RaveError as problem:
             return Result(job, "failed", str(problem), seconds=time.perf_counter() - started)
         except MemoryError:
             return Result(job, "failed", "does not fit into memory", seconds=time.perf_counter() - started)
 
-    def _enhance_file(self, job: Job, started: float) -> Result:
+    def _enhance_file(self, job: Job, content: bytes | None, started: float) -> Result:
         options = self._options
-        content = read_file(job.source, options.max_megapixels)
+        if content is None:
+            content = read_file(job.source, options.max_megapixels)
         name = key = ""
         if self._journal is not None:
-            name = str(job.target.relative_to(self._journal.folder))
+            name = name_inside(self._journal.folder, job.target)
             key = result_key(content, f"{self._enhancer.settings} {options}")
             if self._skip_existing and self._journal.is_done(name, key):
                 return Result(job, "skipped", seconds=time.perf_counter() - started)

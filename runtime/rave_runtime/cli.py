@@ -21,12 +21,12 @@ _EXIT_INTERRUPTED = 130
 @app.command(no_args_is_help=True)
 def run(
     source: Annotated[
-        Path | None,
-        typer.Argument(metavar="INPUT", help="A photograph, a folder of them, or - for standard input."),
+        str | None,
+        typer.Argument(metavar="INPUT", help="A photograph, a folder of them, a URL (s3://...), or -."),
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Argument(metavar="OUTPUT", help="File or folder to write, or - for standard output."),
+        str | None,
+        typer.Argument(metavar="OUTPUT", help="File, folder or URL to write, or - for standard output."),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Bundle folder [default: the embedded model].")] = None,
     strength: Annotated[float, typer.Option(help="0 changes nothing, 1 is the model, up to 2.")] = 1.0,
@@ -64,6 +64,16 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Photographs in work at a time [default: processors].")
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Take the I-th of N parts, for a job scheduler.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Work on a Ray cluster; 'local' starts one here."),
+    ] = None,
+    actors: Annotated[
+        int | None, typer.Option(min=1, help="Processes on the cluster [default: as many as fit].")
+    ] = None,
     doctor: Annotated[
         bool, typer.Option("--doctor", help="Print what is installed, what would be used, and why.")
     ] = False,
@@ -71,6 +81,9 @@ def run(
     """Enhance backlit photographs: INPUT to OUTPUT, with EXIF, colour profile and tree kept."""
     from rave_runtime.command import RunOptions, run_doctor, run_folder, run_stream, run_watch
     from rave_runtime.errors import PhotoError, RaveError
+    from rave_runtime.folder import write_atomically
+    from rave_runtime.photo import read_file
+    from rave_runtime.remote import parse_location
 
     options = RunOptions(
         model=model,
@@ -87,7 +100,12 @@ def run(
         memory_limit_mib=memory_limit,
         max_megapixels=max_megapixels,
         workers=workers,
+        shard=shard,
+        cluster=cluster,
+        actors=actors,
     )
+    if actors is not None and cluster is None:
+        _wrong_use("--actors is for a cluster: give --cluster as well, or --workers")
     if full_resolution and working_size is not None:
         _wrong_use("--full-resolution and --working-size contradict each other: give one of them")
     try:
@@ -96,19 +114,20 @@ def run(
             return
         if source is None or output is None:
             _wrong_use("INPUT and OUTPUT are needed: rave-run photos/ enhanced/")
-        if str(source) == "-" or str(output) == "-":
-            content = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+        if source == "-" or output == "-":
+            content = sys.stdin.buffer.read() if source == "-" else read_file(parse_location(source))
             result = run_stream(content, options)
-            if str(output) == "-":
+            if output == "-":
                 sys.stdout.buffer.write(result)
             else:
-                output.write_bytes(result)
+                write_atomically(parse_location(output), result)
             return
+        place, into = parse_location(source), parse_location(output)
         if watch:
-            for arrival in run_watch(source, output, options):
+            for arrival in run_watch(place, into, options):
                 typer.echo(_describe(arrival), err=arrival.status == "failed")
             return
-        results = run_folder(source, output, options)
+        results = run_folder(place, into, options)
     except PhotoError as error:
         typer.echo(f"rave-run: the photograph {error}", err=True)
         sys.exit(_EXIT_SOME_FAILED)
@@ -128,7 +147,7 @@ def main() -> None:
         sys.exit(_EXIT_INTERRUPTED)
 
 
-def _summarise(results: list[Result], output: Path) -> bool:
+def _summarise(results: list[Result], output: str) -> bool:
     """Prints notes, failures and a line of totals; says whether anything failed."""
     for result in results:
         for warning in result.warnings:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
-from rave_runtime.batch import Batch, Result, WriteOptions
+from rave_runtime.batch import Batch, Result, ResultJournal, WriteOptions
 from rave_runtime.encode import WRITABLE, encode_photo, output_format
-from rave_runtime.enhancer import Enhancer
+from rave_runtime.enhancer import Enhancer, Setup
 from rave_runtime.errors import UsageError
-from rave_runtime.folder import Job, plan_jobs
-from rave_runtime.journal import Journal
+from rave_runtime.folder import Job, parse_shard, plan_jobs
+from rave_runtime.journal import Journal, open_journal
 from rave_runtime.logbook import WriteLine, open_log
 from rave_runtime.memory import DEFAULT_LIMIT_MIB, MemoryBudget, choose_tile_size
 from rave_runtime.network import usable_processors
 from rave_runtime.photo import DEFAULT_MAX_MEGAPIXELS, read_photo
 from rave_runtime.progress import show_progress
+from rave_runtime.remote import Location
 
 WATCH_INTERVAL_S: Final = 1.0
 """How often a watched folder is looked at. A file is taken when it was the same at two looks."""
@@ -42,6 +44,9 @@ class RunOptions:
     memory_limit_mib: int = DEFAULT_LIMIT_MIB
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     workers: int | None = None
+    shard: str | None = None
+    cluster: str | None = None
+    actors: int | None = None
 
     @property
     def pillow_format(self) -> str | None:
@@ -59,39 +64,45 @@ class RunOptions:
         return name
 
 
-def run_folder(source: Path, output: Path, options: RunOptions) -> list[Result]:
+def run_folder(source: Location, output: Location, options: RunOptions) -> list[Result]:
     """Enhances a photograph or a folder, with a progress bar, log and report if wanted.
 
     Returns:
         A result for each photograph, in order of names.
 
     Raises:
-        RaveError: nothing could be begun: see `plan_jobs` and `Enhancer`.
+        RaveError: nothing could be begun: see `plan_jobs`, `Enhancer` and `rave_runtime.cluster`.
         OSError: the log or the report cannot be written.
     """
-    jobs = plan_jobs(source, output, options.pillow_format)
-    batch, enhancer = _prepare(output if source.is_dir() else None, options, len(jobs))
-    with open_log(options.log, enhancer) as write_line:
-        results = show_progress(_each(batch.run(jobs), write_line), len(jobs))
+    shard = None if options.shard is None else parse_shard(options.shard)
+    jobs = plan_jobs(source, output, options.pillow_format, shard=shard)
+    journal = open_journal(output, str(shard or "")) if source.is_dir() else None
+    with (
+        _open_runner(options, journal, len(jobs)) as runner,
+        open_log(options.log, runner.setup) as write_line,
+    ):
+        results = show_progress(_each(runner.run(jobs), write_line), len(jobs))
     if options.report is not None:
         from rave_runtime.report import write_report
 
-        write_report(options.report, results, enhancer)
+        write_report(options.report, results, runner.setup)
     return results
 
 
-def run_watch(source: Path, output: Path, options: RunOptions) -> Iterator[Result]:
+def run_watch(source: Location, output: Location, options: RunOptions) -> Iterator[Result]:
     """Enhances what is in a folder and whatever is put there, until interrupted.
 
     Raises:
         RaveError: as `run_folder`.
     """
-    if not source.is_dir():
-        raise UsageError(f"{source} is not a folder: --watch needs one")
-    batch, enhancer = _prepare(output, options, usable_processors())
+    if not (isinstance(source, Path) and isinstance(output, Path) and source.is_dir()):
+        raise UsageError(f"{source} is not a folder: --watch needs one of this machine, as OUTPUT too")
+    if options.cluster is not None or options.shard is not None:
+        raise UsageError("--watch works on one machine, with all photographs: no --cluster, no --shard")
+    batch = make_batch(options, open_journal(output), usable_processors())
     finished: dict[Job, tuple[int, int]] = {}
     seen: dict[Job, tuple[int, int]] = {}
-    with open_log(options.log, enhancer) as write_line:
+    with open_log(options.log, batch.setup) as write_line:
         while True:
             now = {job: state for job in _jobs_now(source, output, options) if (state := _state(job.source))}
             settled = [job for job, state in now.items() if seen.get(job) == state != finished.get(job)]
@@ -110,7 +121,7 @@ def run_stream(content: bytes, options: RunOptions) -> bytes:
     """
     wanted = options.pillow_format
     photo = read_photo(content, options.max_megapixels)
-    enhancer = _make_enhancer(options, workers=1)
+    enhancer = _make_enhancer(options, 1, usable_processors())
     format_ = output_format(photo.format, wanted)
     return encode_photo(photo, enhancer.enhance_photo(photo), format_, options.quality).content
 
@@ -119,24 +130,58 @@ def run_doctor(options: RunOptions) -> str:
     """What is installed, what would be used, and why, as lines of text."""
     from rave_runtime.doctor import diagnose
 
-    return diagnose(lambda: _make_enhancer(options, workers=1))
+    return diagnose(lambda: _make_enhancer(options, 1, usable_processors()))
 
 
-def _prepare(folder: Path | None, options: RunOptions, jobs: int) -> tuple[Batch, Enhancer]:
-    workers = options.workers or min(usable_processors(), jobs)
-    enhancer = _make_enhancer(options, workers)
-    batch = Batch(
-        enhancer,
+class Runner(Protocol):
+    """What takes photographs from files to files: a batch of this process, or a cluster's workers."""
+
+    @property
+    def setup(self) -> Setup:
+        """What it computes with."""
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Yields a result for each job, when it is there."""
+
+
+def make_batch(
+    options: RunOptions, journal: ResultJournal | None, jobs: int, processors: int | None = None
+) -> Batch:
+    """The batch that these options describe.
+
+    Args:
+        options: of the run.
+        journal: of the results, if there is one.
+        jobs: how many photographs there are, so that no more workers are made.
+        processors: to use; None is all that there are.
+
+    Raises:
+        RaveError: as `Enhancer`.
+    """
+    processors = processors or usable_processors()
+    workers = options.workers or max(1, min(processors, jobs))
+    return Batch(
+        _make_enhancer(options, workers, max(1, processors // workers)),
         WriteOptions(options.pillow_format, options.quality, options.max_megapixels),
         workers,
         MemoryBudget(options.memory_limit_mib * 2**20),
-        Journal(folder) if folder is not None else None,
+        journal,
         options.skip_existing,
     )
-    return batch, enhancer
 
 
-def _make_enhancer(options: RunOptions, workers: int) -> Enhancer:
+@contextlib.contextmanager
+def _open_runner(options: RunOptions, journal: Journal | None, jobs: int) -> Iterator[Runner]:
+    if options.cluster is None:
+        yield make_batch(options, journal, jobs)
+        return
+    from rave_runtime.cluster import open_pool
+
+    with open_pool(options, options.cluster, journal, jobs) as pool:
+        yield pool
+
+
+def _make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
     tile_size = options.tile_size or choose_tile_size(options.memory_limit_mib, workers)
     return Enhancer(
         options.model,
@@ -145,16 +190,18 @@ def _make_enhancer(options: RunOptions, workers: int) -> Enhancer:
         working_size=options.working_size,
         tile_size=tile_size,
         strength=options.strength,
-        threads=max(1, usable_processors() // workers),
+        threads=threads,
     )
 
 
-def _jobs_now(source: Path, output: Path, options: RunOptions) -> list[Job]:
+def _jobs_now(source: Location, output: Location, options: RunOptions) -> list[Job]:
     return plan_jobs(source, output, options.pillow_format, allow_empty=True)
 
 
-def _state(path: Path) -> tuple[int, int] | None:
+def _state(path: Location) -> tuple[int, int] | None:
     """Size and time of change; None where the file has gone."""
+    if not isinstance(path, Path):
+        return None
     try:
         status = path.stat()
     except OSError:

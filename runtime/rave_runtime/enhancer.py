@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
@@ -42,6 +43,21 @@ _STRIP_PX: Final = 1 << 18
 
 _Part = tuple[slice, slice, Array]
 """Rows, columns and the light [rows, columns] of one part of an image."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run computes with, for its log and report.
+
+    Attributes:
+        provider: of onnxruntime, or what stands in for one.
+        precision: "fp32", "fp16" or "int8".
+        working_size_px: long side on which the light is estimated; None is full resolution.
+    """
+
+    provider: str
+    precision: str
+    working_size_px: int | None
 
 
 class Enhancer:
@@ -87,6 +103,11 @@ class Enhancer:
         if not 0 <= strength <= 2:
             raise UsageError(f"strength is {strength:g}, a number from 0 to 2 is needed")
         self.strength: Final = strength
+
+    @property
+    def setup(self) -> Setup:
+        """What it computes with."""
+        return Setup(self.device.provider, self.precision, self.working_size_px)
 
     @property
     def settings(self) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from rave_runtime.encode import WRITABLE, output_format
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.photo import SUFFIXES
+from rave_runtime.remote import Location, RemoteFile
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,53 @@ class Job:
         name: of the source, relative to the folder that was given.
     """
 
-    source: Path
-    target: Path
+    source: Location
+    target: Location
     name: str
 
 
-def plan_jobs(source: Path, output: Path, format: str | None = None, allow_empty: bool = False) -> list[Job]:
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` parts of all photographs, by a hash of their names alone.
+
+    A photograph so is in the same part on every machine, whatever else is added or removed.
+
+    Attributes:
+        index: from 1 to `count`.
+        count: at least 1.
+    """
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}-of-{self.count}"
+
+    def holds(self, name: str) -> bool:
+        """Whether a photograph of that name, relative to the folder, is in this part."""
+        digest = hashlib.sha256(name.replace(os.sep, "/").encode("utf-8", "surrogateescape")).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
+
+
+def parse_shard(text: str) -> Shard:
+    """A part written as `2/8`.
+
+    Raises:
+        UsageError: it is not written so, or there is no such part.
+    """
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise UsageError(f"--shard {text} is no part: give I/N, from 1/N to N/N")
+    return Shard(int(index), int(count))
+
+
+def plan_jobs(
+    source: Location,
+    output: Location,
+    format: str | None = None,
+    allow_empty: bool = False,
+    shard: Shard | None = None,
+) -> list[Job]:
     """The photographs under `source` and where each goes.
 
     Args:
@@ -41,6 +83,7 @@ def plan_jobs(source: Path, output: Path, format: str | None = None, allow_empty
             if it is one or has no known ending.
         format: a name in `rave_runtime.encode.WRITABLE`; None keeps each photograph's own.
         allow_empty: a folder without photographs gives no jobs instead of an error.
+        shard: which part of the photographs; None is all. A part may be empty.
 
     Returns:
         Jobs in order of their names.
@@ -52,15 +95,8 @@ def plan_jobs(source: Path, output: Path, format: str | None = None, allow_empty
     if not source.exists():
         raise UsageError(f"{source} does not exist: give a photograph or a folder of photographs")
     if source.is_dir():
-        if output.exists() and not output.is_dir():
-            raise UsageError(f"{output} is a file: for a folder of photographs OUTPUT must be a folder")
-        inner, outer = output.resolve(), source.resolve()
-        if inner == outer or outer in inner.parents:
-            raise UsageError(
-                f"{output} is inside {source}: its results would be read as photographs next time; "
-                "choose a folder elsewhere"
-            )
-        names = sorted(str(path.relative_to(source)) for path in _walk(source, _identity(output)))
+        _refuse_nesting(source, output)
+        names = sorted(_names_below(source, output))
         jobs = [Job(source / name, output / _target_name(name, format), name) for name in names]
         if not jobs and not allow_empty:
             raise UsageError(f"{source} holds no photograph ({', '.join(SUFFIXES)})")
@@ -70,10 +106,10 @@ def plan_jobs(source: Path, output: Path, format: str | None = None, allow_empty
         jobs = [Job(source, target, source.name)]
     _refuse_collisions(jobs)
     _refuse_overwriting(jobs)
-    return jobs
+    return [job for job in jobs if shard is None or shard.holds(job.name)]
 
 
-def write_atomically(target: Path, content: bytes) -> None:
+def write_atomically(target: Location, content: bytes) -> None:
     """Writes a file that is there whole or not at all.
 
     The temporary name depends on the target alone, so a run that was killed leaves nothing that the
@@ -82,6 +118,9 @@ def write_atomically(target: Path, content: bytes) -> None:
     Raises:
         PhotoError: the folder cannot be made or the file not written, such as on a full disk.
     """
+    if isinstance(target, RemoteFile):
+        target.write(content)
+        return
     name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]  # fits wherever the target's fits
     partial = target.with_name(f".{name}.rave-partial")
     try:
@@ -101,10 +140,49 @@ def write_atomically(target: Path, content: bytes) -> None:
         ) from error
 
 
-def format_of(target: Path) -> str | None:
+def name_inside(folder: Location, target: Location) -> str:
+    """A result's name inside the folder of all results."""
+    if isinstance(folder, RemoteFile) and isinstance(target, RemoteFile):
+        return target.relative_to(folder)
+    return str(Path(str(target)).relative_to(str(folder)))
+
+
+def format_of(target: Location) -> str | None:
     """The format that a file name asks for, None where it asks for none that is written."""
     name = SUFFIXES.get(target.suffix.lower())
     return name if name in WRITABLE else None
+
+
+def _refuse_nesting(source: Location, output: Location) -> None:
+    if isinstance(source, Path) and isinstance(output, Path):
+        if output.exists() and not output.is_dir():
+            raise UsageError(f"{output} is a file: for a folder of photographs OUTPUT must be a folder")
+        inner, outer = output.resolve(), source.resolve()
+        nested = inner == outer or outer in inner.parents
+    else:
+        nested = f"{output}/".startswith(f"{source}/")
+    if nested:
+        raise UsageError(
+            f"{output} is inside {source}: its results would be read as photographs next time; "
+            "choose a folder elsewhere"
+        )
+
+
+def _names_below(source: Location, output: Location) -> Iterator[str]:
+    """Names of photographs, relative to the source."""
+    if isinstance(source, RemoteFile):
+        yield from (name for name in source.names() if _is_shown(name) and _is_photograph(name))
+        return
+    identity = _identity(output) if isinstance(output, Path) else None
+    yield from (str(path.relative_to(source)) for path in _walk(source, identity))
+
+
+def _is_photograph(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def _is_shown(name: str) -> bool:
+    return not any(part.startswith(".") for part in name.split("/"))
 
 
 def _walk(folder: Path, output: tuple[int, int] | None) -> Iterator[Path]:
@@ -125,7 +203,7 @@ def _walk(folder: Path, output: tuple[int, int] | None) -> Iterator[Path]:
         seen.add(here)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+            if _is_photograph(name) and not name.startswith("."):
                 yield Path(root) / name
     yield from unreadable
 
@@ -139,6 +217,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def _identity_of(place: Location) -> tuple[int, int] | str | None:
+    return _identity(place) if isinstance(place, Path) else place.url
+
+
 def _target_name(name: str, format: str | None) -> Path:
     path = Path(name)
     own = SUFFIXES.get(path.suffix.lower(), "PNG")
@@ -149,7 +231,7 @@ def _target_name(name: str, format: str | None) -> Path:
 def _refuse_collisions(jobs: list[Job]) -> None:
     targets: dict[str, list[str]] = defaultdict(list)
     for job in jobs:
-        targets[os.path.normcase(job.target)].append(job.name)
+        targets[os.path.normcase(str(job.target))].append(job.name)
     for target, names in targets.items():
         if len(names) > 1:
             raise UsageError(f"{' and '.join(names)} would both be written to {target}: rename one")
@@ -157,9 +239,9 @@ def _refuse_collisions(jobs: list[Job]) -> None:
 
 def _refuse_overwriting(jobs: list[Job]) -> None:
     """Such as where the input lies inside the output."""
-    sources = {_identity(job.source): job for job in jobs}
+    sources = {_identity_of(job.source): job for job in jobs}
     for job in jobs:
-        found = _identity(job.target)
+        found = _identity_of(job.target)
         if found is not None and found in sources:
             raise UsageError(
                 f"{job.target} is the photograph {sources[found].name} itself: choose another OUTPUT"

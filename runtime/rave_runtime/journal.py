@@ -4,6 +4,10 @@ Each line of `.rave-run.jsonl` in the output folder names a result and a key of 
 it: the photograph's bytes, the model, the options. A result counts as done only if its key is the
 same now and the file is there with the size it had. Lines are appended while a run goes on and sorted
 when it ends, so a resumed run leaves the same journal as an undisturbed one.
+
+Several runs may share an output folder, each with a part of the photographs: each writes a journal of
+its own (`.rave-run.2-of-8.jsonl`) and reads those of all. An object store cannot append: there a run
+leaves pieces, which it replaces by its one journal in the end.
 """
 
 from __future__ import annotations
@@ -11,11 +15,21 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
+import uuid
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from rave_runtime.remote import Location, RemoteFile
+
 JOURNAL_NAME: Final = ".rave-run.jsonl"
+
+PIECE_S: Final = 5.0
+"""So much work, at most, is done again after a run into an object store was killed."""
+
+_PIECE_MARK: Final = ".piece-"
 
 
 @dataclass(frozen=True)
@@ -26,48 +40,133 @@ class Entry:
     key: str
     size: int
 
+    def is_in(self, folder: Location) -> bool:
+        """Whether the folder holds that file with that size."""
+        place = folder / self.name
+        if isinstance(place, RemoteFile):
+            return place.size() == self.size
+        try:
+            return place.stat().st_size == self.size
+        except OSError:
+            return False
 
-class Journal:
+
+class Journal(ABC):
     """The journal of an output folder. Safe to share by threads.
 
     Args:
-        folder: of the results; made when the first entry is written.
+        folder: of the results.
+        entries: of all its journals.
+        own: those that this run's journal held already.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Location, entries: dict[str, Entry], own: dict[str, Entry]) -> None:
         self.folder: Final = folder
-        self._file = folder / JOURNAL_NAME
         self._lock = threading.Lock()
-        self._entries = {entry.name: entry for entry in _read(self._file)}
+        self._entries = entries
+        self._own = own
+
+    def find(self, name: str) -> Entry | None:
+        """What is known of a result of that name."""
+        return self._entries.get(name)
 
     def is_done(self, name: str, key: str) -> bool:
         """Whether that result is there, made from the same photograph in the same way."""
         entry = self._entries.get(name)
-        if entry is None or entry.key != key:
-            return False
-        try:
-            return (self.folder / name).stat().st_size == entry.size
-        except OSError:
-            return False
+        return entry is not None and entry.key == key and entry.is_in(self.folder)
 
     def add(self, name: str, key: str, size: int) -> None:
         """Records a result that has been written."""
         entry = Entry(name, key, size)
         with self._lock:
-            self._entries[name] = entry
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a", encoding="utf-8") as stream:
-                stream.write(_line(entry))
+            self._entries[name] = self._own[name] = entry
+            self._append(entry)
 
     def close(self) -> None:
-        """Rewrites the journal in order of names."""
+        """Rewrites this run's journal in order of names."""
         with self._lock:
-            if not self._entries:
-                return
-            partial = self._file.with_name(JOURNAL_NAME + ".rave-partial")
-            lines = (_line(self._entries[name]) for name in sorted(self._entries))
-            partial.write_text("".join(lines), encoding="utf-8")
-            partial.replace(self._file)
+            if self._own:
+                self._rewrite("".join(_line(self._own[name]) for name in sorted(self._own)))
+
+    @abstractmethod
+    def _append(self, entry: Entry) -> None:
+        """Makes one more entry last."""
+
+    @abstractmethod
+    def _rewrite(self, text: str) -> None:
+        """Makes the journal hold this and nothing else."""
+
+
+class FolderJournal(Journal):
+    """The journal of a folder of this machine, a line at a time."""
+
+    def __init__(self, folder: Path, part: str = "") -> None:
+        self._file = folder / _journal_name(part)
+        entries: dict[str, Entry] = {}
+        for file in sorted(folder.glob(".rave-run*.jsonl")):
+            entries |= _read_file(file)
+        super().__init__(folder, entries, _read_file(self._file))
+
+    def _append(self, entry: Entry) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", encoding="utf-8") as stream:
+            stream.write(_line(entry))
+
+    def _rewrite(self, text: str) -> None:
+        partial = self._file.with_name(self._file.name + ".rave-partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(self._file)
+
+
+class RemoteJournal(Journal):
+    """The journal of an object store: pieces while a run goes on, one file when it has ended."""
+
+    def __init__(self, folder: RemoteFile, part: str = "") -> None:
+        self._folder = folder
+        self._file = folder / _journal_name(part)
+        self._stem = self._file.name.removesuffix(".jsonl") + _PIECE_MARK
+        self._run = uuid.uuid4().hex[:8]
+        self._pieces: list[str] = []
+        self._waiting: list[Entry] = []
+        self._written = time.monotonic()
+        entries: dict[str, Entry] = {}
+        own: dict[str, Entry] = {}
+        for name in folder.matching(".rave-run*.jsonl"):
+            found = _parse((folder / name).read().decode("utf-8", "replace"))
+            entries |= found
+            if name == self._file.name or name.startswith(self._stem):
+                own |= found
+            if name.startswith(self._stem):
+                self._pieces.append(name)
+        super().__init__(folder, entries, own)
+
+    def _append(self, entry: Entry) -> None:
+        self._waiting.append(entry)
+        if time.monotonic() - self._written >= PIECE_S:
+            name = f"{self._stem}{self._run}-{len(self._pieces):06d}.jsonl"
+            (self._folder / name).write("".join(map(_line, self._waiting)).encode())
+            self._pieces.append(name)
+            self._waiting.clear()
+            self._written = time.monotonic()
+
+    def _rewrite(self, text: str) -> None:
+        self._file.write(text.encode())
+        for name in self._pieces:
+            (self._folder / name).remove()
+        self._pieces.clear()
+
+
+def open_journal(folder: Location, part: str = "") -> Journal:
+    """The journal of an output folder.
+
+    Args:
+        folder: of the results; it need not exist.
+        part: names the part of the photographs that this run takes; "" is all of them.
+
+    Raises:
+        RaveError: the folder is remote and cannot be reached.
+    """
+    return FolderJournal(folder, part) if isinstance(folder, Path) else RemoteJournal(folder, part)
 
 
 def result_key(content: bytes, settings: str) -> str:
@@ -78,20 +177,28 @@ def result_key(content: bytes, settings: str) -> str:
     return digest.hexdigest()
 
 
+def _journal_name(part: str) -> str:
+    return f".rave-run.{part}.jsonl" if part else JOURNAL_NAME
+
+
 def _line(entry: Entry) -> str:
     return json.dumps(asdict(entry)) + "\n"
 
 
-def _read(file: Path) -> list[Entry]:
-    """Entries of a journal; a line cut short by a crash, or not ours, is left out."""
+def _read_file(file: Path) -> dict[str, Entry]:
     try:
-        lines = file.read_text("utf-8", errors="replace").splitlines()
+        return _parse(file.read_text("utf-8", errors="replace"))
     except OSError:
-        return []
-    entries = []
-    for line in lines:
+        return {}
+
+
+def _parse(text: str) -> dict[str, Entry]:
+    """Entries of a journal; a line cut short by a crash, or not ours, is left out."""
+    entries = {}
+    for line in text.splitlines():
         try:
-            entries.append(Entry(**json.loads(line)))
+            entry = Entry(**json.loads(line))
         except (ValueError, TypeError):
             continue
+        entries[entry.name] = entry
     return entries

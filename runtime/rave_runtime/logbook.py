@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rave_runtime.batch import Result
-from rave_runtime.enhancer import Enhancer
+from rave_runtime.enhancer import Setup
 
 WriteLine = Callable[[Result], None]
 
 
 @contextlib.contextmanager
-def open_log(file: Path | None, enhancer: Enhancer) -> Iterator[WriteLine]:
+def open_log(file: Path | None, setup: Setup) -> Iterator[WriteLine]:
     """Gives a function that appends a result to the log; without a file it does nothing.
 
     Each line holds: time (UTC, ISO 8601), name, target, status, error, warnings, width_px, height_px,
-    seconds, provider, precision, working_size_px. Lines are written as results come.
+    seconds, provider, precision, working_size_px, worker. Lines are written as results come.
 
     Raises:
         OSError: the file cannot be opened.
@@ -40,9 +40,10 @@ def open_log(file: Path | None, enhancer: Enhancer) -> Iterator[WriteLine]:
                 "width_px": result.width_px,
                 "height_px": result.height_px,
                 "seconds": round(result.seconds, 4),
-                "provider": enhancer.device.provider,
-                "precision": enhancer.precision,
-                "working_size_px": enhancer.working_size_px,
+                "provider": setup.provider,
+                "precision": setup.precision,
+                "working_size_px": setup.working_size_px,
+                "worker": result.worker or None,
             }
             stream.write(json.dumps(line) + "\n")
             stream.flush()

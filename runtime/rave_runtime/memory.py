@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 import warnings
 from collections.abc import Iterator
@@ -65,19 +66,19 @@ class MemoryBudget:
                 self._changed.notify_all()
 
 
-def photo_bytes(path: Path, working_size_px: int | None = None) -> int:
+def photo_bytes(source: Path | bytes, working_size_px: int | None = None) -> int:
     """About how much memory a photograph takes while it is worked on; 0 where its header is no help.
 
     Args:
-        path: of the photograph; only its header is read.
+        source: a file, or its bytes; only the header is read.
         working_size_px: long side on which its light is estimated; None, in tiles at full size.
     """
-    if not path.is_file():  # opening a pipe would wait for somebody to write to it
+    if isinstance(source, Path) and not source.is_file():  # opening a pipe would wait for a writer
         return 0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
                 width, height = image.size
     except Exception:  # the reader reports what is wrong with the file
         return 0

@@ -7,7 +7,6 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +20,7 @@ from rave_runtime.errors import PhotoError
 from rave_runtime.exif import EXIF_HEADER, orientation_of, tiff_exif, upright_exif
 from rave_runtime.metadata import is_lossless_webp, upright_xmp
 from rave_runtime.png import missing_bytes, png_blocks, states_other_colour, without_chunks
+from rave_runtime.remote import Location, RemoteFile
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
@@ -92,7 +92,7 @@ class Photo:
     warnings: tuple[str, ...] = ()
 
 
-def read_photo(source: Path | bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Photo:
+def read_photo(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Photo:
     """Reads a photograph and turns it upright.
 
     Grey stays grey; palettes become colour; CMYK becomes sRGB by its profile; transparency is kept.
@@ -125,13 +125,17 @@ def reason_of(error: Exception) -> str:
     return text.splitlines()[0][:200]
 
 
-def read_file(path: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> bytes:
+def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> bytes:
     """A file's bytes, unless it is no file, or larger than a photograph of that size can be.
 
     Raises:
         PhotoError: it cannot be read or is refused.
     """
     limit = int(min(max_megapixels, 1e9) * 1e6) * _BYTES_PER_PIXEL + _METADATA_BYTES
+    if isinstance(path, RemoteFile):
+        content = path.read(limit + 1)
+        _check_file_size(len(content), limit, max_megapixels)
+        return content
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         descriptor = os.open(path, flags)  # which does not wait for a pipe that nobody writes to
@@ -141,17 +145,21 @@ def read_file(path: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> byt
                 raise PhotoError("is a folder, not a photograph")
             if not stat.S_ISREG(status.st_mode):
                 raise PhotoError("is a pipe or a device, not a file")
-            if status.st_size > limit:
-                raise PhotoError(
-                    f"has {status.st_size / 1e9:.1f} GB, more than {max_megapixels:g} megapixels can need: "
-                    "raise it with --max-megapixels if the file can be trusted"
-                )
+            _check_file_size(status.st_size, limit, max_megapixels)
             with open(descriptor, "rb", closefd=False) as stream:
                 return stream.read()
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:
         raise PhotoError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _check_file_size(size: int, limit: int, max_megapixels: float) -> None:
+    if size > limit:
+        raise PhotoError(
+            f"has {size / 1e9:.1f} GB, more than {max_megapixels:g} megapixels can need: "
+            "raise it with --max-megapixels if the file can be trusted"
+        )
 
 
 def _decode(content: bytes, max_megapixels: float) -> Photo:

@@ -12,8 +12,9 @@ from typing import Final
 from PIL import Image, ImageOps
 
 from rave_runtime.batch import Result
-from rave_runtime.enhancer import Enhancer
+from rave_runtime.enhancer import Setup
 from rave_runtime.folder import write_atomically
+from rave_runtime.remote import Location
 
 PREVIEW_PX: Final = 720
 MAX_PREVIEWS: Final = 200
@@ -51,13 +52,13 @@ for (const slider of document.querySelectorAll(".pair input"))
 """
 
 
-def write_report(file: Path, results: list[Result], enhancer: Enhancer) -> None:
+def write_report(file: Path, results: list[Result], setup: Setup) -> None:
     """Writes the page.
 
     Args:
         file: `.html` to write.
         results: in the order to show them.
-        enhancer: what made them.
+        setup: what made them.
 
     Raises:
         PhotoError: the page cannot be written.
@@ -68,8 +69,8 @@ def write_report(file: Path, results: list[Result], enhancer: Enhancer) -> None:
         f"{len(done)} enhanced",
         f"{failed} failed",
         f"{len(results) - len(done) - failed} were there already",
-        f"{enhancer.precision} on {enhancer.device.provider}",
-        f"light at {enhancer.working_size_px} px" if enhancer.working_size_px else "light at full resolution",
+        f"{setup.precision} on {setup.provider}",
+        f"light at {setup.working_size_px} px" if setup.working_size_px else "light at full resolution",
         time.strftime("%Y-%m-%d %H:%M"),
     ]
     page = _PAGE.format(
@@ -101,10 +102,10 @@ def _row(result: Result) -> str:
     return f'<tr class="{result.status}">' + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>"
 
 
-def _preview(path: Path) -> str | None:
+def _preview(place: Location) -> str | None:
     """A small JPEG as a data URL; None where the picture cannot be opened again."""
     try:
-        with Image.open(path) as image:
+        with Image.open(place if isinstance(place, Path) else io.BytesIO(place.read())) as image:
             image.draft("RGB", (PREVIEW_PX, PREVIEW_PX))
             upright = ImageOps.exif_transpose(image).convert("RGB")
             upright.thumbnail((PREVIEW_PX, PREVIEW_PX))

@@ -19,7 +19,7 @@ from rave_runtime import Enhancer, UsageError
 from rave_runtime.batch import Batch
 from rave_runtime.command import RunOptions, run_watch
 from rave_runtime.folder import Job, plan_jobs
-from rave_runtime.journal import JOURNAL_NAME, Journal
+from rave_runtime.journal import JOURNAL_NAME, FolderJournal
 from rave_runtime.memory import MemoryBudget, choose_tile_size, photo_bytes
 
 MakePicture = Callable[..., NDArray[np.uint8]]
@@ -98,11 +98,11 @@ def test_a_run_killed_at_any_moment_can_be_resumed(photos: Path, tmp_path: Path)
 
 def test_a_torn_journal_line_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"12345")
-    journal = Journal(tmp_path)
+    journal = FolderJournal(tmp_path)
     journal.add("a.jpg", "key", 5)
     with (tmp_path / JOURNAL_NAME).open("a") as stream:
         stream.write('{"name": "b.jpg", "ke')
-    again = Journal(tmp_path)
+    again = FolderJournal(tmp_path)
     assert again.is_done("a.jpg", "key")
     assert not again.is_done("a.jpg", "other key")
     assert not again.is_done("b.jpg", "key")

@@ -43,7 +43,7 @@ def test_the_page_works_offline_in_a_browser(
         Image.fromarray(picture(60, 80)).save(tmp_path / "in" / name)
     results = list(Batch(enhancer).run(plan_jobs(tmp_path / "in", tmp_path / "out")))
     failed = Result(Job(Path("x"), Path("y"), "<script>alert(1)</script>.jpg"), "failed", "is empty")
-    write_report(tmp_path / "report.html", [*results, failed], enhancer)
+    write_report(tmp_path / "report.html", [*results, failed], enhancer.setup)
     page = (tmp_path / "report.html").read_text()
     assert "<script>alert" not in page
     (tmp_path / "probe.html").write_text(page.replace("</body>", PROBE))

@@ -144,7 +144,9 @@ def _draw(index: int) -> tuple[Pixels, Pixels]:
     rng = np.random.default_rng([_work.seed, index])
     high, wide = SHAPES[index % len(SHAPES)]
     unit = (_work.area_px / (high * wide)) ** 0.5
-    backlit, truth = draw_pair(_work.sources, _work.mix, rng, round(high * unit), round(wide * unit), _work.whole)
+    backlit, truth = draw_pair(
+        _work.sources, _work.mix, rng, round(high * unit), round(wide * unit), _work.whole
+    )
     return _planes(backlit), _planes(truth)
 
 
@@ -154,11 +156,11 @@ def draw_pair(
     """One pair of a random kind, [height, width, 3] float32 each."""
 
     def shade() -> Pair:
-        lit = _expose(crop())
+        lit = expose(crop())
         return synthesize_backlit(lit, rng), lit
 
     def subject() -> Pair:
-        return draw_subject(_expose(crop()), crop(), rng)
+        return draw_subject(expose(crop()), crop(), rng)
 
     def view() -> Pair:
         while True:
@@ -174,8 +176,8 @@ def draw_pair(
         picture = sources.photographs[rng.integers(len(sources.photographs))]
         return _crop(picture, rng, height, width, 1.0 if rng.random() < whole else rng.uniform(0.5, 1))
 
-    def _expose(picture: Array) -> Array:
-        return np.clip(picture * np.float32(2.0 ** rng.uniform(-0.15, 0.1)), 0, 1)
+    def expose(picture: Array) -> Array:
+        return np.asarray(np.clip(picture * 2.0 ** rng.uniform(-0.15, 0.1), 0, 1), np.float32)
 
     kinds: list[tuple[Callable[[], Pair], float]] = [
         (shade, mix.shade),

@@ -26,7 +26,6 @@ from rave_train.recipes.bank import Bank, Mix, batches, load_sources, make_bank
 from rave_train.residual import Residual, mean_direction, residual_loss, residual_vector
 from rave_train.synthesis import SynthesisRange
 
-
 _NOISE_POOL = 1 << 22
 
 
@@ -123,7 +122,7 @@ class ResidualGuidance:
 
     @torch.no_grad()
     def _embed(self, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
-        return torch.cat([self._encoder.embed(part) for part in _to_tensor(pixels).split(16)])
+        return torch.cat([self._encoder.embed(part) for part in torch.split(_to_tensor(pixels), 16)])
 
 
 def train(recipe: Recipe, bank: Bank, encoder: Encoder | None = None) -> EnhancementNetwork:

@@ -129,7 +129,7 @@ def draw_view(panorama: Array, rng: np.random.Generator, height: int, width: int
         return None
     count = int(np.ceil(min(span_stops, 8) / rng.uniform(1, 2))) + 1
     exposures = darkest * 2.0 ** np.linspace(0, min(span_stops, 8), max(count, 3))
-    truth = fuse_brackets(linear, exposures)
+    truth = fuse_brackets(linear, exposures.astype(np.float32))
     # Exposed for the bright parts most often: that is what makes a photograph backlit.
     stops = span_stops * 0.75 * rng.beta(1.0, 2.0) - rng.uniform(0, 0.5)
     return photograph(linear * np.float32(darkest * 2.0**stops), rng), truth
@@ -228,7 +228,9 @@ def _tree(pen: Pen, width: int, height: int, rng: np.random.Generator) -> None:
 
     for _ in range(rng.integers(1, 3)):
         trunk = width * rng.uniform(0.02, 0.06)
-        branch(rng.uniform(0.1, 0.9) * width, height * 0.95, np.pi / 2, height * rng.uniform(0.2, 0.35), trunk)
+        branch(
+            rng.uniform(0.1, 0.9) * width, height * 0.95, np.pi / 2, height * rng.uniform(0.2, 0.35), trunk
+        )
 
 
 _SHAPES: Final[tuple[Shape, ...]] = (_skyline, _person, _window, _tree)

@@ -22,9 +22,9 @@ from PIL import Image
 from torch.nn import functional as F
 
 from rave_runtime.relight import LIGHT_FLOOR
+from rave_train.batches import to_tensor
 from rave_train.checkpoint import load_checkpoint
 from rave_train.encoders.opening import open_encoder
-from rave_train.batches import to_tensor
 from rave_train.grid import draw_grid
 from rave_train.metrics import psnr, ssim
 from rave_train.network import EnhancementNetwork, relight
