@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import socket
 import tempfile
 import time
 from collections import deque
@@ -411,6 +412,7 @@ def open_pool(
 def _connect(ray: Any, address: str) -> None:
     quiet = {"log_to_driver": False, "logging_level": "error"}
     try:
+        _knock(address)
         if address == LOCAL:
             ray.init(address=LOCAL, num_cpus=usable_processors(), include_dashboard=False, **quiet)
         else:
@@ -420,6 +422,13 @@ def _connect(ray: Any, address: str) -> None:
             f"no Ray cluster at {address}: {_first_line(error)} (`ray start --head` starts one; "
             f"--cluster {LOCAL} needs none)"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Fails at once where nobody listens; Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _resources(ray: Any) -> dict[str, float]:

@@ -111,12 +111,15 @@ class Enhancer:
 
     @property
     def settings(self) -> str:
-        """Everything that decides a result, as one line: model, precision, device, sizes, strength."""
+        """Everything that decides a result, as one line: model, precision, device, size, strength.
+
+        Not the tiles: they change nothing, and runs that differ in them may finish each other's work.
+        """
         graphs = sorted(graph.sha256 for graph in self.manifest.graphs)
         model = hashlib.sha256("".join(graphs).encode()).hexdigest()[:16]
         return (
             f"model={model} precision={self.precision} provider={self.device.provider} "
-            f"working_size={self.working_size_px} tile={self.tile_size_px} strength={self.strength:g}"
+            f"working_size={self.working_size_px} strength={self.strength:g}"
         )
 
     def enhance(self, image: AnyPixels) -> AnyPixels:

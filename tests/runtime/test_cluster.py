@@ -1,0 +1,202 @@
+"""A two-node Ray cluster on this machine; workers, a node and the driver die while it works."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from rave_runtime.batch import Result
+from rave_runtime.command import RunOptions, run_folder
+from rave_runtime.errors import DeviceError, UsageError
+from rave_runtime.folder import plan_jobs
+from rave_runtime.journal import open_journal
+from rave_runtime.remote import RemoteFile
+
+from .conftest import MakePicture
+from .places import contents, fill, remote_contents, upload
+
+ray = pytest.importorskip("ray")
+cluster_module = pytest.importorskip("rave_runtime.cluster")
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+COMMAND = [sys.executable, "-c", "from rave_runtime.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def two_nodes(s3: str) -> Iterator[Any]:
+    """Started after the S3 server, whose address its workers inherit."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": False},
+        shutdown_at_exit=False,
+    )
+    cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture
+def photos(picture: MakePicture, tmp_path: Path) -> Path:
+    return fill(tmp_path / "in", picture, [f"{i:02}.jpg" for i in range(16)] + ["sub/a.png"])
+
+
+def options(cluster: Any, **changes: Any) -> RunOptions:
+    chosen = {"device": "cpu", "precision": "fp32", "working_size": 32, **changes}
+    return RunOptions(cluster=None if cluster is None else cluster.address, **chosen)
+
+
+def run_slowly(photos: Path, output: Path, cluster: Any, on_result: Any = None) -> list[Result]:
+    """Runs with workers that die of a photograph named poison and take their time over the others."""
+    import ray.cloudpickle
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    chosen = options(cluster)
+    results = []
+    with cluster_module.open_pool(
+        chosen, cluster.address, open_journal(output), 17, _make_frail_worker()
+    ) as pool:
+        for result in pool.run(plan_jobs(photos, output)):
+            results.append(result)
+            if on_result is not None:
+                on_result(results)
+    return results
+
+
+def _make_frail_worker() -> type:
+    class FrailWorker(cluster_module.Worker):  # type: ignore[misc, name-defined]
+        def enhance(self, tasks: list[Any]) -> Any:
+            time.sleep(0.15 * len(tasks))
+            if any("poison" in task.job.name for task in tasks):
+                os._exit(1)
+            return super().enhance(tasks)
+
+    return FrailWorker
+
+
+def test_a_cluster_gives_the_results_of_one_machine(two_nodes: Any, photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.jpg").write_bytes(b"not a photograph")
+    alone = run_folder(photos, tmp_path / "alone", options(None))
+    log = tmp_path / "log.jsonl"
+    together = run_folder(photos, tmp_path / "together", options(two_nodes, log=log))
+    assert contents(tmp_path / "alone") == contents(tmp_path / "together")
+    assert [(r.job.name, r.status, r.error) for r in alone] == [
+        (r.job.name, r.status, r.error) for r in together
+    ]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert sorted(line["name"] for line in lines) == [result.job.name for result in together]
+    assert len({line["worker"].split("/")[0] for line in lines}) == 2  # both machines worked
+    again = run_folder(photos, tmp_path / "together", options(two_nodes, skip_existing=True))
+    assert {r.status for r in again if r.job.name != "broken.jpg"} == {"skipped"}
+
+
+def test_photographs_of_an_object_store(two_nodes: Any, s3: str, photos: Path, tmp_path: Path) -> None:
+    upload(photos, f"{s3}/cluster/in")
+    run_folder(RemoteFile(f"{s3}/cluster/in"), RemoteFile(f"{s3}/cluster/out"), options(two_nodes))
+    run_folder(photos, tmp_path / "alone", options(None))
+    assert remote_contents(f"{s3}/cluster/out") == contents(tmp_path / "alone")
+
+
+def test_a_poisoned_photograph_is_named_and_all_others_are_done(
+    two_nodes: Any, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "07.jpg").rename(photos / "poison.jpg")
+    results = run_slowly(photos, tmp_path / "out", two_nodes)
+    assert len(results) == 17
+    assert [r.job.name for r in results if r.status != "done"] == ["poison.jpg"]
+    (failed,) = (r for r in results if r.status == "failed")
+    assert "ended its worker 2 times" in str(failed.error)
+
+
+def test_a_node_that_dies_loses_nothing(two_nodes: Any, photos: Path, tmp_path: Path) -> None:
+    lost = two_nodes.add_node(num_cpus=1)
+
+    def kill_a_node(results: list[Result]) -> None:
+        if len(results) == 3:
+            two_nodes.remove_node(lost, allow_graceful=False)
+
+    results = run_slowly(photos, tmp_path / "out", two_nodes, kill_a_node)
+    assert sorted(r.job.name for r in results if r.status == "done") == [
+        job.name for job in plan_jobs(photos, tmp_path / "out")
+    ]
+    run_folder(photos, tmp_path / "alone", options(None))
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
+def test_a_driver_that_was_killed_goes_on_where_it_stopped(
+    two_nodes: Any, picture: MakePicture, tmp_path: Path
+) -> None:
+    folder = fill(tmp_path / "in", picture, [f"{i:03}.jpg" for i in range(120)])
+    arguments = [*COMMAND, str(folder), str(tmp_path / "out"), "--cluster", two_nodes.address]
+    arguments += ["--device", "cpu", "--precision", "fp32", "--working-size", "32", "--skip-existing"]
+    killed = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out" / ".rave-run.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "were there already" in done.stdout
+    run_folder(folder, tmp_path / "alone", options(None))
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
+def test_what_is_wrong_is_said_before_anything_begins(
+    two_nodes: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DeviceError, match="no fp12 graphs"):
+        run_folder(photos, tmp_path / "out", options(two_nodes, precision="fp12"))
+    monkeypatch.setattr(cluster_module, "_PLACEMENT_TIMEOUT_S", 2.0)
+    with pytest.raises(UsageError, match="no room for a worker"):
+        run_folder(photos, tmp_path / "out", options(two_nodes, workers=64))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bundle_of_the_driver_is_sent_to_the_workers(
+    two_nodes: Any, photos: Path, bundle_copy: Path, tmp_path: Path
+) -> None:
+    run_folder(photos, tmp_path / "a", options(two_nodes, model=bundle_copy))
+    run_folder(photos, tmp_path / "b", options(None))
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_a_cluster_that_is_not_there(photos: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, str(photos), str(tmp_path / "out"), "--cluster", "127.0.0.1:1"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "no Ray cluster at 127.0.0.1:1" in done.stderr
+
+
+def test_a_local_cluster_is_started_and_ended(photos: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, str(photos), str(tmp_path / "out"), "--cluster", "local"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "17 of 17 enhanced" in done.stdout
+    assert Image.open(tmp_path / "out" / "00.jpg").size == (64, 48)
