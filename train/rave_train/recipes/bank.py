@@ -38,10 +38,10 @@ class Mix:
         lit: a well-lit photograph through a camera only: its own truth.
     """
 
-    shade: float = 0.4
-    subject: float = 0.2
-    view: float = 0.3
-    lit: float = 0.1
+    shade: float = 0.45
+    subject: float = 0.15
+    view: float = 0.25
+    lit: float = 0.15
 
 
 @dataclass(frozen=True)
