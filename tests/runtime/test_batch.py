@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,7 +72,8 @@ def test_a_full_disk_is_reported_and_leaves_nothing(
     assert contents(tmp_path / "out") == {}
 
 
-def test_a_run_killed_at_any_moment_can_be_resumed(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moments", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_run_killed_at_any_moment_can_be_resumed(photos: Path, tmp_path: Path, moments: int) -> None:
     command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", str(photos)]
     options = ["--device", "cpu", "--skip-existing"]
     started = time.perf_counter()
@@ -79,9 +81,11 @@ def test_a_run_killed_at_any_moment_can_be_resumed(photos: Path, tmp_path: Path)
     calm_s = time.perf_counter() - started
     rng = random.Random(0)
     kills = 0
-    for _ in range(30):
-        if kills == 5:
+    for _ in range(4 * moments):
+        if kills == moments:
             break
+        if kills % 4 == 0:  # nearly all is done by now: begin again
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
         killed = subprocess.Popen(
             [*command, str(tmp_path / "out"), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -91,7 +95,7 @@ def test_a_run_killed_at_any_moment_can_be_resumed(photos: Path, tmp_path: Path)
             killed.send_signal(signal.SIGKILL)
             kills += 1
         killed.wait()
-    assert kills
+    assert kills == moments
     subprocess.run([*command, str(tmp_path / "out"), *options], check=True, capture_output=True)
     assert contents(tmp_path / "out") == contents(tmp_path / "calm")
 

@@ -198,22 +198,27 @@ def _write(folder: Path, options: argparse.Namespace, rows: list[dict[str, objec
     (folder / "study.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def add_set_options(parser: argparse.ArgumentParser) -> None:
+    """What `make_sets` reads."""
+    parser.add_argument("--panoramas", type=Path, required=True, help="folder of .exr panoramas")
+    parser.add_argument("--pairs", type=Path, required=True, help="backlit pictures to measure on")
+    parser.add_argument("--truths", type=Path, required=True, help="their well-lit partners")
+    parser.add_argument("--look", type=Path, required=True, help="folder of real backlit photographs")
+    parser.add_argument("--every", type=int, default=3, help="measure on every n-th pair")
+    parser.add_argument("--views", type=int, default=40, help="into the panoramas held out")
+
+
 def main() -> None:
     """Parses and runs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("photos", nargs="+", type=Path, help="well-lit photographs, or folders of them")
-    parser.add_argument("--panoramas", type=Path, required=True, help="folder of .exr panoramas")
-    parser.add_argument("--pairs", type=Path, required=True, help="backlit pictures to measure on")
-    parser.add_argument("--truths", type=Path, required=True, help="their well-lit partners")
-    parser.add_argument("--look", type=Path, required=True, help="real photographs for the grid")
+    add_set_options(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder")
     parser.add_argument("--checkpoints", nargs="*", type=Path, default=[], help="other networks to measure")
     parser.add_argument("--variants", nargs="*", choices=list(VARIANTS), help="all unless given")
     parser.add_argument("--encoder", default="timm:mobilenetv2_100", help="for the guided variant")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--bank", type=int, default=2400, help="pairs drawn for training")
-    parser.add_argument("--every", type=int, default=3, help="measure on every n-th pair")
-    parser.add_argument("--views", type=int, default=40)
     parser.add_argument("--working-size", type=int, default=256)
     study(parser.parse_args())
 
