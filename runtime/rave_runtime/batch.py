@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
+
 from rave_runtime.encode import encode_photo, output_format
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
@@ -107,12 +109,18 @@ class Batch:
     ) -> None:
         self.cancelled = threading.Event()
         self.setup = enhancer.setup
+        self.settings = f"{enhancer.settings} {options or WriteOptions()}"
         self._enhancer = enhancer
         self._options = options or WriteOptions()
         self._workers = workers
         self._budget = budget
         self._journal = journal
         self._skip_existing = skip_existing
+
+    def warm_up(self) -> None:
+        """Loads all that the first photograph of either depth would wait for; the model may then go."""
+        for depth in (np.uint8, np.uint16):
+            self._enhancer.enhance(np.zeros((32, 32, 3), depth))
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """Enhances photographs side by side and yields each result when it is there.
@@ -158,6 +166,9 @@ class Batch:
             return Result(job, "failed", str(problem), seconds=time.perf_counter() - started)
         except MemoryError:
             return Result(job, "failed", "does not fit into memory", seconds=time.perf_counter() - started)
+        except Exception as fault:  # ours; it must not take the others with it
+            reason = f"met a fault of rave-run, please report it: {type(fault).__name__}: {fault}"
+            return Result(job, "failed", reason, seconds=time.perf_counter() - started)
 
     def _enhance_file(self, job: Job, content: bytes | None, started: float) -> Result:
         options = self._options
@@ -166,7 +177,7 @@ class Batch:
         name = key = ""
         if self._journal is not None:
             name = name_inside(self._journal.folder, job.target)
-            key = result_key(content, f"{self._enhancer.settings} {options}")
+            key = result_key(content, self.settings)
             if self._skip_existing and self._journal.is_done(name, key):
                 return Result(job, "skipped", seconds=time.perf_counter() - started)
         photo = read_photo(content, options.max_megapixels)

@@ -48,15 +48,15 @@ def run(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Resume: leave results that are there and up to date.")
     ] = False,
-    log: Annotated[Path | None, typer.Option(help="Append a line of JSON per photograph.")] = None,
+    log: Annotated[str | None, typer.Option(help="Append a line of JSON per photograph.")] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write a web page with before/after sliders and timings.")
+        str | None, typer.Option(help="Write a web page with before/after sliders and timings.")
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep running: enhance what is dropped into INPUT.")
     ] = False,
     memory_limit: Annotated[
-        int, typer.Option(min=64, help="For photographs and tiles together, in MiB.")
+        int, typer.Option(min=64, help="For photographs and tiles of one process, in MiB.")
     ] = 2048,
     max_megapixels: Annotated[
         float, typer.Option(min=0.0001, help="Refuse larger photographs, in megapixels.")
@@ -95,8 +95,8 @@ def run(
         format=format,
         quality=quality,
         skip_existing=skip_existing,
-        log=log,
-        report=report,
+        log=None if log is None else Path(log),
+        report=None if report is None else Path(report),
         memory_limit_mib=memory_limit,
         max_megapixels=max_megapixels,
         workers=workers,
@@ -104,6 +104,9 @@ def run(
         cluster=cluster,
         actors=actors,
     )
+    for name, file in (("--log", log), ("--report", report)):
+        if file is not None and "://" in file:
+            _wrong_use(f"{name} is a file of this machine, not a URL")
     if actors is not None and cluster is None:
         _wrong_use("--actors is for a cluster: give --cluster as well, or --workers")
     if full_resolution and working_size is not None:
@@ -115,7 +118,10 @@ def run(
         if source is None or output is None:
             _wrong_use("INPUT and OUTPUT are needed: rave-run photos/ enhanced/")
         if source == "-" or output == "-":
-            content = sys.stdin.buffer.read() if source == "-" else read_file(parse_location(source))
+            if cluster is not None or shard is not None:
+                _wrong_use("--cluster and --shard are for folders, not for standard input or output")
+            place = parse_location(source)
+            content = sys.stdin.buffer.read() if source == "-" else read_file(place, max_megapixels)
             result = run_stream(content, options)
             if output == "-":
                 sys.stdout.buffer.write(result)

@@ -75,6 +75,10 @@ def run_folder(source: Location, output: Location, options: RunOptions) -> list[
         OSError: the log or the report cannot be written.
     """
     shard = None if options.shard is None else parse_shard(options.shard)
+    if options.cluster is not None:  # workers have working folders of their own
+        source, output = (
+            place.absolute() if isinstance(place, Path) else place for place in (source, output)
+        )
     jobs = plan_jobs(source, output, options.pillow_format, shard=shard)
     journal = open_journal(output, str(shard or "")) if source.is_dir() else None
     with (

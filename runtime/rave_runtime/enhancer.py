@@ -50,11 +50,13 @@ class Setup:
     """What a run computes with, for its log and report.
 
     Attributes:
+        device: as on the command line.
         provider: of onnxruntime, or what stands in for one.
         precision: "fp32", "fp16" or "int8".
         working_size_px: long side on which the light is estimated; None is full resolution.
     """
 
+    device: str
     provider: str
     precision: str
     working_size_px: int | None
@@ -107,7 +109,7 @@ class Enhancer:
     @property
     def setup(self) -> Setup:
         """What it computes with."""
-        return Setup(self.device.provider, self.precision, self.working_size_px)
+        return Setup(self.device.name, self.device.provider, self.precision, self.working_size_px)
 
     @property
     def settings(self) -> str:

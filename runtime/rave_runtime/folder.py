@@ -160,7 +160,7 @@ def _refuse_nesting(source: Location, output: Location) -> None:
         inner, outer = output.resolve(), source.resolve()
         nested = inner == outer or outer in inner.parents
     else:
-        nested = f"{output}/".startswith(f"{source}/")
+        nested = f"{_key_of(output)}/".startswith(f"{_key_of(source)}/")
     if nested:
         raise UsageError(
             f"{output} is inside {source}: its results would be read as photographs next time; "
@@ -171,7 +171,11 @@ def _refuse_nesting(source: Location, output: Location) -> None:
 def _names_below(source: Location, output: Location) -> Iterator[str]:
     """Names of photographs, relative to the source."""
     if isinstance(source, RemoteFile):
-        yield from (name for name in source.names() if _is_shown(name) and _is_photograph(name))
+        for name in source.names():
+            if _is_shown(name) and _is_photograph(name):
+                if os.sep != "/" and isinstance(output, Path) and (os.sep in name or ":" in name):
+                    raise UsageError(f"{source / name} cannot be a file's name on this machine: rename it")
+                yield name
         return
     identity = _identity(output) if isinstance(output, Path) else None
     yield from (str(path.relative_to(source)) for path in _walk(source, identity))
@@ -217,8 +221,12 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def _key_of(place: Location) -> str:
+    return os.path.normcase(place) if isinstance(place, Path) else place.key
+
+
 def _identity_of(place: Location) -> tuple[int, int] | str | None:
-    return _identity(place) if isinstance(place, Path) else place.url
+    return _identity(place) if isinstance(place, Path) else place.key
 
 
 def _target_name(name: str, format: str | None) -> Path:
@@ -231,7 +239,7 @@ def _target_name(name: str, format: str | None) -> Path:
 def _refuse_collisions(jobs: list[Job]) -> None:
     targets: dict[str, list[str]] = defaultdict(list)
     for job in jobs:
-        targets[os.path.normcase(str(job.target))].append(job.name)
+        targets[_key_of(job.target)].append(job.name)
     for target, names in targets.items():
         if len(names) > 1:
             raise UsageError(f"{' and '.join(names)} would both be written to {target}: rename one")

@@ -12,6 +12,7 @@ leaves pieces, which it replaces by its one journal in the end.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -22,14 +23,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.remote import Location, RemoteFile
 
 JOURNAL_NAME: Final = ".rave-run.jsonl"
 
 PIECE_S: Final = 5.0
-"""So much work, at most, is done again after a run into an object store was killed."""
+"""How often a run into an object store makes a new piece: what it did since is done again."""
 
 _PIECE_MARK: Final = ".piece-"
+
+_READ_ATTEMPTS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ class FolderJournal(Journal):
     def __init__(self, folder: Path, part: str = "") -> None:
         self._file = folder / _journal_name(part)
         entries: dict[str, Entry] = {}
-        for file in sorted(folder.glob(".rave-run*.jsonl")):
+        # The newest knows best: an older run may have made the same result in another way.
+        for file in sorted(folder.glob(".rave-run*.jsonl"), key=_changed):
             entries |= _read_file(file)
         super().__init__(folder, entries, _read_file(self._file))
 
@@ -131,8 +136,7 @@ class RemoteJournal(Journal):
         self._written = time.monotonic()
         entries: dict[str, Entry] = {}
         own: dict[str, Entry] = {}
-        for name in folder.matching(".rave-run*.jsonl"):
-            found = _parse((folder / name).read().decode("utf-8", "replace"))
+        for name, found in _read_all(folder).items():
             entries |= found
             if name == self._file.name or name.startswith(self._stem):
                 own |= found
@@ -144,15 +148,19 @@ class RemoteJournal(Journal):
         self._waiting.append(entry)
         if time.monotonic() - self._written >= PIECE_S:
             name = f"{self._stem}{self._run}-{len(self._pieces):06d}.jsonl"
-            (self._folder / name).write("".join(map(_line, self._waiting)).encode())
+            self._written = time.monotonic()
+            try:
+                (self._folder / name).write("".join(map(_line, self._waiting)).encode())
+            except PhotoError:
+                return  # the photograph is written; the next piece tells of it as well
             self._pieces.append(name)
             self._waiting.clear()
-            self._written = time.monotonic()
 
     def _rewrite(self, text: str) -> None:
         self._file.write(text.encode())
         for name in self._pieces:
-            (self._folder / name).remove()
+            with contextlib.suppress(PhotoError):  # what stays says nothing that is wrong
+                (self._folder / name).remove()
         self._pieces.clear()
 
 
@@ -188,8 +196,33 @@ def _line(entry: Entry) -> str:
 def _read_file(file: Path) -> dict[str, Entry]:
     try:
         return _parse(file.read_text("utf-8", errors="replace"))
-    except OSError:
+    except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise UsageError(f"the journal {file} cannot be read: {error.strerror or error}") from error
+
+
+def _changed(file: Path) -> tuple[int, str]:
+    try:
+        return file.stat().st_mtime_ns, file.name
+    except OSError:
+        return 0, file.name
+
+
+def _read_all(folder: RemoteFile) -> dict[str, dict[str, Entry]]:
+    """Every journal and piece of a remote folder, by name.
+
+    Another run may replace its pieces by its journal meanwhile: then all is read again.
+    """
+    for _ in range(_READ_ATTEMPTS):
+        try:
+            return {
+                name: _parse((folder / name).read().decode("utf-8", "replace"))
+                for name in folder.matching(".rave-run*.jsonl")
+            }
+        except PhotoError:
+            continue
+    raise UsageError(f"the journals in {folder} cannot be read")
 
 
 def _parse(text: str) -> dict[str, Entry]:

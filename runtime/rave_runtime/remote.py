@@ -6,12 +6,16 @@ object or do not, and elsewhere a file is renamed to its name when it is complet
 
 from __future__ import annotations
 
+import functools
+import glob
+import hashlib
 import posixpath
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from typing import Any, Final, TypeVar
+from urllib.request import url2pathname
 
 from rave_runtime.errors import PhotoError, RaveError, UsageError
 
@@ -20,21 +24,30 @@ _ATOMIC_PROTOCOLS: Final = frozenset(
 )
 """Stores in which an object is there whole or not at all."""
 
+_FLAT_PROTOCOLS: Final = frozenset({"s3", "s3a", "gs", "gcs"})
+"""Stores that list everything below a name at once, and fail as a whole if they fail."""
+
+_SECRETS: Final = re.compile(r"(?<=://)[^/@]*@")
+
+Answer = TypeVar("Answer")
+
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file or folder that a URL names; what it offers is named as in `pathlib`.
+    """A file or folder in a store; what it offers is named as in `pathlib`.
 
     Attributes:
-        url: without a slash at its end, such as `s3://bucket/photos/a.jpg`.
+        url: of a folder or file, without a slash at its end, such as `s3://bucket/photos`.
+        inner: name below it, taken letter by letter: it is no URL and may hold any sign.
     """
 
     url: str
+    inner: str = ""
 
     @property
     def name(self) -> str:
-        """The last part of the URL's path."""
-        return posixpath.basename(self.url)
+        """The last part of the path."""
+        return posixpath.basename(self.inner or self.url)
 
     @property
     def suffix(self) -> str:
@@ -42,14 +55,21 @@ class RemoteFile:
         return Path(self.name).suffix
 
     def __str__(self) -> str:
-        return self.url
+        """For people: without the user and password that a URL may hold."""
+        return _SECRETS.sub("", self.key)
+
+    @property
+    def key(self) -> str:
+        """What tells this place from others."""
+        return f"{self.url}/{self.inner}" if self.inner else self.url
 
     def __truediv__(self, name: str | Path) -> RemoteFile:
-        return RemoteFile(f"{self.url}/{Path(name).as_posix()}")
+        text = name.as_posix() if isinstance(name, Path) else name
+        return RemoteFile(self.url, f"{self.inner}/{text}" if self.inner else text)
 
     def relative_to(self, folder: RemoteFile) -> str:
         """This file's name inside a folder above it."""
-        return self.url.removeprefix(folder.url + "/")
+        return self.key.removeprefix(folder.key + "/")
 
     def exists(self) -> bool:
         """Whether a file or folder is there.
@@ -57,8 +77,13 @@ class RemoteFile:
         Raises:
             UsageError: the store cannot be reached.
         """
-        files, path = self._open()
-        return bool(_asked(self.url, lambda: files.exists(path)))
+
+        def ask() -> bool:
+            files, path = self._open()
+            files.invalidate_cache(path)  # others write there as well
+            return bool(files.exists(path))
+
+        return self._asked(ask)
 
     def is_dir(self) -> bool:
         """Whether it is a folder; in an object store, whether anything begins with its name.
@@ -66,22 +91,36 @@ class RemoteFile:
         Raises:
             UsageError: the store cannot be reached.
         """
-        files, path = self._open()
-        return bool(_asked(self.url, lambda: files.isdir(path)))
+
+        def ask() -> bool:
+            files, path = self._open()
+            return bool(files.isdir(path))
+
+        return self._asked(ask)
 
     def names(self) -> Iterator[str]:
         """Files below this folder, relative to it, with slashes, in no particular order.
 
         Raises:
-            UsageError: the store cannot be reached.
+            UsageError: the store cannot be reached, or a folder cannot be listed.
         """
-        files, path = self._open()
-        prefix = path.rstrip("/") + "/"
-        walk = _asked(self.url, lambda: files.walk(path))
-        while (found := _asked(self.url, lambda: next(walk, None))) is not None:
-            root, _, names = found
-            inner = (root.rstrip("/") + "/").removeprefix(prefix)
-            yield from (inner + name for name in names if name)
+        files, path = self._asked(self._open)
+        root = path.rstrip("/")
+        files.invalidate_cache(path)
+        if _protocol(self.url) in _FLAT_PROTOCOLS:
+            for found in self._asked(lambda: files.find(path)):
+                yield found.removeprefix(root + "/")
+        else:
+            folders = [path]
+            while folders:
+                here = folders.pop()
+                # fsspec's own walk leaves out without a word what it cannot list.
+                for entry in self._asked(functools.partial(files.ls, here, detail=True)):
+                    if entry["type"] == "directory":
+                        folders.append(entry["name"])
+                    else:
+                        yield str(entry["name"]).removeprefix(root + "/")
+        files.invalidate_cache(path)  # which else holds every name for as long as the run lasts
 
     def matching(self, pattern: str) -> list[str]:
         """Names of files directly in this folder that match, in order; none where there is no folder.
@@ -89,10 +128,14 @@ class RemoteFile:
         Raises:
             UsageError: the store cannot be reached.
         """
-        files, path = self._open()
-        files.invalidate_cache(path)
-        found = _asked(self.url, lambda: files.glob(f"{path.rstrip('/')}/{pattern}"))
-        return sorted(posixpath.basename(str(name)) for name in found)
+
+        def ask() -> list[str]:
+            files, path = self._open()
+            files.invalidate_cache(path)
+            found = files.glob(f"{glob.escape(path.rstrip('/'))}/{pattern}")
+            return sorted(posixpath.basename(str(name)) for name in found)
+
+        return self._asked(ask)
 
     def read(self, limit_bytes: int | None = None) -> bytes:
         """The whole file, or its first `limit_bytes`.
@@ -102,6 +145,8 @@ class RemoteFile:
         """
         try:
             files, path = self._open()
+            if self.size() == 0:
+                return b""  # of which stores have no first bytes to give
             content: bytes = files.cat_file(path, end=limit_bytes)
         except RaveError:
             raise
@@ -112,6 +157,8 @@ class RemoteFile:
     def write(self, content: bytes) -> None:
         """Writes the file so that it is there whole or not at all.
 
+        A server that can only rename onto a free name lacks the file for a moment.
+
         Raises:
             PhotoError: it cannot be written.
         """
@@ -121,7 +168,8 @@ class RemoteFile:
                 files.pipe_file(path, content)
                 return
             folder, name = posixpath.split(path)
-            partial = posixpath.join(folder, f".{name}.rave-partial")
+            short = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+            partial = posixpath.join(folder, f".{short}.rave-partial")
             files.makedirs(folder, exist_ok=True)
             files.pipe_file(partial, content)
             if files.exists(path):
@@ -130,7 +178,7 @@ class RemoteFile:
         except RaveError:
             raise
         except Exception as error:
-            raise PhotoError(f"cannot be written to {self.url}: {_reason(error)}") from error
+            raise PhotoError(f"cannot be written to {self}: {_reason(error)}") from error
 
     def remove(self) -> None:
         """Deletes the file.
@@ -148,7 +196,6 @@ class RemoteFile:
         """Of the file, in bytes; None where there is none."""
         try:
             files, path = self._open()
-            # A store is asked, not what was listed before: others write into it as well.
             files.invalidate_cache(posixpath.dirname(path))
             size: int | None = files.info(path).get("size")
         except Exception:
@@ -159,28 +206,42 @@ class RemoteFile:
         try:
             from fsspec.core import url_to_fs
         except ImportError as error:
-            raise UsageError(f"{self.url} needs fsspec: pip install 'rave-backlit[remote]'") from error
+            raise UsageError(f"{self} needs fsspec: pip install 'rave-backlit[remote]'") from error
+        if "?versionId=" in self.inner:
+            raise PhotoError("cannot be told from a version of another object by its name: rename it")
         try:
             files, path = url_to_fs(self.url)
         except (ImportError, ValueError) as error:
-            raise UsageError(f"{self.url}: {_reason(error)}") from error
-        return files, path
+            raise UsageError(f"{self}: {_reason(error)}") from error
+        return files, f"{path.rstrip('/')}/{self.inner}" if self.inner else path
+
+    def _asked(self, ask: Callable[[], Answer]) -> Answer:
+        try:
+            return ask()
+        except RaveError:
+            raise
+        except Exception as error:
+            raise UsageError(f"{self} cannot be reached: {_reason(error)}") from error
 
 
 Location = Path | RemoteFile
 
 
 def parse_location(text: str) -> Location:
-    """A path, or what a URL names; `file://` URLs are paths.
+    """A path, or what a URL names; `file:///` URLs are paths.
 
     Raises:
-        UsageError: a URL without a path.
+        UsageError: a URL without a path, or a `file` URL of another machine.
     """
     if "://" not in text:
         return Path(text)
-    if _protocol(text) in ("file", "local"):
-        return Path(unquote(urlsplit(text).path))
-    if not text.split("://", 1)[1].strip("/"):
+    rest = text.split("://", 1)[1]
+    if _protocol(text) == "file":
+        host, slash, path = rest.partition("/")
+        if host not in ("", "localhost") or not slash:
+            raise UsageError(f"{text} is of another machine, or lacks a slash: file:///folder is a folder")
+        return Path(url2pathname("/" + path))
+    if not rest.strip("/"):
         raise UsageError(f"{text} names no place: give a bucket or folder after ://")
     return RemoteFile(text.rstrip("/"))
 
@@ -189,15 +250,6 @@ def _protocol(url: str) -> str:
     return url.split("://", 1)[0].lower()
 
 
-def _asked(url: str, ask: Any) -> Any:
-    try:
-        return ask()
-    except RaveError:
-        raise
-    except Exception as error:
-        raise UsageError(f"{url} cannot be reached: {_reason(error)}") from error
-
-
 def _reason(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]
+    return _SECRETS.sub("", text.splitlines()[0][:300])

@@ -64,15 +64,17 @@ def options(cluster: Any, **changes: Any) -> RunOptions:
     return RunOptions(cluster=None if cluster is None else cluster.address, **chosen)
 
 
-def run_slowly(photos: Path, output: Path, cluster: Any, on_result: Any = None) -> list[Result]:
+def run_slowly(
+    photos: Path, output: Path, cluster: Any, on_result: Any = None, worker: type | None = None
+) -> list[Result]:
     """Runs with workers that die of a photograph named poison and take their time over the others."""
     import ray.cloudpickle
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    chosen = options(cluster)
     results = []
+    worker = worker or _make_worker("die")
     with cluster_module.open_pool(
-        chosen, cluster.address, open_journal(output), 17, _make_frail_worker()
+        options(cluster), cluster.address, open_journal(output), 17, worker
     ) as pool:
         for result in pool.run(plan_jobs(photos, output)):
             results.append(result)
@@ -81,13 +83,21 @@ def run_slowly(photos: Path, output: Path, cluster: Any, on_result: Any = None) 
     return results
 
 
-def _make_frail_worker() -> type:
+def _make_worker(fault: str) -> type:
     class FrailWorker(cluster_module.Worker):  # type: ignore[misc, name-defined]
         def enhance(self, tasks: list[Any]) -> Any:
-            time.sleep(0.15 * len(tasks))
-            if any("poison" in task.job.name for task in tasks):
-                os._exit(1)
-            return super().enhance(tasks)
+            names = [task.job.name for task in tasks]
+            if fault == "die":
+                time.sleep(0.15 * len(tasks))
+                if any("poison" in name for name in names):
+                    os._exit(1)
+            if fault == "raise" and "05.jpg" in names:
+                raise RuntimeError("a fault of ours")
+            answers = super().enhance(tasks)
+            if fault == "elsewhere":
+                for task in tasks:
+                    os.remove(task.job.target)
+            return answers
 
     return FrailWorker
 
@@ -158,6 +168,36 @@ def test_a_driver_that_was_killed_goes_on_where_it_stopped(
     assert "were there already" in done.stdout
     run_folder(folder, tmp_path / "alone", options(None))
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
+def test_a_machine_out_of_reach_blames_nobody(two_nodes: Any, photos: Path, tmp_path: Path) -> None:
+    """Its process is killed by force: the cluster first says only that it cannot be reached."""
+    lost = [two_nodes.add_node(num_cpus=1), two_nodes.add_node(num_cpus=1)]
+
+    def kill(results: list[Result]) -> None:
+        if len(results) in (3, 6):
+            node = lost.pop()
+            for process in node.all_processes["raylet"]:
+                process.process.kill()
+
+    results = run_slowly(photos, tmp_path / "out", two_nodes, kill)
+    assert not lost
+    assert {r.status for r in results} == {"done"}
+    assert len(results) == 17
+
+
+def test_a_fault_in_one_photograph_leaves_the_others_alone(
+    two_nodes: Any, photos: Path, tmp_path: Path
+) -> None:
+    results = run_slowly(photos, tmp_path / "out", two_nodes, worker=_make_worker("raise"))
+    assert [r.job.name for r in results if r.status == "failed"] == ["05.jpg"]
+    assert "its worker failed" in next(str(r.error) for r in results if r.status == "failed")
+    assert len(results) == 17
+
+
+def test_a_folder_that_is_not_shared_is_refused(two_nodes: Any, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not the same folder on every machine"):
+        run_slowly(photos, tmp_path / "out", two_nodes, worker=_make_worker("elsewhere"))
 
 
 def test_what_is_wrong_is_said_before_anything_begins(

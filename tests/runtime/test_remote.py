@@ -46,9 +46,102 @@ def test_a_location_is_a_path_or_a_url(text: str, expected: object) -> None:
     assert parse_location(text) == expected
 
 
-def test_a_url_that_names_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match="names no place"):
-        parse_location("s3://")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("s3://", "names no place"), ("file://photos/a", "another machine"), ("file://out", "another machine")],
+)
+def test_a_url_that_names_nothing_here_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_location(text)
+
+
+def test_secrets_of_a_url_are_not_shown() -> None:
+    place = RemoteFile("sftp://anna:secret@host/photos")
+    assert str(place / "a.jpg") == "sftp://host/photos/a.jpg"
+    assert "secret" in place.key
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.jpg", "a//b.jpg", "ü#?%20.jpg", "e::f.jpg", "[1]/x*.jpg", "sub/a'b.jpg"]
+)
+def test_names_in_a_store_are_taken_letter_by_letter(s3: str, name: str) -> None:
+    folder = RemoteFile(f"{s3}/odd[1]")
+    (folder / name).write(b"x")
+    assert name in set(folder.names())
+    assert (folder / name).read() == b"x"
+    assert (folder / name).size() == 1
+
+
+def test_a_name_that_means_a_version_is_refused(s3: str) -> None:
+    with pytest.raises(PhotoError, match="rename it"):
+        (RemoteFile(s3) / "m?versionId=3.jpg").write(b"x")
+
+
+def test_a_folder_that_cannot_be_listed_ends_the_run(
+    store: RemoteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store / "a.jpg").write(b"x")
+    (store / "denied/b.jpg").write(b"x")
+    files = fsspec.filesystem("memory")
+    listed = type(files).ls
+
+    def ls(self: object, path: str, detail: bool = True, **_: object) -> object:
+        if path.endswith("denied"):
+            raise PermissionError("Access Denied")
+        return listed(self, path, detail=detail)
+
+    monkeypatch.setattr(type(files), "ls", ls)
+    with pytest.raises(UsageError, match="Access Denied"):
+        plan_jobs(store, Path("out"))
+
+
+def test_journals_in_a_folder_with_odd_letters_are_found(s3: str) -> None:
+    folder = RemoteFile(f"{s3}/out[1]")
+    journal = open_journal(folder)
+    journal.add("a.jpg", "key", 1)
+    journal.close()
+    (folder / "a.jpg").write(b"x")
+    assert open_journal(folder).is_done("a.jpg", "key")
+
+
+def test_a_journal_that_another_run_replaces_meanwhile_is_read_again(
+    store: RemoteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = RemoteJournal(store, "2-of-2")
+    monkeypatch.setattr("rave_runtime.journal.PIECE_S", 0.0)
+    (store / "a.jpg").write(b"12345")
+    journal.add("a.jpg", "key", 5)
+    read = RemoteFile.read
+
+    def read_after_the_other_ended(self: RemoteFile, limit_bytes: int | None = None) -> bytes:
+        monkeypatch.setattr(RemoteFile, "read", read)
+        journal.close()
+        return read(self, limit_bytes)
+
+    monkeypatch.setattr(RemoteFile, "read", read_after_the_other_ended)
+    assert RemoteJournal(store, "1-of-2").is_done("a.jpg", "key")
+
+
+def test_a_piece_that_cannot_be_written_is_made_up_for_by_the_next(
+    store: RemoteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rave_runtime.journal.PIECE_S", 0.0)
+    journal = RemoteJournal(store)
+    write = RemoteFile.write
+
+    def fail(self: RemoteFile, content: bytes) -> None:
+        monkeypatch.setattr(RemoteFile, "write", write)
+        raise PhotoError("cannot be written: try later")
+
+    monkeypatch.setattr(RemoteFile, "write", fail)
+    journal.add("a.jpg", "key", 1)
+    assert store.matching(".rave-run*") == []
+    journal.add("b.jpg", "key", 1)
+    (piece,) = store.matching(".rave-run*")
+    assert [json.loads(line)["name"] for line in (store / piece).read().decode().splitlines()] == [
+        "a.jpg",
+        "b.jpg",
+    ]
 
 
 def test_an_unknown_protocol_and_an_unreachable_store_are_named() -> None:
@@ -174,6 +267,17 @@ def test_journals_of_shards_are_read_together_and_written_apart(tmp_path: Path) 
     assert whole.is_done("1-of-2.jpg", "key")
     assert whole.is_done("2-of-2.jpg", "key")
     assert len((tmp_path / ".rave-run.1-of-2.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_newest_journal_knows_best(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"12345")
+    for order, part in enumerate(["", "1-of-2", ""]):
+        journal = open_journal(tmp_path, part)
+        journal.add("a.jpg", f"key {order}", 5)
+        journal.close()
+        os.utime(tmp_path / f".rave-run{'.' + part if part else ''}.jsonl", ns=(order, order))
+    assert open_journal(tmp_path).is_done("a.jpg", "key 2")
+    assert not open_journal(tmp_path).is_done("a.jpg", "key 1")
 
 
 @given(st.integers(1, 40), st.sets(st.text(min_size=1, max_size=12), max_size=40), st.text(min_size=1))

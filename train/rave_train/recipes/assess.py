@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,9 @@ def assess(options: argparse.Namespace) -> dict[str, Any]:
         "LIME 0.3": lambda: enhance_by_lime(0.3),
     }
     for file in options.checkpoints:
-        ways[file.stem] = lambda file=file: enhance_reduced(load_checkpoint(file), options.working_size)
+        ways[file.stem] = partial(_enhance_by_checkpoint, file, options.working_size)
     for size in (128, 192, 256, 384):
-        ways[f"ours, {size} px"] = lambda size=size: runtime("fp32", size)
+        ways[f"ours, {size} px"] = partial(runtime, "fp32", size)
     ways["ours, full resolution"] = lambda: runtime("fp32", None)
     if "int8" in Enhancer(options.bundle, "fp32", "cpu").manifest.precisions():
         ways["ours, INT8"] = lambda: runtime("int8", recommended)
@@ -69,6 +70,10 @@ def assess(options: argparse.Namespace) -> dict[str, Any]:
         "quality": quality,
         "int8_psnr_db": int8_distances(options.bundle, photographs),
     }
+
+
+def _enhance_by_checkpoint(file: Path, working_size_px: int) -> Enhance:
+    return enhance_reduced(load_checkpoint(file), working_size_px)
 
 
 def measure_with_lpips(
