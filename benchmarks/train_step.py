@@ -3,7 +3,8 @@
 Published: the encoders are called picture by picture, the input's identity features are computed with
 the graph kept and the whole identity encoder run, everything in float32 and the default layout.
 Ours: one batched pass per encoder, no graph for the input, no layer deeper than the identity loss
-needs, batch norms folded, channels last, and on a GPU bf16.
+needs, batch norms folded, channels last, and the precision of `--precision`, as `rave-train` has it:
+bf16 on a GPU, float32 on a CPU unless told otherwise.
 
 Both variants run in processes of their own, so that the peak memory is theirs, and take turns, so that
 another load on the machine hits both.
@@ -28,6 +29,7 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
+from rave_train.device import pick_precision
 from rave_train.encoders import open_encoder
 from rave_train.encoders.opening import parse_spec
 from rave_train.encoders.preprocessing import Preprocessing
@@ -72,20 +74,19 @@ def make_steps(
     torch.manual_seed(0)
     ours = variant == "ours"
     specs = (options.guidance, options.identity)
+    precision = pick_precision(options.precision, device) if ours else torch.float32
     residual = Residual(unit(torch.randn(512)), torch.tensor(0.1)).to(device)
     if ours:
         guidance, identity = (open_encoder(spec).to(device) for spec in specs)
         guidance.text = identity.text = None  # as in training, which needs no text after its start
         objective = Objective(
-            guidance, identity, lambda e: residual_loss(e, residual), 6.0, 0.9, 0.0,
-            torch.bfloat16 if device.type == "cuda" else torch.float32,
-        )  # fmt: skip
+            guidance, identity, lambda e: residual_loss(e, residual), 6.0, 0.9, 0.0, precision
+        )
     else:
         models = open_models(specs, device)
     network = EnhancementNetwork().to(device)
     torch.nn.init.constant_(network.cond_add1.bias, 0.7)  # type: ignore[arg-type]
     layout = torch.channels_last if ours else torch.contiguous_format
-    precision = torch.bfloat16 if ours and device.type == "cuda" else torch.float32
     network.to(memory_format=layout)
     backlit = torch.rand(options.batch, 3, options.size, options.size).to(device)
     backlit = backlit.contiguous(memory_format=layout)
@@ -192,6 +193,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--guidance", default="open_clip:ViT-B-32@random")
     parser.add_argument("--identity", default="open_clip:RN101@random")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="auto", help="of ours: auto, fp32, bf16 or fp16")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", help="also write the figures to this file")
@@ -208,7 +210,7 @@ def main() -> None:
     parts = {part: measure_part(part, options.repeats) for part in ("encoders", "network", "whole")}
     machine = f"{platform.machine()}, {options.threads} threads, {options.device}, torch {torch.__version__}"
     print(f"batch {options.batch}, {options.size}x{options.size} px, {options.guidance}, {options.identity}")
-    print(f"{machine}; best of {options.repeats}")
+    print(f"{machine}; ours in {options.precision}; best of {options.repeats}")
     print(f"{'':<22}{'published':>12}{'ours':>12}{'ratio':>8}")
     labels = {"encoders": "guidance and identity", "network": "network alone", "whole": "whole step"}
     for part, label in labels.items():
