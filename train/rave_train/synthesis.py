@@ -36,6 +36,8 @@ class SynthesisRange:
         read_noise: standard deviation of the noise floor, linear light.
         shot_noise: variance of the photon noise per unit of linear light.
         jpeg_quality: of the final compression, as Pillow counts.
+        clean: probability that neither noise nor JPEG is applied. A large photograph that was reduced
+            shows none; a network that never saw such ones takes them for well-lit.
     """
 
     foreground_stops: tuple[float, float] = (-4.0, -0.5)
@@ -48,6 +50,7 @@ class SynthesisRange:
     read_noise: tuple[float, float] = (0.0, 0.0015)
     shot_noise: tuple[float, float] = (0.0, 0.0006)
     jpeg_quality: tuple[int, int] = (70, 96)
+    clean: float = 0.0
 
 
 def synthesize_backlit(image: Array, rng: np.random.Generator, scene: SynthesisRange | None = None) -> Array:
@@ -84,11 +87,13 @@ def photograph(linear: Array, rng: np.random.Generator, scene: SynthesisRange | 
     """
     scene = scene or SynthesisRange()
     linear = linear + rng.uniform(*scene.glare) * np.minimum(linear, 1).mean((0, 1))
+    clean = rng.random() < scene.clean
     variance = rng.uniform(*scene.read_noise) ** 2 + rng.uniform(*scene.shot_noise) * linear
     noise = rng.standard_normal(linear.shape, np.float32)
-    linear = np.clip(linear + noise * np.sqrt(variance), 0, 1)
+    linear = np.clip(linear if clean else linear + noise * np.sqrt(variance), 0, 1)
     toned = _tone_curve(linear_to_srgb(linear.astype(np.float32)), rng)
-    return _through_jpeg(toned, int(rng.integers(*scene.jpeg_quality, endpoint=True)))
+    quality = int(rng.integers(*scene.jpeg_quality, endpoint=True))
+    return toned if clean else _through_jpeg(toned, quality)
 
 
 def shade_mask(image: Array, rng: np.random.Generator, scene: SynthesisRange) -> Array:

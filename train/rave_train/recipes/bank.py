@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rave_train.recipes.scenes import Array, Pair, draw_subject, draw_view, load_panorama
-from rave_train.synthesis import synthesize_backlit
+from rave_train.recipes.scenes import SCENE, Array, Pair, draw_subject, draw_view, load_panorama
+from rave_train.synthesis import photograph, srgb_to_linear, synthesize_backlit
 
 Pixels = NDArray[np.uint8]
 
@@ -35,13 +35,14 @@ class Mix:
         shade: a well-lit photograph in part darkened along its luminance and a smooth field.
         subject: a sharp dark subject before a well-lit photograph.
         view: a view into a high-dynamic-range panorama.
-        lit: a well-lit photograph through a camera only: its own truth.
+        lit: a well-lit photograph through the same camera only, which must stay as it is. Were it
+            spared noise and JPEG, a network would learn to tell pairs apart by those.
     """
 
     shade: float = 0.45
-    subject: float = 0.15
+    subject: float = 0.2
     view: float = 0.25
-    lit: float = 0.15
+    lit: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def draw_pair(
 
     def shade() -> Pair:
         lit = expose(crop())
-        return synthesize_backlit(lit, rng), lit
+        return synthesize_backlit(lit, rng, SCENE), lit
 
     def subject() -> Pair:
         return draw_subject(expose(crop()), crop(), rng)
@@ -170,7 +171,7 @@ def draw_pair(
 
     def lit() -> Pair:
         picture = crop()
-        return picture, picture
+        return photograph(srgb_to_linear(picture), rng, SCENE), picture
 
     def crop() -> Array:
         picture = sources.photographs[rng.integers(len(sources.photographs))]

@@ -23,8 +23,8 @@ from rave_train.checkpoint import save_checkpoint
 from rave_train.encoders import Encoder
 from rave_train.network import EnhancementNetwork, Padding, relight
 from rave_train.recipes.bank import Bank, Mix, batches, load_sources, make_bank
+from rave_train.recipes.scenes import SCENE
 from rave_train.residual import Residual, mean_direction, residual_loss, residual_vector
-from rave_train.synthesis import SynthesisRange
 
 _NOISE_POOL = 1 << 22
 
@@ -60,9 +60,9 @@ class Recipe:
 
     channels: int = 16
     padding: Padding = "reflect"
-    steps: int = 5000
+    steps: int = 3000
     batch: int = 8
-    area_px: int = 160 * 160
+    area_px: int = 128 * 128
     pairs: int = 8000
     mix: Mix = field(default_factory=Mix)
     whole: float = 0.3
@@ -252,7 +252,7 @@ def main() -> None:
         **asdict(recipe),
         "photographs": len(sources.photographs),
         "panoramas": len(sources.panoramas),
-        "synthesis": asdict(SynthesisRange()),
+        "synthesis": asdict(SCENE),
         "torch": torch.__version__,
         "training_size_px": round(recipe.area_px**0.5 * 1.25),
     }

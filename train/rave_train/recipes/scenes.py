@@ -27,6 +27,9 @@ from rave_train.synthesis import (
 Array = NDArray[np.float32]
 Pair = tuple[Array, Array]
 
+SCENE: Final = SynthesisRange(foreground_stops=(-4.0, -0.3), clean=0.5)
+"""The light and the camera of the recipe's pairs."""
+
 LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _SUPERSAMPLING: Final = 4
 
@@ -132,7 +135,7 @@ def draw_view(panorama: Array, rng: np.random.Generator, height: int, width: int
     truth = fuse_brackets(linear, exposures.astype(np.float32))
     # Exposed for the bright parts most often: that is what makes a photograph backlit.
     stops = span_stops * 0.75 * rng.beta(1.0, 2.0) - rng.uniform(0, 0.5)
-    return photograph(linear * np.float32(darkest * 2.0**stops), rng), truth
+    return photograph(linear * np.float32(darkest * 2.0**stops), rng, SCENE), truth
 
 
 def draw_subject(background: Array, subject: Array, rng: np.random.Generator) -> Pair:
@@ -151,15 +154,14 @@ def draw_subject(background: Array, subject: Array, rng: np.random.Generator) ->
     mask = _draw_mask(height, width, lambda pen, w, h: shape(pen, w, h, rng))[..., None]
     lit = mask * srgb_to_linear(subject) + (1 - mask) * srgb_to_linear(background)
     truth = linear_to_srgb(lit.astype(np.float32))
-    scene = SynthesisRange()
-    foreground = rng.uniform(*scene.foreground_stops)
-    behind = max(foreground, rng.uniform(*scene.background_stops))
+    foreground = rng.uniform(*SCENE.foreground_stops)
+    behind = max(foreground, rng.uniform(*SCENE.background_stops))
     # Light that falls around the subject: its shade is deepest away from the edge.
     reach = max(height, width) * rng.uniform(0.01, 0.15)
     around = ndimage.gaussian_filter(mask[..., 0], reach)[..., None]
     shade = mask * (foreground + (1 - around) * rng.uniform(0, 0.8))
     stops = shade + (1 - mask) * (behind + around * rng.uniform(-0.5, 0))
-    return photograph((lit * np.exp2(stops)).astype(np.float32), rng, scene), truth
+    return photograph((lit * np.exp2(stops)).astype(np.float32), rng, SCENE), truth
 
 
 Pen = ImageDraw.ImageDraw

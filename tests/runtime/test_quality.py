@@ -1,0 +1,137 @@
+"""What the embedded model must do on scenes made here: a gate, not a benchmark.
+
+The scenes are dead leaves (overlapping discs of random size and colour, whose statistics are those of
+photographs) under a sky, against the light: below the horizon everything is 1 to 2 stops darker.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from rave_runtime import Enhancer
+
+Pixels = NDArray[np.uint8]
+
+HEIGHT, WIDTH = 160, 240
+
+
+@pytest.fixture(scope="module")
+def model() -> Enhancer:
+    """The embedded model as people run it, in float32, so that the figures are the same everywhere."""
+    return Enhancer(precision="fp32", device="cpu", threads=1)
+
+
+def make_leaves(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Ground of overlapping discs, [h, w, 3] in [0, 1]."""
+    ground = Image.new("RGB", (WIDTH, HEIGHT), (110, 105, 95))
+    pen = ImageDraw.Draw(ground)
+    for _ in range(400):
+        radius = HEIGHT * 0.02 / rng.uniform(0.06, 1) ** 0.8
+        x, y, stretch = rng.uniform(0, WIDTH), rng.uniform(0, HEIGHT), rng.uniform(0.5, 1.8)
+        colour = np.clip(rng.normal(105, 38) + rng.normal(0, 14, 3), 8, 235).astype(int)
+        pen.ellipse(
+            (x - radius * stretch, y - radius / stretch, x + radius * stretch, y + radius / stretch),
+            fill=(int(colour[0]), int(colour[1]), int(colour[2])),
+        )
+    soft = np.asarray(ground.filter(ImageFilter.GaussianBlur(0.7)), np.float64) / 255
+    return soft + rng.normal(0, 0.01, (HEIGHT, WIDTH, 1))
+
+
+def make_scene(seed: int) -> tuple[Pixels, Pixels]:
+    """Backlit, and as it should be."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0 : 1 : HEIGHT * 1j, 0 : 1 : WIDTH * 1j]
+    horizon = 0.35 + 0.1 * np.sin(x * rng.uniform(3, 9) + rng.uniform(0, 6)) + 0.04 * np.sin(x * 20)
+    ground = np.clip((y - horizon) * HEIGHT / 1.5 + 0.5, 0, 1)[..., None]
+    sky = np.stack([0.62 + 0.2 * y, 0.74 + 0.13 * y, 0.93 - 0.02 * y], -1) * rng.uniform(0.9, 1.02)
+    truth = np.clip(ground * make_leaves(rng) + (1 - ground) * sky, 0, 1)
+    linear = truth**2.2 * 2.0 ** (-ground * rng.uniform(1.0, 2.0))
+    backlit = linear ** (1 / 2.2) + rng.normal(0, 0.003, truth.shape)
+    return to_pixels(backlit), to_pixels(truth)
+
+
+def to_pixels(image: NDArray[Any]) -> Pixels:
+    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def psnr_db(result: Pixels, truth: Pixels) -> float:
+    error = np.square(result.astype(np.float64) - truth).mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-4)))
+
+
+SCENES = [make_scene(seed) for seed in range(8)]
+
+
+def mean_psnr_db(results: list[Pixels]) -> float:
+    return float(np.mean([psnr_db(r, truth) for r, (_, truth) in zip(results, SCENES, strict=True)]))
+
+
+def test_it_beats_doing_nothing_and_a_gamma(model: Enhancer) -> None:
+    ours = mean_psnr_db([model.enhance(backlit) for backlit, _ in SCENES])
+    nothing = mean_psnr_db([backlit for backlit, _ in SCENES])
+    gamma = mean_psnr_db([to_pixels((backlit / 255) ** 0.7) for backlit, _ in SCENES])
+    print(f"{ours:.2f} dB, input {nothing:.2f} dB, gamma {gamma:.2f} dB")
+    assert ours > nothing + 3
+    assert ours > gamma + 1
+
+
+def test_well_lit_pictures_change_little(model: Enhancer) -> None:
+    found = float(np.mean([psnr_db(model.enhance(truth), truth) for _, truth in SCENES]))
+    print(f"{found:.2f} dB")
+    assert found > 21
+
+
+def test_a_sky_stays(model: Enhancer) -> None:
+    for backlit, truth in SCENES:
+        before, after = truth[:16].mean((0, 1)), model.enhance(backlit)[:16].mean((0, 1))
+        print(before - after)
+        assert np.abs(before - after).max() < 30
+        assert after.max() < 253
+
+
+def test_no_colour_is_added(model: Enhancer) -> None:
+    """The light has no colour: a grey picture stays grey, and others keep their chromaticity."""
+    grey = np.repeat(SCENES[0][0][..., :1], 3, 2)
+    result = model.enhance(grey)
+    assert np.array_equal(result[..., 0], result[..., 1])
+    assert np.array_equal(result[..., 0], result[..., 2])
+    for backlit, _ in SCENES:
+        after = model.enhance(backlit)
+        clear = (backlit.min(2) > 30) & (after.max(2) < 250)
+        share_before = backlit[clear] / backlit[clear].sum(1, keepdims=True, dtype=float)
+        share_after = after[clear] / after[clear].sum(1, keepdims=True, dtype=float)
+        assert np.abs(share_before - share_after).mean() < 0.004
+
+
+def test_smooth_tones_get_no_bands(model: Enhancer) -> None:
+    """Ramps from black to any grey: no step is greater than the gain makes it, and none goes back."""
+    for top in (60, 130, 255):
+        ramp = np.linspace(0, top * 257, 1024)[None, :, None] * np.ones((256, 1, 3))
+        result = model.enhance(ramp.astype(np.uint16)).astype(np.float64)[:, :, 0] / 257
+        steps = np.diff(result, axis=1)
+        gain = result[:, 1:] / np.maximum(ramp[:, 1:, 0] / 257, 1e-3)
+        assert steps.min() > -0.6
+        assert (steps / np.maximum(gain * top / 1023, 0.02)).max() < 8
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((70, 90, 3), np.uint8),
+        np.full((70, 90, 3), 255, np.uint8),
+        np.random.default_rng(0).integers(0, 2, (70, 90, 3)).astype(np.uint8) * 255,
+        np.full((1, 1, 3), 7, np.uint8),
+        np.full((600, 3, 3), 40, np.uint16),
+    ],
+    ids=["black", "white", "noise", "one pixel", "a line"],
+)
+def test_the_light_of_odd_pictures_is_a_number(model: Enhancer, image: NDArray[Any]) -> None:
+    light = model.illumination(image)
+    assert np.isfinite(light).all()
+    assert light.min() >= 0
+    assert light.max() < 2.5
