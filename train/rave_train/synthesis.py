@@ -40,9 +40,9 @@ class SynthesisRange:
             shows none; a network that never saw such ones takes them for well-lit.
     """
 
-    foreground_stops: tuple[float, float] = (-4.0, -0.5)
-    background_stops: tuple[float, float] = (-0.7, 0.2)
-    coverage: tuple[float, float] = (0.3, 0.9)
+    foreground_stops: tuple[float, float] = (-4.5, -0.7)
+    background_stops: tuple[float, float] = (-1.5, 0.3)
+    coverage: tuple[float, float] = (0.3, 1.0)
     softness: tuple[float, float] = (0.03, 0.12)
     field_weight: tuple[float, float] = (0.1, 0.7)
     untouched: float = 0.1

@@ -27,7 +27,9 @@ from rave_train.synthesis import (
 Array = NDArray[np.float32]
 Pair = tuple[Array, Array]
 
-SCENE: Final = SynthesisRange(foreground_stops=(-4.0, -0.3), clean=0.5)
+SCENE: Final = SynthesisRange(
+    foreground_stops=(-4.0, -0.3), background_stops=(-0.7, 0.2), coverage=(0.3, 0.9), clean=0.5
+)
 """The light and the camera of the recipe's pairs."""
 
 LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
