@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from rave_runtime.encode import encode_photo, output_format
-from rave_runtime.enhancer import Enhancer
+from rave_runtime.enhancer import Enhancer, Setup
 from rave_runtime.errors import RaveError
 from rave_runtime.folder import Job, format_of, name_inside, write_atomically
 from rave_runtime.journal import result_key
@@ -108,14 +108,22 @@ class Batch:
         skip_existing: bool = False,
     ) -> None:
         self.cancelled = threading.Event()
-        self.setup = enhancer.setup
-        self.settings = f"{enhancer.settings} {options or WriteOptions()}"
         self._enhancer = enhancer
         self._options = options or WriteOptions()
         self._workers = workers
         self._budget = budget
         self._journal = journal
         self._skip_existing = skip_existing
+
+    @property
+    def setup(self) -> Setup:
+        """What it computes with."""
+        return self._enhancer.setup
+
+    @property
+    def settings(self) -> str:
+        """Everything that decides a result besides the photograph."""
+        return f"{self._enhancer.settings} {self._options}"
 
     def warm_up(self) -> None:
         """Loads all that the first photograph of either depth would wait for; the model may then go."""
