@@ -1,9 +1,10 @@
 """What a Ray cluster costs and gains, measured, and what a thousand workers would do, computed from it.
 
-    python benchmarks/cluster.py --photos 200 --output benchmarks/results/studies/cluster.json
+    python -m benchmarks.cluster --photos 200 --output benchmarks/results/studies/cluster.json
 
 Measures `rave-run` alone with one worker, on a cluster with one actor, and with two, each of one
-thread, in turns, whole processes, on photographs of 12 megapixels. Then measures what the driver does for a
+thread, in turns, whole processes, on photographs of 12 megapixels. Alone it is held to one processor, while an
+actor's driver may use another. Then measures what the driver does for a
 chunk and for a photograph, with workers that do nothing, and plays a run of a thousand workers.
 """
 
@@ -217,7 +218,7 @@ def main() -> None:
     driver = measure_driver()
     photo_s = 1 / rates["photographs_per_s"]["1 actor"]
     report = {
-        "command": "python benchmarks/cluster.py " + " ".join(sys.argv[1:]),
+        "command": "python -m benchmarks.cluster " + " ".join(sys.argv[1:]),
         "machine": f"{platform.processor() or platform.machine()}, {usable_processors()} processors",
         "measured": rates,
         "driver": {name: float(f"{value:.3g}") for name, value in driver.items()},

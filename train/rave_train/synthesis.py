@@ -87,7 +87,7 @@ def photograph(linear: Array, rng: np.random.Generator, scene: SynthesisRange | 
     """
     scene = scene or SynthesisRange()
     linear = linear + rng.uniform(*scene.glare) * np.minimum(linear, 1).mean((0, 1))
-    clean = rng.random() < scene.clean
+    clean = scene.clean > 0 and rng.random() < scene.clean
     variance = rng.uniform(*scene.read_noise) ** 2 + rng.uniform(*scene.shot_noise) * linear
     noise = rng.standard_normal(linear.shape, np.float32)
     linear = np.clip(linear if clean else linear + noise * np.sqrt(variance), 0, 1)

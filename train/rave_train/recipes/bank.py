@@ -24,6 +24,9 @@ SHAPES: Final = ((2, 3), (1, 1), (3, 2))
 LONG_SIDE_PX: Final = 640
 """Photographs are kept at this size; a crop of half of one still is reduced for training."""
 
+WITHOUT: Final = ("night", "studio")
+"""Panoramas that show no photograph anybody would call backlit."""
+
 _LOAD_SUFFIXES: Final = {".png", ".jpg", ".jpeg"}
 
 

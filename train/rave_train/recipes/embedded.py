@@ -1,7 +1,7 @@
-"""Trains the embedded model: `python -m rave_train.recipes.embedded PHOTOS... --panoramas DIR --output FILE`.
+"""Trains a model to embed: `python -m rave_train.recipes.embedded PHOTOS... --panoramas DIR --output FILE`.
 
 No pre-trained weight goes into the network: it learns from photographs and panoramas whose rights are
-clear, made backlit here. The model card of the bundle says which, and what each choice below gained.
+clear, made backlit here. `rave_train.recipes.study` measures what each choice below gains.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from rave_train.checkpoint import save_checkpoint
 from rave_train.encoders import Encoder
 from rave_train.network import EnhancementNetwork, Padding, relight
-from rave_train.recipes.bank import Bank, Mix, batches, load_sources, make_bank
+from rave_train.recipes.bank import WITHOUT, Bank, Mix, batches, load_sources, make_bank
 from rave_train.recipes.scenes import SCENE
 from rave_train.residual import Residual, mean_direction, residual_loss, residual_vector
 
@@ -244,7 +244,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     recipe = Recipe(steps=options.steps, seed=options.seed)
-    sources = load_sources(options.photos, options.panoramas, without=("night", "studio"))
+    sources = load_sources(options.photos, options.panoramas, WITHOUT)
     bank = make_bank(sources, recipe.mix, recipe.pairs, recipe.area_px, recipe.seed, recipe.whole)
     network = train(recipe, bank)
     provenance = {

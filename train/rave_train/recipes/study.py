@@ -30,7 +30,7 @@ from rave_train.metrics import psnr, ssim
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.pairs import require_pairs
 from rave_train.photographs import Pixels, find_photographs, load_photograph
-from rave_train.recipes.bank import Bank, Mix, Sources, load_sources, make_bank
+from rave_train.recipes.bank import WITHOUT, Bank, Mix, Sources, load_sources, make_bank
 from rave_train.recipes.embedded import Recipe, train
 from rave_train.recipes.scenes import draw_view
 from rave_train.synthesis import guided_filter
@@ -38,9 +38,7 @@ from rave_train.synthesis import guided_filter
 Enhance = Callable[[Pixels], Pixels]
 
 HELD_OUT: Final = ("courtyard", "city")
-"""Panoramas that no variant sees; night and studio are not photographs that anybody would call backlit."""
-
-WITHOUT: Final = ("night", "studio")
+"""Panoramas that no variant sees."""
 
 VARIANTS: Final[Mapping[str, Callable[[Recipe], Recipe]]] = {
     "recipe": lambda r: r,
