@@ -3,9 +3,9 @@
     python -m benchmarks.cluster --photos 200 --output benchmarks/results/studies/cluster.json
 
 Measures `rave-run` alone with one worker, on a cluster with one actor, and with two, each of one
-thread, in turns, whole processes, on photographs of 12 megapixels. Alone it is held to one processor, while an
-actor's driver may use another. Then measures what the driver does for a
-chunk and for a photograph, with workers that do nothing, and plays a run of a thousand workers.
+thread, in turns, whole processes, on photographs of 12 megapixels. Alone it is held to one processor,
+while an actor's driver may use another. Then measures what the driver does for a chunk and for a
+photograph, with workers that do nothing, and plays a run of a thousand workers.
 """
 
 from __future__ import annotations

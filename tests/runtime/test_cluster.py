@@ -83,9 +83,14 @@ def run_slowly(
     return results
 
 
-def _make_worker(fault: str) -> type:
+def _make_worker(fault: str, meeting: Path | None = None) -> type:
     class FrailWorker(cluster_module.Worker):  # type: ignore[misc, name-defined]
         def enhance(self, tasks: list[Any]) -> Any:
+            if meeting is not None:
+                (meeting / self.place()).touch()
+                deadline = time.monotonic() + 60
+                while len(list(meeting.iterdir())) < 2 and time.monotonic() < deadline:
+                    time.sleep(0.02)
             names = [task.job.name for task in tasks]
             if fault == "die":
                 time.sleep(0.15 * len(tasks))
@@ -113,9 +118,17 @@ def test_a_cluster_gives_the_results_of_one_machine(two_nodes: Any, photos: Path
     ]
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert sorted(line["name"] for line in lines) == [result.job.name for result in together]
-    assert len({line["worker"].split("/")[0] for line in lines}) == 2  # both machines worked
     again = run_folder(photos, tmp_path / "together", options(two_nodes, skip_existing=True))
     assert {r.status for r in again if r.job.name != "broken.jpg"} == {"skipped"}
+
+
+def test_every_machine_works(two_nodes: Any, photos: Path, tmp_path: Path) -> None:
+    """A worker waits with its first photograph until one on another machine has begun, too."""
+    (meeting := tmp_path / "meeting").mkdir()
+    results = run_slowly(photos, tmp_path / "out", two_nodes, worker=_make_worker("none", meeting))
+    assert {r.status for r in results} == {"done"}
+    assert len({r.worker.split("/")[0] for r in results}) == 2
+    assert len(list(meeting.iterdir())) == 2
 
 
 def test_photographs_of_an_object_store(two_nodes: Any, s3: str, photos: Path, tmp_path: Path) -> None:

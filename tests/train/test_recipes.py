@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from pathlib import Path
 
@@ -13,8 +14,16 @@ from torch import nn
 
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.recipes.bank import SHAPES, Mix, Sources, batches, draw_pair, load_sources, make_bank
-from rave_train.recipes.embedded import QuantizationNoise, Recipe, loss_of, similarity, train
-from rave_train.recipes.scenes import Array, draw_subject, draw_view, fuse_brackets, load_panorama, look
+from rave_train.recipes.embedded import FakeQuantization, Recipe, light_error, loss_of, similarity, train
+from rave_train.recipes.scenes import (
+    Array,
+    draw_subject,
+    draw_view,
+    find_panoramas,
+    fuse_brackets,
+    load_panorama,
+    look,
+)
 from rave_train.recipes.study import TestSet, enhance_by_gamma, enhance_reduced, measure
 from rave_train.synthesis import linear_to_srgb
 
@@ -134,51 +143,92 @@ def test_sources_are_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     Image.new("L", (20, 30)).save(tmp_path / "more" / "grey.jpg")
     (tmp_path / "more" / "note.txt").touch()
-    loaded = load_sources([tmp_path / "wide.png", tmp_path / "more"], None)
+    loaded = load_sources([tmp_path / "wide.png", tmp_path / "more"])
     assert [p.shape for p in loaded.photographs] == [(320, 640, 3), (30, 20, 3)]
     assert loaded.panoramas == []
     with pytest.raises(FileNotFoundError, match=r"no \.png or \.jpg"):
-        load_sources([], None)
+        load_sources([])
+
+
+def write_panorama(file: Path, pixels: Array) -> Path:
+    import OpenEXR
+
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    file.parent.mkdir(exist_ok=True)
+    OpenEXR.File(header, {"RGB": pixels}).write(str(file))
+    return file
 
 
 def test_panoramas_are_read_and_checked(tmp_path: Path) -> None:
-    import OpenEXR
-
-    def write(name: str, pixels: Array) -> Path:
-        header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
-        OpenEXR.File(header, {"RGB": pixels}).write(str(tmp_path / name))
-        return tmp_path / name
-
     pixels = make_panorama(16)
     pixels[0, 0] = -1
-    np.testing.assert_allclose(load_panorama(write("a.exr", pixels)), np.maximum(pixels, 0))
+    np.testing.assert_allclose(
+        load_panorama(write_panorama(tmp_path / "a.exr", pixels)), np.maximum(pixels, 0)
+    )
     with pytest.raises(ValueError, match="not an equirectangular panorama, 16x16"):
-        load_panorama(write("b.exr", pixels[:, :16].copy()))
-    write("night.exr", pixels)
+        load_panorama(write_panorama(tmp_path / "b.exr", pixels[:, :16].copy()))
+
+
+def test_panoramas_of_folders_and_modules(tmp_path: Path) -> None:
+    """Night is left out, and what is for measuring; views of the rest join the well-lit photographs."""
+    pixels = make_panorama(64)
+    file = write_panorama(tmp_path / "hdri" / "one.exr", pixels)
+    encoded = base64.b64encode(file.read_bytes()).decode()
+    module = f"export default 'data:application/exr;base64,{encoded}'"
+    (tmp_path / "hdri" / "two.exr.js").write_text(module)
+    (tmp_path / "hdri" / "two.exr.d.ts").write_text("")
+    write_panorama(tmp_path / "world" / "night.exr", pixels)
+    write_panorama(tmp_path / "world" / "city.exr", pixels)
+    folders = [tmp_path / "hdri", tmp_path / "world"]
+    found = find_panoramas(folders)
+    assert list(found) == ["hdri/one", "hdri/two", "world/city", "world/night"]
+    np.testing.assert_array_equal(load_panorama(found["hdri/one"]), load_panorama(found["hdri/two"]))
     Image.new("RGB", (8, 8)).save(tmp_path / "p.png")
-    (tmp_path / "b.exr").unlink()
-    assert len(load_sources([tmp_path / "p.png"], tmp_path, without=("night",)).panoramas) == 1
+    loaded = load_sources([tmp_path / "p.png"], folders)
+    assert len(loaded.panoramas) == 2
+    assert len(loaded.photographs) == 1
+    means = [float(view.mean()) for view in loaded.lit_views]
+    assert len(means) >= 20
+    assert 0.36 < np.mean(means) < 0.5  # as photographs are, not as bright as fused brackets
 
 
-def test_noise_is_of_half_a_step_on_what_int8_quantizes_and_goes_away() -> None:
+def test_rounding_is_that_of_eight_bits_and_goes_away() -> None:
     torch.manual_seed(0)
     network = EnhancementNetwork(8).eval()
     image = torch.rand(2, 3, 24, 24)
     clean = network(image).detach()
-    noise = QuantizationNoise(network, 0.5, seed=1)
+    rounding = FakeQuantization(network, headroom=1.0)
     # Every inner convolution is disturbed, so compare one whose input is known: of the first block.
-    first = network.ResidualBlock1.conv1
     got: list[torch.Tensor] = []
-    second = first.register_forward_hook(lambda _m, inputs, _o: got.append(inputs[0].detach()))
-    network(image)
+    second = network.ResidualBlock1.conv1.register_forward_hook(
+        lambda _m, inputs, _o: got.append(inputs[0].detach())
+    )
+    rounded = network(image)
     wanted = nn.functional.leaky_relu(network.cond1(image), 0.2).detach()
     step = float(wanted.amax() - wanted.amin()) / 255
-    error = got[0] - wanted
-    assert 0.45 * step < float(error.abs().max()) <= 0.5 * step * 1.01
-    assert abs(float(error.mean())) < 0.02 * step
-    noise.remove()
+    assert 0.45 * step < float((got[0] - wanted).abs().max()) <= 0.5 * step * 1.01
+    assert len(torch.unique(got[0])) <= 256
+    assert not torch.equal(rounded, clean)
+    gradient = torch.autograd.grad(rounded.sum(), network.ResidualBlock1.conv1.weight)[0]
+    assert float(gradient.abs().sum()) > 0
+    network(image / 4)
+    narrow = got[1]
+    assert len(torch.unique(narrow)) < 128  # a darker picture keeps the range of the brighter one
+    rounding.remove()
     second.remove()
     torch.testing.assert_close(network(image).detach(), clean)
+
+
+def test_the_error_of_the_light_counts_where_the_pictures_tell_it() -> None:
+    truth = torch.full((1, 3, 8, 8), 0.5)
+    truth[..., :4] = 1.0  # blown out: nobody knows
+    light = torch.full((1, 1, 8, 8), 0.4)
+    backlit = truth * light
+    assert float(light_error(backlit, truth, light)) < 0.01
+    assert float(light_error(backlit, truth, 2 * light)) == pytest.approx(np.log(2), rel=0.05)
+    light[..., :4] = 7.0
+    assert float(light_error(backlit, truth, light)) < 0.01
+    assert float(light_error(torch.zeros_like(truth), truth, light)) == 0
 
 
 def test_similarity_is_one_for_equal_pictures_and_falls() -> None:

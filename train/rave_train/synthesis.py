@@ -74,13 +74,42 @@ def synthesize_backlit(image: Array, rng: np.random.Generator, scene: SynthesisR
     return photograph(linear, rng, scene)
 
 
-def photograph(linear: Array, rng: np.random.Generator, scene: SynthesisRange | None = None) -> Array:
+@dataclass(frozen=True)
+class ToneCurve:
+    """A camera's picture style: an S-curve and a gamma on sRGB values; it keeps 0 and 1.
+
+    Attributes:
+        contrast: share of the S-curve, negative for a flatter picture.
+        exponent: of the gamma, above 1 for a darker one.
+    """
+
+    contrast: float
+    exponent: float
+
+    def __call__(self, image: Array) -> Array:
+        """[...] float32 in [0, 1] -> the same shape and range."""
+        curved = image + self.contrast * (image * image * (3 - 2 * image) - image)
+        return np.asarray(curved**self.exponent, np.float32)
+
+
+def draw_tone_curve(rng: np.random.Generator) -> ToneCurve:
+    """One of the styles that cameras have."""
+    return ToneCurve(rng.uniform(-0.1, 0.25), rng.uniform(0.92, 1.12))
+
+
+def photograph(
+    linear: Array,
+    rng: np.random.Generator,
+    scene: SynthesisRange | None = None,
+    tone: ToneCurve | None = None,
+) -> Array:
     """What a camera makes of a scene: glare, clipping, noise, a tone curve and JPEG.
 
     Args:
         linear: [h, w, 3] float32, linear light at least 0; 1 is where the sensor clips.
         rng: where every random choice comes from.
         scene: ranges to draw from; only those of the camera are read.
+        tone: the camera's style, drawn unless given.
 
     Returns:
         [h, w, 3] float32, sRGB in [0, 1].
@@ -91,7 +120,7 @@ def photograph(linear: Array, rng: np.random.Generator, scene: SynthesisRange | 
     variance = rng.uniform(*scene.read_noise) ** 2 + rng.uniform(*scene.shot_noise) * linear
     noise = rng.standard_normal(linear.shape, np.float32)
     linear = np.clip(linear if clean else linear + noise * np.sqrt(variance), 0, 1)
-    toned = _tone_curve(linear_to_srgb(linear.astype(np.float32)), rng)
+    toned = (tone or draw_tone_curve(rng))(linear_to_srgb(linear.astype(np.float32)))
     quality = int(rng.integers(*scene.jpeg_quality, endpoint=True))
     return toned if clean else _through_jpeg(toned, quality)
 
@@ -148,13 +177,6 @@ def _random_field(height: int, width: int, rng: np.random.Generator) -> Array:
     field = field + rng.uniform(-0.3, 1.2) * y + rng.uniform(-0.6, 0.6) * x
     low, high = field.min(), field.max()
     return np.asarray((field - low) / max(high - low, 1e-6), np.float32)
-
-
-def _tone_curve(image: Array, rng: np.random.Generator) -> Array:
-    """Mixes in an S-curve and a gamma, as a camera's picture style does; keeps 0 and 1."""
-    contrast = rng.uniform(-0.1, 0.25)
-    curved = image + contrast * (image * image * (3 - 2 * image) - image)
-    return np.asarray(curved ** rng.uniform(0.92, 1.12), np.float32)
 
 
 def _through_jpeg(image: Array, quality: int) -> Array:

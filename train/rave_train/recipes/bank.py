@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rave_train.recipes.scenes import SCENE, Array, Pair, draw_subject, draw_view, load_panorama
+from rave_train.recipes.scenes import (
+    SCENE,
+    Array,
+    Pair,
+    draw_subject,
+    draw_view,
+    find_panoramas,
+    fuse_brackets,
+    load_panorama,
+    take_brackets,
+)
 from rave_train.synthesis import photograph, srgb_to_linear, synthesize_backlit
 
 Pixels = NDArray[np.uint8]
@@ -24,8 +34,20 @@ SHAPES: Final = ((2, 3), (1, 1), (3, 2))
 LONG_SIDE_PX: Final = 640
 """Photographs are kept at this size; a crop of half of one still is reduced for training."""
 
-WITHOUT: Final = ("night", "studio")
-"""Panoramas that show no photograph anybody would call backlit."""
+WITHOUT: Final = ("night", "studio", "sky", "bridge")
+"""Panoramas that show no photograph anybody would call backlit, or were rendered."""
+
+HELD_OUT: Final = ("world/courtyard", "world/city")
+"""Panoramas that no network is trained on: views into them are for measuring."""
+
+_LIT_VIEWS: Final = 16
+"""Views into each panorama that join the well-lit photographs, their brackets fused."""
+
+_SHARE_OF_LIT_VIEWS: Final = 0.35
+"""Among the well-lit photographs that are drawn."""
+
+_MEAN_OF_PHOTOGRAPHS, _SPREAD_OF_PHOTOGRAPHS = 0.43, 0.09
+"""Mean sRGB value of well-lit photographs and its standard deviation (Kodak's and Open Images')."""
 
 _LOAD_SUFFIXES: Final = {".png", ".jpg", ".jpeg"}
 
@@ -42,18 +64,25 @@ class Mix:
             spared noise and JPEG, a network would learn to tell pairs apart by those.
     """
 
-    shade: float = 0.45
-    subject: float = 0.2
-    view: float = 0.25
+    shade: float = 0.4
+    subject: float = 0.15
+    view: float = 0.35
     lit: float = 0.1
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What pairs are made of: photographs [h, w, 3] sRGB in [0, 1], panoramas [h, 2h, 3] linear light."""
+    """What pairs are made of.
+
+    Attributes:
+        photographs: [h, w, 3] float32 each, sRGB in [0, 1].
+        panoramas: [h, 2h, 3] float32 each, linear light.
+        lit_views: into the panoramas, well lit: more photographs, of places that those do not show.
+    """
 
     photographs: list[Array]
     panoramas: list[Array]
+    lit_views: list[Array] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -67,13 +96,12 @@ class Bank:
         return sum(map(len, self.backlit))
 
 
-def load_sources(photographs: list[Path], panoramas: Path | None, without: tuple[str, ...] = ()) -> Sources:
+def load_sources(photographs: Iterable[Path], panoramas: Iterable[Path] = ()) -> Sources:
     """Reads what pairs are made of.
 
     Args:
         photographs: picture files, or folders of them.
-        panoramas: folder of equirectangular .exr files.
-        without: names (no suffix) of panoramas to leave out.
+        panoramas: folders of equirectangular panoramas; those of `WITHOUT` and `HELD_OUT` are left out.
 
     Raises:
         FileNotFoundError: there is no photograph at all.
@@ -87,8 +115,38 @@ def load_sources(photographs: list[Path], panoramas: Path | None, without: tuple
                 pictures.append(np.asarray(image, np.float32) / np.float32(255))
     if not pictures:
         raise FileNotFoundError(f"no .png or .jpg in {', '.join(map(str, photographs))}")
-    files = sorted(panoramas.glob("*.exr")) if panoramas else []
-    return Sources(pictures, [load_panorama(file) for file in files if file.stem not in without])
+    used = [
+        load_panorama(file)
+        for name, file in find_panoramas(panoramas).items()
+        if name not in HELD_OUT and name.rpartition("/")[2] not in WITHOUT
+    ]
+    return Sources(pictures, used, _take_lit_views(used))
+
+
+def _take_lit_views(panoramas: list[Array]) -> list[Array]:
+    """[h, w, 3] sRGB each, about as large as the panorama is sharp."""
+    rng = np.random.default_rng(0)
+    views = []
+    for panorama in panoramas:
+        long_px = panorama.shape[1] // 4
+        for index in range(_LIT_VIEWS):
+            high, wide = SHAPES[index % len(SHAPES)]
+            unit = long_px / max(high, wide)
+            scene = take_brackets(panorama, rng, round(high * unit), round(wide * unit))
+            fused = fuse_brackets(scene.linear, scene.exposures)
+            # Fusion is brighter than photographs are, and what pairs teach about brightness must be theirs.
+            wanted = np.clip(rng.normal(_MEAN_OF_PHOTOGRAPHS, _SPREAD_OF_PHOTOGRAPHS), 0.2, 0.7)
+            views.append(_with_mean(fused, float(wanted)))
+    return views
+
+
+def _with_mean(picture: Array, mean: float) -> Array:
+    """The picture with a gamma that gives it a mean."""
+    low, high = 0.05, 20.0
+    for _ in range(24):
+        exponent = (low * high) ** 0.5
+        low, high = (exponent, high) if float((picture**exponent).mean()) > mean else (low, exponent)
+    return np.asarray(picture**exponent, np.float32)
 
 
 def make_bank(
@@ -173,15 +231,20 @@ def draw_pair(
                 return pair
 
     def lit() -> Pair:
-        picture = crop()
+        picture = expose(crop())
         return photograph(srgb_to_linear(picture), rng, SCENE), picture
 
     def crop() -> Array:
-        picture = sources.photographs[rng.integers(len(sources.photographs))]
+        views = sources.lit_views
+        shown = views if views and rng.random() < _SHARE_OF_LIT_VIEWS else sources.photographs
+        picture = shown[rng.integers(len(shown))]
         return _crop(picture, rng, height, width, 1.0 if rng.random() < whole else rng.uniform(0.5, 1))
 
     def expose(picture: Array) -> Array:
-        return np.asarray(np.clip(picture * 2.0 ** rng.uniform(-0.15, 0.1), 0, 1), np.float32)
+        balance = rng.uniform(-0.1, 0.1, 3) + rng.uniform(-0.15, 0.1)
+        grey = picture.mean(2, keepdims=True)
+        vivid = grey + (picture - grey) * rng.uniform(0.7, 1.2)
+        return np.asarray(np.clip(vivid * 2.0**balance, 0, 1), np.float32)
 
     kinds: list[tuple[Callable[[], Pair], float]] = [
         (shade, mix.shade),
@@ -199,7 +262,7 @@ def _crop(picture: Array, rng: np.random.Generator, height: int, width: int, sha
     top = rng.integers(picture.shape[0] - crop_h + 1)
     left = rng.integers(picture.shape[1] - crop_w + 1)
     crop = Image.fromarray(_eight_bits(picture[top : top + crop_h, left : left + crop_w]))
-    small = crop.resize((width, height), Image.Resampling.BOX)
+    small = crop.resize((width, height), Image.Resampling.BICUBIC)
     if rng.random() < 0.5:
         small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.asarray(small, np.float32) / np.float32(255)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from rave_train.checkpoint import save_checkpoint
 from rave_train.encoders import Encoder
 from rave_train.network import EnhancementNetwork, Padding, relight
-from rave_train.recipes.bank import WITHOUT, Bank, Mix, batches, load_sources, make_bank
+from rave_train.recipes.bank import Bank, Mix, batches, load_sources, make_bank
 from rave_train.recipes.scenes import SCENE
 from rave_train.residual import Residual, mean_direction, residual_loss, residual_vector
 
-_NOISE_POOL = 1 << 22
+_FORGET = 0.998
+"""Of the ranges of quantization, a step."""
+
+_DIM, _GLARING = 0.02, 0.97
+"""What is darker or brighter than this says nothing of the light."""
 
 _LEAST_SQUARED = 1e-4
 """40 dB: better than that is not asked for."""
@@ -52,7 +57,8 @@ class Recipe:
             met already, so that a photograph that needs little change gets little.
         ssim_weight: of one minus the structural similarity.
         clipped_weight: of the loss that still sees what clipped.
-        noise: half-width of the noise on every quantized activation, in steps of 8 bits.
+        log_weight: of the error of the light in the log domain, which shadows and lit parts share alike.
+        eight_bits: share of the steps, the last ones, that round as INT8 does.
         guidance_weight: of RAVE's guidance, 0 for none; it needs an encoder.
         average_decay: of the moving average of the weights.
         seed: of every random choice.
@@ -72,42 +78,56 @@ class Recipe:
     psnr_weight: float = 0.005
     ssim_weight: float = 0.1
     clipped_weight: float = 0.1
-    noise: float = 0.5
+    log_weight: float = 0.05
+    eight_bits: float = 0.4
     guidance_weight: float = 0.0
     average_decay: float = 0.995
     seed: int = 0
 
 
-class QuantizationNoise:
-    """Uniform noise as large as an 8-bit step on the input of every convolution that INT8 quantizes.
+class FakeQuantization:
+    """Eight-bit rounding of all that INT8 graphs round, with its gradient passed straight through.
 
-    The first and the last convolution stay float32 in the exported INT8 graphs, and clean here.
+    The input and the output of every convolution but the first and the last, which stay float32 in the
+    exported graphs. Ranges are the widest seen, as calibration takes them, with some room.
+
+    Source: Jacob et al., Quantization and Training of Neural Networks, 2018, section 3.
     """
 
-    def __init__(self, network: EnhancementNetwork, half_width: float, seed: int) -> None:
-        # Drawn once and read from random places on: fresh draws would double the time of a step.
-        self._noise = torch.empty(_NOISE_POOL).uniform_(
-            -half_width, half_width, generator=torch.Generator().manual_seed(seed)
-        )
-        self._places = np.random.default_rng(seed)
+    def __init__(self, network: EnhancementNetwork, headroom: float = 1.1) -> None:
+        self._headroom = headroom
+        self._ranges: dict[tuple[str, bool], tuple[float, float]] = {}
         outer = (network.cond1, network.cond_add1)
-        inner = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m not in outer]
-        self._handles = [module.register_forward_pre_hook(self._disturb) for module in inner]
+        self._handles = []
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3) and module not in outer:
+                self._handles += [
+                    module.register_forward_pre_hook(partial(self._round_input, name)),
+                    module.register_forward_hook(partial(self._round_output, name)),
+                ]
 
     def remove(self) -> None:
-        """Takes the noise off again."""
+        """Takes the rounding off again."""
         for handle in self._handles:
             handle.remove()
 
-    def _disturb(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        x = inputs[0]
+    def _round_input(self, name: str, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (self._round((name, False), inputs[0]), *inputs[1:])
+
+    def _round_output(
+        self, name: str, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor
+    ) -> Tensor:
+        return self._round((name, True), output)
+
+    def _round(self, place: tuple[str, bool], x: Tensor) -> Tensor:
+        low, high = self._ranges.get(place, (0.0, 0.0))
         with torch.no_grad():
-            step = (x.amax() - x.amin()) / 255
-            if self._noise.dtype != x.dtype or len(self._noise) < 2 * x.numel():
-                self._noise = self._noise.repeat(-(-2 * x.numel() // len(self._noise))).to(x.dtype)
-            start = int(self._places.integers(len(self._noise) - x.numel()))
-            noise = self._noise[start : start + x.numel()].as_strided(x.shape, x.stride()) * step
-        return (x + noise, *inputs[1:])
+            seen_low, seen_high = (float(bound) * self._headroom for bound in torch.aminmax(x))
+        # Forgets slowly: weights move, and with them what is the widest.
+        low, high = min(seen_low, low * _FORGET, 0.0), max(seen_high, high * _FORGET, 1e-6)
+        self._ranges[place] = low, high
+        step = (high - low) / 255
+        return torch.fake_quantize_per_tensor_affine(x, step, round(-low / step), 0, 255)
 
 
 class ResidualGuidance:
@@ -148,7 +168,7 @@ def train(recipe: Recipe, bank: Bank, encoder: Encoder | None = None) -> Enhance
         network,
         multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay),  # type: ignore[no-untyped-call]
     )
-    noise = QuantizationNoise(network, recipe.noise, recipe.seed) if recipe.noise else None
+    rounding: FakeQuantization | None = None
     guidance = ResidualGuidance(encoder, bank) if encoder and recipe.guidance_weight else None
     optimizer = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -157,6 +177,8 @@ def train(recipe: Recipe, bank: Bank, encoder: Encoder | None = None) -> Enhance
     drawn = draw_batches(recipe, bank, rng)
     started, shown = time.monotonic(), 0.0
     for step in range(1, recipe.steps + 1):
+        if rounding is None and step > (1 - recipe.eight_bits) * recipe.steps:
+            rounding = FakeQuantization(network)
         backlit, truth = next(drawn)
         with torch.autocast("cpu", torch.bfloat16):
             light = network(backlit.contiguous(memory_format=torch.channels_last))
@@ -175,8 +197,8 @@ def train(recipe: Recipe, bank: Bank, encoder: Encoder | None = None) -> Enhance
                 file=sys.stderr,
                 flush=True,
             )
-    if noise is not None:
-        noise.remove()
+    if rounding is not None:
+        rounding.remove()
     trained = EnhancementNetwork(recipe.channels, recipe.padding)
     trained.load_state_dict(average.module.state_dict())
     return trained.eval()
@@ -206,11 +228,30 @@ def loss_of(
     loss = loss + recipe.psnr_weight * 10 * (squared + _LEAST_SQUARED).log10().mean()
     # What clipped has no gradient: the same equation without the division still has.
     loss = loss + recipe.clipped_weight * F.l1_loss(light * truth, backlit)
+    if recipe.log_weight:
+        loss = loss + recipe.log_weight * light_error(backlit, truth, light)
     if recipe.ssim_weight:
         loss = loss + recipe.ssim_weight * (1 - similarity(enhanced.mean(1, True), truth.mean(1, True)))
     if guidance is not None:
         loss = loss + recipe.guidance_weight * guidance(enhanced)
     return loss
+
+
+def light_error(backlit: Tensor, truth: Tensor, light: Tensor) -> Tensor:
+    """Mean absolute error of the light in the log domain, where the pictures tell the true one.
+
+    Args:
+        backlit: [n, 3, h, w] in [0, 1].
+        truth: likewise.
+        light: [n, 1, h, w].
+
+    Returns:
+        [] in nepers; pixels that are black in the backlit picture or white in the true one do not count.
+    """
+    true = (backlit * truth).sum(1, True) / (truth.square().sum(1, True) + _DIM**2)
+    known = ((backlit.amax(1, True) > _DIM) & (truth.amin(1, True) < _GLARING)).float()
+    error = ((light + _DIM) / (true + _DIM)).log().abs()
+    return (error * known).sum() / known.sum().clamp_min(1)
 
 
 def similarity(picture: Tensor, truth: Tensor, window: int = 7) -> Tensor:
@@ -235,7 +276,7 @@ def main() -> None:
     """Parses, trains, saves."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("photos", nargs="+", type=Path, help="well-lit photographs, or folders of them")
-    parser.add_argument("--panoramas", type=Path, help="folder of equirectangular .exr panoramas")
+    parser.add_argument("--panoramas", nargs="*", type=Path, default=[], help="folders of .exr, .exr.js")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint, .safetensors or .pth")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
@@ -244,7 +285,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     recipe = Recipe(steps=options.steps, seed=options.seed)
-    sources = load_sources(options.photos, options.panoramas, WITHOUT)
+    sources = load_sources(options.photos, options.panoramas)
     bank = make_bank(sources, recipe.mix, recipe.pairs, recipe.area_px, recipe.seed, recipe.whole)
     network = train(recipe, bank)
     provenance = {

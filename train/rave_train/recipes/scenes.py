@@ -8,7 +8,10 @@ photographs, and their brackets fused are what a photographer with a tripod woul
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +22,8 @@ from scipy import ndimage
 
 from rave_train.synthesis import (
     SynthesisRange,
+    ToneCurve,
+    draw_tone_curve,
     linear_to_srgb,
     photograph,
     srgb_to_linear,
@@ -34,10 +39,26 @@ SCENE: Final = SynthesisRange(
 
 LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _SUPERSAMPLING: Final = 4
+_PANORAMAS: Final = (".exr", ".exr.js")
+_LARGE_PX: Final = 1024
+
+
+def find_panoramas(folders: Iterable[Path]) -> dict[str, Path]:
+    """The .exr and .exr.js files of folders, by folder and name: "world/city"."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for file in sorted(folder.iterdir()):
+            if file.name.endswith(_PANORAMAS):
+                found[f"{folder.name}/{file.name.split('.')[0]}"] = file
+    return found
 
 
 def load_panorama(file: Path) -> Array:
     """An equirectangular OpenEXR panorama, [h, 2h, 3] float32, linear light, at least 0.
+
+    Args:
+        file: .exr, or .exr.js as the npm package `@pmndrs/assets` has it: a module whose default export
+            is the file as a data URL.
 
     Raises:
         ImportError: OpenEXR is not installed (the extra `recipe` has it).
@@ -45,6 +66,12 @@ def load_panorama(file: Path) -> Array:
     """
     import OpenEXR
 
+    if file.suffix == ".js":
+        encoded = file.read_text(encoding="ascii").partition(";base64,")[2].rpartition("'")[0]
+        with tempfile.NamedTemporaryFile(suffix=".exr") as plain:
+            plain.write(base64.b64decode(encoded))
+            plain.flush()
+            return load_panorama(Path(plain.name))
     with OpenEXR.File(str(file)) as part:
         channels = part.channels()
         if "RGB" not in channels:
@@ -93,12 +120,13 @@ def look(
     return np.stack(view, -1).astype(np.float32)
 
 
-def fuse_brackets(linear: Array, exposures: Array) -> Array:
+def fuse_brackets(linear: Array, exposures: Array, tone: ToneCurve | None = None) -> Array:
     """Exposure fusion of a scene's brackets: everything lit as if it were photographed for itself.
 
     Args:
         linear: [h, w, 3] float32, linear light.
         exposures: [n] factors, one for each bracket.
+        tone: the camera's style, none unless given.
 
     Returns:
         [h, w, 3] float32, sRGB in [0, 1].
@@ -107,21 +135,40 @@ def fuse_brackets(linear: Array, exposures: Array) -> Array:
     """
     import cv2
 
-    brackets = [_eight_bits(linear_to_srgb(np.minimum(linear * factor, 1))) for factor in exposures]
-    return np.clip(cv2.createMergeMertens().process(brackets), 0, 1).astype(np.float32)
+    brackets = [linear_to_srgb(np.minimum(linear * factor, 1)) for factor in exposures]
+    if tone is not None:
+        brackets = [tone(bracket) for bracket in brackets]
+    fused = cv2.createMergeMertens().process([_eight_bits(bracket) for bracket in brackets])
+    return np.clip(fused, 0, 1).astype(np.float32)
 
 
-def draw_view(panorama: Array, rng: np.random.Generator, height: int, width: int) -> Pair | None:
-    """A backlit view into a panorama and its fused brackets, or None where the light is even.
+@dataclass(frozen=True)
+class Brackets:
+    """A scene as a photographer with a tripod takes it.
 
-    The brackets run from the exposure that holds the bright parts to the one that shows the dark ones,
-    in steps of 1 to 2 stops; the photograph is exposed anywhere between the first and the middle.
+    Attributes:
+        linear: [h, w, 3] float32, linear light.
+        exposures: [n] float32 factors, rising: the first holds the bright parts, the last shows the dark.
     """
+
+    linear: Array
+    exposures: Array
+
+    @property
+    def span_stops(self) -> float:
+        """Between the first and the last bracket."""
+        return float(np.log2(self.exposures[-1] / self.exposures[0]))
+
+
+def take_brackets(panorama: Array, rng: np.random.Generator, height: int, width: int) -> Brackets:
+    """A random view, bracketed in steps of 1 to 2 stops."""
+    # A small panorama has few pixels a degree: look wider, so that views are no blurs.
+    least_deg = 50 if panorama.shape[1] >= _LARGE_PX else 70
     linear = look(
         panorama,
         rng.uniform(-180, 180),
         rng.uniform(-12, 20),
-        rng.uniform(50, 95),
+        rng.uniform(least_deg, 95),
         height,
         width,
     )
@@ -129,15 +176,26 @@ def draw_view(panorama: Array, rng: np.random.Generator, height: int, width: int
     bright, middle, dark = (max(float(np.quantile(luma, q)), 1e-6) for q in (0.97, 0.5, 0.2))
     darkest = 0.85 / bright
     brightest = rng.uniform(0.2, 0.35) / (0.5 * dark + 0.5 * min(middle, bright))
-    span_stops = np.log2(brightest / darkest)
-    if span_stops < 1:
+    span_stops = float(np.clip(np.log2(brightest / darkest), 0, 8))
+    count = int(np.ceil(span_stops / rng.uniform(1, 2))) + 1
+    exposures = darkest * 2.0 ** np.linspace(0, span_stops, max(count, 3))
+    return Brackets(linear, exposures.astype(np.float32))
+
+
+def draw_view(panorama: Array, rng: np.random.Generator, height: int, width: int) -> Pair | None:
+    """A backlit view into a panorama and its fused brackets, or None where the light is even.
+
+    The photograph is exposed anywhere between the first bracket and the middle, by the same camera.
+    """
+    scene = take_brackets(panorama, rng, height, width)
+    if scene.span_stops < 1:
         return None
-    count = int(np.ceil(min(span_stops, 8) / rng.uniform(1, 2))) + 1
-    exposures = darkest * 2.0 ** np.linspace(0, min(span_stops, 8), max(count, 3))
-    truth = fuse_brackets(linear, exposures.astype(np.float32))
+    tone = draw_tone_curve(rng)
+    truth = fuse_brackets(scene.linear, scene.exposures, tone)
     # Exposed for the bright parts most often: that is what makes a photograph backlit.
-    stops = span_stops * 0.75 * rng.beta(1.0, 2.0) - rng.uniform(0, 0.5)
-    return photograph(linear * np.float32(darkest * 2.0**stops), rng, SCENE), truth
+    stops = scene.span_stops * 0.75 * rng.beta(1.0, 2.0) - rng.uniform(0, 0.5)
+    dark = photograph(scene.linear * np.float32(scene.exposures[0] * 2.0**stops), rng, SCENE, tone)
+    return dark, truth
 
 
 def draw_subject(background: Array, subject: Array, rng: np.random.Generator) -> Pair:

@@ -30,15 +30,12 @@ from rave_train.metrics import psnr, ssim
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.pairs import require_pairs
 from rave_train.photographs import Pixels, find_photographs, load_photograph
-from rave_train.recipes.bank import WITHOUT, Bank, Mix, Sources, load_sources, make_bank
+from rave_train.recipes.bank import HELD_OUT, Bank, Mix, Sources, load_sources, make_bank
 from rave_train.recipes.embedded import Recipe, train
-from rave_train.recipes.scenes import draw_view
+from rave_train.recipes.scenes import draw_view, find_panoramas, load_panorama
 from rave_train.synthesis import guided_filter
 
 Enhance = Callable[[Pixels], Pixels]
-
-HELD_OUT: Final = ("courtyard", "city")
-"""Panoramas that no variant sees."""
 
 VARIANTS: Final[Mapping[str, Callable[[Recipe], Recipe]]] = {
     "recipe": lambda r: r,
@@ -49,7 +46,8 @@ VARIANTS: Final[Mapping[str, Callable[[Recipe], Recipe]]] = {
     "no similarity": lambda r: replace(r, ssim_weight=0.0),
     "squared error": lambda r: replace(r, psnr_weight=0.0, squared_weight=5.0),
     "L1 alone": lambda r: replace(r, psnr_weight=0.0, ssim_weight=0.0),
-    "no noise": lambda r: replace(r, noise=0.0),
+    "no light in the log domain": lambda r: replace(r, log_weight=0.0),
+    "never eight bits": lambda r: replace(r, eight_bits=0.0),
     "zero padding": lambda r: replace(r, padding="zeros"),
     "crops only": lambda r: replace(r, whole=0.0),
     "whole only": lambda r: replace(r, whole=1.0),
@@ -123,13 +121,17 @@ def make_sets(options: argparse.Namespace) -> list[TestSet]:
     )
     pairs = [(load_photograph(a.file), load_photograph(b.file)) for a, b in pairing.pairs]
     sets = [TestSet("pairs", pairs[:: options.every])]
-    held_out = load_sources([options.truths], options.panoramas).panoramas
-    names = [file.stem for file in sorted(options.panoramas.glob("*.exr"))]
+    files = find_panoramas(options.panoramas)
+    missing = [name for name in HELD_OUT if name not in files]
+    if missing:
+        raise FileNotFoundError(
+            f"{', '.join(missing)} not among the panoramas: {', '.join(files) or 'there are none'}"
+        )
+    held_out = [load_panorama(files[name]) for name in HELD_OUT]
     rng = np.random.default_rng(7)
     views: list[tuple[Pixels, Pixels]] = []
     while len(views) < options.views:
-        panorama = held_out[names.index(HELD_OUT[len(views) % len(HELD_OUT)])]
-        drawn = draw_view(panorama, rng, 213, 320)
+        drawn = draw_view(held_out[len(views) % len(held_out)], rng, 213, 320)
         if drawn is not None:
             backlit, truth = ((side * 255 + 0.5).astype(np.uint8) for side in drawn)
             views.append((backlit, truth))
@@ -141,7 +143,7 @@ def study(options: argparse.Namespace) -> None:
     """Trains and measures what is asked for, writing after each."""
     sets = make_sets(options)
     base = replace(Recipe(), steps=options.steps, pairs=options.bank)
-    sources = load_sources(options.photos, options.panoramas, (*WITHOUT, *HELD_OUT))
+    sources = load_sources(options.photos, options.panoramas)
     rows: list[dict[str, object]] = []
     looks: list[tuple[str, Enhance]] = []
 
@@ -198,7 +200,7 @@ def _write(folder: Path, options: argparse.Namespace, rows: list[dict[str, objec
 
 def add_set_options(parser: argparse.ArgumentParser) -> None:
     """What `make_sets` reads."""
-    parser.add_argument("--panoramas", type=Path, required=True, help="folder of .exr panoramas")
+    parser.add_argument("--panoramas", nargs="+", type=Path, required=True, help="folders of .exr, .exr.js")
     parser.add_argument("--pairs", type=Path, required=True, help="backlit pictures to measure on")
     parser.add_argument("--truths", type=Path, required=True, help="their well-lit partners")
     parser.add_argument("--look", type=Path, required=True, help="folder of real backlit photographs")
