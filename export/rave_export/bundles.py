@@ -17,7 +17,7 @@ from rave_export.graphs import OPSET
 from rave_export.parity import over_tolerance
 from rave_export.reference import torch_reference
 from rave_export.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
-from rave_export.verify import measure_bundle
+from rave_export.verify import halo_failures, measure_bundle
 from rave_runtime import __version__
 from rave_runtime.bundle import (
     FORMAT,
@@ -95,8 +95,9 @@ def export_bundle(
         )
         write_manifest(folder, manifest)
         say("proving them against torch")
-        parity = measure_bundle(read_bundle(folder), torch_reference(checkpoint.network))
-        failures = [failure for failure in map(over_tolerance, parity) if failure]
+        bundle = read_bundle(folder)
+        parity = measure_bundle(bundle, torch_reference(checkpoint.network))
+        failures = [failure for failure in map(over_tolerance, parity) if failure] + halo_failures(bundle)
         if failures:
             advice = "" if not contents.int8 else "; int8 may need better --calibration pictures"
             raise ParityError("the graphs are too far from the network:\n" + "\n".join(failures) + advice)

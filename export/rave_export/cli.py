@@ -150,22 +150,25 @@ def _verify(folder: Path, checkpoint: Path | None, images: Path | None, padding:
         from rave_export.errors import ExportError
         from rave_export.parity import over_tolerance
         from rave_export.table import parity_table
-        from rave_export.verify import measure_bundle, read_reference
+        from rave_export.verify import halo_failures, measure_bundle, read_reference
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", 1)
     try:
         bundle = read_bundle(folder)
         expected = None if checkpoint is None else read_reference(checkpoint, padding, bundle.manifest)
         parity = measure_bundle(bundle, expected, read_pictures(images) if images else ())
+        halos = halo_failures(bundle)
     except (ExportError, RaveError) as error:
         _fail(str(error), 1)
     typer.echo(parity_table(parity))
     failures = [failure for failure in map(over_tolerance, parity) if failure]
-    for failure in failures:
+    for failure in [*failures, *halos]:
         typer.echo(f"rave-export: {failure}", err=True)
     if failures:
         _fail(f"{folder} FAILED: {len(failures)} of {len(parity)} measurements are over their tolerance", 1)
-    typer.echo(f"\n{folder} passed: {len(parity)} measurements within their tolerances")
+    if halos:
+        _fail(f"{folder} FAILED: its halos are too small", 1)
+    typer.echo(f"\n{folder} passed: {len(parity)} measurements within their tolerances, halos wide enough")
 
 
 class _Progress:

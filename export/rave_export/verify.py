@@ -22,6 +22,7 @@ from rave_export.parity import (
     probe_cases,
     split_light,
 )
+from rave_export.reach import check_reach
 from rave_runtime.bundle import Bundle, GraphFile, Manifest, Parity
 from rave_runtime.devices import DEVICES, Device, choose_device
 from rave_runtime.errors import BundleError, DeviceError
@@ -52,6 +53,15 @@ def measure_bundle(
         bundle.read_graph(item)
     cases = probe_cases() + [Case((picture,), PICTURE_TILE_PX, "given") for picture in pictures]
     return measure_parity(candidates(bundle), reference or graph_reference(bundle), cases)
+
+
+def halo_failures(bundle: Bundle) -> list[str]:
+    """Why the bundle's halos are too small for its float32 graphs, empty where they are not.
+
+    Raises:
+        BundleError, DeviceError: the graphs do not load or run.
+    """
+    return check_reach(load_network(bundle, "fp32", choose_device("cpu")))
 
 
 def candidates(bundle: Bundle) -> Iterator[Candidate]:

@@ -23,7 +23,13 @@ from rave_export.parity import (
     probe_picture,
 )
 from rave_export.reference import torch_reference
-from rave_export.verify import graph_reference, measure_bundle, present_devices, read_reference
+from rave_export.verify import (
+    graph_reference,
+    halo_failures,
+    measure_bundle,
+    present_devices,
+    read_reference,
+)
 from rave_runtime.bundle import Bundle, Parity, read_bundle, write_manifest
 from rave_runtime.devices import DEVICES, choose_device
 from rave_runtime.onnx_network import OnnxNetwork
@@ -72,6 +78,21 @@ def test_a_wrong_halo_fails(bundle: Bundle, reference: Reference, halo_px: int) 
     facts = replace(bundle.manifest.network, halo_px=halo_px)
     wrong = Bundle(bundle.folder, replace(bundle.manifest, network=facts))
     assert failures(measure_parity([split(wrong)], reference, FEW))
+
+
+@pytest.mark.parametrize(("name", "value"), [("context_halo_px", 4), ("context_halo_px", 2), ("halo_px", 16)])
+def test_a_halo_that_is_too_small_by_a_pixel_is_found(exported: Bundle, name: str, value: int) -> None:
+    """Whose effect on these weights is far below the tolerance of pictures."""
+    assert halo_failures(exported) == []
+    facts = replace(exported.manifest.network, **{name: value})
+    wrong = Bundle(exported.folder, replace(exported.manifest, network=facts))
+    found = halo_failures(wrong)
+    assert any(sentence.startswith(f"{name} is {value} in the manifest") for sentence in found)
+
+
+def test_a_wide_halo_is_only_slow(exported: Bundle) -> None:
+    facts = replace(exported.manifest.network, context_halo_px=7, halo_px=20)
+    assert halo_failures(Bundle(exported.folder, replace(exported.manifest, network=facts))) == []
 
 
 class PoolsPerTile(OnnxNetwork):
