@@ -77,14 +77,22 @@ def run(
     doctor: Annotated[
         bool, typer.Option("--doctor", help="Print what is installed, what would be used, and why.")
     ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Enhance backlit photographs: INPUT to OUTPUT, with EXIF, colour profile and tree kept."""
+    if version:
+        from rave_runtime import __version__
+
+        typer.echo(f"rave-run {__version__}")
+        return
     from rave_runtime.command import RunOptions, run_doctor, run_folder, run_stream, run_watch
     from rave_runtime.errors import PhotoError, RaveError
     from rave_runtime.folder import write_atomically
+    from rave_runtime.memory import keep_freed_memory
     from rave_runtime.photo import read_file
     from rave_runtime.remote import parse_location
 
+    keep_freed_memory()
     options = RunOptions(
         model=model,
         strength=strength,

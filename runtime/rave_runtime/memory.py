@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import threading
 import warnings
@@ -23,6 +24,11 @@ TILE_BYTES_PER_PX: Final = 2900
 PHOTO_BYTES_PER_PX: Final = 16
 """Decoder's copy (4), pixels (3), result (3), encoder's copy (4), and room for the strips."""
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's `mallopt`, from its malloc.h."""
+
+_LARGEST_KEPT_BYTES: Final = 1 << 30
+
 _TILE_SIDES_PX: Final = tuple(range(448, 64, -32))
 
 
@@ -42,6 +48,18 @@ def choose_tile_size(limit_mib: int, workers: int) -> int:
         f"a memory limit of {limit_mib} MiB is too small for {workers} workers: "
         f"give at least {workers * 2 * _TILE_SIDES_PX[-1] ** 2 * TILE_BYTES_PER_PX // 2**20 + 1} MiB"
     )
+
+
+def keep_freed_memory() -> None:
+    """Has this process keep the memory of one photograph for the next, where the C library is glibc.
+
+    Otherwise every buffer of a photograph is a mapping of its own, whose pages the kernel clears each
+    time: 8 % of the processor time of a folder of 12-megapixel JPEGs. For programs, not for libraries.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES)
+        set_option(_M_TRIM_THRESHOLD, _LARGEST_KEPT_BYTES)
 
 
 class MemoryBudget:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+
+from rave_runtime.memory import keep_freed_memory
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
@@ -165,6 +168,39 @@ def test_the_doctor_says_what_would_be_used() -> None:
     done = rave_run("--doctor", "--device", "cpu", "--precision", "fp32")
     assert done.returncode == 0
     assert "would use: fp32 on CPUExecutionProvider, since it was asked for" in done.stdout
+
+
+def test_it_says_its_version() -> None:
+    from rave_runtime import __version__
+
+    assert rave_run("--version").stdout.strip() == f"rave-run {__version__}"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_kept_for_the_next_photograph() -> None:
+    """Of a buffer of 64 MiB that was freed, another one's pages cost no faults any more."""
+    program = """
+import resource
+import numpy as np
+from rave_runtime.memory import keep_freed_memory
+
+def faults_of_a_buffer():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(1 << 26, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+keep_freed_memory()
+first, second = faults_of_a_buffer(), faults_of_a_buffer()
+print(first, second)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    first, second = map(int, done.stdout.split())
+    assert second < first / 4
+
+
+def test_memory_is_left_alone_under_another_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda _name: object())
+    keep_freed_memory()
 
 
 def test_two_files_for_one_name_are_refused(photos: Path, tmp_path: Path) -> None:
