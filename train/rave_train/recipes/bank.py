@@ -43,7 +43,7 @@ HELD_OUT: Final = ("world/courtyard", "world/city")
 _LIT_VIEWS: Final = 16
 """Views into each panorama that join the well-lit photographs, their brackets fused."""
 
-_SHARE_OF_LIT_VIEWS: Final = 0.35
+_SHARE_OF_LIT_VIEWS: Final = 0.15
 """Among the well-lit photographs that are drawn."""
 
 _MEAN_OF_PHOTOGRAPHS, _SPREAD_OF_PHOTOGRAPHS = 0.43, 0.09
@@ -64,8 +64,8 @@ class Mix:
             spared noise and JPEG, a network would learn to tell pairs apart by those.
     """
 
-    shade: float = 0.4
-    subject: float = 0.15
+    shade: float = 0.3
+    subject: float = 0.25
     view: float = 0.35
     lit: float = 0.1
 

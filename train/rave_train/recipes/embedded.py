@@ -66,22 +66,22 @@ class Recipe:
 
     channels: int = 16
     padding: Padding = "reflect"
-    steps: int = 3000
+    steps: int = 12000
     batch: int = 8
-    area_px: int = 128 * 128
-    pairs: int = 8000
+    area_px: int = 96 * 96
+    pairs: int = 24000
     mix: Mix = field(default_factory=Mix)
     whole: float = 0.3
-    scales: tuple[float, ...] = (0.75, 1.0, 1.25)
-    learning_rate: float = 2e-3
+    scales: tuple[float, ...] = (1.0, 1.0, 1.0, 1.5)
+    learning_rate: float = 2.5e-3
     squared_weight: float = 3.0
-    psnr_weight: float = 0.005
+    psnr_weight: float = 0.01
     ssim_weight: float = 0.1
     clipped_weight: float = 0.1
     log_weight: float = 0.05
-    eight_bits: float = 0.4
+    eight_bits: float = 0.35
     guidance_weight: float = 0.0
-    average_decay: float = 0.995
+    average_decay: float = 0.998
     seed: int = 0
 
 
@@ -295,7 +295,7 @@ def main() -> None:
         "panoramas": len(sources.panoramas),
         "synthesis": asdict(SCENE),
         "torch": torch.__version__,
-        "training_size_px": round(recipe.area_px**0.5 * 1.25),
+        "training_size_px": round(recipe.area_px**0.5 * max(recipe.scales)),
     }
     save_checkpoint(network, options.output, provenance)
 

@@ -33,7 +33,12 @@ Array = NDArray[np.float32]
 Pair = tuple[Array, Array]
 
 SCENE: Final = SynthesisRange(
-    foreground_stops=(-4.0, -0.3), background_stops=(-0.7, 0.2), coverage=(0.3, 0.9), clean=0.5
+    foreground_stops=(-4.5, -0.3),
+    background_stops=(-0.4, 0.15),
+    coverage=(0.3, 0.9),
+    softness=(0.015, 0.12),
+    field_weight=(0.0, 0.6),
+    clean=0.5,
 )
 """The light and the camera of the recipe's pairs."""
 
