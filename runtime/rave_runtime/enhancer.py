@@ -16,7 +16,8 @@ from rave_runtime.bundle import embedded_bundle, read_bundle
 from rave_runtime.colour import is_srgb, to_srgb, tone_curve
 from rave_runtime.devices import choose_device, choose_precision
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.network import Network, load_network
+from rave_runtime.gathering import GatheringNetwork
+from rave_runtime.network import load_network
 from rave_runtime.photo import Photo, Pixels
 from rave_runtime.reduction import GuidedLight, reduce_image
 from rave_runtime.relight import relight
@@ -29,8 +30,14 @@ AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 DEFAULT_TILE_PX: Final = 384
 """Greatest side of a tile where none is given: under 500 MiB, and no slower than larger ones."""
 
+GPUS: Final = ("cuda", "tensorrt")
+"""Devices that gain from batches. A CPU is busy with one tile."""
+
 GPU_BATCH: Final = 4
-"""Tiles per call on a GPU. A CPU gains nothing from batches: it is busy with one tile."""
+"""Tiles of one photograph per call on a GPU."""
+
+GATHERED_BATCH: Final = 8
+"""Tiles of several photographs per call: no more than TensorRT engines are built for."""
 
 _WHOLE_PX: Final = 512 * 512
 """Reduced pictures of up to so many pixels run whole: tiles of them would be half halo."""
@@ -97,8 +104,10 @@ class Enhancer:
         self.device: Final = choose_device(device)
         self.precision: Final = choose_precision(precision, self.device, bundle.manifest)
         self.manifest: Final = bundle.manifest
-        self.network: Final[Network] = load_network(bundle, self.precision, self.device, threads)
-        self.batch: Final = GPU_BATCH if self.device.name in ("cuda", "tensorrt") else 1
+        network = load_network(bundle, self.precision, self.device, threads)
+        gathers = self.device.name in GPUS
+        self.network: Final = GatheringNetwork(network, GATHERED_BATCH) if gathers else network
+        self.batch: Final = GPU_BATCH if gathers else 1
         self.tile_size_px: Final = _check_tile_size(tile_size, bundle.manifest.network.halo_px)
         recommended = bundle.manifest.working_size_px
         self.working_size_px: Final = _check_working_size(working_size, recommended)
@@ -216,7 +225,7 @@ class Enhancer:
         height, width = image.shape[:2]
         doubled = np.repeat(image, 2, 0) if height == 1 else image
         doubled = np.repeat(doubled, 2, 1) if width == 1 else doubled
-        for tile, light in tiled_light(self.network, doubled, tile_px, self.batch):
+        for tile, light in tiled_light(self.network, doubled, tile_px, self.batch, fixed=self.batch > 1):
             rows, cols = tile.rows, tile.cols
             row_stop, col_stop = min(rows.core_stop, height), min(cols.core_stop, width)
             core = light[

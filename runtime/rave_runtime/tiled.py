@@ -18,7 +18,7 @@ Array = NDArray[np.float32]
 
 
 def tiled_light(
-    network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1
+    network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1, *, fixed: bool = False
 ) -> Iterator[tuple[Tile, Array]]:
     """The network's illumination map of an image, window by window, equal to the whole image's.
 
@@ -27,19 +27,20 @@ def tiled_light(
         image: [h, w, 3] uint8, uint16 or float32 in [0, 1], at least 2 pixels each way.
         tile_px: greatest side of the windows; None takes the image whole.
         batch: windows per call of the network, which gains on GPUs only.
+        fixed: windows of exactly that size, which may share a call with those of other images.
 
     Yields:
         Each tile with the light [h, w] float32 of its window; only its core is right.
     """
     height, width = image.shape[:2]
     side = tile_px or max(height, width)
-    tiles = plan_tiles(height, width, side, network.facts.halo_px)
+    tiles = plan_tiles(height, width, side, network.facts.halo_px, fixed=fixed)
     if len(tiles) == 1:
         pooling = _pooling(tiles, height, width, network.facts.bins)
         interpolation = _interpolation(tiles, height, width, network.facts.bins)
         yield tiles[0], network.illuminate_whole(_windows(image, tiles), *pooling, *interpolation)[0]
         return
-    pooled = pool_image(network, image, side, batch)
+    pooled = pool_image(network, image, side, batch, fixed=fixed)
     for group in _groups(tiles, batch):
         interpolation = _interpolation(group, height, width, network.facts.bins)
         contexts = np.repeat(pooled, len(group), 0)
@@ -47,12 +48,15 @@ def tiled_light(
         yield from zip(group, lights, strict=True)
 
 
-def pool_image(network: Network, image: NDArray[Any], tile_px: int, batch: int = 1) -> Array:
+def pool_image(
+    network: Network, image: NDArray[Any], tile_px: int, batch: int = 1, *, fixed: bool = False
+) -> Array:
     """The whole image's pooled grids, [1, channels, bins, bins], summed over its tiles."""
     height, width = image.shape[:2]
     facts = network.facts
     total: NDArray[np.float64] = np.zeros((1, facts.channels, sum(facts.bins), sum(facts.bins)))
-    for group in _groups(plan_tiles(height, width, tile_px, facts.context_halo_px), batch):
+    tiles = plan_tiles(height, width, tile_px, facts.context_halo_px, fixed=fixed)
+    for group in _groups(tiles, batch):
         shares = network.pool(_windows(image, group), *_pooling(group, height, width, facts.bins))
         total += shares.sum(0, np.float64)
     return total.astype(np.float32)
