@@ -37,7 +37,7 @@ GPU_BATCH: Final = 4
 """Tiles of one photograph per call on a GPU."""
 
 GATHERED_BATCH: Final = 8
-"""Tiles of several photographs per call: no more than TensorRT engines are built for."""
+"""Tiles of several photographs per call, unless TensorRT engines are built for fewer."""
 
 _WHOLE_PX: Final = 512 * 512
 """Reduced pictures of up to so many pixels run whole: tiles of them would be half halo."""
@@ -106,8 +106,10 @@ class Enhancer:
         self.manifest: Final = bundle.manifest
         network = load_network(bundle, self.precision, self.device, threads)
         gathers = self.device.name in GPUS
-        self.network: Final = GatheringNetwork(network, GATHERED_BATCH) if gathers else network
-        self.batch: Final = GPU_BATCH if gathers else 1
+        engines = bundle.manifest.engines if self.device.name == "tensorrt" else ()
+        most = min([GATHERED_BATCH, *(engine.batch for engine in engines)])
+        self.network: Final = GatheringNetwork(network, most) if gathers else network
+        self.batch: Final = min(GPU_BATCH, most) if gathers else 1
         self.tile_size_px: Final = _check_tile_size(tile_size, bundle.manifest.network.halo_px)
         recommended = bundle.manifest.working_size_px
         self.working_size_px: Final = _check_working_size(working_size, recommended)

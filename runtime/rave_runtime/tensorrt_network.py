@@ -145,12 +145,12 @@ class _Tensor:
 
 
 class _Memory:
-    """Allocations of one call, reused by the next: blocks are handed out by name of use and size."""
+    """Allocations of one call, reused by the next: one block for each use, as large as was ever needed."""
 
     def __init__(self, cudart: Any) -> None:
         self._cudart = cudart
         self.stream: Final = _checked(cudart.cudaStreamCreate())
-        self._blocks: dict[tuple[str, int], int] = {}
+        self._blocks: dict[str, tuple[int, int]] = {}
 
     def upload(self, use: str, array: NDArray[Any]) -> _Tensor:
         """Copies an array to the GPU."""
@@ -174,12 +174,18 @@ class _Memory:
         return array.astype(np.float32, copy=False)
 
     def reserve(self, use: str, shape: tuple[int, ...], dtype: Any) -> _Tensor:
-        """Room for a tensor; a later reservation for the same use and size gets the same room."""
+        """Room for a tensor, until the next reservation for the same use."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        key = use, size
-        if key not in self._blocks:
-            self._blocks[key] = int(_checked(self._cudart.cudaMalloc(size)))
-        return _Tensor(self._blocks[key], shape, np.dtype(dtype))
+        address, room = self._blocks.get(use, (0, 0))
+        if size > room:
+            if room:
+                # Photographs of every shape come by: their blocks must not pile up.
+                _checked(self._cudart.cudaStreamSynchronize(self.stream))
+                del self._blocks[use]
+                _checked(self._cudart.cudaFree(address))
+            address = int(_checked(self._cudart.cudaMalloc(size)))
+            self._blocks[use] = address, size
+        return _Tensor(address, shape, np.dtype(dtype))
 
 
 class _Engine:

@@ -61,6 +61,15 @@ class HostCuda(types.ModuleType):
         self._kept.append(ctypes.create_string_buffer(size))
         return 0, ctypes.addressof(self._kept[-1])
 
+    def cudaFree(self, address: int) -> tuple[int]:  # noqa: N802
+        (freed,) = [block for block in self._kept if ctypes.addressof(block) == address]
+        self._kept.remove(freed)
+        return (0,)
+
+    @property
+    def allocations(self) -> int:
+        return len(self._kept)
+
     def cudaMemcpyAsync(self, to: int, source: int, size: int, kind: int, stream: int) -> tuple[int]:  # noqa: N802
         assert (kind in (1, 2), stream) == (True, 7)
         ctypes.memmove(to, source, size)
@@ -199,6 +208,18 @@ def test_engines_give_the_graphs_light(
     )
     for _ in range(2):  # the second call reuses the first one's memory
         np.testing.assert_allclose(engines.illumination(image), enhancer.illumination(image), atol=1e-5)
+
+
+def test_photographs_of_many_shapes_take_the_memory_of_the_largest(
+    cuda: HostCuda, with_engines: Path, picture: MakePicture
+) -> None:
+    engines = Enhancer(with_engines, device="tensorrt", precision="fp32", working_size=None, tile_size=None)
+    assert engines.batch == 4  # the engines' own limit
+    engines.enhance(picture(80, 80))
+    allocations = cuda.allocations
+    for height in (40, 50, 60, 90):
+        engines.enhance(picture(height, 70))
+    assert cuda.allocations == allocations
 
 
 def test_a_tile_larger_than_the_engines_is_refused(
