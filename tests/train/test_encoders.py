@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from rave_train.encoders import Encoder, EncoderError, open_encoder
+from rave_train.encoders.attention import replace_self_attention
 from rave_train.encoders.encoder import spread_stages
 from rave_train.encoders.folding import fold_batch_norms
 from rave_train.encoders.opening import EncoderSpec, parse_spec
@@ -136,6 +139,31 @@ def test_folded_batch_norms_change_nothing(toy_resnet: str) -> None:
     torch.testing.assert_close(after["image_features"], before["image_features"], rtol=1e-3, atol=1e-5)
     for old, new in zip(before["image_intermediates"], after["image_intermediates"], strict=True):
         torch.testing.assert_close(new, old, rtol=1e-3, atol=1e-4)
+
+
+def test_replaced_attention_changes_nothing(toy_vit: str) -> None:
+    """Nor its gradient, its parameters' names and what it cannot do."""
+    torch.manual_seed(0)
+    open_encoder(toy_vit)  # makes its config known
+    original = open_clip.create_model(Path(parse_spec(toy_vit).model).stem).visual.eval()
+    replaced = copy.deepcopy(original)
+    assert replace_self_attention(replaced.transformer) == len(original.transformer.resblocks)
+    assert list(replaced.state_dict()) == list(original.state_dict())
+    size = original.image_size[0]
+    results = []
+    for visual in (original, replaced):
+        pixels = torch.linspace(-1, 1, 2 * 3 * size * size).reshape(2, 3, size, size).requires_grad_()
+        embedding = visual(pixels)
+        (gradient,) = torch.autograd.grad(embedding.square().sum(), pixels)
+        results.append((embedding.detach(), gradient))
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    tokens = torch.zeros(1, 2, replaced.transformer.width)
+    attention = replaced.transformer.resblocks[0].attn
+    with pytest.raises(ValueError, match="only self-attention without a mask"):
+        attention(tokens, tokens + 1, tokens)
+    with pytest.raises(ValueError, match="only self-attention without a mask"):
+        attention(tokens, attn_mask=torch.zeros(2, 2))
 
 
 def test_quickgelu_is_chosen_by_name_and_by_tag(toy_vit: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,3 +111,28 @@ def test_luma_psnr_is_of_the_y_channel() -> None:
     after = before.clone()
     after[:, 1] = 0.5
     assert luma_psnr(before, after) == pytest.approx(-20 * torch.tensor(0.587 * 0.5).log10().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit"])
+def test_half_precision_is_close_and_leaves_the_encoders_alone(
+    kind: str, batch: Batch, toy_resnet: str, toy_vit: str
+) -> None:
+    """Upstream trains in float32; bf16 has eight bits, so losses agree to about one per cent."""
+    encoder = open_encoder(toy_resnet if kind == "resnet" else toy_vit)
+    before = encoder.fingerprint()
+    residual = Residual(unit(torch.arange(16.0)), torch.tensor(0.7))
+    full = Objective(encoder, encoder, lambda e: residual_loss(e, residual), 6.0, 0.9, 0.0)
+    half = dataclasses.replace(full, autocast=torch.bfloat16)
+    assert half.guidance_encoder is half.identity_encoder
+    assert encoder.fingerprint() == before
+    assert any(p.dtype == torch.bfloat16 for p in half.guidance_encoder.parameters())
+    backlit, light, truth = batch
+    gradients = []
+    for objective in (full, half):
+        free = light.clone().requires_grad_()
+        losses = objective.losses(backlit, free, truth, warm_up=False)
+        gradients.append(torch.autograd.grad(losses["loss"], free)[0].flatten())
+        assert losses["guidance"].item() == pytest.approx(
+            full.losses(*batch, warm_up=False)["guidance"].item(), rel=0.05
+        )
+    assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.98

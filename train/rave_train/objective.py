@@ -40,7 +40,8 @@ class Objective:
         guidance_weight: of the guidance term.
         identity_weight: of the identity term.
         pixel_weight: of the L1 term against the partners.
-        autocast: precision of the encoders' passes; float32 leaves them alone.
+        autocast: precision of the encoders' passes; float32 leaves them alone. Of encoders given in
+            float32, copies are made.
     """
 
     guidance_encoder: Encoder
@@ -50,6 +51,13 @@ class Objective:
     identity_weight: float
     pixel_weight: float
     autocast: torch.dtype = torch.float32
+
+    def __post_init__(self) -> None:
+        guidance = self.guidance_encoder.with_weights_in(self.autocast)
+        shared = self.identity_encoder is self.guidance_encoder
+        identity = guidance if shared else self.identity_encoder.with_weights_in(self.autocast)
+        object.__setattr__(self, "guidance_encoder", guidance)
+        object.__setattr__(self, "identity_encoder", identity)
 
     def losses(self, backlit: Tensor, light: Tensor, truth: Tensor, warm_up: bool) -> dict[str, Tensor]:
         """Weighted terms and their sum.

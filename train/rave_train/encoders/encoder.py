@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
-from typing import Final
+from typing import Final, Self
 
 import torch
 from torch import Tensor, nn
 
+from rave_train.encoders.attention import SelfAttention
 from rave_train.encoders.preprocessing import Preprocessing
 from rave_train.encoders.text import TextEncoder
 
@@ -39,6 +41,24 @@ class Encoder(nn.Module, ABC):
         """Fixes the weights and lays them out for channels-last convolutions."""
         self.eval().requires_grad_(False)
         self.to(memory_format=torch.channels_last)
+
+    def with_weights_in(self, dtype: torch.dtype) -> Self:
+        """This encoder for passes under autocast: weights of its products in that precision, no text.
+
+        Autocast converts weights at every pass, and keeps what it converted only for weights that learn.
+
+        Returns:
+            A copy, or this very encoder where the precision is float32.
+        """
+        if dtype == torch.float32:
+            return self
+        text, self.text = self.text, None
+        low = copy.deepcopy(self)
+        self.text = text
+        for module in low.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear, SelfAttention)):
+                module.to(dtype)
+        return low
 
     @abstractmethod
     def look(self, pixels: Tensor, embed: bool, stages: bool) -> tuple[Tensor | None, list[Tensor]]:

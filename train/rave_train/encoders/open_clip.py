@@ -12,6 +12,7 @@ from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_mod
 from safetensors import SafetensorError
 from torch import Tensor
 
+from rave_train.encoders.attention import replace_self_attention
 from rave_train.encoders.encoder import Encoder, EncoderError, spread_stages
 from rave_train.encoders.folding import fold_batch_norms
 from rave_train.encoders.preprocessing import Preprocessing
@@ -32,6 +33,8 @@ class OpenClipEncoder(Encoder):
         super().__init__(spec, preprocessing, text)
         self.visual = model.visual.eval()
         fold_batch_norms(self.visual)
+        if hasattr(self.visual, "transformer"):
+            replace_self_attention(self.visual.transformer)
         self.stage_indices = spread_stages(_depth(model.visual))
 
     def look(self, pixels: Tensor, embed: bool, stages: bool) -> tuple[Tensor | None, list[Tensor]]:
