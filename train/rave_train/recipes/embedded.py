@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rave_train.checkpoint import save_checkpoint
 from rave_train.encoders import Encoder
+from rave_train.encoders.opening import open_encoder
 from rave_train.network import EnhancementNetwork, Padding, relight
 from rave_train.recipes.bank import Bank, Mix, batches, load_sources, make_bank
 from rave_train.recipes.scenes import SCENE
@@ -280,20 +281,31 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="checkpoint, .safetensors or .pth")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
-    parser.add_argument("--threads", type=int, help="of torch; every core unless given")
+    parser.add_argument("--encoder", help="that guides as RAVE does: timm:mobilenetv2_100@FILE, for one")
+    parser.add_argument("--guidance-weight", type=float, default=1.0, help="with --encoder")
+    parser.add_argument(
+        "--threads", type=int, help="of torch; every core unless given. The same number gives the same bits"
+    )
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    recipe = Recipe(steps=options.steps, seed=options.seed)
+    recipe = Recipe(
+        steps=options.steps,
+        seed=options.seed,
+        guidance_weight=options.guidance_weight if options.encoder else 0.0,
+    )
+    encoder = open_encoder(options.encoder) if options.encoder else None
     sources = load_sources(options.photos, options.panoramas)
     bank = make_bank(sources, recipe.mix, recipe.pairs, recipe.area_px, recipe.seed, recipe.whole)
-    network = train(recipe, bank)
+    network = train(recipe, bank, encoder)
     provenance = {
         "recipe": "rave_train.recipes.embedded",
         **asdict(recipe),
         "photographs": len(sources.photographs),
         "panoramas": len(sources.panoramas),
         "synthesis": asdict(SCENE),
+        "encoder": options.encoder,
+        "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "training_size_px": round(recipe.area_px**0.5 * max(recipe.scales)),
     }
