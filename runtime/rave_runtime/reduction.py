@@ -16,6 +16,9 @@ from PIL import Image
 
 Array = NDArray[np.float32]
 
+_PART_PX: Final = 128
+"""Columns interpolated at once."""
+
 _LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 EPSILON: Final = 1e-4
@@ -81,9 +84,9 @@ class GuidedLight:
         covariance = _box_mean(guide * light, radius) - mean_guide * mean_light
         variance = _box_mean(guide * guide, radius) - mean_guide * mean_guide
         slope: Array = (covariance / (variance.clip(0) + epsilon)).astype(np.float32)
-        self._slope = _box_mean(slope, radius)
         offset: Array = mean_light - slope * mean_guide
-        self._offset = _box_mean(offset, radius)
+        self._line = np.stack([_box_mean(slope, radius), _box_mean(offset, radius)])
+        self._columns = _interpolation_in_parts(light.shape[1], width)
         # Between neighbours a fit may overshoot what the network ever said; its range is the bound.
         self._low, self._high = float(light.min()), float(light.max())
 
@@ -98,21 +101,56 @@ class GuidedLight:
         Returns:
             [stop - start, width] float32, within the range of the reduced light.
         """
-        light = self._upsample(self._slope, start, stop)
-        light *= luminance(image)
-        light += self._upsample(self._offset, start, stop)
+        slope, light = self._upsample(start, stop)
+        slope *= luminance(image)
+        light += slope
         return np.clip(light, self._low, self._high, out=light)
 
-    def _upsample(self, small: Array, start: int, stop: int) -> Array:
-        """Bilinear interpolation of the rows [start, stop), pixel centres aligned."""
-        rows, _ = small.shape
-        position = (np.arange(start, stop, dtype=np.float32) + 0.5) * (rows / self._height) - 0.5
-        position = np.clip(position, 0, rows - 1)
-        upper = np.minimum(position.astype(np.int64), rows - 2)
-        share = (position - upper)[:, None].astype(np.float32)
-        between = small[upper] * (1 - share) + small[upper + 1] * share
-        wide = Image.fromarray(between).resize((self._width, stop - start), Image.Resampling.BILINEAR)
-        return np.array(wide)
+    def _upsample(self, start: int, stop: int) -> Array:
+        """Slope and offset of the rows [start, stop), [2, stop - start, width], pixel centres aligned."""
+        upper, share = _neighbours(self._line.shape[1], self._height, start, stop)
+        share = share[:, None]
+        between = self._line[:, upper] * (1 - share) + self._line[:, upper + 1] * share
+        between = between.reshape(-1, between.shape[2])
+        wide = np.empty((len(between), self._width), np.float32)
+        for low, high, first, last, weights in self._columns:
+            np.matmul(between[:, low:high], weights, out=wide[:, first:last])
+        return wide.reshape(2, stop - start, self._width)
+
+
+def _neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[np.int64], Array]:
+    """Between which pixels of a reduced axis pixels of the full one lie.
+
+    Returns:
+        The lower neighbour of each of [start, stop), at most `small - 2`, and the share of the other.
+    """
+    position = (np.arange(start, stop, dtype=np.float32) + 0.5) * (small / large) - 0.5
+    position = np.clip(position, 0, small - 1)
+    lower = np.minimum(position.astype(np.int64), small - 2)
+    return lower, (position - lower).astype(np.float32)
+
+
+def _interpolation_in_parts(small: int, large: int) -> list[tuple[int, int, int, int, Array]]:
+    """Linear interpolation of an axis as small matrix products, each for a few columns of the result.
+
+    A product is what processors do best, but of the whole axis it would be nearly all zeros: columns that
+    lie together need few neighbours. Parts are small enough that no product is given to several threads.
+
+    Returns:
+        For each part: its columns of the reduced axis, its columns of the full one (ends excluded), and
+        the weights between them.
+    """
+    lower, share = _neighbours(small, large, 0, large)
+    parts = []
+    for first in range(0, large, _PART_PX):
+        last = min(first + _PART_PX, large)
+        low, high = int(lower[first]), int(lower[last - 1]) + 2
+        weights = np.zeros((high - low, last - first), np.float32)
+        columns = np.arange(last - first)
+        weights[lower[first:last] - low, columns] = 1 - share[first:last]
+        weights[lower[first:last] - low + 1, columns] += share[first:last]
+        parts.append((low, high, first, last, weights))
+    return parts
 
 
 def luminance(image: NDArray[Any]) -> Array:
