@@ -115,7 +115,8 @@ class GuidedLight:
         wide = np.empty((len(between), self._width), np.float32)
         for low, high, first, last, weights in self._columns:
             np.matmul(between[:, low:high], weights, out=wide[:, first:last])
-        return wide.reshape(2, stop - start, self._width)
+        result: Array = wide.reshape(2, stop - start, self._width)
+        return result
 
 
 def _neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[np.int64], Array]:
