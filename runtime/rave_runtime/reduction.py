@@ -101,10 +101,11 @@ class GuidedLight:
         Returns:
             [stop - start, width] float32, within the range of the reduced light.
         """
-        slope, light = self._upsample(start, stop)
+        slope, offset = self._upsample(start, stop)
         slope *= luminance(image)
-        light += slope
-        return np.clip(light, self._low, self._high, out=light)
+        slope += offset
+        light: Array = np.clip(slope, self._low, self._high, out=slope)
+        return light
 
     def _upsample(self, start: int, stop: int) -> Array:
         """Slope and offset of the rows [start, stop), [2, stop - start, width], pixel centres aligned."""
