@@ -123,7 +123,7 @@ class Batch:
     @property
     def settings(self) -> str:
         """Everything that decides a result besides the photograph."""
-        return f"{self._enhancer.settings} {self._options}"
+        return f"{self._enhancer.settings} format={self._options.format} quality={self._options.quality}"
 
     def warm_up(self) -> None:
         """Loads all that the first photograph of either depth would wait for; the model may then go."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -87,7 +88,7 @@ def run(
         return
     from rave_runtime.command import RunOptions, run_doctor, run_folder, run_stream, run_watch
     from rave_runtime.errors import PhotoError, RaveError
-    from rave_runtime.folder import write_atomically
+    from rave_runtime.folder import require_format, write_atomically
     from rave_runtime.memory import keep_freed_memory
     from rave_runtime.photo import read_file
     from rave_runtime.remote import parse_location
@@ -96,7 +97,7 @@ def run(
     options = RunOptions(
         model=model,
         strength=strength,
-        working_size=None if full_resolution else working_size or "recommended",
+        working_size=None if full_resolution else "recommended" if working_size is None else working_size,
         tile_size=tile_size,
         precision=precision,
         device=device,
@@ -121,27 +122,43 @@ def run(
         _wrong_use("--full-resolution and --working-size contradict each other: give one of them")
     try:
         if doctor:
-            typer.echo(run_doctor(options))
+            found = run_doctor(options)
+            typer.echo(found)
+            if "PROBLEM" in found:
+                sys.exit(_EXIT_SOME_FAILED)
             return
         if source is None or output is None:
             _wrong_use("INPUT and OUTPUT are needed: rave-run photos/ enhanced/")
         if source == "-" or output == "-":
             if cluster is not None or shard is not None:
                 _wrong_use("--cluster and --shard are for folders, not for standard input or output")
+            if watch or skip_existing or log is not None or report is not None:
+                _wrong_use(
+                    "--watch, --skip-existing, --log and --report are for folders, not for standard input "
+                    "or output"
+                )
             place = parse_location(source)
+            wanted = None if output == "-" else require_format(parse_location(output), options.pillow_format)
             content = sys.stdin.buffer.read() if source == "-" else read_file(place, max_megapixels)
-            result = run_stream(content, options)
+            encoded = run_stream(content, options, wanted)
+            for warning in encoded.warnings:
+                typer.echo(f"note: {warning}", err=True)
             if output == "-":
-                sys.stdout.buffer.write(result)
+                sys.stdout.buffer.write(encoded.content)
             else:
-                write_atomically(parse_location(output), result)
+                write_atomically(parse_location(output), encoded.content)
             return
         place, into = parse_location(source), parse_location(output)
         if watch:
             for arrival in run_watch(place, into, options):
                 typer.echo(_describe(arrival), err=arrival.status == "failed")
+                for warning in arrival.warnings:
+                    typer.echo(f"note: {_one_line(arrival.job.name)}: {warning}", err=True)
             return
         results = run_folder(place, into, options)
+    except KeyboardInterrupt:  # typer would end without a word
+        typer.echo("rave-run: interrupted; finished photographs are whole, --skip-existing resumes", err=True)
+        sys.exit(_EXIT_INTERRUPTED)
     except PhotoError as error:
         typer.echo(f"rave-run: the photograph {error}", err=True)
         sys.exit(_EXIT_SOME_FAILED)
@@ -154,11 +171,13 @@ def run(
 
 def main() -> None:
     """Entry point."""
-    try:
-        app(prog_name="rave-run")
-    except KeyboardInterrupt:
-        typer.echo("rave-run: interrupted; finished photographs are whole, --skip-existing resumes", err=True)
-        sys.exit(_EXIT_INTERRUPTED)
+    warnings.showwarning = _show_warning
+    app(prog_name="rave-run")
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as people read it, without the place in the code."""
+    typer.echo(f"rave-run: {message}", err=True)
 
 
 def _summarise(results: list[Result], output: str) -> bool:
@@ -172,7 +191,7 @@ def _summarise(results: list[Result], output: str) -> bool:
     done = [result for result in results if result.status == "done"]
     skipped = len(results) - len(done) - len(failures)
     megapixels = sum(result.width_px * result.height_px for result in done) / 1e6
-    line = f"{len(done)} of {len(results)} enhanced into {output} ({megapixels:.1f} megapixels)"
+    line = f"{len(done)} of {len(results)} enhanced into {_one_line(output)} ({megapixels:.1f} megapixels)"
     line += f", {skipped} were there already" if skipped else ""
     typer.echo(line + (f", {len(failures)} failed" if failures else ""))
     return bool(failures)

@@ -40,6 +40,19 @@ def to_srgb(pixels: NDArray[np.uint8], icc_profile: bytes) -> NDArray[np.uint8]:
     return np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), transform))
 
 
+def in_srgb_curve(pixels: NDArray[np.uint16], icc_profile: bytes) -> NDArray[np.uint16]:
+    """16-bit values as sRGB encodes their light, channel by channel; their primaries stay.
+
+    Little CMS would go through 8 bits, whose steps show in the light of a sky that has 16.
+    """
+    curve = tone_curve(icc_profile)
+    if curve is None:
+        return pixels
+    straight = np.linspace(0, 1, len(curve))
+    table = np.interp(np.linspace(0, 1, 65536), straight, curve) * 65535
+    return (table + 0.5).astype(np.uint16)[pixels]
+
+
 def cmyk_to_rgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     """A CMYK picture in sRGB: by its profile, or by plain arithmetic where it has none."""
     if icc_profile is not None:

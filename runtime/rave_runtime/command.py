@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from rave_runtime.batch import Batch, Result, ResultJournal, WriteOptions
-from rave_runtime.encode import WRITABLE, encode_photo, output_format
+from rave_runtime.encode import WRITABLE, Encoded, encode_photo, output_format
 from rave_runtime.enhancer import Enhancer, Setup
-from rave_runtime.errors import UsageError
-from rave_runtime.folder import Job, parse_shard, plan_jobs
+from rave_runtime.errors import PhotoError, UsageError
+from rave_runtime.folder import Job, parse_shard, plan_jobs, remove_abandoned
 from rave_runtime.journal import Journal, open_journal
 from rave_runtime.logbook import WriteLine, open_log
-from rave_runtime.memory import DEFAULT_LIMIT_MIB, MemoryBudget, choose_tile_size
+from rave_runtime.memory import DEFAULT_LIMIT_MIB, MemoryBudget, choose_tile_size, most_workers
 from rave_runtime.network import usable_processors
 from rave_runtime.photo import DEFAULT_MAX_MEGAPIXELS, read_photo
 from rave_runtime.progress import show_progress
@@ -75,11 +77,14 @@ def run_folder(source: Location, output: Location, options: RunOptions) -> list[
         OSError: the log or the report cannot be written.
     """
     shard = None if options.shard is None else parse_shard(options.shard)
+    if options.report is not None:
+        _require_writable(options.report)
     if options.cluster is not None:  # workers have working folders of their own
         source, output = (
             place.absolute() if isinstance(place, Path) else place for place in (source, output)
         )
     jobs = plan_jobs(source, output, options.pillow_format, shard=shard)
+    remove_abandoned(output)
     journal = open_journal(output, str(shard or "")) if source.is_dir() else None
     with (
         _open_runner(options, journal, len(jobs)) as runner,
@@ -89,8 +94,28 @@ def run_folder(source: Location, output: Location, options: RunOptions) -> list[
     if options.report is not None:
         from rave_runtime.report import write_report
 
-        write_report(options.report, results, runner.setup)
+        try:
+            write_report(options.report, results, runner.setup)
+        except PhotoError as error:  # the photographs are done all the same, and are what was wanted
+            warnings.warn(f"the report {error}", stacklevel=2)
     return results
+
+
+def _require_writable(report: Path) -> None:
+    """Before hours of work.
+
+    Raises:
+        UsageError: a file cannot be made there.
+    """
+    if report.is_dir():
+        raise UsageError(f"--report {report} is a folder: name the file to write")
+    probe = report.with_name(f".{os.getpid()}.rave-partial")
+    try:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"--report {report} cannot be written: {error.strerror or error}") from error
 
 
 def run_watch(source: Location, output: Location, options: RunOptions) -> Iterator[Result]:
@@ -103,31 +128,52 @@ def run_watch(source: Location, output: Location, options: RunOptions) -> Iterat
         raise UsageError(f"{source} is not a folder: --watch needs one of this machine, as OUTPUT too")
     if options.cluster is not None or options.shard is not None:
         raise UsageError("--watch works on one machine, with all photographs: no --cluster, no --shard")
+    if options.report is not None:
+        raise UsageError("--watch never ends, so there is no moment for a --report: use --log")
     batch = make_batch(options, open_journal(output), usable_processors())
     finished: dict[Job, tuple[int, int]] = {}
     seen: dict[Job, tuple[int, int]] = {}
+    told = ""
     with open_log(options.log, batch.setup) as write_line:
         while True:
-            now = {job: state for job in _jobs_now(source, output, options) if (state := _state(job.source))}
+            try:
+                jobs = _jobs_now(source, output, options)
+            except UsageError as problem:  # such as two files of one name, of which one may go again
+                if str(problem) != told:
+                    told = str(problem)
+                    warnings.warn(f"nothing is taken from {source}: {told}", stacklevel=2)
+                time.sleep(WATCH_INTERVAL_S)
+                continue
+            now = {job: state for job in jobs if (state := _state(job.source))}
             settled = [job for job, state in now.items() if seen.get(job) == state != finished.get(job)]
-            yield from _each(batch.run(settled), write_line)
-            batch.cancelled.clear()
+            if settled:
+                yield from _each(batch.run(settled), write_line)
+                batch.cancelled.clear()
             finished.update((job, now[job]) for job in settled)
             seen = now
             time.sleep(WATCH_INTERVAL_S)
 
 
-def run_stream(content: bytes, options: RunOptions) -> bytes:
+def run_stream(content: bytes, options: RunOptions, format: str | None = None) -> Encoded:
     """Enhances one photograph from bytes to bytes.
+
+    Args:
+        content: of a file.
+        options: of the run; those for many photographs do not matter.
+        format: that the output's name asks for, where `options` ask for none.
+
+    Returns:
+        The new file's bytes, and what a user should know of it.
 
     Raises:
         RaveError: it cannot be read, enhanced or written.
     """
-    wanted = options.pillow_format
+    wanted = options.pillow_format or format
     photo = read_photo(content, options.max_megapixels)
     enhancer = _make_enhancer(options, 1, usable_processors())
     format_ = output_format(photo.format, wanted)
-    return encode_photo(photo, enhancer.enhance_photo(photo), format_, options.quality).content
+    encoded = encode_photo(photo, enhancer.enhance_photo(photo), format_, options.quality)
+    return Encoded(encoded.content, photo.warnings + encoded.warnings)
 
 
 def run_doctor(options: RunOptions) -> str:
@@ -163,7 +209,7 @@ def make_batch(
         RaveError: as `Enhancer`.
     """
     processors = processors or usable_processors()
-    workers = options.workers or max(1, min(processors, jobs))
+    workers = options.workers or max(1, min(processors, jobs, most_workers(options.memory_limit_mib)))
     return Batch(
         _make_enhancer(options, workers, max(1, processors // workers)),
         WriteOptions(options.pillow_format, options.quality, options.max_megapixels),
@@ -186,7 +232,9 @@ def _open_runner(options: RunOptions, journal: Journal | None, jobs: int) -> Ite
 
 
 def _make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
-    tile_size = options.tile_size or choose_tile_size(options.memory_limit_mib, workers)
+    tile_size = options.tile_size
+    if tile_size is None:
+        tile_size = choose_tile_size(options.memory_limit_mib, workers)
     return Enhancer(
         options.model,
         precision=options.precision,

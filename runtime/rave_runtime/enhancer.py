@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.bundle import embedded_bundle, read_bundle
-from rave_runtime.colour import is_srgb, to_srgb, tone_curve
+from rave_runtime.colour import in_srgb_curve, is_srgb, to_srgb, tone_curve
 from rave_runtime.devices import choose_device, choose_precision
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.gathering import GatheringNetwork
@@ -163,15 +164,28 @@ class Enhancer:
 
         Raises:
             PhotoError, DeviceError: as `enhance`, when the image's turn comes.
+            UsageError: fewer than one worker.
         """
-        pending: list[Future[AnyPixels]] = []
+        if workers < 1:
+            raise UsageError(f"workers is {workers}, at least 1 is needed")
+        pending: deque[Future[AnyPixels]] = deque()
+        source = iter(images)
         with ThreadPoolExecutor(workers, "rave-stream") as pool:
-            for image in images:
+            while True:
+                try:
+                    # Decoders of videos fill one buffer again and again: each frame is copied.
+                    image = np.array(next(source))
+                except StopIteration:
+                    break
+                except BaseException:
+                    while pending:  # what came before the fault is given first
+                        yield pending.popleft().result()
+                    raise
                 pending.append(pool.submit(self.enhance, image))
                 if len(pending) >= workers:
-                    yield pending.pop(0).result()
-            for future in pending:
-                yield future.result()
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
 
     def enhance_photo(self, photo: Photo, *, reuse: bool = False) -> Pixels:
         """The enhanced pixels of a photograph: grey, 16 bits and other colour spaces included.
@@ -186,6 +200,8 @@ class Enhancer:
         Raises:
             DeviceError: the provider failed.
         """
+        if self.strength == 0:
+            return photo.pixels if reuse else photo.pixels.copy()
         curve = tone_curve(photo.icc_profile)
         # Strips of a reduced light look at their own rows alone; tiles look at their neighbours'.
         in_place = reuse and self._is_reduced(photo.pixels) and photo.pixels.flags.writeable
@@ -264,8 +280,9 @@ def _as_seen(photo: Photo) -> Pixels:
         return grey
     if profile is None or is_srgb(profile):
         return pixels
-    shown: NDArray[Any] = pixels >> 8 if pixels.dtype == np.uint16 else pixels
-    return to_srgb(shown.astype(np.uint8, copy=False), profile)
+    if pixels.dtype == np.uint16:
+        return in_srgb_curve(pixels.astype(np.uint16, copy=False), profile)
+    return to_srgb(pixels.astype(np.uint8, copy=False), profile)
 
 
 def _check_image(image: NDArray[Any]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
+import socket
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -103,6 +106,8 @@ def plan_jobs(
     else:
         into = output.is_dir() or output.suffix.lower() not in SUFFIXES
         target = output / _target_name(source.name, format) if into else output
+        if not into:
+            require_format(output, format)
         jobs = [Job(source, target, source.name)]
     _refuse_collisions(jobs)
     _refuse_overwriting(jobs)
@@ -112,8 +117,8 @@ def plan_jobs(
 def write_atomically(target: Location, content: bytes) -> None:
     """Writes a file that is there whole or not at all.
 
-    The temporary name depends on the target alone, so a run that was killed leaves nothing that the
-    next run does not replace.
+    The temporary name depends on the target and the process, so that two runs into one folder never
+    write one file; `remove_abandoned` takes away what a killed run left.
 
     Raises:
         PhotoError: the folder cannot be made or the file not written, such as on a full disk.
@@ -122,7 +127,7 @@ def write_atomically(target: Location, content: bytes) -> None:
         target.write(content)
         return
     name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]  # fits wherever the target's fits
-    partial = target.with_name(f".{name}.rave-partial")
+    partial = target.with_name(f".{name}.{_this_host()}-{os.getpid()}.rave-partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -140,11 +145,64 @@ def write_atomically(target: Location, content: bytes) -> None:
         ) from error
 
 
+def remove_abandoned(folder: Location) -> None:
+    """Removes temporary files that processes of this machine left anywhere in a folder when they died."""
+    if not isinstance(folder, Path):
+        return
+    for place, _, names in os.walk(folder):
+        for name in names:
+            parts = name.split(".")
+            if len(parts) == 4 and parts[3] == "rave-partial":
+                host, _, process = parts[2].partition("-")
+                if host == _this_host() and not _is_alive(process):
+                    with contextlib.suppress(OSError):
+                        (Path(place) / name).unlink()
+
+
+@functools.cache
+def _this_host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _is_alive(process: str) -> bool:
+    if os.name != "posix":
+        return True  # elsewhere, asking so would end it
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def name_inside(folder: Location, target: Location) -> str:
     """A result's name inside the folder of all results."""
     if isinstance(folder, RemoteFile) and isinstance(target, RemoteFile):
         return target.relative_to(folder)
     return str(Path(str(target)).relative_to(str(folder)))
+
+
+def require_format(target: Location, format: str | None) -> str | None:
+    """The format that a file's name and `--format` ask for together.
+
+    Args:
+        target: file to write.
+        format: a name in `rave_runtime.encode.WRITABLE`, or None.
+
+    Raises:
+        UsageError: the name asks for a format that is not written, or for another one.
+    """
+    named = format_of(target)
+    if target.suffix and named is None:
+        raise UsageError(f"{target.name} asks for a format that is not written: {', '.join(_written())}")
+    if format is not None and named not in (None, format):
+        raise UsageError(f"{target.name} is the name of another format than --format {format.lower()}")
+    return format or named
+
+
+def _written() -> list[str]:
+    return [suffix for suffix, name in SUFFIXES.items() if name in WRITABLE]
 
 
 def format_of(target: Location) -> str | None:

@@ -18,12 +18,14 @@ import json
 import threading
 import time
 import uuid
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from rave_runtime.errors import PhotoError, UsageError
+from rave_runtime.folder import write_atomically
 from rave_runtime.remote import Location, RemoteFile
 
 JOURNAL_NAME: Final = ".rave-run.jsonl"
@@ -69,6 +71,7 @@ class Journal(ABC):
         self._lock = threading.Lock()
         self._entries = entries
         self._own = own
+        self._warned = False
 
     def find(self, name: str) -> Entry | None:
         """What is known of a result of that name."""
@@ -80,17 +83,33 @@ class Journal(ABC):
         return entry is not None and entry.key == key and entry.is_in(self.folder)
 
     def add(self, name: str, key: str, size: int) -> None:
-        """Records a result that has been written."""
+        """Records a result that has been written. A journal that cannot be is no fault of the result."""
         entry = Entry(name, key, size)
         with self._lock:
             self._entries[name] = self._own[name] = entry
-            self._append(entry)
+            try:
+                self._append(entry)
+            except OSError as error:
+                self._warn(error)
 
     def close(self) -> None:
         """Rewrites this run's journal in order of names."""
         with self._lock:
             if self._own:
-                self._rewrite("".join(_line(self._own[name]) for name in sorted(self._own)))
+                try:
+                    self._rewrite("".join(_line(self._own[name]) for name in sorted(self._own)))
+                except (OSError, PhotoError) as error:
+                    self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            reason = getattr(error, "strerror", None) or error
+            warnings.warn(
+                f"the journal of {self.folder} cannot be written ({reason}): --skip-existing will do these "
+                "photographs again",
+                stacklevel=3,
+            )
 
     @abstractmethod
     def _append(self, entry: Entry) -> None:
@@ -118,9 +137,7 @@ class FolderJournal(Journal):
             stream.write(_line(entry))
 
     def _rewrite(self, text: str) -> None:
-        partial = self._file.with_name(self._file.name + ".rave-partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(self._file)
+        write_atomically(self._file, text.encode())
 
 
 class RemoteJournal(Journal):

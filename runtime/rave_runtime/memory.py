@@ -6,13 +6,13 @@ import contextlib
 import ctypes
 import io
 import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image
 
+from rave_runtime.decoders import decoding
 from rave_runtime.errors import UsageError
 
 DEFAULT_LIMIT_MIB: Final = 2048
@@ -23,6 +23,9 @@ TILE_BYTES_PER_PX: Final = 2900
 
 PHOTO_BYTES_PER_PX: Final = 16
 """Decoder's copy (4), pixels (3), result (3), encoder's copy (4), and room for the strips."""
+
+_DEEP_FACTOR: Final = 3
+"""Times as much for 16 bits: twice the bytes, and copies of a library for each change of layout."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt`, from its malloc.h."""
@@ -62,6 +65,11 @@ def keep_freed_memory() -> None:
         set_option(_M_TRIM_THRESHOLD, _LARGEST_KEPT_BYTES)
 
 
+def most_workers(limit_mib: int) -> int:
+    """How many workers may each hold the smallest tile within half of the limit, at least 1."""
+    return max(1, int(limit_mib * 2**20 / 2) // (_TILE_SIDES_PX[-1] ** 2 * TILE_BYTES_PER_PX))
+
+
 class MemoryBudget:
     """Lets photographs into work while they fit together; one that is too large goes in alone."""
 
@@ -94,14 +102,20 @@ def photo_bytes(source: Path | bytes, working_size_px: int | None = None) -> int
     if isinstance(source, Path) and not source.is_file():  # opening a pipe would wait for a writer
         return 0
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
-                width, height = image.size
+        with decoding, Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
+            width, height = image.size
+            bytes_per_px = PHOTO_BYTES_PER_PX * (_DEEP_FACTOR if _is_deep(image) else 1)
     except Exception:  # the reader reports what is wrong with the file
         return 0
     reduced = 0
     if working_size_px is not None:
         scale = min(1.0, working_size_px / max(width, height, 1))
         reduced = int(width * scale * height * scale)
-    return width * height * PHOTO_BYTES_PER_PX + reduced * TILE_BYTES_PER_PX
+    return width * height * bytes_per_px + reduced * TILE_BYTES_PER_PX
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a header speaks of more than 8 bits per channel, as PNG's and TIFF's do."""
+    tags: Any = getattr(image, "tag_v2", {})
+    tile: Any = (getattr(image, "tile", None) or [("", (), 0, "")])[0]
+    return image.mode.startswith("I;16") or max(tags.get(258, (8,))) > 8 or "16B" in str(tile[3])

@@ -37,7 +37,13 @@ def relight(image: NDArray[Any], light: Array, out: NDArray[Any], curve: Array |
         np.multiply(encode[values], result, out=result)
         np.minimum(result, 1, out=result)
         np.multiply(result, len(decode) - 1, out=result)
-        result = decode[result.astype(np.uint16)]
+        if top == np.iinfo(np.uint8).max:
+            result = decode[result.astype(np.uint16)]
+        else:  # 16 bits see the steps of a table
+            lower = np.minimum(result.astype(np.int32), len(decode) - 2)
+            result -= lower
+            result *= decode[lower + 1] - decode[lower]
+            result += decode[lower]
     result += np.float32(0.5)
     np.minimum(result, np.float32(top), out=result)
     np.copyto(out, result.reshape(image.shape), casting="unsafe")

@@ -79,7 +79,7 @@ def write_report(file: Path, results: list[Result], setup: Setup) -> None:
         figures="".join(_figure(result) for result in done[:MAX_PREVIEWS]),
         rows="".join(_row(result) for result in results),
     )
-    write_atomically(file, page.encode())
+    write_atomically(file, page.encode("utf-8", "backslashreplace"))
 
 
 def _figure(result: Result) -> str:

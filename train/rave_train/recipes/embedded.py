@@ -7,6 +7,7 @@ clear, made backlit here. `rave_train.recipes.study` measures what each choice b
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rave_train.checkpoint import save_checkpoint
+from rave_train.checkpoint import load_checkpoint, save_checkpoint
 from rave_train.encoders import Encoder
 from rave_train.encoders.opening import open_encoder
 from rave_train.network import EnhancementNetwork, Padding, relight
@@ -33,6 +34,9 @@ _FORGET = 0.998
 
 _DIM, _GLARING = 0.02, 0.97
 """What is darker or brighter than this says nothing of the light."""
+
+_LEAST_ROUNDING = 1e-7
+"""70 dB: closer than that, results are the same."""
 
 _LEAST_SQUARED = 1e-4
 """40 dB: better than that is not asked for."""
@@ -60,6 +64,9 @@ class Recipe:
         clipped_weight: of the loss that still sees what clipped.
         log_weight: of the error of the light in the log domain, which shadows and lit parts share alike.
         eight_bits: share of the steps, the last ones, that round as INT8 does.
+        settle_steps: of `settle`, after training.
+        settle_rate: its learning rate.
+        spread_weight: of the width of ranges there.
         guidance_weight: of RAVE's guidance, 0 for none; it needs an encoder.
         average_decay: of the moving average of the weights.
         seed: of every random choice.
@@ -81,6 +88,9 @@ class Recipe:
     clipped_weight: float = 0.1
     log_weight: float = 0.05
     eight_bits: float = 0.35
+    settle_steps: int = 700
+    settle_rate: float = 1e-3
+    spread_weight: float = 0.05
     guidance_weight: float = 0.0
     average_decay: float = 0.998
     seed: int = 0
@@ -129,6 +139,75 @@ class FakeQuantization:
         self._ranges[place] = low, high
         step = (high - low) / 255
         return torch.fake_quantize_per_tensor_affine(x, step, round(-low / step), 0, 255)
+
+
+class FreeRounding(FakeQuantization):
+    """The same rounding, with a gradient for the width of the range as well.
+
+    Straight through, a network learns nothing of the steps it is rounded by. Here a step follows the
+    extremes it comes from, so that the loss can pull in what is far out.
+
+    Source: Esser et al., Learned Step Size Quantization, 2020, eq. 3.
+    """
+
+    def __init__(self, network: EnhancementNetwork, headroom: float = 1.1) -> None:
+        super().__init__(network, headroom)
+        self._spreads: list[Tensor] = []
+
+    def take_spread(self) -> Tensor:
+        """Mean log of the ranges over the standard deviations since the last call, [] nepers."""
+        spread = torch.stack(self._spreads).mean()
+        self._spreads = []
+        return spread
+
+    def _round(self, place: tuple[str, bool], x: Tensor) -> Tensor:
+        low, high = x.amin().clamp_max(0) * self._headroom, x.amax().clamp_min(1e-6) * self._headroom
+        self._spreads.append(((high - low) / (x.detach().std() + 1e-6)).log())
+        known = self._ranges.get(place, (0.0, 0.0))
+        low, high = (
+            torch.minimum(low, low.new_tensor(known[0])),
+            torch.maximum(high, high.new_tensor(known[1])),
+        )
+        self._ranges[place] = low.item() * _FORGET, high.item() * _FORGET
+        step = (high - low) / 255
+        with torch.no_grad():
+            counts = x / step
+            zero = (-low / step).round()
+            error = (counts + zero).round().clamp(0, 255) - zero - counts
+        return x + error * step
+
+
+def settle(network: EnhancementNetwork, recipe: Recipe, bank: Bank) -> EnhancementNetwork:
+    """Teaches a trained network to give its own result in eight bits.
+
+    Training itself never asks for it: at 40 dB from float32, rounding is far below what a picture lacks.
+    """
+    torch.manual_seed(recipe.seed)
+    student = copy.deepcopy(network).train().to(memory_format=torch.channels_last)
+    rounding = FreeRounding(student)
+    optimizer = torch.optim.Adam(student.parameters(), recipe.settle_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.settle_steps)
+    drawn = draw_batches(recipe, bank, np.random.default_rng(recipe.seed + 1))
+    shown = 0.0
+    for step in range(1, recipe.settle_steps + 1):
+        backlit = next(drawn)[0].contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            light = network(backlit)
+        found = student(backlit)
+        squared = (relight(backlit, found) - relight(backlit, light)).square().mean((1, 2, 3))
+        squared = squared + 0.1 * (found - light).square().mean((1, 2, 3))
+        loss = (squared + _LEAST_ROUNDING).log10().mean() + recipe.spread_weight * rounding.take_spread()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        distance_db = -10 * float((squared + _LEAST_ROUNDING).log10().mean())
+        shown = distance_db if step == 1 else 0.98 * shown + 0.02 * distance_db
+        if step % 50 == 0:
+            print(f"settling {step}/{recipe.settle_steps}  {shown:.1f} dB", file=sys.stderr, flush=True)
+    rounding.remove()
+    return student.eval()
 
 
 class ResidualGuidance:
@@ -279,6 +358,7 @@ def main() -> None:
     parser.add_argument("photos", nargs="+", type=Path, help="well-lit photographs, or folders of them")
     parser.add_argument("--panoramas", nargs="*", type=Path, default=[], help="folders of .exr, .exr.js")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint, .safetensors or .pth")
+    parser.add_argument("--settle", type=Path, help="a checkpoint: only settle it for eight bits")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--encoder", help="that guides as RAVE does: timm:mobilenetv2_100@FILE, for one")
@@ -297,7 +377,9 @@ def main() -> None:
     encoder = open_encoder(options.encoder) if options.encoder else None
     sources = load_sources(options.photos, options.panoramas)
     bank = make_bank(sources, recipe.mix, recipe.pairs, recipe.area_px, recipe.seed, recipe.whole)
-    network = train(recipe, bank, encoder)
+    network = load_checkpoint(options.settle) if options.settle else train(recipe, bank, encoder)
+    if recipe.settle_steps:
+        network = settle(network, recipe, bank)
     provenance = {
         "recipe": "rave_train.recipes.embedded",
         **asdict(recipe),
