@@ -58,7 +58,8 @@ def export(
         str | None, typer.Option(help="reflect or zeros; reflect unless the checkpoint says otherwise.")
     ] = None,
     working_size: Annotated[
-        int | None, typer.Option(help="Recommended long side, in pixels, for estimating the light.")
+        int | None,
+        typer.Option(min=32, help="Recommended long side, in pixels, for estimating the light."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is at --output and --triton.")] = False,
     verify: Annotated[Path | None, typer.Option(help="Prove this bundle again instead of exporting.")] = None,
@@ -75,12 +76,18 @@ def export(
     if verify is not None:
         if checkpoint is not None or output is not None:
             _fail("--verify proves a bundle that exists: give no CHECKPOINT and no --output with it", 2)
+        if fp16 or int8 or int8_every_layer or single_graph or trt or triton or calibration or opset or force:
+            _fail("--verify makes nothing: give it no options of an export", 2)
         _verify(verify, reference, images, padding)
         return
     if checkpoint is None or output is None:
         _fail("give a CHECKPOINT and --output BUNDLE, or --verify BUNDLE; --help says more", 2)
     if reference is not None or images is not None:
         _fail("--reference and --images belong to --verify BUNDLE", 2)
+    if int8_every_layer and not int8:
+        _fail("--int8-every-layer is for --int8: give both, or neither", 2)
+    if triton is not None and _overlap(output, triton):
+        _fail("--output and --triton are one folder, or one is inside the other: give two", 2)
     if calibration is not None and not int8:
         _fail("--calibration is for --int8: give both, or neither", 2)
     try:
@@ -139,6 +146,11 @@ def export(
         typer.echo(f"{triton}: {', '.join(models)}")
     if unmade:
         _fail(f"no engines were made: {unmade}", 1)
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    first, second = one.resolve(), other.resolve()
+    return first == second or first in second.parents or second in first.parents
 
 
 def _verify(folder: Path, checkpoint: Path | None, images: Path | None, padding: str | None) -> None:

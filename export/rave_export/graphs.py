@@ -156,6 +156,9 @@ def _export(
         )
     assert program is not None
     model = program.model_proto
+    made = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
+    if made != opset:
+        raise ExportError(f"opset {opset} cannot be had of this torch and onnx, which made {made}: try that")
     model.ir_version = IR_VERSION
     model.producer_name = "rave-export"
     del model.metadata_props[:]

@@ -140,3 +140,14 @@ def test_published_checkpoints_survive_a_round_trip(shared: Path, tmp_path: Path
     for key, value in published.items():
         torch.testing.assert_close(again[key], value, rtol=0, atol=0)
         torch.testing.assert_close(ours[key[7:]], value, rtol=0, atol=0)
+
+
+def test_an_old_torch_file_may_be_cut_anywhere(network: EnhancementNetwork, tmp_path: Path) -> None:
+    file = tmp_path / "old.pth"
+    torch.save(network.state_dict(), file, _use_new_zipfile_serialization=False)
+    assert load_checkpoint(file).channels == network.channels
+    whole = file.read_bytes()
+    for size in (3, 31, 200, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:size])
+        with pytest.raises(CheckpointError, match=r"old\.pth"):
+            load_checkpoint(file)

@@ -229,3 +229,16 @@ def test_the_shared_mobilenet_opens(shared: Path, images: torch.Tensor) -> None:
     assert encoder.preprocessing.mean == (0.5, 0.5, 0.5)
     assert encoder.embed(images).shape == (2, 1280)
     assert len(encoder.stages(images)) == 5
+
+
+def test_a_setting_that_changes_what_the_same_weights_compute_changes_the_fingerprint() -> None:
+    plain, padded = (
+        open_encoder(f"timm:mobilenetv3_small_050,size=32{setting}@random")
+        for setting in ("", ",pad_type=same")
+    )
+    assert plain.fingerprint() != padded.fingerprint()
+
+
+def test_a_size_that_an_encoder_cannot_take_is_said_at_once() -> None:
+    with pytest.raises(EncoderError, match=r"cannot take pictures of 64x64 px.*img_size"):
+        open_encoder("timm:vit_tiny_patch16_224,size=64@random")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +179,22 @@ def test_lpips_squeeze_agrees_with_its_authors_package(
     with torch.no_grad():
         expected = theirs(left[None] * 2 - 1, right[None] * 2 - 1).item()
     assert Lpips("squeeze")(left, right) == pytest.approx(expected, rel=1e-3)
+
+
+def test_what_is_left_out_is_named_and_equal_pictures_are_valid_json(
+    scenes: tuple[Path, Path], tmp_path: Path
+) -> None:
+    backlit, _ = scenes
+    (backlit / "extra.png").write_bytes(sorted(backlit.iterdir())[0].read_bytes())
+    truth = tmp_path / "truth"
+    shutil.copytree(backlit, truth)
+    (truth / "extra.png").unlink()
+    (truth / "broken.png").write_text("no picture")
+    result = evaluate_folders(backlit, truth, metrics=["psnr"])
+    assert any("broken.png" in line for line in result.left_out)
+    assert any("extra.png" in line for line in result.left_out)
+    assert "extra.png" in result.as_text()
+    write_evaluation(result, tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert content["means"]["psnr"] is None
+    assert len(content["left_out"]) == 2

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from rave_train.config import ConfigError, DataOptions, NetworkOptions, RunConfig
 from rave_train.embeddings import embed_photographs, embed_vocabulary
 from rave_train.encoders import Encoder, EncoderError, open_encoder
-from rave_train.interpretation import interpret_run, write_interpretation
+from rave_train.interpretation import Interpretation, interpret_run, write_interpretation
 from rave_train.options import RaveOptions
 from rave_train.photographs import find_photographs
 from rave_train.training import train
@@ -97,3 +97,9 @@ def test_no_run_no_text_no_guidance(config: RunConfig, tmp_path: Path) -> None:
     assert open_encoder(wordless.encoder).text is None
     with pytest.raises(EncoderError, match="interpreting a run needs a text encoder"):
         interpret_run(tmp_path / "wordless", 5)
+
+
+def test_tokens_that_look_like_formulas_are_drawn(tmp_path: Path) -> None:
+    found = Interpretation((("$$", 0.1),), (("sun☀$x_", -0.1),), ())
+    write_interpretation(found, tmp_path / "out")
+    assert (tmp_path / "out" / "tokens.png").stat().st_size > 1000

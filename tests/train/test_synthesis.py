@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from rave_train.photographs import DataError, find_photographs, load_photograph
@@ -97,7 +98,7 @@ def test_a_guided_filter_keeps_an_edge_that_blurring_loses() -> None:
 
 def test_a_folder_becomes_pairs_with_a_contact_sheet(scenes: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "pairs"
-    assert synthesize_folder(scenes[1], out, longest_side_px=24, versions=2, seed=5) == 12
+    assert synthesize_folder(scenes[1], out, longest_side_px=24, versions=2, seed=5).pairs == 12
     made = find_photographs(out / "input", "backlit").photographs
     assert [p.file.name for p in made[:2]] == ["scene0_v0.png", "scene0_v1.png"]
     assert load_photograph(out / "gt" / "scene0_v0.png").shape == (18, 24, 3)
@@ -109,3 +110,22 @@ def test_a_folder_becomes_pairs_with_a_contact_sheet(scenes: tuple[Path, Path], 
     ]
     with pytest.raises(DataError, match="is not empty: give another folder"):
         synthesize_folder(scenes[1], out)
+
+
+def test_names_that_would_clash_and_odd_options_are_refused_before_anything_is_made(
+    scenes: tuple[Path, Path], tmp_path: Path
+) -> None:
+    first = sorted(scenes[1].iterdir())[0]
+    twin = first.with_suffix(".bmp")
+    Image.open(first).save(twin)
+    with pytest.raises(DataError, match=f"{twin.name} and {first.name} would both become one pair"):
+        synthesize_folder(scenes[1], tmp_path / "out")
+    twin.unlink()
+    with pytest.raises(DataError, match="size is 0 px, at least"):
+        synthesize_folder(scenes[1], tmp_path / "out", longest_side_px=0)
+    with pytest.raises(DataError, match="seed is -1"):
+        synthesize_folder(scenes[1], tmp_path / "out", seed=-1)
+    assert not (tmp_path / "out").exists()
+    (scenes[1] / "broken.jpg").write_text("no picture")
+    made = synthesize_folder(scenes[1], tmp_path / "out")
+    assert [file.name for file, _ in made.skipped] == ["broken.jpg"]

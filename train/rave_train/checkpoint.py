@@ -76,8 +76,11 @@ def read_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None
         if stated not in PADDINGS:
             raise CheckpointError(f"{file} states padding {stated!r}, one of {', '.join(PADDINGS)} is needed")
         padding = stated
-    provenance = metadata.get("provenance", "{}")
-    return Checkpoint(_build(file, tensors, padding), cast(dict[str, Any], json.loads(provenance)))
+    try:
+        provenance = cast(dict[str, Any], json.loads(metadata.get("provenance", "{}")))
+    except ValueError as error:
+        raise CheckpointError(f"{file} states a provenance that is no JSON: {error}") from error
+    return Checkpoint(_build(file, tensors, padding), provenance)
 
 
 def save_checkpoint(
@@ -125,7 +128,7 @@ def _read_pth(file: Path) -> dict[str, Tensor]:
             f"{file} holds Python objects other than tensors, which are never run: "
             "save its state_dict() and give that"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged file makes torch stumble over anything
         raise CheckpointError(f"{file} is truncated or no torch file: {_first_line(error)}") from error
     if not isinstance(loaded, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()

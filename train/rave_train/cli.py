@@ -81,7 +81,9 @@ def synthesize(
         scene = SynthesisRange(untouched=untouched)
         with _progress("synthesizing") as report:
             made = synthesize_folder(well_lit, out, size, versions, seed, report, scene)
-    line = f"{made} pairs in {out}/input and {out}/gt; look at {out}/contact_sheet.png"
+    for file, reason in made.skipped:
+        Console(stderr=True).print(f"skipped {file}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    line = f"{made.pairs} pairs in {out}/input and {out}/gt; look at {out}/contact_sheet.png"
     Console().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -129,6 +131,8 @@ def evaluate(
         if out is not None:
             write_evaluation(result, out)
     Console().print(result.as_text(), highlight=False, markup=False)
+    if not result.means:
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -156,6 +156,10 @@ class RunConfig:
         _require(
             network.learning_rate > 0, f"learning rate is {network.learning_rate}, more than 0 is needed"
         )
+        _require(network.pixel_loss >= 0, f"pixel loss is {network.pixel_loss}, 0 or more is needed")
+        _require(network.warm_up >= 0, f"warm-up is {network.warm_up} steps, 0 or more is needed")
+        _require(self.seed >= 0, f"seed is {self.seed}, 0 or more is needed")
+        _require(self.workers is None or self.workers >= 0, f"workers is {self.workers}, 0 or more is needed")
         _require(self.save_every >= 1, f"save every {self.save_every} steps: at least 1 is needed")
         _require(self.epoch_steps is None or self.epoch_steps >= 1, "an epoch needs at least one step")
         _require(self.schedule().rounds >= 1, "at least one round is needed")
@@ -172,6 +176,12 @@ class RunConfig:
         if isinstance(options, PairOptions):
             _require(options.guidance_batch >= 2, "a guidance batch needs a backlit and a well-lit picture")
             _require(options.views >= 1, "at least one view of each picture is needed")
+            _require(
+                options.view_size_px >= 16, f"view size is {options.view_size_px} px, at least 16 are needed"
+            )
+            for name in ("initialize_steps", "refine_steps"):
+                steps = getattr(options, name)
+                _require(steps >= 0, f"{name.replace('_', ' ')} is {steps}, 0 or more is needed")
         _require(
             not (network.pixel_loss and self.data.paired is False),
             "a pixel loss compares partners: leave out --unpaired, or --pixel-loss",

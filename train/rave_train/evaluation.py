@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from rave_train.pairs import require_pairs
 from rave_train.photographs import DataError, Pixels, find_photographs, load_photograph, load_square
 
 METRICS: Final = ("psnr", "ssim", "lpips", "fid")
+SMALLEST_COMPARED_PX: Final = 16
+"""SSIM's window has 11 pixels."""
+
 _BT601: Final = (0.299, 0.587, 0.114)
 
 
@@ -62,12 +66,14 @@ class Evaluation:
         rows: per picture its name and its metrics.
         means: over the pictures; FID, which has no rows, included.
         missing: metrics that could not be computed, and why.
+        left_out: pictures that were not measured, and why; lines.
     """
 
     protocol: Protocol
     rows: tuple[tuple[str, dict[str, float]], ...]
     means: dict[str, float]
     missing: dict[str, str]
+    left_out: tuple[str, ...] = ()
 
     def as_text(self) -> str:
         """A table, the protocol under it."""
@@ -79,6 +85,7 @@ class Evaluation:
             lines.append(title.ljust(widths) + "".join(cells))
         lines.append(self.protocol.describe())
         lines += [f"{name} not measured: {reason}" for name, reason in self.missing.items()]
+        lines += self.left_out
         return "\n".join(lines)
 
 
@@ -116,10 +123,13 @@ def evaluate_folders(
         from rave_train.checkpoint import load_checkpoint
 
         network = load_checkpoint(checkpoint)
-    pairing = require_pairs(
-        find_photographs(enhanced, "backlit", "test").photographs,
-        find_photographs(truth, "well-lit", "test").photographs,
-    )
+    if protocol.size_px is not None and protocol.size_px < SMALLEST_COMPARED_PX:
+        raise ValueError(f"size is {protocol.size_px} px, at least {SMALLEST_COMPARED_PX} are needed")
+    sides = find_photographs(enhanced, "backlit", "test"), find_photographs(truth, "well-lit", "test")
+    pairing = require_pairs(*(side.photographs for side in sides))
+    left_out = [f"skipped {file}: {reason}" for side in sides for file, reason in side.skipped]
+    if pairing.backlit_alone or pairing.well_lit_alone:
+        left_out += pairing.describe().splitlines()[1:]
     missing: dict[str, str] = {}
     lpips = fid = None
     try:
@@ -146,7 +156,7 @@ def evaluate_folders(
     }
     if fid is not None:
         means["fid"] = fid([pair[0] for pair in kept], [pair[1] for pair in kept])
-    return Evaluation(protocol, tuple(rows), means, missing)
+    return Evaluation(protocol, tuple(rows), means, missing, tuple(left_out))
 
 
 def write_evaluation(result: Evaluation, folder: Path) -> None:
@@ -165,8 +175,17 @@ def write_evaluation(result: Evaluation, folder: Path) -> None:
         "means": result.means,
         "pictures": dict(result.rows),
         "missing": result.missing,
+        "left_out": result.left_out,
     }
-    (folder / "metrics.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(_finite(content), indent=2, allow_nan=False)
+    (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity, which is the PSNR of equal pictures: it becomes null."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _measure(picture: Pixels, true: Pixels, protocol: Protocol, metrics: Sequence[str]) -> dict[str, float]:

@@ -115,6 +115,11 @@ def write_interpretation(found: Interpretation, folder: Path) -> Path:
     return folder
 
 
+def _label(token: str) -> str:
+    """A token as matplotlib shows it: its fonts lack many letters, and a dollar would begin a formula."""
+    return token.encode("ascii", "replace").decode().replace("$", r"\$")
+
+
 def _plot(found: Interpretation, file: Path) -> None:
     """Bars of both ends of the vocabulary, least similar at the bottom."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -126,7 +131,7 @@ def _plot(found: Interpretation, file: Path) -> None:
     axes = figure.add_subplot()
     colors = ["#444c5c" if value < 0 else "#e8a33d" for _, value in bars]
     axes.barh(range(len(bars)), [value for _, value in bars], color=colors)
-    axes.set_yticks(range(len(bars)), [token.encode("ascii", "replace").decode() for token, _ in bars])
+    axes.set_yticks(range(len(bars)), [_label(token) for token, _ in bars])
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel("cosine with the guidance direction")
     figure.savefig(file, dpi=120)

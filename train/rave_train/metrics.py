@@ -99,7 +99,11 @@ class Fid:
                 extractor = FeatureExtractorInceptionV3(
                     "inception-v3-compat", ["2048"], str(file) if file.is_file() else None
                 )
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # a file of anything makes torch stumble over anything
+            if file.is_file():
+                raise MetricUnavailableError(
+                    f"FID: {file} does not hold the weights of {INCEPTION_FILE}: {error}"
+                ) from error
             raise MetricUnavailableError(
                 f"FID needs {INCEPTION_FILE}, which could not be downloaded: put it into {folder}, "
                 "or name it with --inception"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -10,10 +11,30 @@ from PIL import Image
 
 from rave_train.embeddings import Report
 from rave_train.grid import save_grid
-from rave_train.photographs import DataError, Photograph, Pixels, find_photographs, load_photograph
+from rave_train.photographs import (
+    SMALLEST_SIDE_PX,
+    DataError,
+    Photograph,
+    Pixels,
+    find_photographs,
+    load_photograph,
+)
 from rave_train.synthesis import SynthesisRange, synthesize_backlit
 
 _SHEET_ROWS: Final = 12
+
+
+@dataclass(frozen=True)
+class Synthesized:
+    """What became of a folder of photographs.
+
+    Attributes:
+        pairs: how many were made.
+        skipped: files that look like pictures and are not usable, with the reason.
+    """
+
+    pairs: int
+    skipped: tuple[tuple[Path, str], ...]
 
 
 def synthesize_folder(
@@ -24,7 +45,7 @@ def synthesize_folder(
     seed: int = 0,
     report: Report | None = None,
     scene: SynthesisRange | None = None,
-) -> int:
+) -> Synthesized:
     """Writes `out`/input (backlit) and `out`/gt (their partners), PNG, and `out`/contact_sheet.png.
 
     Args:
@@ -36,15 +57,21 @@ def synthesize_folder(
         report: told of the progress.
         scene: ranges to draw from.
 
-    Returns:
-        How many pairs were made.
-
     Raises:
-        DataError: no usable photographs, or `out` is not empty.
+        DataError: no usable photographs, two of one name, `out` is not empty, or an option is out of range.
     """
     if out.is_dir() and any(out.iterdir()):
         raise DataError(f"{out} is not empty: give another folder")
+    if longest_side_px is not None and longest_side_px < SMALLEST_SIDE_PX:
+        raise DataError(f"size is {longest_side_px} px, at least {SMALLEST_SIDE_PX} are needed")
+    if seed < 0:
+        raise DataError(f"seed is {seed}, 0 or more is needed")
     found = find_photographs(well_lit, "well-lit")
+    by_stem: dict[str, str] = {}
+    for photograph in found.photographs:
+        first = by_stem.setdefault(photograph.file.stem, photograph.file.name)
+        if first != photograph.file.name:
+            raise DataError(f"{first} and {photograph.file.name} would both become one pair: rename one")
     for side in ("input", "gt"):
         (out / side).mkdir(parents=True, exist_ok=True)
     sheet: list[tuple[Pixels, Pixels]] = []
@@ -63,7 +90,7 @@ def synthesize_folder(
             report("synthesizing", index + 1, len(found.photographs))
     columns = [("backlit", [row[0] for row in sheet]), ("well-lit", [row[1] for row in sheet])]
     save_grid(out / "contact_sheet.png", columns)
-    return versions * len(found.photographs)
+    return Synthesized(versions * len(found.photographs), found.skipped)
 
 
 def _load(photograph: Photograph, longest_side_px: int | None) -> Pixels:

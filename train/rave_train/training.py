@@ -158,13 +158,13 @@ def train(
                 terms = objective.losses(part, light.float(), part_truth, warm_up)
                 part_loss = state.scaler.scale(terms["loss"] / config.network.accumulate)
                 part_loss.backward()  # type: ignore[no-untyped-call]
+                if warm_up:
+                    terms["psnr"] = torch.tensor(luma_psnr(part, relight(part, light.detach().float())))
                 for name, value in terms.items():
                     parts[name] = parts.get(name, 0) + value.detach() / config.network.accumulate
             processes.average_gradients(state.network.parameters())
             state.scaler.step(state.optimizer)
             state.scaler.update()
-            if warm_up:
-                parts["psnr"] = torch.tensor(luma_psnr(part, relight(part, light.detach().float())))
 
         # What it amounts to, the same numbers in every process.
         losses = processes.average({name: value.to(device) for name, value in parts.items()})

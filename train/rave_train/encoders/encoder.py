@@ -119,8 +119,13 @@ class Encoder(nn.Module, ABC):
         return self.embed(torch.zeros(1, 3, size, size, device=device)).shape[1]
 
     def fingerprint(self) -> str:
-        """Hash of the weights and the input format: the same encoder gives the same embeddings."""
-        digest = hashlib.blake2b(repr(self.preprocessing).encode(), digest_size=16)
+        """Hash of weights, architecture and input format: the same encoder gives the same embeddings.
+
+        The spec without the place of its weights counts as well: `pad_type` or `quickgelu` change what the
+        same weights compute.
+        """
+        named = self.spec.partition("@")[0]
+        digest = hashlib.blake2b(f"{named} {self.preprocessing!r}".encode(), digest_size=16)
         for name, value in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

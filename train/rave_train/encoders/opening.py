@@ -71,6 +71,14 @@ def open_encoder(spec: str) -> Encoder:
 
             encoder = open_timm(spec, parsed)
     encoder.freeze()
+    try:
+        encoder.dimension()
+    except (AssertionError, RuntimeError, ValueError) as error:
+        size = encoder.preprocessing.size_px
+        raise EncoderError(
+            f"{spec} cannot take pictures of {size}x{size} px: {str(error).splitlines()[0]} "
+            "(of timm's transformers, img_size sets the size they are built for)"
+        ) from error
     return encoder
 
 

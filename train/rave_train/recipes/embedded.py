@@ -7,11 +7,10 @@ clear, made backlit here. `rave_train.recipes.study` measures what each choice b
 from __future__ import annotations
 
 import argparse
-import copy
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rave_train.checkpoint import load_checkpoint, save_checkpoint
+from rave_train.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from rave_train.encoders import Encoder
 from rave_train.encoders.opening import open_encoder
 from rave_train.network import EnhancementNetwork, Padding, relight
@@ -34,9 +33,6 @@ _FORGET = 0.998
 
 _DIM, _GLARING = 0.02, 0.97
 """What is darker or brighter than this says nothing of the light."""
-
-_LEAST_ROUNDING = 1e-7
-"""70 dB: closer than that, results are the same."""
 
 _LEAST_SQUARED = 1e-4
 """40 dB: better than that is not asked for."""
@@ -64,9 +60,6 @@ class Recipe:
         clipped_weight: of the loss that still sees what clipped.
         log_weight: of the error of the light in the log domain, which shadows and lit parts share alike.
         eight_bits: share of the steps, the last ones, that round as INT8 does.
-        settle_steps: of `settle`, after training.
-        settle_rate: its learning rate.
-        spread_weight: of the width of ranges there.
         guidance_weight: of RAVE's guidance, 0 for none; it needs an encoder.
         average_decay: of the moving average of the weights.
         seed: of every random choice.
@@ -88,9 +81,6 @@ class Recipe:
     clipped_weight: float = 0.1
     log_weight: float = 0.05
     eight_bits: float = 0.35
-    settle_steps: int = 700
-    settle_rate: float = 1e-3
-    spread_weight: float = 0.05
     guidance_weight: float = 0.0
     average_decay: float = 0.998
     seed: int = 0
@@ -141,75 +131,6 @@ class FakeQuantization:
         return torch.fake_quantize_per_tensor_affine(x, step, round(-low / step), 0, 255)
 
 
-class FreeRounding(FakeQuantization):
-    """The same rounding, with a gradient for the width of the range as well.
-
-    Straight through, a network learns nothing of the steps it is rounded by. Here a step follows the
-    extremes it comes from, so that the loss can pull in what is far out.
-
-    Source: Esser et al., Learned Step Size Quantization, 2020, eq. 3.
-    """
-
-    def __init__(self, network: EnhancementNetwork, headroom: float = 1.1) -> None:
-        super().__init__(network, headroom)
-        self._spreads: list[Tensor] = []
-
-    def take_spread(self) -> Tensor:
-        """Mean log of the ranges over the standard deviations since the last call, [] nepers."""
-        spread = torch.stack(self._spreads).mean()
-        self._spreads = []
-        return spread
-
-    def _round(self, place: tuple[str, bool], x: Tensor) -> Tensor:
-        low, high = x.amin().clamp_max(0) * self._headroom, x.amax().clamp_min(1e-6) * self._headroom
-        self._spreads.append(((high - low) / (x.detach().std() + 1e-6)).log())
-        known = self._ranges.get(place, (0.0, 0.0))
-        low, high = (
-            torch.minimum(low, low.new_tensor(known[0])),
-            torch.maximum(high, high.new_tensor(known[1])),
-        )
-        self._ranges[place] = low.item() * _FORGET, high.item() * _FORGET
-        step = (high - low) / 255
-        with torch.no_grad():
-            counts = x / step
-            zero = (-low / step).round()
-            error = (counts + zero).round().clamp(0, 255) - zero - counts
-        return x + error * step
-
-
-def settle(network: EnhancementNetwork, recipe: Recipe, bank: Bank) -> EnhancementNetwork:
-    """Teaches a trained network to give its own result in eight bits.
-
-    Training itself never asks for it: at 40 dB from float32, rounding is far below what a picture lacks.
-    """
-    torch.manual_seed(recipe.seed)
-    student = copy.deepcopy(network).train().to(memory_format=torch.channels_last)
-    rounding = FreeRounding(student)
-    optimizer = torch.optim.Adam(student.parameters(), recipe.settle_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.settle_steps)
-    drawn = draw_batches(recipe, bank, np.random.default_rng(recipe.seed + 1))
-    shown = 0.0
-    for step in range(1, recipe.settle_steps + 1):
-        backlit = next(drawn)[0].contiguous(memory_format=torch.channels_last)
-        with torch.no_grad():
-            light = network(backlit)
-        found = student(backlit)
-        squared = (relight(backlit, found) - relight(backlit, light)).square().mean((1, 2, 3))
-        squared = squared + 0.1 * (found - light).square().mean((1, 2, 3))
-        loss = (squared + _LEAST_ROUNDING).log10().mean() + recipe.spread_weight * rounding.take_spread()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        distance_db = -10 * float((squared + _LEAST_ROUNDING).log10().mean())
-        shown = distance_db if step == 1 else 0.98 * shown + 0.02 * distance_db
-        if step % 50 == 0:
-            print(f"settling {step}/{recipe.settle_steps}  {shown:.1f} dB", file=sys.stderr, flush=True)
-    rounding.remove()
-    return student.eval()
-
-
 class ResidualGuidance:
     """RAVE's guidance (eq. 12) with the encoder frozen, the vector from the bank's own pictures."""
 
@@ -231,8 +152,10 @@ class ResidualGuidance:
         return torch.cat([self._encoder.embed(part) for part in torch.split(_to_tensor(pixels), 16)])
 
 
-def train(recipe: Recipe, bank: Bank, encoder: Encoder | None = None) -> EnhancementNetwork:
-    """Trains from scratch and returns the exponential moving average of the weights.
+def train(
+    recipe: Recipe, bank: Bank, encoder: Encoder | None = None, start: EnhancementNetwork | None = None
+) -> EnhancementNetwork:
+    """Trains, from scratch unless there is a network to start from; returns the weights' moving average.
 
     Raises:
         ValueError: guidance is asked for without an encoder.
@@ -244,6 +167,8 @@ def train(recipe: Recipe, bank: Bank, encoder: Encoder | None = None) -> Enhance
     network = EnhancementNetwork(recipe.channels, recipe.padding).to(memory_format=torch.channels_last)
     assert network.cond_add1.bias is not None
     torch.nn.init.constant_(network.cond_add1.bias, 0.7)
+    if start is not None:
+        network.load_state_dict(start.state_dict())
     average = AveragedModel(
         network,
         multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay),  # type: ignore[no-untyped-call]
@@ -358,8 +283,18 @@ def main() -> None:
     parser.add_argument("photos", nargs="+", type=Path, help="well-lit photographs, or folders of them")
     parser.add_argument("--panoramas", nargs="*", type=Path, default=[], help="folders of .exr, .exr.js")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint, .safetensors or .pth")
-    parser.add_argument("--settle", type=Path, help="a checkpoint: only settle it for eight bits")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--pairs", type=int, default=Recipe.pairs)
+    parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
+    parser.add_argument(
+        "--mix",
+        nargs=4,
+        type=float,
+        default=astuple(Mix()),
+        metavar=("SHADE", "SUBJECT", "VIEW", "LIT"),
+        help="shares of the kinds of pairs",
+    )
+    parser.add_argument("--start", type=Path, help="a checkpoint of the same width to go on from")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--encoder", help="that guides as RAVE does: timm:mobilenetv2_100@FILE, for one")
     parser.add_argument("--guidance-weight", type=float, default=1.0, help="with --encoder")
@@ -371,15 +306,17 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     recipe = Recipe(
         steps=options.steps,
+        pairs=options.pairs,
+        learning_rate=options.learning_rate,
+        mix=Mix(*options.mix),
         seed=options.seed,
         guidance_weight=options.guidance_weight if options.encoder else 0.0,
     )
     encoder = open_encoder(options.encoder) if options.encoder else None
     sources = load_sources(options.photos, options.panoramas)
     bank = make_bank(sources, recipe.mix, recipe.pairs, recipe.area_px, recipe.seed, recipe.whole)
-    network = load_checkpoint(options.settle) if options.settle else train(recipe, bank, encoder)
-    if recipe.settle_steps:
-        network = settle(network, recipe, bank)
+    start = load_checkpoint(options.start) if options.start else None
+    network = train(recipe, bank, encoder, start)
     provenance = {
         "recipe": "rave_train.recipes.embedded",
         **asdict(recipe),
@@ -387,6 +324,7 @@ def main() -> None:
         "panoramas": len(sources.panoramas),
         "synthesis": asdict(SCENE),
         "encoder": options.encoder,
+        "start": None if start is None else read_checkpoint(options.start).provenance,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "training_size_px": round(recipe.area_px**0.5 * max(recipe.scales)),
