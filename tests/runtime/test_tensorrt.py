@@ -18,12 +18,13 @@ import pytest
 from numpy.typing import NDArray
 
 from rave_runtime import DeviceError, Enhancer
-from rave_runtime.bundle import EngineFile, Manifest, read_bundle, write_manifest
+from rave_runtime.bundle import EngineFile, Manifest, embedded_bundle, read_bundle, write_manifest
 from rave_runtime.tensorrt_network import Gpu, choose_engine
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
 H200 = Gpu("NVIDIA H200", "9.0", "11.4.0")
+CHANNELS = read_bundle(embedded_bundle()).manifest.network.channels
 
 
 def engine_for(graph: str, **changes: Any) -> EngineFile:
@@ -120,10 +121,10 @@ class OnnxEngine:
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         if name == "pooled":
-            return (self._shapes["image"][0], 32, 12, 12)
+            return (self._shapes["image"][0], CHANNELS, 12, 12)
         if name == "features":
             count, height, width, _ = self._shapes["image"]
-            return (count, 32, height, width)
+            return (count, CHANNELS, height, width)
         count, _, height, width = self._shapes["features"]
         return (count, height, width)
 
