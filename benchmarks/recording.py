@@ -45,7 +45,7 @@ def record_result(
         folder: to write into.
         arguments: of the command line; of paths only the last part is kept.
     """
-    words = ["python -m benchmarks", *(Path(word).name if "/" in word else word for word in arguments)]
+    words = ["python -m benchmarks", *map(_without_folders, arguments)]
     busy = f"Load average of the machine when this began: {request.load:.1f} on {usable_cores()} cores."
     result = Result(
         quantity,
@@ -84,3 +84,9 @@ def measure_train_step(arguments: Sequence[str]) -> list[Row]:
         for part, variants in found["parts"].items()
         for variant, (seconds, peak) in variants.items()
     ]
+
+
+def _without_folders(word: str) -> str:
+    """An argument as others can type it: METHOD=FILE and paths without this machine's folders."""
+    method, equals, file = word.rpartition("=")
+    return method + equals + Path(file).name if "/" in file else word
