@@ -18,10 +18,10 @@ from PIL import Image
 
 from rave_runtime import Enhancer, UsageError
 from rave_runtime.batch import Batch
-from rave_runtime.command import RunOptions, run_watch
+from rave_runtime.command import RunOptions, make_batch, run_folder, run_watch
 from rave_runtime.folder import Job, plan_jobs
 from rave_runtime.journal import JOURNAL_NAME, FolderJournal
-from rave_runtime.memory import MemoryBudget, choose_tile_size, photo_bytes
+from rave_runtime.memory import MemoryBudget, choose_tile_size, most_workers, photo_bytes
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
@@ -174,3 +174,51 @@ def test_a_watched_folder_takes_what_arrives(
     (tmp_path / "2.jpg").replace(photos / "0.jpg")
     assert next(arrivals).job.name == "0.jpg"
     arrivals.close()
+
+
+def test_many_processors_fit_into_the_default_memory() -> None:
+    assert choose_tile_size(2048, most_workers(2048)) >= 96
+    assert most_workers(1) == 1
+    make_batch(RunOptions(device="cpu", precision="fp32"), None, jobs=500, processors=256)
+
+
+def test_16_bits_and_the_largest_count_with_what_they_take(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((50, 60), np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.zeros((50, 60), np.uint8)).save(tmp_path / "flat.png")
+    assert photo_bytes(tmp_path / "deep.png") == 3 * photo_bytes(tmp_path / "flat.png")
+    Image.new("1", (15000, 13000)).save(tmp_path / "huge.png")
+    assert photo_bytes(tmp_path / "huge.png") > 3e9
+
+
+def test_a_limit_that_is_raised_does_not_undo_what_is_done(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    chosen = {"device": "cpu", "precision": "fp32", "working_size": 32}
+    run_folder(photos, out, RunOptions(**chosen))
+    again = run_folder(photos, out, RunOptions(**chosen, skip_existing=True, max_megapixels=400))
+    assert {result.status for result in again} == {"skipped"}
+
+
+def test_a_journal_that_cannot_be_written_loses_no_result(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / JOURNAL_NAME).symlink_to("/proc/none/such")
+    with pytest.warns(UserWarning, match="the journal of .* cannot be written"):
+        results = run_folder(photos, out, RunOptions(device="cpu", precision="fp32", working_size=32))
+    assert {result.status for result in results} == {"done"}
+
+
+def test_two_watched_files_of_one_name_are_said_once_and_the_watch_goes_on(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rave_runtime.command.WATCH_INTERVAL_S", 0.05)
+    Image.new("RGB", (40, 40)).save(photos / "0.gif")
+    Image.new("RGB", (40, 40)).save(photos / "0.png")
+    options = RunOptions(device="cpu", precision="fp32", working_size=32)
+    watch = run_watch(photos, tmp_path / "out", options)
+    timer = threading.Timer(0.5, (photos / "0.gif").unlink)
+    timer.start()
+    with pytest.warns(UserWarning, match="would both be written") as said:
+        first = next(watch)
+    watch.close()
+    assert first.status == "done"
+    assert len(said) == 1

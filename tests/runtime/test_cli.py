@@ -91,6 +91,13 @@ def test_a_single_file(photos: Path, tmp_path: Path) -> None:
         (["photos/a.jpg", "out", "--watch"], "is not a folder: --watch needs one"),
         (["photos", "out", "--quality", "0"], "--quality"),
         (["photos"], "OUTPUT"),
+        (["photos/a.jpg", "a.jp2"], "asks for a format that is not written"),
+        (["photos/a.jpg", "a.webp", "--format", "jpeg"], "is the name of another format than --format jpeg"),
+        (["photos/a.jpg", "-", "--log", "log.jsonl"], "are for folders, not for standard input or output"),
+        (["photos", "out", "--watch", "--report", "r.html"], "no moment for a --report"),
+        (["photos", "out", "--report", "empty"], "is a folder: name the file to write"),
+        (["photos", "out", "--working-size", "0"], "working_size is 0 px"),
+        (["photos", "out", "--tile-size", "0"], "tile_size is 0 px"),
     ],
 )
 def test_wrong_use_exits_2_and_writes_nothing(
@@ -209,3 +216,35 @@ def test_two_files_for_one_name_are_refused(photos: Path, tmp_path: Path) -> Non
     done = rave_run(photos, tmp_path / "out", "--format", "png")
     assert done.returncode == 2
     assert "a.jpg and a.webp would both be written to" in done.stderr
+
+
+def test_standard_input_becomes_what_the_name_says(photos: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", "-", tmp_path / "o.png"]
+    content = (photos / "a.jpg").read_bytes()
+    subprocess.run(command, input=content, capture_output=True, timeout=120, check=True)
+    with Image.open(tmp_path / "o.png") as image:
+        assert image.format == "PNG"
+
+
+def test_a_doctor_who_finds_a_problem_exits_1(tmp_path: Path) -> None:
+    done = rave_run("--doctor", "--model", tmp_path / "none")
+    assert "PROBLEM" in done.stdout
+    assert done.returncode == 1
+
+
+def test_an_interrupted_run_says_so(photos: Path, tmp_path: Path) -> None:
+    program = """
+import rave_runtime.command as command
+from rave_runtime.cli import main
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+command.run_folder = interrupted
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(photos), str(tmp_path / "out")], capture_output=True, text=True
+    )
+    assert done.returncode == 130
+    assert "interrupted; finished photographs are whole" in done.stderr

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from rave_runtime import Enhancer
 from rave_runtime.colour import cmyk_to_rgb, is_srgb, to_srgb, tone_curve
+from rave_runtime.photo import Photo
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
@@ -117,3 +119,16 @@ def test_cmyk_without_a_usable_profile_is_converted_plainly() -> None:
     picture = Image.new("CMYK", (2, 2), (0, 255, 255, 0))
     for icc in (None, b"x" * 200, SRGB):
         assert cmyk_to_rgb(picture, icc).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_16_bit_ramp_in_another_space_keeps_rising() -> None:
+    """A sky of 16 bits must not get the steps of 8."""
+    gamma = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(2.2 * 256))
+    ramp = np.linspace(6000, 60000, 4096).astype(np.uint16)
+    pixels = np.repeat(np.repeat(ramp[None, :, None], 3, 2), 64, 0)
+    photo = Photo(pixels=pixels, alpha=None, format="TIFF", icc_profile=profile(gamma))
+    for strength in (1.0, 0.0):
+        enhancer = Enhancer(precision="fp32", device="cpu", threads=1, strength=strength)
+        result = enhancer.enhance_photo(photo)[32, :, 1].astype(int)
+        assert np.diff(result).min() >= -8
+    np.testing.assert_array_equal(enhancer.enhance_photo(photo), pixels)

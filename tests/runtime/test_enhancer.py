@@ -174,3 +174,30 @@ def test_options_that_make_no_sense(options: dict[str, Any], error: type[Excepti
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"is no bundle: it has no manifest.json"):
         Enhancer(tmp_path)
+
+
+def test_a_stream_may_refill_one_buffer(enhancer: Enhancer, picture: MakePicture) -> None:
+    frames = [picture(20, 24, seed=i) for i in range(5)]
+
+    def refilled() -> Any:
+        buffer = np.empty_like(frames[0])
+        for frame in frames:
+            buffer[:] = frame
+            yield buffer
+
+    for frame, result in zip(frames, enhancer.enhance_stream(refilled(), workers=3), strict=True):
+        np.testing.assert_array_equal(result, enhancer.enhance(frame))
+
+
+def test_what_came_before_a_streams_fault_is_given(enhancer: Enhancer, picture: MakePicture) -> None:
+    def broken() -> Any:
+        yield from (picture(20, 24, seed=i) for i in range(3))
+        raise OSError("the camera is gone")
+
+    stream = enhancer.enhance_stream(broken(), workers=3)
+    taken = [next(stream) for _ in range(3)]
+    with pytest.raises(OSError, match="the camera is gone"):
+        next(stream)
+    np.testing.assert_array_equal(taken[2], enhancer.enhance(picture(20, 24, seed=2)))
+    with pytest.raises(UsageError, match="workers is 0"):
+        next(enhancer.enhance_stream([], workers=0))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.folder import format_of, plan_jobs, write_atomically
+from rave_runtime.folder import format_of, plan_jobs, remove_abandoned, write_atomically
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -152,3 +152,29 @@ def test_targets_that_cannot_be_are_reported(tmp_path: Path, name: str) -> None:
     with pytest.raises(PhotoError, match="cannot be written to"):
         write_atomically(tmp_path / name, b"x")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "taken"]
+
+
+def test_what_a_dead_process_left_is_removed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Path] = []
+
+    def stopped(self: Path, _target: Path) -> None:
+        kept.append(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", stopped)
+    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "sub" / "a.jpg", b"half")
+    monkeypatch.undo()
+    (mine,) = kept
+    dead = mine.with_name(mine.name.replace(f"-{os.getpid()}.", "-999999999."))
+    other = mine.with_name(mine.name.replace(mine.name.split(".")[2], "0badc0de-999999999"))
+    for file in (dead, other, mine.with_name("a.rave-partial")):
+        file.write_bytes(b"x")
+    remove_abandoned(tmp_path)
+    assert not dead.exists()
+    assert mine.exists()  # of this process, which lives
+    assert other.exists()  # of another machine
+    assert mine.with_name("a.rave-partial").exists()  # somebody's own
