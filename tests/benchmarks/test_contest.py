@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def test_a_command_has_no_arrays() -> None:
 
 
 def test_costs_follow_padding_steps_and_the_working_size(tiny_bundle: Path) -> None:
-    ours = count_network(WholeImage, 32, 48)
+    channels = read_bundle(tiny_bundle).manifest.network.channels
+    ours = count_network(functools.partial(WholeImage, channels), 32, 48)
     setting = Setting(weights=str(tiny_bundle))
     assert cost_of(METHODS["ours"], setting, 64, 96) == ours
     full = cost_of(METHODS["ours-full"], setting, 64, 96)
