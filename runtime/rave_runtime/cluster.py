@@ -31,6 +31,7 @@ from rave_runtime.enhancer import Setup
 from rave_runtime.errors import DeviceError, RaveError, UsageError
 from rave_runtime.folder import Job, name_inside
 from rave_runtime.journal import Entry, Journal
+from rave_runtime.memory import keep_freed_memory
 from rave_runtime.network import usable_processors
 from rave_runtime.remote import Location
 
@@ -136,6 +137,7 @@ class Worker:
         Raises:
             RaveError: as `Enhancer`.
         """
+        keep_freed_memory()  # this process is the run's own
         options = dataclasses.replace(self._options, device=device, precision=precision)
         with tempfile.TemporaryDirectory(prefix="rave-model-") as folder:
             if self._model is not None:
