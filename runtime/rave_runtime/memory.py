@@ -57,7 +57,7 @@ def keep_freed_memory() -> None:
     """Has this process keep the memory of one photograph for the next, where the C library is glibc.
 
     Otherwise every buffer of a photograph is a mapping of its own, whose pages the kernel clears each
-    time: 8 % of the processor time of a folder of 12-megapixel JPEGs. For programs, not for libraries.
+    time. For programs, not for libraries.
     """
     with contextlib.suppress(OSError, AttributeError):
         set_option = ctypes.CDLL(None).mallopt
