@@ -116,7 +116,8 @@ def _graphs(network: EnhancementNetwork, contents: Contents, say: Say) -> list[G
     if contents.int8:
         pictures = synthesize_pictures() if contents.calibration is None else contents.calibration
         say(f"calibrating int8 graphs on {len(pictures)} pictures")
-        graphs += int8_graphs(full, network_facts(network), pictures, every_layer=contents.every_layer)
+        facts = network_facts(network)
+        graphs += int8_graphs(full, facts, pictures, every_layer=contents.every_layer, say=say)
     if contents.single_graph:
         say("joining single graphs")
         graphs += single_graphs(graphs)

@@ -9,18 +9,17 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image, ImageOps
 
 from rave_export.errors import ExportError
+from rave_export.in_memory import NetworkInMemory, Session
 from rave_export.quantize import Ranges, observed_tensors
 from rave_runtime.bundle import NetworkFacts
 from rave_runtime.enhancer import DEFAULT_TILE_PX
 from rave_runtime.tiled import tiled_light
 
-Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 PICTURES: Final = 16
@@ -101,46 +100,16 @@ def observe_ranges(
     Raises:
         ExportError: there are no pictures.
     """
-    observer = _Observer(facts, context, enhance)
+    watched_context, watched_enhance = _Watched(context), _Watched(enhance)
+    network = NetworkInMemory(facts, watched_context, watched_enhance)
     seen = 0
     for picture in pictures:
         seen += 1
-        for _ in tiled_light(observer, picture, DEFAULT_TILE_PX):
+        for _ in tiled_light(network, picture, DEFAULT_TILE_PX):
             pass
     if not seen:
         raise ExportError("there is no picture to calibrate on: give --calibration a folder of photographs")
-    return observer.context.ranges, observer.enhance.ranges
-
-
-class _Observer:
-    """A `rave_runtime.network.Network` of float32 graphs that remembers every tensor's range."""
-
-    def __init__(self, facts: NetworkFacts, context: onnx.ModelProto, enhance: onnx.ModelProto) -> None:
-        self.facts: Final = facts
-        self.context: Final = _Watched(context)
-        self.enhance: Final = _Watched(enhance)
-
-    def pool(self, images: Any, pool_rows: Array, pool_cols: Array) -> Array:
-        return self._context(images, pool_rows, pool_cols)[1]
-
-    def illuminate(self, images: Any, pooled: Array, rows: Array, cols: Array) -> Array:
-        unused = np.zeros_like(rows.transpose(0, 2, 1)), np.zeros_like(cols.transpose(0, 2, 1))
-        return self._light(self._context(images, *unused)[0], pooled, rows, cols)
-
-    def illuminate_whole(
-        self, images: Any, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array
-    ) -> Array:
-        features, pooled = self._context(images, pool_rows, pool_cols)
-        return self._light(features, pooled, rows, cols)
-
-    def _context(self, images: Any, rows: Array, cols: Array) -> list[Array]:
-        return self.context.run({"image": images, "rows": rows, "cols": cols})
-
-    def _light(self, features: Array, pooled: Array, rows: Array, cols: Array) -> Array:
-        inputs = {"features": features, "pooled": pooled, "rows": rows, "cols": cols}
-        light: Array
-        (light,) = self.enhance.run(inputs)
-        return light
+    return watched_context.ranges, watched_enhance.ranges
 
 
 class _Watched:
@@ -148,7 +117,7 @@ class _Watched:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.ranges: dict[str, tuple[float, float]] = {}
-        self._outputs = [item.name for item in model.graph.output]
+        self._outputs = len(model.graph.output)
         self._tensors = observed_tensors(model)
         watched = onnx.ModelProto()
         watched.CopyFrom(model)
@@ -157,23 +126,15 @@ class _Watched:
                 name = f"{tensor}_{kind}"
                 watched.graph.node.append(helper.make_node(kind, [tensor], [name], keepdims=0))
                 watched.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.enable_cpu_mem_arena = False
-        options.enable_mem_pattern = False
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._graph = Session(watched)
 
     def run(self, inputs: dict[str, Any]) -> list[Any]:
-        results: list[Any] = self._session.run(None, inputs)
-        count = len(self._outputs)
-        lows, highs = results[count::2], results[count + 1 :: 2]
+        results = self._graph.run(inputs)
+        lows, highs = results[self._outputs :: 2], results[self._outputs + 1 :: 2]
         for tensor, low, high in zip(self._tensors, lows, highs, strict=True):
             known_low, known_high = self.ranges.get(tensor, (np.inf, -np.inf))
             self.ranges[tensor] = (float(np.minimum(known_low, low)), float(np.maximum(known_high, high)))
-        return results[:count]
+        return results[: self._outputs]
 
 
 def _checkerboard(height: int, width: int) -> Picture:

@@ -7,7 +7,7 @@ work on uint8 itself: written the usual way (Q and DQ around each), every one of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import numpy as np
@@ -37,13 +37,23 @@ def observed_tensors(model: onnx.ModelProto) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def quantize(model: onnx.ModelProto, ranges: Ranges, *, every_layer: bool = False) -> onnx.ModelProto:
+def convolutions(model: onnx.ModelProto) -> list[str]:
+    """Weights of the 3x3 convolutions, those that can run in eight bits, in the order of the graph."""
+    weights = {item.name: item for item in model.graph.initializer}
+    return [
+        node.input[1]
+        for node in model.graph.node
+        if node.op_type == "Conv" and weights[node.input[1]].dims[2] == 3
+    ]
+
+
+def quantize(model: onnx.ModelProto, ranges: Ranges, *, keep: Collection[str] = SENSITIVE) -> onnx.ModelProto:
     """The INT8 version of one of a bundle's float32 graphs, its inputs and outputs unchanged.
 
     Args:
         model: of `rave_export.graphs`, float32.
         ranges: of `observed_tensors`, from `rave_export.calibration`.
-        every_layer: also quantise the first and last convolution.
+        keep: endings of the weights whose convolutions stay float32.
 
     Returns:
         A new model. The 1x1 convolutions of the pooled grids stay float32: they cost nothing.
@@ -51,7 +61,7 @@ def quantize(model: onnx.ModelProto, ranges: Ranges, *, every_layer: bool = Fals
     Raises:
         ExportError: a range is missing or not finite.
     """
-    return _Rewrite(model, ranges, () if every_layer else SENSITIVE).run()
+    return _Rewrite(model, ranges, tuple(keep)).run()
 
 
 class _Rewrite:
@@ -95,7 +105,7 @@ class _Rewrite:
             prefix = self._as_bytes(node.input[0])
             node.input[0] += _BYTES
             self._emit_bytes(node, prefix)
-        elif node.op_type == "Concat":
+        elif node.op_type == "Concat" and self._leads_to_bytes(node):
             prefix = self._add_scale(name)
             for index, part in enumerate(node.input):
                 self._quantize(part, prefix, f"{name}_part{index}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +11,10 @@ import onnx
 
 from rave_export.calibration import Picture, observe_ranges
 from rave_export.graphs import OPSET, export_context, export_enhance, with_float_image
-from rave_export.quantize import quantize
+from rave_export.in_memory import NetworkInMemory, Session
+from rave_export.quantize import SENSITIVE, convolutions, quantize
 from rave_export.single import join_graphs
+from rave_export.sparing import spared_layers
 from rave_runtime.bundle import ImageType, NetworkFacts, Part, Precision
 from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork
 
@@ -59,15 +61,23 @@ def float_graphs(
 
 
 def int8_graphs(
-    graphs: Sequence[Graph], facts: NetworkFacts, pictures: Iterable[Picture], *, every_layer: bool = False
+    graphs: Sequence[Graph],
+    facts: NetworkFacts,
+    pictures: Sequence[Picture],
+    *,
+    every_layer: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Graph]:
     """INT8 versions of the float32 graphs.
+
+    The first and last convolution stay float32, and those that `sparing` finds too harmful.
 
     Args:
         graphs: of `float_graphs`, fp32.
         facts: of the network.
         pictures: to calibrate on, [h, w, 3] uint8.
-        every_layer: also quantise the first and last convolution.
+        every_layer: quantise every 3x3 convolution, whatever it costs.
+        say: called with a line for each layer that is spared.
 
     Raises:
         ExportError: no pictures, or a range that is not finite.
@@ -75,14 +85,28 @@ def int8_graphs(
     context = next(graph.model for graph in graphs if graph.image == "uint8")
     enhance = next(graph.model for graph in graphs if graph.part == "enhance")
     context_ranges, enhance_ranges = observe_ranges(facts, context, enhance, pictures)
+
+    def build(spared: tuple[str, ...]) -> NetworkInMemory:
+        keep = (*SENSITIVE, *spared)
+        return NetworkInMemory(
+            facts,
+            Session(quantize(context, context_ranges, keep=keep)),
+            Session(quantize(enhance, enhance_ranges, keep=keep)),
+        )
+
+    keep: tuple[str, ...] = ()
+    if not every_layer:
+        layers = [
+            name for name in convolutions(context) + convolutions(enhance) if not name.endswith(SENSITIVE)
+        ]
+        exact = NetworkInMemory(facts, Session(context), Session(enhance))
+        spared = spared_layers(build, exact, layers, pictures)
+        for name, reached_db in spared:
+            say(f"int8 leaves {name.removesuffix('.weight')} in float32: {reached_db:.1f} dB with it")
+        keep = (*SENSITIVE, *(name for name, _ in spared))
     ranges = {"context": context_ranges, "enhance": enhance_ranges}
     return [
-        Graph(
-            quantize(graph.model, ranges[graph.part], every_layer=every_layer),
-            graph.part,
-            "int8",
-            graph.image,
-        )
+        Graph(quantize(graph.model, ranges[graph.part], keep=keep), graph.part, "int8", graph.image)
         for graph in graphs
     ]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,16 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from PIL import Image
 
 from rave_export.calibration import MAX_SIDE_PX, observe_ranges, read_pictures, synthesize_pictures
 from rave_export.errors import ExportError
+from rave_export.in_memory import NetworkInMemory, Session
 from rave_export.parity import probe_picture
 from rave_export.quantize import observed_tensors, quantize
-from rave_export.variants import Graph, int8_graphs, network_facts
+from rave_export.sparing import spared_layers
+from rave_export.variants import Graph, float_graphs, int8_graphs, network_facts
 from rave_runtime.bundle import Bundle
 from rave_train.network import EnhancementNetwork
 
@@ -56,6 +60,39 @@ def test_every_layer_can_be_quantised(fp32_graphs: list[Graph], network: Enhance
     context = graphs[0].model.graph.initializer
     (image_scale,) = [item for item in context if item.name.endswith("_scale") and "div" in item.name]
     assert onnx.numpy_helper.to_array(image_scale) == np.float32(1 / 255), "bytes stay as they are"
+
+
+def test_a_layer_with_a_long_tail_is_left_in_float32(network: EnhancementNetwork) -> None:
+    """PPM's grids are made a thousand times larger and their readers as much smaller: the same network."""
+    tailed = copy.deepcopy(network)
+    with torch.no_grad():
+        for pool in tailed.PPM1.features:
+            pool[1].weight *= 1000  # type: ignore[index,operator]
+        tailed.PPM1.fuse[0].weight[:, tailed.channels :] /= 1000
+    graphs = float_graphs(tailed, "fp32")
+    said: list[str] = []
+    spared = int8_graphs(graphs, network_facts(tailed), PICTURES, say=said.append)
+    assert len(said) == 1
+    assert said[0].startswith("int8 leaves network.PPM1.fuse.0 in float32: ")
+    names = {item.name for item in spared[2].model.graph.initializer}
+    assert "network.PPM1.fuse.0.weight" in names
+    assert "network.condx.weight_bytes" in names, "and no other"
+    joined = next(node for node in spared[2].model.graph.node if node.op_type == "Concat")
+    assert "features" in joined.input, "what it reads is not rounded either"
+
+
+def test_no_layer_is_spared_where_none_helps(fp32_graphs: list[Graph], network: EnhancementNetwork) -> None:
+    exact = NetworkInMemory(
+        network_facts(network), *map(Session, (fp32_graphs[0].model, fp32_graphs[2].model))
+    )
+    builds: list[tuple[str, ...]] = []
+
+    def build(spared: tuple[str, ...]) -> NetworkInMemory:
+        builds.append(spared)
+        return exact
+
+    assert spared_layers(build, exact, ["a", "b"], PICTURES) == []
+    assert builds == [()], "it is right as it is, so nothing else is tried"
 
 
 def test_zero_padding_is_quantised_as_zero(network: EnhancementNetwork) -> None:
