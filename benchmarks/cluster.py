@@ -26,7 +26,9 @@ from typing import Any
 
 from benchmarks.folder_speed import make_photographs
 from rave_runtime.batch import Result
-from rave_runtime.cluster import CHUNK_S, MAX_CHUNK, Answer, Task, Worker, open_pool
+from rave_runtime.cluster import open_pool
+from rave_runtime.cluster_pool import CHUNK_S, MAX_CHUNK
+from rave_runtime.cluster_worker import Answer, Task, Worker
 from rave_runtime.command import RunOptions
 from rave_runtime.folder import Job
 from rave_runtime.journal import Entry, open_journal

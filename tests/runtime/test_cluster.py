@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 
 from rave_runtime.batch import Result
+from rave_runtime.cluster import open_pool
+from rave_runtime.cluster_worker import Worker
 from rave_runtime.command import RunOptions, run_folder
 from rave_runtime.errors import DeviceError, UsageError
 from rave_runtime.folder import plan_jobs
@@ -26,7 +28,6 @@ from .conftest import MakePicture
 from .places import contents, fill, remote_contents, upload
 
 ray = pytest.importorskip("ray")
-cluster_module = pytest.importorskip("rave_runtime.cluster")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -73,9 +74,7 @@ def run_slowly(
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     results = []
     worker = worker or _make_worker("die")
-    with cluster_module.open_pool(
-        options(cluster), cluster.address, open_journal(output), 17, worker
-    ) as pool:
+    with open_pool(options(cluster), cluster.address, open_journal(output), 17, worker) as pool:
         for result in pool.run(plan_jobs(photos, output)):
             results.append(result)
             if on_result is not None:
@@ -84,7 +83,7 @@ def run_slowly(
 
 
 def _make_worker(fault: str, meeting: Path | None = None) -> type:
-    class FrailWorker(cluster_module.Worker):  # type: ignore[misc, name-defined]
+    class FrailWorker(Worker):
         def enhance(self, tasks: list[Any]) -> Any:
             if meeting is not None:
                 (meeting / self.place()).touch()
@@ -214,7 +213,7 @@ def test_what_is_wrong_is_said_before_anything_begins(
 ) -> None:
     with pytest.raises(DeviceError, match="no fp12 graphs"):
         run_folder(photos, tmp_path / "out", options(two_nodes, precision="fp12"))
-    monkeypatch.setattr(cluster_module, "_PLACEMENT_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("rave_runtime.cluster_pool._PLACEMENT_TIMEOUT_S", 2.0)
     with pytest.raises(UsageError, match="no room for a worker"):
         run_folder(photos, tmp_path / "out", options(two_nodes, workers=64))
     assert not (tmp_path / "out").exists()

@@ -49,6 +49,11 @@ _SHARE_OF_LIT_VIEWS: Final = 0.15
 _MEAN_OF_PHOTOGRAPHS, _SPREAD_OF_PHOTOGRAPHS = 0.43, 0.09
 """Mean sRGB value of well-lit photographs and its standard deviation (Kodak's and Open Images')."""
 
+_EXPOSURE, _SPREAD_OF_EXPOSURE = -0.05, 0.45
+"""Mean exposure that well-lit photographs are given, as a power of two of their sRGB values, and its
+standard deviation. There are few of them: with their own exposure only, a network knows each by heart and
+lifts every picture to the brightness that it remembers."""
+
 _LOAD_SUFFIXES: Final = {".png", ".jpg", ".jpeg"}
 
 
@@ -64,9 +69,9 @@ class Mix:
             spared noise and JPEG, a network would learn to tell pairs apart by those.
     """
 
-    shade: float = 0.3
+    shade: float = 0.4
     subject: float = 0.25
-    view: float = 0.35
+    view: float = 0.25
     lit: float = 0.1
 
 
@@ -241,7 +246,7 @@ def draw_pair(
         return _crop(picture, rng, height, width, 1.0 if rng.random() < whole else rng.uniform(0.5, 1))
 
     def expose(picture: Array) -> Array:
-        balance = rng.uniform(-0.1, 0.1, 3) + rng.uniform(-0.15, 0.1)
+        balance = rng.uniform(-0.1, 0.1, 3) + rng.normal(_EXPOSURE, _SPREAD_OF_EXPOSURE)
         grey = picture.mean(2, keepdims=True)
         vivid = grey + (picture - grey) * rng.uniform(0.7, 1.2)
         return np.asarray(np.clip(vivid * 2.0**balance, 0, 1), np.float32)

@@ -70,7 +70,7 @@ class Recipe:
     steps: int = 12000
     batch: int = 8
     area_px: int = 96 * 96
-    pairs: int = 24000
+    pairs: int = 48000
     mix: Mix = field(default_factory=Mix)
     whole: float = 0.3
     scales: tuple[float, ...] = (1.0, 1.0, 1.0, 1.5)
@@ -80,7 +80,7 @@ class Recipe:
     ssim_weight: float = 0.1
     clipped_weight: float = 0.1
     log_weight: float = 0.05
-    eight_bits: float = 0.35
+    eight_bits: float = 0.12
     guidance_weight: float = 0.0
     average_decay: float = 0.998
     seed: int = 0
@@ -89,8 +89,9 @@ class Recipe:
 class FakeQuantization:
     """Eight-bit rounding of all that INT8 graphs round, with its gradient passed straight through.
 
-    The input and the output of every convolution but the first and the last, which stay float32 in the
-    exported graphs. Ranges are the widest seen, as calibration takes them, with some room.
+    The input and the output of every convolution but those that stay float32 in the exported graphs: the
+    first, the last, and PPM's, which joins features and pooled grids of very different range. Ranges are
+    the widest seen, as calibration takes them, with some room.
 
     Source: Jacob et al., Quantization and Training of Neural Networks, 2018, section 3.
     """
@@ -98,10 +99,10 @@ class FakeQuantization:
     def __init__(self, network: EnhancementNetwork, headroom: float = 1.1) -> None:
         self._headroom = headroom
         self._ranges: dict[tuple[str, bool], tuple[float, float]] = {}
-        outer = (network.cond1, network.cond_add1)
+        spared = (network.cond1, network.cond_add1, network.PPM1.fuse[0])
         self._handles = []
         for name, module in network.named_modules():
-            if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3) and module not in outer:
+            if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3) and module not in spared:
                 self._handles += [
                     module.register_forward_pre_hook(partial(self._round_input, name)),
                     module.register_forward_hook(partial(self._round_output, name)),
