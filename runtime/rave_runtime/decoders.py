@@ -39,6 +39,11 @@ _STRIP_ROWS: Final = 64
 _KEPT_BLOCKS: Final = 8
 """Freed 16-MiB blocks that Pillow keeps; asking the system for new ones costs as much as decoding."""
 
+_DNG_VERSION: Final = 50706
+_KIND: Final = 254
+_REDUCED: Final = 1
+"""TIFF's tag for what a picture is, and its bit for a reduced copy of another one in the file."""
+
 _MAX_SCANS: Final = 200
 """Scans of a progressive JPEG. Cameras and editors write about ten; each may cover the whole picture."""
 
@@ -100,9 +105,14 @@ def open_picture(content: bytes) -> Image.Image:
             if content.count(b"\xff\xda") > _MAX_SCANS and count_scans(content) > _MAX_SCANS:
                 raise PhotoError(f"has over {_MAX_SCANS} scans, which would take hours to decode")
             return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
-        return Image.open(io.BytesIO(content), formats=[name])
+        image = Image.open(io.BytesIO(content), formats=[name])
     except (UnidentifiedImageError, SyntaxError) as error:
+        if name == "TIFF":
+            raise PhotoError("is damaged, or a kind of TIFF that cannot be read here") from error
         raise PhotoError(f"is damaged or truncated: its {name} header makes no sense") from error
+    if name == "TIFF" and _is_raw(content, image):
+        raise PhotoError("is a camera's raw file, of which only a preview could be read: develop it first")
+    return image
 
 
 def to_pixels(image: Image.Image) -> Pixels:
@@ -165,6 +175,12 @@ def _format_of(content: bytes) -> str | None:
         if content.startswith(signatures, start):
             return name
     return None
+
+
+def _is_raw(content: bytes, image: Image.Image) -> bool:
+    """Whether a TIFF's first picture is but a small copy of what a camera recorded."""
+    tags = getattr(image, "tag_v2", {})
+    return content.startswith(b"CR", 8) or _DNG_VERSION in tags or bool(tags.get(_KIND, 0) & _REDUCED)
 
 
 def _to_known_mode(image: Image.Image) -> Image.Image:

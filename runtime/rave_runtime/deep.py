@@ -25,6 +25,9 @@ _XMP: Final = 700
 _DESCRIPTION: Final = 270
 _SOFTWARE: Final = 305
 _BY_THE_WRITER: Final = (*DIRECTORIES, 282, 283, 296, _DESCRIPTION, _SOFTWARE, _XMP)
+_ASSOCIATED: Final = 1
+"""TIFF's word for alpha that the colours have been multiplied by."""
+
 _COMPRESSIONS: Final = {
     "tiff_lzw": "lzw",
     "tiff_adobe_deflate": "zlib",
@@ -161,7 +164,16 @@ def _read_tiff(content: bytes) -> Deep:
             raise
         if int(page.planarconfig) == 2:
             pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
+        if tuple(map(int, page.extrasamples)) == (_ASSOCIATED,) and pixels.dtype == np.uint16:
+            pixels = _unmultiplied(pixels)
         return np.asarray(pixels.astype(np.uint16, copy=False) if pixels.dtype.kind == "u" else pixels)
+
+
+def _unmultiplied(pixels: Deep) -> Deep:
+    """Colour that was stored times its alpha, divided by it."""
+    alpha = np.maximum(pixels[..., -1:], 1).astype(np.uint64)
+    colour = np.minimum((pixels[..., :-1] * np.uint64(65535) + alpha // 2) // alpha, 65535)
+    return np.concatenate([colour.astype(np.uint16), pixels[..., -1:]], 2)
 
 
 def _ppm_maximum(image: Image.Image) -> int:

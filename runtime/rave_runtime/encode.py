@@ -14,7 +14,7 @@ from rave_runtime.decoders import decoding, register_heif
 from rave_runtime.deep import write_deep_png, write_deep_ppm, write_deep_tiff
 from rave_runtime.errors import PhotoError
 from rave_runtime.exif import tags_of
-from rave_runtime.metadata import carry_jpeg
+from rave_runtime.metadata import carry_jpeg, has_iptc
 from rave_runtime.photo import Photo, Pixels, reason_of
 from rave_runtime.png import carry_png
 
@@ -122,6 +122,8 @@ def _encode_by_pillow(
     options: dict[str, Any] = {}
     if not carried and format not in _WITHOUT_METADATA:
         options |= _metadata_options(photo, format)
+    elif format == "BMP" and photo.dpi is not None:
+        options["dpi"] = photo.dpi
     if format == "JPEG":
         options |= _jpeg_options(photo, quality, image.mode)
     elif format == "WEBP":
@@ -162,6 +164,8 @@ def _fitting(photo: Photo, format: str) -> tuple[Photo, list[str]]:
     notes = []
     if format in _WITHOUT_METADATA and (photo.exif or photo.xmp or photo.icc_profile):
         notes.append(f"{format} has no room for EXIF, XMP and colour profile: they were left out")
+    if photo.format == "JPEG" and photo.source is not None and has_iptc(photo.source):
+        notes.append("its IPTC captions were left out: only JPEG to JPEG keeps them")
     for name, most in _JPEG_LIMITS.items() if format == "JPEG" else ():
         if len(getattr(photo, name) or b"") > most:
             photo = replace(photo, exif=None) if name == "exif" else replace(photo, xmp=None)

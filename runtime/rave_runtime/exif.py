@@ -20,6 +20,7 @@ _INTEROP_IFD: Final = 0xA005
 DIRECTORIES: Final = (_EXIF_IFD, _GPS_IFD)
 """EXIF's and GPS's own directories."""
 
+_IMAGE_SIZE: Final = (0x0100, 0x0101)
 _PIXEL_SIZE: Final = (0xA002, 0xA003)
 _THUMBNAIL_OFFSET: Final = 0x0201
 _THUMBNAIL_LENGTH: Final = 0x0202
@@ -68,6 +69,8 @@ def upright_exif(exif: bytes, width: int, height: int) -> bytes:
         for tag, kind, where in _first_entries(data, order):
             if tag == _ORIENTATION and kind in _INTEGERS:
                 struct.pack_into(order + _INTEGERS[kind], data, where, 1)
+            elif tag in _IMAGE_SIZE and kind in (3, 4):
+                _set_side(data, order, kind, where, width if tag == _IMAGE_SIZE[0] else height)
             elif tag == _EXIF_IFD and kind in (4, 13):
                 (exif_ifd,) = struct.unpack_from(order + "I", data, where)
                 _set_pixel_size(data, order, exif_ifd, width, height)
@@ -147,9 +150,12 @@ def _set_pixel_size(data: bytearray, order: str, ifd: int, width: int, height: i
     with contextlib.suppress(struct.error):
         for tag, kind, where in _entries(data, order, ifd):
             if tag in _PIXEL_SIZE and kind in (3, 4):
-                value = width if tag == _PIXEL_SIZE[0] else height
-                if kind == 4 or value <= 0xFFFF:
-                    struct.pack_into(order + _INTEGERS[kind], data, where, value)
+                _set_side(data, order, kind, where, width if tag == _PIXEL_SIZE[0] else height)
+
+
+def _set_side(data: bytearray, order: str, kind: int, where: int, pixels: int) -> None:
+    if kind == 4 or pixels <= 0xFFFF:
+        struct.pack_into(order + _INTEGERS[kind], data, where, pixels)
 
 
 def _erase_thumbnail(data: bytearray, order: str) -> None:

@@ -16,13 +16,21 @@ from typing import Final
 from rave_runtime.exif import EXIF_HEADER, upright_exif
 
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))
+"""Markers without a length, and no marker at all."""
+
 _XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
+_FILM: Final = re.compile(rb'(Camera:(?:MotionPhoto|MicroVideo)(?:\s*=\s*["\']|>\s*))(1)(\s*["\'<])')
+"""A phone's word that a film stands behind the photograph."""
+
 _PHOTOSHOP_SEGMENT: Final = b"Photoshop 3.0\0"
+_IPTC_RESOURCE: Final = b"8BIM\x04\x04"
 _PHOTOSHOP_THUMBNAILS: Final = (0x0409, 0x040C)
 
 
 def upright_xmp(xmp: bytes) -> bytes:
-    """XMP whose `tiff:Orientation` is 1 and which has no thumbnail of the old picture."""
+    """XMP whose `tiff:Orientation` is 1, without thumbnail of the old picture and promise of a film."""
+    xmp = _FILM.sub(rb"\g<1>0\g<3>", xmp)
     xmp = re.sub(rb'(tiff:Orientation\s*=\s*["\'])\d(["\'])', rb"\g<1>1\g<2>", xmp)
     xmp = re.sub(rb"(<tiff:Orientation>)\s*\d\s*(</tiff:Orientation>)", rb"\g<1>1\g<2>", xmp)
     for name in (b"xmp:Thumbnails>", b"xap:Thumbnails>"):
@@ -30,6 +38,19 @@ def upright_xmp(xmp: bytes) -> bytes:
         if 0 <= start < stop:
             xmp = xmp[:start] + xmp[stop + len(name) + 2 :]
     return xmp
+
+
+def promises_film(xmp: bytes | None) -> bool:
+    """Whether XMP says that a film stands behind the photograph."""
+    return _FILM.search(xmp or b"") is not None
+
+
+def has_iptc(jpeg: bytes) -> bool:
+    """Whether a JPEG holds captions and keywords as IPTC-IIM has them."""
+    return any(
+        marker == 0xED and payload.startswith(_PHOTOSHOP_SEGMENT) and _IPTC_RESOURCE in payload
+        for marker, payload in jpeg_segments(jpeg)
+    )
 
 
 def without_thumbnails(resources: bytes) -> bytes:
@@ -54,13 +75,21 @@ def without_thumbnails(resources: bytes) -> bytes:
 def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """The marker segments of a JPEG up to its first scan: marker (such as 0xE1) and payload."""
     position = 2
-    while position + 4 <= len(content) and content[position] == 0xFF:
+    while position + 4 <= len(content):
+        if content[position] != 0xFF:  # stray bytes, over which decoders go to the next marker
+            position = content.find(b"\xff", position)
+            if position < 0:
+                return
+            continue
         marker = content[position + 1]
         if marker == 0xFF:  # fill byte
             position += 1
             continue
         if marker == 0xDA:
             return
+        if marker in _ALONE:
+            position += 2
+            continue
         (length,) = struct.unpack_from(">H", content, position + 2)
         yield marker, content[position + 4 : position + 2 + length]
         position += 2 + length

@@ -18,7 +18,7 @@ from rave_runtime.decoders import bits_per_channel, decoding, open_picture, to_p
 from rave_runtime.deep import is_deep, read_deep
 from rave_runtime.errors import PhotoError
 from rave_runtime.exif import EXIF_HEADER, orientation_of, tiff_exif, upright_exif
-from rave_runtime.metadata import is_lossless_webp, upright_xmp
+from rave_runtime.metadata import is_lossless_webp, promises_film, upright_xmp
 from rave_runtime.png import missing_bytes, png_blocks, states_other_colour, without_chunks
 from rave_runtime.remote import Location, RemoteFile
 
@@ -169,6 +169,8 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         options = _save_options(image, content)
         icc, exif, xmp = _blocks(image, content)
         notes = _notes(image, content)
+        if promises_film(xmp):
+            notes = (*notes, "its film (motion photo) was left behind")
         orientation = orientation_of(exif, xmp)
         if is_deep(image):
             pixels = _turn(read_deep(content, image), orientation)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from rave_runtime.batch import Result
@@ -107,8 +108,14 @@ def _preview(place: Location) -> str | None:
     try:
         with Image.open(place if isinstance(place, Path) else io.BytesIO(place.read())) as image:
             image.draft("RGB", (PREVIEW_PX, PREVIEW_PX))
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):  # which convert("RGB") would clip
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
             upright.thumbnail((PREVIEW_PX, PREVIEW_PX))
+            if upright.has_transparency_data:
+                shown = upright.convert("RGBA")
+                upright = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+            upright = upright.convert("RGB")
     except Exception:  # decoders raise anything; the page can do without one picture
         return None
     buffer = io.BytesIO()

@@ -13,7 +13,7 @@ from rave_runtime.encode import WRITABLE, encode_photo, output_format
 from rave_runtime.errors import PhotoError
 from rave_runtime.photo import Photo, read_photo
 from tests.runtime.animal import HAS_HEIF, save
-from tests.runtime.handmade import exif, png, png_chunk, scene, tiff_of
+from tests.runtime.handmade import exif, jpeg_with, png, png_chunk, scene, tiff_of
 
 RGB = scene()
 BLOCK = exif({0x0112: (3, 1), 0x4746: (3, 5)})
@@ -214,3 +214,17 @@ def test_texts_of_a_tiff_keep_their_letters() -> None:
     for _ in range(2):
         content = rewritten(content)
         assert "© Jürgen\0".encode() in content
+
+
+def test_captions_that_another_format_has_no_place_for_are_missed_aloud() -> None:
+    resource = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x08caption!"
+    photo = read_photo(jpeg_with(save(Image.fromarray(RGB), "JPEG"), (0xED, resource)))
+    note = "its IPTC captions were left out: only JPEG to JPEG keeps them"
+    assert encode_photo(photo, photo.pixels, "PNG").warnings == (note,)
+    assert encode_photo(photo, photo.pixels, "JPEG").warnings == ()
+
+
+def test_a_bmp_keeps_its_density() -> None:
+    photo = read_photo(save(Image.fromarray(RGB), "BMP", dpi=(200, 100)))
+    written = opened(encode_photo(photo, photo.pixels, "BMP").content)
+    assert [round(value) for value in written.info["dpi"]] == [200, 100]

@@ -16,8 +16,10 @@ from rave_runtime.exif import orientation_of, upright_exif
 from rave_runtime.metadata import (
     carry_jpeg,
     count_scans,
+    has_iptc,
     is_lossless_webp,
     jpeg_segments,
+    promises_film,
     upright_xmp,
     without_thumbnails,
 )
@@ -240,3 +242,37 @@ def test_colour_that_a_png_states_without_a_profile_is_seen(
     content = png(scene(), 2, before=b"".join(png_chunk(*chunk) for chunk in stated))
     assert states_other_colour(content) == other
     assert bool(read_photo(content).warnings) == other
+
+
+def test_stray_bytes_between_segments_lose_nothing() -> None:
+    """Decoders go on to the next marker, and so does the carrying of metadata."""
+    whole = jpeg_with(jpeg(), (0xFE, b"comment"), (0xED, b"Photoshop 3.0\0" + resource(0x0404, b"caption")))
+    at = whole.index(b"\xff\xed")
+    stray = whole[:at] + b"\0\x12\xff\x00\xff\xd0" + whole[at:]
+    assert list(jpeg_segments(stray)) == list(jpeg_segments(whole))
+    assert list(jpeg_segments(whole[:at] + b"nothing more")) == list(jpeg_segments(whole[:at]))
+    assert has_iptc(stray)
+    assert not has_iptc(jpeg())
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_recorded_size_in_the_first_directory_is_turned_too(order: str) -> None:
+    before = exif({0x0100: (4, 56), 0x0101: (3, 40), 0x0112: (3, 6)}, order)
+    after = exif({0x0100: (4, 40), 0x0101: (3, 56), 0x0112: (3, 1)}, order)
+    assert upright_exif(before, 40, 56) == after
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        (b'<x GCamera:MotionPhoto="1"/>', b'<x GCamera:MotionPhoto="0"/>'),
+        (b"<x Camera:MicroVideo = '1' b='1'/>", b"<x Camera:MicroVideo = '0' b='1'/>"),
+        (b"<GCamera:MotionPhoto>1</GCamera:MotionPhoto>", b"<GCamera:MotionPhoto>0</GCamera:MotionPhoto>"),
+    ],
+)
+def test_a_film_that_is_left_behind_is_promised_no_more(said: bytes, left: bytes) -> None:
+    assert upright_xmp(said) == left
+    photo = read_photo(jpeg_with(jpeg(), (0xE1, XMP + said)) + b"\0\0\0\x18ftypmp42 the film")
+    assert photo.xmp == left
+    assert photo.warnings == ("its film (motion photo) was left behind",)
+    assert not promises_film(left)

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+import struct
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -179,3 +180,18 @@ def test_decoders_warnings_are_silent_and_others_are_not() -> None:
 def test_every_ending_has_a_format_that_is_known() -> None:
     assert all(ending.startswith(".") and ending == ending.lower() for ending in SUFFIXES)
     assert {"JPEG", "PNG", "TIFF", "WEBP", "HEIF", "AVIF"} <= set(SUFFIXES.values())
+
+
+@pytest.mark.parametrize("tags", [{50706: bytes([1, 4, 0, 0])}, {254: 1}])
+def test_a_raw_file_is_refused_instead_of_its_preview(tags: dict[int, object]) -> None:
+    content = save(Image.new("RGB", (8, 6)), "TIFF", tiffinfo=tags)
+    with pytest.raises(PhotoError, match="is a camera's raw file, of which only a preview could be read"):
+        read_photo(content)
+
+
+def test_a_tiff_of_an_unknown_kind_is_not_called_damaged_only() -> None:
+    content = bytearray(save(Image.new("RGB", (8, 6)), "TIFF"))
+    kind = content.index(struct.pack("<HHI", 262, 3, 1))
+    content[kind + 8] = 99
+    with pytest.raises(PhotoError, match="is damaged, or a kind of TIFF that cannot be read here"):
+        read_photo(bytes(content))

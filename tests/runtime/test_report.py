@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from PIL import Image
 from rave_runtime import Enhancer
 from rave_runtime.batch import Batch, Result
 from rave_runtime.folder import Job, plan_jobs
-from rave_runtime.report import write_report
+from rave_runtime.report import _preview, write_report
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
@@ -55,3 +58,16 @@ def test_the_page_works_offline_in_a_browser(
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "<title>true inset(0px 0px 0px 20%) 0 4</title>" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "shown"),
+    [("I;16", 0x8000, 128), ("LA", (0, 0), 255), ("RGBA", (10, 10, 10, 255), 10)],
+)
+def test_previews_show_what_a_viewer_would(mode: str, value: Any, shown: int, tmp_path: Path) -> None:
+    """16 bits of grey are scaled, not clipped; what cannot be seen is white, not black."""
+    Image.new(mode, (20, 20), value).save(tmp_path / "a.png")
+    preview = _preview(tmp_path / "a.png")
+    assert preview is not None
+    image = Image.open(io.BytesIO(base64.b64decode(preview.partition(",")[2])))
+    assert abs(int(np.asarray(image.convert("L"))[10, 10]) - shown) <= 2

@@ -39,7 +39,11 @@ def _truncated() -> Iterator[Animal]:
     }
     for ending, content in whole.items():
         for length in (1, 3, 12, 30, len(content) // 10, len(content) // 2, len(content) * 9 // 10):
-            yield Animal(f"cut-{ending}-{length}.{ending}", content[:length], error="truncated|not a picture")
+            yield Animal(
+                f"cut-{ending}-{length}.{ending}",
+                content[:length],
+                error="truncated|damaged, or a kind of TIFF|not a picture",
+            )
 
 
 def _no_pictures() -> Iterator[Animal]:
