@@ -1,24 +1,16 @@
-"""What INT8 is calibrated on: pictures, run exactly as the runtime runs them, and ranges."""
+"""The pictures INT8 is calibrated on."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 from PIL import Image, ImageOps
 
 from rave_export.errors import ExportError
-from rave_export.in_memory import NetworkInMemory, Session
-from rave_export.quantize import Ranges, observed_tensors
-from rave_runtime.bundle import NetworkFacts
-from rave_runtime.enhancer import DEFAULT_TILE_PX
-from rave_runtime.tiled import tiled_light
 
 Picture = NDArray[np.uint8]
 
@@ -81,60 +73,6 @@ def synthesize_pictures(count: int = PICTURES, seed: int = 0) -> list[Picture]:
     extremes = [_checkerboard(256, 256), _colours(256, 256)]
     scenes = [_scene(*shapes[i % len(shapes)], np.random.default_rng([seed, i])) for i in range(count)]
     return [*extremes, *scenes][:count]
-
-
-def observe_ranges(
-    facts: NetworkFacts, context: onnx.ModelProto, enhance: onnx.ModelProto, pictures: Iterable[Picture]
-) -> tuple[Ranges, Ranges]:
-    """Runs pictures through the float32 graphs as the runtime does, tiles and all.
-
-    Args:
-        facts: of the network, for tiling.
-        context: context graph with a uint8 image.
-        enhance: enhance graph.
-        pictures: [h, w, 3] uint8, at least 2 pixels each way.
-
-    Returns:
-        Ranges of the context graph's tensors and of the enhance graph's.
-
-    Raises:
-        ExportError: there are no pictures.
-    """
-    watched_context, watched_enhance = _Watched(context), _Watched(enhance)
-    network = NetworkInMemory(facts, watched_context, watched_enhance)
-    seen = 0
-    for picture in pictures:
-        seen += 1
-        for _ in tiled_light(network, picture, DEFAULT_TILE_PX):
-            pass
-    if not seen:
-        raise ExportError("there is no picture to calibrate on: give --calibration a folder of photographs")
-    return watched_context.ranges, watched_enhance.ranges
-
-
-class _Watched:
-    """A graph that also gives the smallest and largest value of its activations."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.ranges: dict[str, tuple[float, float]] = {}
-        self._outputs = len(model.graph.output)
-        self._tensors = observed_tensors(model)
-        watched = onnx.ModelProto()
-        watched.CopyFrom(model)
-        for tensor in self._tensors:
-            for kind in ("ReduceMin", "ReduceMax"):
-                name = f"{tensor}_{kind}"
-                watched.graph.node.append(helper.make_node(kind, [tensor], [name], keepdims=0))
-                watched.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
-        self._graph = Session(watched)
-
-    def run(self, inputs: dict[str, Any]) -> list[Any]:
-        results = self._graph.run(inputs)
-        lows, highs = results[self._outputs :: 2], results[self._outputs + 1 :: 2]
-        for tensor, low, high in zip(self._tensors, lows, highs, strict=True):
-            known_low, known_high = self.ranges.get(tensor, (np.inf, -np.inf))
-            self.ranges[tensor] = (float(np.minimum(known_low, low)), float(np.maximum(known_high, high)))
-        return results[: self._outputs]
 
 
 def _checkerboard(height: int, width: int) -> Picture:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rave_export.errors import ExportError
-from rave_train.network import EnhancementNetwork
+from rave_train.network import EnhancementNetwork, SplitPyramidPooling
 
 OPSET: Final = 18
 MIN_OPSET: Final = 18
@@ -49,10 +49,12 @@ class EnhanceGraph(nn.Module):
     def __init__(self, network: EnhancementNetwork) -> None:
         super().__init__()
         self.network = network
+        self.PPM1 = SplitPyramidPooling(network.PPM1)
 
     def forward(self, features: Tensor, pooled: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
         """See `rave_runtime.network.Network.illuminate`."""
-        return self.network.illuminate(features, pooled, rows, cols)[:, 0].float()
+        fused = self.PPM1(features, pooled, rows, cols)
+        return self.network.light(fused)[:, 0].float()
 
 
 def export_context(network: EnhancementNetwork, opset: int = OPSET) -> onnx.ModelProto:

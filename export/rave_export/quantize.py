@@ -1,8 +1,8 @@
 """INT8 graphs: QDQ nodes put where onnxruntime runs whole regions in eight bits.
 
-Activations are uint8 (asymmetric, MinMax), weights int8 per output channel (symmetric). Reflected
-borders and the joining of features are moves of bytes, so `Pad` and `Concat` stand between Q and DQ and
-work on uint8 itself: written the usual way (Q and DQ around each), every one of them was a float32 island.
+Activations are uint8 (asymmetric), weights int8 per output channel (symmetric). Reflected borders are
+moves of bytes, so `Pad` stands between Q and DQ and works on uint8 itself: written the usual way (Q and
+DQ around each), every one of them was a float32 island.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def observed_tensors(model: onnx.ModelProto) -> list[str]:
     for node in model.graph.node:
         if node.op_type in ("Conv", "Pad"):
             names.append(node.input[0])
-        if node.op_type in ("Conv", "PRelu", "Concat", *_ELEMENTWISE):
+        if node.op_type in ("Conv", "PRelu", *_ELEMENTWISE):
             names.append(node.output[0])
     return list(dict.fromkeys(names))
 
@@ -105,12 +105,6 @@ class _Rewrite:
             prefix = self._as_bytes(node.input[0])
             node.input[0] += _BYTES
             self._emit_bytes(node, prefix)
-        elif node.op_type == "Concat" and self._leads_to_bytes(node):
-            prefix = self._add_scale(name)
-            for index, part in enumerate(node.input):
-                self._quantize(part, prefix, f"{name}_part{index}")
-                node.input[index] = f"{name}_part{index}"
-            self._emit_bytes(node, prefix)
         elif self._runs_in_bytes(node):
             if node.op_type == "Conv":
                 prefix = self._as_bytes(node.input[0])
@@ -138,7 +132,7 @@ class _Rewrite:
             return weight.dims[2] == 3 and not weight.name.endswith(self.keep)
         return (
             self._is_elementwise(node)
-            and any(part in self.bytes_of for part in node.input)
+            and all(part in self.bytes_of for part in node.input if part not in self.weights)
             and self._leads_to_bytes(node)
         )
 

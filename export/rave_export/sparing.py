@@ -29,6 +29,11 @@ Build = Callable[[tuple[str, ...]], NetworkInMemory]
 """Names of weights that stay float32 -> the INT8 network."""
 
 
+def worst_db(network: NetworkInMemory, reference: NetworkInMemory, pictures: Sequence[Picture]) -> float:
+    """PSNR of the enhanced picture that is farthest from the reference's, [h, w, 3] uint8 each."""
+    return min(_psnr_db(network, picture, _light(reference, picture)) for picture in pictures)
+
+
 def spared_layers(
     build: Build, reference: NetworkInMemory, layers: Sequence[str], pictures: Sequence[Picture]
 ) -> list[tuple[str, float]]:

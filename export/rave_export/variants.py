@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import onnx
 
-from rave_export.calibration import Picture, observe_ranges
+from rave_export.calibration import Picture
 from rave_export.graphs import OPSET, export_context, export_enhance, with_float_image
 from rave_export.in_memory import NetworkInMemory, Session
 from rave_export.quantize import SENSITIVE, convolutions, quantize
+from rave_export.ranges import observe_ranges
 from rave_export.single import join_graphs
-from rave_export.sparing import spared_layers
+from rave_export.sparing import spared_layers, worst_db
 from rave_runtime.bundle import ImageType, NetworkFacts, Part, Precision
 from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork
 
@@ -70,7 +72,8 @@ def int8_graphs(
 ) -> list[Graph]:
     """INT8 versions of the float32 graphs.
 
-    The first and last convolution stay float32, and those that `sparing` finds too harmful.
+    Ranges are of the kind that serves these pictures better. The first and last convolution stay
+    float32, and those that `sparing` finds too harmful.
 
     Args:
         graphs: of `float_graphs`, fp32.
@@ -84,27 +87,26 @@ def int8_graphs(
     """
     context = next(graph.model for graph in graphs if graph.image == "uint8")
     enhance = next(graph.model for graph in graphs if graph.part == "enhance")
-    context_ranges, enhance_ranges = observe_ranges(facts, context, enhance, pictures)
+    kinds = observe_ranges(facts, context, enhance, pictures)
 
-    def build(spared: tuple[str, ...]) -> NetworkInMemory:
-        keep = (*SENSITIVE, *spared)
-        return NetworkInMemory(
-            facts,
-            Session(quantize(context, context_ranges, keep=keep)),
-            Session(quantize(enhance, enhance_ranges, keep=keep)),
-        )
+    def build(kind: str, spared: tuple[str, ...]) -> NetworkInMemory:
+        keep = spared if every_layer else (*SENSITIVE, *spared)
+        parts = zip((context, enhance), kinds[kind], strict=True)
+        return NetworkInMemory(facts, *(Session(quantize(part, ranges, keep=keep)) for part, ranges in parts))
 
+    exact = NetworkInMemory(facts, Session(context), Session(enhance))
+    reached = {kind: worst_db(build(kind, ()), exact, pictures) for kind in kinds}
+    kind = max(reached, key=reached.__getitem__)
     keep: tuple[str, ...] = ()
     if not every_layer:
         layers = [
             name for name in convolutions(context) + convolutions(enhance) if not name.endswith(SENSITIVE)
         ]
-        exact = NetworkInMemory(facts, Session(context), Session(enhance))
-        spared = spared_layers(build, exact, layers, pictures)
+        spared = spared_layers(partial(build, kind), exact, layers, pictures)
         for name, reached_db in spared:
             say(f"int8 leaves {name.removesuffix('.weight')} in float32: {reached_db:.1f} dB with it")
         keep = (*SENSITIVE, *(name for name, _ in spared))
-    ranges = {"context": context_ranges, "enhance": enhance_ranges}
+    ranges = dict(zip(("context", "enhance"), kinds[kind], strict=True))
     return [
         Graph(quantize(graph.model, ranges[graph.part], keep=keep), graph.part, "int8", graph.image)
         for graph in graphs

@@ -214,6 +214,12 @@ def test_rounding_is_that_of_eight_bits_and_goes_away() -> None:
     network(image / 4)
     narrow = got[1]
     assert len(torch.unique(narrow)) < 128  # a darker picture keeps the range of the brighter one
+    rounding.spread()
+    network(image)
+    spread = rounding.spread()
+    assert float(spread.detach()) > 0
+    (pull,) = torch.autograd.grad(spread, network.ResidualBlock1.conv1.weight)
+    assert float(pull.abs().sum()) > 0
     rounding.remove()
     second.remove()
     torch.testing.assert_close(network(image).detach(), clean)
@@ -260,7 +266,9 @@ def test_what_clipped_still_has_a_gradient() -> None:
     assert (light.grad < 0).all()  # more light, please
 
 
-SMALL = Recipe(channels=8, steps=12, batch=4, area_px=32 * 32, pairs=24, learning_rate=3e-3)
+SMALL = Recipe(
+    channels=8, steps=12, finishing_steps=2, batch=4, area_px=32 * 32, pairs=24, learning_rate=3e-3
+)
 
 
 def test_a_run_learns_and_repeats_itself(sources: Sources) -> None:

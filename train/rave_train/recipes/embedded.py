@@ -59,7 +59,10 @@ class Recipe:
         ssim_weight: of one minus the structural similarity.
         clipped_weight: of the loss that still sees what clipped.
         log_weight: of the error of the light in the log domain, which shadows and lit parts share alike.
-        eight_bits: share of the steps, the last ones, that round as INT8 does.
+        finishing_steps: after those, with rounding as INT8 does it and a rate that starts again.
+        finishing_rate: peak of their one-cycle schedule.
+        range_weight: then, of the largest magnitude of what is rounded, mean over the layers: eight bits
+            have no room for features of which one pixel in a million is a hundred times the rest.
         guidance_weight: of RAVE's guidance, 0 for none; it needs an encoder.
         average_decay: of the moving average of the weights.
         seed: of every random choice.
@@ -67,7 +70,7 @@ class Recipe:
 
     channels: int = 16
     padding: Padding = "reflect"
-    steps: int = 12000
+    steps: int = 10000
     batch: int = 8
     area_px: int = 96 * 96
     pairs: int = 48000
@@ -80,7 +83,9 @@ class Recipe:
     ssim_weight: float = 0.1
     clipped_weight: float = 0.1
     log_weight: float = 0.05
-    eight_bits: float = 0.12
+    finishing_steps: int = 1000
+    finishing_rate: float = 5e-4
+    range_weight: float = 0.05
     guidance_weight: float = 0.0
     average_decay: float = 0.998
     seed: int = 0
@@ -89,17 +94,20 @@ class Recipe:
 class FakeQuantization:
     """Eight-bit rounding of all that INT8 graphs round, with its gradient passed straight through.
 
-    The input and the output of every convolution but those that stay float32 in the exported graphs: the
-    first, the last, and PPM's, which joins features and pooled grids of very different range. Ranges are
-    the widest seen, as calibration takes them, with some room.
+    The input and the output of every 3x3 convolution but the first and the last, which stay float32 in
+    the exported graphs, as do the pooled grids that PPM's convolution reads. Ranges are the widest seen,
+    as calibration takes them, with some room.
 
-    Source: Jacob et al., Quantization and Training of Neural Networks, 2018, section 3.
+    Sources: Jacob et al., Quantization and Training of Neural Networks, 2018, section 3; for `spread`,
+    Kundu et al., R2 Loss: Range Restriction Loss for Model Compression and Quantization, 2023, its L-inf.
     """
 
     def __init__(self, network: EnhancementNetwork, headroom: float = 1.1) -> None:
         self._headroom = headroom
+        self._pooled_from = {"PPM1.fuse.0": network.channels}
         self._ranges: dict[tuple[str, bool], tuple[float, float]] = {}
-        spared = (network.cond1, network.cond_add1, network.PPM1.fuse[0])
+        self._peaks: list[Tensor] = []
+        spared = (network.cond1, network.cond_add1)
         self._handles = []
         for name, module in network.named_modules():
             if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3) and module not in spared:
@@ -108,13 +116,21 @@ class FakeQuantization:
                     module.register_forward_hook(partial(self._round_output, name)),
                 ]
 
+    def spread(self) -> Tensor:
+        """Largest magnitude since the last call, mean over what is rounded: [] with gradient."""
+        peaks, self._peaks = self._peaks, []
+        return torch.stack(peaks).mean()
+
     def remove(self) -> None:
         """Takes the rounding off again."""
         for handle in self._handles:
             handle.remove()
 
     def _round_input(self, name: str, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (self._round((name, False), inputs[0]), *inputs[1:])
+        x = inputs[0]
+        if (start := self._pooled_from.get(name)) is None:
+            return (self._round((name, False), x),)
+        return (torch.cat([self._round((name, False), x[:, :start]), x[:, start:]], 1),)
 
     def _round_output(
         self, name: str, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor
@@ -123,8 +139,9 @@ class FakeQuantization:
 
     def _round(self, place: tuple[str, bool], x: Tensor) -> Tensor:
         low, high = self._ranges.get(place, (0.0, 0.0))
-        with torch.no_grad():
-            seen_low, seen_high = (float(bound) * self._headroom for bound in torch.aminmax(x))
+        lowest, highest = torch.aminmax(x)
+        self._peaks.append(torch.maximum(-lowest, highest).float())
+        seen_low, seen_high = (float(bound.detach()) * self._headroom for bound in (lowest, highest))
         # Forgets slowly: weights move, and with them what is the widest.
         low, high = min(seen_low, low * _FORGET, 0.0), max(seen_high, high * _FORGET, 1e-6)
         self._ranges[place] = low, high
@@ -156,7 +173,10 @@ class ResidualGuidance:
 def train(
     recipe: Recipe, bank: Bank, encoder: Encoder | None = None, start: EnhancementNetwork | None = None
 ) -> EnhancementNetwork:
-    """Trains, from scratch unless there is a network to start from; returns the weights' moving average.
+    """Trains, from scratch unless there is a network to start from, then for eight bits.
+
+    Returns:
+        The moving average of the weights.
 
     Raises:
         ValueError: guidance is asked for without an encoder.
@@ -164,7 +184,6 @@ def train(
     if recipe.guidance_weight and encoder is None:
         raise ValueError("guidance needs an encoder")
     torch.manual_seed(recipe.seed)
-    rng = np.random.default_rng(recipe.seed)
     network = EnhancementNetwork(recipe.channels, recipe.padding).to(memory_format=torch.channels_last)
     assert network.cond_add1.bias is not None
     torch.nn.init.constant_(network.cond_add1.bias, 0.7)
@@ -174,21 +193,42 @@ def train(
         network,
         multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay),  # type: ignore[no-untyped-call]
     )
-    rounding: FakeQuantization | None = None
     guidance = ResidualGuidance(encoder, bank) if encoder and recipe.guidance_weight else None
-    optimizer = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, recipe.steps, pct_start=0.1
+    drawn = draw_batches(recipe, bank, np.random.default_rng(recipe.seed))
+    _descend(recipe, network, average, drawn, guidance, recipe.steps, recipe.learning_rate)
+    network.load_state_dict(average.module.state_dict())
+    rounding = FakeQuantization(network)
+    drawn = draw_batches(recipe, bank, np.random.default_rng([recipe.seed, 1]))
+    _descend(
+        recipe, network, average, drawn, guidance, recipe.finishing_steps, recipe.finishing_rate, rounding
     )
-    drawn = draw_batches(recipe, bank, rng)
+    rounding.remove()
+    trained = EnhancementNetwork(recipe.channels, recipe.padding)
+    trained.load_state_dict(average.module.state_dict())
+    return trained.eval()
+
+
+def _descend(
+    recipe: Recipe,
+    network: EnhancementNetwork,
+    average: AveragedModel,
+    drawn: Iterator[tuple[Tensor, Tensor]],
+    guidance: ResidualGuidance | None,
+    steps: int,
+    peak_rate: float,
+    rounding: FakeQuantization | None = None,
+) -> None:
+    """One cycle of the learning rate."""
+    optimizer = torch.optim.AdamW(network.parameters(), peak_rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, max(steps, 1), pct_start=0.1)
     started, shown = time.monotonic(), 0.0
-    for step in range(1, recipe.steps + 1):
-        if rounding is None and step > (1 - recipe.eight_bits) * recipe.steps:
-            rounding = FakeQuantization(network)
+    for step in range(1, steps + 1):
         backlit, truth = next(drawn)
         with torch.autocast("cpu", torch.bfloat16):
             light = network(backlit.contiguous(memory_format=torch.channels_last))
         loss = loss_of(recipe, backlit, truth, light.float(), guidance)
+        if rounding is not None:
+            loss = loss + recipe.range_weight * rounding.spread()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -196,18 +236,13 @@ def train(
         schedule.step()
         average.update_parameters(network)
         shown = loss.item() if step == 1 else 0.98 * shown + 0.02 * loss.item()
-        if step % 50 == 0 or step == recipe.steps:
+        if step % 50 == 0 or step == steps:
             elapsed_s = time.monotonic() - started
             print(
-                f"step {step}/{recipe.steps}  loss {shown:.4f}  {elapsed_s / step:.2f} s/step",
+                f"step {step}/{steps}  loss {shown:.4f}  {elapsed_s / step:.2f} s/step",
                 file=sys.stderr,
                 flush=True,
             )
-    if rounding is not None:
-        rounding.remove()
-    trained = EnhancementNetwork(recipe.channels, recipe.padding)
-    trained.load_state_dict(average.module.state_dict())
-    return trained.eval()
 
 
 def draw_batches(recipe: Recipe, bank: Bank, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:

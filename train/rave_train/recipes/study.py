@@ -47,7 +47,7 @@ VARIANTS: Final[Mapping[str, Callable[[Recipe], Recipe]]] = {
     "squared error": lambda r: replace(r, psnr_weight=0.0, squared_weight=5.0),
     "L1 alone": lambda r: replace(r, psnr_weight=0.0, ssim_weight=0.0),
     "no light in the log domain": lambda r: replace(r, log_weight=0.0),
-    "never eight bits": lambda r: replace(r, eight_bits=0.0),
+    "never eight bits": lambda r: replace(r, finishing_steps=0),
     "zero padding": lambda r: replace(r, padding="zeros"),
     "crops only": lambda r: replace(r, whole=0.0),
     "whole only": lambda r: replace(r, whole=1.0),
@@ -142,7 +142,7 @@ def make_sets(options: argparse.Namespace) -> list[TestSet]:
 def study(options: argparse.Namespace) -> None:
     """Trains and measures what is asked for, writing after each."""
     sets = make_sets(options)
-    base = replace(Recipe(), steps=options.steps, pairs=options.bank)
+    base = replace(Recipe(), steps=options.steps, finishing_steps=options.steps // 10, pairs=options.bank)
     sources = load_sources(options.photos, options.panoramas)
     rows: list[dict[str, object]] = []
     looks: list[tuple[str, Enhance]] = []
