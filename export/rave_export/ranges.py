@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from rave_export.calibration import Picture
 from rave_export.errors import ExportError
@@ -28,6 +28,9 @@ from rave_runtime.tiled import tiled_light
 
 _BINS: Final = 4096
 _STEPS: Final = 255
+_STRIDE: Final = 3
+"""Of the pixels that are counted, each way: neighbours have much the same value."""
+
 _FRACTIONS: Final = np.geomspace(1 / 50, 1, 60)
 """Of the smallest and of the largest value, tried as ends of the range."""
 
@@ -122,35 +125,39 @@ class _Extremes:
 
 
 class _Counts:
-    """A graph that also counts how often its activations have which value."""
+    """A graph that also tells how often its activations have which value."""
 
     def __init__(self, model: onnx.ModelProto, extremes: Ranges) -> None:
         self._extremes = extremes
         self._counts = {tensor: np.zeros(_BINS, np.int64) for tensor in extremes}
+        self._outputs = len(model.graph.output)
+        inputs = {item.name for item in model.graph.input}
+        self._tensors = [name for name in extremes if name not in inputs]
         watched = onnx.ModelProto()
         watched.CopyFrom(model)
-        inputs = {item.name for item in model.graph.input}
-        self._outputs = [item.name for item in model.graph.output]
-        added = [name for name in extremes if name not in {*inputs, *self._outputs}]
-        watched.graph.output.extend(
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in added
-        )
-        self._names = [*self._outputs, *added]
+        every = (0, 0), (np.iinfo(np.int64).max,) * 2, (2, 3), (_STRIDE, _STRIDE)
+        names = [f"sampled_{what}" for what in ("starts", "ends", "axes", "steps")]
+        for name, numbers in zip(names, every, strict=True):
+            watched.graph.initializer.append(numpy_helper.from_array(np.array(numbers, np.int64), name))
+        for tensor in self._tensors:
+            name = f"{tensor}_sampled"
+            watched.graph.node.append(helper.make_node("Slice", [tensor, *names], [name]))
+            watched.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
         self._graph = Session(watched)
 
     def run(self, inputs: dict[str, Any]) -> list[Any]:
         results = self._graph.run(inputs)
-        for name, values in ({**inputs, **dict(zip(self._names, results, strict=True))}).items():
+        for name, values in zip(self._tensors, results[self._outputs :], strict=True):
+            self._count(name, values)
+        for name, values in inputs.items():
             if name in self._counts:
-                self._count(name, values)
-        return results[: len(self._outputs)]
+                self._count(name, values[..., ::_STRIDE, ::_STRIDE])
+        return results[: self._outputs]
 
     def _count(self, name: str, values: NDArray[np.float32]) -> None:
         low, high = self._extremes[name]
         if high > low:
-            # Every second pixel each way: neighbours have much the same value.
-            sampled = values[..., ::2, ::2] if values.ndim == 4 else values
-            places = ((sampled - low) * (_BINS / (high - low))).astype(np.int32).ravel()
+            places = ((values - low) * (_BINS / (high - low))).astype(np.int32).ravel()
             self._counts[name] += np.bincount(places.clip(0, _BINS - 1), minlength=_BINS)
 
     def ranges(self) -> dict[str, tuple[float, float]]:

@@ -16,8 +16,8 @@ from rave_export.in_memory import NetworkInMemory
 from rave_export.parity import Array, Picture, psnr_db, relit, split_light
 from rave_runtime.enhancer import DEFAULT_TILE_PX
 
-ENOUGH_DB: Final = 51.0
-"""Of the worst picture, 6 dB above what a bundle must reach: there are harder pictures than these."""
+ENOUGH_DB: Final = 49.0
+"""Of the worst picture, 4 dB above what a bundle must reach: there are harder pictures than these."""
 
 MOST: Final = 3
 """Layers that are spared at most; a network that needs more should be trained for INT8."""
@@ -29,27 +29,31 @@ Build = Callable[[tuple[str, ...]], NetworkInMemory]
 """Names of weights that stay float32 -> the INT8 network."""
 
 
-def worst_db(network: NetworkInMemory, reference: NetworkInMemory, pictures: Sequence[Picture]) -> float:
-    """PSNR of the enhanced picture that is farthest from the reference's, [h, w, 3] uint8 each."""
-    return min(_psnr_db(network, picture, _light(reference, picture)) for picture in pictures)
+def lights(network: NetworkInMemory, pictures: Sequence[Picture]) -> list[Array]:
+    """Light maps [h, w] of pictures [h, w, 3] uint8, as the runtime estimates them."""
+    return [_light(network, picture) for picture in pictures]
+
+
+def worst_db(network: NetworkInMemory, pictures: Sequence[Picture], expected: Sequence[Array]) -> float:
+    """PSNR of the enhanced picture that is farthest from what the expected `lights` give."""
+    return min(_psnr_db(network, *pair) for pair in zip(pictures, expected, strict=True))
 
 
 def spared_layers(
-    build: Build, reference: NetworkInMemory, layers: Sequence[str], pictures: Sequence[Picture]
+    build: Build, layers: Sequence[str], pictures: Sequence[Picture], expected: Sequence[Array]
 ) -> list[tuple[str, float]]:
     """The layers to leave in float32, the most harmful first.
 
     Args:
         build: makes the INT8 network that leaves some layers alone.
-        reference: the float32 network.
         layers: weights of the convolutions that would be in eight bits.
         pictures: to measure on, [h, w, 3] uint8.
+        expected: `lights` of them from the float32 network.
 
     Returns:
         Each with the PSNR of the worst picture, dB, once it and those before it are spared. Empty where
         that is enough as it is, or where no single layer helps.
     """
-    expected = [_light(reference, picture) for picture in pictures]
 
     def distances(spared: tuple[str, ...], chosen: Sequence[int]) -> list[float]:
         network = build(spared)

@@ -16,7 +16,7 @@ from rave_export.in_memory import NetworkInMemory, Session
 from rave_export.quantize import SENSITIVE, convolutions, quantize
 from rave_export.ranges import observe_ranges
 from rave_export.single import join_graphs
-from rave_export.sparing import spared_layers, worst_db
+from rave_export.sparing import lights, spared_layers, worst_db
 from rave_runtime.bundle import ImageType, NetworkFacts, Part, Precision
 from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork
 
@@ -94,15 +94,15 @@ def int8_graphs(
         parts = zip((context, enhance), kinds[kind], strict=True)
         return NetworkInMemory(facts, *(Session(quantize(part, ranges, keep=keep)) for part, ranges in parts))
 
-    exact = NetworkInMemory(facts, Session(context), Session(enhance))
-    reached = {kind: worst_db(build(kind, ()), exact, pictures) for kind in kinds}
+    expected = lights(NetworkInMemory(facts, Session(context), Session(enhance)), pictures)
+    reached = {kind: worst_db(build(kind, ()), pictures, expected) for kind in kinds}
     kind = max(reached, key=reached.__getitem__)
     keep: tuple[str, ...] = ()
     if not every_layer:
         layers = [
             name for name in convolutions(context) + convolutions(enhance) if not name.endswith(SENSITIVE)
         ]
-        spared = spared_layers(partial(build, kind), exact, layers, pictures)
+        spared = spared_layers(partial(build, kind), layers, pictures, expected)
         for name, reached_db in spared:
             say(f"int8 leaves {name.removesuffix('.weight')} in float32: {reached_db:.1f} dB with it")
         keep = (*SENSITIVE, *(name for name, _ in spared))

@@ -19,7 +19,7 @@ from rave_export.in_memory import NetworkInMemory, Session
 from rave_export.parity import probe_picture
 from rave_export.quantize import observed_tensors, quantize
 from rave_export.ranges import least_error_range, observe_ranges
-from rave_export.sparing import spared_layers, worst_db
+from rave_export.sparing import lights, spared_layers, worst_db
 from rave_export.variants import Graph, float_graphs, int8_graphs, network_facts
 from rave_runtime.bundle import Bundle
 from rave_train.network import EnhancementNetwork
@@ -102,7 +102,8 @@ def _worst_of_int8(network: EnhancementNetwork) -> float:
     facts = network_facts(network)
     ranges = observe_ranges(facts, *parts, PICTURES)["widest"]
     rounded = (Session(quantize(part, seen)) for part, seen in zip(parts, ranges, strict=True))
-    return worst_db(NetworkInMemory(facts, *rounded), NetworkInMemory(facts, *map(Session, parts)), PICTURES)
+    expected = lights(NetworkInMemory(facts, *map(Session, parts)), PICTURES)
+    return worst_db(NetworkInMemory(facts, *rounded), PICTURES, expected)
 
 
 def test_no_layer_is_spared_where_none_helps(fp32_graphs: list[Graph], network: EnhancementNetwork) -> None:
@@ -115,7 +116,7 @@ def test_no_layer_is_spared_where_none_helps(fp32_graphs: list[Graph], network: 
         builds.append(spared)
         return exact
 
-    assert spared_layers(build, exact, ["a", "b"], PICTURES) == []
+    assert spared_layers(build, ["a", "b"], PICTURES, lights(exact, PICTURES)) == []
     assert builds == [()], "it is right as it is, so nothing else is tried"
 
 
