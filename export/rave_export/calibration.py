@@ -23,8 +23,15 @@ MAX_SIDE_PX: Final = 768
 _SUFFIXES: Final = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
-def read_pictures(folder: str | os.PathLike[str], limit: int = PICTURES) -> list[Picture]:
-    """Calibration pictures of a folder, evenly chosen where it has more than `limit`.
+def read_pictures(
+    folder: str | os.PathLike[str], limit: int = PICTURES, option: str = "--calibration"
+) -> list[Picture]:
+    """Pictures of a folder, evenly chosen where it has more than `limit`.
+
+    Args:
+        folder: with folders in it, or not.
+        limit: how many at most.
+        option: of the command, for its errors.
 
     Returns:
         [h, w, 3] uint8 sRGB each, upright, at most `MAX_SIDE_PX` long.
@@ -34,16 +41,16 @@ def read_pictures(folder: str | os.PathLike[str], limit: int = PICTURES) -> list
     """
     path = Path(folder)
     if not path.is_dir():
-        raise ExportError(f"{path} is not a folder: give --calibration a folder of photographs")
+        raise ExportError(f"{path} is not a folder: give {option} a folder of photographs")
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
     if not files:
         kinds = ", ".join(sorted(suffix[1:] for suffix in _SUFFIXES))
-        raise ExportError(f"{path} holds no pictures ({kinds}): give --calibration a folder of photographs")
+        raise ExportError(f"{path} holds no pictures ({kinds}): give {option} a folder of photographs")
     chosen = [files[i * len(files) // limit] for i in range(limit)] if len(files) > limit else files
-    return [_read_picture(file) for file in chosen]
+    return [_read_picture(file, option) for file in chosen]
 
 
-def _read_picture(file: Path) -> Picture:
+def _read_picture(file: Path, option: str) -> Picture:
     try:
         with Image.open(file) as opened:
             image = ImageOps.exif_transpose(opened).convert("RGB")
@@ -53,7 +60,7 @@ def _read_picture(file: Path) -> Picture:
         raise ExportError(f"{file} cannot be read as a picture ({error}): remove or replace it") from error
     if min(picture.shape[:2]) < 2:
         height, width = picture.shape[:2]
-        raise ExportError(f"{file} has {width} x {height} pixels: calibration needs at least 2 x 2")
+        raise ExportError(f"{file} has {width} x {height} pixels: {option} needs at least 2 x 2")
     return picture
 
 

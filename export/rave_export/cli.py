@@ -168,7 +168,7 @@ def _verify(folder: Path, checkpoint: Path | None, images: Path | None, padding:
     try:
         bundle = read_bundle(folder)
         expected = None if checkpoint is None else read_reference(checkpoint, padding, bundle.manifest)
-        parity = measure_bundle(bundle, expected, read_pictures(images) if images else ())
+        parity = measure_bundle(bundle, expected, read_pictures(images, option="--images") if images else ())
         halos = halo_failures(bundle)
     except (ExportError, RaveError) as error:
         _fail(str(error), 1)

@@ -118,6 +118,9 @@ def test_verify_passes_and_fails(bundle: Bundle, checkpoint_file: Path, tmp_path
     assert "passed" in done.stdout
     assert "mixed batch" in done.stdout
     assert "given" in done.stdout
+    absent = runner.invoke(app, [*arguments, "--images", str(tmp_path / "none")])
+    assert absent.exit_code == 1
+    assert "none is not a folder: give --images a folder of photographs" in absent.stderr
 
     file = bundle.folder / "manifest.json"
     content = json.loads(file.read_text())

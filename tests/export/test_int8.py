@@ -233,5 +233,5 @@ def test_calibration_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
         read_pictures(tmp_path)
     (tmp_path / "broken.jpg").unlink()
     Image.new("RGB", (5, 1)).save(tmp_path / "line.png")
-    with pytest.raises(ExportError, match="has 5 x 1 pixels: calibration needs at least 2 x 2"):
+    with pytest.raises(ExportError, match="has 5 x 1 pixels: --calibration needs at least 2 x 2"):
         read_pictures(tmp_path)

@@ -84,6 +84,25 @@ def test_train_resume_interpret(scenes: tuple[Path, Path], toy_resnet: str, tmp_
     assert (run / "interpretation" / "tokens.png").is_file()
 
 
+def test_a_run_goes_on_from_any_folder(
+    scenes: tuple[Path, Path], toy_resnet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(scenes[0].parent)
+    sides = [side.name for side in scenes]
+    command = ["rave", *sides, "--out", str(tmp_path / "run"), "--encoder", toy_resnet, *SHORT]
+    started = runner.invoke(
+        app, [*command, "--iterations", "2", "--cache", str(tmp_path / "c"), "--unpaired"]
+    )
+    assert started.exit_code == 0, started.output
+    monkeypatch.chdir(tmp_path)
+    gone_on = runner.invoke(app, ["resume", "run"])
+    assert gone_on.exit_code == 0, gone_on.output
+    found = runner.invoke(app, ["interpret", "run", "--count", "2", "--out", "found"])
+    assert found.exit_code == 0, found.output
+    assert (tmp_path / "found" / "tokens.png").is_file()
+    assert Path.cwd() == tmp_path
+
+
 def test_synthesize_and_evaluate(scenes: tuple[Path, Path], tmp_path: Path) -> None:
     pairs = tmp_path / "pairs"
     made = runner.invoke(app, ["synthesize", str(scenes[1]), str(pairs), "--untouched", "0"])

@@ -130,6 +130,15 @@ def test_a_killed_run_resumes_to_the_same_bits(
     ]
 
 
+def test_a_power_cut_in_a_row_of_losses_harms_nothing(config: RunConfig, tmp_path: Path) -> None:
+    asked: list[int] = []
+    train(config, tmp_path / "run", should_stop=lambda: asked.append(1) or len(asked) == 3)  # type: ignore[func-returns-value]
+    with (tmp_path / "run" / "losses.csv").open("a") as stream:
+        stream.write("3,enha" + "\0" * 40)
+    assert train(config, tmp_path / "run", resume=True).steps == 6
+    assert [row["step"] for row in rows_of(tmp_path / "run")] == [str(step) for step in range(6)]
+
+
 def test_a_stopped_run_saves_and_resumes(config: RunConfig, tmp_path: Path) -> None:
     asked: list[int] = []
     outcome = train(config, tmp_path / "run", should_stop=lambda: asked.append(1) or len(asked) == 3)  # type: ignore[func-returns-value]

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from rave_train.cli_options import command_with_options
 from rave_train.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
+from rave_train.run_folder import RunFolder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,7 +60,9 @@ def resume(run: Annotated[Path, typer.Argument(help="Folder of a run that was st
     """Go on with a stopped run, to the same bits as if it had never stopped (on a CPU)."""
     with _errors_on_one_line():
         config = read_config(run / "config.json")
-    _train(config, run, resume=True)
+        run = run.absolute()
+        with RunFolder(run).where_it_started():
+            _train(config, run, resume=True)
 
 
 @app.command()
@@ -100,11 +103,12 @@ def interpret(
     with _errors_on_one_line():
         from rave_train.interpretation import DEFAULT_WORDS, interpret_run, write_interpretation
 
-        with _progress("") as report:
-            found = interpret_run(run, count, word or list(DEFAULT_WORDS), report)
-        folder = write_interpretation(found, out or run / "interpretation")
+        folder = run.absolute()
+        with _progress("") as report, RunFolder(run).where_it_started():
+            found = interpret_run(folder, count, word or list(DEFAULT_WORDS), report)
+        written = write_interpretation(found, out or run / "interpretation")
     Console().print(found.as_text(), highlight=False, markup=False)
-    Console().print(f"written to {folder}", markup=False, highlight=False, soft_wrap=True)
+    Console().print(f"written to {written}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

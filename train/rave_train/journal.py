@@ -76,12 +76,16 @@ def _append(file: Path, columns: tuple[str, ...], row: dict[str, Any]) -> None:
 
 
 def _forget_after(file: Path, last_step: int) -> None:
+    """Drops the rows of later steps, and what a power cut left of a row."""
     if not file.is_file():
         return
-    with file.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        columns, rows = list(reader.fieldnames or ()), list(reader)
-    with file.open("w", newline="", encoding="utf-8") as stream:
+    lines = file.read_text(encoding="utf-8", errors="replace").replace("\0", "").splitlines()
+    reader = csv.DictReader(lines)
+    columns = list(reader.fieldnames or ())
+    rows = [row for row in reader if (row["step"] or "").isdigit() and None not in row.values()]
+    partial = file.with_name(f"{file.name}.partial")
+    with partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(row for row in rows if int(row["step"]) <= last_step)
+    partial.replace(file)

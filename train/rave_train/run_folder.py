@@ -2,7 +2,7 @@
 
 ```
 config.json        method, options and seed: `rave-train resume RUN` needs nothing else
-made_of.json       hashes of data and encoders, versions of packages
+made_of.json       hashes of data and encoders, versions of packages, where it was started
 data.txt           pairs that matched, pictures that did not or were skipped
 losses.csv         every step; validation.csv: every epoch
 tensorboard/       the same for TensorBoard
@@ -16,7 +16,10 @@ state.pt           everything needed to go on
 from __future__ import annotations
 
 import json
+import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -85,7 +88,12 @@ class RunFolder:
 
     def describe(self, made_of: dict[str, Any], data: str) -> None:
         """Writes what the run is made of."""
-        content = {**made_of, "python": platform.python_version(), "packages": installed_versions()}
+        content = {
+            **made_of,
+            "python": platform.python_version(),
+            "packages": installed_versions(),
+            "started_in": str(Path.cwd()),
+        }
         (self.folder / "made_of.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (self.folder / "data.txt").write_text(data + "\n", encoding="utf-8")
 
@@ -94,6 +102,17 @@ class RunFolder:
         file = self.folder / "made_of.json"
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         return content
+
+    @contextmanager
+    def where_it_started(self) -> Iterator[None]:
+        """Relative paths mean what they meant at the beginning, if that folder is still there."""
+        started_in, here = self.made_of().get("started_in"), Path.cwd()
+        if started_in and Path(started_in).is_dir():
+            os.chdir(started_in)
+        try:
+            yield
+        finally:
+            os.chdir(here)
 
 
 def installed_versions() -> dict[str, str]:
