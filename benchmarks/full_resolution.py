@@ -1,11 +1,14 @@
 """The network at full resolution, as `rave-run --full-resolution` runs it, against PyTorch running it whole.
 
-    python -m benchmarks.full_resolution CHECKPOINT BUNDLE [--megapixels 12] [--rounds 2] [--output FILE.json]
+    python -m benchmarks.full_resolution CHECKPOINT BUNDLE [--megapixels 12] [--rounds 2] [--photographs 20]
+        [--output FILE.json]
 
-Two comparisons, everything in turns in one process after a run to warm up, on all processors:
+Three comparisons, everything in turns in one process after a run to warm up, on all processors:
 - one window of 512x512, which fits a tile: PyTorch and each precision and device of the bundle;
 - a photograph of 12 megapixels in tiles: each precision and device, per pixel against PyTorch's window,
-  since 12 megapixels at once do not fit into PyTorch's memory.
+  since 12 megapixels at once do not fit into PyTorch's memory;
+- a folder of photographs of 3 megapixels by the whole program, from JPEG to JPEG, against the network alone
+  on such a photograph: the share of its rate that is left.
 """
 
 from __future__ import annotations
@@ -14,13 +17,16 @@ import argparse
 import json
 import platform
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from rave_runtime import Enhancer
 from rave_runtime.devices import has_openvino
@@ -28,6 +34,7 @@ from rave_runtime.network import usable_processors
 from rave_train.checkpoint import load_checkpoint
 
 WINDOW_PX = 512
+PHOTOGRAPH_PX = (1500, 2000)
 
 
 def make_picture(height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -49,6 +56,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     """Seconds per megapixel of everything, and how many times faster than PyTorch, turn by turn."""
     network = load_checkpoint(options.checkpoint)
     height = round((options.megapixels * 1e6 * 3 / 4) ** 0.5)
+    photograph = make_picture(*PHOTOGRAPH_PX)
     window, large = make_picture(WINDOW_PX, WINDOW_PX), make_picture(height, height * 4 // 3)
     planes = torch.from_numpy(window).permute(2, 0, 1)[None].float() / 255
 
@@ -69,6 +77,11 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
             name = f"{device} {precision}"
             runs[f"{name}, one window"] = (lambda e=whole: e.enhance(window), WINDOW_PX**2 / 1e6)
             runs[f"{name}, tiled"] = (lambda e=enhancer: e.enhance(large), large.size / 3e6)
+            if options.photographs and device == "cpu":
+                runs[f"{name}, a photograph"] = (
+                    lambda e=enhancer: e.enhance(photograph),
+                    photograph.size / 3e6,
+                )
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(options.rounds + 1):
         for name, (run, megapixels) in runs.items():
@@ -78,6 +91,12 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
                     taken[name].append(seconds / megapixels)
                     print(f"{name}: {seconds / megapixels:.3f} s per megapixel", file=sys.stderr, flush=True)
     torch_times = taken["PyTorch, one window"]
+    ends = {
+        precision: statistics.median(taken[f"cpu {precision}, a photograph"])
+        / seconds_of_folder(options.bundle, precision, options.photographs)
+        for precision in ("fp32", "int8")
+        if f"cpu {precision}, a photograph" in taken
+    }
     return {
         "command": "python -m benchmarks.full_resolution " + " ".join(_names(sys.argv[1:])),
         "machine": f"{platform.processor() or platform.machine()}, {usable_processors()} processors",
@@ -87,7 +106,31 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
             name: round(statistics.median(slow / fast for slow, fast in zip(torch_times, t, strict=True)), 2)
             for name, t in taken.items()
         },
+        "photographs": options.photographs,
+        "share_of_the_networks_rate_from_jpeg_to_jpeg": {name: round(end, 3) for name, end in ends.items()},
     }
+
+
+def seconds_of_folder(bundle: Path, precision: str, photographs: int) -> float:
+    """Seconds per megapixel of `rave-run --full-resolution`, its start and end included."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, output = Path(scratch, "photographs"), Path(scratch, "output")
+        folder.mkdir()
+        image = Image.fromarray(make_picture(*PHOTOGRAPH_PX))
+        for number in range(photographs):
+            image.save(folder / f"{number:03}.jpg", quality=90)
+        program = [
+            sys.executable,
+            "-c",
+            "from rave_runtime.cli import main; main()",
+            str(folder),
+            str(output),
+        ]
+        options = ["--model", str(bundle), "--precision", precision, "--device", "cpu", "--full-resolution"]
+        seconds = seconds_of(lambda: subprocess.run([*program, *options], check=True, capture_output=True))
+        assert len(list(output.glob("*.jpg"))) == photographs
+    print(f"cpu {precision}, a folder: {seconds:.1f} s", file=sys.stderr, flush=True)
+    return seconds / (photographs * PHOTOGRAPH_PX[0] * PHOTOGRAPH_PX[1] / 1e6)
 
 
 def _names(arguments: list[str]) -> list[str]:
@@ -102,6 +145,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path, help="exported from it, with --int8")
     parser.add_argument("--megapixels", type=float, default=12.0)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--photographs", type=int, default=20, help="in the folder; 0 leaves it out")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args()
     text = json.dumps(measure(options), indent=1)
