@@ -3,7 +3,8 @@
     python -m benchmarks.full_resolution CHECKPOINT BUNDLE [--megapixels 12] [--rounds 2] [--photographs 20]
         [--output FILE.json]
 
-Three comparisons, everything in turns in one process after a run to warm up, on all processors:
+Three comparisons after a run to warm up, on all processors. PyTorch, in both memory layouts, comes first and
+alone: beside another library's idle threads, which spin, it would be twice as slow. The others take turns.
 - one window of 512x512, which fits a tile: PyTorch and each precision and device of the bundle;
 - a photograph of 12 megapixels in tiles: each precision and device, per pixel against PyTorch's window,
   since 12 megapixels at once do not fit into PyTorch's memory;
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +34,14 @@ from rave_runtime import Enhancer
 from rave_runtime.devices import has_openvino
 from rave_runtime.network import usable_processors
 from rave_train.checkpoint import load_checkpoint
+from rave_train.network import EnhancementNetwork
 
 WINDOW_PX = 512
 PHOTOGRAPH_PX = (1500, 2000)
+LAYOUTS = {
+    "PyTorch, one window": torch.contiguous_format,
+    "PyTorch, one window, channels last": torch.channels_last,
+}
 
 
 def make_picture(height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -60,14 +67,12 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     window, large = make_picture(WINDOW_PX, WINDOW_PX), make_picture(height, height * 4 // 3)
     planes = torch.from_numpy(window).permute(2, 0, 1)[None].float() / 255
 
-    def in_torch() -> None:
-        with torch.no_grad():
-            light = network(planes)
-            (planes / light.clamp_min(1e-12)).clamp(0, 1)
-
-    runs: dict[str, tuple[Callable[[], object], float]] = {
-        "PyTorch, one window": (in_torch, WINDOW_PX**2 / 1e6)
-    }
+    taken: dict[str, list[float]] = {}
+    for name, layout in LAYOUTS.items():
+        whole, given = network.to(memory_format=layout), planes.contiguous(memory_format=layout)
+        times = [seconds_of(partial(_in_torch, whole, given)) for _ in range(2 * options.rounds + 2)][1:]
+        taken[name] = [seconds / (WINDOW_PX**2 / 1e6) for seconds in times]
+    runs: dict[str, tuple[Callable[[], object], float]] = {}
     for device in ["cpu", "openvino"] if has_openvino() else ["cpu"]:
         for precision in ("fp32", "int8"):
             if precision not in Enhancer(options.bundle, "fp32", "cpu").manifest.precisions():
@@ -82,7 +87,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
                     lambda e=enhancer: e.enhance(photograph),
                     photograph.size / 3e6,
                 )
-    taken: dict[str, list[float]] = {name: [] for name in runs}
+    taken |= {name: [] for name in runs}
     for turn in range(options.rounds + 1):
         for name, (run, megapixels) in runs.items():
             if turn or not name.endswith("tiled"):
@@ -90,7 +95,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
                 if turn:
                     taken[name].append(seconds / megapixels)
                     print(f"{name}: {seconds / megapixels:.3f} s per megapixel", file=sys.stderr, flush=True)
-    torch_times = taken["PyTorch, one window"]
+    median = {name: statistics.median(times) for name, times in taken.items()}
     ends = {
         precision: statistics.median(taken[f"cpu {precision}, a photograph"])
         / seconds_of_folder(options.bundle, precision, options.photographs)
@@ -101,14 +106,20 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         "command": "python -m benchmarks.full_resolution " + " ".join(_names(sys.argv[1:])),
         "machine": f"{platform.processor() or platform.machine()}, {usable_processors()} processors",
         "megapixels": round(large.size / 3e6, 1),
-        "median_s_per_megapixel": {name: round(statistics.median(t), 3) for name, t in taken.items()},
-        "times_faster_than_pytorch": {
-            name: round(statistics.median(slow / fast for slow, fast in zip(torch_times, t, strict=True)), 2)
-            for name, t in taken.items()
+        "median_s_per_megapixel": {name: round(value, 3) for name, value in median.items()},
+        "times_faster_than": {
+            torchs: {name: round(median[torchs] / value, 2) for name, value in median.items()}
+            for torchs in LAYOUTS
         },
         "photographs": options.photographs,
         "share_of_the_networks_rate_from_jpeg_to_jpeg": {name: round(end, 3) for name, end in ends.items()},
     }
+
+
+@torch.no_grad()
+def _in_torch(network: EnhancementNetwork, planes: torch.Tensor) -> None:
+    light = network(planes)
+    (planes / light.clamp_min(1e-12)).clamp(0, 1)
 
 
 def seconds_of_folder(bundle: Path, precision: str, photographs: int) -> float:

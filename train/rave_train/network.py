@@ -64,13 +64,6 @@ class PyramidPooling(nn.Module):
             for size in bins
         )
         self.fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 3, padding=1, bias=False), nn.PReLU())
-        reads = torch.zeros(len(bins), reduced, sum(bins), sum(bins))
-        start = 0
-        for i, size in enumerate(bins):
-            reads[i, :, start : start + size, start : start + size] = 1
-            start += size
-        self.reads: Tensor
-        self.register_buffer("reads", reads.flatten(0, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, channels, h, w] of whole images -> the same shape."""
@@ -88,7 +81,8 @@ class SplitPyramidPooling(nn.Module):
     `fuse` is linear before its PReLU, and a convolution of an upsampled grid is again rows times a
     (larger) grid times columns. So the grids' part of it is never computed as a convolution: a quarter
     of the work, and in float32 whatever the precision of the rest, since it sets the light of the whole
-    picture. Eight bits would lose 10 to 20 dB here alone.
+    picture. Eight bits would lose 10 to 20 dB here alone. Of the stacked grids, only a grid with itself
+    is read (`reads`).
 
     Args:
         block: whose weights are taken, in its dtype; later changes of it are not seen.
@@ -101,9 +95,15 @@ class SplitPyramidPooling(nn.Module):
         self.activate = block.fuse[1]
         channels = convolution.weight.shape[0]
         own, of_grids = convolution.weight[:, :channels], convolution.weight[:, channels:]
-        bins = range(len(block.bins))
-        slopes = torch.cat([block.get_parameter(f"features.{i}.2.weight") for i in bins])
-        reduce = torch.cat([block.get_parameter(f"features.{i}.1.weight") for i in bins])
+        each = range(len(block.bins))
+        slopes = torch.cat([block.get_parameter(f"features.{i}.2.weight") for i in each])
+        reduce = torch.cat([block.get_parameter(f"features.{i}.1.weight") for i in each])
+        reduced, side = channels // len(block.bins), sum(block.bins)
+        reads = torch.zeros(len(block.bins), reduced, side, side, device=convolution.weight.device)
+        start = 0
+        for i, size in enumerate(block.bins):
+            reads[i, :, start : start + size, start : start + size] = 1
+            start += size
         taps = of_grids.permute(0, 2, 3, 1).reshape(-1, channels, 1, 1)
         self.fuse: Tensor
         self.reduce: Tensor
@@ -112,8 +112,8 @@ class SplitPyramidPooling(nn.Module):
         self.taps: Tensor
         self.register_buffer("fuse", own.detach().clone())
         self.register_buffer("reduce", reduce.detach().float())
-        self.register_buffer("slopes", slopes.detach().float().repeat_interleave(len(reduce) // len(bins)))
-        self.register_buffer("reads", block.reads.float())
+        self.register_buffer("slopes", slopes.detach().float().repeat_interleave(reduced))
+        self.register_buffer("reads", reads.flatten(0, 1))
         self.register_buffer("taps", taps.detach().float())
 
     def forward(self, x: Tensor, pooled: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
