@@ -4,7 +4,7 @@
         [--output FILE.json]
 
 Three comparisons after a run to warm up, on all processors. PyTorch, in both memory layouts, comes first and
-alone: beside another library's idle threads, which spin, it would be twice as slow. The others take turns.
+alone: beside another library's idle threads, which spin, it is slower. The others take turns.
 - one window of 512x512, which fits a tile: PyTorch and each precision and device of the bundle;
 - a photograph of 12 megapixels in tiles: each precision and device, per pixel against PyTorch's window,
   since 12 megapixels at once do not fit into PyTorch's memory;

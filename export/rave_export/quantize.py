@@ -37,6 +37,15 @@ def observed_tensors(model: onnx.ModelProto) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def require_finite(tensor: str, low: float, high: float) -> None:
+    """Raises ExportError where an end of a tensor's range is no number."""
+    if not np.isfinite([low, high]).all():
+        raise ExportError(
+            f"calibration gave no finite range of {tensor}: "
+            "the network overflows on these pictures, or it has diverged in training"
+        )
+
+
 def convolutions(model: onnx.ModelProto) -> list[str]:
     """Weights of the 3x3 convolutions, those that can run in eight bits, in the order of the graph."""
     weights = {item.name: item for item in model.graph.initializer}
@@ -222,11 +231,7 @@ class _Rewrite:
     def _add_scale(self, tensor: str) -> str:
         if tensor + _SCALE not in self.constants:
             low, high = self.ranges.get(tensor, (np.nan, np.nan))
-            if not np.isfinite([low, high]).all():
-                raise ExportError(
-                    f"calibration gave no finite range of {tensor}: "
-                    "the network overflows on these pictures, or it has diverged in training"
-                )
+            require_finite(tensor, low, high)
             low, high = min(low, 0.0), max(high, 0.0)
             scale = np.float32((high - low) / 255) if high > low else np.float32(1)
             self.constants[tensor + _SCALE] = np.asarray(scale)

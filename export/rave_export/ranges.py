@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rave_export.calibration import Picture
 from rave_export.errors import ExportError
 from rave_export.in_memory import NetworkInMemory, Session
-from rave_export.quantize import Ranges, observed_tensors
+from rave_export.quantize import Ranges, observed_tensors, require_finite
 from rave_runtime.bundle import NetworkFacts
 from rave_runtime.enhancer import DEFAULT_TILE_PX
 from rave_runtime.tiled import tiled_light
@@ -114,11 +114,7 @@ class _Extremes:
         results = self._graph.run(inputs)
         lows, highs = results[self._outputs :: 2], results[self._outputs + 1 :: 2]
         for tensor, low, high in zip(self._tensors, lows, highs, strict=True):
-            if not np.isfinite([low, high]).all():
-                raise ExportError(
-                    f"calibration gave no finite range of {tensor}: "
-                    "the network overflows on these pictures, or it has diverged in training"
-                )
+            require_finite(tensor, float(low), float(high))
             known_low, known_high = self.ranges.get(tensor, (0.0, 0.0))
             self.ranges[tensor] = (min(known_low, float(low)), max(known_high, float(high)))
         return results[: self._outputs]

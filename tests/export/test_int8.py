@@ -165,6 +165,15 @@ def test_a_range_that_is_missing_or_not_finite_is_an_error(fp32_graphs: list[Gra
             quantize(model, wrong)
 
 
+def test_a_diverged_network_is_named_in_calibration(network: EnhancementNetwork) -> None:
+    diverged = copy.deepcopy(network)
+    with torch.no_grad():
+        diverged.ResidualBlock1.conv1.weight[0, 0, 0, 0] = float("nan")
+    graphs = float_graphs(diverged, "fp32")
+    with pytest.raises(ExportError, match=r"no finite range of .*: the network overflows"):
+        int8_graphs(graphs, network_facts(diverged), PICTURES)
+
+
 def test_ranges_are_those_of_the_runtimes_own_tiles(
     fp32_graphs: list[Graph], network: EnhancementNetwork
 ) -> None:

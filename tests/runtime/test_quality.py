@@ -78,7 +78,7 @@ def test_it_beats_doing_nothing_and_a_gamma(model: Enhancer) -> None:
     print(f"{ours:.2f} dB, input {nothing:.2f} dB, gamma {gamma:.2f} dB")
     # These scenes are harder for it than real ones, where it is over 3 dB above the gamma: see its card.
     assert ours > nothing + 5
-    assert ours > gamma + 0.2
+    assert ours > gamma + 0.8
 
 
 def test_well_lit_pictures_change_little(model: Enhancer) -> None:

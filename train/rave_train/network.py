@@ -81,8 +81,8 @@ class SplitPyramidPooling(nn.Module):
     `fuse` is linear before its PReLU, and a convolution of an upsampled grid is again rows times a
     (larger) grid times columns. So the grids' part of it is never computed as a convolution: a quarter
     of the work, and in float32 whatever the precision of the rest, since it sets the light of the whole
-    picture. Eight bits would lose 10 to 20 dB here alone. Of the stacked grids, only a grid with itself
-    is read (`reads`).
+    picture, and would be lost in eight bits beside the larger features. Of the stacked grids, only a
+    grid with itself is read (`reads`).
 
     Args:
         block: whose weights are taken, in its dtype; later changes of it are not seen.
