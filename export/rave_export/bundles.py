@@ -16,6 +16,7 @@ from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs import OPSET
 from rave_export.parity import over_tolerance
 from rave_export.reference import torch_reference
+from rave_export.sparing import ENOUGH_DB
 from rave_export.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
 from rave_export.verify import halo_failures, measure_bundle
 from rave_runtime import __version__
@@ -42,6 +43,7 @@ class Contents:
         fp16, int8: also export these precisions.
         calibration: pictures for int8, [h, w, 3] uint8; None synthesises a set.
         every_layer: int8 also in the first and last convolution.
+        enough_db: PSNR of the worst calibration picture at which int8 leaves no further layer in float32.
         single_graph: also a self-contained whole-image graph of each precision.
         opset: of the graphs.
     """
@@ -50,6 +52,7 @@ class Contents:
     int8: bool = False
     calibration: tuple[Picture, ...] | None = None
     every_layer: bool = False
+    enough_db: float = ENOUGH_DB
     single_graph: bool = False
     opset: int = OPSET
 
@@ -117,7 +120,14 @@ def _graphs(network: EnhancementNetwork, contents: Contents, say: Say) -> list[G
         pictures = synthesize_pictures() if contents.calibration is None else contents.calibration
         say(f"calibrating int8 graphs on {len(pictures)} pictures")
         facts = network_facts(network)
-        graphs += int8_graphs(full, facts, pictures, every_layer=contents.every_layer, say=say)
+        graphs += int8_graphs(
+            full,
+            facts,
+            pictures,
+            every_layer=contents.every_layer,
+            enough_db=contents.enough_db,
+            say=say,
+        )
     if contents.single_graph:
         say("joining single graphs")
         graphs += single_graphs(graphs)

@@ -33,6 +33,12 @@ def export(
     int8_every_layer: Annotated[
         bool, typer.Option("--int8-every-layer", help="Quantise the first and last convolution too.")
     ] = False,
+    int8_target: Annotated[
+        float | None,
+        typer.Option(
+            help="PSNR from float32, dB, for which int8 spares up to three layers; 49 unless given.",
+        ),
+    ] = None,
     single_graph: Annotated[
         bool,
         typer.Option(
@@ -76,7 +82,19 @@ def export(
     if verify is not None:
         if checkpoint is not None or output is not None:
             _fail("--verify proves a bundle that exists: give no CHECKPOINT and no --output with it", 2)
-        if fp16 or int8 or int8_every_layer or single_graph or trt or triton or calibration or opset or force:
+        asked = (
+            fp16,
+            int8,
+            int8_every_layer,
+            int8_target,
+            single_graph,
+            trt,
+            triton,
+            calibration,
+            opset,
+            force,
+        )
+        if any(asked):
             _fail("--verify makes nothing: give it no options of an export", 2)
         _verify(verify, reference, images, padding)
         return
@@ -90,6 +108,8 @@ def export(
         _fail("--output and --triton are one folder, or one is inside the other: give two", 2)
     if calibration is not None and not int8:
         _fail("--calibration is for --int8: give both, or neither", 2)
+    if int8_target is not None and (int8_every_layer or not int8):
+        _fail("--int8-target is for --int8 that may leave layers in float32: not with --int8-every-layer", 2)
     try:
         from rave_export.bundles import Contents, export_bundle
         from rave_export.calibration import read_pictures
@@ -97,6 +117,7 @@ def export(
         from rave_export.engines import HARDWARE, EngineOptions
         from rave_export.errors import ExportError
         from rave_export.graphs import OPSET
+        from rave_export.sparing import ENOUGH_DB
         from rave_export.table import files_table, parity_table
         from rave_export.triton import check_repository, write_triton_repository
         from rave_runtime.bundle import read_bundle
@@ -118,6 +139,7 @@ def export(
             int8=int8,
             calibration=pictures,
             every_layer=int8_every_layer,
+            enough_db=ENOUGH_DB if int8_target is None else int8_target,
             single_graph=single_graph,
             opset=OPSET if opset is None else opset,
         )

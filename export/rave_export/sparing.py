@@ -40,7 +40,11 @@ def worst_db(network: NetworkInMemory, pictures: Sequence[Picture], expected: Se
 
 
 def spared_layers(
-    build: Build, layers: Sequence[str], pictures: Sequence[Picture], expected: Sequence[Array]
+    build: Build,
+    layers: Sequence[str],
+    pictures: Sequence[Picture],
+    expected: Sequence[Array],
+    enough_db: float = ENOUGH_DB,
 ) -> list[tuple[str, float]]:
     """The layers to leave in float32, the most harmful first.
 
@@ -49,6 +53,7 @@ def spared_layers(
         layers: weights of the convolutions that would be in eight bits.
         pictures: to measure on, [h, w, 3] uint8.
         expected: `lights` of them from the float32 network.
+        enough_db: PSNR of the worst picture at which no further layer is spared.
 
     Returns:
         Each with the PSNR of the worst picture, dB, once it and those before it are spared. Empty where
@@ -62,7 +67,7 @@ def spared_layers(
     first = distances((), range(len(pictures)))
     worst, hard = min(first), [int(index) for index in np.argsort(first)[:_PICTURES]]
     spared: list[tuple[str, float]] = []
-    while worst < ENOUGH_DB and len(spared) < MOST:
+    while worst < enough_db and len(spared) < MOST:
         before = tuple(name for name, _ in spared)
         trials = [(min(distances((*before, name), hard)), name) for name in layers if name not in before]
         reached, name = max(trials)

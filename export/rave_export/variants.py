@@ -16,7 +16,7 @@ from rave_export.in_memory import NetworkInMemory, Session
 from rave_export.quantize import SENSITIVE, convolutions, quantize
 from rave_export.ranges import observe_ranges
 from rave_export.single import join_graphs
-from rave_export.sparing import lights, spared_layers, worst_db
+from rave_export.sparing import ENOUGH_DB, lights, spared_layers, worst_db
 from rave_runtime.bundle import ImageType, NetworkFacts, Part, Precision
 from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork
 
@@ -68,6 +68,7 @@ def int8_graphs(
     pictures: Sequence[Picture],
     *,
     every_layer: bool = False,
+    enough_db: float = ENOUGH_DB,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Graph]:
     """INT8 versions of the float32 graphs.
@@ -80,6 +81,7 @@ def int8_graphs(
         facts: of the network.
         pictures: to calibrate on, [h, w, 3] uint8.
         every_layer: quantise every 3x3 convolution, whatever it costs.
+        enough_db: PSNR of the worst picture, from float32, at which no further layer is spared.
         say: called with a line for each layer that is spared.
 
     Raises:
@@ -102,7 +104,7 @@ def int8_graphs(
         layers = [
             name for name in convolutions(context) + convolutions(enhance) if not name.endswith(SENSITIVE)
         ]
-        spared = spared_layers(partial(build, kind), layers, pictures, expected)
+        spared = spared_layers(partial(build, kind), layers, pictures, expected, enough_db)
         for name, reached_db in spared:
             say(f"int8 leaves {name.removesuffix('.weight')} in float32: {reached_db:.1f} dB with it")
         keep = (*SENSITIVE, *(name for name, _ in spared))

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-import onnxruntime
-
 from rave_runtime.bundle import Manifest, Precision
 from rave_runtime.errors import DeviceError
 
@@ -53,7 +51,7 @@ def choose_device(device: str) -> Device:
             get it.
     """
     if device == "auto":
-        if "CUDAExecutionProvider" in onnxruntime.get_available_providers() and has_nvidia_gpu():
+        if has_nvidia_gpu() and "CUDAExecutionProvider" in onnxruntime_providers():
             return Device("cuda", "CUDAExecutionProvider", "onnxruntime can use the NVIDIA GPU")
         if has_openvino():
             return Device(
@@ -68,7 +66,7 @@ def choose_device(device: str) -> Device:
             raise DeviceError("OpenVINO is not installed: pip install 'rave-backlit[openvino]'")
         return Device("openvino", "OpenVINO", asked)
     if device == "cuda":
-        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        if "CUDAExecutionProvider" not in onnxruntime_providers():
             raise DeviceError(f"this onnxruntime has no CUDA: {CUDA_REMEDY}")
         return Device("cuda", "CUDAExecutionProvider", asked)
     if device == "tensorrt":
@@ -126,6 +124,14 @@ def sums_bytes_exactly() -> bool:
     except OSError:
         return False
     return "vnni" in flags
+
+
+def onnxruntime_providers() -> list[str]:
+    """What onnxruntime can compute with; imported only where somebody asks."""
+    import onnxruntime
+
+    providers: list[str] = onnxruntime.get_available_providers()
+    return providers
 
 
 def has_openvino() -> bool:

@@ -7,10 +7,9 @@ import platform
 from collections.abc import Callable
 from typing import Final
 
-import onnxruntime
-
 from rave_runtime import __version__
-from rave_runtime.devices import CUDA_REMEDY, has_nvidia_gpu
+from rave_runtime.cache import cache_folder
+from rave_runtime.devices import CUDA_REMEDY, has_nvidia_gpu, onnxruntime_providers
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
 from rave_runtime.network import usable_processors
@@ -37,8 +36,9 @@ def diagnose(make_enhancer: Callable[[], Enhancer]) -> str:
         f"rave-backlit {__version__}, Python {platform.python_version()}, {platform.platform()}",
         f"processors this process may use: {usable_processors()}",
         f"NVIDIA GPU visible: {'yes' if has_nvidia_gpu() else 'no'}",
-        f"onnxruntime providers: {', '.join(onnxruntime.get_available_providers())}",
+        f"onnxruntime providers: {', '.join(onnxruntime_providers())}",
     ]
+    lines.append(f"compiled graphs are kept in: {cache_folder() or 'no folder'}")
     versions = {name: _version(name) for name in _PACKAGES}
     for name, hint in _PACKAGES.items():
         lines.append(f"{name}: {versions[name] or 'not installed'}" + (f" ({hint})" if hint else ""))
@@ -47,7 +47,7 @@ def diagnose(make_enhancer: Callable[[], Enhancer]) -> str:
             "PROBLEM: onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
             f"do this: {CUDA_REMEDY}"
         )
-    elif has_nvidia_gpu() and "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+    elif has_nvidia_gpu() and "CUDAExecutionProvider" not in onnxruntime_providers():
         lines.append(f"the GPU is not used, since this onnxruntime has no CUDA: {CUDA_REMEDY}")
     try:
         enhancer = make_enhancer()

@@ -6,6 +6,7 @@ Intel processors only; the package runs on AMD and Arm as well.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from typing import Any, Final
@@ -13,19 +14,29 @@ from typing import Any, Final
 import numpy as np
 
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
+from rave_runtime.cache import keep, recall
 from rave_runtime.errors import BundleError, DeviceError
 from rave_runtime.network import Array, Image, usable_processors
 
+_CONVERTER: Final = "openvino.tools.ovc"
+
 
 def _import_openvino() -> Any:
-    """OpenVINO without its telemetry.
+    """OpenVINO without its telemetry and its converter; it can do without either.
 
     On import it would report its use to a web service, from a forked process. Nobody who enhances
-    photographs has agreed to that; it has a way out for where its reporting package is missing.
+    photographs has agreed to that. The converter of other formats takes half the time of the import; who
+    wants it beside this package imports it by its own name.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
+    unwanted = _CONVERTER not in sys.modules
+    if unwanted:
+        sys.modules[_CONVERTER] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        if unwanted:
+            del sys.modules[_CONVERTER]
     return openvino
 
 
@@ -114,11 +125,25 @@ class OpenVinoNetwork:
 
     def _compile(self, graph: GraphFile) -> Any:
         content = self._bundle.read_graph(graph)
+        # Compiling takes several times as long as reading what was compiled before.
+        key = f"openvino {openvino.__version__} {self._processor()} {self._properties} {graph.sha256}"
+        compiled = recall(key)
+        if compiled is not None:
+            with contextlib.suppress(Exception):  # of another build of OpenVINO, for one
+                return self._core.import_model(compiled, "CPU", self._properties)
         try:
-            return self._core.compile_model(self._core.read_model(content), "CPU", self._properties)
+            made = self._core.compile_model(self._core.read_model(content), "CPU", self._properties)
         except Exception as error:
             message = str(error).strip().splitlines()[-1]
             raise BundleError(
                 f"{self._bundle.folder / graph.file} cannot be loaded by OpenVINO "
                 f"{openvino.__version__}: {message}"
             ) from error
+        keep(key, made.export_model().getvalue())
+        return made
+
+    def _processor(self) -> str:
+        return " ".join(
+            str(self._core.get_property("CPU", name))
+            for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
+        )

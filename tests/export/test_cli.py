@@ -81,6 +81,13 @@ def test_export_makes_what_is_asked_for(
         (["{pth}", "-o", "{new}", "--verify", "{old}"], 2, "give no CHECKPOINT and no --output with it"),
         (["--verify", "{old}", "--fp16"], 2, "--verify makes nothing: give it no options of an export"),
         (["{pth}", "-o", "{new}", "--int8-every-layer"], 2, "--int8-every-layer is for --int8"),
+        (["{pth}", "-o", "{new}", "--int8-target", "50"], 2, "--int8-target is for --int8 that may leave"),
+        (
+            ["{pth}", "-o", "{new}", "--int8", "--int8-every-layer", "--int8-target", "50"],
+            2,
+            "not with --int8-every",
+        ),
+        (["--verify", "{old}", "--int8-target", "50"], 2, "--verify makes nothing"),
         (["{pth}", "-o", "{new}", "--triton", "{new}"], 2, "--output and --triton are one folder"),
         (["{pth}", "-o", "{new}"], 1, "is a checkpoint of another network"),
         (["{new}", "-o", "{new}"], 1, "is not a file: a checkpoint"),

@@ -76,12 +76,9 @@ def test_grids_of_another_range_cost_nothing(network: EnhancementNetwork) -> Non
     assert reached[1] == pytest.approx(reached[0], abs=0.5)
 
 
-def test_layers_are_spared_until_it_is_enough(
-    fp32_graphs: list[Graph], network: EnhancementNetwork, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rave_export.sparing.ENOUGH_DB", 200.0)
+def test_layers_are_spared_until_it_is_enough(fp32_graphs: list[Graph], network: EnhancementNetwork) -> None:
     said: list[str] = []
-    spared = int8_graphs(fp32_graphs, network_facts(network), PICTURES, say=said.append)
+    spared = int8_graphs(fp32_graphs, network_facts(network), PICTURES, enough_db=200, say=said.append)
     assert 1 <= len(said) <= 3
     names = {item.name for graph in spared for item in graph.model.graph.initializer}
     reached: list[float] = []

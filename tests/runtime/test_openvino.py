@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,34 @@ def test_threads_may_share_it(picture: MakePicture) -> None:
         lights = list(pool.map(shared.illumination, images))
     for image, light in zip(images, lights, strict=True):
         np.testing.assert_allclose(light, shared.illumination(image), atol=1e-6)
+
+
+def test_compiled_graphs_are_kept_and_give_the_same_light(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: MakePicture
+) -> None:
+    monkeypatch.setenv("RAVE_CACHE_DIR", str(tmp_path))
+    image = picture(90, 130)
+
+    def light() -> NDArray[np.float32]:
+        return Enhancer(device="openvino", precision="int8", working_size=None).illumination(image)
+
+    first = light()
+    kept = {file: file.stat().st_size for file in tmp_path.iterdir()}
+    assert len(kept) == 2, "context and enhance"
+    np.testing.assert_array_equal(light(), first)
+    assert {file: file.stat().st_size for file in tmp_path.iterdir()} == kept
+    for file in kept:  # whole, and yet no graph: as of another build of OpenVINO
+        file.write_bytes(hashlib.sha256(b"no graph").digest() + b"no graph")
+    np.testing.assert_array_equal(light(), first)
+
+
+def test_its_converter_can_still_be_imported() -> None:
+    code = """
+from rave_runtime.openvino_network import openvino
+from openvino.tools.ovc import convert_model
+assert callable(convert_model)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_it_reports_its_use_to_nobody() -> None:

@@ -1,0 +1,77 @@
+"""A folder for what takes long to make and can be made again, such as compiled graphs.
+
+`RAVE_CACHE_DIR` says where it is; empty, nothing is kept. Whatever goes wrong with it costs time only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+_MOST_ENTRIES: Final = 64
+_DIGEST_BYTES: Final = hashlib.sha256().digest_size
+
+
+def cache_folder() -> Path | None:
+    """Where entries are kept, whether it exists or not; None where nothing is to be kept."""
+    given = os.environ.get("RAVE_CACHE_DIR")
+    if given is not None:
+        return Path(given) if given else None
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        return Path(base).expanduser() / "rave-backlit" / "graphs"
+    except RuntimeError:  # a user without a home
+        return None
+
+
+def recall(key: str) -> bytes | None:
+    """What was kept under a key, if it is there and undamaged."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    file = folder / _name_of(key)
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return None
+    digest, kept = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    if hashlib.sha256(kept).digest() != digest:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(file)
+    return kept
+
+
+def keep(key: str, content: bytes) -> None:
+    """Keeps bytes under a key that names everything they depend on; the least used entries go."""
+    folder = cache_folder()
+    if folder is None:
+        return
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as stream:
+            partial = Path(stream.name)
+            try:
+                stream.write(hashlib.sha256(content).digest() + content)
+            except OSError:
+                stream.close()
+                partial.unlink()
+                raise
+        partial.replace(folder / _name_of(key))
+        entries = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime)
+        for file in entries[:-_MOST_ENTRIES]:
+            file.unlink(missing_ok=True)
+
+
+def _name_of(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:32]

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from rave_runtime.cache import cache_folder, keep, recall
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "not yet there" / "cache"
+    monkeypatch.setenv("RAVE_CACHE_DIR", str(place))
+    return place
+
+
+def test_what_is_kept_comes_back(folder: Path) -> None:
+    assert recall("a") is None
+    keep("a", b"one")
+    keep("b", b"")
+    keep("a", b"two")
+    assert (recall("a"), recall("b"), recall("c")) == (b"two", b"", None)
+    assert len(list(folder.iterdir())) == 2, "no partial file is left"
+    if sys.platform != "win32":
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700, "nobody else may plant graphs here"
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda c: c[:-1], lambda c: c[:10], lambda _: b"", lambda c: c[:-1] + b"!"]
+)
+def test_a_damaged_entry_is_none(folder: Path, damage: object) -> None:
+    keep("a", b"compiled")
+    (file,) = folder.iterdir()
+    file.write_bytes(damage(file.read_bytes()))  # type: ignore[operator]
+    assert recall("a") is None
+    keep("a", b"compiled")
+    assert recall("a") == b"compiled"
+
+
+def test_the_least_used_entries_go(folder: Path) -> None:
+    for i in range(70):
+        keep(str(i), b"x")
+        assert recall("0") == b"x"
+    assert len(list(folder.iterdir())) == 64
+    assert recall("69") == b"x"
+    assert recall("1") is None
+
+
+def test_a_folder_that_cannot_be_made_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RAVE_CACHE_DIR", str(tmp_path / "file" / "below"))
+    keep("a", b"x")
+    assert recall("a") is None
+
+
+def test_nothing_is_kept_where_nobody_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAVE_CACHE_DIR", "")
+    keep("a", b"x")
+    assert recall("a") is None
+    assert cache_folder() is None
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="other systems have other places")
+def test_where_it_is_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAVE_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert cache_folder() == Path("/somewhere/rave-backlit/graphs")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/she")
+    assert cache_folder() == Path("/home/she/.cache/rave-backlit/graphs")
