@@ -4,7 +4,7 @@ Published: the encoders are called picture by picture, the input's identity feat
 the graph kept and the whole identity encoder run, everything in float32 and the default layout.
 Ours: one batched pass per encoder, no graph for the input, no layer deeper than the identity loss
 needs, batch norms folded, channels last, and the precision of `--precision`, as `rave-train` has it:
-bf16 on a GPU, float32 on a CPU unless told otherwise.
+bf16 where the GPU or CPU multiplies it natively, unless told otherwise.
 
 Both variants run in processes of their own, so that the peak memory is theirs, and take turns, so that
 another load on the machine hits both.
@@ -210,7 +210,8 @@ def main() -> None:
     parts = {part: measure_part(part, options.repeats) for part in ("encoders", "network", "whole")}
     machine = f"{platform.machine()}, {options.threads} threads, {options.device}, torch {torch.__version__}"
     print(f"batch {options.batch}, {options.size}x{options.size} px, {options.guidance}, {options.identity}")
-    print(f"{machine}; ours in {options.precision}; best of {options.repeats}")
+    precision = pick_precision(options.precision, torch.device(options.device))
+    print(f"{machine}; ours in {str(precision).removeprefix('torch.')}; best of {options.repeats}")
     print(f"{'':<22}{'published':>12}{'ours':>12}{'ratio':>8}")
     labels = {"encoders": "guidance and identity", "network": "network alone", "whole": "whole step"}
     for part, label in labels.items():

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from rave_train.checkpoint import read_checkpoint
 from rave_train.config import ConfigError, DataOptions, NetworkOptions, RunConfig, read_config
-from rave_train.device import pick_device
+from rave_train.device import pick_device, pick_precision
 from rave_train.encoders import EncoderError
 from rave_train.events import Event, Note
 from rave_train.options import ClipLitLatentOptions, ClipLitOptions, RaveOptions
@@ -147,6 +147,7 @@ def test_a_stopped_run_saves_and_resumes(config: RunConfig, tmp_path: Path) -> N
 
 
 def test_accumulation_gives_the_whole_batchs_result(config: RunConfig, tmp_path: Path) -> None:
+    config = dataclasses.replace(config, precision="fp32")  # bf16 rounds each part for itself
     network = dataclasses.replace(SMALL_NETWORK, batch=4)
     train(dataclasses.replace(config, network=network), tmp_path / "whole")
     parts = dataclasses.replace(network, accumulate=2)
@@ -156,11 +157,13 @@ def test_accumulation_gives_the_whole_batchs_result(config: RunConfig, tmp_path:
 
 def test_two_processes_give_the_single_ones_result(config: RunConfig, tmp_path: Path) -> None:
     config = dataclasses.replace(
-        of_method(config, "clip-lit-latent"), network=dataclasses.replace(SMALL_NETWORK, batch=4)
+        of_method(config, "clip-lit-latent"),
+        network=dataclasses.replace(SMALL_NETWORK, batch=4),
+        precision="fp32",
     )
     train(config, tmp_path / "single")
     values = {**SMALL_PAIR, "size_px": 16, "batch": 4, "warm_up": 2, "light_bias": 0.7}
-    values |= {"encoder": config.encoder, "cache": config.cache, "save_every": 2}
+    values |= {"encoder": config.encoder, "cache": config.cache, "save_every": 2, "precision": "fp32"}
     flags = [word for name, value in values.items() for word in ("--" + name.replace("_", "-"), str(value))]
     arguments = [
         "clip-lit-latent",
@@ -311,6 +314,21 @@ def test_a_gpu_that_is_not_there_is_an_error() -> None:
         pytest.skip("there is a GPU")
     with pytest.raises(ConfigError, match="torch finds no GPU here: use --device cpu"):
         pick_device("cuda")
+
+
+def test_auto_is_bf16_where_the_processor_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for flags, wanted in (
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "avx2": True}, torch.float32),
+        ({}, torch.float32),
+    ):
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda flags=flags: flags, raising=False)
+        assert pick_precision("auto", cpu) == wanted
+    monkeypatch.delattr("torch.cpu.get_capabilities")
+    assert pick_precision("auto", cpu) == torch.float32, "older torch does not tell"
+    assert pick_precision("bf16", cpu) == torch.bfloat16
 
 
 @pytest.mark.gpu

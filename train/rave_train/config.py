@@ -96,7 +96,8 @@ class RunConfig:
         identity_encoder: of the identity loss; if not given, the published one (open_clip:RN101@openai)
             beside the published guidance encoder, and the guidance encoder itself beside any other.
         seed: of every random choice.
-        precision: "auto" is bf16 on a GPU that has it, float32 elsewhere.
+        precision: "auto" is bf16 on a GPU or CPU that multiplies it natively, fp16 on another GPU, float32 on
+            another CPU.
         compile: whether torch.compile builds the network.
         device: "auto" is the GPU where there is one.
         workers: processes that decode and augment; if not given, 4 with a GPU and 0 without.

@@ -25,12 +25,27 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """The precision of convolutions; losses and the division stay in float32."""
+    """The precision of convolutions; losses and the division stay in float32.
+
+    "auto" is bf16 where the device multiplies it natively, else fp16 on a GPU and float32 on a CPU.
+
+    Raises:
+        ConfigError: no such precision.
+    """
     if name == "auto":
-        if device.type != "cuda":
-            return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if device.type == "cpu" and _multiplies_bf16() else torch.float32
     known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     if name not in known:
         raise ConfigError(f"{name!r} is no precision: auto, {', '.join(known)} is needed")
     return known[name]
+
+
+def _multiplies_bf16() -> bool:
+    """Whether the processor does so itself; others convert to and fro, and are slower than in float32."""
+    try:
+        found = torch.cpu.get_capabilities()
+    except (AttributeError, RuntimeError):  # older torch, other platforms
+        return False
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
