@@ -14,7 +14,9 @@ from torch import nn
 
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.recipes.bank import SHAPES, Mix, Sources, batches, draw_pair, load_sources, make_bank
-from rave_train.recipes.embedded import FakeQuantization, Recipe, light_error, loss_of, similarity, train
+from rave_train.recipes.embedded import Recipe, loss_of, train
+from rave_train.recipes.losses import light_error, similarity
+from rave_train.recipes.rounding import FakeQuantization
 from rave_train.recipes.scenes import (
     Array,
     draw_subject,

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from rave_train.recipes.scenes import (
     SCENE,
@@ -188,6 +190,11 @@ def batches(bank: Bank, batch: int, rng: np.random.Generator) -> Iterator[tuple[
         backlit[mirrored] = backlit[mirrored][..., ::-1]
         truth[mirrored] = truth[mirrored][..., ::-1]
         yield backlit, truth
+
+
+def to_tensor(pixels: Pixels) -> Tensor:
+    """[n, 3, h, w] uint8 -> the same, float32 in [0, 1]."""
+    return torch.from_numpy(pixels).float() / 255
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,11 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -24,15 +23,10 @@ from rave_train.checkpoint import load_checkpoint, read_checkpoint, save_checkpo
 from rave_train.encoders import Encoder
 from rave_train.encoders.opening import open_encoder
 from rave_train.network import EnhancementNetwork, Padding, relight
-from rave_train.recipes.bank import Bank, Mix, batches, load_sources, make_bank
+from rave_train.recipes.bank import Bank, Mix, batches, load_sources, make_bank, to_tensor
+from rave_train.recipes.losses import ResidualGuidance, light_error, similarity
+from rave_train.recipes.rounding import FakeQuantization
 from rave_train.recipes.scenes import SCENE
-from rave_train.residual import Residual, mean_direction, residual_loss, residual_vector
-
-_FORGET = 0.998
-"""Of the ranges of quantization, a step."""
-
-_DIM, _GLARING = 0.02, 0.97
-"""What is darker or brighter than this says nothing of the light."""
 
 _LEAST_SQUARED = 1e-4
 """40 dB: better than that is not asked for."""
@@ -89,85 +83,6 @@ class Recipe:
     guidance_weight: float = 0.0
     average_decay: float = 0.998
     seed: int = 0
-
-
-class FakeQuantization:
-    """Eight-bit rounding of all that INT8 graphs round, with its gradient passed straight through.
-
-    The input and the output of every 3x3 convolution but the first and the last, which stay float32 in
-    the exported graphs, as do the pooled grids that PPM's convolution reads. Ranges are the widest seen,
-    as calibration takes them, with some room.
-
-    Sources: Jacob et al., Quantization and Training of Neural Networks, 2018, section 3; for `spread`,
-    Kundu et al., R2 Loss: Range Restriction Loss for Model Compression and Quantization, 2023, its L-inf.
-    """
-
-    def __init__(self, network: EnhancementNetwork, headroom: float = 1.1) -> None:
-        self._headroom = headroom
-        self._pooled_from = {"PPM1.fuse.0": network.channels}
-        self._ranges: dict[tuple[str, bool], tuple[float, float]] = {}
-        self._peaks: list[Tensor] = []
-        spared = (network.cond1, network.cond_add1)
-        self._handles = []
-        for name, module in network.named_modules():
-            if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3) and module not in spared:
-                self._handles += [
-                    module.register_forward_pre_hook(partial(self._round_input, name)),
-                    module.register_forward_hook(partial(self._round_output, name)),
-                ]
-
-    def spread(self) -> Tensor:
-        """Largest magnitude since the last call, mean over what is rounded: [] with gradient."""
-        peaks, self._peaks = self._peaks, []
-        return torch.stack(peaks).mean()
-
-    def remove(self) -> None:
-        """Takes the rounding off again."""
-        for handle in self._handles:
-            handle.remove()
-
-    def _round_input(self, name: str, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        x = inputs[0]
-        if (start := self._pooled_from.get(name)) is None:
-            return (self._round((name, False), x),)
-        return (torch.cat([self._round((name, False), x[:, :start]), x[:, start:]], 1),)
-
-    def _round_output(
-        self, name: str, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor
-    ) -> Tensor:
-        return self._round((name, True), output)
-
-    def _round(self, place: tuple[str, bool], x: Tensor) -> Tensor:
-        low, high = self._ranges.get(place, (0.0, 0.0))
-        lowest, highest = torch.aminmax(x)
-        self._peaks.append(torch.maximum(-lowest, highest).float())
-        seen_low, seen_high = (float(bound.detach()) * self._headroom for bound in (lowest, highest))
-        # Forgets slowly: weights move, and with them what is the widest.
-        low, high = min(seen_low, low * _FORGET, 0.0), max(seen_high, high * _FORGET, 1e-6)
-        self._ranges[place] = low, high
-        step = (high - low) / 255
-        return torch.fake_quantize_per_tensor_affine(x, step, round(-low / step), 0, 255)
-
-
-class ResidualGuidance:
-    """RAVE's guidance (eq. 12) with the encoder frozen, the vector from the bank's own pictures."""
-
-    def __init__(self, encoder: Encoder, bank: Bank, pictures: int = 192) -> None:
-        self._encoder = encoder
-        sides = [
-            torch.cat([self._embed(pixels[: pictures // len(side)]) for pixels in side])
-            for side in (bank.backlit, bank.truth)
-        ]
-        direction = residual_vector(*sides)
-        self._residual = Residual(direction, torch.dot(mean_direction(sides[1]), direction))
-
-    def __call__(self, enhanced: Tensor) -> Tensor:
-        """[n, 3, h, w] in [0, 1] -> [] loss."""
-        return residual_loss(self._encoder.embed(enhanced), self._residual)
-
-    @torch.no_grad()
-    def _embed(self, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
-        return torch.cat([self._encoder.embed(part) for part in torch.split(_to_tensor(pixels), 16)])
 
 
 def train(
@@ -248,7 +163,7 @@ def _descend(
 def draw_batches(recipe: Recipe, bank: Bank, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches [batch, 3, h, w] float32 in [0, 1] at the recipe's scales."""
     for backlit_pixels, truth_pixels in batches(bank, recipe.batch, rng):
-        backlit, truth = _to_tensor(backlit_pixels), _to_tensor(truth_pixels)
+        backlit, truth = to_tensor(backlit_pixels), to_tensor(truth_pixels)
         scale = float(rng.choice(recipe.scales))
         if scale != 1:
             size = [round(side * scale) for side in backlit.shape[2:]]
@@ -276,41 +191,6 @@ def loss_of(
     if guidance is not None:
         loss = loss + recipe.guidance_weight * guidance(enhanced)
     return loss
-
-
-def light_error(backlit: Tensor, truth: Tensor, light: Tensor) -> Tensor:
-    """Mean absolute error of the light in the log domain, where the pictures tell the true one.
-
-    Args:
-        backlit: [n, 3, h, w] in [0, 1].
-        truth: likewise.
-        light: [n, 1, h, w].
-
-    Returns:
-        [] in nepers; pixels that are black in the backlit picture or white in the true one do not count.
-    """
-    true = (backlit * truth).sum(1, True) / (truth.square().sum(1, True) + _DIM**2)
-    known = ((backlit.amax(1, True) > _DIM) & (truth.amin(1, True) < _GLARING)).float()
-    error = ((light + _DIM) / (true + _DIM)).log().abs()
-    return (error * known).sum() / known.sum().clamp_min(1)
-
-
-def similarity(picture: Tensor, truth: Tensor, window: int = 7) -> Tensor:
-    """Mean structural similarity over square windows, [n, 1, h, w] in [0, 1] each -> [].
-
-    Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity,
-    2004, eq. 13, with its constants.
-    """
-
-    def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, window, 1)
-
-    mean_x, mean_y = mean(picture), mean(truth)
-    var_x, var_y = mean(picture**2) - mean_x**2, mean(truth**2) - mean_y**2
-    covariance = mean(picture * truth) - mean_x * mean_y
-    c1, c2 = 0.01**2, 0.03**2
-    alike = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    return (alike / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean()
 
 
 def main() -> None:
@@ -366,10 +246,6 @@ def main() -> None:
         "training_size_px": round(recipe.area_px**0.5 * max(recipe.scales)),
     }
     save_checkpoint(network, options.output, provenance)
-
-
-def _to_tensor(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
-    return torch.from_numpy(pixels).float() / 255
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""Training with the rounding of INT8 graphs."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from rave_train.network import EnhancementNetwork
+
+_FORGET: Final = 0.998
+"""Of the ranges of quantization, a step."""
+
+
+class FakeQuantization:
+    """Eight-bit rounding of all that INT8 graphs round, with its gradient passed straight through.
+
+    The input and the output of every 3x3 convolution but the first and the last, which stay float32 in
+    the exported graphs, as do the pooled grids that PPM's convolution reads. Ranges are the widest seen,
+    as calibration takes them, with some room.
+
+    Sources: Jacob et al., Quantization and Training of Neural Networks, 2018, section 3; for `spread`,
+    Kundu et al., R2 Loss: Range Restriction Loss for Model Compression and Quantization, 2023, its L-inf.
+    """
+
+    def __init__(self, network: EnhancementNetwork, headroom: float = 1.1) -> None:
+        self._headroom = headroom
+        self._pooled_from = {"PPM1.fuse.0": network.channels}
+        self._ranges: dict[tuple[str, bool], tuple[float, float]] = {}
+        self._peaks: list[Tensor] = []
+        spared = (network.cond1, network.cond_add1)
+        self._handles = []
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3) and module not in spared:
+                self._handles += [
+                    module.register_forward_pre_hook(partial(self._round_input, name)),
+                    module.register_forward_hook(partial(self._round_output, name)),
+                ]
+
+    def spread(self) -> Tensor:
+        """Largest magnitude since the last call, mean over what is rounded: [] with gradient."""
+        peaks, self._peaks = self._peaks, []
+        return torch.stack(peaks).mean()
+
+    def remove(self) -> None:
+        """Takes the rounding off again."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _round_input(self, name: str, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x = inputs[0]
+        if (start := self._pooled_from.get(name)) is None:
+            return (self._round((name, False), x),)
+        return (torch.cat([self._round((name, False), x[:, :start]), x[:, start:]], 1),)
+
+    def _round_output(
+        self, name: str, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor
+    ) -> Tensor:
+        return self._round((name, True), output)
+
+    def _round(self, place: tuple[str, bool], x: Tensor) -> Tensor:
+        low, high = self._ranges.get(place, (0.0, 0.0))
+        lowest, highest = torch.aminmax(x)
+        self._peaks.append(torch.maximum(-lowest, highest).float())
+        seen_low, seen_high = (float(bound.detach()) * self._headroom for bound in (lowest, highest))
+        # Forgets slowly: weights move, and with them what is the widest.
+        low, high = min(seen_low, low * _FORGET, 0.0), max(seen_high, high * _FORGET, 1e-6)
+        self._ranges[place] = low, high
+        step = (high - low) / 255
+        return torch.fake_quantize_per_tensor_affine(x, step, round(-low / step), 0, 255)
