@@ -211,9 +211,14 @@ def _load_pair(
     if network is not None:
         picture = enhance_pixels(network, picture)
     if protocol.gt_mean:
-        gain = float(_gray(true).mean()) / max(float(_gray(picture).mean()), 1e-6)
-        picture = (picture.astype(np.float32) * gain + 0.5).clip(0, 255).astype(np.uint8)
+        picture = with_mean_of(picture, true)
     return picture, true
+
+
+def with_mean_of(picture: Pixels, true: Pixels) -> Pixels:
+    """The picture scaled so that its mean grey is the true one's, [h, w, 3] uint8 each."""
+    gain = float(_gray(true).mean()) / max(float(_gray(picture).mean()), 1e-6)
+    return (picture.astype(np.float32) * gain + 0.5).clip(0, 255).astype(np.uint8)
 
 
 @torch.no_grad()

@@ -13,13 +13,14 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from rave_runtime import Enhancer
 from rave_train.batches import to_tensor
 from rave_train.checkpoint import load_checkpoint
+from rave_train.evaluation import with_mean_of
 from rave_train.metrics import Lpips, MetricUnavailableError, psnr, ssim
 from rave_train.photographs import Pixels, find_photographs, load_photograph
 from rave_train.recipes.study import (
@@ -31,6 +32,8 @@ from rave_train.recipes.study import (
     enhance_reduced,
     make_sets,
 )
+
+_METRICS: Final = ("psnr_db", "psnr_gt_mean_db", "ssim", "lpips")
 
 
 def assess(options: argparse.Namespace) -> dict[str, Any]:
@@ -79,18 +82,25 @@ def _enhance_by_checkpoint(file: Path, working_size_px: int) -> Enhance:
 def measure_with_lpips(
     enhance: Enhance, sets: list[TestSet], lpips: Lpips | None
 ) -> dict[str, dict[str, float]]:
-    """Mean PSNR (dB, 60 for equal pictures), SSIM and LPIPS (squeeze) over each set."""
+    """Mean PSNR (dB, 60 for equal pictures), SSIM and LPIPS (squeeze) over each set.
+
+    Beside them the PSNR of pictures scaled to their truths' mean: what would be left if how bright the truth
+    is could be known.
+    """
     found = {}
     for test in sets:
         rows = []
         for picture, truth in test.pairs:
-            result, wanted = to_tensor(enhance(picture)), to_tensor(truth)
+            enhanced = enhance(picture)
+            result, wanted = to_tensor(enhanced), to_tensor(truth)
             distance = lpips(result, wanted) if lpips is not None else float("nan")
-            rows.append((min(60.0, psnr(result, wanted)), ssim(result, wanted), distance))
+            scaled = to_tensor(with_mean_of(enhanced, truth))
+            decibels = (min(60.0, psnr(image, wanted)) for image in (result, scaled))
+            rows.append((*decibels, ssim(result, wanted), distance))
         means = np.mean(rows, 0)
         found[test.name] = {
             name: round(float(value), 4)
-            for name, value in zip(("psnr_db", "ssim", "lpips"), means, strict=True)
+            for name, value in zip(_METRICS, means, strict=True)
             if np.isfinite(value)
         }
     return found
