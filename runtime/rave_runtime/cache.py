@@ -14,24 +14,27 @@ from pathlib import Path
 from typing import Final
 
 _MOST_ENTRIES: Final = 64
+_ENDING: Final = ".rave-compiled"
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 
 
 def cache_folder() -> Path | None:
     """Where entries are kept, whether it exists or not; None where nothing is to be kept."""
     given = os.environ.get("RAVE_CACHE_DIR")
-    if given is not None:
-        return Path(given) if given else None
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     try:
-        return Path(base).expanduser() / "rave-backlit" / "graphs"
+        if given is not None:
+            return Path(given).expanduser() if given else None
+        return Path(_usual_place()).expanduser() / "rave-backlit" / "graphs"
     except RuntimeError:  # a user without a home
         return None
+
+
+def _usual_place() -> str:
+    if sys.platform == "win32":
+        return os.environ.get("LOCALAPPDATA", "~/AppData/Local")
+    if sys.platform == "darwin":
+        return "~/Library/Caches"
+    return os.environ.get("XDG_CACHE_HOME") or "~/.cache"
 
 
 def recall(key: str) -> bytes | None:
@@ -59,19 +62,19 @@ def keep(key: str, content: bytes) -> None:
         return
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as stream:
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=f".part{_ENDING}", delete=False) as stream:
             partial = Path(stream.name)
-            try:
-                stream.write(hashlib.sha256(content).digest() + content)
-            except OSError:
-                stream.close()
-                partial.unlink()
-                raise
-        partial.replace(folder / _name_of(key))
-        entries = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime)
+        try:
+            partial.write_bytes(hashlib.sha256(content).digest() + content)
+            partial.replace(folder / _name_of(key))
+        except OSError:
+            partial.unlink()
+            raise
+        # By their ending: the folder may be one that holds other things as well.
+        entries = sorted(folder.glob(f"*{_ENDING}"), key=lambda file: file.stat().st_mtime)
         for file in entries[:-_MOST_ENTRIES]:
             file.unlink(missing_ok=True)
 
 
 def _name_of(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
+    return hashlib.sha256(key.encode()).hexdigest()[:32] + _ENDING

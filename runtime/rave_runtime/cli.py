@@ -160,7 +160,7 @@ def run(
         typer.echo("rave-run: interrupted; finished photographs are whole, --skip-existing resumes", err=True)
         sys.exit(_EXIT_INTERRUPTED)
     except PhotoError as error:
-        typer.echo(f"rave-run: the photograph {error}", err=True)
+        typer.echo(_one_line(f"rave-run: the photograph {error}"), err=True)
         sys.exit(_EXIT_SOME_FAILED)
     except RaveError as error:
         _wrong_use(str(error))
@@ -177,7 +177,7 @@ def main() -> None:
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """A warning as people read it, without the place in the code."""
-    typer.echo(f"rave-run: {message}", err=True)
+    typer.echo(f"rave-run: {_one_line(str(message))}", err=True)
 
 
 def _summarise(results: list[Result], output: str) -> bool:
@@ -199,15 +199,15 @@ def _summarise(results: list[Result], output: str) -> bool:
 
 def _describe(result: Result) -> str:
     if result.status == "failed":
-        return f"failed: {_one_line(result.job.name)} {result.error}"
+        return _one_line(f"failed: {result.job.name} {result.error}")
     return f"{result.status}: {_one_line(result.job.name)} ({result.seconds:.2f} s)"
 
 
 def _one_line(name: str) -> str:
-    """A file's name as a terminal can show it."""
+    """A message as a terminal can show it, whatever names are in it."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
 
 
 def _wrong_use(message: str) -> NoReturn:
-    typer.echo(f"rave-run: {message}", err=True)
+    typer.echo(f"rave-run: {_one_line(message)}", err=True)
     sys.exit(_EXIT_WRONG_USE)

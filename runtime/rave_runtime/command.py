@@ -20,7 +20,7 @@ from rave_runtime.journal import Journal, open_journal
 from rave_runtime.logbook import WriteLine, open_log
 from rave_runtime.memory import DEFAULT_LIMIT_MIB, MemoryBudget, choose_tile_size, most_workers
 from rave_runtime.network import usable_processors
-from rave_runtime.photo import DEFAULT_MAX_MEGAPIXELS, read_photo
+from rave_runtime.photo import DEFAULT_MAX_MEGAPIXELS, SUFFIXES, read_photo
 from rave_runtime.progress import show_progress
 from rave_runtime.remote import Location
 
@@ -77,15 +77,22 @@ def run_folder(source: Location, output: Location, options: RunOptions) -> list[
         OSError: the log or the report cannot be written.
     """
     shard = None if options.shard is None else parse_shard(options.shard)
+    for name, file in (("--log", options.log), ("--report", options.report)):
+        if file is not None and file.suffix.lower() in SUFFIXES:
+            raise UsageError(f"{name} {file} has the name of a photograph: choose another")
     if options.report is not None:
         _require_writable(options.report)
+    if options.skip_existing and not source.is_dir() and source.exists():
+        raise UsageError("--skip-existing is for folders, whose results it remembers: leave it out")
     if options.cluster is not None:  # workers have working folders of their own
         source, output = (
             place.absolute() if isinstance(place, Path) else place for place in (source, output)
         )
     jobs = plan_jobs(source, output, options.pillow_format, shard=shard)
-    remove_abandoned(output)
-    journal = open_journal(output, str(shard or "")) if source.is_dir() else None
+    journal = None
+    if source.is_dir():
+        remove_abandoned(output)
+        journal = open_journal(output, str(shard or ""))
     with (
         _open_runner(options, journal, len(jobs)) as runner,
         open_log(options.log, runner.setup) as write_line,

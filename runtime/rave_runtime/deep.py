@@ -16,15 +16,14 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from rave_runtime.errors import PhotoError
-from rave_runtime.exif import DIRECTORIES, tags_of
+from rave_runtime.exif import DIRECTORIES, TIFF_LAYOUT, tags_of
 from rave_runtime.png import without_chunks
 
 Deep = NDArray[np.uint16]
 
 _XMP: Final = 700
-_DESCRIPTION: Final = 270
-_SOFTWARE: Final = 305
-_BY_THE_WRITER: Final = (*DIRECTORIES, 282, 283, 296, _DESCRIPTION, _SOFTWARE, _XMP)
+_BY_THE_WRITER: Final = (*TIFF_LAYOUT, 282, 283, 296)
+"""Resolution and all that says how pixels lie."""
 _ASSOCIATED: Final = 1
 """TIFF's word for alpha that the colours have been multiplied by."""
 
@@ -106,10 +105,10 @@ def write_deep_tiff(
         import tifffile
     except ImportError:
         _missing("TIFF")
+    if pixels.shape[2] == 2:  # Pillow, for one, reads no grey with alpha of 16 bits
+        pixels = pixels[..., [0, 0, 0, 1]]
     tags = tags_of(exif)
-    extra = [(tag, *_typed(value), True) for tag, value in tags.items() if tag not in _BY_THE_WRITER]
-    if xmp is not None:
-        extra.append((_XMP, "B", len(xmp), xmp, True))
+    extra = [] if xmp is None else [(_XMP, "B", len(xmp), xmp, True)]
     channels, named = pixels.shape[2], _COMPRESSIONS.get(compression or "")
     buffer = io.BytesIO()
     tifffile.imwrite(
@@ -120,18 +119,17 @@ def write_deep_tiff(
         planarconfig="contig" if channels > 1 else None,
         compression=named,
         predictor=named is not None,
-        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+        extrasamples=["unassalpha"] if channels == 4 else None,
         iccprofile=icc_profile,
         resolution=dpi,
         resolutionunit="inch" if dpi else None,
-        description=_text(tags.get(_DESCRIPTION)),
-        software=_text(tags.get(_SOFTWARE)) or False,
+        software=False,
         metadata=None,
         extratags=extra,
     )
+    own = {tag: value for tag, value in tags.items() if tag not in _BY_THE_WRITER}
     inner = {directory: tags.get_ifd(directory) for directory in DIRECTORIES}
-    written = {directory: values for directory, values in inner.items() if values}
-    return _with_directories(buffer.getvalue(), written) if written else buffer.getvalue()
+    return _with_tags(buffer.getvalue(), own, {tag: values for tag, values in inner.items() if values})
 
 
 def _read_png(content: bytes, transparent: object) -> Deep:
@@ -196,38 +194,31 @@ def _read_ppm(content: bytes, image: Image.Image) -> Deep:
     return scaled
 
 
-def _typed(value: Any) -> tuple[str, int, Any]:
-    """A tag's value as tifffile takes it: type, count, value."""
-    if isinstance(value, bytes):
-        return "B", len(value), value
-    if isinstance(value, int):
-        return "I", 1, value
-    if isinstance(value, tuple) and value and all(isinstance(item, int) for item in value):
-        return "I", len(value), value
-    return "s", 0, _text(str(value))
+def _with_tags(content: bytes, tags: dict[int, Any], directories: dict[int, dict[int, Any]]) -> bytes:
+    """A little-endian TIFF of one page with more tags, and directories by the tag that leads to each.
 
-
-def _text(value: Any) -> bytes | None:
-    return value.encode("latin-1", "replace") if isinstance(value, str) else value
-
-
-def _with_directories(content: bytes, directories: dict[int, dict[int, Any]]) -> bytes:
-    """A little-endian TIFF of one page with further directories, by the tag that leads to each.
-
-    tifffile writes none, so they go behind the file, and behind them its first directory anew.
+    Pillow knows the type of every tag, and tifffile writes no directories: all that goes behind the file,
+    and behind it the first directory anew.
     """
+    if not tags and not directories:
+        return content
     (first,) = struct.unpack_from("<I", content, 4)
     (count,) = struct.unpack_from("<H", content, first)
     entries: list[bytes] = [
         content[start : start + 12] for start in range(first + 2, first + 2 + 12 * count, 12)
     ]
     out = bytearray(content + bytes(len(content) % 2))
-    for tag, values in directories.items():
+    for tag, values in [(None, tags), *directories.items()]:
         directory = ImageFileDirectory_v2(ifh=b"II*\0\x08\0\0\0", group=tag)
         for inner, value in values.items():
             directory[inner] = value
-        entries.append(struct.pack("<HHII", tag, 4, 1, len(out)))
-        out += directory.tobytes(len(out))
+        start = len(out)
+        out += directory.tobytes(start)
+        if tag is not None:
+            entries.append(struct.pack("<HHII", tag, 4, 1, start))
+        elif values:
+            (more,) = struct.unpack_from("<H", out, start)
+            entries += [bytes(out[at : at + 12]) for at in range(start + 2, start + 2 + 12 * more, 12)]
         out += bytes(len(out) % 2)
     struct.pack_into("<I", out, 4, len(out))
     entries.sort(key=lambda entry: entry[1::-1])  # by tag, whose low byte comes first

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from rave_runtime.decoders import decoding, register_heif
 from rave_runtime.deep import write_deep_png, write_deep_ppm, write_deep_tiff
 from rave_runtime.errors import PhotoError
-from rave_runtime.exif import tags_of
+from rave_runtime.exif import tags_of, without_orientation
 from rave_runtime.metadata import carry_jpeg, has_iptc
 from rave_runtime.photo import Photo, Pixels, reason_of
 from rave_runtime.png import carry_png
@@ -104,10 +104,10 @@ def _encode(photo: Photo, pixels: Pixels, format: str, quality: int | None, *, c
     else:
         image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
         content = _encode_by_pillow(photo, image, format, quality, carried=carried)
-    if carried and photo.source is not None:
-        carry = {"JPEG": carry_jpeg, "PNG": carry_png}[format]
-        content = carry(photo.source, content, width, height, keep_icc=photo.icc_profile is not None)
-    return content
+    if not carried or photo.source is None:
+        return content
+    carry = carry_png if format == "PNG" else carry_jpeg
+    return carry(photo.source, content, width, height, keep_icc=photo.icc_profile is not None)
 
 
 def _encode_by_pillow(
@@ -180,7 +180,8 @@ def _metadata_options(photo: Photo, format: str) -> dict[str, Any]:
     if format == "TIFF":
         options["exif"] = tags_of(photo.exif)
     elif photo.exif is not None:
-        options["exif"] = photo.exif
+        # Pillow would write an AVIF's EXIF anew to take the orientation out.
+        options["exif"] = without_orientation(photo.exif) if format == "AVIF" else photo.exif
     if photo.dpi is not None and format in ("JPEG", "PNG", "TIFF"):
         options["dpi"] = photo.dpi
     if photo.xmp is not None:

@@ -286,6 +286,8 @@ def _as_seen(photo: Photo) -> Pixels:
 
 
 def _check_image(image: NDArray[Any]) -> None:
+    if not isinstance(image, np.ndarray):
+        raise PhotoError(f"an image is an array of [h, w, 3] uint8 or uint16, not {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
         raise PhotoError(
             f"an image of [h, w, 3] uint8 or uint16 is needed, got {list(image.shape)} {image.dtype}"
@@ -299,14 +301,14 @@ def _check_tile_size(tile_size: int | str | None, halo_px: int) -> int | None:
         return None
     if tile_size == "auto":
         return DEFAULT_TILE_PX
-    if isinstance(tile_size, bool) or not isinstance(tile_size, int):
+    if isinstance(tile_size, bool) or not isinstance(tile_size, (int, np.integer)):
         raise UsageError(f"tile_size must be 'auto', a number of pixels or None, got {tile_size!r}")
     if tile_size <= 2 * halo_px:
         raise UsageError(
             f"tile_size is {tile_size} px; this network looks {halo_px} px around each pixel, "
             f"so at least {2 * halo_px + 1} is needed"
         )
-    return tile_size
+    return int(tile_size)
 
 
 def _check_working_size(working_size: int | str | None, recommended: int | None) -> int | None:
@@ -314,10 +316,10 @@ def _check_working_size(working_size: int | str | None, recommended: int | None)
         return recommended
     if working_size is None:
         return None
-    if isinstance(working_size, bool) or not isinstance(working_size, int):
+    if isinstance(working_size, bool) or not isinstance(working_size, (int, np.integer)):
         raise UsageError(
             f"working_size must be 'recommended', a number of pixels or None, got {working_size!r}"
         )
     if working_size < MIN_WORKING_SIZE_PX:
         raise UsageError(f"working_size is {working_size} px, at least {MIN_WORKING_SIZE_PX} is needed")
-    return working_size
+    return int(working_size)

@@ -27,7 +27,7 @@ _THUMBNAIL_LENGTH: Final = 0x0202
 _INTEGERS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 """TIFF's types of whole numbers, by number, as `struct` names them."""
 
-_TIFF_LAYOUT: Final = frozenset(
+TIFF_LAYOUT: Final = frozenset(
     (
         *(254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 282, 283, 284),
         *(292, 293, 296, 317, 318, 319, 320, 322, 323, 324, 325, 330, 332, 338, 339, 347, 529, 530),
@@ -79,12 +79,30 @@ def upright_exif(exif: bytes, width: int, height: int) -> bytes:
     return prefix + bytes(data)
 
 
+def without_orientation(exif: bytes) -> bytes:
+    """EXIF without its word on the orientation; all else keeps its place.
+
+    The entries behind it move up by one, and the twelve bytes that become free are blank.
+    """
+    prefix, data, order = _open_exif(exif)
+    with contextlib.suppress(struct.error):
+        for tag, _, where in list(_first_entries(data, order)):
+            if tag == _ORIENTATION:
+                (first,) = struct.unpack_from(order + "I", data, 4)
+                (count,) = struct.unpack_from(order + "H", data, first)
+                start, stop = where - 8, first + 2 + 12 * count + 4
+                data[start:stop] = data[start + 12 : stop] + bytes(12)
+                struct.pack_into(order + "H", data, first, count - 1)
+                break
+    return prefix + bytes(data)
+
+
 def tiff_exif(image: Image.Image) -> bytes | None:
     """The tags of an opened TIFF that describe the photograph rather than the file's layout."""
     tags = image.getexif()
     kept = Image.Exif()
     for tag, value in tags.items():
-        if tag not in _TIFF_LAYOUT and _can_be_written(tag, value):
+        if tag not in TIFF_LAYOUT and _can_be_written(tag, value):
             kept[tag] = value
     for directory in DIRECTORIES:
         inner = {tag: value for tag, value in tags.get_ifd(directory).items() if _can_be_written(tag, value)}

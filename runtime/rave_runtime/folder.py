@@ -127,8 +127,8 @@ def write_atomically(target: Location, content: bytes) -> None:
         target.write(content)
         return
     name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]  # fits wherever the target's fits
-    partial = target.with_name(f".{name}.{_this_host()}-{os.getpid()}.rave-partial")
     try:
+        partial = target.with_name(f".{name}.{_this_host()}-{os.getpid()}.rave-partial")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as stream:

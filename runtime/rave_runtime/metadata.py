@@ -23,13 +23,39 @@ _XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _FILM: Final = re.compile(rb'(Camera:(?:MotionPhoto|MicroVideo)(?:\s*=\s*["\']|>\s*))(1)(\s*["\'<])')
 """A phone's word that a film stands behind the photograph."""
 
+_GAIN_MAP: Final = re.compile(
+    rb'\s+hdrgm:Version\s*=\s*["\'][^"\']*["\']|<hdrgm:Version>[^<]*</hdrgm:Version>'
+)
+_FURTHER_PICTURE: Final = re.compile(
+    rb"<rdf:li\b[^>]*>\s*<Container:Item\b"
+    rb'[^>]*Item:Semantic\s*=\s*["\'](?:GainMap|MotionPhoto)["\'][^>]*/>\s*</rdf:li>'
+)
+"""An entry in a phone's list of what stands behind the photograph."""
+
+_GAIN_MAP_SEGMENT: Final = b"urn:iso:std:iso:ts:21496:-1\0"
+_WIDTHS: Final = rb"((?:tiff:ImageWidth|exif:PixelXDimension))"
+_HEIGHTS: Final = rb"((?:tiff:ImageLength|exif:PixelYDimension))"
+
 _PHOTOSHOP_SEGMENT: Final = b"Photoshop 3.0\0"
 _IPTC_RESOURCE: Final = b"8BIM\x04\x04"
 _PHOTOSHOP_THUMBNAILS: Final = (0x0409, 0x040C)
 
 
-def upright_xmp(xmp: bytes) -> bytes:
-    """XMP whose `tiff:Orientation` is 1, without thumbnail of the old picture and promise of a film."""
+def upright_xmp(xmp: bytes, width: int, height: int) -> bytes:
+    """XMP for a picture whose orientation has been applied and that stands alone.
+
+    The orientation becomes 1, recorded sizes those of the upright picture; the thumbnail of the old picture
+    and all promises of a film or a gain map behind the photograph are taken back.
+
+    Args:
+        xmp: a packet.
+        width: of the upright picture, in pixels.
+        height: likewise.
+    """
+    for names, side in ((_WIDTHS, width), (_HEIGHTS, height)):
+        xmp = re.sub(names + rb'(\s*=\s*["\']|>\s*)\d+(\s*["\'<])', rb"\g<1>\g<2>%d\g<3>" % side, xmp)
+    xmp = _FURTHER_PICTURE.sub(b"", xmp)
+    xmp = _GAIN_MAP.sub(b"", xmp)
     xmp = _FILM.sub(rb"\g<1>0\g<3>", xmp)
     xmp = re.sub(rb'(tiff:Orientation\s*=\s*["\'])\d(["\'])', rb"\g<1>1\g<2>", xmp)
     xmp = re.sub(rb"(<tiff:Orientation>)\s*\d\s*(</tiff:Orientation>)", rb"\g<1>1\g<2>", xmp)
@@ -124,14 +150,14 @@ def carry_jpeg(source: bytes, target: bytes, width: int, height: int, *, keep_ic
             jfif = payload
         if marker in (0xE0, 0xEE) or not (0xE1 <= marker <= 0xEF or marker == 0xFE):
             continue
-        if marker == 0xE2 and payload.startswith(b"MPF\0"):
+        if marker == 0xE2 and payload.startswith((b"MPF\0", _GAIN_MAP_SEGMENT)):
             continue
         if marker == 0xE2 and payload.startswith(b"ICC_PROFILE\0") and not keep_icc:
             continue
         if marker == 0xE1 and payload.startswith(EXIF_HEADER):
             payload = upright_exif(payload, width, height)
         elif marker == 0xE1 and payload.startswith(_XMP_SEGMENT):
-            payload = upright_xmp(payload)
+            payload = upright_xmp(payload, width, height)
         elif marker == 0xED and payload.startswith(_PHOTOSHOP_SEGMENT):
             start = len(_PHOTOSHOP_SEGMENT)
             payload = payload[:start] + without_thumbnails(payload[start:])

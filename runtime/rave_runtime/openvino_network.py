@@ -139,7 +139,8 @@ class OpenVinoNetwork:
                 f"{self._bundle.folder / graph.file} cannot be loaded by OpenVINO "
                 f"{openvino.__version__}: {message}"
             ) from error
-        keep(key, made.export_model().getvalue())
+        with contextlib.suppress(Exception):  # it runs, whether it can be kept or not
+            keep(key, made.export_model().getvalue())
         return made
 
     def _processor(self) -> str:

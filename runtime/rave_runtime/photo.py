@@ -95,7 +95,8 @@ class Photo:
 def read_photo(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Photo:
     """Reads a photograph and turns it upright.
 
-    Grey stays grey; palettes become colour; CMYK becomes sRGB by its profile; transparency is kept.
+    Grey stays grey; palettes become colour; CMYK becomes sRGB by its profile, L*a*b* too, with a note;
+    transparency is kept.
 
     Args:
         source: a file, or its bytes.
@@ -185,8 +186,10 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
             if turn is not None:
                 upright = image.transpose(turn)
                 image.close()  # two copies are enough
-            if upright.mode == "CMYK":
-                upright, icc = cmyk_to_rgb(upright, icc), None
+            if upright.mode in ("CMYK", "LAB"):
+                notes = (*notes, f"its {upright.mode} colours were converted to sRGB")
+                upright = cmyk_to_rgb(upright, icc) if upright.mode == "CMYK" else upright
+                icc = None
             pixels = to_pixels(upright)
         dpi = image.info.get("dpi")
     height, width, channels = pixels.shape
@@ -196,7 +199,7 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         format=name,
         icc_profile=icc,
         exif=upright_exif(exif, width, height) if exif else None,
-        xmp=upright_xmp(xmp) if xmp else None,
+        xmp=upright_xmp(xmp, width, height) if xmp else None,
         dpi=_sensible_dpi(dpi),
         save_options=options,
         source=content if name in ("JPEG", "PNG") else None,

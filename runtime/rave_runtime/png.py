@@ -91,18 +91,20 @@ def without_chunks(content: bytes, kinds: Container[bytes] = _UNSEEN) -> bytes:
 def carry_png(source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool) -> bytes:
     """A PNG with another one's colour, text, time, density and EXIF chunks.
 
-    As `rave_runtime.metadata.carry_jpeg` does it for JPEG.
+    As `rave_runtime.metadata.carry_jpeg` does it for JPEG. No PNG changes its colour space here, so all that
+    states one goes over, but for a profile that cannot be read.
     """
     kept = []
     for kind, data in chunks(source):
-        if kind not in _KEPT or (kind in _COLOUR and not keep_icc):
+        if kind not in _KEPT or (kind == b"iCCP" and not keep_icc):
             continue
         if kind == b"eXIf":
             data = upright_exif(data, width, height)
         elif kind == b"iTXt" and data.startswith(_XMP_KEYWORD + b"\0"):
             xmp = _xmp_of(data)
-            if xmp is not None and upright_xmp(xmp) != xmp:
-                data = _XMP_KEYWORD + bytes(5) + upright_xmp(xmp)
+            upright = None if xmp is None else upright_xmp(xmp, width, height)
+            if upright is not None and upright != xmp:
+                data = _XMP_KEYWORD + bytes(5) + upright
         kept.append(_chunk(kind, data))
     after_header = len(_SIGNATURE) + 25
     return b"".join([target[:after_header], *kept, memoryview(target)[after_header:]])

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from rave_runtime.batch import Result
+from rave_runtime.decoders import decoding
 from rave_runtime.enhancer import Setup
 from rave_runtime.folder import write_atomically
 from rave_runtime.remote import Location
@@ -106,7 +107,9 @@ def _row(result: Result) -> str:
 def _preview(place: Location) -> str | None:
     """A small JPEG as a data URL; None where the picture cannot be opened again."""
     try:
-        with Image.open(place if isinstance(place, Path) else io.BytesIO(place.read())) as image:
+        content = place if isinstance(place, Path) else io.BytesIO(place.read())
+        with decoding, Image.open(content) as image:
+            profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "L", "LA", "P") else None
             image.draft("RGB", (PREVIEW_PX, PREVIEW_PX))
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I;16"):  # which convert("RGB") would clip
@@ -119,5 +122,5 @@ def _preview(place: Location) -> str | None:
     except Exception:  # decoders raise anything; the page can do without one picture
         return None
     buffer = io.BytesIO()
-    upright.save(buffer, "JPEG", quality=85)
+    upright.save(buffer, "JPEG", quality=85, icc_profile=profile)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

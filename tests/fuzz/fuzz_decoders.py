@@ -164,7 +164,7 @@ def try_photo(content: bytes, seeds: list[bytes]) -> str:
 def try_metadata(content: bytes, seeds: list[bytes]) -> str:
     assert orientation_of(content, content) in range(1, 9)
     assert len(upright_exif(content, 3, 5)) == len(content)
-    upright_xmp(content)
+    upright_xmp(content, 3, 5)
     without_thumbnails(content[content.find(b"8BIM") :])
     count_scans(content)
     is_lossless_webp(content)

@@ -48,6 +48,22 @@ def test_the_least_used_entries_go(folder: Path) -> None:
     assert recall("1") is None
 
 
+def test_other_files_of_the_folder_stay(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for i in range(80):
+        (folder / f"diary{i}.txt").write_text("mine")
+    for i in range(70):
+        keep(str(i), b"x")
+    assert len(list(folder.glob("diary*"))) == 80
+    (folder / "below").mkdir()
+    taken = min(folder.glob("*.rave-compiled"))
+    taken.unlink()
+    taken.mkdir()
+    for i in range(70):
+        keep(str(i), b"x")
+    assert not list(folder.glob("*.part*"))
+
+
 def test_a_folder_that_cannot_be_made_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RAVE_CACHE_DIR", str(tmp_path / "file" / "below"))
@@ -66,9 +82,11 @@ def test_nothing_is_kept_where_nobody_wants_it(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="other systems have other places")
 def test_where_it_is_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RAVE_CACHE_DIR", raising=False)
+    monkeypatch.setenv("HOME", "/home/she")
+    monkeypatch.setenv("RAVE_CACHE_DIR", "~/graphs")
+    assert cache_folder() == Path("/home/she/graphs")
+    monkeypatch.delenv("RAVE_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert cache_folder() == Path("/somewhere/rave-backlit/graphs")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/she")
     assert cache_folder() == Path("/home/she/.cache/rave-backlit/graphs")

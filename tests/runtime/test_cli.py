@@ -96,6 +96,10 @@ def test_a_single_file(photos: Path, tmp_path: Path) -> None:
         (["photos/a.jpg", "-", "--log", "log.jsonl"], "are for folders, not for standard input or output"),
         (["photos", "out", "--watch", "--report", "r.html"], "no moment for a --report"),
         (["photos", "out", "--report", "empty"], "is a folder: name the file to write"),
+        (["photos", "out", "--report", "photos/a.jpg"], "has the name of a photograph"),
+        (["photos", "out", "--log", "photos/a.jpg"], "has the name of a photograph"),
+        (["photos/a.jpg", "a.jpg", "--skip-existing"], "--skip-existing is for folders"),
+        (["photos\n\x1b[31m", "out"], "photos\\n\\x1b[31m does not exist"),
         (["photos", "out", "--working-size", "0"], "working_size is 0 px"),
         (["photos", "out", "--tile-size", "0"], "tile_size is 0 px"),
     ],
@@ -147,6 +151,15 @@ def test_standard_input_to_standard_output(photos: Path, tmp_path: Path) -> None
     assert bad.returncode == 1
     assert b"is not a picture" in bad.stderr
     assert not bad.stdout
+
+
+def test_standard_input_to_a_folder_is_an_error(photos: Path) -> None:
+    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", "-", "."]
+    with (photos / "a.jpg").open("rb") as stream:
+        done = subprocess.run(command, stdin=stream, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "cannot be written to ." in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_log_has_a_line_per_photograph(photos: Path, tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageCms, JpegImagePlugin
 
 from rave_runtime.encode import WRITABLE, encode_photo, output_format
 from rave_runtime.errors import PhotoError
+from rave_runtime.exif import without_orientation
 from rave_runtime.photo import Photo, read_photo
 from tests.runtime.animal import HAS_HEIF, save
-from tests.runtime.handmade import exif, jpeg_with, png, png_chunk, scene, tiff_of
+from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk, scene, tiff_of
 
 RGB = scene()
 BLOCK = exif({0x0112: (3, 1), 0x4746: (3, 5)})
@@ -131,6 +132,26 @@ def test_metadata_goes_from_any_format_to_any(source: str, format: str) -> None:
     assert read[0x4746] == 5
     if source != "WEBP" and format in ("JPEG", "PNG", "TIFF"):
         assert again.dpi == pytest.approx((200, 200), abs=0.1)
+
+
+def test_an_avifs_exif_is_not_written_anew() -> None:
+    note = b"maker note" * 9
+    inner = inner_exif(56, 40, note, 8 + 2 + 12 * 3 + 4)
+    block = exif({0x0112: (3, 6), 0x4746: (3, 5)}, inner=inner)
+    photo = read_photo(save(RGB, "JPEG", exif=block))
+    with Image.open(io.BytesIO(encode_photo(photo, photo.pixels, "AVIF").content)) as image:
+        written = image.info["exif"]
+    assert photo.exif is not None
+    assert written.removeprefix(b"Exif\0\0") == without_orientation(photo.exif).removeprefix(b"Exif\0\0")
+    assert note in written
+
+
+def test_lab_becomes_rgb_without_its_profile() -> None:
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    photo = read_photo(save(Image.new("LAB", (8, 8), (128, 128, 128)), "TIFF", icc_profile=lab))
+    assert photo.icc_profile is None
+    assert photo.warnings == ("its LAB colours were converted to sRGB",)
+    assert photo.pixels.shape == (8, 8, 3)
 
 
 def test_metadata_too_large_for_a_jpeg_is_left_out_with_a_word() -> None:

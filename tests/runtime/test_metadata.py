@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rave_runtime.exif import orientation_of, upright_exif
+from rave_runtime.encode import encode_photo
+from rave_runtime.exif import orientation_of, upright_exif, without_orientation
 from rave_runtime.metadata import (
     carry_jpeg,
     count_scans,
@@ -94,11 +95,54 @@ def test_xmp_is_upright_without_thumbnail() -> None:
     thumbnails = b"<xmp:Thumbnails>old</xmp:Thumbnails>"
     before = b'<a tiff:Orientation="6" b="6"><tiff:Orientation> 8 </tiff:Orientation>' + thumbnails + b"</a>"
     after = b'<a tiff:Orientation="1" b="6"><tiff:Orientation>1</tiff:Orientation></a>'
-    assert upright_xmp(before) == after
+    assert upright_xmp(before, 56, 40) == after
     assert orientation_of(None, before) == 6
     assert orientation_of(None, after) == 1
     assert orientation_of(photo_exif(orientation=3), before) == 3
-    assert upright_xmp(b"<xmp:Thumbnails>" * 10000) == b"<xmp:Thumbnails>" * 10000
+    assert upright_xmp(b"<xmp:Thumbnails>" * 10000, 56, 40) == b"<xmp:Thumbnails>" * 10000
+
+
+def test_sizes_in_xmp_are_those_of_the_upright_picture() -> None:
+    before = (
+        b'<a tiff:ImageWidth="427" tiff:ImageLength=\'640\' exif:PixelXDimension = "427"/>'
+        b"<exif:PixelYDimension> 640 </exif:PixelYDimension><tiff:ImageWidthOf>427</tiff:ImageWidthOf>"
+    )
+    after = (
+        b'<a tiff:ImageWidth="640" tiff:ImageLength=\'427\' exif:PixelXDimension = "640"/>'
+        b"<exif:PixelYDimension> 427 </exif:PixelYDimension><tiff:ImageWidthOf>427</tiff:ImageWidthOf>"
+    )
+    assert upright_xmp(before, 640, 427) == after
+
+
+def test_a_gain_map_that_is_left_behind_is_promised_no_more() -> None:
+    def item(semantic: str) -> bytes:
+        entry = f'<Container:Item Item:Semantic="{semantic}" Item:Length="9"/>'
+        return f'<rdf:li rdf:parseType="R"> {entry}</rdf:li>'.encode()
+
+    head = b'<x xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/"'
+    before = head + b' hdrgm:Version="1.0" a="1">' + item("Primary") + item("GainMap") + item("MotionPhoto")
+    after = head + b' a="1">' + item("Primary")
+    assert upright_xmp(before, 56, 40) == after
+    source = jpeg_with(jpeg(), (0xE1, XMP + before), (0xE2, b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0"))
+    carried = dict(jpeg_segments(carry_jpeg(source, jpeg(), 56, 40, keep_icc=True)))
+    assert carried[0xE1] == XMP + after
+    assert 0xE2 not in carried
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_orientation_is_taken_out_and_all_else_keeps_its_place(order: str) -> None:
+    whole = photo_exif(orientation=6, order=order)
+    without = without_orientation(whole)
+    assert len(without) == len(whole)
+    assert without.index(NOTE) == whole.index(NOTE)
+    tags, fewer = Image.Exif(), Image.Exif()
+    tags.load(whole)
+    fewer.load(without)
+    assert tags.pop(0x0112) == 6
+    assert dict(fewer) == dict(tags)
+    assert fewer.get_ifd(0x8769) == tags.get_ifd(0x8769)
+    assert without_orientation(without) == without
+    assert without_orientation(b"Exif\0\0II*\0") == b"Exif\0\0II*\0"
 
 
 def test_a_jpegs_segments_go_over_as_they_are() -> None:
@@ -198,6 +242,24 @@ def test_a_pngs_chunks_go_over_as_they_are(packed: bool) -> None:
     assert without_chunks(bare) is bare
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [
+        (b"cICP", b"\x0c\x0d\0\1"),
+        (b"gAMA", struct.pack(">I", 100_000)),
+        (b"cHRM", struct.pack(">8I", *range(31000, 31008))),
+        (b"sRGB", b"\1"),
+    ],
+)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_colour_that_is_stated_without_a_profile_stays_stated(stated: tuple[bytes, bytes], bits: int) -> None:
+    if bits == 16:
+        pytest.importorskip("imagecodecs")
+    pixels = scene(dtype=np.uint16 if bits == 16 else np.uint8)
+    photo = read_photo(png(pixels, 2, bits, before=png_chunk(*stated)))
+    assert stated in chunks(encode_photo(photo, photo.pixels, "PNG").content)
+
+
 @given(st.binary(max_size=120), st.sampled_from([b"iCCP", b"iTXt", b"eXIf", b"IDAT"]))
 def test_no_png_breaks_the_carrying(data: bytes, kind: bytes) -> None:
     for source in (png(scene(4, 4), 2, before=png_chunk(kind, data)), png(scene(4, 4), 2)[:40] + data):
@@ -271,7 +333,7 @@ def test_a_recorded_size_in_the_first_directory_is_turned_too(order: str) -> Non
     ],
 )
 def test_a_film_that_is_left_behind_is_promised_no_more(said: bytes, left: bytes) -> None:
-    assert upright_xmp(said) == left
+    assert upright_xmp(said, 56, 40) == left
     photo = read_photo(jpeg_with(jpeg(), (0xE1, XMP + said)) + b"\0\0\0\x18ftypmp42 the film")
     assert photo.xmp == left
     assert photo.warnings == ("its film (motion photo) was left behind",)

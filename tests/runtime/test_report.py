@@ -71,3 +71,11 @@ def test_previews_show_what_a_viewer_would(mode: str, value: Any, shown: int, tm
     assert preview is not None
     image = Image.open(io.BytesIO(base64.b64decode(preview.partition(",")[2])))
     assert abs(int(np.asarray(image.convert("L"))[10, 10]) - shown) <= 2
+
+
+def test_previews_have_the_colours_of_the_photograph(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20), (200, 10, 10)).save(tmp_path / "a.png", icc_profile=b"a profile")
+    preview = _preview(tmp_path / "a.png")
+    assert preview is not None
+    image = Image.open(io.BytesIO(base64.b64decode(preview.partition(",")[2])))
+    assert image.info["icc_profile"] == b"a profile"

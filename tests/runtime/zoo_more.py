@@ -33,7 +33,7 @@ def tiffs() -> Iterator[Animal]:
     yield Animal(
         "fax.tif", save(bilevel, "TIFF", compression="group4"), np.asarray(bilevel).astype(np.uint8) * 255
     )
-    yield Animal("cmyk.tif", save(Image.fromarray(RGB).convert("CMYK"), "TIFF"), RGB, off=2)
+    yield Animal("cmyk.tif", save(Image.fromarray(RGB).convert("CMYK"), "TIFF"), RGB, off=2, note="CMYK")
     height, width = GREY.shape
     base: dict[int, tuple[int, Any]] = {
         256: (4, width),

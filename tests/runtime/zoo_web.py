@@ -29,8 +29,8 @@ def jpegs() -> Iterator[Animal]:
         yield Animal(f"{name}.jpg", save(RGB, "JPEG", **({"quality": 90} | options)), RGB, off=LOSSY)
     yield Animal("grey.jpg", save(GREY, "JPEG", quality=95), GREY, off=LOSSY)
     cmyk = Image.fromarray(RGB).convert("CMYK")
-    yield Animal("cmyk.jpg", save(cmyk, "JPEG", quality=95), RGB, off=LOSSY)
-    yield Animal("ycck.jpg", _ycck(), RGB, off=LOSSY)
+    yield Animal("cmyk.jpg", save(cmyk, "JPEG", quality=95), RGB, off=LOSSY, note="CMYK")
+    yield Animal("ycck.jpg", _ycck(), RGB, off=LOSSY, note="CMYK")
     for orientation in range(1, 9):
         block = exif({0x0112: (3, orientation)})
         yield Animal(
