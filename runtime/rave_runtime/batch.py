@@ -7,6 +7,7 @@ convolution, and the number of workers bounds the memory.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -114,6 +115,8 @@ class Batch:
         self._budget = budget
         self._journal = journal
         self._skip_existing = skip_existing
+        self._loading = threading.Lock()
+        self._loads = False
 
     @property
     def setup(self) -> Setup:
@@ -188,6 +191,7 @@ class Batch:
             key = result_key(content, self.settings)
             if self._skip_existing and self._journal.is_done(name, key):
                 return Result(job, "skipped", seconds=time.perf_counter() - started)
+        self._load_beside()
         photo = read_photo(content, options.max_megapixels)
         del content
         pixels = self._enhancer.enhance_photo(photo, reuse=True)
@@ -201,3 +205,15 @@ class Batch:
         if options.format is None and SUFFIXES.get(job.source.suffix.lower()) != photo.format:
             notes += (f"is {photo.format} in spite of its name, and was written as {wanted}",)
         return Result(job, "done", None, notes, width, height, time.perf_counter() - started)
+
+    def _load_beside(self) -> None:
+        """Loads the graphs once, in a thread beside the first photographs' decoding."""
+        with self._loading:
+            if self._loads:
+                return
+            self._loads = True
+        threading.Thread(target=self._load, name="rave-load").start()
+
+    def _load(self) -> None:
+        with contextlib.suppress(RaveError):  # the first photograph that needs the graph tells
+            self._enhancer.network.prepare()

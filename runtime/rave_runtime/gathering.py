@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.bundle import NetworkFacts
-from rave_runtime.network import Array, Image, Network
+from rave_runtime.network import Array, Image, LoadedNetwork
 
 _Call = Literal["pool", "illuminate", "illuminate_whole"]
 
@@ -49,7 +49,7 @@ class GatheringNetwork:
         most: windows in one call; a request with more runs as it is.
     """
 
-    def __init__(self, network: Network, most: int) -> None:
+    def __init__(self, network: LoadedNetwork, most: int) -> None:
         self._network: Final = network
         self._most: Final = most
         self._queue: deque[_Request] = deque()
@@ -60,6 +60,10 @@ class GatheringNetwork:
     def facts(self) -> NetworkFacts:
         """See `Network.facts`."""
         return self._network.facts
+
+    def prepare(self) -> None:
+        """See `LoadedNetwork.prepare`."""
+        self._network.prepare()
 
     def pool(self, images: Image, pool_rows: Array, pool_cols: Array) -> Array:
         """See `Network.pool`."""

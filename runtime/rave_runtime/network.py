@@ -63,7 +63,19 @@ class Network(Protocol):
         """Both at once for whole images, whose features are computed once. Returns [n, h, w]."""
 
 
-def load_network(bundle: Bundle, precision: Precision, device: Device, threads: int = 0) -> Network:
+class LoadedNetwork(Network, Protocol):
+    """A network whose graphs come from files and are loaded when first needed, or before."""
+
+    def prepare(self) -> None:
+        """Loads what the first 8-bit picture would wait for; may run while others are decoded.
+
+        Raises:
+            BundleError: a graph is missing, damaged or cannot be loaded.
+            DeviceError: the device cannot be used.
+        """
+
+
+def load_network(bundle: Bundle, precision: Precision, device: Device, threads: int = 0) -> LoadedNetwork:
     """The bundle's network on a device.
 
     Args:

@@ -31,8 +31,13 @@ class OnnxNetwork:
         self._bundle = bundle
         self._threads = threads
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
-        self._lock = threading.Lock()
+        self._locks = {graph.file: threading.Lock() for graph in bundle.manifest.graphs}
         bundle.manifest.graph("enhance", precision)
+
+    def prepare(self) -> None:
+        """See `LoadedNetwork.prepare`."""
+        self._session(self._bundle.manifest.graph("context", self.precision, "uint8"))
+        self._session(self._bundle.manifest.graph("enhance", self.precision))
 
     def pool(self, images: Image, pool_rows: Array, pool_cols: Array) -> Array:
         """See `Network.pool`."""
@@ -82,7 +87,7 @@ class OnnxNetwork:
         return result
 
     def _session(self, graph: GraphFile) -> onnxruntime.InferenceSession:
-        with self._lock:
+        with self._locks[graph.file]:
             if graph.file not in self._sessions:
                 self._sessions[graph.file] = self._make_session(graph)
             return self._sessions[graph.file]

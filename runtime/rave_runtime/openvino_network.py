@@ -68,9 +68,14 @@ class OpenVinoNetwork:
             "ENABLE_CPU_PINNING": False,
         }
         self._compiled: dict[str, Any] = {}
-        self._lock = threading.Lock()
+        self._locks = {graph.file: threading.Lock() for graph in bundle.manifest.graphs}
         self._requests = threading.local()
         bundle.manifest.graph("enhance", precision)
+
+    def prepare(self) -> None:
+        """See `LoadedNetwork.prepare`."""
+        self._model(self._bundle.manifest.graph("context", self._precision, "uint8"))
+        self._model(self._bundle.manifest.graph("enhance", self._precision))
 
     def pool(self, images: Image, pool_rows: Array, pool_cols: Array) -> Array:
         """See `Network.pool`."""
@@ -117,11 +122,14 @@ class OpenVinoNetwork:
     def _request(self, graph: GraphFile) -> Any:
         requests: dict[str, Any] = self._requests.__dict__
         if graph.file not in requests:
-            with self._lock:
-                if graph.file not in self._compiled:
-                    self._compiled[graph.file] = self._compile(graph)
-            requests[graph.file] = self._compiled[graph.file].create_infer_request()
+            requests[graph.file] = self._model(graph).create_infer_request()
         return requests[graph.file]
+
+    def _model(self, graph: GraphFile) -> Any:
+        with self._locks[graph.file]:
+            if graph.file not in self._compiled:
+                self._compiled[graph.file] = self._compile(graph)
+            return self._compiled[graph.file]
 
     def _compile(self, graph: GraphFile) -> Any:
         content = self._bundle.read_graph(graph)

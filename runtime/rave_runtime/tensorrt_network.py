@@ -55,6 +55,12 @@ class TensorRtNetwork:
         self._lock = threading.Lock()
         self._find("enhance", None)
 
+    def prepare(self) -> None:
+        """See `LoadedNetwork.prepare`."""
+        with self._lock:
+            self._find("context", "uint8")
+            self._find("enhance", None)
+
     def pool(self, images: Image, pool_rows: Array, pool_cols: Array) -> Array:
         """See `Network.pool`."""
         with self._lock:

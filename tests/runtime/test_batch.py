@@ -18,6 +18,7 @@ from PIL import Image
 
 from rave_runtime import Enhancer, UsageError
 from rave_runtime.batch import Batch
+from rave_runtime.bundle import embedded_bundle
 from rave_runtime.command import RunOptions, make_batch, run_folder, run_watch
 from rave_runtime.folder import Job, plan_jobs
 from rave_runtime.journal import JOURNAL_NAME, FolderJournal
@@ -45,6 +46,39 @@ def test_workers_give_what_one_gives(enhancer: Enhancer, photos: Path, tmp_path:
         results = list(Batch(enhancer, workers=workers).run(plan_jobs(photos, out)))
         assert [result.status for result in results] == ["done"] * 6
     assert contents(tmp_path / "1") == contents(tmp_path / "3")
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_graphs_are_loaded_beside_the_first_photographs(
+    device: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if device == "openvino":
+        pytest.importorskip("openvino")
+    enhancer = Enhancer(device=device)
+    loaded = threading.Event()
+    prepare = enhancer.network.prepare
+
+    def watched() -> None:
+        prepare()
+        loaded.set()
+
+    monkeypatch.setattr(enhancer.network, "prepare", watched)
+    monkeypatch.setattr(enhancer, "enhance_photo", lambda photo, reuse: loaded.wait(30) and photo.pixels)
+    results = list(Batch(enhancer).run(plan_jobs(photos, tmp_path / "out")))
+    assert [result.status for result in results] == ["done"] * 6
+    assert loaded.is_set()
+
+
+def test_a_graph_that_cannot_be_loaded_is_told_of_each_photograph(
+    photos: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    model = shutil.copytree(embedded_bundle(), tmp_path / "model")
+    enhancer = Enhancer(model, device="cpu")
+    for graph in model.glob("*.onnx"):
+        graph.unlink()
+    results = list(Batch(enhancer).run(plan_jobs(photos, tmp_path / "out")))
+    assert all("cannot be read" in str(result.error) for result in results)
+    assert not recwarn.list, "the thread that loads beside them says nothing"
 
 
 def test_cancelling_finishes_what_is_in_work(enhancer: Enhancer, photos: Path, tmp_path: Path) -> None:
