@@ -29,7 +29,7 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
-from rave_train.device import pick_precision
+from rave_train.device import pick_precision, precision_name
 from rave_train.encoders import open_encoder
 from rave_train.encoders.opening import parse_spec
 from rave_train.encoders.preprocessing import Preprocessing
@@ -211,7 +211,7 @@ def main() -> None:
     machine = f"{platform.machine()}, {options.threads} threads, {options.device}, torch {torch.__version__}"
     print(f"batch {options.batch}, {options.size}x{options.size} px, {options.guidance}, {options.identity}")
     precision = pick_precision(options.precision, torch.device(options.device))
-    print(f"{machine}; ours in {str(precision).removeprefix('torch.')}; best of {options.repeats}")
+    print(f"{machine}; ours in {precision_name(precision)}; best of {options.repeats}")
     print(f"{'':<22}{'published':>12}{'ours':>12}{'ratio':>8}")
     labels = {"encoders": "guidance and identity", "network": "network alone", "whole": "whole step"}
     for part, label in labels.items():

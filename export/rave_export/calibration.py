@@ -53,11 +53,14 @@ def read_pictures(
 def _read_picture(file: Path, option: str) -> Picture:
     try:
         with Image.open(file) as opened:
+            if opened.mode.startswith(("I", "F")):
+                raise ValueError(f"mode {opened.mode}, which 8-bit RGB cannot hold")
             image = ImageOps.exif_transpose(opened).convert("RGB")
             image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.BOX)
             picture = np.asarray(image, np.uint8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ExportError(f"{file} cannot be read as a picture ({error}): remove or replace it") from error
+    except Exception as error:  # decoders raise whatever a broken file makes them stumble over
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ExportError(f"{file} cannot be read as a picture ({reason}): remove or replace it") from error
     if min(picture.shape[:2]) < 2:
         height, width = picture.shape[:2]
         raise ExportError(f"{file} has {width} x {height} pixels: {option} needs at least 2 x 2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -36,6 +37,7 @@ def export(
     int8_target: Annotated[
         float | None,
         typer.Option(
+            min=0,
             help="PSNR from float32, dB, for which int8 spares up to three layers; 49 unless given.",
         ),
     ] = None,
@@ -82,19 +84,9 @@ def export(
     if verify is not None:
         if checkpoint is not None or output is not None:
             _fail("--verify proves a bundle that exists: give no CHECKPOINT and no --output with it", 2)
-        asked = (
-            fp16,
-            int8,
-            int8_every_layer,
-            int8_target,
-            single_graph,
-            trt,
-            triton,
-            calibration,
-            opset,
-            force,
-        )
-        if any(asked):
+        flags = (fp16, int8, int8_every_layer, single_graph, trt, trt_any_version, force)
+        values = (int8_target, triton, calibration, opset, working_size)
+        if any(flags) or any(value is not None for value in values):
             _fail("--verify makes nothing: give it no options of an export", 2)
         _verify(verify, reference, images, padding)
         return
@@ -108,7 +100,7 @@ def export(
         _fail("--output and --triton are one folder, or one is inside the other: give two", 2)
     if calibration is not None and not int8:
         _fail("--calibration is for --int8: give both, or neither", 2)
-    if int8_target is not None and (int8_every_layer or not int8):
+    if int8_target is not None and (int8_every_layer or not int8 or math.isnan(int8_target)):
         _fail("--int8-target is for --int8 that may leave layers in float32: not with --int8-every-layer", 2)
     try:
         from rave_export.bundles import Contents, export_bundle

@@ -24,6 +24,8 @@ def check_replaceable(target: Path, force: bool, mark: str, kind: str) -> None:
     Raises:
         ExportError: the target exists and is not to be, or must not be, replaced.
     """
+    if target.is_symlink():
+        raise ExportError(f"{target} is a link: name the folder itself, or another output folder")
     if not target.exists():
         return
     if not force:

@@ -92,6 +92,9 @@ def test_export_makes_what_is_asked_for(
         (["{pth}", "-o", "{new}"], 1, "is a checkpoint of another network"),
         (["{new}", "-o", "{new}"], 1, "is not a file: a checkpoint"),
         (["{good}", "-o", "{old}"], 1, "exists: choose another output folder, or give --force"),
+        (["{good}", "-o", "{link}", "--force"], 1, "is a link: name the folder itself"),
+        (["--verify", "{old}", "--working-size", "64"], 2, "--verify makes nothing"),
+        (["{pth}", "-o", "{new}", "--int8", "--int8-target", "nan"], 2, "--int8-target"),
         (["{good}", "-o", "{new}", "--triton", "{old}"], 1, "exists: choose another output folder"),
         (["{good}", "-o", "{new}", "--opset", "12"], 1, "opset 12 is too low for these graphs"),
         (["{good}", "-o", "{new}", "--int8", "--calibration", "{old}"], 1, "holds no pictures"),
@@ -103,7 +106,9 @@ def test_errors_say_what_to_do(
 ) -> None:
     torch.save({"backbone.weight": torch.zeros(3)}, tmp_path / "other.pth")
     (tmp_path / "old").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "old")
     names = {
+        "link": tmp_path / "link",
         "pth": tmp_path / "other.pth",
         "good": checkpoint_file,
         "old": tmp_path / "old",

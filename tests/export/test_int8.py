@@ -79,6 +79,7 @@ def test_grids_of_another_range_cost_nothing(network: EnhancementNetwork) -> Non
 def test_layers_are_spared_until_it_is_enough(fp32_graphs: list[Graph], network: EnhancementNetwork) -> None:
     said: list[str] = []
     spared = int8_graphs(fp32_graphs, network_facts(network), PICTURES, enough_db=200, say=said.append)
+    assert said.pop() == "int8 stays short of 200 dB from float32 on the worst calibration picture"
     assert 1 <= len(said) <= 3
     names = {item.name for graph in spared for item in graph.model.graph.initializer}
     reached: list[float] = []
@@ -217,6 +218,13 @@ def test_pictures_are_synthesised_alike_every_time() -> None:
     grey = [scene.mean(2) for scene in once[2:]]
     assert min(scene.std() for scene in grey) > 20
     assert max((scene < 40).mean() for scene in grey) > 0.1, "some scenes have deep shade"
+
+
+@pytest.mark.parametrize("values", [np.zeros((20, 20), np.uint16), np.zeros((20, 20), np.float32)])
+def test_pictures_that_eight_bits_cannot_hold_are_refused(values: np.ndarray, tmp_path: Path) -> None:  # type: ignore[type-arg]
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(ExportError, match=r"a\.tif cannot be read as a picture \(mode .*RGB cannot hold"):
+        read_pictures(tmp_path)
 
 
 def test_calibration_reads_a_folder(tmp_path: Path) -> None:

@@ -78,6 +78,11 @@ def test_train_resume_interpret(scenes: tuple[Path, Path], toy_resnet: str, tmp_
     assert again.exit_code == 2
     assert "holds a run already" in again.output
     assert runner.invoke(app, ["resume", str(run)]).exit_code == 0
+    state = (run / "state.pt").read_bytes()
+    (run / "state.pt").unlink()
+    refused = runner.invoke(app, ["resume", str(run)])
+    assert (refused.exit_code, refused.output.count("error:")) == (2, 1), refused.output
+    (run / "state.pt").write_bytes(state)
     found = runner.invoke(app, ["interpret", str(run), "--count", "3", "--word", "dark"])
     assert found.exit_code == 0, found.output
     assert "highest similarity" in found.output

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,6 +167,21 @@ def test_wrong_wishes(folders: tuple[Path, Path], tmp_path: Path) -> None:
         Fid(tmp_path / "absent.pth")
     with pytest.raises(DataError, match="is not a folder"):
         evaluate_folders(folders[0], tmp_path / "absent")
+
+
+class _Evil:
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.trace),)
+
+
+def test_nothing_in_a_file_of_weights_is_run(tmp_path: Path) -> None:
+    torch.save({"weight": _Evil(tmp_path / "it ran")}, tmp_path / "evil.pth")
+    with pytest.raises(MetricUnavailableError, match="does not hold the weights of"):
+        Fid(tmp_path / "evil.pth")
+    assert not (tmp_path / "it ran").exists()
 
 
 @pytest.mark.shared

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,15 +55,27 @@ def test_unusable_pictures_are_named_and_skipped(tmp_path: Path) -> None:
     Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:2000])
     Image.fromarray(np.zeros((20, 20), np.uint16)).save(tmp_path / "sixteen.png")
+    Image.fromarray(np.zeros((20, 20), np.float32)).save(tmp_path / "float.tif")
+    outside = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x05\0\x01\0\0\0\xff\0\0\0"  # where its orientation lies
+    Image.new("RGB", (20, 18)).save(tmp_path / "exif.jpg", exif=b"Exif\0\0not a TIFF")
+    Image.new("RGB", (20, 18)).save(tmp_path / "exif.webp", exif=outside)
     assert whole
     found = find_photographs(tmp_path, "backlit")
+    for photograph in found.photographs:
+        load_photograph(photograph.file)
+    found = replace(
+        found,
+        photographs=tuple(p for p in found.photographs if not p.file.name.startswith("exif")),
+        skipped=tuple(item for item in found.skipped if not item[0].name.startswith("exif")),
+    )
     assert [p.file.name for p in found.photographs] == ["also.png", "good.png"]
     reasons = {file.name: reason for file, reason in found.skipped}
-    assert set(reasons) == {"cut.png", "dot.png", "sixteen.png", "text.jpg"}
+    assert set(reasons) == {"cut.png", "dot.png", "float.tif", "sixteen.png", "text.jpg"}
     assert reasons["dot.png"] == "1x1 px, at least 16 px each way are needed"
     assert "does not decode" in reasons["cut.png"]
     assert "does not decode" in reasons["text.jpg"]
     assert "which 8-bit RGB cannot hold" in reasons["sixteen.png"]
+    assert "which 8-bit RGB cannot hold" in reasons["float.tif"]
 
 
 def test_folders_that_will_not_do(tmp_path: Path) -> None:

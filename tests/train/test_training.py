@@ -24,6 +24,7 @@ from rave_train.photographs import DataError
 from rave_train.run_folder import RunFolderError
 from rave_train.state import StateError
 from rave_train.training import TrainingError, train
+from rave_train.writing import write_whole
 
 SMALL_PAIR = {
     "rounds": 2, "initialize_steps": 20, "enhance_steps": 3, "refine_steps": 4,
@@ -231,8 +232,23 @@ def test_a_collapsed_network_is_drawn_anew(config: RunConfig, tmp_path: Path) ->
 
 def test_a_diverging_run_stops_with_the_remedy(config: RunConfig, tmp_path: Path) -> None:
     network = dataclasses.replace(SMALL_NETWORK, learning_rate=1e30)
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step .*: lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step .*: .* a lower learning rate"):
         train(dataclasses.replace(config, network=network), tmp_path / "run")
+
+
+def test_a_resumed_run_keeps_the_precision_it_began_with(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    run = tmp_path / "run"
+    asked: list[int] = []
+    train(config, run, should_stop=lambda: asked.append(1) or len(asked) == 3)  # type: ignore[func-returns-value]
+    assert json.loads((run / "made_of.json").read_text())["precision"] == "bf16"
+    monkeypatch.setattr("torch.cpu.get_capabilities", dict)
+    train(config, run, resume=True)
+    train(dataclasses.replace(config, precision="bf16"), tmp_path / "whole")
+    one, other = (load_file(place / "checkpoints/last.safetensors") for place in (run, tmp_path / "whole"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_unpaired_data_uses_all_of_both_folders(config: RunConfig, tmp_path: Path) -> None:
@@ -279,6 +295,31 @@ def test_bad_input_is_found_before_the_first_step(config: RunConfig, tmp_path: P
     assert "precision is 'int8'" in error_of(ConfigError, precision="int8")
     assert "'toaster' is no device" in error_of(ConfigError, device="toaster")
     assert not (tmp_path / "never").exists()
+
+
+def test_numbers_and_devices_that_make_no_sense(config: RunConfig) -> None:
+    for name in ("light_bias", "learning_rate", "init_std"):
+        network = dataclasses.replace(SMALL_NETWORK, **{name: float("nan")})
+        with pytest.raises(ConfigError, match=f"{name.replace('_', ' ')} is nan"):
+            dataclasses.replace(config, network=network).check()
+    with pytest.raises(ConfigError, match="'meta' is no device to train on"):
+        pick_device("meta")
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("old")
+
+    def fill(path: Path) -> None:
+        path.write_text("half")
+        raise RuntimeError("unexpected pos 64 vs 32\nmore")
+
+    with pytest.raises(OSError, match=r"cannot be written: unexpected pos 64 vs 32; is the disk full\?$"):
+        write_whole(file, fill)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert file.read_text() == "old"
+    with pytest.raises(OSError, match=r"cannot be written: No such file or directory$"):
+        write_whole(tmp_path / "absent" / "file", lambda path: path.touch())
 
 
 def test_a_folder_of_another_run_is_left_alone(config: RunConfig, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rave_train.network import PADDINGS, EnhancementNetwork, Padding
+from rave_train.writing import write_whole
 
 UPSTREAM_PREFIX: Final = "module."
 """What upstream's `DataParallel` puts before each name, and what its scripts cut off again."""
@@ -100,24 +102,24 @@ def save_checkpoint(
 
     Raises:
         CheckpointError: another ending.
+        OSError: it cannot be written, such as on a full disk.
     """
     file = Path(path)
     tensors = {
         name: value.detach().cpu().float().contiguous() for name, value in network.state_dict().items()
     }
-    partial = file.with_name(file.name + ".partial")
     if file.suffix == ".pth":
-        torch.save({UPSTREAM_PREFIX + name: value for name, value in tensors.items()}, partial)
+        named = {UPSTREAM_PREFIX + name: value for name, value in tensors.items()}
+        write_whole(file, partial(torch.save, named))
     elif file.suffix == ".safetensors":
         metadata = {
             "format": _FORMAT,
             "padding": network.padding,
             "provenance": json.dumps(provenance or {}, sort_keys=True),
         }
-        save_file(tensors, partial, metadata)
+        write_whole(file, lambda path: save_file(tensors, path, metadata))
     else:
         raise CheckpointError(f"{file} must end in .safetensors (ours) or .pth (upstream's)")
-    partial.replace(file)
 
 
 def _read_pth(file: Path) -> dict[str, Tensor]:

@@ -130,11 +130,13 @@ def evaluate(
 
         protocol = Protocol(gray, size, gt_mean, lpips_net)
         wanted = tuple(name.strip() for name in metrics.split(","))
+        if out is not None:  # before hours of measuring
+            out.mkdir(parents=True, exist_ok=True)
         with _progress("measuring") as report:
             result = evaluate_folders(enhanced, truth, checkpoint, wanted, protocol, inception, report)
+        Console().print(result.as_text(), highlight=False, markup=False)
         if out is not None:
             write_evaluation(result, out)
-    Console().print(result.as_text(), highlight=False, markup=False)
     if not result.means:
         raise typer.Exit(1)
 
@@ -167,6 +169,8 @@ def _errors_on_one_line() -> Iterator[None]:
     console = Console(stderr=True)
     try:
         yield
+    except typer.Exit:  # of a command inside another, which has said what there is to say
+        raise
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("rave_"):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -151,6 +152,10 @@ class RunConfig:
             ConfigError: an option is out of range or contradicts another.
         """
         network, options = self.network, self.options
+        for part in (network, options):
+            for name, value in dataclasses.asdict(part).items():
+                finite = not isinstance(value, float) or math.isfinite(value)
+                _require(finite, f"{name.replace('_', ' ')} is {value}, a number is needed")
         _require(network.size_px >= 16, f"size is {network.size_px} px, at least 16 are needed")
         _require(network.batch >= 1, f"batch is {network.batch}, at least 1 is needed")
         _require(network.accumulate >= 1, f"accumulate is {network.accumulate}, at least 1 is needed")

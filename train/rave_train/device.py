@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 
 from rave_train.config import ConfigError
+
+_PRECISIONS: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str) -> torch.device:
@@ -19,6 +23,8 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"{name!r} is no device: auto, cpu or cuda is needed") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"{name!r} is no device to train on: auto, cpu or cuda is needed")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device cuda was asked for, and torch finds no GPU here: use --device cpu")
     return device
@@ -34,12 +40,17 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     """
     if name == "auto":
         if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            return torch.bfloat16 if native else torch.float16
         return torch.bfloat16 if device.type == "cpu" and _multiplies_bf16() else torch.float32
-    known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if name not in known:
-        raise ConfigError(f"{name!r} is no precision: auto, {', '.join(known)} is needed")
-    return known[name]
+    if name not in _PRECISIONS:
+        raise ConfigError(f"{name!r} is no precision: auto, {', '.join(_PRECISIONS)} is needed")
+    return _PRECISIONS[name]
+
+
+def precision_name(precision: torch.dtype) -> str:
+    """A precision as options name it."""
+    return next(name for name, dtype in _PRECISIONS.items() if dtype == precision)
 
 
 def _multiplies_bf16() -> bool:

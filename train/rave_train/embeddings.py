@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import torch
 from safetensors import SafetensorError
@@ -14,9 +16,14 @@ from torch import Tensor
 from rave_train.batches import to_tensor
 from rave_train.encoders import Encoder
 from rave_train.photographs import Photograph, load_photograph
+from rave_train.writing import write_whole
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and how much there is."""
+
+
+_KEPT_EVERY_BATCHES: Final = 64
+"""A run that is killed while it embeds a large set begins again here."""
 
 
 def default_cache() -> Path:
@@ -48,6 +55,7 @@ def embed_photographs(
         [n, d] float32 on the CPU, not normalised.
     """
     file = cache / f"images-{encoder.fingerprint()}.safetensors"
+    _require_folder(cache)
     known = read_cache(file)
     missing = [p for p in {p.content: p for p in photographs}.values() if p.content not in known]
     for first in range(0, len(missing), batch):
@@ -58,8 +66,8 @@ def embed_photographs(
         known.update(zip((p.content for p in part), found.cpu(), strict=True))
         if report is not None:
             report("embedding photographs", first + len(part), len(missing))
-    if missing:
-        write_cache(file, known)
+        if (first // batch + 1) % _KEPT_EVERY_BATCHES == 0 or first + batch >= len(missing):
+            write_cache(file, known)
     return torch.stack([known[photograph.content] for photograph in photographs])
 
 
@@ -70,6 +78,7 @@ def embed_vocabulary(encoder: Encoder, cache: Path, report: Report | None = None
         EncoderError: the encoder has no text encoder.
     """
     text = encoder.require_text("embedding a vocabulary")
+    _require_folder(cache)
     file = cache / f"vocabulary-{encoder.fingerprint()}.safetensors"
     known = read_cache(file)
     if "tokens" not in known:
@@ -89,10 +98,16 @@ def read_cache(file: Path) -> dict[str, Tensor]:
 
 def write_cache(file: Path, tensors: dict[str, Tensor]) -> None:
     """Writes a cache file whole or not at all; several processes may do so at once."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    save_file({name: value.contiguous().clone() for name, value in tensors.items()}, partial)
-    partial.replace(file)
+    content = {name: value.contiguous().clone() for name, value in tensors.items()}
+    write_whole(file, partial(save_file, content))
+
+
+def _require_folder(cache: Path) -> None:
+    """Before hours of embedding."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"the cache {cache} cannot be made ({error.strerror}): give another --cache") from error
 
 
 def _framed(encoder: Encoder, file: Path) -> Tensor:

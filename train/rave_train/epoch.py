@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rave_train.journal import Journal
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.run_folder import RunFolder
 from rave_train.state import TrainingState, Weights, copy_weights, new_network
+from rave_train.writing import write_whole
 
 
 def end_epoch(
@@ -82,7 +84,8 @@ def save_network(
 def save_guidance(file: Path, guidance: Guidance) -> None:
     """Writes what the guidance has learned, and "direction", the unit vector to interpret."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in guidance.state_dict().items()}
-    save_file({**tensors, "direction": guidance.direction().cpu().contiguous().clone()}, file)
+    tensors["direction"] = guidance.direction().cpu().contiguous().clone()
+    write_whole(file, partial(save_file, tensors))
 
 
 def network_of(config: RunConfig, weights: Weights, device: torch.device) -> EnhancementNetwork:

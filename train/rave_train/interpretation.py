@@ -115,6 +115,10 @@ def write_interpretation(found: Interpretation, folder: Path) -> Path:
     return folder
 
 
+_MOST_BARS: Final = 40
+"""Of each end, in the plot: more are not to be read, and the tables have them all."""
+
+
 def _label(token: str) -> str:
     """A token as matplotlib shows it: its fonts lack many letters, and a dollar would begin a formula."""
     return token.encode("ascii", "replace").decode().replace("$", r"\$")
@@ -125,7 +129,7 @@ def _plot(found: Interpretation, file: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    bars = [*found.farthest, *reversed(found.nearest)]
+    bars = [*found.farthest[:_MOST_BARS], *reversed(found.nearest[:_MOST_BARS])]
     figure = Figure(figsize=(6, 0.28 * len(bars) + 1), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

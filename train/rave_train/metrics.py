@@ -94,6 +94,8 @@ class Fid:
             raise MetricUnavailableError(f"FID: {weights} is not a file: {INCEPTION_FILE} is needed")
         file = weights or folder / INCEPTION_FILE
         try:
+            if file.is_file():  # torch-fidelity would run what is in it: only tensors are let through
+                torch.load(file, map_location="cpu", weights_only=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 extractor = FeatureExtractorInceptionV3(
@@ -102,7 +104,7 @@ class Fid:
         except Exception as error:  # a file of anything makes torch stumble over anything
             if file.is_file():
                 raise MetricUnavailableError(
-                    f"FID: {file} does not hold the weights of {INCEPTION_FILE}: {error}"
+                    f"FID: {file} does not hold the weights of {INCEPTION_FILE}: {str(error).splitlines()[0]}"
                 ) from error
             raise MetricUnavailableError(
                 f"FID needs {INCEPTION_FILE}, which could not be downloaded: put it into {folder}, "

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 Pixels = NDArray[np.uint8]
 Role = Literal["backlit", "well-lit"]
@@ -138,10 +138,10 @@ def _check(file: Path) -> Photograph | str:
         with Image.open(file) as image:
             if min(image.size) < SMALLEST_SIDE_PX:
                 return f"{image.width}x{image.height} px, at least {SMALLEST_SIDE_PX} px each way are needed"
-            if image.mode.startswith("I"):
+            if image.mode.startswith(("I", "F")):
                 return f"mode {image.mode}, which 8-bit RGB cannot hold: convert it first"
-            image.load()
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            _upright_rgb(image)
+    except Exception as error:  # decoders raise whatever a broken file makes them stumble over
         return f"does not decode ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
     return Photograph(file, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest())
 

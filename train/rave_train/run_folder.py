@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -61,10 +62,10 @@ class RunFolder:
         return self.folder / "grids" / f"step_{total:06d}.png"
 
     def require_free(self) -> None:
-        """Makes sure that a run may begin here.
+        """Makes sure that a run may begin here, before hours of work.
 
         Raises:
-            RunFolderError: it holds another run, or anything else.
+            RunFolderError: it holds another run, or anything else, or cannot be made.
         """
         if self.config_file.is_file():
             raise RunFolderError(
@@ -73,6 +74,12 @@ class RunFolder:
             )
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise RunFolderError(f"{self.folder} is not empty: give another --out")
+        there = next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            raise RunFolderError(f"{self.folder} cannot be made: {error.strerror}") from error
 
     def create(self) -> None:
         """Makes the folder.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -16,6 +17,7 @@ from rave_train.guidance import Guidance
 from rave_train.network import EnhancementNetwork, Padding
 from rave_train.options import PairOptions
 from rave_train.schedule import RUNNING_LOSS_STEPS, Position, begin
+from rave_train.writing import write_whole
 
 Weights = dict[str, Tensor]
 
@@ -77,7 +79,11 @@ class TrainingState:
         return True
 
     def save(self, file: Path) -> None:
-        """Writes the state, whole or not at all."""
+        """Writes the state, whole or not at all.
+
+        Raises:
+            OSError: it cannot be written, such as on a full disk.
+        """
         content = {
             "format": _FORMAT,
             "position": dataclasses.asdict(self.position),
@@ -95,9 +101,7 @@ class TrainingState:
             "older_best": self.older_best,
             "best_psnr": self.best_psnr,
         }
-        partial = file.with_name(file.name + ".partial")
-        torch.save(content, partial)
-        partial.replace(file)
+        write_whole(file, partial(torch.save, content))
 
     def load(self, file: Path) -> None:
         """Takes over a saved state.
@@ -116,7 +120,8 @@ class TrainingState:
             self.guidance.load_state_dict(content["guidance"])
             if self.guidance_optimizer is not None:
                 self.guidance_optimizer.load_state_dict(content["guidance_optimizer"])
-            self.scaler.load_state_dict(content["scaler"])
+            if content["scaler"] and self.scaler.is_enabled():
+                self.scaler.load_state_dict(content["scaler"])
             self.position = Position(**content["position"])
         except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
             first = (str(error) or type(error).__name__).splitlines()[0]

@@ -11,6 +11,7 @@ from PIL import Image
 
 from rave_train.embeddings import Report
 from rave_train.grid import save_grid
+from rave_train.pairs import scene_name
 from rave_train.photographs import (
     SMALLEST_SIDE_PX,
     DataError,
@@ -67,9 +68,9 @@ def synthesize_folder(
     if seed < 0:
         raise DataError(f"seed is {seed}, 0 or more is needed")
     found = find_photographs(well_lit, "well-lit")
-    by_stem: dict[str, str] = {}
+    by_scene: dict[str, str] = {}
     for photograph in found.photographs:
-        first = by_stem.setdefault(photograph.file.stem, photograph.file.name)
+        first = by_scene.setdefault(scene_name(photograph.file), photograph.file.name)
         if first != photograph.file.name:
             raise DataError(f"{first} and {photograph.file.name} would both become one pair: rename one")
     for side in ("input", "gt"):

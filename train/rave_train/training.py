@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rave_train.batches import draw_batches
 from rave_train.config import ConfigError, RunConfig
-from rave_train.device import pick_device, pick_precision
+from rave_train.device import pick_device, pick_precision, precision_name
 from rave_train.distributed import Processes, join_processes, leave_processes
 from rave_train.epoch import end_epoch, network_of, save_guidance, save_network
 from rave_train.events import Listener, Note, Step, Work, ignore
@@ -89,15 +89,19 @@ def train(
     processes = join_processes(device.type)
     if device.type == "cuda":
         device = torch.device("cuda", processes.local_rank)
-    precision = pick_precision(config.precision, device)
+    # A resumed run keeps the precision it began with, whatever "auto" would mean on this machine.
+    precision = pick_precision(
+        run.made_of().get("precision", config.precision) if resume else config.precision, device
+    )
     share = _share(config, processes)
     listen = listen if processes.leads else ignore
     if processes.leads and not resume:
         run.require_free()
     made = gather(config, device, listen)
+    made.made_of["precision"] = precision_name(precision)
     state = new_state(config, made.guidance, device, precision)
     if resume:
-        _require_same(run.made_of(), made.made_of, folder)
+        _require_same({"precision": made.made_of["precision"], **run.made_of()}, made.made_of, folder)
         state.load(run.state_file)
     elif processes.leads:
         run.create()
@@ -170,8 +174,8 @@ def train(
         losses = processes.average({name: value.to(device) for name, value in parts.items()})
         if not np.isfinite(losses["loss"]):
             raise TrainingError(
-                f"the loss is {losses['loss']} at step {position.total}: lower the learning rate, "
-                f"or train with --precision fp32; the last saved state is in {run.state_file}"
+                f"the loss is {losses['loss']} at step {position.total}: begin a new run with a lower "
+                "learning rate or with --precision fp32"
             )
         state.note(losses["loss"])
         if "psnr" in losses:

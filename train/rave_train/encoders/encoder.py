@@ -40,7 +40,9 @@ class Encoder(nn.Module, ABC):
     def freeze(self) -> None:
         """Fixes the weights and lays them out for channels-last convolutions."""
         self.eval().requires_grad_(False)
-        self.to(memory_format=torch.channels_last)
+        for value in (*self.parameters(), *self.buffers()):
+            if value.dim() == 4:  # a few networks have weights of five, which have no such layout
+                value.data = value.data.contiguous(memory_format=torch.channels_last)
 
     def with_weights_in(self, dtype: torch.dtype) -> Self:
         """This encoder for passes under autocast: weights of its products in that precision, no text.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -82,8 +83,10 @@ def open_open_clip(spec: str, parsed: EncoderSpec) -> OpenClipEncoder:
         )
         if archive:
             model.load_state_dict(_read_torchscript(file))
-    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
-        first = str(error).splitlines()[0]
+    except (
+        SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError, pickle.UnpicklingError,
+    ) as error:  # fmt: skip
+        first = (str(error) or type(error).__name__).splitlines()[0]
         if tag:
             raise EncoderError(
                 f"{spec}: the weights could not be downloaded: fetch them by hand and name the file, "
