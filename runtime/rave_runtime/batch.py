@@ -215,5 +215,5 @@ class Batch:
         threading.Thread(target=self._load, name="rave-load").start()
 
     def _load(self) -> None:
-        with contextlib.suppress(RaveError):  # the first photograph that needs the graph tells
-            self._enhancer.network.prepare()
+        with contextlib.suppress(Exception):  # the first photograph that needs the graph tells
+            self._enhancer.prepare()

@@ -136,6 +136,16 @@ class Enhancer:
             f"working_size={self.working_size_px} strength={self.strength:g}"
         )
 
+    def prepare(self) -> None:
+        """Loads what the first 8-bit image would wait for. Others may be decoded or enhanced meanwhile.
+
+        Raises:
+            BundleError: a graph is missing, damaged or cannot be loaded.
+            DeviceError: the device cannot be used.
+        """
+        if self.strength != 0:
+            self.network.prepare()
+
     def enhance(self, image: AnyPixels) -> AnyPixels:
         """The enhanced photograph.
 

@@ -56,13 +56,13 @@ def test_graphs_are_loaded_beside_the_first_photographs(
         pytest.importorskip("openvino")
     enhancer = Enhancer(device=device)
     loaded = threading.Event()
-    prepare = enhancer.network.prepare
+    prepare = enhancer.prepare
 
     def watched() -> None:
         prepare()
         loaded.set()
 
-    monkeypatch.setattr(enhancer.network, "prepare", watched)
+    monkeypatch.setattr(enhancer, "prepare", watched)
     monkeypatch.setattr(enhancer, "enhance_photo", lambda photo, reuse: loaded.wait(30) and photo.pixels)
     results = list(Batch(enhancer).run(plan_jobs(photos, tmp_path / "out")))
     assert [result.status for result in results] == ["done"] * 6
