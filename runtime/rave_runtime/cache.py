@@ -9,9 +9,11 @@ import contextlib
 import hashlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final
+
+from rave_runtime.errors import PhotoError
+from rave_runtime.folder import write_atomically
 
 _MOST_ENTRIES: Final = 64
 _ENDING: Final = ".rave-compiled"
@@ -60,16 +62,9 @@ def keep(key: str, content: bytes) -> None:
     folder = cache_folder()
     if folder is None:
         return
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, PhotoError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=f".part{_ENDING}", delete=False) as stream:
-            partial = Path(stream.name)
-        try:
-            partial.write_bytes(hashlib.sha256(content).digest() + content)
-            partial.replace(folder / _name_of(key))
-        except OSError:
-            partial.unlink()
-            raise
+        write_atomically(folder / _name_of(key), hashlib.sha256(content).digest() + content)
         # By their ending: the folder may be one that holds other things as well.
         entries = sorted(folder.glob(f"*{_ENDING}"), key=lambda file: file.stat().st_mtime)
         for file in entries[:-_MOST_ENTRIES]:

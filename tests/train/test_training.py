@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from rave_train.checkpoint import read_checkpoint
 from rave_train.config import ConfigError, DataOptions, NetworkOptions, RunConfig, read_config
-from rave_train.device import pick_device, pick_precision
+from rave_train.device import pick_device
 from rave_train.encoders import EncoderError
 from rave_train.events import Event, Note
 from rave_train.options import ClipLitLatentOptions, ClipLitOptions, RaveOptions
@@ -24,7 +24,6 @@ from rave_train.photographs import DataError
 from rave_train.run_folder import RunFolderError
 from rave_train.state import StateError
 from rave_train.training import TrainingError, train
-from rave_train.writing import write_whole
 
 SMALL_PAIR = {
     "rounds": 2, "initialize_steps": 20, "enhance_steps": 3, "refine_steps": 4,
@@ -306,20 +305,13 @@ def test_numbers_and_devices_that_make_no_sense(config: RunConfig) -> None:
         pick_device("meta")
 
 
-def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_text("old")
-
-    def fill(path: Path) -> None:
-        path.write_text("half")
-        raise RuntimeError("unexpected pos 64 vs 32\nmore")
-
-    with pytest.raises(OSError, match=r"cannot be written: unexpected pos 64 vs 32; is the disk full\?$"):
-        write_whole(file, fill)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    assert file.read_text() == "old"
-    with pytest.raises(OSError, match=r"cannot be written: No such file or directory$"):
-        write_whole(tmp_path / "absent" / "file", lambda path: path.touch())
+def test_places_that_cannot_be_made_are_found_before_the_work(config: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match="run cannot be made: Not a directory"):
+        train(config, tmp_path / "file" / "run")
+    elsewhere = dataclasses.replace(config, cache=str(tmp_path / "file" / "cache"))
+    with pytest.raises(OSError, match=r"cache cannot be made \(Not a directory\): give another --cache"):
+        train(elsewhere, tmp_path / "run")
 
 
 def test_a_folder_of_another_run_is_left_alone(config: RunConfig, tmp_path: Path) -> None:
@@ -348,28 +340,6 @@ def test_resuming_needs_the_same_data_and_an_intact_state(config: RunConfig, tmp
     (run / "config.json").write_text('{"method": "rave"}')
     with pytest.raises(ConfigError, match=r"config.json is no config of this version"):
         read_config(run / "config.json")
-
-
-def test_a_gpu_that_is_not_there_is_an_error() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    with pytest.raises(ConfigError, match="torch finds no GPU here: use --device cpu"):
-        pick_device("cuda")
-
-
-def test_auto_is_bf16_where_the_processor_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
-    for flags, wanted in (
-        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
-        ({"amx_bf16": True}, torch.bfloat16),
-        ({"avx512_bf16": False, "avx2": True}, torch.float32),
-        ({}, torch.float32),
-    ):
-        monkeypatch.setattr("torch.cpu.get_capabilities", lambda flags=flags: flags, raising=False)
-        assert pick_precision("auto", cpu) == wanted
-    monkeypatch.delattr("torch.cpu.get_capabilities")
-    assert pick_precision("auto", cpu) == torch.float32, "older torch does not tell"
-    assert pick_precision("bf16", cpu) == torch.bfloat16
 
 
 @pytest.mark.gpu

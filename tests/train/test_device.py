@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rave_train.config import ConfigError
+from rave_train.device import pick_device, pick_precision
+
+
+def test_a_gpu_that_is_not_there_is_an_error() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ConfigError, match="torch finds no GPU here: use --device cpu"):
+        pick_device("cuda")
+
+
+def test_auto_is_bf16_where_the_processor_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for flags, wanted in (
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "avx2": True}, torch.float32),
+        ({}, torch.float32),
+    ):
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda flags=flags: flags, raising=False)
+        assert pick_precision("auto", cpu) == wanted
+    monkeypatch.delattr("torch.cpu.get_capabilities")
+    assert pick_precision("auto", cpu) == torch.float32, "older torch does not tell"
+    assert pick_precision("bf16", cpu) == torch.bfloat16

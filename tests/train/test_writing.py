@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rave_train.writing import write_whole
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("old")
+
+    def fill(path: Path) -> None:
+        path.write_text("half")
+        raise RuntimeError("unexpected pos 64 vs 32\nmore")
+
+    with pytest.raises(OSError, match=r"cannot be written: unexpected pos 64 vs 32; is the disk full\?$"):
+        write_whole(file, fill)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert file.read_text() == "old"
+    with pytest.raises(OSError, match=r"cannot be written: No such file or directory$"):
+        write_whole(tmp_path / "absent" / "file", lambda path: path.touch())
