@@ -22,7 +22,7 @@ from PIL import Image
 
 from rave_runtime import Enhancer
 from rave_runtime.network import usable_processors
-from rave_runtime.reduction import GuidedLight, reduce_image
+from rave_runtime.reduction import GuidedLight, luminance, reduce_image
 from rave_runtime.relight import relight
 
 Array = NDArray[np.float32]
@@ -48,7 +48,7 @@ def guided(per_factor: float, epsilon: float, *, log: bool = False) -> Upsample:
         factor = max(height, width) / max(light.shape)
         radius = max(1, round(per_factor * (factor - 1)))
         source = np.log(np.maximum(light, 1e-3)) if log else light
-        full = GuidedLight(source, reduced, height, width, radius, epsilon).rows(0, height, image)
+        full = GuidedLight(source, reduced, height, width, radius, epsilon).rows(0, height, luminance(image))
         return np.exp(full) if log else full
 
     return upsample

@@ -15,6 +15,7 @@ from rave_export.errors import ParityError
 from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs import OPSET
 from rave_export.parity import over_tolerance
+from rave_export.quantize import fits_16_bits
 from rave_export.reference import torch_reference
 from rave_export.sparing import ENOUGH_DB
 from rave_export.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
@@ -147,6 +148,7 @@ def write_graph(folder: Path, graph: Graph) -> GraphFile:
         inputs=tuple(map(_describe, graph.model.graph.input)),
         outputs=tuple(map(_describe, graph.model.graph.output)),
         image=graph.image,
+        fits_16_bits=graph.precision == "int8" and fits_16_bits(graph.model),
     )
 
 

@@ -29,7 +29,9 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="Also export 8-bit graphs.")] = False,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Folder of photographs to calibrate int8 on; a set is made where none is given."),
+        typer.Option(
+            help="Folder of photographs to calibrate int8 on, each also darkened; a set is made where none is given."
+        ),
     ] = None,
     int8_every_layer: Annotated[
         bool, typer.Option("--int8-every-layer", help="Quantise the first and last convolution too.")
@@ -104,7 +106,7 @@ def export(
         _fail("--int8-target is for --int8 that may leave layers in float32: not with --int8-every-layer", 2)
     try:
         from rave_export.bundles import Contents, export_bundle
-        from rave_export.calibration import read_pictures
+        from rave_export.calibration import read_pictures, with_darker
         from rave_export.engine_bundle import add_engines
         from rave_export.engines import HARDWARE, EngineOptions
         from rave_export.errors import ExportError
@@ -125,7 +127,9 @@ def export(
     try:
         if triton is not None:
             check_repository(triton, force)
-        pictures: tuple[Picture, ...] | None = tuple(read_pictures(calibration)) if calibration else None
+        pictures: tuple[Picture, ...] | None = (
+            with_darker(read_pictures(calibration)) if calibration else None
+        )
         contents = Contents(
             fp16=fp16,
             int8=int8,

@@ -72,6 +72,8 @@ class GraphFile:
         precision: of its weights and arithmetic.
         image: dtype of the image that a context graph takes: uint8 in [0, 255] or float32 in
             [0, 1]; None for enhance graphs, which take features.
+        fits_16_bits: of INT8, whether two products of bytes always fit into 16 bits together, in which
+            processors without VNNI add them.
     """
 
     file: str
@@ -81,6 +83,7 @@ class GraphFile:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     image: ImageType | None = None
+    fits_16_bits: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from PIL import Image
@@ -135,9 +137,22 @@ def _encode_by_pillow(
         options["compression"] = _tiff_compression(photo)
     if format == "HEIF" and not register_heif():
         raise PhotoError("cannot be written as HEIC: pip install 'rave-backlit[heif]'")
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
+    with _memory_file() if format == "JPEG" else io.BytesIO() as file:
+        image.save(file, format, **options)
+        file.seek(0)
+        return file.read()
+
+
+def _memory_file() -> BinaryIO:
+    """A file in memory; where the system has such, one that Pillow encodes to without Python's lock.
+
+    Into Python's own buffers Pillow encodes with the lock held: one photograph at a time, while the
+    others wait.
+    """
+    if hasattr(os, "memfd_create"):
+        with contextlib.suppress(OSError):
+            return open(os.memfd_create("rave-run"), "w+b", buffering=0)
+    return io.BytesIO()
 
 
 def _jpeg_options(photo: Photo, quality: int | None, mode: str) -> dict[str, Any]:

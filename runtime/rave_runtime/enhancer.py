@@ -20,7 +20,7 @@ from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.gathering import GatheringNetwork
 from rave_runtime.network import load_network
 from rave_runtime.photo import Photo, Pixels
-from rave_runtime.reduction import GuidedLight, reduce_image
+from rave_runtime.reduction import GuidedLight, Reduction
 from rave_runtime.relight import relight
 from rave_runtime.tiled import tiled_light
 
@@ -269,17 +269,20 @@ class Enhancer:
     def _reduced_light(self, image: NDArray[Any], long_side_px: int) -> Iterator[_Part]:
         """The light of an image, estimated on a reduction of it, in strips of rows."""
         height, width = image.shape[:2]
-        reduced = reduce_image(image, long_side_px)
-        small = np.empty(reduced.shape[:2], np.float32)
-        small_px = reduced.shape[0] * reduced.shape[1]
-        tile_px = self.tile_size_px if small_px > _WHOLE_PX else None
-        for rows, cols, light in self._full_light(reduced, tile_px):
+        reduction = Reduction(image, long_side_px)
+        small = np.empty(reduction.image.shape[:2], np.float32)
+        tile_px = self.tile_size_px if small.size > _WHOLE_PX else None
+        for rows, cols, light in self._full_light(reduction.image, tile_px):
             small[rows, cols] = light
-        guided = GuidedLight(small, reduced, height, width)
+        guided = GuidedLight(small, reduction.image, height, width)
         step = max(1, _STRIP_PX // width)
         for start in range(0, height, step):
             stop = min(start + step, height)
-            yield slice(start, stop), slice(0, width), guided.rows(start, stop, image[start:stop])
+            yield (
+                slice(start, stop),
+                slice(0, width),
+                guided.rows(start, stop, reduction.luminance(start, stop)),
+            )
 
 
 def _as_seen(photo: Photo) -> Pixels:

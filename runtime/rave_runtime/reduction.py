@@ -8,7 +8,7 @@ made in strips of rows and never exists whole.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,18 @@ from PIL import Image
 
 Array = NDArray[np.float32]
 
-_PART_PX: Final = 128
-"""Columns interpolated at once."""
+_PART_PX: Final = 64
+"""Columns of the full picture in one product of their interpolation, at most."""
+
+_PRODUCT_STEPS: Final = 1 << 17
+"""Multiplications in one product, at most: OpenBLAS gives larger ones to several threads, which would take
+the processors of other photographs."""
+
+_STRIP_ROWS: Final = 64
+"""Rows that are reduced at a time."""
+
+_REDUCING_GAP: Final = 2.0
+"""Boxes of pixels are averaged until the picture is this many times too large; Lanczos does the rest."""
 
 _LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -28,25 +38,65 @@ RADIUS_PER_FACTOR: Final = 2.0
 """Radius of the fit, in pixels of the reduced picture, per factor of reduction beyond 1."""
 
 
-def reduce_image(image: NDArray[Any], long_side_px: int) -> Array:
-    """An antialiased reduction to a long side.
+class Reduction:
+    """An antialiased reduction of a picture, and the luminance of the whole one, made in one pass.
+
+    Attributes:
+        image: [h', w', 3] float32 in [0, 1].
 
     Args:
-        image: [h, w, 3] uint8 or uint16.
-        long_side_px: of the result; its other side keeps the proportion, at least 2 pixels.
+        image: [h, w, 3] uint8 or uint16. Of 16 bits, rows must still be as they were when their luminance
+            is asked for.
+        long_side_px: of the reduction; its other side keeps the proportion, at least 2 pixels.
+    """
 
-    Returns:
-        [h', w', 3] float32 in [0, 1].
+    def __init__(self, image: NDArray[Any], long_side_px: int) -> None:
+        height, width = image.shape[:2]
+        scale = long_side_px / max(height, width)
+        size = (max(2, round(width * scale)), max(2, round(height * scale)))
+        self._whole = image
+        if image.dtype == np.uint8:
+            self.image, self._whole = _reduce_bytes(image, size)
+        else:
+            self.image = _reduce_deep(image, size)
+
+    def luminance(self, start: int, stop: int) -> NDArray[np.uint8] | Array:
+        """Rec. 601 luma of rows of the whole picture, [stop - start, w]: uint8, or float32 in [0, 1]."""
+        rows = self._whole[start:stop]
+        return rows if rows.ndim == 2 else luminance(rows)
+
+
+def reduce_image(image: NDArray[Any], long_side_px: int) -> Array:
+    """`Reduction.image` alone."""
+    return Reduction(image, long_side_px).image
+
+
+def _reduce_bytes(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Array, NDArray[np.uint8]]:
+    """What Pillow's `resize` with a reducing gap of 2 makes of the whole picture, and its luma.
+
+    In strips, which Pillow's four-byte pixels of stay in the processor's cache for both.
     """
     height, width = image.shape[:2]
-    scale = long_side_px / max(height, width)
-    size = (max(2, round(width * scale)), max(2, round(height * scale)))
-    if image.dtype == np.uint8:
-        reduced = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        return np.asarray(reduced, np.float32) * np.float32(1 / 255)
+    across, down = (
+        int(full / small / _REDUCING_GAP) or 1 for full, small in ((width, size[0]), (height, size[1]))
+    )
+    luma = np.empty((height, width), np.uint8)
+    boxes = np.empty((-(-height // down), -(-width // across), 3), np.uint8)
+    step = down * max(1, _STRIP_ROWS // down)
+    for top in range(0, height, step):
+        strip = Image.fromarray(image[top : top + step])
+        luma[top : top + step] = np.asarray(strip.convert("L"))
+        boxes[top // down : (top + step) // down] = np.asarray(strip.reduce((across, down)))
+    reduced = Image.fromarray(boxes).resize(
+        size, Image.Resampling.LANCZOS, box=(0, 0, width / across, height / down)
+    )
+    return np.asarray(reduced, np.float32) * np.float32(1 / 255), luma
+
+
+def _reduce_deep(image: NDArray[np.uint16], size: tuple[int, int]) -> Array:
     planes = [
         Image.fromarray(image[..., i].astype(np.float32)).resize(
-            size, Image.Resampling.LANCZOS, reducing_gap=2.0
+            size, Image.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP
         )
         for i in range(3)
     ]
@@ -80,44 +130,48 @@ class GuidedLight:
         factor = max(height, width) / max(light.shape)
         radius = radius_px or max(1, round(RADIUS_PER_FACTOR * (factor - 1)))
         guide: Array = reduced @ _LUMA
-        mean_guide, mean_light = _box_mean(guide, radius), _box_mean(light, radius)
-        covariance = _box_mean(guide * light, radius) - mean_guide * mean_light
-        variance = _box_mean(guide * guide, radius) - mean_guide * mean_guide
-        slope: Array = (covariance / (variance.clip(0) + epsilon)).astype(np.float32)
-        offset: Array = mean_light - slope * mean_guide
-        self._line = np.stack([_box_mean(slope, radius), _box_mean(offset, radius)])
+        means = _box_means(np.stack([guide, light, guide * light, guide * guide]), radius)
+        mean_guide, mean_light, mean_product, mean_square = means
+        covariance = mean_product - mean_guide * mean_light
+        variance = mean_square - mean_guide * mean_guide
+        slope = covariance / (variance.clip(0) + epsilon)
+        self._line = _box_means(np.stack([slope, mean_light - slope * mean_guide]), radius)
         self._columns = _interpolation_in_parts(light.shape[1], width)
         # Between neighbours a fit may overshoot what the network ever said; its range is the bound.
         self._low, self._high = float(light.min()), float(light.max())
 
-    def rows(self, start: int, stop: int, image: NDArray[Any]) -> Array:
+    def rows(self, start: int, stop: int, luma: NDArray[np.uint8] | Array) -> Array:
         """The light of some rows.
 
         Args:
             start: first row of the full picture.
             stop: row after the last.
-            image: [stop - start, width, 3] uint8 or uint16, those rows of the picture.
+            luma: [stop - start, width] uint8, or float32 in [0, 1], of those rows of the picture.
 
         Returns:
             [stop - start, width] float32, within the range of the reduced light.
         """
-        slope, offset = self._upsample(start, stop)
-        slope *= luminance(image)
+        slope, offset = self._upsample(start, stop, 255 if luma.dtype == np.uint8 else 1)
+        slope *= luma
         slope += offset
         light: Array = np.clip(slope, self._low, self._high, out=slope)
         return light
 
-    def _upsample(self, start: int, stop: int) -> Array:
+    def _upsample(self, start: int, stop: int, luma_top: int) -> Array:
         """Slope and offset of the rows [start, stop), [2, stop - start, width], pixel centres aligned."""
         upper, share = _neighbours(self._line.shape[1], self._height, start, stop)
         share = share[:, None]
         between = self._line[:, upper] * (1 - share) + self._line[:, upper + 1] * share
-        between = between.reshape(-1, between.shape[2])
-        wide = np.empty((len(between), self._width), np.float32)
-        for low, high, first, last, weights in self._columns:
-            np.matmul(between[:, low:high], weights, out=wide[:, first:last])
-        result: Array = wide.reshape(2, stop - start, self._width)
-        return result
+        between[0] /= luma_top
+        windows = between.reshape(-1, between.shape[2])[:, self._columns.taken].swapaxes(0, 1)
+        parts, taken, part_px = self._columns.weights.shape
+        wide = np.empty((2, stop - start, parts * part_px), np.float32)
+        products = wide.reshape(-1, parts, part_px).swapaxes(0, 1)
+        step = max(1, _PRODUCT_STEPS // (taken * part_px))
+        for first in range(0, products.shape[1], step):
+            rows = slice(first, first + step)
+            np.matmul(windows[:, rows], self._columns.weights, out=products[:, rows])
+        return wide[..., : self._width]
 
 
 def _neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[np.int64], Array]:
@@ -132,48 +186,53 @@ def _neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[
     return lower, (position - lower).astype(np.float32)
 
 
-def _interpolation_in_parts(small: int, large: int) -> list[tuple[int, int, int, int, Array]]:
+class _Columns(NamedTuple):
     """Linear interpolation of an axis as small matrix products, each for a few columns of the result.
 
     A product is what processors do best, but of the whole axis it would be nearly all zeros: columns that
-    lie together need few neighbours. Parts are small enough that no product is given to several threads.
+    lie together need few neighbours.
 
-    Returns:
-        For each part: its columns of the reduced axis, its columns of the full one (ends excluded), and
-        the weights between them.
+    Attributes:
+        taken: [parts, k] int, the columns of the reduced axis that a part needs.
+        weights: [parts, k, width of a part] float32; the last part may reach beyond the axis.
     """
-    lower, share = _neighbours(small, large, 0, large)
-    parts = []
-    for first in range(0, large, _PART_PX):
-        last = min(first + _PART_PX, large)
-        low, high = int(lower[first]), int(lower[last - 1]) + 2
-        weights = np.zeros((high - low, last - first), np.float32)
-        columns = np.arange(last - first)
-        weights[lower[first:last] - low, columns] = 1 - share[first:last]
-        weights[lower[first:last] - low + 1, columns] += share[first:last]
-        parts.append((low, high, first, last, weights))
-    return parts
+
+    taken: NDArray[np.int64]
+    weights: Array
+
+
+def _interpolation_in_parts(small: int, large: int) -> _Columns:
+    parts = -(-large // _PART_PX)
+    part_px = -(-large // parts)
+    lower, share = _neighbours(small, large, 0, parts * part_px)
+    lower, share = lower.reshape(parts, part_px), share.reshape(parts, part_px)
+    most = min(small, int((lower[:, -1] - lower[:, 0]).max()) + 2)
+    first = np.minimum(lower[:, 0], small - most)
+    weights = np.zeros((parts, most, part_px), np.float32)
+    place, column = lower - first[:, None], np.arange(part_px)
+    for part in range(parts):
+        weights[part, place[part], column] = 1 - share[part]
+        weights[part, place[part] + 1, column] = share[part]
+    return _Columns(first[:, None] + np.arange(most), weights)
 
 
 def luminance(image: NDArray[Any]) -> Array:
     """Rec. 601 luma of [h, w, 3] uint8 or uint16, [h, w] float32 in [0, 1]."""
-    if image.dtype == np.uint8:
-        grey = np.asarray(Image.fromarray(np.ascontiguousarray(image)).convert("L"))
-        return grey * np.float32(1 / 255)
-    luma: Array = image.astype(np.float32) @ (_LUMA / np.float32(65535))
+    luma: Array = image.astype(np.float32) @ (_LUMA / np.float32(np.iinfo(image.dtype).max))
     return luma
 
 
-def _box_mean(values: Array, radius: int) -> Array:
-    """Mean over a square window, smaller at the borders. [h, w] float32 -> the same."""
-    result = values.astype(np.float64)
-    for axis in (0, 1):
-        length = result.shape[axis]
-        total = np.concatenate([np.zeros_like(result.take([0], axis)), result.cumsum(axis)], axis)
-        low = np.maximum(np.arange(length) - radius, 0)
-        high = np.minimum(np.arange(length) + radius + 1, length)
-        count = (high - low).astype(np.float64)
-        result = (total.take(high, axis) - total.take(low, axis)) / (
-            count[:, None] if axis == 0 else count[None, :]
-        )
-    return result.astype(np.float32)
+def _box_means(values: Array, radius: int) -> Array:
+    """Means over square windows, smaller at the borders. [n, h, w] float32 -> the same."""
+    for _ in range(2):  # along rows, each time: numpy's sums down columns are ten times slower
+        length = values.shape[2]
+        sums = np.empty((*values.shape[:2], length + 2 * radius + 1))
+        inner = sums[..., radius + 1 : radius + 1 + length]
+        np.cumsum(values, 2, np.float64, out=inner)
+        sums[..., : radius + 1] = 0
+        sums[..., radius + 1 + length :] = inner[..., -1:]
+        places = np.arange(length)
+        counts = np.minimum(places + radius + 1, length) - np.maximum(places - radius, 0)
+        means = (sums[..., 2 * radius + 1 :] - sums[..., :length]) / counts
+        values = means.swapaxes(1, 2).astype(np.float32, order="C")
+    return values

@@ -26,16 +26,18 @@ def relight(image: NDArray[Any], light: Array, out: NDArray[Any], curve: Array |
     """
     height, width, channels = image.shape
     top = np.iinfo(image.dtype).max
-    gain = np.reciprocal(np.maximum(light, np.float32(LIGHT_FLOOR)))
+    # `clip`, also where one bound would do: `minimum` and `maximum` of a scalar take five times as long.
+    gain = np.clip(light, np.float32(LIGHT_FLOOR), np.float32(np.inf))
+    np.reciprocal(gain, out=gain)
     # Rows of values rather than of pixels: numpy is slow where its inner loop has three turns.
-    result = np.repeat(gain, channels, axis=1) if channels > 1 else gain
+    result = _repeat(gain, channels) if channels > 1 else gain
     values = image.reshape(height, width * channels)
     if curve is None:
         np.multiply(values, result, out=result)
     else:
         encode, decode = _tables(curve.tobytes(), top)
         np.multiply(encode[values], result, out=result)
-        np.minimum(result, 1, out=result)
+        np.clip(result, np.float32(0), np.float32(1), out=result)
         np.multiply(result, len(decode) - 1, out=result)
         if top == np.iinfo(np.uint8).max:
             result = decode[result.astype(np.uint16)]
@@ -45,8 +47,17 @@ def relight(image: NDArray[Any], light: Array, out: NDArray[Any], curve: Array |
             result *= decode[lower + 1] - decode[lower]
             result += decode[lower]
     result += np.float32(0.5)
-    np.minimum(result, np.float32(top), out=result)
+    np.clip(result, np.float32(0), np.float32(top), out=result)
     np.copyto(out, result.reshape(image.shape), casting="unsafe")
+
+
+def _repeat(gain: Array, channels: int) -> Array:
+    """[h, w] -> [h, w * channels], as `np.repeat` but in half of its time."""
+    height, width = gain.shape
+    repeated = np.empty((height, width, channels), np.float32)
+    for channel in range(channels):
+        repeated[..., channel] = gain
+    return repeated.reshape(height, width * channels)
 
 
 @functools.lru_cache(maxsize=8)

@@ -55,7 +55,7 @@ def test_export_makes_what_is_asked_for(
     assert manifest.precisions() == ("fp32", "int8")
     assert manifest.working_size_px == 640
     assert manifest.provenance == {"method": "test"}
-    assert "calibrating int8 graphs on 1 pictures" in done.stderr
+    assert "calibrating int8 graphs on 2 pictures" in done.stderr
     assert "whole_uint8_int8.onnx" in done.stdout
     assert "worst PSNR dB" in done.stdout
     assert (models / "rave_whole_uint8_int8" / "config.pbtxt").is_file()

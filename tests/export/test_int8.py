@@ -13,16 +13,17 @@ import pytest
 import torch
 from PIL import Image
 
-from rave_export.calibration import MAX_SIDE_PX, read_pictures, synthesize_pictures
+from rave_export.calibration import MAX_SIDE_PX, read_pictures, synthesize_pictures, with_darker
 from rave_export.errors import ExportError
 from rave_export.in_memory import NetworkInMemory, Session
 from rave_export.parity import probe_picture
-from rave_export.quantize import observed_tensors, quantize
+from rave_export.quantize import fits_16_bits, observed_tensors, quantize
 from rave_export.ranges import least_error_range, observe_ranges
 from rave_export.sparing import lights, spared_layers, worst_db
 from rave_export.variants import Graph, float_graphs, int8_graphs, network_facts
 from rave_runtime.bundle import Bundle
 from rave_train.network import EnhancementNetwork
+from tests.export.conftest import tiny_network
 
 PICTURES = [probe_picture(40, 52, seed) for seed in range(2)]
 
@@ -56,6 +57,43 @@ def test_weights_are_int8_per_channel_and_nothing_big_stays_float(exported: Bund
     assert "network.condx.weight" not in weights
 
 
+def test_processors_without_vnni_need_no_slower_sums(exported: Bundle) -> None:
+    """Their 16 bits for two products do not overflow, even where all is black or white."""
+    for name, image in (("context", "float32"), ("enhance", None)):
+        graph = exported.manifest.graph(name, "int8", image)  # type: ignore[arg-type]
+        assert graph.fits_16_bits
+        content = exported.read_graph(graph)
+        assert fits_16_bits(onnx.load_model_from_string(content))
+        rng = np.random.default_rng(0)
+        inputs = {
+            spec.name: rng.integers(
+                0, 2, [side if isinstance(side, int) else 12 for side in spec.shape]
+            ).astype(np.float32)
+            for spec in graph.inputs
+        }
+        results = []
+        for exact in ("0", "1"):
+            options = onnxruntime.SessionOptions()
+            options.add_session_config_entry("session.x64quantprecision", exact)
+            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            results.append(session.run(None, inputs))
+        for fast, slow in zip(*results, strict=True):
+            np.testing.assert_array_equal(fast, slow)
+    assert not any(graph.fits_16_bits for graph in exported.manifest.graphs if graph.precision != "int8")
+
+
+def test_neighbours_that_overflow_are_seen(exported: Bundle) -> None:
+    model = onnx.load_model_from_string(exported.read_graph(exported.manifest.graph("enhance", "int8")))
+    (weight,) = [item for item in model.graph.initializer if item.name == "network.condx.weight_bytes"]
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values[0, 4:6, 1, 1] = 64, 65
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    assert not fits_16_bits(model)
+    values[0, 4:6, 1, 1] = 100, -100
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    assert fits_16_bits(model), "of two signs they take from each other"
+
+
 def test_every_layer_can_be_quantised(fp32_graphs: list[Graph], network: EnhancementNetwork) -> None:
     graphs = int8_graphs(fp32_graphs, network_facts(network), PICTURES, every_layer=True)
     names = {item.name for graph in graphs for item in graph.model.graph.initializer}
@@ -76,9 +114,12 @@ def test_grids_of_another_range_cost_nothing(network: EnhancementNetwork) -> Non
     assert reached[1] == pytest.approx(reached[0], abs=0.5)
 
 
-def test_layers_are_spared_until_it_is_enough(fp32_graphs: list[Graph], network: EnhancementNetwork) -> None:
+def test_layers_are_spared_until_it_is_enough() -> None:
     said: list[str] = []
-    spared = int8_graphs(fp32_graphs, network_facts(network), PICTURES, enough_db=200, say=said.append)
+    network = tiny_network(seed=1)  # in which some layers are worse than others
+    spared = int8_graphs(
+        float_graphs(network, "fp32"), network_facts(network), PICTURES, enough_db=200, say=said.append
+    )
     assert said.pop() == "int8 stays short of 200 dB from float32 on the worst calibration picture"
     assert 1 <= len(said) <= 3
     names = {item.name for graph in spared for item in graph.model.graph.initializer}
@@ -235,6 +276,13 @@ def test_calibration_reads_a_folder(tmp_path: Path) -> None:
     assert [picture[0, 0, 0] for picture in found] == [0, 5, 10, 15]
     Image.new("L", (2000, 500), 9).save(tmp_path / "00.png")
     assert read_pictures(tmp_path, limit=4)[0].shape == (MAX_SIDE_PX * 500 // 2000, MAX_SIDE_PX, 3)
+
+
+def test_calibration_knows_the_dark_as_well() -> None:
+    pictures = [np.full((2, 3, 3), value, np.uint8) for value in (200, 100, 60, 40)]
+    found = with_darker(pictures)
+    assert [int(picture[0, 0, 0]) for picture in found] == [200, 100, 60, 40, 30, 30, 30, 6]
+    assert all(picture.dtype == np.uint8 for picture in found)
 
 
 def test_calibration_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from rave_runtime.bundle import GraphFile, Manifest, Parity
 from rave_runtime.devices import Device, choose_device, choose_precision
 
 CPU = Device("cpu", "CPUExecutionProvider")
+OPENVINO = Device("openvino", "OpenVINO")
 CUDA = Device("cuda", "CUDAExecutionProvider")
 
 
@@ -31,15 +32,31 @@ def manifest(enhancer: Enhancer) -> Manifest:
 
 
 @pytest.mark.parametrize(
-    ("psnr_db", "exact", "chosen"),
-    [(50.0, True, "int8"), (44.9, True, "fp32"), (None, True, "fp32"), (50.0, False, "fp32")],
+    ("device", "psnr_db", "vnni", "fits", "chosen"),
+    [
+        (CPU, 50.0, True, False, "int8"),
+        (CPU, 44.9, True, True, "fp32"),
+        (CPU, None, True, True, "fp32"),
+        (CPU, 50.0, False, False, "fp32"),
+        (CPU, 50.0, False, True, "int8"),
+        (OPENVINO, 50.0, True, False, "int8"),
+        (OPENVINO, 50.0, False, True, "fp32"),
+    ],
 )
 def test_int8_is_chosen_where_it_is_faithful_and_gains(
-    manifest: Manifest, monkeypatch: pytest.MonkeyPatch, psnr_db: float | None, exact: bool, chosen: str
+    manifest: Manifest,
+    monkeypatch: pytest.MonkeyPatch,
+    device: Device,
+    psnr_db: float | None,
+    vnni: bool,
+    fits: bool,
+    chosen: str,
 ) -> None:
-    monkeypatch.setattr("rave_runtime.devices.sums_bytes_exactly", lambda: exact)
-    assert choose_precision("auto", CPU, with_precision(manifest, "int8", psnr_db)) == chosen
-    assert choose_precision("int8", CPU, with_precision(manifest, "int8", psnr_db)) == "int8"
+    monkeypatch.setattr("rave_runtime.devices.sums_bytes_exactly", lambda: vnni)
+    held = with_precision(manifest, "int8", psnr_db)
+    held = replace(held, graphs=tuple(replace(graph, fits_16_bits=fits) for graph in held.graphs))
+    assert choose_precision("auto", device, held) == chosen
+    assert choose_precision("int8", device, held) == "int8"
 
 
 def test_fp16_is_for_gpus(manifest: Manifest) -> None:

@@ -192,6 +192,19 @@ def test_a_lossless_webp_stays_so_with_what_is_behind_its_transparency() -> None
     assert again.save_options == {"lossless": True}
 
 
+def test_a_system_without_files_in_memory_writes_the_same_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = save(RGB, "JPEG")
+    expected = rewritten(content)
+
+    def refuse(name: str) -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("os.memfd_create", refuse, raising=False)
+    assert rewritten(content) == expected
+    monkeypatch.delattr("os.memfd_create")
+    assert rewritten(content) == expected
+
+
 def test_whatever_an_encoder_raises_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PhotoError, match="cannot be written as WEBP: encoding error 5"):
         encode_photo(

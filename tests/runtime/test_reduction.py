@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from rave_runtime import Enhancer
 from rave_runtime.photo import Photo
-from rave_runtime.reduction import GuidedLight, luminance, reduce_image
+from rave_runtime.reduction import GuidedLight, Reduction, _box_means, luminance, reduce_image
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
@@ -22,6 +23,51 @@ def test_reduction_keeps_proportion_and_mean(picture: MakePicture) -> None:
     np.testing.assert_allclose(deep, reduced, atol=3 / 255)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "long_side_px"),
+    [(300, 400, 100), (517, 389, 32), (129, 1000, 96), (70, 90, 64), (5, 700, 33)],
+)
+def test_strips_give_what_pillow_makes_of_the_whole(
+    picture: MakePicture, height: int, width: int, long_side_px: int
+) -> None:
+    image = picture(height, width)
+    whole = Image.fromarray(image)
+    reduction = Reduction(image, long_side_px)
+    size = reduction.image.shape[1::-1]
+    expected = np.asarray(whole.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0))
+    np.testing.assert_array_equal(np.rint(reduction.image * 255), expected)
+    np.testing.assert_array_equal(reduction.luminance(0, height), np.asarray(whole.convert("L")))
+
+
+def test_deep_rows_have_the_luminance_of_their_bytes(picture: MakePicture) -> None:
+    image = picture(80, 120)
+    deep = Reduction(image.astype(np.uint16) * 257, 40).luminance(10, 30)
+    assert deep.shape == (20, 120)
+    np.testing.assert_allclose(deep, Reduction(image, 40).luminance(10, 30) / 255, atol=0.6 / 255)
+
+
+@pytest.mark.parametrize("radius", [1, 4, 30])
+def test_box_means_are_means_over_what_is_inside(radius: int) -> None:
+    values = np.random.default_rng(0).random((2, 9, 14), np.float32)
+    expected = np.empty_like(values)
+    for y, x in np.ndindex(9, 14):
+        window = values[:, max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
+        expected[:, y, x] = window.mean((1, 2))
+    np.testing.assert_allclose(_box_means(values, radius), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [640, 641, 997, 2000])
+def test_a_ramp_of_light_stays_a_ramp_at_any_width(width: int) -> None:
+    """Over a flat picture, which has no edges to follow; the fit's windows end at the borders."""
+    ramp = np.tile(np.linspace(0.2, 0.9, 60, dtype=np.float32), (40, 1))
+    guided = GuidedLight(ramp, np.full((40, 60, 3), 0.5, np.float32), 300, width, radius_px=2)
+    light = guided.rows(100, 200, np.full((100, width), 128, np.uint8))
+    assert light.shape == (100, width)
+    at = (np.arange(width) + 0.5) * (60 / width) - 0.5
+    inside = (at > 4) & (at < 55)
+    np.testing.assert_allclose(light[:, inside], np.tile(0.2 + 0.7 * at[inside] / 59, (100, 1)), atol=1e-5)
+
+
 def test_a_long_strip_keeps_two_pixels(picture: MakePicture) -> None:
     assert reduce_image(picture(3, 900), 64).shape == (2, 64, 3)
 
@@ -29,14 +75,14 @@ def test_a_long_strip_keeps_two_pixels(picture: MakePicture) -> None:
 def test_constant_light_stays_constant(picture: MakePicture) -> None:
     image = picture(200, 300)
     guided = GuidedLight(np.full((40, 60), 0.4, np.float32), reduce_image(image, 60), 200, 300)
-    np.testing.assert_allclose(guided.rows(30, 90, image[30:90]), 0.4, atol=1e-5)
+    np.testing.assert_allclose(guided.rows(30, 90, luminance(image[30:90])), 0.4, atol=1e-5)
 
 
 def test_light_that_is_a_line_over_luminance_is_recovered_at_edges(picture: MakePicture) -> None:
     image = picture(400, 600)
     reduced = reduce_image(image, 100)
     light = 0.2 + 0.7 * (reduced @ np.array([0.299, 0.587, 0.114], np.float32))
-    full = GuidedLight(light, reduced, 400, 600).rows(0, 400, image)
+    full = GuidedLight(light, reduced, 400, 600).rows(0, 400, luminance(image))
     expected = np.clip(0.2 + 0.7 * luminance(image), light.min(), light.max())
     assert np.abs(full - expected).mean() < 0.01
     assert np.abs(full - expected).max() < 0.1
@@ -47,16 +93,17 @@ def test_strips_join_without_a_seam(picture: MakePicture) -> None:
     guided = GuidedLight(
         np.random.default_rng(0).random((60, 40), np.float32), reduce_image(image, 60), 301, 200
     )
+    luma = luminance(image)
     parts = [
-        guided.rows(start, min(start + 37, 301), image[start : start + 37]) for start in range(0, 301, 37)
+        guided.rows(start, min(start + 37, 301), luma[start : start + 37]) for start in range(0, 301, 37)
     ]
-    np.testing.assert_allclose(np.concatenate(parts), guided.rows(0, 301, image), atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(parts), guided.rows(0, 301, luma), atol=1e-6)
 
 
 def test_light_never_leaves_the_range_the_network_gave(picture: MakePicture) -> None:
     image = picture(200, 300)
     light = np.random.default_rng(1).uniform(0.3, 0.9, (40, 60)).astype(np.float32)
-    full = GuidedLight(light, reduce_image(image, 60), 200, 300).rows(0, 200, image)
+    full = GuidedLight(light, reduce_image(image, 60), 200, 300).rows(0, 200, luminance(image))
     assert light.min() <= full.min()
     assert full.max() <= light.max()
 
