@@ -22,17 +22,17 @@ from PIL import Image
 
 from rave_runtime import Enhancer
 from rave_runtime.network import usable_processors
-from rave_runtime.reduction import GuidedLight, luminance, reduce_image
+from rave_runtime.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.relight import relight
 
 Array = NDArray[np.float32]
-Upsample = Callable[[Array, Array, NDArray[np.uint8]], Array]
+Upsample = Callable[[Array, NDArray[np.uint8], NDArray[np.uint8]], Array]
 
 
 def resized(resampling: Image.Resampling) -> Upsample:
     """Plain resampling of the light, blind to the picture."""
 
-    def upsample(light: Array, reduced: Array, image: NDArray[np.uint8]) -> Array:
+    def upsample(light: Array, reduced: NDArray[np.uint8], image: NDArray[np.uint8]) -> Array:
         del reduced
         size = (image.shape[1], image.shape[0])
         return np.asarray(Image.fromarray(light).resize(size, resampling)).clip(light.min(), light.max())
@@ -43,12 +43,13 @@ def resized(resampling: Image.Resampling) -> Upsample:
 def guided(per_factor: float, epsilon: float, *, log: bool = False) -> Upsample:
     """A guided filter whose radius grows with the factor of reduction; `log` fits the light's logarithm."""
 
-    def upsample(light: Array, reduced: Array, image: NDArray[np.uint8]) -> Array:
+    def upsample(light: Array, reduced: NDArray[np.uint8], image: NDArray[np.uint8]) -> Array:
         height, width = image.shape[:2]
         factor = max(height, width) / max(light.shape)
         radius = max(1, round(per_factor * (factor - 1)))
         source = np.log(np.maximum(light, 1e-3)) if log else light
-        full = GuidedLight(source, reduced, height, width, radius, epsilon).rows(0, height, luminance(image))
+        fit = GuidedLight(source, luminance(reduced), height, width, radius, epsilon)
+        full = fit.rows(0, height, luminance(image))
         return np.exp(full) if log else full
 
     return upsample
@@ -81,8 +82,8 @@ def measure(
     enhancer: Enhancer, image: NDArray[np.uint8], size_px: int, truth: NDArray[np.uint8]
 ) -> dict[str, float]:
     """PSNR of every way at one working size."""
-    reduced = reduce_image(image, size_px)
-    light = enhancer.illumination((reduced * 65535 + 0.5).astype(np.uint16))
+    reduced = Reduction(image, size_px).pixels.astype(np.uint8, copy=False)
+    light = enhancer.illumination(reduced)
     found = {}
     for name, upsample in WAYS.items():
         out = np.empty_like(image)

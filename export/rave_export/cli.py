@@ -30,7 +30,7 @@ def export(
     calibration: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of photographs to calibrate int8 on, each also darkened; a set is made where none is given."
+            help="Photographs to calibrate int8 on, each also darkened; a set is made where none is given."
         ),
     ] = None,
     int8_every_layer: Annotated[

@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.exif import DIRECTORIES, TIFF_LAYOUT, tags_of
-from rave_runtime.png import without_chunks
+from rave_runtime.png import LEVEL, without_chunks
 
 Deep = NDArray[np.uint16]
 
@@ -73,7 +73,8 @@ def write_deep_png(pixels: Deep) -> bytes:
         import imagecodecs
     except ImportError:
         _missing("PNG")
-    return bytes(imagecodecs.png_encode(pixels.squeeze(-1) if pixels.shape[2] == 1 else pixels, level=6))
+    plain = pixels.squeeze(-1) if pixels.shape[2] == 1 else pixels
+    return bytes(imagecodecs.png_encode(plain, level=LEVEL))
 
 
 def write_deep_ppm(pixels: Deep) -> bytes:

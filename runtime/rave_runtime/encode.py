@@ -18,7 +18,7 @@ from rave_runtime.errors import PhotoError
 from rave_runtime.exif import tags_of, without_orientation
 from rave_runtime.metadata import carry_jpeg, has_iptc
 from rave_runtime.photo import Photo, Pixels, reason_of
-from rave_runtime.png import carry_png
+from rave_runtime.png import LEVEL, carry_png
 
 DEFAULT_QUALITY: Final = 92
 """Of lossy formats whose input had no comparable quality."""
@@ -133,6 +133,8 @@ def _encode_by_pillow(
         options |= {"lossless": lossless, "exact": lossless, "quality": quality or DEFAULT_QUALITY}
     elif format in ("AVIF", "HEIF"):
         options["quality"] = quality or DEFAULT_QUALITY
+    elif format == "PNG":
+        options["compress_level"] = LEVEL
     elif format == "TIFF":
         options["compression"] = _tiff_compression(photo)
     if format == "HEIF" and not register_heif():

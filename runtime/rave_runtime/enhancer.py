@@ -20,7 +20,7 @@ from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.gathering import GatheringNetwork
 from rave_runtime.network import load_network
 from rave_runtime.photo import Photo, Pixels
-from rave_runtime.reduction import GuidedLight, Reduction
+from rave_runtime.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.relight import relight
 from rave_runtime.tiled import tiled_light
 
@@ -270,11 +270,11 @@ class Enhancer:
         """The light of an image, estimated on a reduction of it, in strips of rows."""
         height, width = image.shape[:2]
         reduction = Reduction(image, long_side_px)
-        small = np.empty(reduction.image.shape[:2], np.float32)
+        small = np.empty(reduction.pixels.shape[:2], np.float32)
         tile_px = self.tile_size_px if small.size > _WHOLE_PX else None
-        for rows, cols, light in self._full_light(reduction.image, tile_px):
+        for rows, cols, light in self._full_light(reduction.pixels, tile_px):
             small[rows, cols] = light
-        guided = GuidedLight(small, reduction.image, height, width)
+        guided = GuidedLight(small, luminance(reduction.pixels), height, width)
         step = max(1, _STRIP_PX // width)
         for start in range(0, height, step):
             stop = min(start + step, height)

@@ -42,7 +42,7 @@ class Reduction:
     """An antialiased reduction of a picture, and the luminance of the whole one, made in one pass.
 
     Attributes:
-        image: [h', w', 3] float32 in [0, 1].
+        pixels: [h', w', 3] uint8, or of 16 bits float32 in [0, 1].
 
     Args:
         image: [h, w, 3] uint8 or uint16. Of 16 bits, rows must still be as they were when their luminance
@@ -54,11 +54,12 @@ class Reduction:
         height, width = image.shape[:2]
         scale = long_side_px / max(height, width)
         size = (max(2, round(width * scale)), max(2, round(height * scale)))
+        self.pixels: NDArray[np.uint8] | Array
         self._whole = image
         if image.dtype == np.uint8:
-            self.image, self._whole = _reduce_bytes(image, size)
+            self.pixels, self._whole = _reduce_bytes(image, size)
         else:
-            self.image = _reduce_deep(image, size)
+            self.pixels = _reduce_deep(image, size)
 
     def luminance(self, start: int, stop: int) -> NDArray[np.uint8] | Array:
         """Rec. 601 luma of rows of the whole picture, [stop - start, w]: uint8, or float32 in [0, 1]."""
@@ -66,12 +67,9 @@ class Reduction:
         return rows if rows.ndim == 2 else luminance(rows)
 
 
-def reduce_image(image: NDArray[Any], long_side_px: int) -> Array:
-    """`Reduction.image` alone."""
-    return Reduction(image, long_side_px).image
-
-
-def _reduce_bytes(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Array, NDArray[np.uint8]]:
+def _reduce_bytes(
+    image: NDArray[np.uint8], size: tuple[int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """What Pillow's `resize` with a reducing gap of 2 makes of the whole picture, and its luma.
 
     In strips, which Pillow's four-byte pixels of stay in the processor's cache for both.
@@ -90,7 +88,7 @@ def _reduce_bytes(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Arra
     reduced = Image.fromarray(boxes).resize(
         size, Image.Resampling.LANCZOS, box=(0, 0, width / across, height / down)
     )
-    return np.asarray(reduced, np.float32) * np.float32(1 / 255), luma
+    return np.asarray(reduced), luma
 
 
 def _reduce_deep(image: NDArray[np.uint16], size: tuple[int, int]) -> Array:
@@ -108,7 +106,7 @@ class GuidedLight:
 
     Args:
         light: [h', w'] float32.
-        reduced: [h', w', 3] float32 in [0, 1], the picture it was estimated on.
+        guide: [h', w'] float32 in [0, 1], `luminance` of the picture it was estimated on.
         height: of the full picture, in pixels.
         width: likewise.
         radius_px: of the fit, in pixels of the reduced picture; None follows the factor of reduction.
@@ -120,7 +118,7 @@ class GuidedLight:
     def __init__(
         self,
         light: Array,
-        reduced: Array,
+        guide: Array,
         height: int,
         width: int,
         radius_px: int | None = None,
@@ -129,7 +127,6 @@ class GuidedLight:
         self._height, self._width = height, width
         factor = max(height, width) / max(light.shape)
         radius = radius_px or max(1, round(RADIUS_PER_FACTOR * (factor - 1)))
-        guide: Array = reduced @ _LUMA
         means = _box_means(np.stack([guide, light, guide * light, guide * guide]), radius)
         mean_guide, mean_light, mean_product, mean_square = means
         covariance = mean_product - mean_guide * mean_light
@@ -217,8 +214,9 @@ def _interpolation_in_parts(small: int, large: int) -> _Columns:
 
 
 def luminance(image: NDArray[Any]) -> Array:
-    """Rec. 601 luma of [h, w, 3] uint8 or uint16, [h, w] float32 in [0, 1]."""
-    luma: Array = image.astype(np.float32) @ (_LUMA / np.float32(np.iinfo(image.dtype).max))
+    """Rec. 601 luma in [0, 1], [h, w] float32, of [h, w, 3] uint8, uint16 or float32 in [0, 1]."""
+    top = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
+    luma: Array = image.astype(np.float32) @ (_LUMA / np.float32(top))
     return luma
 
 
