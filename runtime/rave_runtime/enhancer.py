@@ -144,7 +144,8 @@ class Enhancer:
             DeviceError: the device cannot be used.
         """
         if self.strength != 0:
-            self.network.prepare()
+            size = self.working_size_px
+            self.network.prepare(whole=size is not None and size * size <= _WHOLE_PX)
 
     def enhance(self, image: AnyPixels) -> AnyPixels:
         """The enhanced photograph.

@@ -61,9 +61,9 @@ class GatheringNetwork:
         """See `Network.facts`."""
         return self._network.facts
 
-    def prepare(self) -> None:
+    def prepare(self, *, whole: bool) -> None:
         """See `LoadedNetwork.prepare`."""
-        self._network.prepare()
+        self._network.prepare(whole=whole)
 
     def pool(self, images: Image, pool_rows: Array, pool_cols: Array) -> Array:
         """See `Network.pool`."""

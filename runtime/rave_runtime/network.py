@@ -66,8 +66,11 @@ class Network(Protocol):
 class LoadedNetwork(Network, Protocol):
     """A network whose graphs come from files and are loaded when first needed, or before."""
 
-    def prepare(self) -> None:
+    def prepare(self, *, whole: bool) -> None:
         """Loads what the first 8-bit picture would wait for; may run while others are decoded.
+
+        Args:
+            whole: for `illuminate_whole`; otherwise for `pool` and `illuminate`.
 
         Raises:
             BundleError: a graph is missing, damaged or cannot be loaded.

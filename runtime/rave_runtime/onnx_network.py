@@ -34,8 +34,9 @@ class OnnxNetwork:
         self._locks = {graph.file: threading.Lock() for graph in bundle.manifest.graphs}
         bundle.manifest.graph("enhance", precision)
 
-    def prepare(self) -> None:
+    def prepare(self, *, whole: bool) -> None:
         """See `LoadedNetwork.prepare`."""
+        del whole  # the same graphs
         self._session(self._bundle.manifest.graph("context", self.precision, "uint8"))
         self._session(self._bundle.manifest.graph("enhance", self.precision))
 

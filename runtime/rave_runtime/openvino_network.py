@@ -20,6 +20,9 @@ from rave_runtime.network import Array, Image, usable_processors
 
 _CONVERTER: Final = "openvino.tools.ovc"
 
+_OF_ENHANCE: Final = "_of_enhance"
+"""Ending of the enhance graph's inputs where both graphs are one."""
+
 
 def _import_openvino() -> Any:
     """OpenVINO without its telemetry and its converter; it can do without either.
@@ -68,83 +71,95 @@ class OpenVinoNetwork:
             "ENABLE_CPU_PINNING": False,
         }
         self._compiled: dict[str, Any] = {}
-        self._locks = {graph.file: threading.Lock() for graph in bundle.manifest.graphs}
+        self._locks: dict[str, threading.Lock] = {}
         self._requests = threading.local()
         bundle.manifest.graph("enhance", precision)
 
-    def prepare(self) -> None:
+    def prepare(self, *, whole: bool) -> None:
         """See `LoadedNetwork.prepare`."""
-        self._model(self._bundle.manifest.graph("context", self._precision, "uint8"))
-        self._model(self._bundle.manifest.graph("enhance", self._precision))
+        context, enhance = self._graphs("uint8")
+        if whole:
+            self._model(context, enhance)
+        else:
+            self._model(context)
+            self._model(enhance)
 
     def pool(self, images: Image, pool_rows: Array, pool_cols: Array) -> Array:
         """See `Network.pool`."""
-        return self._context(images, pool_rows, pool_cols)[1].copy()
+        results = self._context(images, pool_rows, pool_cols)
+        return results["pooled"].copy()
 
     def illuminate(self, images: Image, pooled: Array, rows: Array, cols: Array) -> Array:
         """See `Network.illuminate`."""
         no_rows, no_cols = np.zeros_like(rows.swapaxes(1, 2)), np.zeros_like(cols.swapaxes(1, 2))
-        features, _ = self._context(images, np.ascontiguousarray(no_rows), np.ascontiguousarray(no_cols))
-        return self._enhance(features, pooled, rows, cols)
+        results = self._context(images, np.ascontiguousarray(no_rows), np.ascontiguousarray(no_cols))
+        _, enhance = self._graphs(_type_of(images))
+        inputs = {"features": results["features"], "pooled": pooled, "rows": rows, "cols": cols}
+        light: Array = self._run(inputs, enhance)["light"].copy()
+        return light
 
     def illuminate_whole(
         self, images: Image, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array
     ) -> Array:
         """See `Network.illuminate_whole`."""
-        features, pooled = self._context(images, pool_rows, pool_cols)
-        return self._enhance(features, pooled, rows, cols)
-
-    def _context(self, images: Image, rows: Array, cols: Array) -> tuple[Array, Array]:
-        image_type: ImageType = "uint8" if images.dtype == np.uint8 else "float32"
-        graph = self._bundle.manifest.graph("context", self._precision, image_type)
-        results = self._run(graph, {"image": images, "rows": rows, "cols": cols})
-        return results["features"], results["pooled"]
-
-    def _enhance(self, features: Array, pooled: Array, rows: Array, cols: Array) -> Array:
-        graph = self._bundle.manifest.graph("enhance", self._precision)
-        inputs = {"features": features, "pooled": pooled, "rows": rows, "cols": cols}
-        light: Array = self._run(graph, inputs)["light"].copy()
+        inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
+        inputs |= {"rows" + _OF_ENHANCE: rows, "cols" + _OF_ENHANCE: cols}
+        light: Array = self._run(inputs, *self._graphs(_type_of(images)))["light"].copy()
         return light
 
-    def _run(self, graph: GraphFile, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Results live in the calling thread's request until its next run of the same graph."""
-        request = self._request(graph)
+    def _context(self, images: Image, rows: Array, cols: Array) -> dict[str, Array]:
+        context, _ = self._graphs(_type_of(images))
+        return self._run({"image": images, "rows": rows, "cols": cols}, context)
+
+    def _graphs(self, image_type: ImageType) -> tuple[GraphFile, GraphFile]:
+        manifest = self._bundle.manifest
+        return manifest.graph("context", self._precision, image_type), manifest.graph(
+            "enhance", self._precision
+        )
+
+    def _run(self, inputs: dict[str, Any], *graphs: GraphFile) -> dict[str, Any]:
+        """Results live in the calling thread's request until its next run of the same graphs."""
+        request = self._request(graphs)
         try:
             request.infer(inputs, share_inputs=True)
         except Exception as error:  # OpenVINO raises RuntimeError for everything
             message = str(error).strip().splitlines()[-1]
             raise DeviceError(
-                f"OpenVINO failed on {graph.file}: {message} "
+                f"OpenVINO failed on {_names(graphs)}: {message} "
                 "(a smaller --tile-size or --working-size needs less memory)"
             ) from error
-        return {output.name: request.get_tensor(output.name).data for output in graph.outputs}
+        return {output.name: request.get_tensor(output.name).data for output in graphs[-1].outputs}
 
-    def _request(self, graph: GraphFile) -> Any:
+    def _request(self, graphs: tuple[GraphFile, ...]) -> Any:
         requests: dict[str, Any] = self._requests.__dict__
-        if graph.file not in requests:
-            requests[graph.file] = self._model(graph).create_infer_request()
-        return requests[graph.file]
+        if _names(graphs) not in requests:
+            requests[_names(graphs)] = self._model(*graphs).create_infer_request()
+        return requests[_names(graphs)]
 
-    def _model(self, graph: GraphFile) -> Any:
-        with self._locks[graph.file]:
-            if graph.file not in self._compiled:
-                self._compiled[graph.file] = self._compile(graph)
-            return self._compiled[graph.file]
+    def _model(self, *graphs: GraphFile) -> Any:
+        """One graph, or the context graph joined to the enhance graph, compiled."""
+        with self._locks.setdefault(_names(graphs), threading.Lock()):
+            if _names(graphs) not in self._compiled:
+                self._compiled[_names(graphs)] = self._compile(graphs)
+            return self._compiled[_names(graphs)]
 
-    def _compile(self, graph: GraphFile) -> Any:
-        content = self._bundle.read_graph(graph)
+    def _compile(self, graphs: tuple[GraphFile, ...]) -> Any:
+        contents = [self._bundle.read_graph(graph) for graph in graphs]
         # Compiling takes several times as long as reading what was compiled before.
-        key = f"openvino {openvino.__version__} {self._processor()} {self._properties} {graph.sha256}"
+        hashes = " ".join(graph.sha256 for graph in graphs)
+        key = f"openvino {openvino.__version__} {self._processor()} {self._properties} {hashes}"
         compiled = recall(key)
         if compiled is not None:
             with contextlib.suppress(Exception):  # of another build of OpenVINO, for one
                 return self._core.import_model(compiled, "CPU", self._properties)
         try:
-            made = self._core.compile_model(self._core.read_model(content), "CPU", self._properties)
+            models = [self._core.read_model(content) for content in contents]
+            model = _join(*models) if len(models) == 2 else models[0]
+            made = self._core.compile_model(model, "CPU", self._properties)
         except Exception as error:
             message = str(error).strip().splitlines()[-1]
             raise BundleError(
-                f"{self._bundle.folder / graph.file} cannot be loaded by OpenVINO "
+                f"{self._bundle.folder / _names(graphs)} cannot be loaded by OpenVINO "
                 f"{openvino.__version__}: {message}"
             ) from error
         with contextlib.suppress(Exception):  # it runs, whether it can be kept or not
@@ -156,3 +171,31 @@ class OpenVinoNetwork:
             str(self._core.get_property("CPU", name))
             for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
         )
+
+
+def _join(context: Any, enhance: Any) -> Any:
+    """One model of both graphs: features need not leave it, nor the layout and bytes it has them in.
+
+    Its inputs are those of the context graph, and the enhance graph's rows and columns under names of
+    their own.
+    """
+    made = {name: result for result in context.outputs for name in result.names}
+    parameters = list(context.get_parameters())
+    for parameter in enhance.get_parameters():
+        name = parameter.friendly_name
+        if name in made:
+            source = made[name].node.input_value(0)
+            for reader in parameter.output(0).get_target_inputs():
+                reader.replace_source_output(source)
+        else:
+            parameter.output(0).get_tensor().set_names({name + _OF_ENHANCE})
+            parameters.append(parameter)
+    return openvino.Model([result.node for result in enhance.outputs], parameters, "whole")
+
+
+def _type_of(images: Image) -> ImageType:
+    return "uint8" if images.dtype == np.uint8 else "float32"
+
+
+def _names(graphs: tuple[GraphFile, ...]) -> str:
+    return " with ".join(graph.file for graph in graphs)

@@ -55,8 +55,9 @@ class TensorRtNetwork:
         self._lock = threading.Lock()
         self._find("enhance", None)
 
-    def prepare(self) -> None:
+    def prepare(self, *, whole: bool) -> None:
         """See `LoadedNetwork.prepare`."""
+        del whole  # the same engines
         with self._lock:
             self._find("context", "uint8")
             self._find("enhance", None)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +19,14 @@ pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
 MakePicture = Callable[..., NDArray[np.uint8]]
 
 
-def test_it_gives_onnxruntimes_light(enhancer: Enhancer, picture: MakePicture) -> None:
-    image = picture(90, 130)
-    other = Enhancer(device="openvino", precision="fp32", working_size=None, tile_size=64)
+@pytest.mark.parametrize("tile_size", [64, None])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_it_gives_onnxruntimes_light(
+    enhancer: Enhancer, picture: MakePicture, tile_size: int | None, dtype: type[np.unsignedinteger[Any]]
+) -> None:
+    """In tiles by two graphs, whole by one that joins them."""
+    image = picture(90, 130).astype(dtype)
+    other = Enhancer(device="openvino", precision="fp32", working_size=None, tile_size=tile_size)
     np.testing.assert_allclose(other.illumination(image), enhancer.illumination(image), atol=1e-4)
 
 
@@ -40,11 +46,13 @@ def test_compiled_graphs_are_kept_and_give_the_same_light(
     image = picture(90, 130)
 
     def light() -> NDArray[np.float32]:
-        return Enhancer(device="openvino", precision="int8", working_size=None).illumination(image)
+        enhancer = Enhancer(device="openvino", precision="int8", working_size=None, tile_size=64)
+        small = enhancer.illumination(image[:40, :60])
+        return np.concatenate([small.ravel(), enhancer.illumination(image).ravel()])
 
     first = light()
     kept = {file: file.stat().st_size for file in tmp_path.iterdir()}
-    assert len(kept) == 2, "context and enhance"
+    assert len(kept) == 3, "context, enhance, and both as one"
     np.testing.assert_array_equal(light(), first)
     assert {file: file.stat().st_size for file in tmp_path.iterdir()} == kept
     for file in kept:  # whole, and yet no graph: as of another build of OpenVINO
