@@ -1,7 +1,8 @@
 """The same run on a Ray cluster: the pipeline of one machine, in many processes.
 
-Each actor is a process with a warm `Batch` (`rave_runtime.cluster_worker`); the driver hands out chunks
-of photographs (`rave_runtime.cluster_pool`). Only these three modules know Ray (extra `cluster`).
+Each actor is a process with a warm `Batch` (`rave_runtime.cluster_worker`). The driver sees to it that there
+are as many as are wanted (`rave_runtime.cluster_crew`) and hands out chunks of photographs
+(`rave_runtime.cluster_pool`). Only these four modules know Ray (extra `cluster`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from rave_runtime.bundle import read_bundle
-from rave_runtime.cluster_pool import Pool, Run, first_line
+from rave_runtime.cluster_crew import Crew, first_line
+from rave_runtime.cluster_pool import Pool
 from rave_runtime.cluster_worker import Worker
 from rave_runtime.command import RunOptions
 from rave_runtime.errors import UsageError
@@ -65,23 +67,24 @@ def open_pool(
         room = int(resources.get("CPU", 0)) // workers
         if needs["num_gpus"]:
             room = min(room, int(resources.get("GPU", 0)))
-        run = Run(
-            min(options.actors or max(1, room), max(1, jobs)),
-            workers,
-            options.device,
-            options.precision,
-            journal,
-        )
         model = None if options.model is None else ray.put(_read_files(options.model))
         untyped: Any = ray
         remote_worker = untyped.remote(max_restarts=0, max_task_retries=0, **needs)(worker)
         folder = None if journal is None else journal.folder
-        pool = Pool(ray, remote_worker, (model, options, folder, workers), run)
+        crew = Crew(
+            ray,
+            remote_worker,
+            (model, options, folder, workers),
+            size=min(options.actors or max(1, room), max(1, jobs)),
+            workers=workers,
+            device=options.device,
+            precision=options.precision,
+        )
         try:
-            pool.start()
-            yield pool
+            crew.start()
+            yield Pool(ray, crew, workers, journal)
         finally:
-            pool.stop()
+            crew.stop()
     finally:
         if ours:
             ray.shutdown()

@@ -213,7 +213,7 @@ def test_what_is_wrong_is_said_before_anything_begins(
 ) -> None:
     with pytest.raises(DeviceError, match="no fp12 graphs"):
         run_folder(photos, tmp_path / "out", options(two_nodes, precision="fp12"))
-    monkeypatch.setattr("rave_runtime.cluster_pool._PLACEMENT_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("rave_runtime.cluster_crew._PLACEMENT_TIMEOUT_S", 2.0)
     with pytest.raises(UsageError, match="no room for a worker"):
         run_folder(photos, tmp_path / "out", options(two_nodes, workers=64))
     assert not (tmp_path / "out").exists()
