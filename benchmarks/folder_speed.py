@@ -1,9 +1,10 @@
 """How fast `rave-run` takes a folder of 12-megapixel JPEGs, against what nobody can avoid.
 
-    python benchmarks/folder_speed.py [--photos 20] [--rounds 3] [--source FOLDER] [--output FILE.json]
+    python -m benchmarks.folder_speed [--photos 20] [--rounds 3] [--source FOLDER] [--output FILE.json]
 
 Compares, in turns in one run, on the same processors:
-- Pillow alone decoding the files and encoding them again at the same quality, a photograph per thread;
+- Pillow alone decoding the files and encoding them again at the same quality, a photograph per thread, into
+  memory; and once more into files, since Pillow lets go of Python's lock only there;
 - `rave-run` at working sizes 256 and 512, on every device present.
 Prints medians of wall time and ratios pair by pair. `--source` takes real photographs to enlarge;
 without it the pictures are synthetic scenes with grain.
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import platform
 import shutil
 import statistics
 import subprocess
@@ -27,11 +27,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.machine import describe_machine
 from rave_runtime.devices import has_openvino
 from rave_runtime.network import usable_processors
 
 SIZE = (4000, 3000)
 QUALITY = 90
+_PILLOW = ("pillow", "pillow into files")
 
 
 def make_photographs(folder: Path, count: int, source: Path | None) -> None:
@@ -49,15 +51,18 @@ def make_photographs(folder: Path, count: int, source: Path | None) -> None:
         Image.fromarray(noisy).save(folder / f"{i:03}.jpg", quality=QUALITY)
 
 
-def run_pillow(folder: Path) -> float:
-    """Seconds to decode and encode every file, a thread per processor."""
+def run_pillow(folder: Path, output: Path | None = None) -> float:
+    """Seconds to decode and encode every file, a thread per processor; into memory unless told where to."""
+    if output is not None:
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir()
 
     def recode(path: Path) -> int:
         with Image.open(path) as image:
             image.load()
-            buffer = io.BytesIO()
-            image.save(buffer, "JPEG", quality=QUALITY)
-        return len(buffer.getvalue())
+            target = io.BytesIO() if output is None else output / path.name
+            image.save(target, "JPEG", quality=QUALITY)
+        return len(target.getvalue()) if isinstance(target, io.BytesIO) else target.stat().st_size
 
     started = time.perf_counter()
     with ThreadPoolExecutor(usable_processors()) as pool:
@@ -72,6 +77,14 @@ def run_rave(folder: Path, output: Path, arguments: list[str]) -> float:
     started = time.perf_counter()
     subprocess.run([*command, *arguments], check=True, capture_output=True)
     return time.perf_counter() - started
+
+
+def _ratios(seconds: dict[str, list[float]], base: str) -> dict[str, float]:
+    """Medians of the ratios of each round."""
+    return {
+        name: round(statistics.median(a / b for a, b in zip(values, seconds[base], strict=True)), 2)
+        for name, values in seconds.items()
+    }
 
 
 def main() -> None:
@@ -92,29 +105,26 @@ def main() -> None:
         for precision in ("auto",)
         for size in (256, 512)
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ("pillow", *variants)}
+    seconds: dict[str, list[float]] = {name: [] for name in (*_PILLOW, *variants)}
     with tempfile.TemporaryDirectory() as scratch:
         photos, output = Path(scratch, "photos"), Path(scratch, "output")
         photos.mkdir()
         make_photographs(photos, options.photos, options.source)
         size_mb = sum(path.stat().st_size for path in photos.iterdir()) / 1e6 / options.photos
         for turn in range(options.rounds + 1):
-            measured = {"pillow": run_pillow(photos)}
+            measured = dict(zip(_PILLOW, (run_pillow(photos), run_pillow(photos, output)), strict=True))
             measured |= {name: run_rave(photos, output, extra) for name, extra in variants.items()}
             if turn:
                 for name, value in measured.items():
                     seconds[name].append(value)
     report = {
-        "command": "python benchmarks/folder_speed.py " + " ".join(sys.argv[1:]),
-        "machine": f"{platform.processor() or platform.machine()}, {usable_processors()} processors",
+        "command": "python -m benchmarks.folder_speed " + " ".join(sys.argv[1:]),
+        "machine": describe_machine().line(),
         "photographs": options.photos,
         "megapixels_each": SIZE[0] * SIZE[1] / 1e6,
         "megabytes_each": round(size_mb, 2),
         "median_s": {name: round(statistics.median(values), 3) for name, values in seconds.items()},
-        "ratio_to_pillow": {
-            name: round(statistics.median(a / b for a, b in zip(values, seconds["pillow"], strict=True)), 2)
-            for name, values in seconds.items()
-        },
+        **{f"ratio_to_{base.replace(' ', '_')}": _ratios(seconds, base) for base in _PILLOW},
     }
     text = json.dumps(report, indent=1)
     print(text)

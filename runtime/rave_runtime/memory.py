@@ -22,7 +22,7 @@ TILE_BYTES_PER_PX: Final = 2900
 """Peak working memory of the network per pixel of a tile, measured with onnxruntime on the CPU."""
 
 PHOTO_BYTES_PER_PX: Final = 16
-"""Decoder's copy (4), pixels (3), result (3), encoder's copy (4), and room for the strips."""
+"""Decoder's copy (4), pixels (3), luminance (1), result (3), encoder's copy (4), and room for strips."""
 
 _DEEP_FACTOR: Final = 3
 """Times as much for 16 bits: twice the bytes, and copies of a library for each change of layout."""
