@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.request import url2pathname
 
 from rave_runtime.errors import PhotoError, RaveError, UsageError
 
@@ -240,6 +239,8 @@ def parse_location(text: str) -> Location:
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost") or not slash:
             raise UsageError(f"{text} is of another machine, or lacks a slash: file:///folder is a folder")
+        from urllib.request import url2pathname  # which brings all of http, and few ask for it
+
         return Path(url2pathname("/" + path))
     if not rest.strip("/"):
         raise UsageError(f"{text} names no place: give a bucket or folder after ://")

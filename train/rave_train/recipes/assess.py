@@ -124,7 +124,7 @@ def int8_distances(bundle: Path, photographs: list[Pixels], sets: list[TestSet])
         if size is not None:
             for test in sets:
                 distances = [_distance_db(exact, fast, picture) for picture, _ in test.pairs]
-                found[test.name] = {"lowest": min(distances), "median": float(np.median(distances))}
+                found[test.name] = {"lowest": min(distances), "median": round(float(np.median(distances)), 1)}
     return found
 
 
