@@ -55,7 +55,7 @@ def read_pictures(
 
 
 def with_darker(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
-    """Pictures, and each once more darkened, in turns by one to three stops of its encoded values.
+    """Pictures, and each once more darkened, in turns to 15, 30 and 50 % of its values.
 
     Most folders are of well-lit photographs, and what a network does to them says little of the ranges it
     needs where all is dark, which is what it is for.

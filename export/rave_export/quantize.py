@@ -1,10 +1,10 @@
 """INT8 graphs: QDQ nodes put where onnxruntime runs whole regions in eight bits.
 
 Activations are uint8 (asymmetric), weights int8 per output channel (symmetric), with steps so wide that no
-two neighbours overflow the 16 bits in which processors without VNNI add their products: 0.4 bits of the
-weights for twice the speed there. Reflected borders are
-moves of bytes, so `Pad` stands between Q and DQ and works on uint8 itself: written the usual way (Q and
-DQ around each), every one of them was a float32 island.
+two neighbours overflow the 16 bits in which processors without VNNI add their products: that costs 0.4 bits
+of the weights, and spares the slower sums. Reflected borders are moves of bytes, so `Pad` stands between Q
+and DQ and works on uint8 itself: written the usual way (Q and DQ around each), every one of them was a
+float32 island.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def quantize(model: onnx.ModelProto, ranges: Ranges, *, keep: Collection[str] = 
 
 
 def fits_16_bits(model: onnx.ModelProto) -> bool:
-    """Whether an INT8 graph is exact and fast also on processors without VNNI.
+    """Whether no sum of an INT8 graph saturates on processors without VNNI.
 
-    They add the products of two neighbouring channels in 16 bits, which saturate, before they go on in 32.
+    They add the products of two neighbouring channels in 16 bits, before they go on in 32.
     """
     weights = [numpy_helper.to_array(item) for item in model.graph.initializer]
     convolved = [weight for weight in weights if weight.dtype == np.int8 and weight.ndim == 4]

@@ -30,6 +30,7 @@ class Chunk:
     """Photographs that an actor was given at once.
 
     Attributes:
+        jobs: what it was given.
         alone: it has but one, which may be what killed an earlier worker.
         given: when, by the monotonic clock, in seconds.
     """

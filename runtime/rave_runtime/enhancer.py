@@ -137,7 +137,7 @@ class Enhancer:
         )
 
     def prepare(self) -> None:
-        """Loads what the first 8-bit image would wait for. Others may be decoded or enhanced meanwhile.
+        """Loads what the first 8-bit image most likely waits for; others may be enhanced meanwhile.
 
         Raises:
             BundleError: a graph is missing, damaged or cannot be loaded.
@@ -145,7 +145,8 @@ class Enhancer:
         """
         if self.strength != 0:
             size = self.working_size_px
-            self.network.prepare(whole=size is not None and size * size <= _WHOLE_PX)
+            reduced = size is not None and size * size <= _WHOLE_PX
+            self.network.prepare(whole=reduced or self.tile_size_px is None)
 
     def enhance(self, image: AnyPixels) -> AnyPixels:
         """The enhanced photograph.

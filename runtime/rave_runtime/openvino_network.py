@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from rave_runtime import __version__
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
 from rave_runtime.cache import keep, recall
 from rave_runtime.errors import BundleError, DeviceError
@@ -147,7 +148,8 @@ class OpenVinoNetwork:
         contents = [self._bundle.read_graph(graph) for graph in graphs]
         # Compiling takes several times as long as reading what was compiled before.
         hashes = " ".join(graph.sha256 for graph in graphs)
-        key = f"openvino {openvino.__version__} {self._processor()} {self._properties} {hashes}"
+        versions = f"openvino {openvino.__version__} rave-backlit {__version__}"  # ours joins graphs
+        key = f"{versions} {self._processor()} {self._properties} {hashes}"
         compiled = recall(key)
         if compiled is not None:
             with contextlib.suppress(Exception):  # of another build of OpenVINO, for one

@@ -55,16 +55,16 @@ class Reduction:
         scale = long_side_px / max(height, width)
         size = (max(2, round(width * scale)), max(2, round(height * scale)))
         self.pixels: NDArray[np.uint8] | Array
-        self._whole = image
+        self._image = image
+        self._luma: NDArray[np.uint8] | None = None
         if image.dtype == np.uint8:
-            self.pixels, self._whole = _reduce_bytes(image, size)
+            self.pixels, self._luma = _reduce_bytes(image, size)
         else:
             self.pixels = _reduce_deep(image, size)
 
     def luminance(self, start: int, stop: int) -> NDArray[np.uint8] | Array:
         """Rec. 601 luma of rows of the whole picture, [stop - start, w]: uint8, or float32 in [0, 1]."""
-        rows = self._whole[start:stop]
-        return rows if rows.ndim == 2 else luminance(rows)
+        return luminance(self._image[start:stop]) if self._luma is None else self._luma[start:stop]
 
 
 def _reduce_bytes(
@@ -72,7 +72,7 @@ def _reduce_bytes(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """What Pillow's `resize` with a reducing gap of 2 makes of the whole picture, and its luma.
 
-    In strips, which Pillow's four-byte pixels of stay in the processor's cache for both.
+    In strips, so that Pillow's four-byte pixels stay in the processor's cache for both.
     """
     height, width = image.shape[:2]
     across, down = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 import numpy as np
@@ -194,15 +195,25 @@ def test_a_lossless_webp_stays_so_with_what_is_behind_its_transparency() -> None
 
 def test_a_system_without_files_in_memory_writes_the_same_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
     content = save(RGB, "JPEG")
-    expected = rewritten(content)
+    taken: list[Any] = []
+    saving = Image.Image.save
+
+    def watched(image: Image.Image, file: Any, *arguments: Any, **options: Any) -> None:
+        taken.append(file)
+        saving(image, file, *arguments, **options)
 
     def refuse(name: str) -> int:
         raise OSError(38, "Function not implemented")
 
+    monkeypatch.setattr(Image.Image, "save", watched)
+    expected = rewritten(content)
     monkeypatch.setattr("os.memfd_create", refuse, raising=False)
     assert rewritten(content) == expected
     monkeypatch.delattr("os.memfd_create")
     assert rewritten(content) == expected
+    assert [type(file) for file in taken[1:]] == [io.BytesIO, io.BytesIO]
+    if sys.platform == "linux":
+        assert type(taken[0]) is io.FileIO, "into which Pillow encodes without Python's lock"
 
 
 def test_whatever_an_encoder_raises_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
