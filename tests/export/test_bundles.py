@@ -140,6 +140,15 @@ def test_graphs_of_another_network_are_never_written(
 def test_an_opset_too_low_is_refused(network: EnhancementNetwork, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="opset 17 is too low for these graphs: give at least 18"):
         export_bundle(Checkpoint(network), tmp_path / "bundle", Contents(opset=17))
+
+
+def test_an_opset_that_cannot_be_made_is_told_in_one_line(
+    network: EnhancementNetwork, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And nothing of what torch logs about it."""
+    with pytest.raises(ExportError, match="opset 99 cannot be had of this torch and onnx, which made 18"):
+        export_bundle(Checkpoint(network), tmp_path / "bundle", Contents(opset=99))
+    assert not [record for record in caplog.records if record.name.startswith(("torch.onnx", "onnxscript"))]
     assert list(tmp_path.iterdir()) == []
 
 
