@@ -46,7 +46,7 @@ _WHOLE_PX: Final = 512 * 512
 MIN_WORKING_SIZE_PX: Final = 32
 """Below it a reduction shows too little for a light map."""
 
-_STRIP_PX: Final = 1 << 18
+_STRIP_PX: Final = 1 << 17
 """Pixels brought to full resolution at once: few enough to stay in a processor's cache."""
 
 _Part = tuple[slice, slice, Array]
