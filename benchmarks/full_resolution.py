@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -30,9 +29,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.machine import describe_machine
 from rave_runtime import Enhancer
 from rave_runtime.devices import has_openvino
-from rave_runtime.network import usable_processors
 from rave_train.checkpoint import load_checkpoint
 from rave_train.network import EnhancementNetwork
 
@@ -104,7 +103,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     }
     return {
         "command": "python -m benchmarks.full_resolution " + " ".join(_names(sys.argv[1:])),
-        "machine": f"{platform.processor() or platform.machine()}, {usable_processors()} processors",
+        "machine": describe_machine().line(),
         "megapixels": round(large.size / 3e6, 1),
         "median_s_per_megapixel": {name: round(value, 3) for name, value in median.items()},
         "times_faster_than": {
