@@ -1,10 +1,10 @@
 """INT8 graphs: QDQ nodes put where onnxruntime runs whole regions in eight bits.
 
 Activations are uint8 (asymmetric), weights int8 per output channel (symmetric), with steps so wide that no
-two neighbours overflow the 16 bits in which processors without VNNI add their products: that costs 0.4 bits
-of the weights, and spares the slower sums. Reflected borders are moves of bytes, so `Pad` stands between Q
-and DQ and works on uint8 itself: written the usual way (Q and DQ around each), every one of them was a
-float32 island.
+two neighbours overflow the 16 bits in which processors without VNNI add their products: that costs a
+fraction of a bit of the weights, and spares the slower sums. Reflected borders are moves of bytes, so `Pad`
+stands between Q and DQ and works on uint8 itself: written the usual way (Q and DQ around each), every one of
+them was a float32 island.
 """
 
 from __future__ import annotations
