@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from rave_runtime.bundle import read_bundle
-from rave_runtime.cluster_crew import Crew, first_line
+from rave_runtime.cluster_crew import Crew
 from rave_runtime.cluster_pool import Pool
 from rave_runtime.cluster_worker import Worker
 from rave_runtime.command import RunOptions
 from rave_runtime.errors import UsageError
 from rave_runtime.journal import Journal
 from rave_runtime.network import usable_processors
+from rave_runtime.photo import reason_of
 
 LOCAL: Final = "local"
 """The address that starts a cluster of this machine alone."""
@@ -102,7 +103,7 @@ def _connect(ray: Any, address: str) -> None:
                 ray.init(address=address, **quiet)
     except Exception as error:  # Ray raises whatever its connection stumbled over
         raise UsageError(
-            f"no Ray cluster at {address}: {first_line(error)} (`ray start --head` starts one; "
+            f"no Ray cluster at {address}: {reason_of(error)} (`ray start --head` starts one; "
             f"--cluster {LOCAL} needs none)"
         ) from error
 

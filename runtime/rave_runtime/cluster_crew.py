@@ -17,6 +17,7 @@ from rave_runtime.cluster_worker import Program
 from rave_runtime.enhancer import Setup
 from rave_runtime.errors import DeviceError, RaveError, UsageError
 from rave_runtime.folder import Job
+from rave_runtime.photo import reason_of
 
 _PLACEMENT_TIMEOUT_S: Final = 120.0
 """So long the cluster may take to find room for a worker when there is none."""
@@ -227,10 +228,4 @@ class Crew:
 def cause_of(error: Any) -> str:
     """What went wrong, in one line: of an error of Ray's, what the worker raised."""
     cause = getattr(error, "cause", None)
-    return first_line(cause if isinstance(cause, BaseException) else error)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its name."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]
+    return reason_of(cause if isinstance(cause, Exception) else error)
