@@ -51,6 +51,7 @@ def diagnose(make_enhancer: Callable[[], Enhancer]) -> str:
         lines.append(f"the GPU is not used, since this onnxruntime has no CUDA: {CUDA_REMEDY}")
     try:
         enhancer = make_enhancer()
+        enhancer.prepare()
     except RaveError as error:
         return "\n".join([*lines, f"PROBLEM: {error}"])
     size = f"a long side of {enhancer.working_size_px} px" if enhancer.working_size_px else "full resolution"

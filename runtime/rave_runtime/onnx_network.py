@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import onnxruntime
 
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
 from rave_runtime.devices import CUDA_REMEDY, Device, sums_bytes_exactly
 from rave_runtime.errors import BundleError, DeviceError
 from rave_runtime.network import Array, Image
 
+if TYPE_CHECKING:
+    import onnxruntime
+
 
 class OnnxNetwork:
-    """See `rave_runtime.network.Network`. Sessions are made when first needed.
+    """See `rave_runtime.network.Network`. Sessions are made, and onnxruntime imported, when first needed.
 
     Args:
         bundle: where the graphs come from.
@@ -94,6 +96,10 @@ class OnnxNetwork:
             return self._sessions[graph.file]
 
     def _make_session(self, graph: GraphFile) -> onnxruntime.InferenceSession:
+        try:
+            import onnxruntime  # here, beside the first photographs' decoding
+        except ImportError as error:
+            raise DeviceError(f"onnxruntime cannot be imported: {error}") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1

@@ -7,6 +7,7 @@ Intel processors only; the package runs on AMD and Arm as well.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import threading
 from typing import Any, Final
@@ -21,16 +22,23 @@ from rave_runtime.network import Array, Image, usable_processors
 
 _CONVERTER: Final = "openvino.tools.ovc"
 
+_CHANGES: Final = "join, round once"
+"""What is done to graphs before they are compiled, so that what was compiled otherwise is not taken."""
+
 _OF_ENHANCE: Final = "_of_enhance"
 """Ending of the enhance graph's inputs where both graphs are one."""
 
 
-def _import_openvino() -> Any:
+@functools.cache
+def import_openvino() -> Any:
     """OpenVINO without its telemetry and its converter; it can do without either.
 
     On import it would report its use to a web service, from a forked process. Nobody who enhances
     photographs has agreed to that. The converter of other formats takes half the time of the import; who
     wants it beside this package imports it by its own name.
+
+    Raises:
+        DeviceError: it cannot be imported.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     unwanted = _CONVERTER not in sys.modules
@@ -38,17 +46,16 @@ def _import_openvino() -> Any:
         sys.modules[_CONVERTER] = None  # type: ignore[assignment]
     try:
         import openvino
+    except ImportError as error:
+        raise DeviceError(f"OpenVINO cannot be imported: {error}") from error
     finally:
         if unwanted:
             del sys.modules[_CONVERTER]
     return openvino
 
 
-openvino: Final = _import_openvino()
-
-
 class OpenVinoNetwork:
-    """See `rave_runtime.network.Network`. Graphs are compiled when first needed.
+    """See `rave_runtime.network.Network`. Graphs are compiled, and OpenVINO imported, when first needed.
 
     Args:
         bundle: where the graphs come from.
@@ -60,10 +67,7 @@ class OpenVinoNetwork:
         self.facts: Final = bundle.manifest.network
         self._precision = precision
         self._bundle = bundle
-        self._core = openvino.Core()
-        # Its first call fills a table of C++ that asks for Python's lock: two threads that make it at
-        # once wait for each other for ever.
-        openvino.Type.f32.to_dtype()
+        self._core: Any = None
         self._properties = {
             "INFERENCE_NUM_THREADS": usable_processors(),
             "NUM_STREAMS": max(1, usable_processors() // threads),
@@ -72,7 +76,7 @@ class OpenVinoNetwork:
             "ENABLE_CPU_PINNING": False,
         }
         self._compiled: dict[str, Any] = {}
-        self._locks: dict[str, threading.Lock] = {}
+        self._loading = threading.Lock()
         self._requests = threading.local()
         bundle.manifest.graph("enhance", precision)
 
@@ -139,16 +143,22 @@ class OpenVinoNetwork:
 
     def _model(self, *graphs: GraphFile) -> Any:
         """One graph, or the context graph joined to the enhance graph, compiled."""
-        with self._locks.setdefault(_names(graphs), threading.Lock()):
+        with self._loading:
             if _names(graphs) not in self._compiled:
                 self._compiled[_names(graphs)] = self._compile(graphs)
             return self._compiled[_names(graphs)]
 
     def _compile(self, graphs: tuple[GraphFile, ...]) -> Any:
+        openvino = import_openvino()
+        if self._core is None:
+            self._core = openvino.Core()
+            # Its first call fills a table of C++ that asks for Python's lock: two threads that make it at
+            # once wait for each other for ever.
+            openvino.Type.f32.to_dtype()
         contents = [self._bundle.read_graph(graph) for graph in graphs]
         # Compiling takes several times as long as reading what was compiled before.
         hashes = " ".join(graph.sha256 for graph in graphs)
-        versions = f"openvino {openvino.__version__} rave-backlit {__version__}"  # ours joins graphs
+        versions = f"openvino {openvino.__version__} rave-backlit {__version__} {_CHANGES}"
         key = f"{versions} {self._processor()} {self._properties} {hashes}"
         compiled = recall(key)
         if compiled is not None:
@@ -157,6 +167,7 @@ class OpenVinoNetwork:
         try:
             models = [self._core.read_model(content) for content in contents]
             model = _join(*models) if len(models) == 2 else models[0]
+            _round_once(model)
             made = self._core.compile_model(model, "CPU", self._properties)
         except Exception as error:
             message = str(error).strip().splitlines()[-1]
@@ -192,7 +203,35 @@ def _join(context: Any, enhance: Any) -> Any:
         else:
             parameter.output(0).get_tensor().set_names({name + _OF_ENHANCE})
             parameters.append(parameter)
-    return openvino.Model([result.node for result in enhance.outputs], parameters, "whole")
+    return import_openvino().Model([result.node for result in enhance.outputs], parameters, "whole")
+
+
+_ROUNDED: Final = ("Multiply", "Subtract", "Convert", "Convert", "FakeQuantize")
+"""What a value of an INT8 graph passes to become bytes and floats again, from the last to the first."""
+
+
+def _round_once(model: Any) -> None:
+    """Takes out of an INT8 model the bytes between a convolution and what OpenVINO does in the same pass.
+
+    onnxruntime adds and activates bytes, so that its graphs round before each of these steps. OpenVINO
+    has them in float32 still and rounds for the next convolution only; told to round before, it leaves
+    the convolution's pass for two more, which took a fifth of the time, and is further from float32.
+    """
+    for node in model.get_ordered_ops():
+        if node.get_type_name() in ("Add", "PRelu"):
+            for reader in node.inputs():
+                source = _before_rounding(reader.get_source_output())
+                if source is not None and source.node.get_type_name() in ("Convolution", "Add"):
+                    reader.replace_source_output(source)
+
+
+def _before_rounding(output: Any) -> Any | None:
+    """What was rounded to bytes for one reader only; None if nothing was, or others read the bytes."""
+    for kind in _ROUNDED:
+        if output.node.get_type_name() != kind or len(output.get_target_inputs()) != 1:
+            return None
+        output = output.node.input_value(0)
+    return output
 
 
 def _type_of(images: Image) -> ImageType:
