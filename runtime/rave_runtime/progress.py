@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rave_runtime.batch import Result
 
 
 def show_progress(results: Iterable[Result], total: int) -> list[Result]:
     """Passes results on as a list, in order of their names, and shows how many there are."""
+    shown = _with_a_bar(results, total) if sys.stderr.isatty() else results
+    return sorted(shown, key=lambda result: result.job.name)
+
+
+def _with_a_bar(results: Iterable[Result], total: int) -> list[Result]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     collected = []
@@ -20,4 +26,4 @@ def show_progress(results: Iterable[Result], total: int) -> list[Result]:
         for result in results:
             collected.append(result)
             bar.update(task, advance=1, description=result.job.source.name[:30])
-    return sorted(collected, key=lambda result: result.job.name)
+    return collected

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import platform
@@ -13,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from rave_runtime.command import RunOptions
 from rave_runtime.memory import keep_freed_memory
 
 MakePicture = Callable[..., NDArray[np.uint8]]
@@ -89,7 +91,14 @@ def test_a_single_file(photos: Path, tmp_path: Path) -> None:
         (["photos", "out", "--strength", "3"], "strength is 3"),
         (["photos", "out", "--device", "tpu"], "device 'tpu' is unknown"),
         (["photos/a.jpg", "out", "--watch"], "is not a folder: --watch needs one"),
-        (["photos", "out", "--quality", "0"], "--quality"),
+        (["photos", "out", "--quality", "0"], "--quality: 0 is not from 1 to 100"),
+        (["photos", "out", "--memory-limit", "9"], "--memory-limit: 9 is not at least 64"),
+        (["photos", "out", "--max-megapixels", "nan"], "--max-megapixels: nan is not at least 0.0001"),
+        (["photos", "out", "--workers", "two"], "--workers: invalid int value: 'two'"),
+        (["photos", "out", "--log", "s3://bucket/log"], "--log: s3://bucket/log is a URL"),
+        (["photos", "out", "deeper\x1b[31m"], "unrecognized arguments: deeper\\x1b[31m"),
+        (["photos", "out", "--full"], "unrecognized arguments: --full"),
+        (["photos", "-", "--watch"], "--watch is for folders"),
         (["photos"], "OUTPUT"),
         (["photos/a.jpg", "a.jp2"], "asks for a format that is not written"),
         (["photos/a.jpg", "a.webp", "--format", "jpeg"], "is the name of another format than --format jpeg"),
@@ -138,6 +147,36 @@ def test_strength_0_changes_nothing(photos: Path, tmp_path: Path) -> None:
     assert rave_run(photos / "deeper" / "b.png", tmp_path / "same.png", "--strength", 0).returncode == 0
     before, after = (Image.open(path) for path in (photos / "deeper" / "b.png", tmp_path / "same.png"))
     np.testing.assert_array_equal(np.asarray(before), np.asarray(after))
+
+
+def test_options_may_stand_anywhere(photos: Path, tmp_path: Path) -> None:
+    done = rave_run("--device", "cpu", photos / "a.jpg", "--strength", 0.5, tmp_path / "-odd.png")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "-odd.png").is_file()
+
+
+def test_no_options_print_the_help() -> None:
+    done = rave_run()
+    assert done.returncode == 2
+    assert done.stdout == rave_run("--help").stdout
+    for field in dataclasses.fields(RunOptions):
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            assert f"[default: {field.default:g}]" in " ".join(done.stdout.split())
+
+
+def test_it_starts_without_the_command_lines_of_the_others(photos: Path, tmp_path: Path) -> None:
+    """To import typer and rich takes as long as all the rest of enhancing a small photograph."""
+    program = """
+import sys
+from rave_runtime.cli import main
+try:
+    main()
+finally:
+    print(sorted({name.partition(".")[0] for name in sys.modules} & {"typer", "rich", "pydantic", "torch"}))
+"""
+    command = [sys.executable, "-c", program, photos, tmp_path / "out", "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_standard_input_to_standard_output(photos: Path, tmp_path: Path) -> None:
@@ -202,6 +241,7 @@ def test_freed_memory_is_kept_for_the_next_photograph() -> None:
     program = """
 import resource
 import numpy as np
+from rave_runtime.command import RunOptions
 from rave_runtime.memory import keep_freed_memory
 
 def faults_of_a_buffer():
