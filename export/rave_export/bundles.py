@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import onnx
 
@@ -24,16 +25,19 @@ from rave_runtime import __version__
 from rave_runtime.bundle import (
     FORMAT,
     MANIFEST_NAME,
+    CheckpointFile,
     GraphFile,
     Manifest,
     TensorSpec,
     read_bundle,
     write_manifest,
 )
-from rave_train.checkpoint import Checkpoint
+from rave_train.checkpoint import Checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork
 
 Say = Callable[[str], None]
+
+CHECKPOINT_NAME: Final = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ def export_bundle(
             format=FORMAT,
             network=network_facts(checkpoint.network),
             graphs=tuple(graphs),
+            checkpoint=write_checkpoint(folder, checkpoint),
             working_size_px=working_size_px,
             provenance=checkpoint.provenance,
             exporter=f"rave-export {__version__}",
@@ -150,6 +155,13 @@ def write_graph(folder: Path, graph: Graph) -> GraphFile:
         image=graph.image,
         fits_16_bits=graph.precision == "int8" and fits_16_bits(graph.model),
     )
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> CheckpointFile:
+    """Writes what the graphs are made from, and describes it for the manifest."""
+    file = folder / CHECKPOINT_NAME
+    save_checkpoint(checkpoint.network, file, checkpoint.provenance)
+    return CheckpointFile(file.name, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
 def _describe(value: onnx.ValueInfoProto) -> TensorSpec:

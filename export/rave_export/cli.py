@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
+from rave_runtime.bundle import MIN_WORKING_SIZE_PX
+
 if TYPE_CHECKING:
     from rave_export.parity import Picture
     from rave_train.network import Padding
@@ -20,7 +22,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 @app.command()
 def export(
     checkpoint: Annotated[
-        Path | None, typer.Argument(help="A checkpoint: .safetensors of ours, .pth of upstream.")
+        Path | None,
+        typer.Argument(
+            help="A checkpoint: .safetensors of ours, .pth of upstream, a bundle that holds one, "
+            "or the word 'embedded' for that of rave-run."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the bundle to make.")
@@ -69,12 +75,19 @@ def export(
     ] = None,
     working_size: Annotated[
         int | None,
-        typer.Option(min=32, help="Recommended long side, in pixels, for estimating the light."),
+        typer.Option(
+            min=0,
+            help="Recommended long side, in pixels, for estimating the light; 0 is full size. "
+            "The size of the training pictures unless given.",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is at --output and --triton.")] = False,
     verify: Annotated[Path | None, typer.Option(help="Prove this bundle again instead of exporting.")] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="With --verify: the checkpoint that counts as right.")
+        Path | None,
+        typer.Option(
+            help="With --verify: the checkpoint that counts as right; the bundle's own unless given."
+        ),
     ] = None,
     images: Annotated[
         Path | None, typer.Option(help="With --verify: a folder of photographs to run as well.")
@@ -96,6 +109,9 @@ def export(
         _fail("give a CHECKPOINT and --output BUNDLE, or --verify BUNDLE; --help says more", 2)
     if reference is not None or images is not None:
         _fail("--reference and --images belong to --verify BUNDLE", 2)
+    if working_size is not None and 0 < working_size < MIN_WORKING_SIZE_PX:
+        least = MIN_WORKING_SIZE_PX
+        _fail(f"--working-size is {working_size} px: at least {least} are needed, or 0 for full size", 2)
     if int8_every_layer and not int8:
         _fail("--int8-every-layer is for --int8: give both, or neither", 2)
     if triton is not None and _overlap(output, triton):
@@ -140,7 +156,8 @@ def export(
             opset=OPSET if opset is None else opset,
         )
         loaded = read_checkpoint(checkpoint, cast("Padding | None", padding))
-        export_bundle(loaded, output, contents, working_size_px=working_size, force=force, say=say)
+        size_px = loaded.working_size_px if working_size is None else working_size or None
+        export_bundle(loaded, output, contents, working_size_px=size_px, force=force, say=say)
         if trt:
             options = EngineOptions(
                 precision="fp16" if fp16 else "fp32",
@@ -159,7 +176,9 @@ def export(
         _fail(str(error), 1)
     typer.echo(parity_table(bundle.manifest.parity))
     typer.echo(f"\n{files_table(bundle)}")
-    typer.echo(f"\n{output}: {len(bundle.manifest.files())} files")
+    size_px = bundle.manifest.working_size_px
+    light = "at full size" if size_px is None else f"at {size_px} px"
+    typer.echo(f"\n{output}: {len(bundle.manifest.files())} files, light {light} unless rave-run is told")
     if triton is not None:
         typer.echo(f"{triton}: {', '.join(models)}")
     if unmade:
@@ -185,6 +204,8 @@ def _verify(folder: Path, checkpoint: Path | None, images: Path | None, padding:
         _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", 1)
     try:
         bundle = read_bundle(folder)
+        if checkpoint is None and bundle.manifest.checkpoint is not None:
+            checkpoint = folder
         expected = None if checkpoint is None else read_reference(checkpoint, padding, bundle.manifest)
         parity = measure_bundle(bundle, expected, read_pictures(images, option="--images") if images else ())
         halos = halo_failures(bundle)

@@ -133,7 +133,7 @@ def build_engines(
         if graph.precision != options.precision or graph.part == "whole":
             continue
         say(f"building a TensorRT {trt.__version__} engine of {graph.file} for {gpu.name}")
-        content = bundle.read_graph(graph)
+        content = bundle.read_file(graph)
         plan, layers = build_engine(trt, content, graph, options, cache, say)
         if options.precision == "fp16":
             check_precision(layers, content, graph.file)

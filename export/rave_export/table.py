@@ -30,7 +30,8 @@ def parity_table(rows: Iterable[Parity]) -> str:
 def files_table(bundle: Bundle) -> str:
     """One line per file: its size, and the worst of what was measured with it."""
     rows = [["file", "KiB", "light max err", "worst PSNR dB"]]
-    for item in bundle.manifest.files():
+    proven: tuple[GraphFile | EngineFile, ...] = (*bundle.manifest.graphs, *bundle.manifest.engines)
+    for item in proven:
         whole = isinstance(item, GraphFile) and item.part == "whole"
         measured = [
             row
@@ -39,6 +40,10 @@ def files_table(bundle: Bundle) -> str:
         ]
         size = (bundle.folder / item.file).stat().st_size
         rows.append([item.file, f"{size / 1024:.0f}", *_worst(measured, isinstance(item, EngineFile))])
+    if bundle.manifest.checkpoint is not None:
+        file = bundle.manifest.checkpoint.file
+        size = (bundle.folder / file).stat().st_size
+        rows.append([file, f"{size / 1024:.0f}", "", ""])
     return align(rows)
 
 

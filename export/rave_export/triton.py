@@ -82,7 +82,7 @@ def _write_model(
         )
     version = folder / name / "1"
     version.mkdir(parents=True)
-    (version / f"model{suffix}").write_bytes(bundle.read_graph(file))
+    (version / f"model{suffix}").write_bytes(bundle.read_file(file))
     config = model_config(name, backend, batch, graph.inputs, graph.outputs)
     (folder / name / "config.pbtxt").write_text(config, "utf-8")
     return name

@@ -1,4 +1,4 @@
-"""Re-proves a bundle: every graph, precision and provider, against torch or its own float32 graphs."""
+"""Re-proves a bundle: every graph, precision and provider, against its checkpoint or float32 graphs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def measure_bundle(
         DeviceError: a provider failed.
     """
     for item in bundle.manifest.files():
-        bundle.read_graph(item)
+        bundle.read_file(item)
     cases = probe_cases() + [Case((picture,), PICTURE_TILE_PX, "given") for picture in pictures]
     return measure_parity(candidates(bundle), reference or graph_reference(bundle), cases)
 
@@ -91,7 +91,7 @@ class SingleGraph:
         options.enable_mem_pattern = False
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = [(device.provider, device.options)]
-        content = bundle.read_graph(graph)
+        content = bundle.read_file(graph)
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=providers)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
@@ -114,7 +114,7 @@ def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Refer
     """The torch network of a checkpoint as a reference. Needs torch.
 
     Args:
-        path: of the checkpoint.
+        path: of the checkpoint, or of a bundle that holds it.
         padding: of its outer convolutions; None takes the bundle's, since upstream's files state none.
         manifest: of the bundle that is to be proven.
 

@@ -23,6 +23,9 @@ FORMAT: Final = 1
 
 MANIFEST_NAME: Final = "manifest.json"
 
+MIN_WORKING_SIZE_PX: Final = 32
+"""Below it a reduction shows too little for a light map."""
+
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
@@ -118,6 +121,23 @@ class EngineFile:
 
 
 @dataclass(frozen=True)
+class CheckpointFile:
+    """The network that the graphs were made from: to train on, to export again, to prove graphs against.
+
+    The runtime never reads it.
+
+    Attributes:
+        file, sha256: as of graphs.
+    """
+
+    file: str
+    sha256: str
+
+
+BundleFile = GraphFile | EngineFile | CheckpointFile
+
+
+@dataclass(frozen=True)
 class Parity:
     """How far the graphs, tiled, were from the reference network at one size, at export.
 
@@ -152,6 +172,7 @@ class Manifest:
         graphs: every graph file.
         parity: what was measured at export.
         engines: TensorRT engines built from the graphs.
+        checkpoint: what the graphs were made from; None in bundles that do not hold it.
         working_size_px: recommended long side on which the light is estimated; None is full size.
         provenance: how the weights were made, JSON values.
         exporter: name and version of the program that wrote the bundle.
@@ -162,6 +183,7 @@ class Manifest:
     graphs: tuple[GraphFile, ...]
     parity: tuple[Parity, ...] = ()
     engines: tuple[EngineFile, ...] = ()
+    checkpoint: CheckpointFile | None = None
     working_size_px: int | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     exporter: str = ""
@@ -180,9 +202,10 @@ class Manifest:
             f"the bundle has no {precision} {part} graph (it holds {held}): export it with that precision"
         )
 
-    def files(self) -> tuple[GraphFile | EngineFile, ...]:
+    def files(self) -> tuple[BundleFile, ...]:
         """Everything the bundle holds beside its manifest."""
-        return (*self.graphs, *self.engines)
+        checkpoint = () if self.checkpoint is None else (self.checkpoint,)
+        return (*self.graphs, *self.engines, *checkpoint)
 
     def precisions(self) -> tuple[Precision, ...]:
         """The precisions that the bundle holds."""
@@ -197,13 +220,13 @@ class Bundle:
     folder: Path
     manifest: Manifest
 
-    def read_graph(self, graph: GraphFile | EngineFile) -> bytes:
-        """A graph's or engine's bytes, checked against the manifest's hash.
+    def read_file(self, item: BundleFile) -> bytes:
+        """A file's bytes, checked against the manifest's hash.
 
         Raises:
             BundleError: the file is missing or not the one that was exported.
         """
-        path = self.folder / graph.file
+        path = self.folder / item.file
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -211,10 +234,10 @@ class Bundle:
                 f"{path} is named by the manifest but cannot be read: {error.strerror}"
             ) from error
         found = hashlib.sha256(content).hexdigest()
-        if found != graph.sha256:
+        if found != item.sha256:
             raise BundleError(
                 f"{path} is not the file that was exported (SHA-256 {found[:12]}…, "
-                f"the manifest says {graph.sha256[:12]}…): copy or export the bundle again"
+                f"the manifest says {item.sha256[:12]}…): copy or export the bundle again"
             )
         return content
 
@@ -284,7 +307,7 @@ def _check_sense(manifest: Manifest) -> None:
         raise ValueError(f"manifest.working_size_px is {manifest.working_size_px}, at least 2 is needed")
     for item in manifest.files():
         if Path(item.file).name != item.file or item.file in {"", ".", ".."} or "\\" in item.file:
-            raise ValueError(f"graph file {item.file!r} must be a plain name inside the bundle")
+            raise ValueError(f"file {item.file!r} must be a plain name inside the bundle")
 
 
 def _build(kind: type[T], value: object, where: str) -> T:

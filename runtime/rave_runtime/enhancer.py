@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.bundle import embedded_bundle, read_bundle
+from rave_runtime.bundle import MIN_WORKING_SIZE_PX, embedded_bundle, read_bundle
 from rave_runtime.colour import in_srgb_curve, is_srgb, to_srgb, tone_curve
 from rave_runtime.devices import choose_device, choose_precision
 from rave_runtime.errors import PhotoError, UsageError
@@ -42,9 +42,6 @@ GATHERED_BATCH: Final = 8
 
 _WHOLE_PX: Final = 512 * 512
 """Reduced pictures of up to so many pixels run whole: tiles of them would be half halo."""
-
-MIN_WORKING_SIZE_PX: Final = 32
-"""Below it a reduction shows too little for a light map."""
 
 _STRIP_PX: Final = 1 << 17
 """Pixels brought to full resolution at once: few enough to stay in a processor's cache."""

@@ -115,7 +115,7 @@ class OnnxNetwork:
             onnxruntime.preload_dlls()
         try:
             session = onnxruntime.InferenceSession(
-                self._bundle.read_graph(graph),
+                self._bundle.read_file(graph),
                 options,
                 providers=[(self.device.provider, self.device.options)],
             )

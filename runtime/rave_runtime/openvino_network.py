@@ -155,7 +155,7 @@ class OpenVinoNetwork:
             # Its first call fills a table of C++ that asks for Python's lock: two threads that make it at
             # once wait for each other for ever.
             openvino.Type.f32.to_dtype()
-        contents = [self._bundle.read_graph(graph) for graph in graphs]
+        contents = [self._bundle.read_file(graph) for graph in graphs]
         # Compiling takes several times as long as reading what was compiled before.
         hashes = " ".join(graph.sha256 for graph in graphs)
         versions = f"openvino {openvino.__version__} rave-backlit {__version__} {_CHANGES}"

@@ -102,7 +102,7 @@ class TensorRtNetwork:
         graph = self._bundle.manifest.graph(part, self._precision, image_type)
         if graph.file not in self._engines:
             description = choose_engine(self._bundle.manifest, graph, self._gpu)
-            plan = self._bundle.read_graph(description)
+            plan = self._bundle.read_file(description)
             self._engines[graph.file] = _Engine(self._trt, description, plan)
         return self._engines[graph.file]
 

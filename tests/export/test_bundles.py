@@ -9,15 +9,15 @@ import onnx
 import pytest
 import torch
 
-from rave_export.bundles import Contents, export_bundle
+from rave_export.bundles import CHECKPOINT_NAME, Contents, export_bundle, write_graph
 from rave_export.errors import ExportError, ParityError
 from rave_export.parity import over_tolerance
 from rave_export.table import files_table
 from rave_export.variants import Graph, float_graphs
 from rave_export.verify import measure_bundle
-from rave_runtime.bundle import MANIFEST_NAME, Bundle, read_bundle
+from rave_runtime.bundle import MANIFEST_NAME, Bundle, embedded_bundle, read_bundle, write_manifest
 from rave_runtime.errors import BundleError
-from rave_train.checkpoint import Checkpoint
+from rave_train.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from rave_train.network import EnhancementNetwork
 
 
@@ -58,7 +58,7 @@ def test_the_table_names_every_file_with_what_was_measured(exported: Bundle) -> 
 
 def test_files_keep_their_weights_inside_and_load_from_anywhere(bundle: Bundle) -> None:
     files = {file.name for file in bundle.folder.iterdir()}
-    assert files == {MANIFEST_NAME, *(graph.file for graph in bundle.manifest.graphs)}
+    assert files == {MANIFEST_NAME, CHECKPOINT_NAME, *(graph.file for graph in bundle.manifest.graphs)}
     for graph in bundle.manifest.graphs:
         model = onnx.load(bundle.folder / graph.file, load_external_data=False)
         for tensor in model.graph.initializer:
@@ -165,3 +165,39 @@ def test_graphs_start_from_the_half_network(network: EnhancementNetwork) -> None
     with pytest.raises(ExportError, match="too low"):
         float_graphs(network, "fp16", 12)
     assert next(network.parameters()).dtype == torch.float32, "the caller's network must stay float32"
+
+
+def test_a_bundle_is_exported_again_to_the_same_bytes(exported: Bundle, tmp_path: Path) -> None:
+    """So that who has only the bundle can make engines, other precisions, or train on."""
+    again = export_bundle(read_checkpoint(exported.folder), tmp_path / "again")
+    assert {graph.sha256 for graph in again.graphs} <= {graph.sha256 for graph in exported.manifest.graphs}
+    places = (exported.folder, tmp_path / "again")
+    one, other = (read_checkpoint(place).network.state_dict() for place in places)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert again.provenance == exported.manifest.provenance
+
+
+def test_a_bundle_whose_checkpoint_is_gone_or_changed(bundle: Bundle) -> None:
+    file = bundle.folder / CHECKPOINT_NAME
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.safetensors is not the file that was exported"):
+        read_checkpoint(bundle.folder)
+    file.unlink()
+    with pytest.raises(CheckpointError, match=r"lacks checkpoint\.safetensors, which its manifest names"):
+        read_checkpoint(bundle.folder)
+    write_manifest(bundle.folder, replace(bundle.manifest, checkpoint=None))
+    with pytest.raises(CheckpointError, match="is a bundle without its checkpoint"):
+        read_checkpoint(bundle.folder)
+
+
+def test_the_embedded_model_is_a_checkpoint_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded = read_bundle(embedded_bundle()).manifest
+    found = read_checkpoint("embedded")
+    assert found.provenance == embedded.provenance
+    for graph in (*float_graphs(found.network, "fp32"), *float_graphs(found.network, "fp16")):
+        same = write_graph(tmp_path, graph)
+        assert same.sha256 == embedded.graph(graph.part, graph.precision, graph.image).sha256
+    monkeypatch.chdir(tmp_path)
+    Path("embedded").write_text("a file of that name is meant where there is one")
+    with pytest.raises(CheckpointError, match="neither safetensors nor a torch file"):
+        read_checkpoint("embedded")

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from rave_export.bundles import write_checkpoint
 from rave_export.cli import app
 from rave_export.variants import Graph
-from rave_runtime.bundle import Bundle, read_bundle
+from rave_runtime.bundle import Bundle, read_bundle, write_manifest
+from rave_train.checkpoint import Checkpoint, save_checkpoint
+from rave_train.network import EnhancementNetwork
 
 runner = CliRunner()
 
@@ -90,10 +94,11 @@ def test_export_makes_what_is_asked_for(
         (["--verify", "{old}", "--int8-target", "50"], 2, "--verify makes nothing"),
         (["{pth}", "-o", "{new}", "--triton", "{new}"], 2, "--output and --triton are one folder"),
         (["{pth}", "-o", "{new}"], 1, "is a checkpoint of another network"),
-        (["{new}", "-o", "{new}"], 1, "is not a file: a checkpoint"),
+        (["{new}", "-o", "{new}"], 1, "is not there: a checkpoint"),
         (["{good}", "-o", "{old}"], 1, "exists: choose another output folder, or give --force"),
         (["{good}", "-o", "{link}", "--force"], 1, "is a link: name the folder itself"),
         (["--verify", "{old}", "--working-size", "64"], 2, "--verify makes nothing"),
+        (["{good}", "-o", "{new}", "--working-size", "20"], 2, "at least 32 are needed, or 0 for full"),
         (["{pth}", "-o", "{new}", "--int8", "--int8-target", "nan"], 2, "--int8-target"),
         (["{good}", "-o", "{new}", "--triton", "{old}"], 1, "exists: choose another output folder"),
         (["{good}", "-o", "{new}", "--opset", "12"], 1, "opset 12 is too low for these graphs"),
@@ -142,3 +147,44 @@ def test_verify_passes_and_fails(bundle: Bundle, checkpoint_file: Path, tmp_path
     assert done.exit_code == 1
     assert "FAILED" in done.stderr
     assert "is allowed" in done.stderr
+
+
+def test_verify_compares_with_the_bundles_own_checkpoint(bundle: Bundle) -> None:
+    arguments = ["--verify", str(bundle.folder)]
+    assert runner.invoke(app, arguments).exit_code == 0
+    other = write_checkpoint(bundle.folder, Checkpoint(EnhancementNetwork(8), {}))
+    write_manifest(bundle.folder, replace(bundle.manifest, checkpoint=other))
+    done = runner.invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "measurements are over their tolerance" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "provenance", "expected_px"),
+    [
+        ([], {"training_size_px": 144}, 144),
+        ([], {"training_size_px": 16}, 32),
+        ([], {}, 512),
+        (["--working-size", "0"], {"training_size_px": 144}, None),
+        (["--working-size", "96"], {"training_size_px": 144}, 96),
+    ],
+)
+def test_the_light_is_estimated_at_the_size_of_the_training(
+    given: list[str],
+    provenance: dict[str, int],
+    expected_px: int | None,
+    network: EnhancementNetwork,
+    exports: Callable[..., list[Graph]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
+    monkeypatch.setattr("rave_export.bundles.measure_bundle", lambda *_: [])
+    save_checkpoint(network, tmp_path / "net.safetensors", provenance)
+    done = runner.invoke(app, [str(tmp_path / "net.safetensors"), "-o", str(tmp_path / "one"), *given])
+    assert done.exit_code == 0, done.stderr
+    assert read_bundle(tmp_path / "one").manifest.working_size_px == expected_px
+    assert f"light at {expected_px or 'full size'}" in done.stdout
+    again = runner.invoke(app, [str(tmp_path / "one"), "-o", str(tmp_path / "two")])
+    assert again.exit_code == 0, again.stderr
+    assert read_bundle(tmp_path / "two").manifest.working_size_px == expected_px

@@ -77,8 +77,8 @@ def information(*layers: tuple[str, dict[str, str], dict[str, str]]) -> dict[str
 def test_float32_layers_in_an_fp16_engine_are_found(
     exported: Bundle, half: dict[str, str], single: dict[str, str]
 ) -> None:
-    context = exported.read_graph(exported.manifest.graph("context", "fp16", "uint8"))
-    enhance = exported.read_graph(exported.manifest.graph("enhance", "fp16"))
+    context = exported.read_file(exported.manifest.graph("context", "fp16", "uint8"))
+    enhance = exported.read_file(exported.manifest.graph("enhance", "fp16"))
     assert (float32_convolutions(context), float32_convolutions(enhance)) == (0, 2)
     good = information(("Reformat", single, half), ("CaskConvolution", half, half), ("kgen", single, single))
     check_precision(good, context, "g")
@@ -92,7 +92,7 @@ def test_float32_layers_in_an_fp16_engine_are_found(
 
 @pytest.mark.parametrize("text", ['{"Layers": ["conv1", "conv2"]}', '{"Layers": []}', "{}"])
 def test_an_engine_that_tells_nothing_is_refused(exported: Bundle, text: str) -> None:
-    graph = exported.read_graph(exported.manifest.graph("context", "fp16", "uint8"))
+    graph = exported.read_file(exported.manifest.graph("context", "fp16", "uint8"))
     with pytest.raises(ExportError, match="does not describe the layers of g's engine"):
         check_precision(json.loads(text), graph, "g")
 

@@ -36,7 +36,7 @@ def test_onnxruntime_runs_the_convolutions_in_eight_bits(exported: Bundle, tmp_p
         options.log_severity_level = 3
         options.optimized_model_filepath = str(tmp_path / f"{part}.onnx")
         graph = exported.manifest.graph(part, "int8", image)  # type: ignore[arg-type]
-        onnxruntime.InferenceSession(exported.read_graph(graph), options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(exported.read_file(graph), options, providers=["CPUExecutionProvider"])
         nodes = onnx.load(options.optimized_model_filepath).graph.node
         found[part] = Counter(node.op_type for node in nodes)
     assert (found["context"]["QLinearConv"], found["context"]["Conv"]) == (4, 1)
@@ -48,7 +48,7 @@ def test_onnxruntime_runs_the_convolutions_in_eight_bits(exported: Bundle, tmp_p
 
 
 def test_weights_are_int8_per_channel_and_nothing_big_stays_float(exported: Bundle) -> None:
-    model = onnx.load_model_from_string(exported.read_graph(exported.manifest.graph("enhance", "int8")))
+    model = onnx.load_model_from_string(exported.read_file(exported.manifest.graph("enhance", "int8")))
     weights = {item.name: item for item in model.graph.initializer}
     weight = weights["network.condx.weight_bytes"]
     assert weight.data_type == onnx.TensorProto.INT8
@@ -65,7 +65,7 @@ def test_processors_without_vnni_need_no_slower_sums(exported: Bundle) -> None:
     for name, image in (("context", "uint8"), ("context", "float32"), ("enhance", None)):
         graph = exported.manifest.graph(name, "int8", image)  # type: ignore[arg-type]
         assert graph.fits_16_bits
-        content = exported.read_graph(graph)
+        content = exported.read_file(graph)
         assert fits_16_bits(onnx.load_model_from_string(content))
         rng = np.random.default_rng(0)
         inputs = {}
@@ -84,7 +84,7 @@ def test_processors_without_vnni_need_no_slower_sums(exported: Bundle) -> None:
 
 
 def test_neighbours_that_overflow_are_seen(exported: Bundle) -> None:
-    model = onnx.load_model_from_string(exported.read_graph(exported.manifest.graph("enhance", "int8")))
+    model = onnx.load_model_from_string(exported.read_file(exported.manifest.graph("enhance", "int8")))
     (weight,) = [item for item in model.graph.initializer if item.name == "network.condx.weight_bytes"]
     values = onnx.numpy_helper.to_array(weight).copy()
     values[0, 4:6, 1, 1] = 64, 65

@@ -77,7 +77,7 @@ def test_single_graph(
     exported: Bundle, network: EnhancementNetwork, precision: str, tolerance: float
 ) -> None:
     graph = exported.manifest.graph("whole", precision, "uint8")  # type: ignore[arg-type]
-    running = session(exported.read_graph(graph))
+    running = session(exported.read_file(graph))
     reference = torch_reference(network)
     rng = np.random.default_rng(6)
     for height, width in [*SIZES, (1, 1), (1, 37), (40, 1), (2, 2), (97, 131)]:
@@ -93,7 +93,7 @@ def test_single_graph(
 
 
 def test_single_graph_takes_batches(exported: Bundle) -> None:
-    running = session(exported.read_graph(exported.manifest.graph("whole", "fp32", "uint8")))
+    running = session(exported.read_file(exported.manifest.graph("whole", "fp32", "uint8")))
     pictures = np.stack([probe_picture(31, 45, seed) for seed in range(3)])
     (together,) = running.run(["enhanced"], {"image": pictures})
     for picture, enhanced in zip(pictures, together, strict=True):

@@ -55,7 +55,7 @@ def test_a_flipped_byte(bundle_copy: Path) -> None:
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(BundleError, match="is not the file that was exported"):
-        bundle.read_graph(bundle.manifest.graphs[0])
+        bundle.read_file(bundle.manifest.graphs[0])
 
 
 def test_a_graph_that_onnxruntime_cannot_load(bundle_copy: Path) -> None:

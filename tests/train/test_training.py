@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from rave_train.checkpoint import read_checkpoint
+from rave_train.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 from rave_train.config import ConfigError, DataOptions, NetworkOptions, RunConfig, read_config
 from rave_train.device import pick_device
 from rave_train.encoders import EncoderError
 from rave_train.events import Event, Note
+from rave_train.network import EnhancementNetwork
 from rave_train.options import ClipLitLatentOptions, ClipLitOptions, RaveOptions
 from rave_train.photographs import DataError
 from rave_train.run_folder import RunFolderError
@@ -227,6 +228,57 @@ def test_a_collapsed_network_is_drawn_anew(config: RunConfig, tmp_path: Path) ->
             listen=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
         )
     assert sum("beginning anew" in note for note in notes) == 19
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Path:
+    """A checkpoint with eight channels and zero padding."""
+    torch.manual_seed(5)
+    file = tmp_path / "narrow.safetensors"
+    save_checkpoint(EnhancementNetwork(8, "zeros"), file)
+    return file
+
+
+def test_a_run_goes_on_from_given_weights(config: RunConfig, tmp_path: Path, narrow: Path) -> None:
+    network = NetworkOptions(size_px=16, batch=2, start=str(narrow), learning_rate=1e-30, weight_decay=0)
+    config = dataclasses.replace(config, network=network)
+    assert config.schedule().total() == 4, "no warm-up"
+    asked: list[int] = []
+    train(config, tmp_path / "run", should_stop=lambda: asked.append(1) or len(asked) == 2)  # type: ignore[func-returns-value]
+    best = train(config, tmp_path / "run", resume=True).best
+    found, start = read_checkpoint(best), read_checkpoint(narrow)
+    assert (found.network.channels, found.network.padding) == (8, "zeros")
+    assert found.provenance["start"] == "narrow.safetensors"
+    for name, value in start.network.state_dict().items():
+        assert torch.equal(found.network.state_dict()[name], value), name
+    warmed = dataclasses.replace(network, warm_up=2, padding="reflect")
+    outcome = train(dataclasses.replace(config, network=warmed), tmp_path / "warmed")
+    assert outcome.steps == 6
+    assert read_checkpoint(outcome.best).network.padding == "reflect"
+
+    save_checkpoint(EnhancementNetwork(8, "zeros"), narrow)
+    with pytest.raises(ConfigError, match="was begun with other start_hash: bring"):
+        train(config, tmp_path / "run", resume=True)
+
+
+def test_a_start_that_cannot_be_is_found_first(config: RunConfig, tmp_path: Path, narrow: Path) -> None:
+    def error_of(**changes: object) -> str:
+        network = NetworkOptions(size_px=16, batch=2, **changes)  # type: ignore[arg-type]
+        nowhere = dataclasses.replace(config.data, backlit="absent")
+        with pytest.raises((CheckpointError, ConfigError)) as caught:
+            train(dataclasses.replace(config, network=network, data=nowhere), tmp_path / "never")
+        return str(caught.value)
+
+    assert "absent.pth is not there: a checkpoint" in error_of(start="absent.pth")
+    assert "has 8 channels and 16 were asked for" in error_of(start=str(narrow), channels=16)
+    assert "a start has its light bias among its weights" in error_of(start=str(narrow), light_bias=0.7)
+    assert "channels is 18, a multiple of 4 is needed" in error_of(channels=18)
+
+
+def test_a_narrow_network_is_trained(config: RunConfig, tmp_path: Path) -> None:
+    network = dataclasses.replace(SMALL_NETWORK, channels=16)
+    outcome = train(dataclasses.replace(config, network=network), tmp_path / "run")
+    assert read_checkpoint(outcome.best).network.channels == 16
 
 
 def test_a_diverging_run_stops_with_the_remedy(config: RunConfig, tmp_path: Path) -> None:

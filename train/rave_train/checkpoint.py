@@ -15,11 +15,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from rave_runtime.bundle import MIN_WORKING_SIZE_PX, Manifest, embedded_bundle, read_bundle
+from rave_runtime.errors import BundleError
 from rave_train.network import PADDINGS, EnhancementNetwork, Padding
 from rave_train.writing import write_whole
 
 UPSTREAM_PREFIX: Final = "module."
 """What upstream's `DataParallel` puts before each name, and what its scripts cut off again."""
+
+EMBEDDED: Final = "embedded"
+"""Name of the checkpoint of the model that comes with `rave-run`, where no file is called so."""
+
+PUBLISHED_TRAINING_SIZE_PX: Final = 512
 
 _FORMAT: Final = "rave-backlit checkpoint 1"
 
@@ -36,10 +43,13 @@ class Checkpoint:
         network: in eval mode, on the CPU, float32.
         provenance: what the trainer recorded (method, data, steps, ...), JSON values; empty for
             files of upstream.
+        working_size_px: long side of the pictures on which it knows the light: what the bundle that it came
+            in recommends (None is full size), else the size it was trained on, else the published one.
     """
 
     network: EnhancementNetwork
     provenance: dict[str, Any] = field(default_factory=dict)
+    working_size_px: int | None = PUBLISHED_TRAINING_SIZE_PX
 
 
 def load_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None) -> EnhancementNetwork:
@@ -51,7 +61,8 @@ def read_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None
     """Reads a checkpoint of either kind; which one is seen from its content, not its name.
 
     Args:
-        path: safetensors of ours, or a `.pth` state dict, its names with `module.` or without.
+        path: safetensors of ours, or a `.pth` state dict, its names with `module.` or without; a
+            bundle's folder, for the checkpoint in it; or `EMBEDDED`.
         padding: of the four outer convolutions; None takes what the file says, and "reflect" where
             it says nothing.
 
@@ -59,9 +70,7 @@ def read_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None
         CheckpointError: the file is missing, unreadable, truncated, holds objects other than
             tensors (it is never unpickled beyond tensors), or tensors of another network.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise CheckpointError(f"{file} is not a file: a checkpoint (.safetensors or .pth) is needed")
+    file, bundle = _find(path)
     metadata: dict[str, str] = {}
     with file.open("rb") as stream:
         head = stream.read(16)
@@ -82,7 +91,14 @@ def read_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None
         provenance = cast(dict[str, Any], json.loads(metadata.get("provenance", "{}")))
     except ValueError as error:
         raise CheckpointError(f"{file} states a provenance that is no JSON: {error}") from error
-    return Checkpoint(_build(file, tensors, padding), provenance)
+    size = provenance.get("training_size_px", PUBLISHED_TRAINING_SIZE_PX)
+    if bundle is not None:
+        size = bundle.working_size_px
+    elif not isinstance(size, int):
+        raise CheckpointError(f"{file} states a training size of {size!r}, a number of pixels is needed")
+    else:
+        size = max(size, MIN_WORKING_SIZE_PX)
+    return Checkpoint(_build(file, tensors, padding), provenance, size)
 
 
 def save_checkpoint(
@@ -120,6 +136,30 @@ def save_checkpoint(
         write_whole(file, lambda path: save_file(tensors, path, metadata))
     else:
         raise CheckpointError(f"{file} must end in .safetensors (ours) or .pth (upstream's)")
+
+
+def _find(path: str | os.PathLike[str]) -> tuple[Path, Manifest | None]:
+    """The file of a checkpoint, and the manifest of the bundle that it is in."""
+    file = Path(path)
+    if os.fspath(path) == EMBEDDED and not file.exists():
+        file = embedded_bundle()
+    if file.is_dir():
+        try:
+            bundle = read_bundle(file)
+            if bundle.manifest.checkpoint is None:
+                raise CheckpointError(
+                    f"{file} is a bundle without its checkpoint: give the checkpoint itself"
+                )
+            bundle.read_file(bundle.manifest.checkpoint)  # for its hash
+        except BundleError as error:
+            raise CheckpointError(str(error)) from error
+        return file / bundle.manifest.checkpoint.file, bundle.manifest
+    if not file.is_file():
+        raise CheckpointError(
+            f"{file} is not there: a checkpoint (.safetensors or .pth), a bundle or "
+            f"the word {EMBEDDED} is needed"
+        )
+    return file, None
 
 
 def _read_pth(file: Path) -> dict[str, Tensor]:

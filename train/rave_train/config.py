@@ -15,6 +15,8 @@ from rave_train.schedule import Schedule
 PUBLISHED_GUIDANCE_ENCODER: Final = "open_clip:ViT-B-32@openai"
 PUBLISHED_IDENTITY_ENCODER: Final = "open_clip:RN101@openai"
 
+PUBLISHED_WARM_UP_STEPS: Final = 1000
+
 MethodOptions = RaveOptions | ClipLitOptions | ClipLitLatentOptions
 
 METHODS: Final[dict[str, type[MethodOptions]]] = {
@@ -59,7 +61,7 @@ class NetworkOptions:
         accumulate: in how many parts a process works through its share of a batch.
         learning_rate: of Adam.
         weight_decay: of Adam.
-        warm_up: steps on the identity loss alone.
+        warm_up: steps on the identity loss alone; if not given, 1000, and none with a start.
         identity_weight: of the identity term after the warm-up. The published value suits CLIP's RN101;
             other encoders have larger features (0.003 to 0.01 worked with timm's mobilenetv2_100).
         pixel_loss: of an L1 loss against the partners; 0 leaves it out, others need pairs.
@@ -67,7 +69,12 @@ class NetworkOptions:
             runs often collapse and begin again; 0.7 avoids that.
         init_std: standard deviation of the initial weights. With the published 0.02 the map starts
             flat, and short runs with a high learning rate learn little but its level; 0.05 helps them.
-        padding: of the four outer convolutions.
+        start: weights to go on from instead: a checkpoint, a bundle that holds one, or the word "embedded"
+            for those of the model that comes with rave-run.
+        channels: of the outer blocks, a multiple of 4; if not given, as many as the start has, or the
+            published 32. The embedded model has 16, a quarter of the work.
+        padding: of the four outer convolutions, reflect or zeros; if not given, that of the start, or
+            reflect.
     """
 
     size_px: int = 512
@@ -75,12 +82,21 @@ class NetworkOptions:
     accumulate: int = 1
     learning_rate: float = 2e-5
     weight_decay: float = 1e-3
-    warm_up: int = 1000
+    warm_up: int | None = None
     identity_weight: float = 0.9
     pixel_loss: float = 0.0
     light_bias: float | None = None
     init_std: float = 0.02
-    padding: str = "reflect"
+    start: str | None = None
+    channels: int | None = None
+    padding: str | None = None
+
+    @property
+    def warm_up_steps(self) -> int:
+        """`warm_up`, its default resolved: weights to go on from have had theirs."""
+        if self.warm_up is not None:
+            return self.warm_up
+        return PUBLISHED_WARM_UP_STEPS if self.start is None else 0
 
 
 @dataclass(frozen=True)
@@ -137,13 +153,13 @@ class RunConfig:
             options = self.options
             return Schedule(
                 initialize=options.initialize_steps,
-                warm_up=self.network.warm_up,
+                warm_up=self.network.warm_up_steps,
                 enhance=options.enhance_steps,
                 refine=options.refine_steps,
                 rounds=options.rounds,
                 extensions=options.extensions,
             )
-        return Schedule(0, self.network.warm_up, self.options.iterations, 0, 1)
+        return Schedule(0, self.network.warm_up_steps, self.options.iterations, 0, 1)
 
     def check(self) -> None:
         """Finds contradictions before anything is loaded.
@@ -163,7 +179,7 @@ class RunConfig:
             network.learning_rate > 0, f"learning rate is {network.learning_rate}, more than 0 is needed"
         )
         _require(network.pixel_loss >= 0, f"pixel loss is {network.pixel_loss}, 0 or more is needed")
-        _require(network.warm_up >= 0, f"warm-up is {network.warm_up} steps, 0 or more is needed")
+        _require(network.warm_up_steps >= 0, f"warm-up is {network.warm_up} steps, 0 or more is needed")
         _require(self.seed >= 0, f"seed is {self.seed}, 0 or more is needed")
         _require(self.workers is None or self.workers >= 0, f"workers is {self.workers}, 0 or more is needed")
         _require(self.save_every >= 1, f"save every {self.save_every} steps: at least 1 is needed")
@@ -174,7 +190,18 @@ class RunConfig:
             "the run has no enhancement steps: give iterations, or rounds with steps",
         )
         _require(network.init_std > 0, f"init std is {network.init_std}, more than 0 is needed")
-        _require(network.padding in ("reflect", "zeros"), f"padding is {network.padding!r}: reflect or zeros")
+        _require(
+            network.padding in (None, "reflect", "zeros"), f"padding is {network.padding!r}: reflect or zeros"
+        )
+        channels = network.channels
+        _require(
+            channels is None or (channels >= 4 and channels % 4 == 0),
+            f"channels is {channels}, a multiple of 4 is needed",
+        )
+        _require(
+            network.start is None or network.light_bias is None,
+            "a start has its light bias among its weights: leave out one of them",
+        )
         _require(
             self.precision in ("auto", "fp32", "bf16", "fp16"),
             f"precision is {self.precision!r}: auto, fp32, bf16 or fp16 is needed",

@@ -18,7 +18,7 @@ from rave_train.ingredients import Ingredients
 from rave_train.journal import Journal
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.run_folder import RunFolder
-from rave_train.state import TrainingState, Weights, copy_weights, new_network
+from rave_train.state import TrainingState, Weights, copy_weights
 from rave_train.writing import write_whole
 
 
@@ -68,7 +68,7 @@ def save_network(
     """Writes a checkpoint: "last" and `current` the weights as they are, else the round's best."""
     weights = state.best if name == "best" and not current else copy_weights(state.network)
     assert weights is not None
-    network = network_of(config, weights, torch.device("cpu"))
+    network = network_of(state.network, weights, torch.device("cpu"))
     provenance: dict[str, Any] = {
         "method": config.method,
         "step": state.position.total,
@@ -76,6 +76,7 @@ def save_network(
         "guidance_encoder": Path(config.encoder).name,
         "identity_encoder": Path(config.identity_encoder_name).name,
         "seed": config.seed,
+        "start": None if config.network.start is None else Path(config.network.start).name,
         **made.made_of,
     }
     save_checkpoint(network, run.checkpoint_file(name), provenance)
@@ -88,8 +89,8 @@ def save_guidance(file: Path, guidance: Guidance) -> None:
     write_whole(file, partial(save_file, tensors))
 
 
-def network_of(config: RunConfig, weights: Weights, device: torch.device) -> EnhancementNetwork:
-    """A network of the run's kind with given weights, on a device."""
-    network = new_network(config, attempt=0)
+def network_of(like: EnhancementNetwork, weights: Weights, device: torch.device) -> EnhancementNetwork:
+    """A network of the same kind with given weights, on a device."""
+    network = EnhancementNetwork(like.channels, like.padding)
     network.load_state_dict(weights)
-    return network.to(device)
+    return network.to(device).to(memory_format=torch.channels_last)

@@ -23,6 +23,8 @@ PADDINGS: Final[tuple[Padding, ...]] = get_args(Padding)
 BINS: Final = (1, 2, 3, 6)
 """Side lengths of the pooling grids, in the order of the published checkpoints."""
 
+PUBLISHED_CHANNELS: Final = 32
+
 CONTEXT_HALO_PX: Final = 5
 """How far the features that are pooled look around a pixel: cond1 and two residual blocks."""
 
@@ -146,7 +148,7 @@ class EnhancementNetwork(nn.Module):
     Source: CLIP-LIT (arXiv 2303.17569), section 3.2; RAVE (arXiv 2404.01889) uses the same.
     """
 
-    def __init__(self, channels: int = 32, padding: Padding = "reflect") -> None:
+    def __init__(self, channels: int = PUBLISHED_CHANNELS, padding: Padding = "reflect") -> None:
         super().__init__()
         if padding not in PADDINGS:
             raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {padding!r}")

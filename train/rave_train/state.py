@@ -12,9 +12,10 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
-from rave_train.config import RunConfig
+from rave_train.checkpoint import load_checkpoint
+from rave_train.config import ConfigError, RunConfig
 from rave_train.guidance import Guidance
-from rave_train.network import EnhancementNetwork, Padding
+from rave_train.network import PUBLISHED_CHANNELS, EnhancementNetwork, Padding
 from rave_train.options import PairOptions
 from rave_train.schedule import RUNNING_LOSS_STEPS, Position, begin
 from rave_train.writing import write_whole
@@ -134,10 +135,14 @@ class TrainingState:
 
 
 def new_state(
-    config: RunConfig, guidance: Guidance, device: torch.device, precision: torch.dtype
+    config: RunConfig,
+    network: EnhancementNetwork,
+    guidance: Guidance,
+    device: torch.device,
+    precision: torch.dtype,
 ) -> TrainingState:
     """The state before the first step."""
-    network = new_network(config, attempt=0).to(device)
+    network = network.to(device)
     guidance = guidance.to(device)
     guidance_optimizer = None
     if isinstance(config.options, PairOptions):
@@ -157,13 +162,28 @@ def new_state(
 
 
 def new_network(config: RunConfig, attempt: int) -> EnhancementNetwork:
-    """A fresh network; every attempt draws other weights."""
+    """The network before its first step; every attempt draws other weights, unless they are given.
+
+    Raises:
+        CheckpointError: those to start from cannot be read.
+        ConfigError: they are of another width than was asked for.
+    """
+    options = config.network
+    padding = cast(Padding | None, options.padding)
+    if options.start is not None:
+        network = load_checkpoint(options.start, padding)
+        if options.channels not in (None, network.channels):
+            raise ConfigError(
+                f"{options.start} has {network.channels} channels and {options.channels} were asked for: "
+                "leave out one of them"
+            )
+        return network.to(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1000 * attempt)
-        network = EnhancementNetwork(padding=cast(Padding, config.network.padding))
-        network.initialize(std=config.network.init_std)
-    if config.network.light_bias is not None:
-        torch.nn.init.constant_(network.cond_add1.bias, config.network.light_bias)  # type: ignore[arg-type]
+        network = EnhancementNetwork(options.channels or PUBLISHED_CHANNELS, padding or "reflect")
+        network.initialize(std=options.init_std)
+    if options.light_bias is not None:
+        torch.nn.init.constant_(network.cond_add1.bias, options.light_bias)  # type: ignore[arg-type]
     return network.to(memory_format=torch.channels_last)
 
 

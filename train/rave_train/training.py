@@ -18,6 +18,7 @@ from rave_train.device import pick_device, pick_precision, precision_name
 from rave_train.distributed import Processes, join_processes, leave_processes
 from rave_train.epoch import end_epoch, network_of, save_guidance, save_network
 from rave_train.events import Listener, Note, Step, Work, ignore
+from rave_train.fingerprint import hash_weights
 from rave_train.guidance import RANKING_SCALE, PairGuidance
 from rave_train.ingredients import Ingredients, gather
 from rave_train.journal import Journal
@@ -97,9 +98,12 @@ def train(
     listen = listen if processes.leads else ignore
     if processes.leads and not resume:
         run.require_free()
+    first = new_network(config, attempt=0)
     made = gather(config, device, listen)
     made.made_of["precision"] = precision_name(precision)
-    state = new_state(config, made.guidance, device, precision)
+    if config.network.start is not None:
+        made.made_of["start_hash"] = hash_weights(first)
+    state = new_state(config, first, made.guidance, device, precision)
     if resume:
         _require_same({"precision": made.made_of["precision"], **run.made_of()}, made.made_of, folder)
         state.load(run.state_file)
@@ -185,8 +189,9 @@ def train(
             listen(Step(position, max(schedule.total(), position.total + 1), losses, state.running_loss))
 
         # A network that collapsed in the warm-up is drawn anew, and the warm-up prolonged.
-        check = min(COLLAPSE_CHECK_STEPS, config.network.warm_up)
-        if position.phase == "warm-up" and position.step + 1 == check * (state.attempt + 1):
+        check = min(COLLAPSE_CHECK_STEPS, config.network.warm_up_steps)
+        fresh = position.phase == "warm-up" and config.network.start is None
+        if fresh and position.step + 1 == check * (state.attempt + 1):
             seen_db = sum(state.recent_psnr) / len(state.recent_psnr)
             if seen_db < COLLAPSE_PSNR_DB:
                 _begin_anew(config, state)
@@ -262,7 +267,9 @@ def _embed_bank(
         )  # fmt: skip
 
     earlier = [state.older_best, state.best] if position.phase == "refine" else []
-    enhanced = [embed(0, network_of(config, weights, device)) for weights in earlier if weights is not None]
+    enhanced = [
+        embed(0, network_of(state.network, weights, device)) for weights in earlier if weights is not None
+    ]
     return ViewBank(embed(0, None), tuple(enhanced), embed(1, None))
 
 

@@ -23,7 +23,10 @@ def write_whole(file: Path, write: Callable[[Path], None]) -> None:
     """
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode
         write(partial)
+        partial.chmod(mode)  # safetensors makes files that only their owner can read
         partial.replace(file)
     except (OSError, RuntimeError, SafetensorError) as error:
         known = isinstance(error, OSError) and error.errno != errno.ENOSPC

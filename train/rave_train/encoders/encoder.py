@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from abc import ABC, abstractmethod
 from typing import Final, Self
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from rave_train.encoders.attention import SelfAttention
 from rave_train.encoders.preprocessing import Preprocessing
 from rave_train.encoders.text import TextEncoder
+from rave_train.fingerprint import hash_weights
 
 STAGES: Final = 5
 """How many stages the identity loss compares, where an encoder has more: as CLIP's RN101."""
@@ -127,11 +127,7 @@ class Encoder(nn.Module, ABC):
         same weights compute.
         """
         named = self.spec.partition("@")[0]
-        digest = hashlib.blake2b(f"{named} {self.preprocessing!r}".encode(), digest_size=16)
-        for name, value in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return hash_weights(self, f"{named} {self.preprocessing!r}")
 
     def _squash(self, images: Tensor) -> Tensor:
         return self.preprocessing.squash(images).contiguous(memory_format=torch.channels_last)

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rave_train.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
+from rave_train.device import pick_precision, precision_name
 from rave_train.encoders import Encoder
 from rave_train.encoders.opening import open_encoder
 from rave_train.network import EnhancementNetwork, Padding, relight
@@ -27,6 +28,8 @@ from rave_train.recipes.bank import Bank, Mix, batches, load_sources, make_bank,
 from rave_train.recipes.losses import ResidualGuidance, light_error, similarity
 from rave_train.recipes.rounding import FakeQuantization
 from rave_train.recipes.scenes import SCENE
+
+_CPU = torch.device("cpu")
 
 _LEAST_SQUARED = 1e-4
 """40 dB: better than that is not asked for."""
@@ -90,6 +93,8 @@ def train(
 ) -> EnhancementNetwork:
     """Trains, from scratch unless there is a network to start from, then for eight bits.
 
+    Convolutions are in bf16 where the processor multiplies it; emulated, it would be far slower than float32.
+
     Returns:
         The moving average of the weights.
 
@@ -136,10 +141,11 @@ def _descend(
     """One cycle of the learning rate."""
     optimizer = torch.optim.AdamW(network.parameters(), peak_rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, max(steps, 1), pct_start=0.1)
+    precision = pick_precision("auto", _CPU)
     started, shown = time.monotonic(), 0.0
     for step in range(1, steps + 1):
         backlit, truth = next(drawn)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
             light = network(backlit.contiguous(memory_format=torch.channels_last))
         loss = loss_of(recipe, backlit, truth, light.float(), guidance)
         if rounding is not None:
@@ -210,7 +216,7 @@ def main() -> None:
         metavar=("SHADE", "SUBJECT", "VIEW", "LIT"),
         help="shares of the kinds of pairs",
     )
-    parser.add_argument("--start", type=Path, help="a checkpoint of the same width to go on from")
+    parser.add_argument("--start", help="a checkpoint of the same width to go on from, or 'embedded'")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--encoder", help="that guides as RAVE does: timm:mobilenetv2_100@FILE, for one")
     parser.add_argument("--guidance-weight", type=float, default=1.0, help="with --encoder")
@@ -242,6 +248,7 @@ def main() -> None:
         "encoder": options.encoder,
         "start": None if start is None else read_checkpoint(options.start).provenance,
         "threads": torch.get_num_threads(),
+        "precision": precision_name(pick_precision("auto", _CPU)),
         "torch": torch.__version__,
         "training_size_px": round(recipe.area_px**0.5 * max(recipe.scales)),
     }
