@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from rave_runtime.errors import PhotoError, UsageError
+from rave_runtime.errors import PhotoError, RaveError, UsageError
 from rave_runtime.folder import write_atomically
 from rave_runtime.remote import Location, RemoteFile
 
@@ -63,14 +63,13 @@ class Journal(ABC):
     Args:
         folder: of the results.
         entries: of all its journals.
-        own: those that this run's journal held already.
     """
 
-    def __init__(self, folder: Location, entries: dict[str, Entry], own: dict[str, Entry]) -> None:
+    def __init__(self, folder: Location, entries: dict[str, Entry]) -> None:
         self.folder: Final = folder
         self._lock = threading.Lock()
         self._entries = entries
-        self._own = own
+        self._added: dict[str, Entry] = {}
         self._warned = False
 
     def find(self, name: str) -> Entry | None:
@@ -86,20 +85,21 @@ class Journal(ABC):
         """Records a result that has been written. A journal that cannot be is no fault of the result."""
         entry = Entry(name, key, size)
         with self._lock:
-            self._entries[name] = self._own[name] = entry
+            self._entries[name] = self._added[name] = entry
             try:
                 self._append(entry)
             except OSError as error:
                 self._warn(error)
 
     def close(self) -> None:
-        """Rewrites this run's journal in order of names."""
+        """Rewrites this run's journal in order of names, with what other runs added meanwhile."""
         with self._lock:
-            if self._own:
-                try:
-                    self._rewrite("".join(_line(self._own[name]) for name in sorted(self._own)))
-                except (OSError, PhotoError) as error:
-                    self._warn(error)
+            try:
+                entries = self._read() | self._added
+                if entries:
+                    self._rewrite("".join(_line(entries[name]) for name in sorted(entries)))
+            except (OSError, RaveError) as error:
+                self._warn(error)
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:
@@ -116,6 +116,10 @@ class Journal(ABC):
         """Makes one more entry last."""
 
     @abstractmethod
+    def _read(self) -> dict[str, Entry]:
+        """What this run's journal holds now."""
+
+    @abstractmethod
     def _rewrite(self, text: str) -> None:
         """Makes the journal hold this and nothing else."""
 
@@ -129,12 +133,15 @@ class FolderJournal(Journal):
         # The newest knows best: an older run may have made the same result in another way.
         for file in sorted(folder.glob(".rave-run*.jsonl"), key=_changed):
             entries |= _read_file(file)
-        super().__init__(folder, entries, _read_file(self._file))
+        super().__init__(folder, entries)
 
     def _append(self, entry: Entry) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a", encoding="utf-8") as stream:
             stream.write(_line(entry))
+
+    def _read(self) -> dict[str, Entry]:
+        return _read_file(self._file)
 
     def _rewrite(self, text: str) -> None:
         write_atomically(self._file, text.encode())
@@ -152,14 +159,11 @@ class RemoteJournal(Journal):
         self._waiting: list[Entry] = []
         self._written = time.monotonic()
         entries: dict[str, Entry] = {}
-        own: dict[str, Entry] = {}
         for name, found in _read_all(folder).items():
             entries |= found
-            if name == self._file.name or name.startswith(self._stem):
-                own |= found
             if name.startswith(self._stem):
                 self._pieces.append(name)
-        super().__init__(folder, entries, own)
+        super().__init__(folder, entries)
 
     def _append(self, entry: Entry) -> None:
         self._waiting.append(entry)
@@ -172,6 +176,13 @@ class RemoteJournal(Journal):
                 return  # the photograph is written; the next piece tells of it as well
             self._pieces.append(name)
             self._waiting.clear()
+
+    def _read(self) -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
+        for name, found in _read_all(self._folder).items():
+            if name == self._file.name or name.startswith(self._stem):
+                entries |= found
+        return entries
 
     def _rewrite(self, text: str) -> None:
         self._file.write(text.encode())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -132,6 +133,18 @@ def test_a_run_killed_at_any_moment_can_be_resumed(photos: Path, tmp_path: Path,
     assert kills == moments
     subprocess.run([*command, str(tmp_path / "out"), *options], check=True, capture_output=True)
     assert contents(tmp_path / "out") == contents(tmp_path / "calm")
+
+
+def test_two_runs_into_one_folder_keep_each_others_results(tmp_path: Path) -> None:
+    first, second = FolderJournal(tmp_path), FolderJournal(tmp_path)
+    first.add("a.jpg", "key", 5)
+    second.add("b.jpg", "key", 6)
+    first.close()
+    second.add("c.jpg", "key", 7)
+    second.close()
+    first.close()
+    lines = (tmp_path / JOURNAL_NAME).read_text().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["a.jpg", "b.jpg", "c.jpg"]
 
 
 def test_a_torn_journal_line_is_left_out(tmp_path: Path) -> None:

@@ -104,6 +104,17 @@ def test_journals_in_a_folder_with_odd_letters_are_found(s3: str) -> None:
     assert open_journal(folder).is_done("a.jpg", "key")
 
 
+def test_two_runs_into_one_store_keep_each_others_results(store: RemoteFile) -> None:
+    runs = {"a.jpg": RemoteJournal(store), "b.jpg": RemoteJournal(store)}
+    for name, journal in runs.items():
+        (store / name).write(b"12345")
+        journal.add(name, "key", 5)
+    for journal in runs.values():
+        journal.close()
+    found = RemoteJournal(store)
+    assert all(found.is_done(name, "key") for name in runs)
+
+
 def test_a_journal_that_another_run_replaces_meanwhile_is_read_again(
     store: RemoteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
