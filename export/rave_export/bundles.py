@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import onnx
 
@@ -67,7 +67,7 @@ def export_bundle(
     output: str | os.PathLike[str],
     contents: Contents = Contents(),
     *,
-    working_size_px: int | None = None,
+    working_size_px: int | Literal["recommended"] | None = "recommended",
     force: bool = False,
     say: Say = lambda _: None,
 ) -> Manifest:
@@ -80,7 +80,8 @@ def export_bundle(
         checkpoint: the network and its provenance.
         output: folder to make.
         contents: precisions beside float32, and their options.
-        working_size_px: recommended long side on which the light is estimated; None is full size.
+        working_size_px: long side on which the light is estimated unless a run is told; None is full size,
+            "recommended" what the checkpoint recommends.
         force: replace an existing bundle.
         say: called with a line per stage.
 
@@ -93,6 +94,8 @@ def export_bundle(
     check_replaceable(target, force, MANIFEST_NAME, "a bundle")
     with new_folder(target) as folder:
         graphs = [write_graph(folder, graph) for graph in _graphs(checkpoint.network, contents, say)]
+        if working_size_px == "recommended":
+            working_size_px = checkpoint.working_size_px
         manifest = Manifest(
             format=FORMAT,
             network=network_facts(checkpoint.network),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
@@ -86,7 +87,8 @@ def export(
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="With --verify: the checkpoint that counts as right; the bundle's own unless given."
+            help="With --verify: the checkpoint that counts as right; unless given, the bundle's own, "
+            "or its float32 graphs where torch is not installed."
         ),
     ] = None,
     images: Annotated[
@@ -103,6 +105,8 @@ def export(
         values = (int8_target, triton, calibration, opset, working_size)
         if any(flags) or any(value is not None for value in values):
             _fail("--verify makes nothing: give it no options of an export", 2)
+        if padding is not None and reference is None:
+            _fail("--padding with --verify is that of a --reference: give both, or neither", 2)
         _verify(verify, reference, images, padding)
         return
     if checkpoint is None or output is None:
@@ -204,13 +208,15 @@ def _verify(folder: Path, checkpoint: Path | None, images: Path | None, padding:
         _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", 1)
     try:
         bundle = read_bundle(folder)
-        if checkpoint is None and bundle.manifest.checkpoint is not None:
-            checkpoint = folder
+        if checkpoint is None and bundle.manifest.checkpoint is not None and find_spec("torch"):
+            checkpoint = bundle.folder
         expected = None if checkpoint is None else read_reference(checkpoint, padding, bundle.manifest)
         parity = measure_bundle(bundle, expected, read_pictures(images, option="--images") if images else ())
         halos = halo_failures(bundle)
     except (ExportError, RaveError) as error:
         _fail(str(error), 1)
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", 1)
     typer.echo(parity_table(parity))
     failures = [failure for failure in map(over_tolerance, parity) if failure]
     for failure in [*failures, *halos]:

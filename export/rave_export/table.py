@@ -30,8 +30,7 @@ def parity_table(rows: Iterable[Parity]) -> str:
 def files_table(bundle: Bundle) -> str:
     """One line per file: its size, and the worst of what was measured with it."""
     rows = [["file", "KiB", "light max err", "worst PSNR dB"]]
-    proven: tuple[GraphFile | EngineFile, ...] = (*bundle.manifest.graphs, *bundle.manifest.engines)
-    for item in proven:
+    for item in bundle.manifest.running_files():
         whole = isinstance(item, GraphFile) and item.part == "whole"
         measured = [
             row

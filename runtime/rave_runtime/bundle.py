@@ -23,6 +23,9 @@ FORMAT: Final = 1
 
 MANIFEST_NAME: Final = "manifest.json"
 
+EMBEDDED: Final = "embedded"
+"""The word for the bundle that comes with this package, where no file and no bundle is called so."""
+
 MIN_WORKING_SIZE_PX: Final = 32
 """Below it a reduction shows too little for a light map."""
 
@@ -202,10 +205,14 @@ class Manifest:
             f"the bundle has no {precision} {part} graph (it holds {held}): export it with that precision"
         )
 
+    def running_files(self) -> tuple[GraphFile | EngineFile, ...]:
+        """What the runtime may need of the bundle beside its manifest."""
+        return (*self.graphs, *self.engines)
+
     def files(self) -> tuple[BundleFile, ...]:
         """Everything the bundle holds beside its manifest."""
         checkpoint = () if self.checkpoint is None else (self.checkpoint,)
-        return (*self.graphs, *self.engines, *checkpoint)
+        return (*self.running_files(), *checkpoint)
 
     def precisions(self) -> tuple[Precision, ...]:
         """The precisions that the bundle holds."""
@@ -248,14 +255,19 @@ def embedded_bundle() -> Path:
 
 
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
-    """Reads and checks a bundle's manifest and that its files are there.
+    """Reads and checks a bundle's manifest and that its graphs and engines are there.
 
     Hashes are checked when a graph is read, since most runs read two of many.
+
+    Args:
+        folder: of the bundle, or `EMBEDDED`.
 
     Raises:
         BundleError: no bundle, a manifest that is damaged or of another version, a missing file.
     """
     path = Path(folder)
+    if os.fspath(folder) == EMBEDDED and not (path.is_file() or (path / MANIFEST_NAME).is_file()):
+        path = embedded_bundle()
     file = path / MANIFEST_NAME
     try:
         text = file.read_text("utf-8")
@@ -283,7 +295,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         _check_sense(manifest)
     except ValueError as error:
         raise BundleError(f"{file} is damaged: {error}; copy or export the bundle again") from error
-    for item in manifest.files():
+    for item in manifest.running_files():
         if not (path / item.file).is_file():
             raise BundleError(f"{path} lacks {item.file}, which its manifest names: copy the whole folder")
     return Bundle(path, manifest)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from rave_runtime.bundle import read_bundle
+from rave_runtime.bundle import MANIFEST_NAME, read_bundle
 from rave_runtime.cluster_crew import Crew
 from rave_runtime.cluster_pool import Pool
 from rave_runtime.cluster_worker import Worker
@@ -121,10 +121,11 @@ def _resources(ray: Any) -> dict[str, float]:
 
 
 def _read_files(folder: Path) -> dict[str, bytes]:
-    """A bundle as the workers get it.
+    """A bundle as the workers get it: what runs, not the checkpoint.
 
     Raises:
         BundleError: it cannot be used.
     """
-    names = ["manifest.json", *(file.file for file in read_bundle(folder).manifest.files())]
-    return {name: (folder / name).read_bytes() for name in names}
+    bundle = read_bundle(folder)
+    names = [MANIFEST_NAME, *(item.file for item in bundle.manifest.running_files())]
+    return {name: (bundle.folder / name).read_bytes() for name in names}

@@ -90,7 +90,7 @@ def choose_precision(precision: str, device: Device, manifest: Manifest) -> Prec
     if precision == "auto":
         on_gpu = device.name in ("cuda", "tensorrt")
         preferred: Precision = "fp16" if on_gpu else "int8"
-        if preferred in held and (on_gpu or _may_take_int8(device, manifest)):
+        if preferred in held and (on_gpu or _may_take_int8(manifest)):
             return preferred
         return "fp32" if "fp32" in held else held[0]
     for candidate in held:
@@ -102,11 +102,10 @@ def choose_precision(precision: str, device: Device, manifest: Manifest) -> Prec
     )
 
 
-def _may_take_int8(device: Device, manifest: Manifest) -> bool:
+def _may_take_int8(manifest: Manifest) -> bool:
     """Whether a CPU runs a bundle's INT8 graphs faster than float32, and they may be used unasked."""
     fit = all(graph.fits_16_bits for graph in manifest.graphs if graph.precision == "int8")
-    # Without VNNI, OpenVINO is as fast in float32.
-    return is_faithful(manifest, "int8") and (sums_bytes_exactly() or (fit and device.name == "cpu"))
+    return is_faithful(manifest, "int8") and (fit or sums_bytes_exactly())
 
 
 def is_faithful(manifest: Manifest, precision: Precision) -> bool:

@@ -9,13 +9,14 @@ import onnx
 import pytest
 import torch
 
-from rave_export.bundles import CHECKPOINT_NAME, Contents, export_bundle, write_graph
+from rave_export.bundles import CHECKPOINT_NAME, Contents, export_bundle, write_checkpoint, write_graph
 from rave_export.errors import ExportError, ParityError
 from rave_export.parity import over_tolerance
 from rave_export.table import files_table
 from rave_export.variants import Graph, float_graphs
 from rave_export.verify import measure_bundle
 from rave_runtime.bundle import MANIFEST_NAME, Bundle, embedded_bundle, read_bundle, write_manifest
+from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import BundleError
 from rave_train.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from rave_train.network import EnhancementNetwork
@@ -183,11 +184,20 @@ def test_a_bundle_whose_checkpoint_is_gone_or_changed(bundle: Bundle) -> None:
     with pytest.raises(CheckpointError, match=r"checkpoint\.safetensors is not the file that was exported"):
         read_checkpoint(bundle.folder)
     file.unlink()
-    with pytest.raises(CheckpointError, match=r"lacks checkpoint\.safetensors, which its manifest names"):
+    with pytest.raises(CheckpointError, match=r"is named by the manifest but cannot be read"):
         read_checkpoint(bundle.folder)
+    Enhancer(bundle.folder, device="cpu").prepare()  # the runtime does not need it
     write_manifest(bundle.folder, replace(bundle.manifest, checkpoint=None))
     with pytest.raises(CheckpointError, match="is a bundle without its checkpoint"):
         read_checkpoint(bundle.folder)
+
+
+def test_a_checkpoint_that_is_not_of_its_bundles_graphs(bundle: Bundle) -> None:
+    for other in (EnhancementNetwork(12), EnhancementNetwork(8, "zeros")):
+        found = write_checkpoint(bundle.folder, Checkpoint(other))
+        write_manifest(bundle.folder, replace(bundle.manifest, checkpoint=found))
+        with pytest.raises(CheckpointError, match="is not what the bundle's graphs were made from"):
+            read_checkpoint(bundle.folder)
 
 
 def test_the_embedded_model_is_a_checkpoint_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +208,9 @@ def test_the_embedded_model_is_a_checkpoint_too(tmp_path: Path, monkeypatch: pyt
         same = write_graph(tmp_path, graph)
         assert same.sha256 == embedded.graph(graph.part, graph.precision, graph.image).sha256
     monkeypatch.chdir(tmp_path)
+    Path("embedded").mkdir()  # the output of a run, perhaps
+    assert read_checkpoint("embedded").provenance == embedded.provenance
+    Path("embedded").rmdir()
     Path("embedded").write_text("a file of that name is meant where there is one")
     with pytest.raises(CheckpointError, match="neither safetensors nor a torch file"):
         read_checkpoint("embedded")

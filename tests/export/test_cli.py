@@ -98,6 +98,7 @@ def test_export_makes_what_is_asked_for(
         (["{good}", "-o", "{old}"], 1, "exists: choose another output folder, or give --force"),
         (["{good}", "-o", "{link}", "--force"], 1, "is a link: name the folder itself"),
         (["--verify", "{old}", "--working-size", "64"], 2, "--verify makes nothing"),
+        (["--verify", "{old}", "--padding", "zeros"], 2, "--padding with --verify is that of a --reference"),
         (["{good}", "-o", "{new}", "--working-size", "20"], 2, "at least 32 are needed, or 0 for full"),
         (["{pth}", "-o", "{new}", "--int8", "--int8-target", "nan"], 2, "--int8-target"),
         (["{good}", "-o", "{new}", "--triton", "{old}"], 1, "exists: choose another output folder"),
@@ -188,3 +189,24 @@ def test_the_light_is_estimated_at_the_size_of_the_training(
     again = runner.invoke(app, [str(tmp_path / "one"), "-o", str(tmp_path / "two")])
     assert again.exit_code == 0, again.stderr
     assert read_bundle(tmp_path / "two").manifest.working_size_px == expected_px
+
+
+def test_verify_without_torch_compares_with_float32_graphs(
+    bundle: Bundle, checkpoint_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("rave_export.cli.find_spec", lambda name: None)
+    monkeypatch.setattr("rave_export.verify.read_reference", missing)
+    assert runner.invoke(app, ["--verify", str(bundle.folder)]).exit_code == 0
+    done = runner.invoke(app, ["--verify", str(bundle.folder), "--reference", str(checkpoint_file)])
+    assert done.exit_code == 1
+    assert "torch is missing: pip install 'rave-backlit[export]'" in done.stderr
+
+
+def test_verify_takes_the_word_for_the_embedded_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rave_export.verify.measure_bundle", lambda *_: [])
+    monkeypatch.setattr("rave_export.verify.halo_failures", lambda *_: [])
+    done = runner.invoke(app, ["--verify", "embedded"])
+    assert (done.exit_code, done.stderr) == (0, "")

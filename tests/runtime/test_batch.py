@@ -129,6 +129,8 @@ def test_a_run_killed_at_any_moment_can_be_resumed(photos: Path, tmp_path: Path,
         except subprocess.TimeoutExpired:
             killed.send_signal(signal.SIGKILL)
             kills += 1
+        else:  # it was done before: begin again
+            shutil.rmtree(tmp_path / "out")
         killed.wait()
     assert kills == moments
     subprocess.run([*command, str(tmp_path / "out"), *options], check=True, capture_output=True)

@@ -40,7 +40,8 @@ def manifest(enhancer: Enhancer) -> Manifest:
         (CPU, 50.0, False, False, "fp32"),
         (CPU, 50.0, False, True, "int8"),
         (OPENVINO, 50.0, True, False, "int8"),
-        (OPENVINO, 50.0, False, True, "fp32"),
+        (OPENVINO, 50.0, False, True, "int8"),
+        (OPENVINO, 50.0, False, False, "fp32"),
     ],
 )
 def test_int8_is_chosen_where_it_is_faithful_and_gains(

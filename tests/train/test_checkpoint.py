@@ -127,6 +127,17 @@ def test_an_unknown_padding_in_the_file_is_an_error(network: EnhancementNetwork,
         load_checkpoint(file)
 
 
+def test_a_provenance_of_another_kind(network: EnhancementNetwork, tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    save_file(network.state_dict(), file, {"padding": "zeros", "provenance": "[1]"})
+    with pytest.raises(CheckpointError, match="states a provenance that is no JSON object"):
+        load_checkpoint(file)
+    for size, expected in (("96", 96), ("12", 32), ("true", 512), ("96.5", 512), ("null", 512)):
+        provenance = f'{{"training_size_px": {size}}}'
+        save_file(network.state_dict(), file, {"padding": "zeros", "provenance": provenance})
+        assert read_checkpoint(file).working_size_px == expected
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["rave_paired.pth", "clip_lit.pth"])
 def test_published_checkpoints_survive_a_round_trip(shared: Path, tmp_path: Path, name: str) -> None:

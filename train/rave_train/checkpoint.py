@@ -8,23 +8,20 @@ import pickle
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rave_runtime.bundle import MIN_WORKING_SIZE_PX, Manifest, embedded_bundle, read_bundle
+from rave_runtime.bundle import EMBEDDED, MIN_WORKING_SIZE_PX, Manifest, read_bundle
 from rave_runtime.errors import BundleError
 from rave_train.network import PADDINGS, EnhancementNetwork, Padding
 from rave_train.writing import write_whole
 
 UPSTREAM_PREFIX: Final = "module."
 """What upstream's `DataParallel` puts before each name, and what its scripts cut off again."""
-
-EMBEDDED: Final = "embedded"
-"""Name of the checkpoint of the model that comes with `rave-run`, where no file is called so."""
 
 PUBLISHED_TRAINING_SIZE_PX: Final = 512
 
@@ -62,7 +59,7 @@ def read_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None
 
     Args:
         path: safetensors of ours, or a `.pth` state dict, its names with `module.` or without; a
-            bundle's folder, for the checkpoint in it; or `EMBEDDED`.
+            bundle's folder, for the checkpoint in it; or the word "embedded".
         padding: of the four outer convolutions; None takes what the file says, and "reflect" where
             it says nothing.
 
@@ -82,23 +79,33 @@ def read_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None
         raise CheckpointError(
             f"{file} is neither safetensors nor a torch file: give a checkpoint of the enhancement network"
         )
+    stated = metadata.get("padding", "reflect")
     if padding is None:
-        stated = metadata.get("padding", "reflect")
         if stated not in PADDINGS:
             raise CheckpointError(f"{file} states padding {stated!r}, one of {', '.join(PADDINGS)} is needed")
         padding = stated
     try:
-        provenance = cast(dict[str, Any], json.loads(metadata.get("provenance", "{}")))
+        provenance = json.loads(metadata.get("provenance", "{}"))
     except ValueError as error:
         raise CheckpointError(f"{file} states a provenance that is no JSON: {error}") from error
-    size = provenance.get("training_size_px", PUBLISHED_TRAINING_SIZE_PX)
-    if bundle is not None:
-        size = bundle.working_size_px
-    elif not isinstance(size, int):
-        raise CheckpointError(f"{file} states a training size of {size!r}, a number of pixels is needed")
-    else:
-        size = max(size, MIN_WORKING_SIZE_PX)
-    return Checkpoint(_build(file, tensors, padding), provenance, size)
+    if not isinstance(provenance, dict):
+        raise CheckpointError(f"{file} states a provenance that is no JSON object")
+    network = _build(file, tensors, padding)
+    if bundle is None:
+        return Checkpoint(network, provenance, _training_size_px(provenance))
+    if (network.channels, stated) != (bundle.network.channels, bundle.network.padding):
+        raise CheckpointError(
+            f"{file} is not what the bundle's graphs were made from: it has {network.channels} channels and "
+            f"padding {stated!r}, they {bundle.network.channels} and {bundle.network.padding!r}"
+        )
+    return Checkpoint(network, provenance, bundle.working_size_px)
+
+
+def _training_size_px(provenance: dict[str, Any]) -> int:
+    size = provenance.get("training_size_px")
+    if isinstance(size, int) and not isinstance(size, bool):
+        return max(size, MIN_WORKING_SIZE_PX)
+    return PUBLISHED_TRAINING_SIZE_PX
 
 
 def save_checkpoint(
@@ -141,25 +148,24 @@ def save_checkpoint(
 def _find(path: str | os.PathLike[str]) -> tuple[Path, Manifest | None]:
     """The file of a checkpoint, and the manifest of the bundle that it is in."""
     file = Path(path)
-    if os.fspath(path) == EMBEDDED and not file.exists():
-        file = embedded_bundle()
-    if file.is_dir():
-        try:
-            bundle = read_bundle(file)
-            if bundle.manifest.checkpoint is None:
-                raise CheckpointError(
-                    f"{file} is a bundle without its checkpoint: give the checkpoint itself"
-                )
-            bundle.read_file(bundle.manifest.checkpoint)  # for its hash
-        except BundleError as error:
-            raise CheckpointError(str(error)) from error
-        return file / bundle.manifest.checkpoint.file, bundle.manifest
-    if not file.is_file():
+    if file.is_file():
+        return file, None
+    best = file / "checkpoints" / "best.safetensors"
+    if best.is_file():
+        raise CheckpointError(f"{file} is a run of rave-train: give the checkpoint in it, {best}")
+    if not (os.fspath(path) and (file.is_dir() or os.fspath(path) == EMBEDDED)):
         raise CheckpointError(
-            f"{file} is not there: a checkpoint (.safetensors or .pth), a bundle or "
+            f"{path} is not there: a checkpoint (.safetensors or .pth), a bundle or "
             f"the word {EMBEDDED} is needed"
         )
-    return file, None
+    try:
+        bundle = read_bundle(path)
+        if bundle.manifest.checkpoint is None:
+            raise CheckpointError(f"{file} is a bundle without its checkpoint: give the checkpoint itself")
+        bundle.read_file(bundle.manifest.checkpoint)  # for its hash
+    except BundleError as error:
+        raise CheckpointError(str(error)) from error
+    return bundle.folder / bundle.manifest.checkpoint.file, bundle.manifest
 
 
 def _read_pth(file: Path) -> dict[str, Tensor]:

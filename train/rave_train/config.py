@@ -61,20 +61,21 @@ class NetworkOptions:
         accumulate: in how many parts a process works through its share of a batch.
         learning_rate: of Adam.
         weight_decay: of Adam.
-        warm_up: steps on the identity loss alone; if not given, 1000, and none with a start.
+        warm_up: steps on the identity loss alone; if not given, 1000, and none for given weights.
         identity_weight: of the identity term after the warm-up. The published value suits CLIP's RN101;
             other encoders have larger features (0.003 to 0.01 worked with timm's mobilenetv2_100).
         pixel_loss: of an L1 loss against the partners; 0 leaves it out, others need pairs.
         light_bias: where the illumination map starts; if not given, upstream's random bias, with which
             runs often collapse and begin again; 0.7 avoids that.
-        init_std: standard deviation of the initial weights. With the published 0.02 the map starts
-            flat, and short runs with a high learning rate learn little but its level; 0.05 helps them.
-        start: weights to go on from instead: a checkpoint, a bundle that holds one, or the word "embedded"
-            for those of the model that comes with rave-run.
-        channels: of the outer blocks, a multiple of 4; if not given, as many as the start has, or the
-            published 32. The embedded model has 16, a quarter of the work.
-        padding: of the four outer convolutions, reflect or zeros; if not given, that of the start, or
-            reflect.
+        init_std: standard deviation of the initial weights; if not given, the published 0.02, with which
+            the map starts flat, and short runs with a high learning rate learn little but its level; 0.05
+            helps them.
+        init_from: weights to begin with instead: a checkpoint, a bundle that holds one, or the word
+            "embedded" for those of the model that comes with rave-run.
+        channels: of the outer blocks, a multiple of 4; if not given, as many as the given weights have, or
+            the published 32. The embedded model has 16, a quarter of the work.
+        padding: of the four outer convolutions, reflect or zeros; if not given, that of the given weights,
+            or reflect.
     """
 
     size_px: int = 512
@@ -86,8 +87,8 @@ class NetworkOptions:
     identity_weight: float = 0.9
     pixel_loss: float = 0.0
     light_bias: float | None = None
-    init_std: float = 0.02
-    start: str | None = None
+    init_std: float | None = None
+    init_from: str | None = None
     channels: int | None = None
     padding: str | None = None
 
@@ -96,7 +97,7 @@ class NetworkOptions:
         """`warm_up`, its default resolved: weights to go on from have had theirs."""
         if self.warm_up is not None:
             return self.warm_up
-        return PUBLISHED_WARM_UP_STEPS if self.start is None else 0
+        return PUBLISHED_WARM_UP_STEPS if self.init_from is None else 0
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,8 @@ class RunConfig:
             self.schedule().enhance >= 1,
             "the run has no enhancement steps: give iterations, or rounds with steps",
         )
-        _require(network.init_std > 0, f"init std is {network.init_std}, more than 0 is needed")
+        std = network.init_std
+        _require(std is None or std > 0, f"init std is {std}, more than 0 is needed")
         _require(
             network.padding in (None, "reflect", "zeros"), f"padding is {network.padding!r}: reflect or zeros"
         )
@@ -199,8 +201,8 @@ class RunConfig:
             f"channels is {channels}, a multiple of 4 is needed",
         )
         _require(
-            network.start is None or network.light_bias is None,
-            "a start has its light bias among its weights: leave out one of them",
+            network.init_from is None or (network.light_bias is None and std is None),
+            "weights to go on from are neither drawn nor biased: leave out light bias and init std, or them",
         )
         _require(
             self.precision in ("auto", "fp32", "bf16", "fp16"),

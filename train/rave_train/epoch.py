@@ -76,7 +76,7 @@ def save_network(
         "guidance_encoder": Path(config.encoder).name,
         "identity_encoder": Path(config.identity_encoder_name).name,
         "seed": config.seed,
-        "start": None if config.network.start is None else Path(config.network.start).name,
+        "init_from": config.network.init_from and Path(config.network.init_from).name,
         **made.made_of,
     }
     save_checkpoint(network, run.checkpoint_file(name), provenance)

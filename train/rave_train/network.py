@@ -24,6 +24,8 @@ BINS: Final = (1, 2, 3, 6)
 """Side lengths of the pooling grids, in the order of the published checkpoints."""
 
 PUBLISHED_CHANNELS: Final = 32
+PUBLISHED_STD: Final = 0.02
+"""Of the weights of every convolution, as they are drawn."""
 
 CONTEXT_HALO_PX: Final = 5
 """How far the features that are pooled look around a pixel: cond1 and two residual blocks."""
@@ -166,8 +168,8 @@ class EnhancementNetwork(nn.Module):
         self.ResidualBlock6 = ResidualBlock(channels)
         self.PPM1 = PyramidPooling(channels)
 
-    def initialize(self, generator: torch.Generator | None = None, std: float = 0.02) -> None:
-        """Draws every convolution weight from N(0, std), 0.02 as published; biases are left alone."""
+    def initialize(self, generator: torch.Generator | None = None, std: float = PUBLISHED_STD) -> None:
+        """Draws every convolution weight from N(0, std); biases are left alone."""
         with torch.no_grad():
             for module in self.modules():
                 if isinstance(module, nn.Conv2d):

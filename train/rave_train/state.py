@@ -15,7 +15,7 @@ from torch import Tensor
 from rave_train.checkpoint import load_checkpoint
 from rave_train.config import ConfigError, RunConfig
 from rave_train.guidance import Guidance
-from rave_train.network import PUBLISHED_CHANNELS, EnhancementNetwork, Padding
+from rave_train.network import PUBLISHED_CHANNELS, PUBLISHED_STD, EnhancementNetwork, Padding
 from rave_train.options import PairOptions
 from rave_train.schedule import RUNNING_LOSS_STEPS, Position, begin
 from rave_train.writing import write_whole
@@ -165,23 +165,23 @@ def new_network(config: RunConfig, attempt: int) -> EnhancementNetwork:
     """The network before its first step; every attempt draws other weights, unless they are given.
 
     Raises:
-        CheckpointError: those to start from cannot be read.
+        CheckpointError: those to go on from cannot be read.
         ConfigError: they are of another width than was asked for.
     """
     options = config.network
     padding = cast(Padding | None, options.padding)
-    if options.start is not None:
-        network = load_checkpoint(options.start, padding)
+    if options.init_from is not None:
+        network = load_checkpoint(options.init_from, padding)
         if options.channels not in (None, network.channels):
             raise ConfigError(
-                f"{options.start} has {network.channels} channels and {options.channels} were asked for: "
+                f"{options.init_from} has {network.channels} channels and {options.channels} were asked for: "
                 "leave out one of them"
             )
         return network.to(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1000 * attempt)
         network = EnhancementNetwork(options.channels or PUBLISHED_CHANNELS, padding or "reflect")
-        network.initialize(std=options.init_std)
+        network.initialize(std=options.init_std or PUBLISHED_STD)
     if options.light_bias is not None:
         torch.nn.init.constant_(network.cond_add1.bias, options.light_bias)  # type: ignore[arg-type]
     return network.to(memory_format=torch.channels_last)

@@ -90,22 +90,27 @@ def train(
     processes = join_processes(device.type)
     if device.type == "cuda":
         device = torch.device("cuda", processes.local_rank)
-    # A resumed run keeps the precision it began with, whatever "auto" would mean on this machine.
-    precision = pick_precision(
-        run.made_of().get("precision", config.precision) if resume else config.precision, device
+    # A resumed run keeps the precision it began with, whatever "auto" would mean on this machine, and the
+    # kind of its network, whatever has become of the weights that it went on from.
+    known = run.made_of() if resume else {}
+    precision = pick_precision(known.get("precision", config.precision), device)
+    first = (
+        EnhancementNetwork(known["channels"], known["padding"]).to(memory_format=torch.channels_last)
+        if "channels" in known
+        else new_network(config, attempt=0)
     )
     share = _share(config, processes)
     listen = listen if processes.leads else ignore
     if processes.leads and not resume:
         run.require_free()
-    first = new_network(config, attempt=0)
     made = gather(config, device, listen)
-    made.made_of["precision"] = precision_name(precision)
-    if config.network.start is not None:
-        made.made_of["start_hash"] = hash_weights(first)
+    kept = {"precision": precision_name(precision), "channels": first.channels, "padding": first.padding}
+    if config.network.init_from is not None:
+        kept["first_weights"] = known.get("first_weights") or hash_weights(first)
+    made.made_of.update(kept)
     state = new_state(config, first, made.guidance, device, precision)
     if resume:
-        _require_same({"precision": made.made_of["precision"], **run.made_of()}, made.made_of, folder)
+        _require_same({**kept, **known}, made.made_of, folder)
         state.load(run.state_file)
     elif processes.leads:
         run.create()
@@ -190,7 +195,7 @@ def train(
 
         # A network that collapsed in the warm-up is drawn anew, and the warm-up prolonged.
         check = min(COLLAPSE_CHECK_STEPS, config.network.warm_up_steps)
-        fresh = position.phase == "warm-up" and config.network.start is None
+        fresh = position.phase == "warm-up" and config.network.init_from is None
         if fresh and position.step + 1 == check * (state.attempt + 1):
             seen_db = sum(state.recent_psnr) / len(state.recent_psnr)
             if seen_db < COLLAPSE_PSNR_DB:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rave_train.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
+from rave_train.checkpoint import Checkpoint, CheckpointError, read_checkpoint, save_checkpoint
 from rave_train.device import pick_precision, precision_name
 from rave_train.encoders import Encoder
 from rave_train.encoders.opening import open_encoder
@@ -199,6 +199,18 @@ def loss_of(
     return loss
 
 
+def _read_start(parser: argparse.ArgumentParser, name: str | None, recipe: Recipe) -> Checkpoint | None:
+    if name is None:
+        return None
+    try:
+        start = read_checkpoint(name)
+    except CheckpointError as error:
+        parser.error(str(error))
+    if start.network.channels != recipe.channels:
+        parser.error(f"{name} has {start.network.channels} channels, {recipe.channels} are needed")
+    return start
+
+
 def main() -> None:
     """Parses, trains, saves."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -216,7 +228,7 @@ def main() -> None:
         metavar=("SHADE", "SUBJECT", "VIEW", "LIT"),
         help="shares of the kinds of pairs",
     )
-    parser.add_argument("--start", help="a checkpoint of the same width to go on from, or 'embedded'")
+    parser.add_argument("--init-from", help="a checkpoint of the same width to go on from, or 'embedded'")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--encoder", help="that guides as RAVE does: timm:mobilenetv2_100@FILE, for one")
     parser.add_argument("--guidance-weight", type=float, default=1.0, help="with --encoder")
@@ -235,10 +247,10 @@ def main() -> None:
         guidance_weight=options.guidance_weight if options.encoder else 0.0,
     )
     encoder = open_encoder(options.encoder) if options.encoder else None
+    start = _read_start(parser, options.init_from, recipe)
     sources = load_sources(options.photos, options.panoramas)
     bank = make_bank(sources, recipe.mix, recipe.pairs, recipe.area_px, recipe.seed, recipe.whole)
-    start = load_checkpoint(options.start) if options.start else None
-    network = train(recipe, bank, encoder, start)
+    network = train(recipe, bank, encoder, None if start is None else start.network)
     provenance = {
         "recipe": "rave_train.recipes.embedded",
         **asdict(recipe),
@@ -246,7 +258,7 @@ def main() -> None:
         "panoramas": len(sources.panoramas),
         "synthesis": asdict(SCENE),
         "encoder": options.encoder,
-        "start": None if start is None else read_checkpoint(options.start).provenance,
+        "start": None if start is None else start.provenance,
         "threads": torch.get_num_threads(),
         "precision": precision_name(pick_precision("auto", _CPU)),
         "torch": torch.__version__,
