@@ -15,7 +15,7 @@ from rave_runtime.batch import Batch, Result, ResultJournal, WriteOptions
 from rave_runtime.encode import WRITABLE, Encoded, encode_photo, output_format
 from rave_runtime.enhancer import Enhancer, Setup
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.folder import Job, parse_shard, plan_jobs, remove_abandoned
+from rave_runtime.folder import Job, is_written_into, parse_shard, plan_jobs, remove_abandoned
 from rave_runtime.journal import Journal, open_journal
 from rave_runtime.logbook import WriteLine, open_log
 from rave_runtime.memory import DEFAULT_LIMIT_MIB, MemoryBudget, choose_tile_size, most_workers
@@ -116,6 +116,8 @@ def _require_writable(report: Path) -> None:
     """
     if report.is_dir():
         raise UsageError(f"--report {report} is a folder: name the file to write")
+    if is_written_into(report):
+        return
     probe = report.with_name(f".{os.getpid()}.rave-partial")
     try:
         report.parent.mkdir(parents=True, exist_ok=True)

@@ -11,11 +11,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rave_runtime.encode import WRITABLE, output_format
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.photo import SUFFIXES
 from rave_runtime.remote import Location, RemoteFile
+
+_SYSTEM_NAMES: Final = ("/dev", "/dev/fd", "/proc/self/fd")
+"""Folders whose entries stand for streams; where one is a file, only its name in here tells so."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,10 @@ def plan_jobs(
         target = output / _target_name(source.name, format) if into else output
         if not into:
             require_format(output, format)
+        elif output.exists() and not output.is_dir():
+            raise UsageError(
+                f"{output} is there and no folder, nor has it the name of a photograph: choose another OUTPUT"
+            )
         jobs = [Job(source, target, source.name)]
     _refuse_collisions(jobs)
     _refuse_overwriting(jobs)
@@ -117,8 +125,9 @@ def plan_jobs(
 def write_atomically(target: Location, content: bytes) -> None:
     """Writes a file that is there whole or not at all.
 
-    The temporary name depends on the target and the process, so that two runs into one folder never
-    write one file; `remove_abandoned` takes away what a killed run left.
+    A pipe or a device, such as /dev/null, is written into instead of being replaced, and so is whatever
+    /dev/stdout and its like stand for. The temporary name depends on the target and the process, so that
+    two runs into one folder never write one file; `remove_abandoned` takes away what a killed run left.
 
     Raises:
         PhotoError: the folder cannot be made or the file not written, such as on a full disk.
@@ -128,6 +137,9 @@ def write_atomically(target: Location, content: bytes) -> None:
         return
     name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]  # fits wherever the target's fits
     try:
+        if is_written_into(target):
+            target.write_bytes(content)
+            return
         partial = target.with_name(f".{name}.{_this_host()}-{os.getpid()}.rave-partial")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -143,6 +155,13 @@ def write_atomically(target: Location, content: bytes) -> None:
         raise PhotoError(
             f"cannot be written to {target}: {getattr(error, 'strerror', None) or error}"
         ) from error
+
+
+def is_written_into(target: Path) -> bool:
+    """Whether a path is a pipe or a device, or one of the system's names for them, and not to be replaced."""
+    if target.is_dir():
+        return False
+    return str(target.absolute().parent) in _SYSTEM_NAMES or (target.exists() and not target.is_file())
 
 
 def remove_abandoned(folder: Location) -> None:

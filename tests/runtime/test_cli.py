@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -221,6 +222,17 @@ def test_a_report_holds_pictures_and_failures(photos: Path, tmp_path: Path) -> N
     assert "<b>.png" not in page
     assert "http://" not in page
     assert "https://" not in page
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_report_goes_into_a_pipe(photos: Path, tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        done = rave_run(photos, tmp_path / "out", "--report", pipe)
+        page = reader.communicate(timeout=60)[0]
+    assert done.returncode == 0, done.stderr
+    assert page.endswith(b"</html>\n")
+    assert pipe.is_fifo()
 
 
 def test_the_doctor_says_what_would_be_used() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.folder import format_of, plan_jobs, remove_abandoned, write_atomically
+from rave_runtime.folder import format_of, is_written_into, plan_jobs, remove_abandoned, write_atomically
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -75,6 +77,12 @@ def test_a_photograph_is_not_written_over_itself(tmp_path: Path, output: str) ->
     (source / "link.jpg").symlink_to("a.jpg")
     with pytest.raises(UsageError, match=r"is the photograph a\.jpg itself"):
         plan_jobs(source / "a.jpg", source / output)
+
+
+def test_one_photograph_goes_not_into_a_file(tmp_path: Path) -> None:
+    source = touch(tmp_path, "in/a.jpg", "notes.txt")
+    with pytest.raises(UsageError, match=r"notes\.txt is there and no folder"):
+        plan_jobs(source / "in/a.jpg", source / "notes.txt")
 
 
 def test_one_photograph_goes_to_a_file_or_into_a_folder(tmp_path: Path) -> None:
@@ -178,3 +186,45 @@ def test_what_a_dead_process_left_is_removed_and_nothing_else(
     assert mine.exists()  # of this process, which lives
     assert other.exists()  # of another machine
     assert mine.with_name("a.rave-partial").exists()  # somebody's own
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for target in (pipe, link):
+        arrived: list[bytes] = []
+        reader = threading.Thread(target=lambda into: into.append(pipe.read_bytes()), args=[arrived])
+        reader.start()
+        write_atomically(target, b"page")
+        reader.join(10)
+        assert arrived == [b"page"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert link.is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no devices with names here")
+def test_the_systems_streams_are_written_into_even_where_they_are_files(tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    with page.open("wb") as stream:
+        here = Path(f"/dev/fd/{stream.fileno()}")
+        write_atomically(here, b"page")
+        assert page.read_bytes() == b"page"
+        assert os.path.samefile(here, page)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/dev/stdout", True),
+        ("/dev/null", True),
+        ("/dev/shm/x.html", False),
+        ("/dev/shm", False),
+        ("x", False),
+    ],
+)
+@pytest.mark.skipif(not Path("/dev/shm").exists(), reason="no devices with names here")
+def test_what_is_written_into(path: str, expected: bool) -> None:
+    assert is_written_into(Path(path)) is expected
