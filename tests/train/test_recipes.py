@@ -13,11 +13,12 @@ from PIL import Image
 from torch import nn
 
 from rave_train.network import EnhancementNetwork, relight
-from rave_train.recipes.bank import SHAPES, Mix, Sources, batches, draw_pair, load_sources, make_bank
+from rave_train.recipes.bank import SHAPES, Drawing, Mix, Sources, batches, draw_pair, load_sources, make_bank
 from rave_train.recipes.embedded import Recipe, loss_of, train
 from rave_train.recipes.losses import light_error, similarity
 from rave_train.recipes.rounding import FakeQuantization
 from rave_train.recipes.scenes import (
+    SHADES,
     Array,
     draw_subject,
     draw_view,
@@ -111,7 +112,7 @@ def test_a_subject_is_dark_where_it_is_and_lit_around(sources: Sources) -> None:
 def test_pairs_of_each_kind(kind: str, sources: Sources) -> None:
     rng = np.random.default_rng(5)
     for _ in range(6):
-        backlit, truth = draw_pair(sources, only(kind), rng, 40, 60, 0.5)
+        backlit, truth = draw_pair(sources, Drawing(only(kind), 0.5), rng, 40, 60)
         for side in (backlit, truth):
             assert side.shape == (40, 60, 3)
             assert side.dtype == np.float32
@@ -119,16 +120,30 @@ def test_pairs_of_each_kind(kind: str, sources: Sources) -> None:
         assert kind != "lit" or np.abs(backlit - truth).mean() < 0.06
 
 
+def test_what_is_bright_stays_so_in_bright_shades_only(sources: Sources) -> None:
+    def loss_of_the_brightest(shade: str) -> float:
+        rng = np.random.default_rng(2)
+        drawing = Drawing(only("shade"), shade=SHADES[shade])
+        lost = []
+        for _ in range(40):
+            backlit, truth = (side.mean(2) for side in draw_pair(sources, drawing, rng, 40, 60))
+            brightest = truth >= np.quantile(truth, 0.8)
+            lost.append((truth - backlit)[brightest].mean())
+        return float(np.mean(lost))
+
+    assert loss_of_the_brightest("bright") < 0.6 * loss_of_the_brightest("wide")
+
+
 def test_without_panoramas_there_are_no_views(sources: Sources) -> None:
     rng = np.random.default_rng(0)
     without = Sources(sources.photographs, [])
-    assert all(draw_pair(without, Mix(), rng, 20, 30, 0.5)[0].shape == (20, 30, 3) for _ in range(10))
+    assert all(draw_pair(without, Drawing(whole=0.5), rng, 20, 30)[0].shape == (20, 30, 3) for _ in range(10))
 
 
 def test_a_bank_depends_on_its_seed_alone(sources: Sources) -> None:
-    one = make_bank(sources, Mix(), 24, 24 * 24, 7, processes=1)
-    two = make_bank(sources, Mix(), 24, 24 * 24, 7, processes=2)
-    other = make_bank(sources, Mix(), 24, 24 * 24, 8, processes=1)
+    one = make_bank(sources, Drawing(), 24, 24 * 24, 7, processes=1)
+    two = make_bank(sources, Drawing(), 24, 24 * 24, 7, processes=2)
+    other = make_bank(sources, Drawing(), 24, 24 * 24, 8, processes=1)
     assert len(one) == 24
     for a, b, c, (high, wide) in zip(one.backlit, two.backlit, other.backlit, SHAPES, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -274,7 +289,7 @@ SMALL = Recipe(
 
 
 def test_a_run_learns_and_repeats_itself(sources: Sources) -> None:
-    bank = make_bank(sources, SMALL.mix, SMALL.pairs, SMALL.area_px, 0, processes=1)
+    bank = make_bank(sources, SMALL.drawing, SMALL.pairs, SMALL.area_px, 0, processes=1)
     first, again = train(SMALL, bank), train(SMALL, bank)
     for a, b in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -287,7 +302,7 @@ def test_a_run_learns_and_repeats_itself(sources: Sources) -> None:
 
 
 def test_guidance_needs_an_encoder(sources: Sources) -> None:
-    bank = make_bank(sources, SMALL.mix, 6, SMALL.area_px, 0, processes=1)
+    bank = make_bank(sources, SMALL.drawing, 6, SMALL.area_px, 0, processes=1)
     with pytest.raises(ValueError, match="needs an encoder"):
         train(dataclasses.replace(SMALL, guidance_weight=0.1), bank)
 
@@ -296,7 +311,7 @@ def test_guidance_by_an_encoder_changes_the_weights(sources: Sources) -> None:
     from rave_train.encoders.opening import open_encoder
 
     encoder = open_encoder("timm:mobilenetv3_small_050,size=32@random")
-    bank = make_bank(sources, SMALL.mix, SMALL.pairs, SMALL.area_px, 0, processes=1)
+    bank = make_bank(sources, SMALL.drawing, SMALL.pairs, SMALL.area_px, 0, processes=1)
     recipe = dataclasses.replace(SMALL, steps=3)
     plain = train(recipe, bank)
     guided = train(dataclasses.replace(recipe, guidance_weight=10.0), bank, encoder)

@@ -26,7 +26,7 @@ from rave_train.recipes.scenes import (
     load_panorama,
     take_brackets,
 )
-from rave_train.synthesis import photograph, srgb_to_linear, synthesize_backlit
+from rave_train.synthesis import SynthesisRange, photograph, srgb_to_linear, synthesize_backlit
 
 Pixels = NDArray[np.uint8]
 
@@ -51,7 +51,8 @@ _SHARE_OF_LIT_VIEWS: Final = 0.15
 _MEAN_OF_PHOTOGRAPHS, _SPREAD_OF_PHOTOGRAPHS = 0.43, 0.09
 """Mean sRGB value of well-lit photographs and its standard deviation (Kodak's and Open Images')."""
 
-_EXPOSURE, _SPREAD_OF_EXPOSURE = -0.05, 0.45
+_EXPOSURE: Final = -0.05
+EXPOSURE_SPREAD: Final = 0.45
 """Mean exposure that well-lit photographs are given, as a power of two of their sRGB values, and its
 standard deviation. There are few of them: with their own exposure only, a network knows each by heart and
 lifts every picture to the brightness that it remembers."""
@@ -75,6 +76,24 @@ class Mix:
     subject: float = 0.25
     view: float = 0.25
     lit: float = 0.1
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How pairs are drawn.
+
+    Attributes:
+        mix: of the kinds; `view` counts as 0 where there is no panorama.
+        whole: share of photographs taken whole instead of cropped.
+        shade: light and camera of photographs that are darkened.
+        exposure_spread: standard deviation of the exposure that photographs are given, in powers of two of
+            sRGB values.
+    """
+
+    mix: Mix = field(default_factory=Mix)
+    whole: float = 0.3
+    shade: SynthesisRange = SCENE
+    exposure_spread: float = EXPOSURE_SPREAD
 
 
 @dataclass(frozen=True)
@@ -157,22 +176,21 @@ def _with_mean(picture: Array, mean: float) -> Array:
 
 
 def make_bank(
-    sources: Sources, mix: Mix, pairs: int, area_px: int, seed: int, whole: float = 0.3, processes: int = 2
+    sources: Sources, drawing: Drawing, pairs: int, area_px: int, seed: int, processes: int = 2
 ) -> Bank:
     """Draws `pairs` pairs, a third in each of `SHAPES`.
 
     Args:
         sources: what they are made of.
-        mix: of the kinds; `view` counts as 0 where there is no panorama.
+        drawing: how.
         pairs: how many.
         area_px: pixels of one picture.
         seed: pair i depends on it and on i only, not on `processes`.
-        whole: share of photographs taken whole instead of cropped.
         processes: that draw.
     """
     backlit: list[list[Pixels]] = [[] for _ in SHAPES]
     truth: list[list[Pixels]] = [[] for _ in SHAPES]
-    work = _Work(sources, mix, area_px, seed, whole)
+    work = _Work(sources, drawing, area_px, seed)
     with ProcessPoolExecutor(processes, get_context("fork"), _set_work, (work,)) as pool:
         for index, (dark, lit) in enumerate(pool.map(_draw, range(pairs), chunksize=64)):
             backlit[index % len(SHAPES)].append(dark)
@@ -200,10 +218,9 @@ def to_tensor(pixels: Pixels) -> Tensor:
 @dataclass(frozen=True)
 class _Work:
     sources: Sources
-    mix: Mix
+    drawing: Drawing
     area_px: int
     seed: int
-    whole: float
 
 
 _work: _Work
@@ -218,20 +235,16 @@ def _draw(index: int) -> tuple[Pixels, Pixels]:
     rng = np.random.default_rng([_work.seed, index])
     high, wide = SHAPES[index % len(SHAPES)]
     unit = (_work.area_px / (high * wide)) ** 0.5
-    backlit, truth = draw_pair(
-        _work.sources, _work.mix, rng, round(high * unit), round(wide * unit), _work.whole
-    )
+    backlit, truth = draw_pair(_work.sources, _work.drawing, rng, round(high * unit), round(wide * unit))
     return _planes(backlit), _planes(truth)
 
 
-def draw_pair(
-    sources: Sources, mix: Mix, rng: np.random.Generator, height: int, width: int, whole: float
-) -> Pair:
+def draw_pair(sources: Sources, drawing: Drawing, rng: np.random.Generator, height: int, width: int) -> Pair:
     """One pair of a random kind, [height, width, 3] float32 each."""
 
     def shade() -> Pair:
         lit = expose(crop())
-        return synthesize_backlit(lit, rng, SCENE), lit
+        return synthesize_backlit(lit, rng, drawing.shade), lit
 
     def subject() -> Pair:
         return draw_subject(expose(crop()), crop(), rng)
@@ -250,14 +263,17 @@ def draw_pair(
         views = sources.lit_views
         shown = views if views and rng.random() < _SHARE_OF_LIT_VIEWS else sources.photographs
         picture = shown[rng.integers(len(shown))]
-        return _crop(picture, rng, height, width, 1.0 if rng.random() < whole else rng.uniform(0.5, 1))
+        return _crop(
+            picture, rng, height, width, 1.0 if rng.random() < drawing.whole else rng.uniform(0.5, 1)
+        )
 
     def expose(picture: Array) -> Array:
-        balance = rng.uniform(-0.1, 0.1, 3) + rng.normal(_EXPOSURE, _SPREAD_OF_EXPOSURE)
+        balance = rng.uniform(-0.1, 0.1, 3) + rng.normal(_EXPOSURE, drawing.exposure_spread)
         grey = picture.mean(2, keepdims=True)
         vivid = grey + (picture - grey) * rng.uniform(0.7, 1.2)
         return np.asarray(np.clip(vivid * 2.0**balance, 0, 1), np.float32)
 
+    mix = drawing.mix
     kinds: list[tuple[Callable[[], Pair], float]] = [
         (shade, mix.shade),
         (subject, mix.subject),

@@ -24,10 +24,19 @@ from rave_train.device import pick_precision, precision_name
 from rave_train.encoders import Encoder
 from rave_train.encoders.opening import open_encoder
 from rave_train.network import EnhancementNetwork, Padding, relight
-from rave_train.recipes.bank import Bank, Mix, batches, load_sources, make_bank, to_tensor
+from rave_train.recipes.bank import (
+    EXPOSURE_SPREAD,
+    Bank,
+    Drawing,
+    Mix,
+    batches,
+    load_sources,
+    make_bank,
+    to_tensor,
+)
 from rave_train.recipes.losses import ResidualGuidance, light_error, similarity
 from rave_train.recipes.rounding import FakeQuantization
-from rave_train.recipes.scenes import SCENE
+from rave_train.recipes.scenes import SHADES
 
 _CPU = torch.device("cpu")
 
@@ -48,6 +57,8 @@ class Recipe:
         pairs: drawn once, before training.
         mix: of the kinds of pairs.
         whole: share of the photographs taken whole instead of cropped.
+        shade: how photographs are darkened, a name in `rave_train.recipes.scenes.SHADES`.
+        exposure_spread: of the photographs, see `rave_train.recipes.bank.Drawing`.
         scales: factors by which a batch is resized, drawn uniformly.
         learning_rate: peak of the one-cycle schedule.
         squared_weight: of the mean squared error beside the L1 loss.
@@ -73,6 +84,8 @@ class Recipe:
     pairs: int = 48000
     mix: Mix = field(default_factory=Mix)
     whole: float = 0.3
+    shade: str = "wide"
+    exposure_spread: float = EXPOSURE_SPREAD
     scales: tuple[float, ...] = (1.0, 1.0, 1.0, 1.5)
     learning_rate: float = 2.5e-3
     squared_weight: float = 3.0
@@ -86,6 +99,11 @@ class Recipe:
     guidance_weight: float = 0.0
     average_decay: float = 0.998
     seed: int = 0
+
+    @property
+    def drawing(self) -> Drawing:
+        """How its pairs are drawn."""
+        return Drawing(self.mix, self.whole, SHADES[self.shade], self.exposure_spread)
 
 
 def train(
@@ -218,6 +236,7 @@ def main() -> None:
     parser.add_argument("--panoramas", nargs="*", type=Path, default=[], help="folders of .exr, .exr.js")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint, .safetensors or .pth")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--finishing-steps", type=int, default=Recipe.finishing_steps, help="rounded as INT8")
     parser.add_argument("--pairs", type=int, default=Recipe.pairs)
     parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
     parser.add_argument(
@@ -227,6 +246,12 @@ def main() -> None:
         default=astuple(Mix()),
         metavar=("SHADE", "SUBJECT", "VIEW", "LIT"),
         help="shares of the kinds of pairs",
+    )
+    parser.add_argument(
+        "--shade", choices=list(SHADES), default=Recipe.shade, help="how photographs are darkened"
+    )
+    parser.add_argument(
+        "--exposure-spread", type=float, default=Recipe.exposure_spread, help="of photographs"
     )
     parser.add_argument("--init-from", help="a checkpoint of the same width to go on from, or 'embedded'")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
@@ -240,23 +265,26 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     recipe = Recipe(
         steps=options.steps,
+        finishing_steps=options.finishing_steps,
         pairs=options.pairs,
         learning_rate=options.learning_rate,
         mix=Mix(*options.mix),
+        shade=options.shade,
+        exposure_spread=options.exposure_spread,
         seed=options.seed,
         guidance_weight=options.guidance_weight if options.encoder else 0.0,
     )
     encoder = open_encoder(options.encoder) if options.encoder else None
     start = _read_start(parser, options.init_from, recipe)
     sources = load_sources(options.photos, options.panoramas)
-    bank = make_bank(sources, recipe.mix, recipe.pairs, recipe.area_px, recipe.seed, recipe.whole)
+    bank = make_bank(sources, recipe.drawing, recipe.pairs, recipe.area_px, recipe.seed)
     network = train(recipe, bank, encoder, None if start is None else start.network)
     provenance = {
         "recipe": "rave_train.recipes.embedded",
         **asdict(recipe),
         "photographs": len(sources.photographs),
         "panoramas": len(sources.panoramas),
-        "synthesis": asdict(SCENE),
+        "synthesis": asdict(recipe.drawing.shade),
         "encoder": options.encoder,
         "start": None if start is None else start.provenance,
         "threads": torch.get_num_threads(),
