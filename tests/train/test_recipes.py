@@ -301,6 +301,19 @@ def test_a_run_learns_and_repeats_itself(sources: Sources) -> None:
     assert float(after) < 0.8 * float((backlit - truth).square().mean())
 
 
+def test_a_share_of_the_start_stays_in_the_result(sources: Sources) -> None:
+    bank = make_bank(sources, SMALL.drawing, SMALL.pairs, SMALL.area_px, 0, processes=1)
+    recipe = dataclasses.replace(SMALL, steps=3)
+    start = train(dataclasses.replace(recipe, seed=1), bank)
+    free, half, none = (
+        train(dataclasses.replace(recipe, start_share=share), bank, start=start) for share in (0.0, 0.5, 1.0)
+    )
+    for a, b, middle, same in zip(*(net.parameters() for net in (start, free, half, none)), strict=True):
+        torch.testing.assert_close(middle, (a + b) / 2)
+        torch.testing.assert_close(same, a)
+    assert not torch.equal(start.condx.weight, free.condx.weight)
+
+
 def test_guidance_needs_an_encoder(sources: Sources) -> None:
     bank = make_bank(sources, SMALL.drawing, 6, SMALL.area_px, 0, processes=1)
     with pytest.raises(ValueError, match="needs an encoder"):

@@ -73,6 +73,9 @@ class Recipe:
             have no room for features of which one pixel in a million is a hundred times the rest.
         guidance_weight: of RAVE's guidance, 0 for none; it needs an encoder.
         average_decay: of the moving average of the weights.
+        start_share: of the weights it went on from, mixed into the result: half-way to what the new pairs
+            teach, most of it is learned and hardly anything forgotten. Source: Wortsman et al., Robust
+            Fine-Tuning of Zero-Shot Models, 2022.
         seed: of every random choice.
     """
 
@@ -98,6 +101,7 @@ class Recipe:
     range_weight: float = 0.05
     guidance_weight: float = 0.0
     average_decay: float = 0.998
+    start_share: float = 0.0
     seed: int = 0
 
     @property
@@ -143,7 +147,16 @@ def train(
     rounding.remove()
     trained = EnhancementNetwork(recipe.channels, recipe.padding)
     trained.load_state_dict(average.module.state_dict())
+    if start is not None and recipe.start_share:
+        mix_weights(trained, start, recipe.start_share)
     return trained.eval()
+
+
+@torch.no_grad()
+def mix_weights(network: EnhancementNetwork, other: EnhancementNetwork, share: float) -> None:
+    """Moves a network's weights by that share of the way to another's of the same shape."""
+    for weight, there in zip(network.parameters(), other.parameters(), strict=True):
+        weight.lerp_(there, share)
 
 
 def _descend(
@@ -254,6 +267,9 @@ def main() -> None:
         "--exposure-spread", type=float, default=Recipe.exposure_spread, help="of photographs"
     )
     parser.add_argument("--init-from", help="a checkpoint of the same width to go on from, or 'embedded'")
+    parser.add_argument(
+        "--start-share", type=float, default=Recipe.start_share, help="of those, in the result"
+    )
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--encoder", help="that guides as RAVE does: timm:mobilenetv2_100@FILE, for one")
     parser.add_argument("--guidance-weight", type=float, default=1.0, help="with --encoder")
@@ -272,6 +288,7 @@ def main() -> None:
         shade=options.shade,
         exposure_spread=options.exposure_spread,
         seed=options.seed,
+        start_share=options.start_share,
         guidance_weight=options.guidance_weight if options.encoder else 0.0,
     )
     encoder = open_encoder(options.encoder) if options.encoder else None
