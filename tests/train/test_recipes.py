@@ -303,7 +303,7 @@ def test_a_run_learns_and_repeats_itself(sources: Sources) -> None:
 
 def test_a_share_of_the_start_stays_in_the_result(sources: Sources) -> None:
     bank = make_bank(sources, SMALL.drawing, SMALL.pairs, SMALL.area_px, 0, processes=1)
-    recipe = dataclasses.replace(SMALL, steps=3)
+    recipe = dataclasses.replace(SMALL, steps=3, finishing_steps=0)
     start = train(dataclasses.replace(recipe, seed=1), bank)
     free, half, none = (
         train(dataclasses.replace(recipe, start_share=share), bank, start=start) for share in (0.0, 0.5, 1.0)

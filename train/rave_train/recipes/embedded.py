@@ -73,8 +73,8 @@ class Recipe:
             have no room for features of which one pixel in a million is a hundred times the rest.
         guidance_weight: of RAVE's guidance, 0 for none; it needs an encoder.
         average_decay: of the moving average of the weights.
-        start_share: of the weights it went on from, mixed into the result: half-way to what the new pairs
-            teach, most of it is learned and hardly anything forgotten. Source: Wortsman et al., Robust
+        start_share: of the weights it went on from, mixed in before the finishing steps: half-way to what the new
+            pairs teach, most of it is learned and hardly anything forgotten. Source: Wortsman et al., Robust
             Fine-Tuning of Zero-Shot Models, 2022.
         seed: of every random choice.
     """
@@ -139,6 +139,11 @@ def train(
     drawn = draw_batches(recipe, bank, np.random.default_rng(recipe.seed))
     _descend(recipe, network, average, drawn, guidance, recipe.steps, recipe.learning_rate)
     network.load_state_dict(average.module.state_dict())
+    if (
+        start is not None and recipe.start_share
+    ):  # before the rounding: what that has learned does not average
+        mix_weights(network, start, recipe.start_share)
+        average.module.load_state_dict(network.state_dict())
     rounding = FakeQuantization(network)
     drawn = draw_batches(recipe, bank, np.random.default_rng([recipe.seed, 1]))
     _descend(
@@ -147,8 +152,6 @@ def train(
     rounding.remove()
     trained = EnhancementNetwork(recipe.channels, recipe.padding)
     trained.load_state_dict(average.module.state_dict())
-    if start is not None and recipe.start_share:
-        mix_weights(trained, start, recipe.start_share)
     return trained.eval()
 
 
@@ -267,9 +270,7 @@ def main() -> None:
         "--exposure-spread", type=float, default=Recipe.exposure_spread, help="of photographs"
     )
     parser.add_argument("--init-from", help="a checkpoint of the same width to go on from, or 'embedded'")
-    parser.add_argument(
-        "--start-share", type=float, default=Recipe.start_share, help="of those, in the result"
-    )
+    parser.add_argument("--start-share", type=float, default=Recipe.start_share, help="of those, mixed in")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--encoder", help="that guides as RAVE does: timm:mobilenetv2_100@FILE, for one")
     parser.add_argument("--guidance-weight", type=float, default=1.0, help="with --encoder")
