@@ -73,9 +73,9 @@ class Recipe:
             have no room for features of which one pixel in a million is a hundred times the rest.
         guidance_weight: of RAVE's guidance, 0 for none; it needs an encoder.
         average_decay: of the moving average of the weights.
-        start_share: of the weights it went on from, mixed in before the finishing steps: half-way to what the new
-            pairs teach, most of it is learned and hardly anything forgotten. Source: Wortsman et al., Robust
-            Fine-Tuning of Zero-Shot Models, 2022.
+        start_share: of the weights it went on from, mixed in before the finishing steps: half-way to what
+            the new pairs teach, most of it is learned and hardly anything forgotten. Source: Wortsman et
+            al., Robust Fine-Tuning of Zero-Shot Models, 2022.
         seed: of every random choice.
     """
 
