@@ -228,8 +228,11 @@ def test_a_report_holds_pictures_and_failures(photos: Path, tmp_path: Path) -> N
 def test_a_report_goes_into_a_pipe(photos: Path, tmp_path: Path) -> None:
     os.mkfifo(pipe := tmp_path / "pipe")
     with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
-        done = rave_run(photos, tmp_path / "out", "--report", pipe)
-        page = reader.communicate(timeout=60)[0]
+        try:
+            done = rave_run(photos, tmp_path / "out", "--report", pipe)
+            page = reader.communicate(timeout=60)[0]
+        finally:
+            reader.kill()  # it would wait for ever where nothing was written
     assert done.returncode == 0, done.stderr
     assert page.endswith(b"</html>\n")
     assert pipe.is_fifo()

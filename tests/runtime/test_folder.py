@@ -195,7 +195,9 @@ def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
     link.symlink_to(pipe)
     for target in (pipe, link):
         arrived: list[bytes] = []
-        reader = threading.Thread(target=lambda into: into.append(pipe.read_bytes()), args=[arrived])
+        reader = threading.Thread(
+            target=lambda into: into.append(pipe.read_bytes()), args=[arrived], daemon=True
+        )
         reader.start()
         write_atomically(target, b"page")
         reader.join(10)

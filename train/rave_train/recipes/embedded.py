@@ -139,10 +139,9 @@ def train(
     drawn = draw_batches(recipe, bank, np.random.default_rng(recipe.seed))
     _descend(recipe, network, average, drawn, guidance, recipe.steps, recipe.learning_rate)
     network.load_state_dict(average.module.state_dict())
-    if (
-        start is not None and recipe.start_share
-    ):  # before the rounding: what that has learned does not average
-        mix_weights(network, start, recipe.start_share)
+    # Before the rounding: what that has learned does not average.
+    if start is not None and recipe.start_share:
+        _mix_weights(network, start, recipe.start_share)
         average.module.load_state_dict(network.state_dict())
     rounding = FakeQuantization(network)
     drawn = draw_batches(recipe, bank, np.random.default_rng([recipe.seed, 1]))
@@ -156,7 +155,7 @@ def train(
 
 
 @torch.no_grad()
-def mix_weights(network: EnhancementNetwork, other: EnhancementNetwork, share: float) -> None:
+def _mix_weights(network: EnhancementNetwork, other: EnhancementNetwork, share: float) -> None:
     """Moves a network's weights by that share of the way to another's of the same shape."""
     for weight, there in zip(network.parameters(), other.parameters(), strict=True):
         weight.lerp_(there, share)
@@ -278,6 +277,10 @@ def main() -> None:
         "--threads", type=int, help="of torch; every core unless given. The same number gives the same bits"
     )
     options = parser.parse_args()
+    if not 0 <= options.start_share <= 1:
+        parser.error(f"--start-share {options.start_share} is not from 0 to 1")
+    if options.start_share and not options.init_from:
+        parser.error("--start-share is of the weights to go on from: give --init-from as well")
     if options.threads:
         torch.set_num_threads(options.threads)
     recipe = Recipe(

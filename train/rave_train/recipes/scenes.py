@@ -55,7 +55,7 @@ SHADES: Final[Mapping[str, SynthesisRange]] = {
     ),
 }
 """How photographs are darkened. `wide` covers all that may happen, dark pictures included; with `bright` what
-is bright stays so, as it does against the light: the brightest fifth loses 0.3 stops instead of 0.8."""
+is bright stays so, as it does against the light."""
 
 LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _SUPERSAMPLING: Final = 4
