@@ -85,14 +85,14 @@ class Drawing:
     Attributes:
         mix: of the kinds; `view` counts as 0 where there is no panorama.
         whole: share of photographs taken whole instead of cropped.
-        shade: light and camera of photographs that are darkened.
+        shades: light and camera of photographs that are darkened; each pair draws one.
         exposure_spread: standard deviation of the exposure that photographs are given, in powers of two of
             sRGB values.
     """
 
     mix: Mix = field(default_factory=Mix)
     whole: float = 0.3
-    shade: SynthesisRange = SCENE
+    shades: tuple[SynthesisRange, ...] = (SCENE,)
     exposure_spread: float = EXPOSURE_SPREAD
 
 
@@ -176,7 +176,7 @@ def _with_mean(picture: Array, mean: float) -> Array:
 
 
 def make_bank(
-    sources: Sources, drawing: Drawing, pairs: int, area_px: int, seed: int, processes: int = 2
+    sources: Sources, drawing: Drawing, pairs: int, area_px: int, seed: int, processes: int | None = None
 ) -> Bank:
     """Draws `pairs` pairs, a third in each of `SHAPES`.
 
@@ -186,7 +186,7 @@ def make_bank(
         pairs: how many.
         area_px: pixels of one picture.
         seed: pair i depends on it and on i only, not on `processes`.
-        processes: that draw.
+        processes: that draw; one a core unless given.
     """
     backlit: list[list[Pixels]] = [[] for _ in SHAPES]
     truth: list[list[Pixels]] = [[] for _ in SHAPES]
@@ -210,9 +210,9 @@ def batches(bank: Bank, batch: int, rng: np.random.Generator) -> Iterator[tuple[
         yield backlit, truth
 
 
-def to_tensor(pixels: Pixels) -> Tensor:
-    """[n, 3, h, w] uint8 -> the same, float32 in [0, 1]."""
-    return torch.from_numpy(pixels).float() / 255
+def to_tensor(pixels: Pixels, device: torch.device | None = None) -> Tensor:
+    """[n, 3, h, w] uint8 -> the same, float32 in [0, 1], on the CPU unless a device is given."""
+    return torch.from_numpy(pixels).to(device).float() / 255
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ def draw_pair(sources: Sources, drawing: Drawing, rng: np.random.Generator, heig
 
     def shade() -> Pair:
         lit = expose(crop())
-        return synthesize_backlit(lit, rng, drawing.shade), lit
+        return synthesize_backlit(lit, rng, drawing.shades[rng.integers(len(drawing.shades))]), lit
 
     def subject() -> Pair:
         return draw_subject(expose(crop()), crop(), rng)

@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rave_train.checkpoint import Checkpoint, CheckpointError, read_checkpoint, save_checkpoint
-from rave_train.device import pick_precision, precision_name
+from rave_train.config import ConfigError
+from rave_train.device import pick_device, pick_precision, precision_name
 from rave_train.encoders import Encoder
 from rave_train.encoders.opening import open_encoder
 from rave_train.network import EnhancementNetwork, Padding, relight
@@ -57,7 +58,7 @@ class Recipe:
         pairs: drawn once, before training.
         mix: of the kinds of pairs.
         whole: share of the photographs taken whole instead of cropped.
-        shade: how photographs are darkened, a name in `rave_train.recipes.scenes.SHADES`.
+        shades: how photographs are darkened, names in `rave_train.recipes.scenes.SHADES`; each pair draws one.
         exposure_spread: of the photographs, see `rave_train.recipes.bank.Drawing`.
         scales: factors by which a batch is resized, drawn uniformly.
         learning_rate: peak of the one-cycle schedule.
@@ -87,7 +88,7 @@ class Recipe:
     pairs: int = 48000
     mix: Mix = field(default_factory=Mix)
     whole: float = 0.3
-    shade: str = "wide"
+    shades: tuple[str, ...] = ("wide",)
     exposure_spread: float = EXPOSURE_SPREAD
     scales: tuple[float, ...] = (1.0, 1.0, 1.0, 1.5)
     learning_rate: float = 2.5e-3
@@ -107,18 +108,25 @@ class Recipe:
     @property
     def drawing(self) -> Drawing:
         """How its pairs are drawn."""
-        return Drawing(self.mix, self.whole, SHADES[self.shade], self.exposure_spread)
+        return Drawing(
+            self.mix, self.whole, tuple(SHADES[name] for name in self.shades), self.exposure_spread
+        )
 
 
 def train(
-    recipe: Recipe, bank: Bank, encoder: Encoder | None = None, start: EnhancementNetwork | None = None
+    recipe: Recipe,
+    bank: Bank,
+    encoder: Encoder | None = None,
+    start: EnhancementNetwork | None = None,
+    device: torch.device = _CPU,
 ) -> EnhancementNetwork:
     """Trains, from scratch unless there is a network to start from, then for eight bits.
 
     Convolutions are in bf16 where the processor multiplies it; emulated, it would be far slower than float32.
+    A GPU draws the same batches and starts from the same weights as a CPU; sums are rounded differently.
 
     Returns:
-        The moving average of the weights.
+        The moving average of the weights, on the CPU.
 
     Raises:
         ValueError: guidance is asked for without an encoder.
@@ -126,7 +134,8 @@ def train(
     if recipe.guidance_weight and encoder is None:
         raise ValueError("guidance needs an encoder")
     torch.manual_seed(recipe.seed)
-    network = EnhancementNetwork(recipe.channels, recipe.padding).to(memory_format=torch.channels_last)
+    network = EnhancementNetwork(recipe.channels, recipe.padding)
+    network = network.to(device).to(memory_format=torch.channels_last)
     assert network.cond_add1.bias is not None
     torch.nn.init.constant_(network.cond_add1.bias, 0.7)
     if start is not None:
@@ -135,16 +144,16 @@ def train(
         network,
         multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay),  # type: ignore[no-untyped-call]
     )
-    guidance = ResidualGuidance(encoder, bank) if encoder and recipe.guidance_weight else None
-    drawn = draw_batches(recipe, bank, np.random.default_rng(recipe.seed))
+    guidance = ResidualGuidance(encoder.to(device), bank) if encoder and recipe.guidance_weight else None
+    drawn = draw_batches(recipe, bank, np.random.default_rng(recipe.seed), device)
     _descend(recipe, network, average, drawn, guidance, recipe.steps, recipe.learning_rate)
     network.load_state_dict(average.module.state_dict())
     # Before the rounding: what that has learned does not average.
     if start is not None and recipe.start_share:
-        _mix_weights(network, start, recipe.start_share)
+        _mix_weights(network, start.to(device), recipe.start_share)
         average.module.load_state_dict(network.state_dict())
     rounding = FakeQuantization(network)
-    drawn = draw_batches(recipe, bank, np.random.default_rng([recipe.seed, 1]))
+    drawn = draw_batches(recipe, bank, np.random.default_rng([recipe.seed, 1]), device)
     _descend(
         recipe, network, average, drawn, guidance, recipe.finishing_steps, recipe.finishing_rate, rounding
     )
@@ -174,11 +183,12 @@ def _descend(
     """One cycle of the learning rate."""
     optimizer = torch.optim.AdamW(network.parameters(), peak_rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, max(steps, 1), pct_start=0.1)
-    precision = pick_precision("auto", _CPU)
-    started, shown = time.monotonic(), 0.0
+    device = next(network.parameters()).device
+    precision = pick_precision("auto", device)
+    started, shown = time.monotonic(), torch.zeros((), device=device)
     for step in range(1, steps + 1):
         backlit, truth = next(drawn)
-        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             light = network(backlit.contiguous(memory_format=torch.channels_last))
         loss = loss_of(recipe, backlit, truth, light.float(), guidance)
         if rounding is not None:
@@ -189,7 +199,7 @@ def _descend(
         optimizer.step()
         schedule.step()
         average.update_parameters(network)
-        shown = loss.item() if step == 1 else 0.98 * shown + 0.02 * loss.item()
+        shown = loss.detach() if step == 1 else shown.lerp(loss.detach(), 0.02)
         if step % 50 == 0 or step == steps:
             elapsed_s = time.monotonic() - started
             print(
@@ -199,10 +209,12 @@ def _descend(
             )
 
 
-def draw_batches(recipe: Recipe, bank: Bank, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def draw_batches(
+    recipe: Recipe, bank: Bank, rng: np.random.Generator, device: torch.device = _CPU
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches [batch, 3, h, w] float32 in [0, 1] at the recipe's scales."""
     for backlit_pixels, truth_pixels in batches(bank, recipe.batch, rng):
-        backlit, truth = to_tensor(backlit_pixels), to_tensor(truth_pixels)
+        backlit, truth = to_tensor(backlit_pixels, device), to_tensor(truth_pixels, device)
         scale = float(rng.choice(recipe.scales))
         if scale != 1:
             size = [round(side * scale) for side in backlit.shape[2:]]
@@ -263,13 +275,18 @@ def main() -> None:
         help="shares of the kinds of pairs",
     )
     parser.add_argument(
-        "--shade", choices=list(SHADES), default=Recipe.shade, help="how photographs are darkened"
+        "--shades",
+        nargs="+",
+        choices=list(SHADES),
+        default=Recipe.shades,
+        help="how photographs are darkened; each pair draws one of them",
     )
     parser.add_argument(
         "--exposure-spread", type=float, default=Recipe.exposure_spread, help="of photographs"
     )
     parser.add_argument("--init-from", help="a checkpoint of the same width to go on from, or 'embedded'")
     parser.add_argument("--start-share", type=float, default=Recipe.start_share, help="of those, mixed in")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--encoder", help="that guides as RAVE does: timm:mobilenetv2_100@FILE, for one")
     parser.add_argument("--guidance-weight", type=float, default=1.0, help="with --encoder")
@@ -283,13 +300,17 @@ def main() -> None:
         parser.error("--start-share is of the weights to go on from: give --init-from as well")
     if options.threads:
         torch.set_num_threads(options.threads)
+    try:
+        device = pick_device(options.device)
+    except ConfigError as error:
+        parser.error(str(error))
     recipe = Recipe(
         steps=options.steps,
         finishing_steps=options.finishing_steps,
         pairs=options.pairs,
         learning_rate=options.learning_rate,
         mix=Mix(*options.mix),
-        shade=options.shade,
+        shades=tuple(options.shades),
         exposure_spread=options.exposure_spread,
         seed=options.seed,
         start_share=options.start_share,
@@ -299,17 +320,18 @@ def main() -> None:
     start = _read_start(parser, options.init_from, recipe)
     sources = load_sources(options.photos, options.panoramas)
     bank = make_bank(sources, recipe.drawing, recipe.pairs, recipe.area_px, recipe.seed)
-    network = train(recipe, bank, encoder, None if start is None else start.network)
+    network = train(recipe, bank, encoder, None if start is None else start.network, device)
     provenance = {
         "recipe": "rave_train.recipes.embedded",
         **asdict(recipe),
         "photographs": len(sources.photographs),
         "panoramas": len(sources.panoramas),
-        "synthesis": asdict(recipe.drawing.shade),
+        "synthesis": [asdict(shade) for shade in recipe.drawing.shades],
         "encoder": options.encoder,
         "start": None if start is None else start.provenance,
         "threads": torch.get_num_threads(),
-        "precision": precision_name(pick_precision("auto", _CPU)),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "precision": precision_name(pick_precision("auto", device)),
         "torch": torch.__version__,
         "training_size_px": round(recipe.area_px**0.5 * max(recipe.scales)),
     }

@@ -35,7 +35,8 @@ class ResidualGuidance:
 
     @torch.no_grad()
     def _embed(self, pixels: Pixels) -> Tensor:
-        return torch.cat([self._encoder.embed(part) for part in torch.split(to_tensor(pixels), 16)])
+        device = next(self._encoder.parameters()).device
+        return torch.cat([self._encoder.embed(part) for part in torch.split(to_tensor(pixels, device), 16)])
 
 
 def light_error(backlit: Tensor, truth: Tensor, light: Tensor) -> Tensor:

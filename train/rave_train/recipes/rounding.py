@@ -28,7 +28,7 @@ class FakeQuantization:
     def __init__(self, network: EnhancementNetwork, headroom: float = 1.1) -> None:
         self._headroom = headroom
         self._pooled_from = {"PPM1.fuse.0": network.channels}
-        self._ranges: dict[tuple[str, bool], tuple[float, float]] = {}
+        self._ranges: dict[tuple[str, bool], Tensor] = {}
         self._peaks: list[Tensor] = []
         spared = (network.cond1, network.cond_add1)
         self._handles = []
@@ -61,12 +61,14 @@ class FakeQuantization:
         return self._round((name, True), output)
 
     def _round(self, place: tuple[str, bool], x: Tensor) -> Tensor:
-        low, high = self._ranges.get(place, (0.0, 0.0))
-        lowest, highest = torch.aminmax(x)
+        lowest, highest = x.amin(), x.amax()
         self._peaks.append(torch.maximum(-lowest, highest).float())
-        seen_low, seen_high = (float(bound.detach()) * self._headroom for bound in (lowest, highest))
+        # Tensors throughout: reading a number would wait for a GPU.
+        seen = torch.stack([-lowest, highest]).detach().float() * self._headroom
         # Forgets slowly: weights move, and with them what is the widest.
-        low, high = min(seen_low, low * _FORGET, 0.0), max(seen_high, high * _FORGET, 1e-6)
-        self._ranges[place] = low, high
-        step = (high - low) / 255
-        return torch.fake_quantize_per_tensor_affine(x, step, round(-low / step), 0, 255)
+        ranges = self._ranges.get(place)
+        ranges = seen if ranges is None else torch.maximum(seen, ranges * _FORGET)
+        self._ranges[place] = ranges = ranges.clamp_min(0)
+        step = (ranges.sum() / 255).clamp_min(1e-8)
+        zero_point = (ranges[0] / step).round().to(torch.int32)
+        return torch.fake_quantize_per_tensor_affine(x.float(), step, zero_point, 0, 255).to(x.dtype)

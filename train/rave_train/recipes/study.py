@@ -43,7 +43,7 @@ VARIANTS: Final[Mapping[str, Callable[[Recipe], Recipe]]] = {
     "no subjects": lambda r: replace(r, mix=replace(r.mix, subject=0.0)),
     "shades only": lambda r: replace(r, mix=Mix(shade=1, subject=0, view=0, lit=0)),
     "views mostly": lambda r: replace(r, mix=replace(r.mix, view=1.0)),
-    "what is bright stays bright": lambda r: replace(r, shade="bright"),
+    "what is bright stays bright": lambda r: replace(r, shades=("bright",)),
     "no similarity": lambda r: replace(r, ssim_weight=0.0),
     "squared error": lambda r: replace(r, psnr_weight=0.0, squared_weight=5.0),
     "L1 alone": lambda r: replace(r, psnr_weight=0.0, ssim_weight=0.0),
