@@ -30,6 +30,7 @@ from rave_train.recipes.bank import (
     Bank,
     Drawing,
     Mix,
+    Sources,
     batches,
     load_sources,
     make_bank,
@@ -244,6 +245,30 @@ def loss_of(
     return loss
 
 
+def provenance_of(
+    recipe: Recipe,
+    sources: Sources,
+    device: torch.device,
+    encoder: str | None = None,
+    start: Checkpoint | None = None,
+) -> dict[str, object]:
+    """What a checkpoint of the recipe says of where it comes from; `encoder` by its name."""
+    return {
+        "recipe": "rave_train.recipes.embedded",
+        **asdict(recipe),
+        "photographs": len(sources.photographs),
+        "panoramas": len(sources.panoramas),
+        "synthesis": [asdict(shade) for shade in recipe.drawing.shades],
+        "encoder": encoder,
+        "start": None if start is None else start.provenance,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "precision": precision_name(pick_precision("auto", device)),
+        "torch": torch.__version__,
+        "training_size_px": round(recipe.area_px**0.5 * max(recipe.scales)),
+    }
+
+
 def _read_start(parser: argparse.ArgumentParser, name: str | None, recipe: Recipe) -> Checkpoint | None:
     if name is None:
         return None
@@ -321,20 +346,7 @@ def main() -> None:
     sources = load_sources(options.photos, options.panoramas)
     bank = make_bank(sources, recipe.drawing, recipe.pairs, recipe.area_px, recipe.seed)
     network = train(recipe, bank, encoder, None if start is None else start.network, device)
-    provenance = {
-        "recipe": "rave_train.recipes.embedded",
-        **asdict(recipe),
-        "photographs": len(sources.photographs),
-        "panoramas": len(sources.panoramas),
-        "synthesis": [asdict(shade) for shade in recipe.drawing.shades],
-        "encoder": options.encoder,
-        "start": None if start is None else start.provenance,
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "precision": precision_name(pick_precision("auto", device)),
-        "torch": torch.__version__,
-        "training_size_px": round(recipe.area_px**0.5 * max(recipe.scales)),
-    }
+    provenance = provenance_of(recipe, sources, device, options.encoder, start)
     save_checkpoint(network, options.output, provenance)
 
 
