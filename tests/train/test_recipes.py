@@ -18,6 +18,7 @@ from rave_train.recipes.embedded import Recipe, loss_of, train
 from rave_train.recipes.losses import light_error, similarity
 from rave_train.recipes.rounding import FakeQuantization
 from rave_train.recipes.scenes import (
+    SCENE,
     SHADES,
     Array,
     draw_subject,
@@ -123,7 +124,7 @@ def test_pairs_of_each_kind(kind: str, sources: Sources) -> None:
 def test_what_is_bright_stays_so_in_bright_shades_only(sources: Sources) -> None:
     def loss_of_the_brightest(shade: str) -> float:
         rng = np.random.default_rng(2)
-        drawing = Drawing(only("shade"), shade=SHADES[shade])
+        drawing = Drawing(only("shade"), shades=(SHADES[shade],))
         lost = []
         for _ in range(40):
             backlit, truth = (side.mean(2) for side in draw_pair(sources, drawing, rng, 40, 60))
@@ -132,6 +133,32 @@ def test_what_is_bright_stays_so_in_bright_shades_only(sources: Sources) -> None
         return float(np.mean(lost))
 
     assert loss_of_the_brightest("bright") < 0.6 * loss_of_the_brightest("wide")
+
+
+def test_each_pair_draws_one_of_the_shades(sources: Sources) -> None:
+    shades = [
+        dataclasses.replace(SCENE, foreground_stops=(s, s), background_stops=(s, s), untouched=0.0)
+        for s in (-4, 0)
+    ]
+    drawing = Drawing(only("shade"), shades=tuple(shades))
+    rng = np.random.default_rng(4)
+    kept = []
+    for _ in range(40):
+        backlit, truth = draw_pair(sources, drawing, rng, 20, 30)
+        kept.append(backlit.mean() / truth.mean())
+    dark, light = sum(share < 0.5 for share in kept), sum(share > 0.8 for share in kept)
+    assert dark + light == 40
+    assert min(dark, light) >= 10
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_learns_what_a_cpu_learns(sources: Sources) -> None:
+    recipe = Recipe(channels=4, steps=20, finishing_steps=5, batch=2, area_px=24 * 24, pairs=12)
+    bank = make_bank(sources, recipe.drawing, recipe.pairs, recipe.area_px, recipe.seed, processes=1)
+    here, there = (train(recipe, bank, device=torch.device(name)) for name in ("cpu", "cuda"))
+    image = torch.rand(1, 3, 24, 24)
+    assert next(there.parameters()).device.type == "cpu"
+    assert float((here(image) - there(image)).abs().mean()) < 0.05
 
 
 def test_without_panoramas_there_are_no_views(sources: Sources) -> None:

@@ -59,7 +59,7 @@ class Recipe:
         pairs: drawn once, before training.
         mix: of the kinds of pairs.
         whole: share of the photographs taken whole instead of cropped.
-        shades: how photographs are darkened, names in `rave_train.recipes.scenes.SHADES`; each pair draws one.
+        shades: how photographs are darkened, names in `rave_train.recipes.scenes.SHADES`; a pair draws one.
         exposure_spread: of the photographs, see `rave_train.recipes.bank.Drawing`.
         scales: factors by which a batch is resized, drawn uniformly.
         learning_rate: peak of the one-cycle schedule.
