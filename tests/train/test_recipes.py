@@ -14,7 +14,7 @@ from torch import nn
 
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.recipes.bank import SHAPES, Drawing, Mix, Sources, batches, draw_pair, load_sources, make_bank
-from rave_train.recipes.embedded import Recipe, loss_of, train
+from rave_train.recipes.embedded import Recipe, loss_of, mean_network, train
 from rave_train.recipes.losses import light_error, similarity
 from rave_train.recipes.rounding import FakeQuantization
 from rave_train.recipes.scenes import (
@@ -149,6 +149,17 @@ def test_each_pair_draws_one_of_the_shades(sources: Sources) -> None:
     dark, light = sum(share < 0.5 for share in kept), sum(share > 0.8 for share in kept)
     assert dark + light == 40
     assert min(dark, light) >= 10
+
+
+def test_a_mean_of_networks_is_that_of_their_weights() -> None:
+    networks = [EnhancementNetwork(4) for _ in range(3)]
+    mean = mean_network(networks)
+    assert mean is not None
+    for name, weight in mean.named_parameters():
+        wanted = sum(network.get_parameter(name) for network in networks) / 3
+        torch.testing.assert_close(weight, wanted)
+    assert mean.cond1 is not networks[0].cond1
+    assert mean_network([]) is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 
@@ -250,7 +251,7 @@ def provenance_of(
     sources: Sources,
     device: torch.device,
     encoder: str | None = None,
-    start: Checkpoint | None = None,
+    starts: Sequence[Checkpoint] = (),
 ) -> dict[str, object]:
     """What a checkpoint of the recipe says of where it comes from; `encoder` by its name."""
     return {
@@ -260,7 +261,7 @@ def provenance_of(
         "panoramas": len(sources.panoramas),
         "synthesis": [asdict(shade) for shade in recipe.drawing.shades],
         "encoder": encoder,
-        "start": None if start is None else start.provenance,
+        "starts": [start.provenance for start in starts],
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "precision": precision_name(pick_precision("auto", device)),
@@ -269,16 +270,34 @@ def provenance_of(
     }
 
 
-def _read_start(parser: argparse.ArgumentParser, name: str | None, recipe: Recipe) -> Checkpoint | None:
-    if name is None:
+def _read_starts(parser: argparse.ArgumentParser, names: list[str], recipe: Recipe) -> list[Checkpoint]:
+    starts = []
+    for name in names:
+        try:
+            start = read_checkpoint(name)
+        except CheckpointError as error:
+            parser.error(str(error))
+        if start.network.channels != recipe.channels:
+            parser.error(f"{name} has {start.network.channels} channels, {recipe.channels} are needed")
+        starts.append(start)
+    return starts
+
+
+@torch.no_grad()
+def mean_network(networks: Sequence[EnhancementNetwork]) -> EnhancementNetwork | None:
+    """A network of the mean weights of networks of the same shape that went on from the same one.
+
+    Between such, weights average as results would. Source: Wortsman et al., Model Soups, 2022.
+
+    Returns:
+        A new network, or None where there is none to average.
+    """
+    if not networks:
         return None
-    try:
-        start = read_checkpoint(name)
-    except CheckpointError as error:
-        parser.error(str(error))
-    if start.network.channels != recipe.channels:
-        parser.error(f"{name} has {start.network.channels} channels, {recipe.channels} are needed")
-    return start
+    mean = deepcopy(networks[0])
+    for name, weight in mean.named_parameters():
+        weight.copy_(torch.stack([network.get_parameter(name) for network in networks]).mean(0))
+    return mean
 
 
 def main() -> None:
@@ -309,7 +328,12 @@ def main() -> None:
     parser.add_argument(
         "--exposure-spread", type=float, default=Recipe.exposure_spread, help="of photographs"
     )
-    parser.add_argument("--init-from", help="a checkpoint of the same width to go on from, or 'embedded'")
+    parser.add_argument(
+        "--init-from",
+        nargs="+",
+        default=[],
+        help="a checkpoint of the same width to go on from, or 'embedded'; the mean of several",
+    )
     parser.add_argument("--start-share", type=float, default=Recipe.start_share, help="of those, mixed in")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
@@ -342,11 +366,12 @@ def main() -> None:
         guidance_weight=options.guidance_weight if options.encoder else 0.0,
     )
     encoder = open_encoder(options.encoder) if options.encoder else None
-    start = _read_start(parser, options.init_from, recipe)
+    starts = _read_starts(parser, options.init_from, recipe)
     sources = load_sources(options.photos, options.panoramas)
     bank = make_bank(sources, recipe.drawing, recipe.pairs, recipe.area_px, recipe.seed)
-    network = train(recipe, bank, encoder, None if start is None else start.network, device)
-    provenance = provenance_of(recipe, sources, device, options.encoder, start)
+    start = mean_network([checkpoint.network for checkpoint in starts])
+    network = train(recipe, bank, encoder, start, device)
+    provenance = provenance_of(recipe, sources, device, options.encoder, starts)
     save_checkpoint(network, options.output, provenance)
 
 
