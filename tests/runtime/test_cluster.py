@@ -30,6 +30,8 @@ from .places import contents, fill, remote_contents, upload
 ray = pytest.importorskip("ray")
 
 pytestmark = [
+    # Ray says so where a worker dies, at times in the driver's thread.
+    pytest.mark.filterwarnings("ignore::UserWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

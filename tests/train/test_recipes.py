@@ -162,7 +162,7 @@ def test_a_mean_of_networks_is_that_of_their_weights() -> None:
     assert mean_network([]) is None
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_learns_what_a_cpu_learns(sources: Sources) -> None:
     recipe = Recipe(channels=4, steps=20, finishing_steps=5, batch=2, area_px=24 * 24, pairs=12)
     bank = make_bank(sources, recipe.drawing, recipe.pairs, recipe.area_px, recipe.seed, processes=1)
