@@ -39,9 +39,8 @@ def test_a_step_draws_half_a_batch_of_each_side(enhanced: int) -> None:
         expected = ranking_loss([backlit_scores(side, pair) for side in sides])
     else:
         expected = initialization_loss(torch.cat(sides), torch.tensor([False, True]), pair)
-    assert found.item() == pytest.approx(
-        expected.item(), rel=1e-5
-    )  # batches of another size add in another order
+    # Batches of another size add in another order.
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_the_same_generator_draws_the_same() -> None:
