@@ -96,7 +96,7 @@ def _arrays(method: Method) -> Enhance:
     function: Callable[..., Any] = resolve(method.entry)
 
     def enhance(photographs: Photographs) -> Photographs:
-        results = [function(photo.astype(np.float32) / 255) for photo in photographs]
+        results = [function(photo.astype(np.float32) / 255, **method.arguments) for photo in photographs]
         return np.stack([np.rint(np.clip(result, 0, 1) * 255).astype(np.uint8) for result in results])
 
     return enhance

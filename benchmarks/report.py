@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.results import FOLDER, Result, find_result, read_results
@@ -108,15 +109,18 @@ def table_to_html(table: str) -> str:
 
 
 def readme_block(results: Sequence[Result]) -> str:
-    """The README's table of latency and memory, one per device, with machine and command.
+    """The README's tables: quality, then latency and memory, per device, with machine and command.
 
     Raises:
         ReadmeError: there is no latency to show.
     """
     parts = []
     for device in ("cpu", "cuda"):
+        quality = find_result(results, "quality", device)
         latency = find_result(results, "latency", device)
         if latency is not None:
+            if quality is not None:
+                parts.append(_readme_quality(quality))
             memory = find_result(results, "memory", device) or latency
             parts.append(_readme_table(latency, memory))
     if not parts:
@@ -147,6 +151,16 @@ def insert_block(text: str, block: str) -> str:
         raise ReadmeError(f"the README needs the lines\n{BEGIN}\n{END}\nonce each, where the table belongs")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     return f"{before}{BEGIN}\n{block}\n{END}{after}"
+
+
+def _readme_quality(quality: Result) -> str:
+    measured = [row for row in quality.rows if row["outcome"] == "measured"]
+    pairs = max((row["pairs"] for row in measured), default=0)
+    foot = (
+        f"Means over {pairs} pairs of a backlit photograph and its truth. `{quality.command}`, "
+        f"{quality.date}: [`{quality.stem}.json`](benchmarks/results/{quality.stem}.json)."
+    )
+    return quality_table(replace(quality, rows=measured)) + "\n\n" + foot
 
 
 def _readme_table(latency: Result, memory: Result) -> str:

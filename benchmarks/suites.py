@@ -67,10 +67,14 @@ class Request:
         return Plan(rounds=5, cap_s=45, round_s=5, memory_cap_mib=cap_mib, gpu=gpu)
 
     def contestants(self, names: Sequence[str] = ()) -> list[Contestant]:
-        """The methods asked for, or of those named the ones asked for."""
-        chosen = [n for n in names or METHODS if n in self.names] if self.names else list(names or METHODS)
-        unknown = [find_method(name).name for name in self.names if name not in METHODS]
-        assert not unknown
+        """The methods asked for, or of those named the ones asked for.
+
+        Raises:
+            ValueError: an unknown name was asked for.
+        """
+        asked = [find_method(name).name for name in self.names]
+        offered = names or asked or [name for name, method in METHODS.items() if not method.quality_only]
+        chosen = [name for name in offered if not asked or name in asked]
         return choose_contestants(chosen, self.device, self.threads, self.bundle, not self.quick)
 
 

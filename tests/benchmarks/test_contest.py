@@ -18,6 +18,7 @@ from benchmarks.methods import METHODS
 from benchmarks.ours import WholeImage
 from benchmarks.process import Program
 from benchmarks.programs import make_photographs, program_of, run_command
+from benchmarks.suites import Request
 from benchmarks.timing import Measurement, Plan
 from rave_runtime.bundle import read_bundle
 
@@ -33,13 +34,23 @@ def test_made_photographs_are_backlit_and_always_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["enlightengan", "zero-dce++", "retinexformer", "ours-torch", "gamma", "lime"]
+    "name", ["enlightengan", "zero-dce++", "retinexformer", "ours-torch", "gamma", "lime", "lime-0.3"]
 )
 def test_methods_take_and_give_photographs_of_any_size(name: str) -> None:
     photographs = make_photographs(21, 30, batch=2)
     result = load_enhancer(METHODS[name], Setting(channels_last=True))(photographs)
     assert result.shape == photographs.shape
     assert result.dtype == np.uint8
+
+
+def test_what_costs_the_same_is_timed_once_unless_asked_for() -> None:
+    timed = [c.method.name for c in Request(quick=True).contestants()]
+    assert {"gamma", "lime"} <= set(timed)
+    assert not {"gamma-0.7", "lime-0.3"} & set(timed)
+    assert [c.method.name for c in Request(names=("lime-0.3",)).contestants()] == ["lime-0.3"]
+    assert not Request(names=("lime-0.3",)).contestants(("ours", "lime"))
+    with pytest.raises(ValueError, match="there is no method 'lemon'"):
+        Request(names=("lemon",)).contestants()
 
 
 def test_the_runtime_is_a_method_too(tiny_bundle: Path) -> None:

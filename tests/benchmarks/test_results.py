@@ -177,6 +177,14 @@ def test_the_readmes_table_is_inserted_once_and_found_stale(tmp_path: Path) -> N
     assert not report.update_readme(readme, block)
 
 
+def test_the_readme_shows_what_quality_was_measured_before_the_times() -> None:
+    block = report.readme_block([latency(), quality()])
+    assert block.index("| A, w | 20.00 | 0.800 |") < block.index("| Ours, fp32 | 1.000 M |")
+    assert "no weights" not in block
+    assert "3 pairs" in block
+    assert "quality-cpu.json" in block
+
+
 def test_a_readme_without_markers_or_results_is_an_error() -> None:
     with pytest.raises(report.ReadmeError, match="once each, where the table belongs"):
         report.insert_block("nothing", "x")

@@ -77,6 +77,16 @@ class Mix:
     view: float = 0.25
     lit: float = 0.1
 
+    def __post_init__(self) -> None:
+        """Checks the shares.
+
+        Raises:
+            ValueError: a share is negative, or all are 0.
+        """
+        shares = (self.shade, self.subject, self.view, self.lit)
+        if min(shares) < 0 or sum(shares) <= 0:
+            raise ValueError(f"shares of pairs must be 0 or more and not all 0, got {shares}")
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -130,7 +140,8 @@ def load_sources(photographs: Iterable[Path], panoramas: Iterable[Path] = ()) ->
         panoramas: folders of equirectangular panoramas; those of `WITHOUT` and `HELD_OUT` are left out.
 
     Raises:
-        FileNotFoundError: there is no photograph at all.
+        FileNotFoundError: there is no photograph at all, or no panorama in the folders given.
+        OSError: a file cannot be read.
     """
     pictures = []
     for place in photographs:
@@ -141,9 +152,13 @@ def load_sources(photographs: Iterable[Path], panoramas: Iterable[Path] = ()) ->
                 pictures.append(np.asarray(image, np.float32) / np.float32(255))
     if not pictures:
         raise FileNotFoundError(f"no .png or .jpg in {', '.join(map(str, photographs))}")
+    folders = list(panoramas)
+    found = find_panoramas(folders)
+    if folders and not found:
+        raise FileNotFoundError(f"no .exr or .exr.js in {', '.join(map(str, folders))}")
     used = [
         load_panorama(file)
-        for name, file in find_panoramas(panoramas).items()
+        for name, file in found.items()
         if name not in HELD_OUT and name.rpartition("/")[2] not in WITHOUT
     ]
     return Sources(pictures, used, _take_lit_views(used))

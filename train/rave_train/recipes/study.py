@@ -31,8 +31,8 @@ from rave_train.network import EnhancementNetwork, relight
 from rave_train.pairs import require_pairs
 from rave_train.photographs import Pixels, find_photographs, load_photograph
 from rave_train.recipes.bank import HELD_OUT, Bank, Mix, Sources, load_sources, make_bank
-from rave_train.recipes.embedded import Recipe, train
 from rave_train.recipes.scenes import draw_view, find_panoramas, load_panorama
+from rave_train.recipes.training import Recipe, train
 from rave_train.synthesis import guided_filter
 
 Enhance = Callable[[Pixels], Pixels]

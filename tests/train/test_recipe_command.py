@@ -1,0 +1,137 @@
+"""`python -m rave_train.recipes.embedded`: what it writes, says and refuses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rave_train.checkpoint import read_checkpoint, save_checkpoint
+from rave_train.network import EnhancementNetwork
+from rave_train.recipes.embedded import main
+
+SHORT = ("--steps", "2", "--pairs", "8", "--finishing-steps", "1", "--threads", "1", "--device", "cpu")
+WITHOUT_PANORAMAS = ("--mix", "0.6", "0.2", "0", "0.2")
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    y, x = np.mgrid[0:1:120j, 0:1:160j]
+    for name, frequency in (("a", 9), ("b", 21)):
+        wave = 0.5 + 0.3 * np.sin(frequency * x + 5 * y)
+        pixels = (255 * np.stack([wave, wave**2, 1 - wave], 2)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> list[Path]:
+    files = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        files.append(tmp_path / f"start{seed}.safetensors")
+        save_checkpoint(EnhancementNetwork(16, "reflect"), files[-1], {"seed": seed})
+    return files
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["embedded", *map(str, words)])
+    main()
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        run(monkeypatch, *words)
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_it_trains_and_says_how(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "model.safetensors"
+    run(
+        monkeypatch, photographs, "--output", output, *SHORT, *WITHOUT_PANORAMAS, "--shades", "wide", "bright"
+    )
+    checkpoint = read_checkpoint(output)
+    assert checkpoint.network.channels == 16
+    told = checkpoint.provenance
+    assert told["steps"] == 2
+    assert told["photographs"] == 2
+    assert told["panoramas"] == 0
+    assert told["shades"] == ["wide", "bright"]
+    assert told["device"] == "cpu"
+    assert told["starts"] == []
+
+
+def test_it_goes_on_from_the_mean_of_several(
+    photographs: Path, starts: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "model.safetensors"
+    words = (*SHORT, *WITHOUT_PANORAMAS, "--steps", "0", "--finishing-steps", "0")
+    run(monkeypatch, photographs, "--output", output, *words, "--init-from", *starts)
+    found = read_checkpoint(output)
+    networks = [read_checkpoint(start).network for start in starts]
+    for name, weight in found.network.named_parameters():
+        mean = torch.stack([network.get_parameter(name) for network in networks]).mean(0)
+        torch.testing.assert_close(weight, mean)
+    assert [start["seed"] for start in found.provenance["starts"]] == [0, 1]
+
+
+def test_a_start_of_another_width_is_refused(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    narrow = tmp_path / "narrow.safetensors"
+    save_checkpoint(EnhancementNetwork(8, "reflect"), narrow, {})
+    words = (photographs, "--output", tmp_path / "x.safetensors", *SHORT, *WITHOUT_PANORAMAS)
+    assert "has 8 channels, 16 are needed" in refused(monkeypatch, capsys, *words, "--init-from", narrow)
+    missing = tmp_path / "missing.safetensors"
+    assert "missing.safetensors" in refused(monkeypatch, capsys, *words, "--init-from", missing)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--device", "tpu"), "tpu"),
+        (
+            ("--start-share", "1.5", "--init-from", "embedded"),
+            "share must be from 0 to 1, got 1.5",
+        ),
+        (("--start-share", "0.5"), "give --init-from as well"),
+        (("--shades", "purple"), "invalid choice: 'purple'"),
+        (("--steps", "-1"), "0 or more steps"),
+        (("--mix", "1", "-1", "0", "1"), "shares of pairs must be 0 or more"),
+        (("--encoder", "magic:model"), "'magic:model' is no encoder's name"),
+        (("--output", "model.bin"), "must end in .safetensors"),
+        (("--output", "photos/a.png/model.pth"), "photos"),
+        (("--panoramas", "photos"), "no .exr or .exr.js in photos"),
+        (("--panoramas", "nowhere"), "nowhere"),
+    ],
+)
+@pytest.mark.usefixtures("photographs")
+def test_wrong_words_are_refused_before_any_work(
+    words: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def work(*_: object) -> None:
+        raise AssertionError("it began to work")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rave_train.recipes.embedded.make_bank", work)
+    assert said in refused(monkeypatch, capsys, "photos", "--output", "x.safetensors", *words)
+
+
+def test_without_photographs_there_is_nothing_to_learn_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    words = (tmp_path / "empty", "--output", tmp_path / "new" / "x.safetensors")
+    assert "no .png or .jpg in" in refused(monkeypatch, capsys, *words)
+    assert (tmp_path / "new").is_dir()
