@@ -79,7 +79,7 @@ def import_tensorrt() -> Any:
     except ImportError as error:
         raise ExportError(
             f"TensorRT is missing ({error}): on a machine with an NVIDIA GPU type "
-            "pip install 'rave-backlit[trt]' and run rave-export --trt again"
+            "pip install 'rave-backlit[trt]' and run rave-export again, with --trt --force"
         ) from error
     found = tuple(int(part) for part in re.findall(r"\d+", trt.__version__)[:2])
     if found < MIN_VERSION:

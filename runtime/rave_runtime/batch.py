@@ -21,7 +21,7 @@ import numpy as np
 
 from rave_runtime.encode import encode_photo, output_format
 from rave_runtime.enhancer import Enhancer, Setup
-from rave_runtime.errors import RaveError
+from rave_runtime.errors import BundleError, RaveError
 from rave_runtime.folder import Job, format_of, name_inside, write_atomically
 from rave_runtime.journal import result_key
 from rave_runtime.memory import MemoryBudget, photo_bytes
@@ -138,6 +138,9 @@ class Batch:
 
         Jobs are taken as workers come free, never all at once. After `cancelled` is set, those in
         work are finished and no further one is begun.
+
+        Raises:
+            BundleError: the model is damaged, so that no photograph can be enhanced.
         """
         pending: set[Future[Result]] = set()
         remaining = iter(jobs)
@@ -160,7 +163,11 @@ class Batch:
                     self._journal.close()
 
     def enhance_file(self, job: Job) -> Result:
-        """One photograph from file to file. What is wrong with it is in the result, not raised."""
+        """One photograph from file to file. What is wrong with it is in the result, not raised.
+
+        Raises:
+            BundleError: what is wrong is the model.
+        """
         if self.cancelled.is_set():
             return Result(job, "failed", "was not begun: the run was interrupted")
         started = time.perf_counter()
@@ -173,6 +180,8 @@ class Batch:
             header = job.source if isinstance(job.source, Path) else content or b""
             with self._budget.reserve(photo_bytes(header, self._enhancer.working_size_px)):
                 return self._enhance_file(job, content, started)
+        except BundleError:
+            raise
         except RaveError as problem:
             return Result(job, "failed", str(problem), seconds=time.perf_counter() - started)
         except MemoryError:
@@ -197,7 +206,7 @@ class Batch:
         pixels = self._enhancer.enhance_photo(photo, reuse=True)
         wanted = options.format or format_of(job.target) or output_format(photo.format)
         encoded = encode_photo(photo, pixels, wanted, options.quality)
-        write_atomically(job.target, encoded.content)
+        write_atomically(job.target, encoded.content, like=job.source)
         if self._journal is not None:
             self._journal.add(name, key, len(encoded.content))
         height, width = pixels.shape[:2]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -31,6 +33,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show is no reason to stop
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # job schedulers end a run so
     try:
         sys.exit(_run(sys.argv[1:]))
     except KeyboardInterrupt:
@@ -62,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("The light")
     add("--strength", "0 changes nothing, 1 is the model, up to 2 [default: 1].", type=float, metavar="S")
-    add("--model", "The model's bundle [default: the embedded one].", type=Path, metavar="FOLDER")
+    add("--model", "The model's bundle [default: the embedded one].", type=_path, metavar="FOLDER")
     text = "Long side for estimating the light, in pixels [default: the model's]."
     add("--working-size", text, type=int, metavar="PX")
     add("--full-resolution", "Estimate the light at full size: exact, and slow.", action="store_true")
@@ -111,7 +114,22 @@ def _number(kind: type[int] | type[float], least: float, most: float = math.inf)
 def _local_file(text: str) -> Path:
     if "://" in text:
         raise argparse.ArgumentTypeError(f"{text} is a URL: give a file of this machine")
+    return _path(text)
+
+
+def _path(text: str) -> Path:
+    if not text:  # pathlib takes it for the current folder
+        raise argparse.ArgumentTypeError("it is empty: is a variable not set?")
     return Path(text)
+
+
+def _as_paths(arguments: list[str]) -> list[str]:
+    """Arguments after `--` as paths that no parser takes for options, whatever they begin with."""
+    if "--" not in arguments:
+        return arguments
+    at = arguments.index("--")
+    names = (f"./{word}" if word.startswith("-") and word != "-" else word for word in arguments[at + 1 :])
+    return [*arguments[:at], *names]
 
 
 def _run(arguments: list[str]) -> int:
@@ -120,7 +138,7 @@ def _run(arguments: list[str]) -> int:
     if not arguments:
         parser.print_help()
         return _EXIT_WRONG_USE
-    values = vars(parser.parse_intermixed_args(arguments))
+    values = vars(parser.parse_intermixed_args(_as_paths(arguments)))
     source, output = values.pop("input", None), values.pop("output", None)
     doctor, watch = values.pop("doctor", False), values.pop("watch", False)
     full_resolution = values.pop("full_resolution", False)
@@ -142,6 +160,8 @@ def _run(arguments: list[str]) -> int:
             return _diagnose(options)
         if source is None or output is None:
             _wrong_use("INPUT and OUTPUT are needed: rave-run photos/ enhanced/")
+        if not source or not output:
+            _wrong_use(f"{'OUTPUT' if source else 'INPUT'} is empty: is a variable not set?")
         if source == "-" or output == "-":
             if watch:
                 _wrong_use("--watch is for folders, not for standard input or output")
@@ -154,6 +174,9 @@ def _run(arguments: list[str]) -> int:
         return _EXIT_SOME_FAILED
     except RaveError as error:
         _wrong_use(str(error))
+    except BrokenPipeError:
+        _say("rave-run: nobody reads standard output any more", error=True)
+        return _EXIT_SOME_FAILED
     except OSError as error:
         _wrong_use(f"{error.filename or ''} {error.strerror or error}".strip())
 
@@ -178,6 +201,9 @@ def _enhance_stream(source: str, output: str, options: RunOptions) -> int:
     if options.skip_existing or options.log is not None or options.report is not None:
         _wrong_use("--skip-existing, --log and --report are for folders, not for standard input or output")
     wanted = None if output == "-" else require_format(parse_location(output), options.pillow_format)
+    for name, stream, used in (("input", sys.stdin, source), ("output", sys.stdout, output)):
+        if stream is None and used == "-":
+            _wrong_use(f"standard {name} is closed")
     if source == "-":
         content = sys.stdin.buffer.read()
     else:
@@ -247,4 +273,8 @@ def _wrong_use(message: str) -> NoReturn:
 def _say(message: str, *, error: bool = False) -> None:
     """Prints a message on one line, as a terminal can show it, whatever names are in it."""
     line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
-    print(line, file=sys.stderr if error else sys.stdout, flush=True)
+    stream = sys.stderr if error else sys.stdout
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:  # who read it has gone, and the photographs are done all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -81,7 +81,7 @@ def run_folder(source: Location, output: Location, options: RunOptions) -> list[
         if file is not None and file.suffix.lower() in SUFFIXES:
             raise UsageError(f"{name} {file} has the name of a photograph: choose another")
     if options.report is not None:
-        _require_writable(options.report)
+        _require_writable("--report", options.report)
     if options.skip_existing and not source.is_dir() and source.exists():
         raise UsageError("--skip-existing is for folders, whose results it remembers: leave it out")
     if options.cluster is not None:  # workers have working folders of their own
@@ -97,6 +97,9 @@ def run_folder(source: Location, output: Location, options: RunOptions) -> list[
         _open_runner(options, journal, len(jobs)) as runner,
         open_log(options.log, runner.setup) as write_line,
     ):
+        first = output / ".probe" if source.is_dir() else jobs[0].target if jobs else output
+        if jobs and isinstance(first, Path):
+            _require_writable("OUTPUT", first)
         results = show_progress(_each(runner.run(jobs), write_line), len(jobs))
     if options.report is not None:
         from rave_runtime.report import write_report
@@ -108,23 +111,23 @@ def run_folder(source: Location, output: Location, options: RunOptions) -> list[
     return results
 
 
-def _require_writable(report: Path) -> None:
+def _require_writable(name: str, file: Path) -> None:
     """Before hours of work.
 
     Raises:
         UsageError: a file cannot be made there.
     """
-    if report.is_dir():
-        raise UsageError(f"--report {report} is a folder: name the file to write")
-    if is_written_into(report):
+    if file.is_dir():
+        raise UsageError(f"{name} {file} is a folder: name the file to write")
+    if is_written_into(file):
         return
-    probe = report.with_name(f".{os.getpid()}.rave-partial")
+    probe = file.with_name(f".{os.getpid()}.rave-partial")
     try:
-        report.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UsageError(f"--report {report} cannot be written: {error.strerror or error}") from error
+        raise UsageError(f"{name} {file} cannot be written: {error.strerror or error}") from error
 
 
 def run_watch(source: Location, output: Location, options: RunOptions) -> Iterator[Result]:

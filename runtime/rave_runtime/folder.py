@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import socket
+import stat
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -122,12 +123,17 @@ def plan_jobs(
     return [job for job in jobs if shard is None or shard.holds(job.name)]
 
 
-def write_atomically(target: Location, content: bytes) -> None:
+def write_atomically(target: Location, content: bytes, like: Location | None = None) -> None:
     """Writes a file that is there whole or not at all.
 
     A pipe or a device, such as /dev/null, is written into instead of being replaced, and so is whatever
     /dev/stdout and its like stand for. The temporary name depends on the target and the process, so that
     two runs into one folder never write one file; `remove_abandoned` takes away what a killed run left.
+
+    Args:
+        target: to make or replace.
+        content: all of it.
+        like: a file whose result this is: who may not read that may not read this.
 
     Raises:
         PhotoError: the folder cannot be made or the file not written, such as on a full disk.
@@ -147,6 +153,8 @@ def write_atomically(target: Location, content: bytes) -> None:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
+            if isinstance(like, Path):
+                _narrow_mode(partial, like)
             partial.replace(target)
         except BaseException:
             partial.unlink(missing_ok=True)
@@ -155,6 +163,14 @@ def write_atomically(target: Location, content: bytes) -> None:
         raise PhotoError(
             f"cannot be written to {target}: {getattr(error, 'strerror', None) or error}"
         ) from error
+
+
+def _narrow_mode(file: Path, like: Path) -> None:
+    """Takes from a file the permissions that another lacks, but its owner's to write it."""
+    with contextlib.suppress(OSError):  # the other has gone, or the file system knows no permissions
+        own, other = (stat.S_IMODE(place.stat().st_mode) for place in (file, like))
+        if (narrow := own & (other | stat.S_IWUSR)) != own:
+            file.chmod(narrow)
 
 
 def is_written_into(target: Path) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image, JpegImagePlugin
+from PIL import ExifTags, Image, JpegImagePlugin
 
 from rave_runtime.colour import cmyk_to_rgb
 from rave_runtime.decoders import Pixels as Pixels
@@ -191,7 +191,7 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
                 upright = cmyk_to_rgb(upright, icc) if upright.mode == "CMYK" else upright
                 icc = None
             pixels = to_pixels(upright)
-        dpi = image.info.get("dpi")
+        dpi = image.info.get("dpi") if _tells_resolution(image) else None
     height, width, channels = pixels.shape
     return Photo(
         pixels=pixels if channels in (1, 3) else np.ascontiguousarray(pixels[..., :-1]),
@@ -273,6 +273,11 @@ def _blocks(image: Image.Image, content: bytes) -> tuple[bytes | None, bytes | N
         exif if isinstance(exif, bytes) and len(exif) > len(EXIF_HEADER) else None,
         xmp if isinstance(xmp, bytes) and xmp else None,
     )
+
+
+def _tells_resolution(image: Image.Image) -> bool:
+    """Whether the file has a resolution; for a TIFF without, Pillow says 1 dpi."""
+    return not hasattr(image, "tag_v2") or ExifTags.Base.XResolution in image.tag_v2
 
 
 def _sensible_dpi(dpi: object) -> tuple[float, float] | None:

@@ -21,6 +21,7 @@ from rave_runtime import Enhancer, UsageError
 from rave_runtime.batch import Batch
 from rave_runtime.bundle import embedded_bundle
 from rave_runtime.command import RunOptions, make_batch, run_folder, run_watch
+from rave_runtime.errors import BundleError
 from rave_runtime.folder import Job, plan_jobs
 from rave_runtime.journal import JOURNAL_NAME, FolderJournal
 from rave_runtime.memory import MemoryBudget, choose_tile_size, most_workers, photo_bytes
@@ -70,15 +71,15 @@ def test_graphs_are_loaded_beside_the_first_photographs(
     assert loaded.is_set()
 
 
-def test_a_graph_that_cannot_be_loaded_is_told_of_each_photograph(
+def test_a_graph_that_cannot_be_loaded_ends_the_batch(
     photos: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     model = shutil.copytree(embedded_bundle(), tmp_path / "model")
     enhancer = Enhancer(model, device="cpu")
     for graph in model.glob("*.onnx"):
         graph.unlink()
-    results = list(Batch(enhancer).run(plan_jobs(photos, tmp_path / "out")))
-    assert all("cannot be read" in str(result.error) for result in results)
+    with pytest.raises(BundleError, match="cannot be read"):
+        list(Batch(enhancer).run(plan_jobs(photos, tmp_path / "out")))
     assert not recwarn.list, "the thread that loads beside them says nothing"
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,15 +16,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from rave_runtime.bundle import embedded_bundle
 from rave_runtime.command import RunOptions
 from rave_runtime.memory import keep_freed_memory
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
 
-def rave_run(*arguments: object) -> subprocess.CompletedProcess[str]:
+def rave_run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
 
 
 @pytest.fixture
@@ -256,6 +258,7 @@ def test_freed_memory_is_kept_for_the_next_photograph() -> None:
     program = """
 import resource
 import numpy as np
+from rave_runtime.bundle import embedded_bundle
 from rave_runtime.command import RunOptions
 from rave_runtime.memory import keep_freed_memory
 
@@ -316,3 +319,90 @@ main()
     )
     assert done.returncode == 130
     assert "interrupted; finished photographs are whole" in done.stderr
+
+
+def test_a_damaged_model_is_refused_once_and_not_for_each_photograph(photos: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(embedded_bundle(), bundle)
+    for graph in bundle.glob("enhance_*.onnx"):
+        content = bytearray(graph.read_bytes())
+        content[len(content) // 2] ^= 1
+        graph.write_bytes(content)
+    done = rave_run(photos, tmp_path / "out", "--model", bundle)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "is not the file that was exported" in done.stderr
+    assert not list((tmp_path / "out").rglob("*.jpg"))
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for target in (tmp_path / "file" / "out", Path("/proc/out")):
+        done = rave_run(photos, target)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"rave-run: OUTPUT {target}")
+        assert "cannot be written" in done.stderr
+    alone = rave_run(photos / "a.jpg", tmp_path / "file" / "a.jpg")
+    assert alone.returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [["", "out"], ["photos", ""], ["photos", "out", "--model", ""]])
+def test_an_empty_name_is_no_folder(arguments: list[str], photos: Path) -> None:
+    done = rave_run(*arguments, cwd=photos.parent)
+    assert done.returncode == 2
+    assert "empty: is a variable not set?" in done.stderr
+    assert not (photos.parent / "a.jpg").exists()
+
+
+def test_after_two_dashes_names_may_begin_with_one(photos: Path, tmp_path: Path) -> None:
+    (photos / "a.jpg").rename(tmp_path / "-a.jpg")
+    done = rave_run("--strength", 1, "--", "-a.jpg", "-b.jpg", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "-b.jpg").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="shells close streams so")
+@pytest.mark.parametrize("closed", ["input", "output"])
+def test_a_closed_stream_is_said(closed: str, photos: Path) -> None:
+    names = {"input": f"- {photos}/new.jpg <&-", "output": f"{photos}/a.jpg - >&-"}[closed]
+    run = f'"{sys.executable}" -c "from rave_runtime.cli import main; main()" {names}'
+    done = subprocess.run(run, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"rave-run: standard {closed} is closed\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of Unix")
+def test_a_reader_that_has_gone_is_no_failure(photos: Path, tmp_path: Path) -> None:
+    program = f'"{sys.executable}" -c "from rave_runtime.cli import main; main()"'
+    run = f"{{ {program} {photos} {tmp_path}/out; echo $? >{tmp_path}/code; }} | true"
+    subprocess.run(run, shell=True, timeout=60, check=True)
+    assert (tmp_path / "code").read_text() == "0\n"
+    assert (tmp_path / "out" / "a.jpg").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+def test_a_scheduler_that_ends_a_run_leaves_whole_files(photos: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()"]
+    command += [str(photos), str(tmp_path / "out"), "--watch"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert "done" in run.stdout.readline()
+        run.terminate()
+        _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "interrupted; finished photographs are whole" in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of Unix")
+def test_who_may_not_read_a_photograph_may_not_read_its_result(photos: Path, tmp_path: Path) -> None:
+    (photos / "a.jpg").chmod(0o400)
+    (photos / "deeper" / "b.png").chmod(0o644)
+    assert rave_run(photos, tmp_path / "out").returncode == 0
+    modes = [(tmp_path / "out" / name).stat().st_mode & 0o777 for name in ("a.jpg", "deeper/b.png")]
+    assert modes == [0o600, 0o644 & ~current_umask()]
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

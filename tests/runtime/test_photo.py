@@ -65,6 +65,15 @@ def test_exif_always_starts_with_its_header() -> None:
         assert read.startswith((b"Exif\0\0II", b"Exif\0\0MM"))
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_a_tiff_without_a_density_gets_none(mode: str) -> None:
+    buffer = io.BytesIO()
+    Image.new(mode, (5, 4)).save(buffer, "TIFF")
+    assert read_photo(buffer.getvalue()).dpi is None
+    Image.new(mode, (5, 4)).save(buffer := io.BytesIO(), "TIFF", dpi=(300, 200))
+    assert read_photo(buffer.getvalue()).dpi == (300, 200)
+
+
 @pytest.mark.parametrize("dpi", [(0, 0), (float("nan"), 72), (1e9, 1e9)])
 def test_senseless_densities_are_dropped(dpi: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
     content = save(RGB, "BMP")

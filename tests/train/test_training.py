@@ -392,6 +392,11 @@ def test_resuming_needs_the_same_data_and_an_intact_state(config: RunConfig, tmp
     Path(config.data.backlit, "scene0.png").unlink()
     with pytest.raises(ConfigError, match=r"was begun with other backlit_pictures, .*begin a new run"):
         train(config, run, resume=True)
+    wrong = json.loads((run / "config.json").read_text())
+    wrong["network"]["batch"] = "x"
+    (run / "config.json").write_text(json.dumps(wrong))
+    with pytest.raises(ConfigError, match=r"batch is 'x', int is needed"):
+        read_config(run / "config.json")
     (run / "config.json").write_text('{"method": "rave"}')
     with pytest.raises(ConfigError, match=r"config.json is no config of this version"):
         read_config(run / "config.json")

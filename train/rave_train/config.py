@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
 from rave_train.options import ClipLitLatentOptions, ClipLitOptions, PairOptions, RaveOptions
 from rave_train.schedule import Schedule
@@ -17,6 +17,7 @@ PUBLISHED_IDENTITY_ENCODER: Final = "open_clip:RN101@openai"
 
 PUBLISHED_WARM_UP_STEPS: Final = 1000
 
+T = TypeVar("T")
 MethodOptions = RaveOptions | ClipLitOptions | ClipLitLatentOptions
 
 METHODS: Final[dict[str, type[MethodOptions]]] = {
@@ -241,12 +242,29 @@ def read_config(file: Path) -> RunConfig:
         raise ConfigError(f"{file} is not a file: {file.parent} is no run of rave-train")
     try:
         values = cast(dict[str, Any], json.loads(file.read_text(encoding="utf-8")))
-        options = METHODS[values["method"]](**values.pop("options"))
-        data = DataOptions(**values.pop("data"))
-        network = NetworkOptions(**values.pop("network"))
-        return RunConfig(options=options, data=data, network=network, **values)
+        options = _build(METHODS[values["method"]], values.pop("options"))
+        data = _build(DataOptions, values.pop("data"))
+        network = _build(NetworkOptions, values.pop("network"))
+        return _build(RunConfig, {"options": options, "data": data, "network": network, **values})
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{file} is no config of this version: {error}") from error
+
+
+def _build(kind: type[T], values: dict[str, Any]) -> T:
+    """An instance of a dataclass, of values whose types JSON may have changed.
+
+    Raises:
+        TypeError: a name is unknown or missing, or a value is of another type.
+    """
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        wanted = hints.get(name, object)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        kinds = get_args(wanted) or (wanted,)
+        if not ((whole and float in kinds) or (type(value) in kinds) or wanted is object):
+            words = " or ".join(kind.__name__ for kind in kinds).replace("NoneType", "null")
+            raise TypeError(f"{name} is {value!r}, {words} is needed")
+    return kind(**values)
 
 
 def _require(holds: bool, message: str) -> None:
