@@ -178,7 +178,7 @@ def _run(arguments: list[str]) -> int:
         _say("rave-run: nobody reads standard output any more", error=True)
         return _EXIT_SOME_FAILED
     except OSError as error:
-        _wrong_use(f"{error.filename or ''} {error.strerror or error}".strip())
+        _wrong_use(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
 
 
 def _diagnose(options: RunOptions) -> int:

@@ -42,6 +42,7 @@ _WITHOUT_ALPHA: Final = ("JPEG", "BMP", "PPM")
 _WITHOUT_METADATA: Final = ("BMP", "PPM")
 _JPEG_LIMITS: Final = {"exif": 65533, "xmp": 65533 - 29}
 """Bytes that fit into a JPEG's one segment of each kind."""
+_LONGEST_SIDES_PX: Final = {"JPEG": 65500, "WEBP": 16383}
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,13 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
         PhotoError: the format cannot hold these pixels, or its library is missing.
     """
     notes: list[str] = []
+    height, width = pixels.shape[:2]
+    longest = _LONGEST_SIDES_PX.get(format, width + height)
+    if max(width, height) > longest:
+        raise PhotoError(
+            f"cannot be written as {format}, whose sides have at most {longest} pixels: "
+            f"it is {width} x {height}, which --format png can hold"
+        )
     alpha = photo.alpha
     if alpha is not None and format in _WITHOUT_ALPHA:
         pixels, alpha = _over_white(pixels, alpha), None

@@ -8,6 +8,7 @@ import hashlib
 import os
 import socket
 import stat
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ from rave_runtime.remote import Location, RemoteFile
 
 _SYSTEM_NAMES: Final = ("/dev", "/dev/fd", "/proc/self/fd")
 """Folders whose entries stand for streams; where one is a file, only its name in here tells so."""
+
+_OTHER_PICTURES: Final = (
+    *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".mrw", ".nef", ".nrw", ".orf", ".pef"),
+    *(".raf", ".raw", ".rw2", ".srw", ".x3f", ".exr", ".hdr", ".jxl", ".psd"),
+)
+"""Endings of pictures, of cameras most of them, that are not read: nobody expects them to be passed over."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,9 @@ def plan_jobs(
     Returns:
         Jobs in order of their names.
 
+    Warns:
+        UserWarning: a folder also holds pictures of kinds that cannot be read, such as a camera's raw files.
+
     Raises:
         UsageError: the source is missing or holds no photograph; the output is the source or inside
             it; two photographs would be written to one file, or a result over a photograph.
@@ -105,7 +115,12 @@ def plan_jobs(
     if source.is_dir():
         _refuse_nesting(source, output)
         names = sorted(_names_below(source, output))
+        names, others = _sort_out(names)
         jobs = [Job(source / name, output / _target_name(name, format), name) for name in names]
+        if others and not allow_empty:
+            kinds = ", ".join(sorted({Path(name).suffix.lower() for name in others}))
+            many = "1 picture" if len(others) == 1 else f"{len(others)} pictures"
+            warnings.warn(f"{many} in {source} cannot be read ({kinds}): develop or convert", stacklevel=2)
         if not jobs and not allow_empty:
             raise UsageError(f"{source} holds no photograph ({', '.join(SUFFIXES)})")
     else:
@@ -251,9 +266,14 @@ def _refuse_nesting(source: Location, output: Location) -> None:
         if output.exists() and not output.is_dir():
             raise UsageError(f"{output} is a file: for a folder of photographs OUTPUT must be a folder")
         inner, outer = output.resolve(), source.resolve()
-        nested = inner == outer or outer in inner.parents
+        same, nested = inner == outer, outer in inner.parents
     else:
-        nested = f"{_key_of(output)}/".startswith(f"{_key_of(source)}/")
+        same = _key_of(output) == _key_of(source)
+        nested = _key_of(output).startswith(f"{_key_of(source)}/")
+    if same:
+        raise UsageError(
+            f"{output} is INPUT itself, whose photographs would be replaced: choose another OUTPUT"
+        )
     if nested:
         raise UsageError(
             f"{output} is inside {source}: its results would be read as photographs next time; "
@@ -262,10 +282,10 @@ def _refuse_nesting(source: Location, output: Location) -> None:
 
 
 def _names_below(source: Location, output: Location) -> Iterator[str]:
-    """Names of photographs, relative to the source."""
+    """Names of photographs, and of other pictures, relative to the source."""
     if isinstance(source, RemoteFile):
         for name in source.names():
-            if _is_shown(name) and _is_photograph(name):
+            if _is_shown(name) and _is_picture(name):
                 if os.sep != "/" and isinstance(output, Path) and (os.sep in name or ":" in name):
                     raise UsageError(f"{source / name} cannot be a file's name on this machine: rename it")
                 yield name
@@ -274,8 +294,15 @@ def _names_below(source: Location, output: Location) -> Iterator[str]:
     yield from (str(path.relative_to(source)) for path in _walk(source, identity))
 
 
-def _is_photograph(name: str) -> bool:
-    return Path(name).suffix.lower() in SUFFIXES
+def _is_picture(name: str) -> bool:
+    ending = Path(name).suffix.lower()
+    return ending in SUFFIXES or ending in _OTHER_PICTURES
+
+
+def _sort_out(names: list[str]) -> tuple[list[str], list[str]]:
+    """Names of photographs (and of folders that cannot be listed), and those of other pictures."""
+    others = {name for name in names if Path(name).suffix.lower() in _OTHER_PICTURES}
+    return [name for name in names if name not in others], sorted(others)
 
 
 def _is_shown(name: str) -> bool:
@@ -283,7 +310,7 @@ def _is_shown(name: str) -> bool:
 
 
 def _walk(folder: Path, output: tuple[int, int] | None) -> Iterator[Path]:
-    """Photographs below a folder, by ending, and folders below it that cannot be listed."""
+    """Pictures below a folder, by ending, and folders below it that cannot be listed."""
     seen = set() if output is None else {output}
     unreadable: list[Path] = []
 
@@ -300,7 +327,7 @@ def _walk(folder: Path, output: tuple[int, int] | None) -> Iterator[Path]:
         seen.add(here)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if _is_photograph(name) and not name.startswith("."):
+            if _is_picture(name) and not name.startswith("."):
                 yield Path(root) / name
     yield from unreadable
 

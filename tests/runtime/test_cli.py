@@ -79,7 +79,7 @@ def test_a_single_file(photos: Path, tmp_path: Path) -> None:
         (["missing", "out"], "missing does not exist: give a photograph or a folder"),
         (["empty", "out"], "empty holds no photograph"),
         (["photos", "photos/out"], "photos/out is inside photos"),
-        (["photos", "photos"], "photos is inside photos"),
+        (["photos", "photos"], "photos is INPUT itself"),
         (["photos", "photos/a.jpg"], "is a file: for a folder of photographs OUTPUT must be a folder"),
         (["photos/a.jpg", "photos/a.jpg"], "is the photograph a.jpg itself"),
         (["photos", "out", "--tile-size", "20"], "tile_size is 20 px"),

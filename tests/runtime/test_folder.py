@@ -53,7 +53,9 @@ def test_two_photographs_for_one_result_are_refused(tmp_path: Path) -> None:
 def test_output_in_the_input_is_refused(tmp_path: Path, output: str) -> None:
     source = touch(tmp_path / "in", "a.jpg")
     (tmp_path / "link").symlink_to("in")
-    with pytest.raises(UsageError, match=r"is inside .*: its results would be read as photographs next time"):
+    with pytest.raises(
+        UsageError, match=r"is inside .*: its results would be read as .* next time|is INPUT itself"
+    ):
         plan_jobs(source, tmp_path / output)
 
 
@@ -230,3 +232,14 @@ def test_the_systems_streams_are_written_into_even_where_they_are_files(tmp_path
 @pytest.mark.skipif(not Path("/dev/shm").exists(), reason="no devices with names here")
 def test_what_is_written_into(path: str, expected: bool) -> None:
     assert is_written_into(Path(path)) is expected
+
+
+def test_raw_files_are_not_passed_over_in_silence(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.CR2", "c.dng", "d.cr2", "e.txt", ".f.dng"):
+        (tmp_path / name).touch()
+    with pytest.warns(
+        UserWarning, match=r"^3 pictures in .* cannot be read \(\.cr2, \.dng\): develop or convert"
+    ):
+        jobs = plan_jobs(tmp_path, tmp_path.parent / "elsewhere")
+    assert [job.name for job in jobs] == ["a.jpg"]
+    assert len(plan_jobs(tmp_path, tmp_path.parent / "elsewhere", allow_empty=True)) == 1
