@@ -183,7 +183,7 @@ def test_photographs_of_a_store_go_where_those_of_a_folder_go(
 @pytest.mark.parametrize("output", ["memory://bucket/photos", "memory://bucket/photos/out"])
 def test_output_inside_a_remote_input_is_refused(store: RemoteFile, output: str) -> None:
     (store / "a.jpg").write(b"x")
-    with pytest.raises(UsageError, match="is inside|is INPUT itself"):
+    with pytest.raises(UsageError, match=r"is inside|is INPUT itself"):
         plan_jobs(store, RemoteFile(output))
 
 
