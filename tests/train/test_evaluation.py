@@ -92,6 +92,23 @@ def test_sizes_are_matched_and_the_protocol_says_so(folders: tuple[Path, Path]) 
     )
 
 
+def test_a_picture_of_another_shape_is_left_out_by_name(folders: tuple[Path, Path]) -> None:
+    with Image.open(folders[0] / "1.png") as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(folders[0] / "1.png")
+    result = evaluate_folders(*folders, metrics=("psnr",))
+    assert [name for name, _ in result.rows] == ["0.png", "2.png"]
+    assert f"skipped {folders[0] / '1.png'}: 96x120 pixels cannot be compared" in result.as_text()
+    assert result.means["psnr"] == pytest.approx(np.mean([values["psnr"] for _, values in result.rows]))
+
+
+def test_pairs_of_which_none_can_be_compared_are_an_error(folders: tuple[Path, Path]) -> None:
+    for file in folders[0].iterdir():
+        with Image.open(file) as image:
+            image.transpose(Image.Transpose.ROTATE_90).save(file)
+    with pytest.raises(DataError, match=r"no pair can be compared\nskipped .*0\.png"):
+        evaluate_folders(*folders, metrics=("psnr",))
+
+
 def test_a_checkpoint_is_run_over_the_pairs(folders: tuple[Path, Path], tmp_path: Path) -> None:
     network = EnhancementNetwork(channels=4)
     for parameter in network.parameters():

@@ -27,6 +27,9 @@ METRICS: Final = ("psnr", "ssim", "lpips", "fid")
 SMALLEST_COMPARED_PX: Final = 16
 """SSIM's window has 11 pixels."""
 
+_SHAPE_TOLERANCE: Final = 0.02
+"""By how much aspect ratios may differ, beside one pixel: networks round sides to their stride."""
+
 _BT601: Final = (0.299, 0.587, 0.114)
 
 
@@ -38,7 +41,8 @@ class Protocol:
         gray: PSNR and SSIM on grey pictures (BT.601, rounded to 8 bits), as upstream's script; else
             on all three channels.
         size_px: both pictures squashed to a square of this side; None compares at the truth's size,
-            to which an enhanced picture of another size is resized.
+            to which an enhanced picture of another size is resized. One of another shape (aspect ratio) is
+            left out: stretched, it would measure the stretching.
         gt_mean: the enhanced picture scaled so that its mean grey equals the truth's, as some papers
             do; it hides errors of exposure.
         lpips_net: backbone of LPIPS.
@@ -110,7 +114,7 @@ def evaluate_folders(
         report: told of the progress.
 
     Raises:
-        DataError: the folders do not match.
+        DataError: the folders do not match, or no two pictures have the same aspect ratio.
         CheckpointError: the checkpoint cannot be read.
         ValueError: unknown metrics or network of LPIPS.
     """
@@ -142,7 +146,11 @@ def evaluate_folders(
         missing["fid"] = str(error)
     rows, kept = [], []
     for index, (left, right) in enumerate(pairing.pairs):
-        picture, true = _load_pair(left.file, right.file, protocol, network)
+        try:
+            picture, true = _load_pair(left.file, right.file, protocol, network)
+        except _ShapesDifferError as error:
+            left_out.append(f"skipped {left.file}: {error}")
+            continue
         values = _measure(picture, true, protocol, metrics)
         if lpips is not None:
             values["lpips"] = lpips(to_tensor(picture), to_tensor(true))
@@ -151,6 +159,8 @@ def evaluate_folders(
             kept.append((picture, true))
         if report is not None:
             report("measuring", index + 1, len(pairing.pairs))
+    if not rows:
+        raise DataError("\n".join(["no pair can be compared", *left_out]))
     means: dict[str, float] = {
         name: float(np.mean([values[name] for _, values in rows])) for name in METRICS if name in rows[0][1]
     }
@@ -188,6 +198,10 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+class _ShapesDifferError(Exception):
+    """Two pictures of different aspect ratio."""
+
+
 def _measure(picture: Pixels, true: Pixels, protocol: Protocol, metrics: Sequence[str]) -> dict[str, float]:
     left, right = (_gray(p) if protocol.gray else to_tensor(p) for p in (picture, true))
     values = {}
@@ -206,6 +220,13 @@ def _load_pair(
     else:
         picture, true = load_photograph(left), load_photograph(right)
         if picture.shape != true.shape:
+            ratio = picture.shape[1] * true.shape[0] / (picture.shape[0] * true.shape[1])
+            rounding = 1 / min(*picture.shape[:2], *true.shape[:2])
+            if abs(math.log(ratio)) > _SHAPE_TOLERANCE + rounding:
+                raise _ShapesDifferError(
+                    f"{picture.shape[1]}x{picture.shape[0]} pixels cannot be compared with {right}, "
+                    f"{true.shape[1]}x{true.shape[0]}"
+                )
             size = (true.shape[1], true.shape[0])
             picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
     if network is not None:
