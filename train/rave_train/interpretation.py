@@ -76,7 +76,10 @@ def interpret_run(
             f"rave-train resume {folder} goes on"
         ) from error
     encoder = open_encoder(config.encoder)
-    text = encoder.require_text("interpreting a run")
+    text = encoder.require_text(
+        "interpreting a run",
+        "its direction has words only in a run guided by a CLIP model (--encoder open_clip:ViT-B-32@openai)",
+    )
     cache = default_cache() if config.cache is None else Path(config.cache)
     similarities = token_similarities(embed_vocabulary(encoder, cache, report), direction)
     names = text.vocabulary()

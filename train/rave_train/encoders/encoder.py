@@ -17,6 +17,11 @@ from rave_train.fingerprint import hash_weights
 STAGES: Final = 5
 """How many stages the identity loss compares, where an encoder has more: as CLIP's RN101."""
 
+_TEXT_REMEDY: Final = (
+    "give an open_clip CLIP model (open_clip:ViT-B-32@openai), "
+    "or train with clip-lit-latent or rave, which need no text"
+)
+
 
 class EncoderError(ValueError):
     """An encoder cannot be opened or lacks what a method needs; the message says what to do."""
@@ -99,17 +104,15 @@ class Encoder(nn.Module, ABC):
         assert embedding is not None
         return embedding, stages
 
-    def require_text(self, purpose: str) -> TextEncoder:
+    def require_text(self, purpose: str, remedy: str = _TEXT_REMEDY) -> TextEncoder:
         """Its text encoder.
 
         Raises:
-            EncoderError: it has none; `purpose` begins the message.
+            EncoderError: it has none; `purpose` begins the message and `remedy` ends it.
         """
         if self.text is None:
             raise EncoderError(
-                f"{purpose} needs a text encoder and {self.spec} has none that can be steered: "
-                "give an open_clip CLIP model (open_clip:ViT-B-32@openai), "
-                "or train with clip-lit-latent or rave, which need no text"
+                f"{purpose} needs a text encoder and {self.spec} has none that can be steered: {remedy}"
             )
         return self.text
 
