@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.folder_speed import make_photographs
-from rave_runtime.batch import Result
-from rave_runtime.cluster import open_pool
-from rave_runtime.cluster_pool import CHUNK_S, MAX_CHUNK
-from rave_runtime.cluster_worker import Answer, Task, Worker
-from rave_runtime.command import RunOptions
-from rave_runtime.folder import Job
-from rave_runtime.journal import Entry, open_journal
-from rave_runtime.network import usable_processors
+from rave_runtime.backends.devices import usable_processors
+from rave_runtime.cluster.connect import open_pool
+from rave_runtime.cluster.pool import CHUNK_S, MAX_CHUNK
+from rave_runtime.cluster.worker import Answer, Task, Worker
+from rave_runtime.run.batch import Result
+from rave_runtime.run.jobs import Job
+from rave_runtime.run.journal import Entry, open_journal
+from rave_runtime.run.options import RunOptions
 
 DISTINCT = 20
 """Different photographs; the others are links to them."""

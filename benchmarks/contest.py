@@ -102,7 +102,7 @@ def choose_contestants(
 def runtime_devices(device: str) -> list[str]:
     """The runtime's devices that work here, those of the processor or those of the GPU."""
     from rave_runtime import RaveError
-    from rave_runtime.devices import DEVICES, choose_device
+    from rave_runtime.backends.devices import DEVICES, choose_device
 
     on_gpu = {"cuda", "tensorrt", "trt"}
     found = []

@@ -28,8 +28,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.machine import describe_machine
-from rave_runtime.devices import has_openvino
-from rave_runtime.network import usable_processors
+from rave_runtime.backends.devices import has_openvino, usable_processors
 
 SIZE = (4000, 3000)
 QUALITY = 90

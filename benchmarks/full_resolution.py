@@ -31,7 +31,7 @@ from PIL import Image
 
 from benchmarks.machine import describe_machine
 from rave_runtime import Enhancer
-from rave_runtime.devices import has_openvino
+from rave_runtime.backends.devices import has_openvino
 from rave_train.checkpoint import load_checkpoint
 from rave_train.network import EnhancementNetwork
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer
-from rave_runtime.network import usable_processors
-from rave_runtime.reduction import GuidedLight, Reduction, luminance
-from rave_runtime.relight import relight
+from rave_runtime.backends.devices import usable_processors
+from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
+from rave_runtime.light.relight import relight
 
 Array = NDArray[np.float32]
 Upsample = Callable[[Array, NDArray[np.uint8], NDArray[np.uint8]], Array]

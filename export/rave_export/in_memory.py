@@ -41,7 +41,7 @@ class Session:
 
 
 class NetworkInMemory:
-    """A `rave_runtime.network.Network` of a context graph, for uint8 images, and an enhance graph."""
+    """A `Network` of a context graph, for uint8 images, and an enhance graph."""
 
     def __init__(self, facts: NetworkFacts, context: Runnable, enhance: Runnable) -> None:
         self.facts: Final = facts

@@ -23,10 +23,10 @@ from rave_export.parity import (
     split_light,
 )
 from rave_export.reach import check_reach
+from rave_runtime.backends.devices import DEVICES, Device, choose_device
+from rave_runtime.backends.load import load_network
 from rave_runtime.bundle import Bundle, GraphFile, Manifest, Parity
-from rave_runtime.devices import DEVICES, Device, choose_device
 from rave_runtime.errors import BundleError, DeviceError
-from rave_runtime.network import load_network
 
 PICTURE_TILE_PX = 256
 """Tiles in which a user's pictures are run, so that even small ones need several."""

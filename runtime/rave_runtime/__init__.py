@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rave_runtime.errors import BundleError, DeviceError, PhotoError, RaveError, UsageError
+from rave_runtime.version import __version__
 
 if TYPE_CHECKING:
     from rave_runtime.enhancer import Enhancer
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BundleError",
@@ -18,6 +17,7 @@ __all__ = [
     "PhotoError",
     "RaveError",
     "UsageError",
+    "__version__",
 ]
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rave_runtime.cache import cache_folder, keep, recall
+from rave_runtime.backends.compiled_cache import keep, recall
+from rave_runtime.files.cache_folder import cache_folder
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_compiled_graphs_are_kept_and_give_the_same_light(
 
 def test_its_converter_can_still_be_imported() -> None:
     code = """
-from rave_runtime.openvino_network import import_openvino
+from rave_runtime.backends.openvino_network import import_openvino
 import_openvino()
 from openvino.tools.ovc import convert_model
 assert callable(convert_model)
