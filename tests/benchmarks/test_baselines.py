@@ -18,9 +18,9 @@ from benchmarks.baselines.restormer import EncoderDecoder, Restormer, transposed
 from benchmarks.baselines.retinexformer import Retinexformer
 from benchmarks.baselines.sr3 import Attention, DiffusionUNet, NoiseLevel
 from benchmarks.baselines.zero_dce import ZeroDcePlusPlus
-from benchmarks.methods import METHODS, find_method
-from benchmarks.ours import WholeImage
-from benchmarks.weights import WeightsError, load_weights
+from benchmarks.contestants.methods import METHODS, find_method
+from benchmarks.contestants.ours import WholeImage
+from benchmarks.contestants.weights import WeightsError, load_weights
 from rave_train.checkpoint import CheckpointError
 
 

@@ -14,8 +14,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from benchmarks.results import Result
-from benchmarks.tables import variant
+from benchmarks.records.results import Result
+from benchmarks.records.tables import variant
 
 COLOURS = {
     "ours": "#d1495b",

@@ -10,12 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contest import Contestant, Row, Say, Size, choose_contestants, run_contest, runtime_devices
-from benchmarks.cost import cost_of
-from benchmarks.enhancers import Setting, load_enhancer
-from benchmarks.memory import available_mib
-from benchmarks.methods import METHODS, find_method
-from benchmarks.timing import Plan
+from benchmarks.contestants.cost import cost_of
+from benchmarks.contestants.enhancers import Setting, load_enhancer
+from benchmarks.contestants.methods import METHODS, find_method
+from benchmarks.processes.memory import available_mib
+from benchmarks.processes.turns import Plan
+from benchmarks.suites.contest import (
+    Contestant,
+    Row,
+    Say,
+    Size,
+    choose_contestants,
+    run_contest,
+    runtime_devices,
+)
 
 FULL_SIZES = (
     Size(256, 256),
@@ -130,7 +138,7 @@ def measure_tiling(request: Request) -> list[Row]:
 
 def tile_error(setting: Setting, size: Size) -> dict[str, Any]:
     """Largest difference of light map (float) and picture (8 bits) between tiles and none."""
-    from benchmarks.programs import make_photographs
+    from benchmarks.contestants.programs import make_photographs
     from rave_runtime import Enhancer, RaveError
 
     photograph = make_photographs(size.height, size.width)[0]
@@ -162,7 +170,7 @@ def measure_roofline(request: Request, rows: Sequence[Row] = ()) -> list[Row]:
         request: what to measure.
         rows: of a latency run just done, in place of measuring again.
     """
-    from benchmarks.roofline import add_shares, measure_copy_rate, measure_product_rate
+    from benchmarks.suites.roofline import add_shares, measure_copy_rate, measure_product_rate
 
     size = request.sizes[0] if request.sizes else Size(512, 512)
     names = ["ours", "ours-full", "ours-torch"]
@@ -208,7 +216,7 @@ def measure_quality_of(
         weights: (method, file) each; a method may come several times. Bundles for the runtime.
         limit: pairs at most; None is 4 when quick, else 24.
     """
-    from benchmarks.quality import find_pairs, load_lpips, measure_quality
+    from benchmarks.suites.quality import find_pairs, load_lpips, measure_quality
 
     pairs = find_pairs(photographs, truths, limit or (4 if request.quick else 24))
     try:

@@ -42,7 +42,7 @@ class Method:
     quality_only: bool = False
 
 
-_OURS = "benchmarks.ours:WholeImage"
+_OURS = "benchmarks.contestants.ours:WholeImage"
 _BASELINES = "benchmarks.baselines"
 _DIFF_RETINEX = f"{_BASELINES}.diff_retinex:DiffRetinex"
 

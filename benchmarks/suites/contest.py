@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.cost import cost_of
-from benchmarks.enhancers import Setting
-from benchmarks.methods import METHODS, Method
-from benchmarks.programs import program_of
-from benchmarks.summary import paired_ratio, summarize
-from benchmarks.timing import Measurement, Plan, measure_in_turns
+from benchmarks.contestants.cost import cost_of
+from benchmarks.contestants.enhancers import Setting
+from benchmarks.contestants.methods import METHODS, Method
+from benchmarks.contestants.programs import program_of
+from benchmarks.processes.summary import paired_ratio, summarize
+from benchmarks.processes.turns import Measurement, Plan, measure_in_turns
 
 Row = dict[str, Any]
 Say = Callable[[str], None]
@@ -107,7 +107,7 @@ def runtime_devices(device: str) -> list[str]:
     on_gpu = {"cuda", "tensorrt", "trt"}
     found = []
     for name in DEVICES:
-        if name == "auto" or (name in on_gpu) != (device == "cuda"):
+        if (name in on_gpu) != (device == "cuda"):
             continue
         try:
             choose_device(name)

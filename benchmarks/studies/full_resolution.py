@@ -1,6 +1,6 @@
 """The network at full resolution, as `rave-run --full-resolution` runs it, against PyTorch running it whole.
 
-    python -m benchmarks.full_resolution CHECKPOINT BUNDLE [--megapixels 12] [--rounds 2] [--photographs 20]
+    python -m benchmarks full-resolution CHECKPOINT BUNDLE [--megapixels 12] [--rounds 2] [--photographs 20]
         [--output FILE.json]
 
 Three comparisons after a run to warm up, on all processors. PyTorch, in both memory layouts, comes first and
@@ -15,13 +15,12 @@ alone: beside another library's idle threads, which spin, it is slower. The othe
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +28,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.machine import describe_machine
+from benchmarks.studies.reporting import report_study, study_parser
 from rave_runtime import Enhancer
 from rave_runtime.backends.devices import has_openvino
 from rave_train.checkpoint import load_checkpoint
@@ -77,13 +76,13 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
             if precision not in Enhancer(options.bundle, "fp32", "cpu").manifest.precisions():
                 continue
             enhancer = Enhancer(options.bundle, precision, device, working_size=None)
-            whole = Enhancer(options.bundle, precision, device, working_size=None, tile_size=None)
+            untiled = Enhancer(options.bundle, precision, device, working_size=None, tile_size=None)
             name = f"{device} {precision}"
-            runs[f"{name}, one window"] = (lambda e=whole: e.enhance(window), WINDOW_PX**2 / 1e6)
-            runs[f"{name}, tiled"] = (lambda e=enhancer: e.enhance(large), large.size / 3e6)
+            runs[f"{name}, one window"] = (partial(untiled.enhance, window), WINDOW_PX**2 / 1e6)
+            runs[f"{name}, tiled"] = (partial(enhancer.enhance, large), large.size / 3e6)
             if options.photographs and device == "cpu":
                 runs[f"{name}, a photograph"] = (
-                    lambda e=enhancer: e.enhance(photograph),
+                    partial(enhancer.enhance, photograph),
                     photograph.size / 3e6,
                 )
     taken |= {name: [] for name in runs}
@@ -102,8 +101,6 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         if f"cpu {precision}, a photograph" in taken
     }
     return {
-        "command": "python -m benchmarks.full_resolution " + " ".join(_names(sys.argv[1:])),
-        "machine": describe_machine().line(),
         "megapixels": round(large.size / 3e6, 1),
         "median_s_per_megapixel": {name: round(value, 3) for name, value in median.items()},
         "times_faster_than": {
@@ -143,26 +140,14 @@ def seconds_of_folder(bundle: Path, precision: str, photographs: int) -> float:
     return seconds / (photographs * PHOTOGRAPH_PX[0] * PHOTOGRAPH_PX[1] / 1e6)
 
 
-def _names(arguments: list[str]) -> list[str]:
-    """Arguments without the folders of this machine."""
-    return [Path(argument).name if "/" in argument else argument for argument in arguments]
-
-
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Parses, measures, prints, saves."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = study_parser("full-resolution", __doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("bundle", type=Path, help="exported from it, with --int8")
     parser.add_argument("--megapixels", type=float, default=12.0)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--photographs", type=int, default=20, help="in the folder; 0 leaves it out")
     parser.add_argument("--output", type=Path, help="JSON file")
-    options = parser.parse_args()
-    text = json.dumps(measure(options), indent=1)
-    print(text)
-    if options.output:
-        options.output.write_text(text + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    options = parser.parse_args(arguments)
+    report_study("full-resolution", arguments, measure(options), options.output)

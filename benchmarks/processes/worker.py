@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.memory import peak_rss_mib
+from benchmarks.processes.memory import peak_rss_mib
 
 NO_MEMORY = (
     "out of memory",

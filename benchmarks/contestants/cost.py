@@ -6,10 +6,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.counting import Count, count_network
-from benchmarks.enhancers import Setting
-from benchmarks.methods import Method, find_method
-from benchmarks.worker import resolve
+from benchmarks.contestants.counting import Count, count_network
+from benchmarks.contestants.enhancers import Setting
+from benchmarks.contestants.methods import Method, find_method
+from benchmarks.processes.worker import resolve
 from rave_runtime import BundleError
 from rave_runtime.bundle import Manifest, embedded_bundle, read_bundle
 

@@ -1,6 +1,6 @@
 """How fast `rave-run` takes a folder of 12-megapixel JPEGs, against what nobody can avoid.
 
-    python -m benchmarks.folder_speed [--photos 20] [--rounds 3] [--source FOLDER] [--output FILE.json]
+    python -m benchmarks folder-speed [--photos 20] [--rounds 3] [--source FOLDER] [--output FILE.json]
 
 Compares, in turns in one run, on the same processors:
 - Pillow alone decoding the files and encoding them again at the same quality, a photograph per thread, into
@@ -12,22 +12,21 @@ without it the pictures are synthetic scenes with grain.
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.machine import describe_machine
+from benchmarks.studies.reporting import report_study, study_parser
 from rave_runtime.backends.devices import has_openvino, usable_processors
 
 SIZE = (4000, 3000)
@@ -86,15 +85,15 @@ def _ratios(seconds: dict[str, list[float]], base: str) -> dict[str, float]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Parses, measures in turns, prints, saves."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = study_parser("folder-speed", __doc__)
     parser.add_argument("--photos", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--source", type=Path)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--output", type=Path, help="JSON file")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     variants = {
         f"rave-run on {device}, light at {size} px": [
             *("--device", device, "--precision", precision, "--working-size", str(size)),
@@ -116,20 +115,11 @@ def main() -> None:
             if turn:
                 for name, value in measured.items():
                     seconds[name].append(value)
-    report = {
-        "command": "python -m benchmarks.folder_speed " + " ".join(sys.argv[1:]),
-        "machine": describe_machine().line(),
+    findings = {
         "photographs": options.photos,
         "megapixels_each": SIZE[0] * SIZE[1] / 1e6,
         "megabytes_each": round(size_mb, 2),
         "median_s": {name: round(statistics.median(values), 3) for name, values in seconds.items()},
         **{f"ratio_to_{base.replace(' ', '_')}": _ratios(seconds, base) for base in _PILLOW},
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.output:
-        options.output.write_text(text + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    report_study("folder-speed", arguments, findings, options.output)

@@ -1,6 +1,6 @@
 """What a Ray cluster costs and gains, measured, and what a thousand workers would do, computed from it.
 
-    python -m benchmarks.cluster --photos 200 --output benchmarks/results/studies/cluster.json
+    python -m benchmarks cluster --photos 200 --output benchmarks/results/studies/cluster.json
 
 Measures `rave-run` alone with one worker, on a cluster with one actor, and with two, each of one
 thread, in turns, whole processes, on photographs of 12 megapixels. Alone it is held to one processor,
@@ -10,22 +10,21 @@ photograph, with workers that do nothing, and plays a run of a thousand workers.
 
 from __future__ import annotations
 
-import argparse
 import heapq
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.folder_speed import make_photographs
-from rave_runtime.backends.devices import usable_processors
+from benchmarks.studies.folder_speed import make_photographs
+from benchmarks.studies.reporting import report_study, study_parser
 from rave_runtime.cluster.connect import open_pool
 from rave_runtime.cluster.pool import CHUNK_S, MAX_CHUNK
 from rave_runtime.cluster.worker import Answer, Task, Worker
@@ -87,7 +86,10 @@ def measure_rates(photographs: int, rounds: int, source: Path | None) -> dict[st
         files = sorted(originals.iterdir())
         for i in range(photographs):
             os.link(files[i % len(files)], photos / f"{i:04}.jpg")
-        context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+        untyped: Any = ray
+        context = untyped.init(
+            num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error"
+        )
         address = context.address_info["address"]
         everything = os.sched_getaffinity(0)
         for turn in range(rounds):
@@ -126,7 +128,7 @@ def measure_driver(photographs: int = 60_000) -> dict[str, float]:
             targets = [Job(job.source, Path(folder) / job.name, job.name) for job in jobs[:count]]
             journal = open_journal(Path(folder))
             with open_pool(RunOptions(), "local", journal, 2, IdleWorker) as pool:
-                pool._adapt = lambda actor, *_, size=size: setattr(actor, "size", size)  # type: ignore[method-assign, misc]
+                pool._adapt = lambda actor, *_, size=size: setattr(actor, "size", size)  # type: ignore[method-assign]
                 pool._check_shared = lambda *_: None  # type: ignore[method-assign]
                 started = time.process_time()
                 assert sum(1 for _ in pool.run(targets)) == count
@@ -207,31 +209,22 @@ def compute(photo_s: float, driver: dict[str, float]) -> list[dict[str, Any]]:
     return rows
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Parses, measures, plays, prints, saves."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = study_parser("cluster", __doc__)
     parser.add_argument("--photos", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--source", type=Path, help="folder of photographs to enlarge; noise unless given")
     parser.add_argument("--output", type=Path, help="JSON file")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     rates = measure_rates(options.photos, options.rounds, options.source)
     print(json.dumps(rates), file=sys.stderr, flush=True)
     driver = measure_driver()
     photo_s = 1 / rates["photographs_per_s"]["1 actor"]
-    report = {
-        "command": "python -m benchmarks.cluster " + " ".join(sys.argv[1:]),
-        "machine": f"{platform.processor() or platform.machine()}, {usable_processors()} processors",
+    findings = {
         "measured": rates,
         "driver": {name: float(f"{value:.3g}") for name, value in driver.items()},
         "assumed_of_the_store": STORE,
         "1000 workers, 100 million photographs": compute(photo_s, driver),
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.output:
-        options.output.write_text(text + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    report_study("cluster", arguments, findings, options.output)

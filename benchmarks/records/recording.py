@@ -5,17 +5,16 @@ from __future__ import annotations
 import datetime
 import importlib
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import Row
-from benchmarks.machine import describe_machine, usable_cores
-from benchmarks.report import SECTIONS
-from benchmarks.results import Result, write_result
-from benchmarks.suites import Request
+from benchmarks.processes.machine import describe_machine, usable_cores
+from benchmarks.records.report import SECTIONS
+from benchmarks.records.results import Result, write_result
+from benchmarks.suites.contest import Row
+from benchmarks.suites.suites import Request
 
 FAIR = (
     "Every method gets the same photograph in host memory (8 bits) and leaves its result there; rave-run "
@@ -63,20 +62,15 @@ def record_result(
 
 
 def measure_train_step(arguments: Sequence[str]) -> list[Row]:
-    """Runs `benchmarks/train_step.py` and returns its figures, a row per part of the step and variant.
+    """Runs `benchmarks/studies/train_step.py`; returns a row per part of the step and variant.
 
     Raises:
         ModuleNotFoundError: the script, or something it needs, is not there.
     """
-    module = importlib.import_module("benchmarks.train_step")
-    before = sys.argv
+    module = importlib.import_module("benchmarks.studies.train_step")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "steps.json"
-        sys.argv = ["train-step", *arguments, "--json", str(file)]
-        try:
-            module.main()
-        finally:
-            sys.argv = before
+        module.main([*arguments, "--json", str(file)])
         found: dict[str, Any] = json.loads(file.read_text())
     options = {name: found["options"][name] for name in STEP_OPTIONS if name in found["options"]}
     return [

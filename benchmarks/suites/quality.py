@@ -13,7 +13,7 @@ import numpy.typing as npt
 import PIL.Image
 from skimage import metrics
 
-from benchmarks.enhancers import Enhance
+from benchmarks.contestants.enhancers import Enhance
 
 Picture = npt.NDArray[np.uint8]
 Distance = Callable[[Picture, Picture], float]

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.methods import Method
-from benchmarks.worker import resolve
+from benchmarks.contestants.methods import Method
+from benchmarks.processes.worker import resolve
 
 Photographs = npt.NDArray[np.uint8]
 Enhance = Callable[[Photographs], Photographs]
@@ -63,7 +63,7 @@ def _network(method: Method, setting: Setting) -> Enhance:
     import torch
     from torch.nn import functional as F
 
-    from benchmarks.weights import load_weights
+    from benchmarks.contestants.weights import load_weights
 
     torch.set_num_threads(setting.threads)
     torch.manual_seed(0)

@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.memory import total_mib
+from benchmarks.processes.memory import total_mib
 
 PACKAGES = (
     "torch",

@@ -1,4 +1,4 @@
-"""Times a training step against the published way: `python -m benchmarks.train_step`.
+"""Times a training step against the published way: `python -m benchmarks.studies.train_step`.
 
 Published: the encoders are called picture by picture, the input's identity features are computed with
 the graph kept and the whole identity encoder run, everything in float32 and the default layout.
@@ -21,7 +21,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import open_clip
@@ -94,27 +94,29 @@ def make_steps(
 
     def losses(light: Tensor) -> Tensor:
         if ours:
-            return objective.losses(backlit, light, backlit, warm_up=False)["loss"]
+            loss: Tensor = objective.losses(backlit, light, backlit, warm_up=False)["loss"]
+            return loss
         enhanced = relight(backlit, light + 1e-9)
         return published_losses(backlit, enhanced, models, residual)
 
     def light() -> Tensor:
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            return network(backlit).float()
+            found: Tensor = network(backlit)
+            return found.float()
 
     def whole() -> None:
         optimizer.zero_grad(set_to_none=True)
-        losses(light()).backward()
+        losses(light()).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     fixed = torch.full((options.batch, 1, options.size, options.size), 0.7, device=device)
 
     def encoders() -> None:
-        losses(fixed.clone().requires_grad_()).backward()
+        losses(fixed.clone().requires_grad_()).backward()  # type: ignore[no-untyped-call]
 
     def network_alone() -> None:
         optimizer.zero_grad(set_to_none=True)
-        light().square().mean().backward()
+        light().square().mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return whole, encoders, network_alone
@@ -149,9 +151,9 @@ def peak_mib() -> float:
 
 
 @contextlib.contextmanager
-def served(variant: str) -> Iterator[subprocess.Popen[str]]:
+def served(variant: str, arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     """A process of one variant."""
-    command = [sys.executable, "-m", "benchmarks.train_step", *sys.argv[1:], "--serve", variant]
+    command = [sys.executable, "-m", "benchmarks.studies.train_step", *arguments, "--serve", variant]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
         process.kill()
@@ -166,12 +168,12 @@ def ask(process: subprocess.Popen[str], part: str) -> float:
     return float(process.stdout.readline())
 
 
-def measure_part(part: str, repeats: int) -> dict[str, tuple[float, float]]:
+def measure_part(part: str, repeats: int, arguments: Sequence[str]) -> dict[str, tuple[float, float]]:
     """Best seconds and peak MiB per variant, the variants taking turns after one run to warm up."""
     seconds: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
     found = {}
     with contextlib.ExitStack() as stack:
-        processes = {variant: stack.enter_context(served(variant)) for variant in VARIANTS}
+        processes = {variant: stack.enter_context(served(variant, arguments)) for variant in VARIANTS}
         for turn in range(repeats + 1):
             for variant, process in processes.items():
                 taken = ask(process, part)
@@ -185,7 +187,7 @@ def measure_part(part: str, repeats: int) -> dict[str, tuple[float, float]]:
     return found
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch", type=int, default=8)
@@ -198,16 +200,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", help="also write the figures to this file")
     parser.add_argument("--serve", choices=VARIANTS, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Measures both variants and prints them side by side."""
-    options = parse()
+    options = parse(arguments)
     if options.serve:
         serve(options)
         return
-    parts = {part: measure_part(part, options.repeats) for part in ("encoders", "network", "whole")}
+    parts = {
+        part: measure_part(part, options.repeats, arguments) for part in ("encoders", "network", "whole")
+    }
     machine = f"{platform.machine()}, {options.threads} threads, {options.device}, torch {torch.__version__}"
     print(f"batch {options.batch}, {options.size}x{options.size} px, {options.guidance}, {options.identity}")
     precision = pick_precision(options.precision, torch.device(options.device))
@@ -227,4 +231,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

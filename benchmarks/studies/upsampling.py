@@ -1,6 +1,6 @@
 """How to bring a light map from a reduced picture back to full resolution.
 
-    python benchmarks/upsampling.py --bundle BUNDLE --photos FOLDER --pairs BACKLIT TRUTH [--output FILE]
+    python -m benchmarks upsampling --bundle BUNDLE --photos FOLDER --pairs BACKLIT TRUTH [--output FILE]
 
 Compares ways of upsampling by two measures:
 - fidelity: PSNR of the enhanced picture against the same network's full-resolution result (`--photos`);
@@ -9,19 +9,16 @@ Compares ways of upsampling by two measures:
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.studies.reporting import report_study, study_parser
+from benchmarks.suites.quality import psnr_db
 from rave_runtime import Enhancer
-from rave_runtime.backends.devices import usable_processors
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.light.relight import relight
 
@@ -72,12 +69,6 @@ def read(path: Path) -> NDArray[np.uint8]:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
-def psnr_db(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Over all channels of 8-bit pictures."""
-    error = np.mean((found.astype(np.float64) - expected) ** 2)
-    return float(10 * np.log10(255**2 / max(error, 1e-12)))
-
-
 def measure(
     enhancer: Enhancer, image: NDArray[np.uint8], size_px: int, truth: NDArray[np.uint8]
 ) -> dict[str, float]:
@@ -92,15 +83,15 @@ def measure(
     return found
 
 
-def main() -> None:
-    """Parses, measures, prints a table, saves."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def main(arguments: Sequence[str]) -> None:
+    """Parses, measures, prints a table, saves the findings."""
+    parser = study_parser("upsampling", __doc__)
     parser.add_argument("--bundle", type=Path, help="default: the embedded model")
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--pairs", type=Path, nargs=2, metavar=("BACKLIT", "TRUTH"))
     parser.add_argument("--every", type=int, default=1, help="take every n-th pair")
     parser.add_argument("--output", type=Path, help="JSON file")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     enhancer = Enhancer(options.bundle, precision="fp32", working_size=None)
     measured: dict[str, list[dict[str, float]]] = {}
     for path in sorted(options.photos.iterdir()) if options.photos else []:
@@ -119,16 +110,5 @@ def main() -> None:
     print("| way | " + " | ".join(means) + " |\n|---|" + "---|" * len(means))
     for name in WAYS:
         print(f"| {name} | " + " | ".join(f"{column[name]:.2f}" for column in means.values()) + " |")
-    if options.output:
-        report = {
-            "command": "python benchmarks/upsampling.py --bundle BUNDLE --photos PHOTOS "
-            f"--pairs BACKLIT TRUTH --every {options.every}",
-            "pictures": {column: len(rows) for column, rows in measured.items()},
-            "machine": f"{platform.machine()}, {usable_processors()} processors",
-            "psnr_db": means,
-        }
-        options.output.write_text(json.dumps(report, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    findings = {"pictures": {column: len(rows) for column, rows in measured.items()}, "psnr_db": means}
+    report_study("upsampling", arguments, findings, options.output)

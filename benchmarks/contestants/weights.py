@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from benchmarks.ours import WholeImage
+from benchmarks.contestants.ours import WholeImage
 from rave_train.checkpoint import load_checkpoint
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model")

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from benchmarks.enhancers import Photographs, Setting, load_enhancer
-from benchmarks.methods import Method, find_method
-from benchmarks.process import Program
+from benchmarks.contestants.enhancers import Photographs, Setting, load_enhancer
+from benchmarks.contestants.methods import Method, find_method
+from benchmarks.processes.process import Program
 
 SEED = 0
 
@@ -90,7 +90,9 @@ def program_of(method: Method, setting: Setting, height: int, width: int, batch:
     """The program that runs a method on a made photograph."""
     arguments: dict[str, Any] = {"height": height, "width": width, "batch": batch, **asdict(setting)}
     if method.kind == "command":
-        return Program("benchmarks.programs:run_command", arguments, setting.threads)
+        return Program("benchmarks.contestants.programs:run_command", arguments, setting.threads)
     return Program(
-        "benchmarks.programs:enhance_arrays", {"method": method.name, **arguments}, setting.threads
+        "benchmarks.contestants.programs:enhance_arrays",
+        {"method": method.name, **arguments},
+        setting.threads,
     )

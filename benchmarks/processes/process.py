@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.memory import rss_mib
+from benchmarks.processes.memory import rss_mib
 
 Status = Literal["ready", "ok", "out_of_memory", "over_cap", "failed"]
 POLL_S = 0.02
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Worker:
         self._memory_cap_mib = memory_cap_mib
         self._order = json.dumps({"entry": program.entry, "arguments": program.arguments})
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker"],
+            [sys.executable, "-m", "benchmarks.processes.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

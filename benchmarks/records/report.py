@@ -1,4 +1,4 @@
-"""All results as one Markdown page, a page of HTML that needs nothing else, and the README's table."""
+"""All results as one Markdown page and one HTML page, and the tables of `docs/benchmarks.md`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.results import FOLDER, Result, find_result, read_results
-from benchmarks.tables import (
+from benchmarks.records.results import FOLDER, Result, find_result, read_results
+from benchmarks.records.tables import (
     EMPTY,
     cost_table,
     markdown,
@@ -24,7 +24,7 @@ from benchmarks.tables import (
     variant,
 )
 
-BEGIN = "<!-- benchmarks: begin (written by python -m benchmarks readme) -->"
+BEGIN = "<!-- benchmarks: begin (written by python -m benchmarks tables) -->"
 END = "<!-- benchmarks: end -->"
 
 Section = tuple[str, Callable[[Result], str]]
@@ -43,8 +43,8 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
 }
 
 
-class ReadmeError(ValueError):
-    """The README has no place for the table, or there is nothing to put there."""
+class PageError(ValueError):
+    """The page has no place for the tables, or there is nothing to put there."""
 
 
 def write_report(folder: Path = FOLDER) -> list[Path]:
@@ -63,7 +63,7 @@ def write_report(folder: Path = FOLDER) -> list[Path]:
 
 def draw_plots(result: Result) -> dict[str, str]:
     """SVGs of a result by file stem."""
-    from benchmarks import plots
+    from benchmarks.records import plots
 
     drawers: dict[str, Callable[[], str]] = {
         "latency": lambda: plots.plot_over_megapixels(result, "time"),
@@ -108,11 +108,11 @@ def table_to_html(table: str) -> str:
     return f"<div class=table><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
-def readme_block(results: Sequence[Result]) -> str:
-    """The README's tables: quality, then latency and memory, per device, with machine and command.
+def tables_block(results: Sequence[Result]) -> str:
+    """The page's tables: quality, then latency and memory, per device, with machine and command.
 
     Raises:
-        ReadmeError: there is no latency to show.
+        PageError: there is no latency to show.
     """
     parts = []
     for device in ("cpu", "cuda"):
@@ -120,24 +120,24 @@ def readme_block(results: Sequence[Result]) -> str:
         latency = find_result(results, "latency", device)
         if latency is not None:
             if quality is not None:
-                parts.append(_readme_quality(quality))
+                parts.append(_quality_block(quality))
             memory = find_result(results, "memory", device) or latency
-            parts.append(_readme_table(latency, memory))
+            parts.append(_cost_block(latency, memory))
     if not parts:
-        raise ReadmeError("there is no latency result to show: run `python -m benchmarks latency` first")
+        raise PageError("there is no latency result to show: run `python -m benchmarks latency` first")
     return "\n\n".join(parts)
 
 
-def update_readme(readme: Path, block: str) -> bool:
-    """Puts the block between the README's markers; returns whether that changed anything.
+def update_page(page: Path, block: str) -> bool:
+    """Puts the block between the page's markers; returns whether that changed anything.
 
     Raises:
-        ReadmeError: the markers are missing.
+        PageError: the markers are missing.
     """
-    text = readme.read_text()
+    text = page.read_text()
     updated = insert_block(text, block)
     if updated != text:
-        readme.write_text(updated)
+        page.write_text(updated)
     return updated != text
 
 
@@ -145,25 +145,25 @@ def insert_block(text: str, block: str) -> str:
     """The text with the block between the markers.
 
     Raises:
-        ReadmeError: the markers are missing.
+        PageError: the markers are missing.
     """
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ReadmeError(f"the README needs the lines\n{BEGIN}\n{END}\nonce each, where the table belongs")
+        raise PageError(f"the page needs the lines\n{BEGIN}\n{END}\nonce each, where the tables belong")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     return f"{before}{BEGIN}\n{block}\n{END}{after}"
 
 
-def _readme_quality(quality: Result) -> str:
+def _quality_block(quality: Result) -> str:
     measured = [row for row in quality.rows if row["outcome"] == "measured"]
     pairs = max((row["pairs"] for row in measured), default=0)
     foot = (
         f"Means over {pairs} pairs of a backlit photograph and its truth. `{quality.command}`, "
-        f"{quality.date}: [`{quality.stem}.json`](benchmarks/results/{quality.stem}.json)."
+        f"{quality.date}: [`{quality.stem}.json`](../benchmarks/results/{quality.stem}.json)."
     )
-    return quality_table(replace(quality, rows=measured)) + "\n\n" + foot
+    return quality_table(replace(quality, rows=tuple(measured))) + "\n\n" + foot
 
 
-def _readme_table(latency: Result, memory: Result) -> str:
+def _cost_block(latency: Result, memory: Result) -> str:
     sizes = sorted({(r["megapixels"], r["width"], r["height"]) for r in latency.rows})
     wanted = sizes[:: max(1, (len(sizes) - 1) // 2)][:3] if len(sizes) > 3 else sizes
     held = {(variant(r), r["width"], r["height"]): r for r in memory.rows}
@@ -184,12 +184,12 @@ def _readme_table(latency: Result, memory: Result) -> str:
         )
     header = ["", "Parameters", *(f"{w}x{h}" for _, w, h in wanted), f"Memory at {peak_at[1]}x{peak_at[2]}"]
     where = " and ".join(
-        dict.fromkeys(f"[`{r.stem}.json`](benchmarks/results/{r.stem}.json)" for r in (latency, memory))
+        dict.fromkeys(f"[`{r.stem}.json`](../benchmarks/results/{r.stem}.json)" for r in (latency, memory))
     )
     foot = (
         f"Time for one photograph, memory to memory (rave-run: file to file); peak memory of its process. "
         f"`*`: one cold run. `{latency.command}`, {latency.date}, on {latency.machine.line()}. "
-        f"All figures and how they were taken: {where}, [results.md](benchmarks/results/results.md)."
+        f"All figures and how they were taken: {where}, [results.md](../benchmarks/results/results.md)."
     )
     return markdown(header, lines) + "\n\n" + foot
 

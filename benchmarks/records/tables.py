@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.results import Result
+from benchmarks.records.results import Result
 
 Row = dict[str, Any]
 EMPTY = "–"

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from benchmarks.memory import gpu_used_mib
-from benchmarks.process import Program, Turn, Worker
+from benchmarks.processes.memory import gpu_used_mib
+from benchmarks.processes.process import Program, Turn, Worker
 
 Outcome = Literal["measured", "one run", "out of memory", "over the cap", "failed", "not tried"]
 

@@ -1,0 +1,1 @@
+"""Measurements of one choice each, with a result of their own."""
