@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from rave_train.synthesis import SynthesisRange, synthesize_backlit
+from rave_train.data.synthesis import SynthesisRange, synthesize_backlit
 
 SCENE = SynthesisRange(
     foreground_stops=(-3.2, -2.6),

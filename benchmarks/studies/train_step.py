@@ -29,14 +29,14 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
-from rave_train.device import pick_precision, precision_name
 from rave_train.encoders import open_encoder
-from rave_train.encoders.opening import parse_spec
 from rave_train.encoders.preprocessing import Preprocessing
-from rave_train.identity import identity_loss, stage_weights
+from rave_train.encoders.spec import parse_spec
+from rave_train.guidance.identity import identity_loss, stage_weights
+from rave_train.guidance.objective import IDENTITY_SCALE, Objective
+from rave_train.guidance.residual import Residual, residual_loss, unit
+from rave_train.loop.device import pick_precision, precision_name
 from rave_train.network import EnhancementNetwork, relight
-from rave_train.objective import IDENTITY_SCALE, Objective
-from rave_train.residual import Residual, residual_loss, unit
 
 VARIANTS = ("published", "ours")
 

@@ -122,7 +122,8 @@ def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Refer
         ExportError: the file is no checkpoint, or one of another width.
     """
     from rave_export.reference import torch_reference
-    from rave_train.checkpoint import CheckpointError, read_checkpoint
+    from rave_train.checkpoint import read_checkpoint
+    from rave_train.errors import CheckpointError
 
     chosen = manifest.network.padding if padding is None else cast(Literal["reflect", "zeros"], padding)
     try:

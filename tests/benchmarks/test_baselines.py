@@ -21,7 +21,7 @@ from benchmarks.baselines.zero_dce import ZeroDcePlusPlus
 from benchmarks.contestants.methods import METHODS, find_method
 from benchmarks.contestants.ours import WholeImage
 from benchmarks.contestants.weights import WeightsError, load_weights
-from rave_train.checkpoint import CheckpointError
+from rave_train.errors import CheckpointError
 
 
 def tiny_networks() -> dict[str, nn.Module]:

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rave_train.cli import app
-from rave_train.cli_options import field_helps
-from rave_train.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
+from rave_train.cli.options import field_helps
+from rave_train.loop.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
 
 runner = CliRunner()
 SHORT = ["--size-px", "16", "--batch", "2", "--warm-up", "1", "--light-bias", "0.7"]

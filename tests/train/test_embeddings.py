@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rave_train.embeddings import default_cache, embed_photographs, embed_vocabulary
+from rave_train.data.photographs import find_photographs
 from rave_train.encoders import Encoder
-from rave_train.photographs import find_photographs
+from rave_train.guidance.embeddings import default_cache, embed_photographs, embed_vocabulary
 
 CPU = torch.device("cpu")
 

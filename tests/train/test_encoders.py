@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from rave_train.encoders import Encoder, EncoderError, open_encoder
+from rave_train.encoders import Encoder, open_encoder
 from rave_train.encoders.attention import replace_self_attention
 from rave_train.encoders.encoder import spread_stages
 from rave_train.encoders.folding import fold_batch_norms
-from rave_train.encoders.opening import EncoderSpec, parse_spec
+from rave_train.encoders.spec import EncoderSpec, parse_spec
+from rave_train.errors import EncoderError
 
 
 @pytest.fixture(scope="module")

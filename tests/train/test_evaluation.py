@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from rave_train import metrics
 from rave_train.checkpoint import save_checkpoint
-from rave_train.evaluation import Protocol, evaluate_folders, write_evaluation
-from rave_train.metrics import Fid, Lpips, MetricUnavailableError
+from rave_train.errors import DataError, MetricUnavailableError
+from rave_train.measure import metrics
+from rave_train.measure.evaluation import Protocol, evaluate_folders, write_evaluation
+from rave_train.measure.metrics import Fid, Lpips
 from rave_train.network import EnhancementNetwork
-from rave_train.photographs import DataError
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from rave_train.encoders import Encoder, open_encoder
-from rave_train.identity import identity_loss
-from rave_train.objective import Objective, luma_psnr
-from rave_train.residual import Residual, residual_loss, unit
+from rave_train.guidance.identity import identity_loss
+from rave_train.guidance.objective import Objective, luma_psnr
+from rave_train.guidance.residual import Residual, residual_loss, unit
 
 
 @pytest.fixture(scope="module")

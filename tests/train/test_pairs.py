@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from rave_train.pairs import match_pairs, require_pairs, scene_name
-from rave_train.photographs import DataError, Photograph
+from rave_train.data.pairs import match_pairs, require_pairs, scene_name
+from rave_train.data.photographs import Photograph
+from rave_train.errors import DataError
 
 
 def pictures(*names: str) -> list[Photograph]:

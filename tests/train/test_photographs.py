@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rave_train.photographs import DataError, find_photographs, hash_set, load_photograph, load_square
+from rave_train.data.photographs import find_photographs, hash_set, load_photograph, load_square
+from rave_train.errors import DataError
 
 
 def save(file: Path, size: tuple[int, int] = (20, 18), level: int = 90) -> None:

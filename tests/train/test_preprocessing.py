@@ -9,7 +9,7 @@ from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 from torch.nn import functional as F
 
-from rave_train.batches import to_tensor
+from rave_train.data.batches import to_tensor
 from rave_train.encoders import Encoder, open_encoder
 from rave_train.encoders.preprocessing import Preprocessing
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from rave_train.data.synthesis import linear_to_srgb
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.recipes.bank import SHAPES, Drawing, Mix, Sources, batches, draw_pair, load_sources, make_bank
 from rave_train.recipes.losses import light_error, similarity
@@ -29,7 +30,6 @@ from rave_train.recipes.scenes import (
 )
 from rave_train.recipes.study import TestSet, enhance_by_gamma, enhance_reduced, measure
 from rave_train.recipes.training import Recipe, loss_of, mean_network, train
-from rave_train.synthesis import linear_to_srgb
 
 KINDS = ("shade", "subject", "view", "lit")
 

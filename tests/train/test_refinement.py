@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from rave_train.clip_lit_latent import LatentGuidance
 from rave_train.encoders import Encoder
+from rave_train.guidance.clip_lit_latent import LatentGuidance
+from rave_train.guidance.prompt_pair import backlit_scores, initialization_loss, ranking_loss
+from rave_train.guidance.refinement import ViewBank, embed_views, pair_loss, separation
 from rave_train.network import EnhancementNetwork
-from rave_train.prompt_pair import backlit_scores, initialization_loss, ranking_loss
-from rave_train.refinement import ViewBank, embed_views, pair_loss, separation
 
 CPU = torch.device("cpu")
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from rave_train.photographs import DataError, find_photographs, load_photograph
-from rave_train.synthesis import (
+from rave_train.data.photographs import find_photographs, load_photograph
+from rave_train.data.synthesis import (
     SynthesisRange,
     guided_filter,
     linear_to_srgb,
@@ -17,7 +17,8 @@ from rave_train.synthesis import (
     srgb_to_linear,
     synthesize_backlit,
 )
-from rave_train.synthesizing import synthesize_folder
+from rave_train.data.synthesize_folder import synthesize_folder
+from rave_train.errors import DataError
 
 CLEAN = SynthesisRange(
     glare=(0, 0), read_noise=(0, 0), shot_noise=(0, 0), jpeg_quality=(95, 95), untouched=0.0

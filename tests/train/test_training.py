@@ -14,17 +14,22 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from rave_train.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
-from rave_train.config import ConfigError, DataOptions, NetworkOptions, RunConfig, read_config
-from rave_train.device import pick_device
-from rave_train.encoders import EncoderError
-from rave_train.events import Event, Note
+from rave_train.checkpoint import read_checkpoint, save_checkpoint
+from rave_train.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    EncoderError,
+    RunFolderError,
+    StateError,
+    TrainingError,
+)
+from rave_train.guidance.options import ClipLitLatentOptions, ClipLitOptions, RaveOptions
+from rave_train.loop.config import DataOptions, NetworkOptions, RunConfig, read_config
+from rave_train.loop.device import pick_device
+from rave_train.loop.events import Event, Note
+from rave_train.loop.training import train
 from rave_train.network import EnhancementNetwork
-from rave_train.options import ClipLitLatentOptions, ClipLitOptions, RaveOptions
-from rave_train.photographs import DataError
-from rave_train.run_folder import RunFolderError
-from rave_train.state import StateError
-from rave_train.training import TrainingError, train
 
 SMALL_PAIR = {
     "rounds": 2, "initialize_steps": 20, "enhance_steps": 3, "refine_steps": 4,

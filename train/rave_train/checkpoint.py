@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rave_runtime.bundle import EMBEDDED, MIN_WORKING_SIZE_PX, Manifest, read_bundle
 from rave_runtime.errors import BundleError
+from rave_train.errors import CheckpointError as CheckpointError
 from rave_train.network import PADDINGS, EnhancementNetwork, Padding
 from rave_train.writing import write_whole
 
@@ -26,10 +27,6 @@ UPSTREAM_PREFIX: Final = "module."
 PUBLISHED_TRAINING_SIZE_PX: Final = 512
 
 _FORMAT: Final = "rave-backlit checkpoint 1"
-
-
-class CheckpointError(ValueError):
-    """A file is no checkpoint of the enhancement network; the message says why."""
 
 
 @dataclass(frozen=True)

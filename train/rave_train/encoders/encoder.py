@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rave_train.encoders.attention import SelfAttention
 from rave_train.encoders.preprocessing import Preprocessing
 from rave_train.encoders.text import TextEncoder
+from rave_train.errors import EncoderError
 from rave_train.fingerprint import hash_weights
 
 STAGES: Final = 5
@@ -21,10 +22,6 @@ _TEXT_REMEDY: Final = (
     "give an open_clip CLIP model (open_clip:ViT-B-32@openai), "
     "or train with clip-lit-latent or rave, which need no text"
 )
-
-
-class EncoderError(ValueError):
-    """An encoder cannot be opened or lacks what a method needs; the message says what to do."""
 
 
 class Encoder(nn.Module, ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import open_clip
 import torch
@@ -14,13 +14,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from rave_train.encoders.attention import replace_self_attention
-from rave_train.encoders.encoder import Encoder, EncoderError, spread_stages
+from rave_train.encoders.encoder import Encoder, spread_stages
 from rave_train.encoders.folding import fold_batch_norms
 from rave_train.encoders.preprocessing import Preprocessing
+from rave_train.encoders.spec import EncoderSpec, name_near_matches
 from rave_train.encoders.text import TextEncoder
-
-if TYPE_CHECKING:
-    from rave_train.encoders.opening import EncoderSpec
+from rave_train.errors import EncoderError
 
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's archives keep among their tensors."""
@@ -103,8 +102,6 @@ def _model_name(model: str) -> str:
         open_clip.add_model_config(Path(model))
         return Path(model).stem
     if model not in open_clip.list_models():
-        from rave_train.encoders.opening import name_near_matches
-
         near = name_near_matches(model, open_clip.list_models())
         raise EncoderError(f"open_clip has no model {model!r}{near}")
     return model

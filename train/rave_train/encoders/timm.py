@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import timm
 from safetensors import SafetensorError
@@ -12,11 +12,10 @@ from timm.data.config import resolve_model_data_config
 from timm.models import load_state_dict
 from torch import Tensor
 
-from rave_train.encoders.encoder import Encoder, EncoderError, spread_stages
+from rave_train.encoders.encoder import Encoder, spread_stages
 from rave_train.encoders.preprocessing import Preprocessing
-
-if TYPE_CHECKING:
-    from rave_train.encoders.opening import EncoderSpec
+from rave_train.encoders.spec import EncoderSpec, name_near_matches
+from rave_train.errors import EncoderError
 
 _OURS: Final = ("size", "mean", "std")
 
@@ -52,8 +51,6 @@ def open_timm(spec: str, parsed: EncoderSpec) -> TimmEncoder:
     settings = dict(parsed.settings)
     own: dict[str, str] = {key: settings.pop(key) for key in _OURS if key in settings}
     if not timm.is_model(parsed.model):
-        from rave_train.encoders.opening import name_near_matches
-
         near = name_near_matches(parsed.model, timm.list_models())
         raise EncoderError(f"timm has no model {parsed.model!r}{near}")
     pretrained = not parsed.weights

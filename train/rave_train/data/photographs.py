@@ -1,0 +1,148 @@
+"""Folders of photographs: finding, checking, hashing and loading them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from rave_train.errors import DataError
+
+Pixels = NDArray[np.uint8]
+Role = Literal["backlit", "well-lit"]
+Split = Literal["train", "test"]
+
+ENDINGS: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SMALLEST_SIDE_PX: Final = 16
+
+_LAYOUTS: Final[dict[tuple[Role, Split], tuple[str, ...]]] = {
+    ("backlit", "train"): ("train/input", "train/resize_input", "resize_input", "our485/low", "input", "low"),
+    ("backlit", "test"): ("test/input", "test/resize_input", "eval15/low", "input", "low"),
+    ("well-lit", "train"): (
+        "train/gt", "train/resize_gt", "resize_gt", "our485/high", "DIV2K_train_HR", "gt", "high",
+    ),
+    ("well-lit", "test"): ("test/gt", "test/resize_gt", "eval15/high", "DIV2K_valid_HR", "gt", "high"),
+}  # fmt: skip
+"""Where BAID, LOL and DIV2K, unpacked as they come, keep each role's pictures."""
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A file that decodes.
+
+    Attributes:
+        file: where it is.
+        content: hash of the file's bytes, hexadecimal.
+    """
+
+    file: Path
+    content: str
+
+
+@dataclass(frozen=True)
+class PhotographSet:
+    """The usable pictures of a folder, by name.
+
+    Attributes:
+        folder: where they are (inside a known layout, the folder of the role).
+        photographs: sorted by name.
+        skipped: files that look like pictures and are not usable, with the reason.
+    """
+
+    folder: Path
+    photographs: tuple[Photograph, ...]
+    skipped: tuple[tuple[Path, str], ...]
+
+
+def find_photographs(folder: Path, role: Role, split: Split = "train") -> PhotographSet:
+    """Lists a folder's pictures and decodes each once, so that a long run meets no surprise.
+
+    Args:
+        folder: of pictures, or the top of a data set in the layout of BAID, LOL or DIV2K.
+        role: which side of such a layout.
+        split: which part of such a layout.
+
+    Raises:
+        DataError: the folder is missing, or fewer than two pictures in it are usable.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder: a folder of {role} photographs is needed")
+    found = _picture_files(folder)
+    if not found:
+        inside = [folder / name for name in _LAYOUTS[role, split] if _picture_files(folder / name)]
+        if not inside:
+            endings = ", ".join(sorted(ENDINGS))
+            raise DataError(
+                f"{folder} holds no pictures ({endings}), nor the {role} side of BAID, LOL or DIV2K"
+            )
+        folder, found = inside[0], _picture_files(inside[0])
+    with ThreadPoolExecutor() as pool:
+        checked = list(pool.map(_check, found))
+    good = tuple(item for item in checked if isinstance(item, Photograph))
+    bad = tuple((file, item) for file, item in zip(found, checked, strict=True) if isinstance(item, str))
+    if len(good) < 2:
+        reasons = "".join(f"; {file.name}: {reason}" for file, reason in bad[:3])
+        raise DataError(
+            f"{folder} holds {len(good)} usable {role} photograph{'' if len(good) == 1 else 's'}, "
+            f"at least 2 are needed{reasons}"
+        )
+    return PhotographSet(folder, good, bad)
+
+
+def load_photograph(file: Path) -> Pixels:
+    """[h, w, 3] uint8 sRGB, upright after its EXIF orientation."""
+    with Image.open(file) as image:
+        return np.asarray(_upright_rgb(image))
+
+
+def load_square(file: Path, size_px: int) -> Pixels:
+    """The whole picture squashed to a square, as published: [size_px, size_px, 3] uint8."""
+    with Image.open(file) as image:
+        image.draft("RGB", (2 * size_px, 2 * size_px))
+        square = _upright_rgb(image).resize((size_px, size_px), Image.Resampling.BICUBIC)
+    return np.asarray(square)
+
+
+def load_squares(photographs: Sequence[Photograph], size_px: int) -> list[Pixels]:
+    """`load_square` of many at once."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda photograph: load_square(photograph.file, size_px), photographs))
+
+
+def hash_set(photographs: Sequence[Photograph]) -> str:
+    """One hash of what all pictures of a set hold, in their order: partners and draws go by it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for photograph in photographs:
+        digest.update(photograph.content.encode())
+    return digest.hexdigest()
+
+
+def _picture_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
+
+
+def _check(file: Path) -> Photograph | str:
+    """The photograph, or why it is not usable."""
+    try:
+        with Image.open(file) as image:
+            if min(image.size) < SMALLEST_SIDE_PX:
+                return f"{image.width}x{image.height} px, at least {SMALLEST_SIDE_PX} px each way are needed"
+            if image.mode.startswith(("I", "F")):
+                return f"mode {image.mode}, which 8-bit RGB cannot hold: convert it first"
+            _upright_rgb(image)
+    except Exception as error:  # decoders raise whatever a broken file makes them stumble over
+        return f"does not decode ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+    return Photograph(file, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest())
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(image).convert("RGB")
