@@ -2,8 +2,8 @@
 
     python examples/make_examples.py PANORAMAS
 
-PANORAMAS is a folder with the equirectangular files that `VIEWS` names, as Radiance .hdr. Each view is exposed
-for its sky or window, as a camera does it, so that the foreground is dark.
+PANORAMAS is a folder with the equirectangular files that `VIEWS` names, as Radiance .hdr. Each view is
+exposed for its sky or window, as a camera does it, so that the foreground is dark.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VIEWS = {
     "forest": ("phalzer_forest_01_1k", -5.0, 4.0, 92.0, 0.985),
     "window": ("brown_photostudio_02_1k", 52.0, -2.0, 92.0, 0.975),
 }
-"""Name: panorama, yaw and pitch of the view, its width (all in degrees), and the share of pixels below white."""
+"""Name: panorama, yaw, pitch and width of the view in degrees, and the share of pixels below white."""
 
 SIZE_PX = (672, 448)
 
