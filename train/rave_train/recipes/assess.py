@@ -18,11 +18,12 @@ from typing import Any, Final
 import numpy as np
 
 from rave_runtime import Enhancer
-from rave_train.batches import to_tensor
 from rave_train.checkpoint import load_checkpoint
-from rave_train.evaluation import with_mean_of
-from rave_train.metrics import Lpips, MetricUnavailableError, psnr, ssim
-from rave_train.photographs import Pixels, find_photographs, load_photograph
+from rave_train.data.batches import to_tensor
+from rave_train.data.photographs import Pixels, find_photographs, load_photograph
+from rave_train.errors import MetricUnavailableError
+from rave_train.measure.evaluation import with_mean_of
+from rave_train.measure.metrics import Lpips, psnr, ssim
 from rave_train.recipes.study import (
     Enhance,
     TestSet,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from rave_train.data.synthesis import SynthesisRange, photograph, srgb_to_linear, synthesize_backlit
 from rave_train.recipes.scenes import (
     SCENE,
     Array,
@@ -26,7 +27,6 @@ from rave_train.recipes.scenes import (
     load_panorama,
     take_brackets,
 )
-from rave_train.synthesis import SynthesisRange, photograph, srgb_to_linear, synthesize_backlit
 
 Pixels = NDArray[np.uint8]
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rave_train.encoders import Encoder
+from rave_train.guidance.residual import Residual, mean_direction, residual_loss, residual_vector
 from rave_train.recipes.bank import Bank, Pixels, to_tensor
-from rave_train.residual import Residual, mean_direction, residual_loss, residual_vector
 
 _DIM: Final = 0.02
 _GLARING: Final = 0.97

@@ -1,6 +1,6 @@
 """Scenes with more light than a photograph holds: real ones from panoramas, and subjects against the light.
 
-A well-lit photograph darkened by a mask (`rave_train.synthesis`) has the colours and textures of real
+A well-lit photograph darkened by a mask (`rave_train.data.synthesis`) has the colours and textures of real
 life, but its light is invented. High-dynamic-range panoramas have the light as it was: a window is a
 hundred times brighter than the room. Views into them, exposed for their bright parts, are backlit
 photographs, and their brackets fused are what a photographer with a tripod would have made of them.
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from rave_train.synthesis import (
+from rave_train.data.synthesis import (
     SynthesisRange,
     ToneCurve,
     draw_tone_curve,

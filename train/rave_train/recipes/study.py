@@ -22,18 +22,18 @@ from PIL import Image
 from torch.nn import functional as F
 
 from rave_runtime.relight import LIGHT_FLOOR
-from rave_train.batches import to_tensor
 from rave_train.checkpoint import load_checkpoint
+from rave_train.data.batches import to_tensor
+from rave_train.data.grid import draw_grid
+from rave_train.data.pairs import require_pairs
+from rave_train.data.photographs import Pixels, find_photographs, load_photograph
+from rave_train.data.synthesis import guided_filter
 from rave_train.encoders.opening import open_encoder
-from rave_train.grid import draw_grid
-from rave_train.metrics import psnr, ssim
+from rave_train.measure.metrics import psnr, ssim
 from rave_train.network import EnhancementNetwork, relight
-from rave_train.pairs import require_pairs
-from rave_train.photographs import Pixels, find_photographs, load_photograph
 from rave_train.recipes.bank import HELD_OUT, Bank, Mix, Sources, load_sources, make_bank
 from rave_train.recipes.scenes import draw_view, find_panoramas, load_panorama
 from rave_train.recipes.training import Recipe, train
-from rave_train.synthesis import guided_filter
 
 Enhance = Callable[[Pixels], Pixels]
 

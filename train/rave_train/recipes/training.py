@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rave_train.device import pick_precision
 from rave_train.encoders import Encoder
+from rave_train.loop.device import pick_precision
 from rave_train.network import EnhancementNetwork, Padding, relight
 from rave_train.recipes.bank import EXPOSURE_SPREAD, Bank, Drawing, Mix, batches, to_tensor
 from rave_train.recipes.losses import ResidualGuidance, light_error, similarity
