@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rave_runtime.backends.privacy import turn_off_reports
+
 if TYPE_CHECKING:
     from rave_train.checkpoint import (
         Checkpoint,
@@ -24,6 +26,8 @@ __all__ = [
     "relight",
     "save_checkpoint",
 ]
+
+turn_off_reports()
 
 
 def __getattr__(name: str) -> Any:
