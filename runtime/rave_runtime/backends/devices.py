@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Manifest, Precision
 from rave_runtime.errors import DeviceError
 
@@ -135,9 +136,7 @@ def sums_bytes_exactly() -> bool:
 
 def onnxruntime_providers() -> list[str]:
     """What onnxruntime can compute with; imported only where somebody asks."""
-    import onnxruntime
-
-    providers: list[str] = onnxruntime.get_available_providers()
+    providers: list[str] = import_onnxruntime().get_available_providers()
     return providers
 
 

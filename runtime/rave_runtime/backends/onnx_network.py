@@ -9,6 +9,7 @@ import numpy as np
 
 from rave_runtime.backends.devices import CUDA_REMEDY, Device, sums_bytes_exactly
 from rave_runtime.backends.network import Array, Image
+from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.backends.split import ContextOutput, SplitNetwork
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
 from rave_runtime.errors import BundleError, DeviceError
@@ -81,10 +82,7 @@ class OnnxNetwork(SplitNetwork):
             return self._sessions[graph.file]
 
     def _make_session(self, graph: GraphFile) -> onnxruntime.InferenceSession:
-        try:
-            import onnxruntime  # here, beside the first photographs' decoding
-        except ImportError as error:
-            raise DeviceError(f"onnxruntime cannot be imported: {error}") from error
+        onnxruntime = import_onnxruntime()  # here, beside the first photographs' decoding
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1

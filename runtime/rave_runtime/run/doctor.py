@@ -42,6 +42,9 @@ def diagnose(make_enhancer: Callable[[], Enhancer]) -> str:
         f"NVIDIA GPU visible: {'yes' if has_nvidia_gpu() else 'no'}",
         f"onnxruntime providers: {', '.join(onnxruntime_providers())}",
     ]
+    lines.append(
+        "usage reports of onnxruntime, OpenVINO, Ray and the model hub: off, rave-backlit sends nothing"
+    )
     lines.append(f"compiled graphs are kept in: {cache_folder() or 'no folder'}")
     versions = {name: _version(name) for name in _PACKAGES}
     for name, hint in _PACKAGES.items():
