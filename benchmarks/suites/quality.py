@@ -66,7 +66,7 @@ def measure_quality(
         None, `median_s` per photograph with the first one left out, `megapixels` (mean), `pairs`.
 
     Raises:
-        PairsError: a pair's pictures differ in size, or there is no pair.
+        PairsError: the pictures of a pair differ in size, or no pair was given.
     """
     if not pairs:
         raise PairsError("there are no pairs to measure")
