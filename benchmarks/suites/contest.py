@@ -69,7 +69,7 @@ def choose_contestants(
         device: "cpu" or "cuda".
         threads: how many threads compute on the processor.
         bundle: folder of the runtime's model; None is the embedded one.
-        every_precision: whether to measure every precision: those that the bundle holds for the runtime, float32 and
+        every_precision: whether to measure every precision: those of the bundle for the runtime, float32 and
             a half precision for networks (on the processor for ours only, since nobody runs the others so).
             Otherwise the runtime chooses, and networks run in float32.
 
