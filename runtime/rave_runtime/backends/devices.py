@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import os
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,13 +149,6 @@ def has_nvidia_gpu() -> bool:
     if platform.system() == "Windows":
         return Path(r"C:\Windows\System32\nvcuda.dll").exists()
     return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
-
-
-def usable_processors() -> int:
-    """How many processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _is_installed(module: str) -> bool:

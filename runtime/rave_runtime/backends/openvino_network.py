@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from rave_runtime.backends.compiled_cache import keep, recall
-from rave_runtime.backends.devices import usable_processors
+from rave_runtime.backends.limits import usable_processors
 from rave_runtime.backends.network import Array, Image
 from rave_runtime.backends.split import ContextOutput, SplitNetwork
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from rave_runtime.backends.devices import usable_processors
+from rave_runtime.backends.limits import usable_processors
 from rave_runtime.backends.privacy import turn_off_reports
 from rave_runtime.bundle import MANIFEST_NAME, read_bundle
 from rave_runtime.cluster.crew import Crew
