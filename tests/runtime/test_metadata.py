@@ -15,7 +15,8 @@ from PIL import Image
 from rave_runtime.photos.decoders import is_lossless_webp
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import orientation_of, upright_exif, without_orientation
-from rave_runtime.photos.jpeg import carry_jpeg, count_scans, has_iptc, jpeg_segments, without_thumbnails
+from rave_runtime.photos.jpeg import carry_jpeg, count_scans, jpeg_segments, photoshop_resources
+from rave_runtime.photos.metadata.photoshop import without_thumbnails
 from rave_runtime.photos.png import (
     carry_png,
     chunks,
@@ -306,8 +307,8 @@ def test_stray_bytes_between_segments_lose_nothing() -> None:
     stray = whole[:at] + b"\0\x12\xff\x00\xff\xd0" + whole[at:]
     assert list(jpeg_segments(stray)) == list(jpeg_segments(whole))
     assert list(jpeg_segments(whole[:at] + b"nothing more")) == list(jpeg_segments(whole[:at]))
-    assert has_iptc(stray)
-    assert not has_iptc(jpeg())
+    assert photoshop_resources(stray) == resource(0x0404, b"caption")
+    assert photoshop_resources(jpeg()) is None
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -11,30 +11,14 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from PIL import Image
-
 _ORIENTATION: Final = 0x0112
 _EXIF_IFD: Final = 0x8769
-_GPS_IFD: Final = 0x8825
-_INTEROP_IFD: Final = 0xA005
-DIRECTORIES: Final = (_EXIF_IFD, _GPS_IFD)
-"""EXIF's and GPS's own directories."""
-
 _IMAGE_SIZE: Final = (0x0100, 0x0101)
 _PIXEL_SIZE: Final = (0xA002, 0xA003)
 _THUMBNAIL_OFFSET: Final = 0x0201
 _THUMBNAIL_LENGTH: Final = 0x0202
 _INTEGERS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 """TIFF's types of whole numbers, by number, as `struct` names them."""
-
-TIFF_LAYOUT: Final = frozenset(
-    (
-        *(254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 282, 283, 284),
-        *(292, 293, 296, 317, 318, 319, 320, 322, 323, 324, 325, 330, 332, 338, 339, 347, 529, 530),
-        *(531, 532, 700, 33550, 34377, 34675, 37724, _EXIF_IFD, _GPS_IFD),
-    )
-)
-"""Tags of a TIFF that say how its pixels lie, or that are carried another way, or are Photoshop's layers."""
 
 EXIF_HEADER: Final = b"Exif\0\0"
 
@@ -95,51 +79,6 @@ def without_orientation(exif: bytes) -> bytes:
                 struct.pack_into(order + "H", data, first, count - 1)
                 break
     return prefix + bytes(data)
-
-
-def tiff_exif(image: Image.Image) -> bytes | None:
-    """The tags of an opened TIFF that describe the photograph rather than the file's layout."""
-    tags = image.getexif()
-    kept = Image.Exif()
-    for tag, value in tags.items():
-        if tag not in TIFF_LAYOUT and _can_be_written(tag, value):
-            kept[tag] = value
-    for directory in DIRECTORIES:
-        inner = {tag: value for tag, value in tags.get_ifd(directory).items() if _can_be_written(tag, value)}
-        if _INTEROP_IFD in inner:
-            inner[_INTEROP_IFD] = tags.get_ifd(_INTEROP_IFD)
-        if inner:
-            kept.get_ifd(directory).update(inner)
-            kept[directory] = inner
-    _keep_letters(kept)
-    return kept.tobytes() if len(kept) else None
-
-
-def tags_of(exif: bytes | None) -> Image.Exif:
-    """EXIF as tags, for formats that have no place for it as a block."""
-    tags = Image.Exif()
-    tags.load(exif or b"")
-    _keep_letters(tags)
-    return tags
-
-
-def _keep_letters(tags: Image.Exif) -> None:
-    """Texts beyond ASCII as bytes: Pillow reads those as Latin-1, whatever they are, and writes `?`."""
-    for values in (tags, *(tags.get_ifd(each) for each in DIRECTORIES if each in tags)):
-        for tag, value in list(values.items()):
-            if isinstance(value, str) and not value.isascii():
-                values[tag] = value.encode("latin-1", "replace")
-
-
-def _can_be_written(tag: int, value: object) -> bool:
-    """Whether Pillow, which chooses types by tag, can write a value that a file may have with any type."""
-    alone = Image.Exif()
-    alone[tag] = value
-    try:
-        alone.tobytes()
-    except Exception:  # whatever a value of another type makes it stumble over
-        return False
-    return True
 
 
 def _open_exif(exif: bytes) -> tuple[bytes, bytearray, str]:
