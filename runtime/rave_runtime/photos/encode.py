@@ -102,7 +102,8 @@ def _encode(
     if metadata is not None or photo.source is None:
         return content
     carry = carry_png if format == "PNG" else carry_jpeg
-    return carry(photo.source, content, width, height, keep_icc=photo.icc_profile is not None)
+    keep_icc = photo.icc_profile is not None
+    return carry(photo.source, content, width, height, keep_icc=keep_icc, orientation=photo.orientation)
 
 
 def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:

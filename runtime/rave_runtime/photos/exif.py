@@ -6,15 +6,21 @@ Re-serialising EXIF moves maker notes, whose inner offsets then point nowhere.
 from __future__ import annotations
 
 import contextlib
-import re
 import struct
 from collections.abc import Iterator
 from typing import Final
+
+from rave_runtime.photos.metadata.geometry import Turn, stored_size
+from rave_runtime.photos.metadata.regions import turn_subject
+from rave_runtime.photos.xmp import orientation_in_xmp
 
 _ORIENTATION: Final = 0x0112
 _EXIF_IFD: Final = 0x8769
 _IMAGE_SIZE: Final = (0x0100, 0x0101)
 _PIXEL_SIZE: Final = (0xA002, 0xA003)
+_SUBJECTS: Final = (0x9214, 0xA214)
+"""Tags of the subject's area and location, in pixels of the stored picture."""
+
 _THUMBNAIL_OFFSET: Final = 0x0201
 _THUMBNAIL_LENGTH: Final = 0x0202
 _INTEGERS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
@@ -32,21 +38,21 @@ def orientation_of(exif: bytes | None, xmp: bytes | None) -> int:
                 if tag == _ORIENTATION and kind in _INTEGERS:
                     (value,) = struct.unpack_from(order + _INTEGERS[kind], data, where)
                     return value if value in range(1, 9) else 1
-    found = re.search(rb'tiff:Orientation(?:\s*=\s*["\']|>\s*)([1-8])', xmp or b"")
-    return int(found[1]) if found else 1
+    return (orientation_in_xmp(xmp) if xmp else None) or 1
 
 
-def upright_exif(exif: bytes, width: int, height: int) -> bytes:
+def upright_exif(exif: bytes, width: int, height: int, orientation: int = 1) -> bytes:
     """EXIF for a picture whose orientation has been applied.
 
-    The orientation becomes 1, the recorded pixel size that of the upright picture, and the thumbnail
-    is erased. All else keeps its place, so offsets inside maker notes stay right. What is damaged
-    stays as it is.
+    The orientation becomes 1, the recorded pixel size that of the upright picture, the place of the subject
+    turns with the pixels, and the thumbnail is erased. All else keeps its place, so offsets inside maker
+    notes stay right. What is damaged stays as it is.
 
     Args:
         exif: a TIFF structure, with or without the leading `Exif\\0\\0`.
         width: of the upright picture, in pixels.
-        height: likewise.
+        height: of the upright picture, in pixels.
+        orientation: how the picture was stored, 1 to 8.
     """
     prefix, data, order = _open_exif(exif)
     with contextlib.suppress(struct.error):
@@ -58,6 +64,12 @@ def upright_exif(exif: bytes, width: int, height: int) -> bytes:
             elif tag == _EXIF_IFD and kind in (4, 13):
                 (exif_ifd,) = struct.unpack_from(order + "I", data, where)
                 _set_pixel_size(data, order, exif_ifd, width, height)
+                if orientation != 1:
+                    _turn_subjects(data, order, exif_ifd, stored_size(orientation, width, height))
+    if orientation != 1:
+        with contextlib.suppress(struct.error):
+            (first,) = struct.unpack_from(order + "I", data, 4)
+            _turn_subjects(data, order, first, stored_size(orientation, width, height))
     with contextlib.suppress(struct.error):
         _erase_thumbnail(data, order)
     return prefix + bytes(data)
@@ -108,6 +120,20 @@ def _set_pixel_size(data: bytearray, order: str, ifd: int, width: int, height: i
         for tag, kind, where in _entries(data, order, ifd):
             if tag in _PIXEL_SIZE and kind in (3, 4):
                 _set_side(data, order, kind, where, width if tag == _PIXEL_SIZE[0] else height)
+
+
+def _turn_subjects(data: bytearray, order: str, ifd: int, turn: Turn) -> None:
+    """Turns the subject's area and location in a directory."""
+    with contextlib.suppress(struct.error):
+        for tag, kind, where in _entries(data, order, ifd):
+            (count,) = struct.unpack_from(order + "I", data, where - 4)
+            if tag not in _SUBJECTS or kind not in (3, 4) or not 2 <= count <= 4:
+                continue
+            code = f"{order}{count}{_INTEGERS[kind]}"
+            if struct.calcsize(code) > 4:
+                (where,) = struct.unpack_from(order + "I", data, where)
+            values = turn_subject(list(struct.unpack_from(code, data, where)), turn)
+            struct.pack_into(code, data, where, *(round(value) for value in values))
 
 
 def _set_side(data: bytearray, order: str, kind: int, where: int, pixels: int) -> None:

@@ -87,14 +87,18 @@ def count_scans(content: bytes) -> int:
     return scans
 
 
-def carry_jpeg(source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool) -> bytes:
+def carry_jpeg(
+    source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool, orientation: int = 1
+) -> bytes:
     """A JPEG with another one's metadata: EXIF, XMP, IPTC, comments, and its ICC profile if wanted.
 
     Args:
         source: the file whose APP and comment segments are taken.
         target: a freshly encoded JPEG; its own JFIF and Adobe segments stay, density excepted.
-        width, height: of the target, in pixels.
+        width: of the target, in pixels.
+        height: of the target, in pixels.
         keep_icc: whether the target's pixels are in the source's colour space.
+        orientation: how the source's pixels were turned to become the target's, 1 to 8.
     """
     kept = []
     jfif: bytes | None = None
@@ -108,9 +112,12 @@ def carry_jpeg(source: bytes, target: bytes, width: int, height: int, *, keep_ic
         if marker == 0xE2 and payload.startswith(b"ICC_PROFILE\0") and not keep_icc:
             continue
         if marker == 0xE1 and payload.startswith(EXIF_HEADER):
-            payload = upright_exif(payload, width, height)
+            payload = upright_exif(payload, width, height, orientation)
         elif marker == 0xE1 and payload.startswith(_XMP_SEGMENT):
-            payload = upright_xmp(payload, width, height)
+            xmp = upright_xmp(payload[len(_XMP_SEGMENT) :], width, height, orientation)
+            if xmp is None:
+                continue
+            payload = _XMP_SEGMENT + xmp
         elif marker == 0xED and payload.startswith(_PHOTOSHOP_SEGMENT):
             start = len(_PHOTOSHOP_SEGMENT)
             payload = payload[:start] + without_thumbnails(payload[start:])

@@ -91,7 +91,9 @@ def without_chunks(content: bytes, kinds: Container[bytes] = _UNSEEN) -> bytes:
     return b"".join([_SIGNATURE, *kept, view[spans[-1][1] :]])
 
 
-def carry_png(source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool) -> bytes:
+def carry_png(
+    source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool, orientation: int = 1
+) -> bytes:
     """A PNG with another one's colour, text, time, density and EXIF chunks.
 
     This is what `carry_jpeg` of `rave_runtime.photos.jpeg` does for JPEG. No PNG changes its colour space
@@ -102,11 +104,13 @@ def carry_png(source: bytes, target: bytes, width: int, height: int, *, keep_icc
         if kind not in _KEPT or (kind == b"iCCP" and not keep_icc):
             continue
         if kind == b"eXIf":
-            data = upright_exif(data, width, height)
+            data = upright_exif(data, width, height, orientation)
         elif kind == b"iTXt" and data.startswith(_XMP_KEYWORD + b"\0"):
             xmp = _xmp_of(data)
-            upright = None if xmp is None else upright_xmp(xmp, width, height)
-            if upright is not None and upright != xmp:
+            upright = None if xmp is None else upright_xmp(xmp, width, height, orientation)
+            if upright is None:
+                continue
+            if upright != xmp:
                 data = _XMP_KEYWORD + bytes(5) + upright
         kept.append(_chunk(kind, data))
     after_header = len(_SIGNATURE) + 25

@@ -21,7 +21,7 @@ from rave_runtime.photos.png import missing_bytes, png_blocks, states_other_colo
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep
 from rave_runtime.photos.tiff import tiff_blocks
 from rave_runtime.photos.tiff_pixels import tiff_options
-from rave_runtime.photos.xmp import promises_film, upright_xmp
+from rave_runtime.photos.xmp import further_pictures, upright_xmp
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
@@ -117,9 +117,9 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         options = _save_options(image, content)
         icc, exif, xmp, notes = _blocks(image, content)
         notes = (*_notes(image, content), *notes)
-        if promises_film(xmp):
-            notes = (*notes, "its film (motion photo) was left behind")
         orientation = orientation_of(exif, xmp)
+        if "MotionPhoto" in further_pictures(xmp):
+            notes = (*notes, "its film (motion photo) was left behind")
         if is_deep(image):
             pixels = _turn(read_deep(content, image), orientation)
         else:
@@ -140,16 +140,20 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
             pixels = to_pixels(upright)
         dpi = image.info.get("dpi") if _tells_resolution(image) else None
     height, width, channels = pixels.shape
+    packet = upright_xmp(xmp, width, height, orientation) if xmp else None
+    if xmp and packet is None:
+        notes = (*notes, "its XMP is damaged and was left out: it could not be turned with the picture")
     return Photo(
         pixels=pixels if channels in (1, 3) else np.ascontiguousarray(pixels[..., :-1]),
         alpha=np.ascontiguousarray(pixels[..., -1]) if channels in (2, 4) else None,
         format=name,
         icc_profile=icc,
-        exif=upright_exif(exif, width, height) if exif else None,
-        xmp=upright_xmp(xmp, width, height) if xmp else None,
+        exif=upright_exif(exif, width, height, orientation) if exif else None,
+        xmp=packet,
         dpi=_sensible_dpi(dpi),
         save_options=options,
         source=content if name in ("JPEG", "PNG") else None,
+        orientation=orientation,
         warnings=notes,
     )
 

@@ -18,6 +18,7 @@ from rave_runtime.photos.metadata.directories import (
 )
 from rave_runtime.photos.metadata.photoshop import iptc_of, resource_of_iptc
 from rave_runtime.photos.photo import Photo
+from rave_runtime.photos.xmp import without_extension
 
 _IPTC: Final = 33723
 _PHOTOSHOP: Final = 34377
@@ -67,6 +68,9 @@ def fit_metadata(photo: Photo, format: str) -> Metadata:
             notes.append(f"its IPTC captions were left out: {format} has no place for them")
         resources = iptc = None
     xmp = photo.xmp
+    if xmp is not None and (alone := without_extension(xmp)) != xmp:
+        xmp = alone
+        notes.append("its extended XMP was left out: only JPEG to JPEG keeps it")
     if format == "JPEG":
         if exif is not None and len(exif) > _MAX_JPEG_EXIF:
             exif, note = _shortened(exif)
