@@ -18,6 +18,7 @@ from rave_runtime.photos.metadata.directories import (
 )
 from rave_runtime.photos.metadata.photoshop import iptc_of, resource_of_iptc
 from rave_runtime.photos.photo import Photo
+from rave_runtime.photos.png import png_blocks
 from rave_runtime.photos.xmp import without_extension
 
 _IPTC: Final = 33723
@@ -62,6 +63,8 @@ def fit_metadata(photo: Photo, format: str) -> Metadata:
         exif, resources = _without_captions(photo.exif)
     elif photo.format == "JPEG" and photo.source is not None:
         resources = photoshop_resources(photo.source)
+    elif photo.format == "PNG" and photo.source is not None:
+        resources = png_blocks(photo.source).resources
     iptc = iptc_of(resources or b"")
     if format not in _HOLD_CAPTIONS:
         if iptc is not None:
