@@ -29,7 +29,8 @@ from rave_runtime.photos.colour import is_srgb, tone_curve
 from rave_runtime.photos.decoders import is_lossless_webp
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import orientation_of, upright_exif
-from rave_runtime.photos.jpeg import carry_jpeg, count_scans, without_thumbnails
+from rave_runtime.photos.jpeg import carry_jpeg, count_scans
+from rave_runtime.photos.metadata.photoshop import without_thumbnails
 from rave_runtime.photos.png import carry_png, missing_bytes, png_blocks, without_chunks
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.xmp import upright_xmp
