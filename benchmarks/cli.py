@@ -27,6 +27,15 @@ STUDIES = {
 }
 """Studies by the command's name: the module, whose `main` takes the arguments, and what it measures."""
 
+QUANTITIES = {
+    "latency": "Time of every method over sizes, providers and precisions.",
+    "memory": "Peak memory of every method over sizes, each alone.",
+    "scale": "Batches and threads.",
+    "tiling": "Tile sizes of our runtime at full resolution: time, memory, error against no tiles.",
+    "roofline": "Share of the machine's measured limits that networks and providers reach.",
+}
+"""Commands that measure one quantity of every method, and what their help says."""
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
 Quick = Annotated[bool, typer.Option("--quick", help="Few sizes and repetitions.")]
@@ -43,76 +52,26 @@ Weights = Annotated[list[str] | None, typer.Option("--weights", help="METHOD=FIL
 Limit = Annotated[int | None, typer.Option(help="Pairs at most.")]
 
 
-@app.command()
-def latency(
-    quick: Quick = False,
-    device: Device = "cpu",
-    threads: Threads = 0,
-    model: Model = None,
-    method: Methods = None,
-    size: Sizes = None,
-    memory_cap: MemoryCap = None,
-    output: Output = FOLDER,
-) -> None:
-    """Time of every method over sizes, providers and precisions."""
-    _run("latency", _request(quick, device, threads, model, method, size, memory_cap), output)
+def _add_quantity(name: str, help: str) -> None:
+    """Adds the command that measures one quantity of every method."""
+
+    def run(
+        quick: Quick = False,
+        device: Device = "cpu",
+        threads: Threads = 0,
+        model: Model = None,
+        method: Methods = None,
+        size: Sizes = None,
+        memory_cap: MemoryCap = None,
+        output: Output = FOLDER,
+    ) -> None:
+        _run(name, _request(quick, device, threads, model, method, size, memory_cap), output)
+
+    app.command(name, help=help)(run)
 
 
-@app.command()
-def memory(
-    quick: Quick = False,
-    device: Device = "cpu",
-    threads: Threads = 0,
-    model: Model = None,
-    method: Methods = None,
-    size: Sizes = None,
-    memory_cap: MemoryCap = None,
-    output: Output = FOLDER,
-) -> None:
-    """Peak memory of every method over sizes, each alone."""
-    _run("memory", _request(quick, device, threads, model, method, size, memory_cap), output)
-
-
-@app.command()
-def scale(
-    quick: Quick = False,
-    device: Device = "cpu",
-    threads: Threads = 0,
-    model: Model = None,
-    method: Methods = None,
-    size: Sizes = None,
-    output: Output = FOLDER,
-) -> None:
-    """Batches and threads."""
-    _run("scale", _request(quick, device, threads, model, method, size, None), output)
-
-
-@app.command()
-def tiling(
-    quick: Quick = False,
-    device: Device = "cpu",
-    threads: Threads = 0,
-    model: Model = None,
-    size: Sizes = None,
-    memory_cap: MemoryCap = None,
-    output: Output = FOLDER,
-) -> None:
-    """Tile sizes of our runtime at full resolution: time, memory, error against no tiles."""
-    _run("tiling", _request(quick, device, threads, model, None, size, memory_cap), output)
-
-
-@app.command()
-def roofline(
-    quick: Quick = False,
-    device: Device = "cpu",
-    threads: Threads = 0,
-    model: Model = None,
-    method: Methods = None,
-    size: Sizes = None,
-    output: Output = FOLDER,
-) -> None:
-    """Share of the machine's measured limits that networks and providers reach."""
-    _run("roofline", _request(quick, device, threads, model, method, size, None), output)
+for _name, _help in QUANTITIES.items():
+    _add_quantity(_name, _help)
 
 
 @app.command()

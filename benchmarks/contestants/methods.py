@@ -185,5 +185,5 @@ def find_method(name: str) -> Method:
         ValueError: there is none; the message lists those there are.
     """
     if name not in METHODS:
-        raise ValueError(f"there is no method {name!r}: choose among {', '.join(METHODS)}")
+        raise ValueError(f"method {name!r} is unknown: choose among {', '.join(METHODS)}")
     return METHODS[name]

@@ -37,7 +37,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
     Raises:
         WeightsError: the file is missing or holds other tensors than the network's.
-        CheckpointError: likewise, for our own network.
+        CheckpointError: the same for our network.
     """
     if isinstance(network, WholeImage):
         network.network = load_checkpoint(path)
@@ -57,7 +57,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
         if names:
             raise WeightsError(
                 f"{path} {what} {len(names)} tensors, {names[0]} among them: "
-                f"it is no checkpoint of {type(network).__name__}"
+                f"it is not a checkpoint of {type(network).__name__}"
             )
     network.load_state_dict(tensors, strict=False)
 

@@ -1,4 +1,4 @@
-"""Programs under measurement, each in a process of its own: started, run, stopped, watched.
+"""Programs under measurement, one process each: started, run, stopped and watched.
 
 A program is a function, named by module or file, that takes JSON-able arguments and returns what is to
 be timed. Its process is stopped (SIGSTOP) between its turns, so that spinning threads of one program do
@@ -33,8 +33,8 @@ class Program:
 
     Attributes:
         entry: `module:function` or `file.py:function`; it returns a callable, which is what is timed.
-        arguments: of the function, by name.
-        threads: that its libraries may use, set through their environment variables.
+        arguments: the function's arguments by name.
+        threads: how many threads its libraries may use, set through their environment variables.
     """
 
     entry: str
@@ -48,7 +48,7 @@ class Turn:
 
     Attributes:
         status: "ready" (built), "ok" (ran), or how it ended.
-        seconds: of each run; of building where the status is "ready".
+        seconds: the time of each run, or of building where the status is "ready".
         peak_rss_mib: largest resident memory of the process so far.
         detail: the error's words, or "".
     """

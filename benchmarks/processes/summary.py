@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Summary:
-    """Of repeated measurements, in their unit.
+    """Statistics of repeated measurements, in their unit.
 
     Attributes:
         median: the middle.
@@ -41,7 +41,7 @@ def summarize(samples: Sequence[float]) -> Summary:
 
 
 def paired_ratio(samples: Sequence[float], reference: Sequence[float]) -> float | None:
-    """Median of `samples[i] / reference[i]`, which a drift of the machine leaves alone.
+    """The median of `samples[i] / reference[i]`, which stays the same when the machine's speed drifts.
 
     Measurements taken in the same round share an index; the longer list's tail is left out. None where
     either is empty.

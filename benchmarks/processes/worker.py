@@ -1,4 +1,4 @@
-"""The other side of `process`: builds one program in a process of its own and runs it when asked.
+"""The measured side of `process`: builds one program and runs it when asked.
 
 Reads JSON lines from standard input, answers with JSON lines on what was standard output; whatever the
 program prints goes to standard error. Imports nothing heavy itself, so that the memory measured is the

@@ -21,7 +21,7 @@ FAIR = (
     "goes from JPEG to JPEG and starts anew each time.",
     "Threads as in each row; classical methods use one, rave-run all cores. Torch networks run "
     "channels-last, in inference mode, with random weights (time does not depend on them), uncompiled.",
-    "Each method lives in a process of its own; all of a size take turns, the order reversed every round, "
+    "Each method has its process; all methods take turns at one size, the order reversed every round, "
     "the others halted meanwhile. Times are medians over rounds after one warm-up run; low and high are "
     "quartiles; `*` marks a single cold run.",
     "Peak memory is the process's high-water mark by the operating system, libraries included; the GPU's "

@@ -112,7 +112,7 @@ def tables_block(results: Sequence[Result]) -> str:
     """The page's tables: quality, then latency and memory, per device, with machine and command.
 
     Raises:
-        PageError: there is no latency to show.
+        PageError: no latency was measured.
     """
     parts = []
     for device in ("cpu", "cuda"):
@@ -124,7 +124,7 @@ def tables_block(results: Sequence[Result]) -> str:
             memory = find_result(results, "memory", device) or latency
             parts.append(_cost_block(latency, memory))
     if not parts:
-        raise PageError("there is no latency result to show: run `python -m benchmarks latency` first")
+        raise PageError("no latency result was found: run `python -m benchmarks latency` first")
     return "\n\n".join(parts)
 
 

@@ -27,10 +27,10 @@ class Result:
         quantity: "latency", "memory", ...
         device: "cpu" or "cuda".
         quick: whether sizes and repetitions were cut.
-        command: as typed.
+        command: the command line as typed.
         date: ISO, UTC.
-        machine: that ran it.
-        notes: how it was measured, what to beware of.
+        machine: the machine that ran it.
+        notes: how it was measured, and what to beware of.
         rows: flat records.
     """
 
@@ -67,7 +67,7 @@ def read_result(path: Path) -> Result:
     """Reads a result's JSON.
 
     Raises:
-        ResultError: it is no JSON, of another format, or lacks something.
+        ResultError: the file is not JSON, has another format, or lacks something.
     """
     try:
         content = json.loads(path.read_text())
@@ -80,14 +80,14 @@ def read_result(path: Path) -> Result:
         content["notes"], content["rows"] = tuple(content["notes"]), tuple(content["rows"])
         return Result(**content)
     except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ResultError(f"{path} is no result of these benchmarks: {error!r}") from error
+        raise ResultError(f"{path} is not a result of these benchmarks: {error!r}") from error
 
 
 def read_results(folder: Path = FOLDER) -> list[Result]:
     """All results of a folder, by name; a full run hides the quick one of the same quantity and device.
 
     Raises:
-        ResultError: a JSON file there is no result.
+        ResultError: a JSON file in the folder is not a result.
     """
     found = [read_result(path) for path in sorted(folder.glob("*.json"))]
     full = {(r.quantity, r.device) for r in found if not r.quick}

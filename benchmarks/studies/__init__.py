@@ -1,1 +1,1 @@
-"""Measurements of one choice each, with a result of their own."""
+"""Studies: each measures one choice and writes its own result."""

@@ -147,8 +147,8 @@ def play(
     """Plays one driver's share of a run, chunk by chunk: its workers wait for it, it for nobody.
 
     Args:
-        workers: of all drivers together.
-        photographs: likewise.
+        workers: how many workers all drivers have together.
+        photographs: how many photographs all drivers have together.
         photo_s: a worker's seconds for a photograph, transfers included.
         driver: as `measure_driver` gives it.
         shards: drivers, each with its part of both.

@@ -51,7 +51,7 @@ def make_picture(height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtyp
 
 
 def seconds_of(run: Callable[[], object]) -> float:
-    """Of one run."""
+    """Seconds that one run takes."""
     started = time.perf_counter()
     run()
     return time.perf_counter() - started

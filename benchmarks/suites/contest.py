@@ -17,12 +17,12 @@ Row = dict[str, Any]
 Say = Callable[[str], None]
 
 PATIENCE = 1.5
-"""A size is not tried where the last size's time, scaled by pixels, is this many caps or more."""
+"""A size is left out when the time at the last size, scaled by pixels, is this many times the cap."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Of a photograph, in pixels, and how many at once."""
+    """The size of a photograph in pixels, and how many are given at once."""
 
     height: int
     width: int
@@ -30,7 +30,7 @@ class Size:
 
     @property
     def megapixels(self) -> float:
-        """Of all photographs together."""
+        """Megapixels of all photographs together."""
         return self.height * self.width * self.batch / 1e6
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class Contestant:
 
     @property
     def label(self) -> str:
-        """Unique among the contestants of one run."""
+        """A name that no other contestant of the run has."""
         setting = self.setting
         parts = [self.method.name]
         if self.method.kind != "array":
@@ -65,21 +65,22 @@ def choose_contestants(
     """Every method named, in every precision and on every provider that is at hand for the device.
 
     Args:
-        names: of methods.
+        names: names of methods.
         device: "cpu" or "cuda".
-        threads: for computing on the processor.
+        threads: how many threads compute on the processor.
         bundle: folder of the runtime's model; None is the embedded one.
-        every_precision: those the bundle holds for the runtime, float32 and a half for networks (on the
-            processor for our own only, since nobody runs the others so); otherwise "auto" and float32.
+        every_precision: whether to measure every precision: those of the bundle for the runtime, float32 and
+            a half precision for networks (on the processor for ours only, since nobody runs the others so).
+            Otherwise the runtime chooses, and networks run in float32.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: a name is unknown.
     """
     found: list[Contestant] = []
     half = "fp16" if device == "cuda" else "bf16"
     for name in names:
         if name not in METHODS:
-            raise ValueError(f"there is no method {name!r}: choose among {', '.join(METHODS)}")
+            raise ValueError(f"method {name!r} is unknown: choose among {', '.join(METHODS)}")
         method = METHODS[name]
         if method.kind == "network":
             both = every_precision and (device == "cuda" or method.family == "ours")
@@ -118,7 +119,7 @@ def runtime_devices(device: str) -> list[str]:
 
 
 def bundle_precisions(bundle: str | None) -> list[str]:
-    """The precisions a bundle holds; ["auto"] where it cannot be read, which then is the result."""
+    """The precisions that a bundle holds; ["auto"] if it cannot be read, so that the run reports why."""
     from rave_runtime import BundleError
     from rave_runtime.bundle import embedded_bundle, read_bundle
 
@@ -166,7 +167,7 @@ def run_contest(
 
 
 def make_row(contestant: Contestant, size: Size, measurement: Measurement, ours: Measurement) -> Row:
-    """A measurement and all that says what was measured, flat: a line of the CSV file."""
+    """One line of the CSV file: a measurement, and what was measured."""
     method, setting = contestant.method, contestant.setting
     cost = cost_of(method, setting, size.height, size.width, size.batch)
     time = summarize(measurement.seconds) if measurement.seconds else None

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
-from skimage import metrics
 
 from benchmarks.contestants.enhancers import Enhance
+from rave_train.data.batches import to_tensor
+from rave_train.measure.metrics import psnr, ssim
 
 Picture = npt.NDArray[np.uint8]
 Distance = Callable[[Picture, Picture], float]
@@ -65,7 +66,7 @@ def measure_quality(
         None, `median_s` per photograph with the first one left out, `megapixels` (mean), `pairs`.
 
     Raises:
-        PairsError: a pair's pictures differ in size, or there is no pair.
+        PairsError: the pictures of a pair differ in size, or no pair was given.
     """
     if not pairs:
         raise PairsError("there are no pairs to measure")
@@ -97,24 +98,13 @@ def measure_quality(
 
 
 def psnr_db(result: Picture, truth: Picture) -> float:
-    """Peak signal-to-noise ratio in 8 bits over all channels; 100 for equal pictures."""
-    error = float(np.mean((result.astype(np.float64) - truth) ** 2))
-    return 100.0 if error == 0 else min(100.0, float(10 * np.log10(255**2 / error)))
+    """Peak signal-to-noise ratio over all channels of [h, w, 3] uint8 pictures; 100 for equal ones."""
+    return psnr(to_tensor(result), to_tensor(truth))
 
 
 def structural_similarity(result: Picture, truth: Picture) -> float:
-    """SSIM with a Gaussian of 1.5 pixels, mean of the channels (scikit-image)."""
-    return float(
-        metrics.structural_similarity(  # type: ignore[no-untyped-call]
-            result,
-            truth,
-            channel_axis=2,
-            data_range=255,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-        )
-    )
+    """SSIM of [h, w, 3] uint8 pictures, mean of the channels."""
+    return ssim(to_tensor(result), to_tensor(truth))
 
 
 def load_lpips(network: str = "squeeze", threads: int = 1) -> Distance:

@@ -37,12 +37,12 @@ QUICK_SIZES = (Size(128, 128), Size(512, 512))
 MEMORY_SIZES = (Size(256, 256), Size(1024, 1024), Size(3000, 4000), Size(6144, 8192))
 TILES_PX = (128, 256, 512, 1024, None)
 MEMORY_SHARE = 0.7
-"""Of the memory that is free at the start: what a program may grow to."""
+"""The share of the memory free at the start to which a program may grow."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for.
+    """What the command line asks for.
 
     Attributes:
         quick: few sizes, few repetitions.
@@ -52,8 +52,8 @@ class Request:
         names: methods; empty is all.
         memory_cap_mib: resident memory at which a program is stopped; None is 70 % of what is free.
         sizes: in place of the command's own; empty keeps those.
-        load: average of the last minute when this was asked: above 1 or so, times are another's too.
-        say: told what happens.
+        load: load average of the last minute at the start. Above about 1, other programs slow the figures.
+        say: a function that is called with a line on what happens.
     """
 
     quick: bool = False
@@ -75,7 +75,7 @@ class Request:
         return Plan(rounds=5, cap_s=45, round_s=5, memory_cap_mib=cap_mib, gpu=gpu)
 
     def contestants(self, names: Sequence[str] = ()) -> list[Contestant]:
-        """The methods asked for, or of those named the ones asked for.
+        """The methods that were asked for, limited to the given names if there are any.
 
         Raises:
             ValueError: an unknown name was asked for.

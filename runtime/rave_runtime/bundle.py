@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from rave_runtime.errors import BundleError, reason_of
-from rave_runtime.limits import (
+from rave_runtime.manifest_limits import (
     MAX_FILE_BYTES,
     MAX_MANIFEST_BYTES,
     check_manifest,

@@ -252,5 +252,5 @@ def test_a_wide_blur_on_a_reduced_image_is_that_of_the_whole() -> None:
 
 
 def test_an_unknown_method_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"no method 'x': choose among ours, .*lime"):
+    with pytest.raises(ValueError, match=r"method 'x' is unknown: choose among ours, .*lime"):
         find_method("x")

@@ -125,5 +125,5 @@ def test_train_step_calls_its_script(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_mistakes_are_answered() -> None:
     assert "--device must be cpu or cuda, got tpu" in refuse("latency", "--device", "tpu")
-    assert "no method 'x'" in refuse("latency", "--method", "x")
+    assert "method 'x' is unknown" in refuse("latency", "--method", "x")
     assert "WIDTHxHEIGHT in pixels, got '3'" in refuse("latency", "--size", "3")

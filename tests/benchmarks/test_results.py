@@ -111,7 +111,7 @@ def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="has result format 9, this reads 1: measure again"):
         read_result(path)
     path.write_text("[]")
-    with pytest.raises(ResultError, match="is no result of these benchmarks"):
+    with pytest.raises(ResultError, match="is not a result of these benchmarks"):
         read_result(path)
 
 

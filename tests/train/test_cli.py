@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from rave_runtime import __version__
 from rave_train.cli import app
 from rave_train.cli.options import field_helps
 from rave_train.loop.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
@@ -118,6 +119,32 @@ def test_synthesize_and_evaluate(scenes: tuple[Path, Path], tmp_path: Path) -> N
     assert found.exit_code == 0, found.output
     assert "mean of 6" in found.output
     assert (tmp_path / "measured" / "metrics.json").is_file()
+
+
+def test_version() -> None:
+    result = runner.invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"rave-train {__version__}\n")
+
+
+def test_a_bug_keeps_its_traceback(
+    scenes: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object) -> None:
+        raise RuntimeError("shapes of 3 and 4 do not fit")
+
+    monkeypatch.setattr("rave_train.data.synthesize_folder.synthesize_backlit", stumble)
+    result = runner.invoke(app, ["synthesize", str(scenes[1]), str(tmp_path / "pairs")])
+    assert isinstance(result.exception, RuntimeError)
+    assert "error:" not in result.output
+
+
+def test_names_of_files_do_nothing_to_a_terminal(scenes: tuple[Path, Path], tmp_path: Path) -> None:
+    name = "\x1b]0;title\x07[bold]x[-bold]\udcff.png"
+    (scenes[1] / name).write_bytes(b"not a picture")
+    result = runner.invoke(app, ["synthesize", str(scenes[1]), str(tmp_path / "pairs")])
+    assert result.exit_code == 0, result.output
+    assert r"\x1b]0;title\x07[bold]x[-bold]\udcff.png: does not decode" in result.output
+    assert not {"\x1b", "\x07"} & set(result.output)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_local_open_clip_weights(toy_resnet: str, toy_vit: str, tmp_path: Path) 
     pixels = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         own = model.eval().encode_image(pixels)
-    torch.testing.assert_close(encoder.look(pixels, True, False)[0], own, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(encoder(pixels, True, False)[0], own, rtol=1e-4, atol=1e-6)
     with pytest.raises(EncoderError, match="does not hold the weights of toy-vit"):
         open_encoder(toy_vit.replace("random", str(file)))
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from skimage.metrics import structural_similarity
 
 from rave_train.checkpoint import save_checkpoint
 from rave_train.errors import DataError, MetricUnavailableError
 from rave_train.measure import metrics
-from rave_train.measure.evaluation import Protocol, evaluate_folders, write_evaluation
+from rave_train.measure.evaluation import Evaluation, Protocol, evaluate_folders, write_evaluation
 from rave_train.measure.metrics import Fid, Lpips
 from rave_train.network import EnhancementNetwork
 
@@ -43,11 +44,16 @@ def pixels_of(folder: Path) -> list[np.ndarray]:
     return found
 
 
+def test_a_metric_without_a_number_is_valid_json(tmp_path: Path) -> None:
+    write_evaluation(Evaluation(Protocol(), (), {"fid": float("nan")}, {}), tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["means"] == {"fid": None}
+
+
 def reference_ssim(left: np.ndarray, right: np.ndarray) -> float:
-    """Wang et al. 2004, eq. 13: an 11x11 Gaussian window of sigma 1.5, borders mirrored."""
+    """Wang et al. 2004, eq. 13: an 11x11 Gaussian window of sigma 1.5, inside the picture only."""
 
     def blur(x: np.ndarray) -> np.ndarray:
-        return gaussian_filter(x, 1.5, truncate=3.5, mode="mirror")
+        return gaussian_filter(x, 1.5, truncate=3.5)[5:-5, 5:-5]
 
     mean_l, mean_r = blur(left), blur(right)
     var_l, var_r = blur(left**2) - mean_l**2, blur(right**2) - mean_r**2
@@ -62,7 +68,11 @@ def test_psnr_and_ssim_are_those_of_other_implementations(folders: tuple[Path, P
     for (_, values), left, right in zip(result.rows, *map(pixels_of, folders), strict=True):
         assert values["psnr"] == pytest.approx(-10 * np.log10(((left - right) ** 2).mean()), abs=1e-3)
         expected = np.mean([reference_ssim(left[..., c], right[..., c]) for c in range(3)])
-        assert values["ssim"] == pytest.approx(expected, abs=1e-4)
+        assert values["ssim"] == pytest.approx(expected, abs=1e-7)
+        theirs = structural_similarity(
+            left, right, channel_axis=2, data_range=1.0, gaussian_weights=True, use_sample_covariance=False
+        )
+        assert values["ssim"] == pytest.approx(theirs, abs=1e-6)
     assert result.means["psnr"] == pytest.approx(np.mean([values["psnr"] for _, values in result.rows]))
 
 
@@ -230,5 +240,5 @@ def test_what_is_left_out_is_named_and_equal_pictures_are_valid_json(
     assert "extra.png" in result.as_text()
     write_evaluation(result, tmp_path / "out")
     content = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert content["means"]["psnr"] is None
+    assert content["means"]["psnr"] == 100
     assert len(content["left_out"]) == 2

@@ -79,7 +79,7 @@ def test_the_pixel_loss_compares_with_partners(objective: Objective, batch: Batc
 
 def test_the_loss_reaches_the_light_as_finite_differences_say(toy_resnet: str) -> None:
     encoder = open_encoder(toy_resnet).double()
-    encoder.look = _keep_double(encoder)  # type: ignore[method-assign]
+    encoder.forward = _keep_double(encoder)  # type: ignore[method-assign]
     residual = Residual(unit(torch.arange(16.0, dtype=torch.float64)), torch.tensor(0.7, dtype=torch.float64))
     objective = Objective(encoder, encoder, lambda e: residual_loss(e, residual), 6.0, 0.9, 0.0)
     backlit = torch.rand(1, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.4
@@ -99,11 +99,11 @@ def test_the_loss_reaches_the_light_as_finite_differences_say(toy_resnet: str) -
 def _keep_double(encoder: Encoder):  # type: ignore[no-untyped-def]
     """The encoder's pass without its conversion to float32, which would drown small differences."""
 
-    def look(pixels: torch.Tensor, embed: bool, stages: bool):  # type: ignore[no-untyped-def]
+    def forward(pixels: torch.Tensor, embed: bool, stages: bool):  # type: ignore[no-untyped-def]
         found = encoder.visual.forward_intermediates(pixels)  # type: ignore[operator, union-attr]
         return (found["image_features"] if embed else None), found["image_intermediates"] if stages else []
 
-    return look
+    return forward
 
 
 def test_luma_psnr_is_of_the_y_channel() -> None:

@@ -45,7 +45,7 @@ def test_clip_input_and_embedding_are_open_clips_own(toy_clip: Encoder, size: tu
     assert_equal_but_for_rounding(found, expected, preprocessing)
     with torch.no_grad():
         ours = toy_clip.embed_framed(to_tensor(np.asarray(picture))[None])
-        theirs, _ = toy_clip.look(expected, True, False)
+        theirs, _ = toy_clip(expected, True, False)
         assert theirs is not None
     assert F.cosine_similarity(ours, theirs).item() > 0.9999
 

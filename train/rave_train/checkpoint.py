@@ -6,20 +6,19 @@ import json
 import os
 import pickle
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from rave_runtime.bundle import EMBEDDED, MIN_WORKING_SIZE_PX, Manifest, read_bundle
 from rave_runtime.errors import BundleError
 from rave_train.errors import CheckpointError as CheckpointError
 from rave_train.network import PADDINGS, EnhancementNetwork, Padding
-from rave_train.writing import write_whole
+from rave_train.writing import torch_file, write_whole
 
 UPSTREAM_PREFIX: Final = "module."
 """What upstream's `DataParallel` puts before each name, and what its scripts cut off again."""
@@ -130,14 +129,14 @@ def save_checkpoint(
     }
     if file.suffix == ".pth":
         named = {UPSTREAM_PREFIX + name: value for name, value in tensors.items()}
-        write_whole(file, partial(torch.save, named))
+        write_whole(file, torch_file(named))
     elif file.suffix == ".safetensors":
         metadata = {
             "format": _FORMAT,
             "padding": network.padding,
             "provenance": json.dumps(provenance or {}, sort_keys=True),
         }
-        write_whole(file, lambda path: save_file(tensors, path, metadata))
+        write_whole(file, save(tensors, metadata))
     else:
         raise CheckpointError(f"{file} must end in .safetensors (ours) or .pth (upstream's)")
 

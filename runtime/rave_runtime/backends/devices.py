@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import os
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Manifest, Precision
 from rave_runtime.errors import DeviceError
 
@@ -135,9 +135,7 @@ def sums_bytes_exactly() -> bool:
 
 def onnxruntime_providers() -> list[str]:
     """What onnxruntime can compute with; imported only where somebody asks."""
-    import onnxruntime
-
-    providers: list[str] = onnxruntime.get_available_providers()
+    providers: list[str] = import_onnxruntime().get_available_providers()
     return providers
 
 
@@ -151,13 +149,6 @@ def has_nvidia_gpu() -> bool:
     if platform.system() == "Windows":
         return Path(r"C:\Windows\System32\nvcuda.dll").exists()
     return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
-
-
-def usable_processors() -> int:
-    """How many processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _is_installed(module: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from rave_runtime.backends.devices import CUDA_REMEDY, Device, sums_bytes_exactly
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.network import Array, Image
+from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
 from rave_runtime.errors import BundleError, DeviceError
@@ -90,10 +91,7 @@ class OnnxNetwork(SplitNetwork):
 
     def _make_session(self, graph: GraphFile) -> onnxruntime.InferenceSession:
         content = read_graph(self._bundle, graph)
-        try:
-            import onnxruntime  # here, beside the first photographs' decoding
-        except ImportError as error:
-            raise DeviceError(f"onnxruntime cannot be imported: {error}") from error
+        onnxruntime = import_onnxruntime()  # here, beside the first photographs' decoding
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1

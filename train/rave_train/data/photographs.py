@@ -39,11 +39,11 @@ class Photograph:
 
     Attributes:
         file: where it is.
-        content: hash of the file's bytes, hexadecimal.
+        content_hash: of the file's bytes, hexadecimal.
     """
 
     file: Path
-    content: str
+    content_hash: str
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def hash_set(photographs: Sequence[Photograph]) -> str:
     """One hash of what all pictures of a set hold, in their order: partners and draws go by it."""
     digest = hashlib.blake2b(digest_size=16)
     for photograph in photographs:
-        digest.update(photograph.content.encode())
+        digest.update(photograph.content_hash.encode())
     return digest.hexdigest()
 
 

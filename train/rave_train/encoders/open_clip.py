@@ -37,8 +37,8 @@ class OpenClipEncoder(Encoder):
             replace_self_attention(self.visual.transformer)
         self.stage_indices = spread_stages(_depth(model.visual))
 
-    def look(self, pixels: Tensor, embed: bool, stages: bool) -> tuple[Tensor | None, list[Tensor]]:
-        """See `Encoder.look`."""
+    def forward(self, pixels: Tensor, embed: bool, stages: bool) -> tuple[Tensor | None, list[Tensor]]:
+        """See `Encoder.forward`."""
         if not stages:
             return self.visual(pixels).float(), []
         found = self.visual.forward_intermediates(

@@ -28,8 +28,8 @@ class TimmEncoder(Encoder):
         self.model = model
         self.stage_indices = spread_stages(len(model.feature_info))
 
-    def look(self, pixels: Tensor, embed: bool, stages: bool) -> tuple[Tensor | None, list[Tensor]]:
-        """See `Encoder.look`."""
+    def forward(self, pixels: Tensor, embed: bool, stages: bool) -> tuple[Tensor | None, list[Tensor]]:
+        """See `Encoder.forward`."""
         if not stages:
             return self.model(pixels).float(), []
         found = self.model.forward_intermediates(

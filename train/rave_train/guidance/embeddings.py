@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from rave_runtime.files.cache_folder import cache_folder
 from rave_train.data.batches import to_tensor
 from rave_train.data.photographs import Photograph, load_photograph
 from rave_train.encoders import Encoder
@@ -23,16 +22,16 @@ _KEPT_EVERY_BATCHES: Final = 64
 """A run that is killed while it embeds a large set begins again here."""
 
 
-def default_cache() -> Path:
-    """Where embeddings are kept between runs: below XDG_CACHE_HOME or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rave-backlit"
+def default_cache() -> Path | None:
+    """Where embeddings are kept between runs: beside the runtime's compiled graphs; None keeps none."""
+    return cache_folder("embeddings")
 
 
 @torch.no_grad()
 def embed_photographs(
     encoder: Encoder,
     photographs: Sequence[Photograph],
-    cache: Path,
+    cache: Path | None,
     device: torch.device,
     batch: int = 32,
     report: Report | None = None,
@@ -43,7 +42,7 @@ def embed_photographs(
         encoder: already on `device`.
         photographs: what to embed.
         cache: folder of embeddings; those of the same encoder and file content are read from it, new
-            ones added.
+            ones added. None keeps none.
         device: where to compute.
         batch: pictures per pass.
         report: told of the progress.
@@ -51,32 +50,30 @@ def embed_photographs(
     Returns:
         [n, d] float32 on the CPU, not normalised.
     """
-    file = cache / f"images-{encoder.fingerprint()}.safetensors"
-    _require_folder(cache)
+    file = _cache_file(cache, f"images-{encoder.fingerprint()}")
     known = read_cache(file)
-    missing = [p for p in {p.content: p for p in photographs}.values() if p.content not in known]
+    missing = [p for p in {p.content_hash: p for p in photographs}.values() if p.content_hash not in known]
     for first in range(0, len(missing), batch):
         part = missing[first : first + batch]
         pixels = torch.cat([_framed(encoder, photograph.file) for photograph in part]).to(device)
-        found, _ = encoder.look(pixels.contiguous(memory_format=torch.channels_last), True, False)
+        found, _ = encoder(pixels.contiguous(memory_format=torch.channels_last), True, False)
         assert found is not None
-        known.update(zip((p.content for p in part), found.cpu(), strict=True))
+        known.update(zip((p.content_hash for p in part), found.cpu(), strict=True))
         if report is not None:
             report("embedding photographs", first + len(part), len(missing))
         if (first // batch + 1) % _KEPT_EVERY_BATCHES == 0 or first + batch >= len(missing):
             write_cache(file, known)
-    return torch.stack([known[photograph.content] for photograph in photographs])
+    return torch.stack([known[photograph.content_hash] for photograph in photographs])
 
 
-def embed_vocabulary(encoder: Encoder, cache: Path, report: Report | None = None) -> Tensor:
+def embed_vocabulary(encoder: Encoder, cache: Path | None, report: Report | None = None) -> Tensor:
     """Text embeddings of the whole vocabulary, [tokens, d] float32 on the CPU, not normalised.
 
     Raises:
         EncoderError: the encoder has no text encoder.
     """
     text = encoder.require_text("embedding a vocabulary")
-    _require_folder(cache)
-    file = cache / f"vocabulary-{encoder.fingerprint()}.safetensors"
+    file = _cache_file(cache, f"vocabulary-{encoder.fingerprint()}")
     known = read_cache(file)
     if "tokens" not in known:
         done = None if report is None else lambda n, of: report("embedding the vocabulary", n, of)
@@ -85,26 +82,31 @@ def embed_vocabulary(encoder: Encoder, cache: Path, report: Report | None = None
     return known["tokens"]
 
 
-def read_cache(file: Path) -> dict[str, Tensor]:
+def read_cache(file: Path | None) -> dict[str, Tensor]:
     """Tensors of a cache file; none where it is missing or broken (it is then made anew)."""
     try:
-        return load_file(file) if file.is_file() else {}
+        return load_file(file) if file is not None and file.is_file() else {}
     except (SafetensorError, OSError):
         return {}
 
 
-def write_cache(file: Path, tensors: dict[str, Tensor]) -> None:
+def write_cache(file: Path | None, tensors: dict[str, Tensor]) -> None:
     """Writes a cache file whole or not at all; several processes may do so at once."""
+    if file is None:
+        return
     content = {name: value.contiguous().clone() for name, value in tensors.items()}
-    write_whole(file, partial(save_file, content))
+    write_whole(file, save(content))
 
 
-def _require_folder(cache: Path) -> None:
-    """Before hours of embedding."""
+def _cache_file(cache: Path | None, name: str) -> Path | None:
+    """A file of the cache, whose folder is made now: before hours of embedding."""
+    if cache is None:
+        return None
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"the cache {cache} cannot be made ({error.strerror}): give another --cache") from error
+    return cache / f"{name}.safetensors"
 
 
 def _framed(encoder: Encoder, file: Path) -> Tensor:

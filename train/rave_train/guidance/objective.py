@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from rave_train.encoders import Encoder
 from rave_train.guidance.guidance import GUIDANCE_SCALE, GuidanceLoss
 from rave_train.guidance.identity import identity_loss, stage_weights
+from rave_train.measure.metrics import luma, psnr
 from rave_train.network import relight
 
 PUBLISHED_BATCH: Final = 8
@@ -96,7 +97,5 @@ class Objective:
 
 @torch.no_grad()
 def luma_psnr(before: Tensor, after: Tensor) -> float:
-    """PSNR of the Y channel (BT.601) between two batches in [0, 1], dB; over all their pixels."""
-    weights = torch.tensor([0.299, 0.587, 0.114], device=before.device)[:, None, None]
-    error = ((before - after) * weights).sum(1).square().mean().clamp_min(1e-10)
-    return float(-10 * error.log10())
+    """PSNR of the Y channel between two batches [n, 3, h, w] in [0, 1], dB; over all their pixels."""
+    return psnr(luma(before), luma(after))

@@ -58,7 +58,8 @@ def guide_by_residual(
         vocabulary: [tokens, d] text embeddings, needed for `shift_tokens`.
 
     Raises:
-        ValueError: a set is empty, both means coincide, or the shift has no vocabulary.
+        DataError: a set is empty, or both means coincide.
+        ValueError: the shift has no vocabulary.
         EncoderError: a word is asked for and the encoder has no text encoder.
     """
     if options.guide_token is not None:

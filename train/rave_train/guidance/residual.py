@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rave_train.errors import ConfigError, DataError
+
 
 @dataclass(frozen=True)
 class Residual:
@@ -38,13 +40,13 @@ def mean_direction(embeddings: Tensor) -> Tensor:
     """f(mean f(v)): [n, d] embeddings of any length -> [d] unit vector.
 
     Raises:
-        ValueError: no embeddings, or their directions cancel out.
+        DataError: no embeddings, or their directions cancel out.
     """
     if not len(embeddings):
-        raise ValueError("no embeddings to take the mean of: the set of pictures is empty")
+        raise DataError("no embeddings to take the mean of: the set of pictures is empty")
     mean = unit(embeddings).mean(0)
     if mean.norm() < 1e-6:
-        raise ValueError("the directions of the embeddings cancel out: their mean has no direction")
+        raise DataError("the directions of the embeddings cancel out: their mean has no direction")
     return unit(mean)
 
 
@@ -59,13 +61,13 @@ def residual_vector(backlit: Tensor, well_lit: Tensor) -> Tensor:
         [d], unit length.
 
     Raises:
-        ValueError: a set is empty, or the two means coincide.
+        DataError: a set is empty, or the two means coincide.
 
     Source: eq. 10 and 13.
     """
     difference = mean_direction(well_lit) - mean_direction(backlit)
     if difference.norm() < 1e-6:
-        raise ValueError(
+        raise DataError(
             "backlit and well-lit pictures have the same mean embedding: two different sets are needed"
         )
     return unit(difference)
@@ -108,10 +110,10 @@ def shift_away_from_tokens(direction: Tensor, tokens: Tensor, count: int) -> Ten
         [d] unit length, perpendicular to the direction of those words.
 
     Raises:
-        ValueError: the vocabulary is smaller than the words asked for.
+        ConfigError: the vocabulary is smaller than the words asked for.
     """
     if not 0 < count <= len(tokens):
-        raise ValueError(f"cannot shift by {count} tokens: a number from 1 to {len(tokens)} is needed")
+        raise ConfigError(f"cannot shift by {count} tokens: a number from 1 to {len(tokens)} is needed")
     similarities = token_similarities(tokens, direction)
     order = similarities.argsort(descending=True)
     ends = [order[:count], order[-count:]]

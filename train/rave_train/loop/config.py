@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 from rave_train.errors import ConfigError
 from rave_train.guidance.options import ClipLitLatentOptions, ClipLitOptions, PairOptions, RaveOptions
 from rave_train.loop.schedule import Schedule
+from rave_train.writing import write_whole
 
 PUBLISHED_GUIDANCE_ENCODER: Final = "open_clip:ViT-B-32@openai"
 PUBLISHED_IDENTITY_ENCODER: Final = "open_clip:RN101@openai"
@@ -226,7 +227,7 @@ class RunConfig:
 
     def write(self, file: Path) -> None:
         """Writes it as JSON."""
-        file.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+        write_whole(file, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
 def read_config(file: Path) -> RunConfig:

@@ -193,8 +193,8 @@ def _choose_shown(config: RunConfig, data: TrainingData, most: int = 6) -> Shown
         find_photographs(Path(config.data.validation_backlit), "backlit", "test").photographs,
         find_photographs(Path(config.data.validation_well_lit), "well-lit", "test").photographs,
     )
-    seen = {photograph.content for photograph in data.backlit}
-    leaked = [pair[0].file.name for pair in held_out.pairs if pair[0].content in seen]
+    seen = {photograph.content_hash for photograph in data.backlit}
+    leaked = [pair[0].file.name for pair in held_out.pairs if pair[0].content_hash in seen]
     if leaked:
         raise DataError(
             f"{leaked[0]} is both a training and a validation picture ({len(leaked)} such): "

@@ -1,8 +1,9 @@
-"""How a run went, as CSV and for TensorBoard."""
+"""The losses and validation figures of a run, as CSV and for TensorBoard."""
 
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from rave_train.loop.schedule import Position
+from rave_train.writing import write_whole
 
 _LOSS_COLUMNS: Final = (
     "step",
@@ -25,7 +27,7 @@ _LOSS_COLUMNS: Final = (
 _VALIDATION_COLUMNS: Final = ("step", "psnr_input_db", "psnr_db")
 
 
-class Journal:
+class LossesLog:
     """Appends to losses.csv, validation.csv and tensorboard/ in a run's folder.
 
     Args:
@@ -83,9 +85,8 @@ def _forget_after(file: Path, last_step: int) -> None:
     reader = csv.DictReader(lines)
     columns = list(reader.fieldnames or ())
     rows = [row for row in reader if (row["step"] or "").isdigit() and None not in row.values()]
-    partial = file.with_name(f"{file.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(row for row in rows if int(row["step"]) <= last_step)
-    partial.replace(file)
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, columns)
+    writer.writeheader()
+    writer.writerows(row for row in rows if int(row["step"]) <= last_step)
+    write_whole(file, buffer.getvalue())

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rave_train.errors import RunFolderError
+from rave_train.writing import write_whole
 
 _PACKAGES: Final = ("rave-backlit", "torch", "torchvision", "open_clip_torch", "timm", "numpy", "pillow")
 
@@ -99,8 +100,8 @@ class RunFolder:
             "packages": installed_versions(),
             "started_in": str(Path.cwd()),
         }
-        (self.folder / "made_of.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        (self.folder / "data.txt").write_text(data + "\n", encoding="utf-8")
+        write_whole(self.folder / "made_of.json", json.dumps(content, indent=2) + "\n")
+        write_whole(self.folder / "data.txt", data + "\n")
 
     def made_of(self) -> dict[str, Any]:
         """What `describe` wrote."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from rave_train.checkpoint import save_checkpoint
@@ -15,19 +14,20 @@ from rave_train.data.grid import draw_grid, to_pixels
 from rave_train.guidance.guidance import Guidance
 from rave_train.loop.config import RunConfig
 from rave_train.loop.ingredients import Ingredients
-from rave_train.loop.losses_log import Journal
+from rave_train.loop.losses_log import LossesLog
 from rave_train.loop.run_folder import RunFolder
 from rave_train.loop.state import TrainingState, Weights, copy_weights
+from rave_train.measure.metrics import psnr
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.writing import write_whole
 
 
 def end_epoch(
-    config: RunConfig, state: TrainingState, run: RunFolder, made: Ingredients, journal: Journal | None,
+    config: RunConfig, state: TrainingState, run: RunFolder, ingredients: Ingredients, log: LossesLog | None,
     device: torch.device,
 ) -> None:  # fmt: skip
     """Enhances the shown pictures; the leader writes the grid, the validation and the checkpoints."""
-    shown, total = made.shown, state.position.total
+    shown, total = ingredients.shown, state.position.total
     with torch.no_grad():
         enhanced = torch.cat([
             relight(picture, state.network(picture)).cpu()
@@ -39,9 +39,9 @@ def end_epoch(
         before, after = mean_psnr(shown.backlit, shown.truth), mean_psnr(enhanced, shown.truth)
         is_best = after > state.best_psnr
         state.best_psnr = max(after, state.best_psnr)
-        if journal is not None:
-            journal.log_validation(total, before, after)
-    if journal is None:
+        if log is not None:
+            log.log_validation(total, before, after)
+    if log is None:
         return
     columns = [("backlit", shown.backlit), ("enhanced", enhanced)]
     columns += [] if shown.truth is None else [("well-lit", shown.truth)]
@@ -49,20 +49,20 @@ def end_epoch(
         [(title, [to_pixels(picture.numpy()) for picture in pictures[:6]]) for title, pictures in columns]
     )
     grid.save(run.grid_file(total))
-    journal.show(total, grid)
-    save_network(config, state, run, made, "last")
+    log.show(total, grid)
+    save_network(config, state, run, ingredients, "last")
     if is_best:
-        save_network(config, state, run, made, "best", current=True)
+        save_network(config, state, run, ingredients, "best", current=True)
 
 
 def mean_psnr(pictures: Tensor, truth: Tensor) -> float:
     """Mean over pictures [n, 3, h, w] in [0, 1] of the PSNR on all three channels, dB."""
-    error = (pictures - truth).square().mean((1, 2, 3)).clamp_min(1e-10)
-    return float((-10 * error.log10()).mean())
+    each = [psnr(picture, true) for picture, true in zip(pictures, truth, strict=True)]
+    return sum(each) / len(each)
 
 
 def save_network(
-    config: RunConfig, state: TrainingState, run: RunFolder, made: Ingredients, name: str,
+    config: RunConfig, state: TrainingState, run: RunFolder, ingredients: Ingredients, name: str,
     current: bool = False,
 ) -> None:  # fmt: skip
     """Writes a checkpoint: "last" and `current` the weights as they are, else the round's best."""
@@ -77,7 +77,7 @@ def save_network(
         "identity_encoder": Path(config.identity_encoder_name).name,
         "seed": config.seed,
         "init_from": config.network.init_from and Path(config.network.init_from).name,
-        **made.made_of,
+        **ingredients.made_of,
     }
     save_checkpoint(network, run.checkpoint_file(name), provenance)
 
@@ -86,7 +86,7 @@ def save_guidance(file: Path, guidance: Guidance) -> None:
     """Writes what the guidance has learned, and "direction", the unit vector to interpret."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in guidance.state_dict().items()}
     tensors["direction"] = guidance.direction().cpu().contiguous().clone()
-    write_whole(file, partial(save_file, tensors))
+    write_whole(file, save(tensors))
 
 
 def network_of(like: EnhancementNetwork, weights: Weights, device: torch.device) -> EnhancementNetwork:

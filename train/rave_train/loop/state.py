@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import pickle
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -19,7 +18,7 @@ from rave_train.guidance.options import PairOptions
 from rave_train.loop.config import RunConfig
 from rave_train.loop.schedule import RUNNING_LOSS_STEPS, Position, begin
 from rave_train.network import PUBLISHED_CHANNELS, PUBLISHED_STD, EnhancementNetwork, Padding
-from rave_train.writing import write_whole
+from rave_train.writing import torch_file, write_whole
 
 Weights = dict[str, Tensor]
 
@@ -65,9 +64,15 @@ class TrainingState:
         """Mean total loss over the last steps of the phase."""
         return sum(self.recent) / max(len(self.recent), 1)
 
-    def note(self, loss: float) -> None:
-        """Adds a step's total loss."""
+    def note(self, loss: float, psnr_db: float | None) -> None:
+        """Adds a step's total loss, and in the warm-up the luma PSNR between its input and output."""
         self.recent = [*self.recent, loss][-RUNNING_LOSS_STEPS:]
+        if psnr_db is not None:
+            self.recent_psnr = [*self.recent_psnr, psnr_db][-RUNNING_LOSS_STEPS:]
+
+    def begin_round(self) -> None:
+        """Makes this round's best weights the older ones, and looks for new ones."""
+        self.older_best, self.best, self.best_loss = self.best, None, float("inf")
 
     def keep_if_best(self) -> bool:
         """Copies the weights if their running loss is the lowest of the round; whether it was."""
@@ -99,7 +104,7 @@ class TrainingState:
             "older_best": self.older_best,
             "best_psnr": self.best_psnr,
         }
-        write_whole(file, partial(torch.save, content))
+        write_whole(file, torch_file(content))
 
     def load(self, file: Path) -> None:
         """Takes over a saved state.

@@ -10,26 +10,23 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from rave_train.data.batches import draw_batches
 from rave_train.errors import ConfigError, TrainingError
 from rave_train.fingerprint import hash_weights
-from rave_train.guidance.guidance import RANKING_SCALE, PairGuidance
-from rave_train.guidance.objective import Objective, luma_psnr
+from rave_train.guidance.guidance import PairGuidance
 from rave_train.guidance.options import PairOptions
-from rave_train.guidance.refinement import ViewBank, embed_views, pair_loss, separation
 from rave_train.loop.config import RunConfig
 from rave_train.loop.device import pick_device, pick_precision, precision_name
 from rave_train.loop.distributed import Processes, join_processes, leave_processes
-from rave_train.loop.events import Listener, Note, Step, Work, ignore
+from rave_train.loop.events import Listener, Note, Step, ignore
 from rave_train.loop.ingredients import Ingredients, gather
-from rave_train.loop.losses_log import Journal
+from rave_train.loop.losses_log import LossesLog
 from rave_train.loop.run_folder import RunFolder
-from rave_train.loop.schedule import BEST_EVERY_STEPS, RUNNING_LOSS_STEPS, advance, lengthen
-from rave_train.loop.snapshots import end_epoch, network_of, save_guidance, save_network
+from rave_train.loop.schedule import BEST_EVERY_STEPS, Phase, Position, advance, lengthen
+from rave_train.loop.snapshots import end_epoch, save_network
 from rave_train.loop.state import TrainingState, new_network, new_optimizer, new_state
-from rave_train.network import EnhancementNetwork, relight
+from rave_train.loop.steps import LearnGuidance, Steps, TrainNetwork, pictures_per_pass
+from rave_train.network import EnhancementNetwork
 
 COLLAPSE_CHECK_STEPS: Final = 100
 """After so many warm-up steps the output must resemble the input."""
@@ -77,104 +74,38 @@ def train(
         should_stop: asked after every step; True saves the state and ends the call.
 
     Raises:
-        ValueError: options, data, encoders or the folder are not what is needed (each with its own
+        TrainError: options, data, encoders or the folder are not what is needed (each with its own
             subclass); before the first step wherever that can be known.
         TrainingError: the network collapses again and again, or a loss is not finite.
     """
     config.check()
-    run, schedule, options = RunFolder(folder), config.schedule(), config.options
+    run, schedule = RunFolder(folder), config.schedule()
     device = pick_device(config.device)
     processes = join_processes(device.type)
     if device.type == "cuda":
         device = torch.device("cuda", processes.local_rank)
-    # A resumed run keeps the precision it began with, whatever "auto" would mean on this machine, and the
-    # kind of its network, whatever has become of the weights that it went on from.
-    known = run.made_of() if resume else {}
-    precision = pick_precision(known.get("precision", config.precision), device)
-    first = (
-        EnhancementNetwork(known["channels"], known["padding"]).to(memory_format=torch.channels_last)
-        if "channels" in known
-        else new_network(config, attempt=0)
-    )
-    share = _share(config, processes)
+    pictures_per_pass(config, processes)
     listen = listen if processes.leads else ignore
-    if processes.leads and not resume:
-        run.require_free()
-    made = gather(config, device, listen)
-    kept = {"precision": precision_name(precision), "channels": first.channels, "padding": first.padding}
-    if config.network.init_from is not None:
-        kept["first_weights"] = known.get("first_weights") or hash_weights(first)
-    made.made_of.update(kept)
-    state = new_state(config, first, made.guidance, device, precision)
-    if resume:
-        _require_same({**kept, **known}, made.made_of, folder)
-        state.load(run.state_file)
-    elif processes.leads:
-        run.create()
-        config.write(run.config_file)
-        run.describe(made.made_of, made.data.report)
-        state.save(run.state_file)
-    processes.agree(state.network)
-    processes.agree(state.guidance)
-    journal = Journal(folder, state.position.total) if processes.leads else None
-    workers = config.workers if config.workers is not None else (4 if device.type == "cuda" else 0)
-    batches = draw_batches(
-        made.pictures, state.position.drawn, config.network.batch, processes.rank, processes.world, workers
-    )
-    epoch_steps = config.epoch_steps or _epoch_steps(len(made.pictures), config.network.batch)
-    network = torch.compile(state.network) if config.compile else state.network
-    entered = None
+    ingredients, state, precision = _prepare(config, run, resume, device, processes, listen)
+    log = LossesLog(folder, state.position.total) if processes.leads else None
+    epoch_steps = config.epoch_steps or _epoch_steps(len(ingredients.pictures), config.network.batch)
+    kinds: dict[bool, Steps] = {
+        False: TrainNetwork(config, ingredients, state, run, processes, device, precision)
+    }
+    pair = _pair_of(config, state)
+    if pair is not None:
+        kinds[True] = LearnGuidance(config, *pair, ingredients, state, processes, device, listen)
+    entered: tuple[Phase, int] | None = None
     finished = True
 
     while state.position.phase != "done":
         position = state.position
+        steps = kinds[position.learns_guidance]
         started = time.perf_counter()
-
-        # Entering a phase: embed what the pair learns from, or fix the guidance the network follows.
         if entered != (position.phase, position.round):
             entered = (position.phase, position.round)
-            if position.learns_guidance:
-                bank = _embed_bank(config, made, state, device, listen)
-            else:
-                objective = Objective(
-                    made.guidance_encoder, made.identity_encoder, state.guidance.fixed_loss(),
-                    options.guidance_weight, config.network.identity_weight, config.network.pixel_loss,
-                    precision,
-                )  # fmt: skip
-                if processes.leads:
-                    save_guidance(run.guidance_file, state.guidance)
-
-        # One step, of the guidance or of the network.
-        if position.learns_guidance:
-            assert isinstance(options, PairOptions)
-            assert isinstance(state.guidance, PairGuidance)
-            assert state.guidance_optimizer is not None
-            rng = np.random.default_rng([config.seed, 4, position.total])
-            loss = pair_loss(bank, state.guidance.pair(), options.guidance_batch, rng)
-            loss = loss * (RANKING_SCALE if bank.enhanced else 1.0)
-            state.guidance_optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            state.guidance_optimizer.step()
-            parts = {"loss": loss}
-        else:
-            backlit, truth = (side.to(device, non_blocking=True) for side in next(batches))
-            backlit = backlit.contiguous(memory_format=torch.channels_last)
-            warm_up = position.phase == "warm-up"
-            state.optimizer.zero_grad(set_to_none=True)
-            parts = {}
-            for part, part_truth in zip(torch.split(backlit, share), torch.split(truth, share), strict=True):
-                with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                    light = network(part)
-                terms = objective.losses(part, light.float(), part_truth, warm_up)
-                part_loss = state.scaler.scale(terms["loss"] / config.network.accumulate)
-                part_loss.backward()  # type: ignore[no-untyped-call]
-                if warm_up:
-                    terms["psnr"] = torch.tensor(luma_psnr(part, relight(part, light.detach().float())))
-                for name, value in terms.items():
-                    parts[name] = parts.get(name, 0) + value.detach() / config.network.accumulate
-            processes.average_gradients(state.network.parameters())
-            state.scaler.step(state.optimizer)
-            state.scaler.update()
+            steps.enter(position)
+        parts = steps.step(position)
 
         # What it amounts to, the same numbers in every process.
         losses = processes.average({name: value.to(device) for name, value in parts.items()})
@@ -183,45 +114,27 @@ def train(
                 f"the loss is {losses['loss']} at step {position.total}: begin a new run with a lower "
                 "learning rate or with --precision fp32"
             )
-        state.note(losses["loss"])
-        if "psnr" in losses:
-            state.recent_psnr = [*state.recent_psnr, losses.pop("psnr")][-RUNNING_LOSS_STEPS:]
-        if processes.leads and journal is not None:
-            journal.log(position, losses, state.running_loss, time.perf_counter() - started)
+        state.note(losses["loss"], losses.pop("psnr", None))
+        if log is not None:
+            log.log(position, losses, state.running_loss, time.perf_counter() - started)
             listen(Step(position, max(schedule.total(), position.total + 1), losses, state.running_loss))
-
-        # A network that collapsed in the warm-up is drawn anew, and the warm-up prolonged.
-        check = min(COLLAPSE_CHECK_STEPS, config.network.warm_up_steps)
-        fresh = position.phase == "warm-up" and config.network.init_from is None
-        if fresh and position.step + 1 == check * (state.attempt + 1):
-            seen_db = sum(state.recent_psnr) / len(state.recent_psnr)
-            if seen_db < COLLAPSE_PSNR_DB:
-                _begin_anew(config, state)
-                position = lengthen(position, check)
-                listen(Note(f"input and output at {seen_db:.1f} dB in the warm-up: beginning anew"))
-
+        position = _check_collapse(config, state, position, listen)
         state.position = advance(schedule, position, state.running_loss)
         leaves = (state.position.phase, state.position.round) != entered
 
         # Keeping the best of the round.
         if position.phase == "enhance" and (leaves or (position.step + 1) % BEST_EVERY_STEPS == 0):
             is_best = state.keep_if_best()
-            if is_best and processes.leads and not made.shown.held_out:
-                save_network(config, state, run, made, "best")
+            if is_best and processes.leads and not ingredients.shown.held_out:
+                save_network(config, state, run, ingredients, "best")
         if leaves:
             state.recent = []
-            if position.learns_guidance:
-                assert isinstance(state.guidance, PairGuidance)
-                processes.agree(state.guidance)
-                apart = separation(bank, state.guidance.pair())
-                listen(Note(f"backlit pictures score {apart[0]:.3f}, well-lit {apart[1]:.3f}"))
-            if position.phase == "refine":
-                state.older_best, state.best, state.best_loss = state.best, None, float("inf")
+            steps.leave(position)
 
         # Once per epoch, and at the end: pictures, validation, checkpoints.
         ends = state.position.phase == "done"
         if not position.learns_guidance and (state.position.drawn % epoch_steps == 0 or ends):
-            end_epoch(config, state, run, made, journal, device)
+            end_epoch(config, state, run, ingredients, log, device)
         stops = processes.any(should_stop(), device)
         if processes.leads and (state.position.total % config.save_every == 0 or ends or stops):
             state.save(run.state_file)
@@ -229,50 +142,79 @@ def train(
             finished = False
             break
 
-    if journal is not None:
-        journal.close()
+    if log is not None:
+        log.close()
     leave_processes()
-    psnr_db = state.best_psnr if made.shown.held_out and finished else None
+    psnr_db = state.best_psnr if ingredients.shown.held_out and finished else None
     return Outcome(finished, state.position.total, run.checkpoint_file("best"), psnr_db)
 
 
-def _share(config: RunConfig, processes: Processes) -> int:
-    """Pictures per pass of one process."""
-    parts = processes.world * config.network.accumulate
-    if config.network.batch % parts:
-        raise ConfigError(
-            f"a batch of {config.network.batch} does not divide into {processes.world} processes times "
-            f"{config.network.accumulate} accumulated parts: choose a multiple of {parts}"
-        )
-    return config.network.batch // parts
+def _prepare(
+    config: RunConfig, run: RunFolder, resume: bool, device: torch.device, processes: Processes,
+    listen: Listener,
+) -> tuple[Ingredients, TrainingState, torch.dtype]:  # fmt: skip
+    """Gathers a run's ingredients and its state, saved or new, alike in every process.
+
+    A resumed run keeps the precision it began with, whatever "auto" would mean on this machine, and the
+    kind of its network, whatever has become of the weights that it went on from.
+    """
+    known = run.made_of() if resume else {}
+    precision = pick_precision(known.get("precision", config.precision), device)
+    first = (
+        EnhancementNetwork(known["channels"], known["padding"]).to(memory_format=torch.channels_last)
+        if "channels" in known
+        else new_network(config, attempt=0)
+    )
+    if processes.leads and not resume:
+        run.require_free()
+    ingredients = gather(config, device, listen)
+    kept = {"precision": precision_name(precision), "channels": first.channels, "padding": first.padding}
+    if config.network.init_from is not None:
+        kept["first_weights"] = known.get("first_weights") or hash_weights(first)
+    ingredients.made_of.update(kept)
+    state = new_state(config, first, ingredients.guidance, device, precision)
+    if resume:
+        _require_same({**kept, **known}, ingredients.made_of, run.folder)
+        state.load(run.state_file)
+    elif processes.leads:
+        run.create()
+        config.write(run.config_file)
+        run.describe(ingredients.made_of, ingredients.data.report)
+        state.save(run.state_file)
+    processes.agree(state.network)
+    processes.agree(state.guidance)
+    return ingredients, state, precision
+
+
+def _pair_of(
+    config: RunConfig, state: TrainingState
+) -> tuple[PairOptions, PairGuidance, torch.optim.Optimizer] | None:
+    """What a guidance that learns consists of; None for one that does not learn."""
+    options, guidance, optimizer = config.options, state.guidance, state.guidance_optimizer
+    if isinstance(options, PairOptions) and isinstance(guidance, PairGuidance) and optimizer is not None:
+        return options, guidance, optimizer
+    return None
+
+
+def _check_collapse(
+    config: RunConfig, state: TrainingState, position: Position, listen: Listener
+) -> Position:
+    """A network that collapses in the warm-up is drawn anew, and has its whole warm-up again."""
+    every = min(COLLAPSE_CHECK_STEPS, config.network.warm_up_steps)
+    fresh = position.phase == "warm-up" and config.network.init_from is None
+    if not fresh or (position.step + 1) % every or not state.recent_psnr:
+        return position
+    seen_db = sum(state.recent_psnr) / len(state.recent_psnr)
+    if seen_db >= COLLAPSE_PSNR_DB:
+        return position
+    _begin_anew(config, state)
+    listen(Note(f"input and output at {seen_db:.1f} dB in the warm-up: beginning anew"))
+    return lengthen(position, position.step + 1 + config.network.warm_up_steps - position.length)
 
 
 def _epoch_steps(pictures: int, batch: int) -> int:
     one_pass = max(1, -(-pictures // batch))
     return one_pass * -(-EPOCH_LEAST_STEPS // one_pass)
-
-
-def _embed_bank(
-    config: RunConfig, made: Ingredients, state: TrainingState, device: torch.device, listen: Listener
-) -> ViewBank:
-    """Views for the guidance phase at hand: in a refinement, also as earlier networks enhance them."""
-    options = config.options
-    assert isinstance(options, PairOptions)
-    position = state.position
-    backlit, well_lit = made.views
-
-    def embed(role: int, network: EnhancementNetwork | None) -> Tensor:
-        phase = 0 if position.phase == "initialize" else position.round + 1
-        return embed_views(
-            made.guidance_encoder, well_lit if role else backlit, options.views,
-            (config.seed, 3, phase, role), device, network, lambda *progress: listen(Work(*progress)),
-        )  # fmt: skip
-
-    earlier = [state.older_best, state.best] if position.phase == "refine" else []
-    enhanced = [
-        embed(0, network_of(state.network, weights, device)) for weights in earlier if weights is not None
-    ]
-    return ViewBank(embed(0, None), tuple(enhanced), embed(1, None))
 
 
 def _begin_anew(config: RunConfig, state: TrainingState) -> None:

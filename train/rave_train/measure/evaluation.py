@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import math
@@ -19,10 +18,11 @@ from torch import Tensor
 from rave_train.data.batches import to_tensor
 from rave_train.data.pairs import require_pairs
 from rave_train.data.photographs import Pixels, find_photographs, load_photograph, load_square
-from rave_train.errors import DataError, MetricUnavailableError
-from rave_train.measure.metrics import Fid, Lpips, psnr, ssim
+from rave_train.errors import ConfigError, DataError, MetricUnavailableError
+from rave_train.measure.metrics import LUMA_BT601, Fid, Lpips, psnr, ssim
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.progress import Report
+from rave_train.writing import write_table, write_whole
 
 METRICS: Final = ("psnr", "ssim", "lpips", "fid")
 SMALLEST_COMPARED_PX: Final = 16
@@ -30,8 +30,6 @@ SMALLEST_COMPARED_PX: Final = 16
 
 _SHAPE_TOLERANCE: Final = 0.02
 """By how much aspect ratios may differ, beside one pixel: networks round sides to their stride."""
-
-_BT601: Final = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
@@ -117,19 +115,19 @@ def evaluate_folders(
     Raises:
         DataError: the folders do not match, or no two pictures have the same aspect ratio.
         CheckpointError: the checkpoint cannot be read.
-        ValueError: unknown metrics or network of LPIPS.
+        ConfigError: a metric or LPIPS's network is unknown, or the size is too small.
     """
     protocol = protocol or Protocol()
     unknown = [name for name in metrics if name not in METRICS]
     if unknown or not metrics:
-        raise ValueError(f"{', '.join(unknown) or 'nothing'} is no metric: {', '.join(METRICS)} are")
+        raise ConfigError(f"{', '.join(unknown) or 'nothing'} is no metric: {', '.join(METRICS)} are")
     network = None
     if checkpoint is not None:
         from rave_train.checkpoint import load_checkpoint
 
         network = load_checkpoint(checkpoint)
     if protocol.size_px is not None and protocol.size_px < SMALLEST_COMPARED_PX:
-        raise ValueError(f"size is {protocol.size_px} px, at least {SMALLEST_COMPARED_PX} are needed")
+        raise ConfigError(f"size is {protocol.size_px} px, at least {SMALLEST_COMPARED_PX} are needed")
     sides = find_photographs(enhanced, "backlit", "test"), find_photographs(truth, "well-lit", "test")
     pairing = require_pairs(*(side.photographs for side in sides))
     left_out = [f"skipped {file}: {reason}" for side in sides for file, reason in side.skipped]
@@ -176,11 +174,11 @@ def write_evaluation(result: Evaluation, folder: Path) -> None:
         raise DataError(f"{folder} is a file: a folder is needed")
     folder.mkdir(parents=True, exist_ok=True)
     names = [name for name in METRICS if name in result.means]
-    with (folder / "table.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["picture", *names])
-        for title, values in (*result.rows, ("mean", result.means)):
-            writer.writerow([title, *(f"{values[name]:.6f}" if name in values else "" for name in names)])
+    rows = [
+        [title, *(f"{values[name]:.6f}" if name in values else "" for name in names)]
+        for title, values in (*result.rows, ("mean", result.means))
+    ]
+    write_table(folder / "table.csv", [["picture", *names], *rows])
     content = {
         "protocol": {**dataclasses.asdict(result.protocol), "description": result.protocol.describe()},
         "means": result.means,
@@ -189,7 +187,7 @@ def write_evaluation(result: Evaluation, folder: Path) -> None:
         "left_out": result.left_out,
     }
     text = json.dumps(_finite(content), indent=2, allow_nan=False)
-    (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    write_whole(folder / "metrics.json", text + "\n")
 
 
 def _finite(value: Any) -> Any:
@@ -253,5 +251,5 @@ def enhance_pixels(network: EnhancementNetwork, pixels: Pixels) -> Pixels:
 
 def _gray(pixels: Pixels) -> Tensor:
     """[h, w, 3] uint8 -> [1, h, w] float32 in [0, 1], rounded to 8 bits as a grey file would be."""
-    levels = np.rint(pixels.astype(np.float64) @ np.array(_BT601))
+    levels = np.rint(pixels.astype(np.float64) @ np.array(LUMA_BT601))
     return torch.from_numpy(levels[None].astype(np.float32) / 255)

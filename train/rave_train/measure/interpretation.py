@@ -5,7 +5,6 @@ Source: RAVE (arXiv 2404.01889), section 4.1, eq. 14.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from rave_train.loop.config import read_config
 from rave_train.loop.ingredients import find_training_data
 from rave_train.loop.run_folder import RunFolder
 from rave_train.progress import Report
+from rave_train.writing import write_table, write_whole
 
 DEFAULT_WORDS: Final = ("silhouette", "dark", "darkness")
 """Those of the paper's Table 3."""
@@ -106,16 +106,14 @@ def interpret_run(
 def write_interpretation(found: Interpretation, folder: Path) -> Path:
     """Writes interpretation.txt, tokens.csv, words.csv and tokens.png; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "interpretation.txt").write_text(found.as_text() + "\n", encoding="utf-8")
-    with (folder / "tokens.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["end", "token", "similarity"])
-        writer.writerows(("lowest", token, f"{value:.6f}") for token, value in found.farthest)
-        writer.writerows(("highest", token, f"{value:.6f}") for token, value in found.nearest)
-    with (folder / "words.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["word", "backlit", "well_lit"])
-        writer.writerows((word, f"{dark:.6f}", f"{light:.6f}") for word, dark, light in found.words)
+    write_whole(folder / "interpretation.txt", found.as_text() + "\n")
+    tokens = [("lowest", *token) for token in found.farthest] + [
+        ("highest", *token) for token in found.nearest
+    ]
+    similarities = [(end, token, f"{value:.6f}") for end, token, value in tokens]
+    write_table(folder / "tokens.csv", [("end", "token", "similarity"), *similarities])
+    words = [(word, f"{dark:.6f}", f"{light:.6f}") for word, dark, light in found.words]
+    write_table(folder / "words.csv", [("word", "backlit", "well_lit"), *words])
     _plot(found, folder / "tokens.png")
     return folder
 

@@ -1,4 +1,7 @@
-"""Picture metrics: torchmetrics computes, this states the protocol and names missing weights."""
+"""Metrics of pictures, and the weights that some of them need.
+
+Every figure of this project that compares two pictures is computed here.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from rave_train.data.photographs import Pixels
-from rave_train.errors import MetricUnavailableError
+from rave_train.errors import ConfigError, MetricUnavailableError
 
 LPIPS_NETS: Final = {
     "alex": "alexnet-owt-7be5be79.pth",
@@ -23,21 +27,63 @@ LPIPS_NETS: Final = {
 INCEPTION_FILE: Final = "pt_inception-2015-12-05-6726825d.pth"
 
 
-def psnr(picture: Tensor, truth: Tensor) -> float:
-    """Peak signal-to-noise ratio of one picture [channels, h, w] in [0, 1], dB."""
-    from torchmetrics.functional.image import peak_signal_noise_ratio
+PSNR_OF_EQUAL_DB: Final = 100.0
+"""Equal pictures have no error; they count as this, so that a mean over pictures stays a number."""
 
-    return float(peak_signal_noise_ratio(picture[None], truth[None], data_range=1.0))
+LUMA_BT601: Final = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in the grey (Y) of a picture, as upstream's scripts take it."""
+
+SSIM_WINDOW_PX: Final = 11
+_SSIM_SIGMA_PX: Final = 1.5
+
+
+def psnr(picture: Tensor, truth: Tensor) -> float:
+    """Peak signal-to-noise ratio of one picture, or of several taken together.
+
+    Args:
+        picture: [..., h, w] floating point in [0, 1].
+        truth: the same shape.
+
+    Returns:
+        dB over all values, at most `PSNR_OF_EQUAL_DB`.
+    """
+    error = (picture.double() - truth.double()).square().mean()
+    return float((-10 * error.log10()).clamp_max(PSNR_OF_EQUAL_DB))
+
+
+def luma(images: Tensor) -> Tensor:
+    """[n, 3, h, w] sRGB in [0, 1] -> [n, h, w], the Y channel (BT.601)."""
+    weights = torch.tensor(LUMA_BT601, dtype=images.dtype, device=images.device)[:, None, None]
+    return (images * weights).sum(1)
 
 
 def ssim(picture: Tensor, truth: Tensor) -> float:
-    """Structural similarity of one picture [channels, h, w] in [0, 1].
+    """Structural similarity of one picture.
 
-    Gaussian window of sigma 1.5, borders mirrored.
+    Gaussian windows of 11 px with a sigma of 1.5 px that lie wholly inside the picture (its borders are not
+    extended), biased variances, mean over windows and channels.
+
+    Args:
+        picture: [channels, h, w] floating point in [0, 1], both sides at least `SSIM_WINDOW_PX`.
+        truth: the same shape.
+
+    Source: Wang et al., Image Quality Assessment, IEEE TIP 2004, equation 13.
     """
-    from torchmetrics.functional.image import structural_similarity_index_measure
+    offsets = torch.arange(SSIM_WINDOW_PX, dtype=torch.float64) - SSIM_WINDOW_PX // 2
+    window = torch.exp(-(offsets**2) / (2 * _SSIM_SIGMA_PX**2))
+    window = window / window.sum()
 
-    return float(_scalar(structural_similarity_index_measure(picture[None], truth[None], data_range=1.0)))
+    def mean(values: Tensor) -> Tensor:
+        rows = F.conv2d(values[:, None], window[None, None, :, None])
+        return F.conv2d(rows, window[None, None, None])[:, 0]
+
+    x, y = picture.double(), truth.double()
+    mean_x, mean_y = mean(x), mean(y)
+    variance_x, variance_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
+    covariance = mean(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return float((similarity / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))).mean())
 
 
 class Lpips:
@@ -54,7 +100,7 @@ class Lpips:
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
         if net not in LPIPS_NETS:
-            raise ValueError(f"{net!r} is no network of LPIPS: {', '.join(LPIPS_NETS)} is needed")
+            raise ConfigError(f"{net!r} is no network of LPIPS: {', '.join(LPIPS_NETS)} is needed")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -133,7 +179,3 @@ class _Features(torch.nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.extractor(images.to(torch.uint8))[0]
         return features.flatten(1)
-
-
-def _scalar(value: Tensor | tuple[Tensor, ...]) -> Tensor:
-    return value[0] if isinstance(value, tuple) else value
