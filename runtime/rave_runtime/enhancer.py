@@ -238,6 +238,18 @@ class Enhancer:
         return result
 
     def _light_parts(self, image: NDArray[Any]) -> Iterator[_Part]:
+        # Some libraries make zero of what is not a number: the whole picture would turn white.
+        lit = False
+        for part in self._parts(image):
+            lit = lit or bool(part[2].any())
+            yield part
+        if not lit and image.max() > np.iinfo(image.dtype).max // 32:
+            raise PhotoError(
+                "cannot be enhanced with this model: it computed no light at all; "
+                "choose another --precision (fp32), or another model"
+            )
+
+    def _parts(self, image: NDArray[Any]) -> Iterator[_Part]:
         if self.working_size_px is not None and self._is_reduced(image):
             return self._reduced_light(image, self.working_size_px)
         return self._full_light(image, self.tile_size_px)
