@@ -21,7 +21,6 @@ from rave_export.reference import torch_reference
 from rave_export.sparing import ENOUGH_DB
 from rave_export.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
 from rave_export.verify import halo_failures, measure_bundle
-from rave_runtime import __version__
 from rave_runtime.bundle import (
     FORMAT,
     MANIFEST_NAME,
@@ -32,6 +31,7 @@ from rave_runtime.bundle import (
     read_bundle,
     write_manifest,
 )
+from rave_runtime.version import __version__
 from rave_train.checkpoint import Checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork
 

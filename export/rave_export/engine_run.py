@@ -15,7 +15,7 @@ from rave_runtime.bundle import EngineFile, ImageType, NetworkFacts, Part
 
 
 class EngineNetwork:
-    """A `rave_runtime.network.Network` of TensorRT engines.
+    """A `rave_runtime.backends.network.Network` of TensorRT engines.
 
     Args:
         trt: the module `tensorrt`.

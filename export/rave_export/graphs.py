@@ -1,6 +1,6 @@
 """The two ONNX graphs of a bundle, made from the torch network.
 
-Split at the pooling block, see `rave_runtime.network`. Features are handed from one graph to the
+Split at the pooling block, see `rave_runtime.backends.network`. Features are handed from one graph to the
 other, so no weight is stored twice and an image that fits one window is computed once.
 """
 
@@ -36,7 +36,7 @@ class ContextGraph(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
-        """See `rave_runtime.network.Network.pool`; the image is uint8."""
+        """See `rave_runtime.backends.network.Network.pool`; the image is uint8."""
         planes = image.float().permute(0, 3, 1, 2)  # TensorRT takes bytes into a cast only
         features = self.network.features((planes / 255).to(self.network.cond1.weight.dtype))
         pooled = rows.unsqueeze(1) @ features.float() @ cols.unsqueeze(1).transpose(2, 3)
@@ -52,7 +52,7 @@ class EnhanceGraph(nn.Module):
         self.PPM1 = SplitPyramidPooling(network.PPM1)
 
     def forward(self, features: Tensor, pooled: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
-        """See `rave_runtime.network.Network.illuminate`."""
+        """See `rave_runtime.backends.network.Network.illuminate`."""
         fused = self.PPM1(features, pooled, rows, cols)
         return self.network.light(fused)[:, 0].float()
 

@@ -23,8 +23,8 @@ from rave_export.errors import ExportError
 from rave_export.in_memory import NetworkInMemory, Session
 from rave_export.quantize import Ranges, observed_tensors, require_finite
 from rave_runtime.bundle import NetworkFacts
-from rave_runtime.enhancer import DEFAULT_TILE_PX
-from rave_runtime.tiled import tiled_light
+from rave_runtime.light.sizes import DEFAULT_TILE_PX
+from rave_runtime.light.tiled import tiled_light
 
 _BINS: Final = 4096
 _STEPS: Final = 255

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.network import Network
+from rave_runtime.backends.network import Network
 
 Array = NDArray[np.float32]
 

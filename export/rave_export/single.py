@@ -12,7 +12,7 @@ from typing import Final
 import onnx
 from onnx import compose, parser
 
-from rave_runtime.relight import LIGHT_FLOOR
+from rave_runtime.light.relight import LIGHT_FLOOR
 from rave_train.network import BINS
 
 _BEFORE: Final = """
@@ -144,7 +144,7 @@ def join_graphs(context: onnx.ModelProto, enhance: onnx.ModelProto) -> onnx.Mode
 
 
 def _matrices(versions: dict[str, int]) -> onnx.ModelProto:
-    """The image, its axes of one pixel doubled, and the matrices of `rave_runtime.tiling` for it."""
+    """The image, its axes of one pixel doubled, and the matrices of `rave_runtime.light.tiling` for it."""
     constants = {
         "bins": sum(BINS),
         "sizes": ", ".join(str(size) for size in BINS for _ in range(size)),

@@ -14,7 +14,7 @@ import numpy as np
 
 from rave_export.in_memory import NetworkInMemory
 from rave_export.parity import Array, Picture, psnr_db, relit, split_light
-from rave_runtime.enhancer import DEFAULT_TILE_PX
+from rave_runtime.light.sizes import DEFAULT_TILE_PX
 
 ENOUGH_DB: Final = 49.0
 """Of the worst picture, 4 dB above what a bundle must reach: there are harder pictures than these."""

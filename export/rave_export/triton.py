@@ -32,7 +32,7 @@ def write_triton_repository(bundle: Bundle, target: Path, force: bool = False) -
 
     Every single graph becomes a model that takes and gives photographs; every TensorRT engine, and the
     graphs where there is no single one, become models of tiles, for clients that tile as
-    `rave_runtime.tiling` does.
+    `rave_runtime.light.tiling` does.
 
     Args:
         bundle: to serve.

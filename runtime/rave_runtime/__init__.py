@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rave_runtime.backends.privacy import turn_off_reports
 from rave_runtime.errors import BundleError, DeviceError, PhotoError, RaveError, UsageError
+from rave_runtime.version import __version__
 
 if TYPE_CHECKING:
     from rave_runtime.enhancer import Enhancer
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BundleError",
@@ -18,7 +18,10 @@ __all__ = [
     "PhotoError",
     "RaveError",
     "UsageError",
+    "__version__",
 ]
+
+turn_off_reports()
 
 
 def __getattr__(name: str) -> Any:

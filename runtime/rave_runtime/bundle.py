@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import types
-import typing
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, get_args, get_origin
+from typing import Any, Final, Literal, get_args
 
 from rave_runtime.errors import BundleError
+from rave_runtime.records import build_record
 
 FORMAT: Final = 1
 """Version of the manifest's schema. Raised when its meaning changes."""
@@ -34,8 +33,6 @@ PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
 Part = Literal["context", "enhance", "whole"]
 ImageType = Literal["uint8", "float32"]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -291,7 +288,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
             "export it again with rave-export of this version"
         )
     try:
-        manifest = _build(Manifest, content, "manifest")
+        manifest = build_record(Manifest, content, "manifest")
         _check_sense(manifest)
     except ValueError as error:
         raise BundleError(f"{file} is damaged: {error}; copy or export the bundle again") from error
@@ -320,56 +317,3 @@ def _check_sense(manifest: Manifest) -> None:
     for item in manifest.files():
         if Path(item.file).name != item.file or item.file in {"", ".", ".."} or "\\" in item.file:
             raise ValueError(f"file {item.file!r} must be a plain name inside the bundle")
-
-
-def _build(kind: type[T], value: object, where: str) -> T:
-    """A dataclass of that kind from parsed JSON, every key and type checked."""
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} must be an object")
-    assert is_dataclass(kind)
-    hints = typing.get_type_hints(kind)
-    known = {item.name: item for item in fields(kind)}
-    unknown = sorted(value.keys() - known.keys())
-    if unknown:
-        raise ValueError(f"{where} has the unknown key {unknown[0]!r}")
-    arguments = {}
-    for name, item in known.items():
-        if name in value:
-            arguments[name] = _convert(hints[name], value[name], f"{where}.{name}")
-        elif item.default is MISSING and item.default_factory is MISSING:
-            raise ValueError(f"{where} lacks {name!r}")
-    return typing.cast(T, kind(**arguments))
-
-
-def _convert(hint: Any, value: object, where: str) -> Any:
-    origin = get_origin(hint)
-    if origin is Literal:
-        if not any(value == option and type(value) is type(option) for option in get_args(hint)):
-            raise ValueError(f"{where} is {value!r}, one of {', '.join(map(str, get_args(hint)))} is needed")
-        return value
-    if origin in (types.UnionType, typing.Union):
-        for option in get_args(hint):
-            try:
-                return _convert(option, value, where)
-            except ValueError:
-                continue
-        raise ValueError(f"{where} is {value!r}, which is of the wrong type")
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ValueError(f"{where} must be a list")
-        return tuple(_convert(get_args(hint)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ValueError(f"{where} must be an object")
-        return value
-    if is_dataclass(hint):
-        return _build(typing.cast(type[Any], hint), value, where)
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not -1e300 < value < 1e300:
-            raise ValueError(f"{where} is not a finite number")
-        return float(value)
-    if hint is types.NoneType and value is None:
-        return None
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError(f"{where} is {value!r}, {getattr(hint, '__name__', hint)} is needed")
-    return value

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rave_runtime import __version__
+from rave_runtime.version import __version__
 
 if TYPE_CHECKING:
-    from rave_runtime.batch import Result
-    from rave_runtime.command import RunOptions
+    from rave_runtime.run.batch import Result
+    from rave_runtime.run.options import RunOptions
 
 _EXIT_SOME_FAILED = 1
 _EXIT_WRONG_USE = 2
@@ -47,7 +47,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """All options; those that are not given are left to the defaults of `rave_runtime.command.RunOptions`."""
+    """The parser of all options. Those that are not given are left to the defaults of `RunOptions`."""
     parser = _Parser(
         "rave-run",
         usage="rave-run [OPTIONS] INPUT OUTPUT",
@@ -142,16 +142,14 @@ def _run(arguments: list[str]) -> int:
     source, output = values.pop("input", None), values.pop("output", None)
     doctor, watch = values.pop("doctor", False), values.pop("watch", False)
     full_resolution = values.pop("full_resolution", False)
-    if "actors" in values and "cluster" not in values:
-        _wrong_use("--actors is for a cluster: give --cluster as well, or --workers")
     if full_resolution and "working_size" in values:
         _wrong_use("--full-resolution and --working-size contradict each other: give one of them")
     if full_resolution:
         values["working_size"] = None
 
-    from rave_runtime.command import RunOptions
     from rave_runtime.errors import PhotoError, RaveError
-    from rave_runtime.memory import keep_freed_memory
+    from rave_runtime.run.memory import keep_freed_memory
+    from rave_runtime.run.options import RunOptions
 
     keep_freed_memory()
     options = RunOptions(**values)
@@ -190,39 +188,27 @@ def _diagnose(options: RunOptions) -> int:
 
 
 def _enhance_stream(source: str, output: str, options: RunOptions) -> int:
-    """One photograph from standard input or to standard output."""
+    """Enhances one photograph from standard input or to standard output."""
     from rave_runtime.command import run_stream
-    from rave_runtime.folder import require_format, write_atomically
-    from rave_runtime.photo import read_file
-    from rave_runtime.remote import parse_location
+    from rave_runtime.files.location import parse_location
 
-    if options.cluster is not None or options.shard is not None:
-        _wrong_use("--cluster and --shard are for folders, not for standard input or output")
-    if options.skip_existing or options.log is not None or options.report is not None:
-        _wrong_use("--skip-existing, --log and --report are for folders, not for standard input or output")
-    wanted = None if output == "-" else require_format(parse_location(output), options.pillow_format)
     for name, stream, used in (("input", sys.stdin, source), ("output", sys.stdout, output)):
         if stream is None and used == "-":
             _wrong_use(f"standard {name} is closed")
-    if source == "-":
-        content = sys.stdin.buffer.read()
-    else:
-        content = read_file(parse_location(source), options.max_megapixels)
-    encoded = run_stream(content, options, wanted)
-    for warning in encoded.warnings:
+    warnings = run_stream(
+        sys.stdin.buffer if source == "-" else parse_location(source),
+        sys.stdout.buffer if output == "-" else parse_location(output),
+        options,
+    )
+    for warning in warnings:
         _say(f"note: {warning}", error=True)
-    if output == "-":
-        sys.stdout.buffer.write(encoded.content)
-        sys.stdout.buffer.flush()
-    else:
-        write_atomically(parse_location(output), encoded.content)
     return 0
 
 
 def _watch(source: str, output: str, options: RunOptions) -> int:
     """Goes on until it is interrupted."""
-    from rave_runtime.command import run_watch
-    from rave_runtime.remote import parse_location
+    from rave_runtime.files.location import parse_location
+    from rave_runtime.run.watch import run_watch
 
     for arrival in run_watch(parse_location(source), parse_location(output), options):
         _say(_describe(arrival), error=arrival.status == "failed")
@@ -232,7 +218,7 @@ def _watch(source: str, output: str, options: RunOptions) -> int:
 
 def _enhance_folder(source: str, output: str, options: RunOptions) -> int:
     from rave_runtime.command import run_folder
-    from rave_runtime.remote import parse_location
+    from rave_runtime.files.location import parse_location
 
     results = run_folder(parse_location(source), parse_location(output), options)
     for result in results:

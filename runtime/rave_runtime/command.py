@@ -4,66 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import BinaryIO
 
-from rave_runtime.batch import Batch, Result, ResultJournal, WriteOptions
-from rave_runtime.encode import WRITABLE, Encoded, encode_photo, output_format
-from rave_runtime.enhancer import Enhancer, Setup
+from rave_runtime.backends.devices import usable_processors
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.folder import Job, is_written_into, parse_shard, plan_jobs, remove_abandoned
-from rave_runtime.journal import Journal, open_journal
-from rave_runtime.logbook import WriteLine, open_log
-from rave_runtime.memory import DEFAULT_LIMIT_MIB, MemoryBudget, choose_tile_size, most_workers
-from rave_runtime.network import usable_processors
-from rave_runtime.photo import DEFAULT_MAX_MEGAPIXELS, SUFFIXES, read_photo
-from rave_runtime.progress import show_progress
-from rave_runtime.remote import Location
-
-WATCH_INTERVAL_S: Final = 1.0
-"""How often a watched folder is looked at. A file is taken when it was the same at two looks."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """The options of `rave-run`, as its help describes them."""
-
-    model: Path | None = None
-    strength: float = 1.0
-    working_size: int | Literal["recommended"] | None = "recommended"
-    tile_size: int | None = None
-    precision: str = "auto"
-    device: str = "auto"
-    format: str | None = None
-    quality: int | None = None
-    skip_existing: bool = False
-    log: Path | None = None
-    report: Path | None = None
-    memory_limit_mib: int = DEFAULT_LIMIT_MIB
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
-    workers: int | None = None
-    shard: str | None = None
-    cluster: str | None = None
-    actors: int | None = None
-
-    @property
-    def pillow_format(self) -> str | None:
-        """The format as Pillow names it.
-
-        Raises:
-            UsageError: it is not written here.
-        """
-        if self.format is None:
-            return None
-        name = self.format.upper().lstrip(".")
-        name = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF"}.get(name, name)
-        if name not in WRITABLE:
-            raise UsageError(f"--format {self.format} is unknown: give one of {', '.join(WRITABLE).lower()}")
-        return name
+from rave_runtime.files.atomic import is_written_into, remove_abandoned, write_atomically
+from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.photos.encode import Encoded, encode_photo
+from rave_runtime.photos.formats import output_format, require_format
+from rave_runtime.photos.reading import read_file, read_photo
+from rave_runtime.run.batch import Result, Runner
+from rave_runtime.run.jobs import parse_shard, plan_jobs
+from rave_runtime.run.journal import Journal, open_journal
+from rave_runtime.run.log import open_log, write_each
+from rave_runtime.run.options import RunOptions, make_batch, make_enhancer
+from rave_runtime.run.progress import show_progress
 
 
 def run_folder(source: Location, output: Location, options: RunOptions) -> list[Result]:
@@ -73,13 +31,11 @@ def run_folder(source: Location, output: Location, options: RunOptions) -> list[
         A result for each photograph, in order of names.
 
     Raises:
-        RaveError: nothing could be begun: see `plan_jobs`, `Enhancer` and `rave_runtime.cluster`.
+        RaveError: nothing could be begun: see `plan_jobs`, `Enhancer` and `rave_runtime.cluster.connect`.
         OSError: the log or the report cannot be written.
     """
+    options.check("folder")
     shard = None if options.shard is None else parse_shard(options.shard)
-    for name, file in (("--log", options.log), ("--report", options.report)):
-        if file is not None and file.suffix.lower() in SUFFIXES:
-            raise UsageError(f"{name} {file} has the name of a photograph: choose another")
     if options.report is not None:
         _require_writable("--report", options.report)
     if options.skip_existing and not source.is_dir() and source.exists():
@@ -88,7 +44,7 @@ def run_folder(source: Location, output: Location, options: RunOptions) -> list[
         source, output = (
             place.absolute() if isinstance(place, Path) else place for place in (source, output)
         )
-    jobs = plan_jobs(source, output, options.pillow_format, shard=shard)
+    jobs = plan_jobs(source, output, options.format_name, shard=shard)
     journal = None
     if source.is_dir():
         remove_abandoned(output)
@@ -100,9 +56,9 @@ def run_folder(source: Location, output: Location, options: RunOptions) -> list[
         first = output / ".probe" if source.is_dir() else jobs[0].target if jobs else output
         if jobs and isinstance(first, Path):
             _require_writable("OUTPUT", first)
-        results = show_progress(_each(runner.run(jobs), write_line), len(jobs))
+        results = show_progress(write_each(runner.run(jobs), write_line), len(jobs))
     if options.report is not None:
-        from rave_runtime.report import write_report
+        from rave_runtime.run.report import write_report
 
         try:
             write_report(options.report, results, runner.setup)
@@ -130,49 +86,47 @@ def _require_writable(name: str, file: Path) -> None:
         raise UsageError(f"{name} {file} cannot be written: {error.strerror or error}") from error
 
 
-def run_watch(source: Location, output: Location, options: RunOptions) -> Iterator[Result]:
-    """Enhances what is in a folder and whatever is put there, until interrupted.
-
-    Raises:
-        RaveError: as `run_folder`.
-    """
-    if not (isinstance(source, Path) and isinstance(output, Path) and source.is_dir()):
-        raise UsageError(f"{source} is not a folder: --watch needs one of this machine, as OUTPUT too")
-    if options.cluster is not None or options.shard is not None:
-        raise UsageError("--watch works on one machine, with all photographs: no --cluster, no --shard")
-    if options.report is not None:
-        raise UsageError("--watch never ends, so there is no moment for a --report: use --log")
-    batch = make_batch(options, open_journal(output), usable_processors())
-    finished: dict[Job, tuple[int, int]] = {}
-    seen: dict[Job, tuple[int, int]] = {}
-    told = ""
-    with open_log(options.log, batch.setup) as write_line:
-        while True:
-            try:
-                jobs = _jobs_now(source, output, options)
-            except UsageError as problem:  # such as two files of one name, of which one may go again
-                if str(problem) != told:
-                    told = str(problem)
-                    warnings.warn(f"nothing is taken from {source}: {told}", stacklevel=2)
-                time.sleep(WATCH_INTERVAL_S)
-                continue
-            now = {job: state for job in jobs if (state := _state(job.source))}
-            settled = [job for job, state in now.items() if seen.get(job) == state != finished.get(job)]
-            if settled:
-                yield from _each(batch.run(settled), write_line)
-                batch.cancelled.clear()
-            finished.update((job, now[job]) for job in settled)
-            seen = now
-            time.sleep(WATCH_INTERVAL_S)
-
-
-def run_stream(content: bytes, options: RunOptions, format: str | None = None) -> Encoded:
-    """Enhances one photograph from bytes to bytes.
+def run_stream(
+    source: Location | BinaryIO, output: Location | BinaryIO, options: RunOptions
+) -> tuple[str, ...]:
+    """Enhances one photograph from standard input or to standard output.
 
     Args:
-        content: of a file.
+        source: a file, or the stream to read to its end.
+        output: a file, or the stream to write to.
+        options: of the run.
+
+    Returns:
+        What a user should know of the result, a sentence each.
+
+    Raises:
+        RaveError: the options do not fit, or the photograph cannot be read, enhanced or written.
+        OSError: a stream was closed by the program at its other end.
+    """
+    options.check("stream")
+    wanted = options.format_name
+    if isinstance(output, (Path, RemoteFile)):
+        wanted = require_format(output, wanted)
+    if isinstance(source, (Path, RemoteFile)):
+        content = read_file(source, options.max_megapixels)
+    else:
+        content = source.read()
+    encoded = enhance_bytes(content, options, wanted)
+    if isinstance(output, (Path, RemoteFile)):
+        write_atomically(output, encoded.content)
+    else:
+        output.write(encoded.content)
+        output.flush()
+    return encoded.warnings
+
+
+def enhance_bytes(content: bytes, options: RunOptions, format: str | None = None) -> Encoded:
+    """Enhances one photograph from a file's bytes to a file's bytes.
+
+    Args:
+        content: the bytes of a file.
         options: of the run; those for many photographs do not matter.
-        format: that the output's name asks for, where `options` ask for none.
+        format: the name of the format to write where `options` name none; None keeps the input's.
 
     Returns:
         The new file's bytes, and what a user should know of it.
@@ -180,9 +134,9 @@ def run_stream(content: bytes, options: RunOptions, format: str | None = None) -
     Raises:
         RaveError: it cannot be read, enhanced or written.
     """
-    wanted = options.pillow_format or format
+    wanted = options.format_name or format
     photo = read_photo(content, options.max_megapixels)
-    enhancer = _make_enhancer(options, 1, usable_processors())
+    enhancer = make_enhancer(options, 1, usable_processors())
     format_ = output_format(photo.format, wanted)
     encoded = encode_photo(photo, enhancer.enhance_photo(photo), format_, options.quality)
     return Encoded(encoded.content, photo.warnings + encoded.warnings)
@@ -190,46 +144,9 @@ def run_stream(content: bytes, options: RunOptions, format: str | None = None) -
 
 def run_doctor(options: RunOptions) -> str:
     """What is installed, what would be used, and why, as lines of text."""
-    from rave_runtime.doctor import diagnose
+    from rave_runtime.run.doctor import diagnose
 
-    return diagnose(lambda: _make_enhancer(options, 1, usable_processors()))
-
-
-class Runner(Protocol):
-    """What takes photographs from files to files: a batch of this process, or a cluster's workers."""
-
-    @property
-    def setup(self) -> Setup:
-        """What it computes with."""
-
-    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
-        """Yields a result for each job, when it is there."""
-
-
-def make_batch(
-    options: RunOptions, journal: ResultJournal | None, jobs: int, processors: int | None = None
-) -> Batch:
-    """The batch that these options describe.
-
-    Args:
-        options: of the run.
-        journal: of the results, if there is one.
-        jobs: how many photographs there are, so that no more workers are made.
-        processors: to use; None is all that there are.
-
-    Raises:
-        RaveError: as `Enhancer`.
-    """
-    processors = processors or usable_processors()
-    workers = options.workers or max(1, min(processors, jobs, most_workers(options.memory_limit_mib)))
-    return Batch(
-        _make_enhancer(options, workers, max(1, processors // workers)),
-        WriteOptions(options.pillow_format, options.quality, options.max_megapixels),
-        workers,
-        MemoryBudget(options.memory_limit_mib * 2**20),
-        journal,
-        options.skip_existing,
-    )
+    return diagnose(lambda: make_enhancer(options, 1, usable_processors()))
 
 
 @contextlib.contextmanager
@@ -237,43 +154,7 @@ def _open_runner(options: RunOptions, journal: Journal | None, jobs: int) -> Ite
     if options.cluster is None:
         yield make_batch(options, journal, jobs)
         return
-    from rave_runtime.cluster import open_pool
+    from rave_runtime.cluster.connect import open_pool
 
     with open_pool(options, options.cluster, journal, jobs) as pool:
         yield pool
-
-
-def _make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
-    tile_size = options.tile_size
-    if tile_size is None:
-        tile_size = choose_tile_size(options.memory_limit_mib, workers)
-    return Enhancer(
-        options.model,
-        precision=options.precision,
-        device=options.device,
-        working_size=options.working_size,
-        tile_size=tile_size,
-        strength=options.strength,
-        threads=threads,
-    )
-
-
-def _jobs_now(source: Location, output: Location, options: RunOptions) -> list[Job]:
-    return plan_jobs(source, output, options.pillow_format, allow_empty=True)
-
-
-def _state(path: Location) -> tuple[int, int] | None:
-    """Size and time of change; None where the file has gone."""
-    if not isinstance(path, Path):
-        return None
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
-def _each(results: Iterator[Result], write_line: WriteLine) -> Iterator[Result]:
-    for result in results:
-        write_line(result)
-        yield result

@@ -13,23 +13,22 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.bundle import MIN_WORKING_SIZE_PX, embedded_bundle, read_bundle
-from rave_runtime.colour import in_srgb_curve, is_srgb, to_srgb, tone_curve
-from rave_runtime.devices import choose_device, choose_precision
+from rave_runtime.backends.devices import choose_device, choose_precision
+from rave_runtime.backends.gathering import GatheringNetwork
+from rave_runtime.backends.load import load_network
+from rave_runtime.bundle import embedded_bundle, read_bundle
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.gathering import GatheringNetwork
-from rave_runtime.network import load_network
-from rave_runtime.photo import Photo, Pixels
-from rave_runtime.reduction import GuidedLight, Reduction, luminance
-from rave_runtime.relight import relight
-from rave_runtime.tiled import tiled_light
+from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
+from rave_runtime.light.relight import relight
+from rave_runtime.light.sizes import check_tile_size, check_working_size
+from rave_runtime.light.tiled import tiled_light
+from rave_runtime.photos.colour import in_srgb_curve, is_srgb, to_srgb, tone_curve
+from rave_runtime.photos.photo import Photo, Pixels
 
 Array = NDArray[np.float32]
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 
-DEFAULT_TILE_PX: Final = 384
-"""Greatest side of a tile where none is given: under 500 MiB, and no slower than larger ones."""
 
 GPUS: Final = ("cuda", "tensorrt")
 """Devices that gain from batches. A CPU is busy with one tile."""
@@ -108,9 +107,9 @@ class Enhancer:
         most = min([GATHERED_BATCH, *(engine.batch for engine in engines)])
         self.network: Final = GatheringNetwork(network, most) if gathers else network
         self.batch: Final = min(GPU_BATCH, most) if gathers else 1
-        self.tile_size_px: Final = _check_tile_size(tile_size, bundle.manifest.network.halo_px)
+        self.tile_size_px: Final = check_tile_size(tile_size, bundle.manifest.network.halo_px)
         recommended = bundle.manifest.working_size_px
-        self.working_size_px: Final = _check_working_size(working_size, recommended)
+        self.working_size_px: Final = check_working_size(working_size, recommended)
         if not 0 <= strength <= 2:
             raise UsageError(f"strength is {strength:g}, a number from 0 to 2 is needed")
         self.strength: Final = strength
@@ -200,7 +199,7 @@ class Enhancer:
         """The enhanced pixels of a photograph: grey, 16 bits and other colour spaces included.
 
         Args:
-            photo: as read by `rave_runtime.photo.read_photo`.
+            photo: as read by `rave_runtime.photos.reading.read_photo`.
             reuse: the result may take the place of `photo.pixels`, which is not needed any more.
 
         Returns:
@@ -306,32 +305,3 @@ def _check_image(image: NDArray[Any]) -> None:
         )
     if not image.size:
         raise PhotoError(f"the image has no pixels: its size is {image.shape[1]} x {image.shape[0]}")
-
-
-def _check_tile_size(tile_size: int | str | None, halo_px: int) -> int | None:
-    if tile_size is None:
-        return None
-    if tile_size == "auto":
-        return DEFAULT_TILE_PX
-    if isinstance(tile_size, bool) or not isinstance(tile_size, (int, np.integer)):
-        raise UsageError(f"tile_size must be 'auto', a number of pixels or None, got {tile_size!r}")
-    if tile_size <= 2 * halo_px:
-        raise UsageError(
-            f"tile_size is {tile_size} px; this network looks {halo_px} px around each pixel, "
-            f"so at least {2 * halo_px + 1} is needed"
-        )
-    return int(tile_size)
-
-
-def _check_working_size(working_size: int | str | None, recommended: int | None) -> int | None:
-    if working_size == "recommended":
-        return recommended
-    if working_size is None:
-        return None
-    if isinstance(working_size, bool) or not isinstance(working_size, (int, np.integer)):
-        raise UsageError(
-            f"working_size must be 'recommended', a number of pixels or None, got {working_size!r}"
-        )
-    if working_size < MIN_WORKING_SIZE_PX:
-        raise UsageError(f"working_size is {working_size} px, at least {MIN_WORKING_SIZE_PX} is needed")
-    return int(working_size)

@@ -28,3 +28,9 @@ class PhotoError(RaveError):
 
 class UsageError(RaveError, ValueError):
     """Arguments that contradict each other or make no sense."""
+
+
+def reason_of(error: Exception) -> str:
+    """An error of another library in one short line."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

@@ -18,9 +18,9 @@ from benchmarks.baselines.restormer import EncoderDecoder, Restormer, transposed
 from benchmarks.baselines.retinexformer import Retinexformer
 from benchmarks.baselines.sr3 import Attention, DiffusionUNet, NoiseLevel
 from benchmarks.baselines.zero_dce import ZeroDcePlusPlus
-from benchmarks.methods import METHODS, find_method
-from benchmarks.ours import WholeImage
-from benchmarks.weights import WeightsError, load_weights
+from benchmarks.contestants.methods import METHODS, find_method
+from benchmarks.contestants.ours import WholeImage
+from benchmarks.contestants.weights import WeightsError, load_weights
 from rave_train.errors import CheckpointError
 
 
@@ -252,5 +252,5 @@ def test_a_wide_blur_on_a_reduced_image_is_that_of_the_whole() -> None:
 
 
 def test_an_unknown_method_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"no method 'x': choose among ours, .*lime"):
+    with pytest.raises(ValueError, match=r"method 'x' is unknown: choose among ours, .*lime"):
         find_method("x")

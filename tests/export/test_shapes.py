@@ -11,7 +11,7 @@ from rave_export.parity import probe_picture, psnr_db, relit
 from rave_export.reference import torch_reference
 from rave_export.variants import Graph
 from rave_runtime.bundle import Bundle
-from rave_runtime.tiling import Span, interpolation_matrix, pooling_matrix
+from rave_runtime.light.tiling import Span, interpolation_matrix, pooling_matrix
 from rave_train.network import BINS, EnhancementNetwork
 
 SIZES = [tuple(size) for size in np.random.default_rng(4).integers(2, 70, (40, 2)).tolist()]

@@ -30,10 +30,10 @@ from rave_export.verify import (
     present_devices,
     read_reference,
 )
+from rave_runtime.backends.devices import DEVICES, choose_device
+from rave_runtime.backends.onnx_network import OnnxNetwork
 from rave_runtime.bundle import Bundle, Parity, read_bundle, write_manifest
-from rave_runtime.devices import DEVICES, choose_device
-from rave_runtime.onnx_network import OnnxNetwork
-from rave_runtime.tiling import Span, interpolation_matrix, pooling_matrix
+from rave_runtime.light.tiling import Span, interpolation_matrix, pooling_matrix
 from rave_train.checkpoint import save_checkpoint
 from rave_train.network import EnhancementNetwork
 

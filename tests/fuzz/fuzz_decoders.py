@@ -24,13 +24,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rave_runtime.bundle import MANIFEST_NAME, read_bundle
-from rave_runtime.colour import is_srgb, tone_curve
-from rave_runtime.encode import encode_photo
 from rave_runtime.errors import BundleError, PhotoError
-from rave_runtime.exif import orientation_of, upright_exif
-from rave_runtime.metadata import carry_jpeg, count_scans, is_lossless_webp, upright_xmp, without_thumbnails
-from rave_runtime.photo import read_photo
-from rave_runtime.png import carry_png, missing_bytes, png_blocks, without_chunks
+from rave_runtime.photos.colour import is_srgb, tone_curve
+from rave_runtime.photos.decoders import is_lossless_webp
+from rave_runtime.photos.encode import encode_photo
+from rave_runtime.photos.exif import orientation_of, upright_exif
+from rave_runtime.photos.jpeg import carry_jpeg, count_scans, without_thumbnails
+from rave_runtime.photos.png import carry_png, missing_bytes, png_blocks, without_chunks
+from rave_runtime.photos.reading import read_photo
+from rave_runtime.photos.xmp import upright_xmp
 
 MAX_SECONDS = 10.0
 ODD = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from rave_runtime.remote import RemoteFile
+from rave_runtime.files.location import RemoteFile
 
 from .conftest import MakePicture
 

@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer, UsageError
-from rave_runtime.batch import Batch
 from rave_runtime.bundle import embedded_bundle
-from rave_runtime.command import RunOptions, make_batch, run_folder, run_watch
+from rave_runtime.command import run_folder
 from rave_runtime.errors import BundleError
-from rave_runtime.folder import Job, plan_jobs
-from rave_runtime.journal import JOURNAL_NAME, FolderJournal
-from rave_runtime.memory import MemoryBudget, choose_tile_size, most_workers, photo_bytes
+from rave_runtime.run.batch import Batch
+from rave_runtime.run.jobs import Job, plan_jobs
+from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal
+from rave_runtime.run.memory import MemoryBudget, choose_tile_size, most_workers, photo_bytes
+from rave_runtime.run.options import RunOptions, make_batch
+from rave_runtime.run.watch import run_watch
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
@@ -214,7 +216,7 @@ def test_a_file_whose_name_lies_is_named(enhancer: Enhancer, photos: Path, tmp_p
 def test_a_watched_folder_takes_what_arrives(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rave_runtime.command.WATCH_INTERVAL_S", 0.01)
+    monkeypatch.setattr("rave_runtime.run.watch.WATCH_INTERVAL_S", 0.01)
     for name in ("1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"):
         (photos / name).rename(tmp_path / name)
     arrivals = run_watch(photos, tmp_path / "out", RunOptions(device="cpu"))
@@ -260,7 +262,7 @@ def test_a_journal_that_cannot_be_written_loses_no_result(photos: Path, tmp_path
 def test_two_watched_files_of_one_name_are_said_once_and_the_watch_goes_on(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rave_runtime.command.WATCH_INTERVAL_S", 0.05)
+    monkeypatch.setattr("rave_runtime.run.watch.WATCH_INTERVAL_S", 0.05)
     Image.new("RGB", (40, 40)).save(photos / "0.gif")
     Image.new("RGB", (40, 40)).save(photos / "0.png")
     options = RunOptions(device="cpu", precision="fp32", working_size=32)

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from rave_runtime.cache import cache_folder, keep, recall
+from rave_runtime.backends.compiled_cache import keep, recall
+from rave_runtime.files.cache_folder import cache_folder
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "not yet there" / "cache"
     monkeypatch.setenv("RAVE_CACHE_DIR", str(place))
-    return place
+    return place / "graphs"
 
 
 def test_what_is_kept_comes_back(folder: Path) -> None:
@@ -83,8 +84,8 @@ def test_nothing_is_kept_where_nobody_wants_it(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="other systems have other places")
 def test_where_it_is_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/she")
-    monkeypatch.setenv("RAVE_CACHE_DIR", "~/graphs")
-    assert cache_folder() == Path("/home/she/graphs")
+    monkeypatch.setenv("RAVE_CACHE_DIR", "~/kept")
+    assert cache_folder() == Path("/home/she/kept/graphs")
     monkeypatch.delenv("RAVE_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert cache_folder() == Path("/somewhere/rave-backlit/graphs")

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime.bundle import embedded_bundle
-from rave_runtime.command import RunOptions
-from rave_runtime.memory import keep_freed_memory
+from rave_runtime.run.memory import keep_freed_memory
+from rave_runtime.run.options import RunOptions
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
@@ -106,7 +106,7 @@ def test_a_single_file(photos: Path, tmp_path: Path) -> None:
         (["photos/a.jpg", "a.jp2"], "asks for a format that is not written"),
         (["photos/a.jpg", "a.webp", "--format", "jpeg"], "is the name of another format than --format jpeg"),
         (["photos/a.jpg", "-", "--log", "log.jsonl"], "are for folders, not for standard input or output"),
-        (["photos", "out", "--watch", "--report", "r.html"], "no moment for a --report"),
+        (["photos", "out", "--watch", "--report", "r.html"], "--report is written when a run ends"),
         (["photos", "out", "--report", "empty"], "is a folder: name the file to write"),
         (["photos", "out", "--report", "photos/a.jpg"], "has the name of a photograph"),
         (["photos", "out", "--log", "photos/a.jpg"], "has the name of a photograph"),
@@ -247,7 +247,7 @@ def test_the_doctor_says_what_would_be_used() -> None:
 
 
 def test_it_says_its_version() -> None:
-    from rave_runtime import __version__
+    from rave_runtime.version import __version__
 
     assert rave_run("--version").stdout.strip() == f"rave-run {__version__}"
 
@@ -259,8 +259,8 @@ def test_freed_memory_is_kept_for_the_next_photograph() -> None:
 import resource
 import numpy as np
 from rave_runtime.bundle import embedded_bundle
-from rave_runtime.command import RunOptions
-from rave_runtime.memory import keep_freed_memory
+from rave_runtime.run.options import RunOptions
+from rave_runtime.run.memory import keep_freed_memory
 
 def faults_of_a_buffer():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

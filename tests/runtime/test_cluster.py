@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rave_runtime.batch import Result
-from rave_runtime.cluster import open_pool
-from rave_runtime.cluster_worker import Worker
-from rave_runtime.command import RunOptions, run_folder
+from rave_runtime.cluster.connect import open_pool
+from rave_runtime.cluster.worker import Worker
+from rave_runtime.command import run_folder
 from rave_runtime.errors import DeviceError, UsageError
-from rave_runtime.folder import plan_jobs
-from rave_runtime.journal import open_journal
-from rave_runtime.remote import RemoteFile
+from rave_runtime.files.location import RemoteFile
+from rave_runtime.run.batch import Result
+from rave_runtime.run.jobs import plan_jobs
+from rave_runtime.run.journal import open_journal
+from rave_runtime.run.options import RunOptions
 
 from .conftest import MakePicture
 from .places import contents, fill, remote_contents, upload
@@ -215,7 +216,7 @@ def test_what_is_wrong_is_said_before_anything_begins(
 ) -> None:
     with pytest.raises(DeviceError, match="no fp12 graphs"):
         run_folder(photos, tmp_path / "out", options(two_nodes, precision="fp12"))
-    monkeypatch.setattr("rave_runtime.cluster_crew._PLACEMENT_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("rave_runtime.cluster.crew._PLACEMENT_TIMEOUT_S", 2.0)
     with pytest.raises(UsageError, match="no room for a worker"):
         run_folder(photos, tmp_path / "out", options(two_nodes, workers=64))
     assert not (tmp_path / "out").exists()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from rave_runtime import Enhancer
-from rave_runtime.colour import cmyk_to_rgb, is_srgb, to_srgb, tone_curve
-from rave_runtime.photo import Photo
+from rave_runtime.photos.colour import cmyk_to_rgb, is_srgb, to_srgb, tone_curve
+from rave_runtime.photos.photo import Photo
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))

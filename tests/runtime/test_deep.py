@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from rave_runtime.deep import write_deep_ppm
-from rave_runtime.encode import encode_photo
 from rave_runtime.errors import PhotoError
-from rave_runtime.exif import upright_exif
-from rave_runtime.photo import Photo, read_photo
+from rave_runtime.photos.encode import encode_photo
+from rave_runtime.photos.exif import upright_exif
+from rave_runtime.photos.photo import Photo
+from rave_runtime.photos.reading import read_photo
+from rave_runtime.photos.sixteen_bit import write_deep_ppm
 from tests.runtime.handmade import exif, inner_exif, png, scene, tiff_of
 
 NOTE = b"maker note" * 9

@@ -6,8 +6,8 @@ import onnxruntime
 import pytest
 
 from rave_runtime import DeviceError, Enhancer
+from rave_runtime.backends.devices import Device, choose_device, choose_precision
 from rave_runtime.bundle import GraphFile, Manifest, Parity
-from rave_runtime.devices import Device, choose_device, choose_precision
 
 CPU = Device("cpu", "CPUExecutionProvider")
 OPENVINO = Device("openvino", "OpenVINO")
@@ -53,7 +53,7 @@ def test_int8_is_chosen_where_it_is_faithful_and_gains(
     fits: bool,
     chosen: str,
 ) -> None:
-    monkeypatch.setattr("rave_runtime.devices.sums_bytes_exactly", lambda: vnni)
+    monkeypatch.setattr("rave_runtime.backends.devices.sums_bytes_exactly", lambda: vnni)
     held = with_precision(manifest, "int8", psnr_db)
     held = replace(held, graphs=tuple(replace(graph, fits_16_bits=fits) for graph in held.graphs))
     assert choose_precision("auto", device, held) == chosen
@@ -67,7 +67,7 @@ def test_fp16_is_for_gpus(manifest: Manifest) -> None:
 
 
 def test_what_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rave_runtime.devices._is_installed", lambda module: False)
+    monkeypatch.setattr("rave_runtime.backends.devices._is_installed", lambda module: False)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(DeviceError, match=r"OpenVINO is not installed: pip install"):
         choose_device("openvino")

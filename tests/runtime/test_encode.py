@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, JpegImagePlugin
 
-from rave_runtime.encode import WRITABLE, encode_photo, output_format
 from rave_runtime.errors import PhotoError
-from rave_runtime.exif import without_orientation
-from rave_runtime.photo import Photo, read_photo
+from rave_runtime.photos.encode import encode_photo
+from rave_runtime.photos.exif import without_orientation
+from rave_runtime.photos.formats import WRITTEN_FORMATS, output_format
+from rave_runtime.photos.photo import Photo
+from rave_runtime.photos.reading import read_photo
 from tests.runtime.animal import HAS_HEIF, save
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk, scene, tiff_of
 
@@ -78,7 +80,7 @@ def test_cmyk_becomes_rgb_without_its_profile_but_with_the_rest() -> None:
     assert (after.info["comment"], after.info["exif"]) == (b"hello", BLOCK)
 
 
-@pytest.mark.parametrize("format", sorted(WRITABLE))
+@pytest.mark.parametrize("format", WRITTEN_FORMATS)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_every_kind_of_pixels_can_be_written_in_every_format(format: str, channels: int) -> None:
     if format == "HEIF" and not HAS_HEIF:
@@ -226,7 +228,7 @@ def test_whatever_an_encoder_raises_is_one_error(monkeypatch: pytest.MonkeyPatch
 
 
 def test_heic_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rave_runtime.encode.register_heif", lambda: False)
+    monkeypatch.setattr("rave_runtime.photos.encode.register_heif", lambda: False)
     with pytest.raises(PhotoError, match=r"cannot be written as HEIC: pip install 'rave-backlit\[heif\]'"):
         encode_photo(Photo(RGB, "HEIF"), RGB, "HEIF")
 

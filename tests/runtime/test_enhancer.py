@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rave_runtime import BundleError, DeviceError, Enhancer, PhotoError, UsageError
-from rave_runtime.photo import Photo
-from rave_runtime.tiled import tiled_light
+from rave_runtime.light.tiled import tiled_light
+from rave_runtime.photos.photo import Photo
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 

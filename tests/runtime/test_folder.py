@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.folder import format_of, is_written_into, plan_jobs, remove_abandoned, write_atomically
+from rave_runtime.files.atomic import is_written_into, remove_abandoned, write_atomically
+from rave_runtime.photos.formats import written_format_of
+from rave_runtime.run.jobs import plan_jobs
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -92,8 +94,8 @@ def test_one_photograph_goes_to_a_file_or_into_a_folder(tmp_path: Path) -> None:
     for output, target in {"b.PNG": "b.PNG", "new": "new/a.jpg", "in/sub": "in/sub/a.jpg"}.items():
         (job,) = plan_jobs(source, tmp_path / output)
         assert job.target == tmp_path / target
-    assert format_of(Path("x.PNG")) == "PNG"
-    assert format_of(Path("x.gif")) is None
+    assert written_format_of(Path("x.PNG")) == "PNG"
+    assert written_format_of(Path("x.gif")) is None
 
 
 def test_links_are_followed_once_and_never_into_the_output(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 
 from rave_runtime import Enhancer
+from rave_runtime.backends.devices import choose_device
+from rave_runtime.backends.gathering import GatheringNetwork
+from rave_runtime.backends.onnx_network import OnnxNetwork
 from rave_runtime.bundle import embedded_bundle, read_bundle
-from rave_runtime.devices import choose_device
 from rave_runtime.errors import DeviceError
-from rave_runtime.gathering import GatheringNetwork
-from rave_runtime.onnx_network import OnnxNetwork
-from rave_runtime.tiled import tiled_light
+from rave_runtime.light.tiled import tiled_light
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 

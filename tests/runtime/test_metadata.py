@@ -12,20 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rave_runtime.encode import encode_photo
-from rave_runtime.exif import orientation_of, upright_exif, without_orientation
-from rave_runtime.metadata import (
-    carry_jpeg,
-    count_scans,
-    has_iptc,
-    is_lossless_webp,
-    jpeg_segments,
-    promises_film,
-    upright_xmp,
-    without_thumbnails,
-)
-from rave_runtime.photo import read_photo
-from rave_runtime.png import (
+from rave_runtime.photos.decoders import is_lossless_webp
+from rave_runtime.photos.encode import encode_photo
+from rave_runtime.photos.exif import orientation_of, upright_exif, without_orientation
+from rave_runtime.photos.jpeg import carry_jpeg, count_scans, has_iptc, jpeg_segments, without_thumbnails
+from rave_runtime.photos.png import (
     carry_png,
     chunks,
     missing_bytes,
@@ -33,6 +24,8 @@ from rave_runtime.png import (
     states_other_colour,
     without_chunks,
 )
+from rave_runtime.photos.reading import read_photo
+from rave_runtime.photos.xmp import promises_film, upright_xmp
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk, scene
 
 XMP = b"http://ns.adobe.com/xap/1.0/\0"

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rave_runtime.decoders import decoding
 from rave_runtime.errors import PhotoError
-from rave_runtime.photo import SUFFIXES, read_photo
+from rave_runtime.photos.decoders import decoding
+from rave_runtime.photos.formats import FORMATS, READ_ENDINGS
+from rave_runtime.photos.reading import read_photo
 from tests.runtime.animal import HAS_HEIF, save, turned
 from tests.runtime.handmade import exif, png, scene, tiff_of
 
@@ -125,13 +126,13 @@ def test_an_exhausted_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def exhaust(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("rave_runtime.photo.to_pixels", exhaust)
+    monkeypatch.setattr("rave_runtime.photos.reading.to_pixels", exhaust)
     with pytest.raises(PhotoError, match=r"^does not fit into memory$"):
         read_photo(save(RGB, "BMP"))
 
 
 def test_heic_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rave_runtime.decoders.register_heif", lambda: False)
+    monkeypatch.setattr("rave_runtime.photos.decoders.register_heif", lambda: False)
     with pytest.raises(PhotoError, match=r"is HEIC: pip install 'rave-backlit\[heif\]' to read it"):
         read_photo(b"\0\0\0\x18ftypheic" + bytes(40))
 
@@ -154,7 +155,7 @@ def test_jpeg2000_and_plain_ppm_of_16_bits_are_noted() -> None:
     wavelet = bytearray(save(RGB, "JPEG2000"))
     wavelet[wavelet.index(b"\xff\x4f\xff\x51") + 42] = 15
     with decoding, Image.open(io.BytesIO(wavelet)) as image:
-        from rave_runtime.decoders import bits_per_channel
+        from rave_runtime.photos.decoders import bits_per_channel
 
         assert bits_per_channel(image, bytes(wavelet)) == 16
 
@@ -187,8 +188,8 @@ def test_decoders_warnings_are_silent_and_others_are_not() -> None:
 
 
 def test_every_ending_has_a_format_that_is_known() -> None:
-    assert all(ending.startswith(".") and ending == ending.lower() for ending in SUFFIXES)
-    assert {"JPEG", "PNG", "TIFF", "WEBP", "HEIF", "AVIF"} <= set(SUFFIXES.values())
+    assert all(ending.startswith(".") and ending == ending.lower() for ending in READ_ENDINGS)
+    assert {"JPEG", "PNG", "TIFF", "WEBP", "HEIF", "AVIF"} <= {row.name for row in FORMATS}
 
 
 @pytest.mark.parametrize("tags", [{50706: bytes([1, 4, 0, 0])}, {254: 1}])

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer
-from rave_runtime.photo import Photo
-from rave_runtime.reduction import GuidedLight, Reduction, _box_means, luminance
+from rave_runtime.light.reduction import GuidedLight, Reduction, _box_means, luminance
+from rave_runtime.photos.photo import Photo
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 

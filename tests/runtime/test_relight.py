@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rave_runtime.relight import relight
+from rave_runtime.light.relight import relight
 
 
 @pytest.mark.parametrize("channels", [1, 3])

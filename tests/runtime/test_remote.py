@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rave_runtime.command import RunOptions, run_folder
+from rave_runtime.command import run_folder
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.folder import Shard, parse_shard, plan_jobs
-from rave_runtime.journal import PIECE_S, FolderJournal, RemoteJournal, open_journal
-from rave_runtime.photo import read_file
-from rave_runtime.remote import RemoteFile, parse_location
+from rave_runtime.files.location import RemoteFile, parse_location
+from rave_runtime.photos.reading import read_file
+from rave_runtime.run.jobs import Shard, parse_shard, plan_jobs
+from rave_runtime.run.journal import PIECE_S, FolderJournal, RemoteJournal, open_journal
+from rave_runtime.run.options import RunOptions
 
 from .conftest import MakePicture
 from .places import contents, fill, remote_contents, upload
@@ -119,7 +120,7 @@ def test_a_journal_that_another_run_replaces_meanwhile_is_read_again(
     store: RemoteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = RemoteJournal(store, "2-of-2")
-    monkeypatch.setattr("rave_runtime.journal.PIECE_S", 0.0)
+    monkeypatch.setattr("rave_runtime.run.journal.PIECE_S", 0.0)
     (store / "a.jpg").write(b"12345")
     journal.add("a.jpg", "key", 5)
     read = RemoteFile.read
@@ -136,7 +137,7 @@ def test_a_journal_that_another_run_replaces_meanwhile_is_read_again(
 def test_a_piece_that_cannot_be_written_is_made_up_for_by_the_next(
     store: RemoteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rave_runtime.journal.PIECE_S", 0.0)
+    monkeypatch.setattr("rave_runtime.run.journal.PIECE_S", 0.0)
     journal = RemoteJournal(store)
     write = RemoteFile.write
 
@@ -220,7 +221,7 @@ def test_results_may_go_from_a_store_to_a_folder(
 
 
 def test_a_file_too_large_to_trust_is_refused(store: RemoteFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rave_runtime.photo._METADATA_BYTES", 1000)
+    monkeypatch.setattr("rave_runtime.photos.reading._METADATA_BYTES", 1000)
     (store / "a.jpg").write(b"\xff" * 10_000)
     with pytest.raises(PhotoError, match=r"more than 0\.0001 megapixels"):
         read_file(store / "a.jpg", max_megapixels=0.0001)
@@ -254,7 +255,7 @@ def test_a_remote_journal_survives_being_killed_in_pieces(
     journal = RemoteJournal(store)
     for i in range(4):
         (store / f"{i}.jpg").write(b"12345")
-        monkeypatch.setattr("rave_runtime.journal.time.monotonic", lambda i=i: 1e9 + i * (PIECE_S + 1))
+        monkeypatch.setattr("rave_runtime.run.journal.time.monotonic", lambda i=i: 1e9 + i * (PIECE_S + 1))
         journal.add(f"{i}.jpg", "key", 5)
     # It is killed here: nothing was closed.
     again = RemoteJournal(store)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer
-from rave_runtime.batch import Batch, Result
-from rave_runtime.folder import Job, plan_jobs
-from rave_runtime.report import _preview, write_report
+from rave_runtime.run.batch import Batch, Result
+from rave_runtime.run.jobs import Job, plan_jobs
+from rave_runtime.run.report import _preview, write_report
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 

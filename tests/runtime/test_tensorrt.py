@@ -18,8 +18,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rave_runtime import DeviceError, Enhancer
+from rave_runtime.backends.tensorrt_network import Gpu, choose_engine
 from rave_runtime.bundle import EngineFile, Manifest, embedded_bundle, read_bundle, write_manifest
-from rave_runtime.tensorrt_network import Gpu, choose_engine
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
@@ -170,7 +170,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> HostCuda:
     runtime = HostCuda()
     bindings = types.ModuleType("cuda.bindings")
     bindings.runtime = runtime  # type: ignore[attr-defined]
-    monkeypatch.setattr("rave_runtime.devices._is_installed", lambda module: True)
+    monkeypatch.setattr("rave_runtime.backends.devices._is_installed", lambda module: True)
     monkeypatch.setitem(sys.modules, "tensorrt", host_tensorrt())
     monkeypatch.setitem(sys.modules, "cuda", types.ModuleType("cuda"))
     monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
@@ -238,7 +238,7 @@ def test_without_a_gpu(cuda: HostCuda, with_engines: Path) -> None:
 
 
 def test_without_the_libraries(with_engines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rave_runtime.devices._is_installed", lambda module: False)
+    monkeypatch.setattr("rave_runtime.backends.devices._is_installed", lambda module: False)
     with pytest.raises(DeviceError, match=r"tensorrt is not installed: pip install 'rave-backlit\[trt\]'"):
         Enhancer(with_engines, device="tensorrt")
 

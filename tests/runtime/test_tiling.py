@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rave_runtime import UsageError
-from rave_runtime.tiling import Span, interpolation_matrix, plan_axis, plan_tiles, pooling_matrix
+from rave_runtime.light.tiling import Span, interpolation_matrix, plan_axis, plan_tiles, pooling_matrix
 
 BINS = (1, 2, 3, 6)
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rave_runtime.batch import Batch, Result, WriteOptions
 from rave_runtime.enhancer import Enhancer
-from rave_runtime.folder import plan_jobs
-from rave_runtime.photo import Photo, Pixels, read_photo
+from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.photos.reading import read_photo
+from rave_runtime.run.batch import Batch, Result, WriteOptions
+from rave_runtime.run.jobs import plan_jobs
 from tests.runtime.animal import MAX_MEGAPIXELS, Animal
 from tests.runtime.zoo import animals
 

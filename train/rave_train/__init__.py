@@ -6,6 +6,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rave_runtime.backends.privacy import turn_off_reports
+
 if TYPE_CHECKING:
     from rave_train.checkpoint import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
     from rave_train.errors import CheckpointError, TrainError
@@ -36,6 +38,8 @@ __all__ = [
     "relight",
     "save_checkpoint",
 ]
+
+turn_off_reports()
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rave_runtime.relight import LIGHT_FLOOR
+from rave_runtime.light.relight import LIGHT_FLOOR
 
 Padding = Literal["reflect", "zeros"]
 PADDINGS: Final[tuple[Padding, ...]] = get_args(Padding)

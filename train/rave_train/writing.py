@@ -22,7 +22,7 @@ def write_whole(file: Path, content: bytes | str) -> None:
     Raises:
         OSError: it cannot be written, such as on a full disk; what was there before is still there.
     """
-    from rave_runtime.folder import write_atomically  # here, so that help need not wait for its imports
+    from rave_runtime.files.atomic import write_atomically  # here, so that help need not wait for its imports
 
     if isinstance(content, str):
         content = content.encode("utf-8", "backslashreplace")

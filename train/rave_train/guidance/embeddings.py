@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from rave_runtime.cache import cache_folder
+from rave_runtime.files.cache_folder import cache_folder
 from rave_train.data.batches import to_tensor
 from rave_train.data.photographs import Photograph, load_photograph
 from rave_train.encoders import Encoder
@@ -24,8 +24,7 @@ _KEPT_EVERY_BATCHES: Final = 64
 
 def default_cache() -> Path | None:
     """Where embeddings are kept between runs: beside the runtime's compiled graphs; None keeps none."""
-    folder = cache_folder()
-    return None if folder is None else folder / "embeddings"
+    return cache_folder("embeddings")
 
 
 @torch.no_grad()

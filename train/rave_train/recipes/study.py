@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from rave_runtime.relight import LIGHT_FLOOR
+from rave_runtime.light.relight import LIGHT_FLOOR
 from rave_train.checkpoint import load_checkpoint
 from rave_train.data.batches import to_tensor
 from rave_train.data.grid import draw_grid

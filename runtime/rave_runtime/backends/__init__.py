@@ -1,0 +1,1 @@
+"""What runs a bundle's graphs: onnxruntime, OpenVINO or TensorRT, behind one protocol."""

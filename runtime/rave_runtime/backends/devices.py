@@ -1,0 +1,166 @@
+"""Which device and precision to use, and why. What was asked for and is not there is an error."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from rave_runtime.backends.privacy import import_onnxruntime
+from rave_runtime.bundle import Manifest, Precision
+from rave_runtime.errors import DeviceError
+
+DeviceName = Literal["cpu", "openvino", "cuda", "tensorrt"]
+DEVICES: Final[tuple[DeviceName, ...]] = get_args(DeviceName)
+
+ACCEPTED_PSNR_DB: Final = 45.0
+"""INT8 is chosen by itself only where the exporter measured at least this against float32."""
+
+CUDA_REMEDY: Final = (
+    "pip uninstall -y onnxruntime && pip install --force-reinstall --no-deps 'onnxruntime-gpu[cuda,cudnn]'"
+)
+"""onnxruntime and onnxruntime-gpu overwrite each other's files: only one may be installed."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What runs the graphs.
+
+    Attributes:
+        name: as on the command line.
+        provider: onnxruntime's name of it, or the library's own where it runs without onnxruntime.
+        reason: why it was chosen, for people.
+        options: of the provider.
+    """
+
+    name: DeviceName
+    provider: str
+    reason: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+
+
+def choose_device(device: str) -> Device:
+    """The device that a name means on this machine.
+
+    "auto" takes CUDA where onnxruntime can use it, then OpenVINO, then the plain CPU.
+
+    Raises:
+        DeviceError: the name is unknown, or what it names is not installed; the message says how to
+            get it.
+    """
+    if device == "auto":
+        if has_nvidia_gpu() and "CUDAExecutionProvider" in onnxruntime_providers():
+            return Device("cuda", "CUDAExecutionProvider", "onnxruntime can use the NVIDIA GPU")
+        if has_openvino():
+            return Device(
+                "openvino", "OpenVINO", "OpenVINO is installed and faster than plain onnxruntime in float32"
+            )
+        return Device("cpu", "CPUExecutionProvider", "neither a usable GPU nor OpenVINO is installed")
+    asked = "it was asked for"
+    if device == "cpu":
+        return Device("cpu", "CPUExecutionProvider", asked)
+    if device == "openvino":
+        if not has_openvino():
+            raise DeviceError("OpenVINO is not installed: pip install 'rave-backlit[openvino]'")
+        return Device("openvino", "OpenVINO", asked)
+    if device == "cuda":
+        if "CUDAExecutionProvider" not in onnxruntime_providers():
+            raise DeviceError(f"this onnxruntime has no CUDA: {CUDA_REMEDY}")
+        return Device("cuda", "CUDAExecutionProvider", asked)
+    if device == "tensorrt":
+        for library, extra in (("tensorrt", "trt"), ("cuda.bindings", "trt")):
+            if not _is_installed(library):
+                raise DeviceError(f"{library} is not installed: pip install 'rave-backlit[{extra}]'")
+        return Device("tensorrt", "TensorRT", asked)
+    raise DeviceError(f"device {device!r} is unknown: give one of auto, {', '.join(DEVICES)}")
+
+
+def choose_precision(precision: str, device: Device, manifest: Manifest) -> Precision:
+    """The precision that a choice means for a device and bundle.
+
+    "auto" takes INT8 on a CPU that gains by it where the bundle's recorded parity is at least
+    `ACCEPTED_PSNR_DB` everywhere, FP16 on a GPU where the bundle has it, and float32 otherwise.
+
+    Raises:
+        DeviceError: the bundle lacks the precision that was asked for.
+    """
+    held = manifest.precisions()
+    if precision == "auto":
+        on_gpu = device.name in ("cuda", "tensorrt")
+        preferred: Precision = "fp16" if on_gpu else "int8"
+        if preferred in held and (on_gpu or _may_take_int8(manifest)):
+            return preferred
+        return "fp32" if "fp32" in held else held[0]
+    for candidate in held:
+        if candidate == precision:
+            return candidate
+    raise DeviceError(
+        f"the bundle has no {precision} graphs (it holds {', '.join(held)}): "
+        f"choose one of those, or export it again with that precision"
+    )
+
+
+def _may_take_int8(manifest: Manifest) -> bool:
+    """Whether a CPU runs a bundle's INT8 graphs faster than float32, and they may be used unasked."""
+    fit = all(graph.fits_16_bits for graph in manifest.graphs if graph.precision == "int8")
+    return is_faithful(manifest, "int8") and (fit or sums_bytes_exactly())
+
+
+def is_faithful(manifest: Manifest, precision: Precision) -> bool:
+    """Whether a precision was measured at export and is close enough to float32 to be used unasked."""
+    measured = [item for item in manifest.parity if item.precision == precision]
+    return bool(measured) and all(
+        item.psnr_db is None or item.psnr_db >= ACCEPTED_PSNR_DB for item in measured
+    )
+
+
+@functools.cache
+def sums_bytes_exactly() -> bool:
+    """Whether this processor multiplies and adds bytes in 32 bits at once (VNNI, or any Arm).
+
+    Other x86 processors add two products in 16 bits, which saturates, or take a slower way. Where the
+    system does not tell, the answer is no: right everywhere, if not everywhere fast.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "vnni" in flags
+
+
+def onnxruntime_providers() -> list[str]:
+    """What onnxruntime can compute with; imported only where somebody asks."""
+    providers: list[str] = import_onnxruntime().get_available_providers()
+    return providers
+
+
+def has_openvino() -> bool:
+    """Whether OpenVINO is installed."""
+    return _is_installed("openvino")
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether the system shows an NVIDIA GPU to this process."""
+    if platform.system() == "Windows":
+        return Path(r"C:\Windows\System32\nvcuda.dll").exists()
+    return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
+
+
+def usable_processors() -> int:
+    """How many processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,0 +1,34 @@
+"""Choosing what runs a bundle's graphs on a device."""
+
+from __future__ import annotations
+
+from rave_runtime.backends.devices import Device, usable_processors
+from rave_runtime.backends.network import LoadedNetwork
+from rave_runtime.bundle import Bundle, Precision
+
+
+def load_network(bundle: Bundle, precision: Precision, device: Device, threads: int = 0) -> LoadedNetwork:
+    """The bundle's network on a device.
+
+    Args:
+        bundle: where the graphs come from.
+        precision: which of them.
+        device: of `rave_runtime.backends.devices.choose_device`.
+        threads: for each call; 0 takes all processors this process may use.
+
+    Raises:
+        BundleError: the graphs are missing, damaged or cannot be loaded.
+        DeviceError: the device cannot be used.
+    """
+    threads = threads or usable_processors()
+    if device.name == "openvino":
+        from rave_runtime.backends.openvino_network import OpenVinoNetwork
+
+        return OpenVinoNetwork(bundle, precision, threads)
+    if device.name == "tensorrt":
+        from rave_runtime.backends.tensorrt_network import TensorRtNetwork
+
+        return TensorRtNetwork(bundle, precision)
+    from rave_runtime.backends.onnx_network import OnnxNetwork
+
+    return OnnxNetwork(bundle, precision, device, threads)

@@ -1,0 +1,136 @@
+"""A bundle's graphs through onnxruntime: on the CPU, or on a GPU with tensors that stay there."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from rave_runtime.backends.devices import CUDA_REMEDY, Device, sums_bytes_exactly
+from rave_runtime.backends.network import Array, Image
+from rave_runtime.backends.privacy import import_onnxruntime
+from rave_runtime.backends.split import ContextOutput, SplitNetwork
+from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
+from rave_runtime.errors import BundleError, DeviceError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+class OnnxNetwork(SplitNetwork):
+    """Runs a bundle through onnxruntime, which is imported when the first session is needed: see `Network`.
+
+    Args:
+        bundle: where the graphs come from.
+        precision: which of them; the bundle must hold it.
+        device: "cpu" or "cuda".
+        threads: of each session on the CPU.
+    """
+
+    def __init__(self, bundle: Bundle, precision: Precision, device: Device, threads: int = 1) -> None:
+        self.facts: Final = bundle.manifest.network
+        self.precision: Final = precision
+        self.device: Final = device
+        self._bundle = bundle
+        self._threads = threads
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._locks = {graph.file: threading.Lock() for graph in bundle.manifest.graphs}
+        bundle.manifest.graph("enhance", precision)
+
+    def prepare(self, *, whole: bool) -> None:
+        """See `LoadedNetwork.prepare`."""
+        del whole  # the same graphs
+        self._session(self._bundle.manifest.graph("context", self.precision, "uint8"))
+        self._session(self._bundle.manifest.graph("enhance", self.precision))
+
+    def run_context(
+        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+    ) -> dict[str, Any]:
+        """See `SplitNetwork.run_context`. On a GPU its results may stay there."""
+        image_type: ImageType = "uint8" if images.dtype == np.uint8 else "float32"
+        graph = self._bundle.manifest.graph("context", self.precision, image_type)
+        inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
+        return dict(zip(wanted, self._run(graph, list(wanted), inputs), strict=True))
+
+    def run_enhance(self, features: Any, pooled: Any, rows: Array, cols: Array) -> Array:
+        """See `SplitNetwork.run_enhance`."""
+        graph = self._bundle.manifest.graph("enhance", self.precision)
+        inputs = {"features": features, "pooled": pooled, "rows": rows, "cols": cols}
+        (light,) = self._run(graph, ["light"], inputs)
+        result: Array = light
+        return result
+
+    def _run(self, graph: GraphFile, outputs: list[str], inputs: dict[str, Any]) -> list[Any]:
+        session = self._session(graph)
+        try:
+            if self.device.name == "cuda":
+                return _run_on_gpu(session, outputs, inputs)
+            result: list[Any] = session.run(outputs, inputs)
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            message = str(error).splitlines()[0]
+            raise DeviceError(
+                f"{self.device.provider} failed on {graph.file}: {message} "
+                "(a smaller --tile-size or --working-size needs less memory)"
+            ) from error
+        return result
+
+    def _session(self, graph: GraphFile) -> onnxruntime.InferenceSession:
+        with self._locks[graph.file]:
+            if graph.file not in self._sessions:
+                self._sessions[graph.file] = self._make_session(graph)
+            return self._sessions[graph.file]
+
+    def _make_session(self, graph: GraphFile) -> onnxruntime.InferenceSession:
+        onnxruntime = import_onnxruntime()  # here, beside the first photographs' decoding
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Planned buffers of graphs whose shapes are free took twice the memory and no less time.
+        options.enable_mem_pattern = False
+        # Workers wait for photographs as well: spinning threads would take their processors.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if not (graph.fits_16_bits or sums_bytes_exactly()):
+            # Products of 8 bits would be added in 16, which saturates: exact sums, slower than float32.
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        if self.device.name == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+        try:
+            session = onnxruntime.InferenceSession(
+                self._bundle.read_file(graph),
+                options,
+                providers=[(self.device.provider, self.device.options)],
+            )
+        except BundleError:
+            raise
+        except Exception as error:
+            message = str(error).splitlines()[0]
+            raise BundleError(
+                f"{self._bundle.folder / graph.file} cannot be loaded by onnxruntime "
+                f"{onnxruntime.__version__}: {message}"
+            ) from error
+        if session.get_providers()[0] != self.device.provider:
+            raise DeviceError(
+                f"onnxruntime fell back from {self.device.provider} to {session.get_providers()[0]}: "
+                f"its libraries or the driver are missing; {CUDA_REMEDY}"
+            )
+        return session
+
+
+def _run_on_gpu(
+    session: onnxruntime.InferenceSession, outputs: list[str], inputs: dict[str, Any]
+) -> list[Any]:
+    """Runs with tensors bound: features and pooled grids stay on the GPU, the light comes back."""
+    binding = session.io_binding()
+    for name, value in inputs.items():
+        if isinstance(value, np.ndarray):
+            binding.bind_cpu_input(name, value)
+        else:
+            binding.bind_ortvalue_input(name, value)
+    stays = {"features"} if outputs != ["features", "pooled"] else {"features", "pooled"}
+    for name in outputs:
+        binding.bind_output(name, "cuda" if name in stays else "cpu")
+    session.run_with_iobinding(binding)
+    values = binding.get_outputs()
+    return [value if name in stays else value.numpy() for name, value in zip(outputs, values, strict=True)]

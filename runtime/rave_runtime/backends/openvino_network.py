@@ -1,0 +1,246 @@
+"""A bundle's graphs through OpenVINO, the fastest way on a CPU.
+
+OpenVINO's own Python package is used rather than its plug-in for onnxruntime, which offers itself on
+Intel processors only; the package runs on AMD and Arm as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import threading
+from typing import Any, Final
+
+import numpy as np
+
+from rave_runtime.backends.compiled_cache import keep, recall
+from rave_runtime.backends.devices import usable_processors
+from rave_runtime.backends.network import Array, Image
+from rave_runtime.backends.split import ContextOutput, SplitNetwork
+from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
+from rave_runtime.errors import BundleError, DeviceError
+from rave_runtime.version import __version__
+
+_CONVERTER: Final = "openvino.tools.ovc"
+
+_CHANGES: Final = "join, round once"
+"""What is done to graphs before they are compiled, so that what was compiled otherwise is not taken."""
+
+_OF_ENHANCE: Final = "_of_enhance"
+"""Ending of the enhance graph's inputs where both graphs are one."""
+
+
+@functools.cache
+def import_openvino() -> Any:
+    """OpenVINO without its telemetry and its converter; it can do without either.
+
+    On import it would report its use to a web service, from a forked process. Nobody who enhances
+    photographs has agreed to that. The converter of other formats takes half the time of the import; who
+    wants it beside this package imports it by its own name.
+
+    Raises:
+        DeviceError: it cannot be imported.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    unwanted = _CONVERTER not in sys.modules
+    if unwanted:
+        sys.modules[_CONVERTER] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    except ImportError as error:
+        raise DeviceError(f"OpenVINO cannot be imported: {error}") from error
+    finally:
+        if unwanted:
+            del sys.modules[_CONVERTER]
+    return openvino
+
+
+class OpenVinoNetwork(SplitNetwork):
+    """Runs a bundle through OpenVINO, which is imported when the first graph is compiled: see `Network`.
+
+    Args:
+        bundle: where the graphs come from.
+        precision: which of them; the bundle must hold it.
+        threads: of each call; as many calls run at once as all processors allow.
+    """
+
+    def __init__(self, bundle: Bundle, precision: Precision, threads: int = 1) -> None:
+        self.facts: Final = bundle.manifest.network
+        self._precision = precision
+        self._bundle = bundle
+        self._core: Any = None
+        self._properties = {
+            "INFERENCE_NUM_THREADS": usable_processors(),
+            "NUM_STREAMS": max(1, usable_processors() // threads),
+            # Some processors would compute float32 graphs in bfloat16, 40 dB away, without a word.
+            "INFERENCE_PRECISION_HINT": "f32",
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._compiled: dict[str, Any] = {}
+        self._loading = threading.Lock()
+        self._requests = threading.local()
+        bundle.manifest.graph("enhance", precision)
+
+    def prepare(self, *, whole: bool) -> None:
+        """See `LoadedNetwork.prepare`."""
+        context, enhance = self._graphs("uint8")
+        if whole:
+            self._model(context, enhance)
+        else:
+            self._model(context)
+            self._model(enhance)
+
+    def run_context(
+        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+    ) -> dict[str, Array]:
+        """See `SplitNetwork.run_context`."""
+        del wanted  # both are there
+        context, _ = self._graphs(_type_of(images))
+        return self._run({"image": images, "rows": pool_rows, "cols": pool_cols}, context)
+
+    def run_enhance(self, features: Any, pooled: Any, rows: Array, cols: Array) -> Array:
+        """See `SplitNetwork.run_enhance`."""
+        enhance = self._bundle.manifest.graph("enhance", self._precision)
+        inputs = {"features": features, "pooled": pooled, "rows": rows, "cols": cols}
+        light: Array = self._run(inputs, enhance)["light"].copy()
+        return light
+
+    def fetch(self, pooled: Any) -> Array:
+        """See `SplitNetwork.fetch`."""
+        result: Array = pooled.copy()
+        return result
+
+    def illuminate_whole(
+        self, images: Image, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array
+    ) -> Array:
+        """See `Network.illuminate_whole`: both graphs run as one."""
+        inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
+        inputs |= {"rows" + _OF_ENHANCE: rows, "cols" + _OF_ENHANCE: cols}
+        light: Array = self._run(inputs, *self._graphs(_type_of(images)))["light"].copy()
+        return light
+
+    def _graphs(self, image_type: ImageType) -> tuple[GraphFile, GraphFile]:
+        manifest = self._bundle.manifest
+        return manifest.graph("context", self._precision, image_type), manifest.graph(
+            "enhance", self._precision
+        )
+
+    def _run(self, inputs: dict[str, Any], *graphs: GraphFile) -> dict[str, Any]:
+        """Results live in the calling thread's request until its next run of the same graphs."""
+        request = self._request(graphs)
+        try:
+            request.infer(inputs, share_inputs=True)
+        except Exception as error:  # OpenVINO raises RuntimeError for everything
+            message = str(error).strip().splitlines()[-1]
+            raise DeviceError(
+                f"OpenVINO failed on {_names(graphs)}: {message} "
+                "(a smaller --tile-size or --working-size needs less memory)"
+            ) from error
+        return {output.name: request.get_tensor(output.name).data for output in graphs[-1].outputs}
+
+    def _request(self, graphs: tuple[GraphFile, ...]) -> Any:
+        requests: dict[str, Any] = self._requests.__dict__
+        if _names(graphs) not in requests:
+            requests[_names(graphs)] = self._model(*graphs).create_infer_request()
+        return requests[_names(graphs)]
+
+    def _model(self, *graphs: GraphFile) -> Any:
+        """One graph, or the context graph joined to the enhance graph, compiled."""
+        with self._loading:
+            if _names(graphs) not in self._compiled:
+                self._compiled[_names(graphs)] = self._compile(graphs)
+            return self._compiled[_names(graphs)]
+
+    def _compile(self, graphs: tuple[GraphFile, ...]) -> Any:
+        openvino = import_openvino()
+        if self._core is None:
+            self._core = openvino.Core()
+            # Its first call fills a table of C++ that asks for Python's lock: two threads that make it at
+            # once wait for each other for ever.
+            openvino.Type.f32.to_dtype()
+        contents = [self._bundle.read_file(graph) for graph in graphs]
+        # Compiling takes several times as long as reading what was compiled before.
+        hashes = " ".join(graph.sha256 for graph in graphs)
+        versions = f"openvino {openvino.__version__} rave-backlit {__version__} {_CHANGES}"
+        key = f"{versions} {self._processor()} {self._properties} {hashes}"
+        compiled = recall(key)
+        if compiled is not None:
+            with contextlib.suppress(Exception):  # of another build of OpenVINO, for one
+                return self._core.import_model(compiled, "CPU", self._properties)
+        try:
+            models = [self._core.read_model(content) for content in contents]
+            model = _join(*models) if len(models) == 2 else models[0]
+            _round_once(model)
+            made = self._core.compile_model(model, "CPU", self._properties)
+        except Exception as error:
+            message = str(error).strip().splitlines()[-1]
+            raise BundleError(
+                f"{self._bundle.folder / _names(graphs)} cannot be loaded by OpenVINO "
+                f"{openvino.__version__}: {message}"
+            ) from error
+        with contextlib.suppress(Exception):  # it runs, whether it can be kept or not
+            keep(key, made.export_model().getvalue())
+        return made
+
+    def _processor(self) -> str:
+        return " ".join(
+            str(self._core.get_property("CPU", name))
+            for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
+        )
+
+
+def _join(context: Any, enhance: Any) -> Any:
+    """One model of both graphs: features need not leave it, nor the layout and bytes it has them in.
+
+    Its inputs are those of the context graph, and the enhance graph's rows and columns under names of
+    their own.
+    """
+    made = {name: result for result in context.outputs for name in result.names}
+    parameters = list(context.get_parameters())
+    for parameter in enhance.get_parameters():
+        name = parameter.friendly_name
+        if name in made:
+            source = made[name].node.input_value(0)
+            for reader in parameter.output(0).get_target_inputs():
+                reader.replace_source_output(source)
+        else:
+            parameter.output(0).get_tensor().set_names({name + _OF_ENHANCE})
+            parameters.append(parameter)
+    return import_openvino().Model([result.node for result in enhance.outputs], parameters, "whole")
+
+
+_ROUNDED: Final = ("Multiply", "Subtract", "Convert", "Convert", "FakeQuantize")
+"""What a value of an INT8 graph passes to become bytes and floats again, from the last to the first."""
+
+
+def _round_once(model: Any) -> None:
+    """Takes out of an INT8 model the bytes between a convolution and what OpenVINO does in the same pass.
+
+    onnxruntime adds and activates bytes, so that its graphs round before each of these steps. OpenVINO
+    has them in float32 still and rounds for the next convolution only; told to round before, it leaves
+    the convolution's pass for two more, which took a fifth of the time, and is further from float32.
+    """
+    for node in model.get_ordered_ops():
+        if node.get_type_name() in ("Add", "PRelu"):
+            for reader in node.inputs():
+                source = _before_rounding(reader.get_source_output())
+                if source is not None and source.node.get_type_name() in ("Convolution", "Add"):
+                    reader.replace_source_output(source)
+
+
+def _before_rounding(output: Any) -> Any | None:
+    """What was rounded to bytes for one reader only; None if nothing was, or others read the bytes."""
+    for kind in _ROUNDED:
+        if output.node.get_type_name() != kind or len(output.get_target_inputs()) != 1:
+            return None
+        output = output.node.input_value(0)
+    return output
+
+
+def _type_of(images: Image) -> ImageType:
+    return "uint8" if images.dtype == np.uint8 else "float32"
+
+
+def _names(graphs: tuple[GraphFile, ...]) -> str:
+    return " with ".join(graph.file for graph in graphs)

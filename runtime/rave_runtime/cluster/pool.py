@@ -1,0 +1,223 @@
+"""What is given to which actor of a cluster: the only place that knows what a lost one means.
+
+The driver hands out chunks of photographs, two to an actor so that none waits, long enough that handing
+out costs little. A worker may die at any time. What it had begun is done again, each photograph alone:
+one that dies once more with its worker is the one that killed it, and is named and left out. A machine
+that went away, or could not be reached, blames nobody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+from rave_runtime.cluster.crew import Actor, Chunk, Crew, cause_of
+from rave_runtime.cluster.worker import Answer, Task
+from rave_runtime.enhancer import Setup
+from rave_runtime.errors import UsageError
+from rave_runtime.files.location import name_inside
+from rave_runtime.run.batch import Result
+from rave_runtime.run.jobs import Job
+from rave_runtime.run.journal import Journal
+
+CHUNK_S: Final = 2.0
+"""How long a chunk should take: a thousand actors then ask the driver for 500 chunks a second."""
+
+MAX_CHUNK: Final = 64
+
+_AHEAD: Final = 2
+"""Chunks at an actor: one in work, one waiting there."""
+
+_STRIKES: Final = 2
+"""A photograph whose worker died of itself so often is left out."""
+
+_LOSSES: Final = 6
+"""So often, at most, is a photograph tried again whose worker was lost for any reason."""
+
+
+@dataclass
+class _Work:
+    """What is still to be done.
+
+    Attributes:
+        fresh: photographs that no worker has had.
+        again: those whose worker was lost before it began with them.
+        suspects: those that a lost worker had begun; each goes to a worker alone.
+        strikes: how often a worker died of itself while it had that photograph alone, or first.
+        losses: how often its worker was lost for any reason.
+        left: how many have no result.
+    """
+
+    fresh: Iterator[Job]
+    left: int
+    again: deque[Job] = field(default_factory=deque)
+    suspects: deque[Job] = field(default_factory=deque)
+    strikes: dict[Job, int] = field(default_factory=dict)
+    losses: dict[Job, int] = field(default_factory=dict)
+
+
+class Pool:
+    """Actors that enhance photographs; see `open_pool`.
+
+    Args:
+        ray: the module.
+        crew: at work.
+        workers: photographs that each actor has in work at a time.
+        journal: of the results.
+    """
+
+    def __init__(self, ray: Any, crew: Crew, workers: int, journal: Journal | None) -> None:
+        self._ray = ray
+        self._crew = crew
+        self._workers = workers
+        self._journal = journal
+        self._shared_with: set[str] = set()
+
+    @property
+    def setup(self) -> Setup:
+        """What its workers compute with."""
+        assert self._crew.setup is not None
+        return self._crew.setup
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Yields each photograph's result, in no particular order.
+
+        Raises:
+            UsageError: every worker is gone and no new one finds room; or OUTPUT is not the same
+                folder for a worker as for this process.
+        """
+        listed = list(jobs)
+        work = _Work(iter(listed), len(listed))
+        try:
+            while work.left:
+                self._hand_out(work)
+                waiting = {ref: actor for actor in self._crew.actors for ref in actor.chunks}
+                done = self._wait([*waiting, *self._crew.starting()])
+                self._crew.advance(timeout_s=0)
+                for ref in done:
+                    if ref in waiting and ref in waiting[ref].chunks:
+                        for result in self._take(waiting[ref], ref, work):
+                            work.left -= 1
+                            yield result
+        finally:
+            if self._journal is not None:
+                self._journal.close()
+
+    def _hand_out(self, work: _Work) -> None:
+        # No chunk so large that the last ones leave others with nothing to do.
+        most = max(1, min(MAX_CHUNK, work.left // (4 * max(1, len(self._crew.actors)))))
+        for actor in self._crew.actors:
+            while len(actor.chunks) < _AHEAD and not actor.is_alone:
+                if work.suspects:
+                    if actor.chunks:
+                        break  # it will be idle soon, and then takes a suspect
+                    self._give(actor, [work.suspects.popleft()], alone=True)
+                    break
+                size = max(min(actor.size, most), self._workers)
+                jobs = [work.again.popleft() for _ in range(min(len(work.again), size))]
+                jobs += islice(work.fresh, size - len(jobs))
+                if not jobs:
+                    break
+                self._give(actor, jobs, alone=False)
+
+    def _give(self, actor: Actor, jobs: list[Job], alone: bool) -> None:
+        tasks = []
+        for job in jobs:
+            known = None
+            if self._journal is not None:
+                known = self._journal.find(name_inside(self._journal.folder, job.target))
+            tasks.append(Task(job, known))
+        actor.chunks[actor.handle.enhance.remote(tasks)] = Chunk(jobs, alone, time.monotonic())
+
+    def _take(self, actor: Actor, ref: Any, work: _Work) -> Iterator[Result]:
+        """The results of a chunk, or what its worker's end means for its photographs."""
+        from ray.exceptions import ObjectLostError, RayError, RayTaskError
+
+        try:
+            answers: list[Answer] = self._ray.get(ref)
+        except RayTaskError as error:  # a fault of ours: it must not end a run of millions
+            chunk = actor.chunks.pop(ref)
+            if chunk.alone:
+                yield Result(
+                    chunk.jobs[0], "failed", f"its worker failed: {cause_of(error)}", worker=actor.name
+                )
+            else:
+                work.suspects.extend(chunk.jobs)
+            return
+        except ObjectLostError:  # done, but the answer went down with its machine
+            work.again.extend(actor.chunks.pop(ref).jobs)
+            return
+        except RayError as error:
+            yield from self._bury(actor, error, work)
+            return
+        chunk = actor.chunks.pop(ref)
+        now = time.monotonic()
+        self._adapt(actor, chunk, answers, now)
+        for other in actor.chunks.values():
+            other.given = now
+        self._check_shared(actor, answers)
+        for answer in answers:
+            if answer.entry is not None and self._journal is not None:
+                self._journal.add(answer.entry.name, answer.entry.key, answer.entry.size)
+            yield answer.result
+
+    @staticmethod
+    def _adapt(actor: Actor, chunk: Chunk, answers: list[Answer], now: float) -> None:
+        """Chunks of `CHUNK_S`, growing at most twofold; what was skipped or failed promises nothing."""
+        done = sum(answer.result.status == "done" for answer in answers)
+        if done and not chunk.alone:
+            wanted = done * CHUNK_S / max(now - chunk.given, 1e-3)
+            actor.size = max(1, min(round(wanted), 2 * len(chunk.jobs), MAX_CHUNK))
+
+    def _check_shared(self, actor: Actor, answers: list[Answer]) -> None:
+        """What the first worker of each machine wrote must be there for this process."""
+        if self._journal is None or actor.node in self._shared_with:
+            return
+        for answer in answers:
+            if answer.entry is not None:
+                if not answer.entry.is_in(self._journal.folder):
+                    raise UsageError(
+                        f"{self._journal.folder} is not the same folder on every machine of the cluster: "
+                        "give one that all share, or a URL"
+                    )
+                self._shared_with.add(actor.node)
+                return
+
+    def _bury(self, actor: Actor, error: Exception, work: _Work) -> Iterator[Result]:
+        """A worker is lost: its chunks go elsewhere, and a new worker is asked for."""
+        of_itself = self._died_of_itself(actor, error)
+        self._crew.replace(actor)
+        chunks, actor.chunks = list(actor.chunks.values()), {}
+        for index, chunk in enumerate(chunks):
+            if index > 0:  # actors work in order: only the first chunk was begun
+                work.again.extend(chunk.jobs)
+                continue
+            for job in chunk.jobs:
+                work.losses[job] = work.losses.get(job, 0) + 1
+                work.strikes[job] = work.strikes.get(job, 0) + of_itself
+                if work.strikes[job] < _STRIKES and work.losses[job] < _LOSSES:
+                    work.suspects.append(job)
+                    continue
+                reason = f"ended its worker {work.losses[job]} times and was left out ({cause_of(error)})"
+                yield Result(job, "failed", reason, worker=actor.name)
+
+    def _died_of_itself(self, actor: Actor, error: Exception) -> bool:
+        """Whether a worker's process ended while its machine went on."""
+        from ray.exceptions import ActorUnavailableError
+
+        if isinstance(error, ActorUnavailableError):
+            return False  # its machine may be dying, which the cluster notices later
+        return any(found["NodeID"] == actor.node and found["Alive"] for found in self._ray.nodes())
+
+    def _wait(self, refs: list[Any]) -> list[Any]:
+        if not refs:
+            time.sleep(0.2)
+            return []
+        done, _ = self._ray.wait(refs, num_returns=1, timeout=1.0)
+        if done and len(refs) > 1:
+            done, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
+        return list(done)

@@ -1,0 +1,124 @@
+"""The work of one process of a cluster: chunks of photographs in, results and journal entries out."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from rave_runtime.enhancer import Setup
+from rave_runtime.files.location import Location, name_inside
+from rave_runtime.run.batch import Batch, Result
+from rave_runtime.run.jobs import Job
+from rave_runtime.run.journal import Entry
+from rave_runtime.run.memory import keep_freed_memory
+from rave_runtime.run.options import RunOptions, make_batch
+from rave_runtime.version import __version__
+
+
+@dataclass(frozen=True)
+class Task:
+    """A photograph to enhance and what the journal knows of its result."""
+
+    job: Job
+    known: Entry | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a photograph and the journal's new entry, if there is one."""
+
+    result: Result
+    entry: Entry | None
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a worker would run; all workers of a run must agree.
+
+    Attributes:
+        version: of this package.
+        settings: everything that decides a result, as `Enhancer.settings` says it.
+    """
+
+    version: str
+    settings: str
+
+
+class _CarriedJournal:
+    """The journal as a worker sees it: the entries that came with its tasks, and its own."""
+
+    def __init__(self, folder: Location) -> None:
+        self.folder = folder
+        self.known: dict[str, Entry] = {}
+        self.added: dict[str, Entry] = {}
+
+    def is_done(self, name: str, key: str) -> bool:
+        entry = self.known.get(name)
+        return entry is not None and entry.key == key and entry.is_in(self.folder)
+
+    def add(self, name: str, key: str, size: int) -> None:
+        self.added[name] = Entry(name, key, size)
+
+    def close(self) -> None:
+        """Nothing is open: the driver keeps the journal."""
+
+
+class Worker:
+    """What an actor runs: one process, one warm batch."""
+
+    def __init__(
+        self, model: dict[str, bytes] | None, options: RunOptions, folder: Location | None, threads: int
+    ) -> None:
+        self._model = model
+        self._options = options
+        self._journal = None if folder is None else _CarriedJournal(folder)
+        self._threads = threads
+        self._batch: Batch | None = None
+        self._name = ""
+
+    def place(self) -> str:
+        """The machine it is on, as Ray names it."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
+    def prepare(self, name: str, device: str, precision: str) -> tuple[Setup, Program]:
+        """Loads the network.
+
+        Args:
+            name: of this worker, for logs.
+            device: as on the command line; "auto" for the first worker, the same for all others.
+            precision: likewise.
+
+        Raises:
+            RaveError: as `Enhancer`.
+        """
+        keep_freed_memory()  # this process is the run's own
+        options = dataclasses.replace(self._options, device=device, precision=precision)
+        with tempfile.TemporaryDirectory(prefix="rave-model-") as folder:
+            if self._model is not None:
+                for file, content in self._model.items():
+                    (Path(folder) / file).write_bytes(content)
+                options = dataclasses.replace(options, model=Path(folder))
+            self._batch = make_batch(options, self._journal, options.workers or 1, self._threads)
+            self._batch.warm_up()
+        self._name = f"{self.place()[:8]}/{name}"
+        return self._batch.setup, Program(__version__, self._batch.settings)
+
+    def enhance(self, tasks: list[Task]) -> list[Answer]:
+        """A chunk of photographs from files to files."""
+        batch, journal = self._batch, self._journal
+        assert batch is not None
+        if journal is not None:
+            journal.known = {task.known.name: task.known for task in tasks if task.known is not None}
+            journal.added = {}
+        batch.cancelled.clear()
+        answers = []
+        for result in batch.run(task.job for task in tasks):
+            entry = None
+            if journal is not None:
+                entry = journal.added.get(name_inside(journal.folder, result.job.target))
+            answers.append(Answer(dataclasses.replace(result, worker=self._name), entry))
+        return answers

@@ -1,0 +1,263 @@
+"""Photographs in object stores and on other machines: any place that fsspec has a URL for.
+
+Only this module knows fsspec (extra `remote`). A file is read and written whole: object stores take an
+object or do not, and elsewhere a file is renamed to its name when it is complete.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import hashlib
+import posixpath
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from rave_runtime.errors import PhotoError, RaveError, UsageError
+
+_ATOMIC_PROTOCOLS: Final = frozenset(
+    {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory"}
+)
+"""Stores in which an object is there whole or not at all."""
+
+_FLAT_PROTOCOLS: Final = frozenset({"s3", "s3a", "gs", "gcs"})
+"""Stores that list everything below a name at once, and fail as a whole if they fail."""
+
+_SECRETS: Final = re.compile(r"(?<=://)[^/@]*@")
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file or folder in a store; what it offers is named as in `pathlib`.
+
+    Attributes:
+        url: of a folder or file, without a slash at its end, such as `s3://bucket/photos`.
+        inner: name below it, taken letter by letter: it is no URL and may hold any sign.
+    """
+
+    url: str
+    inner: str = ""
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return posixpath.basename(self.inner or self.url)
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name, with its dot, or nothing."""
+        return Path(self.name).suffix
+
+    def __str__(self) -> str:
+        """For people: without the user and password that a URL may hold."""
+        return _SECRETS.sub("", self.key)
+
+    @property
+    def key(self) -> str:
+        """What tells this place from others."""
+        return f"{self.url}/{self.inner}" if self.inner else self.url
+
+    def __truediv__(self, name: str | Path) -> RemoteFile:
+        text = name.as_posix() if isinstance(name, Path) else name
+        return RemoteFile(self.url, f"{self.inner}/{text}" if self.inner else text)
+
+    def relative_to(self, folder: RemoteFile) -> str:
+        """This file's name inside a folder above it."""
+        return self.key.removeprefix(folder.key + "/")
+
+    def exists(self) -> bool:
+        """Whether a file or folder is there.
+
+        Raises:
+            UsageError: the store cannot be reached.
+        """
+
+        def ask() -> bool:
+            files, path = self._open()
+            files.invalidate_cache(path)  # others write there as well
+            return bool(files.exists(path))
+
+        return self._asked(ask)
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder; in an object store, whether anything begins with its name.
+
+        Raises:
+            UsageError: the store cannot be reached.
+        """
+
+        def ask() -> bool:
+            files, path = self._open()
+            return bool(files.isdir(path))
+
+        return self._asked(ask)
+
+    def names(self) -> Iterator[str]:
+        """Files below this folder, relative to it, with slashes, in no particular order.
+
+        Raises:
+            UsageError: the store cannot be reached, or a folder cannot be listed.
+        """
+        files, path = self._asked(self._open)
+        root = path.rstrip("/")
+        files.invalidate_cache(path)
+        if _protocol(self.url) in _FLAT_PROTOCOLS:
+            for found in self._asked(lambda: files.find(path)):
+                yield found.removeprefix(root + "/")
+        else:
+            folders = [path]
+            while folders:
+                here = folders.pop()
+                # fsspec's own walk leaves out without a word what it cannot list.
+                for entry in self._asked(functools.partial(files.ls, here, detail=True)):
+                    if entry["type"] == "directory":
+                        folders.append(entry["name"])
+                    else:
+                        yield str(entry["name"]).removeprefix(root + "/")
+        files.invalidate_cache(path)  # which else holds every name for as long as the run lasts
+
+    def matching(self, pattern: str) -> list[str]:
+        """Names of files directly in this folder that match, in order; none where there is no folder.
+
+        Raises:
+            UsageError: the store cannot be reached.
+        """
+
+        def ask() -> list[str]:
+            files, path = self._open()
+            files.invalidate_cache(path)
+            found = files.glob(f"{glob.escape(path.rstrip('/'))}/{pattern}")
+            return sorted(posixpath.basename(str(name)) for name in found)
+
+        return self._asked(ask)
+
+    def read(self, limit_bytes: int | None = None) -> bytes:
+        """The whole file, or its first `limit_bytes`.
+
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        try:
+            files, path = self._open()
+            if self.size() == 0:
+                return b""  # of which stores have no first bytes to give
+            content: bytes = files.cat_file(path, end=limit_bytes)
+        except RaveError:
+            raise
+        except Exception as error:  # every store has errors of its own
+            raise PhotoError(f"cannot be read: {_reason(error)}") from error
+        return content
+
+    def write(self, content: bytes) -> None:
+        """Writes the file so that it is there whole or not at all.
+
+        A server that can only rename onto a free name lacks the file for a moment.
+
+        Raises:
+            PhotoError: it cannot be written.
+        """
+        try:
+            files, path = self._open()
+            if _protocol(self.url) in _ATOMIC_PROTOCOLS:
+                files.pipe_file(path, content)
+                return
+            folder, name = posixpath.split(path)
+            short = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+            partial = posixpath.join(folder, f".{short}.rave-partial")
+            files.makedirs(folder, exist_ok=True)
+            files.pipe_file(partial, content)
+            if files.exists(path):
+                files.rm_file(path)
+            files.mv(partial, path)
+        except RaveError:
+            raise
+        except Exception as error:
+            raise PhotoError(f"cannot be written to {self}: {_reason(error)}") from error
+
+    def remove(self) -> None:
+        """Deletes the file.
+
+        Raises:
+            PhotoError: it cannot be deleted.
+        """
+        try:
+            files, path = self._open()
+            files.rm_file(path)
+        except Exception as error:
+            raise PhotoError(f"cannot be deleted: {_reason(error)}") from error
+
+    def size(self) -> int | None:
+        """Of the file, in bytes; None where there is none."""
+        try:
+            files, path = self._open()
+            files.invalidate_cache(posixpath.dirname(path))
+            size: int | None = files.info(path).get("size")
+        except Exception:
+            return None
+        return size
+
+    def _open(self) -> tuple[Any, str]:
+        try:
+            from fsspec.core import url_to_fs
+        except ImportError as error:
+            raise UsageError(f"{self} needs fsspec: pip install 'rave-backlit[remote]'") from error
+        if "?versionId=" in self.inner:
+            raise PhotoError("cannot be told from a version of another object by its name: rename it")
+        try:
+            files, path = url_to_fs(self.url)
+        except (ImportError, ValueError) as error:
+            raise UsageError(f"{self}: {_reason(error)}") from error
+        return files, f"{path.rstrip('/')}/{self.inner}" if self.inner else path
+
+    def _asked(self, ask: Callable[[], Answer]) -> Answer:
+        try:
+            return ask()
+        except RaveError:
+            raise
+        except Exception as error:
+            raise UsageError(f"{self} cannot be reached: {_reason(error)}") from error
+
+
+Location = Path | RemoteFile
+
+
+def parse_location(text: str) -> Location:
+    """A path, or what a URL names; `file:///` URLs are paths.
+
+    Raises:
+        UsageError: a URL without a path, or a `file` URL of another machine.
+    """
+    if "://" not in text:
+        return Path(text)
+    rest = text.split("://", 1)[1]
+    if _protocol(text) == "file":
+        host, slash, path = rest.partition("/")
+        if host not in ("", "localhost") or not slash:
+            raise UsageError(f"{text} is of another machine, or lacks a slash: file:///folder is a folder")
+        from urllib.request import url2pathname  # which brings all of http, and few ask for it
+
+        return Path(url2pathname("/" + path))
+    if not rest.strip("/"):
+        raise UsageError(f"{text} names no place: give a bucket or folder after ://")
+    return RemoteFile(text.rstrip("/"))
+
+
+def name_inside(folder: Location, target: Location) -> str:
+    """A result's name inside the folder of all results."""
+    if isinstance(folder, RemoteFile) and isinstance(target, RemoteFile):
+        return target.relative_to(folder)
+    return str(Path(str(target)).relative_to(str(folder)))
+
+
+def _protocol(url: str) -> str:
+    return url.split("://", 1)[0].lower()
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return _SECRETS.sub("", text.splitlines()[0][:300])

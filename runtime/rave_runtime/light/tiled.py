@@ -1,0 +1,90 @@
+"""A network run tile by tile, equal to the same network run on the whole image.
+
+Pass one adds up what every tile contributes to the pooled grids; pass two gives each tile the sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rave_runtime.backends.network import Network
+from rave_runtime.light.tiling import Tile, interpolation_matrix, plan_tiles, pooling_matrix
+
+Array = NDArray[np.float32]
+
+
+def tiled_light(
+    network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1, *, fixed: bool = False
+) -> Iterator[tuple[Tile, Array]]:
+    """The network's illumination map of an image, window by window, equal to the whole image's.
+
+    Args:
+        network: what runs the windows.
+        image: [h, w, 3] uint8, uint16 or float32 in [0, 1], at least 2 pixels each way.
+        tile_px: greatest side of the windows; None takes the image whole.
+        batch: windows per call of the network, which gains on GPUs only.
+        fixed: windows of exactly that size, which may share a call with those of other images.
+
+    Yields:
+        Each tile with the light [h, w] float32 of its window; only its core is right.
+    """
+    height, width = image.shape[:2]
+    side = tile_px or max(height, width)
+    tiles = plan_tiles(height, width, side, network.facts.halo_px, fixed=fixed)
+    if len(tiles) == 1:
+        pooling = _pooling(tiles, height, width, network.facts.bins)
+        interpolation = _interpolation(tiles, height, width, network.facts.bins)
+        yield tiles[0], network.illuminate_whole(_windows(image, tiles), *pooling, *interpolation)[0]
+        return
+    pooled = pool_image(network, image, side, batch, fixed=fixed)
+    for group in _groups(tiles, batch):
+        interpolation = _interpolation(group, height, width, network.facts.bins)
+        contexts = np.repeat(pooled, len(group), 0)
+        lights = network.illuminate(_windows(image, group), contexts, *interpolation)
+        yield from zip(group, lights, strict=True)
+
+
+def pool_image(
+    network: Network, image: NDArray[Any], tile_px: int, batch: int = 1, *, fixed: bool = False
+) -> Array:
+    """The whole image's pooled grids, [1, channels, bins, bins], summed over its tiles."""
+    height, width = image.shape[:2]
+    facts = network.facts
+    total: NDArray[np.float64] = np.zeros((1, facts.channels, sum(facts.bins), sum(facts.bins)))
+    tiles = plan_tiles(height, width, tile_px, facts.context_halo_px, fixed=fixed)
+    for group in _groups(tiles, batch):
+        shares = network.pool(_windows(image, group), *_pooling(group, height, width, facts.bins))
+        total += shares.sum(0, np.float64)
+    return total.astype(np.float32)
+
+
+def _groups(tiles: list[Tile], size: int) -> Iterator[list[Tile]]:
+    for start in range(0, len(tiles), size):
+        yield tiles[start : start + size]
+
+
+def _windows(image: NDArray[Any], tiles: list[Tile]) -> NDArray[Any]:
+    """The tiles' windows as the graphs take them: 16 bits become float32 in [0, 1]."""
+    windows = [image[t.rows.start : t.rows.stop, t.cols.start : t.cols.stop] for t in tiles]
+    stacked: NDArray[Any] = np.stack(windows) if len(windows) > 1 else windows[0][None]
+    if image.dtype == np.uint16:
+        return stacked.astype(np.float32) * np.float32(1 / 65535)
+    return np.ascontiguousarray(stacked)
+
+
+def _pooling(tiles: list[Tile], height: int, width: int, bins: tuple[int, ...]) -> tuple[Array, Array]:
+    return (
+        np.stack([pooling_matrix(height, tile.rows, bins) for tile in tiles]),
+        np.stack([pooling_matrix(width, tile.cols, bins) for tile in tiles]),
+    )
+
+
+def _interpolation(tiles: list[Tile], height: int, width: int, bins: tuple[int, ...]) -> tuple[Array, Array]:
+    return (
+        np.stack([interpolation_matrix(height, tile.rows, bins) for tile in tiles]),
+        np.stack([interpolation_matrix(width, tile.cols, bins) for tile in tiles]),
+    )

@@ -1,0 +1,216 @@
+"""Opening pictures with Pillow: only decoders of photographs run, they do it silently, and their
+pixels become arrays with one copy.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import logging
+import struct
+import threading
+import warnings
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
+
+from rave_runtime.errors import PhotoError
+from rave_runtime.photos.formats import format_of_content
+from rave_runtime.photos.jpeg import count_scans
+from rave_runtime.photos.photo import Pixels
+
+_STRIP_ROWS: Final = 64
+"""Rows copied at a time: a strip that stays in the cache is copied at a third of the cost."""
+
+_KEPT_BLOCKS: Final = 8
+"""Freed 16-MiB blocks that Pillow keeps; asking the system for new ones costs as much as decoding."""
+
+_DNG_VERSION: Final = 50706
+_KIND: Final = 254
+_REDUCED: Final = 1
+"""TIFF's tag for what a picture is, and its bit for a reduced copy of another one in the file."""
+
+_MAX_SCANS: Final = 200
+"""Scans of a progressive JPEG. Cameras and editors write about ten; each may cover the whole picture."""
+
+for _name in ("PIL", "tifffile"):  # they log what is wrong with a file; it is raised here
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+
+class _Decoding:
+    """While any thread is inside: decoders do not warn, and Pillow's own size limit is lifted.
+
+    Both are settings of the whole process. The first thread in makes them and the last one out takes
+    them back, so that no thread restores what another one set.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+        self._limit = Image.MAX_IMAGE_PIXELS
+
+    def __enter__(self) -> Self:
+        with self._lock:
+            if self._inside == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif|tifffile|imagecodecs)\b")
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._inside += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+decoding: Final = _Decoding()
+"""Entered around every use of a decoder."""
+
+
+def open_picture(content: bytes) -> Image.Image:
+    """Opens a picture of a known format, without decoding its pixels.
+
+    A JPEG is never opened as a container of several: its first picture is the photograph.
+
+    Raises:
+        PhotoError: another format, a damaged header, or a library is missing.
+    """
+    _keep_blocks()
+    name = format_of_content(content)
+    if name is None:
+        raise PhotoError("is not a picture, or of a format that is not known here")
+    if name == "HEIF" and not register_heif():
+        raise PhotoError("is HEIC: pip install 'rave-backlit[heif]' to read it")
+    try:
+        if name == "JPEG":
+            if content.count(b"\xff\xda") > _MAX_SCANS and count_scans(content) > _MAX_SCANS:
+                raise PhotoError(f"has over {_MAX_SCANS} scans, which would take hours to decode")
+            return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content), formats=[name])
+    except (UnidentifiedImageError, SyntaxError) as error:
+        if name == "TIFF":
+            raise PhotoError("is damaged, or a kind of TIFF that cannot be read here") from error
+        raise PhotoError(f"is damaged or truncated: its {name} header makes no sense") from error
+    if name == "TIFF" and _is_raw(content, image):
+        raise PhotoError("is a camera's raw file, of which only a preview could be read: develop it first")
+    return image
+
+
+def to_pixels(image: Image.Image) -> Pixels:
+    """[h, w, c] of a loaded picture: grey or RGB, with alpha last where it has transparency.
+
+    Raises:
+        PhotoError: values without an agreed range.
+    """
+    image = _to_known_mode(image)
+    if image.mode == "L":
+        return np.asarray(image)[..., None]
+    if image.mode.startswith("I;16"):
+        return _deep_grey(image)
+    width, height = image.size
+    pixels = np.empty((height, width, len(image.getbands())), np.uint8)
+    for top in range(0, height, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return pixels
+
+
+def bits_per_channel(image: Image.Image, content: bytes) -> int:
+    """Of an opened picture in a format whose decoder gives 8 bits whatever the file has."""
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8))
+    if image.format == "AVIF":
+        flags = content[(box := content.find(b"av1C")) + 6 : box + 7]
+        return 8 if box < 0 or not flags or not flags[0] & 0x40 else 12 if flags[0] & 0x20 else 10
+    if image.format == "JPEG2000" and not image.mode.startswith("I;16"):
+        depth = content[(start := content.find(b"\xff\x4f\xff\x51")) + 42 : start + 43]
+        return (depth[0] & 0x7F) + 1 if start >= 0 and depth else 8
+    codec, _, _, arguments = (getattr(image, "tile", None) or [("", (), 0, ())])[0]
+    if codec == "ppm_plain" and image.mode == "RGB" and arguments[1] > 255:
+        return 16
+    return 8
+
+
+def is_lossless_webp(content: bytes) -> bool:
+    """Whether a WebP's first picture is coded without loss."""
+    position = 12
+    while position + 8 <= len(content):
+        kind, (length,) = content[position : position + 4], struct.unpack_from("<I", content, position + 4)
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8L"
+        position += 8 + (24 - 8 if kind == b"ANMF" else length + length % 2)
+    return False
+
+
+@functools.cache
+def register_heif() -> bool:
+    """Makes Pillow read and write HEIC where the library for it is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+@functools.cache
+def _keep_blocks() -> None:
+    core: Any = vars(Image)["core"]
+    if core.get_blocks_max() < _KEPT_BLOCKS:
+        core.set_blocks_max(_KEPT_BLOCKS)
+
+
+def _is_raw(content: bytes, image: Image.Image) -> bool:
+    """Whether a TIFF's first picture is but a small copy of what a camera recorded."""
+    tags = getattr(image, "tag_v2", {})
+    return content.startswith(b"CR", 8) or _DNG_VERSION in tags or bool(tags.get(_KIND, 0) & _REDUCED)
+
+
+def _to_known_mode(image: Image.Image) -> Image.Image:
+    mode, transparency = image.mode, image.info.get("transparency")
+    if mode in ("RGBA", "LA") or mode.startswith("I;16"):
+        return image
+    if mode == "RGB":
+        return image.convert("RGBA") if isinstance(transparency, tuple) else image
+    if mode == "L":
+        return image.convert("LA") if isinstance(transparency, int) else image
+    if mode == "1":
+        return _to_known_mode(image.convert("L"))
+    if mode == "I" and image.format == "PPM":
+        return Image.fromarray(np.asarray(image).astype(np.uint16))
+    if mode in ("F", "I"):
+        raise PhotoError(
+            f"holds {'floating point' if mode == 'F' else '32-bit'} values, which have no agreed range: "
+            "save it with 8 or 16 bits per channel"
+        )
+    if mode in ("P", "PA", "RGBa"):
+        return image.convert("RGBA" if mode != "P" or transparency is not None else "RGB")
+    if mode == "La":
+        return image.convert("LA")
+    if mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert converted is not None
+        return converted
+    return image.convert("RGB")
+
+
+def _deep_grey(image: Image.Image) -> Pixels:
+    pixels: NDArray[Any] = np.asarray(image).astype(np.uint16)
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(258) == (12,):
+        pixels = pixels << 4 | pixels >> 8
+    if tags.get(262) == 0:  # white is zero, which Pillow heeds only for 8 bits
+        pixels = np.uint16(65535) - pixels
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        alpha = np.where(pixels == transparent, 0, 65535).astype(np.uint16)
+        return np.stack([pixels, alpha], 2)
+    return pixels[..., None]

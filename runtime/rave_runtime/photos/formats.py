@@ -1,0 +1,215 @@
+"""The one table of picture formats: how each is recognised, and what a written file can hold.
+
+Reading, writing, planning, the command line and the other packages all ask this module. To add a format,
+add a row to `FORMATS`; a format that Pillow cannot open needs a codec in `rave_runtime.photos.decoders` and
+`rave_runtime.photos.encode` as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from rave_runtime.errors import UsageError
+from rave_runtime.files.location import Location
+
+
+@dataclass(frozen=True)
+class Format:
+    """One picture format.
+
+    Attributes:
+        name: the name that Pillow uses.
+        endings: lower-case endings of its files; a written file gets the first one.
+        signatures: pairs of an offset and the byte strings of which one stands there.
+        is_written: whether rave-run writes it. Photographs in other formats become PNG.
+        longest_side_px: greatest width and height that a file can hold; None where no practical limit exists.
+        has_alpha: whether a written file can hold transparency.
+        has_metadata: whether a written file can hold EXIF, XMP and a colour profile.
+        has_16_bits: whether a written file can hold 16 bits per channel.
+        has_quality: whether a written file can be lossy, so that a quality from 1 to 100 applies.
+        option_names: further names that `--format` accepts for it, in lower case.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    signatures: tuple[tuple[int, tuple[bytes, ...]], ...]
+    is_written: bool = True
+    longest_side_px: int | None = None
+    has_alpha: bool = True
+    has_metadata: bool = True
+    has_16_bits: bool = False
+    has_quality: bool = False
+    option_names: tuple[str, ...] = ()
+
+
+_HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
+
+FORMATS: Final = (
+    Format(
+        name="JPEG",
+        endings=(".jpg", ".jpeg", ".jpe", ".jfif"),
+        signatures=((0, (b"\xff\xd8\xff",)),),
+        longest_side_px=65500,
+        has_alpha=False,
+        has_quality=True,
+        option_names=("jpg",),
+    ),
+    Format(
+        name="PNG",
+        endings=(".png",),
+        signatures=((0, (b"\x89PNG\r\n\x1a\n",)),),
+        has_16_bits=True,
+    ),
+    Format(
+        name="TIFF",
+        endings=(".tif", ".tiff"),
+        signatures=((0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),),
+        has_16_bits=True,
+        option_names=("tif",),
+    ),
+    Format(
+        name="WEBP",
+        endings=(".webp",),
+        signatures=((8, (b"WEBP",)),),
+        longest_side_px=16383,
+        has_quality=True,
+    ),
+    Format(
+        name="GIF",
+        endings=(".gif",),
+        signatures=((0, (b"GIF87a", b"GIF89a")),),
+        is_written=False,
+    ),
+    Format(
+        name="BMP",
+        endings=(".bmp",),
+        signatures=((0, (b"BM",)),),
+        has_alpha=False,
+        has_metadata=False,
+    ),
+    Format(
+        name="PPM",
+        endings=(".ppm", ".pgm"),
+        signatures=((0, (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")),),
+        has_alpha=False,
+        has_metadata=False,
+        has_16_bits=True,
+    ),
+    Format(
+        name="JPEG2000",
+        endings=(".jp2",),
+        signatures=((0, (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n")),),
+        is_written=False,
+    ),
+    Format(
+        name="AVIF",
+        endings=(".avif",),
+        signatures=((4, (b"ftypavis",)),),
+        has_quality=True,
+    ),
+    Format(
+        name="HEIF",
+        endings=(".heic", ".heif"),
+        signatures=((4, tuple(b"ftyp" + brand for brand in _HEIF_BRANDS)),),
+        has_quality=True,
+        option_names=("heic",),
+    ),
+)
+
+_BY_NAME: Final[Mapping[str, Format]] = {row.name: row for row in FORMATS}
+_BY_ENDING: Final[Mapping[str, Format]] = {ending: row for row in FORMATS for ending in row.endings}
+
+READ_ENDINGS: Final = tuple(_BY_ENDING)
+"""Endings, in lower case, of files that count as photographs."""
+
+WRITTEN_FORMATS: Final = tuple(row.name for row in FORMATS if row.is_written)
+"""Names of the formats that rave-run writes."""
+
+UNREADABLE_ENDINGS: Final = (
+    *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".mrw", ".nef", ".nrw", ".orf", ".pef"),
+    *(".raf", ".raw", ".rw2", ".srw", ".x3f", ".exr", ".hdr", ".jxl", ".psd"),
+)
+"""Endings of pictures, most of them camera raw files, that rave-run cannot read and names in a warning."""
+
+
+def format_named(name: str) -> Format:
+    """The row of a format that is known to exist.
+
+    Raises:
+        KeyError: no row has that name.
+    """
+    return _BY_NAME[name]
+
+
+def format_of_ending(name: str) -> str | None:
+    """The format that a file's ending stands for, whether it is written or only read.
+
+    Args:
+        name: a file name or an ending with its dot, such as `.jpg`.
+    """
+    stem, dot, ending = name.rpartition(".")
+    del stem
+    row = _BY_ENDING.get(f".{ending.lower()}") if dot else None
+    return row.name if row else None
+
+
+def format_of_content(content: bytes) -> str | None:
+    """The format that a file's first bytes show, or None where no signature fits."""
+    if content.startswith(b"ftyp", 4) and b"avif" in content[8:64]:  # its brand or a compatible one
+        return "AVIF"
+    for row in FORMATS:
+        for start, signatures in row.signatures:
+            if content.startswith(signatures, start):
+                return row.name
+    return None
+
+
+def parse_format(text: str) -> str:
+    """The format that `--format` names.
+
+    Raises:
+        UsageError: no written format has that name.
+    """
+    name = text.lower().lstrip(".")
+    for row in FORMATS:
+        if row.is_written and name in (row.name.lower(), *row.option_names):
+            return row.name
+    raise UsageError(f"--format {text} is unknown: give one of {', '.join(WRITTEN_FORMATS).lower()}")
+
+
+def output_format(input_format: str, wanted: str | None = None) -> str:
+    """The format to write: the wanted one, the input's, or PNG where that cannot be written."""
+    name = wanted or input_format
+    return name if name in WRITTEN_FORMATS else "PNG"
+
+
+def usual_ending(format: str) -> str:
+    """The ending that a written file of a format gets, such as `.jpg`."""
+    return _BY_NAME[format].endings[0]
+
+
+def written_format_of(target: Location) -> str | None:
+    """The format that an output's name asks for; None where it asks for none that is written."""
+    name = format_of_ending(target.suffix)
+    return name if name in WRITTEN_FORMATS else None
+
+
+def require_format(target: Location, format: str | None) -> str | None:
+    """The format that an output's name and `--format` ask for together.
+
+    Args:
+        target: the file to write.
+        format: the name of a written format, or None.
+
+    Raises:
+        UsageError: the name asks for a format that is not written, or for another one.
+    """
+    named = written_format_of(target)
+    if target.suffix and named is None:
+        endings = (ending for ending, row in _BY_ENDING.items() if row.is_written)
+        raise UsageError(f"{target.name} asks for a format that is not written: {', '.join(endings)}")
+    if format is not None and named not in (None, format):
+        raise UsageError(f"{target.name} is the name of another format than --format {format.lower()}")
+    return format or named

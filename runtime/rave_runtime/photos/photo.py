@@ -1,0 +1,42 @@
+"""A photograph in memory: pixels, and what its file says beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.unsignedinteger[Any]]
+"""uint8 or uint16."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph, upright, and what its file says beside the pixels.
+
+    Attributes:
+        pixels: [h, w, 3] or, for grey, [h, w, 1]; uint8 or uint16, in the space of the profile.
+        alpha: [h, w] of the same dtype, or None.
+        format: of the file it came from, as Pillow names it.
+        icc_profile: colour space of the pixels; None is sRGB.
+        exif: from its `Exif\\0\\0` on, made upright; None where the file has none.
+        xmp: its packet, made upright; None likewise.
+        dpi: horizontal and vertical.
+        save_options: what keeps the encoding like the input's, for `rave_runtime.photos.encode`.
+        source: the file's bytes, for formats whose metadata is carried over verbatim.
+        warnings: what a user should know, such as further frames that were left behind.
+    """
+
+    pixels: Pixels
+    format: str
+    alpha: Pixels | None = None
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    save_options: Mapping[str, Any] = field(default_factory=dict)
+    source: bytes | None = None
+    warnings: tuple[str, ...] = ()

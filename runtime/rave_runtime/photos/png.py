@@ -1,0 +1,161 @@
+"""PNG as a row of chunks: metadata out of it and into it, and whether its pixels are all there."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from rave_runtime.photos.exif import upright_exif
+from rave_runtime.photos.xmp import upright_xmp
+
+LEVEL: Final = 3
+"""Of compression: photographs come out hardly larger than at the usual 6, in less than half of the time."""
+
+_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_COLOUR: Final = (b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
+_KEPT: Final = (*_COLOUR, b"eXIf", b"iTXt", b"tEXt", b"zTXt", b"pHYs", b"tIME")
+_UNSEEN: Final = tuple(kind for kind in _KEPT if kind != b"pHYs")
+_XMP_KEYWORD: Final = b"XML:com.adobe.xmp"
+_MAX_UNPACKED: Final = 1 << 24
+"""Bytes that a packed profile or XMP may unpack to."""
+
+_PASSES: Final = (
+    (0, 0, 8, 8),
+    (0, 4, 8, 8),
+    (4, 0, 8, 4),
+    (0, 2, 4, 4),
+    (2, 0, 4, 2),
+    (0, 1, 2, 2),
+    (1, 0, 2, 1),
+)
+"""Of interlaced pictures: first row, first column, step of rows, step of columns."""
+
+_SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Values per pixel of each colour type."""
+
+
+def chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks of a PNG: type and data. Stops where the file does."""
+    for start, stop in _spans(content):
+        yield content[start + 4 : start + 8], content[start + 8 : stop - 4]
+
+
+@dataclass(frozen=True)
+class PngBlocks:
+    """What is read of a PNG's metadata: each block unpacked, or None."""
+
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+
+
+def png_blocks(content: bytes) -> PngBlocks:
+    """Profile, EXIF and XMP of a PNG. One that is damaged or unpacks beyond measure counts as absent."""
+    icc = exif = xmp = None
+    for start, stop in _spans(content):
+        kind = content[start + 4 : start + 8]
+        if kind == b"iCCP" and icc is None:
+            _, _, packed = content[start + 8 : stop - 4].partition(b"\0")
+            icc = _unpack(packed[1:])
+        elif kind == b"eXIf" and exif is None:
+            exif = content[start + 8 : stop - 4]
+        elif kind == b"iTXt" and xmp is None and content.startswith(_XMP_KEYWORD + b"\0", start + 8):
+            xmp = _xmp_of(content[start + 8 : stop - 4])
+    return PngBlocks(icc, exif, xmp)
+
+
+def states_other_colour(content: bytes) -> bool:
+    """Whether a PNG states a colour space that is not sRGB in another way than by a profile."""
+    stated = {kind: data for kind, data in chunks(content) if kind in _COLOUR}
+    if b"cICP" in stated:  # it overrules the others; 1 and 13 are sRGB's primaries and curve
+        return stated[b"cICP"][:2] != b"\x01\x0d"
+    if b"iCCP" in stated or b"sRGB" in stated or len(stated.get(b"gAMA", b"")) != 4:
+        return False
+    return not 0.42 < struct.unpack(">I", stated[b"gAMA"])[0] / 100_000 < 0.48  # sRGB's is 1 / 2.2
+
+
+def without_chunks(content: bytes, kinds: Container[bytes] = _UNSEEN) -> bytes:
+    """A PNG without the chunks of those kinds, for a decoder that needs the pixels only.
+
+    The usual kinds are those that are read here: some unpack to any size, and a decoder refuses the
+    whole picture where one of them is damaged.
+    """
+    spans = list(_spans(content)) if content.startswith(_SIGNATURE) else []
+    if not any(content[start + 4 : start + 8] in kinds for start, _ in spans):
+        return content
+    view = memoryview(content)
+    kept = [view[start:stop] for start, stop in spans if content[start + 4 : start + 8] not in kinds]
+    return b"".join([_SIGNATURE, *kept, view[spans[-1][1] :]])
+
+
+def carry_png(source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool) -> bytes:
+    """A PNG with another one's colour, text, time, density and EXIF chunks.
+
+    This is what `carry_jpeg` of `rave_runtime.photos.jpeg` does for JPEG. No PNG changes its colour space
+    here, so every chunk that states one goes over, except a profile that cannot be read.
+    """
+    kept = []
+    for kind, data in chunks(source):
+        if kind not in _KEPT or (kind == b"iCCP" and not keep_icc):
+            continue
+        if kind == b"eXIf":
+            data = upright_exif(data, width, height)
+        elif kind == b"iTXt" and data.startswith(_XMP_KEYWORD + b"\0"):
+            xmp = _xmp_of(data)
+            upright = None if xmp is None else upright_xmp(xmp, width, height)
+            if upright is not None and upright != xmp:
+                data = _XMP_KEYWORD + bytes(5) + upright
+        kept.append(_chunk(kind, data))
+    after_header = len(_SIGNATURE) + 25
+    return b"".join([target[:after_header], *kept, memoryview(target)[after_header:]])
+
+
+def missing_bytes(content: bytes) -> int:
+    """How much less a PNG's data unpacks to than its header says; decoders leave the rest black."""
+    width, height, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
+    expected = 0
+    for top, left, rows, columns in _PASSES if interlaced else ((0, 0, 1, 1),):
+        wide, high = -(-(width - left) // columns), -(-(height - top) // rows)
+        if wide > 0 and high > 0:
+            expected += high * (1 + -(-wide * bits * _SAMPLES.get(colour, 1) // 8))
+    unpacker = zlib.decompressobj()
+    for kind, data in chunks(content):
+        packed = data if kind == b"IDAT" else b""
+        while packed and expected > 0 and not unpacker.eof:
+            expected -= len(unpacker.decompress(packed, 1 << 20))
+            packed = unpacker.unconsumed_tail
+    return max(0, expected - len(unpacker.flush(1)))
+
+
+def _spans(content: bytes) -> Iterator[tuple[int, int]]:
+    """Where each chunk starts and stops, from its length to its checksum."""
+    position = len(_SIGNATURE)
+    while position + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, position)
+        yield position, min(position + 12 + length, len(content))
+        position += 12 + length
+
+
+def _xmp_of(data: bytes) -> bytes | None:
+    """The text of an iTXt chunk: keyword, flag and method of packing, two texts, each ended by 0."""
+    head = len(_XMP_KEYWORD) + 1
+    fields = data[head + 2 :].split(b"\0", 2)
+    if len(fields) < 3:
+        return None
+    return _unpack(fields[2]) if data[head] else fields[2]
+
+
+def _unpack(packed: bytes) -> bytes | None:
+    unpacker = zlib.decompressobj()
+    try:
+        data = unpacker.decompress(packed, _MAX_UNPACKED)
+    except zlib.error:
+        return None
+    return data if unpacker.eof else None
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,0 +1,258 @@
+"""A photograph in memory, and reading one from a file."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from PIL import ExifTags, Image, JpegImagePlugin
+
+from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.photos.colour import cmyk_to_rgb
+from rave_runtime.photos.decoders import bits_per_channel, decoding, is_lossless_webp, open_picture, to_pixels
+from rave_runtime.photos.exif import EXIF_HEADER, orientation_of, tiff_exif, upright_exif
+from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.photos.png import missing_bytes, png_blocks, states_other_colour, without_chunks
+from rave_runtime.photos.sixteen_bit import is_deep, read_deep
+from rave_runtime.photos.xmp import promises_film, upright_xmp
+
+DEFAULT_MAX_MEGAPIXELS: Final = 300.0
+"""Larger pictures are refused unless the limit is raised: a small file can claim any size."""
+
+
+_BYTES_PER_PIXEL: Final = 8
+"""Of the fattest photographs, colour and transparency of 16 bits unpacked."""
+
+_METADATA_BYTES: Final = 1 << 28
+"""What a file may hold beside its pixels."""
+
+_TURNS: Final[Mapping[int, Image.Transpose]] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture of each orientation upright; 1 is upright."""
+
+
+def read_photo(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Photo:
+    """Reads a photograph and turns it upright.
+
+    Grey stays grey; palettes become colour; CMYK becomes sRGB by its profile, L*a*b* too, with a note;
+    transparency is kept.
+
+    Args:
+        source: a file, or its bytes.
+        max_megapixels: larger pictures are refused before they are decoded.
+
+    Raises:
+        PhotoError: it cannot be read, is no picture, truncated, too large, or of a kind (floating
+            point, 16 bits without the library for it) that would lose values.
+    """
+    content = source if isinstance(source, bytes) else read_file(source, max_megapixels)
+    if not content:
+        raise PhotoError("is empty (0 bytes)")
+    try:
+        with decoding:
+            return _decode(content, max_megapixels)
+    except PhotoError:
+        raise
+    except MemoryError as error:
+        raise PhotoError("does not fit into memory") from error
+    except Exception as error:  # decoders raise whatever a broken file makes them stumble over
+        raise PhotoError(f"is damaged or truncated: {reason_of(error)}") from error
+
+
+def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> bytes:
+    """A file's bytes, unless it is no file, or larger than a photograph of that size can be.
+
+    Raises:
+        PhotoError: it cannot be read or is refused.
+    """
+    limit = int(min(max_megapixels, 1e9) * 1e6) * _BYTES_PER_PIXEL + _METADATA_BYTES
+    if isinstance(path, RemoteFile):
+        content = path.read(limit + 1)
+        _check_file_size(len(content), limit, max_megapixels)
+        return content
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags)  # which does not wait for a pipe that nobody writes to
+        try:
+            status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                raise PhotoError("is a folder, not a photograph")
+            if not stat.S_ISREG(status.st_mode):
+                raise PhotoError("is a pipe or a device, not a file")
+            _check_file_size(status.st_size, limit, max_megapixels)
+            with open(descriptor, "rb", closefd=False) as stream:
+                return stream.read()
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        raise PhotoError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _check_file_size(size: int, limit: int, max_megapixels: float) -> None:
+    if size > limit:
+        raise PhotoError(
+            f"has {size / 1e9:.1f} GB, more than {max_megapixels:g} megapixels can need: "
+            "raise it with --max-megapixels if the file can be trusted"
+        )
+
+
+def _decode(content: bytes, max_megapixels: float) -> Photo:
+    with open_picture(without_chunks(content)) as image:
+        _check_size(image, max_megapixels)
+        name = str(image.format)
+        options = _save_options(image, content)
+        icc, exif, xmp = _blocks(image, content)
+        notes = _notes(image, content)
+        if promises_film(xmp):
+            notes = (*notes, "its film (motion photo) was left behind")
+        orientation = orientation_of(exif, xmp)
+        if is_deep(image):
+            pixels = _turn(read_deep(content, image), orientation)
+        else:
+            image.load()
+            if name == "PNG" and _ends_blank(image) and missing_bytes(content):
+                raise PhotoError(
+                    f"is damaged or truncated: {missing_bytes(content)} bytes of pixels are missing"
+                )
+            turn = _TURNS.get(orientation) if name not in ("HEIF", "TIFF") else None  # they turn themselves
+            upright = image
+            if turn is not None:
+                upright = image.transpose(turn)
+                image.close()  # two copies are enough
+            if upright.mode in ("CMYK", "LAB"):
+                notes = (*notes, f"its {upright.mode} colours were converted to sRGB")
+                upright = cmyk_to_rgb(upright, icc) if upright.mode == "CMYK" else upright
+                icc = None
+            pixels = to_pixels(upright)
+        dpi = image.info.get("dpi") if _tells_resolution(image) else None
+    height, width, channels = pixels.shape
+    return Photo(
+        pixels=pixels if channels in (1, 3) else np.ascontiguousarray(pixels[..., :-1]),
+        alpha=np.ascontiguousarray(pixels[..., -1]) if channels in (2, 4) else None,
+        format=name,
+        icc_profile=icc,
+        exif=upright_exif(exif, width, height) if exif else None,
+        xmp=upright_xmp(xmp, width, height) if xmp else None,
+        dpi=_sensible_dpi(dpi),
+        save_options=options,
+        source=content if name in ("JPEG", "PNG") else None,
+        warnings=notes,
+    )
+
+
+def _check_size(image: Image.Image, max_megapixels: float) -> None:
+    width, height = image.size
+    if not width or not height:
+        raise PhotoError(f"has no pixels: its size is {width} x {height}")
+    tags = getattr(image, "tag_v2", {})
+    tile = tags.get(322, 1), tags.get(323, 1)
+    for wide, high in ((width, height), tile):
+        if wide * high > max_megapixels * 1e6:
+            raise PhotoError(
+                f"is {wide} x {high}, over the limit of {max_megapixels:g} megapixels: "
+                "raise it with --max-megapixels if the file can be trusted"
+            )
+
+
+def _ends_blank(image: Image.Image) -> bool:
+    """Whether one of the last two rows, the last in any order of rows, is as empty as before decoding."""
+    width, height = image.size
+    rows = np.asarray(image.crop((0, max(0, height - 2), width, height)))
+    return not all(row.any() for row in rows)
+
+
+def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
+    notes = []
+    if image.format == "JPEG" and "mp" in image.info:
+        notes.append("only its first picture was taken: others inside it (preview, depth, gain map) were not")
+    elif getattr(image, "is_animated", False):
+        notes.append("only the first of its frames or pages was taken")
+    if image.format == "PNG" and states_other_colour(content):
+        notes.append("its colours are stated by cICP or gAMA, which are kept but not heeded: taken as sRGB")
+    bits = bits_per_channel(image, content)
+    if bits > 8:
+        notes.append(f"its {bits} bits per channel were read as 8")
+    return tuple(notes)
+
+
+def _turn(pixels: Pixels, orientation: int) -> Pixels:
+    turned: dict[int, Pixels] = {
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.swapaxes(0, 1),
+        6: pixels.swapaxes(0, 1)[:, ::-1],
+        7: pixels.swapaxes(0, 1)[::-1, ::-1],
+        8: pixels.swapaxes(0, 1)[::-1],
+    }
+    return np.ascontiguousarray(turned[orientation]) if orientation in turned else pixels
+
+
+def _blocks(image: Image.Image, content: bytes) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """ICC profile, EXIF from its header on, and XMP."""
+    if image.format == "PNG":
+        png = png_blocks(content)
+        icc, exif, xmp = png.icc_profile, png.exif, png.xmp
+    else:
+        icc, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
+    if image.format == "TIFF":
+        exif = tiff_exif(image)
+    if isinstance(exif, bytes) and not exif.startswith(EXIF_HEADER):
+        exif = EXIF_HEADER + exif
+    if isinstance(xmp, str):
+        xmp = xmp.encode("utf-8", "surrogateescape")
+    return (
+        icc if isinstance(icc, bytes) and icc else None,
+        exif if isinstance(exif, bytes) and len(exif) > len(EXIF_HEADER) else None,
+        xmp if isinstance(xmp, bytes) and xmp else None,
+    )
+
+
+def _tells_resolution(image: Image.Image) -> bool:
+    """Whether the file has a resolution; for a TIFF without, Pillow says 1 dpi."""
+    return not hasattr(image, "tag_v2") or ExifTags.Base.XResolution in image.tag_v2
+
+
+def _sensible_dpi(dpi: object) -> tuple[float, float] | None:
+    if not isinstance(dpi, tuple) or len(dpi) != 2:
+        return None
+    x, y = (float(value) for value in dpi)
+    return (x, y) if math.isfinite(x) and math.isfinite(y) and 1 <= min(x, y) <= max(x, y) < 65536 else None
+
+
+def _save_options(image: Image.Image, content: bytes) -> dict[str, Any]:
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        options: dict[str, Any] = {"qtables": _quantization(image)}
+        sampling = JpegImagePlugin.get_sampling(image)
+        if image.mode != "L":
+            options["subsampling"] = sampling if sampling in (0, 1, 2) and image.mode == "RGB" else 0
+        if image.mode == "RGB" and image.info.get("adobe_transform") == 0:
+            options["keep_rgb"] = True
+        if image.info.get("progressive"):
+            options["progressive"] = True
+        return options
+    if image.format == "WEBP":
+        return {"lossless": is_lossless_webp(content)}
+    if image.format == "TIFF":
+        return {"compression": image.info.get("compression")}
+    return {}
+
+
+def _quantization(image: JpegImagePlugin.JpegImageFile) -> list[list[int]]:
+    """Tables in the order in which Pillow gives them to the components: brightness, then colour."""
+    tables = [list(image.quantization[layer[3]]) for layer in image.layer if layer[3] in image.quantization]
+    while len(tables) > 1 and tables[-1] == tables[-2]:
+        tables.pop()
+    return tables[:3]

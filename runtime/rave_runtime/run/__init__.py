@@ -1,0 +1,1 @@
+"""One run over many photographs: planning, workers, memory, journal, log, report."""

@@ -1,0 +1,241 @@
+"""Enhancing many photographs: each worker takes one through reading, light, division and writing.
+
+On a CPU the workers are as many as processors and the network runs on one thread in each: decoding
+and encoding then overlap with inference by themselves, nothing waits for a barrier inside a
+convolution, and the number of workers bounds the memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from rave_runtime.enhancer import Enhancer, Setup
+from rave_runtime.errors import BundleError, RaveError
+from rave_runtime.files.atomic import write_atomically
+from rave_runtime.files.location import Location, name_inside
+from rave_runtime.photos.encode import encode_photo
+from rave_runtime.photos.formats import format_of_ending, output_format, written_format_of
+from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file, read_photo
+from rave_runtime.run.jobs import Job
+from rave_runtime.run.journal import result_key
+from rave_runtime.run.memory import MemoryBudget, photo_bytes
+
+Status = Literal["done", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How results are encoded.
+
+    Attributes:
+        format: the name of a written format; None is what the target's name says.
+        quality: of lossy formats, 1 to 100; None keeps a JPEG's own.
+        max_megapixels: larger photographs are refused.
+    """
+
+    format: str | None = None
+    quality: int | None = None
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one photograph.
+
+    Attributes:
+        job: which one.
+        status: "done", "skipped" (an equal result was there) or "failed".
+        error: why it failed.
+        warnings: what a user should know of it.
+        width_px, height_px: upright size, 0 where it was not read.
+        seconds: from opening the file to renaming the result.
+        worker: which process of a cluster made it; "" is this one.
+    """
+
+    job: Job
+    status: Status
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+    width_px: int = 0
+    height_px: int = 0
+    seconds: float = 0.0
+    worker: str = ""
+
+
+class ResultJournal(Protocol):
+    """What a batch must know of earlier results, and where it records its own."""
+
+    @property
+    def folder(self) -> Location:
+        """Of the results."""
+
+    def is_done(self, name: str, key: str) -> bool:
+        """Whether that result is there, made from the same photograph in the same way."""
+
+    def add(self, name: str, key: str, size: int) -> None:
+        """Records a result that has been written."""
+
+    def close(self) -> None:
+        """The batch has ended."""
+
+
+class Runner(Protocol):
+    """What takes photographs from files to files: a batch of this process, or a cluster's workers."""
+
+    @property
+    def setup(self) -> Setup:
+        """What it computes with."""
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Yields a result for each job, when it is there."""
+
+
+class Batch:
+    """Takes photographs from files to files.
+
+    Args:
+        enhancer: shared by all workers.
+        options: how results are written.
+        workers: photographs in work at a time.
+        budget: of memory for photographs; None sets no limit.
+        journal: of the output folder, so that a run can be resumed; None keeps none.
+        skip_existing: leave out photographs whose result the journal has and the folder holds.
+    """
+
+    def __init__(
+        self,
+        enhancer: Enhancer,
+        options: WriteOptions | None = None,
+        workers: int = 1,
+        budget: MemoryBudget | None = None,
+        journal: ResultJournal | None = None,
+        skip_existing: bool = False,
+    ) -> None:
+        self.cancelled = threading.Event()
+        self._enhancer = enhancer
+        self._options = options or WriteOptions()
+        self._workers = workers
+        self._budget = budget
+        self._journal = journal
+        self._skip_existing = skip_existing
+        self._loading = threading.Lock()
+        self._loads = False
+
+    @property
+    def setup(self) -> Setup:
+        """What it computes with."""
+        return self._enhancer.setup
+
+    @property
+    def settings(self) -> str:
+        """Everything that decides a result besides the photograph."""
+        return f"{self._enhancer.settings} format={self._options.format} quality={self._options.quality}"
+
+    def warm_up(self) -> None:
+        """Loads all that the first photograph of either depth would wait for; the model may then go."""
+        for depth in (np.uint8, np.uint16):
+            self._enhancer.enhance(np.zeros((32, 32, 3), depth))
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Enhances photographs side by side and yields each result when it is there.
+
+        Jobs are taken as workers come free, never all at once. After `cancelled` is set, those in
+        work are finished and no further one is begun.
+
+        Raises:
+            BundleError: the model is damaged, so that no photograph can be enhanced.
+        """
+        pending: set[Future[Result]] = set()
+        remaining = iter(jobs)
+        with ThreadPoolExecutor(self._workers, "rave") as pool:
+            try:
+                while True:
+                    if not self.cancelled.is_set():
+                        for job in islice(remaining, self._workers + 1 - len(pending)):
+                            pending.add(pool.submit(self.enhance_file, job))
+                    if not pending:
+                        break
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        if not future.cancelled():
+                            yield future.result()
+            finally:
+                self.cancelled.set()  # an interrupt: what is in work is finished, no more is begun
+                wait(pending)
+                if self._journal is not None:
+                    self._journal.close()
+
+    def enhance_file(self, job: Job) -> Result:
+        """One photograph from file to file. What is wrong with it is in the result, not raised.
+
+        Raises:
+            BundleError: what is wrong is the model.
+        """
+        if self.cancelled.is_set():
+            return Result(job, "failed", "was not begun: the run was interrupted")
+        started = time.perf_counter()
+        try:
+            # Where only bytes tell how large a photograph is, they are fetched first.
+            local = isinstance(job.source, Path)
+            content = None if local else read_file(job.source, self._options.max_megapixels)
+            if self._budget is None:
+                return self._enhance_file(job, content, started)
+            header = job.source if isinstance(job.source, Path) else content or b""
+            with self._budget.reserve(photo_bytes(header, self._enhancer.working_size_px)):
+                return self._enhance_file(job, content, started)
+        except BundleError:
+            raise
+        except RaveError as problem:
+            return Result(job, "failed", str(problem), seconds=time.perf_counter() - started)
+        except MemoryError:
+            return Result(job, "failed", "does not fit into memory", seconds=time.perf_counter() - started)
+        except Exception as fault:  # ours; it must not take the others with it
+            reason = f"met a fault of rave-run, please report it: {type(fault).__name__}: {fault}"
+            return Result(job, "failed", reason, seconds=time.perf_counter() - started)
+
+    def _enhance_file(self, job: Job, content: bytes | None, started: float) -> Result:
+        options = self._options
+        if content is None:
+            content = read_file(job.source, options.max_megapixels)
+        name = key = ""
+        if self._journal is not None:
+            name = name_inside(self._journal.folder, job.target)
+            key = result_key(content, self.settings)
+            if self._skip_existing and self._journal.is_done(name, key):
+                return Result(job, "skipped", seconds=time.perf_counter() - started)
+        self._load_beside()
+        photo = read_photo(content, options.max_megapixels)
+        del content
+        pixels = self._enhancer.enhance_photo(photo, reuse=True)
+        wanted = options.format or written_format_of(job.target) or output_format(photo.format)
+        encoded = encode_photo(photo, pixels, wanted, options.quality)
+        write_atomically(job.target, encoded.content, like=job.source)
+        if self._journal is not None:
+            self._journal.add(name, key, len(encoded.content))
+        height, width = pixels.shape[:2]
+        notes = photo.warnings + encoded.warnings
+        if options.format is None and format_of_ending(job.source.suffix) != photo.format:
+            notes += (f"is {photo.format} in spite of its name, and was written as {wanted}",)
+        return Result(job, "done", None, notes, width, height, time.perf_counter() - started)
+
+    def _load_beside(self) -> None:
+        """Loads the graphs once, in a thread beside the first photographs' decoding."""
+        with self._loading:
+            if self._loads:
+                return
+            self._loads = True
+        threading.Thread(target=self._load, name="rave-load").start()
+
+    def _load(self) -> None:
+        with contextlib.suppress(Exception):  # the first photograph that needs the graph tells
+            self._enhancer.prepare()
