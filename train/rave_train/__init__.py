@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,6 @@ if TYPE_CHECKING:
     from rave_train.checkpoint import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
     from rave_train.errors import CheckpointError, TrainError
     from rave_train.network import EnhancementNetwork, relight
-
-# Neither Hugging Face's client nor onnxruntime reports home; both read this when they are imported.
-for _switch in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "ORT_DISABLE_TELEMETRY"):
-    os.environ.setdefault(_switch, "1")
 
 _HOMES = {
     "Checkpoint": "checkpoint",

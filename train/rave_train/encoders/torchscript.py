@@ -17,7 +17,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from rave_runtime.photo import reason_of
+from rave_runtime.errors import reason_of
 
 _STORAGES: Final = {
     "FloatStorage": torch.float32,
