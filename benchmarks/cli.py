@@ -30,6 +30,7 @@ MemoryCap = Annotated[float | None, typer.Option(help="MiB at which a program is
 Output = Annotated[Path, typer.Option(help="Folder of the results.")]
 Inputs = Annotated[Path | None, typer.Option(help="Folder of backlit photographs.")]
 Truths = Annotated[Path | None, typer.Option(help="Folder of their truths, same stems.")]
+Pictures = Annotated[list[Path] | None, typer.Option(help="Folder of pictures; may be repeated.")]
 Weights = Annotated[list[str] | None, typer.Option("--weights", help="METHOD=FILE; may be repeated.")]
 Limit = Annotated[int | None, typer.Option(help="Pairs at most.")]
 
@@ -122,6 +123,29 @@ def quality(
     """PSNR, SSIM, LPIPS and time of every method over pairs."""
     request = _request(quick, device, threads, model, method, None, None)
     _run_quality(request, photographs, truths, weights, limit, output)
+
+
+@app.command("quality-real")
+def quality_real(
+    scenes: Annotated[Path, typer.Argument(help="Folder of scenes: NAME-0.jpg to NAME-3.jpg, NAME.png.")],
+    well_lit: Pictures = None,
+    backlit: Pictures = None,
+    checkpoint: Annotated[list[Path] | None, typer.Option(help="Another network to measure.")] = None,
+    part: Annotated[str, typer.Option(help="Scenes: all, steering or aside (every third).")] = "all",
+    precision: Annotated[str, typer.Option(help="Of the bundle: fp32, fp16 or int8.")] = "int8",
+    model: Model = None,
+    output: Output = FOLDER,
+) -> None:
+    """Quality on real scenes by exposure; what becomes of well-lit, low-key and backlit pictures."""
+    from benchmarks.real_quality import find_all, measure_real
+
+    request = _request(False, "cpu", 0, model, None, None, None)
+    try:
+        pictures = find_all(scenes, well_lit or (), backlit or (), part)
+        rows = measure_real(pictures, request.bundle, precision, checkpoint or (), typer.echo)
+    except (OSError, ValueError) as error:
+        _fail(str(error))
+    _record("quality-real", request, rows, output)
 
 
 @app.command("train-step", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
