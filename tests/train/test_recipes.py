@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from rave_train.network import EnhancementNetwork, relight
-from rave_train.recipes.bank import SHAPES, Mix, batches, draw_pairs, load_sources, make_bank
+from rave_train.recipes.bank import SHAPES, Mix, batches, draw_pairs, load_sources, make_bank, save_samples
 from rave_train.recipes.brackets import Array, Brackets, find_exposure, stretch, take_brackets
 from rave_train.recipes.losses import light_error, similarity
 from rave_train.recipes.panoramas import Direction, find_panoramas, load_panorama, view_into
@@ -197,6 +197,16 @@ def test_a_bank_depends_on_its_seed_alone(sources: Sources) -> None:
     shapes = {next(drawn)[0].shape[2:] for _ in range(40)}
     assert shapes == {(24, 36), (36, 24)}
     assert len(SHAPES) == 4
+
+
+def test_samples_are_pairs_of_the_bank(sources: Sources, tmp_path: Path) -> None:
+    bank = make_bank(sources, Mix(), 8, 36, 0, processes=1)
+    save_samples(bank, tmp_path, 4)
+    names = [f"{i:03}.png" for i in range(4)]
+    for kind, side in (("photographs", bank.photographs), ("truths", bank.truths)):
+        assert sorted(file.name for file in (tmp_path / kind).iterdir()) == names
+        first = np.asarray(Image.open(tmp_path / kind / "000.png"))
+        np.testing.assert_array_equal(first, side[0][0].transpose(1, 2, 0))
 
 
 def test_stages_give_their_batches_at_their_sizes(sources: Sources) -> None:

@@ -53,10 +53,10 @@ class Mix:
         lit: a well-lit or low-key picture that must stay as it is.
     """
 
-    view: float = 0.5
-    subject: float = 0.2
-    shade: float = 0.1
-    lit: float = 0.2
+    view: float = 0.36
+    subject: float = 0.16
+    shade: float = 0.26
+    lit: float = 0.22
 
     def __post_init__(self) -> None:
         """Checks the shares.
@@ -137,6 +137,16 @@ def make_bank(
                 truths[stands].append(truth)
     filled = [stands for stands in photographs if photographs[stands]]
     return Bank([np.stack(photographs[s]) for s in filled], [np.stack(truths[s]) for s in filled])
+
+
+def save_samples(bank: Bank, folder: Path, count: int = 128) -> None:
+    """Writes pairs, evenly picked, as NNN.png into `photographs` and `truths` below a folder."""
+    for name, sides in (("photographs", bank.photographs), ("truths", bank.truths)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        pictures = [picture for side in sides for picture in side]
+        for i in range(min(count, len(pictures))):
+            picture = pictures[i * len(pictures) // min(count, len(pictures))]
+            Image.fromarray(picture.transpose(1, 2, 0)).save(folder / name / f"{i:03}.png")
 
 
 def batches(bank: Bank, batch: int, rng: np.random.Generator) -> Iterator[tuple[Pixels, Pixels]]:

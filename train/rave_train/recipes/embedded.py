@@ -17,7 +17,7 @@ import torch
 from rave_train.checkpoint import Checkpoint, CheckpointError, read_checkpoint, save_checkpoint
 from rave_train.device import pick_device, pick_precision, precision_name
 from rave_train.network import EnhancementNetwork
-from rave_train.recipes.bank import Mix, load_sources, make_bank
+from rave_train.recipes.bank import Mix, load_sources, make_bank, save_samples
 from rave_train.recipes.scenes import Sources
 from rave_train.recipes.training import Recipe, train
 
@@ -67,6 +67,9 @@ def main() -> None:
         metavar=("VIEW", "SUBJECT", "SHADE", "LIT"),
         help="shares of the kinds of pairs",
     )
+    parser.add_argument(
+        "--samples", type=Path, help="folder for some of the pairs: to look at, and to calibrate INT8 with"
+    )
     parser.add_argument("--init-from", help="a checkpoint of the same width to go on from, or 'embedded'")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
@@ -108,6 +111,8 @@ def _prepare(options: argparse.Namespace) -> Callable[[], tuple[EnhancementNetwo
 
     def work() -> tuple[EnhancementNetwork, dict[str, object]]:
         bank = make_bank(sources, recipe.mix, recipe.pairs, recipe.long_side_px, recipe.seed, options.threads)
+        if options.samples:
+            save_samples(bank, options.samples)
         network = train(recipe, bank, None if start is None else start.network, device)
         return network, provenance_of(recipe, sources, device, start)
 

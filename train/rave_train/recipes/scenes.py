@@ -36,7 +36,7 @@ STOPS_BELOW: Final = (-0.4, 2.4)
 SHADE: Final = replace(SynthesisRange(), coverage=(0.3, 0.8), softness=(0.015, 0.1), field_weight=(0.0, 0.25))
 """Where a photograph is darkened; its stops are those below."""
 
-_SHADE_STOPS, _LIT_STOPS = (-3.2, -0.8), (-0.15, 0.25)
+_SHADE_STOPS, _LIT_STOPS = (-3.0, -1.0), (-0.15, 0.25)
 """By how much the shaded and the lit part of a darkened photograph change, in stops."""
 
 _SUBJECT_STOPS: Final = (-5.5, -1.5)
@@ -117,14 +117,16 @@ def draw_shade(sources: Sources, rng: np.random.Generator, height: int, width: i
 def draw_lit(sources: Sources, rng: np.random.Generator, height: int, width: int) -> list[Pair]:
     """A well-lit or low-key picture that stays, half of them through a camera."""
     kind = rng.random()
-    if kind < 0.14 and sources.panoramas:
+    if kind < 0.25 and sources.panoramas:
+        truth = _fused_view(sources, rng, height, width)
+    elif kind < 0.35 and sources.panoramas:
         truth = _even_view(sources, rng, height, width)
-    elif kind < 0.28:
+    elif kind < 0.45:
         truth = _subject_on_black(sources, rng, height, width)
     else:
-        low_key = kind < 0.4
+        low_key = kind < 0.52
         truth = sources.crop(rng, height, width, (0.6, 1.0))
-        truth = _expose(truth, rng.uniform(-1.2, -0.3) if low_key else rng.normal(-0.05, 0.25))
+        truth = _expose(truth, rng.uniform(-0.8, -0.2) if low_key else rng.normal(-0.05, 0.25))
         if rng.random() < 0.4:
             truth = np.clip(truth * np.exp2(rng.normal(0, 0.08, 3)), 0, 1).astype(np.float32)
     if rng.random() < 0.5:
@@ -184,6 +186,15 @@ def _subject_on_black(sources: Sources, rng: np.random.Generator, height: int, w
     black = rng.uniform(0, 0.04) * np.exp(rng.normal(0, 0.2, 3))
     subject = sources.crop(rng, height, width) * rng.uniform(0.6, 1.1)
     return np.clip(mask * subject + (1 - mask) * black, 0, 1).astype(np.float32)
+
+
+def _fused_view(sources: Sources, rng: np.random.Generator, height: int, width: int) -> Array:
+    """The fused brackets of a view: what has become well lit must stay so; else a photograph."""
+    for _ in range(8):
+        brackets = take_brackets(sources.view(rng, height, width), rng)
+        if brackets is not None:
+            return brackets.fuse()
+    return sources.crop(rng, height, width)
 
 
 def _even_view(sources: Sources, rng: np.random.Generator, height: int, width: int) -> Array:
