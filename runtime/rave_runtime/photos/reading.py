@@ -15,7 +15,7 @@ from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.colour import cmyk_to_rgb
 from rave_runtime.photos.decoders import bits_per_channel, decoding, is_lossless_webp, open_picture, to_pixels
-from rave_runtime.photos.exif import EXIF_HEADER, orientation_of, upright_exif
+from rave_runtime.photos.exif import EXIF_HEADER, avif_exif, orientation_of, upright_exif
 from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.png import missing_bytes, png_blocks, states_other_colour, without_chunks
@@ -118,7 +118,7 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         options = _save_options(image, content)
         icc, exif, xmp, notes = _blocks(image, content)
         notes = (*_notes(image, content), *notes)
-        orientation = orientation_of(exif, xmp)
+        orientation = orientation_of(image.info.get("exif") if name == "AVIF" else exif, xmp)
         notes = (*notes, *note_left_behind(name, content, xmp))
         if is_deep(image):
             pixels = _turn(read_deep(content, image), orientation)
@@ -217,6 +217,7 @@ def _blocks(
         icc, exif, xmp, notes = tiff.icc_profile, tiff.exif, tiff.xmp, tiff.notes
     else:
         icc, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
+        exif = (avif_exif(image) if image.format == "AVIF" else None) or exif
     if isinstance(exif, bytes) and not exif.startswith(EXIF_HEADER):
         exif = EXIF_HEADER + exif
     if isinstance(xmp, str):
