@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.backends.devices import choose_device, choose_precision
+from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
 from rave_runtime.backends.gathering import GatheringNetwork
 from rave_runtime.backends.load import load_network
 from rave_runtime.bundle import embedded_bundle, read_bundle
@@ -29,9 +29,6 @@ Array = NDArray[np.float32]
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 
-
-GPUS: Final = ("cuda", "tensorrt")
-"""Devices that gain from batches. A CPU is busy with one tile."""
 
 GPU_BATCH: Final = 4
 """Tiles of one photograph per call on a GPU."""

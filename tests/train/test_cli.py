@@ -143,7 +143,7 @@ def test_names_of_files_do_nothing_to_a_terminal(scenes: tuple[Path, Path], tmp_
     (scenes[1] / name).write_bytes(b"not a picture")
     result = runner.invoke(app, ["synthesize", str(scenes[1]), str(tmp_path / "pairs")])
     assert result.exit_code == 0, result.output
-    assert r"\x1b]0;title\x07[bold]x[-bold]\udcff.png: does not decode" in result.output
+    assert r"\x1b]0;title\x07[bold]x[-bold]\udcff.png: is not a picture" in result.output
     assert not {"\x1b", "\x07"} & set(result.output)
 
 

@@ -389,7 +389,7 @@ def test_resuming_needs_the_same_data_and_an_intact_state(config: RunConfig, tmp
     train(config, run)
     state = (run / "state.pt").read_bytes()
     (run / "state.pt").write_bytes(state[: len(state) // 2])
-    with pytest.raises(StateError, match=r"state.pt is no state of this run"):
+    with pytest.raises(StateError, match=r"state.pt is not a state of this run"):
         train(config, run, resume=True)
     (run / "state.pt").unlink()
     with pytest.raises(StateError, match="stopped before its first saved state"):

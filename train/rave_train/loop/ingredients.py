@@ -14,7 +14,6 @@ from rave_train.data.batches import TrainingPictures, to_tensor
 from rave_train.data.pairs import match_pairs, require_pairs
 from rave_train.data.photographs import (
     Photograph,
-    PhotographSet,
     Pixels,
     find_photographs,
     hash_set,
@@ -142,10 +141,11 @@ def find_training_data(config: RunConfig) -> TrainingData:
     """
     backlit = find_photographs(Path(config.data.backlit), "backlit")
     well_lit = find_photographs(Path(config.data.well_lit), "well-lit")
-    lines = _describe_skipped(backlit, well_lit)
+    lines = [*backlit.describe_skipped(), *well_lit.describe_skipped()]
     must_pair = config.data.paired is True or config.network.pixel_loss > 0
     if must_pair:
-        pairing = require_pairs(backlit.photographs, well_lit.photographs)
+        otherwise = "" if config.network.pixel_loss else ", or train --unpaired"
+        pairing = require_pairs(backlit.photographs, well_lit.photographs, otherwise)
     elif config.data.paired is None:
         pairing = match_pairs(backlit.photographs, well_lit.photographs)
     if config.data.paired is not False and (
@@ -206,7 +206,3 @@ def _choose_shown(config: RunConfig, data: TrainingData, most: int = 6) -> Shown
 
 def _stack(photographs: Sequence[Photograph], size_px: int) -> Tensor:
     return torch.stack([to_tensor(load_square(photograph.file, size_px)) for photograph in photographs])
-
-
-def _describe_skipped(*sets: PhotographSet) -> list[str]:
-    return [f"skipped {file}: {reason}" for found in sets for file, reason in found.skipped]

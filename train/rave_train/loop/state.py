@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
+from rave_runtime.errors import reason_of
 from rave_train.checkpoint import load_checkpoint
 from rave_train.errors import ConfigError, StateError
 from rave_train.guidance.guidance import Guidance
@@ -126,14 +127,15 @@ class TrainingState:
             if content["scaler"] and self.scaler.is_enabled():
                 self.scaler.load_state_dict(content["scaler"])
             self.position = Position(**content["position"])
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-            first = (str(error) or type(error).__name__).splitlines()[0]
-            raise StateError(f"{file} is no state of this run: {first}") from error
-        torch.set_rng_state(content["random"])
-        self.recent, self.recent_psnr = content["recent"], content["recent_psnr"]
-        self.attempt = content["attempt"]
-        self.best, self.best_loss = content["best"], content["best_loss"]
-        self.older_best, self.best_psnr = content["older_best"], content["best_psnr"]
+            torch.set_rng_state(content["random"])
+            self.recent, self.recent_psnr = content["recent"], content["recent_psnr"]
+            self.attempt = content["attempt"]
+            self.best, self.best_loss = content["best"], content["best_loss"]
+            self.older_best, self.best_psnr = content["older_best"], content["best_psnr"]
+        except (
+            AttributeError, EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError,
+        ) as error:  # fmt: skip
+            raise StateError(f"{file} is not a state of this run: {reason_of(error)}") from error
 
 
 def new_state(
