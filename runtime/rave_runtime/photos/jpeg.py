@@ -25,6 +25,7 @@ _ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))
 _XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
 
+_EXTENSION_SEGMENT: Final = b"http://ns.adobe.com/xmp/extension/\0"
 _GAIN_MAP_SEGMENT: Final = b"urn:iso:std:iso:ts:21496:-1\0"
 
 _PHOTOSHOP_SEGMENT: Final = b"Photoshop 3.0\0"
@@ -132,6 +133,8 @@ def carry_jpeg(
         if marker == 0xEB and payload.startswith(b"JP") and payload[2:4] in credentials:
             continue
         if marker == 0xE2 and payload.startswith(b"ICC_PROFILE\0") and not keep_icc:
+            continue
+        if marker == 0xE1 and payload.startswith(_EXTENSION_SEGMENT) and orientation != 1:
             continue
         if marker == 0xE1 and payload.startswith(EXIF_HEADER):
             payload = upright_exif(payload, width, height, orientation)

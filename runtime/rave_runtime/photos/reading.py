@@ -119,7 +119,7 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         icc, exif, xmp, notes = _blocks(image, content)
         notes = (*_notes(image, content), *notes)
         orientation = orientation_of(image.info.get("exif") if name == "AVIF" else exif, xmp)
-        notes = (*notes, *note_left_behind(name, content, xmp))
+        notes = (*notes, *note_left_behind(name, content, xmp, orientation))
         if is_deep(image):
             pixels = _turn(read_deep(content, image), orientation)
         else:

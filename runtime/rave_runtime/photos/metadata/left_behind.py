@@ -17,7 +17,7 @@ from rave_runtime.photos.jpeg import end_of_jpeg, has_jpeg_credentials, jpeg_seg
 from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE, has_credentials
 from rave_runtime.photos.metadata.directories import DirectoryReader, Value
 from rave_runtime.photos.png import end_of_png
-from rave_runtime.photos.xmp import further_pictures
+from rave_runtime.photos.xmp import further_pictures, without_extension
 
 _FILM: Final = "film (motion photo)"
 _GAIN_MAP: Final = "HDR gain map"
@@ -61,13 +61,14 @@ _MAX_BLOCKS: Final = 100
 _FILM_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
-def note_left_behind(format: str, content: bytes, xmp: bytes | None) -> tuple[str, ...]:
+def note_left_behind(format: str, content: bytes, xmp: bytes | None, orientation: int = 1) -> tuple[str, ...]:
     """Sentences for a user on what a file holds that is not carried over.
 
     Args:
         format: the file's format as Pillow names it.
         content: the file.
         xmp: its packet, or None.
+        orientation: how the picture is turned, 1 to 8.
     """
     names = name_left_behind(format, content, xmp)
     notes = []
@@ -77,6 +78,8 @@ def note_left_behind(format: str, content: bytes, xmp: bytes | None) -> tuple[st
         notes.append(f"its {', '.join(names[:-1])} and {names[-1]} were left behind")
     if has_jpeg_credentials(content) if format == "JPEG" else has_credentials(format, content):
         notes.append(CREDENTIALS_NOTE)
+    if orientation != 1 and xmp is not None and without_extension(xmp) != xmp:
+        notes.append("its extended XMP was left out: it cannot be turned with the picture")
     return tuple(notes)
 
 
