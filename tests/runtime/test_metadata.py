@@ -353,3 +353,22 @@ def test_an_avifs_exif_is_read_as_its_file_has_it() -> None:
         turned = read_photo(buffer.getvalue())
         assert turned.pixels.shape[:2] == ((56, 40) if orientation == 6 else (40, 56))
         assert NOTE in (turned.exif or b"")
+
+
+@pytest.mark.skipif(not features.check("jpg_2000"), reason="this Pillow has no JPEG 2000")
+def test_a_jpeg_2000_keeps_its_exif_and_xmp_as_png() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(scene()).save(buffer, "JPEG2000")
+    xmp = b'<x tiff:Orientation="6"/>'
+    content = buffer.getvalue()
+    for user_type, data in (
+        (b"JpgTiffExif->JP2", photo_exif()[6:]),
+        (bytes.fromhex("be7acfcb97a942e89c71999491e3afac"), xmp),
+    ):
+        content += struct.pack(">I4s", 24 + len(data), b"uuid") + user_type + data
+    photo = read_photo(content)
+    assert photo.pixels.shape == (56, 40, 3)
+    again = read_photo(encode_photo(photo, photo.pixels, "PNG").content)
+    assert NOTE in (again.exif or b"")
+    assert again.xmp == xmp.replace(b"6", b"1")
+    assert orientation_of(again.exif, again.xmp) == 1

@@ -16,6 +16,7 @@ from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.colour import cmyk_to_rgb
 from rave_runtime.photos.decoders import bits_per_channel, decoding, is_lossless_webp, open_picture, to_pixels
 from rave_runtime.photos.exif import EXIF_HEADER, avif_exif, orientation_of, upright_exif
+from rave_runtime.photos.metadata.boxes import jp2_blocks
 from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.png import missing_bytes, png_blocks, states_other_colour, without_chunks
@@ -217,7 +218,10 @@ def _blocks(
         icc, exif, xmp, notes = tiff.icc_profile, tiff.exif, tiff.xmp, tiff.notes
     else:
         icc, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
-        exif = (avif_exif(image) if image.format == "AVIF" else None) or exif
+        if image.format == "AVIF":
+            exif = avif_exif(image) or exif
+        elif image.format == "JPEG2000":
+            exif, xmp = jp2_blocks(content)
     if isinstance(exif, bytes) and not exif.startswith(EXIF_HEADER):
         exif = EXIF_HEADER + exif
     if isinstance(xmp, str):

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from rave_runtime.photos.jpeg import end_of_jpeg, has_jpeg_credentials, jpeg_segments
+from rave_runtime.photos.metadata.boxes import boxes
 from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE, has_credentials
 from rave_runtime.photos.metadata.directories import DirectoryReader, Value
 from rave_runtime.photos.png import end_of_png
@@ -170,7 +171,7 @@ def _samsung_name(trailer: bytes, start: int) -> str:
 
 def _beside_heif(content: bytes) -> Iterator[str]:
     """Auxiliary pictures, tone maps, and films behind the picture."""
-    for kind, start, stop in _boxes(content):
+    for kind, start, stop in boxes(content):
         if kind == b"mpvd":
             yield _FILM
         elif kind == b"meta":
@@ -181,22 +182,6 @@ def _beside_heif(content: bytes) -> Iterator[str]:
                 name = found[1].decode("ascii")
                 meaning = _named(name, _AUXILIARY)
                 yield f"{_FURTHER} ({name})" if meaning is None else meaning
-
-
-def _boxes(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and stop of the boxes of a HEIF file."""
-    position = 0
-    while position + 8 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, position)
-        head = 8
-        if length == 1 and position + 16 <= len(content):
-            (length,) = struct.unpack_from(">Q", content, position + 8)
-            head = 16
-        stop = len(content) if length == 0 else position + length
-        if stop < position + head:
-            return
-        yield kind, position + head, min(stop, len(content))
-        position = stop
 
 
 def _named(name: str, meanings: Iterable[tuple[tuple[str, ...], str]]) -> str | None:
