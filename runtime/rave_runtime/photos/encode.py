@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from rave_runtime.photos.exif import without_orientation
 from rave_runtime.photos.formats import format_named
 from rave_runtime.photos.jpeg import add_photoshop_resources, carry_jpeg
 from rave_runtime.photos.metadata.fitting import Metadata, fit_metadata
+from rave_runtime.photos.metadata.grey_profile import is_grey_profile, rgb_of_grey_profile
 from rave_runtime.photos.metadata.photoshop import without_iptc
 from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.png import LEVEL, carry_png, raw_profile
@@ -67,6 +68,10 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
         notes.append(f"{format} has 8 bits per channel here: 16 were reduced")
     whole = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], 2)
     carried = photo.format == format and photo.source is not None
+    if is_grey_profile(photo.icc_profile) and _becomes_rgb(format, whole):
+        photo = replace(photo, icc_profile=rgb_of_grey_profile(photo.icc_profile or b""))
+        if photo.icc_profile is None:
+            notes.append(f"its grey profile was left out: {format} stores this picture as colour")
     metadata = Metadata() if carried else fit_metadata(photo, format)
     notes += metadata.notes
     try:
@@ -179,6 +184,8 @@ def _metadata_options(photo: Photo, metadata: Metadata, format: str) -> dict[str
     if metadata.exif is not None:
         # Pillow would write an AVIF's EXIF anew to take the orientation out.
         options["exif"] = without_orientation(metadata.exif) if format == "AVIF" else metadata.exif
+    if metadata.comment is not None and format == "JPEG":
+        options["comment"] = metadata.comment
     if photo.dpi is not None and format in ("JPEG", "PNG"):
         options["dpi"] = photo.dpi
     if format == "PNG":
@@ -187,10 +194,22 @@ def _metadata_options(photo: Photo, metadata: Metadata, format: str) -> dict[str
             text.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
         if metadata.resources is not None:
             text.add_text("Raw profile type iptc", raw_profile("iptc", metadata.resources), zip=True)
+        if metadata.comment is not None:
+            text.add_itxt("Comment", metadata.comment.decode("utf-8", "replace"))
         options["pnginfo"] = text
     elif metadata.xmp is not None:
         options["xmp"] = metadata.xmp
     return options
+
+
+def _becomes_rgb(format: str, pixels: Pixels) -> bool:
+    """Whether a format stores grey pixels, alone or with alpha, as red, green and blue."""
+    channels = pixels.shape[2]
+    return channels < 3 and (
+        format == "WEBP"
+        or (format in ("AVIF", "HEIF") and channels == 2)
+        or (format == "TIFF" and channels == 2 and pixels.dtype == np.uint16)
+    )
 
 
 def _over_white(pixels: Pixels, alpha: Pixels) -> Pixels:

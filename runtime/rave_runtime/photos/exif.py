@@ -93,6 +93,20 @@ def without_orientation(exif: bytes) -> bytes:
     return prefix + bytes(data)
 
 
+def avif_exif(image: object) -> bytes | None:
+    """The EXIF of an opened AVIF as its file has it; None where Pillow does not say.
+
+    Where EXIF and the container differ on the orientation, Pillow goes by the container, as the standard
+    says, but writes EXIF anew: letters beyond ASCII are lost, and maker notes move.
+    """
+    try:
+        found = image._decoder.get_info()  # type: ignore[attr-defined]
+    except Exception:  # whatever another version of Pillow has there
+        return None
+    exif = found[4] if isinstance(found, tuple) and len(found) == 7 else None
+    return exif if isinstance(exif, bytes) and exif else None
+
+
 def _open_exif(exif: bytes) -> tuple[bytes, bytearray, str]:
     """What stands before the TIFF structure, the structure, and its byte order as `struct` has it."""
     start = 0

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
+from rave_runtime.photos.metadata.credentials import credential_boxes
 from rave_runtime.photos.metadata.photoshop import without_thumbnails
 from rave_runtime.photos.xmp import upright_xmp
 
@@ -24,6 +25,7 @@ _ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))
 _XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
 
+_EXTENSION_SEGMENT: Final = b"http://ns.adobe.com/xmp/extension/\0"
 _GAIN_MAP_SEGMENT: Final = b"urn:iso:std:iso:ts:21496:-1\0"
 
 _PHOTOSHOP_SEGMENT: Final = b"Photoshop 3.0\0"
@@ -51,6 +53,15 @@ def add_photoshop_resources(jpeg: bytes, resources: bytes) -> bytes:
     return b"".join([jpeg[:place], *segments, memoryview(jpeg)[place:]])
 
 
+def has_jpeg_credentials(jpeg: bytes) -> bool:
+    """Whether a JPEG holds Content Credentials, which are not carried over."""
+    return bool(_credentials_of(jpeg))
+
+
+def _credentials_of(jpeg: bytes) -> frozenset[bytes]:
+    return credential_boxes(payload for marker, payload in jpeg_segments(jpeg) if marker == 0xEB)
+
+
 def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """The marker segments of a JPEG up to its first scan: marker (such as 0xE1) and payload."""
     position = 2
@@ -76,15 +87,24 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 def count_scans(content: bytes) -> int:
     """Scans of a JPEG, which end where it does: a film may stand behind a photograph."""
-    scans, position = 0, 2
+    return sum(marker == 0xDA for marker, _ in _markers(content))
+
+
+def end_of_jpeg(content: bytes) -> int:
+    """Where a JPEG's picture ends, behind its last marker; the end of a file that has none."""
+    return next((stop for marker, stop in _markers(content) if marker == 0xD9), len(content))
+
+
+def _markers(content: bytes) -> Iterator[tuple[int, int]]:
+    """Every marker up to the end of the picture, scans and all, and the place behind it."""
+    position = 2
     while found := _JPEG_MARKER.search(content, position):
         marker, position = found[0][1], found.end()
+        yield marker, position
         if marker == 0xD9:
-            break
-        scans += marker == 0xDA
+            return
         if marker not in (0x01, 0xD8) and position + 2 <= len(content):
             position += struct.unpack_from(">H", content, position)[0]
-    return scans
 
 
 def carry_jpeg(
@@ -102,6 +122,7 @@ def carry_jpeg(
     """
     kept = []
     jfif: bytes | None = None
+    credentials = _credentials_of(source)
     for marker, payload in jpeg_segments(source):
         if marker == 0xE0 and payload.startswith(b"JFIF\0"):
             jfif = payload
@@ -109,7 +130,11 @@ def carry_jpeg(
             continue
         if marker == 0xE2 and payload.startswith((b"MPF\0", _GAIN_MAP_SEGMENT)):
             continue
+        if marker == 0xEB and payload.startswith(b"JP") and payload[2:4] in credentials:
+            continue
         if marker == 0xE2 and payload.startswith(b"ICC_PROFILE\0") and not keep_icc:
+            continue
+        if marker == 0xE1 and payload.startswith(_EXTENSION_SEGMENT) and orientation != 1:
             continue
         if marker == 0xE1 and payload.startswith(EXIF_HEADER):
             payload = upright_exif(payload, width, height, orientation)

@@ -85,12 +85,33 @@ def png_blocks(content: bytes) -> PngBlocks:
             if profile is not None:
                 raw.setdefault(*profile)
         elif kind == b"iTXt" and xmp is None and content.startswith(_XMP_KEYWORD + b"\0", start + 8):
-            xmp = _xmp_of(content[start + 8 : stop - 4])
+            xmp = _text_of(b"iTXt", content[start + 8 : stop - 4])
     resources = raw.get("8bim") or raw.get("iptc")
     if resources is not None and not resources.startswith(b"8BIM"):
         resources = resources.removeprefix(b"Photoshop 3.0\0")
         resources = resources if resources.startswith(b"8BIM") else resource_of_iptc(resources)
     return PngBlocks(icc, exif or raw.get("exif"), xmp or raw.get("xmp"), resources)
+
+
+def png_texts(content: bytes) -> dict[str, bytes]:
+    """The texts of a PNG by their names, as UTF-8, but for those that hold XMP or raw profiles."""
+    texts: dict[str, bytes] = {}
+    for kind, data in chunks(content):
+        if kind not in _TEXTS or data.startswith((_RAW_PROFILE, _XMP_KEYWORD)):
+            continue
+        name, _, _ = data.partition(b"\0")
+        text = _text_of(kind, data)
+        if text is not None and kind != b"iTXt":
+            text = text.decode("latin-1").encode()
+        if text:
+            texts.setdefault(name.decode("latin-1"), text)
+    return texts
+
+
+def end_of_png(content: bytes) -> int:
+    """Where a PNG ends, behind its last chunk; the end of a file that lacks that."""
+    ends = (stop for start, stop in _spans(content) if content[start + 4 : start + 8] == b"IEND")
+    return next(ends, len(content))
 
 
 def states_other_colour(content: bytes) -> bool:
@@ -137,7 +158,7 @@ def carry_png(
                 continue
             kind, data = upright_text
         elif kind == b"iTXt" and data.startswith(_XMP_KEYWORD + b"\0"):
-            xmp = _xmp_of(data)
+            xmp = _text_of(b"iTXt", data)
             upright = None if xmp is None else upright_xmp(xmp, width, height, orientation)
             if upright is None:
                 continue
@@ -157,14 +178,8 @@ def raw_profile(name: str, data: bytes) -> str:
 
 def _read_raw_profile(kind: bytes, data: bytes) -> tuple[str, bytes] | None:
     """What such a text holds - `exif`, `xmp`, `iptc`, `8bim` or another name - and its bytes."""
-    keyword, _, rest = data.partition(b"\0")
-    text: bytes | None = rest
-    if kind == b"zTXt":
-        text = _unpack(rest[1:])
-    elif kind == b"iTXt":
-        fields = rest[2:].split(b"\0", 2)
-        text = None if len(fields) < 3 else _unpack(fields[2]) if rest[:1] == b"\1" else fields[2]
-    lines = (text or b"").strip().split(b"\n", 2)
+    keyword = data.partition(b"\0")[0]
+    lines = (_text_of(kind, data) or b"").strip().split(b"\n", 2)
     try:
         profile = bytes.fromhex(lines[2].decode("ascii")) if len(lines) == 3 else b""
     except ValueError:
@@ -225,13 +240,21 @@ def _spans(content: bytes) -> Iterator[tuple[int, int]]:
         position += 12 + length
 
 
-def _xmp_of(data: bytes) -> bytes | None:
-    """The text of an iTXt chunk: keyword, flag and method of packing, two texts, each ended by 0."""
-    head = len(_XMP_KEYWORD) + 1
-    fields = data[head + 2 :].split(b"\0", 2)
+def _text_of(kind: bytes, data: bytes) -> bytes | None:
+    """The unpacked text of a text chunk; None where it is damaged or unpacks beyond measure.
+
+    Behind the keyword and a 0, tEXt has the text, zTXt the method of packing and the packed text, and iTXt a
+    flag, the method, two further texts that end with 0, and the text, packed if the flag is 1.
+    """
+    _, _, rest = data.partition(b"\0")
+    if kind == b"tEXt":
+        return rest
+    if kind == b"zTXt":
+        return _unpack(rest[1:])
+    fields = rest[2:].split(b"\0", 2)
     if len(fields) < 3:
         return None
-    return _unpack(fields[2]) if data[head] else fields[2]
+    return _unpack(fields[2]) if rest[0] else fields[2]
 
 
 def _unpack(packed: bytes) -> bytes | None:

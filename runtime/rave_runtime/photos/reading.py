@@ -15,13 +15,15 @@ from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.colour import cmyk_to_rgb
 from rave_runtime.photos.decoders import bits_per_channel, decoding, is_lossless_webp, open_picture, to_pixels
-from rave_runtime.photos.exif import EXIF_HEADER, orientation_of, upright_exif
+from rave_runtime.photos.exif import EXIF_HEADER, avif_exif, orientation_of, upright_exif
+from rave_runtime.photos.metadata.boxes import jp2_blocks
+from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.png import missing_bytes, png_blocks, states_other_colour, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep
 from rave_runtime.photos.tiff import tiff_blocks
 from rave_runtime.photos.tiff_pixels import tiff_options
-from rave_runtime.photos.xmp import further_pictures, upright_xmp
+from rave_runtime.photos.xmp import upright_xmp
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
@@ -117,9 +119,8 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         options = _save_options(image, content)
         icc, exif, xmp, notes = _blocks(image, content)
         notes = (*_notes(image, content), *notes)
-        orientation = orientation_of(exif, xmp)
-        if "MotionPhoto" in further_pictures(xmp):
-            notes = (*notes, "its film (motion photo) was left behind")
+        orientation = orientation_of(image.info.get("exif") if name == "AVIF" else exif, xmp)
+        notes = (*notes, *note_left_behind(name, content, xmp, orientation))
         if is_deep(image):
             pixels = _turn(read_deep(content, image), orientation)
         else:
@@ -181,9 +182,7 @@ def _ends_blank(image: Image.Image) -> bool:
 
 def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
     notes = []
-    if image.format == "JPEG" and "mp" in image.info:
-        notes.append("only its first picture was taken: others inside it (preview, depth, gain map) were not")
-    elif getattr(image, "is_animated", False):
+    if getattr(image, "is_animated", False):
         notes.append("only the first of its frames or pages was taken")
     if image.format == "PNG" and states_other_colour(content):
         notes.append("its colours are stated by cICP or gAMA, which are kept but not heeded: taken as sRGB")
@@ -219,6 +218,10 @@ def _blocks(
         icc, exif, xmp, notes = tiff.icc_profile, tiff.exif, tiff.xmp, tiff.notes
     else:
         icc, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
+        if image.format == "AVIF":
+            exif = avif_exif(image) or exif
+        elif image.format == "JPEG2000":
+            exif, xmp = jp2_blocks(content)
     if isinstance(exif, bytes) and not exif.startswith(EXIF_HEADER):
         exif = EXIF_HEADER + exif
     if isinstance(xmp, str):

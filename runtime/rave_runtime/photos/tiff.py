@@ -20,6 +20,7 @@ import numpy as np
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.exif import EXIF_HEADER
+from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE
 from rave_runtime.photos.metadata.directories import (
     BYTE,
     LONG,
@@ -69,8 +70,6 @@ _REPLACED: Final = _LAYOUT - {_KIND, _PAGE} | {_XMP, _ICC}
 _CONVERTED: Final = (5, 8, 9, 10)
 """Photometric interpretations that are read as sRGB: inks, and three of L*a*b*."""
 
-NO_CREDENTIALS: Final = "its Content Credentials (C2PA) were left out: they vouch for the unchanged picture"
-
 _MAX_BYTES: Final = 0xFFFFFFFF
 
 
@@ -100,7 +99,7 @@ def tiff_blocks(content: bytes) -> TiffBlocks:
     if tree.pop(_LAYERS, None) is not None:
         notes.append("its Photoshop layers were left out: only the flattened picture was taken")
     if tree.pop(_C2PA, None) is not None:
-        notes.append(NO_CREDENTIALS)
+        notes.append(CREDENTIALS_NOTE)
     photometric = _first_number(tree.pop(_PHOTOMETRIC, None), reader.order)
     for tag in _COLOUR if photometric in _CONVERTED else ():
         tree.pop(tag, None)

@@ -43,7 +43,8 @@ def upright_xmp(xmp: bytes, width: int, height: int, orientation: int = 1) -> by
 
     The orientation becomes 1, recorded sizes those of the upright picture, and places in the picture turn
     with it. The thumbnail of the old picture goes, and so do all promises of further pictures or a film
-    behind the photograph, and of credentials for the unchanged one.
+    behind the photograph, and of credentials for the unchanged one. The second packet of a turned picture is
+    promised no more: what it holds, such as a depth map, lies as the picture lay.
 
     Args:
         xmp: a packet.
@@ -76,6 +77,8 @@ def upright_xmp(xmp: bytes, width: int, height: int, orientation: int = 1) -> by
             edits[element.whole] = b""
         if element.name in ("xmp:Thumbnails", "Device:Profiles"):
             edits[element.whole] = b""
+        if orientation != 1:
+            edits |= _without_extension(element)
     if orientation != 1:
         edits |= turn_regions(packet, packet.top, turn)
     edits = {span: data for span, data in edits.items() if 0 <= span.start <= span.stop}
@@ -107,14 +110,19 @@ def without_extension(xmp: bytes) -> bytes:
     packet, encoding = _open(xmp)
     edits: Edits = {}
     for element in packet.top.walk():
-        names = (*element.attributes, *(child.name for child in element.children))
-        if _EXTENSION in names:
-            gone = (name for name in names if name.startswith(_IN_EXTENSION))
-            edits |= _without(element, (_EXTENSION, *gone))
+        edits |= _without_extension(element)
     if not edits:
         return xmp
     corrected = packet.with_edits(edits)
     return corrected if encoding is None else corrected.decode("utf-8").encode(encoding)
+
+
+def _without_extension(element: Element) -> Edits:
+    """The changes that take out the reference to a second packet, and what describes the pictures in it."""
+    names = (*element.attributes, *(child.name for child in element.children))
+    if _EXTENSION not in names:
+        return {}
+    return _without(element, (_EXTENSION, *(name for name in names if name.startswith(_IN_EXTENSION))))
 
 
 def _open(xmp: bytes) -> tuple[Packet, str | None]:
