@@ -20,7 +20,7 @@ MIN_PSNR_DB: Final = 8.0
 """Below this the network is drawn anew, as upstream does."""
 
 MAX_FLAT_SHARE: Final = 0.9
-"""Share of pictures that became pure black and white; above it nothing is left to learn from."""
+"""Share of pictures without any middle tones; above it nothing is left to learn from."""
 
 MAX_ATTEMPTS: Final = 20
 
@@ -43,7 +43,7 @@ class CollapseWatch:
 
         Args:
             position: of the step just done.
-            flat: share of its pictures that became pure black and white.
+            flat: share of its pictures without any middle tones.
 
         Returns:
             The same position, in a longer warm-up where the network has begun anew.
@@ -55,7 +55,7 @@ class CollapseWatch:
         full = len(self.seen) == RUNNING_LOSS_STEPS
         if position.phase == "enhance" and full and sum(self.seen) / len(self.seen) > MAX_FLAT_SHARE:
             raise TrainingError(
-                f"the network has collapsed by step {position.total}: its pictures are pure black and white. "
+                f"the network has collapsed by step {position.total}: its pictures have no middle tones left. "
                 "Begin a new run with --light-bias 0.7 or a lower --learning-rate"
             )
         if position.phase != "warm-up" or self.config.network.init_from is not None:

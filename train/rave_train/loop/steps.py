@@ -22,7 +22,6 @@ from rave_train.loop.run_folder import RunFolder
 from rave_train.loop.schedule import Position
 from rave_train.loop.snapshots import network_of, save_guidance
 from rave_train.loop.state import TrainingState
-from rave_train.measure.metrics import luma
 from rave_train.network import EnhancementNetwork, relight
 
 
@@ -155,7 +154,7 @@ class TrainNetwork:
         """One step of the network.
 
         Returns:
-            The losses, "flat" (share of pictures that became pure black and white), and in the warm-up "psnr"
+            The losses, "flat" (share of pictures without any middle tones), and in the warm-up "psnr"
             (dB between input and output).
 
         Raises:
@@ -209,7 +208,7 @@ class TrainNetwork:
 
 
 def share_of_flat(backlit: Tensor, enhanced: Tensor) -> Tensor:
-    """Share of pictures in which the enhancement left next to nothing but pure black and pure white.
+    """Share of pictures in which the enhancement left nothing but full or empty colour channels.
 
     Args:
         backlit: [n, 3, h, w] in [0, 1].
@@ -219,7 +218,7 @@ def share_of_flat(backlit: Tensor, enhanced: Tensor) -> Tensor:
         [] from 0 to 1.
     """
     before, after = (
-        ((grey > 0.02) & (grey < 0.98)).flatten(1).float().mean(1) for grey in map(luma, (backlit, enhanced))
+        ((pictures > 0.02) & (pictures < 0.98)).flatten(1).float().mean(1) for pictures in (backlit, enhanced)
     )
     return ((after < 0.01) & (before > 0.1)).float().mean()
 
