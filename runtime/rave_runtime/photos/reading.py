@@ -81,10 +81,10 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
     Raises:
         PhotoError: it cannot be read or is refused.
     """
-    limit = int(min(max_megapixels, 1e9) * 1e6) * _BYTES_PER_PIXEL + _METADATA_BYTES
+    limit = file_limit_bytes(max_megapixels)
     if isinstance(path, RemoteFile):
         content = path.read(limit + 1)
-        _check_file_size(len(content), limit, max_megapixels)
+        check_file_size(len(content), limit, max_megapixels)
         return content
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -95,7 +95,7 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
                 raise PhotoError("is a folder, not a photograph")
             if not stat.S_ISREG(status.st_mode):
                 raise PhotoError("is a pipe or a device, not a file")
-            _check_file_size(status.st_size, limit, max_megapixels)
+            check_file_size(status.st_size, limit, max_megapixels)
             with open(descriptor, "rb", closefd=False) as stream:
                 return stream.read()
         finally:
@@ -104,7 +104,17 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
         raise PhotoError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _check_file_size(size: int, limit: int, max_megapixels: float) -> None:
+def file_limit_bytes(max_megapixels: float) -> int:
+    """The size that no file of a photograph of that many megapixels exceeds, in bytes."""
+    return int(min(max_megapixels, 1e9) * 1e6) * _BYTES_PER_PIXEL + _METADATA_BYTES
+
+
+def check_file_size(size: int, limit: int, max_megapixels: float) -> None:
+    """Refuses a file that is larger than a photograph can be.
+
+    Raises:
+        PhotoError: its size, in bytes, is over the limit.
+    """
     if size > limit:
         raise PhotoError(
             f"has {size / 1e9:.1f} GB, more than {max_megapixels:g} megapixels can need: "
