@@ -214,7 +214,7 @@ def test_names_of_files_do_nothing_to_a_terminal(scenes: tuple[Path, Path], tmp_
         (["resume", "absent"], "absent is no run of rave-train"),
         (["interpret", "absent"], "absent is no run of rave-train"),
         (["synthesize", "absent", "out"], "absent is not a folder"),
-        (["evaluate", "absent", "absent", "--metrics", "beauty"], "beauty is no metric"),
+        (["evaluate", "absent", "absent", "--metrics", "beauty"], "beauty is not a metric"),
         (["rave", "absent", "absent", "--out", "run", "--batch", "many"], "Invalid value for '--batch'"),
         (["raev"], "No such command 'raev'"),
     ],

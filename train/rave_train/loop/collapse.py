@@ -55,8 +55,8 @@ class CollapseWatch:
         full = len(self.seen) == RUNNING_LOSS_STEPS
         if position.phase == "enhance" and full and sum(self.seen) / len(self.seen) > MAX_FLAT_SHARE:
             raise TrainingError(
-                f"the network has collapsed by step {position.total}: its pictures have no middle tones left. "
-                "Begin a new run with --light-bias 0.7 or a lower --learning-rate"
+                f"the network has collapsed by step {position.total}: its pictures have no middle tones "
+                "left. Begin a new run with --light-bias 0.7 or a lower --learning-rate"
             )
         if position.phase != "warm-up" or self.config.network.init_from is not None:
             return position

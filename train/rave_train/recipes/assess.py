@@ -22,8 +22,9 @@ from rave_train.checkpoint import load_checkpoint
 from rave_train.data.batches import to_tensor
 from rave_train.data.photographs import Pixels, find_photographs, load_photograph
 from rave_train.errors import MetricUnavailableError
-from rave_train.measure.evaluation import with_mean_of
-from rave_train.measure.metrics import Lpips, psnr, ssim
+from rave_train.measure.learned_metrics import Lpips
+from rave_train.measure.metrics import psnr, ssim
+from rave_train.measure.protocol import with_mean_of
 from rave_train.recipes.study import (
     Enhance,
     TestSet,
