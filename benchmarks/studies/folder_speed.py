@@ -27,7 +27,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.studies.reporting import report_study, study_parser
-from rave_runtime.backends.devices import has_openvino, usable_processors
+from rave_runtime.backends.devices import has_openvino
+from rave_runtime.backends.limits import usable_processors
 
 SIZE = (4000, 3000)
 QUALITY = 90

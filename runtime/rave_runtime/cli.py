@@ -86,7 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--device", "auto, cpu, openvino, cuda or tensorrt [default: auto].", metavar="NAME")
     add("--precision", "auto, fp32, fp16 or int8 [default: auto].", metavar="NAME")
     add("--tile-size", "Side of the network's tiles, in pixels.", type=int, metavar="PX")
-    text = "For photographs and tiles of one process, in MiB [default: 2048]."
+    text = "For photographs and tiles of one process, in MiB [default: 2048, in a container less]."
     add("--memory-limit", text, type=_number(int, 64), dest="memory_limit_mib", metavar="MIB")
     text = "Photographs in work at a time [default: processors]."
     add("--workers", text, type=_number(int, 1), metavar="N")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from pathlib import Path
@@ -91,3 +92,23 @@ def test_where_it_is_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_folder() == Path("/somewhere/rave-backlit/graphs")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path("/home/she/.cache/rave-backlit/graphs")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="only POSIX has owners and modes of this kind")
+@pytest.mark.parametrize("plant", ["open to others", "another owner", "a link", "a pipe"])
+def test_what_others_may_have_written_is_not_taken(
+    plant: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep("a", b"compiled")
+    (file,) = folder.iterdir()
+    if plant == "open to others":
+        file.chmod(0o666)
+    elif plant == "another owner":
+        monkeypatch.setattr("os.geteuid", lambda: file.stat().st_uid + 1)
+    elif plant == "a link":
+        file.rename(tmp_path / "elsewhere")
+        file.symlink_to(tmp_path / "elsewhere")
+    else:
+        file.unlink()
+        os.mkfifo(file)
+    assert recall("a") is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import os
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,9 @@ from rave_runtime.errors import DeviceError
 
 DeviceName = Literal["cpu", "openvino", "cuda", "tensorrt"]
 DEVICES: Final[tuple[DeviceName, ...]] = get_args(DeviceName)
+
+GPUS: Final[tuple[DeviceName, ...]] = ("cuda", "tensorrt")
+"""Devices that gain from batches of tiles, and from half precision. A processor is busy with one tile."""
 
 ACCEPTED_PSNR_DB: Final = 45.0
 """INT8 is chosen by itself only where the exporter measured at least this against float32."""
@@ -90,7 +92,7 @@ def choose_precision(precision: str, device: Device, manifest: Manifest) -> Prec
     """
     held = manifest.precisions()
     if precision == "auto":
-        on_gpu = device.name in ("cuda", "tensorrt")
+        on_gpu = device.name in GPUS
         preferred: Precision = "fp16" if on_gpu else "int8"
         if preferred in held and (on_gpu or _may_take_int8(manifest)):
             return preferred
@@ -150,13 +152,6 @@ def has_nvidia_gpu() -> bool:
     if platform.system() == "Windows":
         return Path(r"C:\Windows\System32\nvcuda.dll").exists()
     return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
-
-
-def usable_processors() -> int:
-    """How many processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _is_installed(module: str) -> bool:

@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from rave_runtime.backends.limits import startable_threads
 from rave_runtime.enhancer import Enhancer, Setup
 from rave_runtime.errors import BundleError, RaveError
 from rave_runtime.files.atomic import write_atomically
@@ -157,11 +158,15 @@ class Batch:
         """
         pending: set[Future[Result]] = set()
         remaining = iter(jobs)
-        with ThreadPoolExecutor(self._workers, "rave") as pool:
+        workers = startable_threads(self._workers)
+        if not workers:
+            yield from self._run_alone(remaining)
+            return
+        with ThreadPoolExecutor(workers, "rave") as pool:
             try:
                 while True:
                     if not self.cancelled.is_set():
-                        for job in islice(remaining, self._workers + 1 - len(pending)):
+                        for job in islice(remaining, workers + 1 - len(pending)):
                             pending.add(pool.submit(self.enhance_file, job))
                     if not pending:
                         break
@@ -174,6 +179,18 @@ class Batch:
                 wait(pending)
                 if self._journal is not None:
                     self._journal.close()
+
+    def _run_alone(self, jobs: Iterator[Job]) -> Iterator[Result]:
+        """The same in the calling thread, where the system allows no other one."""
+        try:
+            for job in jobs:
+                if self.cancelled.is_set():
+                    break
+                yield self.enhance_file(job)
+        finally:
+            self.cancelled.set()
+            if self._journal is not None:
+                self._journal.close()
 
     def enhance_file(self, job: Job) -> Result:
         """One photograph from file to file. What is wrong with it is in the result, not raised.
@@ -234,7 +251,8 @@ class Batch:
             if self._loads:
                 return
             self._loads = True
-        threading.Thread(target=self._load, name="rave-load").start()
+        with contextlib.suppress(RuntimeError):  # no thread is to be had: the first photograph waits
+            threading.Thread(target=self._load, name="rave-load").start()
 
     def _load(self) -> None:
         with contextlib.suppress(Exception):  # the first photograph that needs the graph tells

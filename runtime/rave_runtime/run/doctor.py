@@ -7,12 +7,8 @@ import platform
 from collections.abc import Callable
 from typing import Final
 
-from rave_runtime.backends.devices import (
-    CUDA_REMEDY,
-    has_nvidia_gpu,
-    onnxruntime_providers,
-    usable_processors,
-)
+from rave_runtime.backends.devices import CUDA_REMEDY, has_nvidia_gpu, onnxruntime_providers
+from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
 from rave_runtime.files.cache_folder import cache_folder

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from rave_runtime.backends.devices import usable_processors
+from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.photos.formats import READ_ENDINGS, parse_format
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.run.batch import Batch, ResultJournal, WriteOptions
 from rave_runtime.run.jobs import parse_shard
-from rave_runtime.run.memory import DEFAULT_LIMIT_MIB, MemoryBudget, choose_tile_size, most_workers
+from rave_runtime.run.memory import MemoryBudget, choose_tile_size, default_limit_mib, most_workers
 
 Mode = Literal["folder", "watch", "stream"]
 
@@ -33,7 +33,7 @@ class RunOptions:
     skip_existing: bool = False
     log: Path | None = None
     report: Path | None = None
-    memory_limit_mib: int = DEFAULT_LIMIT_MIB
+    memory_limit_mib: int = field(default_factory=default_limit_mib)
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     workers: int | None = None
     shard: str | None = None

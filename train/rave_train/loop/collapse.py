@@ -14,10 +14,10 @@ from rave_train.loop.schedule import RUNNING_LOSS_STEPS, Position, lengthen
 from rave_train.loop.state import TrainingState, new_network, new_optimizer
 
 CHECK_STEPS: Final = 100
-"""Every so many warm-up steps the output must resemble the input; upstream looks once."""
+"""Steps between two looks at the output in the warm-up; upstream looks once, after as many."""
 
 MIN_PSNR_DB: Final = 8.0
-"""Below this the network is drawn anew, as upstream does."""
+"""Least agreement of output and input in the warm-up; upstream draws a new network below it."""
 
 MAX_FLAT_SHARE: Final = 0.9
 """Share of pictures without any middle tones; above it nothing is left to learn from."""
@@ -55,8 +55,8 @@ class CollapseWatch:
         full = len(self.seen) == RUNNING_LOSS_STEPS
         if position.phase == "enhance" and full and sum(self.seen) / len(self.seen) > MAX_FLAT_SHARE:
             raise TrainingError(
-                f"the network has collapsed by step {position.total}: its pictures have no middle tones "
-                "left. Begin a new run with --light-bias 0.7 or a lower --learning-rate"
+                f"the network collapsed by step {position.total}: its pictures have no middle tones left. "
+                "Begin a new run with --light-bias 0.7 or a lower --learning-rate"
             )
         if position.phase != "warm-up" or self.config.network.init_from is not None:
             return position
@@ -65,9 +65,11 @@ class CollapseWatch:
         if (position.step + 1) % every or not recent or sum(recent) / len(recent) >= MIN_PSNR_DB:
             return position
         self._begin_anew()
-        self.listen(
-            Note(f"input and output at {sum(recent) / len(recent):.1f} dB in the warm-up: beginning anew")
+        agreement_db = sum(recent) / len(recent)
+        line = (
+            f"input and output agree to only {agreement_db:.1f} dB in the warm-up: the network is drawn anew"
         )
+        self.listen(Note(line))
         return lengthen(position, position.step + 1 + self.config.network.warm_up_steps - position.length)
 
     def _begin_anew(self) -> None:

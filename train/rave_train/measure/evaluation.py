@@ -147,7 +147,7 @@ def evaluate_folders(
 def write_evaluation(result: Evaluation, folder: Path) -> None:
     """Writes table.csv (a row per candidate and picture, then the means) and metrics.json (the same)."""
     if folder.is_file():
-        raise DataError(f"{folder} is a file: a folder is needed")
+        raise DataError(f"{folder} is a file: give a folder that --out can write into")
     names = result.metrics
     table = [["candidate", "picture", *names]]
     for measured in result.candidates:

@@ -20,12 +20,12 @@ from rave_train.measure.metrics import LUMA_BT601, psnr, ssim, ssim_of_uniform_w
 
 METRICS: Final = ("psnr", "ssim", "lpips", "fid")
 SMALLEST_COMPARED_PX: Final = 16
-"""Longer than the side of SSIM's window, 11 pixels."""
+"""Least side of pictures that are compared; SSIM's window has 11 pixels."""
 
 UPSTREAM_LPIPS_SIDE_PX: Final = 1024
 
 _SHAPE_TOLERANCE: Final = 0.02
-"""By how much aspect ratios may differ, beside one pixel: networks round sides to their stride."""
+"""Difference of aspect ratios that is tolerated beside one pixel: networks round sides to their stride."""
 
 _UPSTREAM_GREY: Final = np.array([3735, 19235, 9798])
 """OpenCV's fixed-point weights of red, green and blue (BT.601 times 2^15), with red and blue swapped."""
