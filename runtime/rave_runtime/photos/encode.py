@@ -41,10 +41,10 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
     """Encodes new pixels with an old photograph's metadata.
 
     Args:
-        photo: where profile, metadata and encoding options come from.
-        pixels: like `photo.pixels`.
+        photo: the photograph that gives profile, metadata and encoding options.
+        pixels: the new pixels, of the shape and dtype of `photo.pixels`.
         format: the name of a format that is written.
-        quality: of lossy formats, 1 to 100; None keeps a JPEG's own tables.
+        quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own tables.
 
     Raises:
         PhotoError: the format cannot hold these pixels, or its library is missing.
@@ -89,7 +89,7 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
 def _encode(
     photo: Photo, pixels: Pixels, format: str, quality: int | None, metadata: Metadata | None
 ) -> bytes:
-    """The file's bytes; without `metadata`, that of the photograph's own file is carried over verbatim."""
+    """Encodes the file; without `metadata`, that of the photograph's own file is carried over verbatim."""
     height, width, channels = pixels.shape
     if format == "TIFF":
         assert metadata is not None
@@ -112,7 +112,7 @@ def _encode(
 
 
 def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:
-    """A TIFF compressed like the input, or by Deflate, which loses nothing."""
+    """Encodes a TIFF, compressed like the input or else by Deflate, which loses nothing."""
     return write_tiff(
         pixels,
         photo.save_options if photo.format == "TIFF" else {"compression": "tiff_adobe_deflate"},
@@ -128,7 +128,7 @@ def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:
 def _encode_by_pillow(
     photo: Photo, image: Image.Image, format: str, quality: int | None, metadata: Metadata | None
 ) -> bytes:
-    """Pillow's encoding, without metadata where that is carried over verbatim afterwards."""
+    """Encodes by Pillow, without metadata where that is carried over verbatim afterwards."""
     options: dict[str, Any] = {}
     if metadata is not None and format_named(format).has_metadata:
         options |= _metadata_options(photo, metadata, format)
@@ -155,7 +155,7 @@ def _encode_by_pillow(
 
 
 def _memory_file() -> BinaryIO:
-    """A file in memory; where the system has such, one that Pillow encodes to without Python's lock.
+    """Opens a file in memory, if possible one into which Pillow encodes without Python's lock.
 
     Into Python's own buffers Pillow encodes with the lock held: one photograph at a time, while the
     others wait.
@@ -203,7 +203,7 @@ def _metadata_options(photo: Photo, metadata: Metadata, format: str) -> dict[str
 
 
 def _becomes_rgb(format: str, pixels: Pixels) -> bool:
-    """Whether a format stores grey pixels, alone or with alpha, as red, green and blue."""
+    """Tells whether a format stores grey pixels, alone or with alpha, as red, green and blue."""
     channels = pixels.shape[2]
     return channels < 3 and (
         format == "WEBP"
