@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.backends.devices import choose_device, choose_precision
+from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
 from rave_runtime.backends.gathering import GatheringNetwork
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.network import LoadedNetwork
@@ -32,9 +32,6 @@ Array = NDArray[np.float32]
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 
-
-GPUS: Final = ("cuda", "tensorrt")
-"""Devices that gain from batches. A CPU is busy with one tile."""
 
 GPU_BATCH: Final = 4
 """Tiles of one photograph per call on a GPU."""
@@ -247,6 +244,18 @@ class Enhancer:
         return result
 
     def _light_parts(self, image: NDArray[Any]) -> Iterator[_Part]:
+        # Some libraries make zero of what is not a number: the whole picture would turn white.
+        lit = False
+        for part in self._parts(image):
+            lit = lit or bool(part[2].any())
+            yield part
+        if not lit and image.max() > np.iinfo(image.dtype).max // 32:
+            raise PhotoError(
+                "cannot be enhanced with this model: it computed no light at all; "
+                "choose another --precision (fp32), or another model"
+            )
+
+    def _parts(self, image: NDArray[Any]) -> Iterator[_Part]:
         if self.working_size_px is not None and self._is_reduced(image):
             return self._reduced_light(image, self.working_size_px)
         return self._full_light(image, self.tile_size_px)

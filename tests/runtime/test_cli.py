@@ -83,7 +83,7 @@ def test_a_single_file(photos: Path, tmp_path: Path) -> None:
         (["photos", "photos/a.jpg"], "is a file: for a folder of photographs OUTPUT must be a folder"),
         (["photos/a.jpg", "photos/a.jpg"], "is the photograph a.jpg itself"),
         (["photos", "out", "--tile-size", "20"], "tile_size is 20 px"),
-        (["photos", "out", "--model", "empty"], "empty is no bundle"),
+        (["photos", "out", "--model", "empty"], "empty is not a bundle"),
         (["photos", "out", "--precision", "fp8"], "the bundle has no fp8 graphs"),
         (["photos", "out", "--format", "xcf"], "--format xcf is unknown"),
         (["photos", "out", "--working-size", "256", "--full-resolution"], "contradict each other"),

@@ -82,7 +82,7 @@ def test_each_gives_the_right_picture_or_a_named_error(
     if not animal.off:
         assert shown.dtype == expected.dtype
     assert animal.note in " ".join(result.warnings)
-    assert bool(animal.note) == bool(result.warnings) or animal.name == "bad-mpf.jpg"
+    assert bool(animal.note) == bool(result.warnings)
 
 
 def test_nothing_is_left_beside_the_results(run: tuple[Path, dict[str, Result]]) -> None:

@@ -129,4 +129,4 @@ def test_names_that_would_clash_and_odd_options_are_refused_before_anything_is_m
     assert not (tmp_path / "out").exists()
     (scenes[1] / "broken.jpg").write_text("no picture")
     made = synthesize_folder(scenes[1], tmp_path / "out")
-    assert [file.name for file, _ in made.skipped] == ["broken.jpg"]
+    assert [line.split(": ")[0] for line in made.left_out] == [f"skipped {scenes[1] / 'broken.jpg'}"]

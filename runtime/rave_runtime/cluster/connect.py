@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from rave_runtime.backends.devices import GPUS
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.backends.privacy import turn_off_reports
 from rave_runtime.bundle import MANIFEST_NAME, read_bundle
@@ -69,7 +70,7 @@ def open_pool(
             _connect(ray, address)
     try:
         workers = options.workers or 1
-        needs = {"num_cpus": workers, "num_gpus": 1 if options.device in ("cuda", "tensorrt") else 0}
+        needs = {"num_cpus": workers, "num_gpus": 1 if options.device in GPUS else 0}
         resources = _resources(ray)
         room = int(resources.get("CPU", 0)) // workers
         if needs["num_gpus"]:

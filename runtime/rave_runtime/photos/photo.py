@@ -23,10 +23,11 @@ class Photo:
         format: of the file it came from, as Pillow names it.
         icc_profile: colour space of the pixels; None is sRGB.
         exif: from its `Exif\\0\\0` on, made upright; None where the file has none.
-        xmp: its packet, made upright; None likewise.
-        dpi: horizontal and vertical.
+        xmp: its packet, made upright; None where the file has none.
+        dpi: horizontal and vertical resolution in pixels per inch, or None.
         save_options: what keeps the encoding like the input's, for `rave_runtime.photos.encode`.
         source: the file's bytes, for formats whose metadata is carried over verbatim.
+        orientation: how the file's pixels were turned to become upright, as EXIF numbers it from 1 to 8.
         warnings: what a user should know, such as further frames that were left behind.
     """
 
@@ -39,4 +40,5 @@ class Photo:
     dpi: tuple[float, float] | None = None
     save_options: Mapping[str, Any] = field(default_factory=dict)
     source: bytes | None = None
+    orientation: int = 1
     warnings: tuple[str, ...] = ()

@@ -15,11 +15,15 @@ from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.colour import cmyk_to_rgb
 from rave_runtime.photos.decoders import bits_per_channel, decoding, is_lossless_webp, open_picture, to_pixels
-from rave_runtime.photos.exif import EXIF_HEADER, orientation_of, tiff_exif, upright_exif
+from rave_runtime.photos.exif import EXIF_HEADER, avif_exif, orientation_of, upright_exif
+from rave_runtime.photos.metadata.boxes import jp2_blocks
+from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.png import missing_bytes, png_blocks, states_other_colour, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep
-from rave_runtime.photos.xmp import promises_film, upright_xmp
+from rave_runtime.photos.tiff import tiff_blocks
+from rave_runtime.photos.tiff_pixels import tiff_options
+from rave_runtime.photos.xmp import upright_xmp
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
@@ -123,11 +127,10 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         _check_size(image, max_megapixels)
         name = str(image.format)
         options = _save_options(image, content)
-        icc, exif, xmp = _blocks(image, content)
-        notes = _notes(image, content)
-        if promises_film(xmp):
-            notes = (*notes, "its film (motion photo) was left behind")
-        orientation = orientation_of(exif, xmp)
+        icc, exif, xmp, notes = _blocks(image, content)
+        notes = (*_notes(image, content), *notes)
+        orientation = orientation_of(image.info.get("exif") if name == "AVIF" else exif, xmp)
+        notes = (*notes, *note_left_behind(name, content, xmp, orientation))
         if is_deep(image):
             pixels = _turn(read_deep(content, image), orientation)
         else:
@@ -148,16 +151,20 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
             pixels = to_pixels(upright)
         dpi = image.info.get("dpi") if _tells_resolution(image) else None
     height, width, channels = pixels.shape
+    packet = upright_xmp(xmp, width, height, orientation) if xmp else None
+    if xmp and packet is None:
+        notes = (*notes, "its XMP is damaged and was left out: it could not be turned with the picture")
     return Photo(
         pixels=pixels if channels in (1, 3) else np.ascontiguousarray(pixels[..., :-1]),
         alpha=np.ascontiguousarray(pixels[..., -1]) if channels in (2, 4) else None,
         format=name,
         icc_profile=icc,
-        exif=upright_exif(exif, width, height) if exif else None,
-        xmp=upright_xmp(xmp, width, height) if xmp else None,
+        exif=upright_exif(exif, width, height, orientation) if exif else None,
+        xmp=packet,
         dpi=_sensible_dpi(dpi),
         save_options=options,
         source=content if name in ("JPEG", "PNG") else None,
+        orientation=orientation,
         warnings=notes,
     )
 
@@ -185,9 +192,7 @@ def _ends_blank(image: Image.Image) -> bool:
 
 def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
     notes = []
-    if image.format == "JPEG" and "mp" in image.info:
-        notes.append("only its first picture was taken: others inside it (preview, depth, gain map) were not")
-    elif getattr(image, "is_animated", False):
+    if getattr(image, "is_animated", False):
         notes.append("only the first of its frames or pages was taken")
     if image.format == "PNG" and states_other_colour(content):
         notes.append("its colours are stated by cICP or gAMA, which are kept but not heeded: taken as sRGB")
@@ -210,15 +215,23 @@ def _turn(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(turned[orientation]) if orientation in turned else pixels
 
 
-def _blocks(image: Image.Image, content: bytes) -> tuple[bytes | None, bytes | None, bytes | None]:
-    """ICC profile, EXIF from its header on, and XMP."""
+def _blocks(
+    image: Image.Image, content: bytes
+) -> tuple[bytes | None, bytes | None, bytes | None, tuple[str, ...]]:
+    """ICC profile, EXIF from its header on, XMP, and notes on what of them was left out."""
+    notes: tuple[str, ...] = ()
     if image.format == "PNG":
         png = png_blocks(content)
         icc, exif, xmp = png.icc_profile, png.exif, png.xmp
+    elif image.format == "TIFF":
+        tiff = tiff_blocks(content)
+        icc, exif, xmp, notes = tiff.icc_profile, tiff.exif, tiff.xmp, tiff.notes
     else:
         icc, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
-    if image.format == "TIFF":
-        exif = tiff_exif(image)
+        if image.format == "AVIF":
+            exif = avif_exif(image) or exif
+        elif image.format == "JPEG2000":
+            exif, xmp = jp2_blocks(content)
     if isinstance(exif, bytes) and not exif.startswith(EXIF_HEADER):
         exif = EXIF_HEADER + exif
     if isinstance(xmp, str):
@@ -227,6 +240,7 @@ def _blocks(image: Image.Image, content: bytes) -> tuple[bytes | None, bytes | N
         icc if isinstance(icc, bytes) and icc else None,
         exif if isinstance(exif, bytes) and len(exif) > len(EXIF_HEADER) else None,
         xmp if isinstance(xmp, bytes) and xmp else None,
+        notes,
     )
 
 
@@ -256,7 +270,7 @@ def _save_options(image: Image.Image, content: bytes) -> dict[str, Any]:
     if image.format == "WEBP":
         return {"lossless": is_lossless_webp(content)}
     if image.format == "TIFF":
-        return {"compression": image.info.get("compression")}
+        return tiff_options(image, content)
     return {}
 
 

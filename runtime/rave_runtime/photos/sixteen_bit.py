@@ -1,40 +1,26 @@
 """Pictures of 16 bits per channel, which Pillow would reduce to 8.
 
-Colour PNG goes through imagecodecs and colour TIFF through tifffile, which come with the extra
-`deep`; PPM is simple enough to need neither. Grey PNG and TIFF of 16 bits are Pillow's own.
+Colour PNG is read and written by imagecodecs and colour TIFF is read by tifffile, which come with the extra
+`deep`; PPM is simple enough to need neither. Pillow reads and writes grey PNG and TIFF of 16 bits, and
+`rave_runtime.photos.tiff` writes every TIFF.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from rave_runtime.errors import PhotoError
-from rave_runtime.photos.exif import DIRECTORIES, TIFF_LAYOUT, tags_of
 from rave_runtime.photos.png import LEVEL, without_chunks
 
 Deep = NDArray[np.uint16]
 
-_XMP: Final = 700
-_BY_THE_WRITER: Final = (*TIFF_LAYOUT, 282, 283, 296)
-"""Resolution and all that says how pixels lie."""
 _ASSOCIATED: Final = 1
 """TIFF's word for alpha that the colours have been multiplied by."""
-
-_COMPRESSIONS: Final = {
-    "tiff_lzw": "lzw",
-    "tiff_adobe_deflate": "zlib",
-    "tiff_deflate": "zlib",
-    "zstd": "zstd",
-    "lzma": "lzma",
-}
-"""Lossless compressions of TIFF: Pillow's name and tifffile's."""
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -82,55 +68,6 @@ def write_deep_ppm(pixels: Deep) -> bytes:
     height, width, channels = pixels.shape
     head = f"P{6 if channels == 3 else 5}\n{width} {height}\n65535\n".encode()
     return head + pixels.astype(">u2").tobytes()
-
-
-def write_deep_tiff(
-    pixels: Deep,
-    compression: str | None,
-    icc_profile: bytes | None,
-    exif: bytes | None,
-    xmp: bytes | None,
-    dpi: tuple[float, float] | None,
-) -> bytes:
-    """[h, w, 1 to 4] uint16 -> TIFF.
-
-    Args:
-        pixels: grey or colour, with alpha last.
-        compression: as Pillow names it; one that is not lossless, or None, writes uncompressed.
-        icc_profile: of the pixels.
-        exif: of the upright picture; its tags are written again, since a TIFF is where they live.
-        xmp: its packet.
-        dpi: horizontal and vertical.
-    """
-    try:
-        import tifffile
-    except ImportError:
-        _missing("TIFF")
-    if pixels.shape[2] == 2:  # Pillow, for one, reads no grey with alpha of 16 bits
-        pixels = pixels[..., [0, 0, 0, 1]]
-    tags = tags_of(exif)
-    extra = [] if xmp is None else [(_XMP, "B", len(xmp), xmp, True)]
-    channels, named = pixels.shape[2], _COMPRESSIONS.get(compression or "")
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        pixels if channels > 1 else pixels[..., 0],
-        byteorder="<",
-        photometric="rgb" if channels > 2 else "minisblack",
-        planarconfig="contig" if channels > 1 else None,
-        compression=named,
-        predictor=named is not None,
-        extrasamples=["unassalpha"] if channels == 4 else None,
-        iccprofile=icc_profile,
-        resolution=dpi,
-        resolutionunit="inch" if dpi else None,
-        software=False,
-        metadata=None,
-        extratags=extra,
-    )
-    own = {tag: value for tag, value in tags.items() if tag not in _BY_THE_WRITER}
-    inner = {directory: tags.get_ifd(directory) for directory in DIRECTORIES}
-    return _with_tags(buffer.getvalue(), own, {tag: values for tag, values in inner.items() if values})
 
 
 def _read_png(content: bytes, transparent: object) -> Deep:
@@ -193,38 +130,6 @@ def _read_ppm(content: bytes, image: Image.Image) -> Deep:
         return values.astype(np.uint16)
     scaled: Deep = ((np.minimum(values, top).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
     return scaled
-
-
-def _with_tags(content: bytes, tags: dict[int, Any], directories: dict[int, dict[int, Any]]) -> bytes:
-    """A little-endian TIFF of one page with more tags, and directories by the tag that leads to each.
-
-    Pillow knows the type of every tag, and tifffile writes no directories: all that goes behind the file,
-    and behind it the first directory anew.
-    """
-    if not tags and not directories:
-        return content
-    (first,) = struct.unpack_from("<I", content, 4)
-    (count,) = struct.unpack_from("<H", content, first)
-    entries: list[bytes] = [
-        content[start : start + 12] for start in range(first + 2, first + 2 + 12 * count, 12)
-    ]
-    out = bytearray(content + bytes(len(content) % 2))
-    for tag, values in [(None, tags), *directories.items()]:
-        directory = ImageFileDirectory_v2(ifh=b"II*\0\x08\0\0\0", group=tag)
-        for inner, value in values.items():
-            directory[inner] = value
-        start = len(out)
-        out += directory.tobytes(start)
-        if tag is not None:
-            entries.append(struct.pack("<HHII", tag, 4, 1, start))
-        elif values:
-            (more,) = struct.unpack_from("<H", out, start)
-            entries += [bytes(out[at : at + 12]) for at in range(start + 2, start + 2 + 12 * more, 12)]
-        out += bytes(len(out) % 2)
-    struct.pack_into("<I", out, 4, len(out))
-    entries.sort(key=lambda entry: entry[1::-1])  # by tag, whose low byte comes first
-    out += struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
-    return bytes(out)
 
 
 def _missing(kind: str) -> NoReturn:

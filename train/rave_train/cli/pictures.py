@@ -28,6 +28,6 @@ def synthesize(
         scene = SynthesisRange(untouched=untouched)
         with progress("synthesizing") as report:
             made = synthesize_folder(well_lit, out, size, versions, seed, report, scene)
-    for file, reason in made.skipped:
-        say(f"skipped {file}: {reason}", error=True)
+    for line in made.left_out:
+        say(line, error=True)
     say(f"{made.pairs} pairs in {out}/input and {out}/gt; look at {out}/contact_sheet.png")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from rave_train.data.grid import save_grid
-from rave_train.data.pairs import scene_name
+from rave_train.data.pairs import plain_name
 from rave_train.data.photographs import (
     SMALLEST_SIDE_PX,
     Photograph,
@@ -31,11 +31,11 @@ class Synthesized:
 
     Attributes:
         pairs: how many were made.
-        skipped: files that look like pictures and are not usable, with the reason.
+        left_out: files and folders that took no part, and why; lines.
     """
 
     pairs: int
-    skipped: tuple[tuple[Path, str], ...]
+    left_out: tuple[str, ...]
 
 
 def synthesize_folder(
@@ -70,7 +70,7 @@ def synthesize_folder(
     found = find_photographs(well_lit, "well-lit")
     by_scene: dict[str, str] = {}
     for photograph in found.photographs:
-        first = by_scene.setdefault(scene_name(photograph.file), photograph.file.name)
+        first = by_scene.setdefault(plain_name(photograph.file), photograph.file.name)
         if first != photograph.file.name:
             raise DataError(f"{first} and {photograph.file.name} would both become one pair: rename one")
     for side in ("input", "gt"):
@@ -91,7 +91,7 @@ def synthesize_folder(
             report("synthesizing", index + 1, len(found.photographs))
     columns = [("backlit", [row[0] for row in sheet]), ("well-lit", [row[1] for row in sheet])]
     save_grid(out / "contact_sheet.png", columns)
-    return Synthesized(versions * len(found.photographs), found.skipped)
+    return Synthesized(versions * len(found.photographs), tuple(found.describe_skipped()))
 
 
 def _load(photograph: Photograph, longest_side_px: int | None) -> Pixels:

@@ -129,8 +129,8 @@ def evaluate_folders(
     if protocol.size_px is not None and protocol.size_px < SMALLEST_COMPARED_PX:
         raise ConfigError(f"size is {protocol.size_px} px, at least {SMALLEST_COMPARED_PX} are needed")
     sides = find_photographs(enhanced, "backlit", "test"), find_photographs(truth, "well-lit", "test")
-    pairing = require_pairs(*(side.photographs for side in sides))
-    left_out = [f"skipped {file}: {reason}" for side in sides for file, reason in side.skipped]
+    pairing = require_pairs(sides[0].photographs, sides[1].photographs)
+    left_out = [line for side in sides for line in side.describe_skipped()]
     if pairing.backlit_alone or pairing.well_lit_alone:
         left_out += pairing.describe().splitlines()[1:]
     missing: dict[str, str] = {}
