@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import stat
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
+from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.regular import read_regular
 
 ANY_SIZE: Final = -1
 """Size in the claim of a result that is not made yet."""
+
+
+_NO_FILE: Final = (errno.ELOOP, errno.EMLINK, errno.EINVAL)
+"""What `open_regular` says of links, pipes and devices."""
 
 
 @dataclass(frozen=True)
@@ -125,3 +132,22 @@ def parse_entries(text: str) -> list[Entry]:
         if all(isinstance(value, str) for value in texts) and type(entry.size) is int:
             entries.append(entry)
     return entries
+
+
+def read_entries(file: Path) -> list[Entry]:
+    """Entries of a journal's file; none of a file that is missing, or that is a link, a pipe or a device.
+
+    Raises:
+        UsageError: it is there and cannot be read.
+    """
+    try:
+        return parse_entries(read_regular(file, follow=False).decode("utf-8", "replace"))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if error.errno in _NO_FILE:  # nothing of ours, and writing it will warn
+            return []
+        raise UsageError(
+            f"the journal {file} cannot be read ({error.strerror or error}): remove it or choose another "
+            "OUTPUT"
+        ) from error

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -79,4 +80,23 @@ class _Watcher:
             os.write(2, _FIRST if self._told == 1 else _SECOND)
         if self._told > 1:
             remove_own_partials()
+            for process in descendants():
+                with contextlib.suppress(OSError):
+                    os.kill(process, signal.SIGKILL)
             os._exit(EXIT_INTERRUPTED)
+
+
+def descendants() -> list[int]:
+    """Processes that this one started, and those that they started, as far as the system tells."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(folder.name))
+    found: list[int] = []
+    ahead = [os.getpid()]
+    while ahead:
+        started = children.get(ahead.pop(), [])
+        found += started
+        ahead += started
+    return found

@@ -17,7 +17,6 @@ leaves pieces, which it replaces by its one journal in the end.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import threading
 import time
@@ -30,9 +29,9 @@ from typing import Final
 
 from rave_runtime.errors import PhotoError, RaveError, UsageError
 from rave_runtime.files.atomic import make_folder, write_atomically
-from rave_runtime.files.entries import ANY_SIZE, Entry, is_done, is_ours, line_of, parse_entries
+from rave_runtime.files.entries import ANY_SIZE, Entry, is_done, is_ours, line_of, parse_entries, read_entries
 from rave_runtime.files.location import Location, RemoteFile
-from rave_runtime.files.regular import open_regular, read_regular
+from rave_runtime.files.regular import open_regular
 
 JOURNAL_NAME: Final = ".rave-run.jsonl"
 
@@ -41,9 +40,6 @@ PIECE_S: Final = 5.0
 
 _PIECE_MARK: Final = ".piece-"
 _READ_ATTEMPTS: Final = 5
-
-_NO_FILE: Final = (errno.ELOOP, errno.EMLINK, errno.EINVAL)
-"""What `open_regular` says of links, pipes and devices."""
 
 
 class Journal(ABC):
@@ -109,6 +105,7 @@ class Journal(ABC):
                 kept |= {name: entry for name, entry in left.items() if self._holds(name)}
                 if kept:
                     self._rewrite("".join(line_of(kept[name]) for name in sorted(kept)))
+                self._drop_claims()
             except (OSError, RaveError) as error:
                 self._warn(error)
 
@@ -137,6 +134,10 @@ class Journal(ABC):
     def _holds(self, name: str) -> bool:
         """Whether the folder of this machine holds a file of that name; a store is not asked for each."""
         return isinstance(self.folder, Path) and os.path.lexists(self.folder / name)
+
+    @abstractmethod
+    def _drop_claims(self) -> None:
+        """Forgets what `claim_all` recorded: all that was written has an entry now."""
 
     @abstractmethod
     def _append(self, entry: Entry) -> None:
@@ -185,14 +186,14 @@ class FolderJournal(Journal):
             stream.write(text.encode())
 
     def _read(self) -> Iterable[Entry]:
-        return [*_read_file(self._claims), *_read_file(self._file)]
+        return [*read_entries(self._claims), *read_entries(self._file)]
 
     def _read_others(self) -> Iterable[Entry]:
         # The newest knows best: an older run may have made the same result in another way.
         return [
             entry
             for file in sorted(self._place.glob(".rave-run*.jsonl"), key=_changed)
-            for entry in _read_file(file)
+            for entry in read_entries(file)
         ]
 
     def _rewrite(self, text: str) -> None:
@@ -200,6 +201,8 @@ class FolderJournal(Journal):
             with open_regular(self._file, follow=False):
                 pass  # a link or a pipe is refused, as when a line is added
         write_atomically(self._file, text.encode())
+
+    def _drop_claims(self) -> None:
         self._claims.unlink(missing_ok=True)
 
 
@@ -258,6 +261,9 @@ class RemoteJournal(Journal):
         for entries in _read_all(self._folder).values():
             yield from entries
 
+    def _drop_claims(self) -> None:
+        """Does nothing: claims are in pieces, which go when the journal is rewritten."""
+
     def _rewrite(self, text: str) -> None:
         self._file.write(text.encode())
         for name in self._pieces:
@@ -281,20 +287,6 @@ def open_journal(folder: Location, part: str = "") -> Journal:
 
 def _journal_name(part: str) -> str:
     return f".rave-run.{part}.jsonl" if part else JOURNAL_NAME
-
-
-def _read_file(file: Path) -> list[Entry]:
-    try:
-        return parse_entries(read_regular(file, follow=False).decode("utf-8", "replace"))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        if error.errno in _NO_FILE:  # nothing of ours, and writing it will warn
-            return []
-        raise UsageError(
-            f"the journal {file} cannot be read ({error.strerror or error}): remove it or choose another "
-            "OUTPUT"
-        ) from error
 
 
 def _changed(file: Path) -> tuple[int, str]:
