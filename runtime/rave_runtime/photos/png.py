@@ -93,16 +93,6 @@ def png_blocks(content: bytes) -> PngBlocks:
     return PngBlocks(icc, exif or raw.get("exif"), xmp or raw.get("xmp"), resources)
 
 
-def states_other_colour(content: bytes) -> bool:
-    """Whether a PNG states a colour space that is not sRGB in another way than by a profile."""
-    stated = {kind: data for kind, data in chunks(content) if kind in _COLOUR}
-    if b"cICP" in stated:  # it overrules the others; 1 and 13 are sRGB's primaries and curve
-        return stated[b"cICP"][:2] != b"\x01\x0d"
-    if b"iCCP" in stated or b"sRGB" in stated or len(stated.get(b"gAMA", b"")) != 4:
-        return False
-    return not 0.42 < struct.unpack(">I", stated[b"gAMA"])[0] / 100_000 < 0.48  # sRGB's is 1 / 2.2
-
-
 def without_chunks(content: bytes, kinds: Container[bytes] = _UNSEEN) -> bytes:
     """A PNG without the chunks of those kinds, for a decoder that needs the pixels only.
 
