@@ -33,6 +33,7 @@ PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
 Part = Literal["context", "enhance", "whole"]
 ImageType = Literal["uint8", "float32"]
+Flavour = Literal["tensorrt", "tensorrt-rtx"]
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ class EngineFile:
         tile_px: longest side of a window; it is tuned for windows of exactly this size.
         batch: most windows per run.
         hardware: which other GPUs may run it: "none", "ampere_plus" or "same_compute_capability".
-        version_compatible: whether other TensorRT versions of the same major may run it; the runtime
-            must then allow host code.
+        version_compatible: whether other TensorRT versions of the same major may run it, by host code.
+        flavour: which library built it and runs it.
+        targets: compute capabilities that run an engine of TensorRT for RTX; its `gpu` is then empty.
     """
 
     file: str
@@ -118,6 +120,8 @@ class EngineFile:
     batch: int
     hardware: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
     version_compatible: bool = False
+    flavour: Flavour = "tensorrt"
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,9 +238,8 @@ class Bundle:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise BundleError(
-                f"{path} is named by the manifest but cannot be read: {error.strerror}"
-            ) from error
+            reason = error.strerror
+            raise BundleError(f"{path} is named by the manifest but cannot be read: {reason}") from error
         found = hashlib.sha256(content).hexdigest()
         if found != item.sha256:
             raise BundleError(
@@ -277,9 +280,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BundleError(
-            f"{file} is damaged (not JSON: {error}): copy or export the bundle again"
-        ) from error
+        raise BundleError(f"{file} is damaged (not JSON: {error}): copy the bundle again") from error
     if not isinstance(content, dict) or "format" not in content:
         raise BundleError(f"{file} is no manifest of a bundle: it states no format")
     if content["format"] != FORMAT or isinstance(content["format"], bool):

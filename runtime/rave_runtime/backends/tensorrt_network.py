@@ -1,58 +1,70 @@
-"""A bundle's TensorRT engines on an NVIDIA GPU: native, with neither torch nor onnxruntime.
+"""A bundle's network on an NVIDIA GPU by TensorRT: native, with neither torch nor onnxruntime.
 
-Memory and copies go through NVIDIA's own Python bindings. Features stay on the GPU between the two
-engines of a call.
+Engines come with the bundle, or TensorRT for RTX builds them at first use. Features stay on the GPU between
+the two engines of a call.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rave_runtime.backends.compiled_cache import keep, recall
 from rave_runtime.backends.network import Array, Image
 from rave_runtime.backends.split import ContextOutput, SplitNetwork
-from rave_runtime.bundle import Bundle, EngineFile, GraphFile, ImageType, Manifest, Precision
+from rave_runtime.backends.tensorrt_building import Profile, build_plan
+from rave_runtime.backends.tensorrt_engine import Engine
+from rave_runtime.backends.tensorrt_library import (
+    RTX_TARGETS,
+    Gpu,
+    find_gpu,
+    import_cuda,
+    installed_libraries,
+    runs_rtx,
+)
+from rave_runtime.backends.tensorrt_memory import GpuMemory, GpuTensor
+from rave_runtime.bundle import Bundle, EngineFile, GraphFile, ImageType, Manifest, Part, Precision
 from rave_runtime.errors import DeviceError
 
+BATCH: Final = 8
+"""Most windows per run of engines that are built at first use."""
 
-@dataclass(frozen=True)
-class Gpu:
-    """What an engine's key is compared with: this machine's GPU and TensorRT."""
-
-    name: str
-    compute_capability: str
-    tensorrt_version: str
+_TILE_PX: Final = 512
+_WHOLE_PX: Final = 2048
+"""Sides of windows for which engines are built at first use: tiles, and one reduced picture of any shape."""
 
 
 class TensorRtNetwork(SplitNetwork):
     """See `rave_runtime.backends.network.Network`. One call runs at a time.
 
     Args:
-        bundle: with engines that were built for this GPU and TensorRT.
+        bundle: whose engines or graphs run.
         precision: of the engines.
+        plans: engines of the bundle's graphs that are not files of it, with their bytes; None takes those of
+            the bundle.
 
     Raises:
-        DeviceError: the libraries or a GPU are missing, or no engine fits; the message says which are
-            there and how to build one.
+        DeviceError: the libraries or a GPU are missing, or no engine fits and none can be built here; the
+            message says which are there and how to build one.
     """
 
-    def __init__(self, bundle: Bundle, precision: Precision) -> None:
-        try:
-            import tensorrt
-            from cuda.bindings import runtime as cudart
-        except ImportError as error:
-            raise DeviceError(f"{error.name} is missing: pip install 'rave-backlit[trt]'") from error
+    def __init__(
+        self, bundle: Bundle, precision: Precision, plans: Sequence[tuple[EngineFile, bytes]] | None = None
+    ) -> None:
         self.facts: Final = bundle.manifest.network
         self._bundle = bundle
         self._precision: Precision = precision
-        self._trt = tensorrt
-        self._memory = _Memory(cudart)
-        self._gpu = _find_gpu(cudart, tensorrt.__version__)
-        self._engines: dict[str, _Engine] = {}
+        self._plans = None if plans is None else {engine.file: (engine, plan) for engine, plan in plans}
+        self._libraries = installed_libraries()
+        cudart = import_cuda()
+        versions = {flavour: str(module.__version__) for flavour, module in self._libraries.items()}
+        self._gpu = find_gpu(cudart, versions)
+        self._memory = GpuMemory(cudart)
+        self._engines: dict[str, Engine] = {}
         self._lock = threading.Lock()
         self._find("enhance", None)
 
@@ -63,13 +75,32 @@ class TensorRtNetwork(SplitNetwork):
             self._find("context", "uint8")
             self._find("enhance", None)
 
+    def load_all(self) -> set[str]:
+        """Loads the engines of every graph of the precision.
+
+        Returns:
+            Names of their files.
+
+        Raises:
+            DeviceError: one does not fit this GPU.
+        """
+        graphs = [
+            graph
+            for graph in self._bundle.manifest.graphs
+            if graph.precision == self._precision and graph.part in ("context", "enhance")
+        ]
+        with self._lock:
+            for graph in graphs:
+                self._find(graph.part, graph.image)
+        return {self._choose(graph).file for graph in graphs}
+
     def exclusive(self) -> threading.Lock:
         """See `SplitNetwork.exclusive`: buffers on the GPU are reused by the next call."""
         return self._lock
 
     def run_context(
         self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
-    ) -> dict[str, _Tensor]:
+    ) -> dict[str, GpuTensor]:
         """See `SplitNetwork.run_context`."""
         del wanted  # both are there
         image_type: ImageType = "uint8" if images.dtype == np.uint8 else "float32"
@@ -77,51 +108,122 @@ class TensorRtNetwork(SplitNetwork):
         placed = {name: self._memory.upload(f"context {name}", value) for name, value in inputs.items()}
         return self._find("context", image_type).run(placed, self._memory)
 
-    def run_enhance(self, features: _Tensor, pooled: _Tensor | Array, rows: Array, cols: Array) -> Array:
+    def run_enhance(self, features: GpuTensor, pooled: GpuTensor | Array, rows: Array, cols: Array) -> Array:
         """See `SplitNetwork.run_enhance`."""
         inputs = {
             "features": features,
-            "pooled": pooled if isinstance(pooled, _Tensor) else self._memory.upload("pooled", pooled),
+            "pooled": pooled if isinstance(pooled, GpuTensor) else self._memory.upload("pooled", pooled),
             "rows": self._memory.upload("enhance rows", rows),
             "cols": self._memory.upload("enhance cols", cols),
         }
         return self._memory.download(self._find("enhance", None).run(inputs, self._memory)["light"])
 
-    def fetch(self, pooled: _Tensor) -> Array:
+    def fetch(self, pooled: GpuTensor) -> Array:
         """See `SplitNetwork.fetch`."""
         return self._memory.download(pooled)
 
-    def _find(self, part: Any, image_type: ImageType | None) -> _Engine:
+    def _find(self, part: Part, image_type: ImageType | None) -> Engine:
         graph = self._bundle.manifest.graph(part, self._precision, image_type)
         if graph.file not in self._engines:
-            description = choose_engine(self._bundle.manifest, graph, self._gpu)
-            plan = self._bundle.read_file(description)
-            self._engines[graph.file] = _Engine(self._trt, description, plan)
+            self._engines[graph.file] = self._load(graph)
         return self._engines[graph.file]
 
+    def _load(self, graph: GraphFile) -> Engine:
+        """The engine that fits, or one that is built now where none does."""
+        try:
+            description = self._choose(graph)
+        except DeviceError:
+            if self._plans is not None or not can_build(self._gpu):
+                raise
+            description, plan = self._build(graph)
+        else:
+            plan = self._read(description)
+        return Engine(self._libraries[description.flavour], description, plan, self._gpu)
 
-def choose_engine(manifest: Manifest, graph: GraphFile, gpu: Gpu) -> EngineFile:
-    """The engine of a graph that may run on a GPU with a TensorRT version.
+    def _choose(self, graph: GraphFile) -> EngineFile:
+        engines = self._bundle.manifest.engines
+        if self._plans is not None:
+            engines = tuple(engine for engine, _ in self._plans.values())
+        return choose_engine(engines, graph, self._gpu)
+
+    def _read(self, description: EngineFile) -> bytes:
+        if self._plans is not None:
+            return self._plans[description.file][1]
+        return self._bundle.read_file(description)
+
+    def _build(self, graph: GraphFile) -> tuple[EngineFile, bytes]:
+        """An engine of TensorRT for RTX for this GPU, built in some seconds or kept from an earlier run."""
+        trt = self._libraries["tensorrt-rtx"]
+        profiles = first_use_profiles(self._bundle.manifest)
+        key = f"TensorRT for RTX {trt.__version__}, {graph.sha256}, {self._gpu}, {profiles}"
+        plan = recall(key)
+        if plan is None:
+            plan = build_plan(trt, self._bundle.read_file(graph), graph, profiles)
+            keep(key, plan)
+        description = EngineFile(
+            file=f"the engine of {graph.file}",
+            sha256=hashlib.sha256(plan).hexdigest(),
+            graph=graph.file,
+            gpu=self._gpu.name,
+            compute_capability=self._gpu.compute_capability,
+            tensorrt_version=self._gpu.rtx_version,
+            precision=graph.precision,
+            tile_px=_TILE_PX,
+            batch=BATCH,
+            flavour="tensorrt-rtx",
+            targets=RTX_TARGETS,
+        )
+        return description, plan
+
+
+def can_build(gpu: Gpu) -> bool:
+    """Whether engines can be built at first use: TensorRT for RTX is installed and runs on this GPU."""
+    return bool(gpu.rtx_version) and runs_rtx(gpu.compute_capability)
+
+
+def first_use_profiles(manifest: Manifest) -> tuple[Profile, ...]:
+    """What engines are tuned for that are built at first use: the normal way, tiles, and one long picture."""
+    working = () if manifest.working_size_px is None else (Profile(BATCH, manifest.working_size_px),)
+    return (*working, Profile(BATCH, _TILE_PX), Profile(1, _WHOLE_PX))
+
+
+def choose_engine(engines: Sequence[EngineFile], graph: GraphFile, gpu: Gpu) -> EngineFile:
+    """The engine of a graph that may run on a GPU with the TensorRTs that are installed.
 
     Raises:
         DeviceError: none may; a mismatch is never run.
     """
-    candidates = [engine for engine in manifest.engines if engine.graph == graph.file]
+    candidates = [engine for engine in engines if engine.graph == graph.file]
     for engine in candidates:
-        if _same_gpu(engine, gpu) and _same_version(engine, gpu.tensorrt_version):
+        if _fits_gpu(engine, gpu) and _fits_version(engine, gpu):
             return engine
-    made = "; ".join(
-        f"{engine.gpu} (compute capability {engine.compute_capability}), TensorRT {engine.tensorrt_version}"
-        for engine in candidates
+    held = "; ".join(map(_describe, candidates)) or "none"
+    versions = " and ".join(
+        f"{title} {version}"
+        for title, version in (("TensorRT", gpu.tensorrt_version), ("TensorRT for RTX", gpu.rtx_version))
+        if version
     )
+    advice = "build one on this machine with rave-export CHECKPOINT --output BUNDLE --fp16 --trt"
+    if gpu.rtx_version and not gpu.tensorrt_version:
+        advice = "TensorRT for RTX cannot use it: choose --device cuda, or pip install 'rave-backlit[trt]'"
     raise DeviceError(
         f"no engine of {graph.file} is for {gpu.name} (compute capability {gpu.compute_capability}) with "
-        f"TensorRT {gpu.tensorrt_version}; the bundle has {made or 'none'}: "
-        "build one on this machine with rave-export CHECKPOINT --output BUNDLE --fp16 --trt"
+        f"{versions}; the bundle has {held}: {advice}"
     )
 
 
-def _same_gpu(engine: EngineFile, gpu: Gpu) -> bool:
+def _describe(engine: EngineFile) -> str:
+    """An engine's key, as people read it."""
+    if engine.flavour == "tensorrt-rtx":
+        return f"compute capability {', '.join(engine.targets)}, TensorRT for RTX {engine.tensorrt_version}"
+    return (
+        f"{engine.gpu} (compute capability {engine.compute_capability}), TensorRT {engine.tensorrt_version}"
+    )
+
+
+def _fits_gpu(engine: EngineFile, gpu: Gpu) -> bool:
+    if engine.flavour == "tensorrt-rtx":
+        return runs_rtx(gpu.compute_capability, engine.targets)
     if engine.hardware == "ampere_plus":
         return float(gpu.compute_capability) >= 8.0
     if engine.hardware == "same_compute_capability":
@@ -129,122 +231,9 @@ def _same_gpu(engine: EngineFile, gpu: Gpu) -> bool:
     return (engine.gpu, engine.compute_capability) == (gpu.name, gpu.compute_capability)
 
 
-def _same_version(engine: EngineFile, version: str) -> bool:
+def _fits_version(engine: EngineFile, gpu: Gpu) -> bool:
+    if engine.flavour == "tensorrt-rtx":
+        return engine.tensorrt_version == gpu.rtx_version  # exactly: releases promise nothing to each other
     if engine.version_compatible:
-        return engine.tensorrt_version.split(".")[0] == version.split(".")[0]
-    return engine.tensorrt_version == version
-
-
-@dataclass(frozen=True)
-class _Tensor:
-    """An array on the GPU: its address, shape and dtype, and the arena block that keeps it."""
-
-    address: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-
-class _Memory:
-    """Allocations of one call, reused by the next: one block for each use, as large as was ever needed."""
-
-    def __init__(self, cudart: Any) -> None:
-        self._cudart = cudart
-        self.stream: Final = _checked(cudart.cudaStreamCreate())
-        self._blocks: dict[str, tuple[int, int]] = {}
-
-    def upload(self, use: str, array: NDArray[Any]) -> _Tensor:
-        """Copies an array to the GPU."""
-        array = np.ascontiguousarray(array)
-        tensor = self.reserve(use, array.shape, array.dtype)
-        kind = self._cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
-        _checked(
-            self._cudart.cudaMemcpyAsync(tensor.address, array.ctypes.data, array.nbytes, kind, self.stream)
-        )
-        _checked(self._cudart.cudaStreamSynchronize(self.stream))
-        return tensor
-
-    def download(self, tensor: _Tensor) -> Array:
-        """Copies a tensor back, as float32."""
-        array = np.empty(tensor.shape, tensor.dtype)
-        kind = self._cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        _checked(
-            self._cudart.cudaMemcpyAsync(array.ctypes.data, tensor.address, array.nbytes, kind, self.stream)
-        )
-        _checked(self._cudart.cudaStreamSynchronize(self.stream))
-        return array.astype(np.float32, copy=False)
-
-    def reserve(self, use: str, shape: tuple[int, ...], dtype: Any) -> _Tensor:
-        """Room for a tensor, until the next reservation for the same use."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        address, room = self._blocks.get(use, (0, 0))
-        if size > room:
-            if room:
-                # Photographs of every shape come by: their blocks must not pile up.
-                _checked(self._cudart.cudaStreamSynchronize(self.stream))
-                del self._blocks[use]
-                _checked(self._cudart.cudaFree(address))
-            address = int(_checked(self._cudart.cudaMalloc(size)))
-            self._blocks[use] = address, size
-        return _Tensor(address, shape, np.dtype(dtype))
-
-
-class _Engine:
-    """One engine with its execution context."""
-
-    def __init__(self, trt: Any, description: EngineFile, plan: bytes) -> None:
-        self._name = description.file
-        self._batch = description.batch
-        self._trt = trt
-        self._logger = trt.Logger(trt.Logger.ERROR)
-        self._runtime = trt.Runtime(self._logger)
-        if description.version_compatible:
-            self._runtime.engine_host_code_allowed = True
-        self._engine = self._runtime.deserialize_cuda_engine(plan)
-        if self._engine is None:
-            raise DeviceError(f"TensorRT cannot load {description.file}: build it again on this machine")
-        self._context = self._engine.create_execution_context()
-        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
-        self._outputs = [
-            name for name in names if self._engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT
-        ]
-
-    def run(self, inputs: dict[str, _Tensor], memory: _Memory) -> dict[str, _Tensor]:
-        count = next(iter(inputs.values())).shape[0]
-        if count > self._batch:
-            raise DeviceError(f"{self._name} takes {self._batch} windows at most, got {count}")
-        for name, tensor in inputs.items():
-            if not self._context.set_input_shape(name, tensor.shape):
-                raise DeviceError(
-                    f"{self._name} was not built for {name} of {list(tensor.shape)}: "
-                    "choose a smaller --tile-size or build it for larger tiles (rave-export --trt-tile)"
-                )
-            self._context.set_tensor_address(name, tensor.address)
-        outputs = {}
-        for name in self._outputs:
-            shape = tuple(self._context.get_tensor_shape(name))
-            dtype = self._trt.nptype(self._engine.get_tensor_dtype(name))
-            outputs[name] = memory.reserve(f"{self._name} {name}", shape, dtype)
-            self._context.set_tensor_address(name, outputs[name].address)
-        if not self._context.execute_async_v3(int(memory.stream)):
-            raise DeviceError(f"TensorRT failed to run {self._name}")
-        return outputs
-
-
-def _find_gpu(cudart: Any, tensorrt_version: str) -> Gpu:
-    error, count = cudart.cudaGetDeviceCount()
-    if int(error) or not count:
-        raise DeviceError("no NVIDIA GPU is visible to CUDA: check the driver with nvidia-smi")
-    properties = _checked(cudart.cudaGetDeviceProperties(0))
-    name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
-    return Gpu(name.rstrip("\0"), f"{properties.major}.{properties.minor}", tensorrt_version)
-
-
-def _checked(result: tuple[Any, ...]) -> Any:
-    """The value of a CUDA call.
-
-    Raises:
-        DeviceError: the call failed.
-    """
-    if int(result[0]):
-        raise DeviceError(f"CUDA failed with {result[0]}: less memory is needed with a smaller --tile-size")
-    return result[1] if len(result) > 1 else None
+        return engine.tensorrt_version.split(".")[0] == gpu.tensorrt_version.split(".")[0]
+    return engine.tensorrt_version == gpu.tensorrt_version
