@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from rave_runtime.cli.command import run_folder
 from rave_runtime.cluster.connect import open_pool
 from rave_runtime.cluster.worker import Worker
-from rave_runtime.command import run_folder
 from rave_runtime.errors import DeviceError, UsageError
 from rave_runtime.files.location import RemoteFile
 from rave_runtime.run.batch import Result
