@@ -14,9 +14,11 @@ from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
 from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.photos.colour import convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import decoding, register_heif
 from rave_runtime.photos.exif import without_orientation
 from rave_runtime.photos.formats import format_named
+from rave_runtime.photos.headers.bmp import add_bmp_profile
 from rave_runtime.photos.jpeg import add_photoshop_resources, carry_jpeg
 from rave_runtime.photos.metadata.fitting import Metadata, fit_metadata
 from rave_runtime.photos.metadata.grey_profile import is_grey_profile, rgb_of_grey_profile
@@ -68,6 +70,9 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
         pixels = _to_8_bits(pixels)
         alpha = None if alpha is None else _to_8_bits(alpha)
         notes.append(f"{format} has 8 bits per channel here: 16 were reduced")
+    if not row.has_profile and photo.icc_profile is not None and not is_srgb(photo.icc_profile):
+        pixels = convert_to_srgb(pixels, photo.icc_profile)
+        notes.append(f"{format} cannot state a colour space: the colours were converted to sRGB")
     whole = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], 2)
     carried = photo.format == format and photo.source is not None
     if is_grey_profile(photo.icc_profile) and _becomes_rgb(format, whole):
@@ -157,6 +162,8 @@ def _encode_by_pillow(
         content = file.read()
     if format == "JPEG" and metadata is not None and metadata.resources is not None:
         return add_photoshop_resources(content, metadata.resources)
+    if format == "BMP" and photo.icc_profile is not None:
+        return add_bmp_profile(content, photo.icc_profile)
     return content
 
 

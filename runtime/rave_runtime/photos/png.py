@@ -114,16 +114,6 @@ def end_of_png(content: bytes) -> int:
     return next(ends, len(content))
 
 
-def states_other_colour(content: bytes) -> bool:
-    """Tells whether a PNG states a colour space other than sRGB in another way than by a profile."""
-    stated = {kind: data for kind, data in chunks(content) if kind in _COLOUR}
-    if b"cICP" in stated:  # it overrules the others; 1 and 13 are sRGB's primaries and curve
-        return stated[b"cICP"][:2] != b"\x01\x0d"
-    if b"iCCP" in stated or b"sRGB" in stated or len(stated.get(b"gAMA", b"")) != 4:
-        return False
-    return not 0.42 < struct.unpack(">I", stated[b"gAMA"])[0] / 100_000 < 0.48  # sRGB's is 1 / 2.2
-
-
 def without_chunks(content: bytes, kinds: Container[bytes] = _UNSEEN) -> bytes:
     """Takes chunks of those kinds out of a PNG, for a decoder that needs the pixels only.
 

@@ -55,8 +55,8 @@ class Metadata:
 def fit_metadata(photo: Photo, format: str) -> Metadata:
     """Chooses of a photograph's metadata what a file of that format has room for."""
     if not format_named(format).has_metadata:
-        has_any = photo.exif or photo.xmp or photo.icc_profile
-        note = f"{format} has no room for EXIF, XMP and colour profile: they were left out"
+        has_any = photo.exif or photo.xmp
+        note = f"{format} has no room for EXIF and XMP: they were left out"
         return Metadata(notes=(note,) if has_any else ())
     if photo.format == format == "TIFF":
         return Metadata(photo.exif, photo.xmp)
