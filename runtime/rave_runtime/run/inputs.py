@@ -97,6 +97,30 @@ def companions_of(file: Location) -> tuple[str, ...]:
     return next((companions for name, companions in _with_companions(names) if name == file.name), ())
 
 
+def exists(place: Location) -> bool:
+    """Whether a place is there; a path that may not be looked into counts, and reading tells the reason."""
+    try:
+        return place.exists()
+    except OSError:
+        return True
+
+
+def is_folder(place: Location) -> bool:
+    """Whether a place is a folder that is there and may be looked at."""
+    try:
+        return place.is_dir()
+    except OSError:
+        return False
+
+
+def is_no_folder(place: Location) -> bool:
+    """Whether something is there that is no folder, as far as it may be looked at."""
+    try:
+        return place.exists() and not place.is_dir()
+    except OSError:
+        return False
+
+
 def is_unreadable_kind(name: str) -> bool:
     """Whether a name is that of a picture of a kind that rave-run cannot read, such as a raw file."""
     return Path(name).suffix.lower() in UNREADABLE_ENDINGS

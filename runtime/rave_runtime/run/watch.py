@@ -14,6 +14,7 @@ from rave_runtime.backends.limits import usable_processors
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
 from rave_runtime.run.batch import Result
+from rave_runtime.run.inputs import is_folder
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.log import open_log, write_each
@@ -35,7 +36,7 @@ def run_watch(source: Location, output: Location, options: RunOptions) -> Iterat
     Raises:
         RaveError: as `run_folder`.
     """
-    if not (isinstance(source, Path) and isinstance(output, Path) and source.is_dir()):
+    if not (isinstance(source, Path) and isinstance(output, Path) and is_folder(source)):
         raise UsageError(f"{source} is not a folder: --watch needs one of this machine, as OUTPUT too")
     options.check("watch")
     batch = make_batch(options, open_journal(output), usable_processors())
