@@ -89,8 +89,9 @@ class Naming:
     companions: bool = True
 
     def name_of(self, name: str) -> Path:
-        """The result's name."""
+        """The result's name, relative to the output. An object's key may begin with a slash or hold two."""
         path = Path(name)
+        path = Path(*(part for part in path.parts if part not in (path.anchor, os.pardir)))
         own = format_of_ending(path.suffix) or "PNG"
         written = output_format(own, self.format)
         return path.with_name(
@@ -194,7 +195,7 @@ def _jobs_below(
 
 def _make_job(source: Location, into: Location, found: FoundFile, naming: Naming, prefix: str) -> Job:
     target = naming.name_of(found.name)
-    name = os.path.join(prefix, found.name) if prefix else found.name
+    name = f"{prefix}{os.sep}{found.name}" if prefix else found.name
     companions = [
         (source / companion, into / _companion_target(companion, found.name, target))
         for companion in (found.companions if naming.companions else ())

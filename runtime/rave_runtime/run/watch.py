@@ -112,16 +112,26 @@ class _Folders:
 def _times_below(root: Path) -> Iterator[tuple[str, int]]:
     """A folder and those below it, links to folders followed once, each with the time of its last change."""
     seen = set()
-    for folder, inner, _ in os.walk(root, followlinks=True):
+    ahead = [str(root)]
+    while ahead:  # by hand: os.walk calls itself for each level
+        folder = ahead.pop()
         try:
             status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                ahead += [entry.path for entry in entries if _leads_to_folder(entry)]
         except OSError:
             continue
-        if (status.st_dev, status.st_ino) in seen:
-            inner.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
         yield folder, status.st_mtime_ns
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _time_of(folder: str) -> int:
