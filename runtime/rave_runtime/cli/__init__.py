@@ -31,6 +31,9 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show is no reason to stop
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
+    from rave_runtime.run.interrupt import heed_signals
+
+    heed_signals()
     try:
         sys.exit(_run(sys.argv[1:]))
     except KeyboardInterrupt:
@@ -162,12 +165,10 @@ def _run(arguments: list[str]) -> int:
         values[name] = tuple(values.get(name, ()))
 
     from rave_runtime.errors import PhotoError, RaveError
-    from rave_runtime.run.interrupt import heed_signals
     from rave_runtime.run.memory import keep_freed_memory
     from rave_runtime.run.options import RunOptions
 
     keep_freed_memory()
-    heed_signals()
     options = RunOptions(**values)
     try:
         if doctor:
