@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.backends.devices import choose_device, choose_precision
+from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
 from rave_runtime.backends.gathering import GatheringNetwork
 from rave_runtime.backends.load import load_network
+from rave_runtime.backends.network import LoadedNetwork
+from rave_runtime.backends.stopping import StoppableNetwork
 from rave_runtime.bundle import embedded_bundle, read_bundle
 from rave_runtime.errors import UsageError
+from rave_runtime.films.in_order import map_in_order
 from rave_runtime.light.look import Look, divisor_of
 from rave_runtime.light.normal_way import NormalWay
 from rave_runtime.light.reduction import Reduction
 from rave_runtime.light.relight import relight
 from rave_runtime.light.score import backlit_score
 from rave_runtime.light.sizes import check_tile_size, check_working_size
-from rave_runtime.light.tiled import LightPart, full_light
-from rave_runtime.photos.colour import in_srgb_curve, is_srgb, to_srgb, tone_curve
+from rave_runtime.light.tiled import full_light, whole_light
+from rave_runtime.photos.colour import as_seen, tone_curve
 from rave_runtime.photos.photo import Photo, Pixels, check_image
-from rave_runtime.run.in_order import map_in_order
 
 Array = NDArray[np.float32]
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 
-
-GPUS: Final = ("cuda", "tensorrt")
-"""Devices that gain from batches. A CPU is busy with one tile."""
 
 GPU_BATCH: Final = 4
 """Tiles of one photograph per call on a GPU."""
@@ -53,10 +53,10 @@ class Setup:
     """What a run computes with, for its log and report.
 
     Attributes:
-        device: as on the command line.
-        provider: of onnxruntime, or what stands in for one.
+        device: its name on the command line.
+        provider: onnxruntime's provider, or the library that stands in for one.
         precision: "fp32", "fp16" or "int8".
-        working_size_px: long side on which the light is estimated; None is full resolution.
+        working_size_px: long side of the light's estimate; None is full resolution.
     """
 
     device: str
@@ -86,11 +86,10 @@ class Enhancer:
         model: folder of a bundle; None is the embedded one.
         precision: "auto", "fp32", "fp16" or "int8".
         device: "auto", "cpu", "openvino", "cuda" or "tensorrt".
-        working_size: long side, in pixels, of the reduction on which the light is estimated;
-            "recommended" is what the bundle says, None is full resolution. A smaller image is never
-            enlarged.
-        tile_size: side of the tiles in which the network runs, in pixels; "auto" chooses, None takes
-            every image whole, at about 3 GB of memory per megapixel.
+        working_size: long side, in pixels, of the reduction on which the light is estimated; "recommended" is
+            what the bundle says, None is full resolution. A smaller image is never enlarged.
+        tile_size: side of the tiles in which the network runs, in pixels; "auto" chooses, None takes every
+            image whole, at about 3 GB of memory per megapixel.
         strength: how much shaded parts are lifted: 0 changes nothing, 1 is the model, up to 2.
         threads: processors for the network; 0 takes all.
         highlights: how much bright parts, such as skies, are brightened: 0 keeps them, 1 is the model, up to
@@ -121,7 +120,7 @@ class Enhancer:
         gathers = self.device.name in GPUS
         engines = bundle.manifest.engines if self.device.name == "tensorrt" else ()
         most = min([GATHERED_BATCH, *(engine.batch for engine in engines)])
-        self.network: Final = GatheringNetwork(network, most) if gathers else network
+        self.network: LoadedNetwork = GatheringNetwork(network, most) if gathers else network
         self.batch: Final = min(GPU_BATCH, most) if gathers else 1
         self.tile_size_px: Final = check_tile_size(tile_size, bundle.manifest.network.halo_px)
         recommended = bundle.manifest.working_size_px
@@ -132,6 +131,12 @@ class Enhancer:
     def strength(self) -> float:
         """How much shaded parts are lifted."""
         return self.look.strength
+
+    def stopping_when(self, is_stopped: Callable[[], bool]) -> Enhancer:
+        """The same enhancer; its pictures end with `StoppedError` between tiles once `is_stopped` says so."""
+        other = copy.copy(self)
+        other.network = StoppableNetwork(self.network, is_stopped)
+        return other
 
     @property
     def setup(self) -> Setup:
@@ -178,6 +183,8 @@ class Enhancer:
             DeviceError: the provider failed.
         """
         check_image(image)
+        if self.look.changes_nothing:
+            return image.copy()
         out = np.empty_like(image)
         self._develop(image, image, out, None, 0.0)
         return out
@@ -225,8 +232,7 @@ class Enhancer:
             least_score: a photograph with a smaller score is not enhanced.
 
         Raises:
-            PhotoError: the network's light is not usable.
-            DeviceError: the provider failed.
+            PhotoError, DeviceError: as `enhance_photo`.
         """
         if self.look.changes_nothing and least_score <= 0:
             return Scored(photo.pixels if reuse else photo.pixels.copy(), None)
@@ -234,7 +240,7 @@ class Enhancer:
         in_place = reuse and self.working_size_px is not None and photo.pixels.flags.writeable
         out = photo.pixels if in_place else np.empty_like(photo.pixels)
         curve = tone_curve(photo.icc_profile)
-        score = self._develop(_as_seen(photo), photo.pixels, out, curve, least_score)
+        score = self._develop(as_seen(photo), photo.pixels, out, curve, least_score)
         return Scored(out if score >= least_score else None, score)
 
     def backlit_score(self, image: Pixels) -> float:
@@ -247,13 +253,12 @@ class Enhancer:
             image: [h, w, 3] uint8 or uint16, sRGB.
 
         Raises:
-            PhotoError: another shape or dtype, no pixels, or the network's light is not usable.
-            DeviceError: the provider failed.
+            PhotoError, DeviceError: as `enhance`.
         """
         check_image(image)
         if self.working_size_px is None:
-            return backlit_score(light for _, _, light in self._full_light(image))
-        return self._normal_way(image)[1]
+            return backlit_score([whole_light(self.network, image, self.tile_size_px, self.batch)])
+        return self._normal_way(image, self.working_size_px)[1]
 
     def illumination(self, image: Pixels) -> Array:
         """The illumination map that `enhance` divides by, but for the shoulder of the normal way.
@@ -265,16 +270,12 @@ class Enhancer:
             [h, w] float32, at least 0, usually below 1.
 
         Raises:
-            PhotoError: another shape or dtype, no pixels, or the network's light is not usable.
-            DeviceError: the provider failed.
+            PhotoError, DeviceError: as `enhance`.
         """
         check_image(image)
         if self.working_size_px is not None:
-            return self._normal_way(image)[0].divisor()
-        result = np.empty(image.shape[:2], np.float32)
-        for rows, cols, light in self._full_light(image):
-            result[rows, cols] = divisor_of(light, self.look)
-        return result
+            return self._normal_way(image, self.working_size_px)[0].divisor()
+        return divisor_of(whole_light(self.network, image, self.tile_size_px, self.batch), self.look)
 
     def _develop(
         self,
@@ -284,59 +285,37 @@ class Enhancer:
         curve: Array | None,
         least_score: float,
     ) -> float:
-        """Writes an enhanced photograph and returns its score.
+        """Writes an enhanced photograph and returns its score. If that is too small, `out` may stay.
 
         Args:
             image: the photograph as the network sees it, [h, w, 3].
             pixels: the photograph, [h, w, c].
             out: like the pixels; in the normal way it may be the pixels.
             curve: tone curve of the pixels' space.
-            least_score: where the score is smaller, `out` may stay as it is.
+            least_score: the smallest score that is enough.
         """
         if self.working_size_px is not None:
-            normal, score = self._normal_way(image)
+            normal, score = self._normal_way(image, self.working_size_px)
             if score >= least_score:
                 normal.develop(pixels, out, curve)
             return score
 
         def lights() -> Iterator[Array]:
-            for rows, cols, light in self._full_light(image):
+            for rows, cols, light in full_light(self.network, image, self.tile_size_px, self.batch):
                 relight(pixels[rows, cols], divisor_of(light, self.look), out[rows, cols], curve)
                 yield light
 
         return backlit_score(lights())
 
-    def _normal_way(self, image: NDArray[Any]) -> tuple[NormalWay, float]:
+    def _normal_way(self, image: NDArray[Any], working_size_px: int) -> tuple[NormalWay, float]:
         """A photograph in the normal way, and its score.
 
         Args:
-            image: as the network sees it: [h, w, 3] uint8 or uint16.
+            image: the photograph as the network sees it, [h, w, 3] uint8 or uint16.
+            working_size_px: long side on which its light is estimated.
         """
-        assert self.working_size_px is not None
-        reduction = Reduction(image, self.working_size_px) if self._is_reduced(image) else None
+        reduction = Reduction(image, working_size_px) if max(image.shape[:2]) > working_size_px else None
         small: NDArray[Any] = image if reduction is None else reduction.pixels
-        light = np.empty(small.shape[:2], np.float32)
-        tile_px = self.tile_size_px if light.size > _WHOLE_PX else None
-        for rows, cols, part in full_light(self.network, small, tile_px, self.batch):
-            light[rows, cols] = part
+        tile_px = self.tile_size_px if small.shape[0] * small.shape[1] > _WHOLE_PX else None
+        light = whole_light(self.network, small, tile_px, self.batch)
         return NormalWay(image, light, self.look, reduction), backlit_score([light])
-
-    def _full_light(self, image: NDArray[Any]) -> Iterator[LightPart]:
-        return full_light(self.network, image, self.tile_size_px, self.batch)
-
-    def _is_reduced(self, image: NDArray[Any]) -> bool:
-        """Whether the light of an image is estimated on a reduction of it."""
-        return self.working_size_px is not None and max(image.shape[:2]) > self.working_size_px
-
-
-def _as_seen(photo: Photo) -> Pixels:
-    """The photograph as the network sees it: [h, w, 3], sRGB."""
-    pixels, profile = photo.pixels, photo.icc_profile
-    if pixels.shape[2] == 1:
-        grey: Pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-        return grey
-    if profile is None or is_srgb(profile):
-        return pixels
-    if pixels.dtype == np.uint16:
-        return in_srgb_curve(pixels.astype(np.uint16, copy=False), profile)
-    return to_srgb(pixels.astype(np.uint8, copy=False), profile)

@@ -411,6 +411,18 @@ def test_a_second_packet_that_has_no_place_is_missed_aloud() -> None:
         assert read_photo(encoded.content).xmp == packet("")
 
 
+def test_a_second_packet_is_not_turned_and_goes_with_a_word() -> None:
+    main = packet("", ' tiff:Orientation="6" xmpNote:HasExtendedXMP="0123" GDepth:Mime="image/png"')
+    extension = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32 + bytes(8) + b"<depth/>"
+    photo = read_photo(jpeg_with(save(scene(), "JPEG"), (0xE1, SEGMENT + main), (0xE1, extension)))
+    assert photo.warnings == ("its extended XMP was left out: it cannot be turned with the picture",)
+    for name in ("JPEG", "PNG"):
+        encoded = encode_photo(photo, photo.pixels, name)
+        assert extension not in encoded.content
+        assert encoded.warnings == ()
+        assert read_photo(encoded.content).xmp == packet("", ' tiff:Orientation="1"')
+
+
 def test_metadata_of_a_picture_without_xmp_stays_none() -> None:
     photo = Photo(scene(), "PNG")
     assert photo.xmp is None

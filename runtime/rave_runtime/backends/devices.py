@@ -16,6 +16,9 @@ from rave_runtime.errors import DeviceError
 DeviceName = Literal["cpu", "openvino", "cuda", "tensorrt"]
 DEVICES: Final[tuple[DeviceName, ...]] = get_args(DeviceName)
 
+GPUS: Final[tuple[DeviceName, ...]] = ("cuda", "tensorrt")
+"""Devices that gain from batches of tiles, and from half precision. A processor is busy with one tile."""
+
 ACCEPTED_PSNR_DB: Final = 45.0
 """INT8 is chosen by itself only where the exporter measured at least this against float32."""
 
@@ -89,7 +92,7 @@ def choose_precision(precision: str, device: Device, manifest: Manifest) -> Prec
     """
     held = manifest.precisions()
     if precision == "auto":
-        on_gpu = device.name in ("cuda", "tensorrt")
+        on_gpu = device.name in GPUS
         preferred: Precision = "fp16" if on_gpu else "int8"
         if preferred in held and (on_gpu or _may_take_int8(manifest)):
             return preferred

@@ -13,7 +13,7 @@ from rave_runtime.backends.network import Array, Image
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
-from rave_runtime.errors import BundleError, DeviceError
+from rave_runtime.errors import BundleError, DeviceError, reason_of
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -76,9 +76,8 @@ class OnnxNetwork(SplitNetwork):
                 return _run_on_gpu(session, outputs, inputs)
             result: list[Any] = session.run(outputs, inputs)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            message = str(error).splitlines()[0]
             raise DeviceError(
-                f"{self.device.provider} failed on {graph.file}: {message} "
+                f"{self.device.provider} failed on {graph.file}: {reason_of(error)} "
                 "(a smaller --tile-size or --working-size needs less memory)"
             ) from error
         return result
@@ -112,10 +111,9 @@ class OnnxNetwork(SplitNetwork):
                 providers=[(self.device.provider, self.device.options)],
             )
         except Exception as error:
-            message = str(error).splitlines()[0]
             raise BundleError(
                 f"{self._bundle.folder / graph.file} cannot be loaded by onnxruntime "
-                f"{onnxruntime.__version__}: {message}"
+                f"{onnxruntime.__version__}: {reason_of(error)}"
             ) from error
         if session.get_providers()[0] != self.device.provider:
             raise DeviceError(

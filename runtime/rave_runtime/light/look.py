@@ -21,8 +21,8 @@ BRIGHT_LIGHT: Final = (0.6, 0.9)
 """Light up to which a part counts as shaded, and from which it counts as bright. `strength` rules the shaded
 parts, `highlights` the bright ones, and a smooth step leads from one to the other."""
 
-DIVISOR_FLOOR: Final = 1e-4
-"""Smallest divisor of the normal way: thirteen stops, and its eighth power is still a float32."""
+DIVISOR_BOUNDS: Final = (1e-4, 1e4)
+"""Smallest and greatest divisor of the normal way: thirteen stops, of which the eighth power is a float32."""
 
 _BLACK: Final = (8 / 255, 16 / 255)
 """Brightest value of a neighbourhood up to which it is black, and from which it is not."""
@@ -106,7 +106,7 @@ def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
         pixels: [h', w', 3] uint8, or float32 in [0, 1]: the reduced picture.
 
     Returns:
-        [h', w'] float32, at least `DIVISOR_FLOOR`.
+        [h', w'] float32, within `DIVISOR_BOUNDS`.
     """
     top = 255 if pixels.dtype == np.uint8 else 1
     brightest = pixels.max(2).astype(np.float32) / np.float32(top)
@@ -114,7 +114,8 @@ def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
     greatest = _greatest_around(brightest, reach)
     least = -_greatest_around(-brightest, reach)
     seen = np.maximum(smooth_step(greatest, *_BLACK), smooth_step(greatest - least, *_FLAT))
-    guarded: Array = np.maximum(np.maximum(divisor, 1 - seen), np.float32(DIVISOR_FLOOR))
+    low, high = DIVISOR_BOUNDS
+    guarded: Array = np.clip(np.maximum(divisor, 1 - seen), np.float32(low), np.float32(high))
     return guarded
 
 

@@ -60,7 +60,7 @@ def relight_gently(
 
     Args:
         image: [h, w, c] uint8 or uint16, one channel or three.
-        divisor: [h, w] float32, at least `rave_runtime.light.look.DIVISOR_FLOOR`; it is overwritten.
+        divisor: [h, w] float32, within `rave_runtime.light.look.DIVISOR_BOUNDS`; it is overwritten.
         out: like the image; may be the image.
         roundness: p, from 1 to 8.
         correction: columns of pixels, and [n, columns * c] float32, what is added to their values in [0, 1]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-BACKLIT_SCORE: Final = 0.3
+BACKLIT_SCORE: Final = 0.25
 """Score from which a photograph counts as backlit, for `--only-backlit`."""
 
 _STEPS: Final = 4096

@@ -57,6 +57,14 @@ def full_light(
         )
 
 
+def whole_light(network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1) -> Array:
+    """The parts of `full_light` as one map, [h, w] float32."""
+    result = np.empty(image.shape[:2], np.float32)
+    for rows, cols, light in full_light(network, image, tile_px, batch):
+        result[rows, cols] = light
+    return result
+
+
 def tiled_light(
     network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1, *, fixed: bool = False
 ) -> Iterator[tuple[Tile, Array]]:
