@@ -71,8 +71,7 @@ class Scored:
 
     Attributes:
         pixels: like the photograph's, in the same colour space; None where its score was too small.
-        backlit: how backlit it is, from 0 to 1: see `Enhancer.backlit_score`. None where it was not asked, at
-            strength 0.
+        backlit: its score, see `Enhancer.backlit_score`; None at strength 0, where nobody asks.
     """
 
     pixels: Pixels | None
