@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -81,7 +82,7 @@ def synthesize_folder(
         truth = _load(photograph, longest_side_px)
         for version in range(versions):
             name = photograph.file.stem + (f"_v{version}" if versions > 1 else "") + ".png"
-            rng = np.random.default_rng([seed, version, *photograph.file.stem.encode()])
+            rng = np.random.default_rng([seed, version, *os.fsencode(photograph.file.stem)])
             made = synthesize_backlit(np.divide(truth, 255, dtype=np.float32), rng, scene)
             backlit = (made * 255 + 0.5).astype(np.uint8)
             Image.fromarray(backlit).save(out / "input" / name)

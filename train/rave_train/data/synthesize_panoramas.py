@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -63,7 +64,7 @@ def synthesize_panoramas(
             left_out.append(f"skipped {file}: {error}")
             continue
         for version in range(versions):
-            rng = np.random.default_rng([seed, version, *name.encode("utf-8", "surrogateescape")])
+            rng = np.random.default_rng([seed, version, *os.fsencode(name)])
             height, width = (side * 2 // 3, side) if rng.random() < 0.75 else (side, side * 2 // 3)
             tries = (draw_view(sources, rng, height, width) for _ in range(_TRIES))
             pairs = next((pairs for pairs in tries if pairs), [])
