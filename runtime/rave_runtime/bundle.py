@@ -40,6 +40,7 @@ PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
 Part = Literal["context", "enhance", "whole"]
 ImageType = Literal["uint8", "float32"]
+Flavour = Literal["tensorrt", "tensorrt-rtx"]
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,9 @@ class EngineFile:
         tile_px: longest side of a window; it is tuned for windows of exactly this size.
         batch: how many windows it takes per run, at most.
         hardware: which other GPUs may run it: "none", "ampere_plus" or "same_compute_capability".
-        version_compatible: whether other TensorRT versions of the same major may run it; the runtime
-            must then allow host code.
+        version_compatible: whether other TensorRT versions of the same major may run it, by host code.
+        flavour: which library built it and runs it.
+        targets: compute capabilities that run an engine of TensorRT for RTX; its `gpu` is then empty.
     """
 
     file: str
@@ -125,6 +127,8 @@ class EngineFile:
     batch: int
     hardware: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
     version_compatible: bool = False
+    flavour: Flavour = "tensorrt"
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -422,3 +422,11 @@ def test_tiles_planes_and_fax_become_strips_that_hold_the_same_picture() -> None
     again = encode_photo(photo, photo.pixels, "TIFF").content
     assert not {"0x0142", "0x0143", "0x0144", "0x0145"} & set(tags_of(again))
     np.testing.assert_array_equal(read_photo(again).pixels, pixels)
+
+
+def test_xmp_that_cannot_be_read_turns_no_tiff() -> None:
+    """Pillow turns a TIFF by what looks like an orientation in its XMP, damaged or not."""
+    damaged = b"<x:xmpmeta \0><d tiff:Orientation='8'/>"
+    photo = read_photo(write_tiff(pixels_of(3, np.uint8), {}, xmp=damaged))
+    assert photo.pixels.shape == (40, 56, 3)
+    assert photo.xmp == damaged

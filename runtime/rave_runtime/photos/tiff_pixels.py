@@ -56,7 +56,7 @@ class Strips:
 
 
 def tiff_options(image: Image.Image, content: bytes) -> dict[str, Any]:
-    """How an opened TIFF is compressed, for `compress_pixels`.
+    """Reads how an opened TIFF is compressed, for `compress_pixels`.
 
     Returns:
         `compression` as Pillow names it, `predictor` as TIFF numbers it, and for JPEG inside TIFF `qtables`,
@@ -70,7 +70,7 @@ def tiff_options(image: Image.Image, content: bytes) -> dict[str, Any]:
 
 
 def compress_pixels(pixels: Pixels, options: Mapping[str, Any], order: str) -> Strips:
-    """Pixels as TIFF stores them, compressed as the options say.
+    """Compresses pixels as the options say, into strips as TIFF stores them.
 
     Args:
         pixels: [h, w, 1 to 4] uint8 or uint16; grey or colour, with alpha last.
@@ -106,7 +106,7 @@ def compress_pixels(pixels: Pixels, options: Mapping[str, Any], order: str) -> S
 
 
 def _compress_jpeg(pixels: Pixels, options: Mapping[str, Any]) -> Strips:
-    """One strip that is a JPEG, with the tables and subsampling of the options."""
+    """Makes one strip that is a JPEG, with the tables and subsampling of the options."""
     height, _, channels = pixels.shape
     known = ("qtables", "subsampling", "keep_rgb")
     settings = {key: options[key] for key in known if key in options} or {"quality": _DEFAULT_QUALITY}
@@ -140,12 +140,12 @@ def _describe(pixels: Pixels, photometric: int) -> dict[int, tuple[int, list[int
 
 
 def _stored(pixels: Pixels, order: str) -> Pixels:
-    """The pixels one after another, in that byte order."""
+    """Lays the pixels one after another, in that byte order."""
     return np.ascontiguousarray(pixels, f"{order}u{pixels.dtype.itemsize}")
 
 
 def _strips_of(tiff: bytes) -> tuple[list[bytes], int]:
-    """The strips of a TIFF's first picture, and the rows of each but the last."""
+    """Returns the strips of a TIFF's first picture, and the rows of each but the last."""
     reader = DirectoryReader(tiff)
     tags = reader.read(reader.first)
     places, lengths, rows = (_whole_numbers(tags.get(tag), reader.order) for tag in (273, 279, 278))
@@ -161,7 +161,7 @@ def _whole_numbers(value: object, order: str) -> list[int]:
 
 
 def _jpeg_options(content: bytes) -> dict[str, Any]:
-    """Tables and subsampling of a TIFF whose strips or tiles are JPEGs, which may share their tables."""
+    """Reads tables and subsampling of a TIFF whose strips or tiles are JPEGs and may share their tables."""
     reader = DirectoryReader(content)
     tags = reader.read(reader.first)
     shared = tags.get(347)

@@ -48,7 +48,13 @@ def run_watch(source: Location, output: Location, options: RunOptions) -> Iterat
         while True:
             try:
                 if folders.may_have_changed():
-                    jobs = plan_jobs(source, output, options.format_name, allow_empty=True)
+                    jobs = plan_jobs(
+                        source,
+                        output,
+                        allow_empty=True,
+                        selection=options.selection,
+                        naming=options.naming,
+                    )
             except UsageError as problem:  # such as two files of one name, of which one may go again
                 if str(problem) != told:
                     told = str(problem)
