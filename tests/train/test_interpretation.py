@@ -91,7 +91,7 @@ def test_no_run_no_text_no_guidance(config: RunConfig, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(config, run)
     (run / "guidance.safetensors").unlink()
-    with pytest.raises(ConfigError, match="stopped before its guidance was ready"):
+    with pytest.raises(ConfigError, match="stopped before its guidance was written"):
         interpret_run(run, 5)
     wordless = dataclasses.replace(config, encoder="timm:resnet10t,size=32@random")
     train(wordless, tmp_path / "wordless")
