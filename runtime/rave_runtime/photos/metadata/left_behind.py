@@ -40,7 +40,7 @@ _SEMANTICS: Final = {
 _AUXILIARY: Final = (
     (("gainmap",), _GAIN_MAP),
     (("depth", "disparity", "auxid:2"), _DEPTH),
-    (("matte", "semantic"), "portrait and skin mattes"),
+    (("matte", "semantic"), "portrait or skin matte"),
     (("alpha", "auxid:1"), ""),
 )
 """Parts of the names of HEIF's auxiliary pictures. Transparency is part of the photograph."""
@@ -53,7 +53,7 @@ _SAMSUNG: Final = (
 )
 """Parts of the names of blocks in the trailer that Samsung's cameras write."""
 
-_MPF_TYPES: Final = {0x010001: _PREVIEW, 0x010002: _PREVIEW, 0x020001: "panorama's frames"}
+_MPF_TYPES: Final = {0x010001: _PREVIEW, 0x010002: _PREVIEW, 0x020001: "panorama frame"}
 _MPF_VIEWS: Final = (0x020002, 0x020003)
 _MPF_ENTRIES: Final = 0xB002
 _AUXILIARY_TYPE: Final = re.compile(rb"auxC\0\0\0\0([\x20-\x7e]{1,200})\0")
