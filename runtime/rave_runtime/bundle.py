@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from rave_runtime.errors import BundleError, reason_of
+from rave_runtime.files.records import build_record, shorten
 from rave_runtime.manifest_limits import (
     MAX_FILE_BYTES,
     MAX_MANIFEST_BYTES,
@@ -22,7 +23,6 @@ from rave_runtime.manifest_limits import (
     parse_manifest,
     read_content,
 )
-from rave_runtime.records import build_record, shorten
 
 FORMAT: Final = 1
 """Version of the manifest's schema. Raised when its meaning changes."""

@@ -8,30 +8,33 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
+from rave_runtime.backends.devices import Setup as Setup
 from rave_runtime.backends.gathering import GatheringNetwork
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.network import LoadedNetwork
 from rave_runtime.backends.stopping import StoppableNetwork
 from rave_runtime.bundle import embedded_bundle, read_bundle
 from rave_runtime.errors import PhotoError, UsageError
+from rave_runtime.light.images import check_image
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.light.relight import relight
 from rave_runtime.light.sizes import check_tile_size, check_working_size
 from rave_runtime.light.tiled import tiled_light
-from rave_runtime.photos.colour import in_srgb_curve, is_srgb, to_srgb, tone_curve
+from rave_runtime.photos.colour import as_seen, tone_curve
 from rave_runtime.photos.photo import Photo, Pixels
+
+if TYPE_CHECKING:
+    from rave_runtime.run.one_photo import EnhancedPhoto
 
 Array = NDArray[np.float32]
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
-
 
 GPU_BATCH: Final = 4
 """Tiles of one photograph per call on a GPU."""
@@ -47,23 +50,6 @@ _STRIP_PX: Final = 1 << 17
 
 _Part = tuple[slice, slice, Array]
 """Rows, columns and the light [rows, columns] of one part of an image."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a run computes with, for its log and report.
-
-    Attributes:
-        device: as on the command line.
-        provider: of onnxruntime, or what stands in for one.
-        precision: "fp32", "fp16" or "int8".
-        working_size_px: long side on which the light is estimated; None is full resolution.
-    """
-
-    device: str
-    provider: str
-    precision: str
-    working_size_px: int | None
 
 
 class Enhancer:
@@ -163,7 +149,7 @@ class Enhancer:
             PhotoError: another shape or dtype, or no pixels.
             DeviceError: the provider failed.
         """
-        _check_image(image)
+        check_image(image)
         out = np.empty_like(image)
         for rows, cols, light in self._light_parts(image):
             relight(image[rows, cols], light, out[rows, cols])
@@ -220,9 +206,31 @@ class Enhancer:
         # Strips of a reduced light look at their own rows alone; tiles look at their neighbours'.
         in_place = reuse and self._is_reduced(photo.pixels) and photo.pixels.flags.writeable
         out = photo.pixels if in_place else np.empty_like(photo.pixels)
-        for rows, cols, light in self._light_parts(_as_seen(photo)):
+        for rows, cols, light in self._light_parts(as_seen(photo)):
             relight(photo.pixels[rows, cols], light, out[rows, cols], curve)
         return out
+
+    def enhance_bytes(
+        self,
+        data: bytes,
+        *,
+        strength: float | None = None,
+        format: str | None = None,
+        quality: int | None = None,
+    ) -> EnhancedPhoto:
+        """The enhanced photograph as a file's bytes; metadata and colours are kept as rave-run keeps them.
+
+        Args:
+            data: the bytes of a file.
+            strength: 0 to 2; None is the enhancer's.
+            format, quality: such as "jpeg" and 1 to 100; None keeps the photograph's.
+
+        Raises:
+            RaveError: it cannot be read, enhanced or written, or an argument makes no sense.
+        """
+        from rave_runtime.run.one_photo import enhance_bytes
+
+        return enhance_bytes(self, data, strength, format, quality)
 
     def illumination(self, image: Pixels) -> Array:
         """The illumination map that `enhance` divides by.
@@ -237,7 +245,7 @@ class Enhancer:
             PhotoError: another shape or dtype, or no pixels.
             DeviceError: the provider failed.
         """
-        _check_image(image)
+        check_image(image)
         result = np.empty(image.shape[:2], np.float32)
         for rows, cols, light in self._light_parts(image):
             result[rows, cols] = light
@@ -299,27 +307,3 @@ class Enhancer:
                 slice(0, width),
                 guided.rows(start, stop, reduction.luminance(start, stop)),
             )
-
-
-def _as_seen(photo: Photo) -> Pixels:
-    """The photograph as the network sees it: [h, w, 3], sRGB."""
-    pixels, profile = photo.pixels, photo.icc_profile
-    if pixels.shape[2] == 1:
-        grey: Pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-        return grey
-    if profile is None or is_srgb(profile):
-        return pixels
-    if pixels.dtype == np.uint16:
-        return in_srgb_curve(pixels.astype(np.uint16, copy=False), profile)
-    return to_srgb(pixels.astype(np.uint8, copy=False), profile)
-
-
-def _check_image(image: NDArray[Any]) -> None:
-    if not isinstance(image, np.ndarray):
-        raise PhotoError(f"an image is an array of [h, w, 3] uint8 or uint16, not {type(image).__name__}")
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
-        raise PhotoError(
-            f"an image of [h, w, 3] uint8 or uint16 is needed, got {list(image.shape)} {image.dtype}"
-        )
-    if not image.size:
-        raise PhotoError(f"the image has no pixels: its size is {image.shape[1]} x {image.shape[0]}")

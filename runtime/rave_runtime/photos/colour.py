@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from rave_runtime.errors import PhotoError
-from rave_runtime.photos.photo import Pixels
+from rave_runtime.photos.photo import Photo, Pixels
 
 Array = NDArray[np.float32]
 
@@ -224,3 +224,16 @@ def _probe(icc_profile: bytes) -> NDArray[np.uint8] | None:
         return None
     ramp: NDArray[np.uint8] = shown[:256]
     return ramp
+
+
+def as_seen(photo: Photo) -> Pixels:
+    """The photograph as the network sees it: [h, w, 3], sRGB."""
+    pixels, profile = photo.pixels, photo.icc_profile
+    if pixels.shape[2] == 1:
+        grey: Pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        return grey
+    if profile is None or is_srgb(profile):
+        return pixels
+    if pixels.dtype == np.uint16:
+        return in_srgb_curve(pixels.astype(np.uint16, copy=False), profile)
+    return to_srgb(pixels.astype(np.uint8, copy=False), profile)

@@ -25,12 +25,12 @@ from rave_runtime.errors import BundleError, RaveError
 from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.entries import ResultJournal, digest_of, result_key
 from rave_runtime.files.location import name_inside
-from rave_runtime.photos.encode import encode_photo
-from rave_runtime.photos.formats import format_of_ending, output_format, written_format_of
-from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file, read_photo
+from rave_runtime.photos.formats import format_of_ending, written_format_of
+from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
 from rave_runtime.run.companions import copy_companions
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.memory import MemoryBudget, photo_bytes
+from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.overwriting import require_replaceable
 
 Status = Literal["done", "skipped", "failed"]
@@ -228,25 +228,28 @@ class Batch:
             if self._skip_existing and self._journal.is_done(name, key):
                 return Result(job, "skipped", seconds=time.perf_counter() - started)
         self._load_beside()
-        photo = read_photo(content, options.max_megapixels)
-        del content
-        pixels = self._enhancer.enhance_photo(photo, reuse=True)
-        wanted = options.format or written_format_of(job.target) or output_format(photo.format)
-        encoded = encode_photo(photo, pixels, wanted, options.quality)
+        wanted = options.format or written_format_of(job.target)
+        photo = enhance_content(
+            self._enhancer,
+            content,
+            format=wanted,
+            quality=options.quality,
+            max_megapixels=options.max_megapixels,
+        )
         notes = copy_companions(job.companions, self._journal, overwrite=options.overwrite)
         digest = ""
         if self._journal is not None:
-            digest = digest_of(encoded.content)
-            self._journal.claim(name, len(encoded.content), digest)
+            digest = digest_of(photo.content)
+            self._journal.claim(name, len(photo.content), digest)
         attributes = job.source if options.keep_times else None
-        write_atomically(job.target, encoded.content, like=job.source, attributes_of=attributes)
+        write_atomically(job.target, photo.content, like=job.source, attributes_of=attributes)
         if self._journal is not None:
-            self._journal.add(name, key, len(encoded.content), digest)
-        height, width = pixels.shape[:2]
-        notes = photo.warnings + encoded.warnings + notes
-        if options.format is None and format_of_ending(job.source.suffix) != photo.format:
-            notes += (f"is {photo.format} in spite of its name, and was written as {wanted}",)
-        return Result(job, "done", None, notes, width, height, time.perf_counter() - started)
+            self._journal.add(name, key, len(photo.content), digest)
+        notes = photo.warnings + notes
+        if options.format is None and format_of_ending(job.source.suffix) != photo.source_format:
+            notes += (f"is {photo.source_format} in spite of its name, and was written as {photo.format}",)
+        seconds = time.perf_counter() - started
+        return Result(job, "done", None, notes, photo.width_px, photo.height_px, seconds)
 
     def _load_beside(self) -> None:
         """Loads the graphs once, in a thread beside the first photographs' decoding."""
