@@ -22,8 +22,8 @@ from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.png import missing_bytes, png_blocks, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep
-from rave_runtime.photos.tiff import tiff_blocks
-from rave_runtime.photos.tiff_pixels import tiff_options
+from rave_runtime.photos.tiff.strips import tiff_options
+from rave_runtime.photos.tiff.structure import tiff_blocks
 from rave_runtime.photos.xmp import upright_xmp
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
