@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
@@ -18,7 +17,6 @@ from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
 from rave_runtime.backends.gathering import GatheringNetwork
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.network import LoadedNetwork
-from rave_runtime.backends.stopping import StoppableNetwork
 from rave_runtime.bundle import embedded_bundle, read_bundle
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
@@ -113,12 +111,6 @@ class Enhancer:
         if not 0 <= strength <= 2:
             raise UsageError(f"strength is {strength:g}, a number from 0 to 2 is needed")
         self.strength: Final = strength
-
-    def stopping_when(self, is_stopped: Callable[[], bool]) -> Enhancer:
-        """The same enhancer; its pictures end with `StoppedError` between tiles once `is_stopped` says so."""
-        other = copy.copy(self)
-        other.network = StoppableNetwork(self.network, is_stopped)
-        return other
 
     @property
     def setup(self) -> Setup:

@@ -16,10 +16,10 @@ import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from rave_runtime.backends.tensorrt.network import choose_engine, first_use_profiles
 
 from rave_runtime import DeviceError, Enhancer
 from rave_runtime.backends.tensorrt.library import RTX_TARGETS, Gpu
+from rave_runtime.backends.tensorrt.network import choose_engine, first_use_profiles
 from rave_runtime.bundle import EngineFile, embedded_bundle, read_bundle, write_manifest
 
 MakePicture = Callable[..., NDArray[np.uint8]]

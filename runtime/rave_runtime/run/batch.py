@@ -8,6 +8,7 @@ convolution, and the number of workers bounds the memory.
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from rave_runtime.backends.limits import startable_threads
+from rave_runtime.backends.stopping import StoppableNetwork
 from rave_runtime.enhancer import Enhancer, Setup
 from rave_runtime.errors import BundleError, RaveError
 from rave_runtime.files.atomic import write_atomically
@@ -113,7 +115,8 @@ class Batch:
     ) -> None:
         self.cancelled = threading.Event()
         self._interrupted = threading.Event()
-        self._enhancer = enhancer.stopping_when(self._interrupted.is_set)
+        self._enhancer = copy.copy(enhancer)  # which others may use meanwhile
+        self._enhancer.network = StoppableNetwork(enhancer.network, self._interrupted.is_set)
         self._options = options or WriteOptions()
         self._workers = workers
         self._budget = budget

@@ -18,7 +18,8 @@ from rave_runtime.photos.encode import Encoded, encode_photo
 from rave_runtime.photos.formats import output_format, require_format
 from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_file, read_photo
 from rave_runtime.run.batch import Result, Runner
-from rave_runtime.run.jobs import Job, is_folder, parse_shard, plan_jobs
+from rave_runtime.run.inputs import exists, is_folder
+from rave_runtime.run.jobs import Job, parse_shard, plan_jobs
 from rave_runtime.run.journal import Journal, open_journal
 from rave_runtime.run.log import open_log, write_each
 from rave_runtime.run.options import RunOptions, make_batch, make_enhancer
@@ -101,11 +102,7 @@ def _prepare(
     """Jobs, the journal of their results, and options and output as the workers of a cluster need them."""
     shard = None if options.shard is None else parse_shard(options.shard)
     tree = _is_tree(source)
-    if (
-        options.skip_existing
-        and not tree
-        and any(is_folder(place) or place.exists() for place in _listed(source))
-    ):
+    if options.skip_existing and not tree and any(exists(place) for place in _listed(source)):
         raise UsageError("--skip-existing is for folders, whose results it remembers: leave it out")
     if options.cluster is not None:  # workers have working folders of their own
         source = [_absolute(place) for place in _listed(source)]
@@ -165,7 +162,7 @@ def _require_writable(name: str, file: Path) -> None:
     Raises:
         UsageError: a file cannot be made there.
     """
-    if file.is_dir():
+    if is_folder(file):
         raise UsageError(f"{name} {file} is a folder: name the file to write")
     if is_written_into(file):
         return
