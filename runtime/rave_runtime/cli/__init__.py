@@ -66,6 +66,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("The light")
     add("--strength", "0 changes nothing, 1 is the model, up to 2 [default: 1].", type=float, metavar="S")
+    text = "The same for bright parts: 0 keeps skies as they are [default: --strength, but at most 1]."
+    add("--highlights", text, type=float, metavar="H")
+    add("--only-backlit", "Copy photographs as they are that are not backlit.", action="store_true")
     add("--model", "The model's bundle [default: the embedded one].", type=_path, metavar="FOLDER")
     text = "Long side for estimating the light, in pixels [default: the model's]."
     add("--working-size", text, type=int, metavar="PX")
@@ -275,10 +278,11 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     for failure in failures:
         _say(_describe(failure), error=True)
     done = [result for result in results if result.status == "done"]
-    skipped = len(results) - len(done) - len(failures)
+    copied, skipped = (sum(each.status == status for each in results) for status in ("copied", "skipped"))
     megapixels = sum(result.width_px * result.height_px for result in done) / 1e6
     line = f"{len(done)} of {len(results)} enhanced into {place} ({megapixels:.1f} megapixels)"
-    line += f", {skipped} were there already" if skipped else ""
+    line += f", {copied} copied, not being backlit" * bool(copied)
+    line += f", {skipped} were there already" * bool(skipped)
     _say(line + (f", {len(failures)} failed" if failures else ""), error=_is_standard_output(options))
     return _EXIT_SOME_FAILED if failures else 0
 

@@ -14,10 +14,10 @@ from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.atomic import is_written_into, remove_abandoned, require_writable, write_atomically
 from rave_runtime.files.entries import digest_of
 from rave_runtime.files.location import Location, RemoteFile
-from rave_runtime.photos.encode import Encoded, encode_photo
+from rave_runtime.photos.encode import Encoded
 from rave_runtime.photos.formats import output_format, require_format
 from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_file, read_photo
-from rave_runtime.run.batch import Result, Runner
+from rave_runtime.run.batch import Result, Runner, enhance_content
 from rave_runtime.run.inputs import exists, is_folder
 from rave_runtime.run.jobs import Job, parse_shard, plan_jobs
 from rave_runtime.run.journal import Journal, open_journal
@@ -238,8 +238,8 @@ def enhance_bytes(content: bytes, options: RunOptions, format: str | None = None
     photo = read_photo(content, options.max_megapixels)
     enhancer = make_enhancer(options, 1, usable_processors())
     format_ = output_format(photo.format, wanted)
-    encoded = encode_photo(photo, enhancer.enhance_photo(photo), format_, options.quality)
-    return Encoded(encoded.content, photo.warnings + encoded.warnings)
+    original = content if options.only_backlit and format_ == photo.format else None
+    return enhance_content(photo, enhancer, options.write_options, format_, original).encoded
 
 
 def run_doctor(options: RunOptions) -> str:

@@ -27,15 +27,17 @@ from rave_runtime.errors import BundleError, RaveError
 from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.entries import ResultJournal, digest_of, result_key
 from rave_runtime.files.location import name_inside
-from rave_runtime.photos.encode import encode_photo
+from rave_runtime.light.score import BACKLIT_SCORE
+from rave_runtime.photos.encode import Encoded, encode_photo
 from rave_runtime.photos.formats import format_of_ending, output_format, written_format_of
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file, read_photo
 from rave_runtime.run.companions import copy_companions
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.memory import MemoryBudget, photo_bytes
 from rave_runtime.run.overwriting import require_replaceable
 
-Status = Literal["done", "skipped", "failed"]
+Status = Literal["done", "copied", "skipped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class WriteOptions:
         max_megapixels: larger photographs are refused.
         overwrite: whether files that no run of rave-run wrote are replaced, where a journal can tell.
         keep_times: whether results get the times and extended attributes of their photographs.
+        only_backlit: whether photographs that are not backlit are copied as they are.
     """
 
     format: str | None = None
@@ -55,6 +58,7 @@ class WriteOptions:
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     overwrite: bool = False
     keep_times: bool = True
+    only_backlit: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,13 @@ class Result:
 
     Attributes:
         job: which one.
-        status: "done", "skipped" (an equal result was there) or "failed".
+        status: "done", "copied" (it is not backlit), "skipped" (an equal result was there) or "failed".
         error: why it failed.
         warnings: what a user should know of it.
         width_px, height_px: upright size, 0 where it was not read.
         seconds: from opening the file to renaming the result.
         worker: which process of a cluster made it; "" is this one.
+        backlit: how backlit it is, from 0 to 1, where its light was estimated: see `Enhancer.backlit_score`.
     """
 
     job: Job
@@ -79,6 +84,7 @@ class Result:
     height_px: int = 0
     seconds: float = 0.0
     worker: str = ""
+    backlit: float | None = None
 
 
 class Runner(Protocol):
@@ -133,7 +139,9 @@ class Batch:
     @property
     def settings(self) -> str:
         """Everything that decides a result besides the photograph."""
-        return f"{self._enhancer.settings} format={self._options.format} quality={self._options.quality}"
+        options = self._options
+        settings = f"{self._enhancer.settings} format={options.format} quality={options.quality}"
+        return f"{settings} least_score={BACKLIT_SCORE}" if options.only_backlit else settings
 
     def warm_up(self) -> None:
         """Loads all that the first photograph of either depth would wait for; the model may then go."""
@@ -232,10 +240,15 @@ class Batch:
                 return Result(job, "skipped", seconds=time.perf_counter() - started)
         self._load_beside()
         photo = read_photo(content, options.max_megapixels)
-        del content
-        pixels = self._enhancer.enhance_photo(photo, reuse=True)
+        height, width = photo.pixels.shape[:2]
         wanted = options.format or written_format_of(job.target) or output_format(photo.format)
-        encoded = encode_photo(photo, pixels, wanted, options.quality)
+        # Under another ending a copy would be misnamed: it is written in the format that was asked for.
+        keeps = options.only_backlit and job.target.suffix.lower() == job.source.suffix.lower()
+        original = content if keeps else None
+        del content
+        made = enhance_content(photo, self._enhancer, options, wanted, original)
+        encoded = made.encoded
+        del original
         notes = copy_companions(job.companions, self._journal, overwrite=options.overwrite)
         digest = ""
         if self._journal is not None:
@@ -245,11 +258,12 @@ class Batch:
         write_atomically(job.target, encoded.content, like=job.source, attributes_of=attributes)
         if self._journal is not None:
             self._journal.add(name, key, len(encoded.content), digest)
-        height, width = pixels.shape[:2]
-        notes = photo.warnings + encoded.warnings + notes
-        if options.format is None and format_of_ending(job.source.suffix) != photo.format:
+        notes = encoded.warnings + notes
+        if not made.copied and options.format is None and format_of_ending(job.source.suffix) != photo.format:
             notes += (f"is {photo.format} in spite of its name, and was written as {wanted}",)
-        return Result(job, "done", None, notes, width, height, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        status: Status = "copied" if made.copied else "done"
+        return Result(job, status, None, notes, width, height, seconds, backlit=made.backlit)
 
     def _load_beside(self) -> None:
         """Loads the graphs once, in a thread beside the first photographs' decoding."""
@@ -263,3 +277,44 @@ class Batch:
     def _load(self) -> None:
         with contextlib.suppress(Exception):  # the first photograph that needs the graph tells
             self._enhancer.prepare()
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a photograph's bytes.
+
+    Attributes:
+        encoded: the new file's bytes, and what a user should know of them.
+        backlit: the photograph's score, where its light was estimated.
+        copied: whether it was not backlit and only what is backlit was to be enhanced.
+    """
+
+    encoded: Encoded
+    backlit: float | None
+    copied: bool
+
+
+def enhance_content(
+    photo: Photo, enhancer: Enhancer, options: WriteOptions, format: str, original: bytes | None
+) -> Made:
+    """Enhances and encodes one photograph, or leaves it as it is.
+
+    Args:
+        photo: as read; its pixels may be overwritten.
+        enhancer: what enhances it.
+        options: how the result is written.
+        format: the name of the written format.
+        original: the bytes of its file, which are the result where it is not to be enhanced; None encodes its
+            pixels then.
+
+    Raises:
+        RaveError: it cannot be enhanced or written.
+    """
+    least_score = BACKLIT_SCORE if options.only_backlit else 0.0
+    scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
+    if scored.pixels is None and original is not None:
+        return Made(Encoded(original), scored.backlit, copied=True)
+    pixels = photo.pixels if scored.pixels is None else scored.pixels
+    encoded = encode_photo(photo, pixels, format, options.quality)
+    encoded = Encoded(encoded.content, photo.warnings + encoded.warnings)
+    return Made(encoded, scored.backlit, copied=scored.pixels is None)
