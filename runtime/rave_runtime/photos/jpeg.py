@@ -21,6 +21,9 @@ _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))
 """Markers without a length, and no marker at all."""
 
+_MAX_MARKERS: Final = 100_000
+"""Markers of a JPEG that are looked at, those of restarts aside; photographs have hundreds."""
+
 _XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -74,13 +77,19 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
         position += 2 + length
 
 
-def count_scans(content: bytes) -> int:
-    """Scans of a JPEG, which end where it does: a film may stand behind a photograph."""
-    scans, position = 0, 2
+def count_scans(content: bytes, limit: int = 1 << 31) -> int:
+    """Scans of a JPEG, which end where it does: a film may stand behind a photograph.
+
+    Counting ends above the limit. A file of more markers than a photograph can have counts as above it.
+    """
+    scans, position, markers = 0, 2, 0
     while found := _JPEG_MARKER.search(content, position):
         marker, position = found[0][1], found.end()
+        markers += 1
         if marker == 0xD9:
             break
+        if scans > limit or markers > _MAX_MARKERS:
+            return limit + 1
         scans += marker == 0xDA
         if marker not in (0x01, 0xD8) and position + 2 <= len(content):
             position += struct.unpack_from(">H", content, position)[0]
