@@ -25,6 +25,7 @@ STUDIES = {
     "upsampling": ("benchmarks.studies.upsampling", "Ways of bringing a reduced light back to full size."),
     "panorama-scenes": ("benchmarks.studies.panorama_scenes", "Scenes against the light from panoramas."),
     "before-after": ("benchmarks.studies.before_after", "A sheet of scenes before and after."),
+    "films": ("benchmarks.studies.films", "A film against decoding and encoding it alone."),
     "cluster": ("benchmarks.studies.cluster", "What a Ray cluster costs and gains."),
 }
 """Studies by the command's name: the module, whose `main` takes the arguments, and what it measures."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
 from rave_runtime.backends.gathering import GatheringNetwork
 from rave_runtime.backends.load import load_network
+from rave_runtime.backends.network import LoadedNetwork
 from rave_runtime.bundle import embedded_bundle, read_bundle
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
@@ -102,7 +103,7 @@ class Enhancer:
         gathers = self.device.name in GPUS
         engines = bundle.manifest.engines if self.device.name == "tensorrt" else ()
         most = min([GATHERED_BATCH, *(engine.batch for engine in engines)])
-        self.network: Final = GatheringNetwork(network, most) if gathers else network
+        self.network: LoadedNetwork = GatheringNetwork(network, most) if gathers else network
         self.batch: Final = min(GPU_BATCH, most) if gathers else 1
         self.tile_size_px: Final = check_tile_size(tile_size, bundle.manifest.network.halo_px)
         recommended = bundle.manifest.working_size_px

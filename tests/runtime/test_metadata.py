@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from rave_runtime.photos.decoders import is_lossless_webp
 from rave_runtime.photos.encode import encode_photo
@@ -312,3 +312,42 @@ def test_a_film_that_is_left_behind_is_promised_no_more(said: bytes, left: bytes
     assert photo.warnings == ("its film (motion photo) was left behind",)
     assert further_pictures(said) == ("MotionPhoto",)
     assert further_pictures(left) == ()
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_an_avifs_exif_is_read_as_its_file_has_it() -> None:
+    """Pillow writes it anew where it and the container differ on the orientation."""
+    block = photo_exif()
+    buffer = io.BytesIO()
+    Image.fromarray(scene()).save(buffer, "AVIF", exif=without_orientation(block))
+    content = buffer.getvalue().replace(without_orientation(block)[6:], block[6:])
+    assert block[6:] in content
+    photo = read_photo(content)
+    assert photo.pixels.shape == (40, 56, 3), "the container says that it is upright"
+    assert photo.exif is not None
+    assert photo.exif.removeprefix(b"Exif\0\0") == upright_exif(block, 56, 40)[6:]
+    for orientation in (3, 6):
+        buffer = io.BytesIO()
+        Image.fromarray(scene()).save(buffer, "AVIF", exif=photo_exif(orientation=orientation))
+        turned = read_photo(buffer.getvalue())
+        assert turned.pixels.shape[:2] == ((56, 40) if orientation == 6 else (40, 56))
+        assert NOTE in (turned.exif or b"")
+
+
+@pytest.mark.skipif(not features.check("jpg_2000"), reason="this Pillow has no JPEG 2000")
+def test_a_jpeg_2000_keeps_its_exif_and_xmp_as_png() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(scene()).save(buffer, "JPEG2000")
+    xmp = b'<x tiff:Orientation="6"/>'
+    content = buffer.getvalue()
+    for user_type, data in (
+        (b"JpgTiffExif->JP2", photo_exif()[6:]),
+        (bytes.fromhex("be7acfcb97a942e89c71999491e3afac"), xmp),
+    ):
+        content += struct.pack(">I4s", 24 + len(data), b"uuid") + user_type + data
+    photo = read_photo(content)
+    assert photo.pixels.shape == (56, 40, 3)
+    again = read_photo(encode_photo(photo, photo.pixels, "PNG").content)
+    assert NOTE in (again.exif or b"")
+    assert again.xmp == xmp.replace(b"6", b"1")
+    assert orientation_of(again.exif, again.xmp) == 1

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 import socket
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +66,8 @@ def open_pool(
         raise UsageError("--cluster needs Ray: pip install 'rave-backlit[cluster]'") from error
     ours = not ray.is_initialized()
     if ours:
-        _connect(ray, address)
+        with _own_signals():
+            _connect(ray, address)
     try:
         workers = options.workers or 1
         needs = {"num_cpus": workers, "num_gpus": 1 if options.device in GPUS else 0}
@@ -111,6 +114,17 @@ def _connect(ray: Any, address: str) -> None:
             f"no Ray cluster at {address}: {reason_of(error)} (`ray start --head` starts one; "
             f"--cluster {LOCAL} needs none)"
         ) from error
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keeps this program's way with SIGTERM, in whose place Ray puts one that aborts."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and handler is not None:
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _stay_on_this_machine() -> None:

@@ -138,7 +138,7 @@ class DividedFilm:
     def _produce(self, pool: ThreadPoolExecutor) -> None:
         try:
             for item in self._decoded():
-                ready = pool.submit(self._divided, *item) if isinstance(item, tuple) else item
+                ready = pool.submit(self.divide, *item) if isinstance(item, tuple) else item
                 if not self._put(ready):
                     return
             self._put(None)
@@ -164,14 +164,19 @@ class DividedFilm:
                 broken += 1
                 continue
             for frame in frames:
-                yield self._with_light(frame)
+                yield self.light_frame(frame)
         if broken:
             many = "a broken packet was" if broken == 1 else f"{broken} broken packets were"
             self._result.warnings.append(f"{many} left out")
         if self.info is None:
             raise PhotoError("holds no frame that can be decoded")
 
-    def _with_light(self, frame: Any) -> tuple[Any, UpsampledLight]:
+    def light_frame(self, frame: Any) -> tuple[Any, UpsampledLight]:
+        """A decoded frame and its steadied light. Frames must come in order.
+
+        Raises:
+            PhotoError: the film is HDR, its pixels cannot be divided, or its frames change their size.
+        """
         if self.info is None:
             self.info = describe_film(self.video, frame)
             self.first_frame = frame
@@ -205,7 +210,8 @@ class DividedFilm:
         self._result.cuts = self._steady.cuts
         return line
 
-    def _divided(self, frame: Any, light: UpsampledLight) -> Any:
+    def divide(self, frame: Any, light: UpsampledLight) -> Any:
+        """The frame, divided by its light. Threads may divide several frames at once."""
         assert self.info is not None
         layout = self.info.layout
         if frame.format.name != self.info.pixel_format:

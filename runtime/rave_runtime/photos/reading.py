@@ -22,15 +22,17 @@ from rave_runtime.photos.decoders import (
     open_picture,
     to_pixels,
 )
-from rave_runtime.photos.exif import EXIF_HEADER, orientation_of, upright_exif
+from rave_runtime.photos.exif import EXIF_HEADER, avif_exif, orientation_of, upright_exif
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.stated_colour import stated_profile
+from rave_runtime.photos.metadata.boxes import jp2_blocks, orientation_in_heif
+from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.png import missing_bytes, png_blocks, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep
 from rave_runtime.photos.tiff import tiff_blocks
 from rave_runtime.photos.tiff_pixels import tiff_options
-from rave_runtime.photos.xmp import further_pictures, upright_xmp
+from rave_runtime.photos.xmp import upright_xmp
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
@@ -93,10 +95,10 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
     Raises:
         PhotoError: it cannot be read or is refused.
     """
-    limit = int(min(max_megapixels, 1e9) * 1e6) * _BYTES_PER_PIXEL + _METADATA_BYTES
+    limit = file_limit_bytes(max_megapixels)
     if isinstance(path, RemoteFile):
         content = path.read(limit + 1)
-        _check_file_size(len(content), limit, max_megapixels)
+        check_file_size(len(content), limit, max_megapixels)
         return content
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -107,7 +109,7 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
                 raise PhotoError("is a folder, not a photograph")
             if not stat.S_ISREG(status.st_mode):
                 raise PhotoError("is a pipe or a device, not a file")
-            _check_file_size(status.st_size, limit, max_megapixels)
+            check_file_size(status.st_size, limit, max_megapixels)
             with open(descriptor, "rb", closefd=False) as stream:
                 head = stream.read(_HEAD_BYTES)
                 if head and format_of_content(head) is None:
@@ -120,7 +122,17 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
         raise PhotoError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _check_file_size(size: int, limit: int, max_megapixels: float) -> None:
+def file_limit_bytes(max_megapixels: float) -> int:
+    """The size that no file of a photograph of that many megapixels exceeds, in bytes."""
+    return int(min(max_megapixels, 1e9) * 1e6) * _BYTES_PER_PIXEL + _METADATA_BYTES
+
+
+def check_file_size(size: int, limit: int, max_megapixels: float) -> None:
+    """Refuses a file that is larger than a photograph can be.
+
+    Raises:
+        PhotoError: its size, in bytes, is over the limit.
+    """
     if size > limit:
         raise PhotoError(
             f"has {size / 1e9:.1f} GB, more than {max_megapixels:g} megapixels can need: "
@@ -136,9 +148,10 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         icc, exif, xmp, notes = _blocks(image, content)
         notes = (*_notes(image, content), *notes)
         icc = stated_profile(name, content, icc, exif, grey=image.mode in _GREY_MODES)
-        orientation = orientation_of(exif, xmp)
-        if "MotionPhoto" in further_pictures(xmp):
-            notes = (*notes, "its film (motion photo) was left behind")
+        orientation = orientation_of(image.info.get("exif") if name == "AVIF" else exif, xmp)
+        if name == "HEIF":
+            orientation = orientation_in_heif(content, image.info.get("original_orientation"))
+        notes = (*notes, *note_left_behind(name, content, xmp, orientation))
         if is_deep(image):
             pixels = _turn(read_deep(content, image), orientation)
         else:
@@ -200,9 +213,7 @@ def _ends_blank(image: Image.Image) -> bool:
 
 def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
     notes = []
-    if image.format == "JPEG" and "mp" in image.info:
-        notes.append("only its first picture was taken: others inside it (preview, depth, gain map) were not")
-    elif getattr(image, "is_animated", False):
+    if getattr(image, "is_animated", False):
         notes.append("only the first of its frames or pages was taken")
     bits = bits_per_channel(image, content)
     if bits > 8:
@@ -236,6 +247,10 @@ def _blocks(
         icc, exif, xmp, notes = tiff.icc_profile, tiff.exif, tiff.xmp, tiff.notes
     else:
         icc, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
+        if image.format == "AVIF":
+            exif = avif_exif(image) or exif
+        elif image.format == "JPEG2000":
+            exif, xmp = jp2_blocks(content)
     if isinstance(exif, bytes) and not exif.startswith(EXIF_HEADER):
         exif = EXIF_HEADER + exif
     if isinstance(xmp, str):

@@ -32,7 +32,8 @@ class PairOptions:
         initialize_steps: guidance steps before the first round.
         enhance_steps: enhancement steps per round.
         refine_steps: guidance steps per round.
-        guidance_batch: pictures per guidance step, half backlit and half well-lit.
+        guidance_batch: pictures per guidance step, half backlit and half well-lit; in a refinement, tuples of
+            a backlit picture, its enhanced versions and a well-lit picture.
         guidance_learning_rate: of the guidance.
         guidance_weight_decay: of the guidance.
         guidance_weight: of the guidance term in the total loss.

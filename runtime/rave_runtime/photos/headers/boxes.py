@@ -38,10 +38,15 @@ def boxes(content: bytes, start: int = 0, stop: int | None = None) -> Iterator[B
             (length,) = struct.unpack_from(">Q", content, start + 8)
             head = 16
         end = stop if length == 0 else start + length
-        if end > stop or end < start + head:
+        if end < start + head:
             return
-        yield Box(kind, start + head, end)
+        yield Box(kind, start + head, min(end, stop))
         start = end
+
+
+def box_spans(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The kind of each box of a file, and where its payload starts and stops."""
+    return ((box.kind, box.start, box.stop) for box in boxes(content))
 
 
 def find_box(content: bytes, *path: bytes, start: int = 0, stop: int | None = None) -> Box | None:
