@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import io
-import math
-import os
 import sys
 import warnings
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from rave_runtime.cli.messages import EXIT_INTERRUPTED, EXIT_SOME_FAILED, EXIT_WRONG_USE, say, wrong_use
 from rave_runtime.cli.parser import as_paths, make_parser
