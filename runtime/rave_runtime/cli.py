@@ -28,7 +28,7 @@ _EXIT_INTERRUPTED = 130
 def main() -> None:
     """Entry point."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show must not end a run
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
     from rave_runtime.run.interrupt import heed_signals
@@ -121,7 +121,7 @@ def _number(kind: type[int] | type[float], least: float, most: float = math.inf)
             raise argparse.ArgumentTypeError(f"{text} is not {limit}")
         return value
 
-    parse.__name__ = kind.__name__  # argparse names it where a text is no number
+    parse.__name__ = kind.__name__  # argparse shows this name when the text is not a number
     return parse
 
 

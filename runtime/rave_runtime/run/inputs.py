@@ -114,7 +114,7 @@ def is_folder(place: Location) -> bool:
 
 
 def is_no_folder(place: Location) -> bool:
-    """Whether something is there that is no folder, as far as it may be looked at."""
+    """Whether something other than a folder is there, as far as permissions let us see."""
     try:
         return place.exists() and not place.is_dir()
     except OSError:

@@ -41,7 +41,7 @@ class Job:
     Attributes:
         source: file to read.
         target: file to write.
-        name: of the source, relative to the folder that was given.
+        name: the source's name, relative to the folder that was given.
         companions: files that belong to the photograph, each with the place of its copy.
     """
 
@@ -103,7 +103,7 @@ def parse_shard(text: str) -> Shard:
     """A part written as `2/8`.
 
     Raises:
-        UsageError: it is not written so, or there is no such part.
+        UsageError: the text is written otherwise, or names a part that does not exist.
     """
     index, slash, count = text.partition("/")
     if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
