@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from rave_runtime.cli.command import run_folder
 from rave_runtime.cluster.connect import _own_signals, _stay_on_this_machine, open_pool
 from rave_runtime.cluster.worker import Worker
-from rave_runtime.command import run_folder
 from rave_runtime.errors import DeviceError, UsageError
 from rave_runtime.files.entries import parse_entries
 from rave_runtime.files.location import RemoteFile

@@ -25,7 +25,7 @@ FORBIDDEN = (
 def test_the_runtime_imports_nothing_heavy_even_where_it_is_installed() -> None:
     code = """
 import sys, numpy
-import rave_runtime, rave_runtime.cli, rave_runtime.command, rave_runtime.run.watch
+import rave_runtime, rave_runtime.cli, rave_runtime.cli.command, rave_runtime.run.watch
 rave_runtime.Enhancer().enhance(numpy.zeros((8, 8, 3), numpy.uint8))
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 """

@@ -22,7 +22,6 @@ from rave_runtime.photos.png import (
     chunks,
     missing_bytes,
     png_blocks,
-    states_other_colour,
     without_chunks,
 )
 from rave_runtime.photos.reading import read_photo
@@ -278,26 +277,6 @@ def test_missing_pixels_of_a_png_are_counted(height: int, width: int, interlaced
         assert missing_bytes(png(pixels, colour, bits, interlaced=interlaced)) == 0
         taller = png(pixels, colour, bits, interlaced=interlaced, size=(width, height + 1))
         assert missing_bytes(taller) > 0
-
-
-@pytest.mark.parametrize(
-    ("stated", "other"),
-    [
-        ([], False),
-        ([(b"cICP", b"\x01\x0d\0\1")], False),
-        ([(b"cICP", b"\x0c\x0d\0\1"), (b"sRGB", b"\0")], True),
-        ([(b"gAMA", struct.pack(">I", 45455))], False),
-        ([(b"gAMA", struct.pack(">I", 100_000))], True),
-        ([(b"gAMA", struct.pack(">I", 100_000)), (b"sRGB", b"\0")], False),
-        ([(b"gAMA", b"\0")], False),
-    ],
-)
-def test_colour_that_a_png_states_without_a_profile_is_seen(
-    stated: list[tuple[bytes, bytes]], other: bool
-) -> None:
-    content = png(scene(), 2, before=b"".join(png_chunk(*chunk) for chunk in stated))
-    assert states_other_colour(content) == other
-    assert bool(read_photo(content).warnings) == other
 
 
 def test_stray_bytes_between_segments_lose_nothing() -> None:

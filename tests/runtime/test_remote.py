@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rave_runtime.command import run_folder
+from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.location import RemoteFile, parse_location
 from rave_runtime.photos.reading import read_file

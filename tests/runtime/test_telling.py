@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from rave_runtime.command import run_folder
+from rave_runtime.cli.command import run_folder
 from rave_runtime.enhancer import Setup
 from rave_runtime.errors import PhotoError, UsageError, printable
 from rave_runtime.run import log as log_module
@@ -190,7 +190,7 @@ def test_standard_input_without_end_is_refused() -> None:
             assert size >= 0, "all of it was asked for"
             return b"\xff" * size
 
-    from rave_runtime.command import run_stream
+    from rave_runtime.cli.command import run_stream
 
     stream: Any = Endless()
     with pytest.raises(PhotoError, match="megapixels can need"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,9 @@ class Unchanged:
 
     def prepare(self) -> None:
         """There is nothing to load."""
+
+    def stopping_when(self, is_stopped: Callable[[], bool]) -> Unchanged:
+        return self
 
     def enhance_photo(self, photo: Photo, *, reuse: bool) -> Pixels:
         return photo.pixels.copy()

@@ -108,7 +108,7 @@ def test_other_networks_are_told_apart(network: EnhancementNetwork, tmp_path: Pa
 
 
 def test_files_that_are_no_checkpoint(network: EnhancementNetwork, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is not there: a checkpoint"):
+    with pytest.raises(CheckpointError, match="does not exist: a checkpoint"):
         load_checkpoint(tmp_path / "absent.pth")
     text = tmp_path / "notes.pth"
     text.write_text("these are notes, not weights")

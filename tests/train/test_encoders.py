@@ -33,7 +33,7 @@ def test_a_name_is_taken_apart() -> None:
 @pytest.mark.parametrize("name", ["ViT-B-32", "keras:vgg", "timm:", "timm:resnet18,small@random"])
 def test_other_names_are_errors(name: str) -> None:
     with pytest.raises(
-        EncoderError, match=r"is no encoder's name: SOURCE:MODEL\[,key=value...\]\[@WEIGHTS\]"
+        EncoderError, match=r"is not the name of an encoder: SOURCE:MODEL\[,key=value...\]\[@WEIGHTS\]"
     ):
         parse_spec(name)
 

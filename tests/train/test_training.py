@@ -251,7 +251,7 @@ def test_a_collapse_is_seen_late_in_the_warm_up_and_after_it(config: RunConfig) 
     assert watch.look(between, 0.0) == between, "looked at every hundred steps"
     again = watch.look(Position("warm-up", step=199, length=300), 0.0)
     assert again.length == 500, "its whole warm-up anew"
-    assert notes == ["input and output at 5.0 dB in the warm-up: beginning anew"]
+    assert notes == ["input and output agree to only 5.0 dB in the warm-up: the network is drawn anew"]
     assert not torch.equal(state.network.cond1.weight, first)
     later = Position("enhance", step=500, length=900, total=800)
     watch.seen.clear()
@@ -282,7 +282,7 @@ def test_a_collapsed_network_is_drawn_anew(config: RunConfig, tmp_path: Path) ->
             tmp_path / "run",
             listen=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
         )
-    assert sum("beginning anew" in note for note in notes) == 19
+    assert sum("is drawn anew" in note for note in notes) == 19
 
 
 @pytest.fixture
@@ -322,10 +322,10 @@ def test_a_start_that_cannot_be_is_found_first(config: RunConfig, tmp_path: Path
             train(dataclasses.replace(config, network=network, data=nowhere), tmp_path / "never")
         return str(caught.value)
 
-    assert "absent.pth is not there: a checkpoint" in error_of(init_from="absent.pth")
+    assert "absent.pth does not exist: a checkpoint" in error_of(init_from="absent.pth")
     assert "has 8 channels and 16 were asked for" in error_of(init_from=str(narrow), channels=16)
-    assert "are neither drawn nor biased" in error_of(init_from=str(narrow), light_bias=0.7)
-    assert "are neither drawn nor biased" in error_of(init_from=str(narrow), init_std=0.05)
+    assert "give one or the other" in error_of(init_from=str(narrow), light_bias=0.7)
+    assert "give one or the other" in error_of(init_from=str(narrow), init_std=0.05)
     run = tmp_path / "old" / "checkpoints"
     run.mkdir(parents=True)
     (run / "best.safetensors").touch()
@@ -402,7 +402,7 @@ def test_bad_input_is_found_before_the_first_step(config: RunConfig, tmp_path: P
         ConfigError, data=unpaired, network=dataclasses.replace(SMALL_NETWORK, pixel_loss=1.0)
     )
     assert "precision is 'int8'" in error_of(ConfigError, precision="int8")
-    assert "'toaster' is no device" in error_of(ConfigError, device="toaster")
+    assert "'toaster' is not a device" in error_of(ConfigError, device="toaster")
     assert not (tmp_path / "never").exists()
 
 
@@ -411,7 +411,7 @@ def test_numbers_and_devices_that_make_no_sense(config: RunConfig) -> None:
         network = dataclasses.replace(SMALL_NETWORK, **{name: float("nan")})
         with pytest.raises(ConfigError, match=f"{name.replace('_', ' ')} is nan"):
             dataclasses.replace(config, network=network).check()
-    with pytest.raises(ConfigError, match="'meta' is no device to train on"):
+    with pytest.raises(ConfigError, match="'meta' is not a device to train on"):
         pick_device("meta")
 
 
@@ -445,7 +445,9 @@ def test_resuming_needs_the_same_data_and_an_intact_state(config: RunConfig, tmp
     with pytest.raises(StateError, match="stopped before its first saved state"):
         train(config, run, resume=True)
     Path(config.data.backlit, "scene0.png").unlink()
-    with pytest.raises(ConfigError, match=r"was begun with other backlit_pictures, .*begin a new run"):
+    with pytest.raises(
+        ConfigError, match=r"was begun with other values of backlit_pictures, .*begin a new run"
+    ):
         train(config, run, resume=True)
     wrong = json.loads((run / "config.json").read_text())
     wrong["network"]["batch"] = "x"
@@ -453,7 +455,7 @@ def test_resuming_needs_the_same_data_and_an_intact_state(config: RunConfig, tmp
     with pytest.raises(ConfigError, match=r"batch is 'x', int is needed"):
         read_config(run / "config.json")
     (run / "config.json").write_text('{"method": "rave"}')
-    with pytest.raises(ConfigError, match=r"config.json is no config of this version"):
+    with pytest.raises(ConfigError, match=r"config.json is not a config that this version can read"):
         read_config(run / "config.json")
 
 

@@ -23,7 +23,7 @@ from rave_train.network import PADDINGS, PUBLISHED_CHANNELS, EnhancementNetwork,
 from rave_train.writing import torch_file, write_whole
 
 UPSTREAM_PREFIX: Final = "module."
-"""What upstream's `DataParallel` puts before each name, and what its scripts cut off again."""
+"""The prefix that upstream's `DataParallel` gives each name, and that its scripts cut off again."""
 
 PUBLISHED_TRAINING_SIZE_PX: Final = 512
 
@@ -154,7 +154,7 @@ def _find(path: str | os.PathLike[str]) -> tuple[Path, Manifest | None]:
         raise CheckpointError(f"{file} is a run of rave-train: give the checkpoint in it, {best}")
     if not (os.fspath(path) and (file.is_dir() or os.fspath(path) == EMBEDDED)):
         raise CheckpointError(
-            f"{path} is not there: a checkpoint (.safetensors or .pth), a bundle or "
+            f"{path} does not exist: a checkpoint (.safetensors or .pth), a bundle or "
             f"the word {EMBEDDED} is needed"
         )
     try:

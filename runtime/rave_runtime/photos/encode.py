@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
 from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.photos.colour import convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import decoding, register_heif
 from rave_runtime.photos.exif import without_orientation
 from rave_runtime.photos.formats import format_named
+from rave_runtime.photos.headers.bmp import add_bmp_profile
 from rave_runtime.photos.jpeg import add_photoshop_resources, carry_jpeg
 from rave_runtime.photos.metadata.fitting import Metadata, fit_metadata
 from rave_runtime.photos.metadata.grey_profile import is_grey_profile, rgb_of_grey_profile
@@ -24,6 +27,7 @@ from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.png import LEVEL, carry_png, raw_profile
 from rave_runtime.photos.sixteen_bit import write_deep_png, write_deep_ppm
 from rave_runtime.photos.tiff import write_tiff
+from rave_runtime.photos.tiff_pixels import written_compression
 
 DEFAULT_QUALITY: Final = 92
 """Quality of lossy output when the input's own cannot be kept."""
@@ -41,10 +45,10 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
     """Encodes new pixels with an old photograph's metadata.
 
     Args:
-        photo: where profile, metadata and encoding options come from.
-        pixels: like `photo.pixels`.
+        photo: the photograph that gives profile, metadata and encoding options.
+        pixels: the new pixels, of the shape and dtype of `photo.pixels`.
         format: the name of a format that is written.
-        quality: of lossy formats, 1 to 100; None keeps a JPEG's own tables.
+        quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own tables.
 
     Raises:
         PhotoError: the format cannot hold these pixels, or its library is missing.
@@ -66,6 +70,9 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
         pixels = _to_8_bits(pixels)
         alpha = None if alpha is None else _to_8_bits(alpha)
         notes.append(f"{format} has 8 bits per channel here: 16 were reduced")
+    if not row.has_profile and photo.icc_profile is not None and not is_srgb(photo.icc_profile):
+        pixels = convert_to_srgb(pixels, photo.icc_profile)
+        notes.append(f"{format} cannot state a colour space: the colours were converted to sRGB")
     whole = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], 2)
     carried = photo.format == format and photo.source is not None
     if is_grey_profile(photo.icc_profile) and _becomes_rgb(format, whole):
@@ -74,6 +81,10 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
             notes.append(f"its grey profile was left out: {format} stores this picture as colour")
     metadata = Metadata() if carried else fit_metadata(photo, format)
     notes += metadata.notes
+    if photo.format == format == "TIFF":
+        before = photo.save_options.get("compression") or "raw"
+        if written_compression(whole, photo.save_options) != before:
+            notes.append(f"its compression ({before}) was replaced by Deflate, which loses nothing")
     try:
         with decoding:
             content = _encode(photo, whole, format, quality, None if carried else metadata)
@@ -89,7 +100,7 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
 def _encode(
     photo: Photo, pixels: Pixels, format: str, quality: int | None, metadata: Metadata | None
 ) -> bytes:
-    """The file's bytes; without `metadata`, that of the photograph's own file is carried over verbatim."""
+    """Encodes the file; without `metadata`, that of the photograph's own file is carried over verbatim."""
     height, width, channels = pixels.shape
     if format == "TIFF":
         assert metadata is not None
@@ -112,7 +123,7 @@ def _encode(
 
 
 def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:
-    """A TIFF compressed like the input, or by Deflate, which loses nothing."""
+    """Encodes a TIFF, compressed like the input or else by Deflate, which loses nothing."""
     return write_tiff(
         pixels,
         photo.save_options if photo.format == "TIFF" else {"compression": "tiff_adobe_deflate"},
@@ -128,7 +139,7 @@ def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:
 def _encode_by_pillow(
     photo: Photo, image: Image.Image, format: str, quality: int | None, metadata: Metadata | None
 ) -> bytes:
-    """Pillow's encoding, without metadata where that is carried over verbatim afterwards."""
+    """Encodes by Pillow, without metadata where that is carried over verbatim afterwards."""
     options: dict[str, Any] = {}
     if metadata is not None and format_named(format).has_metadata:
         options |= _metadata_options(photo, metadata, format)
@@ -151,11 +162,13 @@ def _encode_by_pillow(
         content = file.read()
     if format == "JPEG" and metadata is not None and metadata.resources is not None:
         return add_photoshop_resources(content, metadata.resources)
+    if format == "BMP" and photo.icc_profile is not None:
+        return add_bmp_profile(content, photo.icc_profile)
     return content
 
 
 def _memory_file() -> BinaryIO:
-    """A file in memory; where the system has such, one that Pillow encodes to without Python's lock.
+    """Opens a file in memory, if possible one into which Pillow encodes without Python's lock.
 
     Into Python's own buffers Pillow encodes with the lock held: one photograph at a time, while the
     others wait.
@@ -203,13 +216,25 @@ def _metadata_options(photo: Photo, metadata: Metadata, format: str) -> dict[str
 
 
 def _becomes_rgb(format: str, pixels: Pixels) -> bool:
-    """Whether a format stores grey pixels, alone or with alpha, as red, green and blue."""
+    """Tells whether a format stores grey pixels, alone or with alpha, as red, green and blue."""
     channels = pixels.shape[2]
     return channels < 3 and (
         format == "WEBP"
         or (format in ("AVIF", "HEIF") and channels == 2)
+        or (format == "AVIF" and not _avif_holds_grey())
         or (format == "TIFF" and channels == 2 and pixels.dtype == np.uint16)
     )
+
+
+@functools.cache
+def _avif_holds_grey() -> bool:
+    """Tells whether this Pillow writes grey AVIF; older ones write grey as red, green and blue."""
+    if not features.check("avif"):
+        return False
+    file = io.BytesIO()
+    Image.new("L", (1, 1)).save(file, "AVIF")
+    with Image.open(file) as image:
+        return image.mode == "L"
 
 
 def _over_white(pixels: Pixels, alpha: Pixels) -> Pixels:

@@ -30,7 +30,7 @@ EXIF_HEADER: Final = b"Exif\0\0"
 
 
 def orientation_of(exif: bytes | None, xmp: bytes | None) -> int:
-    """How a picture must be turned, 1 to 8: EXIF's word, or XMP's where EXIF has none."""
+    """Returns how a picture must be turned, 1 to 8, as EXIF says, or XMP where EXIF says nothing."""
     if exif is not None:
         _, data, order = _open_exif(exif)
         with contextlib.suppress(struct.error):
@@ -42,7 +42,7 @@ def orientation_of(exif: bytes | None, xmp: bytes | None) -> int:
 
 
 def upright_exif(exif: bytes, width: int, height: int, orientation: int = 1) -> bytes:
-    """EXIF for a picture whose orientation has been applied.
+    """Corrects EXIF for a picture whose orientation has been applied.
 
     The orientation becomes 1, the recorded pixel size that of the upright picture, the place of the subject
     turns with the pixels, and the thumbnail is erased. All else keeps its place, so offsets inside maker
@@ -76,7 +76,7 @@ def upright_exif(exif: bytes, width: int, height: int, orientation: int = 1) -> 
 
 
 def without_orientation(exif: bytes) -> bytes:
-    """EXIF without its word on the orientation; all else keeps its place.
+    """Takes the orientation out of EXIF; all else keeps its place.
 
     The entries behind it move up by one, and the twelve bytes that become free are blank.
     """
@@ -94,7 +94,7 @@ def without_orientation(exif: bytes) -> bytes:
 
 
 def avif_exif(image: object) -> bytes | None:
-    """The EXIF of an opened AVIF as its file has it; None where Pillow does not say.
+    """Returns the EXIF of an opened AVIF as its file has it, or None where Pillow does not give it.
 
     Where EXIF and the container differ on the orientation, Pillow goes by the container, as the standard
     says, but writes EXIF anew: letters beyond ASCII are lost, and maker notes move.
@@ -108,7 +108,7 @@ def avif_exif(image: object) -> bytes | None:
 
 
 def _open_exif(exif: bytes) -> tuple[bytes, bytearray, str]:
-    """What stands before the TIFF structure, the structure, and its byte order as `struct` has it."""
+    """Returns what stands before the TIFF structure, the structure, and its byte order for `struct`."""
     start = 0
     while exif.startswith(EXIF_HEADER, start) and start < 2 * len(EXIF_HEADER):
         start += len(EXIF_HEADER)
@@ -122,7 +122,7 @@ def _first_entries(data: bytearray, order: str) -> Iterator[tuple[int, int, int]
 
 
 def _entries(data: bytearray, order: str, ifd: int) -> Iterator[tuple[int, int, int]]:
-    """Tag, type and position of the value field of each whole entry of a TIFF directory."""
+    """Yields tag, type and position of the value field of each whole entry of a TIFF directory."""
     (count,) = struct.unpack_from(order + "H", data, ifd)
     for start in range(ifd + 2, min(ifd + 2 + 12 * count, len(data) - 11), 12):
         tag, kind = struct.unpack_from(order + "HH", data, start)

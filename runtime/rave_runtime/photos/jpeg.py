@@ -1,9 +1,9 @@
 """What a photograph's file says beside its pixels, carried from file to file byte by byte.
 
 Re-serialising metadata loses what the library does not know (maker notes, IPTC, extended XMP), so
-JPEG segments are copied as they are, and PNG chunks likewise in `rave_runtime.photos.png`. Only what would
-be wrong afterwards changes: the orientation, which has been applied to the pixels; thumbnails, which
-show the old picture; the index of further pictures behind the first.
+JPEG segments are copied as they are; `rave_runtime.photos.png` does the same with PNG chunks. Only what would
+be wrong afterwards changes: the orientation, which has been applied to the pixels, and places in the picture;
+thumbnails, which show the old picture; the index of further pictures behind the first; credentials.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rave_runtime.photos.xmp import upright_xmp
 
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))
-"""Markers without a length, and no marker at all."""
+"""Markers that have no length, and 0, which stands for no marker."""
 
 _XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
@@ -32,7 +32,7 @@ _PHOTOSHOP_SEGMENT: Final = b"Photoshop 3.0\0"
 
 
 def photoshop_resources(jpeg: bytes) -> bytes | None:
-    """Photoshop's image resources in a JPEG, with captions and keywords among them, or None."""
+    """Returns Photoshop's image resources of a JPEG, which hold captions and keywords, or None."""
     parts = [
         payload[len(_PHOTOSHOP_SEGMENT) :]
         for marker, payload in jpeg_segments(jpeg)
@@ -42,7 +42,7 @@ def photoshop_resources(jpeg: bytes) -> bytes | None:
 
 
 def add_photoshop_resources(jpeg: bytes, resources: bytes) -> bytes:
-    """A JPEG with image resources in as many segments as they need, behind its first one."""
+    """Puts image resources into a JPEG, behind its first segment, in as many segments as they need."""
     room = 65533 - len(_PHOTOSHOP_SEGMENT)
     segments = [
         b"\xff\xed" + struct.pack(">H", len(part) + 2 + len(_PHOTOSHOP_SEGMENT)) + _PHOTOSHOP_SEGMENT + part
@@ -54,7 +54,7 @@ def add_photoshop_resources(jpeg: bytes, resources: bytes) -> bytes:
 
 
 def has_jpeg_credentials(jpeg: bytes) -> bool:
-    """Whether a JPEG holds Content Credentials, which are not carried over."""
+    """Tells whether a JPEG holds Content Credentials, which are not carried over."""
     return bool(_credentials_of(jpeg))
 
 
@@ -63,7 +63,7 @@ def _credentials_of(jpeg: bytes) -> frozenset[bytes]:
 
 
 def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """The marker segments of a JPEG up to its first scan: marker (such as 0xE1) and payload."""
+    """Yields the marker segments of a JPEG up to its first scan: marker (such as 0xE1) and payload."""
     position = 2
     while position + 4 <= len(content):
         if content[position] != 0xFF:  # stray bytes, over which decoders go to the next marker
@@ -86,17 +86,17 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def count_scans(content: bytes) -> int:
-    """Scans of a JPEG, which end where it does: a film may stand behind a photograph."""
+    """Counts the scans of a JPEG's picture, not those of further pictures or films behind it."""
     return sum(marker == 0xDA for marker, _ in _markers(content))
 
 
 def end_of_jpeg(content: bytes) -> int:
-    """Where a JPEG's picture ends, behind its last marker; the end of a file that has none."""
+    """Returns the place behind the end of a JPEG's picture; the end of the file where no marker says so."""
     return next((stop for marker, stop in _markers(content) if marker == 0xD9), len(content))
 
 
 def _markers(content: bytes) -> Iterator[tuple[int, int]]:
-    """Every marker up to the end of the picture, scans and all, and the place behind it."""
+    """Yields every marker up to the end of the picture, and the place behind it."""
     position = 2
     while found := _JPEG_MARKER.search(content, position):
         marker, position = found[0][1], found.end()
@@ -110,7 +110,7 @@ def _markers(content: bytes) -> Iterator[tuple[int, int]]:
 def carry_jpeg(
     source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool, orientation: int = 1
 ) -> bytes:
-    """A JPEG with another one's metadata: EXIF, XMP, IPTC, comments, and its ICC profile if wanted.
+    """Gives a JPEG another one's metadata: EXIF, XMP, IPTC, comments, and its ICC profile if wanted.
 
     Args:
         source: the file whose APP and comment segments are taken.

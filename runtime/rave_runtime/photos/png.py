@@ -23,13 +23,13 @@ _XMP_KEYWORD: Final = b"XML:com.adobe.xmp"
 _XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
 _RAW_PROFILE: Final = b"Raw profile type "
-"""How the keyword of a text begins that holds EXIF, XMP or IPTC in hexadecimal digits.
+"""The keyword of a text that holds EXIF, XMP or IPTC in hexadecimal digits begins like this.
 
 Source: ImageMagick's coders/png.c; ExifTool's PNG tags.
 """
 
 _MAX_UNPACKED: Final = 1 << 24
-"""Bytes that a packed profile or XMP may unpack to."""
+"""The most bytes that a packed profile or text may unpack to."""
 
 _PASSES: Final = (
     (0, 0, 8, 8),
@@ -40,21 +40,21 @@ _PASSES: Final = (
     (0, 1, 2, 2),
     (1, 0, 2, 1),
 )
-"""Of interlaced pictures: first row, first column, step of rows, step of columns."""
+"""Passes of interlaced pictures: first row, first column, step of rows, step of columns."""
 
 _SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Values per pixel of each colour type."""
 
 
 def chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks of a PNG: type and data. Stops where the file does."""
+    """Yields the chunks of a PNG, type and data, as far as the file goes."""
     for start, stop in _spans(content):
         yield content[start + 4 : start + 8], content[start + 8 : stop - 4]
 
 
 @dataclass(frozen=True)
 class PngBlocks:
-    """What is read of a PNG's metadata: each block unpacked, or None.
+    """A PNG's metadata: each block unpacked, or None.
 
     Attributes:
         icc_profile: the colour profile.
@@ -70,7 +70,7 @@ class PngBlocks:
 
 
 def png_blocks(content: bytes) -> PngBlocks:
-    """The metadata of a PNG. A block that is damaged or unpacks beyond measure counts as absent."""
+    """Reads the metadata of a PNG. A block that is damaged or unpacks beyond measure counts as absent."""
     icc = exif = xmp = None
     raw: dict[str, bytes] = {}
     for start, stop in _spans(content):
@@ -94,7 +94,7 @@ def png_blocks(content: bytes) -> PngBlocks:
 
 
 def png_texts(content: bytes) -> dict[str, bytes]:
-    """The texts of a PNG by their names, as UTF-8, but for those that hold XMP or raw profiles."""
+    """Returns the texts of a PNG by their names, as UTF-8, without those that hold XMP or raw profiles."""
     texts: dict[str, bytes] = {}
     for kind, data in chunks(content):
         if kind not in _TEXTS or data.startswith((_RAW_PROFILE, _XMP_KEYWORD)):
@@ -109,23 +109,13 @@ def png_texts(content: bytes) -> dict[str, bytes]:
 
 
 def end_of_png(content: bytes) -> int:
-    """Where a PNG ends, behind its last chunk; the end of a file that lacks that."""
+    """Returns the place behind a PNG's last chunk; the end of the file where that is missing."""
     ends = (stop for start, stop in _spans(content) if content[start + 4 : start + 8] == b"IEND")
     return next(ends, len(content))
 
 
-def states_other_colour(content: bytes) -> bool:
-    """Whether a PNG states a colour space that is not sRGB in another way than by a profile."""
-    stated = {kind: data for kind, data in chunks(content) if kind in _COLOUR}
-    if b"cICP" in stated:  # it overrules the others; 1 and 13 are sRGB's primaries and curve
-        return stated[b"cICP"][:2] != b"\x01\x0d"
-    if b"iCCP" in stated or b"sRGB" in stated or len(stated.get(b"gAMA", b"")) != 4:
-        return False
-    return not 0.42 < struct.unpack(">I", stated[b"gAMA"])[0] / 100_000 < 0.48  # sRGB's is 1 / 2.2
-
-
 def without_chunks(content: bytes, kinds: Container[bytes] = _UNSEEN) -> bytes:
-    """A PNG without the chunks of those kinds, for a decoder that needs the pixels only.
+    """Takes chunks of those kinds out of a PNG, for a decoder that needs the pixels only.
 
     The usual kinds are those that are read here: some unpack to any size, and a decoder refuses the
     whole picture where one of them is damaged.
@@ -141,7 +131,7 @@ def without_chunks(content: bytes, kinds: Container[bytes] = _UNSEEN) -> bytes:
 def carry_png(
     source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool, orientation: int = 1
 ) -> bytes:
-    """A PNG with another one's colour, text, time, density and EXIF chunks.
+    """Gives a PNG another one's colour, text, time, density and EXIF chunks.
 
     This is what `carry_jpeg` of `rave_runtime.photos.jpeg` does for JPEG. No PNG changes its colour space
     here, so every chunk that states one goes over, except a profile that cannot be read.
@@ -170,14 +160,14 @@ def carry_png(
 
 
 def raw_profile(name: str, data: bytes) -> str:
-    """Bytes as ImageMagick writes them into a text chunk: a name, their number, and hexadecimal lines."""
+    """Writes bytes as ImageMagick does in text chunks: a name, their number, and hexadecimal lines."""
     digits = data.hex()
     lines = [digits[at : at + 72] for at in range(0, len(digits), 72)]
     return "\n".join(["", name, f"{len(data):8d}", *lines, ""])
 
 
 def _read_raw_profile(kind: bytes, data: bytes) -> tuple[str, bytes] | None:
-    """What such a text holds - `exif`, `xmp`, `iptc`, `8bim` or another name - and its bytes."""
+    """Returns what such a text holds - `exif`, `xmp`, `iptc`, `8bim` or another name - and its bytes."""
     keyword = data.partition(b"\0")[0]
     lines = (_text_of(kind, data) or b"").strip().split(b"\n", 2)
     try:
@@ -194,7 +184,7 @@ def _read_raw_profile(kind: bytes, data: bytes) -> tuple[str, bytes] | None:
 def _upright_raw_profile(
     kind: bytes, data: bytes, width: int, height: int, orientation: int
 ) -> tuple[bytes, bytes] | None:
-    """Such a text for the upright picture: its chunk's type and data; None where it cannot be turned."""
+    """Corrects such a text for the upright picture; returns None where it cannot be turned."""
     profile = _read_raw_profile(kind, data)
     if profile is None or profile[0] not in ("exif", "xmp"):
         return kind, data
@@ -215,7 +205,7 @@ def _upright_raw_profile(
 
 
 def missing_bytes(content: bytes) -> int:
-    """How much less a PNG's data unpacks to than its header says; decoders leave the rest black."""
+    """Counts the bytes by which a PNG's data falls short of its header; decoders leave that part black."""
     width, height, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
     expected = 0
     for top, left, rows, columns in _PASSES if interlaced else ((0, 0, 1, 1),):
@@ -232,7 +222,7 @@ def missing_bytes(content: bytes) -> int:
 
 
 def _spans(content: bytes) -> Iterator[tuple[int, int]]:
-    """Where each chunk starts and stops, from its length to its checksum."""
+    """Yields where each chunk starts and stops, from its length to its checksum."""
     position = len(_SIGNATURE)
     while position + 12 <= len(content):
         (length,) = struct.unpack_from(">I", content, position)
@@ -241,7 +231,7 @@ def _spans(content: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _text_of(kind: bytes, data: bytes) -> bytes | None:
-    """The unpacked text of a text chunk; None where it is damaged or unpacks beyond measure.
+    """Unpacks the text of a text chunk; returns None where it is damaged or unpacks beyond measure.
 
     Behind the keyword and a 0, tEXt has the text, zTXt the method of packing and the packed text, and iTXt a
     flag, the method, two further texts that end with 0, and the text, packed if the flag is 1.

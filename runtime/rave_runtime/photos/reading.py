@@ -16,10 +16,11 @@ from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.colour import cmyk_to_rgb
 from rave_runtime.photos.decoders import bits_per_channel, decoding, is_lossless_webp, open_picture, to_pixels
 from rave_runtime.photos.exif import EXIF_HEADER, avif_exif, orientation_of, upright_exif
-from rave_runtime.photos.metadata.boxes import jp2_blocks
+from rave_runtime.photos.headers.stated_colour import stated_profile
+from rave_runtime.photos.metadata.boxes import jp2_blocks, orientation_in_heif
 from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.photo import Photo, Pixels
-from rave_runtime.photos.png import missing_bytes, png_blocks, states_other_colour, without_chunks
+from rave_runtime.photos.png import missing_bytes, png_blocks, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep
 from rave_runtime.photos.tiff import tiff_blocks
 from rave_runtime.photos.tiff_pixels import tiff_options
@@ -34,6 +35,8 @@ _BYTES_PER_PIXEL: Final = 8
 
 _METADATA_BYTES: Final = 1 << 28
 """What a file may hold beside its pixels."""
+
+_GREY_MODES: Final = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 _TURNS: Final[Mapping[int, Image.Transpose]] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -129,7 +132,10 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         options = _save_options(image, content)
         icc, exif, xmp, notes = _blocks(image, content)
         notes = (*_notes(image, content), *notes)
+        icc = stated_profile(name, content, icc, exif, grey=image.mode in _GREY_MODES)
         orientation = orientation_of(image.info.get("exif") if name == "AVIF" else exif, xmp)
+        if name == "HEIF":
+            orientation = orientation_in_heif(content, image.info.get("original_orientation"))
         notes = (*notes, *note_left_behind(name, content, xmp, orientation))
         if is_deep(image):
             pixels = _turn(read_deep(content, image), orientation)
@@ -194,8 +200,6 @@ def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
     notes = []
     if getattr(image, "is_animated", False):
         notes.append("only the first of its frames or pages was taken")
-    if image.format == "PNG" and states_other_colour(content):
-        notes.append("its colours are stated by cICP or gAMA, which are kept but not heeded: taken as sRGB")
     bits = bits_per_channel(image, content)
     if bits > 8:
         notes.append(f"its {bits} bits per channel were read as 8")

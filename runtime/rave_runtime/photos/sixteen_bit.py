@@ -20,11 +20,11 @@ from rave_runtime.photos.png import LEVEL, without_chunks
 Deep = NDArray[np.uint16]
 
 _ASSOCIATED: Final = 1
-"""TIFF's word for alpha that the colours have been multiplied by."""
+"""TIFF's number for alpha with which the colours have been multiplied."""
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an opened (not loaded) picture has 16 bits per channel that Pillow would reduce."""
+    """Tells whether an opened (not loaded) picture has 16 bits per channel that Pillow would reduce."""
     if image.format == "PNG":
         return image.mode != "I;16" and any("16B" in str(tile[3]) for tile in getattr(image, "tile", ()))
     if image.format == "PPM":
@@ -36,7 +36,7 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def read_deep(content: bytes, image: Image.Image) -> Deep:
-    """Pixels of such a picture, [h, w, 1 to 4] uint16, as stored (not upright).
+    """Reads the pixels of such a picture, [h, w, 1 to 4] uint16, as stored (not upright).
 
     Raises:
         PhotoError: the libraries are missing, or the file is of a layout they do not give.
@@ -54,7 +54,7 @@ def read_deep(content: bytes, image: Image.Image) -> Deep:
 
 
 def write_deep_png(pixels: Deep) -> bytes:
-    """[h, w, 1 to 4] uint16 -> PNG without metadata."""
+    """Writes [h, w, 1 to 4] uint16 as a PNG without metadata."""
     try:
         import imagecodecs
     except ImportError:
@@ -64,7 +64,7 @@ def write_deep_png(pixels: Deep) -> bytes:
 
 
 def write_deep_ppm(pixels: Deep) -> bytes:
-    """[h, w, 1 or 3] uint16 -> PGM or PPM."""
+    """Writes [h, w, 1 or 3] uint16 as PGM or PPM."""
     height, width, channels = pixels.shape
     head = f"P{6 if channels == 3 else 5}\n{width} {height}\n65535\n".encode()
     return head + pixels.astype(">u2").tobytes()
@@ -106,14 +106,14 @@ def _read_tiff(content: bytes) -> Deep:
 
 
 def _unmultiplied(pixels: Deep) -> Deep:
-    """Colour that was stored times its alpha, divided by it."""
+    """Divides colour that was stored times its alpha by it."""
     alpha = np.maximum(pixels[..., -1:], 1).astype(np.uint64)
     colour = np.minimum((pixels[..., :-1] * np.uint64(65535) + alpha // 2) // alpha, 65535)
     return np.concatenate([colour.astype(np.uint16), pixels[..., -1:]], 2)
 
 
 def _ppm_maximum(image: Image.Image) -> int:
-    """Largest value of a binary PPM or PGM that Pillow would scale itself, value by value; else 0."""
+    """Returns the largest value of a binary PPM or PGM that Pillow would scale itself; else 0."""
     codec, _, _, arguments = (getattr(image, "tile", None) or [("", (), 0, ())])[0]
     return int(arguments[1]) if codec == "ppm" else 0
 

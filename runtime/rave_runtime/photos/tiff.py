@@ -11,7 +11,7 @@ Source: TIFF 6.0; Adobe's TIFF technical notes for Photoshop; Exif 3.0, 4.6.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
@@ -32,6 +32,7 @@ from rave_runtime.photos.metadata.directories import (
     DirectoryReader,
     Value,
     append_directory,
+    whole_numbers,
     write_block,
 )
 from rave_runtime.photos.metadata.photoshop import without_thumbnails
@@ -91,14 +92,15 @@ class TiffBlocks:
 
 
 def tiff_blocks(content: bytes) -> TiffBlocks:
-    """The metadata of a TIFF's first picture, every value with its type and bytes as they are."""
+    """Reads the metadata of a TIFF's first picture, every value with its type and bytes as they are."""
     reader = DirectoryReader(content)
-    tree = reader.read(reader.first, skipped=_LAYOUT - {_KIND, _PHOTOMETRIC, _PAGE})
+    present = {tag for tag, _, _, _ in reader.entries(reader.first)}
+    tree = reader.read(reader.first, skipped=_LAYOUT - {_KIND, _PHOTOMETRIC, _PAGE} | {_LAYERS, _C2PA})
     icc, xmp = (_bytes_of(tree.pop(tag, None)) for tag in (_ICC, _XMP))
     notes = []
-    if tree.pop(_LAYERS, None) is not None:
+    if _LAYERS in present:
         notes.append("its Photoshop layers were left out: only the flattened picture was taken")
-    if tree.pop(_C2PA, None) is not None:
+    if _C2PA in present:
         notes.append(CREDENTIALS_NOTE)
     photometric = _first_number(tree.pop(_PHOTOMETRIC, None), reader.order)
     for tag in _COLOUR if photometric in _CONVERTED else ():
@@ -133,7 +135,7 @@ def write_tiff(
     iptc: bytes | None = None,
     dpi: tuple[float, float] | None = None,
 ) -> bytes:
-    """Pixels and metadata as a TIFF of one picture.
+    """Writes pixels and metadata as a TIFF of one picture.
 
     Args:
         pixels: [h, w, 1 to 4] uint8 or uint16; grey or colour, with alpha last.
@@ -152,15 +154,15 @@ def write_tiff(
         pixels = pixels[..., [0, 0, 0, 1]]
     out, entries, order = _open_block(exif)
     strips = compress_pixels(pixels, options, order)
-    values = {tag: _numbers(kind, numbers, order) for tag, (kind, numbers) in strips.tags.items()}
+    values = {tag: whole_numbers(kind, numbers, order) for tag, (kind, numbers) in strips.tags.items()}
     places = []
     for strip in strips.content:
         out += bytes(len(out) % 2)
         places.append(len(out))
         out += strip
         _check_size(out)
-    values[273] = _numbers(LONG, places, order)
-    values[279] = _numbers(LONG, [len(strip) for strip in strips.content], order)
+    values[273] = whole_numbers(LONG, places, order)
+    values[279] = whole_numbers(LONG, [len(strip) for strip in strips.content], order)
     for tag, kind, data in (
         (_XMP, BYTE, xmp),
         (_ICC, UNDEFINED, icc_profile),
@@ -169,9 +171,11 @@ def write_tiff(
     ):
         if data and tag not in entries:
             values[tag] = Value(kind, len(data), data)
+    if xmp is not None and _ORIENTATION not in entries:  # Pillow would look for one in XMP
+        values[_ORIENTATION] = whole_numbers(SHORT, [1], order)
     if dpi is not None and not any(tag in entries for tag in _RESOLUTION[:2]):
         values |= {tag: _ratio(number, order) for tag, number in zip(_RESOLUTION, dpi, strict=False)}
-        values[296] = _numbers(SHORT, [2], order)
+        values[296] = whole_numbers(SHORT, [2], order)
         entries.pop(296, None)
     struct.pack_into(order + "I", out, 4, append_directory(out, entries, values, order))
     _check_size(out)
@@ -184,7 +188,7 @@ def _check_size(out: bytearray) -> None:
 
 
 def _open_block(exif: bytes | None) -> tuple[bytearray, dict[int, bytes], str]:
-    """The start of a file: a whole EXIF block, the entries of its first directory, its byte order."""
+    """Returns the start of a file, which is a whole EXIF block, its first entries, and its byte order."""
     block = (exif or b"").removeprefix(EXIF_HEADER)
     reader = DirectoryReader(block)
     order = reader.order
@@ -199,11 +203,6 @@ def _open_block(exif: bytes | None) -> tuple[bytearray, dict[int, bytes], str]:
     return bytearray(block), entries, order
 
 
-def _numbers(kind: int, numbers: Sequence[int], order: str) -> Value:
-    letter = "H" if kind == SHORT else "I"
-    return Value(kind, len(numbers), struct.pack(f"{order}{len(numbers)}{letter}", *numbers))
-
-
 def _ratio(number: float, order: str) -> Value:
     ratio = Fraction(number).limit_denominator(10_000)
     return Value(RATIONAL, 1, struct.pack(order + "II", ratio.numerator, ratio.denominator))
@@ -214,7 +213,7 @@ def _bytes_of(value: Value | Directory | None) -> bytes | None:
 
 
 def _first_number(value: Value | Directory | None, order: str) -> int:
-    """The first of a value's whole numbers; 0 where it has none."""
+    """Returns the first of a value's whole numbers; 0 where it has none."""
     codes = {BYTE: "B", SHORT: "H", LONG: "I"}
     if not isinstance(value, Value) or value.kind not in codes or not value.count:
         return 0
@@ -223,5 +222,5 @@ def _first_number(value: Value | Directory | None, order: str) -> int:
 
 
 def _is_only_page(page_number: Value | Directory | None, order: str) -> bool:
-    """Whether a page number says that its file has one page: two numbers, of which the second is 1."""
+    """Tells whether a page number, which is two numbers, says that its file has one page."""
     return isinstance(page_number, Value) and page_number.data == struct.pack(order + "HH", 0, 1)

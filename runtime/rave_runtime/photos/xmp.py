@@ -29,7 +29,7 @@ _MANIFEST: Final = "self#jumbf"
 
 
 def orientation_in_xmp(xmp: bytes) -> int | None:
-    """The orientation that a packet states, 1 to 8, or None."""
+    """Returns the orientation that a packet states, 1 to 8, or None."""
     packet = _open(xmp)[0]
     for element in packet.top.walk():
         span = packet.fields(element).get(_ORIENTATION)
@@ -39,7 +39,7 @@ def orientation_in_xmp(xmp: bytes) -> int | None:
 
 
 def upright_xmp(xmp: bytes, width: int, height: int, orientation: int = 1) -> bytes | None:
-    """XMP for a picture whose orientation has been applied and that stands alone.
+    """Corrects XMP for a picture whose orientation has been applied and that stands alone.
 
     The orientation becomes 1, recorded sizes those of the upright picture, and places in the picture turn
     with it. The thumbnail of the old picture goes, and so do all promises of further pictures or a film
@@ -89,7 +89,7 @@ def upright_xmp(xmp: bytes, width: int, height: int, orientation: int = 1) -> by
 
 
 def further_pictures(xmp: bytes | None) -> tuple[str, ...]:
-    """What a packet says to stand behind the photograph: `MotionPhoto`, `GainMap`, `Depth` and the like."""
+    """Lists what a packet says to stand behind the photograph, such as `MotionPhoto` or `GainMap`."""
     if xmp is None:
         return ()
     packet = _open(xmp)[0]
@@ -106,7 +106,7 @@ def further_pictures(xmp: bytes | None) -> tuple[str, ...]:
 
 
 def without_extension(xmp: bytes) -> bytes:
-    """A packet that no longer refers to a second one, for files that have no place for that."""
+    """Takes the reference to a second packet out of one, for files that have no place for that."""
     packet, encoding = _open(xmp)
     edits: Edits = {}
     for element in packet.top.walk():
@@ -118,7 +118,7 @@ def without_extension(xmp: bytes) -> bytes:
 
 
 def _without_extension(element: Element) -> Edits:
-    """The changes that take out the reference to a second packet, and what describes the pictures in it."""
+    """Returns the changes that take out a second packet's reference and the description of its pictures."""
     names = (*element.attributes, *(child.name for child in element.children))
     if _EXTENSION not in names:
         return {}
@@ -126,7 +126,7 @@ def _without_extension(element: Element) -> Edits:
 
 
 def _open(xmp: bytes) -> tuple[Packet, str | None]:
-    """A packet, and its encoding where that does not hold ASCII as it is: it was taken to UTF-8 then."""
+    """Reads a packet, as UTF-8 where its encoding does not hold ASCII as it is; returns that encoding too."""
     for mark, encoding in _WIDE.items():
         if xmp.startswith(mark):
             try:
@@ -137,13 +137,13 @@ def _open(xmp: bytes) -> tuple[Packet, str | None]:
 
 
 def _without(element: Element, names: tuple[str, ...]) -> Edits:
-    """The changes that take those values out, whether they are attributes or elements."""
+    """Returns the changes that take those values out, whether they are attributes or elements."""
     edits = {element.declared[name]: b"" for name in names if name in element.declared}
     return edits | {child.whole: b"" for child in element.children if child.name in names}
 
 
 def _further_picture(packet: Packet, item: Element) -> str | None:
-    """What an entry of a list of pictures stands for, unless that is the photograph itself."""
+    """Returns what an entry of a list of pictures stands for; None where it is the photograph itself."""
     ahead = [item]
     while ahead:
         element = ahead.pop()

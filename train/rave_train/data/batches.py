@@ -20,7 +20,7 @@ from rave_train.data.augmentation import FOR_ENHANCEMENT, draw_placement, place
 from rave_train.data.photographs import Photograph, Pixels, load_square, load_squares
 
 IN_MEMORY_BYTES: Final = 8 * 2**30
-"""Squashed pictures are kept decoded up to this size, and decoded at every draw beyond."""
+"""Greatest size of a set whose squashed pictures are kept decoded; a larger one is decoded at every draw."""
 
 
 class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):

@@ -18,7 +18,7 @@ _ROLE_WORDS: Final = re.compile(
     rf"|^(?:{_ROLES})[_-]+"  # input_street and gt_street
     rf"|[_-]+(?:{_ROLES})$"  # street_lq and street_hq
 )
-"""What data sets add to a scene's name to tell its two pictures apart."""
+"""Words that data sets add to a scene's name to tell its two pictures apart."""
 
 _COPY_NUMBER: Final = re.compile(r" ?\(\d+\)$")
 """BAID has several backlit pictures of one scene: 0152(1) and 0152(2), whose truth is 0152."""

@@ -72,7 +72,9 @@ def synthesize_folder(
     for photograph in found.photographs:
         first = by_scene.setdefault(plain_name(photograph.file), photograph.file.name)
         if first != photograph.file.name:
-            raise DataError(f"{first} and {photograph.file.name} would both become one pair: rename one")
+            raise DataError(
+                f"{first} and {photograph.file.name} would both be written as one pair: rename one of them"
+            )
     for side in ("input", "gt"):
         (out / side).mkdir(parents=True, exist_ok=True)
     sheet: list[tuple[Pixels, Pixels]] = []

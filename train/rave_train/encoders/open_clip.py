@@ -105,7 +105,7 @@ def _wants_quickgelu(spec: str, parsed: EncoderSpec, name: str, tag: dict[str, A
     """Whether the weights were trained with QuickGELU, without which they give other embeddings.
 
     Raises:
-        EncoderError: nobody can tell.
+        EncoderError: neither the name nor the file tells.
     """
     if "quickgelu" in parsed.settings:
         return parsed.settings["quickgelu"] == "yes"

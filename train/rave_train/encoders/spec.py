@@ -41,7 +41,7 @@ def parse_spec(spec: str) -> EncoderSpec:
     named, _, weights = rest.partition("@")
     model, *pairs = named.split(",")
     if not colon or not model or source not in ("open_clip", "timm") or not all("=" in p for p in pairs):
-        raise EncoderError(f"{spec!r} is no encoder's name: {GRAMMAR} is needed")
+        raise EncoderError(f"{spec!r} is not the name of an encoder: {GRAMMAR} is needed")
     settings = dict(pair.split("=", 1) for pair in pairs)
     return EncoderSpec(source, model, settings, weights)
 

@@ -34,7 +34,7 @@ def identity_loss(original: Sequence[Tensor], enhanced: Sequence[Tensor], weight
 
     Args:
         original: per stage [n, ...] features of the backlit pictures; no gradient is needed.
-        enhanced: likewise of their enhanced versions, same shapes.
+        enhanced: per stage, features of the enhanced versions, of the same shapes.
         weights: one per stage.
 
     Returns:

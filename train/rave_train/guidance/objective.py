@@ -27,7 +27,7 @@ IDENTITY_SCALE: Final = 25.0 * PUBLISHED_BATCH
 """Upstream's factor 25 on a sum over the batch of 8."""
 
 TRAINING_LIGHT_OFFSET: Final = 1e-9
-"""Upstream adds this to the illumination map in training."""
+"""What upstream adds to the illumination map in training, so that it never divides by zero."""
 
 
 @dataclass(frozen=True)

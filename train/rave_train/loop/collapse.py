@@ -14,10 +14,10 @@ from rave_train.loop.schedule import RUNNING_LOSS_STEPS, Position, lengthen
 from rave_train.loop.state import TrainingState, new_network, new_optimizer
 
 CHECK_STEPS: Final = 100
-"""Every so many warm-up steps the output must resemble the input; upstream looks once."""
+"""Steps between two looks at the output in the warm-up; upstream looks once, after as many."""
 
 MIN_PSNR_DB: Final = 8.0
-"""Below this the network is drawn anew, as upstream does."""
+"""Least agreement of output and input in the warm-up; upstream draws a new network below it."""
 
 MAX_FLAT_SHARE: Final = 0.9
 """Share of pictures without any middle tones; above it nothing is left to learn from."""
@@ -65,9 +65,11 @@ class CollapseWatch:
         if (position.step + 1) % every or not recent or sum(recent) / len(recent) >= MIN_PSNR_DB:
             return position
         self._begin_anew()
-        self.listen(
-            Note(f"input and output at {sum(recent) / len(recent):.1f} dB in the warm-up: beginning anew")
+        agreement_db = sum(recent) / len(recent)
+        line = (
+            f"input and output agree to only {agreement_db:.1f} dB in the warm-up: the network is drawn anew"
         )
+        self.listen(Note(line))
         return lengthen(position, position.step + 1 + self.config.network.warm_up_steps - position.length)
 
     def _begin_anew(self) -> None:

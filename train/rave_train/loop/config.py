@@ -211,7 +211,7 @@ class RunConfig:
         )
         _require(
             network.init_from is None or (network.light_bias is None and std is None),
-            "weights to go on from are neither drawn nor biased: leave out light bias and init std, or them",
+            "--light-bias and --init-std set fresh weights, --init-from brings others: give one or the other",
         )
         _require(
             self.precision in ("auto", "fp32", "bf16", "fp16"),
@@ -247,7 +247,7 @@ def read_config(file: Path) -> RunConfig:
         ConfigError: no such file, not JSON, or a key that this version does not know.
     """
     if not file.is_file():
-        raise ConfigError(f"{file} is not a file: {file.parent} is no run of rave-train")
+        raise ConfigError(f"{file} is not a file: {file.parent} is not the folder of a run of rave-train")
     try:
         values = cast(dict[str, Any], json.loads(file.read_text(encoding="utf-8")))
         options = _build(METHODS[values["method"]], values.pop("options"))
@@ -255,7 +255,7 @@ def read_config(file: Path) -> RunConfig:
         network = _build(NetworkOptions, values.pop("network"))
         return _build(RunConfig, {"options": options, "data": data, "network": network, **values})
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{file} is no config of this version: {error}") from error
+        raise ConfigError(f"{file} is not a config that this version can read: {error}") from error
 
 
 def _build(kind: type[T], values: dict[str, Any]) -> T:

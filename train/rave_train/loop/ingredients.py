@@ -1,4 +1,4 @@
-"""Everything a run is made of before its first step: pictures, encoders and guidance."""
+"""Gathering what a run needs before its first step: pictures, encoders and guidance."""
 
 from __future__ import annotations
 

@@ -85,8 +85,8 @@ def _require_same(written: dict[str, Any], found: dict[str, Any], run: RunFolder
     other = [name for name, value in found.items() if written.get(name) != value]
     if other:
         raise ConfigError(
-            f"{run.folder} was begun with other {', '.join(other)}: bring the same data and encoders back, "
-            "or begin a new run"
+            f"{run.folder} was begun with other values of {', '.join(other)}: bring the same data and "
+            "encoders back, or begin a new run"
         )
 
 

@@ -1,4 +1,4 @@
-"""Which step comes next: phases, rounds, and their extension while a loss stays high."""
+"""The order of a run's steps: phases, rounds, and their extension while a loss stays high."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rave_train.errors import ConfigError
 Phase = Literal["initialize", "warm-up", "enhance", "refine", "done"]
 
 RUNNING_LOSS_STEPS: Final = 30
-"""Over how many steps a running loss is taken."""
+"""Number of steps whose mean is a running loss."""
 
 BEST_EVERY_STEPS: Final = 20
-"""How often the running loss is compared with the best one."""
+"""Steps between two comparisons of the running loss with the best one."""
 
 
 @dataclass(frozen=True)

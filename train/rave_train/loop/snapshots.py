@@ -1,4 +1,4 @@
-"""What a run writes besides its log: pictures, validation, checkpoints, the guidance."""
+"""Files that a run writes beside its log: picture grids, validation, checkpoints, the guidance."""
 
 from __future__ import annotations
 

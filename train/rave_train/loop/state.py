@@ -1,4 +1,4 @@
-"""All that changes during a run, saved so that a resumed run ends with the same bits."""
+"""The state of a run, saved so that a resumed run ends with the same bits."""
 
 from __future__ import annotations
 
@@ -160,7 +160,10 @@ def read_state(file: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         if content["format"] != _FORMAT:
-            raise StateError(f"{file} has state format {content['format']}, {_FORMAT} is needed")
+            raise StateError(
+                f"{file} has state format {content['format']}, this version reads {_FORMAT}: resume it with "
+                "the version that wrote it"
+            )
     except (AttributeError, EOFError, KeyError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
         raise StateError(f"{file} is not a state of a run: {reason_of(error)}") from error
     return content

@@ -186,7 +186,7 @@ class TrainNetwork:
         return sums
 
     def leave(self, position: Position) -> None:
-        """Nothing is left to do."""
+        """Has nothing to do at the end of a phase."""
 
     def close(self) -> None:
         """Ends the processes that decode pictures."""

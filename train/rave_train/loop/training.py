@@ -29,7 +29,7 @@ from rave_train.loop.state import TrainingState, read_state
 from rave_train.loop.steps import LearnGuidance, Steps, TrainNetwork, pictures_per_pass
 
 EPOCH_LEAST_STEPS: Final = 100
-"""An epoch is as many passes over the pictures as reach this, so that small sets do not drown in grids."""
+"""Least length of an epoch, so that a small set does not get a grid of pictures every few steps."""
 
 
 @dataclass(frozen=True)

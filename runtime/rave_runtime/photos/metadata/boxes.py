@@ -5,6 +5,7 @@ Source: ISO 14496-12, 4.2; ISO 15444-1, annex I; ExifTool's JPEG 2000 tags for t
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import Final
@@ -12,6 +13,9 @@ from typing import Final
 _EXIF: Final = b"JpgTiffExif->JP2"
 _XMP: Final = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 """User types of the boxes that hold EXIF and XMP."""
+
+_TURNED: Final = re.compile(rb"irot[^\0]|imir")
+"""Boxes that turn a picture by quarters, unless by none, or mirror it."""
 
 
 def boxes(content: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -39,3 +43,18 @@ def jp2_blocks(content: bytes) -> tuple[bytes | None, bytes | None]:
         elif kind == b"uuid" and content.startswith(_XMP, start):
             xmp = xmp or content[start + 16 : stop]
     return exif, xmp
+
+
+def orientation_in_heif(content: bytes, stated: object) -> int:
+    """Returns how the pixels of a HEIC were turned while they were decoded, 1 to 8.
+
+    The container says by itself how to turn them, and decoders go by that. EXIF says the same in another
+    way, but to those who ignore the container: where that turns nothing, nothing was turned.
+
+    Args:
+        content: the file.
+        stated: the orientation that its EXIF or XMP states, if any.
+    """
+    meta = b"".join(content[start:stop] for kind, start, stop in boxes(content) if kind == b"meta")
+    is_turned = _TURNED.search(meta) is not None
+    return stated if is_turned and isinstance(stated, int) and 1 <= stated <= 8 else 1

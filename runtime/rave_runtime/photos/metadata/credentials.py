@@ -19,7 +19,7 @@ _ISO_USER_TYPE: Final = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 
 
 def credential_boxes(payloads: Iterable[bytes]) -> frozenset[bytes]:
-    """Numbers of those JUMBF boxes in a JPEG's APP11 segments that hold credentials, as they stand there."""
+    """Returns the numbers of those JUMBF boxes in a JPEG's APP11 segments that hold credentials."""
     return frozenset(
         payload[2:4]
         for payload in payloads
@@ -28,7 +28,7 @@ def credential_boxes(payloads: Iterable[bytes]) -> frozenset[bytes]:
 
 
 def has_credentials(format: str, content: bytes) -> bool:
-    """Whether a PNG, WebP, AVIF or HEIC holds credentials."""
+    """Tells whether a PNG, WebP, AVIF or HEIC holds credentials."""
     if format == "PNG":
         return _has_chunk(content, 8, ">", b"caBX")
     if format == "WEBP":
@@ -39,13 +39,13 @@ def has_credentials(format: str, content: bytes) -> bool:
 
 
 def _is_credential(box: bytes) -> bool:
-    """Whether a box, or its beginning, is a JUMBF superbox whose description is labelled `c2pa`."""
+    """Tells whether a box, or its beginning, is a JUMBF superbox whose description is labelled `c2pa`."""
     is_described = box[4:8] == b"jumb" and box[12:16] == b"jumd"
     return is_described and (box.startswith(b"c2pa", 16) or box.startswith(b"c2pa\0", 33))
 
 
 def _has_chunk(content: bytes, start: int, order: str, kind: bytes) -> bool:
-    """Whether a PNG or RIFF file has a chunk of that kind."""
+    """Tells whether a PNG or RIFF file has a chunk of that kind."""
     while start + 8 <= len(content):
         if order == ">":
             (length,) = struct.unpack_from(">I", content, start)

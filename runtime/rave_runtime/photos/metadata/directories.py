@@ -1,7 +1,7 @@
 """Directories as TIFF and EXIF have them: entries read and written with their types and bytes as they are.
 
-Whoever reads a value into an object and writes it again must guess its type, and loses what the guess does
-not hold. Here every value stays the bytes that it was, in the byte order that it had.
+A program that reads a value into an object and writes it again must guess its type, and loses what the guess
+does not hold. Here every value stays the bytes that it was, in the byte order that it had.
 
 Source: TIFF 6.0, section 2; BigTIFF as libtiff reads it; Exif 3.0, 4.6.
 """
@@ -9,7 +9,7 @@ Source: TIFF 6.0, section 2; BigTIFF as libtiff reads it; Exif 3.0, 4.6.
 from __future__ import annotations
 
 import struct
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -67,6 +67,12 @@ Directory = dict[int, "Value | Directory"]
 """Values by tag, and further directories by the tag that leads to them."""
 
 
+def whole_numbers(kind: int, numbers: Sequence[int], order: str) -> Value:
+    """Makes a value of whole numbers, whose type is SHORT or LONG, in a byte order."""
+    letter = "H" if kind == SHORT else "I"
+    return Value(kind, len(numbers), struct.pack(f"{order}{len(numbers)}{letter}", *numbers))
+
+
 class DirectoryReader:
     """Reads directories of a TIFF, a BigTIFF, or the TIFF structure of an EXIF block.
 
@@ -91,7 +97,7 @@ class DirectoryReader:
             self.first = self._unpack(self._word, at)
 
     def read(self, start: int, skipped: Container[int] = (), depth: int = 0) -> Directory:
-        """The directory at a place, with all that it leads to."""
+        """Reads the directory at a place, with all that it leads to."""
         directory: Directory = {}
         for tag, kind, count, place in self.entries(start):
             self._left -= self._entry
@@ -114,7 +120,7 @@ class DirectoryReader:
         return directory
 
     def entries(self, start: int) -> Iterator[tuple[int, int, int, int]]:
-        """Tag, type, count and place of the value of each whole entry whose value lies in the file."""
+        """Yields tag, type, count and place of the value of each whole entry whose value lies in the file."""
         width = struct.calcsize(self._count)
         if not 0 < start <= len(self.content) - width:
             return
@@ -134,7 +140,7 @@ class DirectoryReader:
                 yield tag, kind, count, place
 
     def _narrowed(self, value: Value) -> Value | None:
-        """The value in a type that every TIFF knows; None where a number is too large for that."""
+        """Returns the value in a type that every TIFF knows; None where a number is too large for that."""
         if value.kind not in _NARROW:
             return value
         sign = "q" if value.kind == _SLONG8 else "Q"
@@ -151,7 +157,7 @@ class DirectoryReader:
 
 
 def write_block(tree: Mapping[int, Value | Directory], order: str) -> tuple[bytes, bool]:
-    """A TIFF structure of that directory and all below it, without the `Exif\\0\\0` before it.
+    """Writes a TIFF structure of that directory and all below it, without the `Exif\\0\\0` before it.
 
     A maker note keeps its place where that is near enough, since the offsets inside it usually count from
     the start of the structure. Elsewhere they are moved with it.
@@ -208,7 +214,7 @@ class _BlockWriter:
                 self._reserved = place
 
     def add(self, tree: Mapping[int, Value | Directory]) -> int:
-        """Puts a directory, its values and all below it into free places; returns where it starts."""
+        """Puts a directory, its values and all below it into free places, and returns where it starts."""
         start = self._take(2 + 12 * len(tree) + 4)
         struct.pack_into(self._order + "H", self.out, start, len(tree))
         for index, tag in enumerate(sorted(tree)):

@@ -53,10 +53,10 @@ class Metadata:
 
 
 def fit_metadata(photo: Photo, format: str) -> Metadata:
-    """A photograph's metadata as far as a file of that format has room for it."""
+    """Chooses of a photograph's metadata what a file of that format has room for."""
     if not format_named(format).has_metadata:
-        has_any = photo.exif or photo.xmp or photo.icc_profile
-        note = f"{format} has no room for EXIF, XMP and colour profile: they were left out"
+        has_any = photo.exif or photo.xmp
+        note = f"{format} has no room for EXIF and XMP: they were left out"
         return Metadata(notes=(note,) if has_any else ())
     if photo.format == format == "TIFF":
         return Metadata(photo.exif, photo.xmp)
@@ -97,7 +97,7 @@ def fit_metadata(photo: Photo, format: str) -> Metadata:
 
 
 def _texts_of(photo: Photo) -> tuple[bytes | None, list[str]]:
-    """The comment of a JPEG or PNG, and the names of the other texts of a PNG."""
+    """Returns the comment of a JPEG or PNG, and the names of a PNG's other texts."""
     if photo.source is None or photo.format not in ("JPEG", "PNG"):
         return None, []
     if photo.format == "JPEG":
@@ -108,7 +108,7 @@ def _texts_of(photo: Photo) -> tuple[bytes | None, list[str]]:
 
 
 def _without_captions(exif: bytes | None) -> tuple[bytes | None, bytes | None]:
-    """A TIFF's tags without captions and image resources, and those as image resources."""
+    """Parts a TIFF's tags from captions and image resources, and returns those as image resources."""
     reader = DirectoryReader((exif or b"").removeprefix(EXIF_HEADER))
     tree = reader.read(reader.first)
     resources, iptc = (_bytes_of(tree.pop(tag, None)) for tag in (_PHOTOSHOP, _IPTC))
@@ -121,13 +121,13 @@ def _without_captions(exif: bytes | None) -> tuple[bytes | None, bytes | None]:
 
 
 def _without_padding(xmp: bytes) -> bytes:
-    """A packet without the blanks that it keeps for changes in place."""
+    """Takes out the blanks that a packet keeps for changes in place."""
     body, end, rest = xmp.rpartition(b"<?xpacket end")
     return body.rstrip() + end + rest
 
 
 def _shortened(exif: bytes) -> tuple[bytes | None, str]:
-    """EXIF that fits into a JPEG, and what had to be left out for that, with its verb.
+    """Makes EXIF fit into a JPEG, and returns what had to be left out for that, with its verb.
 
     The camera maker's own notes go first, then the largest values: date, camera and exposure are small.
     """
@@ -159,7 +159,7 @@ def _directories(tree: Directory) -> list[Directory]:
 
 
 def _size(value: Value | Directory) -> int:
-    """Bytes that a value takes outside of its entry; a directory is never the largest."""
+    """Returns the bytes that a value takes outside of its entry; a directory counts as none."""
     return len(value.data) if isinstance(value, Value) and len(value.data) > 4 else 0
 
 

@@ -31,15 +31,15 @@ class Turn:
 
     @property
     def swaps_sides(self) -> bool:
-        """Whether width and height change places."""
+        """Tells whether width and height change places."""
         return self.orientation >= 5
 
     def sized(self, width: float, height: float) -> Turn:
-        """The same turn of a stored picture of another size or unit."""
+        """Returns the same turn of a stored picture of another size or unit."""
         return Turn(self.orientation, width, height)
 
     def point(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point of the stored picture lies in the upright one.
+        """Returns where a point of the stored picture lies in the upright one.
 
         Source: Exif 3.0, tag 274.
         """
@@ -56,16 +56,16 @@ class Turn:
         return places.get(self.orientation, (x, y))
 
     def sides(self, width: float, height: float) -> tuple[float, float]:
-        """The sides of an upright rectangle after the turn."""
+        """Returns the sides of a rectangle after the turn."""
         return (height, width) if self.swaps_sides else (width, height)
 
     def box(self, box: Box) -> Box:
-        """Where a rectangle of the stored picture lies in the upright one."""
+        """Returns where a rectangle of the stored picture lies in the upright one."""
         x, y = self.point(box.left + box.width / 2, box.top + box.height / 2)
         width, height = self.sides(box.width, box.height)
         return Box(x - width / 2, y - height / 2, width, height)
 
 
 def stored_size(orientation: int, width: int, height: int) -> Turn:
-    """The turn that led to an upright picture of that size in pixels."""
+    """Returns the turn that led to an upright picture of that size in pixels."""
     return Turn(orientation, *((height, width) if orientation >= 5 else (width, height)))

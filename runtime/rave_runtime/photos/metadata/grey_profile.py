@@ -24,12 +24,12 @@ _CURVE_SIZE: Final = 4096
 
 
 def is_grey_profile(icc_profile: bytes | None) -> bool:
-    """Whether a profile is for grey pixels."""
+    """Tells whether a profile is for grey pixels."""
     return icc_profile is not None and icc_profile[16:20] == b"GRAY"
 
 
 def rgb_of_grey_profile(icc_profile: bytes) -> bytes | None:
-    """A profile under which equal red, green and blue mean what the grey value means under a grey one.
+    """Makes a profile under which equal red, green and blue mean what grey means under a grey profile.
 
     Returns:
         The profile, or None where the grey one is damaged.
@@ -61,7 +61,7 @@ def _tags_of(icc_profile: bytes) -> dict[bytes, bytes]:
 
 
 def _light_of_lightness(curve: bytes) -> bytes | None:
-    """A curve to light, from one to CIE's lightness L*, sampled; None where it is of an unknown kind."""
+    """Turns a curve to CIE's lightness L* into one to light; returns None for an unknown kind."""
     x = np.linspace(0, 1, _CURVE_SIZE)
     (count,) = struct.unpack_from(">I", curve, 8) if len(curve) >= 12 else (0,)
     if not curve.startswith(b"curv") or len(curve) < 12 + 2 * count:
@@ -80,7 +80,7 @@ def _light_of_lightness(curve: bytes) -> bytes | None:
 
 
 def _profile(header: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """A display profile with those tags, the rest of its header as given. Equal data are stored once."""
+    """Writes a display profile with those tags and the rest of a header. Equal data are stored once."""
     table, body, places = b"", b"", dict[bytes, int]()
     start = _HEADER_BYTES + 4 + 12 * len(tags)
     for tag, data in tags.items():
@@ -98,5 +98,5 @@ def _profile(header: bytes, tags: dict[bytes, bytes]) -> bytes:
 
 
 def _fixed(numbers: tuple[float, ...]) -> bytes:
-    """Numbers as ICC's s15Fixed16Number."""
+    """Writes numbers as ICC's s15Fixed16Number."""
     return struct.pack(f">{len(numbers)}i", *(round(number * 65536) for number in numbers))

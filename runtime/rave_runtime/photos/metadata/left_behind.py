@@ -40,7 +40,7 @@ _SEMANTICS: Final = {
 _AUXILIARY: Final = (
     (("gainmap",), _GAIN_MAP),
     (("depth", "disparity", "auxid:2"), _DEPTH),
-    (("matte", "semantic"), "portrait and skin mattes"),
+    (("matte", "semantic"), "portrait or skin matte"),
     (("alpha", "auxid:1"), ""),
 )
 """Parts of the names of HEIF's auxiliary pictures. Transparency is part of the photograph."""
@@ -53,7 +53,7 @@ _SAMSUNG: Final = (
 )
 """Parts of the names of blocks in the trailer that Samsung's cameras write."""
 
-_MPF_TYPES: Final = {0x010001: _PREVIEW, 0x010002: _PREVIEW, 0x020001: "panorama's frames"}
+_MPF_TYPES: Final = {0x010001: _PREVIEW, 0x010002: _PREVIEW, 0x020001: "panorama frame"}
 _MPF_VIEWS: Final = (0x020002, 0x020003)
 _MPF_ENTRIES: Final = 0xB002
 _AUXILIARY_TYPE: Final = re.compile(rb"auxC\0\0\0\0([\x20-\x7e]{1,200})\0")
@@ -63,7 +63,7 @@ _FILM_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 def note_left_behind(format: str, content: bytes, xmp: bytes | None, orientation: int = 1) -> tuple[str, ...]:
-    """Sentences for a user on what a file holds that is not carried over.
+    """Returns sentences for a user on what a file holds that is not carried over.
 
     Args:
         format: the file's format as Pillow names it.
@@ -85,7 +85,7 @@ def note_left_behind(format: str, content: bytes, xmp: bytes | None, orientation
 
 
 def name_left_behind(format: str, content: bytes, xmp: bytes | None) -> tuple[str, ...]:
-    """What stands behind or beside the photograph, each thing by its name and once."""
+    """Names what stands behind or beside the photograph, each thing once."""
     names = [_SEMANTICS.get(each, f"{_FURTHER} ({each})") for each in further_pictures(xmp)]
     if format == "JPEG":
         names += _beside_jpeg(content)
@@ -103,7 +103,7 @@ def name_left_behind(format: str, content: bytes, xmp: bytes | None) -> tuple[st
 
 
 def _beside_jpeg(content: bytes) -> Iterator[str]:
-    """What a JPEG's multi-picture index and its segments say to be there."""
+    """Names what a JPEG's multi-picture index and its segments say to be there."""
     for marker, payload in jpeg_segments(content):
         if marker != 0xE2:
             continue
@@ -120,7 +120,7 @@ def _beside_jpeg(content: bytes) -> Iterator[str]:
 
 
 def _behind(trailer: bytes) -> Iterator[str]:
-    """What follows the end of a picture."""
+    """Names what follows the end of a picture."""
     if trailer.endswith(b"SEFT"):
         yield from _samsung(trailer)
         return
@@ -141,7 +141,7 @@ def _behind(trailer: bytes) -> Iterator[str]:
 
 
 def _samsung(trailer: bytes) -> Iterator[str]:
-    """The blocks of a Samsung trailer, whose directory is at its end and points backwards."""
+    """Names the blocks of a Samsung trailer, whose directory is at its end and points backwards."""
     names = []
     if len(trailer) >= 8:
         (length,) = struct.unpack_from("<I", trailer, len(trailer) - 8)
@@ -170,7 +170,7 @@ def _samsung_name(trailer: bytes, start: int) -> str:
 
 
 def _beside_heif(content: bytes) -> Iterator[str]:
-    """Auxiliary pictures, tone maps, and films behind the picture."""
+    """Names auxiliary pictures, tone maps, and films behind the picture."""
     for kind, start, stop in boxes(content):
         if kind == b"mpvd":
             yield _FILM
@@ -185,7 +185,7 @@ def _beside_heif(content: bytes) -> Iterator[str]:
 
 
 def _named(name: str, meanings: Iterable[tuple[tuple[str, ...], str]]) -> str | None:
-    """What the first fitting part of a name stands for, or None."""
+    """Returns what the first fitting part of a name stands for, or None."""
     small = name.lower()
     return next(
         (meaning for parts, meaning in meanings if any(part.lower() in small for part in parts)), None

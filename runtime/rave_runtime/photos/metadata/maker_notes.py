@@ -31,7 +31,7 @@ class _Outside:
 
 
 def move_maker_note(note: bytes, old: int, new: int, order: str) -> bytes | None:
-    """A maker note for another place in the structure around it.
+    """Corrects a maker note for another place in the structure around it.
 
     Args:
         note: its bytes.
@@ -40,8 +40,8 @@ def move_maker_note(note: bytes, old: int, new: int, order: str) -> bytes | None
         order: byte order of the structure as `struct` names it; the note may have the other one.
 
     Returns:
-        The note with offsets that are right there; None where its layout is not known, so that nobody
-        can tell whether they are.
+        The note with offsets that are right there; None where its layout is unknown, so that they may be
+        wrong.
     """
     if old == new or note.startswith((b"II*\0", b"MM\0*"), 10) or not any(note):
         return note
@@ -59,7 +59,7 @@ def move_maker_note(note: bytes, old: int, new: int, order: str) -> bytes | None
 
 
 def _read_directory(note: bytes, head: int, order: str) -> list[_Outside] | None:
-    """The values outside their entries, of a directory at that place; None where there can be none."""
+    """Returns the values outside their entries of a directory at that place; None where there can be none."""
     if head + 2 > len(note):
         return None
     (count,) = struct.unpack_from(order + "H", note, head)

@@ -96,7 +96,7 @@ class Element:
     children: list[Element] = field(default_factory=list)
 
     def walk(self) -> Iterator[Element]:
-        """The element and all below it, in their order."""
+        """Yields the element and all below it, in their order."""
         ahead = [self]
         while ahead:
             element = ahead.pop()
@@ -119,27 +119,27 @@ class Packet:
     is_whole: bool
 
     def text(self, span: Span) -> str:
-        """What stands at a place, without blanks around it."""
+        """Returns what stands at a place, without blanks around it."""
         return self.content[span.start : span.stop].decode("latin-1").strip()
 
     def trimmed(self, span: Span) -> Span:
-        """A place without the blanks around what stands there."""
+        """Returns a place without the blanks around what stands there."""
         data = self.content[span.start : span.stop]
         start = span.stop - len(data.lstrip())
         return Span(start, max(start, span.start + len(data.rstrip())))
 
     def fields(self, element: Element) -> dict[str, Span]:
-        """The simple values of a structure, whether they are attributes or elements."""
+        """Returns the simple values of a structure, whether they are attributes or elements."""
         below = {child.name: child.inner for child in element.children if child.name and not child.children}
         return {name: self.trimmed(span) for name, span in (below | element.attributes).items()}
 
     def places(self, element: Element, name: str) -> list[Span]:
-        """Where a structure has a simple value of that name, which may be an attribute and an element."""
+        """Returns where a structure has simple values of that name: an attribute, elements, or both."""
         below = [child.inner for child in element.children if child.name == name and not child.children]
         return [element.attributes[name], *below] if name in element.attributes else below
 
     def with_edits(self, edits: Mapping[Span, bytes]) -> bytes:
-        """The bytes with others at those places. Of places inside one another, the outer one counts."""
+        """Puts other bytes at those places. Of places inside one another, the outer one counts."""
         pieces, position = [], 0
         for span in sorted(edits, key=lambda each: (each.start, -each.stop)):
             if span.start >= position:

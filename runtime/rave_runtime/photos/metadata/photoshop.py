@@ -17,12 +17,12 @@ _THUMBNAILS: Final = (0x0409, 0x040C)
 
 
 def without_thumbnails(resources: bytes) -> bytes:
-    """Image resources without their thumbnails, which show the old picture; damaged ones unchanged."""
+    """Takes thumbnails, which show the old picture, out of image resources; leaves damaged ones unchanged."""
     return _without(resources, _THUMBNAILS)
 
 
 def without_iptc(resources: bytes) -> bytes:
-    """Image resources without captions, for a file that holds those elsewhere; damaged ones unchanged."""
+    """Takes captions out of image resources, for a file that holds them elsewhere."""
     return _without(resources, (_IPTC,))
 
 
@@ -36,17 +36,17 @@ def _without(resources: bytes, numbers: tuple[int, ...]) -> bytes:
 
 
 def iptc_of(resources: bytes) -> bytes | None:
-    """The IPTC-IIM records among image resources, or None."""
+    """Returns the IPTC-IIM records among image resources, or None."""
     return next((data for number, _, _, data in _blocks(resources) if number == _IPTC and data), None)
 
 
 def resource_of_iptc(iptc: bytes) -> bytes:
-    """IPTC-IIM records as one image resource."""
+    """Writes IPTC-IIM records as one image resource."""
     return b"8BIM" + struct.pack(">HHI", _IPTC, 0, len(iptc)) + iptc + bytes(len(iptc) % 2)
 
 
 def _blocks(resources: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Number, start, stop and data of each whole block, up to what makes no sense."""
+    """Yields number, start, stop and data of each whole block, up to what makes no sense."""
     start = 0
     while resources.startswith(b"8BIM", start) and start + 6 < len(resources):
         (number,) = struct.unpack_from(">H", resources, start + 4)

@@ -16,7 +16,7 @@ Edits = dict[Span, bytes]
 
 
 def turn_regions(packet: Packet, top: Element, turn: Turn) -> Edits:
-    """The changes that turn every place below an element of a packet.
+    """Returns the changes that turn every place below an element of a packet.
 
     Args:
         packet: what the element belongs to.
@@ -46,7 +46,7 @@ def turn_regions(packet: Packet, top: Element, turn: Turn) -> Edits:
 
 
 def _turn_faces(packet: Packet, regions: Element, turn: Turn) -> Edits:
-    """Regions as centre and sides, in shares of the picture or in pixels of the size that is stated."""
+    """Turns regions by centre and sides, in shares of the picture or in pixels of the size that is stated."""
     edits: Edits = {}
     frame = turn
     for element in regions.walk():
@@ -73,7 +73,7 @@ def _turn_faces(packet: Packet, regions: Element, turn: Turn) -> Edits:
 
 
 def _is_upright(size: tuple[float, ...], turn: Turn) -> bool:
-    """Whether a size has the shape of the upright picture rather than that of the stored one."""
+    """Tells whether a size has the shape of the upright picture rather than that of the stored one."""
     shape, stored = size[0] / size[1], turn.width / turn.height
     return abs(math.log(shape * stored)) < abs(math.log(shape / stored))
 
@@ -88,7 +88,7 @@ def _turn_subject(packet: Packet, subject: Element, turn: Turn) -> Edits:
 
 
 def turn_subject(values: list[float], turn: Turn) -> list[float]:
-    """A subject as EXIF states it, turned; what lies outside of the picture comes back unchanged.
+    """Turns a subject as EXIF states it; what lies outside of the picture comes back unchanged.
 
     Args:
         values: x and y in pixels, then a diameter, or a width and a height.
@@ -103,7 +103,7 @@ def turn_subject(values: list[float], turn: Turn) -> list[float]:
 
 
 def _turn_rectangle(packet: Packet, span: Span, turn: Turn) -> Edits:
-    """Left, top, width and height in shares of the picture."""
+    """Turns left, top, width and height in shares of the picture."""
     numbers = [_number(text) for text in packet.text(span).split(",")]
     if len(numbers) != 4 or None in numbers:
         return {}
@@ -112,7 +112,7 @@ def _turn_rectangle(packet: Packet, span: Span, turn: Turn) -> Edits:
 
 
 def _turn_boundary(packet: Packet, boundary: Element, turn: Turn) -> Edits:
-    """A rectangle by its corner and sides, a circle by its centre, or a polygon by its corners."""
+    """Turns a rectangle by its corner and sides, a circle by its centre, or a polygon by its corners."""
     edits: Edits = {}
     outer = next((packet.fields(each) for each in boundary.walk() if _unit(packet.fields(each))), {})
     is_relative = "Iptc4xmpExt:rbUnit" not in outer or packet.text(outer["Iptc4xmpExt:rbUnit"]) == "relative"
@@ -142,7 +142,7 @@ def _unit(fields: Mapping[str, Span]) -> bool:
 
 
 def _turn_panorama(packet: Packet, fields: Mapping[str, Span], turn: Turn) -> Edits:
-    """The area that the picture has in the whole sphere, and the largest one without gaps in the picture."""
+    """Turns the picture's area in the whole sphere, and the largest area without gaps in the picture."""
     edits: Edits = {}
     full = _numbers(packet, fields, "GPano:FullPanoWidthPixels", "GPano:FullPanoHeightPixels")
     area = tuple(f"GPano:CroppedArea{name}Pixels" for name in ("Left", "Top", "ImageWidth", "ImageHeight"))
@@ -160,7 +160,7 @@ def _turn_panorama(packet: Packet, fields: Mapping[str, Span], turn: Turn) -> Ed
 
 
 def _numbers(packet: Packet, fields: Mapping[str, Span], *names: str) -> tuple[float, ...] | None:
-    """The values of those fields; None where one is missing or no number."""
+    """Returns the values of those fields; None where one is missing or is not a number."""
     numbers = [_number(packet.text(fields[name])) for name in names if name in fields]
     known = tuple(number for number in numbers if number is not None)
     return known if len(known) == len(names) else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rave_export.parity import SINGLE_GRAPH, TENSORRT
+from rave_export.proof.parity import SINGLE_GRAPH, TENSORRT
+from rave_export.proof.report import PartProof
 from rave_runtime.bundle import Bundle, EngineFile, GraphFile, Parity
 
 
@@ -44,6 +45,11 @@ def files_table(bundle: Bundle) -> str:
         size = (bundle.folder / file).stat().st_size
         rows.append([file, f"{size / 1024:.0f}", "", ""])
     return align(rows)
+
+
+def parts_table(parts: Iterable[PartProof]) -> str:
+    """One line per file: whether it was run, and on what or why not."""
+    return align([["file", "proof", "how"], *([part.file, part.status, part.detail] for part in parts)])
 
 
 def _worst(rows: Sequence[Parity], is_engine: bool) -> tuple[str, str]:

@@ -10,13 +10,14 @@ from typing import Literal
 
 import onnx
 
-from rave_export.calibration import Picture
-from rave_export.graphs import OPSET, export_context, export_enhance, with_float_image
-from rave_export.in_memory import NetworkInMemory, Session
-from rave_export.quantize import SENSITIVE, convolutions, quantize
-from rave_export.ranges import observe_ranges
-from rave_export.single import join_graphs
-from rave_export.sparing import ENOUGH_DB, lights, spared_layers, worst_db
+from rave_export.graphs.full_resolution import join_graphs
+from rave_export.graphs.split import OPSET, export_context, export_enhance, with_float_image
+from rave_export.int8.in_memory import NetworkInMemory, Session
+from rave_export.int8.quantize import SENSITIVE, convolutions, quantize
+from rave_export.int8.ranges import observe_ranges
+from rave_export.int8.sparing import lights, spared_layers, worst_db
+from rave_export.options import ENOUGH_DB
+from rave_export.pictures import Picture
 from rave_runtime.bundle import ImageType, NetworkFacts, Part, Precision
 from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork
 

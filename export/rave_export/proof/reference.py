@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rave_export.parity import Array, Picture, Reference
+from rave_export.proof.parity import Array, Picture, Reference
 from rave_train.network import EnhancementNetwork
 
 

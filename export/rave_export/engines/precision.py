@@ -51,6 +51,31 @@ def check_precision(information: dict[str, Any], graph: bytes, name: str) -> Non
         )
 
 
+def check_parsed_precision(trt: Any, network: Any, graph: bytes, name: str) -> None:
+    """Fails unless the convolutions of a parsed network have the types of its graph's weights.
+
+    In a strongly typed network the types of the layers are decided when it is parsed, so this needs no GPU.
+
+    Args:
+        trt: the library's module.
+        network: as parsed.
+        graph: the ONNX file that it was parsed from.
+        name: of the graph, for the message.
+
+    Raises:
+        ExportError: another number of convolutions works in float32 than the graph means to.
+    """
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    convolutions = [layer for layer in layers if layer.type == trt.LayerType.CONVOLUTION]
+    slow = sum(layer.get_output(0).dtype == trt.DataType.FLOAT for layer in convolutions)
+    meant = float32_convolutions(graph)
+    if slow != meant:
+        raise ExportError(
+            f"{slow} of {len(convolutions)} convolutions of {name} would work in float32, {meant} should: "
+            "no engine was written"
+        )
+
+
 def float32_convolutions(graph: bytes) -> int:
     """How many convolutions of an ONNX file have float32 weights."""
     model = onnx.load_model_from_string(graph)

@@ -1,57 +1,16 @@
-"""The pictures INT8 is calibrated on."""
+"""The pictures INT8 is calibrated on where no photographs are given, and darker ones of those that are."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from rave_export.errors import ExportError
-
-Picture = NDArray[np.uint8]
-
-PICTURES: Final = 16
-"""How many pictures the default set has, and how many of a folder are read."""
-
-MAX_SIDE_PX: Final = 768
-"""Larger pictures of a folder are reduced to it: ranges barely change beyond, time does."""
+from rave_export.pictures import PICTURES, Picture
 
 _DARKER: Final = (0.15, 0.3, 0.5)
-"""Shares of their values that pictures keep."""
-
-_SUFFIXES: Final = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-
-
-def read_pictures(
-    folder: str | os.PathLike[str], limit: int = PICTURES, option: str = "--calibration"
-) -> list[Picture]:
-    """Pictures of a folder, evenly chosen where it has more than `limit`.
-
-    Args:
-        folder: with folders in it, or not.
-        limit: how many at most.
-        option: of the command, for its errors.
-
-    Returns:
-        [h, w, 3] uint8 sRGB each, upright, at most `MAX_SIDE_PX` long.
-
-    Raises:
-        ExportError: no folder, no pictures in it, or one that cannot be read.
-    """
-    path = Path(folder)
-    if not path.is_dir():
-        raise ExportError(f"{path} is not a folder: give {option} a folder of photographs")
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
-    if not files:
-        kinds = ", ".join(sorted(suffix[1:] for suffix in _SUFFIXES))
-        raise ExportError(f"{path} holds no pictures ({kinds}): give {option} a folder of photographs")
-    chosen = [files[i * len(files) // limit] for i in range(limit)] if len(files) > limit else files
-    return [_read_picture(file, option) for file in chosen]
+"""Shares of their values that darkened pictures keep."""
 
 
 def with_darker(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
@@ -65,23 +24,6 @@ def with_darker(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
         for index, picture in enumerate(pictures)
     )
     return (*pictures, *darker)
-
-
-def _read_picture(file: Path, option: str) -> Picture:
-    try:
-        with Image.open(file) as opened:
-            if opened.mode.startswith(("I", "F")):
-                raise ValueError(f"mode {opened.mode}, which 8-bit RGB cannot hold")
-            image = ImageOps.exif_transpose(opened).convert("RGB")
-            image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.BOX)
-            picture = np.asarray(image, np.uint8)
-    except Exception as error:  # decoders raise whatever a broken file makes them stumble over
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ExportError(f"{file} cannot be read as a picture ({reason}): remove or replace it") from error
-    if min(picture.shape[:2]) < 2:
-        height, width = picture.shape[:2]
-        raise ExportError(f"{file} has {width} x {height} pixels: {option} needs at least 2 x 2")
-    return picture
 
 
 def synthesize_pictures(count: int = PICTURES, seed: int = 0) -> list[Picture]:

@@ -14,15 +14,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from rave_runtime.errors import BundleError, reason_of
-from rave_runtime.manifest_limits import (
+from rave_runtime.bundle.limits import (
     MAX_FILE_BYTES,
     MAX_MANIFEST_BYTES,
     check_manifest,
     parse_manifest,
     read_content,
 )
-from rave_runtime.records import build_record, shorten
+from rave_runtime.bundle.records import build_record, shorten
+from rave_runtime.errors import BundleError, reason_of
 
 FORMAT: Final = 1
 """Version of the manifest's schema. Raised when its meaning changes."""
@@ -40,6 +40,7 @@ PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
 Part = Literal["context", "enhance", "whole"]
 ImageType = Literal["uint8", "float32"]
+Flavour = Literal["tensorrt", "tensorrt-rtx"]
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,9 @@ class EngineFile:
         tile_px: longest side of a window; it is tuned for windows of exactly this size.
         batch: how many windows it takes per run, at most.
         hardware: which other GPUs may run it: "none", "ampere_plus" or "same_compute_capability".
-        version_compatible: whether other TensorRT versions of the same major may run it; the runtime
-            must then allow host code.
+        version_compatible: whether other TensorRT versions of the same major may run it, by host code.
+        flavour: which library built it and runs it.
+        targets: compute capabilities that run an engine of TensorRT for RTX; its `gpu` is then empty.
     """
 
     file: str
@@ -125,6 +127,8 @@ class EngineFile:
     batch: int
     hardware: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
     version_compatible: bool = False
+    flavour: Flavour = "tensorrt"
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -255,7 +259,7 @@ class Bundle:
 
 def embedded_bundle() -> Path:
     """Folder of the bundle that comes with this package."""
-    return Path(__file__).with_name("models") / "default"
+    return Path(__file__).parents[1] / "models" / "default"
 
 
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:

@@ -200,7 +200,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _diagnose(options: RunOptions) -> int:
-    from rave_runtime.command import run_doctor
+    from rave_runtime.cli.command import run_doctor
 
     found = run_doctor(options)
     print(found)
@@ -209,7 +209,7 @@ def _diagnose(options: RunOptions) -> int:
 
 def _enhance_stream(inputs: list[str], output: str, options: RunOptions, lacks: dict[str, bool]) -> int:
     """Enhances one photograph from standard input or to standard output."""
-    from rave_runtime.command import run_stream
+    from rave_runtime.cli.command import run_stream
     from rave_runtime.files.location import parse_location
 
     for option, given in lacks.items():
@@ -249,7 +249,7 @@ def _watch(inputs: list[str], output: str, options: RunOptions) -> int:
 
 def _preview(inputs: list[str], output: str, options: RunOptions) -> int:
     """Says what a run would do; the exit code is the run's, as far as that can be foreseen."""
-    from rave_runtime.command import preview_folder
+    from rave_runtime.cli.command import preview_folder
     from rave_runtime.files.location import parse_location
     from rave_runtime.files.patterns import parse_inputs
 
@@ -262,7 +262,7 @@ def _preview(inputs: list[str], output: str, options: RunOptions) -> int:
 
 
 def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
-    from rave_runtime.command import run_folder
+    from rave_runtime.cli.command import run_folder
     from rave_runtime.files.location import parse_location
     from rave_runtime.files.patterns import parse_inputs
     from rave_runtime.run.progress import ask_user, notes_of

@@ -7,6 +7,7 @@ other, so no weight is stored twice and an image that fits one window is compute
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import warnings
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from rave_export.errors import ExportError
+from rave_runtime.errors import reason_of
 from rave_train.network import EnhancementNetwork, SplitPyramidPooling
 
 OPSET: Final = 18
@@ -139,6 +141,7 @@ def _export(
 ) -> onnx.ModelProto:
     if opset < MIN_OPSET:
         raise ExportError(f"opset {opset} is too low for these graphs: give at least {MIN_OPSET}")
+    _require_onnxscript()
     sizes = {
         "batch": torch.export.Dim("batch", min=1),
         "height": torch.export.Dim("height", min=2),
@@ -160,7 +163,9 @@ def _export(
     model = program.model_proto
     made = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
     if made != opset:
-        raise ExportError(f"opset {opset} cannot be had of this torch and onnx, which made {made}: try that")
+        raise ExportError(
+            f"this torch and onnx cannot write opset {opset}, they wrote {made}: give --opset {made}"
+        )
     model.ir_version = IR_VERSION
     model.producer_name = "rave-export"
     del model.metadata_props[:]
@@ -174,6 +179,23 @@ def _export(
     del model.graph.metadata_props[:]
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _require_onnxscript() -> None:
+    """Torch's exporter needs onnxscript and tells what is wrong with it in dozens of lines.
+
+    Raises:
+        ExportError: it is missing, or does not go with the other packages.
+    """
+    try:
+        importlib.import_module("onnxscript")
+    except ModuleNotFoundError as error:
+        raise ExportError(f"{error.name} is missing: pip install 'rave-backlit[export]'") from error
+    except Exception as error:  # versions that clash fail in every way
+        raise ExportError(
+            f"onnxscript does not go with the onnx that is installed ({reason_of(error)}): "
+            "pip install --upgrade onnx onnxscript"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Engines become part of a bundle when they have been built, checked and proven on this GPU."""
+"""Engines become part of a bundle when they have been built, checked and, on a GPU, proven."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 import shutil
 from dataclasses import replace
 
-from rave_export.engine_run import EngineNetwork
-from rave_export.engines import EngineOptions, Say, build_engines, find_gpu, import_tensorrt
+from rave_export.engines.build import EngineOptions, Say, build_engines, find_build_gpu, import_tensorrt
 from rave_export.errors import ExportError, ParityError
-from rave_export.parity import TENSORRT, Case, SplitGraphs, measure_parity, over_tolerance, probe_cases
-from rave_export.reference import torch_reference
+from rave_export.proof.engines import engine_candidates, engine_cases
+from rave_export.proof.parity import TENSORRT, measure_parity, over_tolerance
+from rave_export.proof.reference import torch_reference
 from rave_runtime.bundle import MANIFEST_NAME, Bundle, EngineFile, Parity, read_bundle, write_manifest
 from rave_train.network import EnhancementNetwork
 
@@ -21,7 +21,7 @@ def add_engines(
     network: EnhancementNetwork,
     say: Say = lambda _: None,
 ) -> Bundle:
-    """Builds TensorRT engines of a bundle's graphs, proves them on the GPU, and adds them to it.
+    """Builds TensorRT engines of a bundle's graphs, proves them where a GPU built them, and adds them to it.
 
     Args:
         folder: of the bundle.
@@ -39,27 +39,23 @@ def add_engines(
         BundleError: the bundle is damaged.
     """
     bundle = read_bundle(folder)
-    trt = import_tensorrt()
-    gpu = find_gpu()
-    built = build_engines(bundle, options, trt, gpu, say)
+    trt = import_tensorrt(options.flavour)
+    if options.flavour == "tensorrt-rtx":
+        # What they compute is what their graphs, proven already, compute; to run them takes such a GPU.
+        return write_engines(bundle, build_engines(bundle, options, trt, None, say), [])
+    built = build_engines(bundle, options, trt, find_build_gpu(trt), say)
     say("proving the engines on the GPU")
-    graphs = {graph.file: graph for graph in bundle.manifest.graphs}
-    engines = [
-        (graphs[engine.graph].part, graphs[engine.graph].image, engine, plan) for engine, plan in built
-    ]
-    running = EngineNetwork(trt, engines, bundle.manifest.network)
-    candidate = SplitGraphs(running, options.precision, TENSORRT)
-    cases = [case for case in probe_cases() if _fits(case, options.tile_px)]
-    parity = measure_parity([candidate], torch_reference(network), cases)
+    candidates, reasons = engine_candidates(bundle, built)
+    if reasons:
+        raise ExportError(
+            f"the engines do not run on the GPU that built them: {next(iter(reasons.values()))}"
+        )
+    cases = engine_cases([engine for engine, _ in built])
+    parity = measure_parity(candidates, torch_reference(network), cases)
     failures = [failure for failure in map(over_tolerance, parity) if failure]
     if failures:
         raise ParityError("the engines are too far from the network:\n" + "\n".join(failures))
     return write_engines(bundle, built, parity)
-
-
-def _fits(case: Case, tile_px: int) -> bool:
-    sides = [side for picture in case.pictures for side in picture.shape[:2]]
-    return (case.tile_px or max(sides)) <= tile_px
 
 
 def write_engines(bundle: Bundle, built: list[tuple[EngineFile, bytes]], parity: list[Parity]) -> Bundle:
@@ -68,7 +64,7 @@ def write_engines(bundle: Bundle, built: list[tuple[EngineFile, bytes]], parity:
     Args:
         bundle: that they were built from.
         built: description and bytes of each.
-        parity: what was measured with them; earlier measurements of engines go.
+        parity: what was measured with them, which replaces earlier measurements of engines.
 
     Returns:
         The bundle, read again.
@@ -78,7 +74,7 @@ def write_engines(bundle: Bundle, built: list[tuple[EngineFile, bytes]], parity:
     """
     names = {engine.file for engine, _ in built}
     kept = [engine for engine in bundle.manifest.engines if engine.file not in names]
-    others = [row for row in bundle.manifest.parity if row.provider != TENSORRT]
+    others = [row for row in bundle.manifest.parity if row.provider != TENSORRT or not parity]
     manifest = replace(
         bundle.manifest,
         engines=(*kept, *(engine for engine, _ in built)),

@@ -9,7 +9,7 @@ from typing import Final, Literal, cast
 import numpy as np
 
 from rave_export.errors import ExportError
-from rave_export.parity import (
+from rave_export.proof.parity import (
     SINGLE_GRAPH,
     Array,
     Candidate,
@@ -21,7 +21,8 @@ from rave_export.parity import (
     probe_cases,
     split_light,
 )
-from rave_export.reach import check_reach
+from rave_export.proof.reach import check_reach
+from rave_export.proof.soundness import require_sound
 from rave_runtime.backends.devices import DEVICES, Device, choose_device, onnxruntime_providers
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.privacy import import_onnxruntime
@@ -47,10 +48,13 @@ def measure_bundle(
 
     Raises:
         BundleError: a file is missing or not the one that was exported, or does not load.
+        ExportError: a graph is not what a bundle may hold.
         DeviceError: a provider failed.
     """
     for item in bundle.manifest.files():
-        bundle.read_file(item)
+        content = bundle.read_file(item)
+        if isinstance(item, GraphFile):
+            require_sound(content, item)
     cases = probe_cases() + [Case((picture,), PICTURE_TILE_PX, "given") for picture in pictures]
     return measure_parity(candidates(bundle), reference or graph_reference(bundle), cases)
 
@@ -122,7 +126,7 @@ def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Refer
     Raises:
         ExportError: the file is no checkpoint, or one of another width.
     """
-    from rave_export.reference import torch_reference
+    from rave_export.proof.reference import torch_reference
     from rave_train.checkpoint import read_checkpoint
     from rave_train.errors import CheckpointError
 
@@ -155,12 +159,12 @@ def graph_reference(bundle: Bundle) -> Reference:
 
 def present_devices() -> list[Device]:
     """What this machine can run graphs on."""
-    found = []
+    devices = []
     for name in DEVICES:
-        if name == "tensorrt":  # engines are proven where they are built: see engine_bundle
+        if name == "tensorrt":  # it runs engines, not graphs: see `rave_export.proof.engines`
             continue
         try:
-            found.append(choose_device(name))
+            devices.append(choose_device(name))
         except DeviceError:
             continue
-    return found
+    return devices

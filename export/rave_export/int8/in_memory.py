@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from rave_runtime.backends.network import Array, Image
 from rave_runtime.backends.privacy import import_onnxruntime
+from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import NetworkFacts
-
-Array = NDArray[np.float32]
 
 
 class Runnable(Protocol):
@@ -41,35 +39,29 @@ class Session:
         return results
 
 
-class NetworkInMemory:
-    """A `Network` of a context graph, for uint8 images, and an enhance graph."""
+class NetworkInMemory(SplitNetwork):
+    """A context graph, for uint8 images, and an enhance graph: see `rave_runtime.backends.network`."""
 
     def __init__(self, facts: NetworkFacts, context: Runnable, enhance: Runnable) -> None:
-        self.facts: Final = facts
+        self.facts = facts
         self._context: Final = context
         self._enhance: Final = enhance
 
-    def pool(self, images: Any, pool_rows: Array, pool_cols: Array) -> Array:
-        """See `Network.pool`."""
-        pooled: Array = self._features(images, pool_rows, pool_cols)[1]
-        return pooled
+    def graph_file(self, part: Part, images: Image) -> str:
+        """See `SplitNetwork.graph_file`: there is no file, so this is the part's name."""
+        del images
+        return f"the {part} graph in memory"
 
-    def illuminate(self, images: Any, pooled: Array, rows: Array, cols: Array) -> Array:
-        """See `Network.illuminate`."""
-        unused = np.zeros_like(rows.transpose(0, 2, 1)), np.zeros_like(cols.transpose(0, 2, 1))
-        return self._light(self._features(images, *unused)[0], pooled, rows, cols)
+    def run_context(
+        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+    ) -> dict[str, Array]:
+        """See `SplitNetwork.run_context`."""
+        del wanted  # both are there
+        results = self._context.run({"image": images, "rows": pool_rows, "cols": pool_cols})
+        return dict(zip(("features", "pooled"), results, strict=True))
 
-    def illuminate_whole(
-        self, images: Any, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array
-    ) -> Array:
-        """See `Network.illuminate_whole`."""
-        features, pooled = self._features(images, pool_rows, pool_cols)
-        return self._light(features, pooled, rows, cols)
-
-    def _features(self, images: Any, rows: Array, cols: Array) -> list[Array]:
-        return self._context.run({"image": images, "rows": rows, "cols": cols})
-
-    def _light(self, features: Array, pooled: Array, rows: Array, cols: Array) -> Array:
+    def run_enhance(self, features: Array, pooled: Array, rows: Array, cols: Array) -> Array:
+        """See `SplitNetwork.run_enhance`."""
         light: Array
         (light,) = self._enhance.run({"features": features, "pooled": pooled, "rows": rows, "cols": cols})
         return light

@@ -12,15 +12,13 @@ from typing import Final
 
 import numpy as np
 
-from rave_export.in_memory import NetworkInMemory
-from rave_export.parity import Array, Picture, psnr_db, relit, split_light
+from rave_export.int8.in_memory import NetworkInMemory
+from rave_export.options import ENOUGH_DB
+from rave_export.proof.parity import Array, Picture, psnr_db, relit, split_light
 from rave_runtime.light.sizes import DEFAULT_TILE_PX
 
-ENOUGH_DB: Final = 49.0
-"""Of the worst picture, 4 dB above what a bundle must reach: there are harder pictures than these."""
-
-MOST: Final = 3
-"""Layers that are spared at most; a network that needs more should be trained for INT8."""
+MAX_SPARED: Final = 3
+"""Most layers that are left in float32; a network that needs more should be trained for INT8."""
 
 _PICTURES: Final = 4
 """The worst ones of the first measurement, on which layers are compared."""
@@ -67,7 +65,7 @@ def spared_layers(
     first = distances((), range(len(pictures)))
     worst, hard = min(first), [int(index) for index in np.argsort(first)[:_PICTURES]]
     spared: list[tuple[str, float]] = []
-    while worst < enough_db and len(spared) < MOST:
+    while worst < enough_db and len(spared) < MAX_SPARED:
         before = tuple(name for name, _ in spared)
         trials = [(min(distances((*before, name), hard)), name) for name in layers if name not in before]
         reached, name = max(trials)
