@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show must not end a run
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
     from rave_runtime.run.interrupt import heed_signals
