@@ -23,7 +23,7 @@ BRIGHT_LIGHT: Final = (0.6, 0.9)
 parts, `highlights` the bright ones, and a smooth step leads from one to the other."""
 
 DIVISOR_BOUNDS: Final = (1e-4, 1e4)
-"""Smallest and greatest divisor of the normal way: thirteen stops, of which the eighth power is a float32."""
+"""Smallest and greatest divisor of the normal way: thirteen stops."""
 
 _BLACK: Final = (8 / 255, 16 / 255)
 """Value up to which a pixel is black, and from which it is not."""
@@ -70,12 +70,12 @@ class Look:
         return self.strength == 0 and self.bright_power == 0
 
     @property
-    def roundness(self) -> float:
-        """Power p of the shoulder in which highlights end: see `rave_runtime.light.normal_way`.
+    def knee(self) -> float:
+        """Result, in [0, 1], from which highlights roll off; the earlier the more is asked for.
 
-        It bends where little is lifted late, and sooner the more is asked for.
+        See `rave_runtime.light.normal_way`.
         """
-        return 8.0 / max(1.0, self.strength)
+        return 0.75 - 0.25 * max(0.0, self.strength - 1)
 
 
 def divisor_of(light: Array, look: Look) -> Array:
