@@ -9,25 +9,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-import onnx
-
-from rave_export.calibration import Picture, synthesize_pictures
 from rave_export.errors import ParityError
 from rave_export.folders import check_replaceable, new_folder
-from rave_export.graphs import OPSET
-from rave_export.parity import over_tolerance
-from rave_export.quantize import fits_16_bits
-from rave_export.reference import torch_reference
-from rave_export.sparing import ENOUGH_DB
-from rave_export.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
-from rave_export.verify import halo_failures, measure_bundle
+from rave_export.graphs.split import OPSET
+from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
+from rave_export.int8.calibration import synthesize_pictures
+from rave_export.int8.quantize import fits_16_bits
+from rave_export.options import ENOUGH_DB
+from rave_export.pictures import Picture
+from rave_export.proof.parity import over_tolerance
+from rave_export.proof.reference import torch_reference
+from rave_export.proof.soundness import describe_tensor
+from rave_export.proof.verify import halo_failures, measure_bundle
 from rave_runtime.bundle import (
     FORMAT,
     MANIFEST_NAME,
     CheckpointFile,
     GraphFile,
     Manifest,
-    TensorSpec,
     read_bundle,
     write_manifest,
 )
@@ -153,8 +152,8 @@ def write_graph(folder: Path, graph: Graph) -> GraphFile:
         sha256=hashlib.sha256(content).hexdigest(),
         part=graph.part,
         precision=graph.precision,
-        inputs=tuple(map(_describe, graph.model.graph.input)),
-        outputs=tuple(map(_describe, graph.model.graph.output)),
+        inputs=tuple(map(describe_tensor, graph.model.graph.input)),
+        outputs=tuple(map(describe_tensor, graph.model.graph.output)),
         image=graph.image,
         fits_16_bits=graph.precision == "int8" and fits_16_bits(graph.model),
     )
@@ -165,10 +164,3 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> CheckpointFile:
     file = folder / CHECKPOINT_NAME
     save_checkpoint(checkpoint.network, file, checkpoint.provenance)
     return CheckpointFile(file.name, hashlib.sha256(file.read_bytes()).hexdigest())
-
-
-def _describe(value: onnx.ValueInfoProto) -> TensorSpec:
-    tensor = value.type.tensor_type
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-    shape = tuple(size.dim_param or int(size.dim_value) for size in tensor.shape.dim)
-    return TensorSpec(value.name, dtype, shape)

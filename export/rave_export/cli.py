@@ -2,231 +2,280 @@
 
 from __future__ import annotations
 
-import math
+import argparse
+import io
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import typer
-
-from rave_runtime.bundle import MIN_WORKING_SIZE_PX
+from rave_export.options import HARDWARE, PADDINGS, SINGLE_GRAPHS, ExportOptions, VerifyOptions
+from rave_runtime.errors import RaveError, UsageError
+from rave_runtime.version import __version__
 
 if TYPE_CHECKING:
-    from rave_export.parity import Picture
-    from rave_train.network import Padding
+    from collections.abc import Sequence
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    from rave_export.export_command import Exported
+    from rave_export.proof.report import Proof
+
+_EXIT_FAILED: Final = 1
+_EXIT_WRONG_USE: Final = 2
+_EXIT_INTERRUPTED: Final = 130
+
+_ONLY_VERIFY: Final = ("reference", "images")
+_BOTH: Final = ("padding",)
 
 
-@app.command()
-def export(
-    checkpoint: Annotated[
-        Path | None,
-        typer.Argument(
-            help="A checkpoint: .safetensors of ours, .pth of upstream, a bundle that holds one, "
-            "or the word 'embedded' for that of rave-run."
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the bundle to make.")
-    ] = None,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Also export half-precision graphs.")] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="Also export 8-bit graphs.")] = False,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            help="Photographs to calibrate int8 on, each also darkened; a set is made where none is given."
-        ),
-    ] = None,
-    int8_every_layer: Annotated[
-        bool, typer.Option("--int8-every-layer", help="Quantise the first and last convolution too.")
-    ] = False,
-    int8_target: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="PSNR from float32, dB, for which int8 spares up to three layers; 49 unless given.",
-        ),
-    ] = None,
-    single_graph: Annotated[
-        bool,
-        typer.Option(
-            "--single-graph", help="Also one whole-image graph, bytes in and out, to embed elsewhere."
-        ),
-    ] = False,
-    triton: Annotated[
-        Path | None, typer.Option(help="Also write a Triton model repository into this folder.")
-    ] = None,
-    trt: Annotated[
-        bool, typer.Option("--trt", help="Also build TensorRT engines: fp16 ones with --fp16, else fp32.")
-    ] = False,
-    trt_tile: Annotated[int, typer.Option(help="Side of the tiles that engines are tuned for.")] = 512,
-    trt_batch: Annotated[int, typer.Option(help="Most tiles per run of an engine.")] = 8,
-    trt_any_version: Annotated[
-        bool, typer.Option("--trt-any-version", help="Engines for every TensorRT of the same major version.")
-    ] = False,
-    trt_hardware: Annotated[
-        str, typer.Option(help="Other GPUs for the engines: none, ampere_plus, same_compute_capability.")
-    ] = "none",
-    opset: Annotated[int | None, typer.Option(help="ONNX operator set, 18 or newer.")] = None,
-    padding: Annotated[
-        str | None, typer.Option(help="reflect or zeros; reflect unless the checkpoint says otherwise.")
-    ] = None,
-    working_size: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Recommended long side, in pixels, for estimating the light; 0 is full size. "
-            "The size of the training pictures unless given.",
-        ),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is at --output and --triton.")] = False,
-    verify: Annotated[Path | None, typer.Option(help="Prove this bundle again instead of exporting.")] = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --verify: the checkpoint that counts as right; unless given, the bundle's own, "
-            "or its float32 graphs where torch is not installed."
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="With --verify: a folder of photographs to run as well.")
-    ] = None,
-) -> None:
-    """Turn a CHECKPOINT into a bundle of ONNX graphs and prove them, or prove a bundle again."""
-    if padding not in (None, "reflect", "zeros"):
-        _fail(f"--padding {padding} is unknown: give reflect or zeros", 2)
-    if verify is not None:
-        if checkpoint is not None or output is not None:
-            _fail("--verify proves a bundle that exists: give no CHECKPOINT and no --output with it", 2)
-        flags = (fp16, int8, int8_every_layer, single_graph, trt, trt_any_version, force)
-        values = (int8_target, triton, calibration, opset, working_size)
-        if any(flags) or any(value is not None for value in values):
-            _fail("--verify makes nothing: give it no options of an export", 2)
-        if padding is not None and reference is None:
-            _fail("--padding with --verify is that of a --reference: give both, or neither", 2)
-        _verify(verify, reference, images, padding)
-        return
-    if checkpoint is None or output is None:
-        _fail("give a CHECKPOINT and --output BUNDLE, or --verify BUNDLE; --help says more", 2)
-    if reference is not None or images is not None:
-        _fail("--reference and --images belong to --verify BUNDLE", 2)
-    if working_size is not None and 0 < working_size < MIN_WORKING_SIZE_PX:
-        least = MIN_WORKING_SIZE_PX
-        _fail(f"--working-size is {working_size} px: at least {least} are needed, or 0 for full size", 2)
-    if int8_every_layer and not int8:
-        _fail("--int8-every-layer is for --int8: give both, or neither", 2)
-    if triton is not None and _overlap(output, triton):
-        _fail("--output and --triton are one folder, or one is inside the other: give two", 2)
-    if calibration is not None and not int8:
-        _fail("--calibration is for --int8: give both, or neither", 2)
-    if int8_target is not None and (int8_every_layer or not int8 or math.isnan(int8_target)):
-        _fail("--int8-target is for --int8 that may leave layers in float32: not with --int8-every-layer", 2)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point; `arguments` are those of the command line unless given."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show is no reason to stop
+            stream.reconfigure(errors="backslashreplace")
     try:
-        from rave_export.bundles import Contents, export_bundle
-        from rave_export.calibration import read_pictures, with_darker
-        from rave_export.engine_bundle import add_engines
-        from rave_export.engines import HARDWARE, EngineOptions
-        from rave_export.errors import ExportError
-        from rave_export.graphs import OPSET
-        from rave_export.sparing import ENOUGH_DB
-        from rave_export.table import files_table, parity_table
-        from rave_export.triton import check_repository, write_triton_repository
-        from rave_runtime.bundle import read_bundle
-        from rave_runtime.errors import RaveError
-        from rave_train.checkpoint import read_checkpoint
-        from rave_train.errors import CheckpointError
+        sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
+    except KeyboardInterrupt:
+        _say("rave-export: interrupted; nothing half-made is left", error=True)
+        sys.exit(_EXIT_INTERRUPTED)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        _fail(f"{message} (rave-export --help tells more)", _EXIT_WRONG_USE)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all options. Those that are not given keep the defaults of the option classes."""
+    parser = _Parser(
+        "rave-export",
+        usage="rave-export CHECKPOINT --output BUNDLE [OPTIONS]\n       %(prog)s --verify BUNDLE [OPTIONS]",
+        description="Turn a CHECKPOINT into a bundle of ONNX graphs and prove them, or prove a bundle again.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        default=None,  # argparse hands a default that is a text to `type`, the word for none included
+        type=_path,
+        metavar="CHECKPOINT",
+        help="A checkpoint: .safetensors of ours, .pth of upstream, a bundle that holds one, or the word "
+        "'embedded' for that of rave-run.",
+    )
+    parser.add_argument("-o", "--output", type=_path, metavar="BUNDLE", help="Folder of the bundle to make.")
+    parser.add_argument(
+        "--force", action="store_true", help="Replace what is at --output, --web and --triton."
+    )
+    parser.add_argument("--version", action="version", version=f"rave-export {__version__}")
+    _add_graph_options(parser.add_argument_group("The graphs"))
+    _add_int8_options(parser.add_argument_group("INT8"))
+    _add_place_options(parser.add_argument_group("Other places"))
+    _add_verify_options(parser.add_argument_group("A proof"))
+    return parser
+
+
+def _add_graph_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--fp16", action="store_true", help="Also export half-precision graphs.")
+    group.add_argument(
+        "--single-graph",
+        nargs="?",
+        const="normal",
+        choices=SINGLE_GRAPHS,
+        metavar="normal|full",
+        help="Also export one graph of the whole picture to embed elsewhere, bytes in and out: 'normal' does "
+        "what rave-run does, 'full' runs the network on every pixel [default: normal].",
+    )
+    group.add_argument("--opset", type=int, metavar="N", help="ONNX operator set, 18 or newer.")
+    group.add_argument(
+        "--padding",
+        choices=PADDINGS,
+        metavar="NAME",
+        help="reflect or zeros, at the picture's borders [default: what the checkpoint says, else reflect].",
+    )
+    group.add_argument(
+        "--working-size",
+        type=int,
+        dest="working_size_px",
+        metavar="PX",
+        help="Recommended long side for estimating the light; 0 is full size "
+        "[default: the size of the training pictures].",
+    )
+
+
+def _add_int8_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--int8", action="store_true", help="Also export 8-bit graphs.")
+    group.add_argument(
+        "--calibration",
+        type=_path,
+        metavar="FOLDER",
+        help="Photographs to calibrate on, each also darkened [default: a built-in set].",
+    )
+    group.add_argument(
+        "--int8-every-layer", action="store_true", help="Quantise the first and last convolution too."
+    )
+    group.add_argument(
+        "--int8-target",
+        type=float,
+        dest="int8_target_db",
+        metavar="DB",
+        help="PSNR from float32 for which int8 leaves up to three layers in float32 [default: 49].",
+    )
+
+
+def _add_place_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--triton", type=_path, metavar="FOLDER", help="Also write a Triton model repository.")
+    group.add_argument(
+        "--trt",
+        action="store_true",
+        help="Also build TensorRT engines for this machine's GPU: fp16 ones with --fp16, else fp32.",
+    )
+    group.add_argument(
+        "--trt-rtx",
+        action="store_true",
+        help="Also build engines of TensorRT for RTX, for GeForce RTX 30, 40 and 50; this needs no GPU.",
+    )
+    group.add_argument(
+        "--trt-tile",
+        type=int,
+        dest="trt_tile_px",
+        metavar="PX",
+        help="Longest side of the tiles that engines take [default: 512].",
+    )
+    group.add_argument(
+        "--trt-batch", type=int, metavar="N", help="Most tiles per run of an engine [default: 8]."
+    )
+    group.add_argument(
+        "--trt-any-version",
+        action="store_true",
+        help="Let every TensorRT of the same major version run the engines.",
+    )
+    group.add_argument(
+        "--trt-hardware",
+        choices=HARDWARE,
+        metavar="NAME",
+        help=f"Other GPUs that may run the engines: {', '.join(HARDWARE)} [default: none].",
+    )
+
+
+def _add_verify_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--verify", type=_path, metavar="BUNDLE", help="Prove this bundle again instead of exporting."
+    )
+    group.add_argument(
+        "--reference",
+        type=_path,
+        metavar="CHECKPOINT",
+        help="The checkpoint that counts as right [default: the bundle's own, or its float32 graphs where "
+        "torch is not installed].",
+    )
+    group.add_argument(
+        "--images", type=_path, metavar="FOLDER", help="Photographs to run beside the built-in pictures."
+    )
+
+
+def _path(text: str) -> Path:
+    if not text:  # pathlib takes it for the current folder
+        raise argparse.ArgumentTypeError("it is empty: is a variable not set?")
+    return Path(text)
+
+
+def _with_explicit_kind(arguments: list[str]) -> list[str]:
+    """`--single-graph` with its kind, so that a CHECKPOINT behind it is not taken for one."""
+    return [
+        f"{word}=normal" if word == "--single-graph" and following not in SINGLE_GRAPHS else word
+        for word, following in zip(arguments, [*arguments, ""][1:], strict=True)
+    ]
+
+
+def _run(arguments: list[str]) -> int:
+    """Does what the arguments ask for; returns the exit code."""
+    parsed = make_parser().parse_intermixed_args(_with_explicit_kind(arguments))
+    values = {name: value for name, value in vars(parsed).items() if value is not None}
+    try:
+        if "verify" in values:
+            return _verify(_verify_options(values))
+        return _export(_export_options(values))
     except ModuleNotFoundError as error:
-        _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", 1)
-
-    if trt_hardware not in HARDWARE:
-        _fail(f"--trt-hardware {trt_hardware} is unknown: give one of {', '.join(HARDWARE)}", 2)
-    say = _Progress()
-    unmade = None
-    try:
-        if triton is not None:
-            check_repository(triton, force)
-        pictures: tuple[Picture, ...] | None = (
-            with_darker(read_pictures(calibration)) if calibration else None
-        )
-        contents = Contents(
-            fp16=fp16,
-            int8=int8,
-            calibration=pictures,
-            every_layer=int8_every_layer,
-            enough_db=ENOUGH_DB if int8_target is None else int8_target,
-            single_graph=single_graph,
-            opset=OPSET if opset is None else opset,
-        )
-        loaded = read_checkpoint(checkpoint, cast("Padding | None", padding))
-        size_px = loaded.working_size_px if working_size is None else working_size or None
-        export_bundle(loaded, output, contents, working_size_px=size_px, force=force, say=say)
-        if trt:
-            options = EngineOptions(
-                precision="fp16" if fp16 else "fp32",
-                tile_px=trt_tile,
-                batch=trt_batch,
-                hardware=trt_hardware,
-                version_compatible=trt_any_version,
-            )
-            try:
-                add_engines(output, options, loaded.network, say=say)
-            except ExportError as error:
-                unmade = str(error)
-        bundle = read_bundle(output)
-        models = write_triton_repository(bundle, triton, force) if triton else []
-    except (ExportError, CheckpointError, RaveError) as error:
-        _fail(str(error), 1)
-    typer.echo(parity_table(bundle.manifest.parity))
-    typer.echo(f"\n{files_table(bundle)}")
-    size_px = bundle.manifest.working_size_px
-    light = "at full size" if size_px is None else f"at {size_px} px"
-    typer.echo(f"\n{output}: {len(bundle.manifest.files())} files, light {light} unless rave-run is told")
-    if triton is not None:
-        typer.echo(f"{triton}: {', '.join(models)}")
-    if unmade:
-        _fail(f"no engines were made: {unmade}", 1)
+        if (error.name or "rave_").startswith("rave_"):
+            raise
+        _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", _EXIT_FAILED)
+    except UsageError as error:
+        _fail(str(error), _EXIT_WRONG_USE)
+    except RaveError as error:
+        _fail(str(error), _EXIT_FAILED)
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+        _fail(message, _EXIT_FAILED)
 
 
-def _overlap(one: Path, other: Path) -> bool:
-    first, second = one.resolve(), other.resolve()
-    return first == second or first in second.parents or second in first.parents
+def _export_options(values: dict[str, Any]) -> ExportOptions:
+    if "checkpoint" not in values or "output" not in values:
+        _fail("give a CHECKPOINT and --output BUNDLE, or --verify BUNDLE; --help says more", _EXIT_WRONG_USE)
+    given = [_flag(name) for name in _ONLY_VERIFY if name in values]
+    if given:
+        _fail(f"{' and '.join(given)} can be given with --verify BUNDLE only", _EXIT_WRONG_USE)
+    options = ExportOptions(**values)
+    options.check()
+    return options
 
 
-def _verify(folder: Path, checkpoint: Path | None, images: Path | None, padding: str | None) -> None:
-    from rave_runtime.bundle import read_bundle
-    from rave_runtime.errors import RaveError
+def _verify_options(values: dict[str, Any]) -> VerifyOptions:
+    bundle = values.pop("verify")
+    allowed = (*_ONLY_VERIFY, *_BOTH)
+    names = sorted(values.keys() - set(allowed))
+    others = ["CHECKPOINT" if name == "checkpoint" else _flag(name) for name in names]
+    if others:
+        _fail(f"--verify only checks a bundle: remove {', '.join(others)}", _EXIT_WRONG_USE)
+    options = VerifyOptions(bundle, **values)
+    options.check()
+    return options
 
-    try:
-        from rave_export.calibration import read_pictures
-        from rave_export.errors import ExportError
-        from rave_export.parity import over_tolerance
-        from rave_export.table import parity_table
-        from rave_export.verify import halo_failures, measure_bundle, read_reference
-    except ModuleNotFoundError as error:
-        _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", 1)
-    try:
-        bundle = read_bundle(folder)
-        if checkpoint is None and bundle.manifest.checkpoint is not None and find_spec("torch"):
-            checkpoint = bundle.folder
-        expected = None if checkpoint is None else read_reference(checkpoint, padding, bundle.manifest)
-        parity = measure_bundle(bundle, expected, read_pictures(images, option="--images") if images else ())
-        halos = halo_failures(bundle)
-    except (ExportError, RaveError) as error:
-        _fail(str(error), 1)
-    except ModuleNotFoundError as error:
-        _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", 1)
-    typer.echo(parity_table(parity))
-    failures = [failure for failure in map(over_tolerance, parity) if failure]
-    for failure in [*failures, *halos]:
-        typer.echo(f"rave-export: {failure}", err=True)
-    if failures:
-        _fail(f"{folder} FAILED: {len(failures)} of {len(parity)} measurements are over their tolerance", 1)
-    if halos:
-        _fail(f"{folder} FAILED: its halos are too small", 1)
-    typer.echo(f"\n{folder} passed: {len(parity)} measurements within their tolerances, halos wide enough")
+
+def _flag(name: str) -> str:
+    """The option that sets a field."""
+    stem = name.removesuffix("_px").removesuffix("_db")
+    return "--" + stem.replace("_", "-")
+
+
+def _export(options: ExportOptions) -> int:
+    from rave_export.export_command import run_export
+
+    exported = run_export(options, _Progress())
+    _print_exported(exported, options)
+    for sentence in exported.missing:
+        _say(f"rave-export: {sentence}", error=True)
+    return _EXIT_FAILED if exported.missing else 0
+
+
+def _print_exported(exported: Exported, options: ExportOptions) -> None:
+    from rave_export.proof.table import files_table, parity_table
+
+    manifest = exported.bundle.manifest
+    print(parity_table(manifest.parity))
+    print(f"\n{files_table(exported.bundle)}")
+    size_px = manifest.working_size_px
+    light = "at full size" if size_px is None else f"at a long side of {size_px} px"
+    _say(f"\n{options.output}: {len(manifest.files())} files; rave-run estimates the light {light}")
+    if options.triton is not None:
+        _say(f"{options.triton}: {', '.join(exported.models)}")
+
+
+def _verify(options: VerifyOptions) -> int:
+    from rave_export.verify_command import run_verify
+
+    proof = run_verify(options)
+    _print_proof(proof)
+    for failure in proof.failures:
+        _say(f"rave-export: {failure}", error=True)
+    _say(f"\n{options.bundle} {proof.summary()}", error=bool(proof.failures))
+    return _EXIT_FAILED if proof.failures else 0
+
+
+def _print_proof(proof: Proof) -> None:
+    from rave_export.proof.table import parity_table, parts_table
+
+    print(parity_table(proof.parity))
+    print(f"\n{parts_table(proof.parts)}")
 
 
 class _Progress:
@@ -236,14 +285,17 @@ class _Progress:
         self._start = time.monotonic()
 
     def __call__(self, line: str) -> None:
-        typer.echo(f"[{time.monotonic() - self._start:5.1f} s] {line}", err=True)
-
-
-def main() -> None:
-    """Entry point."""
-    app()
+        _say(f"[{time.monotonic() - self._start:5.1f} s] {line}", error=True)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"rave-export: {message}", err=True)
+    _say(f"rave-export: {message}", error=True)
     sys.exit(code)
+
+
+def _say(message: str, *, error: bool = False) -> None:
+    """Prints a message as a terminal can show it, whatever names are in it."""
+    shown = "".join(
+        letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in message
+    )
+    print(shown, file=sys.stderr if error else sys.stdout, flush=True)

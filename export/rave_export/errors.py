@@ -1,9 +1,16 @@
-"""What export and verification raise on purpose."""
+"""Everything that can go wrong in exporting and proving, as one tree:
+
+RaveError (of rave_runtime)
+└── ExportError        what came cannot be exported, written or proven
+    └── ParityError    exported graphs are too far from the network
+"""
 
 from __future__ import annotations
 
+from rave_runtime.errors import RaveError
 
-class ExportError(Exception):
+
+class ExportError(RaveError):
     """Something cannot be exported; the message says what came, what is needed and what to do."""
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from rave_export.bundles import Contents, export_bundle
-from rave_export.calibration import synthesize_pictures
-from rave_export.variants import Graph, float_graphs
+from rave_export.graphs.variants import Graph, float_graphs
+from rave_export.int8.calibration import synthesize_pictures
 from rave_runtime.bundle import Bundle, read_bundle
 from rave_train.checkpoint import Checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork, Padding
@@ -35,7 +35,7 @@ def tiny_network(padding: Padding = "reflect", seed: int = 0) -> EnhancementNetw
 def plain_cpu() -> Iterator[None]:
     """Only onnxruntime's CPU is measured, to save time; one test of `test_verify.py` takes all."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rave_export.verify.DEVICES", ("cpu",))
+        patch.setattr("rave_export.proof.verify.DEVICES", ("cpu",))
         yield
 
 

@@ -4,32 +4,53 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
 from rave_export.bundles import write_checkpoint
-from rave_export.cli import app
-from rave_export.variants import Graph
+from rave_export.cli import main
+from rave_export.graphs.variants import Graph
 from rave_runtime.bundle import Bundle, read_bundle, write_manifest
+from rave_runtime.version import __version__
 from rave_train.checkpoint import Checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork
 
-runner = CliRunner()
+
+@dataclass
+class Done:
+    """What a run of the program left."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> Done:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return Done(int(ended.value.code or 0), out, err)
+
+    return call
 
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from rave_export.cli import app\n"
-        "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'PIL'} & sys.modules.keys()\n"
+        "from rave_export.cli import main\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'PIL', 'typer'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
-        "app(['--help'])\n"
+        "main(['--help'])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -38,6 +59,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_export_makes_what_is_asked_for(
+    run: Run,
     checkpoint_file: Path,
     exports: Callable[..., list[Graph]],
     tmp_path: Path,
@@ -51,9 +73,9 @@ def test_export_makes_what_is_asked_for(
     arguments = [str(checkpoint_file), "-o", str(output), "--int8", "--calibration", str(photos)]
     arguments += ["--single-graph", "--triton", str(models), "--working-size", "640", "--trt"]
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    done = runner.invoke(app, arguments)
+    done = run(*arguments)
     assert done.exit_code == 1, "engines were asked for and not made"
-    assert "no engines were made: TensorRT is missing" in done.stderr
+    assert "engines of TensorRT were not made: TensorRT is missing" in done.stderr
     assert "pip install 'rave-backlit[trt]'" in done.stderr
     manifest = read_bundle(output).manifest
     assert manifest.precisions() == ("fp32", "int8")
@@ -73,42 +95,46 @@ def test_export_makes_what_is_asked_for(
         (
             ["{pth}", "-o", "{new}", "--padding", "mirror"],
             2,
-            "--padding mirror is unknown: give",
+            "--padding: invalid choice: 'mirror' (choose from",
         ),
         (
             ["{pth}", "-o", "{new}", "--trt-hardware", "all"],
             2,
-            "--trt-hardware all is unknown: give one",
+            "--trt-hardware: invalid choice: 'all' (choose from",
         ),
-        (["{pth}", "-o", "{new}", "--calibration", "{old}"], 2, "--calibration is for --int8"),
-        (["{pth}", "-o", "{new}", "--images", "{old}"], 2, "--reference and --images belong to --verify"),
-        (["{pth}", "-o", "{new}", "--verify", "{old}"], 2, "give no CHECKPOINT and no --output with it"),
-        (["--verify", "{old}", "--fp16"], 2, "--verify makes nothing: give it no options of an export"),
-        (["{pth}", "-o", "{new}", "--int8-every-layer"], 2, "--int8-every-layer is for --int8"),
-        (["{pth}", "-o", "{new}", "--int8-target", "50"], 2, "--int8-target is for --int8 that may leave"),
+        (["{pth}", "-o", "{new}", "--calibration", "{old}"], 2, "--calibration is an option of --int8"),
+        (["{pth}", "-o", "{new}", "--images", "{old}"], 2, "--images can be given with --verify BUNDLE only"),
+        (
+            ["{pth}", "-o", "{new}", "--verify", "{old}"],
+            2,
+            "--verify only checks a bundle: remove CHECKPOINT, --output",
+        ),
+        (["--verify", "{old}", "--fp16"], 2, "--verify only checks a bundle: remove --fp16"),
+        (["{pth}", "-o", "{new}", "--int8-every-layer"], 2, "--int8-every-layer is an option of --int8"),
+        (["{pth}", "-o", "{new}", "--int8-target", "50"], 2, "--int8-target is an option of --int8"),
         (
             ["{pth}", "-o", "{new}", "--int8", "--int8-every-layer", "--int8-target", "50"],
             2,
-            "not with --int8-every",
+            "give one of them",
         ),
-        (["--verify", "{old}", "--int8-target", "50"], 2, "--verify makes nothing"),
+        (["--verify", "{old}", "--int8-target", "50"], 2, "a bundle: remove --int8-target"),
         (["{pth}", "-o", "{new}", "--triton", "{new}"], 2, "--output and --triton are one folder"),
         (["{pth}", "-o", "{new}"], 1, "is a checkpoint of another network"),
         (["{new}", "-o", "{new}"], 1, "is not there: a checkpoint"),
         (["{good}", "-o", "{old}"], 1, "exists: choose another output folder, or give --force"),
         (["{good}", "-o", "{link}", "--force"], 1, "is a link: name the folder itself"),
-        (["--verify", "{old}", "--working-size", "64"], 2, "--verify makes nothing"),
-        (["--verify", "{old}", "--padding", "zeros"], 2, "--padding with --verify is that of a --reference"),
+        (["--verify", "{old}", "--working-size", "64"], 2, "a bundle: remove --working-size"),
+        (["--verify", "{old}", "--padding", "zeros"], 2, "--padding with --verify belongs to --reference"),
         (["{good}", "-o", "{new}", "--working-size", "20"], 2, "at least 32 are needed, or 0 for full"),
         (["{pth}", "-o", "{new}", "--int8", "--int8-target", "nan"], 2, "--int8-target"),
         (["{good}", "-o", "{new}", "--triton", "{old}"], 1, "exists: choose another output folder"),
         (["{good}", "-o", "{new}", "--opset", "12"], 1, "opset 12 is too low for these graphs"),
-        (["{good}", "-o", "{new}", "--int8", "--calibration", "{old}"], 1, "holds no pictures"),
+        (["{good}", "-o", "{new}", "--int8", "--calibration", "{old}"], 1, "holds no photographs"),
         (["--verify", "{old}"], 1, "is not a bundle: it has no manifest.json"),
     ],
 )
 def test_errors_say_what_to_do(
-    arguments: list[str], code: int, words: str, checkpoint_file: Path, tmp_path: Path
+    run: Run, arguments: list[str], code: int, words: str, checkpoint_file: Path, tmp_path: Path
 ) -> None:
     torch.save({"backbone.weight": torch.zeros(3)}, tmp_path / "other.pth")
     (tmp_path / "old").mkdir()
@@ -120,7 +146,7 @@ def test_errors_say_what_to_do(
         "old": tmp_path / "old",
         "new": tmp_path / "new",
     }
-    done = runner.invoke(app, [argument.format(**names) for argument in arguments])
+    done = run(*(argument.format(**names) for argument in arguments))
     assert (done.exit_code, done.stdout) == (code, "")
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -128,15 +154,16 @@ def test_errors_say_what_to_do(
     assert list((tmp_path / "old").iterdir()) == []
 
 
-def test_verify_passes_and_fails(bundle: Bundle, checkpoint_file: Path, tmp_path: Path) -> None:
+def test_verify_passes_and_fails(run: Run, bundle: Bundle, checkpoint_file: Path, tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / "a.png")
     arguments = ["--verify", str(bundle.folder), "--reference", str(checkpoint_file)]
-    done = runner.invoke(app, [*arguments, "--images", str(tmp_path)])
+    done = run(*arguments, "--images", str(tmp_path))
     assert done.exit_code == 0, done.stderr
-    assert "passed" in done.stdout
+    assert "within their tolerances" in done.stdout
+    assert "1 only hashed" in done.stdout, "the bundle's own checkpoint is not what was given"
     assert "mixed batch" in done.stdout
     assert "given" in done.stdout
-    absent = runner.invoke(app, [*arguments, "--images", str(tmp_path / "none")])
+    absent = run(*arguments, "--images", str(tmp_path / "none"))
     assert absent.exit_code == 1
     assert "none is not a folder: give --images a folder of photographs" in absent.stderr
 
@@ -144,18 +171,20 @@ def test_verify_passes_and_fails(bundle: Bundle, checkpoint_file: Path, tmp_path
     content = json.loads(file.read_text())
     content["network"]["halo_px"] = 6
     file.write_text(json.dumps(content))
-    done = runner.invoke(app, arguments)
+    done = run(*arguments)
     assert done.exit_code == 1
     assert "FAILED" in done.stderr
     assert "is allowed" in done.stderr
 
 
-def test_verify_compares_with_the_bundles_own_checkpoint(bundle: Bundle) -> None:
+def test_verify_compares_with_the_bundles_own_checkpoint(run: Run, bundle: Bundle) -> None:
     arguments = ["--verify", str(bundle.folder)]
-    assert runner.invoke(app, arguments).exit_code == 0
+    done = run(*arguments)
+    assert done.exit_code == 0
+    assert "passed: 13 files" in done.stdout
     other = write_checkpoint(bundle.folder, Checkpoint(EnhancementNetwork(8), {}))
     write_manifest(bundle.folder, replace(bundle.manifest, checkpoint=other))
-    done = runner.invoke(app, arguments)
+    done = run(*arguments)
     assert done.exit_code == 1
     assert "measurements are over their tolerance" in done.stderr
 
@@ -171,6 +200,7 @@ def test_verify_compares_with_the_bundles_own_checkpoint(bundle: Bundle) -> None
     ],
 )
 def test_the_light_is_estimated_at_the_size_of_the_training(
+    run: Run,
     given: list[str],
     provenance: dict[str, int],
     expected_px: int | None,
@@ -182,31 +212,106 @@ def test_the_light_is_estimated_at_the_size_of_the_training(
     monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
     monkeypatch.setattr("rave_export.bundles.measure_bundle", lambda *_: [])
     save_checkpoint(network, tmp_path / "net.safetensors", provenance)
-    done = runner.invoke(app, [str(tmp_path / "net.safetensors"), "-o", str(tmp_path / "one"), *given])
+    done = run(str(tmp_path / "net.safetensors"), "-o", str(tmp_path / "one"), *given)
     assert done.exit_code == 0, done.stderr
     assert read_bundle(tmp_path / "one").manifest.working_size_px == expected_px
-    assert f"light at {expected_px or 'full size'}" in done.stdout
-    again = runner.invoke(app, [str(tmp_path / "one"), "-o", str(tmp_path / "two")])
+    size = f"a long side of {expected_px} px" if expected_px else "full size"
+    assert f"rave-run estimates the light at {size}" in done.stdout
+    again = run(str(tmp_path / "one"), "-o", str(tmp_path / "two"))
     assert again.exit_code == 0, again.stderr
     assert read_bundle(tmp_path / "two").manifest.working_size_px == expected_px
 
 
 def test_verify_without_torch_compares_with_float32_graphs(
-    bundle: Bundle, checkpoint_file: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, bundle: Bundle, checkpoint_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(*_: object) -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr("rave_export.cli.find_spec", lambda name: None)
-    monkeypatch.setattr("rave_export.verify.read_reference", missing)
-    assert runner.invoke(app, ["--verify", str(bundle.folder)]).exit_code == 0
-    done = runner.invoke(app, ["--verify", str(bundle.folder), "--reference", str(checkpoint_file)])
+    monkeypatch.setattr("rave_export.verify_command.find_spec", lambda name: None)
+    monkeypatch.setattr("rave_export.verify_command.read_reference", missing)
+    assert run("--verify", str(bundle.folder)).exit_code == 0
+    done = run("--verify", str(bundle.folder), "--reference", str(checkpoint_file))
     assert done.exit_code == 1
     assert "torch is missing: pip install 'rave-backlit[export]'" in done.stderr
 
 
-def test_verify_takes_the_word_for_the_embedded_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rave_export.verify.measure_bundle", lambda *_: [])
-    monkeypatch.setattr("rave_export.verify.halo_failures", lambda *_: [])
-    done = runner.invoke(app, ["--verify", "embedded"])
+def test_verify_takes_the_word_for_the_embedded_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rave_export.proof.report.measure_bundle", lambda *_: [])
+    monkeypatch.setattr("rave_export.proof.report.halo_failures", lambda *_: [])
+    done = run("--verify", "embedded")
     assert (done.exit_code, done.stderr) == (0, "")
+
+
+def test_version_is_printed(run: Run) -> None:
+    done = run("--version")
+    assert (done.exit_code, done.stdout) == (0, f"rave-export {__version__}\n")
+
+
+def test_a_bug_of_ours_keeps_its_traceback(
+    run: Run, checkpoint_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("shapes do not match")
+
+    monkeypatch.setattr("rave_export.export_command.export_bundle", fail)
+    with pytest.raises(ValueError, match="shapes do not match"):
+        main([str(checkpoint_file), "-o", str(tmp_path / "new")])
+
+
+def test_an_option_without_its_value_leaves_the_checkpoint_alone(run: Run, tmp_path: Path) -> None:
+    done = run("--single-graph", tmp_path / "none.pth", "-o", tmp_path / "new")
+    assert done.exit_code == 1
+    assert "none.pth is not there: a checkpoint" in done.stderr
+
+
+def test_a_bundle_is_proven_where_torch_is_not_installed(bundle: Bundle) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['torch', 'rave_train'], None))\n"
+        "import importlib.util\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name == 'torch' else find(name, *rest)\n"
+        "from rave_export.cli import main\n"
+        "main(['--verify', sys.argv[1]])\n"
+    )
+    command = [sys.executable, "-c", code, str(bundle.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "checkpoint.safetensors" in done.stdout
+    assert "is proven in part" in done.stdout
+    assert "1 only hashed" in done.stdout
+
+
+def test_a_missing_exporter_is_one_line(
+    run: Run, checkpoint_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    done = run(checkpoint_file, "-o", tmp_path / "new")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == (
+        "rave-export: onnxscript is missing: pip install 'rave-backlit[export]'"
+    )
+
+    def clash(name: str) -> None:
+        raise AttributeError("module 'ml_dtypes' has no attribute 'float4_e2m1fn'")
+
+    monkeypatch.setattr("rave_export.graphs.split.importlib.import_module", clash)
+    done = run(checkpoint_file, "-o", tmp_path / "new")
+    assert done.exit_code == 1
+    assert "onnxscript does not go with the onnx that is installed (module 'ml_dtypes'" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_postscript_that_is_named_like_a_photograph_runs_no_interpreter(
+    run: Run, checkpoint_file: Path, tmp_path: Path
+) -> None:
+    """Pillow opens such a file by starting Ghostscript, unless it is told which formats may be opened."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
+    )
+    done = run(checkpoint_file, "-o", tmp_path / "new", "--int8", "--calibration", tmp_path / "photos")
+    assert done.exit_code == 1
+    assert "a.jpg" in done.stderr
+    assert not (tmp_path / "new").exists()

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from rave_export.engine_bundle import add_engines, write_engines
-from rave_export.engine_precision import check_precision, float32_convolutions
-from rave_export.engines import EngineOptions, find_gpu, import_tensorrt, profile_shapes
+from rave_export.engines.add import add_engines, write_engines
+from rave_export.engines.build import EngineOptions, find_build_gpu, import_tensorrt
+from rave_export.engines.precision import check_precision, float32_convolutions
 from rave_export.errors import ExportError
+from rave_runtime.backends.tensorrt.building import Profile, profile_shapes
 from rave_runtime.bundle import Bundle, EngineFile, TensorSpec, read_bundle
 from rave_train.network import EnhancementNetwork
 
@@ -98,9 +99,8 @@ def test_an_engine_that_tells_nothing_is_refused(exported: Bundle, text: str) ->
 
 
 def test_profiles_span_one_tiny_window_to_a_full_batch() -> None:
-    options = EngineOptions(tile_px=300, batch=5)
     spec = TensorSpec("features", "float16", ("batch", 8, "height", "width"))
-    assert profile_shapes(spec, options) == ((1, 8, 2, 2), (5, 8, 300, 300), (5, 8, 300, 300))
+    assert profile_shapes(spec, Profile(5, 300)) == ((1, 8, 2, 2), (5, 8, 300, 300), (5, 8, 300, 300))
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,13 +108,14 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ExportError, match=r"TensorRT is missing .* pip install 'rave-backlit\[trt\]'"):
         import_tensorrt()
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.9.0.34"))
-    with pytest.raises(ExportError, match=r"TensorRT 10\.9\.0\.34 is too old: 10\.12 or newer is needed"):
+    with pytest.raises(ExportError, match=r"TensorRT 10\.9\.0\.34 is too old, 10\.12 or newer is needed"):
         import_tensorrt()
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="11.4.0.106"))
     assert import_tensorrt().__version__ == "11.4.0.106"
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ExportError, match="no CUDA GPU that torch can use: engines are built on"):
-        find_gpu()
+    no_gpu = SimpleNamespace(cudaGetDeviceCount=lambda: (100, 0))
+    monkeypatch.setattr("rave_export.engines.build.import_cuda", lambda: no_gpu)
+    with pytest.raises(ExportError, match=r"no NVIDIA GPU is visible .*: run rave-export --trt there"):
+        find_build_gpu(SimpleNamespace(__version__="11.4.0.106"))
 
 
 def describe(bundle: Bundle) -> EngineFile:
@@ -151,7 +152,7 @@ def test_a_full_disk_leaves_the_bundle_as_it_was(bundle: Bundle, monkeypatch: py
 
     before = sorted((file.name, file.read_bytes()) for file in bundle.folder.iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr("rave_export.engine_bundle.write_manifest", fill)
+        patch.setattr("rave_export.engines.add.write_manifest", fill)
         with pytest.raises(ExportError, match=r"\(No space left on device\): the bundle is unchanged"):
             write_engines(bundle, [(describe(bundle), b"plan")], [])
     assert sorted((file.name, file.read_bytes()) for file in bundle.folder.iterdir()) == before

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rave_export.bundles import export_bundle
-from rave_export.parity import probe_picture
-from rave_export.reference import torch_reference
+from rave_export.proof.parity import probe_picture
+from rave_export.proof.reference import torch_reference
 from rave_runtime import Enhancer
 from rave_train.checkpoint import Checkpoint, read_checkpoint
 from rave_train.network import PADDINGS, EnhancementNetwork, Padding

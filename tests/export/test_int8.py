@@ -13,14 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from rave_export.calibration import MAX_SIDE_PX, read_pictures, synthesize_pictures, with_darker
 from rave_export.errors import ExportError
-from rave_export.in_memory import NetworkInMemory, Session
-from rave_export.parity import probe_picture
-from rave_export.quantize import fits_16_bits, observed_tensors, quantize
-from rave_export.ranges import least_error_range, observe_ranges
-from rave_export.sparing import lights, spared_layers, worst_db
-from rave_export.variants import Graph, float_graphs, int8_graphs, network_facts
+from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts
+from rave_export.int8.calibration import synthesize_pictures, with_darker
+from rave_export.int8.in_memory import NetworkInMemory, Session
+from rave_export.int8.quantize import fits_16_bits, observed_tensors, quantize
+from rave_export.int8.ranges import least_error_range, observe_ranges
+from rave_export.int8.sparing import lights, spared_layers, worst_db
+from rave_export.pictures import MAX_SIDE_PX, read_pictures
+from rave_export.proof.parity import probe_picture
 from rave_runtime.bundle import Bundle
 from rave_train.network import EnhancementNetwork
 from tests.export.conftest import tiny_network
@@ -263,11 +264,17 @@ def test_pictures_are_synthesised_alike_every_time() -> None:
     assert max((scene < 40).mean() for scene in grey) > 0.1, "some scenes have deep shade"
 
 
-@pytest.mark.parametrize("values", [np.zeros((20, 20), np.uint16), np.zeros((20, 20), np.float32)])
-def test_pictures_that_eight_bits_cannot_hold_are_refused(values: np.ndarray, tmp_path: Path) -> None:  # type: ignore[type-arg]
-    Image.fromarray(values).save(tmp_path / "a.tif")
-    with pytest.raises(ExportError, match=r"a\.tif cannot be read as a picture \(mode .*RGB cannot hold"):
+def test_pictures_that_eight_bits_cannot_hold_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((20, 20), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ExportError, match=r"a\.tif .*: remove or replace it"):
         read_pictures(tmp_path)
+
+
+def test_pictures_of_16_bits_keep_their_upper_ones(tmp_path: Path) -> None:
+    Image.fromarray(np.full((20, 30), 0x7B41, np.uint16)).save(tmp_path / "a.png")
+    (picture,) = read_pictures(tmp_path)
+    assert picture.shape == (20, 30, 3)
+    assert (picture == 0x7B).all()
 
 
 def test_calibration_reads_a_folder(tmp_path: Path) -> None:
@@ -290,10 +297,10 @@ def test_calibration_knows_the_dark_as_well() -> None:
 def test_calibration_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="is not a folder: give --calibration a folder of photographs"):
         read_pictures(tmp_path / "none")
-    with pytest.raises(ExportError, match=r"holds no pictures \(bmp, jpeg, .*\): give --calibration"):
+    with pytest.raises(ExportError, match=r"holds no photographs \(jpg, jpeg, .*\): give --calibration"):
         read_pictures(tmp_path)
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much")
-    with pytest.raises(ExportError, match=r"broken.jpg cannot be read as a picture .*: remove or replace it"):
+    with pytest.raises(ExportError, match=r"broken.jpg .*: remove or replace it"):
         read_pictures(tmp_path)
     (tmp_path / "broken.jpg").unlink()
     Image.new("RGB", (5, 1)).save(tmp_path / "line.png")

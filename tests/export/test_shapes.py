@@ -7,9 +7,9 @@ import onnxruntime
 import pytest
 import torch
 
-from rave_export.parity import probe_picture, psnr_db, relit
-from rave_export.reference import torch_reference
-from rave_export.variants import Graph
+from rave_export.graphs.variants import Graph
+from rave_export.proof.parity import probe_picture, psnr_db, relit
+from rave_export.proof.reference import torch_reference
 from rave_runtime.bundle import Bundle
 from rave_runtime.light.tiling import Span, interpolation_matrix, pooling_matrix
 from rave_train.network import BINS, EnhancementNetwork
@@ -103,7 +103,7 @@ def test_single_graph_takes_batches(exported: Bundle) -> None:
 
 
 def test_single_graph_never_divides_by_zero(fp32_graphs: list[Graph]) -> None:
-    from rave_export.variants import single_graphs
+    from rave_export.graphs.variants import single_graphs
 
     (graph,) = single_graphs(fp32_graphs)
     for tensor in graph.model.graph.initializer:

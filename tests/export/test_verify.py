@@ -13,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from rave_export.errors import ExportError
-from rave_export.parity import (
+from rave_export.proof.parity import (
     Case,
     Reference,
     SplitGraphs,
@@ -22,8 +22,8 @@ from rave_export.parity import (
     probe_cases,
     probe_picture,
 )
-from rave_export.reference import torch_reference
-from rave_export.verify import (
+from rave_export.proof.reference import torch_reference
+from rave_export.proof.verify import (
     graph_reference,
     halo_failures,
     measure_bundle,
@@ -57,7 +57,7 @@ def split(bundle: Bundle, precision: Any = "fp32") -> SplitGraphs:
 def test_a_sound_bundle_passes_on_every_provider_without_its_checkpoint(
     exported: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rave_export.verify.DEVICES", DEVICES)
+    monkeypatch.setattr("rave_export.proof.verify.DEVICES", DEVICES)
     rows = measure_bundle(exported, None, [probe_picture(90, 70, seed=9)])
     for device in present_devices():
         measured = {row.precision for row in rows if row.provider == device.provider}

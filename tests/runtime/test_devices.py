@@ -73,6 +73,6 @@ def test_what_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatc
         choose_device("openvino")
     with pytest.raises(DeviceError, match=r"this onnxruntime has no CUDA: pip uninstall -y onnxruntime"):
         choose_device("cuda")
-    with pytest.raises(DeviceError, match=r"tensorrt is not installed"):
+    with pytest.raises(DeviceError, match=r"TensorRT is not installed"):
         choose_device("tensorrt")
     assert choose_device("auto") == replace(CPU, reason="neither a usable GPU nor OpenVINO is installed")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rave_runtime.command import run_folder
+from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import parse_entries
 from rave_runtime.files.location import RemoteFile

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnxruntime
@@ -18,8 +18,9 @@ import pytest
 from numpy.typing import NDArray
 
 from rave_runtime import DeviceError, Enhancer
-from rave_runtime.backends.tensorrt_network import Gpu, choose_engine
-from rave_runtime.bundle import EngineFile, Manifest, embedded_bundle, read_bundle, write_manifest
+from rave_runtime.backends.tensorrt.library import RTX_TARGETS, Gpu
+from rave_runtime.backends.tensorrt.network import choose_engine, first_use_profiles
+from rave_runtime.bundle import EngineFile, embedded_bundle, read_bundle, write_manifest
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
@@ -108,6 +109,20 @@ class OnnxEngine:
 
     def get_tensor_dtype(self, name: str) -> type:
         return np.uint8 if name in self._inputs and "uint8" in self._inputs[name].type else np.float32
+
+    num_optimization_profiles = 2
+
+    def get_tensor_profile_shape(self, name: str, index: int) -> tuple[tuple[int, ...], ...]:
+        batch, side = ((4, 512), (2, 96))[index]
+        limits = {"batch": (1, batch, batch), "height": (2, side, side), "width": (2, side, side)}
+        sizes = [
+            limits[str(axis)] if isinstance(axis, str) else (axis,) * 3 for axis in self._inputs[name].shape
+        ]
+        return tuple(zip(*sizes, strict=True))
+
+    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
+        assert stream == 7
+        return index in (0, 1)
 
     def create_execution_context(self) -> OnnxEngine:
         return self
@@ -239,7 +254,7 @@ def test_without_a_gpu(cuda: HostCuda, with_engines: Path) -> None:
 
 def test_without_the_libraries(with_engines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rave_runtime.backends.devices._is_installed", lambda module: False)
-    with pytest.raises(DeviceError, match=r"tensorrt is not installed: pip install 'rave-backlit\[trt\]'"):
+    with pytest.raises(DeviceError, match=r"TensorRT is not installed: pip install 'rave-backlit\[rtx\]'"):
         Enhancer(with_engines, device="tensorrt")
 
 
@@ -261,9 +276,151 @@ def test_an_engine_runs_only_where_its_key_says(
     enhancer: Enhancer, changes: dict[str, Any], gpu: Gpu, fits: bool
 ) -> None:
     graph = enhancer.manifest.graph("enhance", "fp32")
-    manifest: Manifest = replace(enhancer.manifest, engines=(engine_for(graph.file, **changes),))
+    engines = [engine_for(graph.file, **changes)]
     if fits:
-        assert choose_engine(manifest, graph, gpu).graph == graph.file
+        assert choose_engine(engines, graph, gpu).graph == graph.file
     else:
         with pytest.raises(DeviceError, match=rf"is for {gpu.name} .*; the bundle has NVIDIA H200 .*--trt"):
-            choose_engine(manifest, graph, gpu)
+            choose_engine(engines, graph, gpu)
+
+
+@pytest.mark.parametrize(
+    ("capability", "version", "fits"),
+    [
+        ("8.6", "1.7.1.116", True),
+        ("8.9", "1.7.1.116", True),
+        ("12.0", "1.7.1.116", True),
+        ("13.0", "1.7.1.116", True),  # newer than all that are named
+        ("7.5", "1.7.1.116", False),
+        ("9.0", "1.7.1.116", False),  # Hopper, which lies between those that are named
+        ("8.9", "1.8.0.3", False),  # releases promise nothing to each other
+    ],
+)
+def test_an_engine_for_rtx_runs_on_what_it_names(
+    enhancer: Enhancer, capability: str, version: str, fits: bool
+) -> None:
+    graph = enhancer.manifest.graph("enhance", "fp32")
+    engine = rtx_engine_for(graph.file)
+    gpu = Gpu("GPU", capability, rtx_version=version)
+    if fits:
+        assert choose_engine([engine], graph, gpu) == engine
+    else:
+        with pytest.raises(DeviceError, match=r"the bundle has compute capability 8\.0, .*--device cuda"):
+            choose_engine([engine], graph, gpu)
+
+
+def rtx_engine_for(graph: str) -> EngineFile:
+    return engine_for(
+        graph,
+        gpu="",
+        compute_capability="",
+        tensorrt_version="1.7.1.116",
+        flavour="tensorrt-rtx",
+        targets=RTX_TARGETS,
+    )
+
+
+class RtxEngine(OnnxEngine):
+    """What TensorRT for RTX has besides: a configuration with kernels that can be kept."""
+
+    given: ClassVar[list[bytes]] = []
+
+    def create_runtime_config(self) -> RtxEngine:
+        return self
+
+    def create_runtime_cache(self) -> RtxEngine:
+        return self
+
+    def set_runtime_cache(self, cache: object) -> bool:
+        return cache is self
+
+    def deserialize(self, blob: bytes) -> bool:
+        self.given.append(blob)
+        return True
+
+    def serialize(self) -> bytes:
+        return b"kernels"
+
+    def create_execution_context(self, config: object = None) -> RtxEngine:
+        assert config is self
+        return self
+
+
+@pytest.fixture
+def rtx(cuda: HostCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """A machine with an RTX 4090 and TensorRT for RTX alone; the names of the graphs that were built."""
+    module = host_tensorrt()
+    module.__version__ = "1.7.1.116"
+    module.Runtime.deserialize_cuda_engine = lambda self, plan: RtxEngine(plan)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", module)
+    monkeypatch.setattr(cuda, "_gpu", Gpu("NVIDIA GeForce RTX 4090", "8.9"))
+    monkeypatch.setenv("RAVE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(RtxEngine, "given", [])
+    built: list[str] = []
+
+    def build(trt: Any, content: bytes, graph: Any, profiles: Any) -> bytes:
+        assert trt is module
+        built.append(graph.file)
+        return content
+
+    monkeypatch.setattr("rave_runtime.backends.tensorrt.network.build_plan", build)
+    return built
+
+
+def test_engines_for_rtx_are_built_at_first_use_and_kept(
+    rtx: list[str], bundle_copy: Path, enhancer: Enhancer, picture: MakePicture
+) -> None:
+    image = picture(80, 80)
+    for run in range(2):
+        engines = Enhancer(bundle_copy, device="tensorrt", precision="fp32", working_size=None)
+        np.testing.assert_allclose(engines.illumination(image), enhancer.illumination(image), atol=1e-5)
+        assert len(rtx) == 2, "the second process finds what the first one built"
+        assert RtxEngine.given == [b"kernels"] * 2 * run, "and what it compiled"
+
+
+def test_engines_for_rtx_of_the_bundle_are_taken_first(
+    rtx: list[str], with_engines: Path, enhancer: Enhancer, picture: MakePicture
+) -> None:
+    manifest = read_bundle(with_engines).manifest
+    engines = tuple(
+        replace(rtx_engine_for(engine.graph), sha256=engine.sha256) for engine in manifest.engines
+    )
+    write_manifest(with_engines, replace(manifest, engines=engines))
+    image = picture(80, 80)
+    found = Enhancer(with_engines, device="tensorrt", precision="fp32", working_size=None)
+    np.testing.assert_allclose(found.illumination(image), enhancer.illumination(image), atol=1e-5)
+    assert rtx == []
+
+
+def test_a_gpu_that_rtx_does_not_know_is_refused(
+    rtx: list[str], cuda: HostCuda, bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda, "_gpu", H200)
+    with pytest.raises(DeviceError, match=r"with TensorRT for RTX 1\.7.* has none: .*--device cuda"):
+        Enhancer(bundle_copy, device="tensorrt", precision="fp32")
+    assert rtx == []
+
+
+def test_first_use_is_tuned_for_the_working_size_and_takes_long_pictures(enhancer: Enhancer) -> None:
+    sides = [(profile.batch, profile.side_px) for profile in first_use_profiles(enhancer.manifest)]
+    assert sides == [(8, enhancer.manifest.working_size_px), (8, 512), (1, 2048)]
+
+
+def test_a_smaller_profile_runs_the_smaller_windows(
+    cuda: HostCuda, with_engines: Path, picture: MakePicture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[int] = []
+
+    def choose(engine: OnnxEngine, index: int, stream: int) -> bool:
+        chosen.append(index)
+        return True
+
+    monkeypatch.setattr(OnnxEngine, "set_optimization_profile_async", choose)
+    engines = Enhancer(with_engines, device="tensorrt", precision="fp32", working_size=None, tile_size=None)
+    engines.enhance(picture(80, 80))
+    assert chosen == [1, 1]
+    engines.enhance(picture(80, 200))
+    assert chosen == [1, 1, 0, 0]
+    engines.enhance(picture(90, 90))
+    assert chosen == [1, 1, 0, 0], "contexts are made once"

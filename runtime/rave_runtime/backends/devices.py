@@ -91,9 +91,13 @@ def choose_device(device: str) -> Device:
             raise DeviceError(f"this onnxruntime has no CUDA: {CUDA_REMEDY}")
         return Device("cuda", "CUDAExecutionProvider", asked)
     if device == "tensorrt":
-        for library, extra in (("tensorrt", "trt"), ("cuda.bindings", "trt")):
-            if not _is_installed(library):
-                raise DeviceError(f"{library} is not installed: pip install 'rave-backlit[{extra}]'")
+        if not (_is_installed("tensorrt") or _is_installed("tensorrt_rtx")):
+            raise DeviceError(
+                "TensorRT is not installed: pip install 'rave-backlit[rtx]' for GeForce RTX 30, 40 and 50, "
+                "or 'rave-backlit[trt]' for other NVIDIA GPUs"
+            )
+        if not _is_installed("cuda.bindings"):
+            raise DeviceError("cuda.bindings is not installed: pip install 'rave-backlit[trt]'")
         return Device("tensorrt", "TensorRT", asked)
     raise DeviceError(f"device {device!r} is unknown: give one of auto, {', '.join(DEVICES)}")
 

@@ -27,7 +27,7 @@ def load_network(bundle: Bundle, precision: Precision, device: Device, threads: 
 
         return OpenVinoNetwork(bundle, precision, threads)
     if device.name == "tensorrt":
-        from rave_runtime.backends.tensorrt_network import TensorRtNetwork
+        from rave_runtime.backends.tensorrt.network import TensorRtNetwork
 
         return TensorRtNetwork(bundle, precision)
     from rave_runtime.backends.onnx_network import OnnxNetwork

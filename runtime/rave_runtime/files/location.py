@@ -137,7 +137,7 @@ class RemoteFile:
                 # fsspec's own walk leaves out without a word what it cannot list.
                 for entry in self._asked(functools.partial(files.ls, here, detail=True)):
                     place = str(entry["name"])
-                    if place in seen or not place.startswith(root + "/" if root else ""):
+                    if place in seen or "/./" in place or not place.startswith(root + "/" if root else ""):
                         continue  # a page of a web server that links to itself, or elsewhere
                     seen.add(place)
                     if entry["type"] != "directory":

@@ -136,7 +136,7 @@ class UpsampledLight:
 
     def _upsample(self, start: int, stop: int, luma_top: int) -> Array:
         """Slope and offset of the rows [start, stop), [2, stop - start, width], pixel centres aligned."""
-        upper, share = _neighbours(self._line.shape[1], self._height, start, stop)
+        upper, share = neighbours(self._line.shape[1], self._height, start, stop)
         share = share[:, None]
         between = self._line[:, upper] * (1 - share) + self._line[:, upper + 1] * share
         between[0] /= luma_top
@@ -203,7 +203,7 @@ def fit_line(
     return _box_means(np.stack([slope, mean_light - slope * mean_guide]), radius)
 
 
-def _neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[np.int64], Array]:
+def neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[np.int64], Array]:
     """Between which pixels of a reduced axis pixels of the full one lie.
 
     Returns:
@@ -233,7 +233,7 @@ class _Columns(NamedTuple):
 def _interpolation_in_parts(small: int, large: int) -> _Columns:
     parts = -(-large // _PART_PX)
     part_px = -(-large // parts)
-    lower, share = _neighbours(small, large, 0, parts * part_px)
+    lower, share = neighbours(small, large, 0, parts * part_px)
     lower, share = lower.reshape(parts, part_px), share.reshape(parts, part_px)
     most = min(small, int((lower[:, -1] - lower[:, 0]).max()) + 2)
     first = np.minimum(lower[:, 0], small - most)

@@ -30,6 +30,19 @@ _SRGB_COLUMNS: Final = np.array(
 """XYZ of sRGB's primaries under D50, as columns. Source: IEC 61966-2-1, adapted by Bradford's matrix."""
 
 
+def as_seen(photo: Photo) -> Pixels:
+    """The photograph as the network sees it: [h, w, 3], sRGB."""
+    pixels, profile = photo.pixels, photo.icc_profile
+    if pixels.shape[2] == 1:
+        grey: Pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        return grey
+    if profile is None or is_srgb(profile):
+        return pixels
+    if pixels.dtype == np.uint16:
+        return in_srgb_curve(pixels.astype(np.uint16, copy=False), profile)
+    return to_srgb(pixels.astype(np.uint8, copy=False), profile)
+
+
 def is_srgb(icc_profile: bytes | None) -> bool:
     """Whether RGB pixels with that profile are sRGB for all that 8 bits can tell.
 
@@ -224,16 +237,3 @@ def _probe(icc_profile: bytes) -> NDArray[np.uint8] | None:
         return None
     ramp: NDArray[np.uint8] = shown[:256]
     return ramp
-
-
-def as_seen(photo: Photo) -> Pixels:
-    """The photograph as the network sees it: [h, w, 3], sRGB."""
-    pixels, profile = photo.pixels, photo.icc_profile
-    if pixels.shape[2] == 1:
-        grey: Pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-        return grey
-    if profile is None or is_srgb(profile):
-        return pixels
-    if pixels.dtype == np.uint16:
-        return in_srgb_curve(pixels.astype(np.uint16, copy=False), profile)
-    return to_srgb(pixels.astype(np.uint8, copy=False), profile)

@@ -24,9 +24,12 @@ from rave_runtime.run.inputs import (
     FoundFile,
     Selection,
     companions_of,
+    exists,
     find_photographs,
     folded,
     identity_of,
+    is_folder,
+    is_no_folder,
     is_unreadable_kind,
 )
 
@@ -86,8 +89,9 @@ class Naming:
     companions: bool = True
 
     def name_of(self, name: str) -> Path:
-        """The result's name."""
+        """The result's name, relative to the output. An object's key may begin with a slash or hold two."""
         path = Path(name)
+        path = Path(*(part for part in path.parts if part not in (path.anchor, os.pardir)))
         own = format_of_ending(path.suffix) or "PNG"
         written = output_format(own, self.format)
         return path.with_name(
@@ -164,22 +168,6 @@ def plan_jobs(
     return [job for job in planned if shard is None or shard.holds(job.name)]
 
 
-def exists(place: Location) -> bool:
-    """Whether a place is there; a path that may not be looked into counts, and reading tells the reason."""
-    try:
-        return place.exists()
-    except OSError:
-        return True
-
-
-def is_folder(place: Location) -> bool:
-    """Whether a place is a folder that is there and may be looked at."""
-    try:
-        return place.is_dir()
-    except OSError:
-        return False
-
-
 def _jobs_below(
     source: Location, output: Location, prefix: str, naming: Naming, selection: Selection, allow_empty: bool
 ) -> Iterator[Job]:
@@ -207,7 +195,7 @@ def _jobs_below(
 
 def _make_job(source: Location, into: Location, found: FoundFile, naming: Naming, prefix: str) -> Job:
     target = naming.name_of(found.name)
-    name = os.path.join(prefix, found.name) if prefix else found.name
+    name = f"{prefix}{os.sep}{found.name}" if prefix else found.name
     companions = [
         (source / companion, into / _companion_target(companion, found.name, target))
         for companion in (found.companions if naming.companions else ())
@@ -221,7 +209,7 @@ def _job_of(source: Location, output: Location, naming: Naming, several: bool) -
     target = output / naming.name_of(source.name) if into else output
     if not into:
         require_format(output, naming.format)
-    elif exists(output) and not is_folder(output):
+    elif is_no_folder(output):
         raise UsageError(
             f"{output} exists and is neither a folder nor named like a photograph: choose another OUTPUT"
         )
@@ -241,7 +229,7 @@ def _companion_target(companion: str, photograph: str, target: Path) -> Path:
 
 
 def _require_folder(output: Location, sources: Sequence[Location]) -> None:
-    is_file = exists(output) and not is_folder(output)
+    is_file = is_no_folder(output)
     if is_file or (not is_folder(output) and output.suffix.lower() in READ_ENDINGS):
         raise UsageError(
             f"{output} is {'a file' if is_file else 'the name of a photograph'}: for {len(sources)} inputs "
@@ -256,7 +244,7 @@ def _base_name(folder: Location) -> str:
 def _refuse_nesting(source: Location, output: Location, suffix: str) -> bool:
     """Whether results go beside their photographs, which needs a suffix."""
     if isinstance(source, Path) and isinstance(output, Path):
-        if exists(output) and not is_folder(output):
+        if is_no_folder(output):
             raise UsageError(f"{output} is a file: for a folder of photographs OUTPUT must be a folder")
         inner, outer = output.resolve(), source.resolve()
         same, nested = inner == outer, outer in inner.parents

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,7 +107,7 @@ def photo_bytes(source: Path | bytes, working_size_px: int | None = None) -> int
         source: a file, or its bytes; only the header is read.
         working_size_px: long side on which its light is estimated; None, in tiles at full size.
     """
-    if isinstance(source, Path) and not source.is_file():  # opening a pipe would wait for a writer
+    if isinstance(source, Path) and not os.path.isfile(source):  # opening a pipe would wait for a writer
         return 0
     try:
         with decoding, Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:

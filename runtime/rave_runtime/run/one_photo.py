@@ -12,8 +12,9 @@ from PIL import Image
 
 from rave_runtime.backends.stopping import StoppableNetwork, StoppedError
 from rave_runtime.errors import UsageError
+from rave_runtime.light.look import Look
 from rave_runtime.light.sizes import check_working_size
-from rave_runtime.photos.encode import encode_photo
+from rave_runtime.photos.encode import Encoded, encode_photo
 from rave_runtime.photos.formats import output_format, parse_format
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_photo
 
@@ -33,6 +34,9 @@ class EnhancedPhoto:
         media_type: the format as HTTP and mail name it, such as "image/jpeg".
         source_format: the format that the photograph came in.
         warnings: what a user should know of it, a sentence each.
+        backlit: how much light its darkest third lacked, from 0 to 1: see `Enhancer.backlit_score`. None at
+            strength 0, where nobody asks.
+        is_unchanged: whether its pixels stayed as they were, since its score was too small.
         width_px: upright width.
         height_px: upright height.
         seconds: the time that all of it took.
@@ -47,6 +51,8 @@ class EnhancedPhoto:
     width_px: int
     height_px: int
     seconds: float
+    backlit: float | None = None
+    is_unchanged: bool = False
     stage_seconds: Mapping[Stage, float] = field(default_factory=dict)
 
 
@@ -58,6 +64,8 @@ def enhance_content(
     quality: int | None = None,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     is_stopped: Callable[[], bool] | None = None,
+    least_score: float = 0.0,
+    may_copy: bool = True,
 ) -> EnhancedPhoto:
     """Enhances one photograph; metadata, profile, depth and encoding stay as they came.
 
@@ -68,6 +76,9 @@ def enhance_content(
         quality: of lossy formats, 1 to 100; None keeps the photograph's own.
         max_megapixels: larger photographs are refused before they are decoded.
         is_stopped: asked between the stages and before each call of the network, by this thread.
+        least_score: a photograph that is less backlit than this is not enhanced.
+        may_copy: whether the file of such a photograph is the result as it is, if its format is the one to
+            write; otherwise its pixels are encoded again.
 
     Raises:
         PhotoError: the photograph cannot be read, enhanced or written.
@@ -83,21 +94,28 @@ def enhance_content(
 
     photo = read_photo(content, max_megapixels)
     end_stage()
-    pixels = enhancer.enhance_photo(photo, reuse=True)
+    height, width = photo.pixels.shape[:2]
+    scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
     end_stage()
     written = output_format(photo.format, format)
-    encoded = encode_photo(photo, pixels, written, quality)
+    if scored.pixels is None and may_copy and written == photo.format:
+        encoded = Encoded(content)
+    else:
+        pixels = photo.pixels if scored.pixels is None else scored.pixels
+        encoded = encode_photo(photo, pixels, written, quality)
+        encoded = Encoded(encoded.content, photo.warnings + encoded.warnings)
     times.append(time.perf_counter())
-    height, width = pixels.shape[:2]
     return EnhancedPhoto(
         content=encoded.content,
         format=written,
         media_type=media_type_of(written),
         source_format=photo.format,
-        warnings=photo.warnings + encoded.warnings,
+        warnings=encoded.warnings,
         width_px=width,
         height_px=height,
         seconds=times[-1] - times[0],
+        backlit=scored.backlit,
+        is_unchanged=scored.pixels is None,
         stage_seconds={
             "read": times[1] - times[0],
             "enhance": times[2] - times[1],
@@ -137,9 +155,7 @@ def vary(
     """
     changes: dict[str, object] = {}
     if strength is not None:
-        if not 0 <= strength <= 2:
-            raise UsageError(f"strength is {strength:g}, a number from 0 to 2 is needed")
-        changes["strength"] = float(strength)
+        changes["look"] = Look(float(strength), enhancer.look.highlights)
     if working_size != "same":
         size = None if working_size == "full" else working_size
         changes["working_size_px"] = check_working_size(size, enhancer.manifest.working_size_px)

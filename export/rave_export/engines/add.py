@@ -1,0 +1,102 @@
+"""Engines become part of a bundle when they have been built, checked and, on a GPU, proven."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+
+from rave_export.engines.build import EngineOptions, Say, build_engines, find_build_gpu, import_tensorrt
+from rave_export.errors import ExportError, ParityError
+from rave_export.proof.engines import engine_candidates, engine_cases
+from rave_export.proof.parity import TENSORRT, measure_parity, over_tolerance
+from rave_export.proof.reference import torch_reference
+from rave_runtime.bundle import MANIFEST_NAME, Bundle, EngineFile, Parity, read_bundle, write_manifest
+from rave_train.network import EnhancementNetwork
+
+
+def add_engines(
+    folder: str | os.PathLike[str],
+    options: EngineOptions,
+    network: EnhancementNetwork,
+    say: Say = lambda _: None,
+) -> Bundle:
+    """Builds TensorRT engines of a bundle's graphs, proves them where a GPU built them, and adds them to it.
+
+    Args:
+        folder: of the bundle.
+        options: what the engines are for.
+        network: that the graphs were exported from.
+        say: called with a line per stage.
+
+    Returns:
+        The bundle with its engines.
+
+    Raises:
+        ExportError: TensorRT or a GPU is missing, or an engine cannot be built, is not of its graph's
+            precision, or cannot be written. The bundle is what it was.
+        ParityError: engines differ from the network by more than their tolerance.
+        BundleError: the bundle is damaged.
+    """
+    bundle = read_bundle(folder)
+    trt = import_tensorrt(options.flavour)
+    if options.flavour == "tensorrt-rtx":
+        # What they compute is what their graphs, proven already, compute; to run them takes such a GPU.
+        return write_engines(bundle, build_engines(bundle, options, trt, None, say), [])
+    built = build_engines(bundle, options, trt, find_build_gpu(trt), say)
+    say("proving the engines on the GPU")
+    candidates, reasons = engine_candidates(bundle, built)
+    if reasons:
+        raise ExportError(
+            f"the engines do not run on the GPU that built them: {next(iter(reasons.values()))}"
+        )
+    cases = engine_cases([engine for engine, _ in built])
+    parity = measure_parity(candidates, torch_reference(network), cases)
+    failures = [failure for failure in map(over_tolerance, parity) if failure]
+    if failures:
+        raise ParityError("the engines are too far from the network:\n" + "\n".join(failures))
+    return write_engines(bundle, built, parity)
+
+
+def write_engines(bundle: Bundle, built: list[tuple[EngineFile, bytes]], parity: list[Parity]) -> Bundle:
+    """Writes engines into a bundle and its manifest; engines of the same key are replaced.
+
+    Args:
+        bundle: that they were built from.
+        built: description and bytes of each.
+        parity: what was measured with them, which replaces earlier measurements of engines.
+
+    Returns:
+        The bundle, read again.
+
+    Raises:
+        ExportError: writing failed; the bundle is what it was.
+    """
+    names = {engine.file for engine, _ in built}
+    kept = [engine for engine in bundle.manifest.engines if engine.file not in names]
+    others = [row for row in bundle.manifest.parity if row.provider != TENSORRT or not parity]
+    manifest = replace(
+        bundle.manifest,
+        engines=(*kept, *(engine for engine, _ in built)),
+        parity=(*others, *parity),
+    )
+    fresh = names - {engine.file for engine in bundle.manifest.engines}
+    partial = bundle.folder / f".{MANIFEST_NAME}.partial"
+    try:
+        for engine, plan in built:
+            part = bundle.folder / f".{engine.file}.partial"
+            part.write_bytes(plan)
+            part.replace(bundle.folder / engine.file)
+        partial.mkdir()
+        write_manifest(partial, manifest)
+        (partial / MANIFEST_NAME).replace(bundle.folder / MANIFEST_NAME)
+        partial.rmdir()
+    except OSError as error:
+        for name in fresh:
+            (bundle.folder / name).unlink(missing_ok=True)
+        for left in bundle.folder.glob(".*.partial"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        raise ExportError(
+            f"engines cannot be written to {bundle.folder} ({error.strerror}): the bundle is unchanged"
+        ) from error
+    return read_bundle(bundle.folder)

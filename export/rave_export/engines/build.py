@@ -1,0 +1,283 @@
+"""TensorRT engines of a bundle's tiling graphs: built, checked and described.
+
+TensorRT needs the GPU that will run its engines; TensorRT for RTX needs none, and its engines can be run on
+several generations of GPUs, so what can be proven here is that they are built and keep their types.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rave_export.engines.precision import check_parsed_precision, check_precision
+from rave_export.errors import ExportError
+from rave_export.options import Hardware
+from rave_runtime.backends.tensorrt.building import Profile, build_plan, make_logger
+from rave_runtime.backends.tensorrt.library import RTX_TARGETS, Gpu, find_gpu, import_cuda, import_library
+from rave_runtime.bundle import Bundle, EngineFile, Flavour, GraphFile, Precision
+from rave_runtime.errors import DeviceError
+from rave_runtime.files.cache_folder import cache_folder
+
+Say = Callable[[str], None]
+
+GATHERED_BATCH: Final = 8
+"""Reduced pictures that `rave-run` puts into one run at most."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What engines are built for.
+
+    Attributes:
+        precision: of the graphs that are built: "fp16" or "fp32" (int8 graphs are onnxruntime's: their zero
+            points are not 0, which TensorRT needs).
+        tile_px: longest side of a tile, for which they are tuned.
+        batch: most tiles per run, for which they are tuned.
+        working_size_px: long side of reduced pictures, for which they are tuned as well; None tunes for tiles
+            alone.
+        hardware: other GPUs that may run them.
+        version_compatible: let other TensorRT versions of the same major run them.
+        timing_cache: file of measured kernels, kept between builds; None chooses one in the user's cache
+            folder.
+        flavour: TensorRT, or TensorRT for RTX, which ignores the three options before.
+    """
+
+    precision: Precision = "fp16"
+    tile_px: int = 512
+    batch: int = 8
+    working_size_px: int | None = None
+    hardware: Hardware = "none"
+    version_compatible: bool = False
+    timing_cache: Path | None = None
+    flavour: Flavour = "tensorrt"
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Windows to tune for: full tiles, and reduced pictures where those are smaller."""
+        tiles = Profile(self.batch, self.tile_px)
+        side_px = self.working_size_px
+        if side_px is None or side_px >= self.tile_px:
+            return (tiles,)
+        return (tiles, Profile(min(self.batch, GATHERED_BATCH), side_px))
+
+
+def import_tensorrt(flavour: Flavour = "tensorrt") -> Any:
+    """The module of a TensorRT.
+
+    Raises:
+        ExportError: it is missing or too old; the message says how to get it.
+    """
+    try:
+        return import_library(flavour)
+    except DeviceError as error:
+        raise ExportError(f"{error}, then run rave-export again with --force") from error
+
+
+def find_build_gpu(trt: Any) -> Gpu:
+    """The GPU that engines would be built on and for.
+
+    Raises:
+        ExportError: there is none.
+    """
+    try:
+        return find_gpu(import_cuda(), {"tensorrt": str(trt.__version__)})
+    except DeviceError as error:
+        raise ExportError(
+            f"{error}. TensorRT builds engines on the GPU model that runs them: run rave-export --trt there"
+        ) from error
+
+
+def build_engines(
+    bundle: Bundle, options: EngineOptions, trt: Any, gpu: Gpu | None, say: Say = lambda _: None
+) -> list[tuple[EngineFile, bytes]]:
+    """Builds and checks an engine of every tiling graph of a precision.
+
+    Args:
+        bundle: with graphs of that precision.
+        options: what for.
+        trt: the library's module.
+        gpu: of this machine; None for TensorRT for RTX, which builds for all that it runs on.
+        say: called with a line per stage.
+
+    Returns:
+        Each engine's description and bytes.
+
+    Raises:
+        ExportError: a graph cannot be parsed or built, or the engine's layers are not of the precision of its
+            graph.
+        BundleError: the bundle's files are damaged.
+    """
+    place = gpu.name if gpu else f"GPUs of compute capability {', '.join(RTX_TARGETS)}"
+    engines = []
+    for graph in bundle.manifest.graphs:
+        if graph.precision != options.precision or graph.part == "whole":
+            continue
+        say(f"building a TensorRT {trt.__version__} engine of {graph.file} for {place}")
+        content = bundle.read_file(graph)
+        build = _build_for_rtx if gpu is None else _Builder(gpu).build
+        plan = build(trt, content, graph, options, say)
+        engines.append((_describe(plan, graph, options, str(trt.__version__), gpu), plan))
+    return engines
+
+
+def _describe(
+    plan: bytes, graph: GraphFile, options: EngineOptions, version: str, gpu: Gpu | None
+) -> EngineFile:
+    """The manifest's entry of an engine."""
+    return EngineFile(
+        file=engine_name(graph, options, version, gpu),
+        sha256=hashlib.sha256(plan).hexdigest(),
+        graph=graph.file,
+        gpu=gpu.name if gpu else "",
+        compute_capability=gpu.compute_capability if gpu else "",
+        tensorrt_version=version,
+        precision=options.precision,
+        tile_px=options.tile_px,
+        batch=options.batch,
+        hardware=options.hardware if gpu else "none",
+        version_compatible=options.version_compatible and gpu is not None,
+        flavour=options.flavour,
+        targets=() if gpu else RTX_TARGETS,
+    )
+
+
+def _build_for_rtx(trt: Any, content: bytes, graph: GraphFile, options: EngineOptions, say: Say) -> bytes:
+    """An engine for every GPU that TensorRT for RTX knows, checked by the types of its parsed layers."""
+
+    def configure(config: Any) -> None:
+        config.progress_monitor = _make_monitor(trt, say)
+
+    def check(network: Any) -> None:
+        check_parsed_precision(trt, network, content, graph.file)
+
+    return _build(trt, content, graph, options, configure, check)
+
+
+class _Builder:
+    """TensorRT on one GPU: kernels are timed, and engines inspected."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self._gpu = gpu
+
+    def build(self, trt: Any, content: bytes, graph: GraphFile, options: EngineOptions, say: Say) -> bytes:
+        """An engine whose layers have the precision of their graph."""
+        cache = options.timing_cache or default_timing_cache(str(trt.__version__), self._gpu)
+        configs = []
+
+        def configure(config: Any) -> None:
+            config.progress_monitor = _make_monitor(trt, say)
+            if options.hardware != "none":
+                level = getattr(trt.HardwareCompatibilityLevel, options.hardware.upper())
+                config.hardware_compatibility_level = level
+            if options.version_compatible:
+                config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+            kept = cache.read_bytes() if cache is not None and cache.is_file() else b""
+            config.set_timing_cache(config.create_timing_cache(kept), ignore_mismatch=False)
+            configs.append(config)
+
+        plan = _build(trt, content, graph, options, configure)
+        if cache is not None:
+            _keep(cache, bytes(configs[0].get_timing_cache().serialize()))
+        layers = inspect_engine(trt, plan, options.version_compatible)
+        if options.precision == "fp16":
+            check_precision(layers, content, graph.file)
+        return plan
+
+
+def _build(
+    trt: Any,
+    content: bytes,
+    graph: GraphFile,
+    options: EngineOptions,
+    configure: Callable[[Any], None],
+    check: Callable[[Any], None] = lambda _: None,
+) -> bytes:
+    try:
+        return build_plan(trt, content, graph, options.profiles, configure, check)
+    except DeviceError as error:
+        raise ExportError(str(error)) from error
+
+
+def inspect_engine(trt: Any, plan: bytes, version_compatible: bool) -> dict[str, Any]:
+    """What the inspector says of an engine's layers, as parsed JSON.
+
+    Raises:
+        ExportError: the engine does not load.
+    """
+    runtime = trt.Runtime(make_logger(trt))
+    if version_compatible:
+        runtime.engine_host_code_allowed = True
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise ExportError(f"TensorRT {trt.__version__} cannot load the engine that it built")
+    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    parsed: dict[str, Any] = json.loads(text)
+    return parsed
+
+
+def engine_name(graph: GraphFile, options: EngineOptions, version: str, gpu: Gpu | None) -> str:
+    """File name that holds the whole key, so that engines of many machines live in one bundle."""
+    place = ["rtx"] if gpu is None else [_slug(gpu.name), "sm" + gpu.compute_capability.replace(".", "")]
+    parts = [Path(graph.file).stem, *place, f"trt{version}", f"{options.tile_px}px", f"b{options.batch}"]
+    if gpu is not None and options.hardware != "none":
+        parts.append(options.hardware.replace("_", "-"))
+    if gpu is not None and options.version_compatible:
+        parts.append("any-version")
+    return "_".join(parts) + ".plan"
+
+
+def default_timing_cache(version: str, gpu: Gpu) -> Path | None:
+    """Where kernel timings are kept between builds, apart for each TensorRT and GPU; None keeps none."""
+    folder = cache_folder("timings")
+    return None if folder is None else folder / f"tensorrt-{version}-{_slug(gpu.name)}.timing"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _make_monitor(trt: Any, say: Say) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        """Says how far the outermost phases are, at most every two seconds."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+            self.said = time.monotonic()
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            """Called by TensorRT."""
+            if not parent_phase:
+                self.steps[phase_name] = num_steps
+                say(f"TensorRT: {phase_name}")
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            """Called by TensorRT; True goes on."""
+            if phase_name in self.steps and time.monotonic() - self.said > 2:
+                self.said = time.monotonic()
+                say(f"TensorRT: {phase_name} {step} of {self.steps[phase_name]}")
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            """Called by TensorRT."""
+            self.steps.pop(phase_name, None)
+
+    return Monitor()
+
+
+def _keep(cache: Path, content: bytes) -> None:
+    """Writes the timing cache; a machine that cannot keep one builds slower, nothing worse."""
+    partial = cache.with_name(f"{cache.name}.{os.getpid()}.partial")
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(cache)
+    except OSError:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,97 @@
+"""What `rave-export` does to make a bundle, given its options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rave_export.bundles import Contents, export_bundle
+from rave_export.engines.add import add_engines
+from rave_export.engines.build import EngineOptions
+from rave_export.errors import ExportError
+from rave_export.graphs.split import OPSET
+from rave_export.int8.calibration import with_darker
+from rave_export.options import ENOUGH_DB, ExportOptions
+from rave_export.pictures import read_pictures
+from rave_export.triton import check_repository, write_triton_repository
+from rave_runtime.backends.tensorrt.library import LIBRARIES
+from rave_runtime.bundle import Bundle, Flavour, read_bundle
+from rave_train.checkpoint import Checkpoint, read_checkpoint
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export made.
+
+    Attributes:
+        bundle: with everything that was made.
+        models: names of the models in the Triton repository.
+        missing: why parts that were asked for were not made, a sentence each.
+    """
+
+    bundle: Bundle
+    models: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def run_export(options: ExportOptions, say: Say) -> Exported:
+    """Makes a bundle and what else the options ask for.
+
+    Args:
+        options: what to make.
+        say: called with a line per stage.
+
+    Raises:
+        UsageError: options contradict each other.
+        RaveError: something cannot be read, exported, written or proven.
+    """
+    options.check()
+    if options.triton is not None:
+        check_repository(options.triton, options.force)
+    contents = _contents(options)
+    checkpoint = read_checkpoint(options.checkpoint, options.padding)
+    size_px = checkpoint.working_size_px
+    if options.working_size_px is not None:
+        size_px = options.working_size_px or None
+    export_bundle(checkpoint, options.output, contents, working_size_px=size_px, force=options.force, say=say)
+    missing = _add_engines(options, checkpoint, say)
+    bundle = read_bundle(options.output)
+    models = [] if options.triton is None else write_triton_repository(bundle, options.triton, options.force)
+    return Exported(bundle, tuple(models), missing)
+
+
+def _contents(options: ExportOptions) -> Contents:
+    """What the bundle is to hold, calibration pictures included."""
+    pictures = None if options.calibration is None else with_darker(read_pictures(options.calibration))
+    return Contents(
+        fp16=options.fp16,
+        int8=options.int8,
+        calibration=pictures,
+        every_layer=options.int8_every_layer,
+        enough_db=ENOUGH_DB if options.int8_target_db is None else options.int8_target_db,
+        single_graph=options.single_graph is not None,
+        opset=OPSET if options.opset is None else options.opset,
+    )
+
+
+def _add_engines(options: ExportOptions, checkpoint: Checkpoint, say: Say) -> tuple[str, ...]:
+    """Adds the engines that are asked for to the bundle; why those that are not there were not made."""
+    wanted: dict[Flavour, bool] = {"tensorrt": options.trt, "tensorrt-rtx": options.trt_rtx}
+    missing = []
+    for flavour in (name for name, is_wanted in wanted.items() if is_wanted):
+        engine_options = EngineOptions(
+            precision="fp16" if options.fp16 else "fp32",
+            tile_px=options.trt_tile_px,
+            batch=options.trt_batch,
+            working_size_px=read_bundle(options.output).manifest.working_size_px,
+            hardware=options.trt_hardware,
+            version_compatible=options.trt_any_version,
+            flavour=flavour,
+        )
+        try:
+            add_engines(options.output, engine_options, checkpoint.network, say=say)
+        except ExportError as error:
+            missing.append(f"engines of {LIBRARIES[flavour].title} were not made: {error}")
+    return tuple(missing)

@@ -1,0 +1,214 @@
+"""The two ONNX graphs of a bundle, made from the torch network.
+
+Split at the pooling block, see `rave_runtime.backends.network`. Features are handed from one graph to the
+other, so no weight is stored twice and an image that fits one window is computed once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Final
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from rave_export.errors import ExportError
+from rave_runtime.errors import reason_of
+from rave_train.network import EnhancementNetwork, SplitPyramidPooling
+
+OPSET: Final = 18
+MIN_OPSET: Final = 18
+"""Below it, Pad has no axes input, which the exporter writes."""
+
+IR_VERSION: Final = 10
+"""Newest that all supported runtimes read; onnx itself would write a newer one."""
+
+
+class ContextGraph(nn.Module):
+    """Image tile -> features, and their share of the pooled grids."""
+
+    def __init__(self, network: EnhancementNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
+        """See `rave_runtime.backends.network.Network.pool`; the image is uint8."""
+        planes = image.float().permute(0, 3, 1, 2)  # TensorRT takes bytes into a cast only
+        features = self.network.features((planes / 255).to(self.network.cond1.weight.dtype))
+        pooled = rows.unsqueeze(1) @ features.float() @ cols.unsqueeze(1).transpose(2, 3)
+        return features, pooled
+
+
+class EnhanceGraph(nn.Module):
+    """Features and the whole image's pooled grids -> illumination map."""
+
+    def __init__(self, network: EnhancementNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.PPM1 = SplitPyramidPooling(network.PPM1)
+
+    def forward(self, features: Tensor, pooled: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+        """See `rave_runtime.backends.network.Network.illuminate`."""
+        fused = self.PPM1(features, pooled, rows, cols)
+        return self.network.light(fused)[:, 0].float()
+
+
+def export_context(network: EnhancementNetwork, opset: int = OPSET) -> onnx.ModelProto:
+    """The context graph for uint8 images, its arithmetic in the dtype of the network's weights.
+
+    Args:
+        network: float32 or float16, in eval mode.
+        opset: version of the operator set.
+
+    Raises:
+        ExportError: the opset is too low.
+    """
+    bins = sum(network.PPM1.bins)
+    inputs = {
+        "image": torch.zeros(2, 24, 18, 3, dtype=torch.uint8),
+        "rows": torch.zeros(2, bins, 24),
+        "cols": torch.zeros(2, bins, 18),
+    }
+    axes = {
+        "image": {0: "batch", 1: "height", 2: "width"},
+        "rows": {0: "batch", 2: "height"},
+        "cols": {0: "batch", 2: "width"},
+    }
+    return _export(ContextGraph(network), inputs, axes, ["features", "pooled"], opset)
+
+
+def with_float_image(context: onnx.ModelProto) -> onnx.ModelProto:
+    """The context graph for float32 images in [0, 1], from the one for uint8 images.
+
+    The same nodes without the cast and the division by 255, so that all names stay: one calibration
+    serves both.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(context)
+    graph = model.graph
+    model_input = next(item for item in graph.input if item.name == "image")
+    model_input.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    cast = next(node for node in graph.node if node.op_type == "Cast" and node.input[0] == "image")
+    division = next(node for node in graph.node if node.op_type == "Div")
+    renamed = {cast.output[0]: "image", division.output[0]: division.input[0]}
+    kept = [node for node in graph.node if node not in (cast, division)]
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(kept)
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+    used = {name for node in graph.node for name in node.input}
+    constants = [item for item in graph.initializer if item.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(constants)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def export_enhance(network: EnhancementNetwork, opset: int = OPSET) -> onnx.ModelProto:
+    """The enhance graph, its arithmetic in the dtype of the network's weights.
+
+    Raises:
+        ExportError: the opset is too low.
+    """
+    bins = sum(network.PPM1.bins)
+    inputs = {
+        "features": torch.zeros(2, network.channels, 24, 18, dtype=network.cond1.weight.dtype),
+        "pooled": torch.zeros(2, network.channels, bins, bins),
+        "rows": torch.zeros(2, 24, bins),
+        "cols": torch.zeros(2, 18, bins),
+    }
+    axes = {
+        "features": {0: "batch", 2: "height", 3: "width"},
+        "pooled": {0: "batch"},
+        "rows": {0: "batch", 1: "height"},
+        "cols": {0: "batch", 1: "width"},
+    }
+    return _export(EnhanceGraph(network), inputs, axes, ["light"], opset)
+
+
+def _export(
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    axes: dict[str, dict[int, str]],
+    outputs: list[str],
+    opset: int,
+) -> onnx.ModelProto:
+    if opset < MIN_OPSET:
+        raise ExportError(f"opset {opset} is too low for these graphs: give at least {MIN_OPSET}")
+    _require_onnxscript()
+    sizes = {
+        "batch": torch.export.Dim("batch", min=1),
+        "height": torch.export.Dim("height", min=2),
+        "width": torch.export.Dim("width", min=2),
+    }
+    dynamic = {name: {axis: sizes[size] for axis, size in free.items()} for name, free in axes.items()}
+    with _quiet():
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            dynamo=True,
+            verbose=False,
+            opset_version=opset,
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_shapes=dynamic,
+        )
+    assert program is not None
+    model = program.model_proto
+    made = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
+    if made != opset:
+        raise ExportError(
+            f"this torch and onnx cannot write opset {opset}, they wrote {made}: give --opset {made}"
+        )
+    model.ir_version = IR_VERSION
+    model.producer_name = "rave-export"
+    del model.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
+        del value.metadata_props[:]
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]
+    del model.graph.metadata_props[:]
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _require_onnxscript() -> None:
+    """Torch's exporter needs onnxscript and tells what is wrong with it in dozens of lines.
+
+    Raises:
+        ExportError: it is missing, or does not go with the other packages.
+    """
+    try:
+        importlib.import_module("onnxscript")
+    except ModuleNotFoundError as error:
+        raise ExportError(f"{error.name} is missing: pip install 'rave-backlit[export]'") from error
+    except Exception as error:  # versions that clash fail in every way
+        raise ExportError(
+            f"onnxscript does not go with the onnx that is installed ({reason_of(error)}): "
+            "pip install --upgrade onnx onnxscript"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's progress prints and advice away from people who cannot act on it."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

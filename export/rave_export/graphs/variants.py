@@ -1,0 +1,128 @@
+"""The graphs of a network in each precision."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import onnx
+
+from rave_export.graphs.full_resolution import join_graphs
+from rave_export.graphs.split import OPSET, export_context, export_enhance, with_float_image
+from rave_export.int8.in_memory import NetworkInMemory, Session
+from rave_export.int8.quantize import SENSITIVE, convolutions, quantize
+from rave_export.int8.ranges import observe_ranges
+from rave_export.int8.sparing import lights, spared_layers, worst_db
+from rave_export.options import ENOUGH_DB
+from rave_export.pictures import Picture
+from rave_runtime.bundle import ImageType, NetworkFacts, Part, Precision
+from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph before it is a file; the fields are those of `rave_runtime.bundle.GraphFile`."""
+
+    model: onnx.ModelProto
+    part: Part
+    precision: Precision
+    image: ImageType | None = None
+
+
+def network_facts(network: EnhancementNetwork) -> NetworkFacts:
+    """What a runtime must know of a network to tile it."""
+    return NetworkFacts(
+        channels=network.channels,
+        bins=BINS,
+        context_halo_px=CONTEXT_HALO_PX,
+        halo_px=HALO_PX,
+        padding=network.padding,
+    )
+
+
+def float_graphs(
+    network: EnhancementNetwork, precision: Literal["fp32", "fp16"], opset: int = OPSET
+) -> list[Graph]:
+    """The context graphs, for images in bytes and in float32, and the enhance graph.
+
+    In fp16 the network itself is halved before the export, so the graphs are what torch would run;
+    pooled sums, matrices, the first convolution's division by 255 and the light map stay float32.
+
+    Raises:
+        ExportError: the opset is too low.
+    """
+    chosen = copy.deepcopy(network).half() if precision == "fp16" else network
+    context = export_context(chosen, opset)
+    return [
+        Graph(context, "context", precision, "uint8"),
+        Graph(with_float_image(context), "context", precision, "float32"),
+        Graph(export_enhance(chosen, opset), "enhance", precision),
+    ]
+
+
+def int8_graphs(
+    graphs: Sequence[Graph],
+    facts: NetworkFacts,
+    pictures: Sequence[Picture],
+    *,
+    every_layer: bool = False,
+    enough_db: float = ENOUGH_DB,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Graph]:
+    """INT8 versions of the float32 graphs.
+
+    Ranges are of the kind that serves these pictures better. The first and last convolution stay
+    float32, and those that `sparing` finds too harmful.
+
+    Args:
+        graphs: of `float_graphs`, fp32.
+        facts: of the network.
+        pictures: to calibrate on, [h, w, 3] uint8.
+        every_layer: quantise every 3x3 convolution, whatever it costs.
+        enough_db: PSNR of the worst picture, from float32, at which no further layer is spared.
+        say: called with a line for each layer that is spared.
+
+    Raises:
+        ExportError: no pictures, or a range that is not finite.
+    """
+    context = next(graph.model for graph in graphs if graph.image == "uint8")
+    enhance = next(graph.model for graph in graphs if graph.part == "enhance")
+    kinds = observe_ranges(facts, context, enhance, pictures)
+
+    def build(kind: str, spared: tuple[str, ...]) -> NetworkInMemory:
+        keep = spared if every_layer else (*SENSITIVE, *spared)
+        parts = zip((context, enhance), kinds[kind], strict=True)
+        return NetworkInMemory(facts, *(Session(quantize(part, ranges, keep=keep)) for part, ranges in parts))
+
+    expected = lights(NetworkInMemory(facts, Session(context), Session(enhance)), pictures)
+    reached = {kind: worst_db(build(kind, ()), pictures, expected) for kind in kinds}
+    kind = max(reached, key=reached.__getitem__)
+    keep: tuple[str, ...] = ()
+    if not every_layer:
+        layers = [
+            name for name in convolutions(context) + convolutions(enhance) if not name.endswith(SENSITIVE)
+        ]
+        spared = spared_layers(partial(build, kind), layers, pictures, expected, enough_db)
+        for name, reached_db in spared:
+            say(f"int8 leaves {name.removesuffix('.weight')} in float32: {reached_db:.1f} dB with it")
+        if (spared[-1][1] if spared else reached[kind]) < enough_db:
+            say(f"int8 stays short of {enough_db:g} dB from float32 on the worst calibration picture")
+        keep = (*SENSITIVE, *(name for name, _ in spared))
+    ranges = dict(zip(("context", "enhance"), kinds[kind], strict=True))
+    return [
+        Graph(quantize(graph.model, ranges[graph.part], keep=keep), graph.part, "int8", graph.image)
+        for graph in graphs
+    ]
+
+
+def single_graphs(graphs: Sequence[Graph]) -> list[Graph]:
+    """A single whole-image graph for each precision among split graphs."""
+    enhance = {graph.precision: graph.model for graph in graphs if graph.part == "enhance"}
+    return [
+        Graph(join_graphs(graph.model, enhance[graph.precision]), "whole", graph.precision, graph.image)
+        for graph in graphs
+        if graph.image == "uint8"
+    ]

@@ -1,0 +1,89 @@
+"""Which convolutions INT8 must leave in float32: few or none, found by measuring.
+
+One layer whose inputs have a long tail can cost more than all others together: 256 steps between the
+extremes leave few for the rest. Which layer that is depends on how a network was trained, so nobody can
+list it beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from rave_export.int8.in_memory import NetworkInMemory
+from rave_export.options import ENOUGH_DB
+from rave_export.proof.parity import Array, Picture, psnr_db, relit, split_light
+from rave_runtime.light.sizes import DEFAULT_TILE_PX
+
+MAX_SPARED: Final = 3
+"""Most layers that are left in float32; a network that needs more should be trained for INT8."""
+
+_PICTURES: Final = 4
+"""The worst ones of the first measurement, on which layers are compared."""
+
+Build = Callable[[tuple[str, ...]], NetworkInMemory]
+"""Names of weights that stay float32 -> the INT8 network."""
+
+
+def lights(network: NetworkInMemory, pictures: Sequence[Picture]) -> list[Array]:
+    """Light maps [h, w] of pictures [h, w, 3] uint8, as the runtime estimates them."""
+    return [_light(network, picture) for picture in pictures]
+
+
+def worst_db(network: NetworkInMemory, pictures: Sequence[Picture], expected: Sequence[Array]) -> float:
+    """PSNR of the enhanced picture that is farthest from what the expected `lights` give."""
+    return min(_psnr_db(network, *pair) for pair in zip(pictures, expected, strict=True))
+
+
+def spared_layers(
+    build: Build,
+    layers: Sequence[str],
+    pictures: Sequence[Picture],
+    expected: Sequence[Array],
+    enough_db: float = ENOUGH_DB,
+) -> list[tuple[str, float]]:
+    """The layers to leave in float32, the most harmful first.
+
+    Args:
+        build: makes the INT8 network that leaves some layers alone.
+        layers: weights of the convolutions that would be in eight bits.
+        pictures: to measure on, [h, w, 3] uint8.
+        expected: `lights` of them from the float32 network.
+        enough_db: PSNR of the worst picture at which no further layer is spared.
+
+    Returns:
+        Each with the PSNR of the worst picture, dB, once it and those before it are spared. Empty where
+        that is enough as it is, or where no single layer helps.
+    """
+
+    def distances(spared: tuple[str, ...], chosen: Sequence[int]) -> list[float]:
+        network = build(spared)
+        return [_psnr_db(network, pictures[index], expected[index]) for index in chosen]
+
+    first = distances((), range(len(pictures)))
+    worst, hard = min(first), [int(index) for index in np.argsort(first)[:_PICTURES]]
+    spared: list[tuple[str, float]] = []
+    while worst < enough_db and len(spared) < MAX_SPARED:
+        before = tuple(name for name, _ in spared)
+        trials = [(min(distances((*before, name), hard)), name) for name in layers if name not in before]
+        reached, name = max(trials)
+        if reached < worst + _WORTH_DB:
+            break
+        worst = reached
+        spared.append((name, reached))
+    return spared
+
+
+_WORTH_DB: Final = 0.5
+"""What a float32 layer must gain: it is several times slower."""
+
+
+def _light(network: NetworkInMemory, picture: Picture) -> Array:
+    return split_light(network, picture, DEFAULT_TILE_PX)
+
+
+def _psnr_db(network: NetworkInMemory, picture: Picture, expected: Array) -> float:
+    found = psnr_db(relit(picture, _light(network, picture)), relit(picture, expected))
+    return np.inf if found is None else found

@@ -1,0 +1,149 @@
+"""The options of `rave-export`, checked in one place each: those of an export, and those of a proof."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from rave_runtime.bundle import MIN_WORKING_SIZE_PX
+from rave_runtime.errors import UsageError
+
+Padding = Literal["reflect", "zeros"]
+PADDINGS: Final[tuple[Padding, ...]] = get_args(Padding)
+
+Hardware = Literal["none", "ampere_plus", "same_compute_capability"]
+HARDWARE: Final[tuple[Hardware, ...]] = get_args(Hardware)
+"""Other GPUs that may run an engine than the one it was built on."""
+
+SingleGraph = Literal["normal", "full"]
+SINGLE_GRAPHS: Final[tuple[SingleGraph, ...]] = get_args(SingleGraph)
+"""What a single graph computes: what `rave-run` does, or the network on every pixel."""
+
+ENOUGH_DB: Final = 49.0
+"""PSNR of the worst picture at which INT8 is good enough: 4 dB above what a bundle must reach, since there
+are harder pictures than those of a calibration."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export, and how.
+
+    Attributes:
+        checkpoint: a file of weights, a bundle that holds one, or the word for the embedded model.
+        output: folder of the bundle to make.
+        fp16, int8: also export these precisions.
+        calibration: folder of photographs for int8; None takes the built-in set.
+        int8_every_layer: int8 also in the first and last convolution.
+        int8_target_db: PSNR from float32 at which int8 leaves no further layer in float32; None is
+            `ENOUGH_DB`.
+        single_graph: also export whole-picture graphs: "normal" does what `rave-run` does, "full" runs the
+            network on every pixel; None exports neither.
+        web: folder of a web page to write; None writes none.
+        triton: folder of a Triton model repository to write; None writes none.
+        trt: also build TensorRT engines for this machine's GPU.
+        trt_rtx: also build engines of TensorRT for RTX, which needs no GPU.
+        trt_tile_px: longest side of the tiles that engines take.
+        trt_batch: most tiles per run of an engine.
+        trt_any_version: let every TensorRT of the same major version run the engines.
+        trt_hardware: other GPUs that may run the engines.
+        opset: version of ONNX's operator set; None is the oldest that the graphs allow.
+        padding: of the outer convolutions at the picture's borders; None takes what the checkpoint says.
+        working_size_px: recommended long side for estimating the light; 0 is full size, None is what the
+            checkpoint recommends.
+        force: replace what is at the output folders.
+    """
+
+    checkpoint: Path
+    output: Path
+    fp16: bool = False
+    int8: bool = False
+    calibration: Path | None = None
+    int8_every_layer: bool = False
+    int8_target_db: float | None = None
+    single_graph: SingleGraph | None = None
+    web: Path | None = None
+    triton: Path | None = None
+    trt: bool = False
+    trt_rtx: bool = False
+    trt_tile_px: int = 512
+    trt_batch: int = 8
+    trt_any_version: bool = False
+    trt_hardware: Hardware = "none"
+    opset: int | None = None
+    padding: Padding | None = None
+    working_size_px: int | None = None
+    force: bool = False
+
+    def check(self) -> None:
+        """Refuses options that contradict each other or make no sense.
+
+        Raises:
+            UsageError: the message says which options do not fit, and what to do.
+        """
+        self._check_int8()
+        if self.working_size_px is not None and 0 != self.working_size_px < MIN_WORKING_SIZE_PX:
+            raise UsageError(
+                f"--working-size is {self.working_size_px} px: at least {MIN_WORKING_SIZE_PX} are needed, "
+                "or 0 for full size"
+            )
+        if self.trt_tile_px < 64 or self.trt_batch < 1:
+            raise UsageError(
+                f"--trt-tile is {self.trt_tile_px} px and --trt-batch {self.trt_batch}: "
+                "tiles of at least 64 px and batches of at least 1 are needed"
+            )
+        folders = {"--output": self.output, "--triton": self.triton, "--web": self.web}
+        named = [(option, folder.resolve()) for option, folder in folders.items() if folder is not None]
+        for index, (option, folder) in enumerate(named):
+            for other, place in named[index + 1 :]:
+                if folder == place or folder in place.parents or place in folder.parents:
+                    raise UsageError(
+                        f"{option} and {other} are one folder, or one is inside the other: give separate ones"
+                    )
+
+    def _check_int8(self) -> None:
+        given = {
+            "--calibration": self.calibration is not None,
+            "--int8-every-layer": self.int8_every_layer,
+            "--int8-target": self.int8_target_db is not None,
+        }
+        for option, is_given in given.items():
+            if is_given and not self.int8:
+                raise UsageError(f"{option} is an option of --int8: give --int8 as well, or leave it out")
+        if self.int8_target_db is None:
+            return
+        if self.int8_every_layer:
+            raise UsageError(
+                "--int8-target lets int8 leave layers in float32, --int8-every-layer forbids it: "
+                "give one of them"
+            )
+        if math.isnan(self.int8_target_db) or self.int8_target_db < 0:
+            raise UsageError(f"--int8-target is {self.int8_target_db:g} dB: a number from 0 on is needed")
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Which bundle to prove again, and against what.
+
+    Attributes:
+        bundle: folder of the bundle, or the word for the embedded one.
+        reference: the checkpoint that counts as right; None takes the bundle's own, or its float32 graphs
+            where torch is not installed.
+        images: folder of photographs to run beside the built-in pictures.
+        padding: of the reference's outer convolutions; None takes the bundle's.
+    """
+
+    bundle: Path
+    reference: Path | None = None
+    images: Path | None = None
+    padding: Padding | None = None
+
+    def check(self) -> None:
+        """Refuses options that contradict each other.
+
+        Raises:
+            UsageError: the message says which options do not fit, and what to do.
+        """
+        if self.padding is not None and self.reference is None:
+            raise UsageError("--padding with --verify belongs to --reference: give both, or neither")

@@ -1,0 +1,23 @@
+"""What graphs are proven against: the torch network."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rave_export.proof.parity import Array, Picture, Reference
+from rave_train.network import EnhancementNetwork
+
+
+def torch_reference(network: EnhancementNetwork) -> Reference:
+    """The torch network on whole pictures, float32, on the CPU."""
+
+    def light(picture: Picture) -> Array:
+        planes = np.ascontiguousarray(picture.transpose(2, 0, 1)[None]).astype(np.float32)
+        planes /= np.iinfo(picture.dtype).max
+        with torch.inference_mode():
+            result: NDArray[np.float32] = network(torch.from_numpy(planes))[0, 0].numpy()
+        return result
+
+    return Reference("torch float32, whole image", light)

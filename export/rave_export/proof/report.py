@@ -1,0 +1,129 @@
+"""The proof of a whole bundle: what was run and how far it is off, and what was not run and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rave_export.proof.engines import engine_candidates, engine_cases
+from rave_export.proof.parity import (
+    SINGLE_GRAPH,
+    TENSORRT,
+    Picture,
+    Reference,
+    measure_parity,
+    over_tolerance,
+)
+from rave_export.proof.verify import graph_reference, halo_failures, measure_bundle
+from rave_runtime.bundle import Bundle, BundleFile, EngineFile, GraphFile, Parity
+
+Status = Literal["proven", "not run here", "only hashed"]
+
+
+@dataclass(frozen=True)
+class PartProof:
+    """What was done with one file of a bundle.
+
+    Attributes:
+        file: its name.
+        status: "proven" where it was run and compared; "not run here" where it can run elsewhere only;
+            "only hashed" where its bytes are those that were exported and no more is known.
+        detail: what it ran on, or why it did not run.
+    """
+
+    file: str
+    status: Status
+    detail: str
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a proof found.
+
+    Attributes:
+        parity: every measurement.
+        parts: a line for every file of the bundle.
+        failures: what is wrong, a sentence each; empty where everything that was run is right.
+        over_tolerance: how many measurements are over their tolerance.
+    """
+
+    parity: tuple[Parity, ...]
+    parts: tuple[PartProof, ...]
+    failures: tuple[str, ...]
+    over_tolerance: int = 0
+
+    def summary(self) -> str:
+        """What to say of the bundle in one line; "passed" only where nothing was left out."""
+        if self.over_tolerance:
+            return (
+                f"FAILED: {self.over_tolerance} of {len(self.parity)} measurements are over their tolerance"
+            )
+        if self.failures:
+            return "FAILED: its halos are too small"
+        counts = {
+            status: sum(part.status == status for part in self.parts)
+            for status in ("proven", "not run here", "only hashed")
+        }
+        proven = f"{counts['proven']} files by {len(self.parity)} measurements within their tolerances"
+        left = [f"{counts[status]} {status}" for status in ("not run here", "only hashed") if counts[status]]
+        if left:
+            return f"is proven in part: {proven}; {' and '.join(left)}"
+        return f"passed: {proven}, halos wide enough"
+
+
+def prove_bundle(
+    bundle: Bundle,
+    reference: Reference | None = None,
+    pictures: Sequence[Picture] = (),
+    *,
+    uses_own_checkpoint: bool = False,
+) -> Proof:
+    """Runs everything in a bundle that this machine can run, engines included.
+
+    Args:
+        bundle: to prove.
+        reference: what counts as right; None takes the bundle's float32 graphs, untiled.
+        pictures: to run beside the built-in ones, [h, w, 3] uint8.
+        uses_own_checkpoint: whether the reference was read from the bundle's checkpoint.
+
+    Raises:
+        BundleError: a file is missing or not the one that was exported, or does not load.
+        ExportError: a graph is not what a bundle may hold.
+        DeviceError: something that should run failed.
+    """
+    expected = reference or graph_reference(bundle)
+    parity = measure_bundle(bundle, expected, pictures)
+    reasons: dict[str, str] = {}
+    if bundle.manifest.engines:
+        candidates, reasons = engine_candidates(bundle)
+        parity += measure_parity(candidates, expected, engine_cases(bundle.manifest.engines))
+    over = [failure for failure in map(over_tolerance, parity) if failure]
+    parts = tuple(_part_proof(item, parity, reasons, uses_own_checkpoint) for item in bundle.manifest.files())
+    return Proof(tuple(parity), parts, (*over, *halo_failures(bundle)), len(over))
+
+
+def _part_proof(
+    item: BundleFile, parity: Sequence[Parity], reasons: dict[str, str], uses_own_checkpoint: bool
+) -> PartProof:
+    if isinstance(item, EngineFile) and item.file in reasons:
+        return PartProof(item.file, "not run here", reasons[item.file])
+    if not isinstance(item, GraphFile | EngineFile):
+        if uses_own_checkpoint:
+            return PartProof(item.file, "proven", "the reference that the graphs were compared with")
+        return PartProof(item.file, "only hashed", "the graphs were compared with another reference")
+    rows = [row for row in parity if _is_of(row, item)]
+    places = ", ".join(dict.fromkeys(row.provider.removesuffix("ExecutionProvider") for row in rows))
+    if not rows:
+        return PartProof(item.file, "only hashed", "nothing here runs it")
+    return PartProof(item.file, "proven", f"on {places}")
+
+
+def _is_of(row: Parity, item: GraphFile | EngineFile) -> bool:
+    """Whether a measurement is of a graph or an engine."""
+    whole = isinstance(item, GraphFile) and item.part == "whole"
+    return (
+        row.precision == item.precision
+        and row.label.startswith(SINGLE_GRAPH) == whole
+        and (row.provider == TENSORRT) == isinstance(item, EngineFile)
+    )

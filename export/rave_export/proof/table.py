@@ -1,0 +1,69 @@
+"""Measurements as a table of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rave_export.proof.parity import SINGLE_GRAPH, TENSORRT
+from rave_export.proof.report import PartProof
+from rave_runtime.bundle import Bundle, EngineFile, GraphFile, Parity
+
+
+def parity_table(rows: Iterable[Parity]) -> str:
+    """One line per measurement, columns aligned."""
+    head = ["precision", "provider", "picture", "tile", "light max err", "light mean err", "PSNR dB", "case"]
+    body = [
+        [
+            row.precision,
+            row.provider.removesuffix("ExecutionProvider"),
+            f"{row.width_px}x{row.height_px}",
+            str(row.tile_px or "whole"),
+            f"{row.max_abs_error:.1e}",
+            f"{row.mean_abs_error:.1e}",
+            "same" if row.psnr_db is None else f"{row.psnr_db:.1f}",
+            row.label,
+        ]
+        for row in rows
+    ]
+    return align([head, *body])
+
+
+def files_table(bundle: Bundle) -> str:
+    """One line per file: its size, and the worst of what was measured with it."""
+    rows = [["file", "KiB", "light max err", "worst PSNR dB"]]
+    for item in bundle.manifest.running_files():
+        whole = isinstance(item, GraphFile) and item.part == "whole"
+        measured = [
+            row
+            for row in bundle.manifest.parity
+            if row.precision == item.precision and row.label.startswith(SINGLE_GRAPH) == whole
+        ]
+        size = (bundle.folder / item.file).stat().st_size
+        rows.append([item.file, f"{size / 1024:.0f}", *_worst(measured, isinstance(item, EngineFile))])
+    if bundle.manifest.checkpoint is not None:
+        file = bundle.manifest.checkpoint.file
+        size = (bundle.folder / file).stat().st_size
+        rows.append([file, f"{size / 1024:.0f}", "", ""])
+    return align(rows)
+
+
+def parts_table(parts: Iterable[PartProof]) -> str:
+    """One line per file: whether it was run, and on what or why not."""
+    return align([["file", "proof", "how"], *([part.file, part.status, part.detail] for part in parts)])
+
+
+def _worst(rows: Sequence[Parity], is_engine: bool) -> tuple[str, str]:
+    counted = [row for row in rows if (row.provider == TENSORRT) == is_engine]
+    if not counted:
+        return "not measured", "not measured"
+    psnr = [row.psnr_db for row in counted if row.psnr_db is not None]
+    error = max(row.max_abs_error for row in counted)
+    return f"{error:.1e}", f"{min(psnr):.1f}" if psnr else "same"
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

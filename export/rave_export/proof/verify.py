@@ -1,0 +1,170 @@
+"""Re-proves a bundle: every graph, precision and provider, against its checkpoint or float32 graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Literal, cast
+
+import numpy as np
+
+from rave_export.errors import ExportError
+from rave_export.proof.parity import (
+    SINGLE_GRAPH,
+    Array,
+    Candidate,
+    Case,
+    Picture,
+    Reference,
+    SplitGraphs,
+    measure_parity,
+    probe_cases,
+    split_light,
+)
+from rave_export.proof.reach import check_reach
+from rave_export.proof.soundness import require_sound
+from rave_runtime.backends.devices import DEVICES, Device, choose_device, onnxruntime_providers
+from rave_runtime.backends.load import load_network
+from rave_runtime.backends.privacy import import_onnxruntime
+from rave_runtime.bundle import Bundle, GraphFile, Manifest, Parity
+from rave_runtime.errors import BundleError, DeviceError
+
+PICTURE_TILE_PX = 256
+"""Tiles in which a user's pictures are run, so that even small ones need several."""
+
+
+def measure_bundle(
+    bundle: Bundle, reference: Reference | None = None, pictures: Sequence[Picture] = ()
+) -> list[Parity]:
+    """Runs every precision of a bundle on every provider of this machine.
+
+    Args:
+        bundle: to prove. All its files are checked against their hashes.
+        reference: what counts as right; None takes the bundle's float32 graphs, untiled.
+        pictures: to run beside the built-in ones, [h, w, 3] uint8.
+
+    Returns:
+        A measurement per precision, provider and picture.
+
+    Raises:
+        BundleError: a file is missing or not the one that was exported, or does not load.
+        ExportError: a graph is not what a bundle may hold.
+        DeviceError: a provider failed.
+    """
+    for item in bundle.manifest.files():
+        content = bundle.read_file(item)
+        if isinstance(item, GraphFile):
+            require_sound(content, item)
+    cases = probe_cases() + [Case((picture,), PICTURE_TILE_PX, "given") for picture in pictures]
+    return measure_parity(candidates(bundle), reference or graph_reference(bundle), cases)
+
+
+def halo_failures(bundle: Bundle) -> list[str]:
+    """Why the bundle's halos are too small for its float32 graphs, empty where they are not.
+
+    Raises:
+        BundleError, DeviceError: the graphs do not load or run.
+    """
+    return check_reach(load_network(bundle, "fp32", choose_device("cpu")))
+
+
+def candidates(bundle: Bundle) -> Iterator[Candidate]:
+    """Everything in a bundle that this machine can run, one at a time."""
+    for device in present_devices():
+        for precision in bundle.manifest.precisions():
+            yield SplitGraphs(load_network(bundle, precision, device), precision, device.provider)
+        for graph in bundle.manifest.graphs:
+            if graph.part == "whole" and device.provider in onnxruntime_providers():
+                yield SingleGraph(bundle, graph, device)
+
+
+class SingleGraph:
+    """A whole-image graph, run as those who embed it run it: bytes in, bytes out.
+
+    Raises:
+        BundleError: the file is not the one that was exported, or does not load.
+    """
+
+    label: Final = SINGLE_GRAPH
+
+    def __init__(self, bundle: Bundle, graph: GraphFile, device: Device) -> None:
+        self.precision: Final = graph.precision
+        self.provider: Final = device.provider
+        onnxruntime = import_onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.enable_mem_pattern = False
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = [(device.provider, device.options)]
+        content = bundle.read_file(graph)
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=providers)
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            message = str(error).splitlines()[0]
+            raise BundleError(f"{graph.file} cannot be loaded by onnxruntime: {message}") from error
+
+    def run(self, case: Case) -> list[tuple[Array, Picture]] | None:
+        """See `Candidate.run`; None for 16 bits and mixed sizes, which it does not take."""
+        if len(case.pictures) > 1 or case.pictures[0].dtype != np.uint8:
+            return None
+        try:
+            light, enhanced = self._session.run(["light", "enhanced"], {"image": case.pictures[0][None]})
+        except Exception as error:
+            message = str(error).splitlines()[0]
+            raise DeviceError(f"{self.provider} failed on the single graph: {message}") from error
+        return [(light[0], enhanced[0])]
+
+
+def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Reference:
+    """The torch network of a checkpoint as a reference. Needs torch.
+
+    Args:
+        path: of the checkpoint, or of a bundle that holds it.
+        padding: of its outer convolutions; None takes the bundle's, since upstream's files state none.
+        manifest: of the bundle that is to be proven.
+
+    Raises:
+        ExportError: the file is no checkpoint, or one of another width.
+    """
+    from rave_export.proof.reference import torch_reference
+    from rave_train.checkpoint import read_checkpoint
+    from rave_train.errors import CheckpointError
+
+    chosen = manifest.network.padding if padding is None else cast(Literal["reflect", "zeros"], padding)
+    try:
+        network = read_checkpoint(path, chosen).network
+    except CheckpointError as error:
+        raise ExportError(str(error)) from error
+    if network.channels != manifest.network.channels:
+        raise ExportError(
+            f"{path} has {network.channels} channels, the bundle's network has "
+            f"{manifest.network.channels}: give the checkpoint it was exported from"
+        )
+    return torch_reference(network)
+
+
+def graph_reference(bundle: Bundle) -> Reference:
+    """The bundle's float32 graphs on whole pictures, on the CPU.
+
+    Raises:
+        BundleError: the bundle holds no float32 graphs.
+    """
+    network = load_network(bundle, "fp32", choose_device("cpu"))
+
+    def light(picture: Picture) -> Array:
+        return split_light(network, picture, None)
+
+    return Reference("float32 graphs, whole image", light)
+
+
+def present_devices() -> list[Device]:
+    """What this machine can run graphs on."""
+    devices = []
+    for name in DEVICES:
+        if name == "tensorrt":  # it runs engines, not graphs: see `rave_export.proof.engines`
+            continue
+        try:
+            devices.append(choose_device(name))
+        except DeviceError:
+            continue
+    return devices

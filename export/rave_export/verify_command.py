@@ -1,0 +1,30 @@
+"""What `rave-export --verify` does, given its options. Only a checkpoint as the reference needs torch."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from rave_export.options import VerifyOptions
+from rave_export.pictures import read_pictures
+from rave_export.proof.report import Proof, prove_bundle
+from rave_export.proof.verify import read_reference
+from rave_runtime.bundle import read_bundle
+
+
+def run_verify(options: VerifyOptions) -> Proof:
+    """Proves a bundle again, on everything of this machine that can run a part of it.
+
+    Raises:
+        UsageError: options contradict each other.
+        RaveError: the bundle, the reference or a photograph cannot be read, or a graph does not run.
+        ModuleNotFoundError: a reference is given and torch is not installed.
+    """
+    options.check()
+    bundle = read_bundle(options.bundle)
+    source = options.reference
+    if source is None and bundle.manifest.checkpoint is not None and find_spec("torch"):
+        source = bundle.folder
+    reference = None if source is None else read_reference(source, options.padding, bundle.manifest)
+    pictures = [] if options.images is None else read_pictures(options.images, option="--images")
+    own = source is not None and source == bundle.folder
+    return prove_bundle(bundle, reference, pictures, uses_own_checkpoint=own)

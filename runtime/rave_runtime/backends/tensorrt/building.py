@@ -1,0 +1,110 @@
+"""Building a TensorRT engine of one of a bundle's graphs, for both TensorRTs and for all who build.
+
+Precision lives in the ONNX graph and the network is strongly typed, so the same calls serve TensorRT 10.12
+and newer, 11 (which knows nothing else) and TensorRT for RTX. `trt` is the library's module, handed in so
+that tests can check every call against the real bindings without a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rave_runtime.bundle import GraphFile, TensorSpec
+from rave_runtime.errors import DeviceError
+
+MIN_SIDE_PX: Final = 2
+"""Smallest window that reflection at its borders allows."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Windows that an engine takes and is tuned for: up to a number of them, up to a side.
+
+    Attributes:
+        batch: most windows per run.
+        side_px: longest side of a window.
+    """
+
+    batch: int
+    side_px: int
+
+
+def build_plan(
+    trt: Any,
+    content: bytes,
+    graph: GraphFile,
+    profiles: Sequence[Profile],
+    configure: Callable[[Any], None] = lambda _: None,
+    check_network: Callable[[Any], None] = lambda _: None,
+) -> bytes:
+    """One engine, serialized.
+
+    Args:
+        trt: the library's module.
+        content: the ONNX file.
+        graph: what the manifest says of it.
+        profiles: windows to tune for, each of them apart.
+        configure: sets what is special in the builder's configuration.
+        check_network: may refuse the parsed network by an error.
+
+    Raises:
+        DeviceError: the library cannot parse or build it; the library's own messages are in the error.
+    """
+    logger = make_logger(trt)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(content):
+        reasons = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
+        raise DeviceError(f"TensorRT {trt.__version__} cannot parse {graph.file}: {reasons}")
+    check_network(network)
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    config.clear_flag(trt.BuilderFlag.TF32)
+    configure(config)
+    for profile in dict.fromkeys(profiles):
+        shapes = builder.create_optimization_profile()
+        for spec in graph.inputs:
+            shapes.set_shape(spec.name, *profile_shapes(spec, profile))
+        config.add_optimization_profile(shapes)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise DeviceError(
+            f"TensorRT {trt.__version__} cannot build {graph.file}: {logger.reasons() or 'it gave no reason'}"
+        )
+    return bytes(plan)
+
+
+def profile_shapes(spec: TensorSpec, profile: Profile) -> tuple[tuple[int, ...], ...]:
+    """Smallest, best and largest shape of an input: from one tiny window to a full batch."""
+    ranges = {
+        "batch": (1, profile.batch, profile.batch),
+        "height": (MIN_SIDE_PX, profile.side_px, profile.side_px),
+        "width": (MIN_SIDE_PX, profile.side_px, profile.side_px),
+    }
+    axes = [(size, size, size) if isinstance(size, int) else ranges[size] for size in spec.shape]
+    return tuple(zip(*axes, strict=True))
+
+
+def make_logger(trt: Any) -> Any:
+    """A logger for TensorRT whose `reasons()` are its last errors."""
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        """Keeps errors for the message of an exception."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.lines: list[str] = []
+
+        def log(self, severity: Any, msg: str) -> None:
+            """Called by TensorRT."""
+            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                self.lines.append(msg)
+
+        def reasons(self) -> str:
+            """The last errors."""
+            return "; ".join(self.lines[-3:])
+
+    return Log()
