@@ -60,8 +60,11 @@ function add(files) {
     photos.push(photo);
   }
   if (!photos.length) return;
-  $("empty").hidden = true;
-  $("work").hidden = false;
+  if ($("work").hidden) {
+    $("empty").hidden = true;
+    $("work").hidden = false;
+    $("view").focus(); // the button that had it is gone
+  }
   if (!current) select(photos[0]);
   say();
   while (working < 2 && photos.some((photo) => photo.state === "waiting")) work();
