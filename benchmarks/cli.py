@@ -15,7 +15,7 @@ from benchmarks.machine import usable_cores
 from benchmarks.results import FOLDER
 
 if TYPE_CHECKING:
-    from benchmarks.contest import Row, Size
+    from benchmarks.contest import Row
     from benchmarks.suites import Request
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -240,6 +240,7 @@ def _request(
     size: list[str] | None,
     memory_cap: float | None,
 ) -> Request:
+    from benchmarks.contest import parse_size
     from benchmarks.methods import find_method
     from benchmarks.suites import Request
 
@@ -247,21 +248,11 @@ def _request(
         _fail(f"--device must be cpu or cuda, got {device}")
     try:
         names = tuple(find_method(name).name for name in method or ())
-        sizes = tuple(_parse_size(text) for text in size or ())
+        sizes = tuple(parse_size(text) for text in size or ())
     except ValueError as error:
         _fail(str(error))
     bundle = None if model is None else str(model)
     return Request(quick, device, threads or usable_cores(), bundle, names, memory_cap, sizes, say=typer.echo)
-
-
-def _parse_size(text: str) -> Size:
-    from benchmarks.contest import Size
-
-    width, _, height = text.partition("x")
-    try:
-        return Size(int(height), int(width))
-    except ValueError:
-        raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, got {text!r}") from None
 
 
 def _run(quantity: str, request: Request, output: Path, known: list[Row] | None = None) -> list[Row]:

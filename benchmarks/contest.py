@@ -38,6 +38,19 @@ class Size:
         return f"{self.width}x{self.height}{many}"
 
 
+def parse_size(text: str) -> Size:
+    """The size that WIDTHxHEIGHT stands for.
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    width, _, height = text.partition("x")
+    try:
+        return Size(int(height), int(width))
+    except ValueError:
+        raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, got {text!r}") from None
+
+
 @dataclass(frozen=True)
 class Contestant:
     """A method with its setting."""
