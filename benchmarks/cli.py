@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 import time
 from collections.abc import Callable
@@ -11,12 +12,32 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from benchmarks.machine import usable_cores
-from benchmarks.results import FOLDER
+from benchmarks.processes.machine import usable_cores
+from benchmarks.records.results import FOLDER
 
 if TYPE_CHECKING:
-    from benchmarks.contest import Row
-    from benchmarks.suites import Request
+    from benchmarks.suites.contest import Row, Size
+    from benchmarks.suites.suites import Request
+
+STUDIES = {
+    "folder-speed": ("benchmarks.studies.folder_speed", "A folder of 12 MP JPEGs against Pillow."),
+    "full-resolution": ("benchmarks.studies.full_resolution", "Full resolution against PyTorch."),
+    "upsampling": ("benchmarks.studies.upsampling", "Ways of bringing a reduced light back to full size."),
+    "panorama-scenes": ("benchmarks.studies.panorama_scenes", "Scenes against the light from panoramas."),
+    "before-after": ("benchmarks.studies.before_after", "A sheet of scenes before and after."),
+    "films": ("benchmarks.studies.films", "A film against decoding and encoding it alone."),
+    "cluster": ("benchmarks.studies.cluster", "What a Ray cluster costs and gains."),
+}
+"""Studies by the command's name: the module, whose `main` takes the arguments, and what it measures."""
+
+QUANTITIES = {
+    "latency": "Time of every method over sizes, providers and precisions.",
+    "memory": "Peak memory of every method over sizes, each alone.",
+    "scale": "Batches and threads.",
+    "tiling": "Tile sizes of our runtime at full resolution: time, memory, error against no tiles.",
+    "roofline": "Share of the machine's measured limits that networks and providers reach.",
+}
+"""Commands that measure one quantity of every method, and what their help says."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -35,76 +56,26 @@ Weights = Annotated[list[str] | None, typer.Option("--weights", help="METHOD=FIL
 Limit = Annotated[int | None, typer.Option(help="Pairs at most.")]
 
 
-@app.command()
-def latency(
-    quick: Quick = False,
-    device: Device = "cpu",
-    threads: Threads = 0,
-    model: Model = None,
-    method: Methods = None,
-    size: Sizes = None,
-    memory_cap: MemoryCap = None,
-    output: Output = FOLDER,
-) -> None:
-    """Time of every method over sizes, providers and precisions."""
-    _run("latency", _request(quick, device, threads, model, method, size, memory_cap), output)
+def _add_quantity(name: str, help: str) -> None:
+    """Adds the command that measures one quantity of every method."""
+
+    def run(
+        quick: Quick = False,
+        device: Device = "cpu",
+        threads: Threads = 0,
+        model: Model = None,
+        method: Methods = None,
+        size: Sizes = None,
+        memory_cap: MemoryCap = None,
+        output: Output = FOLDER,
+    ) -> None:
+        _run(name, _request(quick, device, threads, model, method, size, memory_cap), output)
+
+    app.command(name, help=help)(run)
 
 
-@app.command()
-def memory(
-    quick: Quick = False,
-    device: Device = "cpu",
-    threads: Threads = 0,
-    model: Model = None,
-    method: Methods = None,
-    size: Sizes = None,
-    memory_cap: MemoryCap = None,
-    output: Output = FOLDER,
-) -> None:
-    """Peak memory of every method over sizes, each alone."""
-    _run("memory", _request(quick, device, threads, model, method, size, memory_cap), output)
-
-
-@app.command()
-def scale(
-    quick: Quick = False,
-    device: Device = "cpu",
-    threads: Threads = 0,
-    model: Model = None,
-    method: Methods = None,
-    size: Sizes = None,
-    output: Output = FOLDER,
-) -> None:
-    """Batches and threads."""
-    _run("scale", _request(quick, device, threads, model, method, size, None), output)
-
-
-@app.command()
-def tiling(
-    quick: Quick = False,
-    device: Device = "cpu",
-    threads: Threads = 0,
-    model: Model = None,
-    size: Sizes = None,
-    memory_cap: MemoryCap = None,
-    output: Output = FOLDER,
-) -> None:
-    """Tile sizes of our runtime at full resolution: time, memory, error against no tiles."""
-    _run("tiling", _request(quick, device, threads, model, None, size, memory_cap), output)
-
-
-@app.command()
-def roofline(
-    quick: Quick = False,
-    device: Device = "cpu",
-    threads: Threads = 0,
-    model: Model = None,
-    method: Methods = None,
-    size: Sizes = None,
-    output: Output = FOLDER,
-) -> None:
-    """Share of the machine's measured limits that networks and providers reach."""
-    _run("roofline", _request(quick, device, threads, model, method, size, None), output)
+for _name, _help in QUANTITIES.items():
+    _add_quantity(_name, _help)
 
 
 @app.command()
@@ -125,6 +96,20 @@ def quality(
     _run_quality(request, photographs, truths, weights, limit, output)
 
 
+def _add_study(name: str, module: str, help: str) -> None:
+    """Adds a study as a command whose options the study parses itself."""
+
+    def run(context: typer.Context) -> None:
+        importlib.import_module(module).main(list(context.args))
+
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True}
+    app.command(name, help=help, add_help_option=False, context_settings=settings)(run)
+
+
+for _name, (_module, _help) in STUDIES.items():
+    _add_study(_name, _module, _help)
+
+
 @app.command("quality-real")
 def quality_real(
     scenes: Annotated[Path, typer.Argument(help="Folder of scenes: NAME-0.jpg to NAME-3.jpg, NAME.png.")],
@@ -137,7 +122,7 @@ def quality_real(
     output: Output = FOLDER,
 ) -> None:
     """Quality on real scenes by exposure; what becomes of well-lit, low-key and backlit pictures."""
-    from benchmarks.real_quality import find_all, measure_real
+    from benchmarks.suites.real_quality import find_all, measure_real
 
     request = _request(False, "cpu", 0, model, None, None, None)
     try:
@@ -150,7 +135,7 @@ def quality_real(
 
 @app.command("train-step", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def train_step(context: typer.Context) -> None:
-    """Time of training steps; options are those of benchmarks/train_step.py, and --output FOLDER."""
+    """Time of training steps; options are those of benchmarks/studies/train_step.py, and --output FOLDER."""
     arguments = list(context.args)
     output = FOLDER
     if "--output" in arguments:
@@ -200,29 +185,29 @@ def everything(
 @app.command()
 def report(output: Output = FOLDER) -> None:
     """Tables, plots and the HTML page from the results on disk."""
-    from benchmarks.report import write_report
+    from benchmarks.records.report import write_report
 
     for path in write_report(output):
         typer.echo(f"wrote {path}")
 
 
 @app.command()
-def readme(
+def tables(
     check: Annotated[bool, typer.Option("--check", help="Only say whether it is stale.")] = False,
-    file: Annotated[Path, typer.Option(help="The README.")] = FOLDER.parents[1] / "README.md",
+    file: Annotated[Path, typer.Option(help="The page.")] = FOLDER.parents[1] / "docs" / "benchmarks.md",
     output: Output = FOLDER,
 ) -> None:
-    """Puts the table of results between the README's markers."""
-    from benchmarks.report import ReadmeError, insert_block, readme_block, update_readme
-    from benchmarks.results import ResultError, read_results
+    """Puts the tables of the results between the markers of docs/benchmarks.md."""
+    from benchmarks.records.report import PageError, insert_block, tables_block, update_page
+    from benchmarks.records.results import ResultError, read_results
 
     try:
-        block = readme_block(read_results(output))
+        block = tables_block(read_results(output))
         if not check:
-            typer.echo("updated" if update_readme(file, block) else "up to date already")
+            typer.echo("updated" if update_page(file, block) else "up to date already")
         elif insert_block(file.read_text(), block) != file.read_text():
-            _fail(f"{file}'s table is not that of {output}: run python -m benchmarks readme")
-    except (OSError, ReadmeError, ResultError) as error:
+            _fail(f"{file}'s tables are not those of {output}: run python -m benchmarks tables")
+    except (OSError, PageError, ResultError) as error:
         _fail(str(error))
 
 
@@ -240,23 +225,32 @@ def _request(
     size: list[str] | None,
     memory_cap: float | None,
 ) -> Request:
-    from benchmarks.contest import parse_size
-    from benchmarks.methods import find_method
-    from benchmarks.suites import Request
+    from benchmarks.contestants.methods import find_method
+    from benchmarks.suites.suites import Request
 
     if device not in ("cpu", "cuda"):
         _fail(f"--device must be cpu or cuda, got {device}")
     try:
         names = tuple(find_method(name).name for name in method or ())
-        sizes = tuple(parse_size(text) for text in size or ())
+        sizes = tuple(_parse_size(text) for text in size or ())
     except ValueError as error:
         _fail(str(error))
     bundle = None if model is None else str(model)
     return Request(quick, device, threads or usable_cores(), bundle, names, memory_cap, sizes, say=typer.echo)
 
 
+def _parse_size(text: str) -> Size:
+    from benchmarks.suites.contest import Size
+
+    width, _, height = text.partition("x")
+    try:
+        return Size(int(height), int(width))
+    except ValueError:
+        raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, got {text!r}") from None
+
+
 def _run(quantity: str, request: Request, output: Path, known: list[Row] | None = None) -> list[Row]:
-    from benchmarks import suites
+    from benchmarks.suites import suites
 
     measures: dict[str, Callable[[Request], list[Row]]] = {
         "latency": suites.measure_latency,
@@ -279,7 +273,7 @@ def _run_quality(
     limit: int | None,
     output: Path,
 ) -> None:
-    from benchmarks.suites import measure_quality_of
+    from benchmarks.suites.suites import measure_quality_of
 
     pairs = [tuple(text.split("=", 1)) for text in weights or ()]
     if any(len(pair) != 2 for pair in pairs):
@@ -293,7 +287,7 @@ def _run_quality(
 
 
 def _run_train_step(request: Request, arguments: list[str], output: Path) -> None:
-    from benchmarks.recording import measure_train_step
+    from benchmarks.records.recording import measure_train_step
 
     typer.echo("== train-step")
     try:
@@ -304,7 +298,7 @@ def _run_train_step(request: Request, arguments: list[str], output: Path) -> Non
 
 
 def _record(quantity: str, request: Request, rows: list[Row], output: Path) -> None:
-    from benchmarks.recording import record_result
+    from benchmarks.records.recording import record_result
 
     for words in record_result(quantity, request, rows, output, sys.argv[1:]):
         typer.echo(words)

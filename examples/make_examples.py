@@ -1,38 +1,45 @@
-"""Makes the example photographs: public-domain and CC0 pictures of scikit-image, relit as backlit.
+"""Makes the example photographs: views against the light into CC0 panoramas of Poly Haven.
 
-Usage: pip install scikit-image && python examples/make_examples.py
+    python examples/make_examples.py PANORAMAS
+
+PANORAMAS is a folder with the equirectangular files that `VIEWS` names, as Radiance .hdr. Each view is
+exposed for its sky or window, as a camera does it, so that the foreground is dark.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
-from skimage import data
 
-from rave_train.synthesis import SynthesisRange, synthesize_backlit
+from rave_train.recipes.scenes import linear_to_srgb, look
 
-SCENE = SynthesisRange(
-    foreground_stops=(-3.2, -2.6),
-    background_stops=(-0.3, 0.0),
-    coverage=(0.7, 0.8),
-    softness=(0.04, 0.06),
-    field_weight=(0.35, 0.45),
-    untouched=0.0,
-    jpeg_quality=(95, 95),
-)
-SEEDS = {"astronaut": 5, "cat": 1, "coffee": 2}
+VIEWS = {
+    "garden": ("chinese_garden_1k", 38.0, 3.0, 96.0, 0.985),
+    "hills": ("hilly_terrain_01_1k", 38.0, 4.0, 96.0, 0.975),
+    "forest": ("phalzer_forest_01_1k", -5.0, 4.0, 92.0, 0.985),
+    "window": ("brown_photostudio_02_1k", 52.0, -2.0, 92.0, 0.975),
+}
+"""Name: panorama, yaw, pitch and width of the view in degrees, and the share of pixels below white."""
+
+SIZE_PX = (672, 448)
 
 
-def main() -> None:
+def main(folder: Path) -> None:
     """Writes NAME.jpg beside this file."""
-    for name, seed in SEEDS.items():
-        picture = getattr(data, name)().astype(np.float32) / np.float32(255)
-        backlit = synthesize_backlit(picture, np.random.default_rng(seed), SCENE)
-        pixels = (backlit * 255 + 0.5).astype(np.uint8)
+    width, height = SIZE_PX
+    for name, (panorama, yaw_deg, pitch_deg, view_deg, share) in VIEWS.items():
+        bgr = cv2.imread(str(folder / f"{panorama}.hdr"), cv2.IMREAD_UNCHANGED)
+        if bgr is None:
+            sys.exit(f"{folder / panorama}.hdr cannot be read: get it from polyhaven.com")
+        linear = look(np.float32(bgr[..., ::-1]), yaw_deg, pitch_deg, view_deg, height, width)
+        white = float(np.quantile(linear.max(2), share))
+        pixels = (linear_to_srgb(np.minimum(linear / white, 1)) * 255 + 0.5).astype(np.uint8)
         Image.fromarray(pixels).save(Path(__file__).with_name(f"{name}.jpg"), quality=90)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -64,7 +64,7 @@ def sample(
         condition: [n, c, h, w] in [-1, 1]; the picture drawn has the same shape.
         schedule: of the noise.
         predict_noise: takes condition and noisy picture, [n, 2c, h, w], and the level.
-        refine: takes condition and estimated clean picture, likewise.
+        refine: takes the condition and the estimated clean picture.
         samples: DDIM steps, or None for every step of the schedule.
         eta: 0 adds no noise between steps, 1 as much as full sampling.
         generator: source of the noise.

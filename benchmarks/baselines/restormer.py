@@ -33,7 +33,7 @@ def transposed_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -
     """Attention between channels, whose cost is linear in the number of pixels.
 
     Args:
-        q: [n, c, h, w]; k and v likewise.
+        q: [n, c, h, w]; k and v have the same shape.
         temperature: [heads, 1, 1], multiplies the cosine similarities.
 
     Returns:
@@ -86,7 +86,7 @@ class TransformerBlock(nn.Module):
     Args:
         channels: of the features.
         attention: [n, c, h, w] -> same.
-        feed_forward: likewise.
+        feed_forward: [n, c, h, w] -> same.
     """
 
     def __init__(self, channels: int, attention: nn.Module, feed_forward: nn.Module) -> None:

@@ -136,7 +136,8 @@ def export(
         from rave_export.triton import check_repository, write_triton_repository
         from rave_runtime.bundle import read_bundle
         from rave_runtime.errors import RaveError
-        from rave_train.checkpoint import CheckpointError, read_checkpoint
+        from rave_train.checkpoint import read_checkpoint
+        from rave_train.errors import CheckpointError
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", 1)
 

@@ -6,9 +6,9 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
+from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import NetworkFacts
 
 Array = NDArray[np.float32]
@@ -25,6 +25,7 @@ class Session:
     """A model on plain onnxruntime, holding no more memory than it needs."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.enable_cpu_mem_arena = False

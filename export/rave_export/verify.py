@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final, Literal, cast
 
 import numpy as np
-import onnxruntime
 
 from rave_export.errors import ExportError
 from rave_export.parity import (
@@ -23,8 +22,9 @@ from rave_export.parity import (
     split_light,
 )
 from rave_export.reach import check_reach
-from rave_runtime.backends.devices import DEVICES, Device, choose_device
+from rave_runtime.backends.devices import DEVICES, Device, choose_device, onnxruntime_providers
 from rave_runtime.backends.load import load_network
+from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Bundle, GraphFile, Manifest, Parity
 from rave_runtime.errors import BundleError, DeviceError
 
@@ -70,7 +70,7 @@ def candidates(bundle: Bundle) -> Iterator[Candidate]:
         for precision in bundle.manifest.precisions():
             yield SplitGraphs(load_network(bundle, precision, device), precision, device.provider)
         for graph in bundle.manifest.graphs:
-            if graph.part == "whole" and device.provider in onnxruntime.get_available_providers():
+            if graph.part == "whole" and device.provider in onnxruntime_providers():
                 yield SingleGraph(bundle, graph, device)
 
 
@@ -86,6 +86,7 @@ class SingleGraph:
     def __init__(self, bundle: Bundle, graph: GraphFile, device: Device) -> None:
         self.precision: Final = graph.precision
         self.provider: Final = device.provider
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.enable_mem_pattern = False
@@ -122,7 +123,8 @@ def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Refer
         ExportError: the file is no checkpoint, or one of another width.
     """
     from rave_export.reference import torch_reference
-    from rave_train.checkpoint import CheckpointError, read_checkpoint
+    from rave_train.checkpoint import read_checkpoint
+    from rave_train.errors import CheckpointError
 
     chosen = manifest.network.padding if padding is None else cast(Literal["reflect", "zeros"], padding)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rave_runtime.backends.privacy import turn_off_reports
 from rave_runtime.errors import BundleError, DeviceError, PhotoError, RaveError, UsageError
 from rave_runtime.version import __version__
 
@@ -19,6 +20,8 @@ __all__ = [
     "UsageError",
     "__version__",
 ]
+
+turn_off_reports()
 
 
 def __getattr__(name: str) -> Any:

@@ -14,8 +14,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from rave_runtime.errors import BundleError
-from rave_runtime.records import build_record
+from rave_runtime.errors import BundleError, reason_of
+from rave_runtime.manifest_limits import (
+    MAX_FILE_BYTES,
+    MAX_MANIFEST_BYTES,
+    check_manifest,
+    parse_manifest,
+    read_content,
+)
+from rave_runtime.records import build_record, shorten
 
 FORMAT: Final = 1
 """Version of the manifest's schema. Raised when its meaning changes."""
@@ -40,11 +47,11 @@ class NetworkFacts:
     """What a runtime must know of the network to tile it exactly.
 
     Attributes:
-        channels: of the features that the context graph gives.
+        channels: how many planes of features the context graph gives.
         bins: side lengths of the pooling grids.
         context_halo_px: how far the pooled features look around a pixel.
         halo_px: how far the illumination map looks around a pixel, pooling aside.
-        padding: at the image's borders, of the four outer convolutions.
+        padding: what the four outer convolutions see beyond the image's borders.
     """
 
     channels: int
@@ -69,14 +76,14 @@ class GraphFile:
 
     Attributes:
         file: its name inside the bundle's folder.
-        sha256: of its bytes, in hexadecimal.
+        sha256: the hash of its bytes, in hexadecimal.
         part: "context" (image tile -> features, pooled), "enhance" (features, pooled -> light), or
             "whole" (whole image -> enhanced image, light), which others embed and the runtime does not.
-        precision: of its weights and arithmetic.
+        precision: what its weights and arithmetic are in.
         image: dtype of the image that a context graph takes: uint8 in [0, 255] or float32 in
             [0, 1]; None for enhance graphs, which take features.
-        fits_16_bits: of INT8, whether two products of bytes always fit into 16 bits together, in which
-            processors without VNNI add them.
+        fits_16_bits: whether an INT8 graph's products of bytes fit into 16 bits by twos; processors without
+            VNNI add them so.
     """
 
     file: str
@@ -94,14 +101,14 @@ class EngineFile:
     """One TensorRT engine, made from one graph. All fields but the first two are its key.
 
     Attributes:
-        file, sha256: as of graphs.
+        file, sha256: as for a graph.
         graph: file of the ONNX graph that it was built from.
         gpu: name of the GPU model on which it was built.
         compute_capability: of that GPU, such as "9.0".
         tensorrt_version: of the library that built it.
-        precision: of the graph, kept by the engine (strongly typed).
+        precision: the graph's, which the engine keeps (it is strongly typed).
         tile_px: longest side of a window; it is tuned for windows of exactly this size.
-        batch: most windows per run.
+        batch: how many windows it takes per run, at most.
         hardware: which other GPUs may run it: "none", "ampere_plus" or "same_compute_capability".
         version_compatible: whether other TensorRT versions of the same major may run it; the runtime
             must then allow host code.
@@ -127,7 +134,7 @@ class CheckpointFile:
     The runtime never reads it.
 
     Attributes:
-        file, sha256: as of graphs.
+        file, sha256: as for a graph.
     """
 
     file: str
@@ -144,9 +151,9 @@ class Parity:
     Attributes:
         precision, provider: what was run, such as "fp32" on "CPUExecutionProvider".
         reference: what it was compared with, such as "torch float32, whole image".
-        height_px, width_px, tile_px: of the picture and its tiles; tile_px None is untiled.
-        max_abs_error, mean_abs_error: of the illumination map.
-        psnr_db: of the enhanced picture; None where it is identical.
+        height_px, width_px, tile_px: sizes of the picture and its tiles; tile_px None is untiled.
+        max_abs_error, mean_abs_error: how far the illumination map is off.
+        psnr_db: how close the enhanced picture is; None where it is identical.
         label: what was special about the picture, such as "mixed batch".
     """
 
@@ -213,8 +220,8 @@ class Manifest:
 
     def precisions(self) -> tuple[Precision, ...]:
         """The precisions that the bundle holds."""
-        found = {graph.precision for graph in self.graphs}
-        return tuple(precision for precision in PRECISIONS if precision in found)
+        held = {graph.precision for graph in self.graphs}
+        return tuple(precision for precision in PRECISIONS if precision in held)
 
 
 @dataclass(frozen=True)
@@ -232,15 +239,15 @@ class Bundle:
         """
         path = self.folder / item.file
         try:
-            content = path.read_bytes()
-        except OSError as error:
+            content = read_content(path, MAX_FILE_BYTES)
+        except (OSError, ValueError) as error:
             raise BundleError(
-                f"{path} is named by the manifest but cannot be read: {error.strerror}"
+                f"{path} is named by the manifest but cannot be read: {reason_of(error)}"
             ) from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != item.sha256:
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != item.sha256:
             raise BundleError(
-                f"{path} is not the file that was exported (SHA-256 {found[:12]}…, "
+                f"{path} is not the file that was exported (SHA-256 {digest[:12]}…, "
                 f"the manifest says {item.sha256[:12]}…): copy or export the bundle again"
             )
         return content
@@ -257,39 +264,38 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     Hashes are checked when a graph is read, since most runs read two of many.
 
     Args:
-        folder: of the bundle, or `EMBEDDED`.
+        folder: the bundle's folder, or `EMBEDDED`.
 
     Raises:
-        BundleError: no bundle, a manifest that is damaged or of another version, a missing file.
+        BundleError: the folder is not a bundle, a file is missing, or the manifest is damaged, of another
+            version or out of all proportion.
     """
     path = Path(folder)
     if os.fspath(folder) == EMBEDDED and not (path.is_file() or (path / MANIFEST_NAME).is_file()):
         path = embedded_bundle()
     file = path / MANIFEST_NAME
     try:
-        text = file.read_text("utf-8")
+        content = parse_manifest(read_content(file, MAX_MANIFEST_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(
-            f"{path} is no bundle: it has no {MANIFEST_NAME}; make one with rave-export"
+            f"{path} is not a bundle: it has no {MANIFEST_NAME}; make one with rave-export"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{file} cannot be read: {error}") from error
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
         raise BundleError(
-            f"{file} is damaged (not JSON: {error}): copy or export the bundle again"
+            f"{file} is damaged ({reason_of(error)}): copy or export the bundle again"
         ) from error
     if not isinstance(content, dict) or "format" not in content:
-        raise BundleError(f"{file} is no manifest of a bundle: it states no format")
+        raise BundleError(f"{file} is not a manifest of a bundle: it states no format")
     if content["format"] != FORMAT or isinstance(content["format"], bool):
         raise BundleError(
-            f"{path} has bundle format {content['format']!r}, this runtime reads {FORMAT}: "
+            f"{path} has bundle format {shorten(content['format'])}, this runtime reads {FORMAT}: "
             "export it again with rave-export of this version"
         )
     try:
         manifest = build_record(Manifest, content, "manifest")
-        _check_sense(manifest)
+        check_manifest(manifest)
     except ValueError as error:
         raise BundleError(f"{file} is damaged: {error}; copy or export the bundle again") from error
     for item in manifest.running_files():
@@ -302,18 +308,3 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes `manifest.json`, readable and in stable order."""
     text = json.dumps(asdict(manifest), indent=1, allow_nan=False)
     (folder / MANIFEST_NAME).write_text(text + "\n", "utf-8")
-
-
-def _check_sense(manifest: Manifest) -> None:
-    network = manifest.network
-    if not manifest.graphs:
-        raise ValueError("manifest.graphs is empty")
-    if not network.bins or min(network.bins) < 1 or max(network.bins) > 64:
-        raise ValueError(f"manifest.network.bins is {list(network.bins)}, sizes from 1 to 64 are needed")
-    if not 0 <= network.context_halo_px <= network.halo_px <= 4096 or network.channels < 1:
-        raise ValueError("manifest.network has halos or channels out of range")
-    if manifest.working_size_px is not None and manifest.working_size_px < 2:
-        raise ValueError(f"manifest.working_size_px is {manifest.working_size_px}, at least 2 is needed")
-    for item in manifest.files():
-        if Path(item.file).name != item.file or item.file in {"", ".", ".."} or "\\" in item.file:
-            raise ValueError(f"file {item.file!r} must be a plain name inside the bundle")

@@ -9,7 +9,6 @@ import argparse
 import io
 import math
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from rave_runtime.run.batch import Result
     from rave_runtime.run.options import RunOptions
 
-_EXIT_SOME_FAILED = 1
-_EXIT_WRONG_USE = 2
+_EXIT_SOME_FAILED, _EXIT_WRONG_USE = 1, 2
 _EXIT_INTERRUPTED = 130
 
 
@@ -33,7 +31,6 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show is no reason to stop
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # job schedulers end a run so
     try:
         sys.exit(_run(sys.argv[1:]))
     except KeyboardInterrupt:
@@ -50,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of all options. Those that are not given are left to the defaults of `RunOptions`."""
     parser = _Parser(
         "rave-run",
-        usage="rave-run [OPTIONS] INPUT OUTPUT",
+        usage="rave-run [OPTIONS] INPUT... OUTPUT",
         description="Enhance backlit photographs: INPUT to OUTPUT, with EXIF, colour profile and tree kept.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
@@ -60,8 +57,9 @@ def make_parser() -> argparse.ArgumentParser:
     def add(name: str, help: str, **settings: Any) -> None:
         group.add_argument(name, help=help, **settings)
 
-    add("input", "A photograph, a folder of them, a URL (s3://...), or -.", nargs="?", metavar="INPUT")
-    add("output", "File, folder or URL to write, or - for standard output.", nargs="?", metavar="OUTPUT")
+    text = "Photographs, folders, patterns ('*.jpg') or URLs (s3://...) to enhance, or - for standard input; "
+    text += "the last is the file, folder or URL to write, or - for standard output."
+    add("places", text, nargs="*", metavar="INPUT... OUTPUT")
 
     group = parser.add_argument_group("The light")
     add("--strength", "0 changes nothing, 1 is the model, up to 2 [default: 1].", type=float, metavar="S")
@@ -74,9 +72,22 @@ def make_parser() -> argparse.ArgumentParser:
     add("--format", "Write all as jpeg, png, tiff, webp, bmp, ppm, avif or heif.")
     text = "1 to 100, of lossy formats [default: like the input's]."
     add("--quality", text, type=_number(int, 1, 100), metavar="Q")
+    add("--suffix", "Put TEXT behind the names of results, such as _bright.", metavar="TEXT")
+    text = "Take only photographs whose name, or a folder's above it, fits; may be repeated."
+    add("--include", text, action="append", metavar="PATTERN")
+    text = "Leave out photographs whose name, or a folder's above it, fits; may be repeated."
+    add("--exclude", text, action="append", metavar="PATTERN")
+    text = "Replace files that rave-run did not write: never, ask or always [default: never]."
+    add("--overwrite", text, choices=("never", "ask", "always"))
+    text = "Give results the photographs' file times and extended attributes [default], or not."
+    add("--keep-times", text, action=argparse.BooleanOptionalAction)
+    text = "Copy .xmp, .aae and Live Photo .mov files along [default], or not."
+    add("--companions", text, action=argparse.BooleanOptionalAction)
+    add("--dry-run", "Say what would be done, and what is backlit; write nothing.", action="store_true")
     add("--skip-existing", "Resume: leave results that are there and up to date.", action="store_true")
     add("--watch", "Keep running: enhance what is dropped into INPUT.", action="store_true")
-    add("--log", "Append a line of JSON per photograph.", type=_local_file, metavar="FILE")
+    text = "Append a line of JSON per photograph; - is standard output."
+    add("--log", text, type=_local_file, metavar="FILE")
     text = "Write a web page with before/after sliders and timings."
     add("--report", text, type=_local_file, metavar="FILE")
     text = "Refuse larger photographs, in megapixels [default: 300]."
@@ -86,7 +97,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--device", "auto, cpu, openvino, cuda or tensorrt [default: auto].", metavar="NAME")
     add("--precision", "auto, fp32, fp16 or int8 [default: auto].", metavar="NAME")
     add("--tile-size", "Side of the network's tiles, in pixels.", type=int, metavar="PX")
-    text = "For photographs and tiles of one process, in MiB [default: 2048]."
+    text = "For photographs and tiles of one process, in MiB [default: 2048, in a container less]."
     add("--memory-limit", text, type=_number(int, 64), dest="memory_limit_mib", metavar="MIB")
     text = "Photographs in work at a time [default: processors]."
     add("--workers", text, type=_number(int, 1), metavar="N")
@@ -139,41 +150,49 @@ def _run(arguments: list[str]) -> int:
         parser.print_help()
         return _EXIT_WRONG_USE
     values = vars(parser.parse_intermixed_args(_as_paths(arguments)))
-    source, output = values.pop("input", None), values.pop("output", None)
+    places = values.pop("places", [])
     doctor, watch = values.pop("doctor", False), values.pop("watch", False)
+    dry_run = values.pop("dry_run", False)
     full_resolution = values.pop("full_resolution", False)
     if full_resolution and "working_size" in values:
         _wrong_use("--full-resolution and --working-size contradict each other: give one of them")
     if full_resolution:
         values["working_size"] = None
+    for name in ("include", "exclude"):
+        values[name] = tuple(values.get(name, ()))
 
     from rave_runtime.errors import PhotoError, RaveError
+    from rave_runtime.run.interrupt import heed_signals
     from rave_runtime.run.memory import keep_freed_memory
     from rave_runtime.run.options import RunOptions
 
     keep_freed_memory()
+    heed_signals()
     options = RunOptions(**values)
     try:
         if doctor:
             return _diagnose(options)
-        if source is None or output is None:
+        if len(places) < 2:
             _wrong_use("INPUT and OUTPUT are needed: rave-run photos/ enhanced/")
-        if not source or not output:
-            _wrong_use(f"{'OUTPUT' if source else 'INPUT'} is empty: is a variable not set?")
-        if source == "-" or output == "-":
-            if watch:
-                _wrong_use("--watch is for folders, not for standard input or output")
-            return _enhance_stream(source, output, options)
+        if not all(places):
+            _wrong_use(f"{'INPUT' if '' in places[:-1] else 'OUTPUT'} is empty: is a variable not set?")
+        *inputs, output = places
+        if "-" in places:
+            return _enhance_stream(inputs, output, options, lacks={"--watch": watch, "--dry-run": dry_run})
+        if dry_run and watch:
+            _wrong_use("--dry-run ends and --watch does not: give one of them")
+        if dry_run:
+            return _preview(inputs, output, options)
         if watch:
-            return _watch(source, output, options)
-        return _enhance_folder(source, output, options)
+            return _watch(inputs, output, options)
+        return _enhance_folder(inputs, output, options)
     except PhotoError as error:
         _say(f"rave-run: the photograph {error}", error=True)
         return _EXIT_SOME_FAILED
     except RaveError as error:
         _wrong_use(str(error))
     except BrokenPipeError:
-        _say("rave-run: nobody reads standard output any more", error=True)
+        _say("rave-run: standard output was closed by its reader", error=True)
         return _EXIT_SOME_FAILED
     except OSError as error:
         _wrong_use(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
@@ -187,11 +206,17 @@ def _diagnose(options: RunOptions) -> int:
     return _EXIT_SOME_FAILED if "PROBLEM" in found else 0
 
 
-def _enhance_stream(source: str, output: str, options: RunOptions) -> int:
+def _enhance_stream(inputs: list[str], output: str, options: RunOptions, lacks: dict[str, bool]) -> int:
     """Enhances one photograph from standard input or to standard output."""
     from rave_runtime.command import run_stream
     from rave_runtime.files.location import parse_location
 
+    for option, given in lacks.items():
+        if given:
+            _wrong_use(f"{option} is for folders, not for standard input or output")
+    if len(inputs) > 1:
+        _wrong_use("standard input and output carry one photograph: give one INPUT, or a folder as OUTPUT")
+    (source,) = inputs
     for name, stream, used in (("input", sys.stdin, source), ("output", sys.stdout, output)):
         if stream is None and used == "-":
             _wrong_use(f"standard {name} is closed")
@@ -205,39 +230,61 @@ def _enhance_stream(source: str, output: str, options: RunOptions) -> int:
     return 0
 
 
-def _watch(source: str, output: str, options: RunOptions) -> int:
+def _watch(inputs: list[str], output: str, options: RunOptions) -> int:
     """Goes on until it is interrupted."""
     from rave_runtime.files.location import parse_location
+    from rave_runtime.run.progress import notes_of
     from rave_runtime.run.watch import run_watch
 
-    for arrival in run_watch(parse_location(source), parse_location(output), options):
-        _say(_describe(arrival), error=arrival.status == "failed")
-        _note_warnings(arrival)
+    if len(inputs) > 1:
+        _wrong_use(f"--watch is for one folder, and {len(inputs)} inputs came: give one")
+    aside = _is_standard_output(options)
+    for arrival in run_watch(parse_location(inputs[0]), parse_location(output), options):
+        _say(_describe(arrival), error=aside or arrival.status == "failed")
+        for note in notes_of([arrival]):
+            _say(note, error=True)
     return 0
 
 
-def _enhance_folder(source: str, output: str, options: RunOptions) -> int:
+def _preview(inputs: list[str], output: str, options: RunOptions) -> int:
+    """Says what a run would do; the exit code is the run's, as far as that can be foreseen."""
+    from rave_runtime.command import preview_folder
+    from rave_runtime.files.location import parse_location
+    from rave_runtime.files.patterns import parse_inputs
+
+    failures = count = 0
+    for text, fails in preview_folder(parse_inputs(inputs), parse_location(output), options):
+        _say(text, error=fails)
+        count, failures = count + 1, failures + fails
+    _say(f"{count - failures} of {count} would be enhanced; nothing was written")
+    return _EXIT_SOME_FAILED if failures else 0
+
+
+def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     from rave_runtime.command import run_folder
     from rave_runtime.files.location import parse_location
+    from rave_runtime.files.patterns import parse_inputs
+    from rave_runtime.run.progress import ask_user, notes_of
 
-    results = run_folder(parse_location(source), parse_location(output), options)
-    for result in results:
-        _note_warnings(result)
+    place = parse_location(output)
+    results = run_folder(parse_inputs(inputs), place, options, ask_user)
+    for note in notes_of(results):
+        _say(note, error=True)
     failures = [result for result in results if result.status == "failed"]
     for failure in failures:
         _say(_describe(failure), error=True)
     done = [result for result in results if result.status == "done"]
     skipped = len(results) - len(done) - len(failures)
     megapixels = sum(result.width_px * result.height_px for result in done) / 1e6
-    line = f"{len(done)} of {len(results)} enhanced into {output} ({megapixels:.1f} megapixels)"
+    line = f"{len(done)} of {len(results)} enhanced into {place} ({megapixels:.1f} megapixels)"
     line += f", {skipped} were there already" if skipped else ""
-    _say(line + (f", {len(failures)} failed" if failures else ""))
+    _say(line + (f", {len(failures)} failed" if failures else ""), error=_is_standard_output(options))
     return _EXIT_SOME_FAILED if failures else 0
 
 
-def _note_warnings(result: Result) -> None:
-    for warning in result.warnings:
-        _say(f"note: {result.job.name}: {warning}", error=True)
+def _is_standard_output(options: RunOptions) -> bool:
+    """Whether the log goes to standard output, so that everything else must not."""
+    return options.log is not None and str(options.log) == "-"
 
 
 def _describe(result: Result) -> str:
@@ -257,8 +304,11 @@ def _wrong_use(message: str) -> NoReturn:
 
 
 def _say(message: str, *, error: bool = False) -> None:
-    """Prints a message on one line, as a terminal can show it, whatever names are in it."""
-    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+    """Prints a message on one line, as a terminal can show it, whatever names and URLs are in it."""
+    from rave_runtime.errors import printable
+    from rave_runtime.files.secrets import without_secrets
+
+    line = printable(without_secrets(message))
     stream = sys.stderr if error else sys.stdout
     try:
         print(line, file=stream, flush=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
@@ -13,9 +14,11 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.backends.devices import choose_device, choose_precision
+from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
 from rave_runtime.backends.gathering import GatheringNetwork
 from rave_runtime.backends.load import load_network
+from rave_runtime.backends.network import LoadedNetwork
+from rave_runtime.backends.stopping import StoppableNetwork
 from rave_runtime.bundle import embedded_bundle, read_bundle
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
@@ -29,9 +32,6 @@ Array = NDArray[np.float32]
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 
-
-GPUS: Final = ("cuda", "tensorrt")
-"""Devices that gain from batches. A CPU is busy with one tile."""
 
 GPU_BATCH: Final = 4
 """Tiles of one photograph per call on a GPU."""
@@ -105,7 +105,7 @@ class Enhancer:
         gathers = self.device.name in GPUS
         engines = bundle.manifest.engines if self.device.name == "tensorrt" else ()
         most = min([GATHERED_BATCH, *(engine.batch for engine in engines)])
-        self.network: Final = GatheringNetwork(network, most) if gathers else network
+        self.network: LoadedNetwork = GatheringNetwork(network, most) if gathers else network
         self.batch: Final = min(GPU_BATCH, most) if gathers else 1
         self.tile_size_px: Final = check_tile_size(tile_size, bundle.manifest.network.halo_px)
         recommended = bundle.manifest.working_size_px
@@ -113,6 +113,12 @@ class Enhancer:
         if not 0 <= strength <= 2:
             raise UsageError(f"strength is {strength:g}, a number from 0 to 2 is needed")
         self.strength: Final = strength
+
+    def stopping_when(self, is_stopped: Callable[[], bool]) -> Enhancer:
+        """The same enhancer; its pictures end with `StoppedError` between tiles once `is_stopped` says so."""
+        other = copy.copy(self)
+        other.network = StoppableNetwork(self.network, is_stopped)
+        return other
 
     @property
     def setup(self) -> Setup:
@@ -238,6 +244,18 @@ class Enhancer:
         return result
 
     def _light_parts(self, image: NDArray[Any]) -> Iterator[_Part]:
+        # Some libraries make zero of what is not a number: the whole picture would turn white.
+        lit = False
+        for part in self._parts(image):
+            lit = lit or bool(part[2].any())
+            yield part
+        if not lit and image.max() > np.iinfo(image.dtype).max // 32:
+            raise PhotoError(
+                "cannot be enhanced with this model: it computed no light at all; "
+                "choose another --precision (fp32), or another model"
+            )
+
+    def _parts(self, image: NDArray[Any]) -> Iterator[_Part]:
         if self.working_size_px is not None and self._is_reduced(image):
             return self._reduced_light(image, self.working_size_px)
         return self._full_light(image, self.tile_size_px)

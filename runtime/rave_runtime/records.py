@@ -2,12 +2,54 @@
 
 from __future__ import annotations
 
+import reprlib
 import types
 import typing
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
+
+_SHOWN_CHARACTERS: Final = 80
+
+
+def shorten(value: object) -> str:
+    """A value as messages show it, however long it is."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = _SHOWN_CHARACTERS
+_SHORT.maxlist = _SHORT.maxdict = 8
+
+
+def check_sizes(value: object, where: str, max_depth: int, max_items: int) -> None:
+    """Refuses parsed JSON that is nested too deep, or holds a list or object that is too long.
+
+    What walks through it later may then call itself once per level.
+
+    Args:
+        value: what a JSON parser gave.
+        where: the name of the value in messages, such as "manifest".
+        max_depth: levels of lists and objects, the outermost included.
+        max_items: entries of one list or object.
+
+    Raises:
+        ValueError: it is too deep or too long.
+    """
+    level = [value]
+    for _ in range(max_depth + 1):
+        containers = [each for each in level if isinstance(each, list | dict)]
+        if not containers:
+            return
+        longest = max(map(len, containers))
+        if longest > max_items:
+            raise ValueError(f"{where} has a list of {longest} entries, at most {max_items} are allowed")
+        level = [
+            inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    raise ValueError(f"{where} is nested more than {max_depth} levels deep")
 
 
 def build_record(kind: type[T], value: object, where: str) -> T:
@@ -29,7 +71,7 @@ def build_record(kind: type[T], value: object, where: str) -> T:
     known = {item.name: item for item in fields(kind)}
     unknown = sorted(value.keys() - known.keys())
     if unknown:
-        raise ValueError(f"{where} has the unknown key {unknown[0]!r}")
+        raise ValueError(f"{where} has the unknown key {shorten(unknown[0])}")
     arguments = {}
     for name, item in known.items():
         if name in value:
@@ -43,7 +85,9 @@ def _convert(hint: Any, value: object, where: str) -> Any:
     origin = get_origin(hint)
     if origin is Literal:
         if not any(value == option and type(value) is type(option) for option in get_args(hint)):
-            raise ValueError(f"{where} is {value!r}, one of {', '.join(map(str, get_args(hint)))} is needed")
+            raise ValueError(
+                f"{where} is {shorten(value)}, one of {', '.join(map(str, get_args(hint)))} is needed"
+            )
         return value
     if origin in (types.UnionType, typing.Union):
         for option in get_args(hint):
@@ -51,7 +95,7 @@ def _convert(hint: Any, value: object, where: str) -> Any:
                 return _convert(option, value, where)
             except ValueError:
                 continue
-        raise ValueError(f"{where} is {value!r}, which is of the wrong type")
+        raise ValueError(f"{where} is {shorten(value)}, which is of the wrong type")
     if origin is tuple:
         if not isinstance(value, list):
             raise ValueError(f"{where} must be a list")
@@ -69,5 +113,5 @@ def _convert(hint: Any, value: object, where: str) -> Any:
     if hint is types.NoneType and value is None:
         return None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError(f"{where} is {value!r}, {getattr(hint, '__name__', hint)} is needed")
+        raise ValueError(f"{where} is {shorten(value)}, {getattr(hint, '__name__', hint)} is needed")
     return value

@@ -18,10 +18,10 @@ from benchmarks.baselines.restormer import EncoderDecoder, Restormer, transposed
 from benchmarks.baselines.retinexformer import Retinexformer
 from benchmarks.baselines.sr3 import Attention, DiffusionUNet, NoiseLevel
 from benchmarks.baselines.zero_dce import ZeroDcePlusPlus
-from benchmarks.methods import METHODS, find_method
-from benchmarks.ours import WholeImage
-from benchmarks.weights import WeightsError, load_weights
-from rave_train.checkpoint import CheckpointError
+from benchmarks.contestants.methods import METHODS, find_method
+from benchmarks.contestants.ours import WholeImage
+from benchmarks.contestants.weights import WeightsError, load_weights
+from rave_train.errors import CheckpointError
 
 
 def tiny_networks() -> dict[str, nn.Module]:
@@ -174,7 +174,7 @@ def test_weights_of_the_network_load_and_others_are_refused(tmp_path: Path) -> N
     torch.save(wrapped, tmp_path / "good.pth")
     load_weights(target, tmp_path / "good.pth")
     assert target.get_submodule("body.0.denoiser.mapping").weight.abs().max() == 0  # type: ignore[operator,union-attr]
-    with pytest.raises(WeightsError, match=r"lacks \d+ tensors, .* no checkpoint of Restormer"):
+    with pytest.raises(WeightsError, match=r"lacks \d+ tensors, .* not a checkpoint of Restormer"):
         load_weights(tiny_networks()["restormer"], tmp_path / "good.pth")
     with pytest.raises(WeightsError, match="cannot be read as weights"):
         load_weights(target, tmp_path / "absent.pth")
@@ -252,5 +252,5 @@ def test_a_wide_blur_on_a_reduced_image_is_that_of_the_whole() -> None:
 
 
 def test_an_unknown_method_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"no method 'x': choose among ours, .*lime"):
+    with pytest.raises(ValueError, match=r"method 'x' is unknown: choose among ours, .*lime"):
         find_method("x")

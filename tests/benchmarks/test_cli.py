@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import report
 from benchmarks.cli import app
-from benchmarks.programs import make_photographs
-from benchmarks.results import read_result
-from benchmarks.weights import WeightsError
+from benchmarks.contestants.programs import make_photographs
+from benchmarks.contestants.weights import WeightsError
+from benchmarks.records import report
+from benchmarks.records.results import read_result
 
 TOY = ["--quick", "--threads", "1", "--size", "40x24"]
 
@@ -45,10 +45,10 @@ def test_latency_report_and_readme(tmp_path: Path, tiny_bundle: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"{report.BEGIN}\n{report.END}\n")
     place = ("--file", readme, "--output", tmp_path)
-    assert "run python -m benchmarks readme" in refuse("readme", "--check", *place)
-    assert "updated" in invoke("readme", *place)
-    assert "up to date" in invoke("readme", *place)
-    assert invoke("readme", "--check", *place) == ""
+    assert "run python -m benchmarks tables" in refuse("tables", "--check", *place)
+    assert "updated" in invoke("tables", *place)
+    assert "up to date" in invoke("tables", *place)
+    assert invoke("tables", "--check", *place) == ""
 
 
 def test_memory(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_roofline(tmp_path: Path, tiny_bundle: Path) -> None:
 def test_quality(tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import PIL.Image
 
-    from benchmarks import quality
+    from benchmarks.suites import quality
 
     def no_lpips(threads: int) -> None:
         raise WeightsError("no backbone here")
@@ -109,23 +109,21 @@ def test_quality(tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPa
 def test_train_step_calls_its_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
 
-    def measure() -> None:
-        seen.append(sys.argv)
+    def measure(arguments: list[str]) -> None:
+        seen.append(arguments)
         parts = {"whole": {"published": [2.0, 900.0], "ours": [1.0, 500.0]}}
-        Path(sys.argv[-1]).write_text(json.dumps({"options": {"batch": 2}, "parts": parts}))
+        Path(arguments[-1]).write_text(json.dumps({"options": {"batch": 2}, "parts": parts}))
 
-    script = types.ModuleType("benchmarks.train_step")
+    script = types.ModuleType("benchmarks.studies.train_step")
     script.main = measure  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "benchmarks.train_step", script)
-    before = sys.argv
+    monkeypatch.setitem(sys.modules, "benchmarks.studies.train_step", script)
     invoke("train-step", "--batch", "2", "--output", tmp_path)
-    assert seen[0][:-1] == ["train-step", "--batch", "2", "--json"]
-    assert sys.argv is before
+    assert seen[0][:-1] == ["--batch", "2", "--json"]
     rows = read_result(tmp_path / "train-step-cpu.json").rows
     assert rows[1] == {"part": "whole", "variant": "ours", "seconds": 1.0, "peak_mib": 500.0, "batch": 2}
 
 
 def test_mistakes_are_answered() -> None:
     assert "--device must be cpu or cuda, got tpu" in refuse("latency", "--device", "tpu")
-    assert "no method 'x'" in refuse("latency", "--method", "x")
+    assert "method 'x' is unknown" in refuse("latency", "--method", "x")
     assert "WIDTHxHEIGHT in pixels, got '3'" in refuse("latency", "--size", "3")

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import contest
-from benchmarks.contest import Contestant, Size, choose_contestants, make_row, run_contest
-from benchmarks.cost import cost_of, reduced_shape
-from benchmarks.counting import count_network
-from benchmarks.enhancers import Setting, load_enhancer
-from benchmarks.methods import METHODS
-from benchmarks.ours import WholeImage
-from benchmarks.process import Program
-from benchmarks.programs import make_photographs, program_of, run_command
-from benchmarks.suites import Request
-from benchmarks.timing import Measurement, Plan
+from benchmarks.contestants.cost import cost_of, reduced_shape
+from benchmarks.contestants.counting import count_network
+from benchmarks.contestants.enhancers import Setting, load_enhancer
+from benchmarks.contestants.methods import METHODS
+from benchmarks.contestants.ours import WholeImage
+from benchmarks.contestants.programs import make_photographs, program_of, run_command
+from benchmarks.processes.process import Program
+from benchmarks.processes.turns import Measurement, Plan
+from benchmarks.suites import contest
+from benchmarks.suites.contest import Contestant, Size, choose_contestants, make_row, run_contest
+from benchmarks.suites.suites import Request
 from rave_runtime.bundle import read_bundle
 
 KNOWN = Path(__file__).with_name("known_programs.py")
@@ -49,7 +49,7 @@ def test_what_costs_the_same_is_timed_once_unless_asked_for() -> None:
     assert not {"gamma-0.7", "lime-0.3"} & set(timed)
     assert [c.method.name for c in Request(names=("lime-0.3",)).contestants()] == ["lime-0.3"]
     assert not Request(names=("lime-0.3",)).contestants(("ours", "lime"))
-    with pytest.raises(ValueError, match="there is no method 'lemon'"):
+    with pytest.raises(ValueError, match="method 'lemon' is unknown"):
         Request(names=("lemon",)).contestants()
 
 
@@ -100,7 +100,7 @@ def test_contestants_are_all_precisions_of_what_is_at_hand(tiny_bundle: Path) ->
     gpu = choose_contestants(["restormer"], "cuda", 2, bundle, True)
     assert [(c.setting.precision, c.setting.device) for c in gpu] == [("fp32", "cuda"), ("fp16", "cuda")]
     assert len({c.label for c in [*every, *gpu]}) == len([*every, *gpu])
-    with pytest.raises(ValueError, match="no method 'x'"):
+    with pytest.raises(ValueError, match="method 'x' is unknown"):
         choose_contestants(["x"], "cpu", 2, bundle, False)
 
 
@@ -153,6 +153,9 @@ def test_the_command_runs_from_file_to_file(tiny_bundle: Path) -> None:
 
 def test_programs_of_methods_are_jsonable_and_named() -> None:
     program = program_of(METHODS["lime"], Setting(), 8, 9, 2)
-    assert program.entry == "benchmarks.programs:enhance_arrays"
+    assert program.entry == "benchmarks.contestants.programs:enhance_arrays"
     assert (program.arguments["method"], program.arguments["width"]) == ("lime", 9)
-    assert program_of(METHODS["rave-run"], Setting(), 8, 9).entry == "benchmarks.programs:run_command"
+    assert (
+        program_of(METHODS["rave-run"], Setting(), 8, 9).entry
+        == "benchmarks.contestants.programs:run_command"
+    )

@@ -18,7 +18,7 @@ from benchmarks.baselines.diffir import DiffIR
 from benchmarks.baselines.restormer import Restormer
 from benchmarks.baselines.retinexformer import Retinexformer
 from benchmarks.baselines.zero_dce import ZeroDcePlusPlus
-from benchmarks.counting import count_macs, count_network, count_parameters
+from benchmarks.contestants.counting import count_macs, count_network, count_parameters
 from rave_train.network import EnhancementNetwork
 
 WITHIN = 0.02

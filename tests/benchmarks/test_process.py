@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.process import Program, Turn, Worker
-from benchmarks.worker import classify, resolve
+from benchmarks.processes.process import Program, Turn, Worker
+from benchmarks.processes.worker import classify, resolve
 
 CAP_S = 20.0
 KNOWN = Path(__file__).with_name("known_programs.py")

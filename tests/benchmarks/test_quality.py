@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmarks.quality import PairsError, find_pairs, measure_quality, psnr_db, structural_similarity
+from benchmarks.suites.quality import PairsError, find_pairs, measure_quality, psnr_db, structural_similarity
 
 
 def write(folder: Path, name: str, height: int = 24, width: int = 32, shift: int = 0) -> None:

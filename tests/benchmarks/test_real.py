@@ -10,11 +10,12 @@ import PIL.Image
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import before_after, panorama_scenes
 from benchmarks.cli import app
-from benchmarks.ours import light_at
-from benchmarks.quality import PairsError, Picture
-from benchmarks.real_scenes import (
+from benchmarks.contestants.ours import light_at
+from benchmarks.records.results import read_result
+from benchmarks.studies import before_after, panorama_scenes
+from benchmarks.suites.quality import PairsError, Picture
+from benchmarks.suites.real_scenes import (
     STOPS_BELOW_MIDDLE,
     find_low_key,
     find_scenes,
@@ -26,7 +27,6 @@ from benchmarks.real_scenes import (
     read_picture,
     select_part,
 )
-from benchmarks.results import read_result
 from rave_runtime import Enhancer
 from rave_runtime.bundle import embedded_bundle
 

@@ -10,10 +10,17 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report, tables
-from benchmarks.machine import Machine, describe_machine, usable_cores
-from benchmarks.plots import pareto_front
-from benchmarks.results import Result, ResultError, find_result, read_result, read_results, write_result
+from benchmarks.processes.machine import Machine, describe_machine, usable_cores
+from benchmarks.records import report, tables
+from benchmarks.records.plots import pareto_front
+from benchmarks.records.results import (
+    Result,
+    ResultError,
+    find_result,
+    read_result,
+    read_results,
+    write_result,
+)
 
 MACHINE = Machine("A chip", 2, ("avx2",), 8.0, "Linux x86_64", "3.12.0", {"torch": "2.9"}, None)
 
@@ -104,7 +111,7 @@ def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="has result format 9, this reads 1: measure again"):
         read_result(path)
     path.write_text("[]")
-    with pytest.raises(ResultError, match="is no result of these benchmarks"):
+    with pytest.raises(ResultError, match="is not a result of these benchmarks"):
         read_result(path)
 
 
@@ -166,30 +173,30 @@ def test_the_report_stands_alone(tmp_path: Path) -> None:
 def test_the_readmes_table_is_inserted_once_and_found_stale(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"# A\n\n{report.BEGIN}\nstale figures\n{report.END}\n\nEnd.\n")
-    block = report.readme_block([latency()])
-    assert report.update_readme(readme, block)
+    block = report.tables_block([latency()])
+    assert report.update_page(readme, block)
     text = readme.read_text()
     assert text.startswith("# A\n")
     assert text.endswith("End.\n")
     assert "stale figures" not in text
     assert "| Ours, fp32 | 1.000 M | 12.3 ms | 1.5 s |" in text
     assert "A chip" in text
-    assert not report.update_readme(readme, block)
+    assert not report.update_page(readme, block)
 
 
 def test_the_readme_shows_what_quality_was_measured_before_the_times() -> None:
-    block = report.readme_block([latency(), quality()])
+    block = report.tables_block([latency(), quality()])
     assert block.index("| A, w | 20.00 | 0.800 |") < block.index("| Ours, fp32 | 1.000 M |")
     assert "no weights" not in block
     assert "3 pairs" in block
     assert "quality-cpu.json" in block
 
 
-def test_a_readme_without_markers_or_results_is_an_error() -> None:
-    with pytest.raises(report.ReadmeError, match="once each, where the table belongs"):
+def test_a_page_without_markers_or_results_is_an_error() -> None:
+    with pytest.raises(report.PageError, match="once each, where the tables belong"):
         report.insert_block("nothing", "x")
-    with pytest.raises(report.ReadmeError, match="run `python -m benchmarks latency` first"):
-        report.readme_block([quality()])
+    with pytest.raises(report.PageError, match="run `python -m benchmarks latency` first"):
+        report.tables_block([quality()])
 
 
 def test_this_machine_is_described() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.counting import count_traffic
-from benchmarks.roofline import add_shares, limit_flops, measure_copy_rate, measure_product_rate
+from benchmarks.contestants.counting import count_traffic
+from benchmarks.suites.roofline import add_shares, limit_flops, measure_copy_rate, measure_product_rate
 
 
 def test_traffic_is_what_products_read_and_write() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.process import Program
-from benchmarks.summary import paired_ratio, summarize
-from benchmarks.timing import Plan, measure_in_turns
+from benchmarks.processes.process import Program
+from benchmarks.processes.summary import paired_ratio, summarize
+from benchmarks.processes.turns import Plan, measure_in_turns
 
 KNOWN = Path(__file__).with_name("known_programs.py")
 

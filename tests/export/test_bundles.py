@@ -18,7 +18,8 @@ from rave_export.verify import measure_bundle
 from rave_runtime.bundle import MANIFEST_NAME, Bundle, embedded_bundle, read_bundle, write_manifest
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import BundleError
-from rave_train.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from rave_train.checkpoint import Checkpoint, read_checkpoint
+from rave_train.errors import CheckpointError
 from rave_train.network import EnhancementNetwork
 
 

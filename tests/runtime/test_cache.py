@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from rave_runtime.files.cache_folder import cache_folder
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "not yet there" / "cache"
     monkeypatch.setenv("RAVE_CACHE_DIR", str(place))
-    return place
+    return place / "graphs"
 
 
 def test_what_is_kept_comes_back(folder: Path) -> None:
@@ -84,10 +85,30 @@ def test_nothing_is_kept_where_nobody_wants_it(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="other systems have other places")
 def test_where_it_is_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/she")
-    monkeypatch.setenv("RAVE_CACHE_DIR", "~/graphs")
-    assert cache_folder() == Path("/home/she/graphs")
+    monkeypatch.setenv("RAVE_CACHE_DIR", "~/kept")
+    assert cache_folder() == Path("/home/she/kept/graphs")
     monkeypatch.delenv("RAVE_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert cache_folder() == Path("/somewhere/rave-backlit/graphs")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path("/home/she/.cache/rave-backlit/graphs")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="only POSIX has owners and modes of this kind")
+@pytest.mark.parametrize("plant", ["open to others", "another owner", "a link", "a pipe"])
+def test_what_others_may_have_written_is_not_taken(
+    plant: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep("a", b"compiled")
+    (file,) = folder.iterdir()
+    if plant == "open to others":
+        file.chmod(0o666)
+    elif plant == "another owner":
+        monkeypatch.setattr("os.geteuid", lambda: file.stat().st_uid + 1)
+    elif plant == "a link":
+        file.rename(tmp_path / "elsewhere")
+        file.symlink_to(tmp_path / "elsewhere")
+    else:
+        file.unlink()
+        os.mkfifo(file)
+    assert recall("a") is None

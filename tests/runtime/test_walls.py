@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import rave_runtime
+from tests.runtime.imports import circles, import_graph, imported, too_large
 
 ROOT = Path(rave_runtime.__file__).parent
 FORBIDDEN = {
@@ -19,50 +18,6 @@ FORBIDDEN = {
     "run": ("cluster",),
 }
 """Rooms, and those that they must not import, not even inside functions."""
-
-
-def module_name(file: Path, root: Path) -> str:
-    parts = file.relative_to(root.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def imported(file: Path) -> Iterator[str]:
-    """Names of modules that a file imports, at its top and inside functions, but for type checking alone."""
-    tree = ast.parse(file.read_text())
-    guarded = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in guarded:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{name.name}" for name in node.names)
-
-
-def import_graph(root: Path) -> dict[str, set[str]]:
-    files = {module_name(file, root): file for file in root.rglob("*.py")}
-    return {name: set(imported(file)) & set(files) - {name} for name, file in files.items()}
-
-
-def circles(graph: dict[str, set[str]]) -> list[str]:
-    """Modules that lead back to themselves."""
-
-    def reaches(start: str) -> set[str]:
-        seen: set[str] = set()
-        ahead = list(graph[start])
-        while ahead:
-            if (name := ahead.pop()) not in seen:
-                seen.add(name)
-                ahead += graph[name]
-        return seen
-
-    return sorted(name for name in graph if name in reaches(name))
 
 
 @pytest.mark.parametrize("room", sorted(FORBIDDEN))
@@ -90,8 +45,4 @@ def test_circles_are_found() -> None:
 
 
 def test_every_room_can_be_seen_at_a_glance() -> None:
-    for folder in (path for path in ROOT.rglob("*") if path.is_dir() and "__pycache__" not in path.parts):
-        entries = [entry.name for entry in folder.iterdir() if entry.name != "__pycache__"]
-        assert len(entries) <= 16, f"{folder.name} holds {len(entries)}"
-    for file in ROOT.rglob("*.py"):
-        assert len(file.read_text().splitlines()) <= 320, file
+    assert too_large(ROOT) == []

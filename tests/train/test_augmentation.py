@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rave_train.augmentation import (
+from rave_train.data.augmentation import (
     FOR_ENHANCEMENT,
     FOR_GUIDANCE,
     Augmentation,

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rave_train import batches
-from rave_train.batches import TrainingPictures, draw_batches
-from rave_train.photographs import find_photographs
+from rave_train.data import batches
+from rave_train.data.batches import TrainingPictures, draw_batches
+from rave_train.data.photographs import find_photographs
 
 
 @pytest.fixture

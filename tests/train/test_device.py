@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rave_train.config import ConfigError
-from rave_train.device import pick_device, pick_precision
+from rave_train.errors import ConfigError
+from rave_train.loop.device import pick_device, pick_precision
 
 
 def test_a_gpu_that_is_not_there_is_an_error() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rave_train.embeddings import default_cache, embed_photographs, embed_vocabulary
+from rave_train.data.photographs import find_photographs
 from rave_train.encoders import Encoder
-from rave_train.photographs import find_photographs
+from rave_train.guidance.embeddings import default_cache, embed_photographs, embed_vocabulary
 
 CPU = torch.device("cpu")
 
@@ -25,9 +25,12 @@ def test_embeddings_are_cached_by_content(
     torch.testing.assert_close(first[2:3], alone, rtol=1e-4, atol=1e-6)
 
     passes: list[int] = []
-    look = toy_clip.look
+    forward = toy_clip.forward
     monkeypatch.setattr(
-        toy_clip, "look", lambda pixels, *a: passes.append(len(pixels)) or look(pixels, *a), raising=False
+        toy_clip,
+        "forward",
+        lambda pixels, *a: passes.append(len(pixels)) or forward(pixels, *a),
+        raising=False,
     )
     assert torch.equal(embed_photographs(toy_clip, found, cache, CPU), first)
     assert passes == []
@@ -55,5 +58,17 @@ def test_the_vocabulary_is_cached(toy_clip: Encoder, tmp_path: Path, monkeypatch
 
 
 def test_the_cache_is_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert default_cache() == Path("/somewhere/rave-backlit")
+    monkeypatch.setenv("RAVE_CACHE_DIR", "/somewhere")
+    assert default_cache() == Path("/somewhere/embeddings")
+    monkeypatch.setenv("RAVE_CACHE_DIR", "")
+    assert default_cache() is None
+
+
+def test_without_a_cache_nothing_is_written(
+    toy_clip: Encoder, scenes: tuple[Path, Path], tmp_path: Path
+) -> None:
+    found = find_photographs(scenes[0], "backlit").photographs
+    kept = embed_photographs(toy_clip, found, tmp_path / "cache", CPU)
+    before = sorted(tmp_path.rglob("*"))
+    assert torch.equal(embed_photographs(toy_clip, found, None, CPU), kept)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rave_train.identity import identity_loss, stage_weights
+from rave_train.guidance.identity import identity_loss, stage_weights
 
 SHAPES = [(2, 3, 4, 4), (2, 5, 2, 2), (2, 7, 6)]
 

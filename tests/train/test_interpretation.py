@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from rave_train.config import ConfigError, DataOptions, NetworkOptions, RunConfig
-from rave_train.embeddings import embed_photographs, embed_vocabulary
-from rave_train.encoders import Encoder, EncoderError, open_encoder
-from rave_train.interpretation import Interpretation, interpret_run, write_interpretation
-from rave_train.options import RaveOptions
-from rave_train.photographs import find_photographs
-from rave_train.training import train
+from rave_train.data.photographs import find_photographs
+from rave_train.encoders import Encoder, open_encoder
+from rave_train.errors import ConfigError, EncoderError
+from rave_train.guidance.embeddings import embed_photographs, embed_vocabulary
+from rave_train.guidance.options import RaveOptions
+from rave_train.loop.config import DataOptions, NetworkOptions, RunConfig
+from rave_train.loop.training import train
+from rave_train.measure.interpretation import Interpretation, interpret_run, write_interpretation
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from rave_train.prompt_pair import Margins, backlit_scores, initialization_loss, ranking_loss
+from rave_train.guidance.prompt_pair import Margins, backlit_scores, initialization_loss, ranking_loss
 
 Array = NDArray[np.float64]
 

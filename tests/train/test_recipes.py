@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from rave_train.data.synthesis import ToneCurve, linear_to_srgb
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.recipes.bank import SHAPES, Mix, batches, draw_pairs, load_sources, make_bank, save_samples
 from rave_train.recipes.brackets import Array, Brackets, find_exposure, stretch, take_brackets
@@ -29,7 +30,6 @@ from rave_train.recipes.scenes import (
 )
 from rave_train.recipes.subjects import draw_mask
 from rave_train.recipes.training import Recipe, Stage, draw_batches, loss_of, train
-from rave_train.synthesis import ToneCurve, linear_to_srgb
 
 PLAIN = ToneCurve(0.0, 1.0)
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from rave_train.clip_lit_latent import LatentGuidance
 from rave_train.encoders import Encoder
+from rave_train.guidance.clip_lit_latent import LatentGuidance
+from rave_train.guidance.prompt_pair import backlit_scores, initialization_loss, ranking_loss
+from rave_train.guidance.refinement import ViewBank, embed_views, pair_loss, separation
 from rave_train.network import EnhancementNetwork
-from rave_train.prompt_pair import backlit_scores, initialization_loss, ranking_loss
-from rave_train.refinement import ViewBank, embed_views, pair_loss, separation
 
 CPU = torch.device("cpu")
 
@@ -25,6 +25,21 @@ def test_a_latent_pair_is_drawn_from_a_standard_normal() -> None:
     assert vectors.mean().item() == pytest.approx(0, abs=0.05)
     assert vectors.std().item() == pytest.approx(1, abs=0.05)
     assert torch.equal(vectors, LatentGuidance(5000, seed=3).pair())
+
+
+@pytest.mark.parametrize(("enhanced", "drawn"), [(0, 8), (1, 16), (2, 16)])
+def test_a_refinement_step_ranks_as_many_tuples_as_published(
+    enhanced: int, drawn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+
+    def draw(side: torch.Tensor, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        counts.append(count)
+        return torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64)
+
+    monkeypatch.setattr("rave_train.guidance.refinement._draw", draw)
+    pair_loss(bank(enhanced), torch.randn(2, 6), 16, np.random.default_rng(0))
+    assert counts == [drawn, drawn]
 
 
 @pytest.mark.parametrize("enhanced", [0, 1, 2])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from rave_train.residual import (
+from rave_train.guidance.residual import (
     Residual,
     direction_of_word,
     mean_direction,

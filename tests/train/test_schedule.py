@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from rave_train.config import DataOptions, RunConfig
-from rave_train.options import ClipLitOptions, RaveOptions
-from rave_train.schedule import Extension, Position, Schedule, advance, begin, lengthen
+from rave_train.guidance.options import ClipLitOptions, RaveOptions
+from rave_train.loop.config import DataOptions, RunConfig
+from rave_train.loop.schedule import Extension, Position, Schedule, advance, begin, lengthen
 
 DATA = DataOptions("b", "w")
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from rave_train.photographs import DataError, find_photographs, load_photograph
-from rave_train.synthesis import (
+from rave_train.data.photographs import find_photographs, load_photograph
+from rave_train.data.synthesis import (
     SynthesisRange,
     guided_filter,
     linear_to_srgb,
@@ -17,7 +17,8 @@ from rave_train.synthesis import (
     srgb_to_linear,
     synthesize_backlit,
 )
-from rave_train.synthesizing import synthesize_folder
+from rave_train.data.synthesize_folder import synthesize_folder
+from rave_train.errors import DataError
 
 CLEAN = SynthesisRange(
     glare=(0, 0), read_noise=(0, 0), shot_noise=(0, 0), jpeg_quality=(95, 95), untouched=0.0
@@ -105,8 +106,8 @@ def test_a_folder_becomes_pairs_with_a_contact_sheet(scenes: tuple[Path, Path], 
     assert load_photograph(out / "contact_sheet.png").shape[1] > 2 * 24
     again = tmp_path / "again"
     synthesize_folder(scenes[1], again, longest_side_px=24, versions=2, seed=5)
-    assert [p.content for p in find_photographs(again / "input", "backlit").photographs] == [
-        p.content for p in made
+    assert [p.content_hash for p in find_photographs(again / "input", "backlit").photographs] == [
+        p.content_hash for p in made
     ]
     with pytest.raises(DataError, match="is not empty: give another folder"):
         synthesize_folder(scenes[1], out)
@@ -118,7 +119,7 @@ def test_names_that_would_clash_and_odd_options_are_refused_before_anything_is_m
     first = sorted(scenes[1].iterdir())[0]
     twin = first.with_suffix(".bmp")
     Image.open(first).save(twin)
-    with pytest.raises(DataError, match=f"{twin.name} and {first.name} would both become one pair"):
+    with pytest.raises(DataError, match=f"{twin.name} and {first.name} would both be written as one pair"):
         synthesize_folder(scenes[1], tmp_path / "out")
     twin.unlink()
     with pytest.raises(DataError, match="size is 0 px, at least"):
@@ -128,4 +129,4 @@ def test_names_that_would_clash_and_odd_options_are_refused_before_anything_is_m
     assert not (tmp_path / "out").exists()
     (scenes[1] / "broken.jpg").write_text("no picture")
     made = synthesize_folder(scenes[1], tmp_path / "out")
-    assert [file.name for file, _ in made.skipped] == ["broken.jpg"]
+    assert [line.split(": ")[0] for line in made.left_out] == [f"skipped {scenes[1] / 'broken.jpg'}"]

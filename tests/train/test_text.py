@@ -3,8 +3,8 @@ from __future__ import annotations
 import open_clip
 import torch
 
-from rave_train.clip_lit import INITIAL_PROMPT, PromptGuidance
 from rave_train.encoders import Encoder, TextEncoder, open_encoder
+from rave_train.guidance.clip_lit import INITIAL_PROMPT, PromptGuidance
 
 
 def text_of(encoder: Encoder) -> TextEncoder:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
+from pathlib import Path
 from typing import Final
 
 from rave_runtime.errors import PhotoError
@@ -25,9 +27,8 @@ def recall(key: str) -> bytes | None:
     if folder is None:
         return None
     file = folder / _name_of(key)
-    try:
-        content = file.read_bytes()
-    except OSError:
+    content = _read_own(file)
+    if content is None:
         return None
     digest, kept = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if hashlib.sha256(kept).digest() != digest:
@@ -49,6 +50,30 @@ def keep(key: str, content: bytes) -> None:
         entries = sorted(folder.glob(f"*{_ENDING}"), key=lambda file: file.stat().st_mtime)
         for file in entries[:-_MOST_ENTRIES]:
             file.unlink(missing_ok=True)
+
+
+def _read_own(file: Path) -> bytes | None:
+    """A file's bytes, if nobody but this user can have written it.
+
+    Compiled graphs are code: what another user put into a folder that is open to all is not taken, nor
+    what a link or a pipe stands for.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return None
+    with open(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        if hasattr(os, "geteuid") and (
+            status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        ):
+            return None
+        try:
+            return stream.read()
+        except OSError:
+            return None
 
 
 def _name_of(key: str) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import os
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Manifest, Precision
 from rave_runtime.errors import DeviceError
 
 DeviceName = Literal["cpu", "openvino", "cuda", "tensorrt"]
 DEVICES: Final[tuple[DeviceName, ...]] = get_args(DeviceName)
+
+GPUS: Final[tuple[DeviceName, ...]] = ("cuda", "tensorrt")
+"""Devices that gain from batches of tiles, and from half precision. A processor is busy with one tile."""
 
 ACCEPTED_PSNR_DB: Final = 45.0
 """INT8 is chosen by itself only where the exporter measured at least this against float32."""
@@ -89,7 +92,7 @@ def choose_precision(precision: str, device: Device, manifest: Manifest) -> Prec
     """
     held = manifest.precisions()
     if precision == "auto":
-        on_gpu = device.name in ("cuda", "tensorrt")
+        on_gpu = device.name in GPUS
         preferred: Precision = "fp16" if on_gpu else "int8"
         if preferred in held and (on_gpu or _may_take_int8(manifest)):
             return preferred
@@ -135,9 +138,7 @@ def sums_bytes_exactly() -> bool:
 
 def onnxruntime_providers() -> list[str]:
     """What onnxruntime can compute with; imported only where somebody asks."""
-    import onnxruntime
-
-    providers: list[str] = onnxruntime.get_available_providers()
+    providers: list[str] = import_onnxruntime().get_available_providers()
     return providers
 
 
@@ -151,13 +152,6 @@ def has_nvidia_gpu() -> bool:
     if platform.system() == "Windows":
         return Path(r"C:\Windows\System32\nvcuda.dll").exists()
     return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
-
-
-def usable_processors() -> int:
-    """How many processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _is_installed(module: str) -> bool:

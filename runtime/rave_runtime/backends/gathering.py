@@ -46,12 +46,12 @@ class GatheringNetwork:
 
     Args:
         network: what runs them, one call at a time.
-        most: windows in one call; a request with more runs as it is.
+        max_windows: windows in one call; a request with more runs as it is.
     """
 
-    def __init__(self, network: LoadedNetwork, most: int) -> None:
+    def __init__(self, network: LoadedNetwork, max_windows: int) -> None:
         self._network: Final = network
-        self._most: Final = most
+        self._max_windows: Final = max_windows
         self._queue: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._busy = False
@@ -108,7 +108,7 @@ class GatheringNetwork:
         first = self._queue.popleft()
         group, windows = [first], first.windows
         for other in list(self._queue):
-            if other.shape == first.shape and windows + other.windows <= self._most:
+            if other.shape == first.shape and windows + other.windows <= self._max_windows:
                 self._queue.remove(other)
                 group.append(other)
                 windows += other.windows

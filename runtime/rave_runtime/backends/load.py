@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rave_runtime.backends.devices import Device, usable_processors
+from rave_runtime.backends.devices import Device
+from rave_runtime.backends.limits import usable_processors
 from rave_runtime.backends.network import LoadedNetwork
 from rave_runtime.bundle import Bundle, Precision
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.backends.network import Array, Image
-from rave_runtime.backends.split import ContextOutput, SplitNetwork
+from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import Bundle, EngineFile, GraphFile, ImageType, Manifest, Precision
 from rave_runtime.errors import DeviceError
 
@@ -46,7 +46,7 @@ class TensorRtNetwork(SplitNetwork):
             from cuda.bindings import runtime as cudart
         except ImportError as error:
             raise DeviceError(f"{error.name} is missing: pip install 'rave-backlit[trt]'") from error
-        self.facts: Final = bundle.manifest.network
+        self.facts = bundle.manifest.network
         self._bundle = bundle
         self._precision: Precision = precision
         self._trt = tensorrt
@@ -67,15 +67,18 @@ class TensorRtNetwork(SplitNetwork):
         """See `SplitNetwork.exclusive`: buffers on the GPU are reused by the next call."""
         return self._lock
 
+    def graph_file(self, part: Part, images: Image) -> str:
+        """See `SplitNetwork.graph_file`: the engine's file."""
+        return self._find(part, _type_of(images) if part == "context" else None).name
+
     def run_context(
         self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
     ) -> dict[str, _Tensor]:
         """See `SplitNetwork.run_context`."""
         del wanted  # both are there
-        image_type: ImageType = "uint8" if images.dtype == np.uint8 else "float32"
         inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
         placed = {name: self._memory.upload(f"context {name}", value) for name, value in inputs.items()}
-        return self._find("context", image_type).run(placed, self._memory)
+        return self._find("context", _type_of(images)).run(placed, self._memory)
 
     def run_enhance(self, features: _Tensor, pooled: _Tensor | Array, rows: Array, cols: Array) -> Array:
         """See `SplitNetwork.run_enhance`."""
@@ -98,6 +101,10 @@ class TensorRtNetwork(SplitNetwork):
             plan = self._bundle.read_file(description)
             self._engines[graph.file] = _Engine(self._trt, description, plan)
         return self._engines[graph.file]
+
+
+def _type_of(images: Image) -> ImageType:
+    return "uint8" if images.dtype == np.uint8 else "float32"
 
 
 def choose_engine(manifest: Manifest, graph: GraphFile, gpu: Gpu) -> EngineFile:
@@ -192,7 +199,7 @@ class _Engine:
     """One engine with its execution context."""
 
     def __init__(self, trt: Any, description: EngineFile, plan: bytes) -> None:
-        self._name = description.file
+        self.name: Final = description.file
         self._batch = description.batch
         self._trt = trt
         self._logger = trt.Logger(trt.Logger.ERROR)
@@ -211,11 +218,11 @@ class _Engine:
     def run(self, inputs: dict[str, _Tensor], memory: _Memory) -> dict[str, _Tensor]:
         count = next(iter(inputs.values())).shape[0]
         if count > self._batch:
-            raise DeviceError(f"{self._name} takes {self._batch} windows at most, got {count}")
+            raise DeviceError(f"{self.name} takes {self._batch} windows at most, got {count}")
         for name, tensor in inputs.items():
             if not self._context.set_input_shape(name, tensor.shape):
                 raise DeviceError(
-                    f"{self._name} was not built for {name} of {list(tensor.shape)}: "
+                    f"{self.name} was not built for {name} of {list(tensor.shape)}: "
                     "choose a smaller --tile-size or build it for larger tiles (rave-export --trt-tile)"
                 )
             self._context.set_tensor_address(name, tensor.address)
@@ -223,10 +230,10 @@ class _Engine:
         for name in self._outputs:
             shape = tuple(self._context.get_tensor_shape(name))
             dtype = self._trt.nptype(self._engine.get_tensor_dtype(name))
-            outputs[name] = memory.reserve(f"{self._name} {name}", shape, dtype)
+            outputs[name] = memory.reserve(f"{self.name} {name}", shape, dtype)
             self._context.set_tensor_address(name, outputs[name].address)
         if not self._context.execute_async_v3(int(memory.stream)):
-            raise DeviceError(f"TensorRT failed to run {self._name}")
+            raise DeviceError(f"TensorRT failed to run {self.name}")
         return outputs
 
 

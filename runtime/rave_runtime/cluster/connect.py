@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import signal
 import socket
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from rave_runtime.backends.devices import usable_processors
+from rave_runtime.backends.devices import GPUS
+from rave_runtime.backends.limits import usable_processors
+from rave_runtime.backends.privacy import turn_off_reports
 from rave_runtime.bundle import MANIFEST_NAME, read_bundle
 from rave_runtime.cluster.crew import Crew
 from rave_runtime.cluster.pool import Pool
@@ -52,17 +57,20 @@ def open_pool(
         UsageError: Ray is not installed, or the cluster is not there.
         RaveError: the model cannot be used.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # photographs are nobody's business
+    turn_off_reports()
+    if address == LOCAL:
+        _stay_on_this_machine()
     try:
         import ray
     except ImportError as error:
         raise UsageError("--cluster needs Ray: pip install 'rave-backlit[cluster]'") from error
     ours = not ray.is_initialized()
     if ours:
-        _connect(ray, address)
+        with _own_signals():
+            _connect(ray, address)
     try:
         workers = options.workers or 1
-        needs = {"num_cpus": workers, "num_gpus": 1 if options.device in ("cuda", "tensorrt") else 0}
+        needs = {"num_cpus": workers, "num_gpus": 1 if options.device in GPUS else 0}
         resources = _resources(ray)
         room = int(resources.get("CPU", 0)) // workers
         if needs["num_gpus"]:
@@ -97,7 +105,8 @@ def _connect(ray: Any, address: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if address == LOCAL:
-                ray.init(address=LOCAL, num_cpus=usable_processors(), include_dashboard=False, **quiet)
+                with _without_dashboard():
+                    ray.init(address=LOCAL, num_cpus=usable_processors(), include_dashboard=False, **quiet)
             else:
                 ray.init(address=address, **quiet)
     except Exception as error:  # Ray raises whatever its connection stumbled over
@@ -105,6 +114,46 @@ def _connect(ray: Any, address: str) -> None:
             f"no Ray cluster at {address}: {reason_of(error)} (`ray start --head` starts one; "
             f"--cluster {LOCAL} needs none)"
         ) from error
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keeps this program's way with SIGTERM, in whose place Ray puts one that aborts."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and handler is not None:
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _stay_on_this_machine() -> None:
+    """Has a local cluster listen on the loopback address alone and ask everybody for a token.
+
+    Whoever reaches a cluster without a token can run any program on it. The token is made for this run and
+    handed to Ray's processes in their environment; no file keeps it. Ray reads these variables when it is
+    imported.
+    """
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # as Ray does by itself on Windows and macOS
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+@contextlib.contextmanager
+def _without_dashboard() -> Iterator[None]:
+    """Keeps Ray from starting its dashboard's process, which asks the cloud's metadata service where it is.
+
+    Ray starts that process even where no dashboard is wanted, to report usage, and goes on where it fails.
+    """
+    from ray._private import services
+
+    start = services.start_api_server
+    services.start_api_server = lambda *_, **__: (None, None)
+    try:
+        yield
+    finally:
+        services.start_api_server = start
 
 
 def _knock(address: str) -> None:

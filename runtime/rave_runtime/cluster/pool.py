@@ -19,10 +19,12 @@ from rave_runtime.cluster.crew import Actor, Chunk, Crew, cause_of
 from rave_runtime.cluster.worker import Answer, Task
 from rave_runtime.enhancer import Setup
 from rave_runtime.errors import UsageError
+from rave_runtime.files.entries import Entry
 from rave_runtime.files.location import name_inside
 from rave_runtime.run.batch import Result
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import Journal
+from rave_runtime.run.overwriting import claim_free
 
 CHUNK_S: Final = 2.0
 """How long a chunk should take: a thousand actors then ask the driver for 500 chunks a second."""
@@ -91,6 +93,8 @@ class Pool:
                 folder for a worker as for this process.
         """
         listed = list(jobs)
+        if self._journal is not None:
+            claim_free(self._journal, listed)
         work = _Work(iter(listed), len(listed))
         try:
             while work.left:
@@ -127,9 +131,10 @@ class Pool:
     def _give(self, actor: Actor, jobs: list[Job], alone: bool) -> None:
         tasks = []
         for job in jobs:
-            known = None
+            known: tuple[Entry, ...] = ()
             if self._journal is not None:
-                known = self._journal.find(name_inside(self._journal.folder, job.target))
+                for place in (job.target, *(copy for _, copy in job.companions)):
+                    known += self._journal.find(name_inside(self._journal.folder, place))
             tasks.append(Task(job, known))
         actor.chunks[actor.handle.enhance.remote(tasks)] = Chunk(jobs, alone, time.monotonic())
 
@@ -161,8 +166,9 @@ class Pool:
             other.given = now
         self._check_shared(actor, answers)
         for answer in answers:
-            if answer.entry is not None and self._journal is not None:
-                self._journal.add(answer.entry.name, answer.entry.key, answer.entry.size)
+            if self._journal is not None:
+                for entry in filter(None, (*answer.companions, answer.entry)):
+                    self._journal.add(entry.name, entry.key, entry.size, entry.digest)
             yield answer.result
 
     @staticmethod

@@ -101,41 +101,21 @@ def _reduce_deep(image: NDArray[np.uint16], size: tuple[int, int]) -> Array:
     return np.clip(np.stack([np.asarray(plane) for plane in planes], 2) / np.float32(65535), 0, 1)
 
 
-class GuidedLight:
-    """A reduced illumination map as a function of the full picture's rows.
+class UpsampledLight:
+    """A reduced light as a function of the full picture's rows.
 
     Args:
-        light: [h', w'] float32.
-        guide: [h', w'] float32 in [0, 1], `luminance` of the picture it was estimated on.
-        height: of the full picture, in pixels.
-        width: likewise.
-        radius_px: of the fit, in pixels of the reduced picture; None follows the factor of reduction.
-        epsilon: variance of luminance below which a neighbourhood counts as flat.
-
-    Source: He and Sun, Fast Guided Filter, arXiv 1505.00996.
+        line: [2, h', w'] float32, slope and offset of the light over luminance, of `fit_line`.
+        low: least light to give. Between neighbours a fit may overshoot what the network ever said.
+        high: greatest light to give.
+        height: height of the full picture, in pixels.
+        width: width of the full picture, in pixels.
     """
 
-    def __init__(
-        self,
-        light: Array,
-        guide: Array,
-        height: int,
-        width: int,
-        radius_px: int | None = None,
-        epsilon: float = EPSILON,
-    ) -> None:
+    def __init__(self, line: Array, low: float, high: float, height: int, width: int) -> None:
+        self._line, self._low, self._high = line, low, high
         self._height, self._width = height, width
-        factor = max(height, width) / max(light.shape)
-        radius = radius_px or max(1, round(RADIUS_PER_FACTOR * (factor - 1)))
-        means = _box_means(np.stack([guide, light, guide * light, guide * guide]), radius)
-        mean_guide, mean_light, mean_product, mean_square = means
-        covariance = mean_product - mean_guide * mean_light
-        variance = mean_square - mean_guide * mean_guide
-        slope = covariance / (variance.clip(0) + epsilon)
-        self._line = _box_means(np.stack([slope, mean_light - slope * mean_guide]), radius)
-        self._columns = _interpolation_in_parts(light.shape[1], width)
-        # Between neighbours a fit may overshoot what the network ever said; its range is the bound.
-        self._low, self._high = float(light.min()), float(light.max())
+        self._columns = _interpolation_in_parts(line.shape[2], width)
 
     def rows(self, start: int, stop: int, luma: NDArray[np.uint8] | Array) -> Array:
         """The light of some rows.
@@ -169,6 +149,58 @@ class GuidedLight:
             rows = slice(first, first + step)
             np.matmul(windows[:, rows], self._columns.weights, out=products[:, rows])
         return wide[..., : self._width]
+
+
+class GuidedLight(UpsampledLight):
+    """A reduced illumination map, fitted to a guide and brought to full size.
+
+    Args:
+        light: [h', w'] float32.
+        guide: [h', w'] float32 in [0, 1], `luminance` of the picture it was estimated on.
+        height: height of the full picture, in pixels.
+        width: width of the full picture, in pixels.
+        radius_px: radius of the fit, in pixels of the reduced picture; None follows the factor of reduction.
+        epsilon: variance of luminance below which a neighbourhood counts as flat.
+    """
+
+    def __init__(
+        self,
+        light: Array,
+        guide: Array,
+        height: int,
+        width: int,
+        radius_px: int | None = None,
+        epsilon: float = EPSILON,
+    ) -> None:
+        line = fit_line(light, guide, max(height, width), radius_px, epsilon)
+        super().__init__(line, float(light.min()), float(light.max()), height, width)
+
+
+def fit_line(
+    light: Array, guide: Array, long_side_px: int, radius_px: int | None = None, epsilon: float = EPSILON
+) -> Array:
+    """The light as a line over luminance, fitted around every pixel.
+
+    Args:
+        light: [h', w'] float32.
+        guide: [h', w'] float32 in [0, 1].
+        long_side_px: long side of the full picture.
+        radius_px: radius of the fit, in pixels of the reduced picture; None follows the factor of reduction.
+        epsilon: variance of luminance below which a neighbourhood counts as flat.
+
+    Returns:
+        [2, h', w'] float32, slope and offset.
+
+    Source: He and Sun, Fast Guided Filter, arXiv 1505.00996.
+    """
+    factor = long_side_px / max(light.shape)
+    radius = radius_px or max(1, round(RADIUS_PER_FACTOR * (factor - 1)))
+    means = _box_means(np.stack([guide, light, guide * light, guide * guide]), radius)
+    mean_guide, mean_light, mean_product, mean_square = means
+    covariance = mean_product - mean_guide * mean_light
+    variance = mean_square - mean_guide * mean_guide
+    slope = covariance / (variance.clip(0) + epsilon)
+    return _box_means(np.stack([slope, mean_light - slope * mean_guide]), radius)
 
 
 def _neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[np.int64], Array]:

@@ -26,7 +26,8 @@ class Format:
         is_written: whether rave-run writes it. Photographs in other formats become PNG.
         longest_side_px: greatest width and height that a file can hold; None where no practical limit exists.
         has_alpha: whether a written file can hold transparency.
-        has_metadata: whether a written file can hold EXIF, XMP and a colour profile.
+        has_metadata: whether a written file can hold EXIF and XMP.
+        has_profile: whether a written file can hold a colour profile.
         has_16_bits: whether a written file can hold 16 bits per channel.
         has_quality: whether a written file can be lossy, so that a quality from 1 to 100 applies.
         option_names: further names that `--format` accepts for it, in lower case.
@@ -39,6 +40,7 @@ class Format:
     longest_side_px: int | None = None
     has_alpha: bool = True
     has_metadata: bool = True
+    has_profile: bool = True
     has_16_bits: bool = False
     has_quality: bool = False
     option_names: tuple[str, ...] = ()
@@ -95,6 +97,7 @@ FORMATS: Final = (
         signatures=((0, (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")),),
         has_alpha=False,
         has_metadata=False,
+        has_profile=False,
         has_16_bits=True,
     ),
     Format(

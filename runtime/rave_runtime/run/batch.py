@@ -19,16 +19,19 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from rave_runtime.backends.limits import startable_threads
 from rave_runtime.enhancer import Enhancer, Setup
 from rave_runtime.errors import BundleError, RaveError
 from rave_runtime.files.atomic import write_atomically
-from rave_runtime.files.location import Location, name_inside
+from rave_runtime.files.entries import ResultJournal, digest_of, result_key
+from rave_runtime.files.location import name_inside
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.formats import format_of_ending, output_format, written_format_of
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file, read_photo
+from rave_runtime.run.companions import copy_companions
 from rave_runtime.run.jobs import Job
-from rave_runtime.run.journal import result_key
 from rave_runtime.run.memory import MemoryBudget, photo_bytes
+from rave_runtime.run.overwriting import require_replaceable
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -41,11 +44,15 @@ class WriteOptions:
         format: the name of a written format; None is what the target's name says.
         quality: of lossy formats, 1 to 100; None keeps a JPEG's own.
         max_megapixels: larger photographs are refused.
+        overwrite: whether files that no run of rave-run wrote are replaced, where a journal can tell.
+        keep_times: whether results get the times and extended attributes of their photographs.
     """
 
     format: str | None = None
     quality: int | None = None
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    overwrite: bool = False
+    keep_times: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,23 +77,6 @@ class Result:
     height_px: int = 0
     seconds: float = 0.0
     worker: str = ""
-
-
-class ResultJournal(Protocol):
-    """What a batch must know of earlier results, and where it records its own."""
-
-    @property
-    def folder(self) -> Location:
-        """Of the results."""
-
-    def is_done(self, name: str, key: str) -> bool:
-        """Whether that result is there, made from the same photograph in the same way."""
-
-    def add(self, name: str, key: str, size: int) -> None:
-        """Records a result that has been written."""
-
-    def close(self) -> None:
-        """The batch has ended."""
 
 
 class Runner(Protocol):
@@ -122,7 +112,8 @@ class Batch:
         skip_existing: bool = False,
     ) -> None:
         self.cancelled = threading.Event()
-        self._enhancer = enhancer
+        self._interrupted = threading.Event()
+        self._enhancer = enhancer.stopping_when(self._interrupted.is_set)
         self._options = options or WriteOptions()
         self._workers = workers
         self._budget = budget
@@ -150,18 +141,23 @@ class Batch:
         """Enhances photographs side by side and yields each result when it is there.
 
         Jobs are taken as workers come free, never all at once. After `cancelled` is set, those in
-        work are finished and no further one is begun.
+        work are finished and no further one is begun. Where the caller stops before the end, those in work
+        end after their tile, and nothing of them is written.
 
         Raises:
             BundleError: the model is damaged, so that no photograph can be enhanced.
         """
         pending: set[Future[Result]] = set()
         remaining = iter(jobs)
-        with ThreadPoolExecutor(self._workers, "rave") as pool:
+        workers = startable_threads(self._workers)
+        if not workers:
+            yield from self._run_alone(remaining)
+            return
+        with ThreadPoolExecutor(workers, "rave") as pool:
             try:
                 while True:
                     if not self.cancelled.is_set():
-                        for job in islice(remaining, self._workers + 1 - len(pending)):
+                        for job in islice(remaining, workers + 1 - len(pending)):
                             pending.add(pool.submit(self.enhance_file, job))
                     if not pending:
                         break
@@ -169,11 +165,26 @@ class Batch:
                     for future in done:
                         if not future.cancelled():
                             yield future.result()
+            except BaseException:
+                self._interrupted.set()  # tiles in work are finished, photographs are not
+                raise
             finally:
-                self.cancelled.set()  # an interrupt: what is in work is finished, no more is begun
+                self.cancelled.set()
                 wait(pending)
                 if self._journal is not None:
                     self._journal.close()
+
+    def _run_alone(self, jobs: Iterator[Job]) -> Iterator[Result]:
+        """The same in the calling thread, where the system allows no other one."""
+        try:
+            for job in jobs:
+                if self.cancelled.is_set():
+                    break
+                yield self.enhance_file(job)
+        finally:
+            self.cancelled.set()
+            if self._journal is not None:
+                self._journal.close()
 
     def enhance_file(self, job: Job) -> Result:
         """One photograph from file to file. What is wrong with it is in the result, not raised.
@@ -205,11 +216,14 @@ class Batch:
 
     def _enhance_file(self, job: Job, content: bytes | None, started: float) -> Result:
         options = self._options
-        if content is None:
-            content = read_file(job.source, options.max_megapixels)
         name = key = ""
         if self._journal is not None:
             name = name_inside(self._journal.folder, job.target)
+            if not options.overwrite:
+                require_replaceable(job.target, self._journal)
+        if content is None:
+            content = read_file(job.source, options.max_megapixels)
+        if self._journal is not None:
             key = result_key(content, self.settings)
             if self._skip_existing and self._journal.is_done(name, key):
                 return Result(job, "skipped", seconds=time.perf_counter() - started)
@@ -219,11 +233,17 @@ class Batch:
         pixels = self._enhancer.enhance_photo(photo, reuse=True)
         wanted = options.format or written_format_of(job.target) or output_format(photo.format)
         encoded = encode_photo(photo, pixels, wanted, options.quality)
-        write_atomically(job.target, encoded.content, like=job.source)
+        notes = copy_companions(job.companions, self._journal, overwrite=options.overwrite)
+        digest = ""
         if self._journal is not None:
-            self._journal.add(name, key, len(encoded.content))
+            digest = digest_of(encoded.content)
+            self._journal.claim(name, len(encoded.content), digest)
+        attributes = job.source if options.keep_times else None
+        write_atomically(job.target, encoded.content, like=job.source, attributes_of=attributes)
+        if self._journal is not None:
+            self._journal.add(name, key, len(encoded.content), digest)
         height, width = pixels.shape[:2]
-        notes = photo.warnings + encoded.warnings
+        notes = photo.warnings + encoded.warnings + notes
         if options.format is None and format_of_ending(job.source.suffix) != photo.format:
             notes += (f"is {photo.format} in spite of its name, and was written as {wanted}",)
         return Result(job, "done", None, notes, width, height, time.perf_counter() - started)
@@ -234,7 +254,8 @@ class Batch:
             if self._loads:
                 return
             self._loads = True
-        threading.Thread(target=self._load, name="rave-load").start()
+        with contextlib.suppress(RuntimeError):  # no thread is to be had: the first photograph waits
+            threading.Thread(target=self._load, name="rave-load").start()
 
     def _load(self) -> None:
         with contextlib.suppress(Exception):  # the first photograph that needs the graph tells

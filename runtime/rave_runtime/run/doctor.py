@@ -7,12 +7,8 @@ import platform
 from collections.abc import Callable
 from typing import Final
 
-from rave_runtime.backends.devices import (
-    CUDA_REMEDY,
-    has_nvidia_gpu,
-    onnxruntime_providers,
-    usable_processors,
-)
+from rave_runtime.backends.devices import CUDA_REMEDY, has_nvidia_gpu, onnxruntime_providers
+from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
 from rave_runtime.files.cache_folder import cache_folder
@@ -42,6 +38,9 @@ def diagnose(make_enhancer: Callable[[], Enhancer]) -> str:
         f"NVIDIA GPU visible: {'yes' if has_nvidia_gpu() else 'no'}",
         f"onnxruntime providers: {', '.join(onnxruntime_providers())}",
     ]
+    lines.append(
+        "usage reports of onnxruntime, OpenVINO, Ray and the model hub: off, rave-backlit sends nothing"
+    )
     lines.append(f"compiled graphs are kept in: {cache_folder() or 'no folder'}")
     versions = {name: _version(name) for name in _PACKAGES}
     for name, hint in _PACKAGES.items():

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from PIL import Image
 
+from rave_runtime.backends.limits import allowed_memory_mib
 from rave_runtime.errors import UsageError
 from rave_runtime.photos.decoders import decoding
 
 DEFAULT_LIMIT_MIB: Final = 2048
-"""What a batch may take where nothing is said: photographs and tiles together, beside the programs."""
+"""What a batch may take at most where nothing is said: photographs and tiles, beside the programs."""
 
 TILE_BYTES_PER_PX: Final = 2900
 """Peak working memory of the network per pixel of a tile, measured with onnxruntime on the CPU."""
@@ -33,6 +34,12 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_KEPT_BYTES: Final = 1 << 30
 
 _TILE_SIDES_PX: Final = tuple(range(448, 64, -32))
+
+
+def default_limit_mib() -> int:
+    """What a batch may take where nothing is said, in MiB: half of what a container allows, 2048 at most."""
+    allowed = allowed_memory_mib()
+    return DEFAULT_LIMIT_MIB if allowed is None else max(64, min(DEFAULT_LIMIT_MIB, allowed // 2))
 
 
 def choose_tile_size(limit_mib: int, workers: int) -> int:

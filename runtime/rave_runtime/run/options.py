@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from rave_runtime.backends.devices import usable_processors
+from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
+from rave_runtime.files.entries import ResultJournal
 from rave_runtime.photos.formats import READ_ENDINGS, parse_format
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS
-from rave_runtime.run.batch import Batch, ResultJournal, WriteOptions
-from rave_runtime.run.jobs import parse_shard
-from rave_runtime.run.memory import DEFAULT_LIMIT_MIB, MemoryBudget, choose_tile_size, most_workers
+from rave_runtime.run.batch import Batch, WriteOptions
+from rave_runtime.run.inputs import Selection
+from rave_runtime.run.jobs import Naming, parse_shard
+from rave_runtime.run.memory import MemoryBudget, choose_tile_size, default_limit_mib, most_workers
+from rave_runtime.run.overwriting import parse_overwrite
 
 Mode = Literal["folder", "watch", "stream"]
 
@@ -30,10 +34,16 @@ class RunOptions:
     device: str = "auto"
     format: str | None = None
     quality: int | None = None
+    suffix: str = ""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    overwrite: str = "never"
+    keep_times: bool = True
+    companions: bool = True
     skip_existing: bool = False
     log: Path | None = None
     report: Path | None = None
-    memory_limit_mib: int = DEFAULT_LIMIT_MIB
+    memory_limit_mib: int = field(default_factory=default_limit_mib)
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     workers: int | None = None
     shard: str | None = None
@@ -51,6 +61,9 @@ class RunOptions:
             UsageError: the message says which options do not fit, and what to do.
         """
         _ = self.format_name
+        parse_overwrite(self.overwrite)
+        if any(sign in self.suffix for sign in "/\\\0"):
+            raise UsageError(f"--suffix {self.suffix} cannot be part of a file's name: leave out slashes")
         if self.shard is not None:
             parse_shard(self.shard)
         if self.actors is not None and self.cluster is None:
@@ -58,6 +71,10 @@ class RunOptions:
         for name, file in (("--log", self.log), ("--report", self.report)):
             if file is not None and file.suffix.lower() in READ_ENDINGS:
                 raise UsageError(f"{name} {file} has the name of a photograph: choose another")
+        if self.log is not None and self.report is not None and _is_one(self.log, self.report):
+            raise UsageError(
+                f"--log and --report are one file, {self.log}: choose another name for one of them"
+            )
         if mode == "stream":
             self._check_stream()
         elif mode == "watch":
@@ -70,12 +87,32 @@ class RunOptions:
             raise UsageError(
                 "--skip-existing, --log and --report are for folders, not for standard input or output"
             )
+        if self.include or self.exclude or self.suffix:
+            raise UsageError(
+                "--include, --exclude and --suffix are for files, not for standard input or output"
+            )
 
     def _check_watch(self) -> None:
         if self.cluster is not None or self.shard is not None:
             raise UsageError("--watch works on one machine, with all photographs: no --cluster, no --shard")
         if self.report is not None:
             raise UsageError("--report is written when a run ends, and --watch does not end: use --log")
+        if self.overwrite == "ask":
+            raise UsageError("--watch runs alone and asks nobody: give --overwrite never or always")
+
+    @property
+    def selection(self) -> Selection:
+        """Which names of photographs count."""
+        return Selection(self.include, self.exclude)
+
+    @property
+    def naming(self) -> Naming:
+        """How results are named after their photographs.
+
+        Raises:
+            UsageError: as `format_name`.
+        """
+        return Naming(self.format_name, self.suffix, self.companions)
 
     @property
     def format_name(self) -> str | None:
@@ -105,7 +142,13 @@ def make_batch(
     workers = options.workers or max(1, min(processors, jobs, most_workers(options.memory_limit_mib)))
     return Batch(
         make_enhancer(options, workers, max(1, processors // workers)),
-        WriteOptions(options.format_name, options.quality, options.max_megapixels),
+        WriteOptions(
+            options.format_name,
+            options.quality,
+            options.max_megapixels,
+            overwrite=options.overwrite == "always",
+            keep_times=options.keep_times,
+        ),
         workers,
         MemoryBudget(options.memory_limit_mib * 2**20),
         journal,
@@ -136,3 +179,8 @@ def make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
         strength=options.strength,
         threads=threads,
     )
+
+
+def _is_one(first: Path, second: Path) -> bool:
+    """Whether two paths lead to one file, which need not be there yet."""
+    return os.path.realpath(first) == os.path.realpath(second)

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from rave_runtime.enhancer import Setup
 from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.location import Location
+from rave_runtime.files.secrets import without_secrets
 from rave_runtime.photos.decoders import decoding
 from rave_runtime.run.batch import Result
 
@@ -81,7 +82,12 @@ def write_report(file: Path, results: list[Result], setup: Setup) -> None:
         figures="".join(_figure(result) for result in done[:MAX_PREVIEWS]),
         rows="".join(_row(result) for result in results),
     )
-    write_atomically(file, page.encode("utf-8", "backslashreplace"))
+    # The page shows the photographs, so that it is for the eyes of those who may see all of them.
+    write_atomically(
+        file,
+        page.encode("utf-8", "backslashreplace"),
+        like=[result.job.source for result in done[:MAX_PREVIEWS]],
+    )
 
 
 def _figure(result: Result) -> str:
@@ -99,7 +105,7 @@ def _figure(result: Result) -> str:
 
 def _row(result: Result) -> str:
     size = f"{result.width_px} x {result.height_px}" if result.width_px else ""
-    notes = "; ".join(filter(None, [result.error, *result.warnings]))
+    notes = without_secrets("; ".join(filter(None, [result.error, *result.warnings])))
     cells = [result.job.name, result.status, size, f"{result.seconds:.2f}", notes]
     return f'<tr class="{result.status}">' + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>"
 

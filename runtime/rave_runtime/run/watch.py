@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from rave_runtime.backends.devices import usable_processors
+from rave_runtime.backends.limits import usable_processors
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
 from rave_runtime.run.batch import Result
@@ -16,6 +18,12 @@ from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.log import open_log, write_each
 from rave_runtime.run.options import RunOptions, make_batch
+
+_RELIST_S: Final = 60.0
+"""The folder is listed at least this often, for file systems that keep no times of folders."""
+
+_CLOCK_TICK_S: Final = 3.0
+"""The longest tick of a file system's clock (2 s on FAT), and a little more."""
 
 WATCH_INTERVAL_S: Final = 1.0
 """How often a watched folder is looked at. A file is taken when it was the same at two looks."""
@@ -34,14 +42,24 @@ def run_watch(source: Location, output: Location, options: RunOptions) -> Iterat
     finished: dict[Job, tuple[int, int]] = {}
     seen: dict[Job, tuple[int, int]] = {}
     told = ""
+    jobs: list[Job] = []
+    folders = _Folders(source)
     with open_log(options.log, batch.setup) as write_line:
         while True:
             try:
-                jobs = _jobs_now(source, output, options)
+                if folders.may_have_changed():
+                    jobs = plan_jobs(
+                        source,
+                        output,
+                        allow_empty=True,
+                        selection=options.selection,
+                        naming=options.naming,
+                    )
             except UsageError as problem:  # such as two files of one name, of which one may go again
                 if str(problem) != told:
                     told = str(problem)
                     warnings.warn(f"nothing is taken from {source}: {told}", stacklevel=2)
+                folders.forget()
                 time.sleep(WATCH_INTERVAL_S)
                 continue
             now = {job: state for job in jobs if (state := _state(job.source))}
@@ -54,8 +72,63 @@ def run_watch(source: Location, output: Location, options: RunOptions) -> Iterat
             time.sleep(WATCH_INTERVAL_S)
 
 
-def _jobs_now(source: Location, output: Location, options: RunOptions) -> list[Job]:
-    return plan_jobs(source, output, options.format_name, allow_empty=True)
+class _Folders:
+    """Tells whether files may have come or gone, by the times of the folders: cheaper than listing them.
+
+    A change that falls into the same tick of a file system's clock as the last look would be missed, so
+    folders that changed a moment ago count as changed, and all are listed again now and then.
+
+    Args:
+        root: the watched folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._times: dict[str, int] = {}
+        self._listed_at = -math.inf
+
+    def may_have_changed(self) -> bool:
+        """Whether the folder must be listed again; what it finds then is what it compares with next time."""
+        now = time.monotonic()
+        if now - self._listed_at < _RELIST_S and not self._have_changed():
+            return False
+        self._listed_at = now
+        self._times = dict(_times_below(self._root))
+        return True
+
+    def forget(self) -> None:
+        """Has the folder listed again at the next look."""
+        self._listed_at = -math.inf
+
+    def _have_changed(self) -> bool:
+        recent_ns = time.time_ns() - int(_CLOCK_TICK_S * 1e9)
+        return any(
+            (changed := _time_of(folder)) != before or changed > recent_ns
+            for folder, before in self._times.items()
+        )
+
+
+def _times_below(root: Path) -> Iterator[tuple[str, int]]:
+    """A folder and those below it, links to folders followed once, each with the time of its last change."""
+    seen = set()
+    for folder, inner, _ in os.walk(root, followlinks=True):
+        try:
+            status = os.stat(folder)
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            inner.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield folder, status.st_mtime_ns
+
+
+def _time_of(folder: str) -> int:
+    """When a folder's entries changed last, in nanoseconds; -1 if it has gone."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return -1
 
 
 def _state(path: Location) -> tuple[int, int] | None:

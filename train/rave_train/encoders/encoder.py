@@ -12,19 +12,16 @@ from torch import Tensor, nn
 from rave_train.encoders.attention import SelfAttention
 from rave_train.encoders.preprocessing import Preprocessing
 from rave_train.encoders.text import TextEncoder
+from rave_train.errors import EncoderError
 from rave_train.fingerprint import hash_weights
 
 STAGES: Final = 5
-"""How many stages the identity loss compares, where an encoder has more: as CLIP's RN101."""
+"""Most stages that the identity loss compares: as many as CLIP's RN101 has."""
 
 _TEXT_REMEDY: Final = (
     "give an open_clip CLIP model (open_clip:ViT-B-32@openai), "
     "or train with clip-lit-latent or rave, which need no text"
 )
-
-
-class EncoderError(ValueError):
-    """An encoder cannot be opened or lacks what a method needs; the message says what to do."""
 
 
 class Encoder(nn.Module, ABC):
@@ -68,7 +65,7 @@ class Encoder(nn.Module, ABC):
         return low
 
     @abstractmethod
-    def look(self, pixels: Tensor, embed: bool, stages: bool) -> tuple[Tensor | None, list[Tensor]]:
+    def forward(self, pixels: Tensor, embed: bool, stages: bool) -> tuple[Tensor | None, list[Tensor]]:
         """One pass over preprocessed pictures.
 
         Args:
@@ -83,26 +80,21 @@ class Encoder(nn.Module, ABC):
 
     def embed(self, images: Tensor) -> Tensor:
         """[n, 3, h, w] sRGB in [0, 1], squashed -> [n, d] float32, not normalised."""
-        embedding, _ = self.look(self._squash(images), embed=True, stages=False)
-        assert embedding is not None
-        return embedding
+        return self._embedding(self._squash(images))
 
     def embed_framed(self, images: Tensor) -> Tensor:
         """The same with the encoder's own resizing and centre crop instead of the squashing."""
-        pixels = self.preprocessing.frame(images).contiguous(memory_format=torch.channels_last)
-        embedding, _ = self.look(pixels, embed=True, stages=False)
-        assert embedding is not None
-        return embedding
+        return self._embedding(self.preprocessing.frame(images).contiguous(memory_format=torch.channels_last))
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """[n, 3, h, w] sRGB in [0, 1], squashed -> features per stage, float32."""
-        return self.look(self._squash(images), embed=False, stages=True)[1]
+        features: list[Tensor] = self(self._squash(images), embed=False, stages=True)[1]
+        return features
 
     def embed_with_stages(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """`embed` and `stages` in one pass."""
-        embedding, stages = self.look(self._squash(images), embed=True, stages=True)
-        assert embedding is not None
-        return embedding, stages
+        found: tuple[Tensor, list[Tensor]] = self(self._squash(images), embed=True, stages=True)
+        return found
 
     def require_text(self, purpose: str, remedy: str = _TEXT_REMEDY) -> TextEncoder:
         """Its text encoder.
@@ -112,7 +104,8 @@ class Encoder(nn.Module, ABC):
         """
         if self.text is None:
             raise EncoderError(
-                f"{purpose} needs a text encoder and {self.spec} has none that can be steered: {remedy}"
+                f"{purpose} needs a text encoder and {self.spec} has none through which prompts can be "
+                f"learned: {remedy}"
             )
         return self.text
 
@@ -131,6 +124,10 @@ class Encoder(nn.Module, ABC):
         """
         named = self.spec.partition("@")[0]
         return hash_weights(self, f"{named} {self.preprocessing!r}")
+
+    def _embedding(self, pixels: Tensor) -> Tensor:
+        embedding: Tensor = self(pixels, embed=True, stages=False)[0]
+        return embedding
 
     def _squash(self, images: Tensor) -> Tensor:
         return self.preprocessing.squash(images).contiguous(memory_format=torch.channels_last)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_train.synthesis import SynthesisRange, ToneCurve, linear_to_srgb, photograph
+from rave_train.data.synthesis import SynthesisRange, ToneCurve, linear_to_srgb, photograph
 
 Array = NDArray[np.float32]
 

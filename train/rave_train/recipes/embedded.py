@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
-from rave_train.checkpoint import Checkpoint, CheckpointError, read_checkpoint, save_checkpoint
-from rave_train.device import pick_device, pick_precision, precision_name
+from rave_train.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from rave_train.errors import CheckpointError
+from rave_train.loop.device import pick_device, pick_precision, precision_name
 from rave_train.network import EnhancementNetwork
 from rave_train.recipes.bank import Mix, load_sources, make_bank, save_samples
 from rave_train.recipes.scenes import Sources

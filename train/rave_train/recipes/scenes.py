@@ -15,10 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_train.recipes.brackets import CAMERA, find_exposure, stretch, take_brackets
-from rave_train.recipes.panoramas import Direction, view_into
-from rave_train.recipes.subjects import draw_mask
-from rave_train.synthesis import (
+from rave_train.data.synthesis import (
     SynthesisRange,
     ToneCurve,
     linear_to_srgb,
@@ -26,6 +23,9 @@ from rave_train.synthesis import (
     shade_mask,
     srgb_to_linear,
 )
+from rave_train.recipes.brackets import CAMERA, find_exposure, stretch, take_brackets
+from rave_train.recipes.panoramas import Direction, view_into
+from rave_train.recipes.subjects import draw_mask
 
 Array = NDArray[np.float32]
 Pair = tuple[Array, Array]

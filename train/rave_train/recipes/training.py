@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rave_train.device import pick_precision
+from rave_train.loop.device import pick_precision
 from rave_train.network import EnhancementNetwork, Padding, relight
 from rave_train.recipes.bank import Bank, Mix, batches, to_tensor
 from rave_train.recipes.losses import light_error, similarity

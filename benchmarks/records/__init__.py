@@ -1,0 +1,1 @@
+"""Results on disk, and the tables, plots and pages made of them."""

@@ -1,0 +1,86 @@
+"""Turns rows into results on disk, with how they were measured."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes.machine import describe_machine, usable_cores
+from benchmarks.records.report import SECTIONS
+from benchmarks.records.results import Result, write_result
+from benchmarks.suites.contest import Row
+from benchmarks.suites.suites import Request
+
+FAIR = (
+    "Every method gets the same photograph in host memory (8 bits) and leaves its result there; rave-run "
+    "goes from JPEG to JPEG and starts anew each time.",
+    "Threads as in each row; classical methods use one, rave-run all cores. Torch networks run "
+    "channels-last, in inference mode, with random weights (time does not depend on them), uncompiled.",
+    "Each method has its process; all methods take turns at one size, the order reversed every round, "
+    "the others halted meanwhile. Times are medians over rounds after one warm-up run; low and high are "
+    "quartiles; `*` marks a single cold run.",
+    "Peak memory is the process's high-water mark by the operating system, libraries included; the GPU's "
+    "is what the driver counts more than before.",
+    "A run over the cap or out of memory is reported as such, and larger sizes are then not tried.",
+)
+
+STEP_OPTIONS = ("batch", "size", "guidance", "identity", "device", "threads", "repeats")
+
+
+def record_result(
+    quantity: str, request: Request, rows: Sequence[Row], folder: Path, arguments: Sequence[str]
+) -> list[str]:
+    """Writes a result and returns what there is to say of it: its tables and where it lies.
+
+    Args:
+        quantity: "latency", "memory", ...
+        request: what was asked for.
+        rows: what came of it.
+        folder: to write into.
+        arguments: of the command line; of paths only the last part is kept.
+    """
+    words = ["python -m benchmarks", *map(_without_folders, arguments)]
+    busy = f"Load average of the machine when this began: {request.load:.1f} on {usable_cores()} cores."
+    result = Result(
+        quantity,
+        request.device,
+        request.quick,
+        " ".join(words),
+        datetime.datetime.now(datetime.UTC).date().isoformat(),
+        describe_machine(),
+        (*FAIR, busy),
+        tuple(rows),
+    )
+    path = write_result(result, folder)
+    tables = [f"\n{title}\n\n{table(result)}\n" for title, table in SECTIONS[quantity]]
+    return [*tables, f"wrote {path}"]
+
+
+def measure_train_step(arguments: Sequence[str]) -> list[Row]:
+    """Runs `benchmarks/studies/train_step.py`; returns a row per part of the step and variant.
+
+    Raises:
+        ModuleNotFoundError: the script, or something it needs, is not there.
+    """
+    module = importlib.import_module("benchmarks.studies.train_step")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "steps.json"
+        module.main([*arguments, "--json", str(file)])
+        found: dict[str, Any] = json.loads(file.read_text())
+    options = {name: found["options"][name] for name in STEP_OPTIONS if name in found["options"]}
+    return [
+        {"part": part, "variant": variant, "seconds": seconds, "peak_mib": peak, **options}
+        for part, variants in found["parts"].items()
+        for variant, (seconds, peak) in variants.items()
+    ]
+
+
+def _without_folders(word: str) -> str:
+    """An argument as others can type it: METHOD=FILE and paths without this machine's folders."""
+    method, equals, file = word.rpartition("=")
+    return method + equals + Path(file).name if "/" in file else word

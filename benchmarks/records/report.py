@@ -1,0 +1,231 @@
+"""All results as one Markdown page and one HTML page, and the tables of `docs/benchmarks.md`."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.records.results import FOLDER, Result, find_result, read_results
+from benchmarks.records.tables import (
+    EMPTY,
+    cost_table,
+    lifts_table,
+    markdown,
+    memory_cell,
+    plain_table,
+    quality_table,
+    real_scenes_table,
+    roofline_table,
+    scale_table,
+    size_table,
+    tiling_table,
+    time_cell,
+    variant,
+)
+
+BEGIN = "<!-- benchmarks: begin (written by python -m benchmarks tables) -->"
+END = "<!-- benchmarks: end -->"
+
+Section = tuple[str, Callable[[Result], str]]
+SECTIONS: dict[str, tuple[Section, ...]] = {
+    "latency": (
+        ("Time for one photograph", lambda r: size_table(r, "time")),
+        ("Times ours (median of the rounds' ratios)", lambda r: size_table(r, "ratio")),
+        ("Work", cost_table),
+    ),
+    "memory": (("Peak memory for one photograph", lambda r: size_table(r, "memory")),),
+    "quality": (("Quality and time", quality_table),),
+    "quality-real": (
+        ("Real scenes against the light, PSNR in dB / SSIM", real_scenes_table),
+        ("Backlit and low-key pictures", lifts_table),
+    ),
+    "scale": (("Batches and threads", scale_table),),
+    "tiling": (("Tiles", tiling_table),),
+    "roofline": (("Share of the machine's limit", roofline_table),),
+    "train-step": (("Training steps", plain_table),),
+}
+
+
+class PageError(ValueError):
+    """The page has no place for the tables, or there is nothing to put there."""
+
+
+def write_report(folder: Path = FOLDER) -> list[Path]:
+    """Writes `results.md`, `index.html` and the plots into the folder, from the results in it."""
+    results = read_results(folder)
+    plots = {r.stem: draw_plots(r) for r in results}
+    written = [folder / "results.md", folder / "index.html"]
+    written[0].write_text(render_markdown(results))
+    written[1].write_text(render_html(results, plots))
+    for drawn in plots.values():
+        for name, svg in drawn.items():
+            written.append(folder / f"{name}.svg")
+            written[-1].write_text(svg)
+    return written
+
+
+def draw_plots(result: Result) -> dict[str, str]:
+    """SVGs of a result by file stem."""
+    from benchmarks.records import plots
+
+    drawers: dict[str, Callable[[], str]] = {
+        "latency": lambda: plots.plot_over_megapixels(result, "time"),
+        "memory": lambda: plots.plot_over_megapixels(result, "memory"),
+        "quality": lambda: plots.plot_quality(result),
+        "roofline": lambda: plots.plot_roofline(result),
+    }
+    return {result.stem: drawers[result.quantity]()} if result.quantity in drawers else {}
+
+
+def render_markdown(results: Sequence[Result]) -> str:
+    """Every result with its command, machine and notes."""
+    parts = ["# Benchmarks", "Written by `python -m benchmarks report` from the JSON files beside it."]
+    for result in results:
+        parts.append(f"## {_title(result)}")
+        for title, table in SECTIONS[result.quantity]:
+            parts += [f"### {title}", table(result)]
+        parts += [f"- {line}" for line in _foot(result)]
+    return "\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n"
+
+
+def render_html(results: Sequence[Result], plots: dict[str, dict[str, str]]) -> str:
+    """The same as one file of HTML with the plots inside it; nothing is loaded from elsewhere."""
+    parts = []
+    for result in results:
+        parts.append(f"<h2>{html.escape(_title(result))}</h2>")
+        parts += [f"<figure>{svg}</figure>" for svg in plots.get(result.stem, {}).values()]
+        for title, table in SECTIONS[result.quantity]:
+            parts += [f"<h3>{html.escape(title)}</h3>", table_to_html(table(result))]
+        items = "".join(f"<li>{_inline(line)}</li>" for line in _foot(result))
+        parts.append(f"<ul>{items}</ul>")
+    return _PAGE.replace("CONTENT", "\n".join(parts))
+
+
+def table_to_html(table: str) -> str:
+    """A Markdown table of `tables.markdown` as HTML."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    head = "".join(f"<th>{_inline(cell)}</th>" for cell in lines[0])
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in line) + "</tr>" for line in lines[2:]
+    )
+    return f"<div class=table><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def tables_block(results: Sequence[Result]) -> str:
+    """The page's tables: quality, then latency and memory, per device, with machine and command.
+
+    Raises:
+        PageError: no latency was measured.
+    """
+    parts = []
+    for device in ("cpu", "cuda"):
+        quality = find_result(results, "quality", device)
+        latency = find_result(results, "latency", device)
+        if latency is not None:
+            if quality is not None:
+                parts.append(_quality_block(quality))
+            memory = find_result(results, "memory", device) or latency
+            parts.append(_cost_block(latency, memory))
+    if not parts:
+        raise PageError("no latency result was found: run `python -m benchmarks latency` first")
+    return "\n\n".join(parts)
+
+
+def update_page(page: Path, block: str) -> bool:
+    """Puts the block between the page's markers; returns whether that changed anything.
+
+    Raises:
+        PageError: the markers are missing.
+    """
+    text = page.read_text()
+    updated = insert_block(text, block)
+    if updated != text:
+        page.write_text(updated)
+    return updated != text
+
+
+def insert_block(text: str, block: str) -> str:
+    """The text with the block between the markers.
+
+    Raises:
+        PageError: the markers are missing.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise PageError(f"the page needs the lines\n{BEGIN}\n{END}\nonce each, where the tables belong")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    return f"{before}{BEGIN}\n{block}\n{END}{after}"
+
+
+def _quality_block(quality: Result) -> str:
+    measured = [row for row in quality.rows if row["outcome"] == "measured"]
+    pairs = max((row["pairs"] for row in measured), default=0)
+    foot = (
+        f"Means over {pairs} pairs of a backlit photograph and its truth. `{quality.command}`, "
+        f"{quality.date}: [`{quality.stem}.json`](../benchmarks/results/{quality.stem}.json)."
+    )
+    return quality_table(replace(quality, rows=tuple(measured))) + "\n\n" + foot
+
+
+def _cost_block(latency: Result, memory: Result) -> str:
+    sizes = sorted({(r["megapixels"], r["width"], r["height"]) for r in latency.rows})
+    wanted = sizes[:: max(1, (len(sizes) - 1) // 2)][:3] if len(sizes) > 3 else sizes
+    held = {(variant(r), r["width"], r["height"]): r for r in memory.rows}
+    remembered = [s for s in sizes if any((s[1], s[2]) == k[1:] for k in held)]
+    peak_at = remembered[len(remembered) // 2] if remembered else sizes[-1]
+    found = {(variant(r), r["width"], r["height"]): r for r in latency.rows}
+    lines = []
+    for name in dict.fromkeys(variant(r) for r in latency.rows):
+        first = next(r for r in latency.rows if variant(r) == name)
+        peak = held.get((name, peak_at[1], peak_at[2]))
+        lines.append(
+            [
+                name,
+                EMPTY if first["parameters"] is None else f"{first['parameters'] / 1e6:.3f} M",
+                *(time_cell(found[name, w, h]) if (name, w, h) in found else EMPTY for _, w, h in wanted),
+                memory_cell(peak) if peak else EMPTY,
+            ]
+        )
+    header = ["", "Parameters", *(f"{w}x{h}" for _, w, h in wanted), f"Memory at {peak_at[1]}x{peak_at[2]}"]
+    where = " and ".join(
+        dict.fromkeys(f"[`{r.stem}.json`](../benchmarks/results/{r.stem}.json)" for r in (latency, memory))
+    )
+    foot = (
+        f"Time for one photograph, memory to memory (rave-run: file to file); peak memory of its process. "
+        f"`*`: one cold run. `{latency.command}`, {latency.date}, on {latency.machine.line()}. "
+        f"All figures and how they were taken: {where}, [results.md](../benchmarks/results/results.md)."
+    )
+    return markdown(header, lines) + "\n\n" + foot
+
+
+def _title(result: Result) -> str:
+    return f"{result.quantity.capitalize()}, {result.device}" + (" (quick)" if result.quick else "")
+
+
+def _foot(result: Result) -> list[str]:
+    return [f"`{result.command}`, {result.date}", result.machine.line(), *result.notes]
+
+
+def _inline(text: str) -> str:
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text))
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>rave-backlit benchmarks</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
+body { color: #1d1d1f; background: #fff; }
+table { border-collapse: collapse; font-size: .85rem; }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+.table { overflow-x: auto; }
+figure { margin: 1rem 0; overflow-x: auto; }
+svg { max-width: 100%; height: auto; }
+ul { color: #666; font-size: .85rem; }
+</style></head><body><h1>rave-backlit benchmarks</h1>
+CONTENT
+</body></html>
+"""

@@ -1,0 +1,110 @@
+"""Results on disk: one JSON file per quantity and device, its rows again as CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes.machine import Machine
+
+FORMAT = 1
+FOLDER = Path(__file__).parents[1] / "results"
+
+
+class ResultError(ValueError):
+    """A result file cannot be read as one."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run of one command.
+
+    Attributes:
+        quantity: "latency", "memory", ...
+        device: "cpu" or "cuda".
+        quick: whether sizes and repetitions were cut.
+        command: the command line as typed.
+        date: ISO, UTC.
+        machine: the machine that ran it.
+        notes: how it was measured, and what to beware of.
+        rows: flat records.
+    """
+
+    quantity: str
+    device: str
+    quick: bool
+    command: str
+    date: str
+    machine: Machine
+    notes: tuple[str, ...]
+    rows: tuple[dict[str, Any], ...]
+
+    @property
+    def stem(self) -> str:
+        """Name of its files without the suffix."""
+        return f"{self.quantity}-{self.device}" + ("-quick" if self.quick else "")
+
+
+def write_result(result: Result, folder: Path = FOLDER) -> Path:
+    """Writes JSON and CSV, replacing those of an earlier run; returns the JSON's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"format": FORMAT, **asdict(result)}
+    path = folder / f"{result.stem}.json"
+    path.write_text(json.dumps(_rounded(content), indent=1) + "\n")
+    columns = list(dict.fromkeys(key for row in result.rows for key in row))
+    with (folder / f"{result.stem}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([_rounded(row) for row in result.rows])
+    return path
+
+
+def read_result(path: Path) -> Result:
+    """Reads a result's JSON.
+
+    Raises:
+        ResultError: the file is not JSON, has another format, or lacks something.
+    """
+    try:
+        content = json.loads(path.read_text())
+        found = content.pop("format")
+        if found != FORMAT:
+            raise ResultError(f"{path} has result format {found}, this reads {FORMAT}: measure again")
+        machine = content["machine"]
+        machine["instructions"] = tuple(machine["instructions"])
+        content["machine"] = Machine(**machine)
+        content["notes"], content["rows"] = tuple(content["notes"]), tuple(content["rows"])
+        return Result(**content)
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ResultError(f"{path} is not a result of these benchmarks: {error!r}") from error
+
+
+def read_results(folder: Path = FOLDER) -> list[Result]:
+    """All results of a folder, by name; a full run hides the quick one of the same quantity and device.
+
+    Raises:
+        ResultError: a JSON file in the folder is not a result.
+    """
+    found = [read_result(path) for path in sorted(folder.glob("*.json"))]
+    full = {(r.quantity, r.device) for r in found if not r.quick}
+    return [r for r in found if not r.quick or (r.quantity, r.device) not in full]
+
+
+def find_result(results: Sequence[Result], quantity: str, device: str = "cpu") -> Result | None:
+    """The result of a quantity on a device, or None."""
+    return next((r for r in results if (r.quantity, r.device) == (quantity, device)), None)
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to six significant digits: more is noise, and noise makes large diffs."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value

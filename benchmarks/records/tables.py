@@ -1,0 +1,229 @@
+"""Results as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.records.results import Result
+
+Row = dict[str, Any]
+EMPTY = "–"
+
+
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column is aligned left, the others right."""
+    rule = ["---", *("--:" for _ in header[1:])]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *lines])
+
+
+def seconds_words(seconds: float | None) -> str:
+    """Three significant digits in the unit that suits."""
+    if seconds is None:
+        return EMPTY
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
+
+
+def mib_words(mib: float | None) -> str:
+    """MiB below a GiB, GiB above."""
+    if not mib:
+        return EMPTY
+    return f"{mib:.0f} MiB" if mib < 1000 else f"{mib / 1024:.1f} GiB"
+
+
+def gmacs_words(gmacs: float | None) -> str:
+    """Multiply-accumulates in the unit that suits, three significant digits."""
+    if gmacs is None:
+        return EMPTY
+    for scale, unit in ((1e-3, "MMAC"), (1, "GMAC"), (1e3, "TMAC")):
+        if gmacs < 999.5 * scale:
+            return f"{gmacs / scale:.3g} {unit}"
+    return f"{gmacs / 1e6:.3g} PMAC"
+
+
+def time_cell(row: Row) -> str:
+    """The median, "*" after a single cold run, or what happened instead with the work there was to do."""
+    if row["median_s"] is not None:
+        return seconds_words(row["median_s"]) + ("*" if row["outcome"] == "one run" else "")
+    work = f" ({gmacs_words(row['gmacs'])})" if row["gmacs"] else ""
+    words = "not run" if row["outcome"] in ("not tried", "over the cap") else row["outcome"]
+    return words + work
+
+
+def memory_cell(row: Row) -> str:
+    """Peak resident memory, and the GPU's where it was asked for."""
+    if row["outcome"] == "out of memory":
+        return f"out of memory (over {mib_words(row['peak_rss_mib'])})"
+    if row["median_s"] is None:
+        return "not run"
+    gpu = f" + {mib_words(row['gpu_mib'])} GPU" if row.get("gpu_mib") else ""
+    return mib_words(row["peak_rss_mib"]) + gpu
+
+
+def variant(row: Row) -> str:
+    """What tells rows of one method apart."""
+    parts = [row["title"]]
+    if row["family"] != "classical":
+        parts.append(row["precision"])
+    if row["family"] == "ours" and row["device"] not in ("cpu", "cuda", "auto"):
+        parts.append(row["device"])
+    return ", ".join(str(part) for part in parts)
+
+
+def size_table(result: Result, cell: str) -> str:
+    """Methods down, sizes across. `cell` is "time", "memory" or "ratio" (median of paired ratios)."""
+    cells: dict[str, Callable[[Row], str]] = {
+        "time": time_cell,
+        "memory": memory_cell,
+        "ratio": lambda row: EMPTY if row["times_ours"] is None else f"{row['times_ours']:.3g}x",
+    }
+    sizes = list(dict.fromkeys((row["width"], row["height"]) for row in result.rows))
+    names = list(dict.fromkeys(variant(row) for row in result.rows))
+    found = {(variant(row), row["width"], row["height"]): row for row in result.rows}
+    header = ["", *(f"{w}x{h} ({w * h / 1e6:.2g} MP)" for w, h in sizes)]
+    lines = [
+        [name, *(cells[cell](found[name, *size]) if (name, *size) in found else EMPTY for size in sizes)]
+        for name in names
+    ]
+    return markdown(header, lines)
+
+
+def cost_table(result: Result) -> str:
+    """Parameters and multiply-accumulates of every network at the smallest size measured."""
+    first = min((row["megapixels"] for row in result.rows), default=0)
+    lines = {
+        row["title"]: [
+            row["title"],
+            f"{row['parameters'] / 1e6:.3f} M",
+            gmacs_words(row["gmacs"]),
+            gmacs_words(row["gmacs"] / row["megapixels"]),
+        ]
+        for row in result.rows
+        if row["megapixels"] == first and row["gmacs"]
+    }
+    size = next((f"{r['width']}x{r['height']}" for r in result.rows if r["megapixels"] == first), "")
+    return markdown(["", "Parameters", f"Work at {size}", "Work per MP"], list(lines.values()))
+
+
+def quality_table(result: Result) -> str:
+    """Quality and time of every method that was measured, best PSNR first; the others after."""
+    measured = sorted(
+        (row for row in result.rows if row["outcome"] == "measured"), key=lambda row: -row["psnr_db"]
+    )
+    lines = [
+        [
+            _weighted_title(row),
+            f"{row['psnr_db']:.2f}",
+            f"{row['ssim']:.3f}",
+            EMPTY if row["lpips"] is None else f"{row['lpips']:.3f}",
+            seconds_words(row["median_s"]),
+        ]
+        for row in measured
+    ]
+    lines += [
+        [_weighted_title(row), row["outcome"], EMPTY, EMPTY, EMPTY]
+        for row in result.rows
+        if row["outcome"] != "measured"
+    ]
+    return markdown(["", "PSNR, dB", "SSIM", "LPIPS", "Time per photograph"], lines)
+
+
+def scale_table(result: Result) -> str:
+    """Throughput over batches and threads."""
+    lines = [
+        [
+            variant(row),
+            f"{row['width']}x{row['height']}",
+            str(row["batch"]),
+            str(row["threads"]),
+            time_cell(row),
+            EMPTY if row["median_s"] is None else f"{row['megapixels'] / row['median_s']:.3g}",
+        ]
+        for row in result.rows
+    ]
+    return markdown(["", "Size", "Batch", "Threads", "Time", "MP/s"], lines)
+
+
+def tiling_table(result: Result) -> str:
+    """Time, memory and error over tile sizes."""
+    lines = [
+        [
+            "no tiles" if row["tile_size"] is None else f"{row['tile_size']} px",
+            time_cell(row),
+            memory_cell(row),
+            EMPTY if row.get("light_error") is None else f"{row['light_error']:.1e}",
+            EMPTY if row.get("picture_error") is None else str(row["picture_error"]),
+        ]
+        for row in result.rows
+    ]
+    first = result.rows[0] if result.rows else {}
+    size = f"{first.get('width')}x{first.get('height')}"
+    header = ["Tile", f"Time at {size}", "Peak memory", "Light map, max error", "Picture, max error of 255"]
+    return markdown(header, lines)
+
+
+def roofline_table(result: Result) -> str:
+    """FLOPs per byte, rate, limit and share."""
+    lines = [
+        [
+            variant(row),
+            f"{row['width']}x{row['height']}",
+            f"{row['flop_per_byte']:.0f}",
+            f"{row['gflop_per_s']:.0f}",
+            f"{row['limit_gflop_per_s']:.0f}",
+            f"{row['share']:.0%}",
+        ]
+        for row in result.rows
+    ]
+    return markdown(["", "Size", "FLOP/byte", "GFLOP/s", "Limit, GFLOP/s", "Share"], lines)
+
+
+def plain_table(result: Result) -> str:
+    """Any rows, every column as it is."""
+    columns = list(dict.fromkeys(key for row in result.rows for key in row))
+    lines = [[_plain(row.get(column)) for column in columns] for row in result.rows]
+    return markdown(columns, lines)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return EMPTY
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _weighted_title(row: Row) -> str:
+    return f"{row['title']}, {row['weights']}" if row["weights"] else str(row["title"])
+
+
+def real_scenes_table(result: Result) -> str:
+    """PSNR and SSIM of every method by how far the photograph is below the scene's middle exposure."""
+    columns = list(dict.fromkeys(row["stops_below"] for row in result.rows if "stops_below" in row))
+    lit = list(dict.fromkeys(row["set"] for row in result.rows if str(row["set"]).startswith("well-lit")))
+    head = ["", *(c if c == "mean" else "middle" if c == 0 else f"-{c:g} stops" for c in columns), *lit]
+    lines = []
+    for title in dict.fromkeys(row["title"] for row in result.rows if "stops_below" in row):
+        rows = [row for row in result.rows if row["title"] == title]
+        scenes = {row["stops_below"]: row for row in rows if "stops_below" in row}
+        kept = {row["set"]: row for row in rows}
+        cells = [f"{scenes[c]['psnr_db']:.2f} / {scenes[c]['ssim']:.3f}" for c in columns]
+        lines.append([title, *cells, *(f"{kept[name]['psnr_db']:.1f}" for name in lit)])
+    return markdown(head, lines)
+
+
+def lifts_table(result: Result) -> str:
+    """What became of backlit and low-key pictures, in EV and points of clipped pixels."""
+    lines = []
+    for row in result.rows:
+        if row["set"] == "backlit":
+            cells = [row["names"], f"{row['dark_ev']:+.2f}", f"{row['bright_ev']:+.2f}"]
+            lines.append([row["title"], *cells, f"{row['clipped_points']:+.2f}"])
+        elif row["set"] == "low-key":
+            name = f"{row['pictures']} low-key pictures"
+            change = f"mean {row['mean_change_ev']:+.2f}, at most {row['largest_change_ev']:+.2f}"
+            lines.append([row["title"], name, change, EMPTY, EMPTY])
+        elif row["set"] == "against fp32":
+            words = f"{row['psnr_db']:.1f} dB or more from fp32, median {row['median_db']:.1f}"
+            lines.append([row["title"], f"{row['pictures']} pictures", words, EMPTY, EMPTY])
+    return markdown(["", "Picture", "Darkest third, EV", "Brightest fifth, EV", "Clipped, points"], lines)

@@ -1,0 +1,1 @@
+"""Studies: each measures one choice and writes its own result."""

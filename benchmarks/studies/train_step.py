@@ -1,0 +1,234 @@
+"""Times a training step against the published way: `python -m benchmarks.studies.train_step`.
+
+Published: the encoders are called picture by picture, the input's identity features are computed with
+the graph kept and the whole identity encoder run, everything in float32 and the default layout.
+Ours: one batched pass per encoder, no graph for the input, no layer deeper than the identity loss
+needs, batch norms folded, channels last, and the precision of `--precision`, as `rave-train` has it:
+bf16 where the GPU or CPU multiplies it natively, unless told otherwise.
+
+Both variants run in processes of their own, so that the peak memory is theirs, and take turns, so that
+another load on the machine hits both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from torch import Tensor
+
+from rave_train.encoders import open_encoder
+from rave_train.encoders.preprocessing import Preprocessing
+from rave_train.encoders.spec import parse_spec
+from rave_train.guidance.identity import identity_loss, stage_weights
+from rave_train.guidance.objective import IDENTITY_SCALE, Objective
+from rave_train.guidance.residual import Residual, residual_loss, unit
+from rave_train.loop.device import pick_precision, precision_name
+from rave_train.network import EnhancementNetwork, relight
+
+VARIANTS = ("published", "ours")
+
+CLIP_INPUT = Preprocessing(224, 224, "bicubic", OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+
+Models = tuple[Any, ...]
+"""open_clip's models of guidance and identity."""
+
+
+def published_losses(backlit: Tensor, enhanced: Tensor, models: Models, residual: Residual) -> Tensor:
+    """The encoders' part of the loss, picture by picture, through open_clip's own models."""
+    guided, kept = [], []
+    for i in range(len(backlit)):
+        picture, original = enhanced[i : i + 1], backlit[i : i + 1]
+        guided.append(residual_loss(models[0].encode_image(CLIP_INPUT.squash(picture)), residual))
+        after, before = (
+            models[1].visual.forward_intermediates(CLIP_INPUT.squash(seen))["image_intermediates"]
+            for seen in (picture, original)
+        )
+        kept.append(identity_loss(before, after, stage_weights(len(after), warm_up=False)))
+    return 6 * 320 * torch.stack(guided).mean() + 0.9 * IDENTITY_SCALE * torch.stack(kept).mean()
+
+
+def open_models(specs: tuple[str, str], device: torch.device) -> Models:
+    """Models as open_clip builds them, whole, with nothing folded, frozen."""
+    models = [open_clip.create_model(parse_spec(spec).model) for spec in specs]
+    return tuple(model.eval().requires_grad_(False).to(device) for model in models)
+
+
+def make_steps(
+    variant: str, options: argparse.Namespace
+) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
+    """A whole step, its encoders' part and its network's part, of one variant."""
+    device = torch.device(options.device)
+    torch.manual_seed(0)
+    ours = variant == "ours"
+    specs = (options.guidance, options.identity)
+    precision = pick_precision(options.precision, device) if ours else torch.float32
+    residual = Residual(unit(torch.randn(512)), torch.tensor(0.1)).to(device)
+    if ours:
+        guidance, identity = (open_encoder(spec).to(device) for spec in specs)
+        guidance.text = identity.text = None  # as in training, which needs no text after its start
+        objective = Objective(
+            guidance, identity, lambda e: residual_loss(e, residual), 6.0, 0.9, 0.0, precision
+        )
+    else:
+        models = open_models(specs, device)
+    network = EnhancementNetwork().to(device)
+    torch.nn.init.constant_(network.cond_add1.bias, 0.7)  # type: ignore[arg-type]
+    layout = torch.channels_last if ours else torch.contiguous_format
+    network.to(memory_format=layout)
+    backlit = torch.rand(options.batch, 3, options.size, options.size).to(device)
+    backlit = backlit.contiguous(memory_format=layout)
+    optimizer = torch.optim.Adam(network.parameters(), 2e-5)
+
+    def losses(light: Tensor) -> Tensor:
+        if ours:
+            loss: Tensor = objective.losses(backlit, light, backlit, warm_up=False)["loss"]
+            return loss
+        enhanced = relight(backlit, light + 1e-9)
+        return published_losses(backlit, enhanced, models, residual)
+
+    def light() -> Tensor:
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            found: Tensor = network(backlit)
+            return found.float()
+
+    def whole() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        losses(light()).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    fixed = torch.full((options.batch, 1, options.size, options.size), 0.7, device=device)
+
+    def encoders() -> None:
+        losses(fixed.clone().requires_grad_()).backward()  # type: ignore[no-untyped-call]
+
+    def network_alone() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        light().square().mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return whole, encoders, network_alone
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Runs the parts that are asked for on standard input; answers seconds, at last the peak memory."""
+    torch.set_num_threads(options.threads)
+    parts = dict(zip(("whole", "encoders", "network"), make_steps(options.serve, options), strict=True))
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as stream:
+        stream.write("5")  # Linux: the peak counts from here, without what loading the models took
+    for line in sys.stdin:
+        run = parts[line.strip()]
+        started = time.perf_counter()
+        run()
+        if options.device != "cpu":
+            torch.cuda.synchronize()
+        print(time.perf_counter() - started, flush=True)
+    peak = peak_mib()
+    if options.device != "cpu":
+        peak = torch.cuda.max_memory_allocated() / 2**20
+    print(peak, flush=True)
+
+
+def peak_mib() -> float:
+    """Peak resident memory of this process."""
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii") as stream:
+        for line in stream:
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@contextlib.contextmanager
+def served(variant: str, arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process of one variant."""
+    command = [sys.executable, "-m", "benchmarks.studies.train_step", *arguments, "--serve", variant]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+def ask(process: subprocess.Popen[str], part: str) -> float:
+    """Seconds of one run of a part."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(part + "\n")
+    process.stdin.flush()
+    return float(process.stdout.readline())
+
+
+def measure_part(part: str, repeats: int, arguments: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Best seconds and peak MiB per variant, the variants taking turns after one run to warm up."""
+    seconds: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+    found = {}
+    with contextlib.ExitStack() as stack:
+        processes = {variant: stack.enter_context(served(variant, arguments)) for variant in VARIANTS}
+        for turn in range(repeats + 1):
+            for variant, process in processes.items():
+                taken = ask(process, part)
+                if turn:
+                    seconds[variant].append(taken)
+        for variant, process in processes.items():
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.close()
+            found[variant] = (min(seconds[variant]), float(process.stdout.readline()))
+    return found
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, default=128, help="side of the training pictures, pixels")
+    parser.add_argument("--guidance", default="open_clip:ViT-B-32@random")
+    parser.add_argument("--identity", default="open_clip:RN101@random")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="auto", help="of ours: auto, fp32, bf16 or fp16")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", help="also write the figures to this file")
+    parser.add_argument("--serve", choices=VARIANTS, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measures both variants and prints them side by side."""
+    options = parse(arguments)
+    if options.serve:
+        serve(options)
+        return
+    parts = {
+        part: measure_part(part, options.repeats, arguments) for part in ("encoders", "network", "whole")
+    }
+    machine = f"{platform.machine()}, {options.threads} threads, {options.device}, torch {torch.__version__}"
+    print(f"batch {options.batch}, {options.size}x{options.size} px, {options.guidance}, {options.identity}")
+    precision = pick_precision(options.precision, torch.device(options.device))
+    print(f"{machine}; ours in {precision_name(precision)}; best of {options.repeats}")
+    print(f"{'':<22}{'published':>12}{'ours':>12}{'ratio':>8}")
+    labels = {"encoders": "guidance and identity", "network": "network alone", "whole": "whole step"}
+    for part, label in labels.items():
+        (slow, slow_mib), (fast, fast_mib) = (parts[part][variant] for variant in VARIANTS)
+        print(f"{label:<22}{slow:>10.3f} s{fast:>10.3f} s{slow / fast:>8.2f}")
+        print(f"{'  peak memory':<22}{slow_mib:>8.0f} MiB{fast_mib:>8.0f} MiB{slow_mib / fast_mib:>8.2f}")
+    for variant in VARIANTS:
+        share = parts["encoders"][variant][0] / (parts["encoders"][variant][0] + parts["network"][variant][0])
+        print(f"{variant}: {share:.0%} of the step in the encoders, {1 - share:.0%} in the network")
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as stream:
+            json.dump({"machine": machine, "options": vars(options), "parts": parts}, stream, indent=2)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,114 @@
+"""How to bring a light map from a reduced picture back to full resolution.
+
+    python -m benchmarks upsampling --bundle BUNDLE --photos FOLDER --pairs BACKLIT TRUTH [--output FILE]
+
+Compares ways of upsampling by two measures:
+- fidelity: PSNR of the enhanced picture against the same network's full-resolution result (`--photos`);
+- truth: PSNR of the enhanced picture against the well-lit partner (`--pairs`, matched by name).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.studies.reporting import report_study, study_parser
+from benchmarks.suites.quality import psnr_db
+from rave_runtime import Enhancer
+from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
+from rave_runtime.light.relight import relight
+
+Array = NDArray[np.float32]
+Upsample = Callable[[Array, NDArray[np.uint8], NDArray[np.uint8]], Array]
+
+
+def resized(resampling: Image.Resampling) -> Upsample:
+    """Plain resampling of the light, blind to the picture."""
+
+    def upsample(light: Array, reduced: NDArray[np.uint8], image: NDArray[np.uint8]) -> Array:
+        del reduced
+        size = (image.shape[1], image.shape[0])
+        return np.asarray(Image.fromarray(light).resize(size, resampling)).clip(light.min(), light.max())
+
+    return upsample
+
+
+def guided(per_factor: float, epsilon: float, *, log: bool = False) -> Upsample:
+    """A guided filter whose radius grows with the factor of reduction; `log` fits the light's logarithm."""
+
+    def upsample(light: Array, reduced: NDArray[np.uint8], image: NDArray[np.uint8]) -> Array:
+        height, width = image.shape[:2]
+        factor = max(height, width) / max(light.shape)
+        radius = max(1, round(per_factor * (factor - 1)))
+        source = np.log(np.maximum(light, 1e-3)) if log else light
+        fit = GuidedLight(source, luminance(reduced), height, width, radius, epsilon)
+        full = fit.rows(0, height, luminance(image))
+        return np.exp(full) if log else full
+
+    return upsample
+
+
+WAYS: dict[str, Upsample] = {
+    "bilinear": resized(Image.Resampling.BILINEAR),
+    "bicubic": resized(Image.Resampling.BICUBIC),
+    **{
+        f"guided, radius {r:g} x (factor - 1), epsilon {e:g}": guided(r, e)
+        for r in (0.5, 1, 2, 3)
+        for e in (1e-3, 1e-4, 1e-5)
+    },
+    "guided, radius 2 x (factor - 1), epsilon 0.0001, logarithm": guided(2, 1e-4, log=True),
+}
+
+
+def read(path: Path) -> NDArray[np.uint8]:
+    """[h, w, 3] uint8 of a file."""
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def measure(
+    enhancer: Enhancer, image: NDArray[np.uint8], size_px: int, truth: NDArray[np.uint8]
+) -> dict[str, float]:
+    """PSNR of every way at one working size."""
+    reduced = Reduction(image, size_px).pixels.astype(np.uint8, copy=False)
+    light = enhancer.illumination(reduced)
+    found = {}
+    for name, upsample in WAYS.items():
+        out = np.empty_like(image)
+        relight(image, upsample(light, reduced, image), out)
+        found[name] = psnr_db(out, truth)
+    return found
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses, measures, prints a table, saves the findings."""
+    parser = study_parser("upsampling", __doc__)
+    parser.add_argument("--bundle", type=Path, help="default: the embedded model")
+    parser.add_argument("--photos", type=Path)
+    parser.add_argument("--pairs", type=Path, nargs=2, metavar=("BACKLIT", "TRUTH"))
+    parser.add_argument("--every", type=int, default=1, help="take every n-th pair")
+    parser.add_argument("--output", type=Path, help="JSON file")
+    options = parser.parse_args(arguments)
+    enhancer = Enhancer(options.bundle, precision="fp32", working_size=None)
+    measured: dict[str, list[dict[str, float]]] = {}
+    for path in sorted(options.photos.iterdir()) if options.photos else []:
+        image = read(path)
+        full = enhancer.enhance(image)
+        for size_px in (256, 512):
+            measured.setdefault(f"fidelity {size_px}", []).append(measure(enhancer, image, size_px, full))
+    for path in sorted(options.pairs[0].iterdir())[:: options.every] if options.pairs else []:
+        image, truth = read(path), read(options.pairs[1] / path.name)
+        for size_px in (96, 128, 192):
+            measured.setdefault(f"truth {size_px}", []).append(measure(enhancer, image, size_px, truth))
+    means = {
+        column: {name: round(float(np.mean([row[name] for row in rows])), 2) for name in WAYS}
+        for column, rows in measured.items()
+    }
+    print("| way | " + " | ".join(means) + " |\n|---|" + "---|" * len(means))
+    for name in WAYS:
+        print(f"| {name} | " + " | ".join(f"{column[name]:.2f}" for column in means.values()) + " |")
+    findings = {"pictures": {column: len(rows) for column, rows in measured.items()}, "psnr_db": means}
+    report_study("upsampling", arguments, findings, options.output)

@@ -1,0 +1,1 @@
+"""What each command measures: latency, memory, scale, tiling, roofline and quality."""

@@ -1,0 +1,142 @@
+"""PSNR, SSIM and LPIPS of any method over a folder of pairs, and the time it took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from benchmarks.contestants.enhancers import Enhance
+from rave_train.data.batches import to_tensor
+from rave_train.measure.metrics import psnr, ssim
+
+Picture = npt.NDArray[np.uint8]
+Distance = Callable[[Picture, Picture], float]
+SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
+
+
+class PairsError(ValueError):
+    """The folders hold no pairs, or pairs of different sizes."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A backlit photograph and its truth, of the same stem."""
+
+    photograph: Path
+    truth: Path
+
+
+def find_pairs(photographs: Path, truths: Path, limit: int | None = None) -> list[Pair]:
+    """Pairs of files with the same stem, by name; evenly picked where there is a limit.
+
+    Raises:
+        PairsError: there are none.
+    """
+    left, right = _by_stem(photographs), _by_stem(truths)
+    stems = sorted(set(left) & set(right))
+    if not stems:
+        raise PairsError(
+            f"no picture of {photographs} has a partner of the same name in {truths}: give two folders "
+            "whose files differ at most in their suffix"
+        )
+    if limit is not None and limit < len(stems):
+        stems = [stems[i * len(stems) // limit] for i in range(limit)]
+    return [Pair(left[stem], right[stem]) for stem in stems]
+
+
+def measure_quality(
+    enhance: Enhance, pairs: Sequence[Pair], distance: Distance | None = None
+) -> dict[str, Any]:
+    """Means over pairs of one method.
+
+    Args:
+        enhance: the method.
+        pairs: at least one.
+        distance: LPIPS, of `load_lpips`; None leaves it out.
+
+    Returns:
+        `psnr_db` and `ssim` on RGB in 8 bits (SSIM with the paper's 11-pixel Gaussian), `lpips` or
+        None, `median_s` per photograph with the first one left out, `megapixels` (mean), `pairs`.
+
+    Raises:
+        PairsError: the pictures of a pair differ in size, or no pair was given.
+    """
+    if not pairs:
+        raise PairsError("there are no pairs to measure")
+    psnr, ssim, seconds, megapixels = [], [], [], []
+    lpips: list[float] = []
+    for pair in pairs:
+        photograph, truth = _read(pair.photograph), _read(pair.truth)
+        if photograph.shape != truth.shape:
+            raise PairsError(
+                f"{pair.photograph} is {photograph.shape[1]}x{photograph.shape[0]}, its truth "
+                f"{pair.truth} is {truth.shape[1]}x{truth.shape[0]}: both must be of one size"
+            )
+        start = time.perf_counter()
+        result = enhance(photograph[None])[0]
+        seconds.append(time.perf_counter() - start)
+        psnr.append(psnr_db(result, truth))
+        ssim.append(structural_similarity(result, truth))
+        if distance is not None:
+            lpips.append(distance(result, truth))
+        megapixels.append(photograph.shape[0] * photograph.shape[1] / 1e6)
+    return {
+        "psnr_db": float(np.mean(psnr)),
+        "ssim": float(np.mean(ssim)),
+        "lpips": float(np.mean(lpips)) if distance else None,
+        "median_s": float(np.median(seconds[1:] or seconds)),
+        "megapixels": float(np.mean(megapixels)),
+        "pairs": len(pairs),
+    }
+
+
+def psnr_db(result: Picture, truth: Picture) -> float:
+    """Peak signal-to-noise ratio over all channels of [h, w, 3] uint8 pictures; 100 for equal ones."""
+    return psnr(to_tensor(result), to_tensor(truth))
+
+
+def structural_similarity(result: Picture, truth: Picture) -> float:
+    """SSIM of [h, w, 3] uint8 pictures, mean of the channels."""
+    return ssim(to_tensor(result), to_tensor(truth))
+
+
+def load_lpips(network: str = "squeeze", threads: int = 1) -> Distance:
+    """LPIPS by its authors' package; needs the backbone's weights on disk or a network to fetch them."""
+    import contextlib
+    import io
+    import warnings
+
+    import lpips
+    import torch
+
+    torch.set_num_threads(threads)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        model = lpips.LPIPS(net=network, verbose=False).eval()
+
+    def distance(result: Picture, truth: Picture) -> float:
+        with torch.inference_mode():
+            a, b = (
+                torch.from_numpy(p.astype(np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
+                for p in (result, truth)
+            )
+            return float(model(a, b))
+
+    return distance
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    files = folder.iterdir() if folder.is_dir() else iter(())
+    return {file.stem: file for file in sorted(files) if file.suffix.lower() in SUFFIXES}
+
+
+def _read(path: Path) -> Picture:
+    with PIL.Image.open(path) as image:
+        return np.array(image.convert("RGB"))

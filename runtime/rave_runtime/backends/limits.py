@@ -1,0 +1,88 @@
+"""What the system lets this process use: processors, memory and threads, containers' limits included."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_OWN_CGROUP: Final = Path("/proc/self/cgroup")
+
+_NO_LIMIT_BYTES: Final = 1 << 60
+"""Version 1 of control groups writes about 2^63 where there is no limit."""
+
+
+def usable_processors() -> int:
+    """How many processors this process may run on, or the worth of processors that its container allows.
+
+    A container's share of time (`cpu.max`, as `docker run --cpus` sets it) is rounded up: with the worth of
+    one and a half processors, two threads are busy most of the time.
+    """
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([found, *(math.ceil(share) for share in _processor_shares())]))
+
+
+def allowed_memory_mib() -> int | None:
+    """The memory that the container allows, in MiB; None where no container sets a limit."""
+    limits = []
+    for folder in _own_folders("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            text = _read(folder / name)
+            if text is not None and text.isdecimal() and int(text) < _NO_LIMIT_BYTES:
+                limits.append(int(text) >> 20)
+    return min(limits, default=None)
+
+
+def startable_threads(wanted: int) -> int:
+    """How many more threads the system lets this process start, up to a number that is wanted.
+
+    Limits of processes per user (`ulimit -u`) and per container show only when a thread is started, so
+    that is what this does; the threads end at once.
+    """
+    end = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(wanted):
+            thread = threading.Thread(target=end.wait, name="rave-probe", daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        pass
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
+    return len(started)
+
+
+def _processor_shares() -> Iterator[float]:
+    """Processors' worth of time that each group above this process allows."""
+    for folder in _own_folders("cpu"):
+        words = (_read(folder / "cpu.max") or "").split()
+        if len(words) == 2 and words[0].isdecimal() and words[1].isdecimal() and int(words[1]):
+            yield int(words[0]) / int(words[1])
+        quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        if quota and period and quota.isdecimal() and period.isdecimal() and int(period):
+            yield int(quota) / int(period)
+
+
+def _own_folders(controller: str) -> Iterator[Path]:
+    """The folders of this process's control groups, from its own upwards, of both versions."""
+    for line in (_read(_OWN_CGROUP) or "").splitlines():
+        _, controllers, place = line.split(":", 2) if line.count(":") >= 2 else ("", "?", "/")
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = _CGROUPS / controllers if controllers else _CGROUPS
+        folder = root / place.lstrip("/")
+        yield from (above for above in (folder, *folder.parents) if above == root or root in above.parents)
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return None

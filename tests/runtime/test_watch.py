@@ -1,0 +1,66 @@
+"""A watched folder costs little while nothing happens in it, and misses nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from rave_runtime.run import watch
+from rave_runtime.run.watch import _Folders
+
+
+@pytest.fixture
+def old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one inside, both unchanged for long."""
+    monkeypatch.setattr(watch, "_CLOCK_TICK_S", 0.0)
+    (tmp_path / "inner").mkdir()
+    for folder in (tmp_path / "inner", tmp_path):
+        os.utime(folder, (1e9, 1e9))
+    return tmp_path
+
+
+def test_an_idle_folder_is_not_listed_again(old_folder: Path) -> None:
+    folders = _Folders(old_folder)
+    assert [folders.may_have_changed() for _ in range(3)] == [True, False, False]
+    folders.forget()
+    assert folders.may_have_changed()
+
+
+@pytest.mark.parametrize("place", [".", "inner"])
+def test_what_comes_and_goes_is_seen(old_folder: Path, place: str) -> None:
+    folders = _Folders(old_folder)
+    folders.may_have_changed()
+    (old_folder / place / "new.jpg").touch()
+    assert folders.may_have_changed()
+    assert not folders.may_have_changed()
+    (old_folder / place / "new.jpg").unlink()
+    assert folders.may_have_changed()
+
+
+def test_a_change_of_a_moment_ago_may_hide_another(old_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = _Folders(old_folder)
+    folders.may_have_changed()
+    monkeypatch.setattr(watch, "_CLOCK_TICK_S", 3.0)
+    (old_folder / "new.jpg").touch()
+    assert folders.may_have_changed()
+    assert folders.may_have_changed(), "a second file of the same tick changes no time"
+
+
+def test_links_that_lead_back_end(old_folder: Path) -> None:
+    (old_folder / "inner" / "again").symlink_to(old_folder)
+    assert _Folders(old_folder).may_have_changed()
+
+
+def test_a_look_at_an_idle_folder_costs_less_than_a_hundredth_of_a_processor(old_folder: Path) -> None:
+    for i in range(4000):
+        (old_folder / f"{i}.jpg").touch()
+    os.utime(old_folder, (1e9, 1e9))
+    folders = _Folders(old_folder)
+    folders.may_have_changed()
+    started = time.process_time()
+    for _ in range(100):
+        folders.may_have_changed()
+    assert (time.process_time() - started) / 100 < 0.01 * watch.WATCH_INTERVAL_S

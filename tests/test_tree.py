@@ -1,0 +1,38 @@
+"""Every package: no import goes round, imports point one way, and nothing is too large to overlook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.imports import circles, import_graph, imported, too_large
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = {
+    "rave_runtime": ROOT / "runtime" / "rave_runtime",
+    "rave_train": ROOT / "train" / "rave_train",
+    "rave_export": ROOT / "export" / "rave_export",
+    "benchmarks": ROOT / "benchmarks",
+}
+"""From the lowest to the highest: a package may import those before it."""
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_no_import_goes_round(package: str) -> None:
+    graph = import_graph(PACKAGES[package])
+    assert len(graph) > 15
+    assert circles(graph) == []
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_everything_can_be_seen_at_a_glance(package: str) -> None:
+    assert too_large(PACKAGES[package]) == []
+
+
+def test_imports_point_one_way() -> None:
+    names = list(PACKAGES)
+    for package, folder in PACKAGES.items():
+        above = set(names[names.index(package) + 1 :])
+        for file in folder.rglob("*.py"):
+            assert not {name.split(".")[0] for name in imported(file)} & above, file

@@ -1,0 +1,81 @@
+"""`rave-train evaluate` and `rave-train interpret`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+from rave_train.cli.terminal import errors_on_one_line, progress, say
+from rave_train.loop.run_folder import RunFolder
+
+
+def interpret(
+    run: Annotated[Path, typer.Argument(help="Folder of a run whose encoder has text.")],
+    count: Annotated[int, typer.Option(min=1, help="Tokens to list from each end.")] = 7,
+    word: Annotated[
+        list[str] | None, typer.Option(help="Word to compare the picture sets with; repeatable.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write; RUN/interpretation if not given.")] = None,
+) -> None:
+    """Name the vocabulary tokens nearest to and farthest from a run's guidance direction."""
+    with errors_on_one_line():
+        from rave_train.measure.interpretation import DEFAULT_WORDS, interpret_run, write_interpretation
+
+        folder = run.absolute()
+        with progress("") as report, RunFolder(run).where_it_started():
+            found = interpret_run(folder, count, word or list(DEFAULT_WORDS), report)
+        written = write_interpretation(found, out or run / "interpretation")
+    say(found.as_text())
+    say(f"written to {written}")
+
+
+def evaluate(
+    enhanced: Annotated[Path, typer.Argument(help="Folder of enhanced pictures, or of backlit ones.")],
+    truth: Annotated[Path, typer.Argument(help="Folder of their true partners, by name.")],
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Enhance the first folder with this: a checkpoint (at full resolution), a bundle or "
+            "'embedded' (as in rave-run); repeatable, a row each."
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="Some of psnr,ssim,lpips,fid; if not given, those that need no download. The weights of "
+            "the others are fetched, each named before."
+        ),
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="ours, or upstream: that of RAVE's script, to compare with its paper.")
+    ] = "ours",
+    gray: Annotated[bool, typer.Option("--gray", help="PSNR and SSIM on grey pictures.")] = False,
+    size: Annotated[int | None, typer.Option(help="Squash both to a square of this side first.")] = None,
+    gt_mean: Annotated[bool, typer.Option("--gt-mean", help="Match the truth's mean brightness.")] = False,
+    lpips_net: Annotated[str, typer.Option(help="alex (as published), squeeze or vgg.")] = "alex",
+    inception: Annotated[Path | None, typer.Option(help="Weights of FID's Inception network.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for table.csv (a row per picture) and metrics.json.")
+    ] = None,
+) -> None:
+    """Measure PSNR, SSIM, LPIPS and FID against true pictures, with the protocol stated."""
+    with errors_on_one_line():
+        from rave_train.measure.evaluation import evaluate_folders, write_evaluation
+        from rave_train.measure.protocol import Protocol
+
+        how = Protocol(cast(Literal["ours", "upstream"], protocol), gray, size, gt_mean, lpips_net)
+        wanted = None if metrics is None else tuple(name.strip() for name in metrics.split(","))
+        if out is not None:  # before hours of measuring
+            out.mkdir(parents=True, exist_ok=True)
+        with progress("measuring") as report:
+            result = evaluate_folders(
+                enhanced, truth, checkpoint or (), wanted, how, inception, report,
+                announce=lambda line: say(line, error=True),
+            )  # fmt: skip
+        if out is not None:  # first: nothing that the terminal refuses may lose it
+            write_evaluation(result, out)
+        say(result.as_text())
+    if not result.metrics:
+        raise typer.Exit(1)

@@ -1,0 +1,72 @@
+"""What the commands share: printing, a progress bar, and errors on one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+from rave_runtime.errors import RaveError
+
+
+def printable(text: str) -> str:
+    """A text that does nothing to a terminal: control characters and half characters are spelled out.
+
+    Names of files are under somebody else's control and may hold any of them.
+    """
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def say(text: str, *, error: bool = False, quiet: bool = False) -> None:
+    """Prints a text as it is, without markup, colours or breaks, to standard output or error."""
+    console = Console(stderr=error, quiet=quiet)
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
+def make_output_lenient() -> None:
+    """Lets characters that the terminal's code page lacks be spelled out instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def errors_on_one_line() -> Iterator[None]:
+    """Wrong use and bad input exit with 2, a missing extra and what a machine refuses with 1.
+
+    Anything else is a bug of this program and keeps its traceback.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("rave_"):
+            raise
+        say(f"{error.name} is missing: pip install 'rave-backlit[train]'", error=True)
+        raise typer.Exit(1) from error
+    except (RaveError, OSError) as error:
+        say(f"error: {error}", error=True)
+        raise typer.Exit(2 if isinstance(error, ValueError) else 1) from error
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error, gone at the end; yields what moves it."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda doing, done, total: bar.update(
+            task, description=printable(doing), completed=done, total=total
+        )

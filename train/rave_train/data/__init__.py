@@ -1,0 +1,1 @@
+"""Pictures to train on: finding, pairing, augmenting and synthesising them."""

@@ -1,0 +1,211 @@
+"""Folders of photographs: finding, checking, hashing and loading them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.photos.decoders import decoding, open_picture
+from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS
+from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
+from rave_train.errors import DataError
+
+Pixels = NDArray[np.uint8]
+Role = Literal["backlit", "well-lit"]
+Split = Literal["train", "test"]
+
+SMALLEST_SIDE_PX: Final = 16
+
+_CHECKING_THREADS: Final = 4
+"""Photographs that are decoded at once; each of 50 megapixels takes half a gigabyte."""
+
+_LAYOUTS: Final[dict[tuple[Role, Split], tuple[str, ...]]] = {
+    ("backlit", "train"): ("train/input", "train/resize_input", "resize_input", "our485/low", "input", "low"),
+    ("backlit", "test"): ("test/input", "test/resize_input", "eval15/low", "input", "low"),
+    ("well-lit", "train"): (
+        "train/gt", "train/resize_gt", "resize_gt", "our485/high", "DIV2K_train_HR", "gt", "high",
+    ),
+    ("well-lit", "test"): ("test/gt", "test/resize_gt", "eval15/high", "DIV2K_valid_HR", "gt", "high"),
+}  # fmt: skip
+"""Where BAID, LOL and DIV2K, unpacked as they come, keep each role's pictures."""
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A file that decodes.
+
+    Attributes:
+        file: where it is.
+        content_hash: of the file's bytes, hexadecimal.
+    """
+
+    file: Path
+    content_hash: str
+
+
+@dataclass(frozen=True)
+class PhotographSet:
+    """The usable pictures of a folder, by name.
+
+    Attributes:
+        folder: where they are (inside a known layout, the folder of the role).
+        photographs: sorted by name.
+        skipped: files that look like pictures and are not usable, with the reason.
+        left_out: what else lies there and is not looked at, such as camera raw files or subfolders; lines.
+    """
+
+    folder: Path
+    photographs: tuple[Photograph, ...]
+    skipped: tuple[tuple[Path, str], ...]
+    left_out: tuple[str, ...] = ()
+
+    def describe_skipped(self) -> list[str]:
+        """What of the folder does not take part, and why; a line each."""
+        return [*(f"skipped {file}: {reason}" for file, reason in self.skipped), *self.left_out]
+
+
+def find_photographs(folder: Path, role: Role, split: Split = "train") -> PhotographSet:
+    """Lists a folder's pictures and decodes each once, so that a long run meets no surprise.
+
+    Args:
+        folder: of pictures, or the top of a data set in the layout of BAID, LOL or DIV2K.
+        role: which side of such a layout.
+        split: which part of such a layout.
+
+    Raises:
+        DataError: the folder is missing, or fewer than two pictures in it are usable.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder: a folder of {role} photographs is needed")
+    found = _picture_files(folder)
+    if not found:
+        inside = [folder / name for name in _LAYOUTS[role, split] if _picture_files(folder / name)]
+        if not inside:
+            endings = ", ".join(sorted(READ_ENDINGS))
+            hint = "".join(f"; {line}" for line in _describe_left_out(folder))
+            raise DataError(
+                f"{folder} holds no pictures ({endings}), nor the {role} side of BAID, LOL or DIV2K{hint}"
+            )
+        folder, found = inside[0], _picture_files(inside[0])
+    with ThreadPoolExecutor(_CHECKING_THREADS) as pool:
+        checked = list(pool.map(_check, found))
+    good = tuple(item for item in checked if isinstance(item, Photograph))
+    bad = tuple((file, item) for file, item in zip(found, checked, strict=True) if isinstance(item, str))
+    if len(good) < 2:
+        reasons = "".join(f"; {file.name}: {reason}" for file, reason in bad[:3])
+        raise DataError(
+            f"{folder} holds {len(good)} usable {role} photograph{'' if len(good) == 1 else 's'}, "
+            f"at least 2 are needed{reasons}"
+        )
+    return PhotographSet(folder, good, bad, tuple(_describe_left_out(folder)))
+
+
+def load_photograph(file: Path) -> Pixels:
+    """[h, w, 3] uint8 sRGB, upright after its EXIF orientation.
+
+    Raises:
+        DataError: the file has changed since it was found, or is not a photograph.
+    """
+    with _opened(file) as image:
+        return np.asarray(_upright_rgb(image))
+
+
+def load_square(file: Path, size_px: int) -> Pixels:
+    """The whole picture squashed to a square, as published: [size_px, size_px, 3] uint8.
+
+    Raises:
+        DataError: the file has changed since it was found, or is not a photograph.
+    """
+    with _opened(file) as image:
+        image.draft("RGB", (2 * size_px, 2 * size_px))
+        square = _upright_rgb(image).resize((size_px, size_px), Image.Resampling.BICUBIC)
+    return np.asarray(square)
+
+
+def load_squares(photographs: Sequence[Photograph], size_px: int) -> list[Pixels]:
+    """`load_square` of many, a few at once."""
+    with ThreadPoolExecutor(_CHECKING_THREADS) as pool:
+        return list(pool.map(lambda photograph: load_square(photograph.file, size_px), photographs))
+
+
+def hash_set(photographs: Sequence[Photograph]) -> str:
+    """One hash of what all pictures of a set hold, in their order: partners and draws go by it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for photograph in photographs:
+        digest.update(photograph.content_hash.encode())
+    return digest.hexdigest()
+
+
+def _picture_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in READ_ENDINGS and not file.name.startswith(".") and file.is_file()
+    )
+
+
+def _describe_left_out(folder: Path) -> list[str]:
+    """Pictures of kinds that cannot be read and subfolders; a line for either."""
+    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "@", "#", "$"))]
+    unread = [entry for entry in entries if entry.suffix.lower() in UNREADABLE_ENDINGS]
+    folders = [entry.name for entry in entries if entry.is_dir()]
+    lines = []
+    if unread:
+        kinds = ", ".join(sorted({entry.suffix.lower() for entry in unread}))
+        lines.append(
+            f"{len(unread)} pictures in {folder} are of kinds that cannot be read ({kinds}): "
+            "export them as JPEG or TIFF first"
+        )
+    if folders:
+        names = ", ".join(folders[:5]) + (f" and {len(folders) - 5} more" if len(folders) > 5 else "")
+        lines.append(f"{len(folders)} folders inside {folder} are not looked into: {names}")
+    return lines
+
+
+def _check(file: Path) -> Photograph | str:
+    """The photograph, or why it is not usable."""
+    try:
+        with decoding:
+            content = read_file(file)
+            with open_picture(content) as image:
+                width, height = image.size
+                if min(width, height) < SMALLEST_SIDE_PX:
+                    return f"{width}x{height} px, at least {SMALLEST_SIDE_PX} px each way are needed"
+                if width * height > DEFAULT_MAX_MEGAPIXELS * 1e6:
+                    return f"{width}x{height} px, over the limit of {DEFAULT_MAX_MEGAPIXELS:g} megapixels"
+                if image.mode.startswith(("I", "F")):
+                    return f"mode {image.mode}, which 8-bit RGB cannot hold: convert it first"
+                _upright_rgb(image)
+    except PhotoError as error:
+        return str(error)
+    except Exception as error:  # decoders raise whatever a broken file makes them stumble over
+        return f"does not decode ({reason_of(error)})"
+    return Photograph(file, hashlib.blake2b(content, digest_size=16).hexdigest())
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """The one way in which this package opens a picture: by the runtime's list of formats, never by name."""
+    try:
+        with decoding, open_picture(read_file(file)) as image:
+            yield image
+    except PhotoError as error:
+        raise DataError(f"{file} {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{file} does not decode: {reason_of(error)}") from error
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(image).convert("RGB")

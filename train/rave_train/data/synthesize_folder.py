@@ -1,0 +1,105 @@
+"""Folders of synthetic pairs, with a contact sheet to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from rave_train.data.grid import save_grid
+from rave_train.data.pairs import plain_name
+from rave_train.data.photographs import (
+    SMALLEST_SIDE_PX,
+    Photograph,
+    Pixels,
+    find_photographs,
+    load_photograph,
+)
+from rave_train.data.synthesis import SynthesisRange, synthesize_backlit
+from rave_train.errors import DataError
+from rave_train.progress import Report
+
+_SHEET_ROWS: Final = 12
+
+
+@dataclass(frozen=True)
+class Synthesized:
+    """What became of a folder of photographs.
+
+    Attributes:
+        pairs: how many were made.
+        left_out: files and folders that took no part, and why; lines.
+    """
+
+    pairs: int
+    left_out: tuple[str, ...]
+
+
+def synthesize_folder(
+    well_lit: Path,
+    out: Path,
+    longest_side_px: int | None = None,
+    versions: int = 1,
+    seed: int = 0,
+    report: Report | None = None,
+    scene: SynthesisRange | None = None,
+) -> Synthesized:
+    """Writes `out`/input (backlit) and `out`/gt (their partners), PNG, and `out`/contact_sheet.png.
+
+    Args:
+        well_lit: folder of photographs.
+        out: new or empty.
+        longest_side_px: larger pictures are reduced to it; None keeps their size.
+        versions: how many backlit partners each photograph gets.
+        seed: of every random choice; a picture's partner depends on it and on the picture's name only.
+        report: told of the progress.
+        scene: ranges to draw from.
+
+    Raises:
+        DataError: no usable photographs, two of one name, `out` is not empty, or an option is out of range.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        raise DataError(f"{out} is not empty: give another folder")
+    if longest_side_px is not None and longest_side_px < SMALLEST_SIDE_PX:
+        raise DataError(f"size is {longest_side_px} px, at least {SMALLEST_SIDE_PX} are needed")
+    if seed < 0:
+        raise DataError(f"seed is {seed}, 0 or more is needed")
+    found = find_photographs(well_lit, "well-lit")
+    by_scene: dict[str, str] = {}
+    for photograph in found.photographs:
+        first = by_scene.setdefault(plain_name(photograph.file), photograph.file.name)
+        if first != photograph.file.name:
+            raise DataError(
+                f"{first} and {photograph.file.name} would both be written as one pair: rename one of them"
+            )
+    for side in ("input", "gt"):
+        (out / side).mkdir(parents=True, exist_ok=True)
+    sheet: list[tuple[Pixels, Pixels]] = []
+    for index, photograph in enumerate(found.photographs):
+        truth = _load(photograph, longest_side_px)
+        for version in range(versions):
+            name = photograph.file.stem + (f"_v{version}" if versions > 1 else "") + ".png"
+            rng = np.random.default_rng([seed, version, *photograph.file.stem.encode()])
+            made = synthesize_backlit(np.divide(truth, 255, dtype=np.float32), rng, scene)
+            backlit = (made * 255 + 0.5).astype(np.uint8)
+            Image.fromarray(backlit).save(out / "input" / name)
+            Image.fromarray(truth).save(out / "gt" / name)
+            if len(sheet) < _SHEET_ROWS:
+                sheet.append((backlit, truth))
+        if report is not None:
+            report("synthesizing", index + 1, len(found.photographs))
+    columns = [("backlit", [row[0] for row in sheet]), ("well-lit", [row[1] for row in sheet])]
+    save_grid(out / "contact_sheet.png", columns)
+    return Synthesized(versions * len(found.photographs), tuple(found.describe_skipped()))
+
+
+def _load(photograph: Photograph, longest_side_px: int | None) -> Pixels:
+    pixels = load_photograph(photograph.file)
+    if longest_side_px is None or max(pixels.shape[:2]) <= longest_side_px:
+        return pixels
+    image = Image.fromarray(pixels)
+    image.thumbnail((longest_side_px, longest_side_px), Image.Resampling.LANCZOS)
+    return np.asarray(image)

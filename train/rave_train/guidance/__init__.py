@@ -1,0 +1,1 @@
+"""What pulls the network: the three methods, the identity loss and their sum."""

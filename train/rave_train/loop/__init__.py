@@ -1,0 +1,1 @@
+"""The training loop: its options, phases, state, files and processes."""

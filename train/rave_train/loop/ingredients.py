@@ -1,0 +1,252 @@
+"""Gathering what a run needs before its first step: pictures, encoders and guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rave_train.data.batches import TrainingPictures, to_tensor
+from rave_train.data.pairs import match_pairs, require_pairs
+from rave_train.data.photographs import (
+    Photograph,
+    Pixels,
+    find_photographs,
+    hash_set,
+    load_square,
+    load_squares,
+)
+from rave_train.encoders import Encoder, open_encoder
+from rave_train.encoders.spec import is_published_identity
+from rave_train.errors import DataError
+from rave_train.guidance.clip_lit import PromptGuidance
+from rave_train.guidance.clip_lit_latent import LatentGuidance
+from rave_train.guidance.embeddings import default_cache, embed_photographs, embed_vocabulary
+from rave_train.guidance.guidance import Guidance
+from rave_train.guidance.identity import (
+    PUBLISHED_COST_OF_HALVING,
+    SCALE_PICTURES,
+    identity_loss,
+    stage_weights,
+)
+from rave_train.guidance.options import ClipLitOptions, PairOptions, RaveOptions
+from rave_train.guidance.rave import guide_by_residual
+from rave_train.loop.config import RunConfig
+from rave_train.loop.events import Listener, Note, Work
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Which pictures a run uses.
+
+    Attributes:
+        backlit: pictures to be enhanced.
+        well_lit: pictures to be like; in paired data the partners, in the same order.
+        paired: whether they are partners.
+        report: what matched, what did not, what was skipped; lines.
+    """
+
+    backlit: tuple[Photograph, ...]
+    well_lit: tuple[Photograph, ...]
+    paired: bool
+    report: str
+
+
+@dataclass(frozen=True)
+class ShownPictures:
+    """Fixed pictures that show how a run goes.
+
+    Attributes:
+        backlit: [n, 3, size, size] float32 in [0, 1].
+        truth: their partners, or None.
+        held_out: whether they are validation pictures, worth a PSNR.
+    """
+
+    backlit: Tensor
+    truth: Tensor | None
+    held_out: bool
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What `train` puts together.
+
+    Attributes:
+        data: the pictures.
+        pictures: the same as training samples.
+        guidance_encoder: on the device.
+        identity_encoder: on the device; the same object where both have one name.
+        guidance: on the CPU.
+        views: squares of backlit and well-lit pictures for a guidance that learns; else empty.
+        identity_scale: factor on the identity loss, which brings it to the published encoder's scale.
+        shown: pictures for the grid and the validation.
+        made_of: hashes that a resumed run must find again.
+    """
+
+    data: TrainingData
+    pictures: TrainingPictures
+    guidance_encoder: Encoder
+    identity_encoder: Encoder
+    guidance: Guidance
+    views: tuple[Sequence[Pixels], Sequence[Pixels]]
+    identity_scale: float
+    shown: ShownPictures
+    made_of: dict[str, Any]
+
+
+def gather(
+    config: RunConfig, device: torch.device, listen: Listener, identity_scale: float | None = None
+) -> Ingredients:
+    """Finds the pictures, opens the encoders and builds the guidance.
+
+    Args:
+        config: the run's.
+        device: where to compute.
+        listen: told of the progress.
+        identity_scale: of a resumed run, the one it began with; None measures it.
+
+    Raises:
+        DataError: the folders do not hold what is needed.
+        EncoderError: an encoder cannot be opened or lacks what the method needs.
+        ValueError: both sets look the same to the encoder.
+    """
+    data = find_training_data(config)
+    listen(Note(data.report))
+    shown = _choose_shown(config, data)
+    guidance_encoder = open_encoder(config.encoder).to(device)
+    identity_encoder = (
+        guidance_encoder
+        if config.identity_encoder_name == config.encoder
+        else open_encoder(config.identity_encoder_name).to(device)
+    )
+    names = dict.fromkeys([config.encoder, config.identity_encoder_name])
+    listen(Note(f"guided by {' and, for the identity loss, '.join(names)}"))
+    for encoder in {guidance_encoder, identity_encoder}:
+        encoder.preprocessing = replace(encoder.preprocessing, squash_by=config.network.squash_by)
+    if identity_scale is None:
+        identity_scale = measure_identity_scale(identity_encoder, data.well_lit, device)
+    guidance = build_guidance(config, data, guidance_encoder, device, listen)
+    guidance_encoder.text = identity_encoder.text = None  # hundreds of MiB that no step needs
+    views: tuple[Sequence[Pixels], Sequence[Pixels]] = ((), ())
+    if isinstance(config.options, PairOptions):
+        side = config.options.view_size_px
+        views = (load_squares(data.backlit, side), load_squares(data.well_lit, side))
+    truth = data.well_lit if config.network.pixel_loss else None
+    return Ingredients(
+        data=data,
+        pictures=TrainingPictures(data.backlit, truth, config.network.size_px, config.seed),
+        guidance_encoder=guidance_encoder,
+        identity_encoder=identity_encoder,
+        guidance=guidance,
+        views=views,
+        identity_scale=identity_scale,
+        shown=shown,
+        made_of={
+            "identity_scale": identity_scale,
+            "backlit_pictures": len(data.backlit),
+            "well_lit_pictures": len(data.well_lit),
+            "paired": data.paired,
+            "backlit_hash": hash_set(data.backlit),
+            "well_lit_hash": hash_set(data.well_lit),
+            "guidance_encoder_hash": guidance_encoder.fingerprint(),
+            "identity_encoder_hash": identity_encoder.fingerprint(),
+        },
+    )
+
+
+def find_training_data(config: RunConfig) -> TrainingData:
+    """The pictures a run uses, paired or not.
+
+    Raises:
+        DataError: a folder is missing or empty, or pairs were asked for and are not there.
+    """
+    backlit = find_photographs(Path(config.data.backlit), "backlit")
+    well_lit = find_photographs(Path(config.data.well_lit), "well-lit")
+    lines = [*backlit.describe_skipped(), *well_lit.describe_skipped()]
+    must_pair = config.data.paired is True or config.network.pixel_loss > 0
+    if must_pair:
+        otherwise = "" if config.network.pixel_loss else ", or train --unpaired"
+        pairing = require_pairs(backlit.photographs, well_lit.photographs, otherwise)
+    elif config.data.paired is None:
+        pairing = match_pairs(backlit.photographs, well_lit.photographs)
+    if config.data.paired is not False and (
+        must_pair or 2 * len(pairing.pairs) >= max(len(backlit.photographs), 4)
+    ):
+        lines.append(pairing.describe())
+        left, right = zip(*pairing.pairs, strict=True)
+        return TrainingData(left, right, True, "\n".join(lines))
+    lines.append(
+        f"unpaired: {len(backlit.photographs)} backlit and {len(well_lit.photographs)} well-lit photographs"
+    )
+    return TrainingData(backlit.photographs, well_lit.photographs, False, "\n".join(lines))
+
+
+@torch.no_grad()
+def measure_identity_scale(
+    encoder: Encoder, photographs: Sequence[Photograph], device: torch.device
+) -> float:
+    """What brings an encoder's identity loss to the scale of the published one's, CLIP's RN101.
+
+    Encoders differ a thousandfold in how large their features are. The measure is what the first few
+    pictures of the set cost when they are halved in brightness. Three digits are kept, so that a run
+    resumed on another machine goes on with the same factor.
+    """
+    if is_published_identity(encoder.spec):
+        return 1.0
+    side = encoder.preprocessing.size_px
+    pictures = _stack(photographs[:SCALE_PICTURES], side).to(device)
+    whole, halved = encoder.stages(pictures), encoder.stages(pictures / 2)
+    cost = float(identity_loss(whole, halved, stage_weights(len(whole), warm_up=True)))
+    return float(f"{PUBLISHED_COST_OF_HALVING / max(cost, 1e-12):.3g}")
+
+
+def build_guidance(
+    config: RunConfig, data: TrainingData, encoder: Encoder, device: torch.device, listen: Listener
+) -> Guidance:
+    """The method's guidance before its first step."""
+    if isinstance(config.options, ClipLitOptions):
+        return PromptGuidance(encoder.require_text("CLIP-LIT"))
+    if not isinstance(config.options, RaveOptions):
+        return LatentGuidance(encoder.dimension(), config.seed)
+    if config.options.guide_token is not None or config.options.shift_tokens:
+        encoder.require_text("guidance by words")
+
+    def report(what: str, done: int, total: int) -> None:
+        listen(Work(what, done, total))
+
+    cache = default_cache() if config.cache is None else Path(config.cache)
+    backlit, well_lit = (
+        embed_photographs(encoder, photographs, cache, device, report=report)
+        for photographs in (data.backlit, data.well_lit)
+    )
+    vocabulary = embed_vocabulary(encoder, cache, report) if config.options.shift_tokens else None
+    return guide_by_residual(config.options, backlit, well_lit, encoder, vocabulary)
+
+
+def _choose_shown(config: RunConfig, data: TrainingData, most: int = 6) -> ShownPictures:
+    """All validation pictures, or a few of the training pictures."""
+    size = config.network.size_px
+    if config.data.validation_backlit is None or config.data.validation_well_lit is None:
+        backlit, truth = data.backlit[:most], data.well_lit[:most] if data.paired else None
+        return ShownPictures(_stack(backlit, size), None if truth is None else _stack(truth, size), False)
+    held_out = require_pairs(
+        find_photographs(Path(config.data.validation_backlit), "backlit", "test").photographs,
+        find_photographs(Path(config.data.validation_well_lit), "well-lit", "test").photographs,
+    )
+    seen = {photograph.content_hash for photograph in data.backlit}
+    leaked = [pair[0].file.name for pair in held_out.pairs if pair[0].content_hash in seen]
+    if leaked:
+        raise DataError(
+            f"{leaked[0]} is both a training and a validation picture ({len(leaked)} such): "
+            "validate on other pictures"
+        )
+    left, right = zip(*held_out.pairs, strict=True)
+    return ShownPictures(_stack(left, size), _stack(right, size), True)
+
+
+def _stack(photographs: Sequence[Photograph], size_px: int) -> Tensor:
+    return torch.stack([to_tensor(load_square(photograph.file, size_px)) for photograph in photographs])

@@ -1,0 +1,151 @@
+"""The order of a run's steps: phases, rounds, and their extension while a loss stays high."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from rave_train.errors import ConfigError
+
+Phase = Literal["initialize", "warm-up", "enhance", "refine", "done"]
+
+RUNNING_LOSS_STEPS: Final = 30
+"""Number of steps whose mean is a running loss."""
+
+BEST_EVERY_STEPS: Final = 20
+"""Steps between two comparisons of the running loss with the best one."""
+
+
+@dataclass(frozen=True)
+class Extension:
+    """Makes a phase longer while its running loss is too high at the end.
+
+    Attributes:
+        steps: how many are added each time.
+        above: the running loss that must be undercut.
+    """
+
+    steps: int
+    above: float
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Lengths of all phases, in steps.
+
+    The order: initialize, warm-up, then rounds of enhance and refine, the last one without refine.
+    A length of 0 leaves the phase out. `extensions` is how often a phase may be extended at most, so
+    that a run ends.
+    """
+
+    initialize: int
+    warm_up: int
+    enhance: int
+    refine: int
+    rounds: int
+    extensions: int = 0
+    extend_enhance: Extension = Extension(60, 90.0)
+    extend_refine: Extension = Extension(100, 60.0)
+
+    def total(self) -> int:
+        """Steps of all kinds without extensions."""
+        return self.initialize + self.warm_up + self.rounds * self.enhance + (self.rounds - 1) * self.refine
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run is: the step to be done next.
+
+    Attributes:
+        phase: of that step.
+        round: from 0.
+        step: from 0 within the phase.
+        length: of the phase, extensions included.
+        extended: how often the phase was extended.
+        total: steps of all kinds done so far.
+        drawn: enhancement steps done so far, which is the place in the training pictures.
+    """
+
+    phase: Phase = "initialize"
+    round: int = 0
+    step: int = 0
+    length: int = 0
+    extended: int = 0
+    total: int = 0
+    drawn: int = 0
+
+    @property
+    def learns_guidance(self) -> bool:
+        """Whether the step is one of the guidance rather than of the network."""
+        return self.phase in ("initialize", "refine")
+
+
+def begin(schedule: Schedule) -> Position:
+    """The position before the first step."""
+    return _enter(schedule, Position(length=schedule.initialize))
+
+
+def advance(schedule: Schedule, position: Position, running_loss: float) -> Position:
+    """The position after the step at `position`.
+
+    Args:
+        schedule: the run's.
+        position: of the step just done.
+        running_loss: mean total loss over the last `RUNNING_LOSS_STEPS` steps of the phase.
+    """
+    position = replace(
+        position,
+        step=position.step + 1,
+        total=position.total + 1,
+        drawn=position.drawn + (not position.learns_guidance),
+    )
+    if position.step < position.length:
+        return position
+    extension = {"enhance": schedule.extend_enhance, "refine": schedule.extend_refine}.get(position.phase)
+    may_extend = position.extended < schedule.extensions
+    if extension is not None and may_extend and running_loss > extension.above:
+        return replace(position, length=position.length + extension.steps, extended=position.extended + 1)
+    return _enter(schedule, _next_phase(schedule, position))
+
+
+def lengthen(position: Position, steps: int) -> Position:
+    """The same position in a phase that is longer by some steps."""
+    return replace(position, length=position.length + steps)
+
+
+def reopen(position: Position, steps: int) -> Position:
+    """The position of a finished run that gets more enhancement steps in its last round.
+
+    Raises:
+        ConfigError: it is not finished, or no steps are added.
+    """
+    if position.phase != "done":
+        raise ConfigError(
+            f"the run is not finished ({position.total} steps are done): resume it first, then lengthen it"
+        )
+    if steps < 1:
+        raise ConfigError(f"lengthen is {steps} steps, at least 1 is needed")
+    return replace(position, phase="enhance", step=0, length=steps, extended=0)
+
+
+def _next_phase(schedule: Schedule, position: Position) -> Position:
+    def phase(name: Phase, length: int, in_round: int) -> Position:
+        return replace(position, phase=name, round=in_round, step=0, length=length, extended=0)
+
+    if position.phase == "initialize":
+        return phase("warm-up", schedule.warm_up, 0)
+    if position.phase == "warm-up":
+        return phase("enhance", schedule.enhance, 0)
+    last = position.round == schedule.rounds - 1
+    if position.phase == "enhance" and not last:
+        return phase("refine", schedule.refine, position.round)
+    if position.phase == "refine":
+        return phase("enhance", schedule.enhance, position.round + 1)
+    return phase("done", 0, position.round)
+
+
+def _enter(schedule: Schedule, position: Position) -> Position:
+    """Passes over phases without steps."""
+    while position.phase != "done" and position.length == 0:
+        position = _next_phase(schedule, position)
+    return position

@@ -1,0 +1,187 @@
+"""The training loop: one for all methods, from the first step to the last."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from rave_train.errors import TrainingError
+from rave_train.guidance.guidance import PairGuidance
+from rave_train.guidance.options import PairOptions
+from rave_train.loop.collapse import CollapseWatch
+from rave_train.loop.config import RunConfig
+from rave_train.loop.device import pick_device
+from rave_train.loop.distributed import join_processes, leave_processes
+from rave_train.loop.events import Listener, Step, ignore
+from rave_train.loop.losses_log import LossesLog
+from rave_train.loop.preparation import prepare
+from rave_train.loop.run_folder import RunFolder
+from rave_train.loop.schedule import BEST_EVERY_STEPS, Phase, advance, reopen
+from rave_train.loop.snapshots import end_epoch, save_network
+from rave_train.loop.state import TrainingState, read_state
+from rave_train.loop.steps import LearnGuidance, Steps, TrainNetwork, pictures_per_pass
+
+EPOCH_LEAST_STEPS: Final = 100
+"""Least length of an epoch, so that a small set does not get a grid of pictures every few steps."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended.
+
+    Attributes:
+        finished: False where it was asked to stop; the run can be resumed.
+        steps: done in the whole run.
+        best: the checkpoint to use.
+        input_psnr_db: mean of the validation pictures as they are, or None without them.
+        psnr_db: mean of the validation pictures enhanced by the best checkpoint, or None without them.
+        last_psnr_db: mean of the validation pictures enhanced by the last checkpoint, or None.
+    """
+
+    finished: bool
+    steps: int
+    best: Path
+    input_psnr_db: float | None = None
+    psnr_db: float | None = None
+    last_psnr_db: float | None = None
+
+
+def train(
+    config: RunConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    lengthen_by: int = 0,
+    listen: Listener = ignore,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Trains an enhancement network.
+
+    Args:
+        config: what to train; of a resumed run, its own.
+        folder: of the run.
+        resume: go on from the folder's saved state instead of beginning.
+        lengthen_by: enhancement steps to add to a finished run.
+        listen: told of everything worth showing.
+        should_stop: asked after every step; True saves the state and ends the call.
+
+    Raises:
+        TrainError: options, data, encoders or the folder are not what is needed (each with its own
+            subclass); before the first step wherever that can be known.
+        TrainingError: the network collapses again and again, a loss is not finite, or the device's memory
+            does not do.
+    """
+    config.check()
+    run, schedule = RunFolder(folder), config.schedule()
+    device = pick_device(config.device)
+    processes = join_processes(device.type)
+    if device.type == "cuda":
+        device = torch.device("cuda", processes.local_rank)
+    pictures_per_pass(config, processes)
+    listen = listen if processes.leads else ignore
+    ingredients, state, precision = prepare(config, run, resume, device, processes, listen)
+    if lengthen_by:
+        state.position = reopen(state.position, lengthen_by)
+    log = LossesLog(folder, state.position.total) if processes.leads else None
+    epoch_steps = config.epoch_steps or _epoch_steps(len(ingredients.pictures), config.network.batch)
+    kinds: dict[bool, Steps] = {
+        False: TrainNetwork(config, ingredients, state, run, processes, device, precision)
+    }
+    pair = _pair_of(config, state)
+    if pair is not None:
+        kinds[True] = LearnGuidance(config, *pair, ingredients, state, processes, device, listen)
+    watch = CollapseWatch(config, state, listen)
+    entered: tuple[Phase, int] | None = None
+    finished = True
+
+    while state.position.phase != "done":
+        position = state.position
+        steps = kinds[position.learns_guidance]
+        started = time.perf_counter()
+        if entered != (position.phase, position.round):
+            entered = (position.phase, position.round)
+            steps.enter(position)
+        parts = steps.step(position)
+
+        # What it amounts to, the same numbers in every process.
+        losses = processes.average({name: value.to(device) for name, value in parts.items()})
+        if not np.isfinite(losses["loss"]):
+            raise TrainingError(
+                f"the loss is {losses['loss']} at step {position.total}: begin a new run with a lower "
+                "learning rate or with --precision fp32"
+            )
+        state.note(losses["loss"], losses.pop("psnr", None))
+        flat = losses.pop("flat", 0.0)
+        if log is not None:
+            log.log(position, losses, state.running_loss, time.perf_counter() - started)
+            total = max(schedule.total(), position.total + position.length - position.step)
+            listen(Step(position, total, losses, state.running_loss))
+        position = watch.look(position, flat)
+        state.position = advance(schedule, position, state.running_loss)
+        leaves = (state.position.phase, state.position.round) != entered
+
+        # Keeping the best of the round.
+        if position.phase == "enhance" and (leaves or (position.step + 1) % BEST_EVERY_STEPS == 0):
+            is_best = state.keep_if_best()
+            if is_best and processes.leads and not ingredients.shown.held_out:
+                save_network(config, state, run, ingredients, "best")
+        if leaves:
+            state.recent = []
+            steps.leave(position)
+
+        # Once per epoch, and at the end: pictures, validation, checkpoints.
+        ends = state.position.phase == "done"
+        if not position.learns_guidance and (state.position.drawn % epoch_steps == 0 or ends):
+            end_epoch(config, state, run, ingredients, log, device)
+        stops = processes.any(should_stop(), device)
+        if processes.leads and (state.position.total % config.save_every == 0 or ends or stops):
+            state.save(run.state_file, config)
+        if stops and not ends:
+            finished = False
+            break
+
+    for steps in kinds.values():
+        steps.close()
+    if log is not None:
+        log.close()
+    leave_processes()
+    figures = (state.input_psnr, state.best_psnr, state.last_psnr)
+    known = figures if ingredients.shown.held_out and finished else (None, None, None)
+    return Outcome(finished, state.position.total, run.checkpoint_file("best"), *known)
+
+
+def read_outcome(folder: Path) -> Outcome | None:
+    """How a finished run ended, from its saved state alone; None where it is not finished.
+
+    Raises:
+        StateError: the state cannot be read.
+    """
+    run = RunFolder(folder)
+    content = read_state(run.state_file)
+    if content["position"]["phase"] != "done":
+        return None
+    figures = (content.get("input_psnr"), content["best_psnr"], content.get("last_psnr"))
+    known = (None if value is None or math.isinf(value) else value for value in figures)
+    return Outcome(True, content["position"]["total"], run.checkpoint_file("best"), *known)
+
+
+def _pair_of(
+    config: RunConfig, state: TrainingState
+) -> tuple[PairOptions, PairGuidance, torch.optim.Optimizer] | None:
+    """What a guidance that learns consists of; None for one that does not learn."""
+    options, guidance, optimizer = config.options, state.guidance, state.guidance_optimizer
+    if isinstance(options, PairOptions) and isinstance(guidance, PairGuidance) and optimizer is not None:
+        return options, guidance, optimizer
+    return None
+
+
+def _epoch_steps(pictures: int, batch: int) -> int:
+    one_pass = max(1, -(-pictures // batch))
+    return one_pass * -(-EPOCH_LEAST_STEPS // one_pass)

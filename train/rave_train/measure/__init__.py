@@ -1,0 +1,1 @@
+"""Measuring pictures against true ones, and naming what a guidance direction means."""

@@ -1,0 +1,144 @@
+"""What a guidance direction means in words: the paper's Tables 2 and 3 for a run of one's own.
+
+Source: RAVE (arXiv 2404.01889), section 4.1, eq. 14.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from rave_train.encoders import open_encoder
+from rave_train.errors import ConfigError
+from rave_train.guidance.embeddings import default_cache, embed_photographs, embed_vocabulary
+from rave_train.guidance.residual import token_similarities, unit
+from rave_train.loop.config import read_config
+from rave_train.loop.ingredients import find_training_data
+from rave_train.loop.run_folder import RunFolder
+from rave_train.progress import Report
+from rave_train.writing import write_table, write_whole
+
+DEFAULT_WORDS: Final = ("silhouette", "dark", "darkness")
+"""The words of the paper's Table 3."""
+
+
+@dataclass(frozen=True)
+class Interpretation:
+    """A direction in words.
+
+    Attributes:
+        nearest: tokens most similar to the direction, with their cosines, from the top.
+        farthest: tokens least similar to it, with their cosines, from the bottom.
+        words: asked-for words, with the mean cosine of the backlit and of the well-lit pictures.
+    """
+
+    nearest: tuple[tuple[str, float], ...]
+    farthest: tuple[tuple[str, float], ...]
+    words: tuple[tuple[str, float, float], ...]
+
+    def as_text(self) -> str:
+        """Both tables."""
+        lines = [f"{'lowest similarity':<28}{'highest similarity':<28}"]
+        for low, high in zip(self.farthest, self.nearest, strict=True):
+            lines.append(f"{low[0]:<20}{low[1]:>+7.3f} {high[0]:<20}{high[1]:>+7.3f}")
+        lines += ["", f"{'mean similarity to':<20}{'backlit':>9}{'well-lit':>10}"]
+        lines += [f"{word:<20}{backlit:>9.3f}{well_lit:>10.3f}" for word, backlit, well_lit in self.words]
+        return "\n".join(lines)
+
+
+def interpret_run(
+    folder: Path, count: int, words: Sequence[str] = DEFAULT_WORDS, report: Report | None = None
+) -> Interpretation:
+    """Compares a run's guidance direction with the vocabulary, and its pictures with words.
+
+    Args:
+        folder: of the run.
+        count: tokens from each end.
+        words: to compare the picture sets with.
+        report: told of the progress.
+
+    Raises:
+        ConfigError: the folder holds no run, or one that never reached its first step.
+        EncoderError: the run's encoder has no text, or cannot be opened.
+        DataError: the run's pictures are gone.
+    """
+    run = RunFolder(folder)
+    config = read_config(run.config_file)
+    try:
+        with safe_open(run.guidance_file, framework="pt") as opened:
+            direction = opened.get_tensor("direction")
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(
+            f"{run.guidance_file} cannot be read: the run was stopped before its guidance was written: "
+            f"rave-train resume {folder} goes on"
+        ) from error
+    encoder = open_encoder(config.encoder)
+    text = encoder.require_text(
+        "interpreting a run",
+        "its direction has words only in a run guided by a CLIP model (--encoder open_clip:ViT-B-32@openai)",
+    )
+    cache = default_cache() if config.cache is None else Path(config.cache)
+    similarities = token_similarities(embed_vocabulary(encoder, cache, report), direction)
+    names = text.vocabulary()
+    order = similarities.argsort(descending=True).tolist()
+    data = find_training_data(config)
+    backlit, well_lit = (
+        unit(embed_photographs(encoder, photographs, cache, torch.device("cpu"), report=report))
+        for photographs in (data.backlit, data.well_lit)
+    )
+    with torch.no_grad():
+        directions = unit(text.embed_words(words))
+    return Interpretation(
+        nearest=tuple((names[i], float(similarities[i])) for i in order[:count]),
+        farthest=tuple((names[i], float(similarities[i])) for i in order[::-1][:count]),
+        words=tuple(
+            (word, float((backlit @ towards).mean()), float((well_lit @ towards).mean()))
+            for word, towards in zip(words, directions, strict=True)
+        ),
+    )
+
+
+def write_interpretation(found: Interpretation, folder: Path) -> Path:
+    """Writes interpretation.txt, tokens.csv, words.csv and tokens.png; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "interpretation.txt", found.as_text() + "\n")
+    tokens = [("lowest", *token) for token in found.farthest] + [
+        ("highest", *token) for token in found.nearest
+    ]
+    similarities = [(end, token, f"{value:.6f}") for end, token, value in tokens]
+    write_table(folder / "tokens.csv", [("end", "token", "similarity"), *similarities])
+    words = [(word, f"{dark:.6f}", f"{light:.6f}") for word, dark, light in found.words]
+    write_table(folder / "words.csv", [("word", "backlit", "well_lit"), *words])
+    _plot(found, folder / "tokens.png")
+    return folder
+
+
+_MOST_BARS: Final = 40
+"""Bars drawn for each end: more could not be read, and the tables have them all."""
+
+
+def _label(token: str) -> str:
+    """A token as matplotlib shows it: its fonts lack many letters, and a dollar would begin a formula."""
+    return token.encode("ascii", "replace").decode().replace("$", r"\$")
+
+
+def _plot(found: Interpretation, file: Path) -> None:
+    """Bars of both ends of the vocabulary, least similar at the bottom."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    bars = [*found.farthest[:_MOST_BARS], *reversed(found.nearest[:_MOST_BARS])]
+    figure = Figure(figsize=(6, 0.28 * len(bars) + 1), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    colors = ["#444c5c" if value < 0 else "#e8a33d" for _, value in bars]
+    axes.barh(range(len(bars)), [value for _, value in bars], color=colors)
+    axes.set_yticks(range(len(bars)), [_label(token) for token, _ in bars])
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlabel("cosine with the guidance direction")
+    figure.savefig(file, dpi=120)

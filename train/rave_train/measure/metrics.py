@@ -1,0 +1,93 @@
+"""Metrics that are formulas: PSNR and SSIM.
+
+Every figure of this project that compares two pictures is computed here or in `learned_metrics`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PSNR_OF_EQUAL_DB: Final = 100.0
+"""Equal pictures have no error; they count as this, so that a mean over pictures stays a number."""
+
+LUMA_BT601: Final = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in the grey (Y) of a picture, as upstream's scripts take it."""
+
+SSIM_WINDOW_PX: Final = 11
+_SSIM_SIGMA_PX: Final = 1.5
+
+
+def psnr(picture: Tensor, truth: Tensor) -> float:
+    """Peak signal-to-noise ratio of one picture, or of several taken together.
+
+    Args:
+        picture: [..., h, w] floating point in [0, 1].
+        truth: the same shape.
+
+    Returns:
+        dB over all values, at most `PSNR_OF_EQUAL_DB`.
+    """
+    error = (picture.double() - truth.double()).square().mean()
+    return float((-10 * error.log10()).clamp_max(PSNR_OF_EQUAL_DB))
+
+
+def luma(images: Tensor) -> Tensor:
+    """[n, 3, h, w] sRGB in [0, 1] -> [n, h, w], the Y channel (BT.601)."""
+    weights = torch.tensor(LUMA_BT601, dtype=images.dtype, device=images.device)[:, None, None]
+    return (images * weights).sum(1)
+
+
+def ssim(picture: Tensor, truth: Tensor) -> float:
+    """Structural similarity of one picture.
+
+    Gaussian windows of 11 px with a sigma of 1.5 px that lie wholly inside the picture (its borders are not
+    extended), biased variances, mean over windows and channels.
+
+    Args:
+        picture: [channels, h, w] floating point in [0, 1], both sides at least `SSIM_WINDOW_PX`.
+        truth: the same shape.
+
+    Source: Wang et al., Image Quality Assessment, IEEE TIP 2004, equation 13.
+    """
+    offsets = torch.arange(SSIM_WINDOW_PX, dtype=torch.float64) - SSIM_WINDOW_PX // 2
+    window = torch.exp(-(offsets**2) / (2 * _SSIM_SIGMA_PX**2))
+    window = window / window.sum()
+
+    def mean(values: Tensor) -> Tensor:
+        rows = F.conv2d(values[:, None], window[None, None, :, None])
+        return F.conv2d(rows, window[None, None, None])[:, 0]
+
+    x, y = picture.double(), truth.double()
+    mean_x, mean_y = mean(x), mean(y)
+    variance_x, variance_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
+    covariance = mean(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return float((similarity / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))).mean())
+
+
+def ssim_of_uniform_windows(picture: Tensor, truth: Tensor, contrast: float) -> float:
+    """SSIM as scikit-image computes it by default: 7x7 uniform windows inside the picture.
+
+    Args:
+        picture: [h, w] floating point.
+        truth: the same shape.
+        contrast: difference between the largest and the smallest possible value.
+    """
+    side = 7
+    share = side**2 / (side**2 - 1)  # sample variances
+    x, y = picture.double(), truth.double()
+
+    def mean(values: Tensor) -> Tensor:
+        return F.avg_pool2d(values[None, None], side, 1)[0, 0]
+
+    mean_x, mean_y = mean(x), mean(y)
+    variance_x, variance_y = share * (mean(x * x) - mean_x**2), share * (mean(y * y) - mean_y**2)
+    covariance = share * (mean(x * y) - mean_x * mean_y)
+    c1, c2 = (0.01 * contrast) ** 2, (0.03 * contrast) ** 2
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return float((similarity / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))).mean())
