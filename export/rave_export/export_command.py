@@ -71,7 +71,7 @@ def _contents(options: ExportOptions) -> Contents:
         calibration=pictures,
         every_layer=options.int8_every_layer,
         enough_db=ENOUGH_DB if options.int8_target_db is None else options.int8_target_db,
-        single_graph=options.single_graph is not None,
+        single_graph=options.single_graph,
         opset=OPSET if options.opset is None else options.opset,
     )
 
