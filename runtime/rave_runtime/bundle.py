@@ -72,8 +72,7 @@ class GraphFile:
         file: its name inside the bundle's folder.
         sha256: of its bytes, in hexadecimal.
         part: "context" (image tile -> features, pooled), "enhance" (features, pooled -> light), or
-            "normal" and "whole" (image -> enhanced image, light; as rave-run, or at full resolution),
-            which others embed and the runtime does not run.
+            "normal" or "whole" (image -> enhanced image, light; at working or full size), to embed.
         precision: of its weights and arithmetic.
         image: dtype of the image that a context graph takes: uint8 in [0, 255] or float32 in
             [0, 1]; None for enhance graphs, which take features.
