@@ -78,8 +78,8 @@ class GraphFile:
     Attributes:
         file: its name inside the bundle's folder.
         sha256: the hash of its bytes, in hexadecimal.
-        part: "context" (image tile -> features, pooled), "enhance" (features, pooled -> light), or "normal" or
-            "whole" (image -> enhanced image, light; at working or full size), which others embed.
+        part: "context" (image tile -> features, pooled), "enhance" (features, pooled -> light), or "normal"
+            or "whole" (image -> enhanced image, light; at working or full size), which others embed.
         precision: what its weights and arithmetic are in.
         image: dtype of the image that a context graph takes: uint8 in [0, 255] or float32 in
             [0, 1]; None for enhance graphs, which take features.
