@@ -32,7 +32,7 @@ from rave_runtime.photos.formats import format_of_ending, output_format, written
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file, read_photo
 from rave_runtime.run.companions import copy_companions
 from rave_runtime.run.jobs import Job
-from rave_runtime.run.memory import MemoryBudget, photo_bytes
+from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from rave_runtime.run.overwriting import require_replaceable
 
 Status = Literal["done", "skipped", "failed"]
@@ -203,10 +203,15 @@ class Batch:
             local = isinstance(job.source, Path)
             content = None if local else read_file(job.source, self._options.max_megapixels)
             if self._budget is None:
-                return self._enhance_file(job, content, started)
+                return self._enhance_file(job, content, started, self._options.max_megapixels)
             header = job.source if isinstance(job.source, Path) else content or b""
-            with self._budget.reserve(photo_bytes(header, self._enhancer.working_size_px)):
-                return self._enhance_file(job, content, started)
+            wanted = self._options.format or written_format_of(job.target)
+            need = estimate_need(header, self._enhancer.working_size_px, wanted)
+            if (need.megapixels or 0) > self._options.max_megapixels:  # the reader refuses it
+                need = Need(0, megapixels=need.megapixels)
+            with self._budget.reserve(need):
+                most = min(self._options.max_megapixels, self._budget.max_megapixels(need))
+                return self._enhance_file(job, content, started, most)
         except BundleError:
             raise
         except RaveError as problem:
@@ -217,7 +222,7 @@ class Batch:
             reason = f"met a fault of rave-run, please report it: {type(fault).__name__}: {fault}"
             return Result(job, "failed", reason, seconds=time.perf_counter() - started)
 
-    def _enhance_file(self, job: Job, content: bytes | None, started: float) -> Result:
+    def _enhance_file(self, job: Job, content: bytes | None, started: float, max_megapixels: float) -> Result:
         options = self._options
         name = key = ""
         if self._journal is not None:
@@ -231,7 +236,7 @@ class Batch:
             if self._skip_existing and self._journal.is_done(name, key):
                 return Result(job, "skipped", seconds=time.perf_counter() - started)
         self._load_beside()
-        photo = read_photo(content, options.max_megapixels)
+        photo = read_photo(content, max_megapixels)
         del content
         pixels = self._enhancer.enhance_photo(photo, reuse=True)
         wanted = options.format or written_format_of(job.target) or output_format(photo.format)
