@@ -48,7 +48,8 @@ def measured(tmp_path: Path, source: Path, target: str, limit_mib: int) -> tuple
     """Status, peak MiB beyond a small photograph, estimated MiB, and the error."""
     small = tmp_path / "small.png"
     Image.new("RGB", (320, 240), (80, 90, 100)).save(small)
-    command = [sys.executable, "-c", MEASURE, small, source, tmp_path / target, str(limit_mib)]
+    places = (str(place) for place in (small, source, tmp_path / target))
+    command = [sys.executable, "-c", MEASURE, *places, str(limit_mib)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     status, peak, estimate, error = done.stdout.strip().split(" ", 3)
