@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
+from rave_runtime.backends.devices import Setup as Setup
 from rave_runtime.backends.gathering import GatheringNetwork
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.network import LoadedNetwork
-from rave_runtime.backends.stopping import StoppableNetwork
 from rave_runtime.bundle import embedded_bundle, read_bundle
 from rave_runtime.errors import UsageError
 from rave_runtime.films.in_order import map_in_order
@@ -30,10 +29,12 @@ from rave_runtime.light.tiled import full_light, whole_light
 from rave_runtime.photos.colour import as_seen, tone_curve
 from rave_runtime.photos.photo import Photo, Pixels, check_image
 
+if TYPE_CHECKING:
+    from rave_runtime.run.one_photo import EnhancedPhoto
+
 Array = NDArray[np.float32]
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
-
 
 GPU_BATCH: Final = 4
 """Tiles of one photograph per call on a GPU."""
@@ -46,23 +47,6 @@ _WHOLE_PX: Final = 512 * 512
 
 _LOOK: Final = 2
 """Raised when the same model and options make another picture, so that `--skip-existing` makes it again."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a run computes with, for its log and report.
-
-    Attributes:
-        device: its name on the command line.
-        provider: onnxruntime's provider, or the library that stands in for one.
-        precision: "fp32", "fp16" or "int8".
-        working_size_px: long side of the light's estimate; None is full resolution.
-    """
-
-    device: str
-    provider: str
-    precision: str
-    working_size_px: int | None
 
 
 @dataclass(frozen=True)
@@ -130,12 +114,6 @@ class Enhancer:
     def strength(self) -> float:
         """How much shaded parts are lifted."""
         return self.look.strength
-
-    def stopping_when(self, is_stopped: Callable[[], bool]) -> Enhancer:
-        """The same enhancer; its pictures end with `StoppedError` between tiles once `is_stopped` says so."""
-        other = copy.copy(self)
-        other.network = StoppableNetwork(self.network, is_stopped)
-        return other
 
     @property
     def setup(self) -> Setup:
@@ -258,6 +236,28 @@ class Enhancer:
         if self.working_size_px is None:
             return backlit_score([whole_light(self.network, image, self.tile_size_px, self.batch)])
         return self._normal_way(image, self.working_size_px)[1]
+
+    def enhance_bytes(
+        self,
+        data: bytes,
+        *,
+        strength: float | None = None,
+        format: str | None = None,
+        quality: int | None = None,
+    ) -> EnhancedPhoto:
+        """The enhanced photograph as a file's bytes; metadata and colours are kept as rave-run keeps them.
+
+        Args:
+            data: the bytes of a file.
+            strength: 0 to 2; None is the enhancer's.
+            format, quality: such as "jpeg" and 1 to 100; None keeps the photograph's.
+
+        Raises:
+            RaveError: it cannot be read, enhanced or written, or an argument makes no sense.
+        """
+        from rave_runtime.run.one_photo import enhance_bytes
+
+        return enhance_bytes(self, data, strength, format, quality)
 
     def illumination(self, image: Pixels) -> Array:
         """The illumination map that `enhance` divides by, but for the shoulder of the normal way.

@@ -19,7 +19,7 @@ from PIL import Image
 
 from rave_runtime import Enhancer, UsageError
 from rave_runtime.bundle import embedded_bundle
-from rave_runtime.command import run_folder
+from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import BundleError
 from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import Job, plan_jobs

@@ -305,7 +305,7 @@ def test_a_doctor_who_finds_a_problem_exits_1(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_says_so(photos: Path, tmp_path: Path) -> None:
     program = """
-import rave_runtime.command as command
+import rave_runtime.cli.command as command
 from rave_runtime.cli import main
 
 def interrupted(*_):

@@ -16,6 +16,7 @@ from rave_runtime.photos.exif import without_orientation
 from rave_runtime.photos.formats import WRITTEN_FORMATS, output_format
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
+from rave_runtime.photos.tiff.strips import can_compress
 from tests.runtime.animal import HAS_HEIF, save
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk, scene, tiff_of
 
@@ -191,6 +192,8 @@ def test_sixteen_bits_are_reduced_with_a_word() -> None:
     ],
 )
 def test_a_tiff_keeps_its_compression(before: str | None, after: str) -> None:
+    if after in ("zstd", "lzma") and not can_compress(after):
+        pytest.skip(f"this Pillow was built without {after}")
     assert opened(rewritten(save(RGB, "TIFF", compression=before))).info["compression"] == after
 
 

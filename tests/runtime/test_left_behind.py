@@ -87,7 +87,7 @@ def test_blanks_behind_a_picture_are_nothing(blank: bytes) -> None:
     [
         ((0x010001,), "its preview was left behind"),
         ((0x010002, 0x020002), "its preview and second view were left behind"),
-        ((0x020001, 0x020001), "its panorama's frames was left behind"),
+        ((0x020001, 0x020001), "its panorama frame was left behind"),
         ((0,), "its further picture was left behind"),
     ],
 )
@@ -119,7 +119,7 @@ def heif_box(kind: bytes, data: bytes) -> bytes:
         (b"urn:mpeg:hevc:2015:auxid:2\0", b"", ("depth map",)),
         (b"urn:mpeg:mpegB:cicp:systems:auxiliary:depth\0", b"", ("depth map",)),
         (b"urn:com:apple:photo:2020:aux:hdrgainmap\0", b"", ("HDR gain map",)),
-        (b"urn:com:apple:photo:2018:aux:portraiteffectsmatte\0", b"", ("portrait and skin mattes",)),
+        (b"urn:com:apple:photo:2018:aux:portraiteffectsmatte\0", b"", ("portrait or skin matte",)),
         (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0", b"", ()),
         (b"urn:example:other\0", b"", ("further picture (urn:example:other)",)),
         (b"", heif_box(b"mpvd", FILM), ("film (motion photo)",)),

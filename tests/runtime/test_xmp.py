@@ -25,7 +25,7 @@ from rave_runtime.photos.xmp import (
     upright_xmp,
     without_extension,
 )
-from tests.runtime.animal import save
+from tests.runtime.animal import HAS_HEIF, save
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk, scene
 
 SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
@@ -283,6 +283,32 @@ def test_places_turn_with_the_pixels(kind: str, template: str, orientation: int)
         assert box_of(kind, content.decode(), width, height) == pytest.approx(shown, abs=0.01)
     if orientation == 1:
         assert photo.xmp == xmp
+
+
+@pytest.mark.skipif(not HAS_HEIF, reason="pillow-heif is not installed")
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("is_turned", [True, False])
+def test_places_in_a_heic_turn_where_its_container_turns_the_pixels(
+    is_turned: bool, orientation: int
+) -> None:
+    """As iPhones write it: the container turns the picture, and EXIF says so to those who ignore it."""
+    pixels = np.zeros((64, 128, 3), np.uint8)
+    pixels[16:32, 32:64] = 255
+    inner = struct.pack("<HHHI4H", 1, 0x9214, 3, 2, 48, 24, 0, 0)
+    block = exif({0x0112: (3, orientation)}, inner=inner)
+    xmp = packet(FACE.format(w=128, h=64, cx=0.375, cy=0.375, rw=0.25, rh=0.25))
+    content = save(pixels, "HEIF", quality=95, exif=block, xmp=xmp)
+    if not is_turned:
+        content = content.replace(b"irot", b"free").replace(b"imir", b"free")
+    photo = read_photo(content)
+    rows, columns = np.nonzero(photo.pixels[..., 0] > 128)
+    shown = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    height, width = photo.pixels.shape[:2]
+    assert (photo.exif or b"").count(struct.pack("<HHI", 0x9214, 3, 2)) == 1
+    place = (photo.exif or b"").index(struct.pack("<HHI", 0x9214, 3, 2)) + 8
+    x, y = struct.unpack_from("<HH", photo.exif or b"", place)
+    assert (x, y) == pytest.approx(((shown[0] + shown[2]) / 2, (shown[1] + shown[3]) / 2), abs=3)
+    assert box_of("face", (photo.xmp or b"").decode(), width, height) == pytest.approx(shown, abs=3)
 
 
 def test_regions_that_are_upright_already_stay() -> None:

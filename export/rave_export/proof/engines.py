@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rave_runtime.backends.tensorrt.network import TensorRtNetwork
-
 from rave_export.proof.parity import TENSORRT, Case, SplitGraphs, probe_cases
+from rave_runtime.backends.tensorrt.network import TensorRtNetwork
 from rave_runtime.bundle import Bundle, EngineFile
 from rave_runtime.errors import DeviceError
 

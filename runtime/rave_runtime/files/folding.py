@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,7 @@ def folds_names(folder: Location) -> bool:
     if isinstance(folder, RemoteFile):
         return folder.protocol not in _EXACT_PROTOCOLS
     here = folder.absolute()
-    while not here.is_dir() and here.parent != here:
+    while not os.path.isdir(here) and here.parent != here:
         here = here.parent
     stem = f".rave-{secrets.token_hex(8)}-"
     pairs = ((f"{stem}a", f"{stem}A"), (f"{stem}{_COMPOSED}", f"{stem}{_DECOMPOSED}"))
@@ -40,7 +41,7 @@ def _is_one(first: Path, second: Path) -> bool:
     except (OSError, ValueError):
         return False  # nothing can be written there, which is said elsewhere
     try:
-        return second.exists()
+        return os.path.lexists(second)
     finally:
         with contextlib.suppress(OSError):
             first.unlink()

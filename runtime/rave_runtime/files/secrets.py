@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_USER: Final = re.compile(r"(?<=://)(?:[^/?#@\s:]*@|[^/?#@\s:]*:(?!\d+(?:/|$))[^?#\s]*@)")
+_USER: Final = re.compile(r"(?<=://)(?:[^/?#@\s:]*@|[^/?#@\s:]*:(?!:)(?!\d+(?:/|$))(?:(?!::)[^?#\s])*@)")
 """The user and password of a URL. A password may hold slashes and signs that should have been encoded."""
 
 _QUERY: Final = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"?<>]*)\?[^\s'\"<>)]*")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
 from rave_runtime.errors import PhotoError, reason_of
@@ -25,7 +26,8 @@ from rave_runtime.photos.metadata.photoshop import without_iptc
 from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.png import LEVEL, carry_png, raw_profile
 from rave_runtime.photos.sixteen_bit import write_deep_png, write_deep_ppm
-from rave_runtime.photos.tiff import write_tiff
+from rave_runtime.photos.tiff.strips import written_compression
+from rave_runtime.photos.tiff.structure import write_tiff
 
 DEFAULT_QUALITY: Final = 92
 """Quality of lossy output when the input's own cannot be kept."""
@@ -79,6 +81,10 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
             notes.append(f"its grey profile was left out: {format} stores this picture as colour")
     metadata = Metadata() if carried else fit_metadata(photo, format)
     notes += metadata.notes
+    if photo.format == format == "TIFF":
+        before = photo.save_options.get("compression") or "raw"
+        if written_compression(whole, photo.save_options) != before:
+            notes.append(f"its compression ({before}) was replaced by Deflate, which loses nothing")
     try:
         with decoding:
             content = _encode(photo, whole, format, quality, None if carried else metadata)
@@ -215,8 +221,20 @@ def _becomes_rgb(format: str, pixels: Pixels) -> bool:
     return channels < 3 and (
         format == "WEBP"
         or (format in ("AVIF", "HEIF") and channels == 2)
+        or (format == "AVIF" and not _avif_holds_grey())
         or (format == "TIFF" and channels == 2 and pixels.dtype == np.uint16)
     )
+
+
+@functools.cache
+def _avif_holds_grey() -> bool:
+    """Tells whether this Pillow writes grey AVIF; older ones write grey as red, green and blue."""
+    if not features.check("avif"):
+        return False
+    file = io.BytesIO()
+    Image.new("L", (1, 1)).save(file, "AVIF")
+    with Image.open(file) as image:
+        return image.mode == "L"
 
 
 def _over_white(pixels: Pixels, alpha: Pixels) -> Pixels:

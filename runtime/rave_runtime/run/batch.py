@@ -8,6 +8,7 @@ convolution, and the number of workers bounds the memory.
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -20,19 +21,19 @@ from typing import Literal, Protocol
 import numpy as np
 
 from rave_runtime.backends.limits import startable_threads
+from rave_runtime.backends.stopping import StoppableNetwork
 from rave_runtime.enhancer import Enhancer, Setup
 from rave_runtime.errors import BundleError, RaveError
 from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.entries import ResultJournal, digest_of, result_key
 from rave_runtime.files.location import name_inside
 from rave_runtime.light.score import BACKLIT_SCORE
-from rave_runtime.photos.encode import Encoded, encode_photo
-from rave_runtime.photos.formats import format_of_ending, output_format, written_format_of
-from rave_runtime.photos.photo import Photo
-from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file, read_photo
+from rave_runtime.photos.formats import format_of_ending, written_format_of
+from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
 from rave_runtime.run.companions import copy_companions
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.memory import MemoryBudget, photo_bytes
+from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.overwriting import require_replaceable
 
 Status = Literal["done", "copied", "skipped", "failed"]
@@ -119,7 +120,8 @@ class Batch:
     ) -> None:
         self.cancelled = threading.Event()
         self._interrupted = threading.Event()
-        self._enhancer = enhancer.stopping_when(self._interrupted.is_set)
+        self._enhancer = copy.copy(enhancer)  # which others may use meanwhile
+        self._enhancer.network = StoppableNetwork(enhancer.network, self._interrupted.is_set)
         self._options = options or WriteOptions()
         self._workers = workers
         self._budget = budget
@@ -236,31 +238,37 @@ class Batch:
             if self._skip_existing and self._journal.is_done(name, key):
                 return Result(job, "skipped", seconds=time.perf_counter() - started)
         self._load_beside()
-        photo = read_photo(content, options.max_megapixels)
-        height, width = photo.pixels.shape[:2]
-        wanted = options.format or written_format_of(job.target) or output_format(photo.format)
-        # Under another ending a copy would be misnamed: it is written in the format that was asked for.
-        keeps = options.only_backlit and job.target.suffix.lower() == job.source.suffix.lower()
-        original = content if keeps else None
+        wanted = options.format or written_format_of(job.target)
+        photo = enhance_content(
+            self._enhancer,
+            content,
+            format=wanted,
+            quality=options.quality,
+            max_megapixels=options.max_megapixels,
+            least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
+            # Under another ending a copy would be misnamed: it is written in the format that was asked for.
+            may_copy=job.target.suffix.lower() == job.source.suffix.lower(),
+        )
         del content
-        made = enhance_content(photo, self._enhancer, options, wanted, original)
-        encoded = made.encoded
-        del original
         notes = copy_companions(job.companions, self._journal, overwrite=options.overwrite)
         digest = ""
         if self._journal is not None:
-            digest = digest_of(encoded.content)
-            self._journal.claim(name, len(encoded.content), digest)
+            if not options.overwrite and isinstance(job.target, Path):  # it may have come meanwhile
+                require_replaceable(job.target, self._journal)
+            digest = digest_of(photo.content)
+            self._journal.claim(name, len(photo.content), digest)
         attributes = job.source if options.keep_times else None
-        write_atomically(job.target, encoded.content, like=job.source, attributes_of=attributes)
+        write_atomically(job.target, photo.content, like=job.source, attributes_of=attributes)
         if self._journal is not None:
-            self._journal.add(name, key, len(encoded.content), digest)
-        notes = encoded.warnings + notes
-        if not made.copied and options.format is None and format_of_ending(job.source.suffix) != photo.format:
-            notes += (f"is {photo.format} in spite of its name, and was written as {wanted}",)
+            self._journal.add(name, key, len(photo.content), digest)
+        notes = photo.warnings + notes
+        renamed = options.format is None and format_of_ending(job.source.suffix) != photo.source_format
+        if renamed and not photo.is_unchanged:
+            notes += (f"is {photo.source_format} in spite of its name, and was written as {photo.format}",)
         seconds = time.perf_counter() - started
-        status: Status = "copied" if made.copied else "done"
-        return Result(job, status, None, notes, width, height, seconds, backlit=made.backlit)
+        status: Status = "copied" if photo.is_unchanged else "done"
+        size = photo.width_px, photo.height_px
+        return Result(job, status, None, notes, *size, seconds, backlit=photo.backlit)
 
     def _load_beside(self) -> None:
         """Loads the graphs once, in a thread beside the first photographs' decoding."""
@@ -274,44 +282,3 @@ class Batch:
     def _load(self) -> None:
         with contextlib.suppress(Exception):  # the first photograph that needs the graph tells
             self._enhancer.prepare()
-
-
-@dataclass(frozen=True)
-class Made:
-    """What became of a photograph's bytes.
-
-    Attributes:
-        encoded: the new file's bytes, and what a user should know of them.
-        backlit: the photograph's score, where its light was estimated.
-        copied: whether it was not backlit and only what is backlit was to be enhanced.
-    """
-
-    encoded: Encoded
-    backlit: float | None
-    copied: bool
-
-
-def enhance_content(
-    photo: Photo, enhancer: Enhancer, options: WriteOptions, format: str, original: bytes | None
-) -> Made:
-    """Enhances and encodes one photograph, or leaves it as it is.
-
-    Args:
-        photo: as read; its pixels may be overwritten.
-        enhancer: what enhances it.
-        options: how the result is written.
-        format: the name of the written format.
-        original: the bytes of its file, which are the result where it is not to be enhanced; None encodes its
-            pixels then.
-
-    Raises:
-        RaveError: it cannot be enhanced or written.
-    """
-    least_score = BACKLIT_SCORE if options.only_backlit else 0.0
-    scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
-    if scored.pixels is None and original is not None:
-        return Made(Encoded(original), scored.backlit, copied=True)
-    pixels = photo.pixels if scored.pixels is None else scored.pixels
-    encoded = encode_photo(photo, pixels, format, options.quality)
-    encoded = Encoded(encoded.content, photo.warnings + encoded.warnings)
-    return Made(encoded, scored.backlit, copied=scored.pixels is None)

@@ -73,14 +73,14 @@ def find_photographs(folder: Location, output: Location) -> Iterator[FoundFile]:
     if isinstance(folder, Path):
         yield from _walk(folder, output)
         return
-    by_folder: dict[str, list[str]] = {}
+    by_folder: dict[str, list[str]] = {}  # each with its slashes, of which a key may have several
     for name in folder.names():
         if _is_shown(name):
-            parent, _, last = name.rpartition("/")
-            by_folder.setdefault(parent, []).append(last)
+            last = name.rpartition("/")[2]
+            by_folder.setdefault(name.removesuffix(last), []).append(last)
     for parent, names in by_folder.items():
         for name, companions in _with_companions(names):
-            found = FoundFile(*((f"{parent}/{name}" if parent else name),), _below(parent, companions, "/"))
+            found = FoundFile(parent + name, tuple(parent + companion for companion in companions))
             if os.sep != "/" and isinstance(output, Path) and (os.sep in found.name or ":" in found.name):
                 raise UsageError(f"{folder / found.name} cannot be a file's name on this machine: rename it")
             yield found
@@ -97,9 +97,33 @@ def companions_of(file: Location) -> tuple[str, ...]:
     return next((companions for name, companions in _with_companions(names) if name == file.name), ())
 
 
+def exists(place: Location) -> bool:
+    """Whether a place is there; a path that may not be looked into counts, and reading tells the reason."""
+    try:
+        return place.exists()
+    except OSError:
+        return True
+
+
+def is_folder(place: Location) -> bool:
+    """Whether a place is a folder that is there and may be looked at."""
+    try:
+        return place.is_dir()
+    except OSError:
+        return False
+
+
+def is_no_folder(place: Location) -> bool:
+    """Whether something other than a folder is there, as far as permissions let us see."""
+    try:
+        return place.exists() and not place.is_dir()
+    except OSError:
+        return False
+
+
 def is_unreadable_kind(name: str) -> bool:
     """Whether a name is that of a picture of a kind that rave-run cannot read, such as a raw file."""
-    return Path(name).suffix.lower() in UNREADABLE_ENDINGS
+    return os.path.splitext(name)[1].lower() in UNREADABLE_ENDINGS
 
 
 def folded(name: str) -> str:
@@ -139,7 +163,8 @@ def _walk(folder: Path, output: Location) -> Iterator[FoundFile]:
             yield FoundFile(here)
             continue
         for name, companions in _with_companions(names):
-            yield FoundFile(os.path.join(here, name), _below(here, companions, os.sep))
+            beside = tuple(os.path.join(here, companion) for companion in companions)
+            yield FoundFile(os.path.join(here, name), beside)
         ahead += [os.path.join(here, name) for name in sorted(inner, reverse=True)]
 
 
@@ -168,10 +193,6 @@ def _with_companions(names: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
         stem, ending = os.path.splitext(name)
         if ending.lower() in READ_ENDINGS or ending.lower() in UNREADABLE_ENDINGS:
             yield name, (*companions.get(stem.lower(), ()), *companions.get(name.lower(), ()))
-
-
-def _below(folder: str, names: Iterable[str], separator: str) -> tuple[str, ...]:
-    return tuple(f"{folder}{separator}{name}" if folder else name for name in names)
 
 
 def _is_shown(name: str) -> bool:

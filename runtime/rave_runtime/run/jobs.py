@@ -24,9 +24,12 @@ from rave_runtime.run.inputs import (
     FoundFile,
     Selection,
     companions_of,
+    exists,
     find_photographs,
     folded,
     identity_of,
+    is_folder,
+    is_no_folder,
     is_unreadable_kind,
 )
 
@@ -38,7 +41,7 @@ class Job:
     Attributes:
         source: file to read.
         target: file to write.
-        name: of the source, relative to the folder that was given.
+        name: the source's name, relative to the folder that was given.
         companions: files that belong to the photograph, each with the place of its copy.
     """
 
@@ -86,8 +89,10 @@ class Naming:
     companions: bool = True
 
     def name_of(self, name: str) -> Path:
-        """The result's name."""
+        """The result's name, relative to the output. An object's key may begin with a slash or hold two."""
         path = Path(name)
+        if path.anchor or os.pardir in path.parts:
+            path = Path(*(part for part in path.parts if part not in (path.anchor, os.pardir)))
         own = format_of_ending(path.suffix) or "PNG"
         written = output_format(own, self.format)
         return path.with_name(
@@ -99,7 +104,7 @@ def parse_shard(text: str) -> Shard:
     """A part written as `2/8`.
 
     Raises:
-        UsageError: it is not written so, or there is no such part.
+        UsageError: the text is written otherwise, or names a part that does not exist.
     """
     index, slash, count = text.partition("/")
     if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
@@ -157,27 +162,12 @@ def plan_jobs(
             else _job_of(place, output, naming, several=len(sources) > 1)
         )
         for job in found:
-            jobs.setdefault((identity_of(job.source) or job.source, job.target), job)
+            source_key = identity_of(job.source) if len(sources) > 1 else None
+            jobs.setdefault((source_key or job.source, job.target), job)
     planned = sorted(jobs.values(), key=lambda job: job.name)
     _refuse_collisions(planned, output)
     _refuse_overwriting(planned)
     return [job for job in planned if shard is None or shard.holds(job.name)]
-
-
-def exists(place: Location) -> bool:
-    """Whether a place is there; a path that may not be looked into counts, and reading tells the reason."""
-    try:
-        return place.exists()
-    except OSError:
-        return True
-
-
-def is_folder(place: Location) -> bool:
-    """Whether a place is a folder that is there and may be looked at."""
-    try:
-        return place.is_dir()
-    except OSError:
-        return False
 
 
 def _jobs_below(
@@ -207,7 +197,7 @@ def _jobs_below(
 
 def _make_job(source: Location, into: Location, found: FoundFile, naming: Naming, prefix: str) -> Job:
     target = naming.name_of(found.name)
-    name = os.path.join(prefix, found.name) if prefix else found.name
+    name = f"{prefix}{os.sep}{found.name}" if prefix else found.name
     companions = [
         (source / companion, into / _companion_target(companion, found.name, target))
         for companion in (found.companions if naming.companions else ())
@@ -221,7 +211,7 @@ def _job_of(source: Location, output: Location, naming: Naming, several: bool) -
     target = output / naming.name_of(source.name) if into else output
     if not into:
         require_format(output, naming.format)
-    elif exists(output) and not is_folder(output):
+    elif is_no_folder(output):
         raise UsageError(
             f"{output} exists and is neither a folder nor named like a photograph: choose another OUTPUT"
         )
@@ -241,7 +231,7 @@ def _companion_target(companion: str, photograph: str, target: Path) -> Path:
 
 
 def _require_folder(output: Location, sources: Sequence[Location]) -> None:
-    is_file = exists(output) and not is_folder(output)
+    is_file = is_no_folder(output)
     if is_file or (not is_folder(output) and output.suffix.lower() in READ_ENDINGS):
         raise UsageError(
             f"{output} is {'a file' if is_file else 'the name of a photograph'}: for {len(sources)} inputs "
@@ -256,7 +246,7 @@ def _base_name(folder: Location) -> str:
 def _refuse_nesting(source: Location, output: Location, suffix: str) -> bool:
     """Whether results go beside their photographs, which needs a suffix."""
     if isinstance(source, Path) and isinstance(output, Path):
-        if exists(output) and not is_folder(output):
+        if is_no_folder(output):
             raise UsageError(f"{output} is a file: for a folder of photographs OUTPUT must be a folder")
         inner, outer = output.resolve(), source.resolve()
         same, nested = inner == outer, outer in inner.parents

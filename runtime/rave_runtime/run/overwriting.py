@@ -56,7 +56,7 @@ def is_foreign(place: Location, journal: KnowsOwn | None) -> bool:
     Raises:
         PhotoError: a store does not tell.
     """
-    if is_free(place) or (isinstance(place, Path) and place.is_dir() and not place.is_symlink()):
+    if is_free(place) or (isinstance(place, Path) and os.path.isdir(place) and not os.path.islink(place)):
         return False
     return journal is None or not journal.is_ours(name_inside(journal.folder, place))
 

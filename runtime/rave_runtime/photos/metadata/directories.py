@@ -9,7 +9,7 @@ Source: TIFF 6.0, section 2; BigTIFF as libtiff reads it; Exif 3.0, 4.6.
 from __future__ import annotations
 
 import struct
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -65,6 +65,12 @@ class Value:
 
 Directory = dict[int, "Value | Directory"]
 """Values by tag, and further directories by the tag that leads to them."""
+
+
+def whole_numbers(kind: int, numbers: Sequence[int], order: str) -> Value:
+    """Makes a value of whole numbers, whose type is SHORT or LONG, in a byte order."""
+    letter = "H" if kind == SHORT else "I"
+    return Value(kind, len(numbers), struct.pack(f"{order}{len(numbers)}{letter}", *numbers))
 
 
 class DirectoryReader:

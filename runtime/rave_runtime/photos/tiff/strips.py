@@ -6,6 +6,7 @@ number of channels and both byte orders, without a further library.
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 from collections.abc import Mapping
@@ -13,10 +14,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from rave_runtime.photos.jpeg import jpeg_segments
-from rave_runtime.photos.metadata.directories import LONG, SHORT, DirectoryReader, Value
+from rave_runtime.photos.metadata.directories import (
+    LONG,
+    SHORT,
+    DirectoryReader,
+    Value,
+    append_directory,
+    whole_numbers,
+)
 from rave_runtime.photos.photo import Pixels
 
 LOSSLESS: Final[Mapping[str, int]] = {
@@ -29,6 +38,16 @@ LOSSLESS: Final[Mapping[str, int]] = {
 }
 """Pillow's names of the compressions that lose nothing and suit photographs, and TIFF's numbers."""
 
+_ONE_PIXEL: Final = {
+    "zstd": bytes.fromhex("28b52ffd006009000000"),
+    "lzma": bytes.fromhex(
+        "fd377a585a000000ff12d94102010301002101167920c4ee010000000000000000011101ada65804"
+        "06729e7a010000000000595a"
+    ),
+}
+"""One black pixel in the compressions that some builds of libtiff lack."""
+
+_DEFLATE: Final = "tiff_adobe_deflate"
 _RAW: Final = 1
 _JPEG: Final = 7
 _DIFFERENCES: Final = 2
@@ -74,35 +93,68 @@ def compress_pixels(pixels: Pixels, options: Mapping[str, Any], order: str) -> S
 
     Args:
         pixels: [h, w, 1 to 4] uint8 or uint16; grey or colour, with alpha last.
-        options: as `tiff_options` returns them, or none of them. Compressions that are not written here,
-            such as those of fax machines, become Deflate.
+        options: as `tiff_options` returns them, or none of them.
         order: byte order of the file as `struct` names it.
     """
-    name = options.get("compression")
-    height, width, channels = pixels.shape
-    if (
-        name == "jpeg"
-        and pixels.dtype == np.uint8
-        and channels in (1, 3)
-        and max(height, width) <= _JPEG_SIDE_PX
-    ):
+    name = written_compression(pixels, options)
+    height, _, channels = pixels.shape
+    if name == "jpeg":
         return _compress_jpeg(pixels, options)
     tags = _describe(pixels, _RGB if channels > 2 else _GREY)
-    if name in ("raw", None):
-        return Strips(
-            [_stored(pixels, order).tobytes()], tags | {259: (SHORT, [_RAW]), 278: (LONG, [height])}
-        )
-    if name not in LOSSLESS:
-        name = "tiff_adobe_deflate"
+    if name == "raw":
+        tags |= {259: (SHORT, [_RAW]), 278: (LONG, [height])}
+        return Strips([_stored(pixels, order).tobytes()], tags)
     if options.get("predictor") == _DIFFERENCES and name != "packbits":
         pixels = np.concatenate([pixels[:, :1], np.diff(pixels, axis=1)], 1)
         tags[317] = (SHORT, [_DIFFERENCES])
-    file = io.BytesIO()
-    Image.fromarray(_stored(pixels, order).view(np.uint8).reshape(height, -1)).save(
-        file, "TIFF", compression=name
-    )
-    strips, strip_rows = _strips_of(file.getvalue())
+    rows = _stored(pixels, order).view(np.uint8).reshape(height, -1)
+    strips, strip_rows = _strips_of(_save(rows, name))
     return Strips(strips, tags | {259: (SHORT, [LOSSLESS[name]]), 278: (LONG, [strip_rows])})
+
+
+def written_compression(pixels: Pixels, options: Mapping[str, Any]) -> str:
+    """Returns the compression that pixels get, as Pillow names it: the options' where that can be written.
+
+    Compressions that are for other pixels or that this Pillow does not have become Deflate.
+    """
+    name = options.get("compression") or "raw"
+    height, width, channels = pixels.shape
+    if name == "jpeg":
+        fits = pixels.dtype == np.uint8 and channels in (1, 3) and max(height, width) <= _JPEG_SIDE_PX
+        return "jpeg" if fits else _DEFLATE
+    return name if name == "raw" or (name in LOSSLESS and can_compress(name)) else _DEFLATE
+
+
+@functools.cache
+def can_compress(name: str) -> bool:
+    """Tells whether this Pillow has a compression, which depends on how its libtiff was built.
+
+    It is asked to read, because Pillow 11.3 crashes after a compression that its libtiff does not have.
+    """
+    if name not in _ONE_PIXEL:
+        return name in LOSSLESS
+    strip = _ONE_PIXEL[name]
+    tags = _describe(np.zeros((1, 1, 1), np.uint8), _GREY) | {
+        259: (SHORT, [LOSSLESS[name]]),
+        273: (LONG, [8]),
+        278: (LONG, [1]),
+        279: (LONG, [len(strip)]),
+    }
+    out = bytearray(b"II*\0" + bytes(4) + strip)
+    values = {tag: whole_numbers(kind, numbers, "<") for tag, (kind, numbers) in tags.items()}
+    struct.pack_into("<I", out, 4, append_directory(out, {}, values, "<"))
+    try:
+        with Image.open(io.BytesIO(out)) as image:
+            image.load()
+    except OSError:
+        return False
+    return True
+
+
+def _save(rows: NDArray[np.uint8], name: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(rows).save(file, "TIFF", compression=name)
+    return file.getvalue()
 
 
 def _compress_jpeg(pixels: Pixels, options: Mapping[str, Any]) -> Strips:

@@ -14,15 +14,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from rave_runtime.errors import BundleError, reason_of
-from rave_runtime.files.bundle_limits import (
+from rave_runtime.bundle.limits import (
     MAX_FILE_BYTES,
     MAX_MANIFEST_BYTES,
     check_manifest,
     parse_manifest,
     read_content,
 )
-from rave_runtime.files.records import build_record, shorten
+from rave_runtime.bundle.records import build_record, shorten
+from rave_runtime.errors import BundleError, reason_of
 
 FORMAT: Final = 1
 """Version of the manifest's schema. Raised when its meaning changes."""
@@ -259,7 +259,7 @@ class Bundle:
 
 def embedded_bundle() -> Path:
     """Folder of the bundle that comes with this package."""
-    return Path(__file__).with_name("models") / "default"
+    return Path(__file__).parents[1] / "models" / "default"
 
 
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:

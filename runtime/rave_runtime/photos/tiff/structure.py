@@ -11,7 +11,7 @@ Source: TIFF 6.0; Adobe's TIFF technical notes for Photoshop; Exif 3.0, 4.6.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
@@ -32,11 +32,12 @@ from rave_runtime.photos.metadata.directories import (
     DirectoryReader,
     Value,
     append_directory,
+    whole_numbers,
     write_block,
 )
 from rave_runtime.photos.metadata.photoshop import without_thumbnails
 from rave_runtime.photos.photo import Pixels
-from rave_runtime.photos.tiff_pixels import compress_pixels
+from rave_runtime.photos.tiff.strips import compress_pixels
 
 IPTC: Final = 33723
 PHOTOSHOP: Final = 34377
@@ -138,7 +139,7 @@ def write_tiff(
 
     Args:
         pixels: [h, w, 1 to 4] uint8 or uint16; grey or colour, with alpha last.
-        options: as `tiff_options` of `rave_runtime.photos.tiff_pixels` returns them.
+        options: as `tiff_options` of `rave_runtime.photos.tiff.strips` returns them.
         icc_profile: the pixels' colour profile.
         exif: an EXIF block of the upright picture, whose byte order becomes the file's.
         xmp: a packet.
@@ -153,15 +154,15 @@ def write_tiff(
         pixels = pixels[..., [0, 0, 0, 1]]
     out, entries, order = _open_block(exif)
     strips = compress_pixels(pixels, options, order)
-    values = {tag: _numbers(kind, numbers, order) for tag, (kind, numbers) in strips.tags.items()}
+    values = {tag: whole_numbers(kind, numbers, order) for tag, (kind, numbers) in strips.tags.items()}
     places = []
     for strip in strips.content:
         out += bytes(len(out) % 2)
         places.append(len(out))
         out += strip
         _check_size(out)
-    values[273] = _numbers(LONG, places, order)
-    values[279] = _numbers(LONG, [len(strip) for strip in strips.content], order)
+    values[273] = whole_numbers(LONG, places, order)
+    values[279] = whole_numbers(LONG, [len(strip) for strip in strips.content], order)
     for tag, kind, data in (
         (_XMP, BYTE, xmp),
         (_ICC, UNDEFINED, icc_profile),
@@ -171,10 +172,10 @@ def write_tiff(
         if data and tag not in entries:
             values[tag] = Value(kind, len(data), data)
     if xmp is not None and _ORIENTATION not in entries:  # Pillow would look for one in XMP
-        values[_ORIENTATION] = _numbers(SHORT, [1], order)
+        values[_ORIENTATION] = whole_numbers(SHORT, [1], order)
     if dpi is not None and not any(tag in entries for tag in _RESOLUTION[:2]):
         values |= {tag: _ratio(number, order) for tag, number in zip(_RESOLUTION, dpi, strict=False)}
-        values[296] = _numbers(SHORT, [2], order)
+        values[296] = whole_numbers(SHORT, [2], order)
         entries.pop(296, None)
     struct.pack_into(order + "I", out, 4, append_directory(out, entries, values, order))
     _check_size(out)
@@ -200,11 +201,6 @@ def _open_block(exif: bytes | None) -> tuple[bytearray, dict[int, bytes], str]:
             value = block[place : place + 4] if is_inline else struct.pack(order + "I", place)
             entries[tag] = struct.pack(order + "HHI", tag, kind, count) + value
     return bytearray(block), entries, order
-
-
-def _numbers(kind: int, numbers: Sequence[int], order: str) -> Value:
-    letter = "H" if kind == SHORT else "I"
-    return Value(kind, len(numbers), struct.pack(f"{order}{len(numbers)}{letter}", *numbers))
 
 
 def _ratio(number: float, order: str) -> Value:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from rave_runtime.files.records import check_sizes, shorten
+from rave_runtime.bundle.records import check_sizes, shorten
 
 if TYPE_CHECKING:
     from rave_runtime.bundle import Manifest

@@ -1,0 +1,21 @@
+"""Entry point of `rave-export`, which needs what only the extra `export` installs."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Runs the command line, or says what to install where it cannot even be read."""
+    try:
+        from rave_export.cli import main as run
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("rave_export", "rave_train", "rave_runtime"):
+            raise
+        print(f"rave-export needs {error.name}: pip install 'rave-backlit[export]'", file=sys.stderr)
+        sys.exit(1)
+    run()
+
+
+if __name__ == "__main__":
+    main()
