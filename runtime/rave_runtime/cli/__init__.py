@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import io
-import math
-import os
 import sys
 import warnings
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from rave_runtime.cli.messages import EXIT_INTERRUPTED, EXIT_SOME_FAILED, EXIT_WRONG_USE, say, wrong_use
 from rave_runtime.cli.parser import as_paths, make_parser
@@ -23,7 +18,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show must not end a run
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
     from rave_runtime.run.interrupt import heed_signals

@@ -39,7 +39,7 @@ def run_folder(
     Args:
         source: what to enhance.
         output: where results go; see `plan_jobs`.
-        options: of the run.
+        options: the options of the run.
         ask: asks the user whether files may be replaced, for `--overwrite ask`; None answers no.
 
     Returns:
@@ -105,7 +105,7 @@ def _prepare(
     tree = _is_tree(source)
     if options.skip_existing and not tree and any(exists(place) for place in _listed(source)):
         raise UsageError("--skip-existing is for folders, whose results it remembers: leave it out")
-    if options.cluster is not None:  # workers have working folders of their own
+    if options.cluster is not None:  # workers have other working folders
         source = [_absolute(place) for place in _listed(source)]
         output = _absolute(output)
     jobs = plan_jobs(source, output, shard=shard, selection=options.selection, naming=options.naming)
@@ -182,7 +182,7 @@ def run_stream(
     Args:
         source: a file, or the stream to read to its end.
         output: a file, or the stream to write to.
-        options: of the run.
+        options: the options of the run.
 
     Returns:
         What a user should know of the result, a sentence each.
@@ -226,7 +226,7 @@ def enhance_bytes(content: bytes, options: RunOptions, format: str | None = None
 
     Args:
         content: the bytes of a file.
-        options: of the run; those for many photographs do not matter.
+        options: the options of the run; those for many photographs have no effect.
         format: the name of the format to write where `options` name none; None keeps the input's.
 
     Returns:

@@ -98,7 +98,7 @@ def _number(kind: type[int] | type[float], least: float, most: float = math.inf)
             raise argparse.ArgumentTypeError(f"{text} is not {limit}")
         return value
 
-    parse.__name__ = kind.__name__  # argparse names it where a text is no number
+    parse.__name__ = kind.__name__  # argparse shows this name when the text is not a number
     return parse
 
 

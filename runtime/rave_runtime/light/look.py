@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.errors import UsageError
+from rave_runtime.light.reduction import box_means
 
 Array = NDArray[np.float32]
 
@@ -22,16 +23,19 @@ BRIGHT_LIGHT: Final = (0.6, 0.9)
 parts, `highlights` the bright ones, and a smooth step leads from one to the other."""
 
 DIVISOR_BOUNDS: Final = (1e-4, 1e4)
-"""Smallest and greatest divisor of the normal way: thirteen stops, of which the eighth power is a float32."""
+"""Smallest and greatest divisor of the normal way: thirteen stops."""
 
 _BLACK: Final = (8 / 255, 16 / 255)
-"""Brightest value of a neighbourhood up to which it is black, and from which it is not."""
+"""Value up to which a pixel is black, and from which it is not."""
 
-_FLAT: Final = (1 / 255, 4 / 255)
-"""Difference in a neighbourhood up to which it is empty, and from which there is something in the dark."""
+_DARK: Final = (12 / 255, 20 / 255)
+"""Value up to which a neighbour counts wholly where it is asked what lies in the dark, and from which not."""
 
-_NEIGHBOURHOOD_SHARE: Final = 1 / 48
-"""Reach of a neighbourhood to each side, as a share of the picture's long side."""
+_EMPTY: Final = (1 / 255, 2.5 / 255)
+"""Deviation of the dark neighbours up to which there is nothing in the dark, and from which there is."""
+
+_REACH_SHARE: Final = 1 / 16
+"""Reach of a neighbourhood to each side, as a share of the reduced picture's long side."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,12 @@ class Look:
         return self.strength == 0 and self.bright_power == 0
 
     @property
-    def roundness(self) -> float:
-        """Power p of the shoulder in which highlights end: see `rave_runtime.light.normal_way`.
+    def knee(self) -> float:
+        """Result, in [0, 1], from which highlights roll off; the earlier the more is asked for.
 
-        It bends where little is lifted late, and sooner the more is asked for.
+        See `rave_runtime.light.normal_way`.
         """
-        return 8.0 / max(1.0, self.strength)
+        return 0.75 - 0.25 * max(0.0, self.strength - 1)
 
 
 def divisor_of(light: Array, look: Look) -> Array:
@@ -96,10 +100,17 @@ def divisor_of(light: Array, look: Look) -> Array:
 
 
 def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
-    """Keeps black backgrounds black: where a neighbourhood is black and empty, the divisor becomes 1.
+    """Keeps black backgrounds black: the divisor becomes 1 where a pixel is black and nothing is in the dark.
 
-    d' = max(d, 1 - w), w = max(s(n; 8, 16), s(n - n'; 1, 4)), where n and n' are the greatest and the least
-    value around a pixel, of 255, of the brightest of its three channels, and s is a smooth step.
+    With m the brightest of a pixel's three channels, of 255, s(x; a, b) a smooth step from 0 at a to 1 at b,
+    and q = 1 - s(m; 12, 20):
+
+        d' = max(d, 1 - max(s(m; 8, 16), s(sigma; 1, 2.5)))
+        sigma ^ 2 = max(mean(q * m * m) / mean(q) - (mean(q * m) / mean(q)) ^ 2, 0)
+
+    The means are taken over a square that reaches a sixteenth of the long side to each side, smaller at the
+    borders; mean(q) is at least 0.001. Silhouettes and night skies have something in the dark, which is
+    lifted; a subject beside the black does not count.
 
     Args:
         divisor: [h', w'] float32, on the reduced picture.
@@ -110,10 +121,12 @@ def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
     """
     top = 255 if pixels.dtype == np.uint8 else 1
     brightest = pixels.max(2).astype(np.float32) / np.float32(top)
-    reach = max(1, round(max(brightest.shape) * _NEIGHBOURHOOD_SHARE))
-    greatest = _greatest_around(brightest, reach)
-    least = -_greatest_around(-brightest, reach)
-    seen = np.maximum(smooth_step(greatest, *_BLACK), smooth_step(greatest - least, *_FLAT))
+    dark = 1 - smooth_step(brightest, *_DARK)
+    reach = max(1, round(max(brightest.shape) * _REACH_SHARE))
+    share, first, second = box_means(np.stack([dark, dark * brightest, dark * brightest**2]), reach)
+    share = np.maximum(share, np.float32(1e-3))
+    deviation = np.sqrt(np.maximum(second / share - (first / share) ** 2, 0))
+    seen = np.maximum(smooth_step(brightest, *_BLACK), smooth_step(deviation, *_EMPTY))
     low, high = DIVISOR_BOUNDS
     guarded: Array = np.clip(np.maximum(divisor, 1 - seen), np.float32(low), np.float32(high))
     return guarded
@@ -124,12 +137,3 @@ def smooth_step(values: Array, low: float, high: float) -> Array:
     t = np.clip((values - np.float32(low)) / np.float32(high - low), np.float32(0), np.float32(1))
     step: Array = t * t * (3 - 2 * t)
     return step
-
-
-def _greatest_around(values: Array, reach: int) -> Array:
-    """The greatest value of a square window around each pixel, smaller at the borders."""
-    for _ in range(2):
-        padded = np.pad(values, ((0, 0), (reach, reach)), constant_values=-np.inf)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, 1)
-        values = windows.max(2).T
-    return values

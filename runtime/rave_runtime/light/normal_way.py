@@ -6,13 +6,17 @@ r [h', w', 3] of it:
 1. d = guard_black(divisor_of(l), r)             strength and highlights; black stays black (`light.look`)
 2. D = d brought to [h, w] along v's edges       the guided filter (`light.reduction`); d itself at full size
 3. u = v + E                                     colour noise of the shade taken out (`light.chroma`)
-4. m = max(R, G, B) of v
-   g = (D ^ p + m ^ p * (1 - D ^ p)) ^ (-1 / p)  the gain, p = 8 / max(1, strength)
+4. m = max(R, G, B) of v,  D1 = min(D, 1)
+   w = max(m - k * D1, 0)
+   c = (1 - D1) / ((1 - k) * (1 - k * D1))
+   g = (1 - c * w * w / ((D1 + c * w) * m)) / D  the gain; 1 / D where m is 0
 5. result = clip(u * g, 0, 1)
 
-Step 4 is the division g = 1 / D with a shoulder: in the dark, where m is small, g is 1 / D; white, m = 1, has
-the gain 1; between them m * g grows with m and stays below 1, smoothly. All channels of a pixel have the same
-gain, so hues stay. Highlights roll off and nothing is clipped that was not clipped before.
+Step 4 is the division g = 1 / D with a shoulder. Up to the knee k, which is 0.75 at strength 1 (`Look.knee`),
+the brightest channel becomes t = m / D, as published. From there it becomes
+k + (t - k) / (1 + c * (t - k)), a hyperbola of the same slope at the knee that takes white, m = 1, to white:
+highlights roll off instead of being clipped, and what was brighter stays brighter. All channels of a
+pixel have the same gain, so hues stay.
 
 The published output is the division alone, `light.relight.relight`, with the light at full resolution.
 """
@@ -78,9 +82,7 @@ class NormalWay:
         for start, stop in self._strips():
             divisor = self._rows(start, stop)
             correction = None if chroma is None else chroma.rows(start, stop)
-            relight_gently(
-                pixels[start:stop], divisor, out[start:stop], self._look.roundness, correction, curve
-            )
+            relight_gently(pixels[start:stop], divisor, out[start:stop], self._look.knee, correction, curve)
 
     def _rows(self, start: int, stop: int) -> Array:
         if self._reduction is None:

@@ -52,8 +52,9 @@ class Reduction:
 
     def __init__(self, image: NDArray[Any], long_side_px: int) -> None:
         height, width = image.shape[:2]
-        scale = long_side_px / max(height, width)
-        size = (max(2, round(width * scale)), max(2, round(height * scale)))
+        longest = max(height, width)
+        # One division, so that halves are exactly that: exported graphs round the same.
+        size = (max(2, round(width * long_side_px / longest)), max(2, round(height * long_side_px / longest)))
         self.pixels: NDArray[np.uint8] | Array
         self._image = image
         self._luma: NDArray[np.uint8] | None = None
@@ -195,12 +196,12 @@ def fit_line(
     """
     factor = long_side_px / max(light.shape)
     radius = radius_px or max(1, round(RADIUS_PER_FACTOR * (factor - 1)))
-    means = _box_means(np.stack([guide, light, guide * light, guide * guide]), radius)
+    means = box_means(np.stack([guide, light, guide * light, guide * guide]), radius)
     mean_guide, mean_light, mean_product, mean_square = means
     covariance = mean_product - mean_guide * mean_light
     variance = mean_square - mean_guide * mean_guide
     slope = covariance / (variance.clip(0) + epsilon)
-    return _box_means(np.stack([slope, mean_light - slope * mean_guide]), radius)
+    return box_means(np.stack([slope, mean_light - slope * mean_guide]), radius)
 
 
 def neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[np.int64], Array]:
@@ -252,7 +253,7 @@ def luminance(image: NDArray[Any]) -> Array:
     return luma
 
 
-def _box_means(values: Array, radius: int) -> Array:
+def box_means(values: Array, radius: int) -> Array:
     """Means over square windows, smaller at the borders. [n, h, w] float32 -> the same."""
     for _ in range(2):  # along rows, each time: numpy's sums down columns are ten times slower
         length = values.shape[2]

@@ -49,20 +49,19 @@ def relight_gently(
     image: NDArray[Any],
     divisor: Array,
     out: NDArray[Any],
-    roundness: float,
+    knee: float,
     correction: tuple[slice, Array] | None = None,
     curve: Array | None = None,
 ) -> None:
     """Writes an image divided by its light, with a shoulder for the highlights, into `out`.
 
-    The gain is (D ^ p + m ^ p * (1 - D ^ p)) ^ (-1 / p), where D is the divisor, m the greatest channel of
-    the pixel in [0, 1] and p the roundness: see `rave_runtime.light.normal_way`.
+    See `rave_runtime.light.normal_way` for its equations.
 
     Args:
         image: [h, w, c] uint8 or uint16, one channel or three.
-        divisor: [h, w] float32, within `rave_runtime.light.look.DIVISOR_BOUNDS`; it is overwritten.
+        divisor: [h, w] float32, within `rave_runtime.light.look.DIVISOR_BOUNDS`.
         out: like the image; may be the image.
-        roundness: p, from 1 to 8.
+        knee: result, in [0, 1], from which highlights roll off.
         correction: columns of pixels, and [n, columns * c] float32, what is added to their values in [0, 1]
             before the gain: each row to `BLOCK_PX` rows of the image, the last one also to those that remain.
             None adds nothing. See `rave_runtime.light.chroma`.
@@ -75,8 +74,7 @@ def relight_gently(
     if curve is not None:
         encode, decode = value_tables(curve.tobytes(), top)
         values, scale = encode[values], np.float32(1)
-    brightest = _brightest(values, channels)
-    gain = _gain(divisor, brightest * (1 / scale), roundness)
+    gain = _gain(divisor, _brightest(values, channels) * (1 / scale), knee)
     result = _repeat(gain, channels) if channels > 1 else gain
     if correction is None:
         np.multiply(values, result, out=result)
@@ -88,29 +86,26 @@ def relight_gently(
     _write(result, out, top, limit=False)  # nothing is above white, nor below black
 
 
-def _gain(divisor: Array, brightest: Array, roundness: float) -> Array:
-    """(D ^ p + m ^ p * (1 - D ^ p)) ^ (-1 / p), in the memory of `brightest`."""
-    dark, bright = _power(divisor, roundness), _power(brightest, roundness)
-    gain = np.subtract(np.float32(1), dark)
-    gain *= bright
-    gain += dark
-    np.log(gain, out=gain)  # a logarithm and an exponential take less time than three square roots
-    gain *= np.float32(-1 / roundness)
-    np.exp(gain, out=gain)
-    return gain
-
-
-def _power(values: Array, power: float) -> Array:
-    """Values in [0, 1] to a power, in their own memory."""
-    if power in (2, 4, 8):
-        for _ in range(int(power).bit_length() - 1):
-            values *= values
-        return values
-    np.clip(values, np.float32(LIGHT_FLOOR), np.float32(np.inf), out=values)
-    np.log(values, out=values)
-    values *= np.float32(power)
-    np.exp(values, out=values)
-    return values
+def _gain(divisor: Array, brightest: Array, knee: float) -> Array:
+    """The gain of each pixel, step 4 of `rave_runtime.light.normal_way`; `brightest` is overwritten."""
+    zero, one = np.float32(0), np.float32(1)
+    limited = np.clip(divisor, zero, one)
+    at_knee = limited * np.float32(knee)
+    above = brightest - at_knee
+    np.clip(above, zero, one, out=above)
+    np.subtract(one, at_knee, out=at_knee)
+    at_knee *= np.float32(1 - knee)
+    curved = np.subtract(one, limited)
+    curved /= at_knee
+    curved *= above
+    limited += curved
+    brightest += np.float32(LIGHT_FLOOR)  # 0 / 0 is meant to be 0
+    limited *= brightest
+    curved *= above
+    curved /= limited
+    np.subtract(one, curved, out=curved)
+    curved /= divisor
+    return curved
 
 
 def _brightest(values: NDArray[Any], channels: int) -> NDArray[Any]:

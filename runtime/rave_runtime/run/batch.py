@@ -253,6 +253,8 @@ class Batch:
         notes = copy_companions(job.companions, self._journal, overwrite=options.overwrite)
         digest = ""
         if self._journal is not None:
+            if not options.overwrite and isinstance(job.target, Path):  # it may have come meanwhile
+                require_replaceable(job.target, self._journal)
             digest = digest_of(photo.content)
             self._journal.claim(name, len(photo.content), digest)
         attributes = job.source if options.keep_times else None

@@ -23,10 +23,10 @@ def preview_jobs(
     """What would become of each photograph.
 
     Args:
-        jobs: of the run.
-        options: of the run.
+        jobs: the jobs of the run.
+        options: the options of the run.
         enhancer: what would enhance them.
-        journal: of the results, if there is one.
+        journal: the journal of the results, if there is one.
 
     Yields:
         A sentence without its end for each photograph, and whether it would fail.

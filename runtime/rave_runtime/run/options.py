@@ -144,8 +144,8 @@ def make_batch(
     """The batch that these options describe.
 
     Args:
-        options: of the run.
-        journal: of the results, if there is one.
+        options: the options of the run.
+        journal: the journal of the results, if there is one.
         jobs: how many photographs there are, so that no more workers are made.
         processors: to use; None is all that there are.
 
@@ -168,7 +168,7 @@ def make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
     """The enhancer that these options describe.
 
     Args:
-        options: of the run.
+        options: the options of the run.
         workers: photographs in work at a time, which share the memory limit.
         threads: processors for each call of the network.
 
