@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from rave_runtime.errors import PhotoError
-from rave_runtime.photos.photo import Pixels
+from rave_runtime.photos.photo import Photo, Pixels
 
 Array = NDArray[np.float32]
 
@@ -28,6 +28,19 @@ _SRGB_COLUMNS: Final = np.array(
     [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
 )
 """XYZ of sRGB's primaries under D50, as columns. Source: IEC 61966-2-1, adapted by Bradford's matrix."""
+
+
+def as_seen(photo: Photo) -> Pixels:
+    """The photograph as the network sees it: [h, w, 3], sRGB."""
+    pixels, profile = photo.pixels, photo.icc_profile
+    if pixels.shape[2] == 1:
+        grey: Pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        return grey
+    if profile is None or is_srgb(profile):
+        return pixels
+    if pixels.dtype == np.uint16:
+        return in_srgb_curve(pixels.astype(np.uint16, copy=False), profile)
+    return to_srgb(pixels.astype(np.uint8, copy=False), profile)
 
 
 def is_srgb(icc_profile: bytes | None) -> bool:

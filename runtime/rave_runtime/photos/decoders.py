@@ -5,7 +5,6 @@ pixels become arrays with one copy.
 from __future__ import annotations
 
 import functools
-import io
 import logging
 import struct
 import threading
@@ -18,6 +17,7 @@ from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.formats import format_of_content
+from rave_runtime.photos.headers.bounded import bounded
 from rave_runtime.photos.jpeg import count_scans
 from rave_runtime.photos.photo import Pixels
 
@@ -34,6 +34,17 @@ _REDUCED: Final = 1
 
 _MAX_SCANS: Final = 200
 """Scans of a progressive JPEG. Cameras and editors write about ten; each may cover the whole picture."""
+
+UNKNOWN_FORMAT: Final = "is not a picture, or of a format that is not known here"
+
+_RESOURCE: Final = b"8BIM"
+_MAX_RESOURCES: Final = 50_000
+"""Marks of Photoshop's image resources in a JPEG, which has tens of them."""
+
+_MAX_COMMENTS: Final = 1000
+"""Comments in a PPM of text, each of which costs its decoder a copy of what it has read."""
+
+_MAX_WEBP_CHUNKS: Final = 1000
 
 for _name in ("PIL", "tifffile"):  # they log what is wrong with a file; it is raised here
     logging.getLogger(_name).addHandler(logging.NullHandler())
@@ -85,21 +96,31 @@ def open_picture(content: bytes) -> Image.Image:
     _keep_blocks()
     name = format_of_content(content)
     if name is None:
-        raise PhotoError("is not a picture, or of a format that is not known here")
+        raise PhotoError(UNKNOWN_FORMAT)
     if name == "HEIF" and not register_heif():
         raise PhotoError("is HEIC: pip install 'rave-backlit[heif]' to read it")
+    file = bounded(content)
     try:
         if name == "JPEG":
-            if content.count(b"\xff\xda") > _MAX_SCANS and count_scans(content) > _MAX_SCANS:
+            if content.count(b"\xff\xda") > _MAX_SCANS and count_scans(content, _MAX_SCANS) > _MAX_SCANS:
                 raise PhotoError(f"has over {_MAX_SCANS} scans, which would take hours to decode")
-            return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
-        image = Image.open(io.BytesIO(content), formats=[name])
+            if content.count(_RESOURCE) > _MAX_RESOURCES:
+                raise PhotoError("is damaged, or no photograph: its header does not end")
+            image: Image.Image = JpegImagePlugin.JpegImageFile(file)
+        elif name == "PPM" and _is_plain(content) and content.count(b"#") > _MAX_COMMENTS:
+            raise PhotoError(f"is a PPM of text with over {_MAX_COMMENTS} comments: save it as a binary PPM")
+        else:
+            image = Image.open(file, formats=[name])
     except (UnidentifiedImageError, SyntaxError) as error:
         if name == "TIFF":
             raise PhotoError("is damaged, or a kind of TIFF that cannot be read here") from error
         raise PhotoError(f"is damaged or truncated: its {name} header makes no sense") from error
     if name == "TIFF" and _is_raw(content, image):
         raise PhotoError("is a camera's raw file, of which only a preview could be read: develop it first")
+    width, height = image.size
+    file.start_decoding(
+        8 * width * height if name == "BMP" else 0
+    )  # runs of equal pixels are read one by one
     return image
 
 
@@ -141,7 +162,9 @@ def bits_per_channel(image: Image.Image, content: bytes) -> int:
 def is_lossless_webp(content: bytes) -> bool:
     """Whether a WebP's first picture is coded without loss."""
     position = 12
-    while position + 8 <= len(content):
+    for _ in range(_MAX_WEBP_CHUNKS):
+        if position + 8 > len(content):
+            break
         kind, (length,) = content[position : position + 4], struct.unpack_from("<I", content, position + 4)
         if kind in (b"VP8 ", b"VP8L"):
             return kind == b"VP8L"
@@ -165,6 +188,10 @@ def _keep_blocks() -> None:
     core: Any = vars(Image)["core"]
     if core.get_blocks_max() < _KEPT_BLOCKS:
         core.set_blocks_max(_KEPT_BLOCKS)
+
+
+def _is_plain(content: bytes) -> bool:
+    return content.startswith((b"P1", b"P2", b"P3"))
 
 
 def _is_raw(content: bytes, image: Image.Image) -> bool:

@@ -22,6 +22,9 @@ _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))
 """Markers that have no length, and 0, which stands for no marker."""
 
+_MAX_MARKERS: Final = 100_000
+"""Markers of a JPEG that are looked at, those of restarts aside; photographs have hundreds."""
+
 _XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -85,9 +88,17 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
         position += 2 + length
 
 
-def count_scans(content: bytes) -> int:
-    """Counts the scans of a JPEG's picture, not those of further pictures or films behind it."""
-    return sum(marker == 0xDA for marker, _ in _markers(content))
+def count_scans(content: bytes, limit: int = 1 << 31) -> int:
+    """Counts the scans of a JPEG's picture, not those of further pictures or films behind it.
+
+    Counting ends above the limit. A file of more markers than a photograph can have counts as above it.
+    """
+    scans = 0
+    for count, (marker, _) in enumerate(_markers(content)):
+        scans += marker == 0xDA
+        if scans > limit or count > _MAX_MARKERS:
+            return limit + 1
+    return scans
 
 
 def end_of_jpeg(content: bytes) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from rave_runtime.errors import PhotoError
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
 from rave_runtime.photos.metadata.photoshop import resource_of_iptc
 from rave_runtime.photos.xmp import upright_xmp
@@ -27,6 +28,10 @@ _RAW_PROFILE: Final = b"Raw profile type "
 
 Source: ImageMagick's coders/png.c; ExifTool's PNG tags.
 """
+
+_MAX_CHUNKS: Final = 50_000
+_BYTES_PER_CHUNK: Final = 500
+"""Chunks that a PNG may have, and bytes in each further one; encoders write 8,192 into each."""
 
 _MAX_UNPACKED: Final = 1 << 24
 """The most bytes that a packed profile or text may unpack to."""
@@ -223,10 +228,15 @@ def missing_bytes(content: bytes) -> int:
 
 def _spans(content: bytes) -> Iterator[tuple[int, int]]:
     """Yields where each chunk starts and stops, from its length to its checksum."""
-    position = len(_SIGNATURE)
+    position, left = len(_SIGNATURE), _MAX_CHUNKS + len(content) // _BYTES_PER_CHUNK
     while position + 12 <= len(content):
+        left -= 1
+        if left < 0:
+            raise PhotoError("is damaged, or no photograph: its PNG lies in too many pieces")
         (length,) = struct.unpack_from(">I", content, position)
         yield position, min(position + 12 + length, len(content))
+        if content.startswith(b"IEND", position + 4):
+            return
         position += 12 + length
 
 

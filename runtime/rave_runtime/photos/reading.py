@@ -14,16 +14,24 @@ from PIL import ExifTags, Image, JpegImagePlugin
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.colour import cmyk_to_rgb
-from rave_runtime.photos.decoders import bits_per_channel, decoding, is_lossless_webp, open_picture, to_pixels
+from rave_runtime.photos.decoders import (
+    UNKNOWN_FORMAT,
+    bits_per_channel,
+    decoding,
+    is_lossless_webp,
+    open_picture,
+    to_pixels,
+)
 from rave_runtime.photos.exif import EXIF_HEADER, avif_exif, orientation_of, upright_exif
+from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.stated_colour import stated_profile
-from rave_runtime.photos.metadata.boxes import jp2_blocks, orientation_in_heif
+from rave_runtime.photos.metadata.containers import jp2_blocks, orientation_in_heif
 from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.png import missing_bytes, png_blocks, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep
-from rave_runtime.photos.tiff import tiff_blocks
-from rave_runtime.photos.tiff_pixels import tiff_options
+from rave_runtime.photos.tiff.strips import tiff_options
+from rave_runtime.photos.tiff.structure import tiff_blocks
 from rave_runtime.photos.xmp import upright_xmp
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
@@ -32,6 +40,9 @@ DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 
 _BYTES_PER_PIXEL: Final = 8
 """Of the fattest photographs, colour and transparency of 16 bits unpacked."""
+
+_HEAD_BYTES: Final = 64
+"""What is read of a file before it is known to be a picture."""
 
 _METADATA_BYTES: Final = 1 << 28
 """What a file may hold beside its pixels."""
@@ -100,6 +111,10 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
                 raise PhotoError("is a pipe or a device, not a file")
             check_file_size(status.st_size, limit, max_megapixels)
             with open(descriptor, "rb", closefd=False) as stream:
+                head = stream.read(_HEAD_BYTES)
+                if head and format_of_content(head) is None:
+                    raise PhotoError(UNKNOWN_FORMAT)
+                stream.seek(0)
                 return stream.read()
         finally:
             os.close(descriptor)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import io
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
-
-from PIL import Image
+from typing import Final
 
 from rave_runtime.backends.limits import allowed_memory_mib
 from rave_runtime.errors import UsageError
-from rave_runtime.photos.decoders import decoding
+from rave_runtime.photos.headers.dimensions import read_dimensions
 
 DEFAULT_LIMIT_MIB: Final = 2048
 """What a batch may take at most where nothing is said: photographs and tiles, beside the programs."""
@@ -107,23 +103,13 @@ def photo_bytes(source: Path | bytes, working_size_px: int | None = None) -> int
         source: a file, or its bytes; only the header is read.
         working_size_px: long side on which its light is estimated; None, in tiles at full size.
     """
-    if isinstance(source, Path) and not os.path.isfile(source):  # opening a pipe would wait for a writer
+    dimensions = read_dimensions(source)
+    if dimensions is None:
         return 0
-    try:
-        with decoding, Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
-            width, height = image.size
-            bytes_per_px = PHOTO_BYTES_PER_PX * (_DEEP_FACTOR if _is_deep(image) else 1)
-    except Exception:  # the reader reports what is wrong with the file
-        return 0
+    width, height = dimensions.width, dimensions.height
+    bytes_per_px = PHOTO_BYTES_PER_PX * (_DEEP_FACTOR if dimensions.is_deep else 1)
     reduced = 0
     if working_size_px is not None:
         scale = min(1.0, working_size_px / max(width, height, 1))
         reduced = int(width * scale * height * scale)
     return width * height * bytes_per_px + reduced * TILE_BYTES_PER_PX
-
-
-def _is_deep(image: Image.Image) -> bool:
-    """Whether a header speaks of more than 8 bits per channel, as PNG's and TIFF's do."""
-    tags: Any = getattr(image, "tag_v2", {})
-    tile: Any = (getattr(image, "tile", None) or [("", (), 0, "")])[0]
-    return image.mode.startswith("I;16") or max(tags.get(258, (8,))) > 8 or "16B" in str(tile[3])

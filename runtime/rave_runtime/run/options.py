@@ -28,6 +28,8 @@ class RunOptions:
 
     model: Path | None = None
     strength: float = 1.0
+    highlights: float | None = None
+    only_backlit: bool = False
     working_size: int | Literal["recommended"] | None = "recommended"
     tile_size: int | None = None
     precision: str = "auto"
@@ -115,6 +117,18 @@ class RunOptions:
         return Naming(self.format_name, self.suffix, self.companions)
 
     @property
+    def write_options(self) -> WriteOptions:
+        """How results are written."""
+        return WriteOptions(
+            self.format_name,
+            self.quality,
+            self.max_megapixels,
+            overwrite=self.overwrite == "always",
+            keep_times=self.keep_times,
+            only_backlit=self.only_backlit,
+        )
+
+    @property
     def format_name(self) -> str | None:
         """The name that the table of formats has for `format`; None keeps each photograph's own format.
 
@@ -142,13 +156,7 @@ def make_batch(
     workers = options.workers or max(1, min(processors, jobs, most_workers(options.memory_limit_mib)))
     return Batch(
         make_enhancer(options, workers, max(1, processors // workers)),
-        WriteOptions(
-            options.format_name,
-            options.quality,
-            options.max_megapixels,
-            overwrite=options.overwrite == "always",
-            keep_times=options.keep_times,
-        ),
+        options.write_options,
         workers,
         MemoryBudget(options.memory_limit_mib * 2**20),
         journal,
@@ -177,6 +185,7 @@ def make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
         working_size=options.working_size,
         tile_size=tile_size,
         strength=options.strength,
+        highlights=options.highlights,
         threads=threads,
     )
 

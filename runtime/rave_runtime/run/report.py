@@ -45,7 +45,7 @@ td, th {{ text-align: left; padding: .2rem 1rem .2rem 0; border-bottom: 1px soli
 </style></head><body>
 <h1>{title}</h1><p class="facts">{facts}</p>
 <div class="grid">{figures}</div>
-<table><thead><tr><th>photograph</th><th>status</th><th>size</th><th>seconds</th><th>notes</th></tr></thead>
+<table><thead><tr><th>photograph</th><th>status</th><th>size</th><th>backlit</th><th>seconds</th><th>notes</th></tr></thead>
 <tbody>{rows}</tbody></table>
 <script>
 for (const slider of document.querySelectorAll(".pair input"))
@@ -68,10 +68,12 @@ def write_report(file: Path, results: list[Result], setup: Setup) -> None:
     """
     done = [result for result in results if result.status == "done"]
     failed = sum(result.status == "failed" for result in results)
+    copied = sum(result.status == "copied" for result in results)
     facts = [
         f"{len(done)} enhanced",
+        *([f"{copied} copied, not being backlit"] if copied else []),
         f"{failed} failed",
-        f"{len(results) - len(done) - failed} were there already",
+        f"{len(results) - len(done) - copied - failed} were there already",
         f"{setup.precision} on {setup.provider}",
         f"light at {setup.working_size_px} px" if setup.working_size_px else "light at full resolution",
         time.strftime("%Y-%m-%d %H:%M"),
@@ -106,7 +108,8 @@ def _figure(result: Result) -> str:
 def _row(result: Result) -> str:
     size = f"{result.width_px} x {result.height_px}" if result.width_px else ""
     notes = without_secrets("; ".join(filter(None, [result.error, *result.warnings])))
-    cells = [result.job.name, result.status, size, f"{result.seconds:.2f}", notes]
+    backlit = "" if result.backlit is None else f"{result.backlit:.2f}"
+    cells = [result.job.name, result.status, size, backlit, f"{result.seconds:.2f}", notes]
     return f'<tr class="{result.status}">' + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>"
 
 

@@ -38,9 +38,9 @@ def boxes(content: bytes, start: int = 0, stop: int | None = None) -> Iterator[B
             (length,) = struct.unpack_from(">Q", content, start + 8)
             head = 16
         end = stop if length == 0 else start + length
-        if end > stop or end < start + head:
+        if end < start + head:
             return
-        yield Box(kind, start + head, end)
+        yield Box(kind, start + head, min(end, stop))
         start = end
 
 
