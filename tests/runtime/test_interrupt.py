@@ -44,10 +44,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def run(*arguments: object, ready: str = "") -> subprocess.Popen[str]:
         code = (
-            "import sys, threading, rave_runtime.light.tiled as tiled\n"
+            "import os, rave_runtime.light.tiled as tiled\n"
             "real = tiled.pool_image\n"
             "def pool(*given, **options):\n"
-            "    print('in work', file=sys.stderr, flush=True)\n"
+            "    os.write(2, b'in work\\n')\n"
             "    return real(*given, **options)\n"
             "tiled.pool_image = pool\n"
             "from rave_runtime.cli import main; main()"
