@@ -109,9 +109,8 @@ def test_the_second_signal_ends_at_once(large: Path, tmp_path: Path, start: Star
 def test_a_library_that_never_returns_is_ended_by_the_second_signal() -> None:
     code = (
         "import sys, time; from rave_runtime.run.interrupt import heed_signals; heed_signals()\n"
-        "print('ready', flush=True)\n"
         "while True:\n"
-        "    try: time.sleep(60)\n"
+        "    try: print('ready', flush=True); time.sleep(60)\n"
         "    except KeyboardInterrupt: pass\n"
     )
     with subprocess.Popen(
