@@ -44,10 +44,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def run(*arguments: object, ready: str = "") -> subprocess.Popen[str]:
         code = (
-            "import sys, threading, rave_runtime.light.tiled as tiled\n"
+            "import os, rave_runtime.light.tiled as tiled\n"
             "real = tiled.pool_image\n"
             "def pool(*given, **options):\n"
-            "    print('in work', file=sys.stderr, flush=True)\n"
+            "    os.write(2, b'in work\\n')\n"
             "    return real(*given, **options)\n"
             "tiled.pool_image = pool\n"
             "from rave_runtime.cli import main; main()"
@@ -109,9 +109,8 @@ def test_the_second_signal_ends_at_once(large: Path, tmp_path: Path, start: Star
 def test_a_library_that_never_returns_is_ended_by_the_second_signal() -> None:
     code = (
         "import sys, time; from rave_runtime.run.interrupt import heed_signals; heed_signals()\n"
-        "print('ready', flush=True)\n"
         "while True:\n"
-        "    try: time.sleep(60)\n"
+        "    try: print('ready', flush=True); time.sleep(60)\n"
         "    except KeyboardInterrupt: pass\n"
     )
     with subprocess.Popen(

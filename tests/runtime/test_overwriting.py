@@ -298,14 +298,14 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(picture: MakePictu
 def test_a_file_that_comes_while_its_photograph_is_in_work_is_kept(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = batch_module.encode_photo
+    enhance = batch_module.enhance_content
 
-    def slow(*arguments: Any) -> Any:
+    def slow(*arguments: Any, **settings: Any) -> Any:
         (tmp_path / "out").mkdir(exist_ok=True)
         (tmp_path / "out" / "a.jpg").write_bytes(b"my own")
-        return encode(*arguments)
+        return enhance(*arguments, **settings)
 
-    monkeypatch.setattr(batch_module, "encode_photo", slow)
+    monkeypatch.setattr(batch_module, "enhance_content", slow)
     (result, *_) = run_folder(photos, tmp_path / "out", options(include=("a.jpg",)))
     assert result.status == "failed"
     assert (tmp_path / "out" / "a.jpg").read_bytes() == b"my own"
