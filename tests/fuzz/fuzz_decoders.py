@@ -26,9 +26,9 @@ from pathlib import Path
 from rave_runtime.bundle import MANIFEST_NAME, read_bundle
 from rave_runtime.errors import BundleError, PhotoError
 from rave_runtime.photos.colour import is_srgb, tone_curve
-from rave_runtime.photos.decoders import is_lossless_webp
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import orientation_of, upright_exif
+from rave_runtime.photos.headers.coding import is_lossless_webp
 from rave_runtime.photos.jpeg import carry_jpeg, count_scans
 from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.metadata.photoshop import without_thumbnails

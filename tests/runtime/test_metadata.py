@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from rave_runtime.photos.decoders import is_lossless_webp
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import orientation_of, upright_exif, without_orientation
+from rave_runtime.photos.headers.coding import is_lossless_webp
 from rave_runtime.photos.jpeg import carry_jpeg, count_scans, jpeg_segments, photoshop_resources
 from rave_runtime.photos.metadata.photoshop import without_thumbnails
 from rave_runtime.photos.png import (

@@ -32,6 +32,9 @@ from rave_runtime.photos.tiff.structure import write_tiff
 DEFAULT_QUALITY: Final = 92
 """Quality of lossy output when the input's own cannot be kept."""
 
+_HEIC_SPEED: Final = "superfast"
+"""Speed of the HEIC encoder: its usual one takes 2.4 times as long, for files 5 % smaller."""
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -149,9 +152,20 @@ def _encode_by_pillow(
         options |= _jpeg_options(photo, quality, image.mode)
     elif format == "WEBP":
         lossless = quality is None and photo.format == "WEBP" and photo.save_options.get("lossless", False)
-        options |= {"lossless": lossless, "exact": lossless, "quality": quality or DEFAULT_QUALITY}
-    elif format in ("AVIF", "HEIF"):
-        options["quality"] = quality or DEFAULT_QUALITY
+        options |= {
+            "lossless": lossless,
+            "exact": lossless,
+            "quality": quality or _own_quality(photo, format),
+        }
+    elif format == "AVIF":
+        options["quality"] = quality or _own_quality(photo, format)
+        if photo.format == format and "subsampling" in photo.save_options:
+            options["subsampling"] = photo.save_options["subsampling"]
+    elif format == "HEIF":
+        options["quality"] = quality or _own_quality(photo, format)
+        options["enc_params"] = {"preset": _HEIC_SPEED}
+        if photo.format == format and "chroma" in photo.save_options:
+            options["enc_params"]["chroma"] = photo.save_options["chroma"]
     elif format == "PNG":
         options["compress_level"] = LEVEL
     if format == "HEIF" and not register_heif():
@@ -165,6 +179,12 @@ def _encode_by_pillow(
     if format == "BMP" and photo.icc_profile is not None:
         return add_bmp_profile(content, photo.icc_profile)
     return content
+
+
+def _own_quality(photo: Photo, format: str) -> int:
+    """The quality of a lossy result in the input's own format: about the input's."""
+    own = photo.save_options.get("quality") if photo.format == format else None
+    return own if isinstance(own, int) else DEFAULT_QUALITY
 
 
 def _memory_file() -> BinaryIO:

@@ -6,31 +6,33 @@ import math
 import os
 import stat
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
-from PIL import ExifTags, Image, JpegImagePlugin
+from PIL import ExifTags, Image
 
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.colour import cmyk_to_rgb
 from rave_runtime.photos.decoders import (
+    END_OF_JPEG,
     UNKNOWN_FORMAT,
     bits_per_channel,
     decoding,
-    is_lossless_webp,
+    lacks_only_its_end,
     open_picture,
     to_pixels,
 )
 from rave_runtime.photos.exif import EXIF_HEADER, avif_exif, orientation_of, upright_exif
 from rave_runtime.photos.formats import format_of_content
+from rave_runtime.photos.headers.coding import coding_options
 from rave_runtime.photos.headers.stated_colour import stated_profile
 from rave_runtime.photos.metadata.containers import jp2_blocks, orientation_in_heif
 from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.png import missing_bytes, png_blocks, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep
-from rave_runtime.photos.tiff.strips import tiff_options
 from rave_runtime.photos.tiff.structure import tiff_blocks
 from rave_runtime.photos.xmp import upright_xmp
 
@@ -46,6 +48,9 @@ _HEAD_BYTES: Final = 64
 
 _METADATA_BYTES: Final = 1 << 28
 """What a file may hold beside its pixels."""
+
+_EXTRA_SAMPLES: Final = 338
+"""TIFF's tag for what channels beyond the colours mean: 0 unspecified, 1 and 2 transparency."""
 
 _GREY_MODES: Final = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
@@ -144,7 +149,7 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
     with open_picture(without_chunks(content)) as image:
         _check_size(image, max_megapixels)
         name = str(image.format)
-        options = _save_options(image, content)
+        options = coding_options(image, content)
         icc, exif, xmp, notes = _blocks(image, content)
         notes = (*_notes(image, content), *notes)
         icc = stated_profile(name, content, icc, exif, grey=image.mode in _GREY_MODES)
@@ -155,7 +160,15 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         if is_deep(image):
             pixels = _turn(read_deep(content, image), orientation)
         else:
-            image.load()
+            try:
+                image.load()
+            except OSError:
+                if name != "JPEG" or not lacks_only_its_end(content):
+                    raise
+                photo = _decode(content + END_OF_JPEG, max_megapixels)
+                return replace(
+                    photo, warnings=(*photo.warnings, "its last two bytes are missing; the picture is whole")
+                )
             if name == "PNG" and _ends_blank(image) and missing_bytes(content):
                 raise PhotoError(
                     f"is damaged or truncated: {missing_bytes(content)} bytes of pixels are missing"
@@ -215,6 +228,11 @@ def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
     notes = []
     if getattr(image, "is_animated", False):
         notes.append("only the first of its frames or pages was taken")
+    meanings = getattr(image, "tag_v2", {}).get(_EXTRA_SAMPLES, ())
+    unknown = len(meanings) - len([meaning for meaning in meanings if meaning in (1, 2)][:1])
+    if unknown:
+        what = "its further channel" if unknown == 1 else f"its {unknown} further channels"
+        notes.append(f"{what} of no stated meaning, such as a scanner's infrared, was left out")
     bits = bits_per_channel(image, content)
     if bits > 8:
         notes.append(f"its {bits} bits per channel were read as 8")
@@ -273,29 +291,3 @@ def _sensible_dpi(dpi: object) -> tuple[float, float] | None:
         return None
     x, y = (float(value) for value in dpi)
     return (x, y) if math.isfinite(x) and math.isfinite(y) and 1 <= min(x, y) <= max(x, y) < 65536 else None
-
-
-def _save_options(image: Image.Image, content: bytes) -> dict[str, Any]:
-    if isinstance(image, JpegImagePlugin.JpegImageFile):
-        options: dict[str, Any] = {"qtables": _quantization(image)}
-        sampling = JpegImagePlugin.get_sampling(image)
-        if image.mode != "L":
-            options["subsampling"] = sampling if sampling in (0, 1, 2) and image.mode == "RGB" else 0
-        if image.mode == "RGB" and image.info.get("adobe_transform") == 0:
-            options["keep_rgb"] = True
-        if image.info.get("progressive"):
-            options["progressive"] = True
-        return options
-    if image.format == "WEBP":
-        return {"lossless": is_lossless_webp(content)}
-    if image.format == "TIFF":
-        return tiff_options(image, content)
-    return {}
-
-
-def _quantization(image: JpegImagePlugin.JpegImageFile) -> list[list[int]]:
-    """Tables in the order in which Pillow gives them to the components: brightness, then colour."""
-    tables = [list(image.quantization[layer[3]]) for layer in image.layer if layer[3] in image.quantization]
-    while len(tables) > 1 and tables[-1] == tables[-2]:
-        tables.pop()
-    return tables[:3]

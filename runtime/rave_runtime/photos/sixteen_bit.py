@@ -20,7 +20,8 @@ from rave_runtime.photos.png import LEVEL, without_chunks
 Deep = NDArray[np.uint16]
 
 _ASSOCIATED: Final = 1
-"""TIFF's number for alpha with which the colours have been multiplied."""
+_UNASSOCIATED: Final = 2
+"""TIFF's numbers for alpha with which the colours have been multiplied, and for alpha with which not."""
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -100,8 +101,13 @@ def _read_tiff(content: bytes) -> Deep:
             raise
         if int(page.planarconfig) == 2:
             pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
-        if tuple(map(int, page.extrasamples)) == (_ASSOCIATED,) and pixels.dtype == np.uint16:
-            pixels = _unmultiplied(pixels)
+        extra = tuple(map(int, page.extrasamples))
+        if extra:  # a channel of no stated meaning, such as a scanner's infrared, is no transparency
+            alphas = [3 + at for at, meaning in enumerate(extra) if meaning in (_ASSOCIATED, _UNASSOCIATED)]
+            if pixels.shape[-1] != 3 + len(alphas[:1]):
+                pixels = pixels[..., [0, 1, 2, *alphas[:1]]]
+            if alphas and extra[alphas[0] - 3] == _ASSOCIATED and pixels.dtype == np.uint16:
+                pixels = _unmultiplied(pixels)
         return np.asarray(pixels.astype(np.uint16, copy=False) if pixels.dtype.kind == "u" else pixels)
 
 
