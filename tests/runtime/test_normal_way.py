@@ -210,6 +210,8 @@ def test_black_backgrounds_stay_black_and_silhouettes_rise() -> None:
     silhouette[40:] = rng.integers(1, 16, (56, 96, 1)).repeat(3, 2)
     risen = develop(silhouette, light, size=96)
     assert risen[50:].mean() > 2.5 * silhouette[50:].mean()
+    wood = np.full((96, 96, 3), (9, 5, 1), np.uint8)
+    assert develop(wood, light, size=96).mean() > 2.5 * wood.mean(), "what has a colour is not black"
 
 
 def test_the_guard_takes_16_bits_as_it_takes_8(picture: MakePicture) -> None:
