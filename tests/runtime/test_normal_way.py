@@ -73,9 +73,10 @@ def by_the_docstring(image: NDArray[Any], light: NDArray[np.float32], look: Look
         u = v + colour[rows][:, columns]
     k, m = 0.75 - 0.25 * max(0, look.strength - 1), np.maximum(v.max(2), 1e-12)
     d1 = np.minimum(divisor, 1)
-    w = np.maximum(m - k * d1, 0)
-    c = (1 - d1) / ((1 - k) * (1 - k * d1))
-    gain = (1 - c * w * w / ((d1 + c * w) * m)) / divisor
+    t = m / d1
+    c = (1 - d1) / ((1 - k) * (1 - k * d1))  # the hyperbola itself, where the runtime has it simplified
+    rolled = np.where(t > k, k + (t - k) / (1 + c * (t - k)), t)
+    gain = rolled / m * d1 / divisor
     return np.clip(u * gain[..., None], 0, 1) * np.iinfo(image.dtype).max
 
 
