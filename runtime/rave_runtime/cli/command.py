@@ -73,7 +73,7 @@ def run_folder(
         from rave_runtime.run.report import write_report
 
         try:
-            write_report(options.report, results, runner.setup)
+            write_report(options.report, results, runner.setup, options)
         except PhotoError as error:  # the photographs are done all the same, and are what was wanted
             warnings.warn(f"the report {error}", stacklevel=2)
     return results

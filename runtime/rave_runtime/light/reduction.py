@@ -52,8 +52,9 @@ class Reduction:
 
     def __init__(self, image: NDArray[Any], long_side_px: int) -> None:
         height, width = image.shape[:2]
-        scale = long_side_px / max(height, width)
-        size = (max(2, round(width * scale)), max(2, round(height * scale)))
+        longest = max(height, width)
+        # One division, so that halves are exactly that: exported graphs round the same.
+        size = (max(2, round(width * long_side_px / longest)), max(2, round(height * long_side_px / longest)))
         self.pixels: NDArray[np.uint8] | Array
         self._image = image
         self._luma: NDArray[np.uint8] | None = None

@@ -138,6 +138,7 @@ def vary(
     enhancer: Enhancer,
     *,
     strength: float | None = None,
+    highlights: float | None = None,
     working_size: int | Literal["same", "full"] = "same",
     is_stopped: Callable[[], bool] | None = None,
 ) -> Enhancer:
@@ -146,6 +147,7 @@ def vary(
     Args:
         enhancer: the other one, which stays as it is.
         strength: power of the light map, from 0 to 2; None keeps the other's.
+        highlights: its power in bright parts, from 0 to 2; None keeps the other's.
         working_size: long side, in pixels, on which the light is estimated; "same" keeps the other's, "full"
             is full resolution.
         is_stopped: asked before each call of the network, which then raises `StoppedError`.
@@ -154,8 +156,11 @@ def vary(
         UsageError: the strength or the size makes no sense.
     """
     changes: dict[str, object] = {}
-    if strength is not None:
-        changes["look"] = Look(float(strength), enhancer.look.highlights)
+    if strength is not None or highlights is not None:
+        changes["look"] = Look(
+            enhancer.look.strength if strength is None else float(strength),
+            enhancer.look.highlights if highlights is None else float(highlights),
+        )
     if working_size != "same":
         size = None if working_size == "full" else working_size
         changes["working_size_px"] = check_working_size(size, enhancer.manifest.working_size_px)

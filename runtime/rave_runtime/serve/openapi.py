@@ -56,6 +56,11 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
     strength = _parameter(
         "strength", {"type": "number", "minimum": 0, "maximum": 2}, "0 changes nothing, 1 is the model."
     )
+    highlights = _parameter(
+        "highlights",
+        {"type": "number", "minimum": 0, "maximum": 2},
+        "Of bright parts, such as skies; the strength, but at most 1, if left out.",
+    )
     written = _parameter(
         "format", {"type": "string", "enum": formats}, "Of the result; the photograph's if left out."
     )
@@ -72,7 +77,7 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
         "format", {"type": "string", "enum": ["png", "npy"]}, "16-bit grey PNG (65535 is 1), or float32 NPY."
     )
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    enhance = [strength, written, quality, working]
+    enhance = [strength, highlights, written, quality, working]
     secured: dict[str, Any] = {"security": [{"token": []}]} if needs_token else {}
 
     def post(summary: str, body: Any, parameters: list[Any], media: list[str]) -> dict[str, Any]:

@@ -20,14 +20,14 @@ from rave_runtime.photos.decoders import decoding, open_picture
 from rave_runtime.photos.formats import format_of_content, parse_format
 from rave_runtime.photos.png import without_chunks
 from rave_runtime.photos.reading import read_photo
-from rave_runtime.run.memory import MemoryBudget, photo_bytes
+from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content, vary
 from rave_runtime.serve.problems import RefusedError
 from rave_runtime.serve.work import IsStopped
 
 LightFormat = Literal["png", "npy"]
 
-ENHANCE_PARAMETERS: Final = ("strength", "format", "quality", "working_size")
+ENHANCE_PARAMETERS: Final = ("strength", "highlights", "format", "quality", "working_size")
 LIGHT_PARAMETERS: Final = ("format", "long_side", "working_size")
 
 _LEAST_SIDE_PX: Final = 16
@@ -39,6 +39,7 @@ class Wishes:
 
     Attributes:
         strength: power of the light map, 0 to 2.
+        highlights: its power in bright parts, 0 to 2.
         format: the name of a written format; of a light map, "png" or "npy".
         quality: of lossy formats, 1 to 100.
         working_size: long side, in pixels, on which the light is estimated, "full" or "same".
@@ -46,6 +47,7 @@ class Wishes:
     """
 
     strength: float | None = None
+    highlights: float | None = None
     format: str | None = None
     quality: int | None = None
     working_size: int | Literal["same", "full"] = "same"
@@ -81,6 +83,7 @@ def parse_wishes(pairs: Iterable[tuple[str, str]], known: tuple[str, ...]) -> Wi
             raise UsageError(f"{name} is there twice: give it once")
         found[name] = value
     strength = None if "strength" not in found else _number("strength", found["strength"], 0, 2)
+    highlights = None if "highlights" not in found else _number("highlights", found["highlights"], 0, 2)
     quality = None
     if "quality" in found:
         quality = int(_number("quality", found["quality"], 1, 100, whole=True))
@@ -91,7 +94,7 @@ def parse_wishes(pairs: Iterable[tuple[str, str]], known: tuple[str, ...]) -> Wi
     long_side = None
     if "long_side" in found:
         long_side = int(_number("long_side", found["long_side"], _LEAST_SIDE_PX, 1 << 16, whole=True))
-    return Wishes(strength, found.get("format"), quality, working, long_side)
+    return Wishes(strength, highlights, found.get("format"), quality, working, long_side)
 
 
 def _number(name: str, text: str, least: int, most: int, *, whole: bool = False) -> float:
@@ -136,6 +139,7 @@ class Studio:
         enhancer = vary(
             self.enhancer,
             strength=wishes.strength,
+            highlights=wishes.highlights,
             working_size=wishes.working_size,
             is_stopped=is_stopped,
         )
@@ -161,7 +165,9 @@ class Studio:
         kind = (wishes.format or "png").lower()
         if kind not in ("png", "npy"):
             raise UsageError(f"format is {kind[:20]!r}: a light map is written as png or npy")
-        enhancer = vary(self.enhancer, strength=1, working_size=wishes.working_size, is_stopped=is_stopped)
+        enhancer = vary(
+            self.enhancer, strength=1, highlights=1, working_size=wishes.working_size, is_stopped=is_stopped
+        )
         with self._budget.reserve(self._check(content, enhancer.working_size_px)):
             if is_stopped():
                 raise StoppedError
@@ -180,8 +186,8 @@ class Studio:
             height,
         )
 
-    def _check(self, content: bytes, working_size_px: int | None) -> int:
-        """The bytes of memory that a photograph takes.
+    def _check(self, content: bytes, working_size_px: int | None) -> Need:
+        """The memory that a photograph takes.
 
         Raises:
             RefusedError: it is not a photograph, or too large.
@@ -195,21 +201,22 @@ class Studio:
             with decoding, open_picture(without_chunks(content)) as image:
                 width, height = image.size
         except Exception:  # the reader says what is wrong with it
-            return 0
+            return Need(0)
         if width * height > self._max_megapixels * 1e6:
             raise RefusedError(
                 413,
                 f"the photograph is {width} x {height}, over this service's limit of "
                 f"{self._max_megapixels:g} megapixels: send it smaller",
             )
-        needed = photo_bytes(content, working_size_px)
+        need = estimate_need(content, working_size_px)
+        needed = need.photo_bytes + need.network_bytes
         if needed > self._limit_mib << 20:
             raise RefusedError(
                 413,
                 f"the photograph needs about {needed >> 20} MiB of memory, this service has "
                 f"{self._limit_mib} MiB for photographs: send it smaller",
             )
-        return needed
+        return need
 
 
 def _parse_format(text: str) -> str:

@@ -142,9 +142,9 @@ def _listen(options: ServeOptions) -> socket.socket:
     try:
         listener = socket.create_server((options.host, options.port), family=family, backlog=1024)
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
         raise UsageError(
-            f"{options.host}:{options.port} cannot be listened on ({error.strerror or error}): "
-            "give another --port or --host"
+            f"{options.host}:{options.port} cannot be listened on ({reason}): give another --port or --host"
         ) from error
     listener.setblocking(False)
     host = f"[{options.host}]" if ":" in options.host else options.host

@@ -3,7 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const PREVIEW_PX = 1280; // long side of what is shown while the strength is chosen
 const KEPT = 8; // previews kept decoded; further ones are decoded again when they are looked at
-const BINS = 4096, LOW = -14, HIGH = 2; // steps of log2(light) in a preview
+const BINS = 1024, LOW = -10, HIGH = 1; // steps of log2(light) in a preview
 const SHOWN = /^image\/(jpeg|png|webp|avif|gif|bmp)$/;
 const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/tiff": "tif", "image/avif": "avif",
   "image/heif": "heic", "image/heic": "heic", "image/bmp": "bmp", "image/x-portable-anymap": "ppm" };
@@ -47,7 +47,7 @@ function askForToken() {
 
 function add(files) {
   for (const file of files) {
-    const photo = { file, name: file.name, strength: 1, state: "waiting" };
+    const photo = { file, name: file.name, strength: 1, highlights: null, state: "waiting" };
     const button = document.createElement("button");
     button.className = "busy";
     button.title = file.name;
@@ -60,8 +60,11 @@ function add(files) {
     photos.push(photo);
   }
   if (!photos.length) return;
-  $("empty").hidden = true;
-  $("work").hidden = false;
+  if ($("work").hidden) {
+    $("empty").hidden = true;
+    $("work").hidden = false;
+    $("view").focus(); // the button that had it is gone
+  }
   if (!current) select(photos[0]);
   say();
   while (working < 2 && photos.some((photo) => photo.state === "waiting")) work();
@@ -126,7 +129,7 @@ async function original(photo) { // what the browser cannot show, the service tu
   try {
     return await picture(photo.shown || photo.file);
   } catch {
-    photo.shown = await (await ask("enhance?strength=0&format=jpeg", photo.file)).blob();
+    photo.shown = await (await ask("enhance?strength=0&highlights=0&format=jpeg", photo.file)).blob();
     return picture(photo.shown);
   }
 }
@@ -146,16 +149,34 @@ async function decode(photo) {
   for (const one of decoded.slice(KEPT)) one.pixels = null;
 }
 
+const brightPower = (photo) => photo.highlights ?? Math.min(photo.strength, 1);
+const wishes = (photo) => `strength=${photo.strength}${photo.highlights === null ? "" : `&highlights=${photo.highlights}`}`;
+
+function gainsOf(photo) { // by light and brightest channel, as rave_runtime/light/look.py and normal_way.py have it
+  const shade = photo.strength, bright = brightPower(photo), round = 8 / Math.max(1, shade);
+  const gains = new Float32Array(BINS * 256);
+  const whites = Float32Array.from({ length: 256 }, (_, value) => (value / 255) ** round);
+  for (let bin = 0; bin < BINS; bin++) {
+    const light = 2 ** (LOW + bin * (HIGH - LOW) / (BINS - 1));
+    const t = Math.min(1, Math.max(0, (light - 0.6) / 0.3));
+    const divisor = light ** (shade + (bright - shade) * t * t * (3 - 2 * t));
+    const dark = Math.max(1e-4, divisor) ** round;
+    for (let value = 0; value < 256; value++)
+      gains[bin * 256 + value] = (dark + whites[value] * (1 - dark)) ** (-1 / round);
+  }
+  return gains;
+}
+
 function relight(photo) {
-  const gains = new Float32Array(BINS), step = (HIGH - LOW) / (BINS - 1);
-  for (let i = 0; i < BINS; i++) gains[i] = 2 ** (-photo.strength * (LOW + i * step));
+  const gains = gainsOf(photo);
   const result = new ImageData(photo.width, photo.height);
   const from = photo.pixels.data, to = result.data, bins = photo.bins;
   for (let i = 0, j = 0; i < bins.length; i++, j += 4) {
-    const gain = gains[bins[i]];
-    to[j] = from[j] * gain;
-    to[j + 1] = from[j + 1] * gain;
-    to[j + 2] = from[j + 2] * gain;
+    const red = from[j], green = from[j + 1], blue = from[j + 2];
+    const gain = gains[bins[i] * 256 + Math.max(red, green, blue)];
+    to[j] = red * gain;
+    to[j + 1] = green * gain;
+    to[j + 2] = blue * gain;
     to[j + 3] = 255;
   }
   return result;
@@ -173,9 +194,9 @@ function thumbnail(photo) {
 }
 
 async function enhance(photo, format = "") {
-  const key = `${photo.strength} ${format}`;
+  const key = `${wishes(photo)} ${format}`;
   if (photo.result?.key !== key) {
-    const answer = await ask(`enhance?strength=${photo.strength}${format && `&format=${format}`}`, photo.file);
+    const answer = await ask(`enhance?${wishes(photo)}${format && `&format=${format}`}`, photo.file);
     photo.result = { key, blob: await answer.blob() };
   }
   return photo.result.blob;
@@ -195,12 +216,11 @@ async function select(photo) {
 function show() {
   const photo = current, ready = photo?.state === "ready" && !!photo.pixels;
   for (const id of ["pair", "divider", "label-before", "label-after"]) $(id).hidden = !ready;
-  for (const id of ["strength", "zoom", "same", "save"]) $(id).disabled = !ready;
+  for (const id of ["strength", "highlights", "zoom", "same", "save"]) $(id).disabled = !ready;
   $("save-all").disabled = !photos.some((one) => one.state === "ready");
   if (!photo) return;
   $("name").textContent = photo.full_w ? `${photo.name}  ${photo.full_w} × ${photo.full_h}` : photo.name;
-  $("strength").value = photo.strength;
-  $("value").textContent = photo.strength.toFixed(2);
+  showValues();
   const note = photo.error || (ready ? "" : "Estimating the light …");
   $("note").hidden = !note;
   $("note").textContent = note;
@@ -266,12 +286,12 @@ async function setFull(wanted) {
 }
 
 async function sharpen(photo) { // puts every pixel over the preview
-  const strength = photo.strength;
+  const asked = wishes(photo);
   say("Enhancing at full size …");
   try {
     const [before, blob] = await Promise.all([original(photo), enhance(photo)]);
     const after = await picture(SHOWN.test(blob.type) ? blob : await enhance(photo, "jpeg"));
-    if (!full || photo !== current || strength !== photo.strength) {
+    if (!full || photo !== current || asked !== wishes(photo)) {
       for (const image of [before, after]) URL.revokeObjectURL(image.src);
       return;
     }
@@ -290,11 +310,18 @@ async function sharpen(photo) { // puts every pixel over the preview
   }
 }
 
+function showValues() {
+  for (const [id, output, value] of [["strength", "value", current.strength], ["highlights", "value-highlights", brightPower(current)]]) {
+    $(id).value = value;
+    $(output).textContent = value.toFixed(2);
+  }
+}
+
 let settling = 0;
-function setStrength(value) {
+function setLook(name, value) {
   if (!current?.pixels) return;
-  current.strength = value;
-  $("value").textContent = value.toFixed(2);
+  current[name] = value;
+  showValues();
   $("after-full").hidden = true;
   draw();
   clearTimeout(settling);
@@ -412,7 +439,7 @@ async function zip(entries) { // stored, not compressed: photographs are already
 
 $("choose").onclick = $("more").onclick = () => $("files").click();
 $("files").onchange = () => { add([...$("files").files]); $("files").value = ""; };
-$("strength").oninput = () => setStrength(+$("strength").value);
+for (const name of ["strength", "highlights"]) $(name).oninput = () => setLook(name, +$(name).value);
 $("cut").oninput = () => setCut(+$("cut").value);
 $("zoom").onclick = () => setFull(!full);
 $("save").onclick = save;
@@ -420,9 +447,10 @@ $("save-all").onclick = saveAll;
 $("same").onclick = () => {
   for (const photo of photos) {
     photo.strength = current.strength;
+    photo.highlights = current.highlights;
     if (photo.pixels) thumbnail(photo);
   }
-  say(`every photograph has strength ${current.strength.toFixed(2)}`);
+  say(`every photograph has strength ${current.strength.toFixed(2)} and highlights ${brightPower(current).toFixed(2)}`);
 };
 $("clear").onclick = () => {
   photos.length = 0;
