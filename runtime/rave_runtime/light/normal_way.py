@@ -46,7 +46,7 @@ class NormalWay:
         image: [h, w, 3] uint8 or uint16, the photograph as the network sees it.
         light: [h', w'] float32, the network's light of the reduction; of the image where there is none.
         look: how much of the light is used.
-        reduction: of the image; None where the image is small enough to be its own.
+        reduction: the reduced image; None where the image is so small that it is not reduced.
     """
 
     def __init__(self, image: NDArray[Any], light: Array, look: Look, reduction: Reduction | None) -> None:
