@@ -73,9 +73,10 @@ def by_the_docstring(image: NDArray[Any], light: NDArray[np.float32], look: Look
         u = v + colour[rows][:, columns]
     k, m = 0.75 - 0.25 * max(0, look.strength - 1), np.maximum(v.max(2), 1e-12)
     d1 = np.minimum(divisor, 1)
-    w = np.maximum(m - k * d1, 0)
-    c = (1 - d1) / ((1 - k) * (1 - k * d1))
-    gain = (1 - c * w * w / ((d1 + c * w) * m)) / divisor
+    t = m / d1
+    c = (1 - d1) / ((1 - k) * (1 - k * d1))  # the hyperbola itself, where the runtime has it simplified
+    rolled = np.where(t > k, k + (t - k) / (1 + c * (t - k)), t)
+    gain = rolled / m * d1 / divisor
     return np.clip(u * gain[..., None], 0, 1) * np.iinfo(image.dtype).max
 
 
@@ -210,6 +211,8 @@ def test_black_backgrounds_stay_black_and_silhouettes_rise() -> None:
     silhouette[40:] = rng.integers(1, 16, (56, 96, 1)).repeat(3, 2)
     risen = develop(silhouette, light, size=96)
     assert risen[50:].mean() > 2.5 * silhouette[50:].mean()
+    wood = np.full((96, 96, 3), (9, 5, 1), np.uint8)
+    assert develop(wood, light, size=96).mean() > 2.5 * wood.mean(), "what has a colour is not black"
 
 
 def test_the_guard_takes_16_bits_as_it_takes_8(picture: MakePicture) -> None:

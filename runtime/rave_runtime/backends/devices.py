@@ -36,7 +36,7 @@ class Device:
         name: as on the command line.
         provider: onnxruntime's name of it, or the library's own where it runs without onnxruntime.
         reason: why it was chosen, for people.
-        options: of the provider.
+        options: what the provider is told.
     """
 
     name: DeviceName
@@ -51,7 +51,7 @@ class Setup:
 
     Attributes:
         device: as on the command line.
-        provider: of onnxruntime, or what stands in for one.
+        provider: onnxruntime's provider, or the library that stands in for one.
         precision: "fp32", "fp16" or "int8".
         working_size_px: long side on which the light is estimated; None is full resolution.
     """

@@ -1,8 +1,9 @@
 """Windows of several photographs in one call: what keeps a GPU busy where one photograph cannot.
 
 The pooled context is an input per window, so a batch may mix windows of any photographs, as long as they
-have one shape. No thread and no clock of its own: while the network works for one caller, others queue;
-whoever comes next takes along all that fit with the oldest of them. A caller who is alone waits for nobody.
+have one shape. It needs neither a thread nor a clock: while the network works for one caller, others queue,
+and the next to run takes the oldest of the queue together with all that fit into its call. A single caller
+never waits.
 """
 
 from __future__ import annotations

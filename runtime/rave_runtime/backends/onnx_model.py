@@ -70,8 +70,8 @@ class OnnxModel:
     """What was found in a file, message by message.
 
     Attributes:
-        inputs: of the graph, in the file's order.
-        outputs: of the graph, in the file's order.
+        inputs: the graph's inputs, in the file's order.
+        outputs: the graph's outputs, in the file's order.
     """
 
     wire: WireReader = field(default_factory=WireReader)

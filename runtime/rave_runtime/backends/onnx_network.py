@@ -26,7 +26,7 @@ class OnnxNetwork(SplitNetwork):
         bundle: where the graphs come from.
         precision: which of them; the bundle must hold it.
         device: "cpu" or "cuda".
-        threads: of each session on the CPU.
+        threads: how many threads each session on the CPU uses.
     """
 
     def __init__(self, bundle: Bundle, precision: Precision, device: Device, threads: int = 1) -> None:

@@ -63,7 +63,7 @@ class OpenVinoNetwork(SplitNetwork):
     Args:
         bundle: where the graphs come from.
         precision: which of them; the bundle must hold it.
-        threads: of each call; as many calls run at once as all processors allow.
+        threads: how many threads each call uses; as many calls run at once as all processors allow.
     """
 
     def __init__(self, bundle: Bundle, precision: Precision, threads: int = 1) -> None:
@@ -197,8 +197,7 @@ class OpenVinoNetwork(SplitNetwork):
 def _join(context: Any, enhance: Any) -> Any:
     """One model of both graphs: features need not leave it, nor the layout and bytes it has them in.
 
-    Its inputs are those of the context graph, and the enhance graph's rows and columns under names of
-    their own.
+    Its inputs are those of the context graph, and the enhance graph's rows and columns, renamed.
     """
     made = {name: result for result in context.outputs for name in result.names}
     parameters = list(context.get_parameters())

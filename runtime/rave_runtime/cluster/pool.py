@@ -174,7 +174,7 @@ class Pool:
     @staticmethod
     def _adapt(actor: Actor, chunk: Chunk, answers: list[Answer], now: float) -> None:
         """Chunks of `CHUNK_S`, growing at most twofold; what was skipped or failed promises nothing."""
-        done = sum(answer.result.status == "done" for answer in answers)
+        done = sum(answer.result.status in ("done", "copied") for answer in answers)
         if done and not chunk.alone:
             wanted = done * CHUNK_S / max(now - chunk.given, 1e-3)
             actor.size = max(1, min(round(wanted), 2 * len(chunk.jobs), MAX_CHUNK))

@@ -166,7 +166,7 @@ def _means_around(values: Array, down: int, across: int, first_row: int, first_c
     Right for all blocks but those at a border of the array that is not one of the picture.
 
     Args:
-        values: of some of the blocks.
+        values: Cb and Cr of a part of the blocks.
         down: blocks of the whole picture, from top to bottom.
         across: blocks of the whole picture, from left to right.
         first_row: row of the whole picture in which the values begin.

@@ -34,6 +34,9 @@ _DARK: Final = (12 / 255, 20 / 255)
 _EMPTY: Final = (1 / 255, 2.5 / 255)
 """Deviation of the dark neighbours up to which there is nothing in the dark, and from which there is."""
 
+_NEUTRAL: Final = (3 / 255, 6 / 255)
+"""Difference between a pixel's channels up to which it has no colour, and from which it has."""
+
 _REACH_SHARE: Final = 1 / 16
 """Reach of a neighbourhood to each side, as a share of the reduced picture's long side."""
 
@@ -102,15 +105,15 @@ def divisor_of(light: Array, look: Look) -> Array:
 def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
     """Keeps black backgrounds black: the divisor becomes 1 where a pixel is black and nothing is in the dark.
 
-    With m the brightest of a pixel's three channels, of 255, s(x; a, b) a smooth step from 0 at a to 1 at b,
-    and q = 1 - s(m; 12, 20):
+    With m the brightest of a pixel's three channels, n the darkest, of 255, s(x; a, b) a smooth step from 0
+    at a to 1 at b, mean_r the mean over a square that reaches r pixels to each side, smaller at the borders,
+    R a sixteenth of the long side, rounded, and q = 1 - s(m; 12, 20):
 
-        d' = max(d, 1 - max(s(m; 8, 16), s(sigma; 1, 2.5)))
-        sigma ^ 2 = max(mean(q * m * m) / mean(q) - (mean(q * m) / mean(q)) ^ 2, 0)
+        d' = max(d, 1 - max(s(m; 8, 16), s(sigma; 1, 2.5), s(mean_1(m - n); 3, 6)))
+        sigma ^ 2 = max(mean_R(q * m * m) / Q - (mean_R(q * m) / Q) ^ 2, 0),  Q = max(mean_R(q), 0.001)
 
-    The means are taken over a square that reaches a sixteenth of the long side to each side, smaller at the
-    borders; mean(q) is at least 0.001. Silhouettes and night skies have something in the dark, which is
-    lifted; a subject beside the black does not count.
+    Silhouettes, wood in the shade and night skies have texture or colour in the dark, and are lifted; a
+    bright subject beside the black does not count.
 
     Args:
         divisor: [h', w'] float32, on the reduced picture.
@@ -126,7 +129,9 @@ def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
     share, first, second = box_means(np.stack([dark, dark * brightest, dark * brightest**2]), reach)
     share = np.maximum(share, np.float32(1e-3))
     deviation = np.sqrt(np.maximum(second / share - (first / share) ** 2, 0))
+    spread = (pixels.max(2) - pixels.min(2)).astype(np.float32) / np.float32(top)
     seen = np.maximum(smooth_step(brightest, *_BLACK), smooth_step(deviation, *_EMPTY))
+    seen = np.maximum(seen, smooth_step(box_means(spread[None], 1)[0], *_NEUTRAL))
     low, high = DIVISOR_BOUNDS
     guarded: Array = np.clip(np.maximum(divisor, 1 - seen), np.float32(low), np.float32(high))
     return guarded

@@ -7,16 +7,15 @@ r [h', w', 3] of it:
 2. D = d brought to [h, w] along v's edges       the guided filter (`light.reduction`); d itself at full size
 3. u = v + E                                     colour noise of the shade taken out (`light.chroma`)
 4. m = max(R, G, B) of v,  D1 = min(D, 1)
-   w = max(m - k * D1, 0)
-   c = (1 - D1) / ((1 - k) * (1 - k * D1))
-   g = (1 - c * w * w / ((D1 + c * w) * m)) / D  the gain; 1 / D where m is 0
+   w = max(m - k * D1, 0),  e = 1 - k * D1,  a = (1 - D1) * w / (1 - k)
+   g = (e * m + k * a) / ((D1 * e + a) * m) * D1 / D    the gain; 1 / D where m is 0
 5. result = clip(u * g, 0, 1)
 
 Step 4 is the division g = 1 / D with a shoulder. Up to the knee k, which is 0.75 at strength 1 (`Look.knee`),
 the brightest channel becomes t = m / D, as published. From there it becomes
 k + (t - k) / (1 + c * (t - k)), a hyperbola of the same slope at the knee that takes white, m = 1, to white:
-highlights roll off instead of being clipped, and what was brighter stays brighter. All channels of a
-pixel have the same gain, so hues stay.
+highlights roll off instead of being clipped, and what was brighter stays brighter. There,
+c = (1 - D1) / ((1 - k) * e). All channels of a pixel have the same gain, so hues stay.
 
 The published output is the division alone, `light.relight.relight`, with the light at full resolution.
 """
@@ -47,7 +46,7 @@ class NormalWay:
         image: [h, w, 3] uint8 or uint16, the photograph as the network sees it.
         light: [h', w'] float32, the network's light of the reduction; of the image where there is none.
         look: how much of the light is used.
-        reduction: of the image; None where the image is small enough to be its own.
+        reduction: the reduced image; None where the image is so small that it is not reduced.
     """
 
     def __init__(self, image: NDArray[Any], light: Array, look: Look, reduction: Reduction | None) -> None:

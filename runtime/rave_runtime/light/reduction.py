@@ -1,4 +1,4 @@
-"""The normal way: light estimated on a reduced picture, and brought back to full resolution.
+"""A reduced picture for the network, and its light brought back to full resolution.
 
 Upsampling follows the picture's edges with a guided filter: around every pixel of the reduced
 picture the light is fitted as a line over luminance; the line's two coefficients are smooth, so they
@@ -42,12 +42,12 @@ class Reduction:
     """An antialiased reduction of a picture, and the luminance of the whole one, made in one pass.
 
     Attributes:
-        pixels: [h', w', 3] uint8, or of 16 bits float32 in [0, 1].
+        pixels: [h', w', 3] uint8; where the image has 16 bits, float32 in [0, 1].
 
     Args:
-        image: [h, w, 3] uint8 or uint16. Of 16 bits, rows must still be as they were when their luminance
-            is asked for.
-        long_side_px: of the reduction; its other side keeps the proportion, at least 2 pixels.
+        image: [h, w, 3] uint8 or uint16. Where it has 16 bits, rows must still be as they were when their
+            luminance is asked for.
+        long_side_px: long side of the reduction; the other side keeps the proportion, at least 2 pixels.
     """
 
     def __init__(self, image: NDArray[Any], long_side_px: int) -> None:

@@ -88,24 +88,27 @@ def relight_gently(
 
 def _gain(divisor: Array, brightest: Array, knee: float) -> Array:
     """The gain of each pixel, step 4 of `rave_runtime.light.normal_way`; `brightest` is overwritten."""
-    zero, one = np.float32(0), np.float32(1)
-    limited = np.clip(divisor, zero, one)
-    at_knee = limited * np.float32(knee)
-    above = brightest - at_knee
-    np.clip(above, zero, one, out=above)
-    np.subtract(one, at_knee, out=at_knee)
-    at_knee *= np.float32(1 - knee)
-    curved = np.subtract(one, limited)
-    curved /= at_knee
-    curved *= above
-    limited += curved
-    brightest += np.float32(LIGHT_FLOOR)  # 0 / 0 is meant to be 0
-    limited *= brightest
-    curved *= above
-    curved /= limited
-    np.subtract(one, curved, out=curved)
-    curved /= divisor
-    return curved
+    one = np.float32(1)
+    darkens = bool(divisor.max() > 1)
+    limited = np.clip(divisor, np.float32(0), one) if darkens else divisor
+    rest = limited * np.float32(knee)
+    above = brightest - rest
+    np.clip(above, np.float32(0), one, out=above)
+    np.subtract(one, rest, out=rest)
+    bent = one - limited
+    bent *= above
+    bent *= np.float32(1 / (1 - knee))
+    brightest += np.float32(LIGHT_FLOOR)  # without it, black would be 0 / 0
+    below = np.multiply(limited, rest, out=above)
+    below += bent
+    below *= brightest
+    rest *= brightest
+    bent *= np.float32(knee)
+    rest += bent
+    rest /= below
+    if darkens:
+        rest *= limited / divisor
+    return rest
 
 
 def _brightest(values: NDArray[Any], channels: int) -> NDArray[Any]:
