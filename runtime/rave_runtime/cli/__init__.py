@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rave_runtime.cli.messages import EXIT_INTERRUPTED, EXIT_SOME_FAILED, EXIT_WRONG_USE, say, wrong_use
@@ -41,6 +42,7 @@ def _run(arguments: list[str]) -> int:
     places = values.pop("places", [])
     doctor, watch = values.pop("doctor", False), values.pop("watch", False)
     dry_run = values.pop("dry_run", False)
+    film, encoder = values.pop("film", False), values.pop("film_encoder", None)
     full_resolution = values.pop("full_resolution", False)
     if full_resolution and "working_size" in values:
         wrong_use("--full-resolution and --working-size contradict each other: give one of them")
@@ -63,6 +65,10 @@ def _run(arguments: list[str]) -> int:
         if not all(places):
             wrong_use(f"{'INPUT' if '' in places[:-1] else 'OUTPUT'} is empty: is a variable not set?")
         *inputs, output = places
+        if film or _names_film(inputs):
+            return _enhance_film(inputs, output, options, encoder)
+        if encoder is not None:
+            wrong_use("--film-encoder is for films: name one as INPUT, or give --film for standard input")
         if "-" in places:
             return _enhance_stream(inputs, output, options, lacks={"--watch": watch, "--dry-run": dry_run})
         if dry_run and watch:
@@ -113,6 +119,37 @@ def _enhance_stream(inputs: list[str], output: str, options: RunOptions, lacks: 
     )
     for warning in warnings:
         say(f"note: {warning}", error=True)
+    return 0
+
+
+def _names_film(inputs: list[str]) -> bool:
+    """Whether an input has the name of a film and is not a folder."""
+    from rave_runtime.films.opening import is_film
+
+    return any(is_film(name) and not Path(name).is_dir() for name in inputs)
+
+
+def _enhance_film(inputs: list[str], output: str, options: RunOptions, encoder: str | None) -> int:
+    """Enhances one film, or a stream of one."""
+    from rave_runtime.cli.film import run_film
+
+    if len(inputs) > 1:
+        wrong_use("films are enhanced one by one: give one INPUT")
+    (source,) = inputs
+    result = run_film(
+        sys.stdin.buffer if source == "-" else Path(source),
+        sys.stdout.buffer if output == "-" else Path(output),
+        options,
+        encoder,
+    )
+    for warning in result.warnings:
+        say(f"note: {source}: {warning}", error=True)
+    rate = result.frames / max(result.seconds, 1e-9)
+    size = f"{result.width_px} x {result.height_px}"
+    line = (
+        f"{result.frames} frames of {size} enhanced into {output} by {result.encoder} ({rate:.1f} a second)"
+    )
+    say(line, error=output == "-")
     return 0
 
 

@@ -73,6 +73,11 @@ def make_parser() -> argparse.ArgumentParser:
     text = "Refuse larger photographs, in megapixels [default: 300]."
     add("--max-megapixels", text, type=_number(float, 0.0001), metavar="MP")
 
+    group = parser.add_argument_group("Films")
+    add("--film", "Standard input is a film, read and written as it comes.", action="store_true")
+    text = "An encoder of FFmpeg, such as h264_nvenc [default: the input's codec]."
+    add("--film-encoder", text, metavar="NAME")
+
     group = parser.add_argument_group("The machine")
     add("--device", "auto, cpu, openvino, cuda or tensorrt [default: auto].", metavar="NAME")
     add("--precision", "auto, fp32, fp16 or int8 [default: auto].", metavar="NAME")

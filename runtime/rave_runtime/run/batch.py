@@ -32,7 +32,7 @@ from rave_runtime.photos.formats import format_of_ending, written_format_of
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
 from rave_runtime.run.companions import copy_companions
 from rave_runtime.run.jobs import Job
-from rave_runtime.run.memory import MemoryBudget, photo_bytes
+from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.overwriting import require_replaceable
 
@@ -210,10 +210,15 @@ class Batch:
             local = isinstance(job.source, Path)
             content = None if local else read_file(job.source, self._options.max_megapixels)
             if self._budget is None:
-                return self._enhance_file(job, content, started)
+                return self._enhance_file(job, content, started, self._options.max_megapixels)
             header = job.source if isinstance(job.source, Path) else content or b""
-            with self._budget.reserve(photo_bytes(header, self._enhancer.working_size_px)):
-                return self._enhance_file(job, content, started)
+            wanted = self._options.format or written_format_of(job.target)
+            need = estimate_need(header, self._enhancer.working_size_px, wanted)
+            if (need.megapixels or 0) > self._options.max_megapixels:  # the reader refuses it
+                need = Need(0, megapixels=need.megapixels)
+            with self._budget.reserve(need):
+                most = min(self._options.max_megapixels, self._budget.max_megapixels(need))
+                return self._enhance_file(job, content, started, most)
         except BundleError:
             raise
         except RaveError as problem:
@@ -224,7 +229,7 @@ class Batch:
             reason = f"met a fault of rave-run, please report it: {type(fault).__name__}: {fault}"
             return Result(job, "failed", reason, seconds=time.perf_counter() - started)
 
-    def _enhance_file(self, job: Job, content: bytes | None, started: float) -> Result:
+    def _enhance_file(self, job: Job, content: bytes | None, started: float, max_megapixels: float) -> Result:
         options = self._options
         name = key = ""
         if self._journal is not None:
@@ -244,7 +249,7 @@ class Batch:
             content,
             format=wanted,
             quality=options.quality,
-            max_megapixels=options.max_megapixels,
+            max_megapixels=max_megapixels,
             least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
             # Under another ending a copy would be misnamed: it is written in the format that was asked for.
             may_copy=job.target.suffix.lower() == job.source.suffix.lower(),

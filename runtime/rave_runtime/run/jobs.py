@@ -15,10 +15,10 @@ from rave_runtime.files.folding import folds_names
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.formats import (
     READ_ENDINGS,
+    ending_of_result,
     format_of_ending,
     output_format,
     require_format,
-    usual_ending,
 )
 from rave_runtime.run.inputs import (
     FoundFile,
@@ -93,11 +93,11 @@ class Naming:
         path = Path(name)
         if path.anchor or os.pardir in path.parts:
             path = Path(*(part for part in path.parts if part not in (path.anchor, os.pardir)))
-        own = format_of_ending(path.suffix) or "PNG"
-        written = output_format(own, self.format)
-        return path.with_name(
-            path.stem + self.suffix + (path.suffix if written == own else usual_ending(written))
-        )
+        own = format_of_ending(path.suffix)
+        ending = path.suffix  # of a file whose name says nothing, the content decides
+        if own is not None or self.format is not None:
+            ending = ending_of_result(path.name, output_format(own or "PNG", self.format))
+        return path.with_name(path.stem + self.suffix + ending)
 
 
 def parse_shard(text: str) -> Shard:

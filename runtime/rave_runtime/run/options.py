@@ -16,7 +16,13 @@ from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.run.batch import Batch, WriteOptions
 from rave_runtime.run.inputs import Selection
 from rave_runtime.run.jobs import Naming, parse_shard
-from rave_runtime.run.memory import MemoryBudget, choose_tile_size, default_limit_mib, most_workers
+from rave_runtime.run.memory import (
+    MemoryBudget,
+    choose_tile_size,
+    default_limit_mib,
+    memory_for_one_mib,
+    most_workers,
+)
 from rave_runtime.run.overwriting import parse_overwrite
 
 Mode = Literal["folder", "watch", "stream"]
@@ -154,11 +160,14 @@ def make_batch(
     """
     processors = processors or usable_processors()
     workers = options.workers or max(1, min(processors, jobs, most_workers(options.memory_limit_mib)))
+    # A limit that somebody gave holds for every photograph; otherwise a large one may be worked on alone.
+    is_given = options.memory_limit_mib != default_limit_mib()
+    alone_mib = options.memory_limit_mib if is_given else memory_for_one_mib()
     return Batch(
         make_enhancer(options, workers, max(1, processors // workers)),
         options.write_options,
         workers,
-        MemoryBudget(options.memory_limit_mib * 2**20),
+        MemoryBudget(options.memory_limit_mib * 2**20, alone_mib * 2**20),
         journal,
         options.skip_existing,
     )

@@ -20,7 +20,7 @@ from rave_runtime.photos.decoders import decoding, open_picture
 from rave_runtime.photos.formats import format_of_content, parse_format
 from rave_runtime.photos.png import without_chunks
 from rave_runtime.photos.reading import read_photo
-from rave_runtime.run.memory import MemoryBudget, photo_bytes
+from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content, vary
 from rave_runtime.serve.problems import RefusedError
 from rave_runtime.serve.work import IsStopped
@@ -186,8 +186,8 @@ class Studio:
             height,
         )
 
-    def _check(self, content: bytes, working_size_px: int | None) -> int:
-        """The bytes of memory that a photograph takes.
+    def _check(self, content: bytes, working_size_px: int | None) -> Need:
+        """The memory that a photograph takes.
 
         Raises:
             RefusedError: it is not a photograph, or too large.
@@ -201,21 +201,22 @@ class Studio:
             with decoding, open_picture(without_chunks(content)) as image:
                 width, height = image.size
         except Exception:  # the reader says what is wrong with it
-            return 0
+            return Need(0)
         if width * height > self._max_megapixels * 1e6:
             raise RefusedError(
                 413,
                 f"the photograph is {width} x {height}, over this service's limit of "
                 f"{self._max_megapixels:g} megapixels: send it smaller",
             )
-        needed = photo_bytes(content, working_size_px)
+        need = estimate_need(content, working_size_px)
+        needed = need.photo_bytes + need.network_bytes
         if needed > self._limit_mib << 20:
             raise RefusedError(
                 413,
                 f"the photograph needs about {needed >> 20} MiB of memory, this service has "
                 f"{self._limit_mib} MiB for photographs: send it smaller",
             )
-        return needed
+        return need
 
 
 def _parse_format(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import struct
 from collections.abc import Callable
@@ -30,7 +31,8 @@ class Dimensions:
         width: in pixels.
         height: in pixels.
         is_deep: whether it has more than 8 bits per channel.
-        is_slow_to_start: whether a decoder holds the whole picture twice, as for progressive JPEG.
+        is_progressive: whether it is a progressive JPEG, which is held twice while it is decoded.
+        may_have_alpha: whether it has transparency, or may have.
         file_bytes: size of the file.
     """
 
@@ -38,7 +40,8 @@ class Dimensions:
     width: int
     height: int
     is_deep: bool
-    is_slow_to_start: bool
+    is_progressive: bool
+    may_have_alpha: bool
     file_bytes: int
 
 
@@ -70,21 +73,33 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
         "AVIF": _of_items,
         "HEIF": _of_items,
     }
-    slow = False
+    progressive = False
     if name in own:
         width, height, deep = own[name](file)
     else:
         with _open(name, BoundedFile(file, size)) as image:
-            width, height = image.size
+            width, height = max(image.size, _tile_of(image), key=math.prod)
             deep = _is_deep(image)
-            slow = bool(image.info.get("progressive"))
-    return Dimensions(name, width, height, deep, slow, size)
+            progressive = bool(image.info.get("progressive"))
+    return Dimensions(name, width, height, deep, progressive, _may_have_alpha(name, head), size)
+
+
+def _may_have_alpha(name: str, head: bytes) -> bool:
+    if name == "WEBP" and head[12:16] != b"VP8L":
+        return head[12:16] == b"VP8X" and bool(head[20] & 0x10)
+    return name not in ("JPEG", "BMP", "PPM")
 
 
 def _open(name: str, file: BoundedFile) -> Image.Image:
     if name == "JPEG":  # never as a container of several pictures
         return JpegImagePlugin.JpegImageFile(file)
     return Image.open(file, formats=[name])
+
+
+def _tile_of(image: Image.Image) -> tuple[int, int]:
+    """Width and height of a TIFF's tiles, which are decoded whole."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return int(tags.get(322, 0)), int(tags.get(323, 0))
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -97,8 +112,8 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _png(file: BinaryIO) -> tuple[int, int, bool]:
-    head = file.read(256)
-    place = head.index(b"IHDR")  # Xcode puts a chunk before it
+    head = file.read(64)
+    place = 28 if head[12:16] == b"CgBI" else 12  # a chunk that Xcode puts before it
     width, height, bits = struct.unpack_from(">IIB", head, place + 4)
     return width, height, bits > 8
 
