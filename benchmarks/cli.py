@@ -27,6 +27,7 @@ STUDIES = {
     "before-after": ("benchmarks.studies.before_after", "A sheet of scenes before and after."),
     "films": ("benchmarks.studies.films", "A film against decoding and encoding it alone."),
     "cluster": ("benchmarks.studies.cluster", "What a Ray cluster costs and gains."),
+    "serve": ("benchmarks.studies.serve", "rave-serve under more load than it can take."),
 }
 """Studies by the command's name: the module, whose `main` takes the arguments, and what it measures."""
 
