@@ -95,7 +95,8 @@ class Service:
         try:
             connection.request(method, path, body)
             answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
+            headers = {name.lower(): value for name, value in answer.getheaders()}
+            return answer.status, headers, answer.read()
         finally:
             connection.close()
 
@@ -143,9 +144,9 @@ def load(
             else:
                 outcome = "right" if body == expected else "wrong"
                 if status == 429:
-                    is_clean = json.loads(body)["status"] == 429 and "Retry-After" in headers
+                    is_clean = json.loads(body)["status"] == 429 and "retry-after" in headers
                     outcome = "refused" if is_clean else "refused without a reason"
-                    pause = float(headers.get("Retry-After", 1))
+                    pause = float(headers.get("retry-after", 1))
                 elif status != 200:
                     outcome = f"status {status}"
             with lock:
