@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rave_runtime.photos.formats import usual_ending
 from rave_runtime.run.one_photo import EnhancedPhoto
@@ -160,7 +160,7 @@ class Service:
         stages = ", ".join(f"{name};dur={took * 1000:.1f}" for name, took in photo.stage_seconds.items())
         headers = _facts(photo.width_px, photo.height_px, photo.warnings) | {"Server-Timing": stages}
         headers["Content-Disposition"] = f'inline; filename="enhanced{usual_ending(photo.format)}"'
-        return Response(photo.content, headers=headers, media_type=photo.media_type)
+        return _Result(photo.content, self.ledger, headers=headers, media_type=photo.media_type)
 
     async def light(self, request: Request) -> Response:
         """One photograph in, its illumination map out."""
@@ -169,8 +169,9 @@ class Service:
             return self.studio.light(body, wishes, is_stopped)
 
         light = await self._one_photo(request, LIGHT_PARAMETERS, task)
-        return Response(
+        return _Result(
             light.content,
+            self.ledger,
             headers=_facts(light.width_px, light.height_px, light.warnings),
             media_type=light.media_type,
         )
@@ -257,6 +258,21 @@ class Service:
         self.metrics.count_photograph(photo.width_px, photo.height_px)
         for stage, seconds in photo.stage_seconds.items():
             self.metrics.add_stage(stage, seconds)
+
+
+class _Result(Response):
+    """An answer whose bytes are counted until the client has read them, however slowly."""
+
+    def __init__(self, content: bytes, ledger: ByteLedger, **settings: Any) -> None:
+        super().__init__(content, **settings)
+        self._ledger = ledger
+        ledger.take_anyway(len(content))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ledger.give(len(self.body))
 
 
 def _facts(width_px: int, height_px: int, warnings: tuple[str, ...]) -> dict[str, str]:

@@ -27,6 +27,10 @@ from rave_runtime.serve.protocol import bounded_protocol
 _HEAD_BYTES: Final = 16 * 1024
 """The longest head of a request."""
 
+_SWITCH_S: Final = 0.0005
+"""How long a worker may keep Python's lock while the event loop wants it. Python's own 5 ms, several times a
+request, are what a health check would wait for."""
+
 
 def serve(options: ServeOptions) -> int:
     """Answers requests until a signal ends it.
@@ -40,6 +44,7 @@ def serve(options: ServeOptions) -> int:
     secret = options.secret()
     keep_freed_memory()
     _raise_file_limit()
+    sys.setswitchinterval(_SWITCH_S)
     processors = usable_processors()
     workers = options.workers or max(1, min(processors, most_workers(options.memory_limit_mib)))
     enhancer = Enhancer(

@@ -181,7 +181,7 @@ def _ending() -> RefusedError:
 
 
 class ByteLedger:
-    """Counts the bytes of all bodies that are in memory.
+    """Counts the bytes of all bodies and results that are in memory.
 
     Args:
         total: how many there may be.
@@ -199,6 +199,10 @@ class ByteLedger:
         """
         if self.held + count > self._total:
             raise RefusedError(429, "too many bytes are on their way to this service: try again", 2)
+        self.held += count
+
+    def take_anyway(self, count: int) -> None:
+        """Counts the bytes of a result, which is there already: the next bodies have to wait for it."""
         self.held += count
 
     def give(self, count: int) -> None:

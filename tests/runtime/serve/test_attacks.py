@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from .conftest import MakePicture, Serve, Service, encode
@@ -167,4 +168,19 @@ def test_more_requests_than_connections_are_refused_cleanly(serve: Serve) -> Non
             answer = read_all(late)
     assert answer.startswith(b"HTTP/1.1 503 Service Unavailable")
     assert b"too many connections are open" in answer
+    is_well(service)
+
+
+def test_results_that_nobody_reads_are_counted_and_let_go(serve: Serve, picture: MakePicture) -> None:
+    code = (
+        "from rave_runtime.serve import guard; guard.SEND_S = 0.5\n"
+        "from rave_runtime.serve.cli import main; main()"
+    )
+    service = serve_patched(serve, code)
+    noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), np.uint8)
+    content = encode(noise, "PNG", compress_level=0)
+    with connected(service) as connection:
+        connection.sendall(head(service, f"Content-Length: {len(content)}") + content)
+        service.wait(lambda: service.metric("rave_held_bytes") > 10_000_000)  # and reads nothing
+        service.wait(lambda: service.metric("rave_held_bytes") == 0)
     is_well(service)
