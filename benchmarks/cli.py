@@ -23,6 +23,7 @@ STUDIES = {
     "folder-speed": ("benchmarks.studies.folder_speed", "A folder of 12 MP JPEGs against Pillow."),
     "full-resolution": ("benchmarks.studies.full_resolution", "Full resolution against PyTorch."),
     "upsampling": ("benchmarks.studies.upsampling", "Ways of bringing a reduced light back to full size."),
+    "gpu": ("benchmarks.studies.gpu", "Parity and speed of everything on an NVIDIA GPU, in one run."),
     "cluster": ("benchmarks.studies.cluster", "What a Ray cluster costs and gains."),
 }
 """Studies by the command's name: the module, whose `main` takes the arguments, and what it measures."""
