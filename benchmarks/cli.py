@@ -26,6 +26,7 @@ STUDIES = {
     "panorama-scenes": ("benchmarks.studies.panorama_scenes", "Scenes against the light from panoramas."),
     "before-after": ("benchmarks.studies.before_after", "A sheet of scenes before and after."),
     "films": ("benchmarks.studies.films", "A film against decoding and encoding it alone."),
+    "gpu": ("benchmarks.studies.gpu", "Parity and speed of everything on an NVIDIA GPU, in one run."),
     "cluster": ("benchmarks.studies.cluster", "What a Ray cluster costs and gains."),
     "serve": ("benchmarks.studies.serve", "rave-serve under more load than it can take."),
 }
@@ -123,7 +124,7 @@ def quality_real(
     output: Output = FOLDER,
 ) -> None:
     """Quality on real scenes by exposure; what becomes of well-lit, low-key and backlit pictures."""
-    from benchmarks.suites.suites.real_quality import find_all, measure_real
+    from benchmarks.suites.real_quality import find_all, measure_real
 
     request = _request(False, "cpu", 0, model, None, None, None)
     try:
@@ -251,7 +252,7 @@ def _parse_size(text: str) -> Size:
 
 
 def _run(quantity: str, request: Request, output: Path, known: list[Row] | None = None) -> list[Row]:
-    from benchmarks.suites.suites import suites
+    from benchmarks.suites import suites
 
     measures: dict[str, Callable[[Request], list[Row]]] = {
         "latency": suites.measure_latency,

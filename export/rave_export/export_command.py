@@ -61,6 +61,12 @@ def run_export(options: ExportOptions, say: Say) -> Exported:
     export_bundle(checkpoint, options.output, contents, working_size_px=size_px, force=options.force, say=say)
     missing = _add_engines(options, checkpoint, say)
     bundle = read_bundle(options.output)
+    if options.int8 and "int8" not in bundle.manifest.precisions():
+        missing = (
+            "int8 graphs were not made, since they are too far from float32: give --calibration photographs "
+            "like those that will be enhanced, or leave out --int8",
+            *missing,
+        )
     models = [] if options.triton is None else write_triton_repository(bundle, options.triton, options.force)
     if options.web is not None:
         say("writing the web page")

@@ -67,10 +67,15 @@ def _read_picture(file: Path, option: str) -> Picture:
         eight_bits = np.repeat(eight_bits, 3, 2)
     elif photo.icc_profile is not None and not is_srgb(photo.icc_profile):
         eight_bits = to_srgb(eight_bits, photo.icc_profile)
-    image = Image.fromarray(eight_bits)
-    image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.BOX)
-    picture = np.asarray(image, np.uint8)
+    picture = reduce_picture(eight_bits, MAX_SIDE_PX)
     if min(picture.shape[:2]) < 2:
         height, width = picture.shape[:2]
         raise ExportError(f"{file} has {width} x {height} pixels: {option} needs at least 2 x 2")
     return picture
+
+
+def reduce_picture(picture: Picture, side_px: int) -> Picture:
+    """A picture whose longest side is at most so many pixels, averaged over boxes."""
+    image = Image.fromarray(picture)
+    image.thumbnail((side_px, side_px), Image.Resampling.BOX)
+    return np.asarray(image, np.uint8)

@@ -12,6 +12,9 @@ from rave_export.pictures import PICTURES, Picture
 _DARKER: Final = (0.15, 0.3, 0.5)
 """Shares of their values that darkened pictures keep."""
 
+_SKY_STOPS: Final = {False: (-1.0, 0.3), True: (2.0, 4.5)}
+"""Exposure of skies, in stops, without and with clipping."""
+
 
 def with_darker(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
     """Pictures, and each once more darkened, in turns to 15, 30 and 50 % of its values.
@@ -30,8 +33,9 @@ def synthesize_pictures(count: int = PICTURES, seed: int = 0) -> list[Picture]:
     """Backlit scenes made of overlapping discs, for networks exported where no photographs are.
 
     Discs whose radii follow a power law give edges and plains at every scale, as photographs have;
-    a bright sky behind a shaded foreground gives the light. The first pictures are extremes: a
-    black-to-white checkerboard, and primary colours.
+    a bright sky behind a shaded foreground gives the light, and every other sky is clipped to white, as
+    skies behind backlit subjects are. The first pictures are extremes: a black-to-white checkerboard, and
+    primary colours.
 
     Returns:
         [h, w, 3] uint8 each, of mixed sizes.
@@ -40,7 +44,10 @@ def synthesize_pictures(count: int = PICTURES, seed: int = 0) -> list[Picture]:
     """
     shapes = [(288, 384), (384, 288), (256, 256), (320, 480)]
     extremes = [_checkerboard(256, 256), _colours(256, 256)]
-    scenes = [_scene(*shapes[i % len(shapes)], np.random.default_rng([seed, i])) for i in range(count)]
+    scenes = [
+        _scene(*shapes[i % len(shapes)], np.random.default_rng([seed, i]), is_clipped=i % 2 == 1)
+        for i in range(count)
+    ]
     return [*extremes, *scenes][:count]
 
 
@@ -60,7 +67,7 @@ def _colours(height: int, width: int) -> Picture:
     return np.stack(planes, -1).astype(np.uint8)
 
 
-def _scene(height: int, width: int, rng: np.random.Generator) -> Picture:
+def _scene(height: int, width: int, rng: np.random.Generator, *, is_clipped: bool) -> Picture:
     y, x = np.mgrid[:height, :width].astype(np.float32)
     colour = np.ones((height, width, 3), np.float32) * rng.uniform(0.3, 0.9, 3).astype(np.float32)
     lit = np.ones((height, width), np.float32)
@@ -72,6 +79,8 @@ def _scene(height: int, width: int, rng: np.random.Generator) -> Picture:
         texture = rng.normal(0, rng.uniform(0, 0.08), (int(inside.sum()), 1))
         colour[inside] = np.clip(rng.uniform(0.05, 1, 3) + texture, 0, 1)
         lit[inside] = 1 if top < horizon else 0
-    shade = np.exp2(rng.uniform(-1, 0.3) * lit + rng.uniform(-6, -0.5) * (1 - lit))
+    # Cameras clip skies: white that fills a region drives a network further than any texture does.
+    sky_stops = rng.uniform(*_SKY_STOPS[is_clipped])
+    shade = np.exp2(sky_stops * lit + rng.uniform(-6, -0.5) * (1 - lit))
     linear = colour**2.2 * shade[..., None] + rng.normal(0, 0.001, colour.shape)
     return np.asarray(np.clip(linear, 0, 1) ** (1 / 2.2) * 255, np.uint8)

@@ -45,6 +45,10 @@ TOLERANCES: Final[dict[Precision, Tolerance]] = {
 }
 
 
+MIN_INT8_SIDE_PX: Final = 32
+"""Shorter side of the smallest pictures that count for INT8. Its rounding averages out over a photograph but
+not over a few pixels: how far off those are is recorded, and says nothing of photographs."""
+
 NORMAL_TOLERANCE: Final = Tolerance(min_psnr_db=55.0)
 """How near a graph of the normal way must be to what `rave-run` makes by the same precision."""
 
@@ -265,6 +269,9 @@ def is_of(parity: Parity, item: GraphFile | EngineFile) -> bool:
 
 def over_tolerance(parity: Parity) -> str | None:
     """Why a measurement fails its precision's tolerance, or None."""
+    side_px = min(parity.height_px, parity.width_px)
+    if parity.precision == "int8" and side_px < MIN_INT8_SIDE_PX:
+        return None
     tolerance = NORMAL_TOLERANCE if parity.label.startswith(NORMAL_WAY) else TOLERANCES[parity.precision]
     where = f"{parity.width_px}x{parity.height_px}, tile {parity.tile_px or 'whole'}, {parity.provider}"
     if parity.label:

@@ -1,0 +1,69 @@
+"""What an INT8 figure promises: it is measured on pictures, and it decides over INT8 alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from rave_export.bundles import Contents, export_bundle
+from rave_export.graphs.variants import Graph
+from rave_export.int8.calibration import synthesize_pictures
+from rave_export.proof.parity import over_tolerance
+from rave_runtime.bundle import Bundle, read_bundle
+from rave_train.checkpoint import Checkpoint
+from rave_train.network import EnhancementNetwork
+
+
+def test_pictures_of_few_pixels_do_not_decide_over_int8(exported: Bundle) -> None:
+    row = next(row for row in exported.manifest.parity if row.precision == "int8")
+    assert over_tolerance(replace(row, psnr_db=44.2, height_px=2, width_px=2)) is None
+    assert "44.2 dB, 45 dB is needed" in str(
+        over_tolerance(replace(row, psnr_db=44.2, height_px=64, width_px=90))
+    )
+
+
+def test_the_figure_is_that_of_pictures_that_were_not_calibrated_on(exported: Bundle) -> None:
+    rows = [row for row in exported.manifest.parity if row.precision == "int8" and row.label == "given"]
+    assert len({(row.height_px, row.width_px) for row in rows}) >= 3
+    assert all(min(row.height_px, row.width_px) >= 96 for row in rows)
+
+
+def test_every_other_sky_is_clipped_as_behind_backlit_subjects() -> None:
+    white = [(picture.min(2) >= 250).mean() for picture in synthesize_pictures()[2:]]
+    assert sum(share > 0.02 for share in white) >= 5
+    assert sum(share < 0.01 for share in white) >= 5
+
+
+def test_int8_that_is_too_far_off_is_left_out_and_the_rest_is_written(
+    network: EnhancementNetwork,
+    exports: Callable[..., list[Graph]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def spoil(graphs: list[Graph], *_: Any, **__: Any) -> list[Graph]:
+        spoiled = []
+        for graph in graphs:
+            model = copy.deepcopy(graph.model)
+            if graph.part == "enhance":
+                weight = next(w for w in model.graph.initializer if w.name.endswith("condx.weight"))
+                values = onnx.numpy_helper.to_array(weight) * np.float32(0.2)
+                weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+            spoiled.append(replace(graph, model=model, precision="int8"))
+        return spoiled
+
+    monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
+    monkeypatch.setattr("rave_export.bundles.int8_graphs", spoil)
+    said: list[str] = []
+    export_bundle(Checkpoint(network), tmp_path / "b", Contents(int8=True), say=said.append)
+    manifest = read_bundle(tmp_path / "b").manifest
+    assert manifest.precisions() == ("fp32",)
+    assert {row.precision for row in manifest.parity} == {"fp32"}
+    assert not list((tmp_path / "b").glob("*_int8.onnx"))
+    assert any(line.startswith("int8 is left out: int8 at ") for line in said)
