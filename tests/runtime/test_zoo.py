@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rave_runtime.enhancer import Enhancer
-from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.enhancer import Enhancer, Scored
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.batch import Batch, Result, WriteOptions
 from rave_runtime.run.jobs import plan_jobs
@@ -26,14 +25,13 @@ ZOO = list(animals())
 class Unchanged:
     """An enhancer that is fast, and whose results can be foretold."""
 
+    network = None
+
     def prepare(self) -> None:
         """There is nothing to load."""
 
-    def stopping_when(self, is_stopped: Callable[[], bool]) -> Unchanged:
-        return self
-
-    def enhance_photo(self, photo: Photo, *, reuse: bool) -> Pixels:
-        return photo.pixels.copy()
+    def score_photo(self, photo: Photo, *, reuse: bool, least_score: float) -> Scored:
+        return Scored(photo.pixels.copy(), None)
 
 
 @pytest.fixture(scope="module")
