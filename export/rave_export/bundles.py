@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from rave_export.errors import ParityError
+from rave_export.errors import ExportError, ParityError
 from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs.split import OPSET
 from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
 from rave_export.int8.calibration import synthesize_pictures
 from rave_export.int8.quantize import fits_16_bits
-from rave_export.options import ENOUGH_DB
+from rave_export.options import ENOUGH_DB, SingleGraph
 from rave_export.pictures import Picture
+from rave_export.proof.normal_way import measure_normal_way
 from rave_export.proof.parity import over_tolerance
 from rave_export.proof.reference import torch_reference
 from rave_export.proof.soundness import describe_tensor
@@ -48,7 +49,8 @@ class Contents:
         calibration: pictures for int8, [h, w, 3] uint8; None synthesises a set.
         every_layer: int8 also in the first and last convolution.
         enough_db: PSNR of the worst calibration picture at which int8 leaves no further layer in float32.
-        single_graph: also a self-contained whole-image graph of each precision.
+        single_graph: also a graph of the whole picture for each precision: "normal" does what `rave-run`
+            does, "full" runs the network on every pixel; None makes neither.
         opset: of the graphs.
     """
 
@@ -57,7 +59,7 @@ class Contents:
     calibration: tuple[Picture, ...] | None = None
     every_layer: bool = False
     enough_db: float = ENOUGH_DB
-    single_graph: bool = False
+    single_graph: SingleGraph | None = None
     opset: int = OPSET
 
 
@@ -92,9 +94,10 @@ def export_bundle(
     target = Path(output)
     check_replaceable(target, force, MANIFEST_NAME, "a bundle")
     with new_folder(target) as folder:
-        graphs = [write_graph(folder, graph) for graph in _graphs(checkpoint.network, contents, say)]
         if working_size_px == "recommended":
             working_size_px = checkpoint.working_size_px
+        made = _graphs(checkpoint.network, contents, working_size_px, say)
+        graphs = [write_graph(folder, graph) for graph in made]
         manifest = Manifest(
             format=FORMAT,
             network=network_facts(checkpoint.network),
@@ -108,6 +111,7 @@ def export_bundle(
         say("proving them against torch")
         bundle = read_bundle(folder)
         parity = measure_bundle(bundle, torch_reference(checkpoint.network))
+        parity += measure_normal_way(bundle)
         failures = [failure for failure in map(over_tolerance, parity) if failure] + halo_failures(bundle)
         if failures:
             advice = "" if not contents.int8 else "; int8 may need better --calibration pictures"
@@ -117,7 +121,14 @@ def export_bundle(
     return manifest
 
 
-def _graphs(network: EnhancementNetwork, contents: Contents, say: Say) -> list[Graph]:
+def _graphs(
+    network: EnhancementNetwork, contents: Contents, working_size_px: int | None, say: Say
+) -> list[Graph]:
+    if contents.single_graph == "normal" and working_size_px is None:
+        raise ExportError(
+            "--single-graph normal estimates the light on a reduced picture, this model at full size: "
+            "give --working-size as well, or --single-graph full"
+        )
     say("exporting fp32 graphs")
     full = float_graphs(network, "fp32", contents.opset)
     graphs = list(full)
@@ -136,9 +147,9 @@ def _graphs(network: EnhancementNetwork, contents: Contents, say: Say) -> list[G
             enough_db=contents.enough_db,
             say=say,
         )
-    if contents.single_graph:
+    if contents.single_graph is not None:
         say("joining single graphs")
-        graphs += single_graphs(graphs)
+        graphs += single_graphs(graphs, working_size_px if contents.single_graph == "normal" else None)
     return graphs
 
 

@@ -125,6 +125,18 @@ def _add_int8_options(group: argparse._ArgumentGroup) -> None:
 def _add_place_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--triton", type=_path, metavar="FOLDER", help="Also write a Triton model repository.")
     group.add_argument(
+        "--web",
+        type=_path,
+        metavar="FOLDER",
+        help="Also write a web page that enhances photographs inside the browser.",
+    )
+    group.add_argument(
+        "--web-runtime",
+        type=_path,
+        metavar="FILE",
+        help="The npm package of onnxruntime for browsers, where npm cannot fetch it.",
+    )
+    group.add_argument(
         "--trt",
         action="store_true",
         help="Also build TensorRT engines for this machine's GPU: fp16 ones with --fp16, else fp32.",
@@ -256,6 +268,8 @@ def _print_exported(exported: Exported, options: ExportOptions) -> None:
     size_px = manifest.working_size_px
     light = "at full size" if size_px is None else f"at a long side of {size_px} px"
     _say(f"\n{options.output}: {len(manifest.files())} files; rave-run estimates the light {light}")
+    if options.web is not None:
+        _say(f"{options.web}: a web page; try it with python -m http.server --directory {options.web}")
     if options.triton is not None:
         _say(f"{options.triton}: {', '.join(exported.models)}")
 

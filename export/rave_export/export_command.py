@@ -14,6 +14,7 @@ from rave_export.int8.calibration import with_darker
 from rave_export.options import ENOUGH_DB, ExportOptions
 from rave_export.pictures import read_pictures
 from rave_export.triton import check_repository, write_triton_repository
+from rave_export.web.page import check_page, write_page
 from rave_runtime.backends.tensorrt.library import LIBRARIES
 from rave_runtime.bundle import Bundle, Flavour, read_bundle
 from rave_train.checkpoint import Checkpoint, read_checkpoint
@@ -50,6 +51,8 @@ def run_export(options: ExportOptions, say: Say) -> Exported:
     options.check()
     if options.triton is not None:
         check_repository(options.triton, options.force)
+    if options.web is not None:
+        check_page(options.web, options.force)
     contents = _contents(options)
     checkpoint = read_checkpoint(options.checkpoint, options.padding)
     size_px = checkpoint.working_size_px
@@ -59,6 +62,9 @@ def run_export(options: ExportOptions, say: Say) -> Exported:
     missing = _add_engines(options, checkpoint, say)
     bundle = read_bundle(options.output)
     models = [] if options.triton is None else write_triton_repository(bundle, options.triton, options.force)
+    if options.web is not None:
+        say("writing the web page")
+        write_page(bundle, options.web, options.web_runtime, options.force)
     return Exported(bundle, tuple(models), missing)
 
 
@@ -71,7 +77,7 @@ def _contents(options: ExportOptions) -> Contents:
         calibration=pictures,
         every_layer=options.int8_every_layer,
         enough_db=ENOUGH_DB if options.int8_target_db is None else options.int8_target_db,
-        single_graph=options.single_graph is not None,
+        single_graph=options.single_graph,
         opset=OPSET if options.opset is None else options.opset,
     )
 

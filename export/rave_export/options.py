@@ -41,6 +41,7 @@ class ExportOptions:
         single_graph: also export whole-picture graphs: "normal" does what `rave-run` does, "full" runs the
             network on every pixel; None exports neither.
         web: folder of a web page to write; None writes none.
+        web_runtime: the npm package of onnxruntime for browsers as a file; None asks npm for it.
         triton: folder of a Triton model repository to write; None writes none.
         trt: also build TensorRT engines for this machine's GPU.
         trt_rtx: also build engines of TensorRT for RTX, which needs no GPU.
@@ -64,6 +65,7 @@ class ExportOptions:
     int8_target_db: float | None = None
     single_graph: SingleGraph | None = None
     web: Path | None = None
+    web_runtime: Path | None = None
     triton: Path | None = None
     trt: bool = False
     trt_rtx: bool = False
@@ -93,6 +95,8 @@ class ExportOptions:
                 f"--trt-tile is {self.trt_tile_px} px and --trt-batch {self.trt_batch}: "
                 "tiles of at least 64 px and batches of at least 1 are needed"
             )
+        if self.web_runtime is not None and self.web is None:
+            raise UsageError("--web-runtime is an option of --web: give --web as well, or leave it out")
         folders = {"--output": self.output, "--triton": self.triton, "--web": self.web}
         named = [(option, folder.resolve()) for option, folder in folders.items() if folder is not None]
         for index, (option, folder) in enumerate(named):

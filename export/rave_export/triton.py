@@ -8,8 +8,11 @@ above 0 the first axis of every tensor is the batch and is left out of `dims`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+import onnx
 
 from rave_export.errors import ExportError
 from rave_export.folders import check_replaceable, new_folder
@@ -20,19 +23,23 @@ _TYPES: Final = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32", "float16": "TYPE
 MARK: Final = "README.md"
 """File by which such a repository is told from any other folder; Triton looks at folders only."""
 
-MAX_BATCH: Final = 8
-"""Requests of one shape that the server may join; engines know their own."""
+MAX_BATCH: Final = 4
+"""Requests of one shape that the server may join; engines know their own. A photograph of 12 megapixels takes
+half a gigabyte, so that larger batches would need memory rather than save time."""
 
 MAX_DELAY_US: Final = 2000
 """How long a request may wait for others to join it."""
+
+_WARM_PX: Final = (1080, 1920)
+"""Height and width of the picture that is run once before the server says that it is ready."""
 
 
 def write_triton_repository(bundle: Bundle, target: Path, force: bool = False) -> list[str]:
     """Writes a model repository that serves a bundle.
 
-    Every single graph becomes a model that takes and gives photographs; every TensorRT engine, and the
-    graphs where there is no single one, become models of tiles, for clients that tile as
-    `rave_runtime.light.tiling` does.
+    Graphs of the whole picture become models that take and give photographs: those of the normal way, or
+    where there are none those at full resolution. Every TensorRT engine, and the tiling graphs where there is
+    no other, become models of tiles, for clients that tile as `rave_runtime.light.tiling` does.
 
     Args:
         bundle: to serve.
@@ -48,18 +55,27 @@ def write_triton_repository(bundle: Bundle, target: Path, force: bool = False) -
     """
     check_repository(target, force)
     graphs = {graph.file: graph for graph in bundle.manifest.graphs}
-    whole = [graph for graph in graphs.values() if graph.part == "whole"]
     with new_folder(target) as folder:
         names = [
             _write_model(folder, bundle, graph, graph, "onnxruntime", MAX_BATCH)
-            for graph in whole or graphs.values()
+            for graph in _served_graphs(bundle)
         ]
         names += [
             _write_model(folder, bundle, engine, graphs[engine.graph], "tensorrt", engine.batch)
             for engine in bundle.manifest.engines
+            if engine.flavour == "tensorrt"  # the server has no backend for others
         ]
-        (folder / MARK).write_text(_readme(names), "utf-8")
+        (folder / MARK).write_text(_readme(names, bundle), "utf-8")
     return names
+
+
+def _served_graphs(bundle: Bundle) -> list[GraphFile]:
+    """The graphs that become models: of the normal way, else of whole pictures, else of tiles."""
+    for part in ("normal", "whole"):
+        graphs = [graph for graph in bundle.manifest.graphs if graph.part == part]
+        if graphs:
+            return graphs
+    return list(bundle.manifest.graphs)
 
 
 def check_repository(target: Path, force: bool) -> None:
@@ -82,10 +98,49 @@ def _write_model(
         )
     version = folder / name / "1"
     version.mkdir(parents=True)
-    (version / f"model{suffix}").write_bytes(bundle.read_file(file))
-    config = model_config(name, backend, batch, graph.inputs, graph.outputs)
+    content = bundle.read_file(file)
+    inputs = graph.inputs
+    if graph.part == "normal":
+        content = with_strengths(content)
+        inputs = tuple(
+            replace(spec, shape=("batch",)) if spec.name == "strength" else spec for spec in inputs
+        )
+    (version / f"model{suffix}").write_bytes(content)
+    config = model_config(name, backend, batch, inputs, graph.outputs)
+    if graph.part in ("normal", "whole"):
+        config += _warm_up(inputs)
     (folder / name / "config.pbtxt").write_text(config, "utf-8")
     return name
+
+
+def with_strengths(content: bytes) -> bytes:
+    """A graph of the normal way that takes a strength per picture instead of one for all.
+
+    The server joins requests along the first axis of every input, so that each must have one.
+
+    Args:
+        content: the ONNX file.
+
+    Returns:
+        The same graph; its input `strength` is [batch] float32.
+    """
+    model = onnx.load_model_from_string(content)
+    (strength,) = [item for item in model.graph.input if item.name == "strength"]
+    strength.CopyFrom(onnx.helper.make_tensor_value_info("strength", onnx.TensorProto.FLOAT, ["batch"]))
+    onnx.checker.check_model(model, full_check=True)
+    served: bytes = model.SerializeToString()
+    return served
+
+
+def _warm_up(inputs: tuple[TensorSpec, ...]) -> str:
+    """One run before the server is ready: onnxruntime prepares its kernels and memory in the first."""
+    height, width = _WARM_PX
+    dims = {"image": f"{height}, {width}, 3", "strength": "1"}
+    lines = ["model_warmup [ {", '  name: "one_picture"', "  batch_size: 1"]
+    for spec in inputs:
+        value = f"data_type: {_TYPES[spec.dtype]}, dims: [ {dims[spec.name]} ], zero_data: true"
+        lines.append(f'  inputs {{ key: "{spec.name}" value: {{ {value} }} }}')
+    return "\n".join([*lines, "} ]"]) + "\n"
 
 
 def model_config(
@@ -106,7 +161,7 @@ def model_config(
         f"max_batch_size: {batch}",
         *_tensors("input", inputs),
         *_tensors("output", outputs),
-        f"instance_group [ {{ kind: {kind} }} ]",
+        f"instance_group [ {{ count: 1, kind: {kind} }} ]",
         f"dynamic_batching {{ max_queue_delay_microseconds: {MAX_DELAY_US} }}",
     ]
     return "\n".join(lines) + "\n"
@@ -116,17 +171,45 @@ def _tensors(field: str, specs: tuple[TensorSpec, ...]) -> list[str]:
     entries = []
     for spec in specs:
         dims = ", ".join(str(size) if isinstance(size, int) else "-1" for size in spec.shape[1:])
-        entries.append(f'  {{ name: "{spec.name}", data_type: {_TYPES[spec.dtype]}, dims: [ {dims} ] }}')
+        # A number per picture is [batch] in the graph; the server wants a dimension beside the batch.
+        shape = f"dims: [ {dims} ]" if dims else "dims: [ 1 ], reshape: { shape: [ ] }"
+        entries.append(f'  {{ name: "{spec.name}", data_type: {_TYPES[spec.dtype]}, {shape} }}')
     return [f"{field} [", ",\n".join(entries), "]"]
 
 
-def _readme(names: list[str]) -> str:
+_NORMAL: Final = """`rave_normal_*` do what `rave-run` does. They take `image` [height, width, 3] uint8 (sRGB,
+upright) and `strength` [1] float32 (0 changes nothing, 1 is the model, up to 2). They give `enhanced`, of the
+shape and type of the image, and `light` [height, width] float32, the map that was divided by. The light is
+estimated at a long side of {size} pixels. Ask for `enhanced` alone where the light is not needed.
+"""
+
+_WHOLE: Final = """`rave_whole_*` run the network on every pixel, with about 3 GB of memory and 5 s of a
+processor per megapixel: for research. They take `image` [height, width, 3] uint8 and give `enhanced`, of its
+shape and type, and `light` [height, width] float32. For photographs export with `--single-graph`, whose
+graphs do what `rave-run` does.
+"""
+
+_TILES: Final = """`rave_context_*` and `rave_enhance_*` take tiles and matrices, for clients that tile as
+`rave_runtime/light/tiling.py` does.
+"""
+
+
+def _readme(names: list[str], bundle: Bundle) -> str:
+    """What the models take and give, how to run them, and how large pictures may be."""
     models = "\n".join(f"- `{name}`" for name in names)
+    kinds = {
+        "rave_normal": _NORMAL.format(size=bundle.manifest.working_size_px),
+        "rave_whole": _WHOLE,
+        "rave_context": _TILES,
+        "rave_enhance": "" if any(name.startswith("rave_context") for name in names) else _TILES,
+    }
+    texts = [text for kind, text in kinds.items() if text and any(name.startswith(kind) for name in names)]
     return (
         "# A Triton model repository of rave-export\n\n"
         "    tritonserver --model-repository=THIS_FOLDER\n\n"
-        "`rave_whole_*` takes `image` [h, w, 3] uint8 and gives `enhanced`, likewise, and `light` "
-        "[h, w] float32.\nContext and enhance models take tiles and matrices, see "
-        "`rave_runtime/tiling.py`.\n\n"
-        f"{models}\n"
+        f"{models}\n\n" + "\n".join(texts) + "\n"
+        f"Requests of one shape are joined, up to {MAX_BATCH}, and wait at most {MAX_DELAY_US / 1000:g} ms\n"
+        "for each other. The server sets no limit to the size of a picture, and `rave_normal_*` need 45\n"
+        "bytes per pixel: refuse what is too large in front of it. More instances of a model serve more\n"
+        "requests at a time: `instance_group` in its `config.pbtxt`.\n"
     )

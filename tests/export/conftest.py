@@ -83,7 +83,7 @@ def exported(
     contents = Contents(
         fp16=True,
         int8=True,
-        single_graph=True,
+        single_graph="full",
         calibration=tuple(p[:96, :96] for p in synthesize_pictures(3)),
     )
     with pytest.MonkeyPatch.context() as patch:

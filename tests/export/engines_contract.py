@@ -201,6 +201,9 @@ class HostCuda:
         self.kept.append(ctypes.create_string_buffer(size))
         return 0, ctypes.addressof(self.kept[-1])
 
+    def cudaFree(self, address: int) -> tuple[int]:  # noqa: N802
+        return (0,)
+
     def cudaMemcpyAsync(self, to: int, source: int, size: int, kind: int, stream: int) -> tuple[int]:  # noqa: N802
         ctypes.memmove(to, source, size)
         return (0,)

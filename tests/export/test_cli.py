@@ -54,7 +54,16 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for option in ("--fp16", "--int8", "--calibration", "--trt", "--single-graph", "--triton", "--verify"):
+    for option in (
+        "--fp16",
+        "--int8",
+        "--calibration",
+        "--trt",
+        "--single-graph",
+        "full",
+        "--triton",
+        "--verify",
+    ):
         assert option in done.stdout
 
 
@@ -71,7 +80,7 @@ def test_export_makes_what_is_asked_for(
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)).save(photos / "a.png")
     output, models = tmp_path / "bundle", tmp_path / "models"
     arguments = [str(checkpoint_file), "-o", str(output), "--int8", "--calibration", str(photos)]
-    arguments += ["--single-graph", "--triton", str(models), "--working-size", "640", "--trt"]
+    arguments += ["--single-graph", "full", "--triton", str(models), "--working-size", "640", "--trt"]
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     done = run(*arguments)
     assert done.exit_code == 1, "engines were asked for and not made"

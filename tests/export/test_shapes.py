@@ -105,7 +105,7 @@ def test_single_graph_takes_batches(exported: Bundle) -> None:
 def test_single_graph_never_divides_by_zero(fp32_graphs: list[Graph]) -> None:
     from rave_export.graphs.variants import single_graphs
 
-    (graph,) = single_graphs(fp32_graphs)
+    (graph,) = single_graphs(fp32_graphs, None)
     for tensor in graph.model.graph.initializer:
         if tensor.name.endswith("cond_add1.bias"):
             tensor.CopyFrom(onnx_constant(tensor.name, -9.0))

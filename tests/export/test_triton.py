@@ -14,7 +14,10 @@ import onnxruntime
 import pytest
 from google.protobuf import text_format
 
+from rave_export.bundles import write_graph
 from rave_export.errors import ExportError
+from rave_export.graphs.normal_way import normal_way
+from rave_export.graphs.variants import Graph
 from rave_export.triton import write_triton_repository
 from rave_runtime.bundle import Bundle, EngineFile, write_manifest
 
@@ -58,7 +61,7 @@ def test_layout_follows_tritons_rules(with_engine: Bundle, tmp_path: Path) -> No
         is_engine = folder.name.endswith("_trt")
         assert [file.name for file in version.iterdir()] == ["model.plan" if is_engine else "model.onnx"]
         assert f'backend: "{"tensorrt" if is_engine else "onnxruntime"}"' in config
-        assert f"max_batch_size: {3 if is_engine else 8}" in config
+        assert f"max_batch_size: {3 if is_engine else 4}" in config
         assert "dynamic_batching" in config
 
 
@@ -72,12 +75,16 @@ def test_a_bundle_without_single_graphs_serves_tiles(bundle: Bundle, tmp_path: P
     assert '{ name: "rows", data_type: TYPE_FP32, dims: [ 12, -1 ] }' in config
 
 
-def test_configs_are_what_triton_parses(with_engine: Bundle, tmp_path: Path) -> None:
+def test_configs_are_what_triton_parses(with_engine: Bundle, normal: Bundle, tmp_path: Path) -> None:
     schema = load_schema()
-    write_triton_repository(with_engine, tmp_path / "models")
-    for file in (tmp_path / "models").glob("*/config.pbtxt"):
+    write_triton_repository(with_engine, tmp_path / "models" / "full")
+    write_triton_repository(normal, tmp_path / "models" / "normal")
+    for file in (tmp_path / "models").glob("*/*/config.pbtxt"):
         config = text_format.Parse(file.read_text(), schema.ModelConfig())
         assert config.HasField("dynamic_batching")
+        assert [group.count for group in config.instance_group] == [1]
+        for sample in config.model_warmup:
+            assert set(sample.inputs) == {item.name for item in config.input}
         if config.backend == "tensorrt":
             continue
         model = onnx.load(file.parent / "1" / "model.onnx")
@@ -87,7 +94,8 @@ def test_configs_are_what_triton_parses(with_engine: Bundle, tmp_path: Path) -> 
         ):
             assert [item.name for item in declared] == [item.name for item in found]
             for item, value in zip(declared, found, strict=True):
-                assert len(item.dims) + 1 == len(value.type.tensor_type.shape.dim)
+                dims = item.reshape.shape if item.HasField("reshape") else item.dims
+                assert len(dims) + 1 == len(value.type.tensor_type.shape.dim)
                 name = schema.DataType.Name(item.data_type)
                 dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
                 assert name == {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}[dtype]
@@ -105,6 +113,38 @@ def load_schema() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def normal(bundle: Bundle) -> Bundle:
+    """The bundle with a graph of the normal way instead of the ones at full resolution."""
+    manifest = bundle.manifest
+    parts = [
+        onnx.load_model_from_string(bundle.read_file(manifest.graph(part, "fp32", image)))
+        for part, image in (("context", "uint8"), ("enhance", None))
+    ]
+    made = write_graph(bundle.folder, Graph(normal_way(*parts, 64), "normal", "fp32", "uint8"))
+    graphs = (*(graph for graph in manifest.graphs if graph.part != "whole"), made)
+    return Bundle(bundle.folder, replace(manifest, graphs=graphs, working_size_px=64))
+
+
+def test_the_normal_way_is_served_with_a_strength_per_picture(normal: Bundle, tmp_path: Path) -> None:
+    assert write_triton_repository(normal, tmp_path / "models") == ["rave_normal_uint8_fp32"]
+    folder = tmp_path / "models" / "rave_normal_uint8_fp32"
+    config = (folder / "config.pbtxt").read_text()
+    assert '{ name: "strength", data_type: TYPE_FP32, dims: [ 1 ], reshape: { shape: [ ] } }' in config
+    assert "model_warmup" in config
+    running = onnxruntime.InferenceSession(folder / "1" / "model.onnx", providers=["CPUExecutionProvider"])
+    picture = np.random.default_rng(0).integers(0, 256, (1, 90, 120, 3), np.uint8)
+    strengths = np.array([0, 1], np.float32)
+    both, light = running.run(None, {"image": np.repeat(picture, 2, 0), "strength": strengths})
+    np.testing.assert_array_equal(both[0], picture[0])
+    assert np.abs(both[1].astype(int) - picture[0]).max() > 5
+    assert light.shape == (2, 90, 120)
+    text = (tmp_path / "models" / "README.md").read_text()
+    assert "`rave_normal_*` do what `rave-run` does" in text
+    assert "a long side of 64 pixels" in text
+    assert "rave_whole" not in text
 
 
 def test_the_served_file_is_the_bundles(bundle: Bundle, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.metadata.photoshop import without_thumbnails
 from rave_runtime.photos.png import carry_png, missing_bytes, png_blocks, without_chunks
 from rave_runtime.photos.reading import read_photo
-from rave_runtime.photos.tiff import tiff_blocks
+from rave_runtime.photos.tiff.structure import tiff_blocks
 from rave_runtime.photos.xmp import upright_xmp, without_extension
 
 MAX_SECONDS = 10.0

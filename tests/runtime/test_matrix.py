@@ -21,8 +21,8 @@ from PIL import ImageCms, features
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.formats import usual_ending
 from rave_runtime.photos.reading import read_photo
-from rave_runtime.photos.tiff import write_tiff
-from rave_runtime.photos.tiff_pixels import LOSSLESS, can_compress
+from rave_runtime.photos.tiff.strips import LOSSLESS, can_compress
+from rave_runtime.photos.tiff.structure import write_tiff
 from tests.runtime.animal import HAS_DEEP, HAS_HEIF, save
 from tests.runtime.handmade import png, scene
 

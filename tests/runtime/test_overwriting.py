@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -16,6 +17,7 @@ from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import parse_entries
 from rave_runtime.files.location import RemoteFile
+from rave_runtime.run import batch as batch_module
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal, open_journal
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.overwriting import is_foreign
@@ -291,3 +293,19 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(picture: MakePictu
     assert "2 of 4 would be enhanced; nothing was written" in done.stdout
     assert "d.png" not in done.stdout + done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_file_that_comes_while_its_photograph_is_in_work_is_kept(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = batch_module.encode_photo
+
+    def slow(*arguments: Any) -> Any:
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "a.jpg").write_bytes(b"my own")
+        return encode(*arguments)
+
+    monkeypatch.setattr(batch_module, "encode_photo", slow)
+    (result, *_) = run_folder(photos, tmp_path / "out", options(include=("a.jpg",)))
+    assert result.status == "failed"
+    assert (tmp_path / "out" / "a.jpg").read_bytes() == b"my own"

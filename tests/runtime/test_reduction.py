@@ -140,7 +140,9 @@ def test_a_photograph_may_give_its_pixels_for_the_result(
 @pytest.mark.parametrize("strength", [0.0, 0.5, 2.0])
 def test_strength_is_a_power_of_the_light(picture: MakePicture, strength: float) -> None:
     image = picture(60, 80)
-    one, other = (Enhancer(working_size=None, strength=s, device="cpu") for s in (1.0, strength))
+    one, other = (
+        Enhancer(working_size=None, strength=s, highlights=s, device="cpu") for s in (1.0, strength)
+    )
     np.testing.assert_allclose(other.illumination(image), one.illumination(image) ** strength, atol=1e-5)
     if strength == 0:
         np.testing.assert_array_equal(other.enhance(image), image)

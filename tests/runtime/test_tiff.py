@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from rave_runtime.errors import PhotoError
-from rave_runtime.photos import tiff as tiff_module
-from rave_runtime.photos import tiff_pixels
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.metadata.directories import (
     Directory,
@@ -27,12 +25,14 @@ from rave_runtime.photos.metadata.directories import (
 from rave_runtime.photos.metadata.maker_notes import move_maker_note
 from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.reading import read_photo
-from rave_runtime.photos.tiff import tiff_blocks, write_tiff
-from rave_runtime.photos.tiff_pixels import LOSSLESS
+from rave_runtime.photos.tiff import strips as tiff_strips
+from rave_runtime.photos.tiff import structure as tiff_module
+from rave_runtime.photos.tiff.strips import LOSSLESS
+from rave_runtime.photos.tiff.structure import tiff_blocks, write_tiff
 from tests.runtime.animal import save
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, scene, tiff, tiff_of
 
-COMPRESSIONS = ["raw", *(name for name in LOSSLESS if tiff_pixels.can_compress(name))]
+COMPRESSIONS = ["raw", *(name for name in LOSSLESS if tiff_strips.can_compress(name))]
 """Those that this Pillow was built with."""
 
 LOCATED = frozenset((273, 279, 278, 0x8769, 0x8825, 0xA005))
@@ -443,7 +443,7 @@ def test_a_compression_that_cannot_be_written_becomes_deflate_with_a_word(
     note = "its compression (group4) was replaced by Deflate, which loses nothing"
     assert encoded.warnings == (note,)
     np.testing.assert_array_equal(read_photo(encoded.content).pixels, photo.pixels)
-    monkeypatch.setattr(tiff_pixels, "can_compress", lambda name: name != "zstd")
+    monkeypatch.setattr(tiff_strips, "can_compress", lambda name: name != "zstd")
     without = Photo(scene(), "TIFF", save_options={"compression": "zstd"})
     encoded = encode_photo(without, scene(), "TIFF")
     assert encoded.warnings == (note.replace("group4", "zstd"),)

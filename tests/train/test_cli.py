@@ -177,6 +177,28 @@ def test_synthesize_and_evaluate(scenes: tuple[Path, Path], tmp_path: Path) -> N
     assert (tmp_path / "measured" / "metrics.json").is_file()
 
 
+def test_a_terminal_that_lacks_letters_loses_no_evaluation(scenes: tuple[Path, Path], tmp_path: Path) -> None:
+    """As a code page of Windows: what it lacks is spelled out."""
+    for side in scenes:
+        (side / "scene0.png").rename(side / "caf\u00e9.png")
+    (scenes[0] / "t\u014dky\u014d.png").write_bytes(b"not a picture")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": "ascii:strict"}
+    command = [sys.executable, "-m", "rave_train", "evaluate", *map(str, scenes), "--metrics", "psnr"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")], env=environment, capture_output=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"t\u014dky\u014d.png: is not a picture" in done.stdout
+    assert "caf\u00e9.png" in (tmp_path / "out" / "table.csv").read_text(encoding="utf-8")
+
+
+def test_names_that_are_not_utf8_are_synthesized(scenes: tuple[Path, Path], tmp_path: Path) -> None:
+    (scenes[1] / "scene0.png").rename(scenes[1] / "caf\udce9.png")
+    result = runner.invoke(app, ["synthesize", str(scenes[1]), str(tmp_path / "pairs")])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "pairs" / "gt" / "caf\udce9.png").is_file()
+
+
 def test_version() -> None:
     result = runner.invoke(app, ["--version"])
     assert (result.exit_code, result.output) == (0, f"rave-train {__version__}\n")

@@ -117,7 +117,7 @@ def build_engines(
     place = gpu.name if gpu else f"GPUs of compute capability {', '.join(RTX_TARGETS)}"
     engines = []
     for graph in bundle.manifest.graphs:
-        if graph.precision != options.precision or graph.part == "whole":
+        if graph.precision != options.precision or graph.part not in ("context", "enhance"):
             continue
         say(f"building a TensorRT {trt.__version__} engine of {graph.file} for {place}")
         content = bundle.read_file(graph)

@@ -1,4 +1,4 @@
-"""One self-contained graph, whole image in and out, for people who embed it elsewhere.
+"""The network on every pixel as one graph, whole image in and out, for people who embed it elsewhere.
 
 It is put together from the bundle's two graphs of any precision: before them the pooling and
 interpolation matrices are computed from the image's size, in integers and therefore exactly; after
@@ -10,20 +10,21 @@ from __future__ import annotations
 from typing import Final
 
 import onnx
-from onnx import compose, parser
+from onnx import compose
 
+from rave_export.graphs.joining import Versions, parse_part, rename_tensors, versions_of
 from rave_runtime.light.relight import LIGHT_FLOOR
 from rave_train.network import BINS
 
 _BEFORE: Final = """
-<ir_version: {ir_version}, opset_import: ["" : {opset}]>
-before (uint8[batch, height, width, 3] image) =>
-    (uint8[batch, h2, w2, 3] window, float[batch, {bins}, h2] pool_rows, float[batch, {bins}, w2] pool_cols,
+before ({dtype}[batch, height, width, 3] image) =>
+    (float[batch, h2, w2, 3] window, float[batch, {bins}, h2] pool_rows, float[batch, {bins}, w2] pool_cols,
      float[batch, h2, {bins}] rows, float[batch, w2, {bins}] cols)
 <int64[{bins}] size = {{{sizes}}}, int64[{bins}] index = {{{indices}}}, int64[1] zero = {{0}},
  int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}}, int64 start = {{0}}, int64 step = {{1}}>
 {{
     shape = Shape (image)
+    values = Cast <to = 1> (image)
     n = Slice (shape, zero, one)
     {axes}
 }}
@@ -72,7 +73,6 @@ _AXIS: Final = """
 """
 
 _AFTER: Final = """
-<ir_version: {ir_version}, opset_import: ["" : {opset}]>
 after (uint8[batch, height, width, 3] photo, float[batch, h2, w2] doubled_light) =>
     (uint8[batch, height, width, 3] enhanced, float[batch, height, width] light)
 <int64[2] zeros = {{0, 0}}, int64[2] axes = {{1, 2}}, int64[1] last = {{3}}, float least = {{{floor}}},
@@ -100,17 +100,14 @@ def join_graphs(context: onnx.ModelProto, enhance: onnx.ModelProto) -> onnx.Mode
         Input `image` [n, h, w, 3] uint8; outputs `enhanced`, likewise, and `light` [n, h, w] float32,
         at least 0. Only what is asked for is computed.
     """
-    versions = {
-        "ir_version": context.ir_version,
-        "opset": next(item.version for item in context.opset_import if not item.domain),
-    }
+    versions = versions_of(context)
     joined = compose.merge_models(
-        _matrices(versions),
-        compose.add_prefix(context, "context_"),
+        matrices_graph(versions, "uint8"),
+        compose.add_prefix(without_cast(context), "context_"),
         io_map=[
-            ("window", "context_image"),
-            ("pool_rows", "context_rows"),
-            ("pool_cols", "context_cols"),
+            ("before_window", "context_image"),
+            ("before_pool_rows", "context_rows"),
+            ("before_pool_cols", "context_cols"),
         ],
     )
     joined = compose.merge_models(
@@ -119,40 +116,56 @@ def join_graphs(context: onnx.ModelProto, enhance: onnx.ModelProto) -> onnx.Mode
         io_map=[
             ("context_features", "enhance_features"),
             ("context_pooled", "enhance_pooled"),
-            ("rows", "enhance_rows"),
-            ("cols", "enhance_cols"),
+            ("before_rows", "enhance_rows"),
+            ("before_cols", "enhance_cols"),
         ],
     )
-    after = parser.parse_model(_AFTER.format(floor=LIGHT_FLOOR, **versions))
-    joined = compose.merge_models(
-        joined, compose.add_prefix(after, "after_"), io_map=[("enhance_light", "after_doubled_light")]
-    )
-    graph = joined.graph
-    names = {"after_photo": "image", "after_enhanced": "enhanced", "after_light": "light"}
-    for node in graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-    for item in graph.output:
-        item.name = names[item.name]
-    inputs = [item for item in graph.input if item.name == "image"]
-    del graph.input[:], graph.value_info[:]
-    graph.input.extend(inputs)
-    graph.name = "rave_backlit"
-    joined.producer_name = "rave-export"
-    onnx.checker.check_model(joined, full_check=True)
-    return joined
+    after = parse_part("after", _AFTER, versions, floor=LIGHT_FLOOR)
+    joined = compose.merge_models(joined, after, io_map=[("enhance_light", "after_doubled_light")])
+    names = {
+        "before_image": "image",
+        "after_photo": "image",
+        "after_enhanced": "enhanced",
+        "after_light": "light",
+    }
+    return rename_tensors(joined, names)
 
 
-def _matrices(versions: dict[str, int]) -> onnx.ModelProto:
-    """The image, its axes of one pixel doubled, and the matrices of `rave_runtime.light.tiling` for it."""
+def without_cast(context: onnx.ModelProto) -> onnx.ModelProto:
+    """A context graph that takes float32 values from 0 to 255, from the one that takes bytes.
+
+    Bytes are cast where they come in: TensorRT takes them nowhere else.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(context)
+    graph = model.graph
+    (cast,) = [node for node in graph.node if node.op_type == "Cast" and node.input[0] == "image"]
+    kept = [node for node in graph.node if node is not cast]
+    for node in kept:
+        node.input[:] = ["image" if name == cast.output[0] else name for name in node.input]
+    graph.node.remove(cast)
+    del graph.value_info[:]
+    image = next(item for item in graph.input if item.name == "image")
+    image.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return model
+
+
+def matrices_graph(versions: Versions, dtype: str) -> onnx.ModelProto:
+    """The image as float32, its axes of one pixel doubled, and the matrices of `rave_runtime.light.tiling`.
+
+    Args:
+        versions: of the model's format and operators.
+        dtype: of the image, "uint8" or "float".
+    """
     constants = {
+        "dtype": dtype,
         "bins": sum(BINS),
         "sizes": ", ".join(str(size) for size in BINS for _ in range(size)),
         "indices": ", ".join(str(index) for size in BINS for index in range(size)),
     }
     places = [
-        {"axis": "row", "number": 1, "at": "one", "after": "two", "image": "image", "target": "tall"},
+        {"axis": "row", "number": 1, "at": "one", "after": "two", "image": "values", "target": "tall"},
         {"axis": "col", "number": 2, "at": "two", "after": "three", "image": "tall", "target": "window"},
     ]
     axes = "".join(_AXIS.format(**place) for place in places)
-    return parser.parse_model(_BEFORE.format(axes=axes, **constants, **versions))
+    return parse_part("before", _BEFORE, versions, axes=axes, **constants)

@@ -11,6 +11,7 @@ from typing import Literal
 import onnx
 
 from rave_export.graphs.full_resolution import join_graphs
+from rave_export.graphs.normal_way import normal_way
 from rave_export.graphs.split import OPSET, export_context, export_enhance, with_float_image
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.int8.quantize import SENSITIVE, convolutions, quantize
@@ -118,11 +119,21 @@ def int8_graphs(
     ]
 
 
-def single_graphs(graphs: Sequence[Graph]) -> list[Graph]:
-    """A single whole-image graph for each precision among split graphs."""
+def single_graphs(graphs: Sequence[Graph], working_size_px: int | None) -> list[Graph]:
+    """A single graph of the whole picture for each precision among split graphs.
+
+    Args:
+        graphs: context and enhance graphs.
+        working_size_px: long side on which the light is estimated, as `rave-run` does; None makes graphs that
+            run the network on every pixel.
+    """
     enhance = {graph.precision: graph.model for graph in graphs if graph.part == "enhance"}
+    pairs = [(graph, enhance[graph.precision]) for graph in graphs if graph.image == "uint8"]
+    if working_size_px is None:
+        return [
+            Graph(join_graphs(one.model, other), "whole", one.precision, one.image) for one, other in pairs
+        ]
     return [
-        Graph(join_graphs(graph.model, enhance[graph.precision]), "whole", graph.precision, graph.image)
-        for graph in graphs
-        if graph.image == "uint8"
+        Graph(normal_way(one.model, other, working_size_px), "normal", one.precision, one.image)
+        for one, other in pairs
     ]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.backends.network import Network
-from rave_runtime.bundle import Parity, Precision
+from rave_runtime.bundle import EngineFile, GraphFile, Parity, Precision
 from rave_runtime.light.relight import relight
 from rave_runtime.light.tiled import tiled_light
 from rave_runtime.light.tiling import interpolation_matrix, plan_tiles, pooling_matrix
@@ -22,6 +22,9 @@ Picture = NDArray[Any]
 
 SINGLE_GRAPH: Final = "single graph"
 """Label of measurements of a whole-image graph."""
+
+NORMAL_WAY: Final = "normal way"
+"""Label of measurements of a graph that does what `rave-run` does."""
 
 TENSORRT: Final = "TensorRT"
 """Provider of measurements of engines, which no provider of onnxruntime runs."""
@@ -40,6 +43,10 @@ TOLERANCES: Final[dict[Precision, Tolerance]] = {
     "fp16": Tolerance(min_psnr_db=45.0),
     "int8": Tolerance(min_psnr_db=45.0),
 }
+
+
+NORMAL_TOLERANCE: Final = Tolerance(min_psnr_db=55.0)
+"""How near a graph of the normal way must be to what `rave-run` makes by the same precision."""
 
 
 @dataclass(frozen=True)
@@ -245,9 +252,20 @@ def _compare(
     )
 
 
+def is_of(parity: Parity, item: GraphFile | EngineFile) -> bool:
+    """Whether a measurement is of a graph or engine of a bundle."""
+    part = item.part if isinstance(item, GraphFile) else ""
+    return (
+        parity.precision == item.precision
+        and parity.label.startswith(SINGLE_GRAPH) == (part == "whole")
+        and parity.label.startswith(NORMAL_WAY) == (part == "normal")
+        and (parity.provider == TENSORRT) == isinstance(item, EngineFile)
+    )
+
+
 def over_tolerance(parity: Parity) -> str | None:
     """Why a measurement fails its precision's tolerance, or None."""
-    tolerance = TOLERANCES[parity.precision]
+    tolerance = NORMAL_TOLERANCE if parity.label.startswith(NORMAL_WAY) else TOLERANCES[parity.precision]
     where = f"{parity.width_px}x{parity.height_px}, tile {parity.tile_px or 'whole'}, {parity.provider}"
     if parity.label:
         where += f", {parity.label}"

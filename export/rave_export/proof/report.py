@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rave_export.proof.engines import engine_candidates, engine_cases
+from rave_export.proof.normal_way import measure_normal_way
 from rave_export.proof.parity import (
-    SINGLE_GRAPH,
-    TENSORRT,
     Picture,
     Reference,
+    is_of,
     measure_parity,
     over_tolerance,
 )
@@ -93,7 +93,7 @@ def prove_bundle(
         DeviceError: something that should run failed.
     """
     expected = reference or graph_reference(bundle)
-    parity = measure_bundle(bundle, expected, pictures)
+    parity = measure_bundle(bundle, expected, pictures) + measure_normal_way(bundle, pictures)
     reasons: dict[str, str] = {}
     if bundle.manifest.engines:
         candidates, reasons = engine_candidates(bundle)
@@ -112,18 +112,8 @@ def _part_proof(
         if uses_own_checkpoint:
             return PartProof(item.file, "proven", "the reference that the graphs were compared with")
         return PartProof(item.file, "only hashed", "the graphs were compared with another reference")
-    rows = [row for row in parity if _is_of(row, item)]
+    rows = [row for row in parity if is_of(row, item)]
     places = ", ".join(dict.fromkeys(row.provider.removesuffix("ExecutionProvider") for row in rows))
     if not rows:
         return PartProof(item.file, "only hashed", "nothing here runs it")
     return PartProof(item.file, "proven", f"on {places}")
-
-
-def _is_of(row: Parity, item: GraphFile | EngineFile) -> bool:
-    """Whether a measurement is of a graph or an engine."""
-    whole = isinstance(item, GraphFile) and item.part == "whole"
-    return (
-        row.precision == item.precision
-        and row.label.startswith(SINGLE_GRAPH) == whole
-        and (row.provider == TENSORRT) == isinstance(item, EngineFile)
-    )

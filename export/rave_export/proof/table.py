@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rave_export.proof.parity import SINGLE_GRAPH, TENSORRT
+from rave_export.proof.parity import is_of
 from rave_export.proof.report import PartProof
-from rave_runtime.bundle import Bundle, EngineFile, GraphFile, Parity
+from rave_runtime.bundle import Bundle, Parity
 
 
 def parity_table(rows: Iterable[Parity]) -> str:
@@ -32,14 +32,9 @@ def files_table(bundle: Bundle) -> str:
     """One line per file: its size, and the worst of what was measured with it."""
     rows = [["file", "KiB", "light max err", "worst PSNR dB"]]
     for item in bundle.manifest.running_files():
-        whole = isinstance(item, GraphFile) and item.part == "whole"
-        measured = [
-            row
-            for row in bundle.manifest.parity
-            if row.precision == item.precision and row.label.startswith(SINGLE_GRAPH) == whole
-        ]
+        measured = [row for row in bundle.manifest.parity if is_of(row, item)]
         size = (bundle.folder / item.file).stat().st_size
-        rows.append([item.file, f"{size / 1024:.0f}", *_worst(measured, isinstance(item, EngineFile))])
+        rows.append([item.file, f"{size / 1024:.0f}", *_worst(measured)])
     if bundle.manifest.checkpoint is not None:
         file = bundle.manifest.checkpoint.file
         size = (bundle.folder / file).stat().st_size
@@ -52,8 +47,8 @@ def parts_table(parts: Iterable[PartProof]) -> str:
     return align([["file", "proof", "how"], *([part.file, part.status, part.detail] for part in parts)])
 
 
-def _worst(rows: Sequence[Parity], is_engine: bool) -> tuple[str, str]:
-    counted = [row for row in rows if (row.provider == TENSORRT) == is_engine]
+def _worst(counted: Sequence[Parity]) -> tuple[str, str]:
+    """The greatest error and the least PSNR among measurements, as text."""
     if not counted:
         return "not measured", "not measured"
     psnr = [row.psnr_db for row in counted if row.psnr_db is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from rave_runtime.backends.devices import DEVICES, Device, choose_device, onnxru
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Bundle, GraphFile, Manifest, Parity
-from rave_runtime.errors import BundleError, DeviceError
+from rave_runtime.errors import BundleError, DeviceError, reason_of
 
 PICTURE_TILE_PX = 256
 """Tiles in which a user's pictures are run, so that even small ones need several."""
@@ -90,18 +90,7 @@ class SingleGraph:
     def __init__(self, bundle: Bundle, graph: GraphFile, device: Device) -> None:
         self.precision: Final = graph.precision
         self.provider: Final = device.provider
-        onnxruntime = import_onnxruntime()
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.enable_mem_pattern = False
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = [(device.provider, device.options)]
-        content = bundle.read_file(graph)
-        try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=providers)
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            message = str(error).splitlines()[0]
-            raise BundleError(f"{graph.file} cannot be loaded by onnxruntime: {message}") from error
+        self._session = make_session(bundle, graph, device)
 
     def run(self, case: Case) -> list[tuple[Array, Picture]] | None:
         """See `Candidate.run`; None for 16 bits and mixed sizes, which it does not take."""
@@ -113,6 +102,24 @@ class SingleGraph:
             message = str(error).splitlines()[0]
             raise DeviceError(f"{self.provider} failed on the single graph: {message}") from error
         return [(light[0], enhanced[0])]
+
+
+def make_session(bundle: Bundle, graph: GraphFile, device: Device) -> Any:
+    """A graph on onnxruntime, as those who embed it run it.
+
+    Raises:
+        BundleError: the file is not the one that was exported, or does not load.
+    """
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    content = bundle.read_file(graph)
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=[(device.provider, device.options)])
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise BundleError(f"{graph.file} cannot be loaded by onnxruntime: {reason_of(error)}") from error
 
 
 def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Reference:

@@ -45,6 +45,23 @@ class Device:
     options: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What a run computes with, for its log and report.
+
+    Attributes:
+        device: as on the command line.
+        provider: of onnxruntime, or what stands in for one.
+        precision: "fp32", "fp16" or "int8".
+        working_size_px: long side on which the light is estimated; None is full resolution.
+    """
+
+    device: str
+    provider: str
+    precision: str
+    working_size_px: int | None
+
+
 def choose_device(device: str) -> Device:
     """The device that a name means on this machine.
 

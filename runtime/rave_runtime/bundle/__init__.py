@@ -38,7 +38,7 @@ MIN_WORKING_SIZE_PX: Final = 32
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
-Part = Literal["context", "enhance", "whole"]
+Part = Literal["context", "enhance", "whole", "normal"]
 ImageType = Literal["uint8", "float32"]
 Flavour = Literal["tensorrt", "tensorrt-rtx"]
 
@@ -78,8 +78,8 @@ class GraphFile:
     Attributes:
         file: its name inside the bundle's folder.
         sha256: the hash of its bytes, in hexadecimal.
-        part: "context" (image tile -> features, pooled), "enhance" (features, pooled -> light), or
-            "whole" (whole image -> enhanced image, light), which others embed and the runtime does not.
+        part: "context" (image tile -> features, pooled), "enhance" (features, pooled -> light), or "normal"
+            or "whole" (image -> enhanced image, light; at working or full size), which others embed.
         precision: what its weights and arithmetic are in.
         image: dtype of the image that a context graph takes: uint8 in [0, 255] or float32 in
             [0, 1]; None for enhance graphs, which take features.

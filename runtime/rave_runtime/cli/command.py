@@ -14,14 +14,15 @@ from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.atomic import is_written_into, remove_abandoned, require_writable, write_atomically
 from rave_runtime.files.entries import digest_of
 from rave_runtime.files.location import Location, RemoteFile
-from rave_runtime.photos.encode import Encoded, encode_photo
-from rave_runtime.photos.formats import output_format, require_format
-from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_file, read_photo
+from rave_runtime.light.score import BACKLIT_SCORE
+from rave_runtime.photos.formats import require_format
+from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_file
 from rave_runtime.run.batch import Result, Runner
 from rave_runtime.run.inputs import exists, is_folder
 from rave_runtime.run.jobs import Job, parse_shard, plan_jobs
 from rave_runtime.run.journal import Journal, open_journal
 from rave_runtime.run.log import open_log, write_each
+from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content
 from rave_runtime.run.options import RunOptions, make_batch, make_enhancer
 from rave_runtime.run.overwriting import claim_free, is_foreign, require_replaceable
 from rave_runtime.run.progress import show_progress
@@ -38,7 +39,7 @@ def run_folder(
     Args:
         source: what to enhance.
         output: where results go; see `plan_jobs`.
-        options: of the run.
+        options: the options of the run.
         ask: asks the user whether files may be replaced, for `--overwrite ask`; None answers no.
 
     Returns:
@@ -72,7 +73,7 @@ def run_folder(
         from rave_runtime.run.report import write_report
 
         try:
-            write_report(options.report, results, runner.setup)
+            write_report(options.report, results, runner.setup, options)
         except PhotoError as error:  # the photographs are done all the same, and are what was wanted
             warnings.warn(f"the report {error}", stacklevel=2)
     return results
@@ -104,7 +105,7 @@ def _prepare(
     tree = _is_tree(source)
     if options.skip_existing and not tree and any(exists(place) for place in _listed(source)):
         raise UsageError("--skip-existing is for folders, whose results it remembers: leave it out")
-    if options.cluster is not None:  # workers have working folders of their own
+    if options.cluster is not None:  # workers have other working folders
         source = [_absolute(place) for place in _listed(source)]
         output = _absolute(output)
     jobs = plan_jobs(source, output, shard=shard, selection=options.selection, naming=options.naming)
@@ -181,7 +182,7 @@ def run_stream(
     Args:
         source: a file, or the stream to read to its end.
         output: a file, or the stream to write to.
-        options: of the run.
+        options: the options of the run.
 
     Returns:
         What a user should know of the result, a sentence each.
@@ -205,41 +206,43 @@ def run_stream(
         journal = open_journal(output.parent) if isinstance(output, Path) and not is_folder(output) else None
         if options.overwrite != "always":
             require_replaceable(output, journal)
-    encoded = enhance_bytes(content, options, wanted)
+    photo = enhance_bytes(content, options, wanted)
     if isinstance(output, (Path, RemoteFile)):
         if journal is not None:
-            journal.claim(output.name, len(encoded.content), digest_of(encoded.content))
+            journal.claim(output.name, len(photo.content), digest_of(photo.content))
         like = source if isinstance(source, Path) else None
-        write_atomically(output, encoded.content, like, attributes_of=like if options.keep_times else None)
+        write_atomically(output, photo.content, like, attributes_of=like if options.keep_times else None)
         if journal is not None:
-            journal.add(output.name, "stream", len(encoded.content), digest_of(encoded.content))
+            journal.add(output.name, "stream", len(photo.content), digest_of(photo.content))
             journal.close()
     else:
-        output.write(encoded.content)
+        output.write(photo.content)
         output.flush()
-    return encoded.warnings
+    return photo.warnings
 
 
-def enhance_bytes(content: bytes, options: RunOptions, format: str | None = None) -> Encoded:
+def enhance_bytes(content: bytes, options: RunOptions, format: str | None = None) -> EnhancedPhoto:
     """Enhances one photograph from a file's bytes to a file's bytes.
 
     Args:
         content: the bytes of a file.
-        options: of the run; those for many photographs do not matter.
+        options: the options of the run; those for many photographs have no effect.
         format: the name of the format to write where `options` name none; None keeps the input's.
 
     Returns:
-        The new file's bytes, and what a user should know of it.
+        The new file's bytes, and what is known of it.
 
     Raises:
         RaveError: it cannot be read, enhanced or written.
     """
-    wanted = options.format_name or format
-    photo = read_photo(content, options.max_megapixels)
-    enhancer = make_enhancer(options, 1, usable_processors())
-    format_ = output_format(photo.format, wanted)
-    encoded = encode_photo(photo, enhancer.enhance_photo(photo), format_, options.quality)
-    return Encoded(encoded.content, photo.warnings + encoded.warnings)
+    return enhance_content(
+        make_enhancer(options, 1, usable_processors()),
+        content,
+        format=options.format_name or format,
+        quality=options.quality,
+        max_megapixels=options.max_megapixels,
+        least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
+    )
 
 
 def run_doctor(options: RunOptions) -> str:

@@ -44,12 +44,12 @@ def open_pool(
     """A pool of workers on a cluster.
 
     Args:
-        options: of the run. `workers` is how many photographs each actor has in work at a time, 1
+        options: the options of the run. `workers` is how many photographs each actor has in work at a time, 1
             unless given, and how many processors it takes; `actors` how many there are, as many as
             the cluster has room for unless given. An actor takes a GPU if `device` is one.
-        address: of the cluster, as Ray takes it, or "local". Where Ray is connected already, that
+        address: the cluster's address, as Ray takes it, or "local". Where Ray is connected already, that
             cluster is used.
-        journal: of the results, kept by this process alone.
+        journal: the journal of the results, kept by this process alone.
         jobs: how many photographs there are, so that no more actors are asked for.
         worker: what each actor runs.
 

@@ -1,4 +1,4 @@
-"""What is given to which actor of a cluster: the only place that knows what a lost one means.
+"""Gives photographs to the actors of a cluster, and decides what becomes of those that a lost actor had.
 
 The driver hands out chunks of photographs, two to an actor so that none waits, long enough that handing
 out costs little. A worker may die at any time. What it had begun is done again, each photograph alone:
@@ -35,10 +35,10 @@ _AHEAD: Final = 2
 """Chunks at an actor: one in work, one waiting there."""
 
 _STRIKES: Final = 2
-"""A photograph whose worker died of itself so often is left out."""
+"""A photograph is left out when its workers died this often while their machines went on."""
 
 _LOSSES: Final = 6
-"""So often, at most, is a photograph tried again whose worker was lost for any reason."""
+"""Most retries of a photograph whose worker was lost, whatever the cause."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Pool:
         ray: the module.
         crew: at work.
         workers: photographs that each actor has in work at a time.
-        journal: of the results.
+        journal: the journal of the results.
     """
 
     def __init__(self, ray: Any, crew: Crew, workers: int, journal: Journal | None) -> None:

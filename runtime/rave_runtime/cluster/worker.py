@@ -39,7 +39,7 @@ class Program:
     """What a worker would run; all workers of a run must agree.
 
     Attributes:
-        version: of this package.
+        version: the version of this package.
         settings: everything that decides a result, as `Enhancer.settings` says it.
     """
 
@@ -97,9 +97,9 @@ class Worker:
         """Loads the network.
 
         Args:
-            name: of this worker, for logs.
+            name: the worker's name, for logs.
             device: as on the command line; "auto" for the first worker, the same for all others.
-            precision: likewise.
+            precision: as on the command line, for the first worker; the same for all others.
 
         Raises:
             RaveError: as `Enhancer`.

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-CacheKind = Literal["graphs", "embeddings", "timings"]
+CacheKind = Literal["graphs", "embeddings", "timings", "downloads"]
 
 
 def cache_folder(kind: CacheKind = "graphs") -> Path | None:
@@ -18,7 +18,7 @@ def cache_folder(kind: CacheKind = "graphs") -> Path | None:
 
     Args:
         kind: "graphs" are compiled graphs, "embeddings" those of training pictures, "timings" what
-            TensorRT measured while it built engines.
+            TensorRT measured while it built engines, "downloads" what was fetched and checked by its hash.
 
     Returns:
         The folder, or None where nothing is to be kept or the user has no home.

@@ -28,10 +28,10 @@ class Entry:
     """One line of a journal.
 
     Attributes:
-        name: of the result, inside the output folder, with slashes.
-        key: of everything that made it (see `result_key`); "" where a run only claims the name.
-        size: of the file, in bytes; `ANY_SIZE` where it is not known yet.
-        digest: of the file, as SHA-256; "" where it is not known.
+        name: the result's name inside the output folder.
+        key: stands for everything that made it (see `result_key`); "" where a run only claims the name.
+        size: the file's size, in bytes; `ANY_SIZE` where it is not known yet.
+        digest: the SHA-256 of the file; "" where it is not known.
     """
 
     name: str
@@ -90,9 +90,9 @@ def is_done(entries: Sequence[Entry], key: str, folder: Location) -> bool:
     """Whether a result is there, made from the same photograph in the same way.
 
     Args:
-        entries: of that result, the newest last.
-        key: of the photograph and options.
-        folder: of the results.
+        entries: all that is recorded of that result, the newest last.
+        key: stands for the photograph and the options.
+        folder: the folder of the results.
     """
     made = [entry for entry in entries if entry.key]
     return bool(made) and made[-1].key == key and made[-1].is_in(folder)

@@ -40,8 +40,8 @@ class RemoteFile:
     """A file or folder in a store; what it offers is named as in `pathlib`.
 
     Attributes:
-        url: of a folder or file, without a slash at its end, such as `s3://bucket/photos`.
-        inner: name below it, taken letter by letter: it is no URL and may hold any sign.
+        url: the URL of a folder or file, without a slash at its end, such as `s3://bucket/photos`.
+        inner: a name below it, taken letter by letter, whatever its signs mean in URLs.
     """
 
     url: str
@@ -178,7 +178,7 @@ class RemoteFile:
             content: bytes = files.cat_file(path, end=limit_bytes)
         except RaveError:
             raise
-        except Exception as error:  # every store has errors of its own
+        except Exception as error:  # every store has other errors
             raise PhotoError(f"cannot be read: {_reason(error)}") from error
         return content
 

@@ -15,7 +15,7 @@ def parse_inputs(texts: Sequence[str]) -> list[Location]:
     """The places that paths, URLs and patterns name.
 
     Args:
-        texts: of which each names a place or, where nothing has that name, is a pattern: `*`, `?` and `[a-z]`
+        texts: each names a place or, where nothing has that name, is a pattern: `*`, `?` and `[a-z]`
             stand for parts of a name, and `**` in a path for any folders.
 
     Returns:

@@ -52,8 +52,9 @@ class Reduction:
 
     def __init__(self, image: NDArray[Any], long_side_px: int) -> None:
         height, width = image.shape[:2]
-        scale = long_side_px / max(height, width)
-        size = (max(2, round(width * scale)), max(2, round(height * scale)))
+        longest = max(height, width)
+        # One division, so that halves are exactly that: exported graphs round the same.
+        size = (max(2, round(width * long_side_px / longest)), max(2, round(height * long_side_px / longest)))
         self.pixels: NDArray[np.uint8] | Array
         self._image = image
         self._luma: NDArray[np.uint8] | None = None
@@ -136,7 +137,7 @@ class UpsampledLight:
 
     def _upsample(self, start: int, stop: int, luma_top: int) -> Array:
         """Slope and offset of the rows [start, stop), [2, stop - start, width], pixel centres aligned."""
-        upper, share = _neighbours(self._line.shape[1], self._height, start, stop)
+        upper, share = neighbours(self._line.shape[1], self._height, start, stop)
         share = share[:, None]
         between = self._line[:, upper] * (1 - share) + self._line[:, upper + 1] * share
         between[0] /= luma_top
@@ -195,15 +196,15 @@ def fit_line(
     """
     factor = long_side_px / max(light.shape)
     radius = radius_px or max(1, round(RADIUS_PER_FACTOR * (factor - 1)))
-    means = _box_means(np.stack([guide, light, guide * light, guide * guide]), radius)
+    means = box_means(np.stack([guide, light, guide * light, guide * guide]), radius)
     mean_guide, mean_light, mean_product, mean_square = means
     covariance = mean_product - mean_guide * mean_light
     variance = mean_square - mean_guide * mean_guide
     slope = covariance / (variance.clip(0) + epsilon)
-    return _box_means(np.stack([slope, mean_light - slope * mean_guide]), radius)
+    return box_means(np.stack([slope, mean_light - slope * mean_guide]), radius)
 
 
-def _neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[np.int64], Array]:
+def neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[np.int64], Array]:
     """Between which pixels of a reduced axis pixels of the full one lie.
 
     Returns:
@@ -233,7 +234,7 @@ class _Columns(NamedTuple):
 def _interpolation_in_parts(small: int, large: int) -> _Columns:
     parts = -(-large // _PART_PX)
     part_px = -(-large // parts)
-    lower, share = _neighbours(small, large, 0, parts * part_px)
+    lower, share = neighbours(small, large, 0, parts * part_px)
     lower, share = lower.reshape(parts, part_px), share.reshape(parts, part_px)
     most = min(small, int((lower[:, -1] - lower[:, 0]).max()) + 2)
     first = np.minimum(lower[:, 0], small - most)
@@ -252,7 +253,7 @@ def luminance(image: NDArray[Any]) -> Array:
     return luma
 
 
-def _box_means(values: Array, radius: int) -> Array:
+def box_means(values: Array, radius: int) -> Array:
     """Means over square windows, smaller at the borders. [n, h, w] float32 -> the same."""
     for _ in range(2):  # along rows, each time: numpy's sums down columns are ten times slower
         length = values.shape[2]

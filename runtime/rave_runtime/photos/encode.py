@@ -26,8 +26,8 @@ from rave_runtime.photos.metadata.photoshop import without_iptc
 from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.png import LEVEL, carry_png, raw_profile
 from rave_runtime.photos.sixteen_bit import write_deep_png, write_deep_ppm
-from rave_runtime.photos.tiff import write_tiff
-from rave_runtime.photos.tiff_pixels import written_compression
+from rave_runtime.photos.tiff.strips import written_compression
+from rave_runtime.photos.tiff.structure import write_tiff
 
 DEFAULT_QUALITY: Final = 92
 """Quality of lossy output when the input's own cannot be kept."""

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.errors import PhotoError
+
 Pixels = NDArray[np.unsignedinteger[Any]]
 """Arrays of uint8 or uint16."""
 
@@ -42,3 +44,19 @@ class Photo:
     source: bytes | None = None
     orientation: int = 1
     warnings: tuple[str, ...] = ()
+
+
+def check_image(image: NDArray[Any]) -> None:
+    """Refuses what cannot be enhanced.
+
+    Raises:
+        PhotoError: it is not [h, w, 3] uint8 or uint16, or has no pixels.
+    """
+    if not isinstance(image, np.ndarray):
+        raise PhotoError(f"an image is an array of [h, w, 3] uint8 or uint16, not {type(image).__name__}")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
+        raise PhotoError(
+            f"an image of [h, w, 3] uint8 or uint16 is needed, got {list(image.shape)} {image.dtype}"
+        )
+    if not image.size:
+        raise PhotoError(f"the image has no pixels: its size is {image.shape[1]} x {image.shape[0]}")

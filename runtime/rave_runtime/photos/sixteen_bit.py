@@ -2,7 +2,7 @@
 
 Colour PNG is read and written by imagecodecs and colour TIFF is read by tifffile, which come with the extra
 `deep`; PPM is simple enough to need neither. Pillow reads and writes grey PNG and TIFF of 16 bits, and
-`rave_runtime.photos.tiff` writes every TIFF.
+`rave_runtime.photos.tiff.structure` writes every TIFF.
 """
 
 from __future__ import annotations

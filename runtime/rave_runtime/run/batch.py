@@ -27,15 +27,16 @@ from rave_runtime.errors import BundleError, RaveError
 from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.entries import ResultJournal, digest_of, result_key
 from rave_runtime.files.location import name_inside
-from rave_runtime.photos.encode import encode_photo
-from rave_runtime.photos.formats import format_of_ending, output_format, written_format_of
-from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file, read_photo
+from rave_runtime.light.score import BACKLIT_SCORE
+from rave_runtime.photos.formats import format_of_ending, written_format_of
+from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
 from rave_runtime.run.companions import copy_companions
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
+from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.overwriting import require_replaceable
 
-Status = Literal["done", "skipped", "failed"]
+Status = Literal["done", "copied", "skipped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class WriteOptions:
         max_megapixels: larger photographs are refused.
         overwrite: whether files that no run of rave-run wrote are replaced, where a journal can tell.
         keep_times: whether results get the times and extended attributes of their photographs.
+        only_backlit: whether photographs that are not backlit are copied as they are.
     """
 
     format: str | None = None
@@ -55,6 +57,7 @@ class WriteOptions:
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     overwrite: bool = False
     keep_times: bool = True
+    only_backlit: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,13 @@ class Result:
 
     Attributes:
         job: which one.
-        status: "done", "skipped" (an equal result was there) or "failed".
+        status: "done", "copied" (it is not backlit), "skipped" (an equal result was there) or "failed".
         error: why it failed.
         warnings: what a user should know of it.
         width_px, height_px: upright size, 0 where it was not read.
         seconds: from opening the file to renaming the result.
         worker: which process of a cluster made it; "" is this one.
+        backlit: how backlit it is, from 0 to 1, where its light was estimated: see `Enhancer.backlit_score`.
     """
 
     job: Job
@@ -79,6 +83,7 @@ class Result:
     height_px: int = 0
     seconds: float = 0.0
     worker: str = ""
+    backlit: float | None = None
 
 
 class Runner(Protocol):
@@ -133,7 +138,9 @@ class Batch:
     @property
     def settings(self) -> str:
         """Everything that decides a result besides the photograph."""
-        return f"{self._enhancer.settings} format={self._options.format} quality={self._options.quality}"
+        options = self._options
+        settings = f"{self._enhancer.settings} format={options.format} quality={options.quality}"
+        return f"{settings} least_score={BACKLIT_SCORE}" if options.only_backlit else settings
 
     def warm_up(self) -> None:
         """Loads all that the first photograph of either depth would wait for; the model may then go."""
@@ -236,25 +243,37 @@ class Batch:
             if self._skip_existing and self._journal.is_done(name, key):
                 return Result(job, "skipped", seconds=time.perf_counter() - started)
         self._load_beside()
-        photo = read_photo(content, max_megapixels)
+        wanted = options.format or written_format_of(job.target)
+        photo = enhance_content(
+            self._enhancer,
+            content,
+            format=wanted,
+            quality=options.quality,
+            max_megapixels=max_megapixels,
+            least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
+            # Under another ending a copy would be misnamed: it is written in the format that was asked for.
+            may_copy=job.target.suffix.lower() == job.source.suffix.lower(),
+        )
         del content
-        pixels = self._enhancer.enhance_photo(photo, reuse=True)
-        wanted = options.format or written_format_of(job.target) or output_format(photo.format)
-        encoded = encode_photo(photo, pixels, wanted, options.quality)
         notes = copy_companions(job.companions, self._journal, overwrite=options.overwrite)
         digest = ""
         if self._journal is not None:
-            digest = digest_of(encoded.content)
-            self._journal.claim(name, len(encoded.content), digest)
+            if not options.overwrite and isinstance(job.target, Path):  # it may have come meanwhile
+                require_replaceable(job.target, self._journal)
+            digest = digest_of(photo.content)
+            self._journal.claim(name, len(photo.content), digest)
         attributes = job.source if options.keep_times else None
-        write_atomically(job.target, encoded.content, like=job.source, attributes_of=attributes)
+        write_atomically(job.target, photo.content, like=job.source, attributes_of=attributes)
         if self._journal is not None:
-            self._journal.add(name, key, len(encoded.content), digest)
-        height, width = pixels.shape[:2]
-        notes = photo.warnings + encoded.warnings + notes
-        if options.format is None and format_of_ending(job.source.suffix) != photo.format:
-            notes += (f"is {photo.format} in spite of its name, and was written as {wanted}",)
-        return Result(job, "done", None, notes, width, height, time.perf_counter() - started)
+            self._journal.add(name, key, len(photo.content), digest)
+        notes = photo.warnings + notes
+        renamed = options.format is None and format_of_ending(job.source.suffix) != photo.source_format
+        if renamed and not photo.is_unchanged:
+            notes += (f"is {photo.source_format} in spite of its name, and was written as {photo.format}",)
+        seconds = time.perf_counter() - started
+        status: Status = "copied" if photo.is_unchanged else "done"
+        size = photo.width_px, photo.height_px
+        return Result(job, status, None, notes, *size, seconds, backlit=photo.backlit)
 
     def _load_beside(self) -> None:
         """Loads the graphs once, in a thread beside the first photographs' decoding."""

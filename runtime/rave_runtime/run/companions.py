@@ -26,7 +26,7 @@ def copy_companions(
 
     Args:
         companions: each file with the place of its copy.
-        journal: of the results; it learns of the copies.
+        journal: the journal of the results, which records the copies.
         overwrite: whether files that no run of rave-run wrote are replaced.
 
     Returns:

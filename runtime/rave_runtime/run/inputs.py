@@ -114,7 +114,7 @@ def is_folder(place: Location) -> bool:
 
 
 def is_no_folder(place: Location) -> bool:
-    """Whether something is there that is no folder, as far as it may be looked at."""
+    """Whether something other than a folder is there, as far as permissions let us see."""
     try:
         return place.exists() and not place.is_dir()
     except OSError:
@@ -123,7 +123,7 @@ def is_no_folder(place: Location) -> bool:
 
 def is_unreadable_kind(name: str) -> bool:
     """Whether a name is that of a picture of a kind that rave-run cannot read, such as a raw file."""
-    return Path(name).suffix.lower() in UNREADABLE_ENDINGS
+    return os.path.splitext(name)[1].lower() in UNREADABLE_ENDINGS
 
 
 def folded(name: str) -> str:

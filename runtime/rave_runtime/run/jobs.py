@@ -41,7 +41,7 @@ class Job:
     Attributes:
         source: file to read.
         target: file to write.
-        name: of the source, relative to the folder that was given.
+        name: the source's name, relative to the folder that was given.
         companions: files that belong to the photograph, each with the place of its copy.
     """
 
@@ -91,7 +91,8 @@ class Naming:
     def name_of(self, name: str) -> Path:
         """The result's name, relative to the output. An object's key may begin with a slash or hold two."""
         path = Path(name)
-        path = Path(*(part for part in path.parts if part not in (path.anchor, os.pardir)))
+        if path.anchor or os.pardir in path.parts:
+            path = Path(*(part for part in path.parts if part not in (path.anchor, os.pardir)))
         own = format_of_ending(path.suffix)
         ending = path.suffix  # of a file whose name says nothing, the content decides
         if own is not None or self.format is not None:
@@ -103,7 +104,7 @@ def parse_shard(text: str) -> Shard:
     """A part written as `2/8`.
 
     Raises:
-        UsageError: it is not written so, or there is no such part.
+        UsageError: the text is written otherwise, or names a part that does not exist.
     """
     index, slash, count = text.partition("/")
     if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
@@ -161,7 +162,8 @@ def plan_jobs(
             else _job_of(place, output, naming, several=len(sources) > 1)
         )
         for job in found:
-            jobs.setdefault((identity_of(job.source) or job.source, job.target), job)
+            source_key = identity_of(job.source) if len(sources) > 1 else None
+            jobs.setdefault((source_key or job.source, job.target), job)
     planned = sorted(jobs.values(), key=lambda job: job.name)
     _refuse_collisions(planned, output)
     _refuse_overwriting(planned)

@@ -47,7 +47,7 @@ class Journal(ABC):
 
     Args:
         folder: the folder of the results.
-        lines: of all its journals, the oldest first.
+        lines: the entries of all its journals, the oldest first.
     """
 
     def __init__(self, folder: Location, lines: Iterable[Entry]) -> None:
@@ -276,7 +276,7 @@ def open_journal(folder: Location, part: str = "") -> Journal:
     """The journal of an output folder.
 
     Args:
-        folder: of the results; it need not exist.
+        folder: the folder of the results; it need not exist.
         part: names the part of the photographs that this run takes; "" is all of them.
 
     Raises:

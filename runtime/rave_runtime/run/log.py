@@ -26,7 +26,7 @@ def open_log(file: Path | None, setup: Setup) -> Iterator[WriteLine]:
     file `-` go to standard output.
 
     Each line holds: time (UTC, ISO 8601), name, target, status, error, warnings, width_px, height_px,
-    seconds, provider, precision, working_size_px, worker. Lines are written as results come.
+    seconds, provider, precision, working_size_px, worker, backlit. Lines are written as results come.
 
     Raises:
         OSError: the file cannot be opened.
@@ -55,6 +55,7 @@ def open_log(file: Path | None, setup: Setup) -> Iterator[WriteLine]:
                 "precision": setup.precision,
                 "working_size_px": setup.working_size_px,
                 "worker": result.worker or None,
+                "backlit": None if result.backlit is None else round(result.backlit, 3),
             }
             try:
                 stream.write((json.dumps(line) + "\n").encode())

@@ -34,6 +34,8 @@ class RunOptions:
 
     model: Path | None = None
     strength: float = 1.0
+    highlights: float | None = None
+    only_backlit: bool = False
     working_size: int | Literal["recommended"] | None = "recommended"
     tile_size: int | None = None
     precision: str = "auto"
@@ -121,6 +123,18 @@ class RunOptions:
         return Naming(self.format_name, self.suffix, self.companions)
 
     @property
+    def write_options(self) -> WriteOptions:
+        """How results are written."""
+        return WriteOptions(
+            self.format_name,
+            self.quality,
+            self.max_megapixels,
+            overwrite=self.overwrite == "always",
+            keep_times=self.keep_times,
+            only_backlit=self.only_backlit,
+        )
+
+    @property
     def format_name(self) -> str | None:
         """The name that the table of formats has for `format`; None keeps each photograph's own format.
 
@@ -136,8 +150,8 @@ def make_batch(
     """The batch that these options describe.
 
     Args:
-        options: of the run.
-        journal: of the results, if there is one.
+        options: the options of the run.
+        journal: the journal of the results, if there is one.
         jobs: how many photographs there are, so that no more workers are made.
         processors: to use; None is all that there are.
 
@@ -151,13 +165,7 @@ def make_batch(
     alone_mib = options.memory_limit_mib if is_given else memory_for_one_mib()
     return Batch(
         make_enhancer(options, workers, max(1, processors // workers)),
-        WriteOptions(
-            options.format_name,
-            options.quality,
-            options.max_megapixels,
-            overwrite=options.overwrite == "always",
-            keep_times=options.keep_times,
-        ),
+        options.write_options,
         workers,
         MemoryBudget(options.memory_limit_mib * 2**20, alone_mib * 2**20),
         journal,
@@ -169,7 +177,7 @@ def make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
     """The enhancer that these options describe.
 
     Args:
-        options: of the run.
+        options: the options of the run.
         workers: photographs in work at a time, which share the memory limit.
         threads: processors for each call of the network.
 
@@ -186,6 +194,7 @@ def make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
         working_size=options.working_size,
         tile_size=tile_size,
         strength=options.strength,
+        highlights=options.highlights,
         threads=threads,
     )
 

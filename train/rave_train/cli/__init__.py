@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rave_train.cli.measure import evaluate, interpret
-from rave_train.cli.pictures import synthesize
+from rave_train.cli.pictures import brackets, synthesize
 from rave_train.cli.terminal import make_output_lenient, say
 from rave_train.cli.train import ABOUT, SEVERAL_GPUS, resume, training_command
 
@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 for _method in ABOUT:
     app.command(_method, epilog=SEVERAL_GPUS.format(method=_method))(training_command(_method))
-for _function in (resume, synthesize, interpret, evaluate):
+for _function in (resume, synthesize, brackets, interpret, evaluate):
     app.command()(_function)
 
 

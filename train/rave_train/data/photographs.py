@@ -116,7 +116,7 @@ def load_photograph(file: Path) -> Pixels:
     Raises:
         DataError: the file has changed since it was found, or is not a photograph.
     """
-    with _opened(file) as image:
+    with open_photograph(file) as image:
         return np.asarray(_upright_rgb(image))
 
 
@@ -126,7 +126,7 @@ def load_square(file: Path, size_px: int) -> Pixels:
     Raises:
         DataError: the file has changed since it was found, or is not a photograph.
     """
-    with _opened(file) as image:
+    with open_photograph(file) as image:
         image.draft("RGB", (2 * size_px, 2 * size_px))
         square = _upright_rgb(image).resize((size_px, size_px), Image.Resampling.BICUBIC)
     return np.asarray(square)
@@ -196,7 +196,7 @@ def _check(file: Path) -> Photograph | str:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
+def open_photograph(file: Path) -> Iterator[Image.Image]:
     """The one way in which this package opens a picture: by the runtime's list of formats, never by name."""
     try:
         with decoding, open_picture(read_file(file)) as image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -61,8 +62,7 @@ def synthesize_folder(
     Raises:
         DataError: no usable photographs, two of one name, `out` is not empty, or an option is out of range.
     """
-    if out.is_dir() and any(out.iterdir()):
-        raise DataError(f"{out} is not empty: give another folder")
+    require_new_folder(out)
     if longest_side_px is not None and longest_side_px < SMALLEST_SIDE_PX:
         raise DataError(f"size is {longest_side_px} px, at least {SMALLEST_SIDE_PX} are needed")
     if seed < 0:
@@ -82,7 +82,7 @@ def synthesize_folder(
         truth = _load(photograph, longest_side_px)
         for version in range(versions):
             name = photograph.file.stem + (f"_v{version}" if versions > 1 else "") + ".png"
-            rng = np.random.default_rng([seed, version, *photograph.file.stem.encode()])
+            rng = np.random.default_rng([seed, version, *os.fsencode(photograph.file.stem)])
             made = synthesize_backlit(np.divide(truth, 255, dtype=np.float32), rng, scene)
             backlit = (made * 255 + 0.5).astype(np.uint8)
             Image.fromarray(backlit).save(out / "input" / name)
@@ -94,6 +94,18 @@ def synthesize_folder(
     columns = [("backlit", [row[0] for row in sheet]), ("well-lit", [row[1] for row in sheet])]
     save_grid(out / "contact_sheet.png", columns)
     return Synthesized(versions * len(found.photographs), tuple(found.describe_skipped()))
+
+
+def require_new_folder(out: Path) -> None:
+    """Makes sure that nothing is mixed with what lies in a folder already.
+
+    Raises:
+        DataError: it is a file, or not empty.
+    """
+    if out.is_file():
+        raise DataError(f"{out} is a file: give a new or empty folder")
+    if out.is_dir() and any(out.iterdir()):
+        raise DataError(f"{out} is not empty: give another folder")
 
 
 def _load(photograph: Photograph, longest_side_px: int | None) -> Pixels:

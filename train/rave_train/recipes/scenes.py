@@ -124,7 +124,7 @@ def draw_lit(sources: Sources, rng: np.random.Generator, height: int, width: int
     elif kind < 0.45:
         truth = _subject_on_black(sources, rng, height, width)
     else:
-        low_key = kind < 0.52
+        low_key = kind < 0.58
         truth = sources.crop(rng, height, width, (0.6, 1.0))
         truth = _expose(truth, rng.uniform(-0.8, -0.2) if low_key else rng.normal(-0.05, 0.25))
         if rng.random() < 0.4:

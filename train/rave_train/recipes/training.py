@@ -79,15 +79,15 @@ class Recipe:
     channels: int = 16
     padding: Padding = "reflect"
     long_side_px: int = 192
-    pairs: int = 16000
+    pairs: int = 12000
     mix: Mix = field(default_factory=Mix)
-    small: Stage = Stage(3600, 12, 0.5)
-    large: Stage = Stage(1700, 6, 0.75)
-    rounded: Stage = Stage(400, 4, 1.0)
+    small: Stage = Stage(2600, 12, 0.5)
+    large: Stage = Stage(1200, 6, 0.75)
+    rounded: Stage = Stage(250, 4, 1.0)
     learning_rate: float = 3e-3
     rounded_rate: float = 6e-4
     squared_weight: float = 3.0
-    psnr_weight: float = 0.02
+    psnr_weight: float = 0.005
     ssim_weight: float = 0.3
     clipped_weight: float = 0.1
     log_weight: float = 0.1

@@ -11,7 +11,7 @@ from rave_runtime.photos.headers.av1 import base_quantiser
 from rave_runtime.photos.headers.boxes import photograph_data, photograph_properties
 from rave_runtime.photos.headers.hevc import heic_quantiser
 from rave_runtime.photos.headers.vp8 import webp_frame, webp_quantiser
-from rave_runtime.photos.tiff_pixels import tiff_options
+from rave_runtime.photos.tiff.strips import tiff_options
 
 _QUALITIES: Final = (100, 98, 95, 92, 90, 85, 80, 75, 70, 60, 50, 40, 30, 20, 10, 5, 1)
 _WEBP: Final = (0, 2, 6, 10, 12, 19, 27, 35, 38, 45, 51, 59, 68, 78, 92, 101, 115)
@@ -23,7 +23,7 @@ _HEIC_CHROMA: Final = {2: "422", 3: "444"}
 
 
 def coding_options(image: Image.Image, content: bytes) -> dict[str, Any]:
-    """What keeps the coding of an opened picture, for `rave_runtime.photos.encode`.
+    """Reads what keeps the coding of an opened picture, for `rave_runtime.photos.encode`.
 
     Returns:
         For JPEG `qtables`, `subsampling`, `progressive` and `keep_rgb` as Pillow takes them; for WebP
@@ -44,7 +44,7 @@ def coding_options(image: Image.Image, content: bytes) -> dict[str, Any]:
 
 
 def is_lossless_webp(content: bytes) -> bool:
-    """Whether a WebP's first picture is coded without loss."""
+    """Tells whether a WebP's first picture is coded without loss."""
     frame = webp_frame(content)
     return frame is not None and frame[0] == b"VP8L"
 
@@ -83,7 +83,7 @@ def _jpeg(image: JpegImagePlugin.JpegImageFile) -> dict[str, Any]:
 
 
 def _quantization(image: JpegImagePlugin.JpegImageFile) -> list[list[int]]:
-    """Tables in the order in which Pillow gives them to the components: brightness, then colour."""
+    """Returns tables in the order in which Pillow gives them to the components: brightness, then colour."""
     tables = [list(image.quantization[layer[3]]) for layer in image.layer if layer[3] in image.quantization]
     while len(tables) > 1 and tables[-1] == tables[-2]:
         tables.pop()

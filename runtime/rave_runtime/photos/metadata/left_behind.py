@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from rave_runtime.photos.headers.boxes import box_spans
+from rave_runtime.photos.headers.boxes import boxes
 from rave_runtime.photos.jpeg import end_of_jpeg, has_jpeg_credentials, jpeg_segments
 from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE, has_credentials
 from rave_runtime.photos.metadata.directories import DirectoryReader, Value
@@ -171,11 +171,11 @@ def _samsung_name(trailer: bytes, start: int) -> str:
 
 def _beside_heif(content: bytes) -> Iterator[str]:
     """Names auxiliary pictures, tone maps, and films behind the picture."""
-    for kind, start, stop in box_spans(content):
-        if kind == b"mpvd":
+    for box in boxes(content):
+        if box.kind == b"mpvd":
             yield _FILM
-        elif kind == b"meta":
-            meta = content[start:stop]
+        elif box.kind == b"meta":
+            meta = content[box.start : box.stop]
             if _TONE_MAP_ITEM.search(meta):
                 yield _GAIN_MAP
             for found in _AUXILIARY_TYPE.finditer(meta):

@@ -37,7 +37,7 @@ from rave_runtime.photos.metadata.directories import (
 )
 from rave_runtime.photos.metadata.photoshop import without_thumbnails
 from rave_runtime.photos.photo import Pixels
-from rave_runtime.photos.tiff_pixels import compress_pixels
+from rave_runtime.photos.tiff.strips import compress_pixels
 
 IPTC: Final = 33723
 PHOTOSHOP: Final = 34377
@@ -139,7 +139,7 @@ def write_tiff(
 
     Args:
         pixels: [h, w, 1 to 4] uint8 or uint16; grey or colour, with alpha last.
-        options: as `tiff_options` of `rave_runtime.photos.tiff_pixels` returns them.
+        options: as `tiff_options` of `rave_runtime.photos.tiff.strips` returns them.
         icc_profile: the pixels' colour profile.
         exif: an EXIF block of the upright picture, whose byte order becomes the file's.
         xmp: a packet.

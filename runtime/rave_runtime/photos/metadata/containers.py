@@ -1,31 +1,27 @@
-"""Boxes, of which HEIC, AVIF and JPEG 2000 files are made, and the metadata of a JPEG 2000 in them.
+"""Metadata of files that are made of boxes: a JPEG 2000's EXIF and XMP, and how a HEIC is turned.
 
-Source: ISO 14496-12, 4.2; ISO 15444-1, annex I; ExifTool's JPEG 2000 tags for the user types.
+Source: ISO 15444-1, annex I; ExifTool's JPEG 2000 tags for the user types; ISO 23008-12, 6.5.10 and 6.5.12.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-from rave_runtime.photos.headers.boxes import box_spans
+from rave_runtime.photos.headers.boxes import boxes, photograph_properties
 
 _EXIF: Final = b"JpgTiffExif->JP2"
 _XMP: Final = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 """User types of the boxes that hold EXIF and XMP."""
 
-_TURNED: Final = re.compile(rb"irot[^\0]|imir")
-"""Boxes that turn a picture by quarters, unless by none, or mirror it."""
-
 
 def jp2_blocks(content: bytes) -> tuple[bytes | None, bytes | None]:
     """Returns EXIF and XMP of a JPEG 2000 file, each None where it has none."""
     exif = xmp = None
-    for kind, start, stop in box_spans(content):
-        if kind == b"uuid" and content.startswith(_EXIF, start):
-            exif = exif or content[start + 16 : stop]
-        elif kind == b"uuid" and content.startswith(_XMP, start):
-            xmp = xmp or content[start + 16 : stop]
+    for box in boxes(content):
+        if box.kind == b"uuid" and content.startswith(_EXIF, box.start):
+            exif = exif or content[box.start + 16 : box.stop]
+        elif box.kind == b"uuid" and content.startswith(_XMP, box.start):
+            xmp = xmp or content[box.start + 16 : box.stop]
     return exif, xmp
 
 
@@ -39,6 +35,8 @@ def orientation_in_heif(content: bytes, stated: object) -> int:
         content: the file.
         stated: the orientation that its EXIF or XMP states, if any.
     """
-    meta = b"".join(content[start:stop] for kind, start, stop in box_spans(content) if kind == b"meta")
-    is_turned = _TURNED.search(meta) is not None
+    is_turned = any(
+        kind == b"imir" or (kind == b"irot" and data[:1] != b"\0")
+        for kind, data in photograph_properties(content)
+    )
     return stated if is_turned and isinstance(stated, int) and 1 <= stated <= 8 else 1

@@ -1,0 +1,65 @@
+"""Putting graphs together from parts that are written as text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import onnx
+from onnx import compose, parser
+
+_HEADER: Final = '<ir_version: {ir_version}, opset_import: ["" : {opset}]>'
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Of a model's format, and of ONNX's operators in it."""
+
+    ir_version: int
+    opset: int
+
+
+def versions_of(model: onnx.ModelProto) -> Versions:
+    """The versions that parts must have to be joined with a model."""
+    opset = next(item.version for item in model.opset_import if not item.domain)
+    return Versions(model.ir_version, opset)
+
+
+def parse_part(name: str, text: str, versions: Versions, **values: object) -> onnx.ModelProto:
+    """A part from its text in ONNX's syntax, with the part's name before the names of all its tensors.
+
+    Args:
+        name: of the part.
+        text: a graph with places for values in braces; ONNX's own braces are doubled.
+        versions: of the model's format and operators.
+        values: what the places hold.
+    """
+    model = parser.parse_model((_HEADER + text).format(**asdict(versions), **values))
+    return compose.add_prefix(model, f"{name}_")
+
+
+def rename_tensors(model: onnx.ModelProto, names: dict[str, str]) -> onnx.ModelProto:
+    """A joined graph under its public names: inputs and outputs that are not named are no longer such.
+
+    Args:
+        model: that is changed.
+        names: public name of each tensor, by the name that joining gave it.
+
+    Returns:
+        The same model, checked.
+    """
+    graph = model.graph
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for item in (*graph.input, *graph.output):
+        item.name = names.get(item.name, item.name)
+    public = set(names.values())
+    inputs = {item.name: item for item in graph.input if item.name in public}
+    del graph.input[:], graph.value_info[:]
+    graph.input.extend(inputs.values())
+    graph.name = "rave_backlit"
+    del model.opset_import[1:]  # joining repeats it for every part
+    model.producer_name = "rave-export"
+    onnx.checker.check_model(model, full_check=True)
+    return model

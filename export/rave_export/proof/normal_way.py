@@ -1,0 +1,106 @@
+"""Graphs of the normal way against what `rave-run` itself makes of the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from rave_export.errors import ParityError
+from rave_export.proof.parity import NORMAL_WAY, Picture, probe_picture, psnr_db
+from rave_export.proof.verify import make_session, present_devices
+from rave_runtime.backends.devices import Device, onnxruntime_providers
+from rave_runtime.backends.network import Array
+from rave_runtime.bundle import Bundle, GraphFile, Parity
+from rave_runtime.enhancer import Enhancer
+from rave_runtime.errors import DeviceError, reason_of
+
+MIN_SHARE: Final = 0.999
+"""Share of a picture's values that must be within one step of the 256."""
+
+_STRENGTHS: Final = (1.0, 0.6)
+
+
+def measure_normal_way(bundle: Bundle, pictures: Sequence[Picture] = ()) -> list[Parity]:
+    """Runs a bundle's graphs of the normal way on every provider of onnxruntime that this machine has.
+
+    Args:
+        bundle: which may hold none of them.
+        pictures: to run beside the built-in ones, [h, w, 3] uint8.
+
+    Returns:
+        A measurement per graph, provider and picture.
+
+    Raises:
+        BundleError, DeviceError: a graph does not load or run.
+        ParityError: too many values of a picture are more than a step away from what `rave-run` makes.
+    """
+    graphs = [graph for graph in bundle.manifest.graphs if graph.part == "normal"]
+    devices = [device for device in present_devices() if device.provider in onnxruntime_providers()]
+    return [
+        row
+        for graph in graphs
+        for device in devices
+        for row in _measure(bundle, graph, device, [*_built_in(bundle), *pictures])
+    ]
+
+
+def _built_in(bundle: Bundle) -> list[Picture]:
+    """Smaller and larger than the working size, with and without rests of boxes, portrait and a line."""
+    side = bundle.manifest.working_size_px or 0
+    sizes = [
+        (side // 2 + 1, side),
+        (side + 1, side - 7),
+        (2 * side - 5, 2 * side + 9),
+        (4 * side + 3, 3 * side),
+        (1, 2 * side),
+    ]
+    return [probe_picture(max(height, 2), width)[:height] for height, width in sizes]
+
+
+def _measure(
+    bundle: Bundle, graph: GraphFile, device: Device, pictures: Sequence[Picture]
+) -> Iterator[Parity]:
+    session = make_session(bundle, graph, device)
+    for strength in _STRENGTHS:
+        enhancer = Enhancer(bundle.folder, precision=graph.precision, device="cpu", strength=strength)
+        for picture in pictures:
+            inputs = {"image": picture[None], "strength": np.array(strength, np.float32)}
+            try:
+                enhanced, light = session.run(["enhanced", "light"], inputs)
+            except Exception as error:  # onnxruntime's exceptions share no base of their own
+                raise DeviceError(f"{device.provider} failed on {graph.file}: {reason_of(error)}") from error
+            expected = enhancer.enhance(picture)
+            _require_share(graph, enhanced[0], expected)
+            distance = np.abs(light[0] - enhancer.illumination(picture))
+            yield _describe(graph, device, psnr_db(enhanced[0], expected), distance, strength)
+
+
+def _require_share(graph: GraphFile, enhanced: Picture, expected: Picture) -> None:
+    steps = np.abs(enhanced.astype(np.int16) - expected)
+    share = float((steps <= 1).mean())
+    if share < MIN_SHARE:
+        height, width = expected.shape[:2]
+        raise ParityError(
+            f"{graph.file} at {width}x{height}: {share:.2%} of the values are within one step of rave-run's, "
+            f"{MIN_SHARE:.1%} are needed"
+        )
+
+
+def _describe(
+    graph: GraphFile, device: Device, reached_db: float | None, error: Array, strength: float
+) -> Parity:
+    """The record of one picture; `error` [h, w] is the light map's."""
+    return Parity(
+        precision=graph.precision,
+        provider=device.provider,
+        reference=f"rave-run in {graph.precision}",
+        height_px=error.shape[0],
+        width_px=error.shape[1],
+        tile_px=None,
+        max_abs_error=float(error.max()),
+        mean_abs_error=float(error.mean()),
+        psnr_db=reached_db,
+        label=f"{NORMAL_WAY}, strength {strength:g}",
+    )

@@ -1,0 +1,123 @@
+// The page: opens a photograph, hands its pixels to the worker, shows before and after, saves.
+
+const element = (id) => document.getElementById(id);
+const worker = new Worker("worker.js", { type: "module" });
+const waiting = new Map();
+let picture = null; // {name, rgb, alpha, height, width}
+let counter = 0;
+
+const say = (text, state) => {
+  element("status").textContent = text;
+  document.body.dataset.state = state;
+};
+
+worker.onmessage = ({ data }) => {
+  if (data.ready) {
+    element("engine").textContent = `Computed by ${data.ready === "webgpu" ? "the graphics processor (WebGPU)" : "WebAssembly"}.`;
+    document.body.dataset.engine = data.ready;
+    if (!picture) say("Ready.", "ready");
+  } else if (data.id === undefined) {
+    say(`This browser cannot run the model (${data.error}): try a current Chrome, Edge, Firefox or Safari.`, "failed");
+  } else {
+    const { resolve, reject } = waiting.get(data.id);
+    waiting.delete(data.id);
+    data.error ? reject(new Error(data.error)) : resolve(data.rgb);
+  }
+};
+worker.onerror = (event) => say(`The page cannot start (${event.message}): it must come from a web server.`, "failed");
+
+const ask = (message) =>
+  new Promise((resolve, reject) => {
+    const id = counter++;
+    waiting.set(id, { resolve, reject });
+    worker.postMessage({ id, ...message });
+  });
+
+async function open(file) {
+  say(`Opening ${file.name}…`, "busy");
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none" });
+  } catch {
+    say(`${file.name} is of no kind that this browser opens: save it as JPEG or PNG first.`, "failed");
+    return;
+  }
+  const { width, height } = bitmap;
+  const canvas = element("before");
+  Object.assign(canvas, { width, height });
+  const context = canvas.getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  const rgba = context.getImageData(0, 0, width, height).data;
+  const rgb = new Uint8Array(width * height * 3);
+  let alpha = null;
+  for (let i = 0, j = 0; i < rgba.length; i += 4, j += 3) {
+    rgb[j] = rgba[i];
+    rgb[j + 1] = rgba[i + 1];
+    rgb[j + 2] = rgba[i + 2];
+    if (rgba[i + 3] !== 255) alpha ??= rgba;
+  }
+  picture = { name: file.name, rgb, alpha, width, height };
+  await enhance();
+}
+
+let wanted = 0;
+async function enhance() {
+  if (!picture) return;
+  const turn = ++wanted;
+  const shown = picture;
+  const strength = Number(element("strength").value);
+  say("Enhancing…", "busy");
+  const start = performance.now();
+  let rgb;
+  try {
+    rgb = await ask({ rgb: shown.rgb, width: shown.width, height: shown.height, strength });
+  } catch (error) {
+    say(`The photograph cannot be enhanced (${error.message}): a smaller one needs less memory.`, "failed");
+    return;
+  }
+  if (turn !== wanted) return; // a later wish is on its way
+  const canvas = element("after");
+  Object.assign(canvas, { width: shown.width, height: shown.height });
+  const context = canvas.getContext("2d", { colorSpace: "srgb" });
+  const image = context.createImageData(shown.width, shown.height);
+  for (let i = 0, j = 0; i < image.data.length; i += 4, j += 3) {
+    image.data[i] = rgb[j];
+    image.data[i + 1] = rgb[j + 1];
+    image.data[i + 2] = rgb[j + 2];
+    image.data[i + 3] = shown.alpha ? shown.alpha[i + 3] : 255;
+  }
+  context.putImageData(image, 0, 0);
+  element("view").hidden = element("controls").hidden = false;
+  divide();
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  say(`${shown.name}: ${shown.width} × ${shown.height}, ${seconds} s`, "done");
+}
+
+function divide() {
+  element("after").style.clipPath = `inset(0 0 0 ${element("divider").value}%)`;
+}
+
+async function save() {
+  const type = element("format").value;
+  const blob = await new Promise((resolve) => element("after").toBlob(resolve, type, 0.95));
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = picture.name.replace(/\.[^.]*$/, "") + (type === "image/png" ? "-enhanced.png" : "-enhanced.jpg");
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+element("file").onchange = ({ target }) => target.files[0] && open(target.files[0]);
+element("divider").oninput = divide;
+element("strength").oninput = ({ target }) => (element("value").value = Number(target.value).toFixed(2));
+element("strength").onchange = enhance;
+element("save").onclick = save;
+const drop = element("drop");
+drop.ondragover = (event) => (event.preventDefault(), drop.classList.add("over"));
+drop.ondragleave = () => drop.classList.remove("over");
+drop.ondrop = (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  if (event.dataTransfer.files[0]) open(event.dataTransfer.files[0]);
+};

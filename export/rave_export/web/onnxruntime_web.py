@@ -1,0 +1,106 @@
+"""onnxruntime for browsers: one version of its npm package, checked by the hash that npm publishes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from rave_export.errors import ExportError
+from rave_runtime.errors import reason_of
+from rave_runtime.files.cache_folder import cache_folder
+
+VERSION: Final = "1.30.0"
+PACKAGE: Final = f"onnxruntime-web@{VERSION}"
+SHA512: Final = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+"""Of the package's archive, in base64, as npm states it."""
+
+FILES: Final = (
+    "ort.wasm.min.mjs",
+    "ort-wasm-simd-threaded.mjs",
+    "ort-wasm-simd-threaded.wasm",
+    "ort.webgpu.min.mjs",
+    "ort-wasm-simd-threaded.asyncify.mjs",
+    "ort-wasm-simd-threaded.asyncify.wasm",
+)
+"""What a page needs of the package's folder `dist`: for WebAssembly alone, and for WebGPU."""
+
+_LICENSE: Final = f"""onnxruntime-web {VERSION}, Copyright (c) Microsoft Corporation, MIT License
+https://github.com/microsoft/onnxruntime/blob/v{VERSION}/LICENSE
+"""
+
+
+def place_runtime(folder: Path, archive: Path | None = None) -> None:
+    """Puts onnxruntime for browsers into a folder.
+
+    Args:
+        folder: where its files go.
+        archive: the npm package as a file; None takes one that was kept, or asks npm for it.
+
+    Raises:
+        ExportError: the package cannot be had, or is not the one whose hash is known.
+    """
+    content = _read_archive(archive) if archive is not None else _kept_or_fetched()
+    with tempfile.TemporaryDirectory() as work:
+        file = Path(work) / "package.tgz"
+        file.write_bytes(content)
+        with tarfile.open(file) as package:
+            for name in FILES:
+                member = package.extractfile(f"package/dist/{name}")
+                if member is None:
+                    raise ExportError(f"{PACKAGE} has no file {name}: please report it")
+                (folder / name).write_bytes(member.read())
+    (folder / "LICENSE.txt").write_text(_LICENSE, "utf-8")
+
+
+def _read_archive(archive: Path) -> bytes:
+    """The bytes of an archive, if they are those that npm published."""
+    try:
+        content = archive.read_bytes()
+    except OSError as error:
+        raise ExportError(f"{archive} cannot be read: {error.strerror}") from error
+    if base64.b64encode(hashlib.sha512(content).digest()).decode() != SHA512:
+        raise ExportError(f"{archive} is not {PACKAGE} as npm published it: get it with npm pack {PACKAGE}")
+    return content
+
+
+def _kept_or_fetched() -> bytes:
+    """The archive from the cache folder, or from npm and then kept there."""
+    folder = cache_folder("downloads")
+    kept = None if folder is None else folder / f"onnxruntime-web-{VERSION}.tgz"
+    if kept is not None and kept.is_file():
+        try:
+            return _read_archive(kept)
+        except ExportError:
+            kept.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as work:
+        content = _read_archive(_fetch(Path(work)))
+    if kept is not None:
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_bytes(content)
+        except OSError:
+            kept.unlink(missing_ok=True)
+    return content
+
+
+def _fetch(folder: Path) -> Path:
+    """The package's archive, by the npm client and from wherever that is told to look."""
+    npm = shutil.which("npm")
+    by_hand = f"get the file with npm pack {PACKAGE} elsewhere and give it as --web-runtime"
+    if npm is None:
+        raise ExportError(f"--web needs {PACKAGE}, and npm is not installed: install Node.js, or {by_hand}")
+    command = [npm, "pack", PACKAGE, "--ignore-scripts", "--silent", "--pack-destination", str(folder)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ExportError(f"npm could not fetch {PACKAGE} ({reason_of(error)}): {by_hand}") from error
+    archives = list(folder.glob("*.tgz"))
+    if len(archives) != 1:
+        raise ExportError(f"npm wrote no archive of {PACKAGE}: {by_hand}")
+    return archives[0]

@@ -1,0 +1,105 @@
+"""Writing the web page: the graph of the normal way, onnxruntime for browsers, and a page around them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+
+from rave_export.errors import ExportError
+from rave_export.folders import check_replaceable, new_folder
+from rave_export.graphs.normal_way import normal_way
+from rave_export.pictures import Picture
+from rave_export.web.onnxruntime_web import place_runtime
+from rave_runtime.backends.privacy import import_onnxruntime
+from rave_runtime.bundle import Bundle
+from rave_runtime.version import __version__
+
+MARK: Final = "rave-web.json"
+"""File by which such a page is told from any other folder."""
+
+MODEL_NAME: Final = "model.onnx"
+_ASSETS: Final = Path(__file__).with_name("assets")
+_PROBE_PX: Final = (40, 256)
+"""Height and width of the picture by which the page checks what the browser computes."""
+
+
+def check_page(target: Path, force: bool) -> None:
+    """Refuses a folder that exists, unless it is a page of ours and to be replaced.
+
+    Raises:
+        ExportError: the folder exists and is not to be, or must not be, replaced.
+    """
+    check_replaceable(target, force, MARK, "a web page of rave-export")
+
+
+def write_page(bundle: Bundle, target: Path, runtime: Path | None = None, force: bool = False) -> None:
+    """Writes a static folder that enhances photographs in the browser of whoever opens it.
+
+    Args:
+        bundle: with float32 graphs and a working size.
+        target: folder to make.
+        runtime: the npm package of onnxruntime for browsers as a file; None asks npm for it.
+        force: replace a page that is there.
+
+    Raises:
+        ExportError: the target exists or cannot be written, the bundle is for full size, or onnxruntime for
+            browsers cannot be had.
+        BundleError: a file of the bundle is damaged.
+    """
+    check_page(target, force)
+    model = page_graph(bundle)
+    with new_folder(target) as folder:
+        place_runtime(folder, runtime)
+        content = model.SerializeToString()
+        (folder / MODEL_NAME).write_bytes(content)
+        picture = probe(*_PROBE_PX)
+        (folder / "probe.bin").write_bytes(picture.tobytes() + _enhance(content, picture).tobytes())
+        for asset in sorted(_ASSETS.iterdir()):
+            (folder / asset.name).write_bytes(asset.read_bytes())
+        height, width = _PROBE_PX
+        facts = {"exporter": f"rave-export {__version__}", "probe": {"height": height, "width": width}}
+        (folder / MARK).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+
+
+def page_graph(bundle: Bundle) -> onnx.ModelProto:
+    """The float32 graph of the normal way, made from the bundle's tiling graphs.
+
+    Raises:
+        ExportError: the bundle is for full size, which browsers have no memory for.
+        BundleError: a file of the bundle is damaged.
+    """
+    manifest = bundle.manifest
+    if manifest.working_size_px is None:
+        raise ExportError(
+            "--web estimates the light on a reduced picture, this model at full size: "
+            "give --working-size as well"
+        )
+    context, enhance = (
+        onnx.load_model_from_string(bundle.read_file(graph))
+        for graph in (manifest.graph("context", "fp32", "uint8"), manifest.graph("enhance", "fp32"))
+    )
+    return normal_way(context, enhance, manifest.working_size_px)
+
+
+def probe(height: int, width: int) -> Picture:
+    """A small picture with every value in it, [h, w, 3] uint8."""
+    y, x, c = np.mgrid[:height, :width, :3]
+    values: Picture = ((3 * y + 5 * x * (1 + c) + 40 * c) % 256 * (0.25 + 0.75 * (x > width // 2))).astype(
+        np.uint8
+    )
+    return values
+
+
+def _enhance(model: bytes, picture: Picture) -> Picture:
+    """What onnxruntime on this machine makes of a picture."""
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    inputs = {"image": picture[None], "strength": np.array(1, np.float32)}
+    enhanced: Picture = session.run(["enhanced"], inputs)[0][0]
+    return enhanced

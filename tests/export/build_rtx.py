@@ -1,0 +1,52 @@
+"""Builds a bundle's engines of TensorRT for RTX by the real library, without a GPU: see `test_rtx.py`.
+
+Usage: build_rtx.py BUNDLE
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import tensorrt_rtx_bindings
+
+sys.modules["tensorrt_rtx"] = tensorrt_rtx_bindings  # what its wheel beside the bindings does
+
+
+def main(folder: str) -> None:
+    """Builds every tiling graph, fp16 and fp32, and one as `rave-run` does at first use."""
+    from rave_export.engines.build import EngineOptions, build_engines, import_tensorrt
+    from rave_export.engines.precision import check_parsed_precision
+    from rave_export.errors import ExportError
+    from rave_runtime.backends.tensorrt.building import build_plan
+    from rave_runtime.backends.tensorrt.network import first_use_profiles
+    from rave_runtime.bundle import read_bundle
+
+    bundle = read_bundle(folder)
+    trt = import_tensorrt("tensorrt-rtx")
+    said: list[str] = []
+    found = []
+    for precision in ("fp16", "fp32"):
+        options = EngineOptions(precision, tile_px=256, batch=4, working_size_px=96, flavour="tensorrt-rtx")
+        for engine, plan in build_engines(bundle, options, trt, None, said.append):
+            found.append({"file": engine.file, "bytes": len(plan), "targets": plan[0x20]})
+            assert engine.gpu == ""
+            assert engine.targets[0] == "8.0"
+    graph = bundle.manifest.graph("enhance", "fp16")
+    content = bundle.read_file(graph)
+    assert build_plan(trt, content, graph, first_use_profiles(bundle.manifest))
+    full = bundle.read_file(bundle.manifest.graph("enhance", "fp32"))
+
+    def refuse(network: Any) -> None:
+        check_parsed_precision(trt, network, content, "enhance")
+
+    try:
+        build_plan(trt, full, graph, options.profiles, check_network=refuse)
+    except ExportError as error:
+        found.append({"refused": str(error)})
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,151 @@
+"""The graph of the normal way equals what the runtime does, at every size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from PIL import Image
+
+from rave_export.bundles import Contents, export_bundle
+from rave_export.errors import ExportError, ParityError
+from rave_export.graphs.normal_way import normal_way
+from rave_export.graphs.variants import Graph
+from rave_export.proof.normal_way import measure_normal_way
+from rave_export.proof.parity import over_tolerance, probe_picture, psnr_db
+from rave_export.proof.report import prove_bundle
+from rave_runtime import Enhancer
+from rave_runtime.bundle import Bundle, embedded_bundle, read_bundle
+from rave_train.checkpoint import Checkpoint
+from rave_train.network import EnhancementNetwork
+
+SIZE_PX = 64
+RANDOM = [tuple(map(int, pair)) for pair in np.random.default_rng(7).integers(1, 420, (34, 2))]
+SIZES = [*RANDOM, (1, 1), (1, 300), (300, 1), (64, 64), (65, 64), (128, 128)]
+
+
+def session(content: bytes) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture(scope="module")
+def normal(
+    network: EnhancementNetwork,
+    exports: Callable[..., list[Graph]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bundle:
+    folder = tmp_path_factory.mktemp("normal") / "tiny"
+    contents = Contents(fp16=True, single_graph="normal")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rave_export.bundles.float_graphs", exports)
+        export_bundle(Checkpoint(network, {}), folder, contents, working_size_px=SIZE_PX)
+    return read_bundle(folder)
+
+
+@pytest.fixture(scope="module")
+def running(normal: Bundle) -> Any:
+    return session(normal.read_file(normal.manifest.graph("normal", "fp32", "uint8")))
+
+
+def photograph(height: int, width: int) -> np.ndarray:  # type: ignore[type-arg]
+    """A view of a real photograph, reduced or enlarged."""
+    example = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))[0]
+    image = Image.open(example, formats=["JPEG"]).convert("RGB")
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_every_size_gives_what_the_runtime_gives(
+    normal: Bundle, running: Any, height: int, width: int
+) -> None:
+    picture = photograph(height, width)
+    strength = (0.0, 0.5, 1.0, 1.7)[(height + width) % 4]
+    inputs = {"image": picture[None], "strength": np.array(strength, np.float32)}
+    enhanced, light = running.run(["enhanced", "light"], inputs)
+    enhancer = Enhancer(normal.folder, device="cpu", precision="fp32", strength=strength, threads=1)
+    expected = enhancer.enhance(picture)
+    assert enhanced.shape == (1, height, width, 3)
+    steps = np.abs(enhanced[0].astype(int) - expected)
+    assert (steps <= 1).mean() >= 0.999
+    assert (psnr_db(enhanced[0], expected) or 99) >= 55
+    assert light.shape == (1, height, width)
+    np.testing.assert_allclose(light[0], enhancer.illumination(picture), atol=0.02)
+
+
+def test_the_embedded_model_on_a_photograph(tmp_path: Path) -> None:
+    bundle = read_bundle(embedded_bundle())
+    size_px = bundle.manifest.working_size_px
+    assert size_px is not None
+    graphs = [
+        onnx.load_model_from_string(bundle.read_file(bundle.manifest.graph(part, "fp32", image)))
+        for part, image in (("context", "uint8"), ("enhance", None))
+    ]
+    running = session(normal_way(*graphs, size_px).SerializeToString())
+    enhancer = Enhancer(device="cpu", precision="fp32", threads=1)
+    for height, width in ((811, 1003), (640, 427)):
+        picture = photograph(height, width)
+        inputs = {"image": picture[None], "strength": np.array(1, np.float32)}
+        (enhanced,) = running.run(["enhanced"], inputs)
+        expected = enhancer.enhance(picture)
+        assert (np.abs(enhanced[0].astype(int) - expected) <= 1).mean() >= 0.999
+        assert (psnr_db(enhanced[0], expected) or 99) >= 55
+
+
+def test_a_batch_is_its_pictures(running: Any) -> None:
+    pictures = np.stack([photograph(90, 140), photograph(90, 140)[::-1], probe_picture(90, 140)])
+    inputs = {"image": pictures, "strength": np.array(1, np.float32)}
+    together = running.run(None, inputs)
+    for index in range(3):
+        apart = running.run(None, {**inputs, "image": pictures[index : index + 1]})
+        for one, other in zip(together, apart, strict=True):
+            np.testing.assert_allclose(one[index].astype(float), other[0], atol=1e-5)
+
+
+def test_only_standard_operators_and_bytes_are_needed(normal: Bundle) -> None:
+    for precision in ("fp32", "fp16"):
+        graph = normal.manifest.graph("normal", precision, "uint8")  # type: ignore[arg-type]
+        model = onnx.load_model_from_string(normal.read_file(graph))
+        assert [item.domain for item in model.opset_import] == [""]
+        assert not any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute)
+        assert [(spec.name, spec.dtype, len(spec.shape)) for spec in (*graph.inputs, *graph.outputs)] == [
+            ("image", "uint8", 4),
+            ("strength", "float32", 0),
+            ("enhanced", "uint8", 4),
+            ("light", "float32", 3),
+        ]
+
+
+def test_it_is_measured_and_proven(normal: Bundle) -> None:
+    rows = [row for row in normal.manifest.parity if row.label.startswith("normal way")]
+    assert {row.precision for row in rows} == {"fp32", "fp16"}
+    assert all(over_tolerance(row) is None for row in rows)
+    assert max(row.height_px for row in rows) > SIZE_PX
+    proof = prove_bundle(normal)
+    assert proof.failures == ()
+    assert {part.status for part in proof.parts if part.file.startswith("normal")} == {"proven"}
+
+
+def test_a_graph_that_does_something_else_is_refused(normal: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    darker = Enhancer.enhance
+
+    def enhance(enhancer: Enhancer, image: Any) -> Any:
+        return darker(enhancer, image) // 2
+
+    monkeypatch.setattr(Enhancer, "enhance", enhance)
+    with pytest.raises(ParityError, match=r"normal_uint8_fp32\.onnx at .* of the values are within one step"):
+        measure_normal_way(normal)
+
+
+def test_full_size_has_no_normal_way(network: EnhancementNetwork, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"give --working-size as well, or --single-graph full"):
+        export_bundle(
+            Checkpoint(network), tmp_path / "b", Contents(single_graph="normal"), working_size_px=None
+        )
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,51 @@
+"""TensorRT for RTX, the real library: it needs no GPU to build engines, only to run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rave_export.engines.add import add_engines
+from rave_export.engines.build import EngineOptions
+from rave_export.errors import ExportError
+from rave_runtime.bundle import Bundle
+from rave_train.network import EnhancementNetwork
+
+
+@pytest.mark.trt
+def test_every_graph_is_built_with_the_types_it_means(exported: Bundle) -> None:
+    wheels = os.environ.get("RAVE_CHECK_WHEELS")
+    if not wheels or not (Path(wheels) / "rtx").is_dir():
+        pytest.skip("RAVE_CHECK_WHEELS names no folder with TensorRT for RTX")
+    path = os.pathsep.join([str(Path(wheels) / "rtx"), *sys.path])
+    script = Path(__file__).with_name("build_rtx.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(exported.folder)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    *engines, refused = json.loads(done.stdout.splitlines()[-1])
+    assert [engine["file"].partition("_rtx_")[0] for engine in engines] == [
+        f"{part}_{precision}"
+        for precision in ("fp16", "fp32")
+        for part in ("context_uint8", "context_float32", "enhance")
+    ]
+    assert all(engine["bytes"] > 100_000 for engine in engines)
+    assert len({engine["targets"] for engine in engines}) == 1
+    assert "convolutions of enhance would work in float32, 2 should" in refused["refused"]
+
+
+def test_without_the_library(
+    bundle: Bundle, network: EnhancementNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(ExportError, match=r"TensorRT for RTX is missing .*pip install 'rave-backlit\[rtx\]'"):
+        add_engines(bundle.folder, EngineOptions(flavour="tensorrt-rtx"), network)

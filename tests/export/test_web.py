@@ -1,0 +1,160 @@
+"""The web page, in a real browser without a network, against what Python makes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rave_export.errors import ExportError
+from rave_export.web.onnxruntime_web import FILES, PACKAGE, VERSION, place_runtime
+from rave_export.web.page import MARK, write_page
+from rave_runtime import Enhancer
+from rave_runtime.bundle import Bundle, embedded_bundle, read_bundle
+from tests.export.chromium import Page, find_chromium, serving
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
+ENHANCED = "document.getElementById('after').toDataURL('image/png')"
+
+
+def archive() -> Path:
+    """The npm package, of the folder that CI fetches what it checks against into."""
+    wheels = os.environ.get("RAVE_CHECK_WHEELS")
+    file = Path(wheels or "") / f"onnxruntime-web-{VERSION}.tgz"
+    if not wheels or not file.is_file():
+        pytest.skip(f"RAVE_CHECK_WHEELS names no folder with {file.name}")
+    return file
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("web") / "page"
+    write_page(read_bundle(embedded_bundle()), target, archive())
+    return target
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    program = find_chromium()
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    with serving(folder) as (address, asked):
+        page = Page(program, tmp_path_factory.mktemp("profile"), address)
+        try:
+            page.wait_for("ready")
+            yield page
+        finally:
+            page.close()
+        assert all(
+            path.lstrip("/").partition("?")[0] in names(folder) | {"", "favicon.ico"} for path in asked
+        )
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+def picture_of(page: Page, code: str = ENHANCED) -> Any:
+    content = base64.b64decode(page.evaluate(code).partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content), formats=["PNG"]).convert("RGB"))
+
+
+def share_within_a_step(found: Any, expected: Any) -> float:
+    assert found.shape == expected.shape
+    return float((np.abs(found.astype(int) - expected) <= 1).mean())
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_the_browser_makes_what_python_makes(page: Page, tmp_path: Path, index: int) -> None:
+    image = Image.open(EXAMPLES[index % len(EXAMPLES)], formats=["JPEG"]).convert("RGB")
+    image = image.resize([(700, 467), (333, 500), (1024, 683)][index], Image.Resampling.LANCZOS)
+    file = tmp_path / f"photo{index}.png"
+    image.save(file)
+    page.choose(file)
+    page.wait_for("done")
+    expected = Enhancer(device="cpu", precision="fp32").enhance(np.asarray(image))
+    assert share_within_a_step(picture_of(page), expected) >= 0.999
+    before = picture_of(page, ENHANCED.replace("after", "before"))
+    np.testing.assert_array_equal(before, np.asarray(image))
+
+
+def test_strength_is_heeded(page: Page, tmp_path: Path) -> None:
+    image = np.asarray(Image.open(EXAMPLES[0], formats=["JPEG"]).convert("RGB").resize((300, 200)))
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    page.choose(tmp_path / "photo.png")
+    page.wait_for("done")
+    page.evaluate("document.body.dataset.state = 'moved'")
+    page.evaluate(
+        "{const s = document.getElementById('strength'); s.value = 0.5;"
+        " s.dispatchEvent(new Event('input')); s.dispatchEvent(new Event('change'));}"
+    )
+    page.wait_for("done")
+    expected = Enhancer(device="cpu", precision="fp32", strength=0.5).enhance(image)
+    assert share_within_a_step(picture_of(page), expected) >= 0.999
+    page.evaluate("document.getElementById('strength').value = 1")
+
+
+def test_a_photograph_of_12_megapixels(page: Page, tmp_path: Path) -> None:
+    image = Image.open(EXAMPLES[0], formats=["JPEG"]).convert("RGB").resize((4000, 3000))
+    image.save(tmp_path / "large.jpg", quality=90)
+    page.choose(tmp_path / "large.jpg")
+    page.wait_for("done")
+    size = page.evaluate("[document.getElementById('after').width, document.getElementById('after').height]")
+    assert size == [4000, 3000]
+
+
+def test_what_is_no_picture_is_told(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("no picture")
+    page.choose(tmp_path / "notes.jpg")
+    with pytest.raises(AssertionError, match=r"notes\.jpg is of no kind that this browser opens"):
+        page.wait_for("done", 20)
+
+
+def test_the_page_asks_nobody_else(page: Page) -> None:
+    """The content security policy stands even where the page's own code would try."""
+    tried = page.evaluate("fetch('https://example.org/').then(() => 'sent', (error) => error.name)")
+    assert tried == "TypeError"
+    asked = [
+        event["params"]["request"]["url"] for event in page.events if "request" in event.get("params", {})
+    ]
+    assert all(
+        url.startswith(("http://127.0.0.1", "blob:", "data:")) for url in asked if "example.org" not in url
+    )
+
+
+def test_the_folder_holds_everything(folder: Path) -> None:
+    assert names(folder) >= {*FILES, MARK, "index.html", "app.js", "worker.js", "style.css", "model.onnx"}
+    facts = json.loads((folder / MARK).read_text())
+    values = facts["probe"]["height"] * facts["probe"]["width"] * 3
+    assert (folder / "probe.bin").stat().st_size == 2 * values
+    assert "http" not in (folder / "app.js").read_text() + (folder / "worker.js").read_text()
+
+
+def test_another_package_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "package.tgz").write_bytes(b"something else")
+    with pytest.raises(ExportError, match=f"is not {PACKAGE} as npm published it: get it with npm pack"):
+        place_runtime(tmp_path, tmp_path / "package.tgz")
+
+
+def test_without_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RAVE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        ExportError, match=r"npm is not installed: install Node\.js, or get the file with npm pack"
+    ):
+        place_runtime(tmp_path)
+
+
+def test_a_folder_that_is_no_page_is_kept(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(ExportError, match="is not a web page of rave-export, so --force does not replace it"):
+        write_page(bundle, tmp_path, force=True)
+    assert (tmp_path / "mine.txt").read_text() == "precious"
