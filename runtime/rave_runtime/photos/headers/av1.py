@@ -55,7 +55,7 @@ class Sequence:
 
 
 def colour_numbers(units: bytes) -> tuple[int, int] | None:
-    """Returns the primaries and transfer of a row of units, as H.273 numbers them; None where none are stated."""
+    """Returns the primaries and transfer of a row of units, as H.273 numbers them; None without any."""
     try:
         sequence = next((_read_sequence(data) for kind, data in _units(units) if kind == 1), None)
     except EOFError:

@@ -119,7 +119,7 @@ def profile_of_numbers(primaries: int, transfer: int, *, grey: bool) -> bytes | 
 
 
 def _png(content: bytes, icc_profile: bytes | None, grey: bool) -> bytes | None:
-    """Goes by the chunk that overrules the others; returns b"" where it says sRGB, None where there is none."""
+    """Goes by the chunk that overrules the others: b"" where it says sRGB, None without any."""
     stated: dict[bytes, bytes] = {}
     for kind, data in chunks(content):
         if kind in (b"cICP", b"sRGB", b"gAMA", b"cHRM"):
