@@ -21,6 +21,7 @@ from benchmarks.suites.quality import psnr_db
 from rave_runtime import Enhancer
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.light.relight import relight
+from rave_runtime.photos.reading import load_rgb
 
 Array = NDArray[np.float32]
 Upsample = Callable[[Array, NDArray[np.uint8], NDArray[np.uint8]], Array]
@@ -66,7 +67,7 @@ WAYS: dict[str, Upsample] = {
 
 def read(path: Path) -> NDArray[np.uint8]:
     """[h, w, 3] uint8 of a file."""
-    return np.asarray(Image.open(path).convert("RGB"))
+    return load_rgb(path)
 
 
 def measure(

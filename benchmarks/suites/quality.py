@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
 
 from benchmarks.contestants.enhancers import Enhance
+from rave_runtime.photos.reading import load_rgb
 from rave_train.data.batches import to_tensor
 from rave_train.measure.metrics import psnr, ssim
 
@@ -138,5 +138,4 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _read(path: Path) -> Picture:
-    with PIL.Image.open(path) as image:
-        return np.array(image.convert("RGB"))
+    return load_rgb(path)

@@ -16,9 +16,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
 
 from benchmarks.suites.quality import SUFFIXES, PairsError, Picture, psnr_db, structural_similarity
+from rave_runtime.photos.reading import load_rgb
 
 EnhanceOne = Callable[[Picture], Picture]
 """[h, w, 3] uint8 -> the same shape."""
@@ -98,7 +98,7 @@ def find_pictures(folders: Iterable[Path]) -> list[Path]:
 
 def read_picture(file: Path) -> Picture:
     """[h, w, 3] uint8 of a file."""
-    return np.asarray(PIL.Image.open(file).convert("RGB"))
+    return load_rgb(file)
 
 
 def find_low_key(files: Sequence[Path]) -> list[Path]:

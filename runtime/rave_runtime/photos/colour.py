@@ -44,7 +44,7 @@ def as_seen(photo: Photo) -> Pixels:
 
 
 def is_srgb(icc_profile: bytes | None) -> bool:
-    """Whether RGB pixels with that profile are sRGB for all that 8 bits can tell.
+    """Tells whether RGB pixels with that profile are sRGB for all that 8 bits can tell.
 
     A profile that cannot be read, or that is not for RGB, counts as sRGB.
     """
@@ -54,7 +54,7 @@ def is_srgb(icc_profile: bytes | None) -> bool:
 
 
 def to_srgb(pixels: NDArray[np.uint8], icc_profile: bytes) -> NDArray[np.uint8]:
-    """[h, w, 3] uint8 in the profile's space -> sRGB, by Little CMS, relative colorimetric."""
+    """Converts [h, w, 3] uint8 from the profile's space to sRGB by Little CMS, relative colorimetric."""
     transform = _transform(icc_profile, "RGB")
     if transform is None:
         return pixels
@@ -62,7 +62,7 @@ def to_srgb(pixels: NDArray[np.uint8], icc_profile: bytes) -> NDArray[np.uint8]:
 
 
 def in_srgb_curve(pixels: NDArray[np.uint16], icc_profile: bytes) -> NDArray[np.uint16]:
-    """16-bit values as sRGB encodes their light, channel by channel; their primaries stay.
+    """Returns 16-bit values as sRGB encodes their light, channel by channel; their primaries stay.
 
     Little CMS would go through 8 bits, whose steps show in the light of a sky that has 16.
     """
@@ -75,7 +75,7 @@ def in_srgb_curve(pixels: NDArray[np.uint16], icc_profile: bytes) -> NDArray[np.
 
 
 def convert_to_srgb(pixels: Pixels, icc_profile: bytes) -> Pixels:
-    """Pixels in sRGB, for formats that cannot state a colour space.
+    """Converts pixels to sRGB, for formats that cannot state a colour space.
 
     Args:
         pixels: [h, w, 1 or 3] uint8 or uint16 in the profile's space. Little CMS converts 8 bits; 16 bits
@@ -113,7 +113,7 @@ def convert_to_srgb(pixels: Pixels, icc_profile: bytes) -> Pixels:
 
 
 def _primaries(icc_profile: bytes) -> NDArray[np.float64] | None:
-    """XYZ of red, green and blue as columns [3, 3]; None where the profile states none."""
+    """Returns XYZ of red, green and blue as columns [3, 3]; None where the profile states none."""
     try:
         (count,) = struct.unpack_from(">I", icc_profile, 128)
         entries = struct.iter_unpack(">4sII", icc_profile[132 : 132 + 12 * min(count, 200)])
@@ -128,7 +128,7 @@ def _primaries(icc_profile: bytes) -> NDArray[np.float64] | None:
 
 
 def cmyk_to_rgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
-    """A CMYK picture in sRGB: by its profile, or by plain arithmetic where it has none."""
+    """Converts a CMYK picture to sRGB: by its profile, or by plain arithmetic where it has none."""
     if icc_profile is not None:
         transform = _transform(icc_profile, "CMYK")
         if transform is not None:
@@ -137,7 +137,7 @@ def cmyk_to_rgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
 
 
 def tone_curve(icc_profile: bytes | None) -> Array | None:
-    """sRGB-encoded value of equally spaced values of a profile's space.
+    """Returns the sRGB-encoded value of equally spaced values of a profile's space.
 
     Returns:
         [n] float32 from 0 to 1, rising; None where it is sRGB's own curve within 8 bits.
@@ -156,7 +156,7 @@ def tone_curve(icc_profile: bytes | None) -> Array | None:
 
 
 def _stated_curve(icc_profile: bytes) -> Array | None:
-    """The curve as the profile states it, which 8-bit probes only guess; None where it states none.
+    """Returns the curve as the profile states it, which 8-bit probes only guess; None where it states none.
 
     Source: ICC.1:2022, 10.6 curveType and 10.18 parametricCurveType.
     """
@@ -178,7 +178,7 @@ def _stated_curve(icc_profile: bytes) -> Array | None:
 
 
 def _curve_values(icc_profile: bytes, start: int) -> NDArray[np.float64] | None:
-    """Linear light of [4096] equally spaced values, by the curve at that place."""
+    """Returns linear light of [4096] equally spaced values, by the curve at that place."""
     x = np.linspace(0, 1, _CURVE_SIZE)
     kind = icc_profile[start : start + 4]
     if kind == b"curv":
@@ -223,7 +223,7 @@ def _transform(icc_profile: bytes, mode: str) -> Any:
 
 @functools.lru_cache(maxsize=8)
 def _probe(icc_profile: bytes) -> NDArray[np.uint8] | None:
-    """sRGB of a grey ramp in the profile's space [256, 3]; None where the space is sRGB."""
+    """Returns sRGB of a grey ramp in the profile's space [256, 3]; None where the space is sRGB."""
     transform = _transform(icc_profile, "RGB")
     if transform is None:
         return None

@@ -128,7 +128,7 @@ def open_picture(content: bytes) -> Image.Image:
 
 
 def to_pixels(image: Image.Image) -> Pixels:
-    """[h, w, c] of a loaded picture: grey or RGB, with alpha last where it has transparency.
+    """Returns [h, w, c] of a loaded picture: grey or RGB, with alpha last where it has transparency.
 
     Raises:
         PhotoError: values without an agreed range.
@@ -147,7 +147,7 @@ def to_pixels(image: Image.Image) -> Pixels:
 
 
 def bits_per_channel(image: Image.Image, content: bytes) -> int:
-    """Of an opened picture in a format whose decoder gives 8 bits whatever the file has."""
+    """Returns the bits of a file whose decoder gives 8 whatever the file has."""
     if image.format == "HEIF":
         return int(image.info.get("bit_depth", 8))
     if image.format == "AVIF":
@@ -163,7 +163,7 @@ def bits_per_channel(image: Image.Image, content: bytes) -> int:
 
 
 def lacks_only_its_end(jpeg: bytes) -> bool:
-    """Whether all pixels of a JPEG are there, and only the marker of its end is missing.
+    """Tells whether all pixels of a JPEG are there, and only the marker of its end is missing.
 
     Decoders fill up missing pixels by what follows. So two endings show the same picture only where nothing
     of it was missing.

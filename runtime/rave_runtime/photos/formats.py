@@ -152,7 +152,7 @@ UNREADABLE_ENDINGS: Final = (
 
 
 def format_named(name: str) -> Format:
-    """The row of a format that is known to exist.
+    """Returns the row of a format that is known to exist.
 
     Raises:
         KeyError: no row has that name.
@@ -161,7 +161,7 @@ def format_named(name: str) -> Format:
 
 
 def format_of_ending(name: str) -> str | None:
-    """The format that a file's ending stands for, whether it is written or only read.
+    """Returns the format that a file's ending stands for, whether it is written or only read.
 
     Args:
         name: a file name or an ending with its dot, such as `.jpg`.
@@ -173,7 +173,7 @@ def format_of_ending(name: str) -> str | None:
 
 
 def format_of_content(content: bytes) -> str | None:
-    """The format that a file's first bytes show, or None where no signature fits."""
+    """Returns the format that a file's first bytes show, or None where no signature fits."""
     if content.startswith(b"ftyp", 4) and b"avif" in content[8:64]:  # its brand or a compatible one
         return "AVIF"
     for row in FORMATS:
@@ -184,7 +184,7 @@ def format_of_content(content: bytes) -> str | None:
 
 
 def parse_format(text: str) -> str:
-    """The format that `--format` names.
+    """Returns the format that `--format` names.
 
     Raises:
         UsageError: no written format has that name.
@@ -197,13 +197,13 @@ def parse_format(text: str) -> str:
 
 
 def output_format(input_format: str, wanted: str | None = None) -> str:
-    """The format to write: the wanted one, the input's, or PNG where that cannot be written."""
+    """Returns the format to write: the wanted one, the input's, or PNG where that cannot be written."""
     name = wanted or input_format
     return name if name in WRITTEN_FORMATS else "PNG"
 
 
 def ending_of_result(name: str, format: str) -> str:
-    """The ending of a result: the photograph's own where it stands for that format and holds no more.
+    """Returns the ending of a result: the photograph's own where it stands for that format and holds no more.
 
     Args:
         name: the photograph's name.
@@ -217,18 +217,18 @@ def ending_of_result(name: str, format: str) -> str:
 
 
 def usual_ending(format: str) -> str:
-    """The ending that a written file of a format gets, such as `.jpg`."""
+    """Returns the ending that a written file of a format gets, such as `.jpg`."""
     return _BY_NAME[format].endings[0]
 
 
 def written_format_of(target: Location) -> str | None:
-    """The format that an output's name asks for; None where it asks for none that is written."""
+    """Returns the format that an output's name asks for; None where it asks for none that is written."""
     name = format_of_ending(target.suffix)
     return name if name in WRITTEN_FORMATS else None
 
 
 def require_format(target: Location, format: str | None) -> str | None:
-    """The format that an output's name and `--format` ask for together.
+    """Returns the format that an output's name and `--format` ask for together.
 
     Args:
         target: the file to write.

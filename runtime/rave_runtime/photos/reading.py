@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.files.location import Location, RemoteFile
-from rave_runtime.photos.colour import cmyk_to_rgb
+from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import (
     END_OF_JPEG,
     UNKNOWN_FORMAT,
@@ -94,8 +95,32 @@ def read_photo(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEG
         raise PhotoError(f"is damaged or truncated: {reason_of(error)}") from error
 
 
+def load_rgb(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> NDArray[np.uint8]:
+    """Reads the pixels of a picture as a network sees them, for training, calibration and measuring.
+
+    Only decoders of the formats in `rave_runtime.photos.formats` run, whatever the file's name is.
+
+    Args:
+        source: a file, or its bytes.
+        max_megapixels: larger pictures are refused before they are decoded.
+
+    Returns:
+        [h, w, 3] uint8, sRGB, upright; grey in all three channels, 16 bits reduced, transparency left out.
+
+    Raises:
+        PhotoError: as `read_photo`.
+    """
+    photo = read_photo(source, max_megapixels)
+    pixels = photo.pixels
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if photo.icc_profile is not None and not is_srgb(photo.icc_profile):
+        pixels = convert_to_srgb(pixels, photo.icc_profile)
+    return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), np.uint8)
+
+
 def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> bytes:
-    """A file's bytes, unless it is no file, or larger than a photograph of that size can be.
+    """Reads a file's bytes, unless it is no file, or larger than a photograph of that size can be.
 
     Raises:
         PhotoError: it cannot be read or is refused.
@@ -218,7 +243,7 @@ def _check_size(image: Image.Image, max_megapixels: float) -> None:
 
 
 def _ends_blank(image: Image.Image) -> bool:
-    """Whether one of the last two rows, the last in any order of rows, is as empty as before decoding."""
+    """Tells whether one of the last two rows is as empty as before decoding."""
     width, height = image.size
     rows = np.asarray(image.crop((0, max(0, height - 2), width, height)))
     return not all(row.any() for row in rows)
@@ -255,7 +280,7 @@ def _turn(pixels: Pixels, orientation: int) -> Pixels:
 def _blocks(
     image: Image.Image, content: bytes
 ) -> tuple[bytes | None, bytes | None, bytes | None, tuple[str, ...]]:
-    """ICC profile, EXIF from its header on, XMP, and notes on what of them was left out."""
+    """Reads ICC profile, EXIF from its header on, XMP, and notes on what of them was left out."""
     notes: tuple[str, ...] = ()
     if image.format == "PNG":
         png = png_blocks(content)
@@ -282,7 +307,7 @@ def _blocks(
 
 
 def _tells_resolution(image: Image.Image) -> bool:
-    """Whether the file has a resolution; for a TIFF without, Pillow says 1 dpi."""
+    """Tells whether the file has a resolution; for a TIFF without, Pillow says 1 dpi."""
     return not hasattr(image, "tag_v2") or ExifTags.Base.XResolution in image.tag_v2
 
 

@@ -76,13 +76,13 @@ _TILE_SIDES_PX: Final = tuple(range(448, 64, -32))
 
 
 def default_limit_mib() -> int:
-    """What a batch may take where nothing is said, in MiB: half of what a container allows, 2048 at most."""
+    """Returns what a batch may take by default, in MiB: half of what a container allows, 2048 at most."""
     allowed = allowed_memory_mib()
     return DEFAULT_LIMIT_MIB if allowed is None else max(64, min(DEFAULT_LIMIT_MIB, allowed // 2))
 
 
 def memory_for_one_mib() -> int:
-    """What one photograph alone may take where nothing is said, in MiB: half of the memory that there is."""
+    """Returns what one photograph alone may take by default, in MiB: half of the memory that there is."""
     allowed = allowed_memory_mib()
     with contextlib.suppress(AttributeError, ValueError, OSError):
         machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
@@ -91,7 +91,7 @@ def memory_for_one_mib() -> int:
 
 
 def choose_tile_size(limit_mib: int, workers: int) -> int:
-    """The largest tile of which each worker may hold one within half of the limit.
+    """Returns the largest tile of which each worker may hold one within half of the limit.
 
     448 is the most: 16 % of its pixels are halo already, and memory grows with its square.
 
@@ -121,7 +121,7 @@ def keep_freed_memory() -> None:
 
 
 def most_workers(limit_mib: int) -> int:
-    """How many workers may each hold the smallest tile within half of the limit, at least 1."""
+    """Returns how many workers may each hold the smallest tile within half of the limit, at least 1."""
     return max(1, int(limit_mib * 2**20 / 2) // (_TILE_SIDES_PX[-1] ** 2 * TILE_BYTES_PER_PX))
 
 
@@ -181,7 +181,7 @@ class MemoryBudget:
                 self._changed.notify_all()
 
     def max_megapixels(self, need: Need) -> float:
-        """How large a picture may turn out to be: as its header says, or as surely fits."""
+        """Says how large a picture may turn out to be: as its header says, or as surely fits."""
         if need.megapixels is not None:
             return need.megapixels
         return self.largest_bytes / (_MOST_BYTES_PER_PX * _DEEP_FACTOR) / 1e6
@@ -190,7 +190,7 @@ class MemoryBudget:
 def estimate_need(
     source: Path | bytes, working_size_px: int | None = None, written: str | None = None
 ) -> Need:
-    """About how much memory a photograph takes while it is worked on, rather a little more than less.
+    """Estimates how much memory a photograph takes while it is worked on, rather a little more than less.
 
     Args:
         source: a file, or its bytes; only the header is read.
@@ -222,6 +222,6 @@ def estimate_need(
 
 
 def photo_bytes(source: Path | bytes, working_size_px: int | None = None) -> int:
-    """What `estimate_need` says, in one number; 0 where the header is no help."""
+    """Returns what `estimate_need` says, in one number; 0 where the header is no help."""
     need = estimate_need(source, working_size_px)
     return need.photo_bytes + need.network_bytes

@@ -19,7 +19,8 @@ from rave_runtime.enhancer import Setup
 from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.location import Location
 from rave_runtime.files.secrets import without_secrets
-from rave_runtime.photos.decoders import decoding
+from rave_runtime.photos.decoders import decoding, open_picture
+from rave_runtime.photos.reading import read_file
 from rave_runtime.run.batch import Result
 
 if TYPE_CHECKING:
@@ -190,8 +191,7 @@ def _size(result: Result) -> tuple[int, int]:
         return result.width_px, result.height_px
     try:
         place = result.job.target
-        content = place if isinstance(place, Path) else io.BytesIO(place.read())
-        with decoding, Image.open(content) as image:
+        with decoding, open_picture(read_file(place)) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
             return image.size[::-1] if turned else image.size
     except Exception:  # decoders raise anything
@@ -214,8 +214,7 @@ def _row(result: Result) -> str:
 def _preview(place: Location) -> str | None:
     """A small JPEG as a data URL; None where the picture cannot be opened again."""
     try:
-        content = place if isinstance(place, Path) else io.BytesIO(place.read())
-        with decoding, Image.open(content) as image:
+        with decoding, open_picture(read_file(place)) as image:
             profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "L", "LA", "P") else None
             image.draft("RGB", (PREVIEW_PX, PREVIEW_PX))
             upright = ImageOps.exif_transpose(image)

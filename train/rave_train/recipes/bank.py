@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from rave_runtime.photos.reading import load_rgb
 from rave_train.recipes.panoramas import ENDINGS, HELD_OUT, UNUSED, find_panoramas, load_panorama
 from rave_train.recipes.scenes import (
     Array,
@@ -96,7 +97,7 @@ def load_sources(photographs: Iterable[Path], panoramas: Iterable[Path] = ()) ->
     for place in places:
         for file in sorted(place.iterdir()) if place.is_dir() else [place]:
             if file.suffix.lower() in _PICTURE_ENDINGS:
-                image = Image.open(file).convert("RGB")
+                image = Image.fromarray(load_rgb(file))
                 image.thumbnail((LONG_SIDE_PX, LONG_SIDE_PX), Image.Resampling.LANCZOS)
                 pictures.append(np.asarray(image, np.float32) / np.float32(255))
     if not pictures:

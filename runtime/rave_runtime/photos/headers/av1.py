@@ -55,7 +55,7 @@ class Sequence:
 
 
 def colour_numbers(units: bytes) -> tuple[int, int] | None:
-    """Primaries and transfer that a row of units states, as H.273 numbers them; None where it states none."""
+    """Returns the primaries and transfer of a row of units, as H.273 numbers them; None without any."""
     try:
         sequence = next((_read_sequence(data) for kind, data in _units(units) if kind == 1), None)
     except EOFError:
@@ -64,7 +64,7 @@ def colour_numbers(units: bytes) -> tuple[int, int] | None:
 
 
 def base_quantiser(units: bytes) -> int | None:
-    """The quantiser of a still picture's first frame, 0 (no loss) to 255; None where it cannot be read."""
+    """Returns the quantiser of the first frame, 0 (no loss) to 255; None where it cannot be read."""
     sequence = None
     try:
         for kind, data in _units(units):
@@ -165,7 +165,7 @@ def _skip_operating_points(bits: BitReader) -> None:
 
 
 def _read_quantiser(sequence: Sequence, bits: BitReader) -> int | None:
-    """`base_q_idx` of a frame that is shown and coded alone."""
+    """Returns `base_q_idx` of a frame that is shown and coded alone."""
     # shown again, no key frame, or hidden
     if not sequence.reduced and (bits.read() or bits.read(2) != 0 or not bits.read()):
         return None

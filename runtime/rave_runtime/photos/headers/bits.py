@@ -15,7 +15,7 @@ class BitReader:
         self._position = 0
 
     def read(self, count: int = 1) -> int:
-        """A number of that many bits."""
+        """Reads a number of that many bits."""
         stop = self._position + count
         if stop > 8 * len(self._content):
             raise EOFError
@@ -31,7 +31,7 @@ class BitReader:
             raise EOFError
 
     def read_exp_golomb(self) -> int:
-        """An unsigned number in Exp-Golomb code, as HEVC has them (`ue(v)`)."""
+        """Reads an unsigned number in Exp-Golomb code, as HEVC has them (`ue(v)`)."""
         zeros = 0
         while not self.read():
             zeros += 1
@@ -40,6 +40,6 @@ class BitReader:
         return (1 << zeros) - 1 + self.read(zeros)
 
     def read_signed_exp_golomb(self) -> int:
-        """A signed number in Exp-Golomb code (`se(v)`)."""
+        """Reads a signed number in Exp-Golomb code (`se(v)`)."""
         number = self.read_exp_golomb()
         return (number + 1) // 2 if number % 2 else -(number // 2)

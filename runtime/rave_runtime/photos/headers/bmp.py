@@ -16,7 +16,7 @@ _FOR_PICTURES: Final = 4
 
 
 def add_bmp_profile(bmp: bytes, icc_profile: bytes) -> bytes:
-    """A BMP with a header of 40 bytes, as Pillow writes it, and a profile behind its pixels.
+    """Puts a profile behind the pixels of a BMP whose header has 40 bytes, as Pillow writes it.
 
     Raises:
         ValueError: the BMP has another header.

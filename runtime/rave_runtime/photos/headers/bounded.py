@@ -47,17 +47,17 @@ class BoundedFile:
         self._problem = "its pixels lie in too many pieces"
 
     def read(self, count: int = -1, /) -> bytes:
-        """As a file's."""
+        """Does what a file's does."""
         self._count()
         return self._file.read(count)
 
     def readline(self, count: int = -1, /) -> bytes:
-        """As a file's."""
+        """Does what a file's does."""
         self._count()
         return self._file.readline(count)
 
     def close(self) -> None:
-        """As a file's."""
+        """Does what a file's does."""
         self._file.close()
 
     def _count(self) -> None:
@@ -70,5 +70,5 @@ class BoundedFile:
 
 
 def bounded(content: bytes) -> BoundedFile:
-    """Bytes as such a file."""
+    """Wraps bytes as such a file."""
     return BoundedFile(io.BytesIO(content), len(content))

@@ -27,7 +27,7 @@ class Box:
 
 
 def boxes(content: bytes, start: int = 0, stop: int | None = None) -> Iterator[Box]:
-    """The boxes on one level. Ends where a length makes no sense, and after 10,000."""
+    """Yields the boxes on one level. Ends where a length makes no sense, and after 10,000."""
     stop = len(content) if stop is None else min(stop, len(content))
     for _ in range(_MAX_BOXES):
         if start + 8 > stop:
@@ -45,7 +45,7 @@ def boxes(content: bytes, start: int = 0, stop: int | None = None) -> Iterator[B
 
 
 def find_box(content: bytes, *path: bytes, start: int = 0, stop: int | None = None) -> Box | None:
-    """The first box along a path of types, or None."""
+    """Returns the first box along a path of types, or None."""
     found = None
     for kind in path:
         found = next((box for box in boxes(content, start, stop) if box.kind == kind), None)
@@ -56,7 +56,7 @@ def find_box(content: bytes, *path: bytes, start: int = 0, stop: int | None = No
 
 
 def photograph_properties(content: bytes) -> list[tuple[bytes, bytes]]:
-    """Type and payload of the properties of an AVIF's or HEIC's primary item, in its order.
+    """Returns type and payload of the properties of an AVIF's or HEIC's primary item, in its order.
 
     Where the primary item is made of tiles, the tiles' properties follow its own. A file without a table
     of properties has none.
@@ -71,7 +71,7 @@ def photograph_properties(content: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def photograph_data(content: bytes) -> bytes:
-    """The coded bytes of an AVIF's or HEIC's primary item, or of its first tile.
+    """Returns the coded bytes of an AVIF's or HEIC's primary item, or of its first tile.
 
     They are empty where they cannot be found.
     """
@@ -121,7 +121,7 @@ def _data(content: bytes, meta: Box) -> bytes:
 
 
 def _primary_and_tile(content: bytes, inner: dict[bytes, Box]) -> list[int]:
-    """The primary item and, where it is made of tiles, the first one."""
+    """Returns the primary item and, where it is made of tiles, the first one."""
     if b"pitm" not in inner:
         return []
     start = inner[b"pitm"].start
@@ -150,7 +150,7 @@ def _properties(content: bytes, meta: Box) -> list[tuple[bytes, bytes]]:
 
 
 def _associations(content: bytes, table: Box) -> Iterator[tuple[int, list[int]]]:
-    """Each item, and which properties it has, counted from 1."""
+    """Yields each item, and which properties it has, counted from 1."""
     version, flags = content[table.start], content[table.start + 3]
     (count,) = struct.unpack_from(">I", content, table.start + 4)
     position = table.start + 8
@@ -167,7 +167,7 @@ def _associations(content: bytes, table: Box) -> Iterator[tuple[int, list[int]]]
 
 
 def _tiles(content: bytes, references: Box, item: int) -> list[int]:
-    """The items of which an item is made."""
+    """Returns the items of which an item is made."""
     layout, size = (">I", 4) if content[references.start] else (">H", 2)
     for box in boxes(content, references.start + 4, references.stop):
         (source,) = struct.unpack_from(layout, content, box.start)

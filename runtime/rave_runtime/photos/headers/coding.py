@@ -23,7 +23,7 @@ _HEIC_CHROMA: Final = {2: "422", 3: "444"}
 
 
 def coding_options(image: Image.Image, content: bytes) -> dict[str, Any]:
-    """What keeps the coding of an opened picture, for `rave_runtime.photos.encode`.
+    """Reads what keeps the coding of an opened picture, for `rave_runtime.photos.encode`.
 
     Returns:
         For JPEG `qtables`, `subsampling`, `progressive` and `keep_rgb` as Pillow takes them; for WebP
@@ -44,7 +44,7 @@ def coding_options(image: Image.Image, content: bytes) -> dict[str, Any]:
 
 
 def is_lossless_webp(content: bytes) -> bool:
-    """Whether a WebP's first picture is coded without loss."""
+    """Tells whether a WebP's first picture is coded without loss."""
     frame = webp_frame(content)
     return frame is not None and frame[0] == b"VP8L"
 
@@ -83,7 +83,7 @@ def _jpeg(image: JpegImagePlugin.JpegImageFile) -> dict[str, Any]:
 
 
 def _quantization(image: JpegImagePlugin.JpegImageFile) -> list[list[int]]:
-    """Tables in the order in which Pillow gives them to the components: brightness, then colour."""
+    """Returns tables in the order in which Pillow gives them to the components: brightness, then colour."""
     tables = [list(image.quantization[layer[3]]) for layer in image.layer if layer[3] in image.quantization]
     while len(tables) > 1 and tables[-1] == tables[-2]:
         tables.pop()

@@ -89,7 +89,7 @@ _BRADFORD: Final = np.array(
 
 @functools.lru_cache(maxsize=32)
 def make_profile(name: str, chromaticities: Chromaticities, curve: Curve, *, grey: bool = False) -> bytes:
-    """An ICC profile of version 4 of a colour space with one tone curve.
+    """Makes an ICC profile of version 4 of a colour space with one tone curve.
 
     Args:
         name: what programs show, in ASCII.
@@ -119,7 +119,7 @@ def make_profile(name: str, chromaticities: Chromaticities, curve: Curve, *, gre
 
 
 def _adapted(chromaticities: Chromaticities) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The adaptation of white to D50 [3, 3], and the primaries' XYZ under it as columns [3, 3]."""
+    """Returns the adaptation of white to D50 [3, 3], and the primaries' XYZ under it as columns [3, 3]."""
     xy = np.array(chromaticities, np.float64).reshape(4, 2)
     if (xy[:, 1] == 0).any():
         raise ValueError("a chromaticity without light")
@@ -137,7 +137,7 @@ def _adapted(chromaticities: Chromaticities) -> tuple[NDArray[np.float64], NDArr
 
 
 def _fixed(*values: float) -> bytes:
-    """ICC's s15Fixed16Number."""
+    """Writes ICC's s15Fixed16Number."""
     return struct.pack(f">{len(values)}i", *(round(float(value) * 65536) for value in values))
 
 

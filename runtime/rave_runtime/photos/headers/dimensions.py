@@ -46,7 +46,7 @@ class Dimensions:
 
 
 def read_dimensions(source: Path | bytes) -> Dimensions | None:
-    """The dimensions of a photograph; None where its header is of no known format, or is damaged.
+    """Reads the dimensions of a photograph; None where its header is of no known format, or is damaged.
 
     A file is read for its header only. Pipes, devices and folders have none.
     """
@@ -97,13 +97,13 @@ def _open(name: str, file: BoundedFile) -> Image.Image:
 
 
 def _tile_of(image: Image.Image) -> tuple[int, int]:
-    """Width and height of a TIFF's tiles, which are decoded whole."""
+    """Returns width and height of a TIFF's tiles, which are decoded whole."""
     tags: Any = getattr(image, "tag_v2", {})
     return int(tags.get(322, 0)), int(tags.get(323, 0))
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Whether a header speaks of more than 8 bits per channel."""
+    """Tells whether a header speaks of more than 8 bits per channel."""
     tags: Any = getattr(image, "tag_v2", {})
     codec, _, _, arguments = (getattr(image, "tile", None) or [("", (), 0, ())])[0]
     if codec in ("ppm", "ppm_plain"):
@@ -131,7 +131,7 @@ def _webp(file: BinaryIO) -> tuple[int, int, bool]:
 
 
 def _of_items(file: BinaryIO) -> tuple[int, int, bool]:
-    """Of an AVIF or HEIC: the largest of the photograph and its tiles."""
+    """Returns, for an AVIF or HEIC, the largest of the photograph and its tiles."""
     for _ in range(100):
         start = file.tell()
         length, kind = struct.unpack(">I4s", file.read(8))

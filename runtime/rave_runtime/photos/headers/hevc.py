@@ -19,7 +19,7 @@ _MAX_UNITS: Final = 64
 
 
 def heic_quantiser(content: bytes) -> int | None:
-    """The quantiser of a HEIC's first slice, about 0 (best) to 51; None where it cannot be read."""
+    """Returns the quantiser of a HEIC's first slice, about 0 (best) to 51; None where it cannot be read."""
     try:
         return _read(content)
     except (EOFError, IndexError, struct.error):
@@ -92,7 +92,7 @@ def _slice_quantiser(unit: bytes, sequence_set: bytes, picture_set: bytes) -> in
 
 
 def _read_sequence_set(bits: BitReader) -> tuple[bool, bool]:
-    """Whether there is colour, and whether slices speak of sample adaptive offsets."""
+    """Tells whether there is colour, and whether slices speak of sample adaptive offsets."""
     bits.skip(4)
     layers = bits.read(3)
     bits.skip(1 + 96)

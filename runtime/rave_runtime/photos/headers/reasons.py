@@ -28,7 +28,7 @@ _FRAMES: Final = {
 
 
 def why_unreadable(format: str, content: bytes) -> str | None:
-    """A sentence on what is special about a file of a known format; None where nothing is seen."""
+    """Returns a sentence on what is special about a file of a known format; None where nothing is seen."""
     if format == "JPEG":
         return _jpeg(content)
     if format == "PNG" and content[12:16] == b"CgBI":
@@ -40,7 +40,7 @@ def why_unreadable(format: str, content: bytes) -> str | None:
 
 
 def raw_or_preview(content: bytes) -> str | None:
-    """Why a TIFF's first picture is not the photograph; None where it is."""
+    """Says why a TIFF's first picture is not the photograph; None where it is."""
     reader = DirectoryReader(content)
     tags = reader.read(reader.first)
     raw = "is a camera's raw file, of which only a preview could be read: develop it first"
@@ -84,7 +84,7 @@ def _tiff(content: bytes) -> str | None:
 
 
 def _number(tags: Directory, tag: int, order: str) -> int:
-    """The first of a tag's whole numbers; 0 where it has none."""
+    """Returns the first of a tag's whole numbers; 0 where it has none."""
     value = tags.get(tag)
     if not isinstance(value, Value) or value.kind not in (SHORT, LONG) or not value.count:
         return 0

@@ -58,7 +58,7 @@ _MAX_PROFILE: Final = 1 << 24
 def stated_profile(
     format: str, content: bytes, icc_profile: bytes | None, exif: bytes | None, *, grey: bool
 ) -> bytes | None:
-    """The ICC profile of the pixels that a decoder gives for a file; None is sRGB.
+    """Returns the ICC profile of the pixels that a decoder gives for a file; None is sRGB.
 
     Args:
         format: the name of the file's format.
@@ -93,7 +93,7 @@ def stated_profile(
 
 
 def profile_of_numbers(primaries: int, transfer: int, *, grey: bool) -> bytes | None:
-    """The profile of a colour space by its numbers in H.273; None is sRGB.
+    """Returns the profile of a colour space by its numbers in H.273; None is sRGB.
 
     Raises:
         PhotoError: it is PQ, HLG, or another space that no photograph has.
@@ -119,7 +119,7 @@ def profile_of_numbers(primaries: int, transfer: int, *, grey: bool) -> bytes | 
 
 
 def _png(content: bytes, icc_profile: bytes | None, grey: bool) -> bytes | None:
-    """By the chunk that overrules the others; empty where that says sRGB, None where none says anything."""
+    """Goes by the chunk that overrules the others: b"" where it says sRGB, None without any."""
     stated: dict[bytes, bytes] = {}
     for kind, data in chunks(content):
         if kind in (b"cICP", b"sRGB", b"gAMA", b"cHRM"):
@@ -158,7 +158,7 @@ def _chromaticities(data: bytes) -> Chromaticities | None:
 
 
 def _calibrated(xy: Chromaticities | None, exponent: float | None, grey: bool) -> bytes | None:
-    """The profile of primaries and of the exponent that encodes light.
+    """Returns the profile of primaries and of the exponent that encodes light.
 
     None is sRGB, which is also the answer to numbers that make no sense.
     """
@@ -177,7 +177,7 @@ def _calibrated(xy: Chromaticities | None, exponent: float | None, grey: bool) -
 
 
 def _nclx(content: bytes) -> tuple[int, int] | None:
-    """Primaries and transfer of an AVIF or HEIC: from its container, or else from its AV1 header."""
+    """Returns primaries and transfer of an AVIF or HEIC: from its container, or else from its AV1 header."""
     properties = photograph_properties(content)
     for kind, data in properties:
         if kind == b"colr" and data[:4] == b"nclx" and len(data) >= 8:
@@ -196,7 +196,7 @@ def _is_av1(properties: list[tuple[bytes, bytes]]) -> bool:
 
 
 def _jp2(content: bytes, grey: bool) -> bytes | None:
-    """As `_png` returns it. The first statement that can be read holds."""
+    """Returns what `_png` does. The first statement that can be read holds."""
     header = find_box(content, b"jp2h")
     if header is None:
         return None
@@ -224,7 +224,7 @@ def _jp2(content: bytes, grey: bool) -> bytes | None:
 
 
 def _bmp(content: bytes, grey: bool) -> bytes | None:
-    """By the header of version 4 or 5. A linked profile is a file elsewhere, which is never opened."""
+    """Goes by the header of version 4 or 5. A linked profile is a file elsewhere, which is never opened."""
     (size,) = struct.unpack_from("<I", content, 14) if len(content) > 18 else (0,)
     if size < 108 or len(content) < 14 + size:
         return None
@@ -253,7 +253,7 @@ def _bmp(content: bytes, grey: bool) -> bytes | None:
 
 
 def _gif(content: bytes) -> bytes | None:
-    """The profile in the application block that holds one, in pieces of at most 255 bytes."""
+    """Returns the profile in the application block that holds one, in pieces of at most 255 bytes."""
     place = content.find(b"\x21\xff\x0bICCRGBG1012", 0, 1 << 20)
     if place < 0:
         return None
@@ -266,7 +266,7 @@ def _gif(content: bytes) -> bytes | None:
 
 
 def _refuse_hdr_profile(icc_profile: bytes) -> None:
-    """Profiles of HDR pictures state PQ or HLG by numbers, beside tables that are not meant for a photograph.
+    """Refuses profiles of HDR pictures, which state PQ or HLG by numbers.
 
     Source: ICC.1:2022, 9.2.17 cicpTag.
     """
@@ -280,7 +280,7 @@ def _refuse_hdr_profile(icc_profile: bytes) -> None:
 
 
 def _exif(exif: bytes, grey: bool) -> bytes | None:
-    """By the camera's words for Adobe RGB, or by white point and primaries.
+    """Goes by the camera's words for Adobe RGB, or by white point and primaries.
 
     None where it says sRGB or nothing.
     """

@@ -16,7 +16,7 @@ _MAX_CHUNKS: Final = 1000
 
 
 def webp_frame(content: bytes) -> tuple[bytes, bytes] | None:
-    """Type (`VP8 ` or `VP8L`) and beginning of a WebP's first picture; None where there is none."""
+    """Returns type (`VP8 ` or `VP8L`) and beginning of a WebP's first picture; None where there is none."""
     position = 12
     for _ in range(_MAX_CHUNKS):
         if position + 8 > len(content):
@@ -29,7 +29,7 @@ def webp_frame(content: bytes) -> tuple[bytes, bytes] | None:
 
 
 def webp_quantiser(content: bytes) -> int | None:
-    """The index of a lossy WebP's quantiser, 0 (best) to 127; None where the file is another one."""
+    """Returns the index of a lossy WebP's quantiser, 0 (best) to 127; None where the file is another one."""
     frame = webp_frame(content)
     if frame is None or frame[0] != b"VP8 ":
         return None
@@ -76,7 +76,7 @@ class _Decoder:
         self._shifted = 0
 
     def read(self, count: int) -> int:
-        """A number of that many bits, the highest first."""
+        """Reads a number of that many bits, the highest first."""
         number = 0
         for _ in range(count):
             number = number << 1 | self._bit()
