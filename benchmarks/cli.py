@@ -23,6 +23,7 @@ STUDIES = {
     "folder-speed": ("benchmarks.studies.folder_speed", "A folder of 12 MP JPEGs against Pillow."),
     "full-resolution": ("benchmarks.studies.full_resolution", "Full resolution against PyTorch."),
     "upsampling": ("benchmarks.studies.upsampling", "Ways of bringing a reduced light back to full size."),
+    "single-graph": ("benchmarks.studies.single_graph", "The graph of the normal way against Enhancer."),
     "gpu": ("benchmarks.studies.gpu", "Parity and speed of everything on an NVIDIA GPU, in one run."),
     "cluster": ("benchmarks.studies.cluster", "What a Ray cluster costs and gains."),
 }
