@@ -12,7 +12,8 @@ from pathlib import Path
 PACKAGES = ("rave_runtime", "rave_train", "rave_export")
 NEEDED = (
     "rave_runtime/models/default/manifest.json",
-    "rave_runtime/cli.py",
+    "rave_runtime/cli/__init__.py",
+    *(f"rave_runtime/serve/page/page.{ending}" for ending in ("html", "css", "js")),
     "rave_train/network.py",
     "rave_export/bundles.py",
     *(f"{package}/py.typed" for package in PACKAGES),

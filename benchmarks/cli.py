@@ -24,8 +24,12 @@ STUDIES = {
     "full-resolution": ("benchmarks.studies.full_resolution", "Full resolution against PyTorch."),
     "upsampling": ("benchmarks.studies.upsampling", "Ways of bringing a reduced light back to full size."),
     "single-graph": ("benchmarks.studies.single_graph", "The graph of the normal way against Enhancer."),
+    "panorama-scenes": ("benchmarks.studies.panorama_scenes", "Scenes against the light from panoramas."),
+    "before-after": ("benchmarks.studies.before_after", "A sheet of scenes before and after."),
+    "films": ("benchmarks.studies.films", "A film against decoding and encoding it alone."),
     "gpu": ("benchmarks.studies.gpu", "Parity and speed of everything on an NVIDIA GPU, in one run."),
     "cluster": ("benchmarks.studies.cluster", "What a Ray cluster costs and gains."),
+    "serve": ("benchmarks.studies.serve", "rave-serve under more load than it can take."),
 }
 """Studies by the command's name: the module, whose `main` takes the arguments, and what it measures."""
 
@@ -50,6 +54,7 @@ MemoryCap = Annotated[float | None, typer.Option(help="MiB at which a program is
 Output = Annotated[Path, typer.Option(help="Folder of the results.")]
 Inputs = Annotated[Path | None, typer.Option(help="Folder of backlit photographs.")]
 Truths = Annotated[Path | None, typer.Option(help="Folder of their truths, same stems.")]
+Pictures = Annotated[list[Path] | None, typer.Option(help="Folder of pictures; may be repeated.")]
 Weights = Annotated[list[str] | None, typer.Option("--weights", help="METHOD=FILE; may be repeated.")]
 Limit = Annotated[int | None, typer.Option(help="Pairs at most.")]
 
@@ -106,6 +111,29 @@ def _add_study(name: str, module: str, help: str) -> None:
 
 for _name, (_module, _help) in STUDIES.items():
     _add_study(_name, _module, _help)
+
+
+@app.command("quality-real")
+def quality_real(
+    scenes: Annotated[Path, typer.Argument(help="Folder of scenes: NAME-0.jpg to NAME-3.jpg, NAME.png.")],
+    well_lit: Pictures = None,
+    backlit: Pictures = None,
+    checkpoint: Annotated[list[Path] | None, typer.Option(help="Another network to measure.")] = None,
+    part: Annotated[str, typer.Option(help="Scenes: all, steering or aside (every third).")] = "all",
+    precision: Annotated[str, typer.Option(help="Of the bundle: fp32, fp16 or int8.")] = "int8",
+    model: Model = None,
+    output: Output = FOLDER,
+) -> None:
+    """Quality on real scenes by exposure; what becomes of well-lit, low-key and backlit pictures."""
+    from benchmarks.suites.real_quality import find_all, measure_real
+
+    request = _request(False, "cpu", 0, model, None, None, None)
+    try:
+        pictures = find_all(scenes, well_lit or (), backlit or (), part)
+        rows = measure_real(pictures, request.bundle, precision, checkpoint or (), typer.echo)
+    except (OSError, ValueError) as error:
+        _fail(str(error))
+    _record("quality-real", request, rows, output)
 
 
 @app.command("train-step", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -1,10 +1,21 @@
-"""Our network as upstream runs it: the whole image at full resolution, in torch."""
+"""Our network in torch: as upstream runs it, at full resolution, and in the runtime's normal way."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
+from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
+from rave_runtime.light.relight import relight as divide
+from rave_train.checkpoint import load_checkpoint
 from rave_train.network import EnhancementNetwork, Padding, relight
+
+Picture = npt.NDArray[np.uint8]
 
 
 class WholeImage(nn.Module):
@@ -21,3 +32,32 @@ class WholeImage(nn.Module):
         light: Tensor = self.network(image)
         enhanced: Tensor = relight(image, light)
         return enhanced
+
+
+def light_at(checkpoint: Path, working_size_px: int) -> Callable[[Picture], Picture]:
+    """A checkpoint's network in the runtime's normal way: its light on a reduction, brought back along edges.
+
+    Args:
+        checkpoint: of our network, or an official one.
+        working_size_px: long side of the reduction; smaller pictures are taken whole.
+
+    Returns:
+        A function of one picture, [h, w, 3] uint8 -> the same shape.
+    """
+    network = load_checkpoint(checkpoint).eval()
+
+    @torch.no_grad()
+    def enhance(picture: Picture) -> Picture:
+        height, width = picture.shape[:2]
+        reduction = Reduction(picture, working_size_px) if max(height, width) > working_size_px else None
+        pixels = np.asarray(reduction.pixels if reduction else picture)
+        image = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 255
+        light = network(image)[0, 0].numpy()
+        if reduction is not None:
+            guided = GuidedLight(light, luminance(pixels), height, width)
+            light = guided.rows(0, height, reduction.luminance(0, height))
+        result = np.empty_like(picture)
+        divide(picture, light, result)
+        return result
+
+    return enhance

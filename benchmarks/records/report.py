@@ -12,10 +12,12 @@ from benchmarks.records.results import FOLDER, Result, find_result, read_results
 from benchmarks.records.tables import (
     EMPTY,
     cost_table,
+    lifts_table,
     markdown,
     memory_cell,
     plain_table,
     quality_table,
+    real_scenes_table,
     roofline_table,
     scale_table,
     size_table,
@@ -36,6 +38,10 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
     ),
     "memory": (("Peak memory for one photograph", lambda r: size_table(r, "memory")),),
     "quality": (("Quality and time", quality_table),),
+    "quality-real": (
+        ("Real scenes against the light, PSNR in dB / SSIM", real_scenes_table),
+        ("Backlit and low-key pictures", lifts_table),
+    ),
     "scale": (("Batches and threads", scale_table),),
     "tiling": (("Tiles", tiling_table),),
     "roofline": (("Share of the machine's limit", roofline_table),),

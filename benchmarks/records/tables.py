@@ -195,3 +195,35 @@ def _plain(value: Any) -> str:
 
 def _weighted_title(row: Row) -> str:
     return f"{row['title']}, {row['weights']}" if row["weights"] else str(row["title"])
+
+
+def real_scenes_table(result: Result) -> str:
+    """PSNR and SSIM of every method by how far the photograph is below the scene's middle exposure."""
+    columns = list(dict.fromkeys(row["stops_below"] for row in result.rows if "stops_below" in row))
+    lit = list(dict.fromkeys(row["set"] for row in result.rows if str(row["set"]).startswith("well-lit")))
+    head = ["", *(c if c == "mean" else "middle" if c == 0 else f"-{c:g} stops" for c in columns), *lit]
+    lines = []
+    for title in dict.fromkeys(row["title"] for row in result.rows if "stops_below" in row):
+        rows = [row for row in result.rows if row["title"] == title]
+        scenes = {row["stops_below"]: row for row in rows if "stops_below" in row}
+        kept = {row["set"]: row for row in rows}
+        cells = [f"{scenes[c]['psnr_db']:.2f} / {scenes[c]['ssim']:.3f}" for c in columns]
+        lines.append([title, *cells, *(f"{kept[name]['psnr_db']:.1f}" for name in lit)])
+    return markdown(head, lines)
+
+
+def lifts_table(result: Result) -> str:
+    """What became of backlit and low-key pictures, in EV and points of clipped pixels."""
+    lines = []
+    for row in result.rows:
+        if row["set"] == "backlit":
+            cells = [row["names"], f"{row['dark_ev']:+.2f}", f"{row['bright_ev']:+.2f}"]
+            lines.append([row["title"], *cells, f"{row['clipped_points']:+.2f}"])
+        elif row["set"] == "low-key":
+            name = f"{row['pictures']} low-key pictures"
+            change = f"mean {row['mean_change_ev']:+.2f}, at most {row['largest_change_ev']:+.2f}"
+            lines.append([row["title"], name, change, EMPTY, EMPTY])
+        elif row["set"] == "against fp32":
+            words = f"{row['psnr_db']:.1f} dB or more from fp32, median {row['median_db']:.1f}"
+            lines.append([row["title"], f"{row['pictures']} pictures", words, EMPTY, EMPTY])
+    return markdown(["", "Picture", "Darkest third, EV", "Brightest fifth, EV", "Clipped, points"], lines)

@@ -28,9 +28,10 @@ from benchmarks.studies.reporting import report_study, study_parser
 from rave_runtime.cluster.connect import open_pool
 from rave_runtime.cluster.pool import CHUNK_S, MAX_CHUNK
 from rave_runtime.cluster.worker import Answer, Task, Worker
+from rave_runtime.files.entries import Entry
 from rave_runtime.run.batch import Result
 from rave_runtime.run.jobs import Job
-from rave_runtime.run.journal import Entry, open_journal
+from rave_runtime.run.journal import open_journal
 from rave_runtime.run.options import RunOptions
 
 DISTINCT = 20

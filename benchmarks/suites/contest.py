@@ -103,12 +103,11 @@ def choose_contestants(
 def runtime_devices(device: str) -> list[str]:
     """The runtime's devices that work here, those of the processor or those of the GPU."""
     from rave_runtime import RaveError
-    from rave_runtime.backends.devices import DEVICES, choose_device
+    from rave_runtime.backends.devices import DEVICES, GPUS, choose_device
 
-    on_gpu = {"cuda", "tensorrt", "trt"}
     found = []
     for name in DEVICES:
-        if (name in on_gpu) != (device == "cuda"):
+        if (name in GPUS) != (device == "cuda"):
             continue
         try:
             choose_device(name)

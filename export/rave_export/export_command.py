@@ -15,7 +15,7 @@ from rave_export.options import ENOUGH_DB, ExportOptions
 from rave_export.pictures import read_pictures
 from rave_export.triton import check_repository, write_triton_repository
 from rave_export.web.page import check_page, write_page
-from rave_runtime.backends.tensorrt_library import LIBRARIES
+from rave_runtime.backends.tensorrt.library import LIBRARIES
 from rave_runtime.bundle import Bundle, Flavour, read_bundle
 from rave_train.checkpoint import Checkpoint, read_checkpoint
 

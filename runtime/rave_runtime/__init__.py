@@ -10,10 +10,12 @@ from rave_runtime.version import __version__
 
 if TYPE_CHECKING:
     from rave_runtime.enhancer import Enhancer
+    from rave_runtime.run.one_photo import EnhancedPhoto
 
 __all__ = [
     "BundleError",
     "DeviceError",
+    "EnhancedPhoto",
     "Enhancer",
     "PhotoError",
     "RaveError",
@@ -30,4 +32,8 @@ def __getattr__(name: str) -> Any:
         from rave_runtime.enhancer import Enhancer
 
         return Enhancer
+    if name == "EnhancedPhoto":
+        from rave_runtime.run.one_photo import EnhancedPhoto
+
+        return EnhancedPhoto
     raise AttributeError(f"module 'rave_runtime' has no attribute {name!r}")

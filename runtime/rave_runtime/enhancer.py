@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.backends.devices import choose_device, choose_precision
+from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
+from rave_runtime.backends.devices import Setup as Setup
 from rave_runtime.backends.gathering import GatheringNetwork
 from rave_runtime.backends.load import load_network
+from rave_runtime.backends.network import LoadedNetwork
 from rave_runtime.bundle import embedded_bundle, read_bundle
-from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
+from rave_runtime.errors import UsageError
+from rave_runtime.films.in_order import map_in_order
+from rave_runtime.light.look import Look, divisor_of
+from rave_runtime.light.normal_way import NormalWay
+from rave_runtime.light.reduction import Reduction
 from rave_runtime.light.relight import relight
+from rave_runtime.light.score import backlit_score
 from rave_runtime.light.sizes import check_tile_size, check_working_size
-from rave_runtime.light.tiled import tiled_light
-from rave_runtime.photos.colour import in_srgb_curve, is_srgb, to_srgb, tone_curve
-from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.light.tiled import full_light, whole_light
+from rave_runtime.photos.colour import as_seen, tone_curve
+from rave_runtime.photos.photo import Photo, Pixels, check_image
+
+if TYPE_CHECKING:
+    from rave_runtime.run.one_photo import EnhancedPhoto
 
 Array = NDArray[np.float32]
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
-
-
-GPUS: Final = ("cuda", "tensorrt")
-"""Devices that gain from batches. A CPU is busy with one tile."""
 
 GPU_BATCH: Final = 4
 """Tiles of one photograph per call on a GPU."""
@@ -42,28 +45,21 @@ GATHERED_BATCH: Final = 8
 _WHOLE_PX: Final = 512 * 512
 """Reduced pictures of up to so many pixels run whole: tiles of them would be half halo."""
 
-_STRIP_PX: Final = 1 << 17
-"""Pixels brought to full resolution at once: few enough to stay in a processor's cache."""
-
-_Part = tuple[slice, slice, Array]
-"""Rows, columns and the light [rows, columns] of one part of an image."""
+_LOOK: Final = 2
+"""Raised when the same model and options make another picture, so that `--skip-existing` makes it again."""
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What a run computes with, for its log and report.
+class Scored:
+    """An enhanced photograph.
 
     Attributes:
-        device: as on the command line.
-        provider: of onnxruntime, or what stands in for one.
-        precision: "fp32", "fp16" or "int8".
-        working_size_px: long side on which the light is estimated; None is full resolution.
+        pixels: like the photograph's, in the same colour space; None where its score was too small.
+        backlit: its score, see `Enhancer.backlit_score`; None at strength 0, where nobody asks.
     """
 
-    device: str
-    provider: str
-    precision: str
-    working_size_px: int | None
+    pixels: Pixels | None
+    backlit: float | None
 
 
 class Enhancer:
@@ -73,13 +69,14 @@ class Enhancer:
         model: folder of a bundle; None is the embedded one.
         precision: "auto", "fp32", "fp16" or "int8".
         device: "auto", "cpu", "openvino", "cuda" or "tensorrt".
-        working_size: long side, in pixels, of the reduction on which the light is estimated;
-            "recommended" is what the bundle says, None is full resolution. A smaller image is never
-            enlarged.
-        tile_size: side of the tiles in which the network runs, in pixels; "auto" chooses, None takes
-            every image whole, at about 3 GB of memory per megapixel.
-        strength: power of the light map: 0 leaves the picture unchanged, 1 is the model, up to 2.
-        threads: for the network; 0 takes all processors.
+        working_size: long side, in pixels, of the reduction on which the light is estimated; "recommended" is
+            what the bundle says, None is full resolution. A smaller image is never enlarged.
+        tile_size: side of the tiles in which the network runs, in pixels; "auto" chooses, None takes every
+            image whole, at about 3 GB of memory per megapixel.
+        strength: how much shaded parts are lifted: 0 changes nothing, 1 is the model, up to 2.
+        threads: processors for the network; 0 takes all.
+        highlights: how much bright parts, such as skies, are brightened: 0 keeps them, 1 is the model, up to
+            2; None is the strength, but at most 1.
 
     Raises:
         BundleError: the model cannot be used.
@@ -96,6 +93,7 @@ class Enhancer:
         tile_size: int | Literal["auto"] | None = "auto",
         strength: float = 1.0,
         threads: int = 0,
+        highlights: float | None = None,
     ) -> None:
         bundle = read_bundle(embedded_bundle() if model is None else model)
         self.device: Final = choose_device(device)
@@ -105,14 +103,17 @@ class Enhancer:
         gathers = self.device.name in GPUS
         engines = bundle.manifest.engines if self.device.name == "tensorrt" else ()
         most = min([GATHERED_BATCH, *(engine.batch for engine in engines)])
-        self.network: Final = GatheringNetwork(network, most) if gathers else network
+        self.network: LoadedNetwork = GatheringNetwork(network, most) if gathers else network
         self.batch: Final = min(GPU_BATCH, most) if gathers else 1
         self.tile_size_px: Final = check_tile_size(tile_size, bundle.manifest.network.halo_px)
         recommended = bundle.manifest.working_size_px
         self.working_size_px: Final = check_working_size(working_size, recommended)
-        if not 0 <= strength <= 2:
-            raise UsageError(f"strength is {strength:g}, a number from 0 to 2 is needed")
-        self.strength: Final = strength
+        self.look: Final = Look(strength, highlights)
+
+    @property
+    def strength(self) -> float:
+        """How much shaded parts are lifted."""
+        return self.look.strength
 
     @property
     def setup(self) -> Setup:
@@ -121,7 +122,7 @@ class Enhancer:
 
     @property
     def settings(self) -> str:
-        """Everything that decides a result, as one line: model, precision, device, size, strength.
+        """Everything that decides a result, as one line: model, precision, device, size, look.
 
         Not the tiles: they change nothing, and runs that differ in them may finish each other's work.
         """
@@ -129,7 +130,8 @@ class Enhancer:
         model = hashlib.sha256("".join(graphs).encode()).hexdigest()[:16]
         return (
             f"model={model} precision={self.precision} provider={self.device.provider} "
-            f"working_size={self.working_size_px} strength={self.strength:g}"
+            f"working_size={self.working_size_px} strength={self.look.strength:g} "
+            f"highlights={self.look.bright_power:g} look={_LOOK}"
         )
 
     def prepare(self) -> None:
@@ -139,7 +141,7 @@ class Enhancer:
             BundleError: a graph is missing, damaged or cannot be loaded.
             DeviceError: the device cannot be used.
         """
-        if self.strength != 0:
+        if not self.look.changes_nothing:
             size = self.working_size_px
             reduced = size is not None and size * size <= _WHOLE_PX
             self.network.prepare(whole=reduced or self.tile_size_px is None)
@@ -154,13 +156,14 @@ class Enhancer:
             Same shape and dtype, a new array.
 
         Raises:
-            PhotoError: another shape or dtype, or no pixels.
+            PhotoError: another shape or dtype, no pixels, or the network's light is not usable.
             DeviceError: the provider failed.
         """
-        _check_image(image)
+        check_image(image)
+        if self.look.changes_nothing:
+            return image.copy()
         out = np.empty_like(image)
-        for rows, cols, light in self._light_parts(image):
-            relight(image[rows, cols], light, out[rows, cols])
+        self._develop(image, image, out, None, 0.0)
         return out
 
     def enhance_stream(self, images: Iterable[AnyPixels], workers: int = 2) -> Iterator[AnyPixels]:
@@ -176,24 +179,8 @@ class Enhancer:
         """
         if workers < 1:
             raise UsageError(f"workers is {workers}, at least 1 is needed")
-        pending: deque[Future[AnyPixels]] = deque()
-        source = iter(images)
-        with ThreadPoolExecutor(workers, "rave-stream") as pool:
-            while True:
-                try:
-                    # Decoders of videos fill one buffer again and again: each frame is copied.
-                    image = np.array(next(source))
-                except StopIteration:
-                    break
-                except BaseException:
-                    while pending:  # what came before the fault is given first
-                        yield pending.popleft().result()
-                    raise
-                pending.append(pool.submit(self.enhance, image))
-                if len(pending) >= workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+        # Decoders of videos fill one buffer again and again: each frame is copied.
+        yield from map_in_order(self.enhance, map(np.array, images), workers)
 
     def enhance_photo(self, photo: Photo, *, reuse: bool = False) -> Pixels:
         """The enhanced pixels of a photograph: grey, 16 bits and other colour spaces included.
@@ -206,20 +193,74 @@ class Enhancer:
             Like `photo.pixels`, in the same colour space; a new array unless reused.
 
         Raises:
+            PhotoError: the network's light is not usable.
             DeviceError: the provider failed.
         """
-        if self.strength == 0:
-            return photo.pixels if reuse else photo.pixels.copy()
-        curve = tone_curve(photo.icc_profile)
+        pixels = self.score_photo(photo, reuse=reuse).pixels
+        assert pixels is not None
+        return pixels
+
+    def score_photo(self, photo: Photo, *, reuse: bool = False, least_score: float = 0.0) -> Scored:
+        """The enhanced pixels of a photograph, and how backlit it is.
+
+        Args:
+            photo: as for `enhance_photo`.
+            reuse: as for `enhance_photo`.
+            least_score: a photograph with a smaller score is not enhanced.
+
+        Raises:
+            PhotoError, DeviceError: as `enhance_photo`.
+        """
+        if self.look.changes_nothing and least_score <= 0:
+            return Scored(photo.pixels if reuse else photo.pixels.copy(), None)
         # Strips of a reduced light look at their own rows alone; tiles look at their neighbours'.
-        in_place = reuse and self._is_reduced(photo.pixels) and photo.pixels.flags.writeable
+        in_place = reuse and self.working_size_px is not None and photo.pixels.flags.writeable
         out = photo.pixels if in_place else np.empty_like(photo.pixels)
-        for rows, cols, light in self._light_parts(_as_seen(photo)):
-            relight(photo.pixels[rows, cols], light, out[rows, cols], curve)
-        return out
+        curve = tone_curve(photo.icc_profile)
+        score = self._develop(as_seen(photo), photo.pixels, out, curve, least_score)
+        return Scored(out if score >= least_score else None, score)
+
+    def backlit_score(self, image: Pixels) -> float:
+        """How much light the darkest third of a photograph lacks, from 0 to 1.
+
+        0 is a photograph that the model leaves as it is; at 0.5 it makes the darkest third about twice as
+        bright. Strength and highlights do not matter. See `rave_runtime.light.score`.
+
+        Args:
+            image: [h, w, 3] uint8 or uint16, sRGB.
+
+        Raises:
+            PhotoError, DeviceError: as `enhance`.
+        """
+        check_image(image)
+        if self.working_size_px is None:
+            return backlit_score([whole_light(self.network, image, self.tile_size_px, self.batch)])
+        return self._normal_way(image, self.working_size_px)[1]
+
+    def enhance_bytes(
+        self,
+        data: bytes,
+        *,
+        strength: float | None = None,
+        format: str | None = None,
+        quality: int | None = None,
+    ) -> EnhancedPhoto:
+        """The enhanced photograph as a file's bytes; metadata and colours are kept as rave-run keeps them.
+
+        Args:
+            data: the bytes of a file.
+            strength: 0 to 2; None is the enhancer's.
+            format, quality: such as "jpeg" and 1 to 100; None keeps the photograph's.
+
+        Raises:
+            RaveError: it cannot be read, enhanced or written, or an argument makes no sense.
+        """
+        from rave_runtime.run.one_photo import enhance_bytes
+
+        return enhance_bytes(self, data, strength, format, quality)
 
     def illumination(self, image: Pixels) -> Array:
-        """The illumination map that `enhance` divides by.
+        """The illumination map that `enhance` divides by, but for the shoulder of the normal way.
 
         Args:
             image: [h, w, 3] uint8 or uint16, sRGB.
@@ -228,80 +269,52 @@ class Enhancer:
             [h, w] float32, at least 0, usually below 1.
 
         Raises:
-            PhotoError: another shape or dtype, or no pixels.
-            DeviceError: the provider failed.
+            PhotoError, DeviceError: as `enhance`.
         """
-        _check_image(image)
-        result = np.empty(image.shape[:2], np.float32)
-        for rows, cols, light in self._light_parts(image):
-            result[rows, cols] = light
-        return result
+        check_image(image)
+        if self.working_size_px is not None:
+            return self._normal_way(image, self.working_size_px)[0].divisor()
+        return divisor_of(whole_light(self.network, image, self.tile_size_px, self.batch), self.look)
 
-    def _light_parts(self, image: NDArray[Any]) -> Iterator[_Part]:
-        if self.working_size_px is not None and self._is_reduced(image):
-            return self._reduced_light(image, self.working_size_px)
-        return self._full_light(image, self.tile_size_px)
+    def _develop(
+        self,
+        image: NDArray[Any],
+        pixels: NDArray[Any],
+        out: NDArray[Any],
+        curve: Array | None,
+        least_score: float,
+    ) -> float:
+        """Writes an enhanced photograph and returns its score. If that is too small, `out` may stay.
 
-    def _is_reduced(self, image: NDArray[Any]) -> bool:
-        """Whether the light of an image is estimated on a reduction of it."""
-        return self.working_size_px is not None and max(image.shape[:2]) > self.working_size_px
+        Args:
+            image: the photograph as the network sees it, [h, w, 3].
+            pixels: the photograph, [h, w, c].
+            out: like the pixels; in the normal way it may be the pixels.
+            curve: tone curve of the pixels' space.
+            least_score: the smallest score that is enough.
+        """
+        if self.working_size_px is not None:
+            normal, score = self._normal_way(image, self.working_size_px)
+            if score >= least_score:
+                normal.develop(pixels, out, curve)
+            return score
 
-    def _full_light(self, image: NDArray[Any], tile_px: int | None) -> Iterator[_Part]:
-        """The light of an image at its own size, tile by tile."""
-        height, width = image.shape[:2]
-        doubled = np.repeat(image, 2, 0) if height == 1 else image
-        doubled = np.repeat(doubled, 2, 1) if width == 1 else doubled
-        for tile, light in tiled_light(self.network, doubled, tile_px, self.batch, fixed=self.batch > 1):
-            rows, cols = tile.rows, tile.cols
-            row_stop, col_stop = min(rows.core_stop, height), min(cols.core_stop, width)
-            core = light[
-                rows.core_start - rows.start : row_stop - rows.start,
-                cols.core_start - cols.start : col_stop - cols.start,
-            ]
-            yield (
-                slice(rows.core_start, row_stop),
-                slice(cols.core_start, col_stop),
-                core if self.strength == 1 else core**self.strength,
-            )
+        def lights() -> Iterator[Array]:
+            for rows, cols, light in full_light(self.network, image, self.tile_size_px, self.batch):
+                relight(pixels[rows, cols], divisor_of(light, self.look), out[rows, cols], curve)
+                yield light
 
-    def _reduced_light(self, image: NDArray[Any], long_side_px: int) -> Iterator[_Part]:
-        """The light of an image, estimated on a reduction of it, in strips of rows."""
-        height, width = image.shape[:2]
-        reduction = Reduction(image, long_side_px)
-        small = np.empty(reduction.pixels.shape[:2], np.float32)
-        tile_px = self.tile_size_px if small.size > _WHOLE_PX else None
-        for rows, cols, light in self._full_light(reduction.pixels, tile_px):
-            small[rows, cols] = light
-        guided = GuidedLight(small, luminance(reduction.pixels), height, width)
-        step = max(1, _STRIP_PX // width)
-        for start in range(0, height, step):
-            stop = min(start + step, height)
-            yield (
-                slice(start, stop),
-                slice(0, width),
-                guided.rows(start, stop, reduction.luminance(start, stop)),
-            )
+        return backlit_score(lights())
 
+    def _normal_way(self, image: NDArray[Any], working_size_px: int) -> tuple[NormalWay, float]:
+        """A photograph in the normal way, and its score.
 
-def _as_seen(photo: Photo) -> Pixels:
-    """The photograph as the network sees it: [h, w, 3], sRGB."""
-    pixels, profile = photo.pixels, photo.icc_profile
-    if pixels.shape[2] == 1:
-        grey: Pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-        return grey
-    if profile is None or is_srgb(profile):
-        return pixels
-    if pixels.dtype == np.uint16:
-        return in_srgb_curve(pixels.astype(np.uint16, copy=False), profile)
-    return to_srgb(pixels.astype(np.uint8, copy=False), profile)
-
-
-def _check_image(image: NDArray[Any]) -> None:
-    if not isinstance(image, np.ndarray):
-        raise PhotoError(f"an image is an array of [h, w, 3] uint8 or uint16, not {type(image).__name__}")
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
-        raise PhotoError(
-            f"an image of [h, w, 3] uint8 or uint16 is needed, got {list(image.shape)} {image.dtype}"
-        )
-    if not image.size:
-        raise PhotoError(f"the image has no pixels: its size is {image.shape[1]} x {image.shape[0]}")
+        Args:
+            image: the photograph as the network sees it, [h, w, 3] uint8 or uint16.
+            working_size_px: long side on which its light is estimated.
+        """
+        reduction = Reduction(image, working_size_px) if max(image.shape[:2]) > working_size_px else None
+        small: NDArray[Any] = image if reduction is None else reduction.pixels
+        tile_px = self.tile_size_px if small.shape[0] * small.shape[1] > _WHOLE_PX else None
+        light = whole_light(self.network, small, tile_px, self.batch)
+        return NormalWay(image, light, self.look, reduction), backlit_score([light])

@@ -30,6 +30,11 @@ class UsageError(RaveError, ValueError):
     """Arguments that contradict each other or make no sense."""
 
 
+def printable(text: str) -> str:
+    """A text on one line, without signs that would move, colour or command a terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def reason_of(error: Exception) -> str:
     """An error of another library in one short line."""
     text = str(error).strip() or type(error).__name__

@@ -19,8 +19,8 @@ def main(folder: str) -> None:
     from rave_export.engines.build import EngineOptions, build_engines, import_tensorrt
     from rave_export.engines.precision import check_parsed_precision
     from rave_export.errors import ExportError
-    from rave_runtime.backends.tensorrt_building import build_plan
-    from rave_runtime.backends.tensorrt_network import first_use_profiles
+    from rave_runtime.backends.tensorrt.building import build_plan
+    from rave_runtime.backends.tensorrt.network import first_use_profiles
     from rave_runtime.bundle import read_bundle
 
     bundle = read_bundle(folder)

@@ -21,9 +21,9 @@ from strict_tensorrt import Module, Strict
 
 from rave_export.engines.build import EngineOptions, build_engines
 from rave_export.errors import ExportError
-from rave_runtime.backends.tensorrt_engine import Engine
-from rave_runtime.backends.tensorrt_library import Gpu
-from rave_runtime.backends.tensorrt_memory import GpuMemory
+from rave_runtime.backends.tensorrt.engine import Engine
+from rave_runtime.backends.tensorrt.library import Gpu
+from rave_runtime.backends.tensorrt.memory import GpuMemory
 from rave_runtime.bundle import EngineFile, read_bundle
 
 TRT = tensorrt_bindings

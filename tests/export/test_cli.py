@@ -140,7 +140,7 @@ def test_export_makes_what_is_asked_for(
         (["{good}", "-o", "{new}", "--triton", "{old}"], 1, "exists: choose another output folder"),
         (["{good}", "-o", "{new}", "--opset", "12"], 1, "opset 12 is too low for these graphs"),
         (["{good}", "-o", "{new}", "--int8", "--calibration", "{old}"], 1, "holds no photographs"),
-        (["--verify", "{old}"], 1, "is no bundle: it has no manifest.json"),
+        (["--verify", "{old}"], 1, "is not a bundle: it has no manifest.json"),
     ],
 )
 def test_errors_say_what_to_do(

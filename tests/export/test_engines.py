@@ -17,7 +17,7 @@ from rave_export.engines.add import add_engines, write_engines
 from rave_export.engines.build import EngineOptions, find_build_gpu, import_tensorrt
 from rave_export.engines.precision import check_precision, float32_convolutions
 from rave_export.errors import ExportError
-from rave_runtime.backends.tensorrt_building import Profile, profile_shapes
+from rave_runtime.backends.tensorrt.building import Profile, profile_shapes
 from rave_runtime.bundle import Bundle, EngineFile, TensorSpec, read_bundle
 from rave_train.network import EnhancementNetwork
 

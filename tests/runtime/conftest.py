@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from rave_runtime import Enhancer
 from rave_runtime.bundle import embedded_bundle
@@ -63,3 +64,11 @@ def s3() -> Iterator[str]:
     serving.stop()
     os.environ.clear()
     os.environ.update(kept)
+
+
+@pytest.fixture
+def picture_file(picture: MakePicture, tmp_path: Path) -> Path:
+    """A small backlit JPEG."""
+    file = tmp_path / "a.jpg"
+    Image.fromarray(picture(48, 64)).save(file, quality=95)
+    return file

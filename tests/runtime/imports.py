@@ -8,6 +8,8 @@ from pathlib import Path
 
 MOST_ENTRIES = 16
 MOST_LINES = 320
+MARKERS = ("__pycache__", "__init__.py", "py.typed")
+"""Entries that make a folder a package and hold no idea."""
 
 
 def module_name(file: Path, root: Path) -> str:
@@ -61,7 +63,7 @@ def too_large(root: Path) -> list[str]:
         if "__pycache__" in path.parts:
             continue
         if path.is_dir() and any(path.glob("*.py")):
-            entries = [entry for entry in path.iterdir() if entry.name != "__pycache__"]
+            entries = [entry for entry in path.iterdir() if entry.name not in MARKERS]
             if len(entries) > MOST_ENTRIES:
                 found.append(f"{path.name} holds {len(entries)} entries")
         elif path.suffix == ".py" and (lines := len(path.read_text().splitlines())) > MOST_LINES:

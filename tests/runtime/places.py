@@ -31,3 +31,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 def remote_contents(url: str) -> dict[str, bytes]:
     folder = RemoteFile(url)
     return {name: (folder / name).read() for name in folder.names()}
+
+
+def touch(folder: Path, *names: str) -> Path:
+    """Makes files of one byte."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return folder

@@ -83,7 +83,7 @@ def test_a_single_file(photos: Path, tmp_path: Path) -> None:
         (["photos", "photos/a.jpg"], "is a file: for a folder of photographs OUTPUT must be a folder"),
         (["photos/a.jpg", "photos/a.jpg"], "is the photograph a.jpg itself"),
         (["photos", "out", "--tile-size", "20"], "tile_size is 20 px"),
-        (["photos", "out", "--model", "empty"], "empty is no bundle"),
+        (["photos", "out", "--model", "empty"], "empty is not a bundle"),
         (["photos", "out", "--precision", "fp8"], "the bundle has no fp8 graphs"),
         (["photos", "out", "--format", "xcf"], "--format xcf is unknown"),
         (["photos", "out", "--working-size", "256", "--full-resolution"], "contradict each other"),
@@ -99,7 +99,7 @@ def test_a_single_file(photos: Path, tmp_path: Path) -> None:
         (["photos", "out", "--max-megapixels", "nan"], "--max-megapixels: nan is not at least 0.0001"),
         (["photos", "out", "--workers", "two"], "--workers: invalid int value: 'two'"),
         (["photos", "out", "--log", "s3://bucket/log"], "--log: s3://bucket/log is a URL"),
-        (["photos", "out", "deeper\x1b[31m"], "unrecognized arguments: deeper\\x1b[31m"),
+        (["photos", "out", "--deep\x1b[31m"], "unrecognized arguments: --deep\\x1b[31m"),
         (["photos", "out", "--full"], "unrecognized arguments: --full"),
         (["photos", "-", "--watch"], "--watch is for folders"),
         (["photos"], "OUTPUT"),
@@ -305,7 +305,7 @@ def test_a_doctor_who_finds_a_problem_exits_1(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_says_so(photos: Path, tmp_path: Path) -> None:
     program = """
-import rave_runtime.command as command
+import rave_runtime.cli.command as command
 from rave_runtime.cli import main
 
 def interrupted(*_):

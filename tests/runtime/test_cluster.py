@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rave_runtime.cluster.connect import open_pool
+from rave_runtime.cli.command import run_folder
+from rave_runtime.cluster.connect import _own_signals, _stay_on_this_machine, open_pool
 from rave_runtime.cluster.worker import Worker
-from rave_runtime.command import run_folder
 from rave_runtime.errors import DeviceError, UsageError
+from rave_runtime.files.entries import parse_entries
 from rave_runtime.files.location import RemoteFile
 from rave_runtime.run.batch import Result
 from rave_runtime.run.jobs import plan_jobs
@@ -138,9 +139,18 @@ def test_every_machine_works(two_nodes: Any, photos: Path, tmp_path: Path) -> No
 
 def test_photographs_of_an_object_store(two_nodes: Any, s3: str, photos: Path, tmp_path: Path) -> None:
     upload(photos, f"{s3}/cluster/in")
-    run_folder(RemoteFile(f"{s3}/cluster/in"), RemoteFile(f"{s3}/cluster/out"), options(two_nodes))
+    (RemoteFile(f"{s3}/cluster/in") / "sub//x.jpg").write((photos / "01.jpg").read_bytes())
+    (RemoteFile(f"{s3}/cluster/in") / "01.xmp").write(b"rating")
+    results = run_folder(RemoteFile(f"{s3}/cluster/in"), RemoteFile(f"{s3}/cluster/out"), options(two_nodes))
+    assert {result.status for result in results} == {"done"}
     run_folder(photos, tmp_path / "alone", options(None))
-    assert remote_contents(f"{s3}/cluster/out") == contents(tmp_path / "alone")
+    there = remote_contents(f"{s3}/cluster/out")
+    assert there.pop("01.xmp") == b"rating"
+    assert there.pop("sub/x.jpg") == there["01.jpg"]
+    here = contents(tmp_path / "alone")
+    journals = [parse_entries(files.pop(".rave-run.jsonl").decode()) for files in (there, here)]
+    assert set(journals[0]) > set(journals[1])
+    assert there == here
 
 
 def test_a_poisoned_photograph_and_a_fault_are_named_and_all_others_are_done(
@@ -243,3 +253,25 @@ def test_a_local_cluster_is_started_and_ended(photos: Path, tmp_path: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
     assert "17 of 17 enhanced" in done.stdout
     assert Image.open(tmp_path / "out" / "00.jpg").size == (64, 48)
+
+
+def test_a_local_cluster_asks_everybody_for_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN_PATH": "/of/others"})
+    _stay_on_this_machine()
+    first = os.environ["RAY_AUTH_TOKEN"]
+    _stay_on_this_machine()
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+    assert "RAY_AUTH_TOKEN_PATH" not in os.environ
+    assert len(first) == 64
+    assert os.environ["RAY_AUTH_TOKEN"] != first
+
+
+def test_a_sigterm_is_ours_after_ray_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with _own_signals():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) == before
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -38,8 +38,11 @@ def test_a_missing_library_says_what_to_install(missing: str, monkeypatch: pytes
     )
     with pytest.raises(PhotoError, match=words):
         read_photo(content)
-    with pytest.raises(PhotoError, match=words):
-        encode_photo(deep_photo(3), DEEP, kind)
+    if kind == "PNG":
+        with pytest.raises(PhotoError, match=words):
+            encode_photo(deep_photo(3), DEEP, kind)
+    else:
+        assert encode_photo(deep_photo(3), DEEP, kind).content, "writing TIFF needs no library"
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

@@ -171,8 +171,8 @@ def test_options_that_make_no_sense(options: dict[str, Any], error: type[Excepti
         Enhancer(**options)
 
 
-def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"is no bundle: it has no manifest.json"):
+def test_a_folder_without_a_manifest_is_not_a_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"is not a bundle: it has no manifest.json"):
         Enhancer(tmp_path)
 
 

@@ -85,7 +85,7 @@ def test_a_photograph_is_not_written_over_itself(tmp_path: Path, output: str) ->
 
 def test_one_photograph_goes_not_into_a_file(tmp_path: Path) -> None:
     source = touch(tmp_path, "in/a.jpg", "notes.txt")
-    with pytest.raises(UsageError, match=r"notes\.txt is there and no folder"):
+    with pytest.raises(UsageError, match=r"notes\.txt exists and is neither a folder nor named like"):
         plan_jobs(source / "in/a.jpg", source / "notes.txt")
 
 
@@ -240,7 +240,7 @@ def test_raw_files_are_not_passed_over_in_silence(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.CR2", "c.dng", "d.cr2", "e.txt", ".f.dng"):
         (tmp_path / name).touch()
     with pytest.warns(
-        UserWarning, match=r"^3 pictures in .* cannot be read \(\.cr2, \.dng\): develop or convert"
+        UserWarning, match=r"^3 pictures in .* that rave-run cannot read \(\.cr2, \.dng\): export as"
     ):
         jobs = plan_jobs(tmp_path, tmp_path.parent / "elsewhere")
     assert [job.name for job in jobs] == ["a.jpg"]

@@ -79,7 +79,7 @@ def test_photographs_of_different_sizes_share_calls_and_keep_their_own_light(
 ) -> None:
     sizes = [(100, 90), (90, 120), (80, 80)] if tile_px else [(60, 80), (60, 80), (50, 80)]
     pictures = [picture(*size, seed=i) for i, size in enumerate(sizes)] * 3
-    gathering = GatheringNetwork(watched, most=6)
+    gathering = GatheringNetwork(watched, max_windows=6)
     with ThreadPoolExecutor(9) as pool:
         found = list(pool.map(lambda p: lights(gathering, p, tile_px, fixed=True), pictures))
     assert max(windows for _, windows in watched.calls) > 2  # more than one photograph's own group
@@ -89,7 +89,7 @@ def test_photographs_of_different_sizes_share_calls_and_keep_their_own_light(
 
 
 def test_a_caller_alone_waits_for_nobody(watched: Watched, picture: MakePicture) -> None:
-    gathering = GatheringNetwork(watched, most=8)
+    gathering = GatheringNetwork(watched, max_windows=8)
     started = time.perf_counter()
     lights(gathering, picture(40, 40), None, fixed=True)
     assert time.perf_counter() - started < 5
@@ -99,7 +99,7 @@ def test_a_caller_alone_waits_for_nobody(watched: Watched, picture: MakePicture)
 
 def test_what_is_too_much_together_runs_alone(watched: Watched, picture: MakePicture) -> None:
     watched.limit = 1
-    gathering = GatheringNetwork(watched, most=8)
+    gathering = GatheringNetwork(watched, max_windows=8)
     pictures = [picture(40, 50, seed=i) for i in range(6)]
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(lambda p: lights(gathering, p, None, fixed=True), pictures))
@@ -109,7 +109,7 @@ def test_what_is_too_much_together_runs_alone(watched: Watched, picture: MakePic
 
 def test_a_failure_is_its_own_callers_alone(watched: Watched, picture: MakePicture) -> None:
     watched.poison = 0
-    gathering = GatheringNetwork(watched, most=8)
+    gathering = GatheringNetwork(watched, max_windows=8)
     pictures = [picture(40, 50, seed=i) for i in range(5)]
     pictures.insert(2, np.zeros((40, 50, 3), np.uint8))
 
@@ -134,7 +134,7 @@ def test_many_threads_never_wait_for_ever(picture: MakePicture) -> None:
         def pool(self, images: Any, rows: Any, cols: Any) -> Any:
             return images.sum((1, 2, 3), keepdims=True).astype(np.float32)
 
-    gathering = GatheringNetwork(Instant(), most=5)  # type: ignore[arg-type]
+    gathering = GatheringNetwork(Instant(), max_windows=5)  # type: ignore[arg-type]
     image = np.ones((1, 2, 2, 3), np.uint8)
     empty = np.zeros((1, 1, 1), np.float32)
     wrong = []

@@ -1,15 +1,31 @@
 from __future__ import annotations
 
+import importlib.metadata
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
-FORBIDDEN = ("torch", "torchvision", "open_clip", "timm", "onnx", "scipy", "rave_train", "rave_export")
+import pytest
+
+FORBIDDEN = (
+    "typer",
+    "torch",
+    "torchvision",
+    "open_clip",
+    "timm",
+    "onnx",
+    "scipy",
+    "rave_train",
+    "rave_export",
+)
 
 
 def test_the_runtime_imports_nothing_heavy_even_where_it_is_installed() -> None:
     code = """
 import sys, numpy
-import rave_runtime, rave_runtime.cli, rave_runtime.command, rave_runtime.run.watch
+import rave_runtime, rave_runtime.cli, rave_runtime.cli.command, rave_runtime.run.watch
 rave_runtime.Enhancer().enhance(numpy.zeros((8, 8, 3), numpy.uint8))
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 """
@@ -24,3 +40,39 @@ import rave_runtime.cli
 assert "onnxruntime" not in sys.modules and "numpy" not in sys.modules, "slow --help"
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("program", "module", "missing", "arguments"),
+    [
+        ("train", "rave_train.__main__", "typer", []),
+        ("export", "rave_export.cli", "torch", ["embedded", "--output", "none"]),
+    ],
+)
+def test_the_other_programs_say_what_to_install(
+    program: str, module: str, missing: str, arguments: list[str], tmp_path: Path
+) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from {module} import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert f"pip install 'rave-backlit[{program}]'" in done.stderr
+    assert missing in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_base_dependencies_are_few() -> None:
+    needed = [
+        text.split(";")[0]
+        for text in importlib.metadata.requires("rave-backlit") or []
+        if "extra ==" not in text
+    ]
+    names = sorted(re.split(r"[<>=!~ \[]", text)[0].lower() for text in needed)
+    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    if (project.parent / "runtime").is_dir():  # an installed tree may be older than its source
+        names = sorted(
+            re.split(r"[<>=]", text)[0]
+            for text in tomllib.loads(project.read_text())["project"]["dependencies"]
+        )
+    assert names == ["numpy", "onnxruntime", "pillow", "rich"]

@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
-from rave_runtime.photos.decoders import is_lossless_webp
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import orientation_of, upright_exif, without_orientation
-from rave_runtime.photos.jpeg import carry_jpeg, count_scans, has_iptc, jpeg_segments, without_thumbnails
+from rave_runtime.photos.headers.coding import is_lossless_webp
+from rave_runtime.photos.jpeg import carry_jpeg, count_scans, jpeg_segments, photoshop_resources
+from rave_runtime.photos.metadata.photoshop import without_thumbnails
 from rave_runtime.photos.png import (
     carry_png,
     chunks,
     missing_bytes,
     png_blocks,
-    states_other_colour,
     without_chunks,
 )
 from rave_runtime.photos.reading import read_photo
-from rave_runtime.photos.xmp import promises_film, upright_xmp
+from rave_runtime.photos.xmp import further_pictures, upright_xmp
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk, scene
 
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -87,7 +87,7 @@ def test_damaged_exif_keeps_its_length(place: int, value: int) -> None:
 def test_xmp_is_upright_without_thumbnail() -> None:
     thumbnails = b"<xmp:Thumbnails>old</xmp:Thumbnails>"
     before = b'<a tiff:Orientation="6" b="6"><tiff:Orientation> 8 </tiff:Orientation>' + thumbnails + b"</a>"
-    after = b'<a tiff:Orientation="1" b="6"><tiff:Orientation>1</tiff:Orientation></a>'
+    after = b'<a tiff:Orientation="1" b="6"><tiff:Orientation> 1 </tiff:Orientation></a>'
     assert upright_xmp(before, 56, 40) == after
     assert orientation_of(None, before) == 6
     assert orientation_of(None, after) == 1
@@ -279,26 +279,6 @@ def test_missing_pixels_of_a_png_are_counted(height: int, width: int, interlaced
         assert missing_bytes(taller) > 0
 
 
-@pytest.mark.parametrize(
-    ("stated", "other"),
-    [
-        ([], False),
-        ([(b"cICP", b"\x01\x0d\0\1")], False),
-        ([(b"cICP", b"\x0c\x0d\0\1"), (b"sRGB", b"\0")], True),
-        ([(b"gAMA", struct.pack(">I", 45455))], False),
-        ([(b"gAMA", struct.pack(">I", 100_000))], True),
-        ([(b"gAMA", struct.pack(">I", 100_000)), (b"sRGB", b"\0")], False),
-        ([(b"gAMA", b"\0")], False),
-    ],
-)
-def test_colour_that_a_png_states_without_a_profile_is_seen(
-    stated: list[tuple[bytes, bytes]], other: bool
-) -> None:
-    content = png(scene(), 2, before=b"".join(png_chunk(*chunk) for chunk in stated))
-    assert states_other_colour(content) == other
-    assert bool(read_photo(content).warnings) == other
-
-
 def test_stray_bytes_between_segments_lose_nothing() -> None:
     """Decoders go on to the next marker, and so does the carrying of metadata."""
     whole = jpeg_with(jpeg(), (0xFE, b"comment"), (0xED, b"Photoshop 3.0\0" + resource(0x0404, b"caption")))
@@ -306,8 +286,8 @@ def test_stray_bytes_between_segments_lose_nothing() -> None:
     stray = whole[:at] + b"\0\x12\xff\x00\xff\xd0" + whole[at:]
     assert list(jpeg_segments(stray)) == list(jpeg_segments(whole))
     assert list(jpeg_segments(whole[:at] + b"nothing more")) == list(jpeg_segments(whole[:at]))
-    assert has_iptc(stray)
-    assert not has_iptc(jpeg())
+    assert photoshop_resources(stray) == resource(0x0404, b"caption")
+    assert photoshop_resources(jpeg()) is None
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -330,4 +310,44 @@ def test_a_film_that_is_left_behind_is_promised_no_more(said: bytes, left: bytes
     photo = read_photo(jpeg_with(jpeg(), (0xE1, XMP + said)) + b"\0\0\0\x18ftypmp42 the film")
     assert photo.xmp == left
     assert photo.warnings == ("its film (motion photo) was left behind",)
-    assert not promises_film(left)
+    assert further_pictures(said) == ("MotionPhoto",)
+    assert further_pictures(left) == ()
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_an_avifs_exif_is_read_as_its_file_has_it() -> None:
+    """Pillow writes it anew where it and the container differ on the orientation."""
+    block = photo_exif()
+    buffer = io.BytesIO()
+    Image.fromarray(scene()).save(buffer, "AVIF", exif=without_orientation(block))
+    content = buffer.getvalue().replace(without_orientation(block)[6:], block[6:])
+    assert block[6:] in content
+    photo = read_photo(content)
+    assert photo.pixels.shape == (40, 56, 3), "the container says that it is upright"
+    assert photo.exif is not None
+    assert photo.exif.removeprefix(b"Exif\0\0") == upright_exif(block, 56, 40)[6:]
+    for orientation in (3, 6):
+        buffer = io.BytesIO()
+        Image.fromarray(scene()).save(buffer, "AVIF", exif=photo_exif(orientation=orientation))
+        turned = read_photo(buffer.getvalue())
+        assert turned.pixels.shape[:2] == ((56, 40) if orientation == 6 else (40, 56))
+        assert NOTE in (turned.exif or b"")
+
+
+@pytest.mark.skipif(not features.check("jpg_2000"), reason="this Pillow has no JPEG 2000")
+def test_a_jpeg_2000_keeps_its_exif_and_xmp_as_png() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(scene()).save(buffer, "JPEG2000")
+    xmp = b'<x tiff:Orientation="6"/>'
+    content = buffer.getvalue()
+    for user_type, data in (
+        (b"JpgTiffExif->JP2", photo_exif()[6:]),
+        (bytes.fromhex("be7acfcb97a942e89c71999491e3afac"), xmp),
+    ):
+        content += struct.pack(">I4s", 24 + len(data), b"uuid") + user_type + data
+    photo = read_photo(content)
+    assert photo.pixels.shape == (56, 40, 3)
+    again = read_photo(encode_photo(photo, photo.pixels, "PNG").content)
+    assert NOTE in (again.exif or b"")
+    assert again.xmp == xmp.replace(b"6", b"1")
+    assert orientation_of(again.exif, again.xmp) == 1

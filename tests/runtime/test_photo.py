@@ -192,7 +192,13 @@ def test_every_ending_has_a_format_that_is_known() -> None:
     assert {"JPEG", "PNG", "TIFF", "WEBP", "HEIF", "AVIF"} <= {row.name for row in FORMATS}
 
 
-@pytest.mark.parametrize("tags", [{50706: bytes([1, 4, 0, 0])}, {254: 1}])
+def test_a_tiff_that_begins_with_a_preview_is_called_that() -> None:
+    content = save(Image.new("RGB", (8, 6)), "TIFF", tiffinfo={254: 1})
+    with pytest.raises(PhotoError, match="begins with a small preview of its picture: save it again"):
+        read_photo(content)
+
+
+@pytest.mark.parametrize("tags", [{50706: bytes([1, 4, 0, 0])}])
 def test_a_raw_file_is_refused_instead_of_its_preview(tags: dict[int, object]) -> None:
     content = save(Image.new("RGB", (8, 6)), "TIFF", tiffinfo=tags)
     with pytest.raises(PhotoError, match="is a camera's raw file, of which only a preview could be read"):

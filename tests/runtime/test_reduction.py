@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer
-from rave_runtime.light.reduction import GuidedLight, Reduction, _box_means, luminance
+from rave_runtime.light.reduction import GuidedLight, Reduction, box_means, luminance
 from rave_runtime.photos.photo import Photo
 
 MakePicture = Callable[..., NDArray[np.uint8]]
@@ -51,13 +51,13 @@ def test_deep_rows_have_the_luminance_of_their_bytes(picture: MakePicture) -> No
 
 
 @pytest.mark.parametrize("radius", [1, 4, 30])
-def test_box_means_are_means_over_what_is_inside(radius: int) -> None:
+def testbox_means_are_means_over_what_is_inside(radius: int) -> None:
     values = np.random.default_rng(0).random((2, 9, 14), np.float32)
     expected = np.empty_like(values)
     for y, x in np.ndindex(9, 14):
         window = values[:, max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
         expected[:, y, x] = window.mean((1, 2))
-    np.testing.assert_allclose(_box_means(values, radius), expected, atol=1e-6)
+    np.testing.assert_allclose(box_means(values, radius), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("width", [640, 641, 997, 2000])
@@ -140,7 +140,9 @@ def test_a_photograph_may_give_its_pixels_for_the_result(
 @pytest.mark.parametrize("strength", [0.0, 0.5, 2.0])
 def test_strength_is_a_power_of_the_light(picture: MakePicture, strength: float) -> None:
     image = picture(60, 80)
-    one, other = (Enhancer(working_size=None, strength=s, device="cpu") for s in (1.0, strength))
+    one, other = (
+        Enhancer(working_size=None, strength=s, highlights=s, device="cpu") for s in (1.0, strength)
+    )
     np.testing.assert_allclose(other.illumination(image), one.illumination(image) ** strength, atol=1e-5)
     if strength == 0:
         np.testing.assert_array_equal(other.enhance(image), image)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rave_runtime.command import run_folder
+from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.location import RemoteFile, parse_location
 from rave_runtime.photos.reading import read_file
@@ -310,7 +310,7 @@ def test_shards_share_the_work_evenly() -> None:
 
 @pytest.mark.parametrize("text", ["", "0/2", "3/2", "1", "a/b", "1/2/3", "-1/2"])
 def test_a_wrong_shard_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no part"):
+    with pytest.raises(UsageError, match="cannot be read: give I/N"):
         parse_shard(text)
 
 
@@ -326,3 +326,18 @@ def test_shards_of_a_folder_make_the_whole(picture: MakePicture, tmp_path: Path)
     assert {n: c for n, c in parts.items() if n.endswith("jpg")} == {
         n: c for n, c in whole.items() if n.endswith("jpg")
     }
+
+
+@pytest.mark.parametrize("key", ["/x.jpg", "//x.jpg", "a//x.jpg"])
+@pytest.mark.parametrize("sources", [1, 2])
+def test_keys_with_odd_slashes_stay_inside_the_output(
+    key: str, sources: int, s3: str, tmp_path: Path
+) -> None:
+    folder = RemoteFile(f"{s3}/slashes-{sources}-{len(key)}/in")
+    (folder / key).write(b"x")
+    (tmp_path / "other").mkdir()
+    planned = plan_jobs([folder, tmp_path / "other"][:sources], tmp_path / "out", allow_empty=True)
+    (job,) = planned
+    inside = ("in/" if sources == 2 else "") + key.replace("//", "/").lstrip("/")
+    assert job.target == tmp_path / "out" / inside
+    assert job.source.read() == b"x"  # type: ignore[union-attr]

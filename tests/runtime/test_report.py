@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import shutil
 import subprocess
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer
+from rave_runtime.cli.command import run_folder
 from rave_runtime.run.batch import Batch, Result
 from rave_runtime.run.jobs import Job, plan_jobs
+from rave_runtime.run.options import RunOptions
 from rave_runtime.run.report import _preview, write_report
 
 MakePicture = Callable[..., NDArray[np.uint8]]
@@ -37,6 +40,18 @@ addEventListener("load", () => {
 </script></body>"""
 
 
+def dumped(folder: Path) -> str:
+    """The document of `probe.html` after its scripts have run."""
+    command = [
+        *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *(f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=3000", "--dump-dom"),
+        (folder / "probe.html").as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
+
+
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium")
 def test_the_page_works_offline_in_a_browser(
     enhancer: Enhancer, picture: MakePicture, tmp_path: Path
@@ -50,14 +65,33 @@ def test_the_page_works_offline_in_a_browser(
     page = (tmp_path / "report.html").read_text()
     assert "<script>alert" not in page
     (tmp_path / "probe.html").write_text(page.replace("</body>", PROBE))
-    command = [
-        *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *(f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000", "--dump-dom"),
-        (tmp_path / "probe.html").as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "<title>true inset(0px 0px 0px 20%) 0 4</title>" in done.stdout
+    assert "<title>true inset(0px 0px 0px 20%) 0 4</title>" in dumped(tmp_path)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+def test_full_size_shows_the_files_themselves(picture: MakePicture, tmp_path: Path) -> None:
+    """Also of photographs whose results were there already; and the header says what was asked for."""
+    (tmp_path / "in").mkdir()
+    Image.fromarray(picture(900, 1200)).save(tmp_path / "in" / "a #1.jpg")
+    options = RunOptions(strength=0.7, highlights=0.5, device="cpu", report=tmp_path / "report.html")
+    for skip in (False, True):
+        results = run_folder(
+            tmp_path / "in", tmp_path / "out", dataclasses.replace(options, skip_existing=skip)
+        )
+    assert [result.status for result in results] == ["skipped"]
+    page = (tmp_path / "report.html").read_text()
+    assert "strength 0.7 · highlights 0.5 · the embedded model" in page
+    assert "<td>1200 x 900</td>" in page
+    assert "<td></td>" not in page
+    probe = """<script>addEventListener("load", () => {
+      document.querySelector("figure button").click();
+      setTimeout(() => {
+        const sizes = [...document.querySelectorAll("dialog img")].map((image) => image.naturalWidth);
+        document.title = sizes + " " + document.querySelector("dialog .pair").offsetWidth;
+      }, 1500);
+    });</script></body>"""
+    (tmp_path / "probe.html").write_text(page.replace("</body>", probe))
+    assert "<title>1200,1200 1200</title>" in dumped(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rave_runtime import DeviceError, Enhancer
-from rave_runtime.backends.tensorrt_library import RTX_TARGETS, Gpu
-from rave_runtime.backends.tensorrt_network import choose_engine, first_use_profiles
+from rave_runtime.backends.tensorrt.library import RTX_TARGETS, Gpu
+from rave_runtime.backends.tensorrt.network import choose_engine, first_use_profiles
 from rave_runtime.bundle import EngineFile, embedded_bundle, read_bundle, write_manifest
 
 MakePicture = Callable[..., NDArray[np.uint8]]
@@ -364,7 +364,7 @@ def rtx(cuda: HostCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list
         built.append(graph.file)
         return content
 
-    monkeypatch.setattr("rave_runtime.backends.tensorrt_network.build_plan", build)
+    monkeypatch.setattr("rave_runtime.backends.tensorrt.network.build_plan", build)
     return built
 
 

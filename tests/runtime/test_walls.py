@@ -11,11 +11,14 @@ from tests.runtime.imports import circles, import_graph, imported, too_large
 
 ROOT = Path(rave_runtime.__file__).parent
 FORBIDDEN = {
-    "light": ("photos", "run", "cluster", "files"),
-    "backends": ("photos", "run", "cluster", "light"),
-    "photos": ("run", "cluster", "backends", "light"),
-    "files": ("photos", "run", "cluster", "backends", "light"),
-    "run": ("cluster",),
+    "light": ("photos", "run", "cluster", "files", "serve"),
+    "backends": ("photos", "run", "cluster", "light", "serve"),
+    "photos": ("run", "cluster", "backends", "light", "serve"),
+    "files": ("photos", "run", "cluster", "backends", "light", "serve"),
+    "run": ("cluster", "serve"),
+    "films": ("serve",),
+    "cluster": ("serve",),
+    "serve": ("cluster", "films"),
 }
 """Rooms, and those that they must not import, not even inside functions."""
 
@@ -32,6 +35,13 @@ def test_only_the_cluster_imports_ray() -> None:
     for file in ROOT.rglob("*.py"):
         if "cluster" not in file.parts:
             assert not {name.split(".")[0] for name in imported(file)} & {"ray"}, file
+
+
+def test_only_the_service_imports_a_web_framework() -> None:
+    for file in ROOT.rglob("*.py"):
+        if "serve" not in file.parts:
+            names = {name.split(".")[0] for name in imported(file)}
+            assert not names & {"starlette", "uvicorn", "python_multipart"}, file
 
 
 def test_no_import_goes_round() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -64,3 +65,16 @@ def test_a_look_at_an_idle_folder_costs_less_than_a_hundredth_of_a_processor(old
     for _ in range(100):
         folders.may_have_changed()
     assert (time.process_time() - started) / 100 < 0.01 * watch.WATCH_INTERVAL_S
+
+
+def test_a_thousand_folders_inside_each_other_are_watched(tmp_path: Path) -> None:
+    here = tmp_path
+    try:
+        for _ in range(1000):
+            here /= "d"
+            here.mkdir()
+        folders = _Folders(tmp_path)
+        assert folders.may_have_changed()
+        assert len(folders._times) == 1001
+    finally:
+        subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=False)

@@ -31,7 +31,10 @@ def tiffs() -> Iterator[Animal]:
     yield Animal("jpeg-inside.tif", save(RGB, "TIFF", compression="jpeg", quality=95), RGB, off=LOSSY)
     bilevel = Image.fromarray(GREY).point(lambda value: 255 * (value > 99), "1")
     yield Animal(
-        "fax.tif", save(bilevel, "TIFF", compression="group4"), np.asarray(bilevel).astype(np.uint8) * 255
+        "fax.tif",
+        save(bilevel, "TIFF", compression="group4"),
+        np.asarray(bilevel).astype(np.uint8) * 255,
+        note="its compression (group4) was replaced by Deflate",
     )
     yield Animal("cmyk.tif", save(Image.fromarray(RGB).convert("CMYK"), "TIFF"), RGB, off=2, note="CMYK")
     height, width = GREY.shape

@@ -59,14 +59,13 @@ def jpegs() -> Iterator[Animal]:
         jpeg_with(jpeg, (0xE2, b"MPF\0II*\0\x08\0\0\0\x05\0")),
         RGB,
         off=LOSSY,
-        note="its first picture",
     )
     yield Animal("fill-bytes.jpg", jpeg[:2] + b"\xff" * 9 + jpeg[2:], RGB, off=LOSSY)
-    yield Animal("trailing.jpg", jpeg + b"\xff\xda" * 500, RGB, off=LOSSY)
-    yield Animal("no-end.jpg", jpeg[:-2], error="damaged or truncated")
+    yield Animal("trailing.jpg", jpeg + b"\xff\xda" * 500, RGB, off=LOSSY, note="trailing data")
+    yield Animal("no-end.jpg", jpeg[:-2], RGB, off=LOSSY, note="its last two bytes are missing")
     second = Image.fromarray(255 - RGB)
     mpo = save(Image.fromarray(RGB), "MPO", quality=95, save_all=True, append_images=[second])
-    yield Animal("two.jpg", mpo, RGB, off=LOSSY, note="its first picture")
+    yield Animal("two.jpg", mpo, RGB, off=LOSSY, note="further picture")
     size = jpeg.index(b"\xff\xc0") + 5
     yield Animal(
         "huge.jpg",

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -106,7 +108,7 @@ def test_other_networks_are_told_apart(network: EnhancementNetwork, tmp_path: Pa
 
 
 def test_files_that_are_no_checkpoint(network: EnhancementNetwork, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is not there: a checkpoint"):
+    with pytest.raises(CheckpointError, match="does not exist: a checkpoint"):
         load_checkpoint(tmp_path / "absent.pth")
     text = tmp_path / "notes.pth"
     text.write_text("these are notes, not weights")
@@ -114,7 +116,7 @@ def test_files_that_are_no_checkpoint(network: EnhancementNetwork, tmp_path: Pat
         load_checkpoint(text)
     listing = tmp_path / "list.pth"
     torch.save([torch.zeros(1)], listing)
-    with pytest.raises(CheckpointError, match="no state dict"):
+    with pytest.raises(CheckpointError, match="is not a state dict"):
         load_checkpoint(listing)
     with pytest.raises(CheckpointError, match=r"must end in \.safetensors \(ours\) or \.pth"):
         save_checkpoint(network, tmp_path / "net.onnx")
@@ -130,7 +132,7 @@ def test_an_unknown_padding_in_the_file_is_an_error(network: EnhancementNetwork,
 def test_a_provenance_of_another_kind(network: EnhancementNetwork, tmp_path: Path) -> None:
     file = tmp_path / "net.safetensors"
     save_file(network.state_dict(), file, {"padding": "zeros", "provenance": "[1]"})
-    with pytest.raises(CheckpointError, match="states a provenance that is no JSON object"):
+    with pytest.raises(CheckpointError, match="states a provenance that is not a JSON object"):
         load_checkpoint(file)
     for size, expected in (("96", 96), ("12", 32), ("true", 512), ("96.5", 512), ("null", 512)):
         provenance = f'{{"training_size_px": {size}}}'
@@ -162,3 +164,55 @@ def test_an_old_torch_file_may_be_cut_anywhere(network: EnhancementNetwork, tmp_
         file.write_bytes(whole[:size])
         with pytest.raises(CheckpointError, match=r"old\.pth"):
             load_checkpoint(file)
+
+
+def test_hostile_tensors_are_refused_before_they_cost_anything(
+    network: EnhancementNetwork, tmp_path: Path
+) -> None:
+    """Sparse, meta, float8 and expanded tensors are no numbers that are there."""
+    whole = network.state_dict()
+    one = torch.zeros(1)
+    for change, words in (
+        (whole["condx.weight"].to_sparse(), "does not store all its numbers"),
+        (whole["condx.weight"].to("meta"), "does not store all its numbers"),
+        (one.expand(whole["condx.weight"].shape), "does not store all its numbers"),
+        (whole["condx.weight"].to(torch.float8_e4m3fn), "float8_e4m3fn"),
+        (whole["condx.weight"].to(torch.complex64), "complex64"),
+    ):
+        file = tmp_path / "hostile.pth"
+        torch.save({**whole, "condx.weight": change}, file)
+        with pytest.raises(CheckpointError, match=words):
+            read_checkpoint(file)
+    small = {name: value.to(torch.float8_e5m2) for name, value in whole.items()}
+    save_file(small, tmp_path / "small.safetensors")
+    with pytest.raises(CheckpointError, match="float8_e5m2"):
+        read_checkpoint(tmp_path / "small.safetensors")
+
+
+def test_claimed_channels_cost_no_memory(network: EnhancementNetwork, tmp_path: Path) -> None:
+    """A network of 6,000 channels takes 12 GB; this file has 700 KB."""
+    tensors = {**network.state_dict(), "cond1.weight": torch.zeros(6000, 3, 3, 3)}
+    save_file(tensors, tmp_path / "wide.safetensors")
+    claim = {name: torch.zeros(1).expand(value.shape) for name, value in tensors.items()}
+    torch.save(claim, tmp_path / "wide.pth")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for file in tmp_path.iterdir():
+        with pytest.raises(CheckpointError, match=r"is \[8\]|is \[|does not store all its numbers"):
+            read_checkpoint(file)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000, "KiB"
+
+
+def test_a_deep_provenance_and_compressed_numbers(network: EnhancementNetwork, tmp_path: Path) -> None:
+    file = tmp_path / "deep.safetensors"
+    save_file(network.state_dict(), file, {"provenance": "[" * 100_000 + "]" * 100_000})
+    with pytest.raises(CheckpointError, match="states a provenance that is not JSON"):
+        read_checkpoint(file)
+    save_checkpoint(network, tmp_path / "net.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "net.pth") as source,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for record in source.infolist():
+            bomb.writestr(record.filename, source.read(record))
+    with pytest.raises(CheckpointError, match="its numbers are compressed"):
+        read_checkpoint(tmp_path / "bomb.pth")

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from rave_runtime import __version__
 from rave_train.cli import app
 from rave_train.cli.options import field_helps
+from rave_train.cli.run_display import RunDisplay
 from rave_train.loop.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
+from rave_train.loop.events import Note, Step
+from rave_train.loop.schedule import Position
 
 runner = CliRunner()
 SHORT = ["--size-px", "16", "--batch", "2", "--warm-up", "1", "--light-bias", "0.7"]
@@ -90,6 +95,57 @@ def test_train_resume_interpret(scenes: tuple[Path, Path], toy_resnet: str, tmp_
     assert (run / "interpretation" / "tokens.png").is_file()
 
 
+def test_values_of_another_run_take_the_place_of_defaults(
+    scenes: tuple[Path, Path], toy_resnet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(scenes[0].parent)
+    sides = [side.name for side in scenes]
+    first = ["rave", *sides, "--out", "run", "--encoder", toy_resnet, *SHORT, "--iterations", "2"]
+    assert runner.invoke(app, [*first, "--cache", str(tmp_path / "c")]).exit_code == 0
+    finished = runner.invoke(app, ["resume", "run"])
+    assert finished.exit_code == 0
+    assert "run is finished after 3 steps; --lengthen STEPS adds more" in finished.output
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run = str(scenes[0].parent / "run")
+    again = runner.invoke(app, ["rave", "--config", run, "--out", "again", "--iterations", "1"])
+    assert again.exit_code == 0, again.output
+    config = read_config(Path("again") / "config.json")
+    assert config.options == METHODS["rave"](iterations=1)  # type: ignore[call-arg]
+    assert config.data.backlit == str(scenes[0])
+    assert (config.encoder, config.network.size_px) == (toy_resnet, 16)
+    other = runner.invoke(app, ["clip-lit", "--config", run, "--out", "other"])
+    assert other.exit_code == 2
+    assert "is of a run by rave: use rave-train rave --config" in other.output
+    missing = runner.invoke(app, ["rave", "--out", "other"], env={"COLUMNS": "200"})
+    assert missing.exit_code == 2
+    assert "Invalid value for BACKLIT: a folder is needed" in missing.output
+
+
+def test_a_misspelt_option_is_guessed_and_several_gpus_are_explained() -> None:
+    wrong = runner.invoke(app, ["rave", "a", "b", "--out", "c", "--iteration", "3"], env={"COLUMNS": "200"})
+    assert wrong.exit_code == 2
+    assert "--iterations" in wrong.output
+    helped = runner.invoke(app, ["rave", "--help"], env={"COLUMNS": "200"}).output
+    assert "torchrun --nproc-per-node=N -m rave_train rave" in helped
+
+
+def test_the_progress_line_keeps_steps_and_time_on_a_narrow_terminal() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, force_terminal=True, color_system=None)
+    losses = {"loss": 123.4567, "guidance": 65.4321, "identity": 12.3456, "pixel": 0.123456}
+    with RunDisplay(console) as display:
+        display(Step(Position("enhance", round=11, total=12344), 50000, losses, 120.123))
+        display(Note("a [bold]name\x1b]0;title\x07"))
+    text = stream.getvalue()
+    line = next(line for line in text.replace("\r", "\n").splitlines() if "12345/50000" in line)
+    assert "0:00:0" in line
+    assert "-:--:--" in line
+    assert "enhance 12" in line
+    assert "loss 120" in line
+    assert r"a [bold]name\x1b]0;title\x07" in text
+
+
 def test_a_run_goes_on_from_any_folder(
     scenes: tuple[Path, Path], toy_resnet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +177,28 @@ def test_synthesize_and_evaluate(scenes: tuple[Path, Path], tmp_path: Path) -> N
     assert (tmp_path / "measured" / "metrics.json").is_file()
 
 
+def test_a_terminal_that_lacks_letters_loses_no_evaluation(scenes: tuple[Path, Path], tmp_path: Path) -> None:
+    """As a code page of Windows: what it lacks is spelled out."""
+    for side in scenes:
+        (side / "scene0.png").rename(side / "caf\u00e9.png")
+    (scenes[0] / "t\u014dky\u014d.png").write_bytes(b"not a picture")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": "ascii:strict"}
+    command = [sys.executable, "-m", "rave_train", "evaluate", *map(str, scenes), "--metrics", "psnr"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")], env=environment, capture_output=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"t\u014dky\u014d.png: is not a picture" in done.stdout
+    assert "caf\u00e9.png" in (tmp_path / "out" / "table.csv").read_text(encoding="utf-8")
+
+
+def test_names_that_are_not_utf8_are_synthesized(scenes: tuple[Path, Path], tmp_path: Path) -> None:
+    (scenes[1] / "scene0.png").rename(scenes[1] / "caf\udce9.png")
+    result = runner.invoke(app, ["synthesize", str(scenes[1]), str(tmp_path / "pairs")])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "pairs" / "gt" / "caf\udce9.png").is_file()
+
+
 def test_version() -> None:
     result = runner.invoke(app, ["--version"])
     assert (result.exit_code, result.output) == (0, f"rave-train {__version__}\n")
@@ -143,7 +221,7 @@ def test_names_of_files_do_nothing_to_a_terminal(scenes: tuple[Path, Path], tmp_
     (scenes[1] / name).write_bytes(b"not a picture")
     result = runner.invoke(app, ["synthesize", str(scenes[1]), str(tmp_path / "pairs")])
     assert result.exit_code == 0, result.output
-    assert r"\x1b]0;title\x07[bold]x[-bold]\udcff.png: does not decode" in result.output
+    assert r"\x1b]0;title\x07[bold]x[-bold]\udcff.png: is not a picture" in result.output
     assert not {"\x1b", "\x07"} & set(result.output)
 
 
@@ -155,10 +233,10 @@ def test_names_of_files_do_nothing_to_a_terminal(scenes: tuple[Path, Path], tmp_
             ["rave", "absent", "absent", "--out", "run", "--iterations", "0"],
             "the run has no enhancement steps",
         ),
-        (["resume", "absent"], "absent is no run of rave-train"),
-        (["interpret", "absent"], "absent is no run of rave-train"),
+        (["resume", "absent"], "absent is not the folder of a run of rave-train"),
+        (["interpret", "absent"], "absent is not the folder of a run of rave-train"),
         (["synthesize", "absent", "out"], "absent is not a folder"),
-        (["evaluate", "absent", "absent", "--metrics", "beauty"], "beauty is no metric"),
+        (["evaluate", "absent", "absent", "--metrics", "beauty"], "beauty is not a metric"),
         (["rave", "absent", "absent", "--out", "run", "--batch", "many"], "Invalid value for '--batch'"),
         (["raev"], "No such command 'raev'"),
     ],

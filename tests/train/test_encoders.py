@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import time
+import urllib.error
 from pathlib import Path
 
 import open_clip
@@ -31,7 +33,7 @@ def test_a_name_is_taken_apart() -> None:
 @pytest.mark.parametrize("name", ["ViT-B-32", "keras:vgg", "timm:", "timm:resnet18,small@random"])
 def test_other_names_are_errors(name: str) -> None:
     with pytest.raises(
-        EncoderError, match=r"is no encoder's name: SOURCE:MODEL\[,key=value...\]\[@WEIGHTS\]"
+        EncoderError, match=r"is not the name of an encoder: SOURCE:MODEL\[,key=value...\]\[@WEIGHTS\]"
     ):
         parse_spec(name)
 
@@ -92,7 +94,7 @@ def test_local_weights_are_loaded_and_the_classifier_left(tmp_path: Path) -> Non
     with pytest.raises(EncoderError, match=r"holds the weights of another model than resnet10t: missing"):
         open_encoder(other)
     file.write_bytes(b"not weights at all, just words")
-    with pytest.raises(EncoderError, match="is no file of weights"):
+    with pytest.raises(EncoderError, match="does not hold weights"):
         open_encoder(f"timm:mobilenetv3_small_050@{file}")
 
 
@@ -167,27 +169,92 @@ def test_replaced_attention_changes_nothing(toy_vit: str) -> None:
         attention(tokens, attn_mask=torch.zeros(2, 2))
 
 
-def test_quickgelu_is_chosen_by_name_and_by_tag(toy_vit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def activations(encoder: Encoder) -> set[str]:
-        return {type(m).__name__ for m in encoder.modules() if "GELU" in type(m).__name__}
+def activations(encoder: Encoder) -> set[str]:
+    return {type(m).__name__ for m in encoder.modules() if "GELU" in type(m).__name__}
 
+
+def test_quickgelu_is_chosen_by_setting_and_by_tag(toy_vit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert activations(open_encoder(toy_vit)) == {"GELU"}
     assert activations(open_encoder(toy_vit.replace("@", ",quickgelu=yes@"))) == {"QuickGELU"}
     asked: dict[str, object] = {}
 
     def create(name: str, **arguments: object) -> object:
         asked.update(arguments, name=name)
-        raise RuntimeError("no network here")
+        raise RuntimeError("no more is needed")
 
     monkeypatch.setattr("open_clip.create_model", create)
-    with pytest.raises(
-        EncoderError, match=r"could not be downloaded: .*open_clip:ViT-B-32@FILE \(no network"
-    ):
-        open_encoder("open_clip:ViT-B-32@openai")
-    assert asked["force_quick_gelu"] is True
-    with pytest.raises(EncoderError, match="could not be downloaded"):
-        open_encoder("open_clip:ViT-B-32@laion2b_s34b_b79k")
-    assert asked["force_quick_gelu"] is False
+    monkeypatch.setattr("rave_train.encoders.open_clip.fetch_from_hub", lambda *_: Path("weights"))
+    for tag, quick in (("openai", True), ("laion2b_s34b_b79k", False)):
+        with pytest.raises(EncoderError, match="weights does not hold the weights of ViT-B-32: no more is"):
+            open_encoder(f"open_clip:ViT-B-32@{tag}")
+        assert asked["force_quick_gelu"] is quick
+        assert asked["force_preprocess_cfg"]["mean"][0] == pytest.approx(0.48145466)  # type: ignore[index]
+
+
+def test_a_file_that_needs_quickgelu_is_recognised_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub's file of OpenAI's ViT-B-32 ran with GELU, silently."""
+    asked: dict[str, object] = {}
+
+    def create(name: str, **arguments: object) -> object:
+        asked.update(arguments)
+        raise RuntimeError("no more is needed")
+
+    monkeypatch.setattr("open_clip.create_model", create)
+
+    def quickgelu_of(model: str, file: Path) -> object:
+        asked.clear()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"a": torch.zeros(1)}, file)
+        with pytest.raises(EncoderError):
+            open_encoder(f"open_clip:{model}@{file}")
+        return asked.get("force_quick_gelu")
+
+    file = tmp_path / "open_clip_model.safetensors"
+    assert quickgelu_of("ViT-B-32", file) is None, "refused before anything is built"
+    with pytest.raises(EncoderError, match=r"does not tell .*give open_clip:ViT-B-32,quickgelu=yes@"):
+        open_encoder(f"open_clip:ViT-B-32@{file}")
+    assert quickgelu_of("ViT-B-32,quickgelu=yes", file) is True
+    assert quickgelu_of("ViT-B-32,quickgelu=no", file) is False
+    assert quickgelu_of("RN101", file) is True, "all published weights of this model need it"
+    cached = tmp_path / "models--timm--vit_base_patch32_clip_224.openai" / "snapshots" / file.name
+    assert quickgelu_of("ViT-B-32", cached) is True
+    plain = tmp_path / "models--laion--CLIP-ViT-B-32-laion2B-s34B-b79K" / file.name
+    assert quickgelu_of("ViT-B-32", plain) is False
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "open_clip:ViT-B-32@openai",
+            r"downloaded \(huggingface.co cannot be reached: no way\): fetch open_clip_model.safetensors "
+            r"from https://huggingface.co/timm/vit_base_patch32_clip_224.openai on another machine and give "
+            r"open_clip:ViT-B-32,quickgelu=yes@FILE$",
+        ),
+        (
+            "timm:mobilenetv2_100",
+            r"fetch model.safetensors from https://huggingface.co/timm/mobilenetv2_100.ra_in1k on another "
+            r"machine and give timm:mobilenetv2_100@FILE$",
+        ),
+    ],
+)
+def test_no_connection_is_said_at_once_and_once(
+    name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The hub's client alone tries for a minute, in forty lines."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise urllib.error.URLError(OSError(-2, "no way"))
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    started = time.monotonic()
+    with pytest.raises(EncoderError, match=words):
+        open_encoder(name)
+    assert time.monotonic() - started < 10
+    assert "".join(capfd.readouterr()) == ""
 
 
 @pytest.mark.parametrize(

@@ -86,12 +86,12 @@ def test_guidance_by_a_word_and_shifted(config: RunConfig, toy_clip: Encoder, tm
 
 
 def test_no_run_no_text_no_guidance(config: RunConfig, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no run of rave-train"):
+    with pytest.raises(ConfigError, match="is not the folder of a run of rave-train"):
         interpret_run(tmp_path, 5)
     run = tmp_path / "run"
     train(config, run)
     (run / "guidance.safetensors").unlink()
-    with pytest.raises(ConfigError, match="stopped before its guidance was ready"):
+    with pytest.raises(ConfigError, match="stopped before its guidance was written"):
         interpret_run(run, 5)
     wordless = dataclasses.replace(config, encoder="timm:resnet10t,size=32@random")
     train(wordless, tmp_path / "wordless")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_unusable_pictures_are_named_and_skipped(tmp_path: Path) -> None:
     assert set(reasons) == {"cut.png", "dot.png", "float.tif", "sixteen.png", "text.jpg"}
     assert reasons["dot.png"] == "1x1 px, at least 16 px each way are needed"
     assert "does not decode" in reasons["cut.png"]
-    assert "does not decode" in reasons["text.jpg"]
+    assert reasons["text.jpg"] == "is not a picture, or of a format that is not known here"
     assert "which 8-bit RGB cannot hold" in reasons["sixteen.png"]
     assert "which 8-bit RGB cannot hold" in reasons["float.tif"]
 
@@ -77,6 +78,65 @@ def test_a_picture_that_fails_only_when_it_is_turned_is_skipped(tmp_path: Path) 
     ((file, reason),) = found.skipped
     assert file.name == "c.webp"
     assert reason.startswith("does not decode (not a TIFF file")
+
+
+def test_postscript_is_not_run_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands PostScript to Ghostscript, which is a program with a history."""
+    ran: list[object] = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", "gs")
+    monkeypatch.setattr("subprocess.check_call", lambda *arguments, **_: ran.append(arguments))
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n"
+    for name in ("a.jpg", "b.png", "c.tif"):
+        save(tmp_path / f"x{name}")
+        (tmp_path / name).write_bytes(script)
+    found = find_photographs(tmp_path, "backlit")
+    assert [file.name for file, _ in found.skipped] == ["a.jpg", "b.png", "c.tif"]
+    for load in (load_photograph, lambda file: load_square(file, 16)):
+        with pytest.raises(DataError, match=r"a.jpg is not a picture, or of a format"):
+            load(tmp_path / "a.jpg")
+    assert ran == []
+
+
+def test_what_lies_beside_the_pictures_is_named(tmp_path: Path) -> None:
+    for name in ("a.png", "b.avif", "c.jp2", "more/d.png", "@eaDir/a.png"):
+        save(tmp_path / name)
+    for name in ("e.NEF", "f.cr2", ".g.png"):
+        (tmp_path / name).touch()
+    found = find_photographs(tmp_path, "backlit")
+    assert [p.file.name for p in found.photographs] == ["a.png", "b.avif", "c.jp2"]
+    assert found.describe_skipped() == [
+        f"2 pictures in {tmp_path} are of kinds that cannot be read (.cr2, .nef): "
+        "export them as JPEG or TIFF first",
+        f"1 folders inside {tmp_path} are not looked into: more",
+    ]
+
+
+def test_a_picture_that_claims_any_size_is_refused(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name)
+    Image.new("1", (40_000, 9_000)).save(tmp_path / "huge.png")
+    ((_, reason),) = find_photographs(tmp_path, "backlit").skipped
+    assert reason == "40000x9000 px, over the limit of 300 megapixels"
+
+
+def test_only_a_few_photographs_are_decoded_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty-two threads on a large machine took 17 GB."""
+    for index in range(12):
+        save(tmp_path / f"{index}.png")
+    running: list[int] = []
+    peak: list[int] = []
+
+    def slowly(image: Image.Image) -> Image.Image:
+        running.append(1)
+        peak.append(len(running))
+        time.sleep(0.02)
+        running.pop()
+        return image
+
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("rave_train.data.photographs._upright_rgb", slowly)
+    find_photographs(tmp_path, "backlit")
+    assert max(peak) <= 4
 
 
 def test_folders_that_will_not_do(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import open_clip
 import pytest
@@ -8,6 +10,7 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 from torch.nn import functional as F
+from torchvision.transforms.functional import InterpolationMode, resize
 
 from rave_train.data.batches import to_tensor
 from rave_train.encoders import Encoder, open_encoder
@@ -85,3 +88,13 @@ def test_the_real_clip_sees_what_open_clip_sees() -> None:
         theirs = model.eval().encode_image(own(picture)[None])
         ours = encoder.embed_framed(to_tensor(np.asarray(picture))[None])
     assert F.cosine_similarity(ours, theirs).item() > 0.9995
+
+
+def test_the_published_squash_is_bilinear_without_antialiasing() -> None:
+    images = torch.rand(2, 3, 50, 40, generator=torch.Generator().manual_seed(0))
+    ours = Preprocessing(16, None, "bicubic", (0.0,) * 3, (1.0,) * 3)
+    theirs = dataclasses.replace(ours, squash_by="bilinear")
+    expected = resize(images, [16, 16], InterpolationMode.BILINEAR, antialias=False)
+    torch.testing.assert_close(theirs.squash(images), expected)
+    assert not torch.allclose(ours.squash(images), expected, atol=0.05)
+    assert repr(ours) == repr(theirs), "the cached embeddings are of framed pictures"

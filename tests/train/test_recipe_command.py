@@ -14,8 +14,7 @@ from rave_train.checkpoint import read_checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork
 from rave_train.recipes.embedded import main
 
-SHORT = ("--steps", "2", "--pairs", "8", "--finishing-steps", "1", "--threads", "1", "--device", "cpu")
-WITHOUT_PANORAMAS = ("--mix", "0.6", "0.2", "0", "0.2")
+SHORT = ("--steps", "2", "1", "1", "--pairs", "8", "--threads", "1", "--device", "cpu")
 
 
 @pytest.fixture
@@ -28,16 +27,6 @@ def photographs(tmp_path: Path) -> Path:
         pixels = (255 * np.stack([wave, wave**2, 1 - wave], 2)).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{name}.png")
     return folder
-
-
-@pytest.fixture
-def starts(tmp_path: Path) -> list[Path]:
-    files = []
-    for seed in range(2):
-        torch.manual_seed(seed)
-        files.append(tmp_path / f"start{seed}.safetensors")
-        save_checkpoint(EnhancementNetwork(16, "reflect"), files[-1], {"seed": seed})
-    return files
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> None:
@@ -54,32 +43,32 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 def test_it_trains_and_says_how(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "model.safetensors"
-    run(
-        monkeypatch, photographs, "--output", output, *SHORT, *WITHOUT_PANORAMAS, "--shades", "wide", "bright"
-    )
+    run(monkeypatch, photographs, "--output", output, *SHORT, "--mix", "0", "0.2", "0.2", "0.6")
     checkpoint = read_checkpoint(output)
     assert checkpoint.network.channels == 16
     told = checkpoint.provenance
-    assert told["steps"] == 2
+    assert told["small"] == {"steps": 2, "batch": 12, "scale": 0.5}
+    assert told["mix"] == {"view": 0.0, "subject": 0.2, "shade": 0.2, "lit": 0.6}
     assert told["photographs"] == 2
     assert told["panoramas"] == 0
-    assert told["shades"] == ["wide", "bright"]
     assert told["device"] == "cpu"
-    assert told["starts"] == []
+    assert told["start"] is None
+    assert told["training_size_px"] == 192
 
 
-def test_it_goes_on_from_the_mean_of_several(
-    photographs: Path, starts: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_it_goes_on_from_a_checkpoint(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    torch.manual_seed(1)
+    start = EnhancementNetwork(16, "reflect")
+    save_checkpoint(start, tmp_path / "start.safetensors", {"seed": 5})
     output = tmp_path / "model.safetensors"
-    words = (*SHORT, *WITHOUT_PANORAMAS, "--steps", "0", "--finishing-steps", "0")
-    run(monkeypatch, photographs, "--output", output, *words, "--init-from", *starts)
+    words = (*SHORT, "--steps", "0", "0", "0", "--init-from", tmp_path / "start.safetensors")
+    run(monkeypatch, photographs, "--output", output, *words)
     found = read_checkpoint(output)
-    networks = [read_checkpoint(start).network for start in starts]
     for name, weight in found.network.named_parameters():
-        mean = torch.stack([network.get_parameter(name) for network in networks]).mean(0)
-        torch.testing.assert_close(weight, mean)
-    assert [start["seed"] for start in found.provenance["starts"]] == [0, 1]
+        torch.testing.assert_close(weight, start.get_parameter(name))
+    assert found.provenance["start"] == {"seed": 5}
 
 
 def test_a_start_of_another_width_is_refused(
@@ -87,8 +76,9 @@ def test_a_start_of_another_width_is_refused(
 ) -> None:
     narrow = tmp_path / "narrow.safetensors"
     save_checkpoint(EnhancementNetwork(8, "reflect"), narrow, {})
-    words = (photographs, "--output", tmp_path / "x.safetensors", *SHORT, *WITHOUT_PANORAMAS)
-    assert "has 8 channels, 16 are needed" in refused(monkeypatch, capsys, *words, "--init-from", narrow)
+    words = (photographs, "--output", tmp_path / "x.safetensors", *SHORT)
+    said = refused(monkeypatch, capsys, *words, "--init-from", narrow)
+    assert "has 8 channels, the recipe's network has 16" in said
     missing = tmp_path / "missing.safetensors"
     assert "missing.safetensors" in refused(monkeypatch, capsys, *words, "--init-from", missing)
 
@@ -97,18 +87,12 @@ def test_a_start_of_another_width_is_refused(
     ("words", "said"),
     [
         (("--device", "tpu"), "tpu"),
-        (
-            ("--start-share", "1.5", "--init-from", "embedded"),
-            "share must be from 0 to 1, got 1.5",
-        ),
-        (("--start-share", "0.5"), "give --init-from as well"),
-        (("--shades", "purple"), "invalid choice: 'purple'"),
-        (("--steps", "-1"), "0 or more steps"),
+        (("--steps", "-1", "0", "0"), "0 or more steps"),
+        (("--steps", "5"), "expected 3 arguments"),
         (("--mix", "1", "-1", "0", "1"), "shares of pairs must be 0 or more"),
-        (("--encoder", "magic:model"), "'magic:model' is no encoder's name"),
         (("--output", "model.bin"), "must end in .safetensors"),
         (("--output", "photos/a.png/model.pth"), "photos"),
-        (("--panoramas", "photos"), "no .exr or .exr.js in photos"),
+        (("--panoramas", "photos"), "no .hdr, .exr, .exr.js in photos"),
         (("--panoramas", "nowhere"), "nowhere"),
     ],
 )

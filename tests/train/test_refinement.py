@@ -27,6 +27,21 @@ def test_a_latent_pair_is_drawn_from_a_standard_normal() -> None:
     assert torch.equal(vectors, LatentGuidance(5000, seed=3).pair())
 
 
+@pytest.mark.parametrize(("enhanced", "drawn"), [(0, 8), (1, 16), (2, 16)])
+def test_a_refinement_step_ranks_as_many_tuples_as_published(
+    enhanced: int, drawn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+
+    def draw(side: torch.Tensor, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        counts.append(count)
+        return torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64)
+
+    monkeypatch.setattr("rave_train.guidance.refinement._draw", draw)
+    pair_loss(bank(enhanced), torch.randn(2, 6), 16, np.random.default_rng(0))
+    assert counts == [drawn, drawn]
+
+
 @pytest.mark.parametrize("enhanced", [0, 1, 2])
 def test_a_step_draws_half_a_batch_of_each_side(enhanced: int) -> None:
     """With single views of one picture each, what is drawn is known, and so is the loss."""

@@ -119,7 +119,7 @@ def test_names_that_would_clash_and_odd_options_are_refused_before_anything_is_m
     first = sorted(scenes[1].iterdir())[0]
     twin = first.with_suffix(".bmp")
     Image.open(first).save(twin)
-    with pytest.raises(DataError, match=f"{twin.name} and {first.name} would both become one pair"):
+    with pytest.raises(DataError, match=f"{twin.name} and {first.name} would both be written as one pair"):
         synthesize_folder(scenes[1], tmp_path / "out")
     twin.unlink()
     with pytest.raises(DataError, match="size is 0 px, at least"):
@@ -129,4 +129,4 @@ def test_names_that_would_clash_and_odd_options_are_refused_before_anything_is_m
     assert not (tmp_path / "out").exists()
     (scenes[1] / "broken.jpg").write_text("no picture")
     made = synthesize_folder(scenes[1], tmp_path / "out")
-    assert [file.name for file, _ in made.skipped] == ["broken.jpg"]
+    assert [line.split(": ")[0] for line in made.left_out] == [f"skipped {scenes[1] / 'broken.jpg'}"]

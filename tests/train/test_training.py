@@ -4,8 +4,10 @@ import csv
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from rave_train.checkpoint import read_checkpoint, save_checkpoint
+from rave_train.data.batches import to_tensor
+from rave_train.data.photographs import find_photographs, load_square
+from rave_train.encoders import open_encoder
+from rave_train.encoders.spec import PUBLISHED_IDENTITY_ENCODER, is_published_identity
 from rave_train.errors import (
     CheckpointError,
     ConfigError,
@@ -24,12 +30,18 @@ from rave_train.errors import (
     StateError,
     TrainingError,
 )
+from rave_train.guidance.clip_lit_latent import LatentGuidance
+from rave_train.guidance.identity import PUBLISHED_COST_OF_HALVING, identity_loss
 from rave_train.guidance.options import ClipLitLatentOptions, ClipLitOptions, RaveOptions
+from rave_train.loop.collapse import CollapseWatch
 from rave_train.loop.config import DataOptions, NetworkOptions, RunConfig, read_config
 from rave_train.loop.device import pick_device
 from rave_train.loop.events import Event, Note
-from rave_train.loop.training import train
+from rave_train.loop.schedule import Position
+from rave_train.loop.state import new_network, new_state
+from rave_train.loop.training import read_outcome, train
 from rave_train.network import EnhancementNetwork
+from tests.train.conftest import make_scenes
 
 SMALL_PAIR = {
     "rounds": 2, "initialize_steps": 20, "enhance_steps": 3, "refine_steps": 4,
@@ -221,6 +233,44 @@ def test_validation_pictures_choose_the_best(config: RunConfig, tmp_path: Path) 
         train(dataclasses.replace(config, data=leaked), tmp_path / "leak")
 
 
+def test_a_collapse_is_seen_late_in_the_warm_up_and_after_it(config: RunConfig) -> None:
+    """Upstream looks once, after a hundred steps."""
+    network = dataclasses.replace(SMALL_NETWORK, warm_up=300, light_bias=None)
+    config = dataclasses.replace(config, network=network)
+    state = new_state(
+        config, new_network(config, 0), LatentGuidance(4, 0), torch.device("cpu"), torch.float32
+    )
+    first = state.network.cond1.weight.detach().clone()
+    notes: list[str] = []
+    watch = CollapseWatch(config, state, lambda event: notes.append(getattr(event, "text", "")))
+    state.recent_psnr = [20.0] * 30
+    early = Position("warm-up", step=99, length=300)
+    assert watch.look(early, 0.0) == early
+    state.recent_psnr = [5.0] * 30
+    between = Position("warm-up", step=150, length=300)
+    assert watch.look(between, 0.0) == between, "looked at every hundred steps"
+    again = watch.look(Position("warm-up", step=199, length=300), 0.0)
+    assert again.length == 500, "its whole warm-up anew"
+    assert notes == ["input and output agree to only 5.0 dB in the warm-up: the network is drawn anew"]
+    assert not torch.equal(state.network.cond1.weight, first)
+    later = Position("enhance", step=500, length=900, total=800)
+    watch.seen.clear()
+    while len(watch.seen) < 29:
+        watch.look(later, 1.0)
+    with pytest.raises(TrainingError, match="collapsed by step 800: its pictures have no middle tones"):
+        watch.look(later, 1.0)
+
+
+def test_a_network_without_light_is_seen(config: RunConfig, tmp_path: Path) -> None:
+    dark = EnhancementNetwork(4)
+    torch.nn.init.constant_(dark.cond_add1.bias, -1.0)  # type: ignore[arg-type]
+    save_checkpoint(dark, tmp_path / "dark.safetensors")
+    network = NetworkOptions(size_px=16, batch=2, init_from=str(tmp_path / "dark.safetensors"))
+    config = dataclasses.replace(config, network=network, options=RaveOptions(iterations=40))
+    with pytest.raises(TrainingError, match="collapsed by step 29"):
+        train(config, tmp_path / "run")
+
+
 def test_a_collapsed_network_is_drawn_anew(config: RunConfig, tmp_path: Path) -> None:
     network = dataclasses.replace(SMALL_NETWORK, light_bias=1e-4)
     notes: list[str] = []
@@ -232,7 +282,7 @@ def test_a_collapsed_network_is_drawn_anew(config: RunConfig, tmp_path: Path) ->
             tmp_path / "run",
             listen=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
         )
-    assert sum("beginning anew" in note for note in notes) == 19
+    assert sum("is drawn anew" in note for note in notes) == 19
 
 
 @pytest.fixture
@@ -272,10 +322,10 @@ def test_a_start_that_cannot_be_is_found_first(config: RunConfig, tmp_path: Path
             train(dataclasses.replace(config, network=network, data=nowhere), tmp_path / "never")
         return str(caught.value)
 
-    assert "absent.pth is not there: a checkpoint" in error_of(init_from="absent.pth")
+    assert "absent.pth does not exist: a checkpoint" in error_of(init_from="absent.pth")
     assert "has 8 channels and 16 were asked for" in error_of(init_from=str(narrow), channels=16)
-    assert "are neither drawn nor biased" in error_of(init_from=str(narrow), light_bias=0.7)
-    assert "are neither drawn nor biased" in error_of(init_from=str(narrow), init_std=0.05)
+    assert "give one or the other" in error_of(init_from=str(narrow), light_bias=0.7)
+    assert "give one or the other" in error_of(init_from=str(narrow), init_std=0.05)
     run = tmp_path / "old" / "checkpoints"
     run.mkdir(parents=True)
     (run / "best.safetensors").touch()
@@ -352,7 +402,7 @@ def test_bad_input_is_found_before_the_first_step(config: RunConfig, tmp_path: P
         ConfigError, data=unpaired, network=dataclasses.replace(SMALL_NETWORK, pixel_loss=1.0)
     )
     assert "precision is 'int8'" in error_of(ConfigError, precision="int8")
-    assert "'toaster' is no device" in error_of(ConfigError, device="toaster")
+    assert "'toaster' is not a device" in error_of(ConfigError, device="toaster")
     assert not (tmp_path / "never").exists()
 
 
@@ -361,7 +411,7 @@ def test_numbers_and_devices_that_make_no_sense(config: RunConfig) -> None:
         network = dataclasses.replace(SMALL_NETWORK, **{name: float("nan")})
         with pytest.raises(ConfigError, match=f"{name.replace('_', ' ')} is nan"):
             dataclasses.replace(config, network=network).check()
-    with pytest.raises(ConfigError, match="'meta' is no device to train on"):
+    with pytest.raises(ConfigError, match="'meta' is not a device to train on"):
         pick_device("meta")
 
 
@@ -389,13 +439,15 @@ def test_resuming_needs_the_same_data_and_an_intact_state(config: RunConfig, tmp
     train(config, run)
     state = (run / "state.pt").read_bytes()
     (run / "state.pt").write_bytes(state[: len(state) // 2])
-    with pytest.raises(StateError, match=r"state.pt is no state of this run"):
+    with pytest.raises(StateError, match=r"state.pt is not a state of a run"):
         train(config, run, resume=True)
     (run / "state.pt").unlink()
     with pytest.raises(StateError, match="stopped before its first saved state"):
         train(config, run, resume=True)
     Path(config.data.backlit, "scene0.png").unlink()
-    with pytest.raises(ConfigError, match=r"was begun with other backlit_pictures, .*begin a new run"):
+    with pytest.raises(
+        ConfigError, match=r"was begun with other values of backlit_pictures, .*begin a new run"
+    ):
         train(config, run, resume=True)
     wrong = json.loads((run / "config.json").read_text())
     wrong["network"]["batch"] = "x"
@@ -403,8 +455,148 @@ def test_resuming_needs_the_same_data_and_an_intact_state(config: RunConfig, tmp
     with pytest.raises(ConfigError, match=r"batch is 'x', int is needed"):
         read_config(run / "config.json")
     (run / "config.json").write_text('{"method": "rave"}')
-    with pytest.raises(ConfigError, match=r"config.json is no config of this version"):
+    with pytest.raises(ConfigError, match=r"config.json is not a config that this version can read"):
         read_config(run / "config.json")
+
+
+def test_a_finished_run_says_how_it_went_and_can_be_lengthened(config: RunConfig, tmp_path: Path) -> None:
+    held_out = make_scenes(tmp_path / "held", 3, (40, 40))
+    data = dataclasses.replace(
+        config.data, validation_backlit=str(held_out[0]), validation_well_lit=str(held_out[1])
+    )
+    config, run = dataclasses.replace(config, data=data), tmp_path / "run"
+    asked: list[int] = []
+    train(config, run, should_stop=lambda: asked.append(1) or len(asked) == 3)  # type: ignore[func-returns-value]
+    assert read_outcome(run) is None
+    with pytest.raises(ConfigError, match=r"the run is not finished \(3 steps are done\): resume it first"):
+        train(config, run, resume=True, lengthen_by=5)
+    first = train(config, run, resume=True)
+    assert read_outcome(run) == first
+    assert first.steps == 6
+    with (run / "validation.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert first.input_psnr_db == pytest.approx(float(rows[-1]["psnr_input_db"]), abs=1e-4)
+    assert first.last_psnr_db == pytest.approx(float(rows[-1]["psnr_db"]), abs=1e-4)
+    assert first.psnr_db == pytest.approx(max(float(row["psnr_db"]) for row in rows), abs=1e-4)
+    longer = train(config, run, resume=True, lengthen_by=5)
+    assert longer.steps == 11
+    assert [row["step"] for row in rows_of(run)] == [str(step) for step in range(11)]
+
+
+def test_an_edited_config_is_not_followed_in_part(config: RunConfig, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    asked: list[int] = []
+    train(config, run, should_stop=lambda: asked.append(1) or len(asked) == 3)  # type: ignore[func-returns-value]
+    edited = dataclasses.replace(
+        config, options=RaveOptions(iterations=99), network=dataclasses.replace(SMALL_NETWORK, batch=4)
+    )
+    with pytest.raises(
+        ConfigError, match=r"changed after the run began \(options.iterations, network.batch\)"
+    ):
+        train(edited, run, resume=True)
+    free = dataclasses.replace(config, save_every=50, workers=1, device="cpu")
+    assert train(free, run, resume=True).finished
+
+
+def test_what_a_killed_run_left_half_written_is_removed(config: RunConfig, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    asked: list[int] = []
+    train(config, run, should_stop=lambda: asked.append(1) or len(asked) == 3)  # type: ignore[func-returns-value]
+    code = (
+        "import os, signal, sys; from pathlib import Path; from rave_train.writing import write_whole\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "write_whole(Path(sys.argv[1]), b'half')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(
+        [sys.executable, "-c", code, str(run / "checkpoints" / "best.safetensors")], env=environment
+    )
+    left = [file for file in (run / "checkpoints").iterdir() if file.suffix != ".safetensors"]
+    assert len(left) == 1
+    assert train(config, run, resume=True).finished
+    assert not left[0].exists()
+
+
+def test_names_that_are_not_utf8_and_failures_at_the_start(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(config.data.backlit, "caf\udce9.png").write_bytes(b"not a picture")
+    assert train(config, tmp_path / "run").finished
+    assert "caf\\udce9.png: is not a picture" in (tmp_path / "run" / "data.txt").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr("rave_train.loop.state.TrainingState.save", fail)
+        with pytest.raises(OSError, match="disk full"):
+            train(config, tmp_path / "failed")
+    assert not (tmp_path / "failed").exists(), "it can be begun again"
+
+
+def fail(*_: object) -> None:
+    raise OSError("disk full")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX's")
+def test_a_whole_job_told_to_stop_saves_its_state(config: RunConfig, tmp_path: Path) -> None:
+    """As a cluster does before it takes a machine away: every process gets the signal, workers too."""
+    run = tmp_path / "run"
+    flags = ["--encoder", config.encoder, "--size-px", "16", "--batch", "2", "--warm-up", "1"]
+    flags += ["--light-bias", "0.7", "--workers", "2", "--iterations", "100000", "--save-every", "100000"]
+    command = [sys.executable, "-m", "rave_train", "rave", config.data.backlit, config.data.well_lit]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*command, "--out", str(run), "--cache", str(tmp_path / "c"), *flags],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    while process.poll() is None and (not (run / "losses.csv").is_file() or len(rows_of(run)) < 8):
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output.decode()[-2000:]
+    steps = len(rows_of(run))
+    assert f"stopped after {steps} steps" in " ".join(output.decode().split())
+    saved = torch.load(run / "state.pt", weights_only=True)["position"]["total"]
+    assert saved == steps > 7
+
+
+def test_the_identity_weight_is_in_the_encoders_own_scale(
+    config: RunConfig, tmp_path: Path, toy_resnet: str, toy_vit: str
+) -> None:
+    """Encoders whose features differ in size give identity losses of one size."""
+    sizes = []
+    for name in (toy_resnet, toy_vit):
+        run = tmp_path / str(len(sizes))
+        train(dataclasses.replace(config, encoder=name), run)
+        scale = json.loads((run / "made_of.json").read_text())["identity_scale"]
+        photographs = find_photographs(Path(config.data.well_lit), "well-lit").photographs
+        encoder = open_encoder(name)
+        side = encoder.preprocessing.size_px
+        pictures = torch.stack([to_tensor(load_square(p.file, side)) for p in photographs])
+        before, after = encoder.stages(pictures), encoder.stages(pictures / 2)
+        sizes.append(scale * float(identity_loss(before, after, [1.0] * len(before))))
+        mended = {**json.loads((run / "made_of.json").read_text()), "identity_scale": 2 * scale}
+        (run / "made_of.json").write_text(json.dumps(mended))
+        train(read_config(run / "config.json"), run, resume=True)  # keeps the factor it began with
+    assert sizes == pytest.approx([PUBLISHED_COST_OF_HALVING] * 2, rel=0.01)
+    assert is_published_identity("open_clip:RN101@weights.safetensors")
+    assert not is_published_identity("open_clip:RN50@openai")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "identity"),
+    [
+        ("open_clip:ViT-B-32@openai", PUBLISHED_IDENTITY_ENCODER),
+        ("open_clip:ViT-B-32", PUBLISHED_IDENTITY_ENCODER),
+        ("open_clip:ViT-B-32,quickgelu=yes@dir/open_clip_model.safetensors", PUBLISHED_IDENTITY_ENCODER),
+        ("open_clip:ViT-B-32-quickgelu@ViT-B-32.pt", PUBLISHED_IDENTITY_ENCODER),
+        ("open_clip:ViT-B-32,quickgelu=no@laion.safetensors", None),
+        ("open_clip:ViT-B-32@laion2b_s34b_b79k", None),
+        ("timm:resnet50@weights.safetensors", None),
+    ],
+)
+def test_the_published_pair_may_be_named_by_files(
+    config: RunConfig, encoder: str, identity: str | None
+) -> None:
+    """Naming the file as the offline advice says made the identity encoder that ViT, silently."""
+    assert dataclasses.replace(config, encoder=encoder).identity_encoder_name == (identity or encoder)
 
 
 @pytest.mark.gpu

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import warnings
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,17 +17,18 @@ from safetensors.torch import save
 from torch import Tensor
 
 from rave_runtime.bundle import EMBEDDED, MIN_WORKING_SIZE_PX, Manifest, read_bundle
-from rave_runtime.errors import BundleError
+from rave_runtime.errors import BundleError, reason_of
 from rave_train.errors import CheckpointError as CheckpointError
-from rave_train.network import PADDINGS, EnhancementNetwork, Padding
+from rave_train.network import PADDINGS, PUBLISHED_CHANNELS, EnhancementNetwork, Padding
 from rave_train.writing import torch_file, write_whole
 
 UPSTREAM_PREFIX: Final = "module."
-"""What upstream's `DataParallel` puts before each name, and what its scripts cut off again."""
+"""The prefix that upstream's `DataParallel` gives each name, and that its scripts cut off again."""
 
 PUBLISHED_TRAINING_SIZE_PX: Final = 512
 
 _FORMAT: Final = "rave-backlit checkpoint 1"
+_FLOATS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,10 @@ def read_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None
         padding = stated
     try:
         provenance = json.loads(metadata.get("provenance", "{}"))
-    except ValueError as error:
-        raise CheckpointError(f"{file} states a provenance that is no JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file} states a provenance that is not JSON: {reason_of(error)}") from error
     if not isinstance(provenance, dict):
-        raise CheckpointError(f"{file} states a provenance that is no JSON object")
+        raise CheckpointError(f"{file} states a provenance that is not a JSON object")
     network = _build(file, tensors, padding)
     if bundle is None:
         return Checkpoint(network, provenance, _training_size_px(provenance))
@@ -151,7 +154,7 @@ def _find(path: str | os.PathLike[str]) -> tuple[Path, Manifest | None]:
         raise CheckpointError(f"{file} is a run of rave-train: give the checkpoint in it, {best}")
     if not (os.fspath(path) and (file.is_dir() or os.fspath(path) == EMBEDDED)):
         raise CheckpointError(
-            f"{path} is not there: a checkpoint (.safetensors or .pth), a bundle or "
+            f"{path} does not exist: a checkpoint (.safetensors or .pth), a bundle or "
             f"the word {EMBEDDED} is needed"
         )
     try:
@@ -166,18 +169,26 @@ def _find(path: str | os.PathLike[str]) -> tuple[Path, Manifest | None]:
 
 def _read_pth(file: Path) -> dict[str, Tensor]:
     try:
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
+                    raise ValueError("its numbers are compressed, which torch never does")
+        with warnings.catch_warnings():  # torch warns of what is refused here
+            warnings.simplefilter("ignore")
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{file} holds Python objects other than tensors, which are never run: "
             "save its state_dict() and give that"
         ) from error
     except Exception as error:  # a damaged file makes torch stumble over anything
-        raise CheckpointError(f"{file} is truncated or no torch file: {_first_line(error)}") from error
+        raise CheckpointError(f"{file} is truncated or not a torch file: {reason_of(error)}") from error
     if not isinstance(loaded, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
     ):
-        raise CheckpointError(f"{file} is no state dict (names to tensors): save the network's state_dict()")
+        raise CheckpointError(
+            f"{file} is not a state dict (names to tensors): save the network's state_dict()"
+        )
     return {name.removeprefix(UPSTREAM_PREFIX): value for name, value in loaded.items()}
 
 
@@ -185,43 +196,61 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(file, framework="pt") as opened:
             names = list(opened.keys())
+            _check_names(file, names)  # before the numbers of something else are read, however many
             return {name: opened.get_tensor(name) for name in names}, opened.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is truncated or no safetensors file: {_first_line(error)}") from error
+        raise CheckpointError(f"{file} is truncated or not a safetensors file: {reason_of(error)}") from error
 
 
 def _build(file: Path, tensors: dict[str, Tensor], padding: Padding) -> EnhancementNetwork:
-    first = tensors.get("cond1.weight")
-    if first is None or first.ndim != 4 or first.shape[0] % 4 or not first.shape[0]:
+    """The network of a checkpoint, built only once all its tensors are known to be there in full."""
+    _check_names(file, list(tensors))
+    first = tensors["cond1.weight"]
+    if first.ndim != 4 or first.shape[0] % 4 or not first.shape[0]:
         raise CheckpointError(
-            f"{file} is a checkpoint of another network: cond1.weight [32, 3, 3, 3] is not in it "
-            f"(it holds {_some(sorted(tensors))})"
+            f"{file} is a checkpoint of another network: cond1.weight is {list(first.shape)}, "
+            "such as [32, 3, 3, 3] is needed"
         )
-    network = EnhancementNetwork(channels=first.shape[0], padding=padding)
-    expected = network.state_dict()
-    missing = sorted(expected.keys() - tensors.keys())
-    unknown = sorted(tensors.keys() - expected.keys())
-    if missing or unknown:
-        raise CheckpointError(
-            f"{file} is a checkpoint of another network: missing {_some(missing)}; unknown {_some(unknown)}"
-        )
+    with torch.device("meta"):
+        expected = EnhancementNetwork(first.shape[0], padding).state_dict()
     for name, value in expected.items():
         found = tensors[name]
-        if found.shape != value.shape or not found.is_floating_point():
+        if found.shape != value.shape or found.dtype not in _FLOATS:
             raise CheckpointError(
                 f"{file} is a checkpoint of another network: {name} is {list(found.shape)} {found.dtype}, "
                 f"{list(value.shape)} floating point is needed"
             )
+        if not _is_plain(found):
+            raise CheckpointError(f"{file}: {name} does not store all its numbers: save it as a plain tensor")
         if not torch.isfinite(found).all():
             raise CheckpointError(f"{file}: {name} has NaN or infinite values; the training run diverged")
+    network = EnhancementNetwork(first.shape[0], padding)
     network.load_state_dict(tensors)
     return network.eval()
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether every number of a tensor is stored: not so in sparse, meta and expanded ones."""
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        return False
+    return tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
+
+
+def _check_names(file: Path, names: list[str]) -> None:
+    with torch.device("meta"):
+        expected = set(EnhancementNetwork(PUBLISHED_CHANNELS).state_dict())
+    if "cond1.weight" not in names:
+        raise CheckpointError(
+            f"{file} is a checkpoint of another network: cond1.weight [32, 3, 3, 3] is not in it "
+            f"(it holds {_some(sorted(names))})"
+        )
+    missing, unknown = sorted(expected - set(names)), sorted(set(names) - expected)
+    if missing or unknown:
+        raise CheckpointError(
+            f"{file} is a checkpoint of another network: missing {_some(missing)}; unknown {_some(unknown)}"
+        )
 
 
 def _some(names: list[str]) -> str:
     shown = ", ".join(names[:3]) or "nothing"
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

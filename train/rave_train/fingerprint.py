@@ -1,4 +1,4 @@
-"""What tells two sets of weights apart."""
+"""A hash by which two sets of weights are told apart."""
 
 from __future__ import annotations
 

@@ -25,13 +25,13 @@ BINS: Final = (1, 2, 3, 6)
 
 PUBLISHED_CHANNELS: Final = 32
 PUBLISHED_STD: Final = 0.02
-"""Of the weights of every convolution, as they are drawn."""
+"""Standard deviation of the weights of every convolution when they are drawn."""
 
 CONTEXT_HALO_PX: Final = 5
-"""How far the features that are pooled look around a pixel: cond1 and two residual blocks."""
+"""Radius that the pooled features see around a pixel, through cond1 and two residual blocks."""
 
 HALO_PX: Final = 17
-"""How far the illumination map looks around a pixel, pooling aside: five before PPM, twelve after."""
+"""Radius that the illumination map sees around a pixel, pooling aside: five before PPM, twelve after."""
 
 
 class ResidualBlock(nn.Module):
@@ -207,7 +207,7 @@ class EnhancementNetwork(nn.Module):
                 (a grid with itself) are read.
             rows: [n, h, 12] float32, weights of bilinear (align_corners) interpolation from the
                 stacked grids to the tile's rows.
-            cols: [n, w, 12] float32, likewise for its columns.
+            cols: [n, w, 12] float32, the same for the tile's columns.
 
         Returns:
             [n, 1, h, w], dtype of the features. Right where the tile's border is the image's, and

@@ -19,8 +19,8 @@ from typing import Any, Final
 from rave_export.engines.precision import check_parsed_precision, check_precision
 from rave_export.errors import ExportError
 from rave_export.options import Hardware
-from rave_runtime.backends.tensorrt_building import Profile, build_plan, make_logger
-from rave_runtime.backends.tensorrt_library import RTX_TARGETS, Gpu, find_gpu, import_cuda, import_library
+from rave_runtime.backends.tensorrt.building import Profile, build_plan, make_logger
+from rave_runtime.backends.tensorrt.library import RTX_TARGETS, Gpu, find_gpu, import_cuda, import_library
 from rave_runtime.bundle import Bundle, EngineFile, Flavour, GraphFile, Precision
 from rave_runtime.errors import DeviceError
 from rave_runtime.files.cache_folder import cache_folder

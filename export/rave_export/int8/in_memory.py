@@ -8,7 +8,7 @@ import onnx
 
 from rave_runtime.backends.network import Array, Image
 from rave_runtime.backends.privacy import import_onnxruntime
-from rave_runtime.backends.split import ContextOutput, SplitNetwork
+from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import NetworkFacts
 
 
@@ -43,9 +43,14 @@ class NetworkInMemory(SplitNetwork):
     """A context graph, for uint8 images, and an enhance graph: see `rave_runtime.backends.network`."""
 
     def __init__(self, facts: NetworkFacts, context: Runnable, enhance: Runnable) -> None:
-        self.facts: Final = facts
+        self.facts = facts
         self._context: Final = context
         self._enhance: Final = enhance
+
+    def graph_file(self, part: Part, images: Image) -> str:
+        """See `SplitNetwork.graph_file`: there is no file, so this is the part's name."""
+        del images
+        return f"the {part} graph in memory"
 
     def run_context(
         self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rave_export.proof.parity import TENSORRT, Case, SplitGraphs, probe_cases
-from rave_runtime.backends.tensorrt_library import import_library
-from rave_runtime.backends.tensorrt_network import TensorRtNetwork
+from rave_runtime.backends.tensorrt.library import import_library
+from rave_runtime.backends.tensorrt.network import TensorRtNetwork
 from rave_runtime.bundle import Bundle, EngineFile
 from rave_runtime.errors import DeviceError
 

@@ -16,6 +16,9 @@ from rave_runtime.errors import DeviceError
 DeviceName = Literal["cpu", "openvino", "cuda", "tensorrt"]
 DEVICES: Final[tuple[DeviceName, ...]] = get_args(DeviceName)
 
+GPUS: Final[tuple[DeviceName, ...]] = ("cuda", "tensorrt")
+"""Devices that gain from batches of tiles, and from half precision. A processor is busy with one tile."""
+
 ACCEPTED_PSNR_DB: Final = 45.0
 """INT8 is chosen by itself only where the exporter measured at least this against float32."""
 
@@ -33,13 +36,30 @@ class Device:
         name: as on the command line.
         provider: onnxruntime's name of it, or the library's own where it runs without onnxruntime.
         reason: why it was chosen, for people.
-        options: of the provider.
+        options: what the provider is told.
     """
 
     name: DeviceName
     provider: str
     reason: str = ""
     options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run computes with, for its log and report.
+
+    Attributes:
+        device: as on the command line.
+        provider: onnxruntime's provider, or the library that stands in for one.
+        precision: "fp32", "fp16" or "int8".
+        working_size_px: long side on which the light is estimated; None is full resolution.
+    """
+
+    device: str
+    provider: str
+    precision: str
+    working_size_px: int | None
 
 
 def choose_device(device: str) -> Device:
@@ -93,7 +113,7 @@ def choose_precision(precision: str, device: Device, manifest: Manifest) -> Prec
     """
     held = manifest.precisions()
     if precision == "auto":
-        on_gpu = device.name in ("cuda", "tensorrt")
+        on_gpu = device.name in GPUS
         preferred: Precision = "fp16" if on_gpu else "int8"
         if preferred in held and (on_gpu or _may_take_int8(manifest)):
             return preferred

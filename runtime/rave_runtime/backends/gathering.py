@@ -1,8 +1,9 @@
 """Windows of several photographs in one call: what keeps a GPU busy where one photograph cannot.
 
 The pooled context is an input per window, so a batch may mix windows of any photographs, as long as they
-have one shape. No thread and no clock of its own: while the network works for one caller, others queue;
-whoever comes next takes along all that fit with the oldest of them. A caller who is alone waits for nobody.
+have one shape. It needs neither a thread nor a clock: while the network works for one caller, others queue,
+and the next to run takes the oldest of the queue together with all that fit into its call. A single caller
+never waits.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ class GatheringNetwork:
 
     Args:
         network: what runs them, one call at a time.
-        most: windows in one call; a request with more runs as it is.
+        max_windows: windows in one call; a request with more runs as it is.
     """
 
-    def __init__(self, network: LoadedNetwork, most: int) -> None:
+    def __init__(self, network: LoadedNetwork, max_windows: int) -> None:
         self._network: Final = network
-        self._most: Final = most
+        self._max_windows: Final = max_windows
         self._queue: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._busy = False
@@ -108,7 +109,7 @@ class GatheringNetwork:
         first = self._queue.popleft()
         group, windows = [first], first.windows
         for other in list(self._queue):
-            if other.shape == first.shape and windows + other.windows <= self._most:
+            if other.shape == first.shape and windows + other.windows <= self._max_windows:
                 self._queue.remove(other)
                 group.append(other)
                 windows += other.windows

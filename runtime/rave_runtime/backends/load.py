@@ -14,7 +14,7 @@ def load_network(bundle: Bundle, precision: Precision, device: Device, threads: 
     Args:
         bundle: where the graphs come from.
         precision: which of them.
-        device: of `rave_runtime.backends.devices.choose_device`.
+        device: what `rave_runtime.backends.devices.choose_device` chose.
         threads: for each call; 0 takes all processors this process may use.
 
     Raises:
@@ -27,7 +27,7 @@ def load_network(bundle: Bundle, precision: Precision, device: Device, threads: 
 
         return OpenVinoNetwork(bundle, precision, threads)
     if device.name == "tensorrt":
-        from rave_runtime.backends.tensorrt_network import TensorRtNetwork
+        from rave_runtime.backends.tensorrt.network import TensorRtNetwork
 
         return TensorRtNetwork(bundle, precision)
     from rave_runtime.backends.onnx_network import OnnxNetwork

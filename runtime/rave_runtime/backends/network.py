@@ -36,7 +36,7 @@ class Network(Protocol):
         Args:
             images: batch of windows.
             pool_rows: [n, bins, h], of `pooling_matrix`.
-            pool_cols: [n, bins, w], likewise.
+            pool_cols: [n, bins, w], of `pooling_matrix`.
 
         Returns:
             [n, channels, bins, bins] float32: add up over the tiles of one image.
@@ -49,7 +49,7 @@ class Network(Protocol):
             images: batch of windows.
             pooled: [n, channels, bins, bins].
             rows: [n, h, bins], of `interpolation_matrix`.
-            cols: [n, w, bins], likewise.
+            cols: [n, w, bins], of `interpolation_matrix`.
 
         Returns:
             [n, h, w] float32, at least 0.

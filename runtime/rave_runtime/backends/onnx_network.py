@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rave_runtime.backends.devices import CUDA_REMEDY, Device, sums_bytes_exactly
+from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.network import Array, Image
 from rave_runtime.backends.privacy import import_onnxruntime
-from rave_runtime.backends.split import ContextOutput, SplitNetwork
+from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
-from rave_runtime.errors import BundleError, DeviceError
+from rave_runtime.errors import BundleError, DeviceError, reason_of
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -25,11 +26,11 @@ class OnnxNetwork(SplitNetwork):
         bundle: where the graphs come from.
         precision: which of them; the bundle must hold it.
         device: "cpu" or "cuda".
-        threads: of each session on the CPU.
+        threads: how many threads each session on the CPU uses.
     """
 
     def __init__(self, bundle: Bundle, precision: Precision, device: Device, threads: int = 1) -> None:
-        self.facts: Final = bundle.manifest.network
+        self.facts = bundle.manifest.network
         self.precision: Final = precision
         self.device: Final = device
         self._bundle = bundle
@@ -44,12 +45,15 @@ class OnnxNetwork(SplitNetwork):
         self._session(self._bundle.manifest.graph("context", self.precision, "uint8"))
         self._session(self._bundle.manifest.graph("enhance", self.precision))
 
+    def graph_file(self, part: Part, images: Image) -> str:
+        """See `SplitNetwork.graph_file`."""
+        return str(self._bundle.folder / self._graph(part, images).file)
+
     def run_context(
         self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
     ) -> dict[str, Any]:
         """See `SplitNetwork.run_context`. On a GPU its results may stay there."""
-        image_type: ImageType = "uint8" if images.dtype == np.uint8 else "float32"
-        graph = self._bundle.manifest.graph("context", self.precision, image_type)
+        graph = self._graph("context", images)
         inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
         return dict(zip(wanted, self._run(graph, list(wanted), inputs), strict=True))
 
@@ -61,6 +65,10 @@ class OnnxNetwork(SplitNetwork):
         result: Array = light
         return result
 
+    def _graph(self, part: Part, images: Image) -> GraphFile:
+        image_type: ImageType = "uint8" if images.dtype == np.uint8 else "float32"
+        return self._bundle.manifest.graph(part, self.precision, image_type if part == "context" else None)
+
     def _run(self, graph: GraphFile, outputs: list[str], inputs: dict[str, Any]) -> list[Any]:
         session = self._session(graph)
         try:
@@ -68,9 +76,8 @@ class OnnxNetwork(SplitNetwork):
                 return _run_on_gpu(session, outputs, inputs)
             result: list[Any] = session.run(outputs, inputs)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            message = str(error).splitlines()[0]
             raise DeviceError(
-                f"{self.device.provider} failed on {graph.file}: {message} "
+                f"{self.device.provider} failed on {graph.file}: {reason_of(error)} "
                 "(a smaller --tile-size or --working-size needs less memory)"
             ) from error
         return result
@@ -82,6 +89,7 @@ class OnnxNetwork(SplitNetwork):
             return self._sessions[graph.file]
 
     def _make_session(self, graph: GraphFile) -> onnxruntime.InferenceSession:
+        content = read_graph(self._bundle, graph)
         onnxruntime = import_onnxruntime()  # here, beside the first photographs' decoding
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
@@ -98,17 +106,14 @@ class OnnxNetwork(SplitNetwork):
             onnxruntime.preload_dlls()
         try:
             session = onnxruntime.InferenceSession(
-                self._bundle.read_file(graph),
+                content,
                 options,
                 providers=[(self.device.provider, self.device.options)],
             )
-        except BundleError:
-            raise
         except Exception as error:
-            message = str(error).splitlines()[0]
             raise BundleError(
                 f"{self._bundle.folder / graph.file} cannot be loaded by onnxruntime "
-                f"{onnxruntime.__version__}: {message}"
+                f"{onnxruntime.__version__}: {reason_of(error)}"
             ) from error
         if session.get_providers()[0] != self.device.provider:
             raise DeviceError(

@@ -15,9 +15,10 @@ from typing import Any, Final
 import numpy as np
 
 from rave_runtime.backends.compiled_cache import keep, recall
+from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.backends.network import Array, Image
-from rave_runtime.backends.split import ContextOutput, SplitNetwork
+from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
 from rave_runtime.errors import BundleError, DeviceError
 from rave_runtime.version import __version__
@@ -62,11 +63,11 @@ class OpenVinoNetwork(SplitNetwork):
     Args:
         bundle: where the graphs come from.
         precision: which of them; the bundle must hold it.
-        threads: of each call; as many calls run at once as all processors allow.
+        threads: how many threads each call uses; as many calls run at once as all processors allow.
     """
 
     def __init__(self, bundle: Bundle, precision: Precision, threads: int = 1) -> None:
-        self.facts: Final = bundle.manifest.network
+        self.facts = bundle.manifest.network
         self._precision = precision
         self._bundle = bundle
         self._core: Any = None
@@ -91,6 +92,11 @@ class OpenVinoNetwork(SplitNetwork):
             self._model(context)
             self._model(enhance)
 
+    def graph_file(self, part: Part, images: Image) -> str:
+        """See `SplitNetwork.graph_file`."""
+        context, enhance = self._graphs(_type_of(images))
+        return str(self._bundle.folder / (context if part == "context" else enhance).file)
+
     def run_context(
         self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
     ) -> dict[str, Array]:
@@ -111,10 +117,8 @@ class OpenVinoNetwork(SplitNetwork):
         result: Array = pooled.copy()
         return result
 
-    def illuminate_whole(
-        self, images: Image, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array
-    ) -> Array:
-        """See `Network.illuminate_whole`: both graphs run as one."""
+    def run_whole(self, images: Image, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array) -> Array:
+        """See `SplitNetwork.run_whole`: both graphs run as one."""
         inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
         inputs |= {"rows" + _OF_ENHANCE: rows, "cols" + _OF_ENHANCE: cols}
         light: Array = self._run(inputs, *self._graphs(_type_of(images)))["light"].copy()
@@ -159,7 +163,7 @@ class OpenVinoNetwork(SplitNetwork):
             # Its first call fills a table of C++ that asks for Python's lock: two threads that make it at
             # once wait for each other for ever.
             openvino.Type.f32.to_dtype()
-        contents = [self._bundle.read_file(graph) for graph in graphs]
+        contents = [read_graph(self._bundle, graph) for graph in graphs]
         # Compiling takes several times as long as reading what was compiled before.
         hashes = " ".join(graph.sha256 for graph in graphs)
         versions = f"openvino {openvino.__version__} rave-backlit {__version__} {_CHANGES}"
@@ -193,8 +197,7 @@ class OpenVinoNetwork(SplitNetwork):
 def _join(context: Any, enhance: Any) -> Any:
     """One model of both graphs: features need not leave it, nor the layout and bytes it has them in.
 
-    Its inputs are those of the context graph, and the enhance graph's rows and columns under names of
-    their own.
+    Its inputs are those of the context graph, and the enhance graph's rows and columns, renamed.
     """
     made = {name: result for result in context.outputs for name in result.names}
     parameters = list(context.get_parameters())

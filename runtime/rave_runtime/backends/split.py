@@ -1,7 +1,7 @@
 """The three calls of a network, composed once from the two graphs into which a bundle splits it.
 
-A class that runs graphs says only how it runs either of them. The order of the calls, and how a map is
-computed without pooling the window's own features, stand here.
+A class that runs graphs says only how it runs either of them. The order of the calls, how a map is computed
+without pooling the window's own features, and what is refused of a graph's results, stand here.
 """
 
 from __future__ import annotations
@@ -14,12 +14,21 @@ from typing import Any, Literal
 import numpy as np
 
 from rave_runtime.backends.network import Array, Image
+from rave_runtime.bundle import NetworkFacts
+from rave_runtime.errors import BundleError, PhotoError
 
+Part = Literal["context", "enhance"]
 ContextOutput = Literal["features", "pooled"]
 
 
 class SplitNetwork(ABC):
     """Base of the classes that run a context graph and an enhance graph: see `Network`."""
+
+    facts: NetworkFacts
+
+    @abstractmethod
+    def graph_file(self, part: Part, images: Image) -> str:
+        """Name of the file that holds a part of the network, for messages."""
 
     @abstractmethod
     def run_context(
@@ -52,6 +61,12 @@ class SplitNetwork(ABC):
             [n, h, w] float32, an array that nothing else writes to.
         """
 
+    def run_whole(self, images: Image, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array) -> Array:
+        """Runs both graphs for whole images: by default one after the other. Returns [n, h, w] float32."""
+        context = self.run_context(images, pool_rows, pool_cols, ("features", "pooled"))
+        self._check_context(images, context)
+        return self.run_enhance(context["features"], context["pooled"], rows, cols)
+
     def fetch(self, pooled: Any) -> Array:
         """The pooled grids of `run_context` as an array that nothing else writes to."""
         result: Array = pooled
@@ -64,20 +79,69 @@ class SplitNetwork(ABC):
     def pool(self, images: Image, pool_rows: Array, pool_cols: Array) -> Array:
         """See `Network.pool`."""
         with self.exclusive():
-            return self.fetch(self.run_context(images, pool_rows, pool_cols, ("pooled",))["pooled"])
+            context = self.run_context(images, pool_rows, pool_cols, ("pooled",))
+            self._check_context(images, {"pooled": context["pooled"]})
+            pooled = self.fetch(context["pooled"])
+        self._check_numbers("context", images, pooled)
+        return pooled
 
     def illuminate(self, images: Image, pooled: Array, rows: Array, cols: Array) -> Array:
         """See `Network.illuminate`."""
         # The context graph pools as well: with matrices of zeros, nothing of this window.
         no_rows, no_cols = (np.zeros(np.swapaxes(each, 1, 2).shape, np.float32) for each in (rows, cols))
         with self.exclusive():
-            features = self.run_context(images, no_rows, no_cols, ("features",))["features"]
-            return self.run_enhance(features, pooled, rows, cols)
+            context = self.run_context(images, no_rows, no_cols, ("features",))
+            self._check_context(images, {"features": context["features"]})
+            light = self.run_enhance(context["features"], pooled, rows, cols)
+        self._check_light(images, light)
+        return light
 
     def illuminate_whole(
         self, images: Image, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array
     ) -> Array:
         """See `Network.illuminate_whole`."""
         with self.exclusive():
-            context = self.run_context(images, pool_rows, pool_cols, ("features", "pooled"))
-            return self.run_enhance(context["features"], context["pooled"], rows, cols)
+            light = self.run_whole(images, pool_rows, pool_cols, rows, cols)
+        self._check_light(images, light)
+        return light
+
+    def _check_context(self, images: Image, context: Mapping[str, Any]) -> None:
+        count, height, width = images.shape[:3]
+        bins = sum(self.facts.bins)
+        shapes = {
+            "features": (count, self.facts.channels, height, width),
+            "pooled": (count, self.facts.channels, bins, bins),
+        }
+        for name, value in context.items():
+            self._check_shape("context", images, name, value, shapes[name])
+
+    def _check_light(self, images: Image, light: Array) -> None:
+        self._check_shape("enhance", images, "light", light, images.shape[:3])
+        self._check_numbers("enhance", images, light)
+
+    def _check_shape(
+        self, part: Part, images: Image, name: str, value: Any, expected: tuple[int, ...]
+    ) -> None:
+        """Refuses a graph whose result has another shape than the window needs.
+
+        Raises:
+            BundleError: it has.
+        """
+        shape = value.shape() if callable(value.shape) else value.shape  # a method of onnxruntime's values
+        if tuple(shape) != tuple(expected):
+            raise BundleError(
+                f"{self.graph_file(part, images)} gave {name} of the shape {list(shape)}, "
+                f"this window needs {list(expected)}: export the bundle again"
+            )
+
+    def _check_numbers(self, part: Part, images: Image, values: Array) -> None:
+        """Refuses a result that would make a photograph black, or white, without a word.
+
+        Raises:
+            PhotoError: a value is infinite, or not a number.
+        """
+        if not np.isfinite(values).all():
+            raise PhotoError(
+                f"cannot be enhanced with this model: {self.graph_file(part, images)} computed light that is "
+                "not a number; choose another --precision (fp32), or another model"
+            )

@@ -10,12 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 import socket
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from rave_runtime.backends.devices import GPUS
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.backends.privacy import turn_off_reports
 from rave_runtime.bundle import MANIFEST_NAME, read_bundle
@@ -41,12 +44,12 @@ def open_pool(
     """A pool of workers on a cluster.
 
     Args:
-        options: of the run. `workers` is how many photographs each actor has in work at a time, 1
+        options: the options of the run. `workers` is how many photographs each actor has in work at a time, 1
             unless given, and how many processors it takes; `actors` how many there are, as many as
             the cluster has room for unless given. An actor takes a GPU if `device` is one.
-        address: of the cluster, as Ray takes it, or "local". Where Ray is connected already, that
+        address: the cluster's address, as Ray takes it, or "local". Where Ray is connected already, that
             cluster is used.
-        journal: of the results, kept by this process alone.
+        journal: the journal of the results, kept by this process alone.
         jobs: how many photographs there are, so that no more actors are asked for.
         worker: what each actor runs.
 
@@ -63,10 +66,11 @@ def open_pool(
         raise UsageError("--cluster needs Ray: pip install 'rave-backlit[cluster]'") from error
     ours = not ray.is_initialized()
     if ours:
-        _connect(ray, address)
+        with _own_signals():
+            _connect(ray, address)
     try:
         workers = options.workers or 1
-        needs = {"num_cpus": workers, "num_gpus": 1 if options.device in ("cuda", "tensorrt") else 0}
+        needs = {"num_cpus": workers, "num_gpus": 1 if options.device in GPUS else 0}
         resources = _resources(ray)
         room = int(resources.get("CPU", 0)) // workers
         if needs["num_gpus"]:
@@ -110,6 +114,17 @@ def _connect(ray: Any, address: str) -> None:
             f"no Ray cluster at {address}: {reason_of(error)} (`ray start --head` starts one; "
             f"--cluster {LOCAL} needs none)"
         ) from error
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keeps this program's way with SIGTERM, in whose place Ray puts one that aborts."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and handler is not None:
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _stay_on_this_machine() -> None:

@@ -47,7 +47,7 @@ class Actor:
     Attributes:
         handle: Ray's.
         name: for people.
-        node: of its machine, once it is placed.
+        node: Ray's name of its machine, once it is placed.
         size: photographs in its next chunk.
         chunks: in work or waiting, by the reference to their answer.
     """
@@ -70,11 +70,11 @@ class Crew:
     Args:
         ray: the module.
         remote_worker: the actors' class, as Ray has it.
-        arguments: of each.
+        arguments: what each actor is made with.
         size: how many are wanted.
         workers: photographs that each has in work at a time.
         device: as on the command line.
-        precision: likewise.
+        precision: as on the command line.
 
     Attributes:
         actors: those at work.

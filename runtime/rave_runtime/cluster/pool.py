@@ -1,4 +1,4 @@
-"""What is given to which actor of a cluster: the only place that knows what a lost one means.
+"""Gives photographs to the actors of a cluster, and decides what becomes of those that a lost actor had.
 
 The driver hands out chunks of photographs, two to an actor so that none waits, long enough that handing
 out costs little. A worker may die at any time. What it had begun is done again, each photograph alone:
@@ -19,10 +19,12 @@ from rave_runtime.cluster.crew import Actor, Chunk, Crew, cause_of
 from rave_runtime.cluster.worker import Answer, Task
 from rave_runtime.enhancer import Setup
 from rave_runtime.errors import UsageError
+from rave_runtime.files.entries import Entry
 from rave_runtime.files.location import name_inside
 from rave_runtime.run.batch import Result
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import Journal
+from rave_runtime.run.overwriting import claim_free
 
 CHUNK_S: Final = 2.0
 """How long a chunk should take: a thousand actors then ask the driver for 500 chunks a second."""
@@ -33,10 +35,10 @@ _AHEAD: Final = 2
 """Chunks at an actor: one in work, one waiting there."""
 
 _STRIKES: Final = 2
-"""A photograph whose worker died of itself so often is left out."""
+"""A photograph is left out when its workers died this often while their machines went on."""
 
 _LOSSES: Final = 6
-"""So often, at most, is a photograph tried again whose worker was lost for any reason."""
+"""Most retries of a photograph whose worker was lost, whatever the cause."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Pool:
         ray: the module.
         crew: at work.
         workers: photographs that each actor has in work at a time.
-        journal: of the results.
+        journal: the journal of the results.
     """
 
     def __init__(self, ray: Any, crew: Crew, workers: int, journal: Journal | None) -> None:
@@ -91,6 +93,8 @@ class Pool:
                 folder for a worker as for this process.
         """
         listed = list(jobs)
+        if self._journal is not None:
+            claim_free(self._journal, listed)
         work = _Work(iter(listed), len(listed))
         try:
             while work.left:
@@ -127,9 +131,10 @@ class Pool:
     def _give(self, actor: Actor, jobs: list[Job], alone: bool) -> None:
         tasks = []
         for job in jobs:
-            known = None
+            known: tuple[Entry, ...] = ()
             if self._journal is not None:
-                known = self._journal.find(name_inside(self._journal.folder, job.target))
+                for place in (job.target, *(copy for _, copy in job.companions)):
+                    known += self._journal.find(name_inside(self._journal.folder, place))
             tasks.append(Task(job, known))
         actor.chunks[actor.handle.enhance.remote(tasks)] = Chunk(jobs, alone, time.monotonic())
 
@@ -161,14 +166,15 @@ class Pool:
             other.given = now
         self._check_shared(actor, answers)
         for answer in answers:
-            if answer.entry is not None and self._journal is not None:
-                self._journal.add(answer.entry.name, answer.entry.key, answer.entry.size)
+            if self._journal is not None:
+                for entry in filter(None, (*answer.companions, answer.entry)):
+                    self._journal.add(entry.name, entry.key, entry.size, entry.digest)
             yield answer.result
 
     @staticmethod
     def _adapt(actor: Actor, chunk: Chunk, answers: list[Answer], now: float) -> None:
         """Chunks of `CHUNK_S`, growing at most twofold; what was skipped or failed promises nothing."""
-        done = sum(answer.result.status == "done" for answer in answers)
+        done = sum(answer.result.status in ("done", "copied") for answer in answers)
         if done and not chunk.alone:
             wanted = done * CHUNK_S / max(now - chunk.given, 1e-3)
             actor.size = max(1, min(round(wanted), 2 * len(chunk.jobs), MAX_CHUNK))

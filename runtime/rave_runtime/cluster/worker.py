@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rave_runtime.enhancer import Setup
+from rave_runtime.files.entries import Entry, is_done, is_ours
 from rave_runtime.files.location import Location, name_inside
 from rave_runtime.run.batch import Batch, Result
 from rave_runtime.run.jobs import Job
-from rave_runtime.run.journal import Entry
 from rave_runtime.run.memory import keep_freed_memory
 from rave_runtime.run.options import RunOptions, make_batch
 from rave_runtime.version import __version__
@@ -19,18 +19,19 @@ from rave_runtime.version import __version__
 
 @dataclass(frozen=True)
 class Task:
-    """A photograph to enhance and what the journal knows of its result."""
+    """A photograph to enhance, and what the journal knows of its result and its companions."""
 
     job: Job
-    known: Entry | None
+    known: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a photograph and the journal's new entry, if there is one."""
+    """What became of a photograph, with the journal's new entries of it and of its companions."""
 
     result: Result
     entry: Entry | None
+    companions: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Program:
     """What a worker would run; all workers of a run must agree.
 
     Attributes:
-        version: of this package.
+        version: the version of this package.
         settings: everything that decides a result, as `Enhancer.settings` says it.
     """
 
@@ -51,15 +52,23 @@ class _CarriedJournal:
 
     def __init__(self, folder: Location) -> None:
         self.folder = folder
-        self.known: dict[str, Entry] = {}
+        self.known: list[Entry] = []
         self.added: dict[str, Entry] = {}
 
     def is_done(self, name: str, key: str) -> bool:
-        entry = self.known.get(name)
-        return entry is not None and entry.key == key and entry.is_in(self.folder)
+        return is_done(self._known_of(name), key, self.folder)
 
-    def add(self, name: str, key: str, size: int) -> None:
-        self.added[name] = Entry(name, key, size)
+    def is_ours(self, name: str) -> bool:
+        return is_ours(self._known_of(name), self.folder / name)
+
+    def claim(self, name: str, size: int, digest: str) -> None:
+        """Does nothing: the driver has claimed the names of all results."""
+
+    def add(self, name: str, key: str, size: int, digest: str = "") -> None:
+        self.added[name] = Entry(name, key, size, digest)
+
+    def _known_of(self, name: str) -> list[Entry]:
+        return [entry for entry in self.known if entry.name == name]
 
     def close(self) -> None:
         """Nothing is open: the driver keeps the journal."""
@@ -88,9 +97,9 @@ class Worker:
         """Loads the network.
 
         Args:
-            name: of this worker, for logs.
+            name: the worker's name, for logs.
             device: as on the command line; "auto" for the first worker, the same for all others.
-            precision: likewise.
+            precision: as on the command line, for the first worker; the same for all others.
 
         Raises:
             RaveError: as `Enhancer`.
@@ -112,13 +121,15 @@ class Worker:
         batch, journal = self._batch, self._journal
         assert batch is not None
         if journal is not None:
-            journal.known = {task.known.name: task.known for task in tasks if task.known is not None}
+            journal.known = [entry for task in tasks for entry in task.known]
             journal.added = {}
         batch.cancelled.clear()
         answers = []
         for result in batch.run(task.job for task in tasks):
-            entry = None
+            entry, companions = None, []
             if journal is not None:
                 entry = journal.added.get(name_inside(journal.folder, result.job.target))
-            answers.append(Answer(dataclasses.replace(result, worker=self._name), entry))
+                names = [name_inside(journal.folder, copy) for _, copy in result.job.companions]
+                companions = [journal.added[name] for name in names if name in journal.added]
+            answers.append(Answer(dataclasses.replace(result, worker=self._name), entry, tuple(companions)))
         return answers

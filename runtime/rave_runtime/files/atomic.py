@@ -3,32 +3,63 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
+import secrets
 import socket
 import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from rave_runtime.errors import PhotoError
+from rave_runtime.files.attributes import copy_attributes
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.files.regular import walk
 
 _SYSTEM_NAMES: Final = ("/dev", "/dev/fd", "/proc/self/fd")
-"""Folders whose entries stand for streams; where one is a file, only its name in here tells so."""
+"""Folders whose entries stand for streams; where such a stream is a file, only its path tells so."""
+
+_ENDING: Final = "rave-partial"
+
+_ABANDONED_S: Final = 24 * 3600.0
+"""Age at which a temporary file of another machine counts as abandoned; a living one is seconds old."""
+
+_READER_S: Final = 10.0
+"""How long a pipe is waited for until somebody reads it."""
+
+_NO_FSYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY)
+"""What file systems answer that cannot be told to write to disk at once, such as SMB shares and FUSE."""
+
+_live: set[Path] = set()
+"""Temporary files that this process is writing."""
+
+_live_lock: Final = threading.Lock()
 
 
-def write_atomically(target: Location, content: bytes, like: Location | None = None) -> None:
+def write_atomically(
+    target: Location,
+    content: bytes,
+    like: Location | Iterable[Location] | None = None,
+    *,
+    attributes_of: Location | None = None,
+) -> None:
     """Writes a file that is there whole or not at all.
 
     A pipe or a device, such as /dev/null, is written into instead of being replaced, and so is whatever
-    /dev/stdout and its like stand for. The temporary name depends on the target and the process, so that
-    two runs into one folder never write one file; `remove_abandoned` takes away what a killed run left.
+    /dev/stdout and its like stand for. Until it is complete, the file has a name that nobody can foresee and
+    is readable by its user alone; `remove_abandoned` removes what a killed run left.
 
     Args:
-        target: to make or replace.
-        content: all of it.
-        like: a file whose result this is: who may not read that may not read this.
+        target: the file to make or replace.
+        content: all of its bytes.
+        like: a file whose result this is, or several: the result gets no permission that one of them lacks,
+            and a new folder none that the file's folder lacks.
+        attributes_of: a file whose times and extended attributes the result gets.
 
     Raises:
         PhotoError: the folder cannot be made or the file not written, such as on a full disk.
@@ -36,62 +67,235 @@ def write_atomically(target: Location, content: bytes, like: Location | None = N
     if isinstance(target, RemoteFile):
         target.write(content)
         return
-    name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]  # fits wherever the target's fits
+    sources = _local_files(like)
     try:
         if is_written_into(target):
-            target.write_bytes(content)
+            _write_into(target, content)
             return
-        partial = target.with_name(f".{name}.{_this_host()}-{os.getpid()}.rave-partial")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            if isinstance(like, Path):
-                _narrow_mode(partial, like)
-            partial.replace(target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        make_folder(target.parent, like=sources[0].parent if sources else None)
+        with _partial_file(target, sources, attributes_of) as descriptor:
+            _write_all(descriptor, content)
     except (OSError, ValueError) as error:
-        raise PhotoError(
-            f"cannot be written to {target}: {getattr(error, 'strerror', None) or error}"
-        ) from error
+        raise _cannot_be_written(target, error) from error
 
 
-def _narrow_mode(file: Path, like: Path) -> None:
-    """Takes from a file the permissions that another lacks, but its owner's to write it."""
-    with contextlib.suppress(OSError):  # the other has gone, or the file system knows no permissions
-        own, other = (stat.S_IMODE(place.stat().st_mode) for place in (file, like))
-        if (narrow := own & (other | stat.S_IWUSR)) != own:
-            file.chmod(narrow)
+def copy_atomically(source: Path, target: Path) -> None:
+    """Copies a file with its times and attributes, so that the copy is there whole or not at all.
+
+    Raises:
+        PhotoError: the source cannot be read or the target not written.
+    """
+    try:
+        make_folder(target.parent, like=source.parent)
+        with source.open("rb") as stream, _partial_file(target, [source], source) as descriptor:
+            while block := stream.read(1 << 20):
+                _write_all(descriptor, block)
+    except (OSError, ValueError) as error:
+        raise _cannot_be_written(target, error) from error
+
+
+def make_folder(folder: Path, like: Path | None = None) -> None:
+    """Makes a folder and those above it that are missing, however deep.
+
+    Args:
+        folder: the folder to make.
+        like: a folder that is mirrored: new folders get no permission that it lacks, nor the folders of the
+            same names above it.
+
+    Raises:
+        OSError: a folder cannot be made.
+    """
+    missing = []
+    here = folder
+    while not here.is_dir():
+        missing.append((here, 0o777 if like is None else _mode_of(like) | stat.S_IRWXU))
+        like = like.parent if like is not None and like.name == here.name else None
+        if here.parent == here:
+            break
+        here = here.parent
+    for path, mode in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode & 0o777)
+    if missing and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+
+
+def require_writable(folder: Path) -> None:
+    """Makes sure that files can be made in a folder, which is made if it is missing.
+
+    Raises:
+        OSError: no file can be made there.
+    """
+    make_folder(folder)
+    probe = folder / _partial_name()
+    os.close(_create(probe))
+    probe.unlink()
 
 
 def is_written_into(target: Path) -> bool:
     """Whether a path is a pipe or a device, or one of the system's names for them, and not to be replaced."""
-    if target.is_dir():
+    try:
+        if target.is_dir():
+            return False
+        return str(target.absolute().parent) in _SYSTEM_NAMES or (target.exists() and not target.is_file())
+    except OSError:  # such as a folder that may not be looked into: writing will tell
         return False
-    return str(target.absolute().parent) in _SYSTEM_NAMES or (target.exists() and not target.is_file())
 
 
 def remove_abandoned(folder: Location) -> None:
-    """Removes temporary files that processes of this machine left anywhere in a folder when they died."""
+    """Removes temporary files that dead processes left anywhere in a folder.
+
+    Those of this machine go when their process is gone, others when they are a day old.
+    """
     if not isinstance(folder, Path):
         return
-    for place, _, names in os.walk(folder):
-        for name in names:
-            parts = name.split(".")
-            if len(parts) == 4 and parts[3] == "rave-partial":
-                host, _, process = parts[2].partition("-")
-                if host == _this_host() and not _is_alive(process):
-                    with contextlib.suppress(OSError):
-                        (Path(place) / name).unlink()
+    for place, entries, _ in walk(folder):
+        for entry in entries:
+            parts = entry.name.split(".")
+            if len(parts) == 4 and parts[3] == _ENDING:
+                machine, _, process = parts[2].partition("-")
+                with contextlib.suppress(OSError):
+                    age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                    if not _is_alive(process) if machine == this_machine() else age_s > _ABANDONED_S:
+                        (place / entry.name).unlink()
+
+
+def remove_own_partials() -> None:
+    """Removes the temporary files that this process is writing, just before it ends at once."""
+    for file in list(_live):
+        with contextlib.suppress(OSError):
+            file.unlink()
 
 
 @functools.cache
-def _this_host() -> str:
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+def this_machine() -> str:
+    """Eight letters that tell this system from others; a container is a system, whatever its host name."""
+    facts = [socket.gethostname()]
+    for tell in (_boot, _process_space):
+        with contextlib.suppress(OSError):
+            facts.append(tell())
+    return hashlib.sha256(" ".join(facts).encode()).hexdigest()[:8]
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _process_space() -> str:
+    """The name of the set of processes that this one can see, by which containers differ."""
+    return os.readlink("/proc/self/ns/pid")
+
+
+@contextlib.contextmanager
+def _partial_file(target: Path, like: list[Path], attributes_of: Location | None) -> Iterator[int]:
+    """A temporary file that becomes the target when the block ends well, and vanishes otherwise."""
+    partial = target.with_name(_partial_name())
+    descriptor = _create(partial)
+    with _live_lock:
+        _live.add(partial)
+    try:
+        try:
+            yield descriptor
+            _flush(descriptor)
+            _open_up(descriptor, like)
+        finally:
+            os.close(descriptor)
+        if isinstance(attributes_of, Path):
+            copy_attributes(attributes_of, partial)
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    finally:
+        with _live_lock:
+            _live.discard(partial)
+
+
+def _create(file: Path) -> int:
+    """Makes a file that was not there, readable by its user alone, and opens it for writing."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    return os.open(file, flags, 0o600)
+
+
+def _partial_name() -> str:
+    return f".{secrets.token_hex(16)}.{this_machine()}-{os.getpid()}.{_ENDING}"
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _flush(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise
+
+
+def _open_up(descriptor: int, like: list[Path]) -> None:
+    """Gives a complete file the permissions of any new file, without those that one of its sources lacks."""
+    mode = 0o666 & ~_umask()
+    for file in like:
+        mode &= _mode_of(file) | stat.S_IWUSR
+    if hasattr(os, "fchmod"):
+        with contextlib.suppress(OSError):  # the file system knows no permissions
+            os.fchmod(descriptor, mode)
+
+
+def _mode_of(file: Path) -> int:
+    """The permissions of a file or folder; all of them where it has gone or cannot be asked."""
+    try:
+        return stat.S_IMODE(file.stat().st_mode)
+    except OSError:
+        return 0o777
+
+
+def _umask() -> int:
+    """Permissions that new files of this process lack."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    mask = os.umask(0o077)  # the only way to ask elsewhere; a file made meanwhile is private
+    os.umask(mask)
+    return mask
+
+
+def _write_into(target: Path, content: bytes) -> None:
+    """Writes into a pipe, device or stream, and does not wait for ever for a reader of a pipe."""
+    descriptor = _wait_for(lambda: os.open(target, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0)))
+    try:
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(descriptor, True)
+        _write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for(open_now: Callable[[], int]) -> int:
+    deadline = time.monotonic() + _READER_S
+    while True:
+        try:
+            return open_now()
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if time.monotonic() > deadline:
+                raise OSError(errno.ENXIO, "it is a pipe that no program reads") from error
+        time.sleep(0.05)
+
+
+def _local_files(like: Location | Iterable[Location] | None) -> list[Path]:
+    places = [] if like is None else [like] if isinstance(like, (Path, RemoteFile)) else list(like)
+    return [place for place in places if isinstance(place, Path)]
+
+
+def _cannot_be_written(target: Path, error: Exception) -> PhotoError:
+    return PhotoError(f"cannot be written to {target}: {getattr(error, 'strerror', None) or error}")
 
 
 def _is_alive(process: str) -> bool:

@@ -6,17 +6,20 @@ object or do not, and elsewhere a file is renamed to its name when it is complet
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import glob
 import hashlib
 import posixpath
-import re
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from rave_runtime.errors import PhotoError, RaveError, UsageError
+from rave_runtime.files.secrets import without_secrets
 
 _ATOMIC_PROTOCOLS: Final = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory"}
@@ -26,7 +29,8 @@ _ATOMIC_PROTOCOLS: Final = frozenset(
 _FLAT_PROTOCOLS: Final = frozenset({"s3", "s3a", "gs", "gcs"})
 """Stores that list everything below a name at once, and fail as a whole if they fail."""
 
-_SECRETS: Final = re.compile(r"(?<=://)[^/@]*@")
+_MAX_DEPTH: Final = 100
+"""Folders inside each other: pages of a web server that list themselves would go on for ever."""
 
 Answer = TypeVar("Answer")
 
@@ -36,8 +40,8 @@ class RemoteFile:
     """A file or folder in a store; what it offers is named as in `pathlib`.
 
     Attributes:
-        url: of a folder or file, without a slash at its end, such as `s3://bucket/photos`.
-        inner: name below it, taken letter by letter: it is no URL and may hold any sign.
+        url: the URL of a folder or file, without a slash at its end, such as `s3://bucket/photos`.
+        inner: a name below it, taken letter by letter, whatever its signs mean in URLs.
     """
 
     url: str
@@ -45,8 +49,23 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
-        return posixpath.basename(self.inner or self.url)
+        """The last part of the path, as a file is called: of a web address, decoded and without its query."""
+        if self.inner:
+            return posixpath.basename(self.inner)
+        first, _, rest = self.url.partition("::")  # such as zip://holiday/a.jpg::https://host/photos.zip
+        path = first.partition("://")[2] if "://" in first else ""
+        if rest and "://" not in first:
+            return RemoteFile(rest).name  # such as simplecache::https://host/a.jpg
+        if rest and not path.strip("/"):
+            return PurePosixPath(RemoteFile(rest).name).stem  # the archive as a folder
+        if self.protocol in ("http", "https"):
+            return posixpath.basename(unquote(urlsplit(first).path)) or urlsplit(first).hostname or ""
+        return posixpath.basename(first)
+
+    @property
+    def protocol(self) -> str:
+        """What stands before the first colon of the URL, in lower case."""
+        return _protocol(self.url)
 
     @property
     def suffix(self) -> str:
@@ -54,12 +73,13 @@ class RemoteFile:
         return Path(self.name).suffix
 
     def __str__(self) -> str:
-        """For people: without the user and password that a URL may hold."""
-        return _SECRETS.sub("", self.key)
+        """The place as people read it, without what a URL may hold of passwords and tokens."""
+        shown = without_secrets(self.url)
+        return f"{shown}/{self.inner}" if self.inner else shown
 
     @property
     def key(self) -> str:
-        """What tells this place from others."""
+        """What tells this place from others. It may hold secrets: show `str` of the place instead."""
         return f"{self.url}/{self.inner}" if self.inner else self.url
 
     def __truediv__(self, name: str | Path) -> RemoteFile:
@@ -110,15 +130,24 @@ class RemoteFile:
             for found in self._asked(lambda: files.find(path)):
                 yield found.removeprefix(root + "/")
         else:
-            folders = [path]
+            folders = [(path, 0)]
+            seen = {root, root + "/"}
             while folders:
-                here = folders.pop()
+                here, depth = folders.pop()
                 # fsspec's own walk leaves out without a word what it cannot list.
                 for entry in self._asked(functools.partial(files.ls, here, detail=True)):
-                    if entry["type"] == "directory":
-                        folders.append(entry["name"])
+                    place = str(entry["name"])
+                    if place in seen or "/./" in place or not place.startswith(root + "/" if root else ""):
+                        continue  # a page of a web server that links to itself, or elsewhere
+                    seen.add(place)
+                    if entry["type"] != "directory":
+                        yield place.removeprefix(root + "/")
+                    elif depth < _MAX_DEPTH:
+                        folders.append((entry["name"], depth + 1))
                     else:
-                        yield str(entry["name"]).removeprefix(root + "/")
+                        raise UsageError(
+                            f"{self} has folders inside each other without end: give one of them"
+                        )
         files.invalidate_cache(path)  # which else holds every name for as long as the run lasts
 
     def matching(self, pattern: str) -> list[str]:
@@ -149,7 +178,7 @@ class RemoteFile:
             content: bytes = files.cat_file(path, end=limit_bytes)
         except RaveError:
             raise
-        except Exception as error:  # every store has errors of its own
+        except Exception as error:  # every store has other errors
             raise PhotoError(f"cannot be read: {_reason(error)}") from error
         return content
 
@@ -168,12 +197,17 @@ class RemoteFile:
                 return
             folder, name = posixpath.split(path)
             short = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-            partial = posixpath.join(folder, f".{short}.rave-partial")
+            partial = posixpath.join(folder, f".{short}-{secrets.token_hex(8)}.rave-partial")
             files.makedirs(folder, exist_ok=True)
-            files.pipe_file(partial, content)
-            if files.exists(path):
-                files.rm_file(path)
-            files.mv(partial, path)
+            try:
+                files.pipe_file(partial, content)
+                if files.exists(path):
+                    files.rm_file(path)
+                files.mv(partial, path)
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    files.rm_file(partial)
+                raise
         except RaveError:
             raise
         except Exception as error:
@@ -191,8 +225,29 @@ class RemoteFile:
         except Exception as error:
             raise PhotoError(f"cannot be deleted: {_reason(error)}") from error
 
+    def is_free(self) -> bool:
+        """Whether no file has this name.
+
+        Raises:
+            PhotoError: the store does not tell.
+        """
+        try:
+            files, path = self._open()
+            files.invalidate_cache(posixpath.dirname(path))
+            files.info(path)
+        except FileNotFoundError:
+            return True
+        except RaveError:
+            raise
+        except Exception as error:
+            raise PhotoError(
+                f"is not written, since {self} does not tell whether a file is there ({_reason(error)}): "
+                "--overwrite always writes it all the same"
+            ) from error
+        return False
+
     def size(self) -> int | None:
-        """Of the file, in bytes; None where there is none."""
+        """Size of the file, in bytes; None where there is none."""
         try:
             files, path = self._open()
             files.invalidate_cache(posixpath.dirname(path))
@@ -207,7 +262,7 @@ class RemoteFile:
         except ImportError as error:
             raise UsageError(f"{self} needs fsspec: pip install 'rave-backlit[remote]'") from error
         if "?versionId=" in self.inner:
-            raise PhotoError("cannot be told from a version of another object by its name: rename it")
+            raise PhotoError("has '?versionId=' in its name, which stores take for a version: rename it")
         try:
             files, path = url_to_fs(self.url)
         except (ImportError, ValueError) as error:
@@ -238,12 +293,14 @@ def parse_location(text: str) -> Location:
     if _protocol(text) == "file":
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost") or not slash:
-            raise UsageError(f"{text} is of another machine, or lacks a slash: file:///folder is a folder")
+            raise UsageError(
+                f"{without_secrets(text)} is of another machine, or lacks a slash: file:///folder is a folder"
+            )
         from urllib.request import url2pathname  # which brings all of http, and few ask for it
 
         return Path(url2pathname("/" + path))
     if not rest.strip("/"):
-        raise UsageError(f"{text} names no place: give a bucket or folder after ://")
+        raise UsageError(f"{without_secrets(text)} names no place: give a bucket or folder after ://")
     return RemoteFile(text.rstrip("/"))
 
 
@@ -260,4 +317,4 @@ def _protocol(url: str) -> str:
 
 def _reason(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
-    return _SECRETS.sub("", text.splitlines()[0][:300])
+    return without_secrets(text.splitlines()[0])[:300]

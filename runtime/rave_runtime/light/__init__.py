@@ -1,1 +1,1 @@
-"""From pixels to their light and back: tiles, the reduced picture, the division. Only numpy is needed."""
+"""From pixels to their light and back: tiles, the reduced picture, the division. Needs numpy and Pillow."""

@@ -1,4 +1,4 @@
-"""The normal way: light estimated on a reduced picture, and brought back to full resolution.
+"""A reduced picture for the network, and its light brought back to full resolution.
 
 Upsampling follows the picture's edges with a guided filter: around every pixel of the reduced
 picture the light is fitted as a line over luminance; the line's two coefficients are smooth, so they
@@ -42,12 +42,12 @@ class Reduction:
     """An antialiased reduction of a picture, and the luminance of the whole one, made in one pass.
 
     Attributes:
-        pixels: [h', w', 3] uint8, or of 16 bits float32 in [0, 1].
+        pixels: [h', w', 3] uint8; where the image has 16 bits, float32 in [0, 1].
 
     Args:
-        image: [h, w, 3] uint8 or uint16. Of 16 bits, rows must still be as they were when their luminance
-            is asked for.
-        long_side_px: of the reduction; its other side keeps the proportion, at least 2 pixels.
+        image: [h, w, 3] uint8 or uint16. Where it has 16 bits, rows must still be as they were when their
+            luminance is asked for.
+        long_side_px: long side of the reduction; the other side keeps the proportion, at least 2 pixels.
     """
 
     def __init__(self, image: NDArray[Any], long_side_px: int) -> None:
@@ -102,41 +102,21 @@ def _reduce_deep(image: NDArray[np.uint16], size: tuple[int, int]) -> Array:
     return np.clip(np.stack([np.asarray(plane) for plane in planes], 2) / np.float32(65535), 0, 1)
 
 
-class GuidedLight:
-    """A reduced illumination map as a function of the full picture's rows.
+class UpsampledLight:
+    """A reduced light as a function of the full picture's rows.
 
     Args:
-        light: [h', w'] float32.
-        guide: [h', w'] float32 in [0, 1], `luminance` of the picture it was estimated on.
-        height: of the full picture, in pixels.
-        width: likewise.
-        radius_px: of the fit, in pixels of the reduced picture; None follows the factor of reduction.
-        epsilon: variance of luminance below which a neighbourhood counts as flat.
-
-    Source: He and Sun, Fast Guided Filter, arXiv 1505.00996.
+        line: [2, h', w'] float32, slope and offset of the light over luminance, of `fit_line`.
+        low: least light to give. Between neighbours a fit may overshoot what the network ever said.
+        high: greatest light to give.
+        height: height of the full picture, in pixels.
+        width: width of the full picture, in pixels.
     """
 
-    def __init__(
-        self,
-        light: Array,
-        guide: Array,
-        height: int,
-        width: int,
-        radius_px: int | None = None,
-        epsilon: float = EPSILON,
-    ) -> None:
+    def __init__(self, line: Array, low: float, high: float, height: int, width: int) -> None:
+        self._line, self._low, self._high = line, low, high
         self._height, self._width = height, width
-        factor = max(height, width) / max(light.shape)
-        radius = radius_px or max(1, round(RADIUS_PER_FACTOR * (factor - 1)))
-        means = _box_means(np.stack([guide, light, guide * light, guide * guide]), radius)
-        mean_guide, mean_light, mean_product, mean_square = means
-        covariance = mean_product - mean_guide * mean_light
-        variance = mean_square - mean_guide * mean_guide
-        slope = covariance / (variance.clip(0) + epsilon)
-        self._line = _box_means(np.stack([slope, mean_light - slope * mean_guide]), radius)
-        self._columns = _interpolation_in_parts(light.shape[1], width)
-        # Between neighbours a fit may overshoot what the network ever said; its range is the bound.
-        self._low, self._high = float(light.min()), float(light.max())
+        self._columns = _interpolation_in_parts(line.shape[2], width)
 
     def rows(self, start: int, stop: int, luma: NDArray[np.uint8] | Array) -> Array:
         """The light of some rows.
@@ -157,7 +137,7 @@ class GuidedLight:
 
     def _upsample(self, start: int, stop: int, luma_top: int) -> Array:
         """Slope and offset of the rows [start, stop), [2, stop - start, width], pixel centres aligned."""
-        upper, share = _neighbours(self._line.shape[1], self._height, start, stop)
+        upper, share = neighbours(self._line.shape[1], self._height, start, stop)
         share = share[:, None]
         between = self._line[:, upper] * (1 - share) + self._line[:, upper + 1] * share
         between[0] /= luma_top
@@ -172,7 +152,59 @@ class GuidedLight:
         return wide[..., : self._width]
 
 
-def _neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[np.int64], Array]:
+class GuidedLight(UpsampledLight):
+    """A reduced illumination map, fitted to a guide and brought to full size.
+
+    Args:
+        light: [h', w'] float32.
+        guide: [h', w'] float32 in [0, 1], `luminance` of the picture it was estimated on.
+        height: height of the full picture, in pixels.
+        width: width of the full picture, in pixels.
+        radius_px: radius of the fit, in pixels of the reduced picture; None follows the factor of reduction.
+        epsilon: variance of luminance below which a neighbourhood counts as flat.
+    """
+
+    def __init__(
+        self,
+        light: Array,
+        guide: Array,
+        height: int,
+        width: int,
+        radius_px: int | None = None,
+        epsilon: float = EPSILON,
+    ) -> None:
+        line = fit_line(light, guide, max(height, width), radius_px, epsilon)
+        super().__init__(line, float(light.min()), float(light.max()), height, width)
+
+
+def fit_line(
+    light: Array, guide: Array, long_side_px: int, radius_px: int | None = None, epsilon: float = EPSILON
+) -> Array:
+    """The light as a line over luminance, fitted around every pixel.
+
+    Args:
+        light: [h', w'] float32.
+        guide: [h', w'] float32 in [0, 1].
+        long_side_px: long side of the full picture.
+        radius_px: radius of the fit, in pixels of the reduced picture; None follows the factor of reduction.
+        epsilon: variance of luminance below which a neighbourhood counts as flat.
+
+    Returns:
+        [2, h', w'] float32, slope and offset.
+
+    Source: He and Sun, Fast Guided Filter, arXiv 1505.00996.
+    """
+    factor = long_side_px / max(light.shape)
+    radius = radius_px or max(1, round(RADIUS_PER_FACTOR * (factor - 1)))
+    means = box_means(np.stack([guide, light, guide * light, guide * guide]), radius)
+    mean_guide, mean_light, mean_product, mean_square = means
+    covariance = mean_product - mean_guide * mean_light
+    variance = mean_square - mean_guide * mean_guide
+    slope = covariance / (variance.clip(0) + epsilon)
+    return box_means(np.stack([slope, mean_light - slope * mean_guide]), radius)
+
+
+def neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[np.int64], Array]:
     """Between which pixels of a reduced axis pixels of the full one lie.
 
     Returns:
@@ -202,7 +234,7 @@ class _Columns(NamedTuple):
 def _interpolation_in_parts(small: int, large: int) -> _Columns:
     parts = -(-large // _PART_PX)
     part_px = -(-large // parts)
-    lower, share = _neighbours(small, large, 0, parts * part_px)
+    lower, share = neighbours(small, large, 0, parts * part_px)
     lower, share = lower.reshape(parts, part_px), share.reshape(parts, part_px)
     most = min(small, int((lower[:, -1] - lower[:, 0]).max()) + 2)
     first = np.minimum(lower[:, 0], small - most)
@@ -221,7 +253,7 @@ def luminance(image: NDArray[Any]) -> Array:
     return luma
 
 
-def _box_means(values: Array, radius: int) -> Array:
+def box_means(values: Array, radius: int) -> Array:
     """Means over square windows, smaller at the borders. [n, h, w] float32 -> the same."""
     for _ in range(2):  # along rows, each time: numpy's sums down columns are ten times slower
         length = values.shape[2]

@@ -12,9 +12,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.backends.network import Network
+from rave_runtime.errors import PhotoError
 from rave_runtime.light.tiling import Tile, interpolation_matrix, plan_tiles, pooling_matrix
 
 Array = NDArray[np.float32]
+
+LightPart = tuple[slice, slice, Array]
+"""Rows, columns and the light [rows, columns] of one part of an image."""
+
+
+def full_light(
+    network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1
+) -> Iterator[LightPart]:
+    """The network's illumination map of an image at its own size, part by part, each pixel once.
+
+    Args:
+        network: what runs the windows.
+        image: [h, w, 3] uint8, uint16 or float32 in [0, 1]. An axis of one pixel is doubled and cut.
+        tile_px: greatest side of the windows; None takes the image whole.
+        batch: windows per call of the network; more than one are all of that size.
+
+    Raises:
+        PhotoError: all of the light is zero although the image is not black. Some libraries make zero of what
+            is not a number, and the result would be white.
+    """
+    height, width = image.shape[:2]
+    doubled = np.repeat(image, 2, 0) if height == 1 else image
+    doubled = np.repeat(doubled, 2, 1) if width == 1 else doubled
+    lit = False
+    for tile, light in tiled_light(network, doubled, tile_px, batch, fixed=batch > 1):
+        rows, cols = tile.rows, tile.cols
+        row_stop, col_stop = min(rows.core_stop, height), min(cols.core_stop, width)
+        core = light[
+            rows.core_start - rows.start : row_stop - rows.start,
+            cols.core_start - cols.start : col_stop - cols.start,
+        ]
+        lit = lit or bool(core.any())
+        yield slice(rows.core_start, row_stop), slice(cols.core_start, col_stop), core
+    top = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
+    if not lit and image.max() > top / 32:
+        raise PhotoError(
+            "cannot be enhanced with this model: it computed no light at all; "
+            "choose another --precision (fp32), or another model"
+        )
+
+
+def whole_light(network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1) -> Array:
+    """The parts of `full_light` as one map, [h, w] float32."""
+    result = np.empty(image.shape[:2], np.float32)
+    for rows, cols, light in full_light(network, image, tile_px, batch):
+        result[rows, cols] = light
+    return result
 
 
 def tiled_light(

@@ -49,7 +49,7 @@ def plan_axis(length: int, window: int, halo: int, *, fixed: bool = False) -> li
     Windows never leave the image; where a window ends inside it, its core keeps `halo` away.
 
     Args:
-        length: of the axis, pixels, at least 1.
+        length: length of the axis in pixels, at least 1.
         window: greatest length of a window; an axis no longer than it becomes one span.
         halo: how far the network looks around a pixel.
         fixed: make windows exactly that long, so that tiles of different images can share a batch;

@@ -17,9 +17,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from rave_runtime.errors import PhotoError
+from rave_runtime.photos.photo import Photo, Pixels
+
 Array = NDArray[np.float32]
 
 _CURVE_SIZE: Final = 4096
+
+_SRGB_COLUMNS: Final = np.array(
+    [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
+)
+"""XYZ of sRGB's primaries under D50, as columns. Source: IEC 61966-2-1, adapted by Bradford's matrix."""
+
+
+def as_seen(photo: Photo) -> Pixels:
+    """The photograph as the network sees it: [h, w, 3], sRGB."""
+    pixels, profile = photo.pixels, photo.icc_profile
+    if pixels.shape[2] == 1:
+        grey: Pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        return grey
+    if profile is None or is_srgb(profile):
+        return pixels
+    if pixels.dtype == np.uint16:
+        return in_srgb_curve(pixels.astype(np.uint16, copy=False), profile)
+    return to_srgb(pixels.astype(np.uint8, copy=False), profile)
 
 
 def is_srgb(icc_profile: bytes | None) -> bool:
@@ -51,6 +72,59 @@ def in_srgb_curve(pixels: NDArray[np.uint16], icc_profile: bytes) -> NDArray[np.
     straight = np.linspace(0, 1, len(curve))
     table = np.interp(np.linspace(0, 1, 65536), straight, curve) * 65535
     return (table + 0.5).astype(np.uint16)[pixels]
+
+
+def convert_to_srgb(pixels: Pixels, icc_profile: bytes) -> Pixels:
+    """Pixels in sRGB, for formats that cannot state a colour space.
+
+    Args:
+        pixels: [h, w, 1 or 3] uint8 or uint16 in the profile's space. Little CMS converts 8 bits; 16 bits
+            are converted here by the curve and the primaries that the profile states.
+        icc_profile: the space of the pixels.
+
+    Returns:
+        A new array of the same shape and dtype.
+
+    Raises:
+        PhotoError: the pixels have 16 bits, and the profile is a table without primaries.
+    """
+    if pixels.shape[2] == 3 and pixels.dtype == np.uint8:
+        return to_srgb(pixels.astype(np.uint8, copy=False), icc_profile)
+    curve = tone_curve(icc_profile)
+    straight = np.linspace(0, 1, 2 if curve is None else len(curve))
+    top = np.iinfo(pixels.dtype).max
+    encoded = np.interp(np.linspace(0, 1, top + 1), straight, straight if curve is None else curve)
+    if pixels.shape[2] == 1:
+        return (encoded * top + 0.5).astype(pixels.dtype)[pixels]
+    columns = _primaries(icc_profile)
+    if columns is None:
+        raise PhotoError(
+            "has 16 bits and a colour profile that is a table, which cannot be converted to sRGB here: "
+            "choose a format that holds the profile, such as --format tiff or png"
+        )
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    matrix = np.linalg.solve(_SRGB_COLUMNS, columns).astype(np.float32)
+    table, result = linear.astype(np.float32), np.empty_like(pixels)
+    for row, values in enumerate(pixels):
+        light = np.clip(table[values] @ matrix.T, 0, 1)
+        shown = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** np.float32(1 / 2.4) - 0.055)
+        result[row] = shown * top + 0.5
+    return result
+
+
+def _primaries(icc_profile: bytes) -> NDArray[np.float64] | None:
+    """XYZ of red, green and blue as columns [3, 3]; None where the profile states none."""
+    try:
+        (count,) = struct.unpack_from(">I", icc_profile, 128)
+        entries = struct.iter_unpack(">4sII", icc_profile[132 : 132 + 12 * min(count, 200)])
+        places = {tag: start for tag, start, _ in entries}
+        starts = [places[tag] for tag in (b"rXYZ", b"gXYZ", b"bXYZ")]
+        if b"A2B0" in places:
+            return None
+        columns = [struct.unpack_from(">3i", icc_profile, start + 8) for start in starts]
+    except (struct.error, KeyError):
+        return None
+    return np.array(columns, np.float64).T / 65536
 
 
 def cmyk_to_rgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:

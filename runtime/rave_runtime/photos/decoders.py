@@ -4,21 +4,23 @@ pixels become arrays with one copy.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
-import io
 import logging
-import struct
 import threading
 import warnings
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError, features
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.formats import format_of_content
-from rave_runtime.photos.jpeg import count_scans
+from rave_runtime.photos.headers.bounded import bounded
+from rave_runtime.photos.headers.reasons import raw_or_preview, why_unreadable
+from rave_runtime.photos.jpeg import count_scans, end_of_jpeg
 from rave_runtime.photos.photo import Pixels
 
 _STRIP_ROWS: Final = 64
@@ -27,13 +29,19 @@ _STRIP_ROWS: Final = 64
 _KEPT_BLOCKS: Final = 8
 """Freed 16-MiB blocks that Pillow keeps; asking the system for new ones costs as much as decoding."""
 
-_DNG_VERSION: Final = 50706
-_KIND: Final = 254
-_REDUCED: Final = 1
-"""TIFF's tag for what a picture is, and its bit for a reduced copy of another one in the file."""
-
 _MAX_SCANS: Final = 200
 """Scans of a progressive JPEG. Cameras and editors write about ten; each may cover the whole picture."""
+
+END_OF_JPEG: Final = b"\xff\xd9"
+
+UNKNOWN_FORMAT: Final = "is not a picture, or of a format that is not known here"
+
+_RESOURCE: Final = b"8BIM"
+_MAX_RESOURCES: Final = 50_000
+"""Marks of Photoshop's image resources in a JPEG, which has tens of them."""
+
+_MAX_COMMENTS: Final = 1000
+"""Comments in a PPM of text, each of which costs its decoder a copy of what it has read."""
 
 for _name in ("PIL", "tifffile"):  # they log what is wrong with a file; it is raised here
     logging.getLogger(_name).addHandler(logging.NullHandler())
@@ -83,23 +91,39 @@ def open_picture(content: bytes) -> Image.Image:
         PhotoError: another format, a damaged header, or a library is missing.
     """
     _keep_blocks()
+    _silence_libtiff()
     name = format_of_content(content)
     if name is None:
-        raise PhotoError("is not a picture, or of a format that is not known here")
+        raise PhotoError(UNKNOWN_FORMAT)
     if name == "HEIF" and not register_heif():
         raise PhotoError("is HEIC: pip install 'rave-backlit[heif]' to read it")
+    if name in ("JPEG", "PNG") and (reason := why_unreadable(name, content)) is not None:
+        raise PhotoError(reason)
+    file = bounded(content)
     try:
         if name == "JPEG":
-            if content.count(b"\xff\xda") > _MAX_SCANS and count_scans(content) > _MAX_SCANS:
+            if content.count(b"\xff\xda") > _MAX_SCANS and count_scans(content, _MAX_SCANS) > _MAX_SCANS:
                 raise PhotoError(f"has over {_MAX_SCANS} scans, which would take hours to decode")
-            return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
-        image = Image.open(io.BytesIO(content), formats=[name])
+            if content.count(_RESOURCE) > _MAX_RESOURCES:
+                raise PhotoError("is damaged, or no photograph: its header does not end")
+            image: Image.Image = JpegImagePlugin.JpegImageFile(file)
+        elif name == "PPM" and _is_plain(content) and content.count(b"#") > _MAX_COMMENTS:
+            raise PhotoError(f"is a PPM of text with over {_MAX_COMMENTS} comments: save it as a binary PPM")
+        else:
+            image = Image.open(file, formats=[name])
     except (UnidentifiedImageError, SyntaxError) as error:
-        if name == "TIFF":
-            raise PhotoError("is damaged, or a kind of TIFF that cannot be read here") from error
-        raise PhotoError(f"is damaged or truncated: its {name} header makes no sense") from error
-    if name == "TIFF" and _is_raw(content, image):
-        raise PhotoError("is a camera's raw file, of which only a preview could be read: develop it first")
+        reason = why_unreadable(name, content) if name == "TIFF" else None
+        if name == "AVIF" and not features.check("avif"):
+            reason = "is AVIF, which this Pillow cannot read: pip install --upgrade pillow"
+        if reason is None and name == "TIFF":
+            reason = "is damaged, or a kind of TIFF that cannot be read here"
+        raise PhotoError(reason or f"is damaged or truncated: its {name} header makes no sense") from error
+    if name == "TIFF" and (reason := raw_or_preview(content)) is not None:
+        raise PhotoError(reason)
+    width, height = image.size
+    file.start_decoding(
+        8 * width * height if name == "BMP" else 0
+    )  # runs of equal pixels are read one by one
     return image
 
 
@@ -138,15 +162,23 @@ def bits_per_channel(image: Image.Image, content: bytes) -> int:
     return 8
 
 
-def is_lossless_webp(content: bytes) -> bool:
-    """Whether a WebP's first picture is coded without loss."""
-    position = 12
-    while position + 8 <= len(content):
-        kind, (length,) = content[position : position + 4], struct.unpack_from("<I", content, position + 4)
-        if kind in (b"VP8 ", b"VP8L"):
-            return kind == b"VP8L"
-        position += 8 + (24 - 8 if kind == b"ANMF" else length + length % 2)
-    return False
+def lacks_only_its_end(jpeg: bytes) -> bool:
+    """Whether all pixels of a JPEG are there, and only the marker of its end is missing.
+
+    Decoders fill up missing pixels by what follows. So two endings show the same picture only where nothing
+    of it was missing.
+    """
+    if end_of_jpeg(jpeg) < len(jpeg) or jpeg.endswith(END_OF_JPEG):
+        return False
+    jpeg = jpeg.rstrip(b"\xff")  # half of the marker
+    pictures = []
+    for filling in (b"", b"\xaa" * 4096):
+        try:
+            with JpegImagePlugin.JpegImageFile(bounded(jpeg + filling + END_OF_JPEG)) as image:
+                pictures.append(image.tobytes())
+        except OSError:
+            return False
+    return pictures[0] == pictures[1]
 
 
 @functools.cache
@@ -167,10 +199,19 @@ def _keep_blocks() -> None:
         core.set_blocks_max(_KEPT_BLOCKS)
 
 
-def _is_raw(content: bytes, image: Image.Image) -> bool:
-    """Whether a TIFF's first picture is but a small copy of what a camera recorded."""
-    tags = getattr(image, "tag_v2", {})
-    return content.startswith(b"CR", 8) or _DNG_VERSION in tags or bool(tags.get(_KIND, 0) & _REDUCED)
+@functools.cache
+def _silence_libtiff() -> None:
+    """Has libtiff not print on standard error what is wrong with a file, which Pillow raises as well."""
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(vars(Image)["core"].__file__)
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            set_handler = getattr(library, name)
+            set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            set_handler(None)
+
+
+def _is_plain(content: bytes) -> bool:
+    return content.startswith((b"P1", b"P2", b"P3"))
 
 
 def _to_known_mode(image: Image.Image) -> Image.Image:

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
 from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.photos.colour import convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import decoding, register_heif
-from rave_runtime.photos.exif import tags_of, without_orientation
+from rave_runtime.photos.exif import without_orientation
 from rave_runtime.photos.formats import format_named
-from rave_runtime.photos.jpeg import carry_jpeg, has_iptc
+from rave_runtime.photos.headers.bmp import add_bmp_profile
+from rave_runtime.photos.jpeg import add_photoshop_resources, carry_jpeg
+from rave_runtime.photos.metadata.fitting import Metadata, fit_metadata
+from rave_runtime.photos.metadata.grey_profile import is_grey_profile, rgb_of_grey_profile
+from rave_runtime.photos.metadata.photoshop import without_iptc
 from rave_runtime.photos.photo import Photo, Pixels
-from rave_runtime.photos.png import LEVEL, carry_png
-from rave_runtime.photos.sixteen_bit import write_deep_png, write_deep_ppm, write_deep_tiff
+from rave_runtime.photos.png import LEVEL, carry_png, raw_profile
+from rave_runtime.photos.sixteen_bit import write_deep_png, write_deep_ppm
+from rave_runtime.photos.tiff.strips import written_compression
+from rave_runtime.photos.tiff.structure import write_tiff
 
 DEFAULT_QUALITY: Final = 92
-"""Of lossy formats whose input had no comparable quality."""
+"""Quality of lossy output when the input's own cannot be kept."""
 
-
-_TIFF_XMP: Final = 700
-_TIFF_LOSSLESS: Final = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "zstd", "lzma")
-_JPEG_LIMITS: Final = {"exif": 65533, "xmp": 65533 - 29}
-"""Bytes that fit into a JPEG's one segment of each kind."""
+_HEIC_SPEED: Final = "superfast"
+"""Speed of the HEIC encoder: its usual one takes 2.4 times as long, for files 5 % smaller."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,10 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
     """Encodes new pixels with an old photograph's metadata.
 
     Args:
-        photo: where profile, metadata and encoding options come from.
-        pixels: like `photo.pixels`.
+        photo: the photograph that gives profile, metadata and encoding options.
+        pixels: the new pixels, of the shape and dtype of `photo.pixels`.
         format: the name of a format that is written.
-        quality: of lossy formats, 1 to 100; None keeps a JPEG's own tables.
+        quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own tables.
 
     Raises:
         PhotoError: the format cannot hold these pixels, or its library is missing.
@@ -68,14 +73,24 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
         pixels = _to_8_bits(pixels)
         alpha = None if alpha is None else _to_8_bits(alpha)
         notes.append(f"{format} has 8 bits per channel here: 16 were reduced")
+    if not row.has_profile and photo.icc_profile is not None and not is_srgb(photo.icc_profile):
+        pixels = convert_to_srgb(pixels, photo.icc_profile)
+        notes.append(f"{format} cannot state a colour space: the colours were converted to sRGB")
     whole = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], 2)
     carried = photo.format == format and photo.source is not None
-    if not carried:
-        photo, left_out = _fitting(photo, format)
-        notes += left_out
+    if is_grey_profile(photo.icc_profile) and _becomes_rgb(format, whole):
+        photo = replace(photo, icc_profile=rgb_of_grey_profile(photo.icc_profile or b""))
+        if photo.icc_profile is None:
+            notes.append(f"its grey profile was left out: {format} stores this picture as colour")
+    metadata = Metadata() if carried else fit_metadata(photo, format)
+    notes += metadata.notes
+    if photo.format == format == "TIFF":
+        before = photo.save_options.get("compression") or "raw"
+        if written_compression(whole, photo.save_options) != before:
+            notes.append(f"its compression ({before}) was replaced by Deflate, which loses nothing")
     try:
         with decoding:
-            content = _encode(photo, whole, format, quality, carried=carried)
+            content = _encode(photo, whole, format, quality, None if carried else metadata)
     except PhotoError:
         raise
     except MemoryError as error:
@@ -85,57 +100,95 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
     return Encoded(content, tuple(notes))
 
 
-def _encode(photo: Photo, pixels: Pixels, format: str, quality: int | None, *, carried: bool) -> bytes:
+def _encode(
+    photo: Photo, pixels: Pixels, format: str, quality: int | None, metadata: Metadata | None
+) -> bytes:
+    """Encodes the file; without `metadata`, that of the photograph's own file is carried over verbatim."""
     height, width, channels = pixels.shape
-    if pixels.dtype == np.uint16 and (channels > 1 or format == "PPM"):
-        content = _encode_deep(photo, pixels.astype(np.uint16, copy=False), format)
-        if format == "PNG" and not carried:
-            carrier = _encode_by_pillow(photo, Image.new("L", (1, 1)), format, quality, carried=False)
+    if format == "TIFF":
+        assert metadata is not None
+        return _encode_tiff(photo, pixels, metadata)
+    if pixels.dtype == np.uint16 and format == "PPM":
+        return write_deep_ppm(pixels.astype(np.uint16, copy=False))
+    if pixels.dtype == np.uint16 and channels > 1:
+        content = write_deep_png(pixels.astype(np.uint16, copy=False))
+        if metadata is not None:
+            carrier = _encode_by_pillow(photo, Image.new("L", (1, 1)), format, quality, metadata)
             content = carry_png(carrier, content, width, height, keep_icc=True)
     else:
         image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-        content = _encode_by_pillow(photo, image, format, quality, carried=carried)
-    if not carried or photo.source is None:
+        content = _encode_by_pillow(photo, image, format, quality, metadata)
+    if metadata is not None or photo.source is None:
         return content
     carry = carry_png if format == "PNG" else carry_jpeg
-    return carry(photo.source, content, width, height, keep_icc=photo.icc_profile is not None)
+    keep_icc = photo.icc_profile is not None
+    return carry(photo.source, content, width, height, keep_icc=keep_icc, orientation=photo.orientation)
+
+
+def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:
+    """Encodes a TIFF, compressed like the input or else by Deflate, which loses nothing."""
+    return write_tiff(
+        pixels,
+        photo.save_options if photo.format == "TIFF" else {"compression": "tiff_adobe_deflate"},
+        icc_profile=photo.icc_profile,
+        exif=metadata.exif,
+        xmp=metadata.xmp,
+        resources=without_iptc(metadata.resources or b""),
+        iptc=metadata.iptc,
+        dpi=photo.dpi,
+    )
 
 
 def _encode_by_pillow(
-    photo: Photo,
-    image: Image.Image,
-    format: str,
-    quality: int | None,
-    *,
-    carried: bool,
+    photo: Photo, image: Image.Image, format: str, quality: int | None, metadata: Metadata | None
 ) -> bytes:
-    """Pillow's encoding; `carried` leaves out metadata that is carried over verbatim afterwards."""
+    """Encodes by Pillow, without metadata where that is carried over verbatim afterwards."""
     options: dict[str, Any] = {}
-    if not carried and format_named(format).has_metadata:
-        options |= _metadata_options(photo, format)
+    if metadata is not None and format_named(format).has_metadata:
+        options |= _metadata_options(photo, metadata, format)
     elif format == "BMP" and photo.dpi is not None:
         options["dpi"] = photo.dpi
     if format == "JPEG":
         options |= _jpeg_options(photo, quality, image.mode)
     elif format == "WEBP":
         lossless = quality is None and photo.format == "WEBP" and photo.save_options.get("lossless", False)
-        options |= {"lossless": lossless, "exact": lossless, "quality": quality or DEFAULT_QUALITY}
-    elif format in ("AVIF", "HEIF"):
-        options["quality"] = quality or DEFAULT_QUALITY
+        options |= {
+            "lossless": lossless,
+            "exact": lossless,
+            "quality": quality or _own_quality(photo, format),
+        }
+    elif format == "AVIF":
+        options["quality"] = quality or _own_quality(photo, format)
+        if photo.format == format and "subsampling" in photo.save_options:
+            options["subsampling"] = photo.save_options["subsampling"]
+    elif format == "HEIF":
+        options["quality"] = quality or _own_quality(photo, format)
+        options["enc_params"] = {"preset": _HEIC_SPEED}
+        if photo.format == format and "chroma" in photo.save_options:
+            options["enc_params"]["chroma"] = photo.save_options["chroma"]
     elif format == "PNG":
         options["compress_level"] = LEVEL
-    elif format == "TIFF":
-        options["compression"] = _tiff_compression(photo)
     if format == "HEIF" and not register_heif():
         raise PhotoError("cannot be written as HEIC: pip install 'rave-backlit[heif]'")
     with _memory_file() if format == "JPEG" else io.BytesIO() as file:
         image.save(file, format, **options)
         file.seek(0)
-        return file.read()
+        content = file.read()
+    if format == "JPEG" and metadata is not None and metadata.resources is not None:
+        return add_photoshop_resources(content, metadata.resources)
+    if format == "BMP" and photo.icc_profile is not None:
+        return add_bmp_profile(content, photo.icc_profile)
+    return content
+
+
+def _own_quality(photo: Photo, format: str) -> int:
+    """The quality of a lossy result in the input's own format: about the input's."""
+    own = photo.save_options.get("quality") if photo.format == format else None
+    return own if isinstance(own, int) else DEFAULT_QUALITY
 
 
 def _memory_file() -> BinaryIO:
-    """A file in memory; where the system has such, one that Pillow encodes to without Python's lock.
+    """Opens a file in memory, if possible one into which Pillow encodes without Python's lock.
 
     Into Python's own buffers Pillow encodes with the lock held: one photograph at a time, while the
     others wait.
@@ -157,59 +210,51 @@ def _jpeg_options(photo: Photo, quality: int | None, mode: str) -> dict[str, Any
     return kept
 
 
-def _tiff_compression(photo: Photo) -> str | None:
-    """The input's, or a lossless one where the input's is for other pixels or loses more each time."""
-    compression = photo.save_options.get("compression") if photo.format == "TIFF" else None
-    if compression in (None, "raw", *_TIFF_LOSSLESS):
-        return None if compression == "raw" else compression
-    return "tiff_adobe_deflate"
-
-
-def _fitting(photo: Photo, format: str) -> tuple[Photo, list[str]]:
-    """The photograph without metadata that the format has no room for, and a word on each."""
-    notes = []
-    if not format_named(format).has_metadata and (photo.exif or photo.xmp or photo.icc_profile):
-        notes.append(f"{format} has no room for EXIF, XMP and colour profile: they were left out")
-    if photo.format == "JPEG" and photo.source is not None and has_iptc(photo.source):
-        notes.append("its IPTC captions were left out: only JPEG to JPEG keeps them")
-    for name, most in _JPEG_LIMITS.items() if format == "JPEG" else ():
-        if len(getattr(photo, name) or b"") > most:
-            photo = replace(photo, exif=None) if name == "exif" else replace(photo, xmp=None)
-            notes.append(f"its {name.upper()} is over the {most} bytes that a JPEG holds: it was left out")
-    return photo, notes
-
-
-def _metadata_options(photo: Photo, format: str) -> dict[str, Any]:
+def _metadata_options(photo: Photo, metadata: Metadata, format: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if photo.icc_profile is not None:
         options["icc_profile"] = photo.icc_profile
-    if format == "TIFF":
-        options["exif"] = tags_of(photo.exif)
-    elif photo.exif is not None:
+    if metadata.exif is not None:
         # Pillow would write an AVIF's EXIF anew to take the orientation out.
-        options["exif"] = without_orientation(photo.exif) if format == "AVIF" else photo.exif
-    if photo.dpi is not None and format in ("JPEG", "PNG", "TIFF"):
+        options["exif"] = without_orientation(metadata.exif) if format == "AVIF" else metadata.exif
+    if metadata.comment is not None and format == "JPEG":
+        options["comment"] = metadata.comment
+    if photo.dpi is not None and format in ("JPEG", "PNG"):
         options["dpi"] = photo.dpi
-    if photo.xmp is not None:
-        if format == "PNG":
-            text = PngInfo()
-            text.add_itxt("XML:com.adobe.xmp", photo.xmp.decode("utf-8", "replace"))
-            options["pnginfo"] = text
-        elif format == "TIFF":
-            options["exif"][_TIFF_XMP] = photo.xmp
-        else:
-            options["xmp"] = photo.xmp
+    if format == "PNG":
+        text = PngInfo()
+        if metadata.xmp is not None:
+            text.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
+        if metadata.resources is not None:
+            text.add_text("Raw profile type iptc", raw_profile("iptc", metadata.resources), zip=True)
+        if metadata.comment is not None:
+            text.add_itxt("Comment", metadata.comment.decode("utf-8", "replace"))
+        options["pnginfo"] = text
+    elif metadata.xmp is not None:
+        options["xmp"] = metadata.xmp
     return options
 
 
-def _encode_deep(photo: Photo, pixels: Pixels, format: str) -> bytes:
-    deep = pixels.astype(np.uint16, copy=False)
-    if format == "PPM":
-        return write_deep_ppm(deep)
-    if format == "PNG":
-        return write_deep_png(deep)
-    compression = _tiff_compression(photo)
-    return write_deep_tiff(deep, compression, photo.icc_profile, photo.exif, photo.xmp, photo.dpi)
+def _becomes_rgb(format: str, pixels: Pixels) -> bool:
+    """Tells whether a format stores grey pixels, alone or with alpha, as red, green and blue."""
+    channels = pixels.shape[2]
+    return channels < 3 and (
+        format == "WEBP"
+        or (format in ("AVIF", "HEIF") and channels == 2)
+        or (format == "AVIF" and not _avif_holds_grey())
+        or (format == "TIFF" and channels == 2 and pixels.dtype == np.uint16)
+    )
+
+
+@functools.cache
+def _avif_holds_grey() -> bool:
+    """Tells whether this Pillow writes grey AVIF; older ones write grey as red, green and blue."""
+    if not features.check("avif"):
+        return False
+    file = io.BytesIO()
+    Image.new("L", (1, 1)).save(file, "AVIF")
+    with Image.open(file) as image:
+        return image.mode == "L"
 
 
 def _over_white(pixels: Pixels, alpha: Pixels) -> Pixels:

@@ -6,41 +6,31 @@ Re-serialising EXIF moves maker notes, whose inner offsets then point nowhere.
 from __future__ import annotations
 
 import contextlib
-import re
 import struct
 from collections.abc import Iterator
 from typing import Final
 
-from PIL import Image
+from rave_runtime.photos.metadata.geometry import Turn, stored_size
+from rave_runtime.photos.metadata.regions import turn_subject
+from rave_runtime.photos.xmp import orientation_in_xmp
 
 _ORIENTATION: Final = 0x0112
 _EXIF_IFD: Final = 0x8769
-_GPS_IFD: Final = 0x8825
-_INTEROP_IFD: Final = 0xA005
-DIRECTORIES: Final = (_EXIF_IFD, _GPS_IFD)
-"""EXIF's and GPS's own directories."""
-
 _IMAGE_SIZE: Final = (0x0100, 0x0101)
 _PIXEL_SIZE: Final = (0xA002, 0xA003)
+_SUBJECTS: Final = (0x9214, 0xA214)
+"""Tags of the subject's area and location, in pixels of the stored picture."""
+
 _THUMBNAIL_OFFSET: Final = 0x0201
 _THUMBNAIL_LENGTH: Final = 0x0202
 _INTEGERS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 """TIFF's types of whole numbers, by number, as `struct` names them."""
 
-TIFF_LAYOUT: Final = frozenset(
-    (
-        *(254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 282, 283, 284),
-        *(292, 293, 296, 317, 318, 319, 320, 322, 323, 324, 325, 330, 332, 338, 339, 347, 529, 530),
-        *(531, 532, 700, 33550, 34377, 34675, 37724, _EXIF_IFD, _GPS_IFD),
-    )
-)
-"""Tags of a TIFF that say how its pixels lie, or that are carried another way, or are Photoshop's layers."""
-
 EXIF_HEADER: Final = b"Exif\0\0"
 
 
 def orientation_of(exif: bytes | None, xmp: bytes | None) -> int:
-    """How a picture must be turned, 1 to 8: EXIF's word, or XMP's where EXIF has none."""
+    """Returns how a picture must be turned, 1 to 8, as EXIF says, or XMP where EXIF says nothing."""
     if exif is not None:
         _, data, order = _open_exif(exif)
         with contextlib.suppress(struct.error):
@@ -48,21 +38,21 @@ def orientation_of(exif: bytes | None, xmp: bytes | None) -> int:
                 if tag == _ORIENTATION and kind in _INTEGERS:
                     (value,) = struct.unpack_from(order + _INTEGERS[kind], data, where)
                     return value if value in range(1, 9) else 1
-    found = re.search(rb'tiff:Orientation(?:\s*=\s*["\']|>\s*)([1-8])', xmp or b"")
-    return int(found[1]) if found else 1
+    return (orientation_in_xmp(xmp) if xmp else None) or 1
 
 
-def upright_exif(exif: bytes, width: int, height: int) -> bytes:
-    """EXIF for a picture whose orientation has been applied.
+def upright_exif(exif: bytes, width: int, height: int, orientation: int = 1) -> bytes:
+    """Corrects EXIF for a picture whose orientation has been applied.
 
-    The orientation becomes 1, the recorded pixel size that of the upright picture, and the thumbnail
-    is erased. All else keeps its place, so offsets inside maker notes stay right. What is damaged
-    stays as it is.
+    The orientation becomes 1, the recorded pixel size that of the upright picture, the place of the subject
+    turns with the pixels, and the thumbnail is erased. All else keeps its place, so offsets inside maker
+    notes stay right. What is damaged stays as it is.
 
     Args:
         exif: a TIFF structure, with or without the leading `Exif\\0\\0`.
         width: of the upright picture, in pixels.
-        height: likewise.
+        height: of the upright picture, in pixels.
+        orientation: how the picture was stored, 1 to 8.
     """
     prefix, data, order = _open_exif(exif)
     with contextlib.suppress(struct.error):
@@ -74,13 +64,19 @@ def upright_exif(exif: bytes, width: int, height: int) -> bytes:
             elif tag == _EXIF_IFD and kind in (4, 13):
                 (exif_ifd,) = struct.unpack_from(order + "I", data, where)
                 _set_pixel_size(data, order, exif_ifd, width, height)
+                if orientation != 1:
+                    _turn_subjects(data, order, exif_ifd, stored_size(orientation, width, height))
+    if orientation != 1:
+        with contextlib.suppress(struct.error):
+            (first,) = struct.unpack_from(order + "I", data, 4)
+            _turn_subjects(data, order, first, stored_size(orientation, width, height))
     with contextlib.suppress(struct.error):
         _erase_thumbnail(data, order)
     return prefix + bytes(data)
 
 
 def without_orientation(exif: bytes) -> bytes:
-    """EXIF without its word on the orientation; all else keeps its place.
+    """Takes the orientation out of EXIF; all else keeps its place.
 
     The entries behind it move up by one, and the twelve bytes that become free are blank.
     """
@@ -97,53 +93,22 @@ def without_orientation(exif: bytes) -> bytes:
     return prefix + bytes(data)
 
 
-def tiff_exif(image: Image.Image) -> bytes | None:
-    """The tags of an opened TIFF that describe the photograph rather than the file's layout."""
-    tags = image.getexif()
-    kept = Image.Exif()
-    for tag, value in tags.items():
-        if tag not in TIFF_LAYOUT and _can_be_written(tag, value):
-            kept[tag] = value
-    for directory in DIRECTORIES:
-        inner = {tag: value for tag, value in tags.get_ifd(directory).items() if _can_be_written(tag, value)}
-        if _INTEROP_IFD in inner:
-            inner[_INTEROP_IFD] = tags.get_ifd(_INTEROP_IFD)
-        if inner:
-            kept.get_ifd(directory).update(inner)
-            kept[directory] = inner
-    _keep_letters(kept)
-    return kept.tobytes() if len(kept) else None
+def avif_exif(image: object) -> bytes | None:
+    """Returns the EXIF of an opened AVIF as its file has it, or None where Pillow does not give it.
 
-
-def tags_of(exif: bytes | None) -> Image.Exif:
-    """EXIF as tags, for formats that have no place for it as a block."""
-    tags = Image.Exif()
-    tags.load(exif or b"")
-    _keep_letters(tags)
-    return tags
-
-
-def _keep_letters(tags: Image.Exif) -> None:
-    """Texts beyond ASCII as bytes: Pillow reads those as Latin-1, whatever they are, and writes `?`."""
-    for values in (tags, *(tags.get_ifd(each) for each in DIRECTORIES if each in tags)):
-        for tag, value in list(values.items()):
-            if isinstance(value, str) and not value.isascii():
-                values[tag] = value.encode("latin-1", "replace")
-
-
-def _can_be_written(tag: int, value: object) -> bool:
-    """Whether Pillow, which chooses types by tag, can write a value that a file may have with any type."""
-    alone = Image.Exif()
-    alone[tag] = value
+    Where EXIF and the container differ on the orientation, Pillow goes by the container, as the standard
+    says, but writes EXIF anew: letters beyond ASCII are lost, and maker notes move.
+    """
     try:
-        alone.tobytes()
-    except Exception:  # whatever a value of another type makes it stumble over
-        return False
-    return True
+        found = image._decoder.get_info()  # type: ignore[attr-defined]
+    except Exception:  # whatever another version of Pillow has there
+        return None
+    exif = found[4] if isinstance(found, tuple) and len(found) == 7 else None
+    return exif if isinstance(exif, bytes) and exif else None
 
 
 def _open_exif(exif: bytes) -> tuple[bytes, bytearray, str]:
-    """What stands before the TIFF structure, the structure, and its byte order as `struct` has it."""
+    """Returns what stands before the TIFF structure, the structure, and its byte order for `struct`."""
     start = 0
     while exif.startswith(EXIF_HEADER, start) and start < 2 * len(EXIF_HEADER):
         start += len(EXIF_HEADER)
@@ -157,7 +122,7 @@ def _first_entries(data: bytearray, order: str) -> Iterator[tuple[int, int, int]
 
 
 def _entries(data: bytearray, order: str, ifd: int) -> Iterator[tuple[int, int, int]]:
-    """Tag, type and position of the value field of each whole entry of a TIFF directory."""
+    """Yields tag, type and position of the value field of each whole entry of a TIFF directory."""
     (count,) = struct.unpack_from(order + "H", data, ifd)
     for start in range(ifd + 2, min(ifd + 2 + 12 * count, len(data) - 11), 12):
         tag, kind = struct.unpack_from(order + "HH", data, start)
@@ -169,6 +134,20 @@ def _set_pixel_size(data: bytearray, order: str, ifd: int, width: int, height: i
         for tag, kind, where in _entries(data, order, ifd):
             if tag in _PIXEL_SIZE and kind in (3, 4):
                 _set_side(data, order, kind, where, width if tag == _PIXEL_SIZE[0] else height)
+
+
+def _turn_subjects(data: bytearray, order: str, ifd: int, turn: Turn) -> None:
+    """Turns the subject's area and location in a directory."""
+    with contextlib.suppress(struct.error):
+        for tag, kind, where in _entries(data, order, ifd):
+            (count,) = struct.unpack_from(order + "I", data, where - 4)
+            if tag not in _SUBJECTS or kind not in (3, 4) or not 2 <= count <= 4:
+                continue
+            code = f"{order}{count}{_INTEGERS[kind]}"
+            if struct.calcsize(code) > 4:
+                (where,) = struct.unpack_from(order + "I", data, where)
+            values = turn_subject(list(struct.unpack_from(code, data, where)), turn)
+            struct.pack_into(code, data, where, *(round(value) for value in values))
 
 
 def _set_side(data: bytearray, order: str, kind: int, where: int, pixels: int) -> None:

@@ -21,12 +21,16 @@ class Format:
 
     Attributes:
         name: the name that Pillow uses.
-        endings: lower-case endings of its files; a written file gets the first one.
+        endings: lower-case endings of its files; a written file gets the first one, unless its photograph has
+            another one of them.
+        read_only_endings: endings of files that hold more than a result does, such as further pictures;
+            results get the first of `endings` instead.
         signatures: pairs of an offset and the byte strings of which one stands there.
         is_written: whether rave-run writes it. Photographs in other formats become PNG.
         longest_side_px: greatest width and height that a file can hold; None where no practical limit exists.
         has_alpha: whether a written file can hold transparency.
-        has_metadata: whether a written file can hold EXIF, XMP and a colour profile.
+        has_metadata: whether a written file can hold EXIF and XMP.
+        has_profile: whether a written file can hold a colour profile.
         has_16_bits: whether a written file can hold 16 bits per channel.
         has_quality: whether a written file can be lossy, so that a quality from 1 to 100 applies.
         option_names: further names that `--format` accepts for it, in lower case.
@@ -39,17 +43,20 @@ class Format:
     longest_side_px: int | None = None
     has_alpha: bool = True
     has_metadata: bool = True
+    has_profile: bool = True
     has_16_bits: bool = False
     has_quality: bool = False
+    read_only_endings: tuple[str, ...] = ()
     option_names: tuple[str, ...] = ()
 
 
-_HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
+_HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 FORMATS: Final = (
     Format(
         name="JPEG",
-        endings=(".jpg", ".jpeg", ".jpe", ".jfif"),
+        endings=(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".jps"),
+        read_only_endings=(".mpo", ".insp"),
         signatures=((0, (b"\xff\xd8\xff",)),),
         longest_side_px=65500,
         has_alpha=False,
@@ -59,6 +66,7 @@ FORMATS: Final = (
     Format(
         name="PNG",
         endings=(".png",),
+        read_only_endings=(".apng",),
         signatures=((0, (b"\x89PNG\r\n\x1a\n",)),),
         has_16_bits=True,
     ),
@@ -84,34 +92,38 @@ FORMATS: Final = (
     ),
     Format(
         name="BMP",
-        endings=(".bmp",),
+        endings=(".bmp", ".dib"),
         signatures=((0, (b"BM",)),),
         has_alpha=False,
         has_metadata=False,
     ),
     Format(
         name="PPM",
-        endings=(".ppm", ".pgm"),
+        endings=(".ppm", ".pgm", ".pnm"),
+        read_only_endings=(".pbm",),
         signatures=((0, (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")),),
         has_alpha=False,
         has_metadata=False,
+        has_profile=False,
         has_16_bits=True,
     ),
     Format(
         name="JPEG2000",
-        endings=(".jp2",),
+        endings=(".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf"),
         signatures=((0, (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n")),),
         is_written=False,
     ),
     Format(
         name="AVIF",
         endings=(".avif",),
+        read_only_endings=(".avifs",),
         signatures=((4, (b"ftypavis",)),),
         has_quality=True,
     ),
     Format(
         name="HEIF",
-        endings=(".heic", ".heif"),
+        endings=(".heic", ".heif", ".hif"),
+        read_only_endings=(".heics", ".heifs"),
         signatures=((4, tuple(b"ftyp" + brand for brand in _HEIF_BRANDS)),),
         has_quality=True,
         option_names=("heic",),
@@ -119,7 +131,9 @@ FORMATS: Final = (
 )
 
 _BY_NAME: Final[Mapping[str, Format]] = {row.name: row for row in FORMATS}
-_BY_ENDING: Final[Mapping[str, Format]] = {ending: row for row in FORMATS for ending in row.endings}
+_BY_ENDING: Final[Mapping[str, Format]] = {
+    ending: row for row in FORMATS for ending in (*row.endings, *row.read_only_endings)
+}
 
 READ_ENDINGS: Final = tuple(_BY_ENDING)
 """Endings, in lower case, of files that count as photographs."""
@@ -128,8 +142,11 @@ WRITTEN_FORMATS: Final = tuple(row.name for row in FORMATS if row.is_written)
 """Names of the formats that rave-run writes."""
 
 UNREADABLE_ENDINGS: Final = (
-    *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".mrw", ".nef", ".nrw", ".orf", ".pef"),
-    *(".raf", ".raw", ".rw2", ".srw", ".x3f", ".exr", ".hdr", ".jxl", ".psd"),
+    *(".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dcs", ".dng", ".drf"),
+    *(".eip", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mdc", ".mef", ".mos", ".mrw", ".nef"),
+    *(".nrw", ".orf", ".ori", ".pef", ".ptx", ".pxn", ".raf", ".raw", ".rw2", ".rwl", ".rwz", ".sr2"),
+    *(".srf", ".srw", ".x3f", ".exr", ".hdr", ".jls", ".jxl", ".jxr", ".pcx", ".pfm", ".psb", ".psd"),
+    *(".qoi", ".sgi", ".tga", ".wdp", ".xcf"),
 )
 """Endings of pictures, most of them camera raw files, that rave-run cannot read and names in a warning."""
 
@@ -183,6 +200,20 @@ def output_format(input_format: str, wanted: str | None = None) -> str:
     """The format to write: the wanted one, the input's, or PNG where that cannot be written."""
     name = wanted or input_format
     return name if name in WRITTEN_FORMATS else "PNG"
+
+
+def ending_of_result(name: str, format: str) -> str:
+    """The ending of a result: the photograph's own where it stands for that format and holds no more.
+
+    Args:
+        name: the photograph's name.
+        format: the format that is written.
+    """
+    dot, ending = name.rpartition(".")[1:]
+    row = _BY_NAME[format]
+    if not dot or f".{ending.lower()}" not in row.endings:
+        return row.endings[0]
+    return f".{ending}"
 
 
 def usual_ending(format: str) -> str:

@@ -1,9 +1,9 @@
 """What a photograph's file says beside its pixels, carried from file to file byte by byte.
 
 Re-serialising metadata loses what the library does not know (maker notes, IPTC, extended XMP), so
-JPEG segments are copied as they are, and PNG chunks likewise in `rave_runtime.photos.png`. Only what would
-be wrong afterwards changes: the orientation, which has been applied to the pixels; thumbnails, which
-show the old picture; the index of further pictures behind the first.
+JPEG segments are copied as they are; `rave_runtime.photos.png` does the same with PNG chunks. Only what would
+be wrong afterwards changes: the orientation, which has been applied to the pixels, and places in the picture;
+thumbnails, which show the old picture; the index of further pictures behind the first; credentials.
 """
 
 from __future__ import annotations
@@ -14,51 +14,59 @@ from collections.abc import Iterator
 from typing import Final
 
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
+from rave_runtime.photos.metadata.credentials import credential_boxes
+from rave_runtime.photos.metadata.photoshop import without_thumbnails
 from rave_runtime.photos.xmp import upright_xmp
 
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))
-"""Markers without a length, and no marker at all."""
+"""Markers that have no length, and 0, which stands for no marker."""
+
+_MAX_MARKERS: Final = 100_000
+"""Markers of a JPEG that are looked at, those of restarts aside; photographs have hundreds."""
 
 _XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
 
+_EXTENSION_SEGMENT: Final = b"http://ns.adobe.com/xmp/extension/\0"
 _GAIN_MAP_SEGMENT: Final = b"urn:iso:std:iso:ts:21496:-1\0"
 
 _PHOTOSHOP_SEGMENT: Final = b"Photoshop 3.0\0"
-_IPTC_RESOURCE: Final = b"8BIM\x04\x04"
-_PHOTOSHOP_THUMBNAILS: Final = (0x0409, 0x040C)
 
 
-def has_iptc(jpeg: bytes) -> bool:
-    """Whether a JPEG holds captions and keywords as IPTC-IIM has them."""
-    return any(
-        marker == 0xED and payload.startswith(_PHOTOSHOP_SEGMENT) and _IPTC_RESOURCE in payload
+def photoshop_resources(jpeg: bytes) -> bytes | None:
+    """Returns Photoshop's image resources of a JPEG, which hold captions and keywords, or None."""
+    parts = [
+        payload[len(_PHOTOSHOP_SEGMENT) :]
         for marker, payload in jpeg_segments(jpeg)
-    )
+        if marker == 0xED and payload.startswith(_PHOTOSHOP_SEGMENT)
+    ]
+    return without_thumbnails(b"".join(parts)) or None
 
 
-def without_thumbnails(resources: bytes) -> bytes:
-    """Photoshop's image resources without their thumbnails; damaged ones come back unchanged."""
-    kept, position = [], 0
-    while resources.startswith(b"8BIM", position):
-        name_length = resources[position + 6] if position + 6 < len(resources) else 0
-        size_at = position + 6 + (name_length + 2) // 2 * 2
-        if size_at + 4 > len(resources):
-            return resources
-        (number,) = struct.unpack_from(">H", resources, position + 4)
-        (size,) = struct.unpack_from(">I", resources, size_at)
-        stop = size_at + 4 + size + size % 2
-        if stop > len(resources) + 1:  # the last one's padding may be left out
-            return resources
-        if number not in _PHOTOSHOP_THUMBNAILS:
-            kept.append(resources[position:stop])
-        position = stop
-    return b"".join(kept) + resources[position:]
+def add_photoshop_resources(jpeg: bytes, resources: bytes) -> bytes:
+    """Puts image resources into a JPEG, behind its first segment, in as many segments as they need."""
+    room = 65533 - len(_PHOTOSHOP_SEGMENT)
+    segments = [
+        b"\xff\xed" + struct.pack(">H", len(part) + 2 + len(_PHOTOSHOP_SEGMENT)) + _PHOTOSHOP_SEGMENT + part
+        for part in (resources[at : at + room] for at in range(0, len(resources), room))
+    ]
+    (length,) = struct.unpack_from(">H", jpeg, 4)
+    place = 4 + length if jpeg.startswith(b"\xff\xe0", 2) else 2
+    return b"".join([jpeg[:place], *segments, memoryview(jpeg)[place:]])
+
+
+def has_jpeg_credentials(jpeg: bytes) -> bool:
+    """Tells whether a JPEG holds Content Credentials, which are not carried over."""
+    return bool(_credentials_of(jpeg))
+
+
+def _credentials_of(jpeg: bytes) -> frozenset[bytes]:
+    return credential_boxes(payload for marker, payload in jpeg_segments(jpeg) if marker == 0xEB)
 
 
 def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """The marker segments of a JPEG up to its first scan: marker (such as 0xE1) and payload."""
+    """Yields the marker segments of a JPEG up to its first scan: marker (such as 0xE1) and payload."""
     position = 2
     while position + 4 <= len(content):
         if content[position] != 0xFF:  # stray bytes, over which decoders go to the next marker
@@ -80,30 +88,52 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
         position += 2 + length
 
 
-def count_scans(content: bytes) -> int:
-    """Scans of a JPEG, which end where it does: a film may stand behind a photograph."""
-    scans, position = 0, 2
-    while found := _JPEG_MARKER.search(content, position):
-        marker, position = found[0][1], found.end()
-        if marker == 0xD9:
-            break
+def count_scans(content: bytes, limit: int = 1 << 31) -> int:
+    """Counts the scans of a JPEG's picture, not those of further pictures or films behind it.
+
+    Counting ends above the limit. A file of more markers than a photograph can have counts as above it.
+    """
+    scans = 0
+    for count, (marker, _) in enumerate(_markers(content)):
         scans += marker == 0xDA
-        if marker not in (0x01, 0xD8) and position + 2 <= len(content):
-            position += struct.unpack_from(">H", content, position)[0]
+        if scans > limit or count > _MAX_MARKERS:
+            return limit + 1
     return scans
 
 
-def carry_jpeg(source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool) -> bytes:
-    """A JPEG with another one's metadata: EXIF, XMP, IPTC, comments, and its ICC profile if wanted.
+def end_of_jpeg(content: bytes) -> int:
+    """Returns the place behind the end of a JPEG's picture; the end of the file where no marker says so."""
+    return next((stop for marker, stop in _markers(content) if marker == 0xD9), len(content))
+
+
+def _markers(content: bytes) -> Iterator[tuple[int, int]]:
+    """Yields every marker up to the end of the picture, and the place behind it."""
+    position = 2
+    while found := _JPEG_MARKER.search(content, position):
+        marker, position = found[0][1], found.end()
+        yield marker, position
+        if marker == 0xD9:
+            return
+        if marker not in (0x01, 0xD8) and position + 2 <= len(content):
+            position += struct.unpack_from(">H", content, position)[0]
+
+
+def carry_jpeg(
+    source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool, orientation: int = 1
+) -> bytes:
+    """Gives a JPEG another one's metadata: EXIF, XMP, IPTC, comments, and its ICC profile if wanted.
 
     Args:
         source: the file whose APP and comment segments are taken.
         target: a freshly encoded JPEG; its own JFIF and Adobe segments stay, density excepted.
-        width, height: of the target, in pixels.
+        width: of the target, in pixels.
+        height: of the target, in pixels.
         keep_icc: whether the target's pixels are in the source's colour space.
+        orientation: how the source's pixels were turned to become the target's, 1 to 8.
     """
     kept = []
     jfif: bytes | None = None
+    credentials = _credentials_of(source)
     for marker, payload in jpeg_segments(source):
         if marker == 0xE0 and payload.startswith(b"JFIF\0"):
             jfif = payload
@@ -111,12 +141,19 @@ def carry_jpeg(source: bytes, target: bytes, width: int, height: int, *, keep_ic
             continue
         if marker == 0xE2 and payload.startswith((b"MPF\0", _GAIN_MAP_SEGMENT)):
             continue
+        if marker == 0xEB and payload.startswith(b"JP") and payload[2:4] in credentials:
+            continue
         if marker == 0xE2 and payload.startswith(b"ICC_PROFILE\0") and not keep_icc:
             continue
+        if marker == 0xE1 and payload.startswith(_EXTENSION_SEGMENT) and orientation != 1:
+            continue
         if marker == 0xE1 and payload.startswith(EXIF_HEADER):
-            payload = upright_exif(payload, width, height)
+            payload = upright_exif(payload, width, height, orientation)
         elif marker == 0xE1 and payload.startswith(_XMP_SEGMENT):
-            payload = upright_xmp(payload, width, height)
+            xmp = upright_xmp(payload[len(_XMP_SEGMENT) :], width, height, orientation)
+            if xmp is None:
+                continue
+            payload = _XMP_SEGMENT + xmp
         elif marker == 0xED and payload.startswith(_PHOTOSHOP_SEGMENT):
             start = len(_PHOTOSHOP_SEGMENT)
             payload = payload[:start] + without_thumbnails(payload[start:])

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.errors import PhotoError
+
 Pixels = NDArray[np.unsignedinteger[Any]]
-"""uint8 or uint16."""
+"""Arrays of uint8 or uint16."""
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,16 @@ class Photo:
 
     Attributes:
         pixels: [h, w, 3] or, for grey, [h, w, 1]; uint8 or uint16, in the space of the profile.
-        alpha: [h, w] of the same dtype, or None.
-        format: of the file it came from, as Pillow names it.
-        icc_profile: colour space of the pixels; None is sRGB.
-        exif: from its `Exif\\0\\0` on, made upright; None where the file has none.
-        xmp: its packet, made upright; None likewise.
-        dpi: horizontal and vertical.
-        save_options: what keeps the encoding like the input's, for `rave_runtime.photos.encode`.
+        alpha: transparency, [h, w] of the same dtype, or None.
+        format: the format of the file it came from, as Pillow names it.
+        icc_profile: the colour space of the pixels; None means sRGB.
+        exif: EXIF from its `Exif\\0\\0` on, made upright; None where the file has none.
+        xmp: the XMP packet, made upright; None where the file has none.
+        dpi: horizontal and vertical resolution in pixels per inch, or None.
+        save_options: settings that keep the encoding like the input's, for `rave_runtime.photos.encode`.
         source: the file's bytes, for formats whose metadata is carried over verbatim.
-        warnings: what a user should know, such as further frames that were left behind.
+        orientation: how the file's pixels were turned to become upright, as EXIF numbers it from 1 to 8.
+        warnings: sentences that a user should read, such as on further frames that were left behind.
     """
 
     pixels: Pixels
@@ -39,4 +42,21 @@ class Photo:
     dpi: tuple[float, float] | None = None
     save_options: Mapping[str, Any] = field(default_factory=dict)
     source: bytes | None = None
+    orientation: int = 1
     warnings: tuple[str, ...] = ()
+
+
+def check_image(image: NDArray[Any]) -> None:
+    """Refuses what cannot be enhanced.
+
+    Raises:
+        PhotoError: it is not [h, w, 3] uint8 or uint16, or has no pixels.
+    """
+    if not isinstance(image, np.ndarray):
+        raise PhotoError(f"an image is an array of [h, w, 3] uint8 or uint16, not {type(image).__name__}")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
+        raise PhotoError(
+            f"an image of [h, w, 3] uint8 or uint16 is needed, got {list(image.shape)} {image.dtype}"
+        )
+    if not image.size:
+        raise PhotoError(f"the image has no pixels: its size is {image.shape[1]} x {image.shape[0]}")

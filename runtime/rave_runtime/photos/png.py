@@ -8,19 +8,33 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from rave_runtime.photos.exif import upright_exif
+from rave_runtime.errors import PhotoError
+from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
+from rave_runtime.photos.metadata.photoshop import resource_of_iptc
 from rave_runtime.photos.xmp import upright_xmp
 
 LEVEL: Final = 3
-"""Of compression: photographs come out hardly larger than at the usual 6, in less than half of the time."""
+"""Level of compression: photographs are hardly larger than at the usual 6, in less than half the time."""
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _COLOUR: Final = (b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
 _KEPT: Final = (*_COLOUR, b"eXIf", b"iTXt", b"tEXt", b"zTXt", b"pHYs", b"tIME")
 _UNSEEN: Final = tuple(kind for kind in _KEPT if kind != b"pHYs")
 _XMP_KEYWORD: Final = b"XML:com.adobe.xmp"
+_XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
+_TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
+_RAW_PROFILE: Final = b"Raw profile type "
+"""The keyword of a text that holds EXIF, XMP or IPTC in hexadecimal digits begins like this.
+
+Source: ImageMagick's coders/png.c; ExifTool's PNG tags.
+"""
+
+_MAX_CHUNKS: Final = 50_000
+_BYTES_PER_CHUNK: Final = 500
+"""Chunks that a PNG may have, and bytes in each further one; encoders write 8,192 into each."""
+
 _MAX_UNPACKED: Final = 1 << 24
-"""Bytes that a packed profile or XMP may unpack to."""
+"""The most bytes that a packed profile or text may unpack to."""
 
 _PASSES: Final = (
     (0, 0, 8, 8),
@@ -31,30 +45,39 @@ _PASSES: Final = (
     (0, 1, 2, 2),
     (1, 0, 2, 1),
 )
-"""Of interlaced pictures: first row, first column, step of rows, step of columns."""
+"""Passes of interlaced pictures: first row, first column, step of rows, step of columns."""
 
 _SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Values per pixel of each colour type."""
 
 
 def chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks of a PNG: type and data. Stops where the file does."""
+    """Yields the chunks of a PNG, type and data, as far as the file goes."""
     for start, stop in _spans(content):
         yield content[start + 4 : start + 8], content[start + 8 : stop - 4]
 
 
 @dataclass(frozen=True)
 class PngBlocks:
-    """What is read of a PNG's metadata: each block unpacked, or None."""
+    """A PNG's metadata: each block unpacked, or None.
+
+    Attributes:
+        icc_profile: the colour profile.
+        exif: EXIF, from its own chunk or from a text as ImageMagick writes it.
+        xmp: the packet.
+        resources: Photoshop's image resources, with captions and keywords.
+    """
 
     icc_profile: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    resources: bytes | None = None
 
 
 def png_blocks(content: bytes) -> PngBlocks:
-    """Profile, EXIF and XMP of a PNG. One that is damaged or unpacks beyond measure counts as absent."""
+    """Reads the metadata of a PNG. A block that is damaged or unpacks beyond measure counts as absent."""
     icc = exif = xmp = None
+    raw: dict[str, bytes] = {}
     for start, stop in _spans(content):
         kind = content[start + 4 : start + 8]
         if kind == b"iCCP" and icc is None:
@@ -62,23 +85,42 @@ def png_blocks(content: bytes) -> PngBlocks:
             icc = _unpack(packed[1:])
         elif kind == b"eXIf" and exif is None:
             exif = content[start + 8 : stop - 4]
+        elif kind in _TEXTS and content.startswith(_RAW_PROFILE, start + 8):
+            profile = _read_raw_profile(kind, content[start + 8 : stop - 4])
+            if profile is not None:
+                raw.setdefault(*profile)
         elif kind == b"iTXt" and xmp is None and content.startswith(_XMP_KEYWORD + b"\0", start + 8):
-            xmp = _xmp_of(content[start + 8 : stop - 4])
-    return PngBlocks(icc, exif, xmp)
+            xmp = _text_of(b"iTXt", content[start + 8 : stop - 4])
+    resources = raw.get("8bim") or raw.get("iptc")
+    if resources is not None and not resources.startswith(b"8BIM"):
+        resources = resources.removeprefix(b"Photoshop 3.0\0")
+        resources = resources if resources.startswith(b"8BIM") else resource_of_iptc(resources)
+    return PngBlocks(icc, exif or raw.get("exif"), xmp or raw.get("xmp"), resources)
 
 
-def states_other_colour(content: bytes) -> bool:
-    """Whether a PNG states a colour space that is not sRGB in another way than by a profile."""
-    stated = {kind: data for kind, data in chunks(content) if kind in _COLOUR}
-    if b"cICP" in stated:  # it overrules the others; 1 and 13 are sRGB's primaries and curve
-        return stated[b"cICP"][:2] != b"\x01\x0d"
-    if b"iCCP" in stated or b"sRGB" in stated or len(stated.get(b"gAMA", b"")) != 4:
-        return False
-    return not 0.42 < struct.unpack(">I", stated[b"gAMA"])[0] / 100_000 < 0.48  # sRGB's is 1 / 2.2
+def png_texts(content: bytes) -> dict[str, bytes]:
+    """Returns the texts of a PNG by their names, as UTF-8, without those that hold XMP or raw profiles."""
+    texts: dict[str, bytes] = {}
+    for kind, data in chunks(content):
+        if kind not in _TEXTS or data.startswith((_RAW_PROFILE, _XMP_KEYWORD)):
+            continue
+        name, _, _ = data.partition(b"\0")
+        text = _text_of(kind, data)
+        if text is not None and kind != b"iTXt":
+            text = text.decode("latin-1").encode()
+        if text:
+            texts.setdefault(name.decode("latin-1"), text)
+    return texts
+
+
+def end_of_png(content: bytes) -> int:
+    """Returns the place behind a PNG's last chunk; the end of the file where that is missing."""
+    ends = (stop for start, stop in _spans(content) if content[start + 4 : start + 8] == b"IEND")
+    return next(ends, len(content))
 
 
 def without_chunks(content: bytes, kinds: Container[bytes] = _UNSEEN) -> bytes:
-    """A PNG without the chunks of those kinds, for a decoder that needs the pixels only.
+    """Takes chunks of those kinds out of a PNG, for a decoder that needs the pixels only.
 
     The usual kinds are those that are read here: some unpack to any size, and a decoder refuses the
     whole picture where one of them is damaged.
@@ -91,8 +133,10 @@ def without_chunks(content: bytes, kinds: Container[bytes] = _UNSEEN) -> bytes:
     return b"".join([_SIGNATURE, *kept, view[spans[-1][1] :]])
 
 
-def carry_png(source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool) -> bytes:
-    """A PNG with another one's colour, text, time, density and EXIF chunks.
+def carry_png(
+    source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool, orientation: int = 1
+) -> bytes:
+    """Gives a PNG another one's colour, text, time, density and EXIF chunks.
 
     This is what `carry_jpeg` of `rave_runtime.photos.jpeg` does for JPEG. No PNG changes its colour space
     here, so every chunk that states one goes over, except a profile that cannot be read.
@@ -102,19 +146,71 @@ def carry_png(source: bytes, target: bytes, width: int, height: int, *, keep_icc
         if kind not in _KEPT or (kind == b"iCCP" and not keep_icc):
             continue
         if kind == b"eXIf":
-            data = upright_exif(data, width, height)
+            data = upright_exif(data, width, height, orientation)
+        elif kind in _TEXTS and data.startswith(_RAW_PROFILE):
+            upright_text = _upright_raw_profile(kind, data, width, height, orientation)
+            if upright_text is None:
+                continue
+            kind, data = upright_text
         elif kind == b"iTXt" and data.startswith(_XMP_KEYWORD + b"\0"):
-            xmp = _xmp_of(data)
-            upright = None if xmp is None else upright_xmp(xmp, width, height)
-            if upright is not None and upright != xmp:
+            xmp = _text_of(b"iTXt", data)
+            upright = None if xmp is None else upright_xmp(xmp, width, height, orientation)
+            if upright is None:
+                continue
+            if upright != xmp:
                 data = _XMP_KEYWORD + bytes(5) + upright
         kept.append(_chunk(kind, data))
     after_header = len(_SIGNATURE) + 25
     return b"".join([target[:after_header], *kept, memoryview(target)[after_header:]])
 
 
+def raw_profile(name: str, data: bytes) -> str:
+    """Writes bytes as ImageMagick does in text chunks: a name, their number, and hexadecimal lines."""
+    digits = data.hex()
+    lines = [digits[at : at + 72] for at in range(0, len(digits), 72)]
+    return "\n".join(["", name, f"{len(data):8d}", *lines, ""])
+
+
+def _read_raw_profile(kind: bytes, data: bytes) -> tuple[str, bytes] | None:
+    """Returns what such a text holds - `exif`, `xmp`, `iptc`, `8bim` or another name - and its bytes."""
+    keyword = data.partition(b"\0")[0]
+    lines = (_text_of(kind, data) or b"").strip().split(b"\n", 2)
+    try:
+        profile = bytes.fromhex(lines[2].decode("ascii")) if len(lines) == 3 else b""
+    except ValueError:
+        return None
+    name = keyword.removeprefix(_RAW_PROFILE).decode("latin-1").lower()
+    if name == "app1":
+        name = "exif" if profile.startswith(EXIF_HEADER) else "xmp"
+        profile = profile.removeprefix(_XMP_SEGMENT)
+    return (name, profile) if profile else None
+
+
+def _upright_raw_profile(
+    kind: bytes, data: bytes, width: int, height: int, orientation: int
+) -> tuple[bytes, bytes] | None:
+    """Corrects such a text for the upright picture; returns None where it cannot be turned."""
+    profile = _read_raw_profile(kind, data)
+    if profile is None or profile[0] not in ("exif", "xmp"):
+        return kind, data
+    name, before = profile
+    if name == "exif":
+        after: bytes | None = upright_exif(before, width, height, orientation)
+    else:
+        after = upright_xmp(before, width, height, orientation)
+    if after is None:
+        return None
+    if after == before:
+        return kind, data
+    keyword = data.partition(b"\0")[0]
+    if keyword.lower().endswith(b"app1") and name == "xmp":
+        after = _XMP_SEGMENT + after
+    text = raw_profile(keyword.removeprefix(_RAW_PROFILE).decode("latin-1"), after)
+    return b"zTXt", keyword + b"\0\0" + zlib.compress(text.encode("latin-1"))
+
+
 def missing_bytes(content: bytes) -> int:
-    """How much less a PNG's data unpacks to than its header says; decoders leave the rest black."""
+    """Counts the bytes by which a PNG's data falls short of its header; decoders leave that part black."""
     width, height, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
     expected = 0
     for top, left, rows, columns in _PASSES if interlaced else ((0, 0, 1, 1),):
@@ -131,21 +227,34 @@ def missing_bytes(content: bytes) -> int:
 
 
 def _spans(content: bytes) -> Iterator[tuple[int, int]]:
-    """Where each chunk starts and stops, from its length to its checksum."""
-    position = len(_SIGNATURE)
+    """Yields where each chunk starts and stops, from its length to its checksum."""
+    position, left = len(_SIGNATURE), _MAX_CHUNKS + len(content) // _BYTES_PER_CHUNK
     while position + 12 <= len(content):
+        left -= 1
+        if left < 0:
+            raise PhotoError("is damaged, or no photograph: its PNG lies in too many pieces")
         (length,) = struct.unpack_from(">I", content, position)
         yield position, min(position + 12 + length, len(content))
+        if content.startswith(b"IEND", position + 4):
+            return
         position += 12 + length
 
 
-def _xmp_of(data: bytes) -> bytes | None:
-    """The text of an iTXt chunk: keyword, flag and method of packing, two texts, each ended by 0."""
-    head = len(_XMP_KEYWORD) + 1
-    fields = data[head + 2 :].split(b"\0", 2)
+def _text_of(kind: bytes, data: bytes) -> bytes | None:
+    """Unpacks the text of a text chunk; returns None where it is damaged or unpacks beyond measure.
+
+    Behind the keyword and a 0, tEXt has the text, zTXt the method of packing and the packed text, and iTXt a
+    flag, the method, two further texts that end with 0, and the text, packed if the flag is 1.
+    """
+    _, _, rest = data.partition(b"\0")
+    if kind == b"tEXt":
+        return rest
+    if kind == b"zTXt":
+        return _unpack(rest[1:])
+    fields = rest[2:].split(b"\0", 2)
     if len(fields) < 3:
         return None
-    return _unpack(fields[2]) if data[head] else fields[2]
+    return _unpack(fields[2]) if rest[0] else fields[2]
 
 
 def _unpack(packed: bytes) -> bytes | None:

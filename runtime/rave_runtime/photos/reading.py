@@ -6,20 +6,35 @@ import math
 import os
 import stat
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
-from PIL import ExifTags, Image, JpegImagePlugin
+from PIL import ExifTags, Image
 
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.colour import cmyk_to_rgb
-from rave_runtime.photos.decoders import bits_per_channel, decoding, is_lossless_webp, open_picture, to_pixels
-from rave_runtime.photos.exif import EXIF_HEADER, orientation_of, tiff_exif, upright_exif
+from rave_runtime.photos.decoders import (
+    END_OF_JPEG,
+    UNKNOWN_FORMAT,
+    bits_per_channel,
+    decoding,
+    lacks_only_its_end,
+    open_picture,
+    to_pixels,
+)
+from rave_runtime.photos.exif import EXIF_HEADER, avif_exif, orientation_of, upright_exif
+from rave_runtime.photos.formats import format_of_content
+from rave_runtime.photos.headers.coding import coding_options
+from rave_runtime.photos.headers.stated_colour import stated_profile
+from rave_runtime.photos.metadata.containers import jp2_blocks, orientation_in_heif
+from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.photo import Photo, Pixels
-from rave_runtime.photos.png import missing_bytes, png_blocks, states_other_colour, without_chunks
+from rave_runtime.photos.png import missing_bytes, png_blocks, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep
-from rave_runtime.photos.xmp import promises_film, upright_xmp
+from rave_runtime.photos.tiff.structure import tiff_blocks
+from rave_runtime.photos.xmp import upright_xmp
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
@@ -28,8 +43,16 @@ DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 _BYTES_PER_PIXEL: Final = 8
 """Of the fattest photographs, colour and transparency of 16 bits unpacked."""
 
+_HEAD_BYTES: Final = 64
+"""What is read of a file before it is known to be a picture."""
+
 _METADATA_BYTES: Final = 1 << 28
 """What a file may hold beside its pixels."""
+
+_EXTRA_SAMPLES: Final = 338
+"""TIFF's tag for what channels beyond the colours mean: 0 unspecified, 1 and 2 transparency."""
+
+_GREY_MODES: Final = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 _TURNS: Final[Mapping[int, Image.Transpose]] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -77,10 +100,10 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
     Raises:
         PhotoError: it cannot be read or is refused.
     """
-    limit = int(min(max_megapixels, 1e9) * 1e6) * _BYTES_PER_PIXEL + _METADATA_BYTES
+    limit = file_limit_bytes(max_megapixels)
     if isinstance(path, RemoteFile):
         content = path.read(limit + 1)
-        _check_file_size(len(content), limit, max_megapixels)
+        check_file_size(len(content), limit, max_megapixels)
         return content
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -91,8 +114,12 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
                 raise PhotoError("is a folder, not a photograph")
             if not stat.S_ISREG(status.st_mode):
                 raise PhotoError("is a pipe or a device, not a file")
-            _check_file_size(status.st_size, limit, max_megapixels)
+            check_file_size(status.st_size, limit, max_megapixels)
             with open(descriptor, "rb", closefd=False) as stream:
+                head = stream.read(_HEAD_BYTES)
+                if head and format_of_content(head) is None:
+                    raise PhotoError(UNKNOWN_FORMAT)
+                stream.seek(0)
                 return stream.read()
         finally:
             os.close(descriptor)
@@ -100,7 +127,17 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
         raise PhotoError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _check_file_size(size: int, limit: int, max_megapixels: float) -> None:
+def file_limit_bytes(max_megapixels: float) -> int:
+    """The size that no file of a photograph of that many megapixels exceeds, in bytes."""
+    return int(min(max_megapixels, 1e9) * 1e6) * _BYTES_PER_PIXEL + _METADATA_BYTES
+
+
+def check_file_size(size: int, limit: int, max_megapixels: float) -> None:
+    """Refuses a file that is larger than a photograph can be.
+
+    Raises:
+        PhotoError: its size, in bytes, is over the limit.
+    """
     if size > limit:
         raise PhotoError(
             f"has {size / 1e9:.1f} GB, more than {max_megapixels:g} megapixels can need: "
@@ -112,16 +149,26 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
     with open_picture(without_chunks(content)) as image:
         _check_size(image, max_megapixels)
         name = str(image.format)
-        options = _save_options(image, content)
-        icc, exif, xmp = _blocks(image, content)
-        notes = _notes(image, content)
-        if promises_film(xmp):
-            notes = (*notes, "its film (motion photo) was left behind")
-        orientation = orientation_of(exif, xmp)
+        options = coding_options(image, content)
+        icc, exif, xmp, notes = _blocks(image, content)
+        notes = (*_notes(image, content), *notes)
+        icc = stated_profile(name, content, icc, exif, grey=image.mode in _GREY_MODES)
+        orientation = orientation_of(image.info.get("exif") if name == "AVIF" else exif, xmp)
+        if name == "HEIF":
+            orientation = orientation_in_heif(content, image.info.get("original_orientation"))
+        notes = (*notes, *note_left_behind(name, content, xmp, orientation))
         if is_deep(image):
             pixels = _turn(read_deep(content, image), orientation)
         else:
-            image.load()
+            try:
+                image.load()
+            except OSError:
+                if name != "JPEG" or not lacks_only_its_end(content):
+                    raise
+                photo = _decode(content + END_OF_JPEG, max_megapixels)
+                return replace(
+                    photo, warnings=(*photo.warnings, "its last two bytes are missing; the picture is whole")
+                )
             if name == "PNG" and _ends_blank(image) and missing_bytes(content):
                 raise PhotoError(
                     f"is damaged or truncated: {missing_bytes(content)} bytes of pixels are missing"
@@ -138,16 +185,20 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
             pixels = to_pixels(upright)
         dpi = image.info.get("dpi") if _tells_resolution(image) else None
     height, width, channels = pixels.shape
+    packet = upright_xmp(xmp, width, height, orientation) if xmp else None
+    if xmp and packet is None:
+        notes = (*notes, "its XMP is damaged and was left out: it could not be turned with the picture")
     return Photo(
         pixels=pixels if channels in (1, 3) else np.ascontiguousarray(pixels[..., :-1]),
         alpha=np.ascontiguousarray(pixels[..., -1]) if channels in (2, 4) else None,
         format=name,
         icc_profile=icc,
-        exif=upright_exif(exif, width, height) if exif else None,
-        xmp=upright_xmp(xmp, width, height) if xmp else None,
+        exif=upright_exif(exif, width, height, orientation) if exif else None,
+        xmp=packet,
         dpi=_sensible_dpi(dpi),
         save_options=options,
         source=content if name in ("JPEG", "PNG") else None,
+        orientation=orientation,
         warnings=notes,
     )
 
@@ -175,12 +226,13 @@ def _ends_blank(image: Image.Image) -> bool:
 
 def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
     notes = []
-    if image.format == "JPEG" and "mp" in image.info:
-        notes.append("only its first picture was taken: others inside it (preview, depth, gain map) were not")
-    elif getattr(image, "is_animated", False):
+    if getattr(image, "is_animated", False):
         notes.append("only the first of its frames or pages was taken")
-    if image.format == "PNG" and states_other_colour(content):
-        notes.append("its colours are stated by cICP or gAMA, which are kept but not heeded: taken as sRGB")
+    meanings = getattr(image, "tag_v2", {}).get(_EXTRA_SAMPLES, ())
+    unknown = len(meanings) - len([meaning for meaning in meanings if meaning in (1, 2)][:1])
+    if unknown:
+        what = "its further channel" if unknown == 1 else f"its {unknown} further channels"
+        notes.append(f"{what} of no stated meaning, such as a scanner's infrared, was left out")
     bits = bits_per_channel(image, content)
     if bits > 8:
         notes.append(f"its {bits} bits per channel were read as 8")
@@ -200,15 +252,23 @@ def _turn(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(turned[orientation]) if orientation in turned else pixels
 
 
-def _blocks(image: Image.Image, content: bytes) -> tuple[bytes | None, bytes | None, bytes | None]:
-    """ICC profile, EXIF from its header on, and XMP."""
+def _blocks(
+    image: Image.Image, content: bytes
+) -> tuple[bytes | None, bytes | None, bytes | None, tuple[str, ...]]:
+    """ICC profile, EXIF from its header on, XMP, and notes on what of them was left out."""
+    notes: tuple[str, ...] = ()
     if image.format == "PNG":
         png = png_blocks(content)
         icc, exif, xmp = png.icc_profile, png.exif, png.xmp
+    elif image.format == "TIFF":
+        tiff = tiff_blocks(content)
+        icc, exif, xmp, notes = tiff.icc_profile, tiff.exif, tiff.xmp, tiff.notes
     else:
         icc, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
-    if image.format == "TIFF":
-        exif = tiff_exif(image)
+        if image.format == "AVIF":
+            exif = avif_exif(image) or exif
+        elif image.format == "JPEG2000":
+            exif, xmp = jp2_blocks(content)
     if isinstance(exif, bytes) and not exif.startswith(EXIF_HEADER):
         exif = EXIF_HEADER + exif
     if isinstance(xmp, str):
@@ -217,6 +277,7 @@ def _blocks(image: Image.Image, content: bytes) -> tuple[bytes | None, bytes | N
         icc if isinstance(icc, bytes) and icc else None,
         exif if isinstance(exif, bytes) and len(exif) > len(EXIF_HEADER) else None,
         xmp if isinstance(xmp, bytes) and xmp else None,
+        notes,
     )
 
 
@@ -230,29 +291,3 @@ def _sensible_dpi(dpi: object) -> tuple[float, float] | None:
         return None
     x, y = (float(value) for value in dpi)
     return (x, y) if math.isfinite(x) and math.isfinite(y) and 1 <= min(x, y) <= max(x, y) < 65536 else None
-
-
-def _save_options(image: Image.Image, content: bytes) -> dict[str, Any]:
-    if isinstance(image, JpegImagePlugin.JpegImageFile):
-        options: dict[str, Any] = {"qtables": _quantization(image)}
-        sampling = JpegImagePlugin.get_sampling(image)
-        if image.mode != "L":
-            options["subsampling"] = sampling if sampling in (0, 1, 2) and image.mode == "RGB" else 0
-        if image.mode == "RGB" and image.info.get("adobe_transform") == 0:
-            options["keep_rgb"] = True
-        if image.info.get("progressive"):
-            options["progressive"] = True
-        return options
-    if image.format == "WEBP":
-        return {"lossless": is_lossless_webp(content)}
-    if image.format == "TIFF":
-        return {"compression": image.info.get("compression")}
-    return {}
-
-
-def _quantization(image: JpegImagePlugin.JpegImageFile) -> list[list[int]]:
-    """Tables in the order in which Pillow gives them to the components: brightness, then colour."""
-    tables = [list(image.quantization[layer[3]]) for layer in image.layer if layer[3] in image.quantization]
-    while len(tables) > 1 and tables[-1] == tables[-2]:
-        tables.pop()
-    return tables[:3]

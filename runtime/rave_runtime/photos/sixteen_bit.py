@@ -1,44 +1,31 @@
 """Pictures of 16 bits per channel, which Pillow would reduce to 8.
 
-Colour PNG goes through imagecodecs and colour TIFF through tifffile, which come with the extra
-`deep`; PPM is simple enough to need neither. Grey PNG and TIFF of 16 bits are Pillow's own.
+Colour PNG is read and written by imagecodecs and colour TIFF is read by tifffile, which come with the extra
+`deep`; PPM is simple enough to need neither. Pillow reads and writes grey PNG and TIFF of 16 bits, and
+`rave_runtime.photos.tiff.structure` writes every TIFF.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from rave_runtime.errors import PhotoError
-from rave_runtime.photos.exif import DIRECTORIES, TIFF_LAYOUT, tags_of
 from rave_runtime.photos.png import LEVEL, without_chunks
 
 Deep = NDArray[np.uint16]
 
-_XMP: Final = 700
-_BY_THE_WRITER: Final = (*TIFF_LAYOUT, 282, 283, 296)
-"""Resolution and all that says how pixels lie."""
 _ASSOCIATED: Final = 1
-"""TIFF's word for alpha that the colours have been multiplied by."""
-
-_COMPRESSIONS: Final = {
-    "tiff_lzw": "lzw",
-    "tiff_adobe_deflate": "zlib",
-    "tiff_deflate": "zlib",
-    "zstd": "zstd",
-    "lzma": "lzma",
-}
-"""Lossless compressions of TIFF: Pillow's name and tifffile's."""
+_UNASSOCIATED: Final = 2
+"""TIFF's numbers for alpha with which the colours have been multiplied, and for alpha with which not."""
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an opened (not loaded) picture has 16 bits per channel that Pillow would reduce."""
+    """Tells whether an opened (not loaded) picture has 16 bits per channel that Pillow would reduce."""
     if image.format == "PNG":
         return image.mode != "I;16" and any("16B" in str(tile[3]) for tile in getattr(image, "tile", ()))
     if image.format == "PPM":
@@ -50,7 +37,7 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def read_deep(content: bytes, image: Image.Image) -> Deep:
-    """Pixels of such a picture, [h, w, 1 to 4] uint16, as stored (not upright).
+    """Reads the pixels of such a picture, [h, w, 1 to 4] uint16, as stored (not upright).
 
     Raises:
         PhotoError: the libraries are missing, or the file is of a layout they do not give.
@@ -68,7 +55,7 @@ def read_deep(content: bytes, image: Image.Image) -> Deep:
 
 
 def write_deep_png(pixels: Deep) -> bytes:
-    """[h, w, 1 to 4] uint16 -> PNG without metadata."""
+    """Writes [h, w, 1 to 4] uint16 as a PNG without metadata."""
     try:
         import imagecodecs
     except ImportError:
@@ -78,59 +65,10 @@ def write_deep_png(pixels: Deep) -> bytes:
 
 
 def write_deep_ppm(pixels: Deep) -> bytes:
-    """[h, w, 1 or 3] uint16 -> PGM or PPM."""
+    """Writes [h, w, 1 or 3] uint16 as PGM or PPM."""
     height, width, channels = pixels.shape
     head = f"P{6 if channels == 3 else 5}\n{width} {height}\n65535\n".encode()
     return head + pixels.astype(">u2").tobytes()
-
-
-def write_deep_tiff(
-    pixels: Deep,
-    compression: str | None,
-    icc_profile: bytes | None,
-    exif: bytes | None,
-    xmp: bytes | None,
-    dpi: tuple[float, float] | None,
-) -> bytes:
-    """[h, w, 1 to 4] uint16 -> TIFF.
-
-    Args:
-        pixels: grey or colour, with alpha last.
-        compression: as Pillow names it; one that is not lossless, or None, writes uncompressed.
-        icc_profile: of the pixels.
-        exif: of the upright picture; its tags are written again, since a TIFF is where they live.
-        xmp: its packet.
-        dpi: horizontal and vertical.
-    """
-    try:
-        import tifffile
-    except ImportError:
-        _missing("TIFF")
-    if pixels.shape[2] == 2:  # Pillow, for one, reads no grey with alpha of 16 bits
-        pixels = pixels[..., [0, 0, 0, 1]]
-    tags = tags_of(exif)
-    extra = [] if xmp is None else [(_XMP, "B", len(xmp), xmp, True)]
-    channels, named = pixels.shape[2], _COMPRESSIONS.get(compression or "")
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        pixels if channels > 1 else pixels[..., 0],
-        byteorder="<",
-        photometric="rgb" if channels > 2 else "minisblack",
-        planarconfig="contig" if channels > 1 else None,
-        compression=named,
-        predictor=named is not None,
-        extrasamples=["unassalpha"] if channels == 4 else None,
-        iccprofile=icc_profile,
-        resolution=dpi,
-        resolutionunit="inch" if dpi else None,
-        software=False,
-        metadata=None,
-        extratags=extra,
-    )
-    own = {tag: value for tag, value in tags.items() if tag not in _BY_THE_WRITER}
-    inner = {directory: tags.get_ifd(directory) for directory in DIRECTORIES}
-    return _with_tags(buffer.getvalue(), own, {tag: values for tag, values in inner.items() if values})
 
 
 def _read_png(content: bytes, transparent: object) -> Deep:
@@ -163,20 +101,25 @@ def _read_tiff(content: bytes) -> Deep:
             raise
         if int(page.planarconfig) == 2:
             pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
-        if tuple(map(int, page.extrasamples)) == (_ASSOCIATED,) and pixels.dtype == np.uint16:
-            pixels = _unmultiplied(pixels)
+        extra = tuple(map(int, page.extrasamples))
+        if extra:  # a channel of no stated meaning, such as a scanner's infrared, is no transparency
+            alphas = [3 + at for at, meaning in enumerate(extra) if meaning in (_ASSOCIATED, _UNASSOCIATED)]
+            if pixels.shape[-1] != 3 + len(alphas[:1]):
+                pixels = pixels[..., [0, 1, 2, *alphas[:1]]]
+            if alphas and extra[alphas[0] - 3] == _ASSOCIATED and pixels.dtype == np.uint16:
+                pixels = _unmultiplied(pixels)
         return np.asarray(pixels.astype(np.uint16, copy=False) if pixels.dtype.kind == "u" else pixels)
 
 
 def _unmultiplied(pixels: Deep) -> Deep:
-    """Colour that was stored times its alpha, divided by it."""
+    """Divides colour that was stored times its alpha by it."""
     alpha = np.maximum(pixels[..., -1:], 1).astype(np.uint64)
     colour = np.minimum((pixels[..., :-1] * np.uint64(65535) + alpha // 2) // alpha, 65535)
     return np.concatenate([colour.astype(np.uint16), pixels[..., -1:]], 2)
 
 
 def _ppm_maximum(image: Image.Image) -> int:
-    """Largest value of a binary PPM or PGM that Pillow would scale itself, value by value; else 0."""
+    """Returns the largest value of a binary PPM or PGM that Pillow would scale itself; else 0."""
     codec, _, _, arguments = (getattr(image, "tile", None) or [("", (), 0, ())])[0]
     return int(arguments[1]) if codec == "ppm" else 0
 
@@ -193,38 +136,6 @@ def _read_ppm(content: bytes, image: Image.Image) -> Deep:
         return values.astype(np.uint16)
     scaled: Deep = ((np.minimum(values, top).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
     return scaled
-
-
-def _with_tags(content: bytes, tags: dict[int, Any], directories: dict[int, dict[int, Any]]) -> bytes:
-    """A little-endian TIFF of one page with more tags, and directories by the tag that leads to each.
-
-    Pillow knows the type of every tag, and tifffile writes no directories: all that goes behind the file,
-    and behind it the first directory anew.
-    """
-    if not tags and not directories:
-        return content
-    (first,) = struct.unpack_from("<I", content, 4)
-    (count,) = struct.unpack_from("<H", content, first)
-    entries: list[bytes] = [
-        content[start : start + 12] for start in range(first + 2, first + 2 + 12 * count, 12)
-    ]
-    out = bytearray(content + bytes(len(content) % 2))
-    for tag, values in [(None, tags), *directories.items()]:
-        directory = ImageFileDirectory_v2(ifh=b"II*\0\x08\0\0\0", group=tag)
-        for inner, value in values.items():
-            directory[inner] = value
-        start = len(out)
-        out += directory.tobytes(start)
-        if tag is not None:
-            entries.append(struct.pack("<HHII", tag, 4, 1, start))
-        elif values:
-            (more,) = struct.unpack_from("<H", out, start)
-            entries += [bytes(out[at : at + 12]) for at in range(start + 2, start + 2 + 12 * more, 12)]
-        out += bytes(len(out) % 2)
-    struct.pack_into("<I", out, 4, len(out))
-    entries.sort(key=lambda entry: entry[1::-1])  # by tag, whose low byte comes first
-    out += struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
-    return bytes(out)
 
 
 def _missing(kind: str) -> NoReturn:

@@ -2,56 +2,154 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-_FILM: Final = re.compile(rb'(Camera:(?:MotionPhoto|MicroVideo)(?:\s*=\s*["\']|>\s*))(1)(\s*["\'<])')
-"""A phone's word that a film stands behind the photograph."""
+from rave_runtime.photos.metadata.geometry import stored_size
+from rave_runtime.photos.metadata.packet import Element, Packet, Span, read_packet
+from rave_runtime.photos.metadata.regions import Edits, turn_regions
+
+_ORIENTATION: Final = "tiff:Orientation"
+_WIDTHS: Final = ("tiff:ImageWidth", "exif:PixelXDimension")
+_HEIGHTS: Final = ("tiff:ImageLength", "exif:PixelYDimension")
+_FILMS: Final = ("GCamera:MotionPhoto", "GCamera:MicroVideo")
+_FILM_PLACES: Final = ("GCamera:MicroVideoOffset",)
+_GAIN_MAP: Final = "hdrgm:Version"
+_SEMANTIC: Final = "Item:Semantic"
+_EXTENSION: Final = "xmpNote:HasExtendedXMP"
+_IN_EXTENSION: Final = ("GDepth:", "GImage:", "GAudio:")
+_WIDE: Final = {
+    b"\xff\xfe": "utf-16-le",
+    b"\xfe\xff": "utf-16-be",
+    b"<\0": "utf-16-le",
+    b"\0<": "utf-16-be",
+}
+"""First bytes of packets in encodings that do not hold ASCII as it is."""
+
+_MANIFEST: Final = "self#jumbf"
 
 
-_GAIN_MAP: Final = re.compile(
-    rb'\s+hdrgm:Version\s*=\s*["\'][^"\']*["\']|<hdrgm:Version>[^<]*</hdrgm:Version>'
-)
+def orientation_in_xmp(xmp: bytes) -> int | None:
+    """Returns the orientation that a packet states, 1 to 8, or None."""
+    packet = _open(xmp)[0]
+    for element in packet.top.walk():
+        span = packet.fields(element).get(_ORIENTATION)
+        if span is not None and packet.text(span) in tuple("12345678"):
+            return int(packet.text(span))
+    return None
 
 
-_FURTHER_PICTURE: Final = re.compile(
-    rb"<rdf:li\b[^>]*>\s*<Container:Item\b"
-    rb'[^>]*Item:Semantic\s*=\s*["\'](?:GainMap|MotionPhoto)["\'][^>]*/>\s*</rdf:li>'
-)
-"""An entry in a phone's list of what stands behind the photograph."""
+def upright_xmp(xmp: bytes, width: int, height: int, orientation: int = 1) -> bytes | None:
+    """Corrects XMP for a picture whose orientation has been applied and that stands alone.
 
-
-_WIDTHS: Final = rb"((?:tiff:ImageWidth|exif:PixelXDimension))"
-
-
-_HEIGHTS: Final = rb"((?:tiff:ImageLength|exif:PixelYDimension))"
-
-
-def upright_xmp(xmp: bytes, width: int, height: int) -> bytes:
-    """XMP for a picture whose orientation has been applied and that stands alone.
-
-    The orientation becomes 1, recorded sizes those of the upright picture; the thumbnail of the old picture
-    and all promises of a film or a gain map behind the photograph are taken back.
+    The orientation becomes 1, recorded sizes those of the upright picture, and places in the picture turn
+    with it. The thumbnail of the old picture goes, and so do all promises of further pictures or a film
+    behind the photograph, and of credentials for the unchanged one. The second packet of a turned picture is
+    promised no more: what it holds, such as a depth map, lies as the picture lay.
 
     Args:
         xmp: a packet.
         width: of the upright picture, in pixels.
-        height: likewise.
+        height: of the upright picture, in pixels.
+        orientation: how the picture was stored, 1 to 8.
+
+    Returns:
+        The packet, or None where it is too damaged to be turned.
     """
-    for names, side in ((_WIDTHS, width), (_HEIGHTS, height)):
-        xmp = re.sub(names + rb'(\s*=\s*["\']|>\s*)\d+(\s*["\'<])', rb"\g<1>\g<2>%d\g<3>" % side, xmp)
-    xmp = _FURTHER_PICTURE.sub(b"", xmp)
-    xmp = _GAIN_MAP.sub(b"", xmp)
-    xmp = _FILM.sub(rb"\g<1>0\g<3>", xmp)
-    xmp = re.sub(rb'(tiff:Orientation\s*=\s*["\'])\d(["\'])', rb"\g<1>1\g<2>", xmp)
-    xmp = re.sub(rb"(<tiff:Orientation>)\s*\d\s*(</tiff:Orientation>)", rb"\g<1>1\g<2>", xmp)
-    for name in (b"xmp:Thumbnails>", b"xap:Thumbnails>"):
-        start, stop = xmp.find(b"<" + name), xmp.find(b"</" + name)
-        if 0 <= start < stop:
-            xmp = xmp[:start] + xmp[stop + len(name) + 2 :]
-    return xmp
+    packet, encoding = _open(xmp)
+    if not packet.is_whole and orientation != 1:
+        return None
+    edits: Edits = {}
+    turn = stored_size(orientation, width, height)
+    for element in packet.top.walk():
+        fields = packet.fields(element)
+        for names, value in ((_WIDTHS, width), (_HEIGHTS, height), ((_ORIENTATION,), 1)):
+            spans = [span for name in names for span in packet.places(element, name)]
+            numbers = [span for span in spans if packet.text(span).isdecimal()]
+            edits |= {packet.trimmed(span): b"%d" % value for span in numbers}
+        for name in _FILMS:
+            films = [span for span in packet.places(element, name) if packet.text(span) == "1"]
+            edits |= {packet.trimmed(span): b"0" for span in films}
+        edits |= {fields[name]: b"0" for name in _FILM_PLACES if name in fields}
+        edits |= _without(element, (_GAIN_MAP,))
+        if packet.text(fields.get("dcterms:provenance", Span(0, 0))).startswith(_MANIFEST):
+            edits |= _without(element, ("dcterms:provenance",))
+        if element.name == "rdf:li" and _further_picture(packet, element) is not None:
+            edits[element.whole] = b""
+        if element.name in ("xmp:Thumbnails", "Device:Profiles"):
+            edits[element.whole] = b""
+        if orientation != 1:
+            edits |= _without_extension(element)
+    if orientation != 1:
+        edits |= turn_regions(packet, packet.top, turn)
+    edits = {span: data for span, data in edits.items() if 0 <= span.start <= span.stop}
+    if not edits:
+        return xmp
+    corrected = packet.with_edits(edits)
+    return corrected if encoding is None else corrected.decode("utf-8").encode(encoding)
 
 
-def promises_film(xmp: bytes | None) -> bool:
-    """Whether XMP says that a film stands behind the photograph."""
-    return _FILM.search(xmp or b"") is not None
+def further_pictures(xmp: bytes | None) -> tuple[str, ...]:
+    """Lists what a packet says to stand behind the photograph, such as `MotionPhoto` or `GainMap`."""
+    if xmp is None:
+        return ()
+    packet = _open(xmp)[0]
+    found = []
+    for element in packet.top.walk():
+        fields = packet.fields(element)
+        if any(name in fields and packet.text(fields[name]) == "1" for name in _FILMS):
+            found.append("MotionPhoto")
+        if _GAIN_MAP in fields:
+            found.append("GainMap")
+        if element.name == "rdf:li" and (semantic := _further_picture(packet, element)) is not None:
+            found.append(semantic)
+    return tuple(dict.fromkeys(found))
+
+
+def without_extension(xmp: bytes) -> bytes:
+    """Takes the reference to a second packet out of one, for files that have no place for that."""
+    packet, encoding = _open(xmp)
+    edits: Edits = {}
+    for element in packet.top.walk():
+        edits |= _without_extension(element)
+    if not edits:
+        return xmp
+    corrected = packet.with_edits(edits)
+    return corrected if encoding is None else corrected.decode("utf-8").encode(encoding)
+
+
+def _without_extension(element: Element) -> Edits:
+    """Returns the changes that take out a second packet's reference and the description of its pictures."""
+    names = (*element.attributes, *(child.name for child in element.children))
+    if _EXTENSION not in names:
+        return {}
+    return _without(element, (_EXTENSION, *(name for name in names if name.startswith(_IN_EXTENSION))))
+
+
+def _open(xmp: bytes) -> tuple[Packet, str | None]:
+    """Reads a packet, as UTF-8 where its encoding does not hold ASCII as it is; returns that encoding too."""
+    for mark, encoding in _WIDE.items():
+        if xmp.startswith(mark):
+            try:
+                return read_packet(xmp.decode(encoding).encode()), encoding
+            except UnicodeError:
+                break
+    return read_packet(xmp), None
+
+
+def _without(element: Element, names: tuple[str, ...]) -> Edits:
+    """Returns the changes that take those values out, whether they are attributes or elements."""
+    edits = {element.declared[name]: b"" for name in names if name in element.declared}
+    return edits | {child.whole: b"" for child in element.children if child.name in names}
+
+
+def _further_picture(packet: Packet, item: Element) -> str | None:
+    """Returns what an entry of a list of pictures stands for; None where it is the photograph itself."""
+    ahead = [item]
+    while ahead:
+        element = ahead.pop()
+        span = packet.fields(element).get(_SEMANTIC)
+        if span is not None:
+            semantic = packet.text(span)
+            return None if semantic == "Primary" else semantic
+        ahead += [child for child in element.children if child.name != "rdf:li"]
+    return None

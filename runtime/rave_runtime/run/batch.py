@@ -8,6 +8,7 @@ convolution, and the number of workers bounds the memory.
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -20,18 +21,22 @@ from typing import Literal, Protocol
 import numpy as np
 
 from rave_runtime.backends.limits import startable_threads
+from rave_runtime.backends.stopping import StoppableNetwork
 from rave_runtime.enhancer import Enhancer, Setup
 from rave_runtime.errors import BundleError, RaveError
 from rave_runtime.files.atomic import write_atomically
-from rave_runtime.files.location import Location, name_inside
-from rave_runtime.photos.encode import encode_photo
-from rave_runtime.photos.formats import format_of_ending, output_format, written_format_of
-from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file, read_photo
+from rave_runtime.files.entries import ResultJournal, digest_of, result_key
+from rave_runtime.files.location import name_inside
+from rave_runtime.light.score import BACKLIT_SCORE
+from rave_runtime.photos.formats import format_of_ending, written_format_of
+from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
+from rave_runtime.run.companions import copy_companions
 from rave_runtime.run.jobs import Job
-from rave_runtime.run.journal import result_key
-from rave_runtime.run.memory import MemoryBudget, photo_bytes
+from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
+from rave_runtime.run.one_photo import enhance_content
+from rave_runtime.run.overwriting import require_replaceable
 
-Status = Literal["done", "skipped", "failed"]
+Status = Literal["done", "copied", "skipped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,17 @@ class WriteOptions:
         format: the name of a written format; None is what the target's name says.
         quality: of lossy formats, 1 to 100; None keeps a JPEG's own.
         max_megapixels: larger photographs are refused.
+        overwrite: whether files that no run of rave-run wrote are replaced, where a journal can tell.
+        keep_times: whether results get the times and extended attributes of their photographs.
+        only_backlit: whether photographs that are not backlit are copied as they are.
     """
 
     format: str | None = None
     quality: int | None = None
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    overwrite: bool = False
+    keep_times: bool = True
+    only_backlit: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,12 +66,13 @@ class Result:
 
     Attributes:
         job: which one.
-        status: "done", "skipped" (an equal result was there) or "failed".
+        status: "done", "copied" (it is not backlit), "skipped" (an equal result was there) or "failed".
         error: why it failed.
         warnings: what a user should know of it.
         width_px, height_px: upright size, 0 where it was not read.
         seconds: from opening the file to renaming the result.
         worker: which process of a cluster made it; "" is this one.
+        backlit: how backlit it is, from 0 to 1, where its light was estimated: see `Enhancer.backlit_score`.
     """
 
     job: Job
@@ -71,23 +83,7 @@ class Result:
     height_px: int = 0
     seconds: float = 0.0
     worker: str = ""
-
-
-class ResultJournal(Protocol):
-    """What a batch must know of earlier results, and where it records its own."""
-
-    @property
-    def folder(self) -> Location:
-        """Of the results."""
-
-    def is_done(self, name: str, key: str) -> bool:
-        """Whether that result is there, made from the same photograph in the same way."""
-
-    def add(self, name: str, key: str, size: int) -> None:
-        """Records a result that has been written."""
-
-    def close(self) -> None:
-        """The batch has ended."""
+    backlit: float | None = None
 
 
 class Runner(Protocol):
@@ -123,7 +119,9 @@ class Batch:
         skip_existing: bool = False,
     ) -> None:
         self.cancelled = threading.Event()
-        self._enhancer = enhancer
+        self._interrupted = threading.Event()
+        self._enhancer = copy.copy(enhancer)  # which others may use meanwhile
+        self._enhancer.network = StoppableNetwork(enhancer.network, self._interrupted.is_set)
         self._options = options or WriteOptions()
         self._workers = workers
         self._budget = budget
@@ -140,7 +138,9 @@ class Batch:
     @property
     def settings(self) -> str:
         """Everything that decides a result besides the photograph."""
-        return f"{self._enhancer.settings} format={self._options.format} quality={self._options.quality}"
+        options = self._options
+        settings = f"{self._enhancer.settings} format={options.format} quality={options.quality}"
+        return f"{settings} least_score={BACKLIT_SCORE}" if options.only_backlit else settings
 
     def warm_up(self) -> None:
         """Loads all that the first photograph of either depth would wait for; the model may then go."""
@@ -151,7 +151,8 @@ class Batch:
         """Enhances photographs side by side and yields each result when it is there.
 
         Jobs are taken as workers come free, never all at once. After `cancelled` is set, those in
-        work are finished and no further one is begun.
+        work are finished and no further one is begun. Where the caller stops before the end, those in work
+        end after their tile, and nothing of them is written.
 
         Raises:
             BundleError: the model is damaged, so that no photograph can be enhanced.
@@ -174,8 +175,11 @@ class Batch:
                     for future in done:
                         if not future.cancelled():
                             yield future.result()
+            except BaseException:
+                self._interrupted.set()  # tiles in work are finished, photographs are not
+                raise
             finally:
-                self.cancelled.set()  # an interrupt: what is in work is finished, no more is begun
+                self.cancelled.set()
                 wait(pending)
                 if self._journal is not None:
                     self._journal.close()
@@ -206,10 +210,15 @@ class Batch:
             local = isinstance(job.source, Path)
             content = None if local else read_file(job.source, self._options.max_megapixels)
             if self._budget is None:
-                return self._enhance_file(job, content, started)
+                return self._enhance_file(job, content, started, self._options.max_megapixels)
             header = job.source if isinstance(job.source, Path) else content or b""
-            with self._budget.reserve(photo_bytes(header, self._enhancer.working_size_px)):
-                return self._enhance_file(job, content, started)
+            wanted = self._options.format or written_format_of(job.target)
+            need = estimate_need(header, self._enhancer.working_size_px, wanted)
+            if (need.megapixels or 0) > self._options.max_megapixels:  # the reader refuses it
+                need = Need(0, megapixels=need.megapixels)
+            with self._budget.reserve(need):
+                most = min(self._options.max_megapixels, self._budget.max_megapixels(need))
+                return self._enhance_file(job, content, started, most)
         except BundleError:
             raise
         except RaveError as problem:
@@ -220,30 +229,51 @@ class Batch:
             reason = f"met a fault of rave-run, please report it: {type(fault).__name__}: {fault}"
             return Result(job, "failed", reason, seconds=time.perf_counter() - started)
 
-    def _enhance_file(self, job: Job, content: bytes | None, started: float) -> Result:
+    def _enhance_file(self, job: Job, content: bytes | None, started: float, max_megapixels: float) -> Result:
         options = self._options
-        if content is None:
-            content = read_file(job.source, options.max_megapixels)
         name = key = ""
         if self._journal is not None:
             name = name_inside(self._journal.folder, job.target)
+            if not options.overwrite:
+                require_replaceable(job.target, self._journal)
+        if content is None:
+            content = read_file(job.source, options.max_megapixels)
+        if self._journal is not None:
             key = result_key(content, self.settings)
             if self._skip_existing and self._journal.is_done(name, key):
                 return Result(job, "skipped", seconds=time.perf_counter() - started)
         self._load_beside()
-        photo = read_photo(content, options.max_megapixels)
+        wanted = options.format or written_format_of(job.target)
+        photo = enhance_content(
+            self._enhancer,
+            content,
+            format=wanted,
+            quality=options.quality,
+            max_megapixels=max_megapixels,
+            least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
+            # Under another ending a copy would be misnamed: it is written in the format that was asked for.
+            may_copy=job.target.suffix.lower() == job.source.suffix.lower(),
+        )
         del content
-        pixels = self._enhancer.enhance_photo(photo, reuse=True)
-        wanted = options.format or written_format_of(job.target) or output_format(photo.format)
-        encoded = encode_photo(photo, pixels, wanted, options.quality)
-        write_atomically(job.target, encoded.content, like=job.source)
+        notes = copy_companions(job.companions, self._journal, overwrite=options.overwrite)
+        digest = ""
         if self._journal is not None:
-            self._journal.add(name, key, len(encoded.content))
-        height, width = pixels.shape[:2]
-        notes = photo.warnings + encoded.warnings
-        if options.format is None and format_of_ending(job.source.suffix) != photo.format:
-            notes += (f"is {photo.format} in spite of its name, and was written as {wanted}",)
-        return Result(job, "done", None, notes, width, height, time.perf_counter() - started)
+            if not options.overwrite and isinstance(job.target, Path):  # it may have come meanwhile
+                require_replaceable(job.target, self._journal)
+            digest = digest_of(photo.content)
+            self._journal.claim(name, len(photo.content), digest)
+        attributes = job.source if options.keep_times else None
+        write_atomically(job.target, photo.content, like=job.source, attributes_of=attributes)
+        if self._journal is not None:
+            self._journal.add(name, key, len(photo.content), digest)
+        notes = photo.warnings + notes
+        renamed = options.format is None and format_of_ending(job.source.suffix) != photo.source_format
+        if renamed and not photo.is_unchanged:
+            notes += (f"is {photo.source_format} in spite of its name, and was written as {photo.format}",)
+        seconds = time.perf_counter() - started
+        status: Status = "copied" if photo.is_unchanged else "done"
+        size = photo.width_px, photo.height_px
+        return Result(job, status, None, notes, *size, seconds, backlit=photo.backlit)
 
     def _load_beside(self) -> None:
         """Loads the graphs once, in a thread beside the first photographs' decoding."""

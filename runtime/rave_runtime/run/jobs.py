@@ -6,19 +6,31 @@ import hashlib
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rave_runtime.errors import UsageError
+from rave_runtime.files.folding import folds_names
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.formats import (
     READ_ENDINGS,
-    UNREADABLE_ENDINGS,
+    ending_of_result,
     format_of_ending,
     output_format,
     require_format,
-    usual_ending,
+)
+from rave_runtime.run.inputs import (
+    FoundFile,
+    Selection,
+    companions_of,
+    exists,
+    find_photographs,
+    folded,
+    identity_of,
+    is_folder,
+    is_no_folder,
+    is_unreadable_kind,
 )
 
 
@@ -29,19 +41,21 @@ class Job:
     Attributes:
         source: file to read.
         target: file to write.
-        name: of the source, relative to the folder that was given.
+        name: the source's name, relative to the folder that was given.
+        companions: files that belong to the photograph, each with the place of its copy.
     """
 
     source: Location
     target: Location
     name: str
+    companions: tuple[tuple[Location, Location], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
 class Shard:
     """One of `count` parts of all photographs, by a hash of their names alone.
 
-    A photograph so is in the same part on every machine, whatever else is added or removed.
+    So a photograph is in the same part on every machine, whatever else is added or removed.
 
     Attributes:
         index: from 1 to `count`.
@@ -60,37 +74,66 @@ class Shard:
         return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 
 
+@dataclass(frozen=True)
+class Naming:
+    """How a result is named after its photograph.
+
+    Attributes:
+        format: the name of a written format; None keeps each photograph's own.
+        suffix: what is put behind the stem of the name, such as `_bright`.
+        companions: whether files that belong to a photograph are copied along.
+    """
+
+    format: str | None = None
+    suffix: str = ""
+    companions: bool = True
+
+    def name_of(self, name: str) -> Path:
+        """The result's name, relative to the output. An object's key may begin with a slash or hold two."""
+        path = Path(name)
+        if path.anchor or os.pardir in path.parts:
+            path = Path(*(part for part in path.parts if part not in (path.anchor, os.pardir)))
+        own = format_of_ending(path.suffix)
+        ending = path.suffix  # of a file whose name says nothing, the content decides
+        if own is not None or self.format is not None:
+            ending = ending_of_result(path.name, output_format(own or "PNG", self.format))
+        return path.with_name(path.stem + self.suffix + ending)
+
+
 def parse_shard(text: str) -> Shard:
     """A part written as `2/8`.
 
     Raises:
-        UsageError: it is not written so, or there is no such part.
+        UsageError: the text is written otherwise, or names a part that does not exist.
     """
     index, slash, count = text.partition("/")
     if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise UsageError(f"--shard {text} is no part: give I/N, from 1/N to N/N")
+        raise UsageError(f"--shard {text} cannot be read: give I/N, from 1/N to N/N")
     return Shard(int(index), int(count))
 
 
 def plan_jobs(
-    source: Location,
+    source: Location | Sequence[Location],
     output: Location,
     format: str | None = None,
     allow_empty: bool = False,
     shard: Shard | None = None,
+    selection: Selection | None = None,
+    naming: Naming | None = None,
 ) -> list[Job]:
     """The photographs under `source` and where each goes.
 
     Args:
-        source: a photograph, or a folder that is walked recursively (links to folders are followed
-            once, and never into the output); hidden files and files with other endings are left
-            alone. A folder inside it that cannot be listed becomes a job, which will fail with the
-            reason.
+        source: a photograph, or a folder that is searched (see `find_photographs`), or several of either. A
+            folder inside it that cannot be listed becomes a job, which will fail with the reason.
         output: for a folder, the folder that mirrors its tree; for a file, a file name, or a folder
-            if it is one or has no known ending.
+            if it is one or has no known ending; for several, a folder, in which each given folder gets one
+            of its name.
         format: the name of a written format; None keeps each photograph's own.
         allow_empty: a folder without photographs gives no jobs instead of an error.
         shard: which part of the photographs; None is all. A part may be empty.
+        selection: which names count; None is all.
+        naming: how results are named, instead of `format` alone.
 
     Returns:
         Jobs in order of their names.
@@ -99,147 +142,165 @@ def plan_jobs(
         UserWarning: a folder also holds pictures of kinds that cannot be read, such as a camera's raw files.
 
     Raises:
-        UsageError: the source is missing or holds no photograph; the output is the source or inside
+        UsageError: a source is missing or holds no photograph; the output is the source or inside
             it; two photographs would be written to one file, or a result over a photograph.
     """
-    if not source.exists():
-        raise UsageError(f"{source} does not exist: give a photograph or a folder of photographs")
-    if source.is_dir():
-        _refuse_nesting(source, output)
-        names = sorted(_names_below(source, output))
-        names, others = _sort_out(names)
-        jobs = [Job(source / name, output / _target_name(name, format), name) for name in names]
-        if others and not allow_empty:
-            kinds = ", ".join(sorted({Path(name).suffix.lower() for name in others}))
-            many = "1 picture" if len(others) == 1 else f"{len(others)} pictures"
-            warnings.warn(f"{many} in {source} cannot be read ({kinds}): develop or convert", stacklevel=2)
-        if not jobs and not allow_empty:
-            raise UsageError(f"{source} holds no photograph ({', '.join(READ_ENDINGS)})")
-    else:
-        into = output.is_dir() or output.suffix.lower() not in READ_ENDINGS
-        target = output / _target_name(source.name, format) if into else output
-        if not into:
-            require_format(output, format)
-        elif output.exists() and not output.is_dir():
-            raise UsageError(
-                f"{output} is there and no folder, nor has it the name of a photograph: choose another OUTPUT"
-            )
-        jobs = [Job(source, target, source.name)]
-    _refuse_collisions(jobs)
-    _refuse_overwriting(jobs)
-    return [job for job in jobs if shard is None or shard.holds(job.name)]
+    sources = [source] if isinstance(source, (Path, RemoteFile)) else list(source)
+    naming = naming or Naming(format)
+    selection = selection or Selection()
+    for place in sources:
+        if not exists(place):
+            raise UsageError(f"{place} does not exist: give a photograph or a folder of photographs")
+    if len(sources) > 1:
+        _require_folder(output, sources)
+    jobs: dict[tuple[object, Location], Job] = {}
+    for place in sources:
+        prefix = "" if len(sources) == 1 else _base_name(place)
+        found = (
+            _jobs_below(place, output, prefix, naming, selection, allow_empty)
+            if is_folder(place)
+            else _job_of(place, output, naming, several=len(sources) > 1)
+        )
+        for job in found:
+            source_key = identity_of(job.source) if len(sources) > 1 else None
+            jobs.setdefault((source_key or job.source, job.target), job)
+    planned = sorted(jobs.values(), key=lambda job: job.name)
+    _refuse_collisions(planned, output)
+    _refuse_overwriting(planned)
+    return [job for job in planned if shard is None or shard.holds(job.name)]
 
 
-def _refuse_nesting(source: Location, output: Location) -> None:
+def _jobs_below(
+    source: Location, output: Location, prefix: str, naming: Naming, selection: Selection, allow_empty: bool
+) -> Iterator[Job]:
+    """Jobs of a folder, in no particular order."""
+    beside = _refuse_nesting(source, output, naming.suffix)
+    others = set()
+    count = 0
+    into = output / prefix if prefix else output
+    for found in find_photographs(source, output):
+        if is_unreadable_kind(found.name):
+            others.add(found.name)
+        elif selection.takes(found.name) and not (beside and Path(found.name).stem.endswith(naming.suffix)):
+            count += 1
+            yield _make_job(source, into, found, naming, prefix)
+    if others and not allow_empty:
+        kinds = ", ".join(sorted({Path(name).suffix.lower() for name in others}))
+        many = "1 picture" if len(others) == 1 else f"{len(others)} pictures"
+        are = "is of a kind" if len(others) == 1 else "are of kinds"
+        text = f"{many} in {source} {are} that rave-run cannot read ({kinds}): export as JPEG or TIFF first"
+        warnings.warn(text, stacklevel=3)
+    if not count and not allow_empty:
+        which = " that --include and --exclude leave" if selection != Selection() else ""
+        raise UsageError(f"{source} holds no photograph{which} ({', '.join(READ_ENDINGS)})")
+
+
+def _make_job(source: Location, into: Location, found: FoundFile, naming: Naming, prefix: str) -> Job:
+    target = naming.name_of(found.name)
+    name = f"{prefix}{os.sep}{found.name}" if prefix else found.name
+    companions = [
+        (source / companion, into / _companion_target(companion, found.name, target))
+        for companion in (found.companions if naming.companions else ())
+    ]
+    return Job(source / found.name, into / target, name, tuple(companions))
+
+
+def _job_of(source: Location, output: Location, naming: Naming, several: bool) -> Iterator[Job]:
+    """The job of one file."""
+    into = several or is_folder(output) or output.suffix.lower() not in READ_ENDINGS
+    target = output / naming.name_of(source.name) if into else output
+    if not into:
+        require_format(output, naming.format)
+    elif is_no_folder(output):
+        raise UsageError(
+            f"{output} exists and is neither a folder nor named like a photograph: choose another OUTPUT"
+        )
+    companions: list[tuple[Location, Location]] = []
+    if naming.companions and isinstance(source, Path) and isinstance(target, Path):
+        for name in companions_of(source):
+            beside = target.parent / _companion_target(name, source.name, Path(target.name))
+            companions.append((source.parent / name, beside))
+    yield Job(source, target, source.name, tuple(companions))
+
+
+def _companion_target(companion: str, photograph: str, target: Path) -> Path:
+    """Where a companion goes: `a.xmp` follows the stem of the result, `a.jpg.xmp` its whole name."""
+    ending = os.path.splitext(companion)[1]
+    whole = os.path.splitext(companion)[0].lower() == photograph.lower()
+    return target.with_name((target.name if whole else target.stem) + ending)
+
+
+def _require_folder(output: Location, sources: Sequence[Location]) -> None:
+    is_file = is_no_folder(output)
+    if is_file or (not is_folder(output) and output.suffix.lower() in READ_ENDINGS):
+        raise UsageError(
+            f"{output} is {'a file' if is_file else 'the name of a photograph'}: for {len(sources)} inputs "
+            "the last argument must be the folder of the results, such as rave-run *.jpg enhanced/"
+        )
+
+
+def _base_name(folder: Location) -> str:
+    return folder.name if isinstance(folder, RemoteFile) else folder.resolve().name
+
+
+def _refuse_nesting(source: Location, output: Location, suffix: str) -> bool:
+    """Whether results go beside their photographs, which needs a suffix."""
     if isinstance(source, Path) and isinstance(output, Path):
-        if output.exists() and not output.is_dir():
+        if is_no_folder(output):
             raise UsageError(f"{output} is a file: for a folder of photographs OUTPUT must be a folder")
         inner, outer = output.resolve(), source.resolve()
         same, nested = inner == outer, outer in inner.parents
     else:
         same = _key_of(output) == _key_of(source)
         nested = _key_of(output).startswith(f"{_key_of(source)}/")
-    if same:
+    if same and not suffix:
         raise UsageError(
-            f"{output} is INPUT itself, whose photographs would be replaced: choose another OUTPUT"
+            f"{output} is INPUT itself, whose photographs would be replaced: choose another OUTPUT, or give "
+            "--suffix _bright"
         )
     if nested:
         raise UsageError(
             f"{output} is inside {source}: its results would be read as photographs next time; "
             "choose a folder elsewhere"
         )
-
-
-def _names_below(source: Location, output: Location) -> Iterator[str]:
-    """Names of photographs, and of other pictures, relative to the source."""
-    if isinstance(source, RemoteFile):
-        for name in source.names():
-            if _is_shown(name) and _is_picture(name):
-                if os.sep != "/" and isinstance(output, Path) and (os.sep in name or ":" in name):
-                    raise UsageError(f"{source / name} cannot be a file's name on this machine: rename it")
-                yield name
-        return
-    identity = _identity(output) if isinstance(output, Path) else None
-    yield from (str(path.relative_to(source)) for path in _walk(source, identity))
-
-
-def _is_picture(name: str) -> bool:
-    ending = Path(name).suffix.lower()
-    return ending in READ_ENDINGS or ending in UNREADABLE_ENDINGS
-
-
-def _sort_out(names: list[str]) -> tuple[list[str], list[str]]:
-    """Names of photographs (and of folders that cannot be listed), and those of other pictures."""
-    others = {name for name in names if Path(name).suffix.lower() in UNREADABLE_ENDINGS}
-    return [name for name in names if name not in others], sorted(others)
-
-
-def _is_shown(name: str) -> bool:
-    return not any(part.startswith(".") for part in name.split("/"))
-
-
-def _walk(folder: Path, output: tuple[int, int] | None) -> Iterator[Path]:
-    """Pictures below a folder, by ending, and folders below it that cannot be listed."""
-    seen = set() if output is None else {output}
-    unreadable: list[Path] = []
-
-    def note(error: OSError) -> None:
-        if Path(error.filename) == folder:
-            raise UsageError(f"{folder} cannot be listed: {error.strerror or error}")
-        unreadable.append(Path(error.filename))
-
-    for root, folders, files in os.walk(folder, onerror=note, followlinks=True):
-        here = _identity(Path(root))
-        if here is None or here in seen:
-            folders.clear()
-            continue
-        seen.add(here)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if _is_picture(name) and not name.startswith("."):
-                yield Path(root) / name
-    yield from unreadable
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells whether two paths lead to one file: its device and number there; None where none is."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+    return same
 
 
 def _key_of(place: Location) -> str:
     return os.path.normcase(place) if isinstance(place, Path) else place.key
 
 
-def _identity_of(place: Location) -> tuple[int, int] | str | None:
-    return _identity(place) if isinstance(place, Path) else place.key
+def _refuse_collisions(jobs: list[Job], output: Location) -> None:
+    for names, target in _groups(jobs, _key_of):
+        raise UsageError(f"{_listed(names)} would both be written to {target}: rename one")
+    for names, target in _groups(jobs, lambda place: folded(_key_of(place))):
+        if folds_names(output):
+            raise UsageError(
+                f"{_listed(names)} would both be written to {target}, since that disk does not tell large "
+                "from small letters or forms of accents: rename one, or choose an OUTPUT on another disk"
+            )
 
 
-def _target_name(name: str, format: str | None) -> Path:
-    path = Path(name)
-    own = format_of_ending(path.suffix) or "PNG"
-    written = output_format(own, format)
-    return path if written == own else path.with_suffix(usual_ending(written))
-
-
-def _refuse_collisions(jobs: list[Job]) -> None:
-    targets: dict[str, list[str]] = defaultdict(list)
+def _groups(jobs: list[Job], key: Callable[[Location], str]) -> Iterator[tuple[list[str], Location]]:
+    """Names of photographs whose targets have one key, and one of those targets."""
+    groups: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
-        targets[_key_of(job.target)].append(job.name)
-    for target, names in targets.items():
-        if len(names) > 1:
-            raise UsageError(f"{' and '.join(names)} would both be written to {target}: rename one")
+        groups[key(job.target)].append(job)
+    for group in groups.values():
+        if len(group) > 1:
+            yield [job.name for job in group], group[0].target
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(names[:2]) + (f" (and {len(names) - 2} more)" if len(names) > 2 else "")
 
 
 def _refuse_overwriting(jobs: list[Job]) -> None:
-    """Such as where the input lies inside the output."""
-    sources = {_identity_of(job.source): job for job in jobs}
+    """Refuses results in the place of photographs, such as where the input lies inside the output."""
+    sources = {identity_of(job.source): job for job in jobs}
     for job in jobs:
-        found = _identity_of(job.target)
-        if found is not None and found in sources:
+        identity = identity_of(job.target)
+        if identity is not None and identity in sources:
             raise UsageError(
-                f"{job.target} is the photograph {sources[found].name} itself: choose another OUTPUT"
+                f"{job.target} is the photograph {sources[identity].name} itself: choose another OUTPUT"
             )

@@ -5,100 +5,120 @@ it: the photograph's bytes, the model, the options. A result counts as done only
 same now and the file is there with the size it had. Lines are appended while a run goes on and sorted
 when it ends, so a resumed run leaves the same journal as an undisturbed one.
 
-Several runs may share an output folder, each with a part of the photographs: each writes a journal of
-its own (`.rave-run.2-of-8.jsonl`) and reads those of all. An object store cannot append: there a run
+The journal also tells which files runs of rave-run have written: only those may be replaced without asking.
+So that a run that is killed does not leave files that nobody knows, a name is claimed before it is written,
+by a line without a key.
+
+Several runs may share an output folder, each with a part of the photographs: each writes its own journal
+(`.rave-run.2-of-8.jsonl`) and reads those of all. An object store cannot append: there a run
 leaves pieces, which it replaces by its one journal in the end.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
+import os
 import threading
 import time
 import uuid
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from rave_runtime.errors import PhotoError, RaveError, UsageError
-from rave_runtime.files.atomic import write_atomically
+from rave_runtime.files.atomic import make_folder, write_atomically
+from rave_runtime.files.entries import ANY_SIZE, Entry, is_done, is_ours, line_of, parse_entries, read_entries
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.files.regular import open_regular
 
 JOURNAL_NAME: Final = ".rave-run.jsonl"
 
 PIECE_S: Final = 5.0
-"""How often a run into an object store makes a new piece: what it did since is done again."""
+"""How often a run into an object store writes a new piece; a killed run repeats what came later."""
 
 _PIECE_MARK: Final = ".piece-"
-
 _READ_ATTEMPTS: Final = 5
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One result: its name inside the output folder, its key, its size in bytes."""
-
-    name: str
-    key: str
-    size: int
-
-    def is_in(self, folder: Location) -> bool:
-        """Whether the folder holds that file with that size."""
-        place = folder / self.name
-        if isinstance(place, RemoteFile):
-            return place.size() == self.size
-        try:
-            return place.stat().st_size == self.size
-        except OSError:
-            return False
 
 
 class Journal(ABC):
     """The journal of an output folder. Safe to share by threads.
 
     Args:
-        folder: of the results.
-        entries: of all its journals.
+        folder: the folder of the results.
+        lines: the entries of all its journals, the oldest first.
     """
 
-    def __init__(self, folder: Location, entries: dict[str, Entry]) -> None:
+    def __init__(self, folder: Location, lines: Iterable[Entry]) -> None:
         self.folder: Final = folder
         self._lock = threading.Lock()
-        self._entries = entries
+        self._entries: dict[str, tuple[Entry, ...]] = {}
         self._added: dict[str, Entry] = {}
         self._warned = False
+        for entry in lines:
+            self._remember(entry)
 
-    def find(self, name: str) -> Entry | None:
-        """What is known of a result of that name."""
-        return self._entries.get(name)
+    def find(self, name: str) -> tuple[Entry, ...]:
+        """What is known of a result of that name, the newest last."""
+        return self._entries.get(name, ())
 
     def is_done(self, name: str, key: str) -> bool:
         """Whether that result is there, made from the same photograph in the same way."""
-        entry = self._entries.get(name)
-        return entry is not None and entry.key == key and entry.is_in(self.folder)
+        return is_done(self.find(name), key, self.folder)
 
-    def add(self, name: str, key: str, size: int) -> None:
-        """Records a result that has been written. A journal that cannot be is no fault of the result."""
-        entry = Entry(name, key, size)
-        with self._lock:
-            self._entries[name] = self._added[name] = entry
+    def is_ours(self, name: str) -> bool:
+        """Whether the file of that name in the folder is as a run of rave-run wrote it."""
+        if is_ours(self.find(name), self.folder / name):
+            return True
+        with self._lock:  # another run may have written it since
             try:
-                self._append(entry)
-            except OSError as error:
-                self._warn(error)
+                for entry in self._read_others():
+                    if entry.name == name:
+                        self._remember(entry)
+            except (OSError, RaveError):
+                return False
+        return is_ours(self.find(name), self.folder / name)
+
+    def claim(self, name: str, size: int, digest: str) -> None:
+        """Records, just before a result is written, that a file with these bytes is this run's."""
+        self._make_last(Entry(name, "", size, digest))
+
+    @abstractmethod
+    def claim_all(self, names: Iterable[str]) -> None:
+        """Records that the files of these names, none of which exists yet, will be this run's."""
+
+    def add(self, name: str, key: str, size: int, digest: str = "") -> None:
+        """Records a result that has been written. Trouble with the journal does not spoil the result."""
+        entry = Entry(name, key, size, digest)
+        self._added[name] = entry
+        self._make_last(entry)
 
     def close(self) -> None:
         """Rewrites this run's journal in order of names, with what other runs added meanwhile."""
         with self._lock:
             try:
-                entries = self._read() | self._added
-                if entries:
-                    self._rewrite("".join(_line(entries[name]) for name in sorted(entries)))
+                entries = list(self._read())
+                kept = {entry.name: entry for entry in entries if entry.key} | self._added
+                # What a killed run wrote and this one did not take up.
+                left = {entry.name: entry for entry in entries if entry.name not in kept}
+                kept |= {name: entry for name, entry in left.items() if self._holds(name)}
+                if kept:
+                    self._rewrite("".join(line_of(kept[name]) for name in sorted(kept)))
+                self._drop_claims()
             except (OSError, RaveError) as error:
+                self._warn(error)
+
+    def _remember(self, entry: Entry) -> None:
+        known = self._entries.get(entry.name, ())
+        self._entries[entry.name] = (*(other for other in known if other != entry), entry)
+
+    def _make_last(self, entry: Entry) -> None:
+        with self._lock:
+            self._remember(entry)
+            try:
+                self._append(entry)
+            except OSError as error:
                 self._warn(error)
 
     def _warn(self, error: Exception) -> None:
@@ -107,17 +127,29 @@ class Journal(ABC):
             reason = getattr(error, "strerror", None) or error
             warnings.warn(
                 f"the journal of {self.folder} cannot be written ({reason}): --skip-existing will do these "
-                "photographs again",
-                stacklevel=3,
+                "photographs again, and --overwrite always will be needed to replace them",
+                stacklevel=4,
             )
+
+    def _holds(self, name: str) -> bool:
+        """Whether the folder of this machine holds a file of that name; a store is not asked for each."""
+        return isinstance(self.folder, Path) and os.path.lexists(self.folder / name)
+
+    @abstractmethod
+    def _drop_claims(self) -> None:
+        """Forgets what `claim_all` recorded: all that was written has an entry now."""
 
     @abstractmethod
     def _append(self, entry: Entry) -> None:
         """Makes one more entry last."""
 
     @abstractmethod
-    def _read(self) -> dict[str, Entry]:
+    def _read(self) -> Iterable[Entry]:
         """What this run's journal holds now."""
+
+    @abstractmethod
+    def _read_others(self) -> Iterable[Entry]:
+        """What all journals of the folder hold now."""
 
     @abstractmethod
     def _rewrite(self, text: str) -> None:
@@ -128,23 +160,50 @@ class FolderJournal(Journal):
     """The journal of a folder of this machine, a line at a time."""
 
     def __init__(self, folder: Path, part: str = "") -> None:
+        self._place = folder
         self._file = folder / _journal_name(part)
-        entries: dict[str, Entry] = {}
-        # The newest knows best: an older run may have made the same result in another way.
-        for file in sorted(folder.glob(".rave-run*.jsonl"), key=_changed):
-            entries |= _read_file(file)
-        super().__init__(folder, entries)
+        self._claims = self._file.with_suffix(".claims.jsonl")
+        super().__init__(folder, self._read_others())
+
+    def claim_all(self, names: Iterable[str]) -> None:
+        """See `Journal.claim_all`."""
+        claims = [Entry(name, "", ANY_SIZE) for name in names]
+        with self._lock:
+            for entry in claims:
+                self._remember(entry)
+            try:
+                self._append_to(self._claims, "".join(map(line_of, claims)))
+            except OSError as error:
+                self._warn(error)
 
     def _append(self, entry: Entry) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("a", encoding="utf-8") as stream:
-            stream.write(_line(entry))
+        self._append_to(self._file, line_of(entry))
 
-    def _read(self) -> dict[str, Entry]:
-        return _read_file(self._file)
+    def _append_to(self, file: Path, text: str) -> None:
+        make_folder(self._place)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with open_regular(file, flags, follow=False) as out, open(out, "ab", closefd=False) as stream:
+            stream.write(text.encode())
+
+    def _read(self) -> Iterable[Entry]:
+        return [*read_entries(self._claims), *read_entries(self._file)]
+
+    def _read_others(self) -> Iterable[Entry]:
+        # The newest knows best: an older run may have made the same result in another way.
+        return [
+            entry
+            for file in sorted(self._place.glob(".rave-run*.jsonl"), key=_changed)
+            for entry in read_entries(file)
+        ]
 
     def _rewrite(self, text: str) -> None:
+        if os.path.lexists(self._file):
+            with open_regular(self._file, follow=False):
+                pass  # a link or a pipe is refused, as when a line is added
         write_atomically(self._file, text.encode())
+
+    def _drop_claims(self) -> None:
+        self._claims.unlink(missing_ok=True)
 
 
 class RemoteJournal(Journal):
@@ -158,31 +217,52 @@ class RemoteJournal(Journal):
         self._pieces: list[str] = []
         self._waiting: list[Entry] = []
         self._written = time.monotonic()
-        entries: dict[str, Entry] = {}
-        for name, found in _read_all(folder).items():
-            entries |= found
+        lines: list[Entry] = []
+        for name, entries in _read_all(folder).items():
+            lines += entries
             if name.startswith(self._stem):
                 self._pieces.append(name)
-        super().__init__(folder, entries)
+        super().__init__(folder, lines)
+
+    def claim(self, name: str, size: int, digest: str) -> None:
+        """Does nothing: a request for each photograph would cost too much; see `claim_all`."""
+
+    def claim_all(self, names: Iterable[str]) -> None:
+        """See `Journal.claim_all`."""
+        claims = [Entry(name, "", ANY_SIZE) for name in names]
+        with self._lock:
+            for entry in claims:
+                self._remember(entry)
+            self._waiting += claims
+            self._write_piece()
 
     def _append(self, entry: Entry) -> None:
         self._waiting.append(entry)
         if time.monotonic() - self._written >= PIECE_S:
-            name = f"{self._stem}{self._run}-{len(self._pieces):06d}.jsonl"
-            self._written = time.monotonic()
+            self._write_piece()
+
+    def _write_piece(self) -> None:
+        name = f"{self._stem}{self._run}-{len(self._pieces):06d}.jsonl"
+        self._written = time.monotonic()
+        if self._waiting:
             try:
-                (self._folder / name).write("".join(map(_line, self._waiting)).encode())
+                (self._folder / name).write("".join(map(line_of, self._waiting)).encode())
             except PhotoError:
                 return  # the photograph is written; the next piece tells of it as well
             self._pieces.append(name)
             self._waiting.clear()
 
-    def _read(self) -> dict[str, Entry]:
-        entries: dict[str, Entry] = {}
-        for name, found in _read_all(self._folder).items():
+    def _read(self) -> Iterable[Entry]:
+        for name, entries in _read_all(self._folder).items():
             if name == self._file.name or name.startswith(self._stem):
-                entries |= found
-        return entries
+                yield from entries
+
+    def _read_others(self) -> Iterable[Entry]:
+        for entries in _read_all(self._folder).values():
+            yield from entries
+
+    def _drop_claims(self) -> None:
+        """Does nothing: claims are in pieces, which go when the journal is rewritten."""
 
     def _rewrite(self, text: str) -> None:
         self._file.write(text.encode())
@@ -196,7 +276,7 @@ def open_journal(folder: Location, part: str = "") -> Journal:
     """The journal of an output folder.
 
     Args:
-        folder: of the results; it need not exist.
+        folder: the folder of the results; it need not exist.
         part: names the part of the photographs that this run takes; "" is all of them.
 
     Raises:
@@ -205,29 +285,8 @@ def open_journal(folder: Location, part: str = "") -> Journal:
     return FolderJournal(folder, part) if isinstance(folder, Path) else RemoteJournal(folder, part)
 
 
-def result_key(content: bytes, settings: str) -> str:
-    """A key of a photograph's bytes and everything else that decides its result."""
-    digest = hashlib.sha256(settings.encode())
-    digest.update(b"\0")
-    digest.update(content)
-    return digest.hexdigest()
-
-
 def _journal_name(part: str) -> str:
     return f".rave-run.{part}.jsonl" if part else JOURNAL_NAME
-
-
-def _line(entry: Entry) -> str:
-    return json.dumps(asdict(entry)) + "\n"
-
-
-def _read_file(file: Path) -> dict[str, Entry]:
-    try:
-        return _parse(file.read_text("utf-8", errors="replace"))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise UsageError(f"the journal {file} cannot be read: {error.strerror or error}") from error
 
 
 def _changed(file: Path) -> tuple[int, str]:
@@ -237,7 +296,7 @@ def _changed(file: Path) -> tuple[int, str]:
         return 0, file.name
 
 
-def _read_all(folder: RemoteFile) -> dict[str, dict[str, Entry]]:
+def _read_all(folder: RemoteFile) -> dict[str, list[Entry]]:
     """Every journal and piece of a remote folder, by name.
 
     Another run may replace its pieces by its journal meanwhile: then all is read again.
@@ -245,21 +304,9 @@ def _read_all(folder: RemoteFile) -> dict[str, dict[str, Entry]]:
     for _ in range(_READ_ATTEMPTS):
         try:
             return {
-                name: _parse((folder / name).read().decode("utf-8", "replace"))
+                name: parse_entries((folder / name).read().decode("utf-8", "replace"))
                 for name in folder.matching(".rave-run*.jsonl")
             }
         except PhotoError:
             continue
     raise UsageError(f"the journals in {folder} cannot be read")
-
-
-def _parse(text: str) -> dict[str, Entry]:
-    """Entries of a journal; a line cut short by a crash, or not ours, is left out."""
-    entries = {}
-    for line in text.splitlines():
-        try:
-            entry = Entry(**json.loads(line))
-        except (ValueError, TypeError):
-            continue
-        entries[entry.name] = entry
-    return entries

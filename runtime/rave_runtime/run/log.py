@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from rave_runtime.enhancer import Setup
+from rave_runtime.files.secrets import without_secrets
 from rave_runtime.run.batch import Result
 
 WriteLine = Callable[[Result], None]
@@ -18,8 +22,11 @@ WriteLine = Callable[[Result], None]
 def open_log(file: Path | None, setup: Setup) -> Iterator[WriteLine]:
     """Gives a function that appends a result to the log; without a file it does nothing.
 
+    A log that cannot be written any more, such as on a full disk, is said once and ends no run. Lines of the
+    file `-` go to standard output.
+
     Each line holds: time (UTC, ISO 8601), name, target, status, error, warnings, width_px, height_px,
-    seconds, provider, precision, working_size_px, worker. Lines are written as results come.
+    seconds, provider, precision, working_size_px, worker, backlit. Lines are written as results come.
 
     Raises:
         OSError: the file cannot be opened.
@@ -27,16 +34,20 @@ def open_log(file: Path | None, setup: Setup) -> Iterator[WriteLine]:
     if file is None:
         yield lambda _: None
         return
-    with file.open("a", encoding="utf-8") as stream:
+    failed = False
+    with _open(file) as stream:
 
         def write(result: Result) -> None:
+            nonlocal failed
+            if failed:
+                return
             line = {
                 "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "name": result.job.name,
                 "target": str(result.job.target),
                 "status": result.status,
-                "error": result.error,
-                "warnings": list(result.warnings),
+                "error": result.error and without_secrets(result.error),
+                "warnings": [without_secrets(warning) for warning in result.warnings],
                 "width_px": result.width_px,
                 "height_px": result.height_px,
                 "seconds": round(result.seconds, 4),
@@ -44,11 +55,26 @@ def open_log(file: Path | None, setup: Setup) -> Iterator[WriteLine]:
                 "precision": setup.precision,
                 "working_size_px": setup.working_size_px,
                 "worker": result.worker or None,
+                "backlit": None if result.backlit is None else round(result.backlit, 3),
             }
-            stream.write(json.dumps(line) + "\n")
-            stream.flush()
+            try:
+                stream.write((json.dumps(line) + "\n").encode())
+            except OSError as error:
+                failed = True
+                reason = error.strerror or error
+                warnings.warn(
+                    f"the log {file} cannot be written any more ({reason}): it ends before {result.job.name}",
+                    stacklevel=2,
+                )
 
         yield write
+
+
+def _open(file: Path) -> BinaryIO:
+    """The log without a buffer, so that each line is there at once and closing writes nothing more."""
+    if str(file) == "-":
+        return cast(BinaryIO, os.fdopen(os.dup(1), "wb", buffering=0))
+    return cast(BinaryIO, file.open("ab", buffering=0))
 
 
 def write_each(results: Iterable[Result], write_line: WriteLine) -> Iterator[Result]:

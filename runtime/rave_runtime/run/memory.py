@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import io
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-from PIL import Image
+from typing import Final
 
 from rave_runtime.backends.limits import allowed_memory_mib
-from rave_runtime.errors import UsageError
-from rave_runtime.photos.decoders import decoding
+from rave_runtime.errors import PhotoError, UsageError
+from rave_runtime.photos.formats import output_format
+from rave_runtime.photos.headers.dimensions import read_dimensions
 
 DEFAULT_LIMIT_MIB: Final = 2048
 """What a batch may take at most where nothing is said: photographs and tiles, beside the programs."""
@@ -22,10 +22,49 @@ DEFAULT_LIMIT_MIB: Final = 2048
 TILE_BYTES_PER_PX: Final = 2900
 """Peak working memory of the network per pixel of a tile, measured with onnxruntime on the CPU."""
 
-PHOTO_BYTES_PER_PX: Final = 16
-"""Decoder's copy (4), pixels (3), luminance (1), result (3), encoder's copy (4), and room for strips."""
+_BYTES_PER_PX_READ: Final[Mapping[str, int]] = {
+    "JPEG": 15,
+    "PNG": 20,
+    "TIFF": 22,
+    "BMP": 18,
+    "PPM": 18,
+    "GIF": 16,
+    "WEBP": 24,
+    "JPEG2000": 26,
+    "AVIF": 34,
+    "HEIF": 44,
+}
+"""Peak memory per pixel of photographs of 8 bits, by the format that they are read from.
 
-_DEEP_FACTOR: Final = 3
+It is the decoder's copy (3 or 4), one that is turned upright, the pixels (3 or 4), the light (1), the result
+and the encoder's copy. Measured with 15 megapixels of each format, transparency included, and rounded up.
+"""
+
+_BYTES_PER_PX_WRITTEN: Final[Mapping[str, int]] = {
+    "JPEG": 15,
+    "PNG": 20,
+    "TIFF": 24,
+    "BMP": 18,
+    "PPM": 18,
+    "WEBP": 52,
+    "AVIF": 40,
+    "HEIF": 44,
+}
+"""The same by the format that is written. WebP's is that of transparency and of coding without loss."""
+
+_MOST_BYTES_PER_PX: Final = 60
+
+_PROGRESSIVE_BYTES_PER_PX: Final = 6
+"""The coefficients of a progressive JPEG, which are held until its last scan."""
+
+_FULL_SIZE_BYTES_PER_PX: Final = 8
+"""Copies for the network where light is estimated at full size."""
+
+_LONGEST_ROW_PX: Final = 65536
+_ROW_BYTES_PER_PX: Final = 220
+"""What light takes for each pixel of a row; rows of usual length are too small to count."""
+
+_DEEP_FACTOR: Final = 2.2
 """Times as much for 16 bits: twice the bytes, and copies of a library for each change of layout."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -40,6 +79,15 @@ def default_limit_mib() -> int:
     """What a batch may take where nothing is said, in MiB: half of what a container allows, 2048 at most."""
     allowed = allowed_memory_mib()
     return DEFAULT_LIMIT_MIB if allowed is None else max(64, min(DEFAULT_LIMIT_MIB, allowed // 2))
+
+
+def memory_for_one_mib() -> int:
+    """What one photograph alone may take where nothing is said, in MiB: half of the memory that there is."""
+    allowed = allowed_memory_mib()
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+        allowed = machine if allowed is None else min(allowed, machine)
+    return max(default_limit_mib(), (allowed or 0) // 2)
 
 
 def choose_tile_size(limit_mib: int, workers: int) -> int:
@@ -77,17 +125,51 @@ def most_workers(limit_mib: int) -> int:
     return max(1, int(limit_mib * 2**20 / 2) // (_TILE_SIDES_PX[-1] ** 2 * TILE_BYTES_PER_PX))
 
 
-class MemoryBudget:
-    """Lets photographs into work while they fit together; one that is too large goes in alone."""
+@dataclass(frozen=True)
+class Need:
+    """What a photograph takes.
 
-    def __init__(self, total_bytes: int) -> None:
+    Attributes:
+        photo_bytes: its pixels and files, on the way from one file to the other.
+        network_bytes: the network's work on its light, at a reduced size.
+        megapixels: how large its header says that it is; None where the header is no help.
+    """
+
+    photo_bytes: int
+    network_bytes: int = 0
+    megapixels: float | None = None
+
+
+class MemoryBudget:
+    """Lets photographs into work while they fit together; one that does not fit alone is refused.
+
+    Args:
+        total_bytes: for all photographs that are in work together.
+        alone_bytes: the most for a photograph that is in work alone; None is the total.
+    """
+
+    def __init__(self, total_bytes: int, alone_bytes: int | None = None) -> None:
+        self.largest_bytes = max(total_bytes, alone_bytes or 0)
         self._total = total_bytes
         self._used = 0
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def reserve(self, wanted_bytes: int) -> Iterator[None]:
-        """Waits until that much is free, or nothing else is held."""
+    def reserve(self, need: Need) -> Iterator[None]:
+        """Waits until that much is free, or nothing else is held.
+
+        Raises:
+            PhotoError: the photograph would never fit.
+        """
+        if need.photo_bytes > self.largest_bytes:
+            wanted, limit = -(-need.photo_bytes // 2**20), self.largest_bytes // 2**20
+            raise PhotoError(
+                f"needs about {wanted} MiB of memory, more than the limit of {limit} MiB: "
+                f"give --memory-limit {wanted}, or make the photograph smaller first"
+            )
+        wanted_bytes = need.photo_bytes + need.network_bytes
+        if need.megapixels is None:  # nobody knows
+            wanted_bytes = max(wanted_bytes, self._total)
         with self._changed:
             self._changed.wait_for(lambda: not self._used or self._used + wanted_bytes <= self._total)
             self._used += wanted_bytes
@@ -98,31 +180,48 @@ class MemoryBudget:
                 self._used -= wanted_bytes
                 self._changed.notify_all()
 
+    def max_megapixels(self, need: Need) -> float:
+        """How large a picture may turn out to be: as its header says, or as surely fits."""
+        if need.megapixels is not None:
+            return need.megapixels
+        return self.largest_bytes / (_MOST_BYTES_PER_PX * _DEEP_FACTOR) / 1e6
 
-def photo_bytes(source: Path | bytes, working_size_px: int | None = None) -> int:
-    """About how much memory a photograph takes while it is worked on; 0 where its header is no help.
+
+def estimate_need(
+    source: Path | bytes, working_size_px: int | None = None, written: str | None = None
+) -> Need:
+    """About how much memory a photograph takes while it is worked on, rather a little more than less.
 
     Args:
         source: a file, or its bytes; only the header is read.
         working_size_px: long side on which its light is estimated; None, in tiles at full size.
+        written: name of the format of the result; None is the photograph's own.
     """
-    if isinstance(source, Path) and not source.is_file():  # opening a pipe would wait for a writer
-        return 0
-    try:
-        with decoding, Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
-            width, height = image.size
-            bytes_per_px = PHOTO_BYTES_PER_PX * (_DEEP_FACTOR if _is_deep(image) else 1)
-    except Exception:  # the reader reports what is wrong with the file
-        return 0
-    reduced = 0
+    dimensions = read_dimensions(source)
+    if dimensions is None:
+        return Need(0)
+    width, height = dimensions.width, dimensions.height
+    reading = _BYTES_PER_PX_READ.get(dimensions.format, _MOST_BYTES_PER_PX)
+    reading += _PROGRESSIVE_BYTES_PER_PX if dimensions.is_progressive else 0
+    out = output_format(dimensions.format, written)
+    writing = _BYTES_PER_PX_WRITTEN.get(out, _MOST_BYTES_PER_PX)
+    if out == "WEBP" and not dimensions.may_have_alpha:
+        writing = _BYTES_PER_PX_READ["WEBP"]
+    bytes_per_px = max(reading * (_DEEP_FACTOR if dimensions.is_deep else 1), writing)
+    longest = max(width, height)
+    network = 0
     if working_size_px is not None:
-        scale = min(1.0, working_size_px / max(width, height, 1))
-        reduced = int(width * scale * height * scale)
-    return width * height * bytes_per_px + reduced * TILE_BYTES_PER_PX
+        scale = min(1.0, working_size_px / max(longest, 1))
+        network = int(width * scale + 1) * int(height * scale + 1) * TILE_BYTES_PER_PX
+    else:
+        bytes_per_px += _FULL_SIZE_BYTES_PER_PX
+    photo = int(width * height * bytes_per_px) + dimensions.file_bytes
+    if longest > _LONGEST_ROW_PX:  # light is laid on in whole rows, and one of them is the least
+        photo += longest * _ROW_BYTES_PER_PX
+    return Need(photo, network, (width * height + 1) / 1e6)
 
 
-def _is_deep(image: Image.Image) -> bool:
-    """Whether a header speaks of more than 8 bits per channel, as PNG's and TIFF's do."""
-    tags: Any = getattr(image, "tag_v2", {})
-    tile: Any = (getattr(image, "tile", None) or [("", (), 0, "")])[0]
-    return image.mode.startswith("I;16") or max(tags.get(258, (8,))) > 8 or "16B" in str(tile[3])
+def photo_bytes(source: Path | bytes, working_size_px: int | None = None) -> int:
+    """What `estimate_need` says, in one number; 0 where the header is no help."""
+    need = estimate_need(source, working_size_px)
+    return need.photo_bytes + need.network_bytes

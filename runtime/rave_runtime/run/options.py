@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -9,11 +10,20 @@ from typing import Literal
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
+from rave_runtime.files.entries import ResultJournal
 from rave_runtime.photos.formats import READ_ENDINGS, parse_format
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS
-from rave_runtime.run.batch import Batch, ResultJournal, WriteOptions
-from rave_runtime.run.jobs import parse_shard
-from rave_runtime.run.memory import MemoryBudget, choose_tile_size, default_limit_mib, most_workers
+from rave_runtime.run.batch import Batch, WriteOptions
+from rave_runtime.run.inputs import Selection
+from rave_runtime.run.jobs import Naming, parse_shard
+from rave_runtime.run.memory import (
+    MemoryBudget,
+    choose_tile_size,
+    default_limit_mib,
+    memory_for_one_mib,
+    most_workers,
+)
+from rave_runtime.run.overwriting import parse_overwrite
 
 Mode = Literal["folder", "watch", "stream"]
 
@@ -24,12 +34,20 @@ class RunOptions:
 
     model: Path | None = None
     strength: float = 1.0
+    highlights: float | None = None
+    only_backlit: bool = False
     working_size: int | Literal["recommended"] | None = "recommended"
     tile_size: int | None = None
     precision: str = "auto"
     device: str = "auto"
     format: str | None = None
     quality: int | None = None
+    suffix: str = ""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    overwrite: str = "never"
+    keep_times: bool = True
+    companions: bool = True
     skip_existing: bool = False
     log: Path | None = None
     report: Path | None = None
@@ -51,6 +69,9 @@ class RunOptions:
             UsageError: the message says which options do not fit, and what to do.
         """
         _ = self.format_name
+        parse_overwrite(self.overwrite)
+        if any(sign in self.suffix for sign in "/\\\0"):
+            raise UsageError(f"--suffix {self.suffix} cannot be part of a file's name: leave out slashes")
         if self.shard is not None:
             parse_shard(self.shard)
         if self.actors is not None and self.cluster is None:
@@ -58,6 +79,10 @@ class RunOptions:
         for name, file in (("--log", self.log), ("--report", self.report)):
             if file is not None and file.suffix.lower() in READ_ENDINGS:
                 raise UsageError(f"{name} {file} has the name of a photograph: choose another")
+        if self.log is not None and self.report is not None and _is_one(self.log, self.report):
+            raise UsageError(
+                f"--log and --report are one file, {self.log}: choose another name for one of them"
+            )
         if mode == "stream":
             self._check_stream()
         elif mode == "watch":
@@ -70,12 +95,44 @@ class RunOptions:
             raise UsageError(
                 "--skip-existing, --log and --report are for folders, not for standard input or output"
             )
+        if self.include or self.exclude or self.suffix:
+            raise UsageError(
+                "--include, --exclude and --suffix are for files, not for standard input or output"
+            )
 
     def _check_watch(self) -> None:
         if self.cluster is not None or self.shard is not None:
             raise UsageError("--watch works on one machine, with all photographs: no --cluster, no --shard")
         if self.report is not None:
             raise UsageError("--report is written when a run ends, and --watch does not end: use --log")
+        if self.overwrite == "ask":
+            raise UsageError("--watch runs alone and asks nobody: give --overwrite never or always")
+
+    @property
+    def selection(self) -> Selection:
+        """Which names of photographs count."""
+        return Selection(self.include, self.exclude)
+
+    @property
+    def naming(self) -> Naming:
+        """How results are named after their photographs.
+
+        Raises:
+            UsageError: as `format_name`.
+        """
+        return Naming(self.format_name, self.suffix, self.companions)
+
+    @property
+    def write_options(self) -> WriteOptions:
+        """How results are written."""
+        return WriteOptions(
+            self.format_name,
+            self.quality,
+            self.max_megapixels,
+            overwrite=self.overwrite == "always",
+            keep_times=self.keep_times,
+            only_backlit=self.only_backlit,
+        )
 
     @property
     def format_name(self) -> str | None:
@@ -93,8 +150,8 @@ def make_batch(
     """The batch that these options describe.
 
     Args:
-        options: of the run.
-        journal: of the results, if there is one.
+        options: the options of the run.
+        journal: the journal of the results, if there is one.
         jobs: how many photographs there are, so that no more workers are made.
         processors: to use; None is all that there are.
 
@@ -103,11 +160,14 @@ def make_batch(
     """
     processors = processors or usable_processors()
     workers = options.workers or max(1, min(processors, jobs, most_workers(options.memory_limit_mib)))
+    # A limit that somebody gave holds for every photograph; otherwise a large one may be worked on alone.
+    is_given = options.memory_limit_mib != default_limit_mib()
+    alone_mib = options.memory_limit_mib if is_given else memory_for_one_mib()
     return Batch(
         make_enhancer(options, workers, max(1, processors // workers)),
-        WriteOptions(options.format_name, options.quality, options.max_megapixels),
+        options.write_options,
         workers,
-        MemoryBudget(options.memory_limit_mib * 2**20),
+        MemoryBudget(options.memory_limit_mib * 2**20, alone_mib * 2**20),
         journal,
         options.skip_existing,
     )
@@ -117,7 +177,7 @@ def make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
     """The enhancer that these options describe.
 
     Args:
-        options: of the run.
+        options: the options of the run.
         workers: photographs in work at a time, which share the memory limit.
         threads: processors for each call of the network.
 
@@ -134,5 +194,11 @@ def make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
         working_size=options.working_size,
         tile_size=tile_size,
         strength=options.strength,
+        highlights=options.highlights,
         threads=threads,
     )
+
+
+def _is_one(first: Path, second: Path) -> bool:
+    """Whether two paths lead to one file, which need not be there yet."""
+    return os.path.realpath(first) == os.path.realpath(second)

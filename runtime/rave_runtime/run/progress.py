@@ -1,11 +1,19 @@
-"""A progress bar on standard error, where there is a terminal to show it."""
+"""What a user is told of a run: a progress bar where there is a terminal to show it, and notes in the end."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Final
 
+from rave_runtime.errors import printable
 from rave_runtime.run.batch import Result
+
+SHOWN_NAMES: Final = 3
+"""Photographs of which a note of several speaks by name."""
+
+_NAME_LETTERS: Final = 30
+"""Letters of a name beside the progress bar."""
 
 
 def show_progress(results: Iterable[Result], total: int) -> list[Result]:
@@ -14,16 +22,45 @@ def show_progress(results: Iterable[Result], total: int) -> list[Result]:
     return sorted(shown, key=lambda result: result.job.name)
 
 
+def ask_user(question: str) -> bool:
+    """The user's answer at the terminal. Anything but yes is no, and so is a run without a terminal."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return False
+    sys.stderr.write(f"rave-run: {printable(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def notes_of(results: Iterable[Result]) -> Iterator[str]:
+    """What a user should know of the results, a line each; equal notes of many photographs are one line."""
+    groups: dict[str, list[str]] = {}
+    for result in results:
+        for warning in result.warnings:
+            groups.setdefault(warning, []).append(result.job.name)
+    for warning, names in groups.items():
+        if len(names) == 1:
+            yield f"note: {names[0]}: {warning}"
+        else:
+            more = ", ..." if len(names) > SHOWN_NAMES else ""
+            yield f"note: {len(names)} photographs ({', '.join(names[:SHOWN_NAMES])}{more}): {warning}"
+
+
 def _with_a_bar(results: Iterable[Result], total: int) -> list[Result]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # Names come from files: what looks like rich's markup in them is not obeyed.
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
     collected = []
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("enhancing", total=total)
         for result in results:
             collected.append(result)
-            bar.update(task, advance=1, description=result.job.source.name[:30])
+            bar.update(task, advance=1, description=printable(result.job.source.name)[:_NAME_LETTERS])
     return collected

@@ -5,103 +5,210 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from rave_runtime.enhancer import Setup
 from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.location import Location
+from rave_runtime.files.secrets import without_secrets
 from rave_runtime.photos.decoders import decoding
 from rave_runtime.run.batch import Result
+
+if TYPE_CHECKING:
+    from rave_runtime.run.options import RunOptions
 
 PREVIEW_PX: Final = 720
 MAX_PREVIEWS: Final = 200
 """Photographs shown with pictures; further ones are in the table only, so that the page stays usable."""
 
 _PAGE: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>rave-run report</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
-  background: #16181b; color: #e8e6e3 }}
-h1 {{ font-size: 1.4rem }} .facts {{ color: #a8a6a3 }}
-.grid {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(21rem, 1fr)); gap: 1.2rem }}
-figure {{ margin: 0 }} figcaption {{ color: #a8a6a3; overflow-wrap: anywhere }}
-.pair {{ position: relative; overflow: hidden; border-radius: 6px; --cut: 50% }}
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>{title}</title><style>
+:root {{ --back: #f6f4f1; --ink: #22201d; --quiet: #6d6760; --line: #ddd7cf; --accent: #a85c0c;
+  --bad: #b3261e;
+  --stage: #e9e5df }}
+@media (prefers-color-scheme: dark) {{ :root {{ --back: #161514; --ink: #ece8e3; --quiet: #a09990;
+  --line: #38342f;
+  --accent: #e9a552; --bad: #ff9b8e; --stage: #0d0c0b }} }}
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem;
+  background: var(--back); color: var(--ink) }}
+h1 {{ font-size: 1.3rem; margin: 0 }} .facts, figcaption {{ color: var(--quiet) }}
+.grid {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr));
+  gap: 1.4rem 1.2rem }}
+figure {{ margin: 0 }}
+figcaption {{ display: flex; gap: .8rem; justify-content: space-between; align-items: start;
+  padding-top: .3rem;
+  overflow-wrap: anywhere }}
+.stage {{ aspect-ratio: 3 / 2; display: grid; place-items: center; background: var(--stage);
+  border-radius: 8px;
+  overflow: hidden; container-type: size }}
+.pair {{ position: relative; overflow: hidden; --cut: 50%; width: min(100cqw, 100cqh * var(--shape)) }}
 .pair img {{ display: block; width: 100% }}
 .pair .after {{ position: absolute; inset: 0; clip-path: inset(0 0 0 var(--cut)) }}
-.pair::after {{ content: ""; position: absolute; top: 0; bottom: 0; left: var(--cut); width: 2px;
-  background: #fffc }}
+.pair::after {{ content: ""; position: absolute; top: 0; bottom: 0; left: calc(var(--cut) - 1px);
+  width: 2px;
+  background: #fffd; box-shadow: 0 0 3px #0008; pointer-events: none }}
 .pair input {{ position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0;
   cursor: ew-resize }}
+.pair:has(:focus-visible) {{ outline: 3px solid var(--accent) }}
+.pair span {{ position: absolute; top: .5rem; padding: 0 .55rem; border-radius: 99px; font-size: .78rem;
+  color: #fff;
+  background: #000a; pointer-events: none }}
+.pair .left {{ left: .5rem }} .pair .right {{ right: .5rem }}
+button {{ font: inherit; color: inherit; background: none; border: 1px solid var(--line);
+  border-radius: 6px;
+  padding: .2rem .7rem; cursor: pointer; white-space: nowrap }}
+button:hover {{ border-color: var(--accent) }}
+dialog {{ width: 100vw; height: 100vh; max-width: none; max-height: none; margin: 0; padding: 0; border: 0;
+  background: var(--stage) }}
+dialog[open] {{ display: grid; place-items: safe center }}
+dialog .pair {{ width: max-content; margin: auto }} dialog .pair img {{ width: auto }}
+dialog .pair .after {{ width: 100%; height: 100% }}
+dialog button {{ position: fixed; top: .8rem; right: 1.4rem; background: #000a; color: #fff; border: 0;
+  z-index: 1 }}
 table {{ border-collapse: collapse; margin-top: 2rem }}
-td, th {{ text-align: left; padding: .2rem 1rem .2rem 0; border-bottom: 1px solid #333;
-  overflow-wrap: anywhere }}
-.failed {{ color: #ff9b8e }}
+td, th {{ text-align: left; padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid var(--line);
+  overflow-wrap: anywhere; vertical-align: top }}
+.failed {{ color: var(--bad) }}
 </style></head><body>
 <h1>{title}</h1><p class="facts">{facts}</p>
 <div class="grid">{figures}</div>
-<table><thead><tr><th>photograph</th><th>status</th><th>size</th><th>seconds</th><th>notes</th></tr></thead>
-<tbody>{rows}</tbody></table>
+<table><thead><tr><th>photograph</th><th>status</th><th>size</th><th>backlit</th><th>seconds</th>
+<th>notes</th></tr>
+</thead><tbody>{rows}</tbody></table>
+<dialog><button autofocus>Close</button></dialog>
 <script>
-for (const slider of document.querySelectorAll(".pair input"))
-  slider.addEventListener("input", () =>
-    slider.parentElement.style.setProperty("--cut", slider.value + "%"));
+function move(event) {{
+  event.target.parentElement.style.setProperty("--cut", event.target.value + "%");
+}}
+const box = document.querySelector("dialog");
+for (const slider of document.querySelectorAll(".pair input")) slider.addEventListener("input", move);
+for (const button of document.querySelectorAll("figure button")) button.addEventListener("click", () => {{
+  const pair = button.closest("figure").querySelector(".pair").cloneNode(true);
+  for (const image of pair.querySelectorAll("img")) {{
+    const preview = image.src;
+    image.style.width = image.className === "after" ? "" : image.dataset.width + "px";
+    image.onerror = () => {{ image.onerror = null; image.src = preview; }};
+    if (image.dataset.file) image.src = image.dataset.file;
+  }}
+  pair.querySelector("input").addEventListener("input", move);
+  box.replaceChildren(box.firstElementChild, pair);
+  box.showModal();
+  box.scrollTo((box.scrollWidth - box.clientWidth) / 2, (box.scrollHeight - box.clientHeight) / 2);
+}});
+box.firstElementChild.addEventListener("click", () => box.close());
 </script></body></html>
 """
 
 
-def write_report(file: Path, results: list[Result], setup: Setup) -> None:
+def write_report(file: Path, results: list[Result], setup: Setup, options: RunOptions | None = None) -> None:
     """Writes the page.
 
     Args:
         file: `.html` to write.
         results: in the order to show them.
         setup: what made them.
+        options: of the run, whose strength and model are told; None tells of neither.
 
     Raises:
         PhotoError: the page cannot be written.
     """
-    done = [result for result in results if result.status == "done"]
-    failed = sum(result.status == "failed" for result in results)
+    count = Counter(result.status for result in results)
     facts = [
-        f"{len(done)} enhanced",
-        f"{failed} failed",
-        f"{len(results) - len(done) - failed} were there already",
+        f"{count['done']} enhanced",
+        *([f"{count['copied']} copied, not being backlit"] if count["copied"] else []),
+        f"{count['failed']} failed",
+        f"{count['skipped']} were there already",
+        *(_wishes(options) if options is not None else ()),
         f"{setup.precision} on {setup.provider}",
         f"light at {setup.working_size_px} px" if setup.working_size_px else "light at full resolution",
         time.strftime("%Y-%m-%d %H:%M"),
     ]
+    shown = [result for result in results if result.status != "failed"][:MAX_PREVIEWS]
     page = _PAGE.format(
         title=f"rave-run: {len(results)} photographs",
         facts=html.escape(" · ".join(facts)),
-        figures="".join(_figure(result) for result in done[:MAX_PREVIEWS]),
+        figures="".join(_figure(result, file) for result in shown),
         rows="".join(_row(result) for result in results),
     )
-    write_atomically(file, page.encode("utf-8", "backslashreplace"))
+    # The page shows the photographs, so that it is for the eyes of those who may see all of them.
+    write_atomically(
+        file,
+        page.encode("utf-8", "backslashreplace"),
+        like=[result.job.source for result in shown],
+    )
 
 
-def _figure(result: Result) -> str:
+def _wishes(options: RunOptions) -> tuple[str, ...]:
+    """Strength, highlights and model of a run."""
+    model = "the embedded model" if options.model is None else f"model {options.model.name}"
+    highlights = () if options.highlights is None else (f"highlights {options.highlights:g}",)
+    return (f"strength {options.strength:g}", *highlights, model)
+
+
+def _figure(result: Result, report: Path) -> str:
     before, after = _preview(result.job.source), _preview(result.job.target)
     if before is None or after is None:
         return ""
     name = html.escape(result.job.name)
+    width, height = _size(result)
+    places = [_link(place, report) for place in (result.job.source, result.job.target)]
     return (
-        f'<figure><div class="pair"><img alt="before" src="{before}">'
-        f'<img class="after" alt="after" src="{after}">'
-        f'<input type="range" aria-label="before and after: {name}" min="0" max="100" value="50"></div>'
-        f"<figcaption>{name}</figcaption></figure>"
+        f'<figure><div class="stage"><div class="pair" style="--shape: {width / max(1, height):.4f}">'
+        f'<img alt="before" src="{before}" data-width="{width}"{places[0]}>'
+        f'<img class="after" alt="after" src="{after}"{places[1]}>'
+        '<span class="left" aria-hidden="true">Before</span>'
+        '<span class="right" aria-hidden="true">After</span>'
+        f'<input type="range" aria-label="before and after: {name}" min="0" max="100" value="50"></div></div>'
+        f"<figcaption>{name}<button>Full size</button></figcaption></figure>"
     )
 
 
+def _link(place: Location, report: Path) -> str:
+    """An attribute that names a file from the report's place; nothing for what is not on this machine."""
+    if not isinstance(place, Path):
+        return ""
+    try:
+        path = os.path.relpath(place, report.parent)
+    except ValueError:  # on another drive
+        return ""
+    return f' data-file="{html.escape(quote(path.replace(os.sep, "/")))}"'
+
+
+def _size(result: Result) -> tuple[int, int]:
+    """Upright width and height; of a result that was there already, as its file says."""
+    if result.width_px or result.status == "failed":
+        return result.width_px, result.height_px
+    try:
+        place = result.job.target
+        content = place if isinstance(place, Path) else io.BytesIO(place.read())
+        with decoding, Image.open(content) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            return image.size[::-1] if turned else image.size
+    except Exception:  # decoders raise anything
+        return 0, 0
+
+
 def _row(result: Result) -> str:
-    size = f"{result.width_px} x {result.height_px}" if result.width_px else ""
-    notes = "; ".join(filter(None, [result.error, *result.warnings]))
-    cells = [result.job.name, result.status, size, f"{result.seconds:.2f}", notes]
-    return f'<tr class="{result.status}">' + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>"
+    width, height = _size(result)
+    size = f"{width} x {height}" if width else ""
+    notes = without_secrets("; ".join(filter(None, [result.error, *result.warnings])))
+    backlit = "" if result.backlit is None else f"{result.backlit:.2f}"
+    cells = [result.job.name, result.status, size, backlit, f"{result.seconds:.2f}", notes]
+    return (
+        f'<tr class="{result.status}">'
+        + "".join(f"<td>{html.escape(c) or '–'}</td>" for c in cells)
+        + "</tr>"
+    )
 
 
 def _preview(place: Location) -> str | None:

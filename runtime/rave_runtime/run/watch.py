@@ -14,6 +14,7 @@ from rave_runtime.backends.limits import usable_processors
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
 from rave_runtime.run.batch import Result
+from rave_runtime.run.inputs import is_folder
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.log import open_log, write_each
@@ -35,7 +36,7 @@ def run_watch(source: Location, output: Location, options: RunOptions) -> Iterat
     Raises:
         RaveError: as `run_folder`.
     """
-    if not (isinstance(source, Path) and isinstance(output, Path) and source.is_dir()):
+    if not (isinstance(source, Path) and isinstance(output, Path) and is_folder(source)):
         raise UsageError(f"{source} is not a folder: --watch needs one of this machine, as OUTPUT too")
     options.check("watch")
     batch = make_batch(options, open_journal(output), usable_processors())
@@ -48,7 +49,13 @@ def run_watch(source: Location, output: Location, options: RunOptions) -> Iterat
         while True:
             try:
                 if folders.may_have_changed():
-                    jobs = plan_jobs(source, output, options.format_name, allow_empty=True)
+                    jobs = plan_jobs(
+                        source,
+                        output,
+                        allow_empty=True,
+                        selection=options.selection,
+                        naming=options.naming,
+                    )
             except UsageError as problem:  # such as two files of one name, of which one may go again
                 if str(problem) != told:
                     told = str(problem)
@@ -105,16 +112,26 @@ class _Folders:
 def _times_below(root: Path) -> Iterator[tuple[str, int]]:
     """A folder and those below it, links to folders followed once, each with the time of its last change."""
     seen = set()
-    for folder, inner, _ in os.walk(root, followlinks=True):
+    ahead = [str(root)]
+    while ahead:  # by hand: os.walk calls itself for each level
+        folder = ahead.pop()
         try:
             status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                ahead += [entry.path for entry in entries if _leads_to_folder(entry)]
         except OSError:
             continue
-        if (status.st_dev, status.st_ino) in seen:
-            inner.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
         yield folder, status.st_mtime_ns
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _time_of(folder: str) -> int:

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from rave_train.cli.measure import evaluate, interpret
-from rave_train.cli.pictures import synthesize
+from rave_train.cli.pictures import brackets, synthesize
 from rave_train.cli.terminal import make_output_lenient, say
-from rave_train.cli.train import ABOUT, resume, training_command
+from rave_train.cli.train import ABOUT, SEVERAL_GPUS, resume, training_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,8 +19,8 @@ app = typer.Typer(
     help="Train CLIP-guided enhancers of backlit photographs, on CLIP or any other image encoder.",
 )
 for _method in ABOUT:
-    app.command(_method)(training_command(_method))
-for _function in (resume, synthesize, interpret, evaluate):
+    app.command(_method, epilog=SEVERAL_GPUS.format(method=_method))(training_command(_method))
+for _function in (resume, synthesize, brackets, interpret, evaluate):
     app.command()(_function)
 
 

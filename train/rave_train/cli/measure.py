@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -34,27 +34,48 @@ def interpret(
 def evaluate(
     enhanced: Annotated[Path, typer.Argument(help="Folder of enhanced pictures, or of backlit ones.")],
     truth: Annotated[Path, typer.Argument(help="Folder of their true partners, by name.")],
-    checkpoint: Annotated[Path | None, typer.Option(help="Enhance the first folder with this.")] = None,
-    metrics: Annotated[str, typer.Option(help="Which, separated by commas.")] = "psnr,ssim,lpips,fid",
-    gray: Annotated[bool, typer.Option("--gray", help="PSNR and SSIM on grey, as upstream.")] = False,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Enhance the first folder with this: a checkpoint (at full resolution), a bundle or "
+            "'embedded' (as in rave-run); repeatable, a row each."
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="Some of psnr,ssim,lpips,fid; if not given, those that need no download. The weights of "
+            "the others are fetched, each named before."
+        ),
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="ours, or upstream: that of RAVE's script, to compare with its paper.")
+    ] = "ours",
+    gray: Annotated[bool, typer.Option("--gray", help="PSNR and SSIM on grey pictures.")] = False,
     size: Annotated[int | None, typer.Option(help="Squash both to a square of this side first.")] = None,
     gt_mean: Annotated[bool, typer.Option("--gt-mean", help="Match the truth's mean brightness.")] = False,
     lpips_net: Annotated[str, typer.Option(help="alex (as published), squeeze or vgg.")] = "alex",
     inception: Annotated[Path | None, typer.Option(help="Weights of FID's Inception network.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for table.csv and metrics.json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for table.csv (a row per picture) and metrics.json.")
+    ] = None,
 ) -> None:
     """Measure PSNR, SSIM, LPIPS and FID against true pictures, with the protocol stated."""
     with errors_on_one_line():
-        from rave_train.measure.evaluation import Protocol, evaluate_folders, write_evaluation
+        from rave_train.measure.evaluation import evaluate_folders, write_evaluation
+        from rave_train.measure.protocol import Protocol
 
-        protocol = Protocol(gray, size, gt_mean, lpips_net)
-        wanted = tuple(name.strip() for name in metrics.split(","))
+        how = Protocol(cast(Literal["ours", "upstream"], protocol), gray, size, gt_mean, lpips_net)
+        wanted = None if metrics is None else tuple(name.strip() for name in metrics.split(","))
         if out is not None:  # before hours of measuring
             out.mkdir(parents=True, exist_ok=True)
         with progress("measuring") as report:
-            result = evaluate_folders(enhanced, truth, checkpoint, wanted, protocol, inception, report)
+            result = evaluate_folders(
+                enhanced, truth, checkpoint or (), wanted, how, inception, report,
+                announce=lambda line: say(line, error=True),
+            )  # fmt: skip
         if out is not None:  # first: nothing that the terminal refuses may lose it
             write_evaluation(result, out)
         say(result.as_text())
-    if not result.means:
+    if not result.metrics:
         raise typer.Exit(1)

@@ -11,17 +11,23 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from rave_train.cli.terminal import errors_on_one_line
+
 
 def command_with_options(
-    sources: list[tuple[str, type, tuple[str, ...]]], run: Callable[[Path, dict[str, Any]], None], doc: str
+    sources: list[tuple[str, type, tuple[str, ...]]],
+    run: Callable[[Path, dict[str, Any]], None],
+    doc: str,
+    values_of: Callable[[Path], dict[str, Any]],
 ) -> Callable[..., None]:
-    """A function that typer turns into a command: one option per dataclass field, and --out.
+    """A function that typer turns into a command: one option per dataclass field, --out and --config.
 
     Args:
         sources: title of the help panel, dataclass, and names of fields to leave out. Fields without
-            a default become arguments.
+            a default become arguments, which only --config can replace.
         run: called with the output folder and the values by field name.
         doc: help of the command.
+        values_of: reads the file of --config: values by field name.
     """
     arguments: list[inspect.Parameter] = []
     options: list[inspect.Parameter] = []
@@ -38,21 +44,40 @@ def command_with_options(
                 info = typer.Option(*_flags(entry.name), help=helps[entry.name], rich_help_panel=panel)
             parameter = inspect.Parameter(
                 entry.name,
-                inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                default=inspect.Parameter.empty if required else entry.default,
-                annotation=Annotated[types[entry.name], info],
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None if required else entry.default,
+                annotation=Annotated[types[entry.name] | None if required else types[entry.name], info],
             )
             (arguments if required else options).append(parameter)
     out = inspect.Parameter(
         "out",
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.KEYWORD_ONLY,
         annotation=Annotated[Path, typer.Option("--out", help="Folder of the run; new or empty.")],
     )
 
-    def command(out: Path, **values: Any) -> None:
+    config = inspect.Parameter(
+        "config",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            Path | None,
+            typer.Option("--config", help="A run's folder or config.json, for what is not given here."),
+        ],
+    )
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
+    def command(ctx: typer.Context, out: Path, config: Path | None, **values: Any) -> None:
+        if config is not None:
+            with errors_on_one_line():
+                kept = values_of(config)
+            given = {name for name in values if not _is_default(ctx, name)}
+            values |= {name: value for name, value in kept.items() if name not in given}
+        for argument in arguments:
+            if values[argument.name] is None:
+                raise typer.BadParameter("a folder is needed", param_hint=argument.name.upper())
         run(out, values)
 
-    parameters = [*arguments, out, *options]
+    parameters = [context, *arguments, out, config, *options]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__doc__ = doc
@@ -68,6 +93,11 @@ def field_helps(source: type) -> dict[str, str]:
             sentence = " ".join(text.split())
             helps[name] = sentence[0].upper() + sentence[1:]
     return helps
+
+
+def _is_default(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is None or source.name == "DEFAULT"
 
 
 def _flags(name: str) -> list[str]:

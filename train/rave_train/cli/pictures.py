@@ -1,33 +1,71 @@
-"""`rave-train synthesize`: pictures to train on."""
+"""`rave-train synthesize` and `rave-train brackets`: pictures to train on."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rave_train.cli.terminal import errors_on_one_line, progress, say
 
+if TYPE_CHECKING:
+    from rave_train.data.synthesize_folder import Synthesized
+
+Out = Annotated[Path, typer.Argument(help="New or empty folder: input/, gt/ and contact_sheet.png.")]
+
 
 def synthesize(
-    well_lit: Annotated[Path, typer.Argument(help="Folder of well-lit photographs.")],
-    out: Annotated[Path, typer.Argument(help="New or empty folder: input/, gt/ and contact_sheet.png.")],
-    size: Annotated[int | None, typer.Option(help="Longest side in pixels; larger pictures shrink.")] = None,
-    versions: Annotated[int, typer.Option(min=1, help="Backlit partners of each photograph.")] = 1,
+    well_lit: Annotated[Path, typer.Argument(help="Folder of well-lit photographs, or of panoramas.")],
+    out: Out,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Longest side in pixels; larger pictures shrink, views into panoramas have it."),
+    ] = None,
+    versions: Annotated[
+        int, typer.Option(min=1, help="Backlit partners of each photograph, or views of each panorama.")
+    ] = 1,
     untouched: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the pictures that keep their light.")
+        float, typer.Option(min=0, max=1, help="Share of the photographs that keep their light.")
     ] = 0.1,
+    panoramas: Annotated[
+        bool,
+        typer.Option("--panoramas", help="The folder holds HDR panoramas (.hdr, .exr): photograph views."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
 ) -> None:
     """Make realistic backlit partners of well-lit photographs, to train or measure on."""
     with errors_on_one_line():
-        from rave_train.data.synthesis import SynthesisRange
-        from rave_train.data.synthesize_folder import synthesize_folder
+        if panoramas:
+            from rave_train.data.synthesize_panoramas import synthesize_panoramas
 
-        scene = SynthesisRange(untouched=untouched)
-        with progress("synthesizing") as report:
-            made = synthesize_folder(well_lit, out, size, versions, seed, report, scene)
-    for file, reason in made.skipped:
-        say(f"skipped {file}: {reason}", error=True)
+            with progress("synthesizing") as report:
+                made = synthesize_panoramas(well_lit, out, size, versions, seed, report)
+        else:
+            from rave_train.data.synthesis import SynthesisRange
+            from rave_train.data.synthesize_folder import synthesize_folder
+
+            scene = SynthesisRange(untouched=untouched)
+            with progress("synthesizing") as report:
+                made = synthesize_folder(well_lit, out, size, versions, seed, report, scene)
+    _tell(made, out)
+
+
+def brackets(
+    folder: Annotated[Path, typer.Argument(help="Folder of photographs, exposure brackets among them.")],
+    out: Out,
+    size: Annotated[int, typer.Option(help="Longest side in pixels; larger pictures shrink.")] = 1080,
+) -> None:
+    """Make training pairs of your own exposure brackets, which are found by their EXIF."""
+    with errors_on_one_line():
+        from rave_train.data.bracket_pairs import make_pairs_of_brackets
+
+        with progress("merging brackets") as report:
+            made = make_pairs_of_brackets(folder, out, size, report)
+    _tell(made, out)
+
+
+def _tell(made: Synthesized, out: Path) -> None:
+    for line in made.left_out:
+        say(line, error=True)
     say(f"{made.pairs} pairs in {out}/input and {out}/gt; look at {out}/contact_sheet.png")

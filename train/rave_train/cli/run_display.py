@@ -13,7 +13,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
+from rave_train.cli.terminal import printable
 from rave_train.loop.events import Event, Note, Step, Work
 
 
@@ -21,14 +23,18 @@ class RunDisplay:
     """A progress bar that listens to a run; used as a context."""
 
     def __init__(self, console: Console) -> None:
+        phase = Column(no_wrap=True, overflow="ellipsis", min_width=12)
+        losses = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self._progress = Progress(
-            TextColumn("{task.description:<10}", markup=False),
-            BarColumn(),
+            TextColumn("{task.description}", markup=False, table_column=phase),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[losses]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            # What is left of the line: it is cut first on a narrow terminal, and losses.csv has it all.
+            TextColumn("{task.fields[losses]}", markup=False, table_column=losses),
             console=console,
+            expand=True,
         )
         self._steps = self._progress.add_task("starting", total=None, losses="")
         self._work = self._progress.add_task("", total=None, visible=False, losses="")
@@ -46,7 +52,7 @@ class RunDisplay:
         """Shows an event."""
         match event:
             case Note(text):
-                self._progress.console.print(text, highlight=False, markup=False)
+                self._progress.console.print(printable(text), highlight=False, markup=False, emoji=False)
             case Work(what, done, total):
                 self._progress.update(
                     self._work, description=what, completed=done, total=total, visible=done < total

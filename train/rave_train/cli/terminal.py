@@ -47,7 +47,8 @@ def errors_on_one_line() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("rave_"):
             raise
-        say(f"{error.name} is missing: pip install 'rave-backlit[train]'", error=True)
+        extra = "recipe" if error.name in ("cv2", "OpenEXR") else "train"
+        say(f"{error.name} is missing: pip install 'rave-backlit[{extra}]'", error=True)
         raise typer.Exit(1) from error
     except (RaveError, OSError) as error:
         say(f"error: {error}", error=True)

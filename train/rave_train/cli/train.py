@@ -9,15 +9,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
 
 from rave_train.cli.options import command_with_options
 from rave_train.cli.terminal import errors_on_one_line, say
+from rave_train.errors import ConfigError
 from rave_train.loop.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
 from rave_train.loop.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from rave_train.loop.training import Outcome
 
 ABOUT: Final = {
     "rave": "Train by RAVE: the residual vector between well-lit and backlit pictures guides.",
@@ -29,6 +33,12 @@ ABOUT: Final = {
 _LEFT_TO_COMMAND: Final = ("method", "options", "data", "network")
 
 
+SEVERAL_GPUS: Final = (
+    "On several GPUs: torchrun --nproc-per-node=N -m rave_train {method} BACKLIT WELL_LIT --out RUN"
+)
+"""The last line of each method's help."""
+
+
 def training_command(method: str) -> Callable[..., None]:
     """The command that trains by a method, with an option for every field of its option classes."""
 
@@ -38,7 +48,7 @@ def training_command(method: str) -> Callable[..., None]:
             return source(**{name: values.pop(name) for name in names if name in values})
 
         options, data, network = take(METHODS[method]), take(DataOptions), take(NetworkOptions)
-        _train(RunConfig(method, options, data, network, **values), out, resume=False)
+        _train(RunConfig(method, options, data, network, **values), out)
 
     sources = [
         ("Method", METHODS[method], ()),
@@ -46,34 +56,74 @@ def training_command(method: str) -> Callable[..., None]:
         ("Network", NetworkOptions, ()),
         ("Run", RunConfig, _LEFT_TO_COMMAND),
     ]
-    return command_with_options(sources, run, ABOUT[method])
+    return command_with_options(sources, run, ABOUT[method], lambda file: _values_of(file, method))
 
 
-def resume(run: Annotated[Path, typer.Argument(help="Folder of a run that was stopped.")]) -> None:
+def resume(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that was stopped.")],
+    lengthen: Annotated[
+        int, typer.Option(min=0, help="Steps of the network to add to a run that is finished.")
+    ] = 0,
+) -> None:
     """Go on with a stopped run, to the same bits as if it had never stopped (on a CPU)."""
     with errors_on_one_line():
         config = read_config(run / "config.json")
         run = run.absolute()
         with RunFolder(run).where_it_started():
-            _train(config, run, resume=True)
+            _train(config, run, resume=True, lengthen_by=lengthen)
 
 
-def _train(config: RunConfig, out: Path, resume: bool) -> None:
+def _train(config: RunConfig, out: Path, resume: bool = False, lengthen_by: int = 0) -> None:
     """Trains, shows how it goes, and says at the end what came out."""
     with errors_on_one_line():
         from rave_train.cli.run_display import RunDisplay
-        from rave_train.loop.training import train
+        from rave_train.loop.training import read_outcome, train
 
         follows = os.environ.get("RANK", "0") != "0"  # under torchrun only the first process speaks
-        with _stop_on_signal() as should_stop, RunDisplay(Console(stderr=True, quiet=follows)) as display:
-            outcome = train(config, out, resume=resume, listen=display, should_stop=should_stop)
+        ended = read_outcome(out) if resume and not lengthen_by else None
+        if ended is not None:
+            say(f"{out} is finished after {ended.steps} steps; --lengthen STEPS adds more", quiet=follows)
+            say(_describe(ended), quiet=follows)
+            return
+        console = Console(stderr=True, quiet=follows)
+        with _stop_on_signal() as should_stop, RunDisplay(console) as display:
+            outcome = train(
+                config, out, resume=resume, lengthen_by=lengthen_by, listen=display, should_stop=should_stop
+            )
     if not outcome.finished:
-        say(
-            f"stopped after {outcome.steps} steps: rave-train resume {out} goes on", error=True, quiet=follows
-        )
+        line = f"stopped after {outcome.steps} steps: rave-train resume {out} goes on"
+        say(line, error=True, quiet=follows)
         raise typer.Exit(130)
-    validation = "" if outcome.psnr_db is None else f", {outcome.psnr_db:.2f} dB on the validation pictures"
-    say(f"{outcome.best}{validation}", quiet=follows)
+    say(_describe(outcome), quiet=follows)
+
+
+def _describe(outcome: Outcome) -> str:
+    """Where the best checkpoint is, and what it does to the validation pictures."""
+    if outcome.psnr_db is None or outcome.input_psnr_db is None or outcome.last_psnr_db is None:
+        return f"{outcome.best} (chosen by its loss: there were no validation pictures to measure)"
+    return (
+        f"{outcome.best}: {outcome.psnr_db:.2f} dB on the validation pictures, which have "
+        f"{outcome.input_psnr_db:.2f} dB untouched; last.safetensors has {outcome.last_psnr_db:.2f} dB"
+    )
+
+
+def _values_of(file: Path, method: str) -> dict[str, Any]:
+    """Values of a run's config.json by option, to take the place of defaults.
+
+    Raises:
+        ConfigError: it cannot be read, or is of another method.
+    """
+    file = file / "config.json" if file.is_dir() else file
+    config = read_config(file)
+    if config.method != method:
+        raise ConfigError(f"{file} is of a run by {config.method}: use rave-train {config.method} --config")
+    started_in = Path(RunFolder(file.parent).made_of().get("started_in", "."))
+    data = {
+        name: value if value is None or not isinstance(value, str) else str(started_in / value)
+        for name, value in vars(config.data).items()
+    }
+    rest = {name: value for name, value in vars(config).items() if name not in _LEFT_TO_COMMAND}
+    return {**vars(config.options), **data, **vars(config.network), **rest}
 
 
 @contextmanager

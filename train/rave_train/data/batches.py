@@ -7,7 +7,8 @@ is no loader state to save, and neither workers nor processes change what is dra
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Generator, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from rave_train.data.augmentation import FOR_ENHANCEMENT, draw_placement, place
 from rave_train.data.photographs import Photograph, Pixels, load_square, load_squares
 
 IN_MEMORY_BYTES: Final = 8 * 2**30
-"""Squashed pictures are kept decoded up to this size, and decoded at every draw beyond."""
+"""Greatest size of a set whose squashed pictures are kept decoded; a larger one is decoded at every draw."""
 
 
 class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
@@ -65,7 +66,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
 
 def draw_batches(
     pictures: TrainingPictures, start: int, batch: int, rank: int, world: int, workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Generator[tuple[Tensor, Tensor]]:
     """This process's share of the batches from step `start` on, without end.
 
     Args:
@@ -84,8 +85,17 @@ def draw_batches(
             yield list(range(first + rank, first + batch, world))
             step += 1
 
-    loader = DataLoader(pictures, batch_sampler=numbers(), num_workers=workers)
+    loader = DataLoader(
+        pictures, batch_sampler=numbers(), num_workers=workers, worker_init_fn=_leave_signals_to_the_run
+    )
     yield from loader
+
+
+def _leave_signals_to_the_run(worker: int) -> None:
+    """A whole job is often told to stop at once; the run then ends its workers, after it saved its state."""
+    del worker
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def to_tensor(pixels: Pixels) -> Tensor:

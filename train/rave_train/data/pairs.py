@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,8 +12,16 @@ from typing import Final
 from rave_train.data.photographs import Photograph
 from rave_train.errors import DataError
 
-_ROLE_WORDS: Final = re.compile(r"^(low|normal|high|input|gt)[_-]?(?=\d)|[_-](low|normal|high|input|gt)$")
-"""What data sets add to a scene's name to tell its two pictures apart (LOL-v2: low00001, normal00001)."""
+_ROLES: Final = "backlit|back|well[_-]?lit|low|normal|high|input|output|gt|lq|hq|source|target"
+_ROLE_WORDS: Final = re.compile(
+    rf"^(?:{_ROLES})(?=\d)"  # LOL-v2: low00001 and normal00001
+    rf"|^(?:{_ROLES})[_-]+"  # input_street and gt_street
+    rf"|[_-]+(?:{_ROLES})$"  # street_lq and street_hq
+)
+"""Words that data sets add to a scene's name to tell its two pictures apart."""
+
+_COPY_NUMBER: Final = re.compile(r" ?\(\d+\)$")
+"""BAID has several backlit pictures of one scene: 0152(1) and 0152(2), whose truth is 0152."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +29,16 @@ class Pairing:
     """Which pictures found a partner.
 
     Attributes:
-        pairs: (backlit, well-lit), sorted by name.
+        pairs: (backlit, well-lit), sorted by name. Several backlit pictures may share a well-lit one.
         backlit_alone: names of backlit pictures without a partner.
-        well_lit_alone: likewise of well-lit ones.
+        well_lit_alone: names of well-lit pictures without a partner.
+        ambiguous: pictures of one side that name the same scene, and were left out; lines.
     """
 
     pairs: tuple[tuple[Photograph, Photograph], ...]
     backlit_alone: tuple[str, ...]
     well_lit_alone: tuple[str, ...]
+    ambiguous: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """What matched and what did not, a line each, at most ten names."""
@@ -36,52 +47,86 @@ class Pairing:
             if alone:
                 more = f" and {len(alone) - 10} more" if len(alone) > 10 else ""
                 lines.append(f"{len(alone)} {role} without a partner: {', '.join(alone[:10])}{more}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.ambiguous])
 
 
 def match_pairs(backlit: Sequence[Photograph], well_lit: Sequence[Photograph]) -> Pairing:
-    """Pairs pictures whose names agree, endings and role words aside.
+    """Pairs pictures by name: first those of equal names, then those that differ in role words only.
 
-    Raises:
-        DataError: two pictures of one side claim the same scene.
+    Endings, capital letters and the way in which accents are stored never matter. What is still alone is
+    then matched without its copy number, as in 0152(1) and 0152.
     """
-    left, right = _by_scene(backlit), _by_scene(well_lit)
-    shared = sorted(left.keys() & right.keys())
+    partners: dict[int, Photograph] = {}
+    used: set[int] = set()
+    ambiguous: list[str] = []
+    for key_of, both_alone in ((plain_name, True), (scene_name, True), (_without_copy_number, False)):
+        waiting = [
+            photograph
+            for photograph in backlit
+            if id(photograph) not in partners
+            and (both_alone or _COPY_NUMBER.search(plain_name(photograph.file)))
+        ]
+        offered = [photograph for photograph in well_lit if not both_alone or id(photograph) not in used]
+        truths = _by_key(offered, scene_name if key_of is _without_copy_number else key_of)
+        for key, pictures in _by_key(waiting, key_of).items():
+            others = truths.get(key, [])
+            if not others:
+                continue
+            if len(others) > 1 or (both_alone and len(pictures) > 1):
+                doubled = others if len(others) > 1 else pictures
+                names = " and ".join(picture.file.name for picture in doubled[:2])
+                ambiguous.append(f"{names} name the same scene {key!r}: keep one of them")
+                continue
+            used.add(id(others[0]))
+            partners |= {id(picture): others[0] for picture in pictures}
+    pairs = [(picture, partners[id(picture)]) for picture in backlit if id(picture) in partners]
     return Pairing(
-        tuple((left[scene], right[scene]) for scene in shared),
-        tuple(left[scene].file.name for scene in sorted(left.keys() - right.keys())),
-        tuple(right[scene].file.name for scene in sorted(right.keys() - left.keys())),
+        tuple(sorted(pairs, key=lambda pair: scene_name(pair[0].file))),
+        tuple(sorted(picture.file.name for picture in backlit if id(picture) not in partners)),
+        tuple(sorted(picture.file.name for picture in well_lit if id(picture) not in used)),
+        tuple(dict.fromkeys(ambiguous)),
     )
 
 
-def require_pairs(backlit: Sequence[Photograph], well_lit: Sequence[Photograph]) -> Pairing:
-    """`match_pairs`, with at least two pairs.
+def require_pairs(
+    backlit: Sequence[Photograph], well_lit: Sequence[Photograph], otherwise: str = ""
+) -> Pairing:
+    """`match_pairs`, with at least two pairs, and none that could be another.
+
+    Args:
+        backlit: pictures of one side.
+        well_lit: pictures of the other side.
+        otherwise: what else could be done where they do not match, as the end of a sentence.
 
     Raises:
-        DataError: fewer than two pairs.
+        DataError: fewer than two pairs, or two pictures of one side claim the same scene.
     """
     pairing = match_pairs(backlit, well_lit)
+    if pairing.ambiguous:
+        raise DataError("\n".join(pairing.ambiguous) + otherwise)
     if len(pairing.pairs) < 2:
         raise DataError(
-            f"{pairing.describe()}\n"
-            "at least 2 pairs are needed: give partners the same name, or train --unpaired"
+            f"{pairing.describe()}\nat least 2 pairs are needed: give partners the same name{otherwise}"
         )
     return pairing
 
 
-def _by_scene(photographs: Sequence[Photograph]) -> dict[str, Photograph]:
-    scenes: dict[str, Photograph] = {}
-    for photograph in photographs:
-        scene = scene_name(photograph.file)
-        if scene in scenes:
-            raise DataError(
-                f"{scenes[scene].file.name} and {photograph.file.name} name the same scene {scene!r}: "
-                "keep one of them"
-            )
-        scenes[scene] = photograph
-    return scenes
-
-
 def scene_name(file: Path) -> str:
-    """A file's name without ending and role words, lower case."""
-    return _ROLE_WORDS.sub("", file.stem.lower())
+    """A file's name without ending and role words, in lower case."""
+    return _ROLE_WORDS.sub("", plain_name(file)) or plain_name(file)
+
+
+def plain_name(file: Path) -> str:
+    """A file's name without ending, alike on every file system: lower case, accents composed."""
+    return unicodedata.normalize("NFC", file.stem).casefold()
+
+
+def _without_copy_number(file: Path) -> str:
+    return _ROLE_WORDS.sub("", _COPY_NUMBER.sub("", plain_name(file)))
+
+
+def _by_key(photographs: Sequence[Photograph], key_of: Callable[[Path], str]) -> dict[str, list[Photograph]]:
+    found: dict[str, list[Photograph]] = {}
+    for photograph in photographs:
+        found.setdefault(key_of(photograph.file), []).append(photograph)
+    return found

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -13,14 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.photos.decoders import decoding, open_picture
+from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS
+from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
 from rave_train.errors import DataError
 
 Pixels = NDArray[np.uint8]
 Role = Literal["backlit", "well-lit"]
 Split = Literal["train", "test"]
 
-ENDINGS: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 SMALLEST_SIDE_PX: Final = 16
+
+_CHECKING_THREADS: Final = 4
+"""Photographs that are decoded at once; each of 50 megapixels takes half a gigabyte."""
 
 _LAYOUTS: Final[dict[tuple[Role, Split], tuple[str, ...]]] = {
     ("backlit", "train"): ("train/input", "train/resize_input", "resize_input", "our485/low", "input", "low"),
@@ -54,11 +61,17 @@ class PhotographSet:
         folder: where they are (inside a known layout, the folder of the role).
         photographs: sorted by name.
         skipped: files that look like pictures and are not usable, with the reason.
+        left_out: what else lies there and is not looked at, such as camera raw files or subfolders; lines.
     """
 
     folder: Path
     photographs: tuple[Photograph, ...]
     skipped: tuple[tuple[Path, str], ...]
+    left_out: tuple[str, ...] = ()
+
+    def describe_skipped(self) -> list[str]:
+        """What of the folder does not take part, and why; a line each."""
+        return [*(f"skipped {file}: {reason}" for file, reason in self.skipped), *self.left_out]
 
 
 def find_photographs(folder: Path, role: Role, split: Split = "train") -> PhotographSet:
@@ -78,12 +91,13 @@ def find_photographs(folder: Path, role: Role, split: Split = "train") -> Photog
     if not found:
         inside = [folder / name for name in _LAYOUTS[role, split] if _picture_files(folder / name)]
         if not inside:
-            endings = ", ".join(sorted(ENDINGS))
+            endings = ", ".join(sorted(READ_ENDINGS))
+            hint = "".join(f"; {line}" for line in _describe_left_out(folder))
             raise DataError(
-                f"{folder} holds no pictures ({endings}), nor the {role} side of BAID, LOL or DIV2K"
+                f"{folder} holds no pictures ({endings}), nor the {role} side of BAID, LOL or DIV2K{hint}"
             )
         folder, found = inside[0], _picture_files(inside[0])
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(_CHECKING_THREADS) as pool:
         checked = list(pool.map(_check, found))
     good = tuple(item for item in checked if isinstance(item, Photograph))
     bad = tuple((file, item) for file, item in zip(found, checked, strict=True) if isinstance(item, str))
@@ -93,26 +107,34 @@ def find_photographs(folder: Path, role: Role, split: Split = "train") -> Photog
             f"{folder} holds {len(good)} usable {role} photograph{'' if len(good) == 1 else 's'}, "
             f"at least 2 are needed{reasons}"
         )
-    return PhotographSet(folder, good, bad)
+    return PhotographSet(folder, good, bad, tuple(_describe_left_out(folder)))
 
 
 def load_photograph(file: Path) -> Pixels:
-    """[h, w, 3] uint8 sRGB, upright after its EXIF orientation."""
-    with Image.open(file) as image:
+    """[h, w, 3] uint8 sRGB, upright after its EXIF orientation.
+
+    Raises:
+        DataError: the file has changed since it was found, or is not a photograph.
+    """
+    with open_photograph(file) as image:
         return np.asarray(_upright_rgb(image))
 
 
 def load_square(file: Path, size_px: int) -> Pixels:
-    """The whole picture squashed to a square, as published: [size_px, size_px, 3] uint8."""
-    with Image.open(file) as image:
+    """The whole picture squashed to a square, as published: [size_px, size_px, 3] uint8.
+
+    Raises:
+        DataError: the file has changed since it was found, or is not a photograph.
+    """
+    with open_photograph(file) as image:
         image.draft("RGB", (2 * size_px, 2 * size_px))
         square = _upright_rgb(image).resize((size_px, size_px), Image.Resampling.BICUBIC)
     return np.asarray(square)
 
 
 def load_squares(photographs: Sequence[Photograph], size_px: int) -> list[Pixels]:
-    """`load_square` of many at once."""
-    with ThreadPoolExecutor() as pool:
+    """`load_square` of many, a few at once."""
+    with ThreadPoolExecutor(_CHECKING_THREADS) as pool:
         return list(pool.map(lambda photograph: load_square(photograph.file, size_px), photographs))
 
 
@@ -127,21 +149,62 @@ def hash_set(photographs: Sequence[Photograph]) -> str:
 def _picture_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in READ_ENDINGS and not file.name.startswith(".") and file.is_file()
+    )
+
+
+def _describe_left_out(folder: Path) -> list[str]:
+    """Pictures of kinds that cannot be read and subfolders; a line for either."""
+    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "@", "#", "$"))]
+    unread = [entry for entry in entries if entry.suffix.lower() in UNREADABLE_ENDINGS]
+    folders = [entry.name for entry in entries if entry.is_dir()]
+    lines = []
+    if unread:
+        kinds = ", ".join(sorted({entry.suffix.lower() for entry in unread}))
+        lines.append(
+            f"{len(unread)} pictures in {folder} are of kinds that cannot be read ({kinds}): "
+            "export them as JPEG or TIFF first"
+        )
+    if folders:
+        names = ", ".join(folders[:5]) + (f" and {len(folders) - 5} more" if len(folders) > 5 else "")
+        lines.append(f"{len(folders)} folders inside {folder} are not looked into: {names}")
+    return lines
 
 
 def _check(file: Path) -> Photograph | str:
     """The photograph, or why it is not usable."""
     try:
-        with Image.open(file) as image:
-            if min(image.size) < SMALLEST_SIDE_PX:
-                return f"{image.width}x{image.height} px, at least {SMALLEST_SIDE_PX} px each way are needed"
-            if image.mode.startswith(("I", "F")):
-                return f"mode {image.mode}, which 8-bit RGB cannot hold: convert it first"
-            _upright_rgb(image)
+        with decoding:
+            content = read_file(file)
+            with open_picture(content) as image:
+                width, height = image.size
+                if min(width, height) < SMALLEST_SIDE_PX:
+                    return f"{width}x{height} px, at least {SMALLEST_SIDE_PX} px each way are needed"
+                if width * height > DEFAULT_MAX_MEGAPIXELS * 1e6:
+                    return f"{width}x{height} px, over the limit of {DEFAULT_MAX_MEGAPIXELS:g} megapixels"
+                if image.mode.startswith(("I", "F")):
+                    return f"mode {image.mode}, which 8-bit RGB cannot hold: convert it first"
+                _upright_rgb(image)
+    except PhotoError as error:
+        return str(error)
     except Exception as error:  # decoders raise whatever a broken file makes them stumble over
-        return f"does not decode ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-    return Photograph(file, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest())
+        return f"does not decode ({reason_of(error)})"
+    return Photograph(file, hashlib.blake2b(content, digest_size=16).hexdigest())
+
+
+@contextmanager
+def open_photograph(file: Path) -> Iterator[Image.Image]:
+    """The one way in which this package opens a picture: by the runtime's list of formats, never by name."""
+    try:
+        with decoding, open_picture(read_file(file)) as image:
+            yield image
+    except PhotoError as error:
+        raise DataError(f"{file} {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{file} does not decode: {reason_of(error)}") from error
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:

@@ -182,4 +182,4 @@ def _random_field(height: int, width: int, rng: np.random.Generator) -> Array:
 def _through_jpeg(image: Array, quality: int) -> Array:
     buffer = io.BytesIO()
     Image.fromarray((image * 255 + 0.5).astype(np.uint8)).save(buffer, "JPEG", quality=quality)
-    return np.asarray(Image.open(buffer), np.float32) / np.float32(255)
+    return np.asarray(Image.open(buffer, formats=["JPEG"]), np.float32) / np.float32(255)

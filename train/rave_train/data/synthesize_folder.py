@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from rave_train.data.grid import save_grid
-from rave_train.data.pairs import scene_name
+from rave_train.data.pairs import plain_name
 from rave_train.data.photographs import (
     SMALLEST_SIDE_PX,
     Photograph,
@@ -31,11 +32,11 @@ class Synthesized:
 
     Attributes:
         pairs: how many were made.
-        skipped: files that look like pictures and are not usable, with the reason.
+        left_out: files and folders that took no part, and why; lines.
     """
 
     pairs: int
-    skipped: tuple[tuple[Path, str], ...]
+    left_out: tuple[str, ...]
 
 
 def synthesize_folder(
@@ -61,8 +62,7 @@ def synthesize_folder(
     Raises:
         DataError: no usable photographs, two of one name, `out` is not empty, or an option is out of range.
     """
-    if out.is_dir() and any(out.iterdir()):
-        raise DataError(f"{out} is not empty: give another folder")
+    require_new_folder(out)
     if longest_side_px is not None and longest_side_px < SMALLEST_SIDE_PX:
         raise DataError(f"size is {longest_side_px} px, at least {SMALLEST_SIDE_PX} are needed")
     if seed < 0:
@@ -70,9 +70,11 @@ def synthesize_folder(
     found = find_photographs(well_lit, "well-lit")
     by_scene: dict[str, str] = {}
     for photograph in found.photographs:
-        first = by_scene.setdefault(scene_name(photograph.file), photograph.file.name)
+        first = by_scene.setdefault(plain_name(photograph.file), photograph.file.name)
         if first != photograph.file.name:
-            raise DataError(f"{first} and {photograph.file.name} would both become one pair: rename one")
+            raise DataError(
+                f"{first} and {photograph.file.name} would both be written as one pair: rename one of them"
+            )
     for side in ("input", "gt"):
         (out / side).mkdir(parents=True, exist_ok=True)
     sheet: list[tuple[Pixels, Pixels]] = []
@@ -80,7 +82,7 @@ def synthesize_folder(
         truth = _load(photograph, longest_side_px)
         for version in range(versions):
             name = photograph.file.stem + (f"_v{version}" if versions > 1 else "") + ".png"
-            rng = np.random.default_rng([seed, version, *photograph.file.stem.encode()])
+            rng = np.random.default_rng([seed, version, *os.fsencode(photograph.file.stem)])
             made = synthesize_backlit(np.divide(truth, 255, dtype=np.float32), rng, scene)
             backlit = (made * 255 + 0.5).astype(np.uint8)
             Image.fromarray(backlit).save(out / "input" / name)
@@ -91,7 +93,19 @@ def synthesize_folder(
             report("synthesizing", index + 1, len(found.photographs))
     columns = [("backlit", [row[0] for row in sheet]), ("well-lit", [row[1] for row in sheet])]
     save_grid(out / "contact_sheet.png", columns)
-    return Synthesized(versions * len(found.photographs), found.skipped)
+    return Synthesized(versions * len(found.photographs), tuple(found.describe_skipped()))
+
+
+def require_new_folder(out: Path) -> None:
+    """Makes sure that nothing is mixed with what lies in a folder already.
+
+    Raises:
+        DataError: it is a file, or not empty.
+    """
+    if out.is_file():
+        raise DataError(f"{out} is a file: give a new or empty folder")
+    if out.is_dir() and any(out.iterdir()):
+        raise DataError(f"{out} is not empty: give another folder")
 
 
 def _load(photograph: Photograph, longest_side_px: int | None) -> Pixels:

@@ -34,7 +34,7 @@ class SelfAttention(nn.Module):
         Args:
             query: keys and values are made from it as well.
             key: the query itself, or nothing.
-            value: likewise.
+            value: the query itself, or nothing.
             need_weights: must be false.
             attn_mask: must be absent.
 

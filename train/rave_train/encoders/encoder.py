@@ -16,7 +16,7 @@ from rave_train.errors import EncoderError
 from rave_train.fingerprint import hash_weights
 
 STAGES: Final = 5
-"""How many stages the identity loss compares, where an encoder has more: as CLIP's RN101."""
+"""Most stages that the identity loss compares: as many as CLIP's RN101 has."""
 
 _TEXT_REMEDY: Final = (
     "give an open_clip CLIP model (open_clip:ViT-B-32@openai), "
@@ -104,7 +104,8 @@ class Encoder(nn.Module, ABC):
         """
         if self.text is None:
             raise EncoderError(
-                f"{purpose} needs a text encoder and {self.spec} has none that can be steered: {remedy}"
+                f"{purpose} needs a text encoder and {self.spec} has none through which prompts can be "
+                f"learned: {remedy}"
             )
         return self.text
 

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+import os
 import pickle
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import open_clip
-import torch
-from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 from safetensors import SafetensorError
 from torch import Tensor
 
 from rave_train.encoders.attention import replace_self_attention
 from rave_train.encoders.encoder import Encoder, spread_stages
 from rave_train.encoders.folding import fold_batch_norms
+from rave_train.encoders.hub import fetch_from_hub, require_reachable, silence
 from rave_train.encoders.preprocessing import Preprocessing
 from rave_train.encoders.spec import EncoderSpec, name_near_matches
 from rave_train.encoders.text import TextEncoder
+from rave_train.encoders.torchscript import is_torchscript, read_torchscript
 from rave_train.errors import EncoderError
 
-_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+_NOT_WEIGHTS: Final = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's archives keep among their tensors."""
+
+_PREPROCESSING: Final = ("mean", "std", "interpolation", "resize_mode")
+"""What a pretrained tag says of its pictures."""
+
+_HUB_FILES: Final = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 class OpenClipEncoder(Encoder):
     """The image tower of an open_clip model, with its text tower where prompts can be learned."""
 
-    def __init__(self, spec: str, model: Any, tokenizer: Any, preprocessing: Preprocessing) -> None:
-        text = TextEncoder(model, tokenizer) if TextEncoder.is_steerable(model) else None
+    def __init__(
+        self, spec: str, model: Any, tokenizer: Callable[[], Any], preprocessing: Preprocessing
+    ) -> None:
+        text = TextEncoder(model, tokenizer()) if TextEncoder.is_steerable(model) else None
         super().__init__(spec, preprocessing, text)
         self.visual = model.visual.eval()
         fold_batch_norms(self.visual)
@@ -51,48 +60,94 @@ class OpenClipEncoder(Encoder):
 def open_open_clip(spec: str, parsed: EncoderSpec) -> OpenClipEncoder:
     """Builds an open_clip model and loads its weights: a tag, a file, or "random".
 
-    OpenAI's weights were trained with QuickGELU, which the plain model names do not use: it is turned
-    on for tags that say so and for OpenAI's own archives; for other files `quickgelu=yes` does it.
-
     Raises:
-        EncoderError: unknown model, tag or setting, weights that do not fit or cannot be had.
+        EncoderError: unknown model, tag or setting, weights that do not fit or cannot be had, or a file
+            that does not tell whether its network computes with QuickGELU.
     """
     unknown = sorted(parsed.settings.keys() - {"size", "quickgelu"})
     if unknown:
         raise EncoderError(f"{spec}: unknown setting {unknown[0]!r}: open_clip takes size and quickgelu")
+    size = parsed.settings.get("size")
+    if parsed.settings.get("quickgelu") not in (None, "yes", "no") or not (size is None or size.isdigit()):
+        raise EncoderError(f"{spec}: quickgelu is yes or no, size a number of pixels")
     name = _model_name(parsed.model)
     weights = parsed.weights or "openai"
-    file = Path(weights)
     tag = get_pretrained_cfg(name, weights)
-    if weights != "random" and not tag and not file.is_file():
+    if weights != "random" and not tag and not Path(weights).is_file():
         tags = ", ".join(list_pretrained_tags_by_model(name)) or "none"
         raise EncoderError(f"{weights!r} is neither a pretrained tag of {name} ({tags}) nor a file")
-    archive = not tag and file.is_file() and _is_torchscript(file)
-    wants = parsed.settings.get("quickgelu", "yes" if archive or tag.get("quick_gelu") else "no")
-    size = parsed.settings.get("size")
-    if wants not in ("yes", "no") or (size is not None and not size.isdigit()):
-        raise EncoderError(f"{spec}: quickgelu is yes or no, size a number of pixels")
+    quickgelu = _wants_quickgelu(spec, parsed, name, tag)
+    file = None if weights == "random" else _fetch(spec, parsed, tag) if tag else Path(weights)
     try:
-        model = open_clip.create_model(
-            name,
-            pretrained=None if weights == "random" or archive else weights,
-            force_quick_gelu=wants == "yes",
-            force_image_size=None if size is None else int(size),
-            pretrained_text=False,
-        )
-        if archive:
-            model.load_state_dict(_read_torchscript(file))
+        archive = file is not None and is_torchscript(file)
+        with silence():  # that a network starts from random weights, before it gets its own
+            model = open_clip.create_model(
+                name,
+                pretrained=None if file is None or archive else str(file),
+                force_quick_gelu=quickgelu,
+                force_image_size=None if size is None else int(size),
+                force_preprocess_cfg={key: tag[key] for key in _PREPROCESSING if key in tag},
+                pretrained_text=False,
+            )
+        if file is not None and archive:
+            tensors = {key: value.float() for key, value in read_torchscript(file).items()}
+            model.load_state_dict({key: tensors[key] for key in tensors if key not in _NOT_WEIGHTS})
     except (
-        SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError, pickle.UnpicklingError,
+        AttributeError, EOFError, KeyError, OSError, RuntimeError, SafetensorError, StopIteration, TypeError,
+        ValueError, pickle.UnpicklingError,
     ) as error:  # fmt: skip
         first = (str(error) or type(error).__name__).splitlines()[0]
-        if tag:
-            raise EncoderError(
-                f"{spec}: the weights could not be downloaded: fetch them by hand and name the file, "
-                f"open_clip:{parsed.model}@FILE ({first})"
-            ) from error
         raise EncoderError(f"{spec}: {file} does not hold the weights of {name}: {first}") from error
-    return OpenClipEncoder(spec, model, open_clip.get_tokenizer(name), _preprocessing(spec, model))
+    return OpenClipEncoder(spec, model, lambda: open_clip.get_tokenizer(name), _preprocessing(spec, model))
+
+
+def _wants_quickgelu(spec: str, parsed: EncoderSpec, name: str, tag: dict[str, Any]) -> bool:
+    """Whether the weights were trained with QuickGELU, without which they give other embeddings.
+
+    Raises:
+        EncoderError: neither the name nor the file tells.
+    """
+    if "quickgelu" in parsed.settings:
+        return parsed.settings["quickgelu"] == "yes"
+    if tag:
+        return bool(tag.get("quick_gelu"))
+    file = Path(parsed.weights)
+    if parsed.weights == "random" or (open_clip.get_model_config(name) or {}).get("quick_gelu"):
+        return False  # the model's own config decides
+    if is_torchscript(file):
+        return True  # OpenAI's
+    tags = {other: get_pretrained_cfg(name, other) for other in list_pretrained_tags_by_model(name)}
+    for config in tags.values():  # a file in the hub's cache lies in a folder named after its repository
+        folder = "models--" + config.get("hf_hub", "").strip("/").replace("/", "--")
+        if config.get("hf_hub") and folder in file.absolute().parts:
+            return bool(config.get("quick_gelu"))
+    quick = [other for other, config in tags.items() if config.get("quick_gelu")]
+    plain = [other for other in tags if other not in quick]
+    if quick and plain:
+        raise EncoderError(
+            f"{spec}: the file does not tell whether its network computes with QuickGELU, as {quick[0]} does "
+            f"and {plain[0]} does not: give open_clip:{parsed.model},quickgelu=yes@{file} or quickgelu=no"
+        )
+    return bool(quick)
+
+
+def _fetch(spec: str, parsed: EncoderSpec, tag: dict[str, Any]) -> Path:
+    """The file of a pretrained tag."""
+    repository, named = os.path.split(tag.get("hf_hub") or "")
+    names = (named,) if named else _HUB_FILES
+    place = f"{names[0]} from https://huggingface.co/{repository}" if repository else tag.get("url", "")
+    try:
+        if repository:
+            return fetch_from_hub(repository, names)
+        require_reachable(tag["url"])
+        with silence():
+            return Path(download_pretrained(tag))
+    except (OSError, RuntimeError, KeyError) as error:
+        quickgelu = ",quickgelu=yes" if tag.get("quick_gelu") else ""
+        raise EncoderError(
+            f"{spec}: the weights cannot be downloaded ({str(error).splitlines()[0]}): fetch {place} on "
+            f"another machine and give open_clip:{parsed.model}{quickgelu}@FILE"
+        ) from error
 
 
 def _model_name(model: str) -> str:
@@ -125,15 +180,3 @@ def _depth(visual: Any) -> int:
         return 5
     trunk = getattr(visual, "trunk", None)
     return len(trunk.feature_info) if trunk is not None else len(visual.transformer.resblocks)
-
-
-def _is_torchscript(file: Path) -> bool:
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        return any(name.endswith("constants.pkl") for name in archive.namelist())
-
-
-def _read_torchscript(file: Path) -> dict[str, Tensor]:
-    tensors = torch.jit.load(str(file), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-    return {name: value.float() for name, value in tensors.items() if name not in _NOT_WEIGHTS}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -22,6 +22,8 @@ class Preprocessing:
         interpolation: of the resizing, always antialiased.
         mean: per channel, subtracted from sRGB in [0, 1].
         std: per channel, divided by.
+        squash_by: how pictures are squashed in the losses: "antialiased" resizes as the encoder was trained,
+            "bilinear" takes the four nearest pixels, as the published code does.
     """
 
     size_px: int
@@ -29,6 +31,7 @@ class Preprocessing:
     interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    squash_by: str = field(default="antialiased", repr=False)  # no part of the encoder's fingerprint
 
     def squash(self, images: Tensor) -> Tensor:
         """Whole pictures, whatever their shape, as the published losses see them.
@@ -40,7 +43,11 @@ class Preprocessing:
             [n, 3, size_px, size_px], normalised; differentiable.
         """
         if images.shape[2:] != (self.size_px, self.size_px):
-            images = self._resize(images, self.size_px, self.size_px)
+            size = (self.size_px, self.size_px)
+            if self.squash_by == "bilinear":
+                images = F.interpolate(images, size, mode="bilinear", align_corners=False)
+            else:
+                images = self._resize(images, *size)
         return self._normalize(images)
 
     def frame(self, images: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Final
 
 from rave_train.errors import EncoderError
 
@@ -40,9 +41,29 @@ def parse_spec(spec: str) -> EncoderSpec:
     named, _, weights = rest.partition("@")
     model, *pairs = named.split(",")
     if not colon or not model or source not in ("open_clip", "timm") or not all("=" in p for p in pairs):
-        raise EncoderError(f"{spec!r} is no encoder's name: {GRAMMAR} is needed")
+        raise EncoderError(f"{spec!r} is not the name of an encoder: {GRAMMAR} is needed")
     settings = dict(pair.split("=", 1) for pair in pairs)
     return EncoderSpec(source, model, settings, weights)
+
+
+PUBLISHED_GUIDANCE_ENCODER: Final = "open_clip:ViT-B-32@openai"
+PUBLISHED_IDENTITY_ENCODER: Final = "open_clip:RN101@openai"
+
+
+def is_published_guidance(name: str) -> bool:
+    """Whether a name means OpenAI's ViT-B/32, by its tag or by a file of its weights."""
+    spec = parse_spec(name)
+    models = ("ViT-B-32", "ViT-B-32-quickgelu")
+    if spec.source != "open_clip" or spec.model not in models or spec.settings.get("quickgelu") == "no":
+        return False
+    is_file = "." in spec.weights or "/" in spec.weights or "\\" in spec.weights
+    return is_file or spec.weights in ("", "openai")
+
+
+def is_published_identity(name: str) -> bool:
+    """Whether a name means CLIP's RN101, with whatever weights."""
+    spec = parse_spec(name)
+    return spec.source == "open_clip" and spec.model in ("RN101", "RN101-quickgelu")
 
 
 def name_near_matches(wrong: str, known: list[str]) -> str:

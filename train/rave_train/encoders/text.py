@@ -78,7 +78,7 @@ class TextEncoder(nn.Module):
 
     @torch.no_grad()
     def embed_vocabulary(self, batch: int = 2048, report: Callable[[int, int], None] | None = None) -> Tensor:
-        """Each token of the vocabulary as a text of its own, [tokens, d] float32, not normalised.
+        """Each token of the vocabulary as a text by itself, [tokens, d] float32, not normalised.
 
         The tower is causal, so nothing after the end of the text can change the feature: three
         positions (start, token, end) are run instead of the whole context.

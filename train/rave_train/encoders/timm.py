@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,11 +14,13 @@ from timm.models import load_state_dict
 from torch import Tensor
 
 from rave_train.encoders.encoder import Encoder, spread_stages
+from rave_train.encoders.hub import fetch_from_hub, silence
 from rave_train.encoders.preprocessing import Preprocessing
 from rave_train.encoders.spec import EncoderSpec, name_near_matches
 from rave_train.errors import EncoderError
 
 _OURS: Final = ("size", "mean", "std")
+_HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
 
 
 class TimmEncoder(Encoder):
@@ -53,17 +56,18 @@ def open_timm(spec: str, parsed: EncoderSpec) -> TimmEncoder:
     if not timm.is_model(parsed.model):
         near = name_near_matches(parsed.model, timm.list_models())
         raise EncoderError(f"timm has no model {parsed.model!r}{near}")
-    pretrained = not parsed.weights
     arguments: dict[str, Any] = {key: _literal(value) for key, value in settings.items()}
+    if not parsed.weights:  # as tensors, from which timm cannot run anything
+        arguments |= {
+            "pretrained": True,
+            "pretrained_cfg_overlay": {"state_dict": _fetch(spec, parsed.model)},
+        }
     try:
-        model = timm.create_model(parsed.model, pretrained=pretrained, num_classes=0, **arguments)
+        model = timm.create_model(parsed.model, num_classes=0, **arguments)
     except TypeError as error:
         raise EncoderError(f"{spec}: timm does not take these settings: {error}") from error
-    except (OSError, RuntimeError) as error:
-        raise EncoderError(
-            f"{spec}: the weights could not be downloaded: fetch them by hand and name the file, "
-            f"timm:{parsed.model}@FILE ({str(error).splitlines()[0]})"
-        ) from error
+    except (AttributeError, KeyError, RuntimeError, ValueError) as error:
+        raise EncoderError(f"{spec}: timm cannot build this model: {str(error).splitlines()[0]}") from error
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "feature_info"):
         raise EncoderError(f"{spec}: timm gives no intermediate features of this model: choose another")
     if parsed.weights not in ("", "random"):
@@ -71,15 +75,48 @@ def open_timm(spec: str, parsed: EncoderSpec) -> TimmEncoder:
     return TimmEncoder(spec, model, _preprocessing(spec, model, own))
 
 
+def _fetch(spec: str, name: str) -> dict[str, Tensor]:
+    """The weights of timm's own choice for a model."""
+    config = timm.get_pretrained_cfg(name)
+    repository = None if config is None else config.hf_hub_id
+    if config is None or repository is None:
+        raise EncoderError(f"{spec}: timm has no weights of this model: name a file, timm:{name}@FILE")
+    names = (
+        (config.hf_hub_filename,) if config.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
+    )
+    try:
+        return _read(fetch_from_hub(repository, names))
+    except OSError as error:
+        raise EncoderError(
+            f"{spec}: the weights cannot be downloaded ({str(error).splitlines()[0]}): fetch {names[0]} from "
+            f"https://huggingface.co/{repository} on another machine and give timm:{name}@FILE"
+        ) from error
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    """Tensors of a file.
+
+    Raises:
+        EncoderError: it holds something else.
+    """
+    try:
+        with silence():  # torch warns of archives with a program inside, and refuses them
+            tensors: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
+    except (
+        AttributeError, EOFError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError,
+        pickle.UnpicklingError,
+    ) as error:  # fmt: skip
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise EncoderError(f"{file} does not hold weights: {first}") from error
+    return tensors
+
+
 def _load(spec: str, model: Any, file: Path) -> None:
     if not file.is_file():
         raise EncoderError(
             f"{spec}: {file} is not a file: the weights of {model.default_cfg['architecture']}"
         )
-    try:
-        tensors = load_state_dict(str(file), weights_only=True)
-    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
-        raise EncoderError(f"{file} is no file of weights: {str(error).splitlines()[0]}") from error
+    tensors = _read(file)
     classifier = model.default_cfg.get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     tensors = {

@@ -19,7 +19,7 @@ from rave_train.progress import Report
 from rave_train.writing import write_whole
 
 _KEPT_EVERY_BATCHES: Final = 64
-"""A run that is killed while it embeds a large set begins again here."""
+"""Batches after which embeddings are written, so that a killed run need not embed a large set again."""
 
 
 def default_cache() -> Path | None:

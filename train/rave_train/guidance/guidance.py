@@ -1,4 +1,4 @@
-"""What guides the enhancement network: the shared shape of the three methods."""
+"""The interface that the guidance of all three methods has in common."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ GuidanceLoss = Callable[[Tensor], Tensor]
 """Image embeddings [n, d] of enhanced pictures -> [] mean loss over them."""
 
 GUIDANCE_SCALE: Final = 320.0
-"""Upstream multiplies every guidance term by 16 * 20."""
+"""The factor, 16 times 20, that upstream gives every guidance term."""
 
 RANKING_SCALE: Final = 200.0
-"""Upstream multiplies the ranking loss by this."""
+"""The factor that upstream gives the ranking loss."""
 
 
 class Guidance(nn.Module, ABC):

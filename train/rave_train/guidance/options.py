@@ -10,10 +10,11 @@ class RaveOptions:
     """RAVE's own options.
 
     Attributes:
-        iterations: enhancement steps after the warm-up. The paper states none, only that RAVE
+        iterations: number of enhancement steps after the warm-up. The paper states none, only that RAVE
             converges up to 25 times sooner than CLIP-LIT, which takes 50,000.
-        guidance_weight: of the residual term in the total loss.
-        shift_tokens: RAVE-shifted with this many tokens from each end; 0 leaves the vector alone.
+        guidance_weight: weight of the residual term in the total loss.
+        shift_tokens: number of tokens from each end by which the vector is shifted (RAVE-shifted); 0 leaves
+            it alone.
         guide_token: a word to guide by instead of the residual vector (the paper's ablation).
     """
 
@@ -28,19 +29,20 @@ class PairOptions:
     """How a pair is learned and used; what CLIP-LIT and CLIP-LIT-Latent have in common.
 
     Attributes:
-        rounds: of enhancement and refinement; the last one ends with the enhancement.
-        initialize_steps: guidance steps before the first round.
-        enhance_steps: enhancement steps per round.
-        refine_steps: guidance steps per round.
-        guidance_batch: pictures per guidance step, half backlit and half well-lit.
-        guidance_learning_rate: of the guidance.
-        guidance_weight_decay: of the guidance.
-        guidance_weight: of the guidance term in the total loss.
-        views: augmented views of each picture that are embedded before a guidance phase. Upstream
+        rounds: number of rounds of enhancement and refinement; the last one ends with the enhancement.
+        initialize_steps: number of guidance steps before the first round.
+        enhance_steps: number of enhancement steps per round.
+        refine_steps: number of guidance steps per round.
+        guidance_batch: pictures per guidance step, half backlit and half well-lit; in a refinement, tuples of
+            a backlit picture, its enhanced versions and a well-lit picture.
+        guidance_learning_rate: learning rate of the guidance.
+        guidance_weight_decay: weight decay of the guidance.
+        guidance_weight: weight of the guidance term in the total loss.
+        views: number of augmented views of each picture, embedded before a guidance phase. Upstream
             augments and embeds anew at every step; drawing from a bank of views, renewed for every
             phase, costs a fraction of it.
-        view_size_px: side of the guidance pictures.
-        extensions: how often a phase may be made longer while its running loss is high, at most.
+        view_size_px: side of the guidance pictures, pixels.
+        extensions: how often, at most, a phase may be made longer while its running loss is high.
     """
 
     rounds: int = 16

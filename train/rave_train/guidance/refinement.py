@@ -81,21 +81,21 @@ def pair_loss(bank: ViewBank, pair: Tensor, batch: int, rng: np.random.Generator
     """Loss of one guidance step.
 
     Without enhanced views it is the cross-entropy of eq. 1 and 7 over half a batch of each kind, with
-    them the ranking of eq. 5 over as many tuples.
+    them the ranking of eq. 5 over a batch of tuples.
 
     Args:
         bank: what to draw from.
         pair: [2, d], with gradients.
-        batch: pictures of both kinds together.
+        batch: pictures of both kinds together, or tuples.
         rng: of the draw.
     """
-    half = max(batch // 2, 1)
-    backlit_rows, views = _draw(bank.backlit, half, rng)
-    well_lit_rows, well_lit_views = _draw(bank.well_lit, half, rng)
+    count = batch if bank.enhanced else max(batch // 2, 1)
+    backlit_rows, views = _draw(bank.backlit, count, rng)
+    well_lit_rows, well_lit_views = _draw(bank.well_lit, count, rng)
     backlit = bank.backlit[backlit_rows, views]
     well_lit = bank.well_lit[well_lit_rows, well_lit_views]
     if not bank.enhanced:
-        is_well_lit = torch.arange(2 * half, device=pair.device) >= half
+        is_well_lit = torch.arange(2 * count, device=pair.device) >= count
         return initialization_loss(torch.cat([backlit, well_lit]), is_well_lit, pair)
     ranks = [backlit, *(enhanced[backlit_rows, views] for enhanced in bank.enhanced), well_lit]
     return ranking_loss([backlit_scores(embeddings, pair) for embeddings in ranks])

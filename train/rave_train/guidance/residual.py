@@ -55,7 +55,7 @@ def residual_vector(backlit: Tensor, well_lit: Tensor) -> Tensor:
 
     Args:
         backlit: [n, d] floating point, image embeddings of any length.
-        well_lit: [m, d], likewise; n and m may differ.
+        well_lit: [m, d] floating point, image embeddings; n and m may differ.
 
     Returns:
         [d], unit length.

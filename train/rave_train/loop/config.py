@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
+from rave_train.encoders.spec import (
+    PUBLISHED_GUIDANCE_ENCODER,
+    PUBLISHED_IDENTITY_ENCODER,
+    is_published_guidance,
+)
 from rave_train.errors import ConfigError
 from rave_train.guidance.options import ClipLitLatentOptions, ClipLitOptions, PairOptions, RaveOptions
 from rave_train.loop.schedule import Schedule
 from rave_train.writing import write_whole
-
-PUBLISHED_GUIDANCE_ENCODER: Final = "open_clip:ViT-B-32@openai"
-PUBLISHED_IDENTITY_ENCODER: Final = "open_clip:RN101@openai"
 
 PUBLISHED_WARM_UP_STEPS: Final = 1000
 
@@ -55,26 +57,29 @@ class NetworkOptions:
     """How the enhancement network is trained; the defaults are the published values.
 
     Attributes:
-        size_px: side of the squashed training pictures.
+        size_px: side of the squashed training pictures, pixels.
         batch: pictures per step, over all processes.
-        accumulate: in how many parts a process works through its share of a batch.
-        learning_rate: of Adam.
-        weight_decay: of Adam.
-        warm_up: steps on the identity loss alone; if not given, 1000, and none for given weights.
-        identity_weight: of the identity term after the warm-up. The published value suits CLIP's RN101;
-            other encoders have larger features (0.003 to 0.01 worked with timm's mobilenetv2_100).
-        pixel_loss: of an L1 loss against the partners; 0 leaves it out, others need pairs.
-        light_bias: where the illumination map starts; if not given, upstream's random bias, with which
-            runs often collapse and begin again; 0.7 avoids that.
+        accumulate: number of parts in which a process works through its share of a batch; more parts need
+            less memory and give the same result.
+        learning_rate: learning rate of Adam.
+        weight_decay: weight decay of Adam.
+        warm_up: number of steps on the identity loss alone; if not given, 1000, and none for given weights.
+        identity_weight: weight of the identity term after the warm-up. It means the same with every encoder:
+            the term of another one than CLIP's RN101 is brought to RN101's scale first.
+        squash_by: how pictures are brought to an encoder's size in the losses: antialiased as the encoder was
+            trained, or bilinear without antialiasing as published.
+        pixel_loss: weight of an L1 loss against the partners; 0 leaves it out, others need pairs.
+        light_bias: level at which the illumination map starts; if not given, upstream's random bias, with
+            which runs often collapse and begin again; 0.7 avoids that.
         init_std: standard deviation of the initial weights; if not given, the published 0.02, with which
             the map starts flat, and short runs with a high learning rate learn little but its level; 0.05
             helps them.
         init_from: weights to begin with instead: a checkpoint, a bundle that holds one, or the word
             "embedded" for those of the model that comes with rave-run.
-        channels: of the outer blocks, a multiple of 4; if not given, as many as the given weights have, or
-            the published 32. The embedded model has 16, a quarter of the work.
-        padding: of the four outer convolutions, reflect or zeros; if not given, that of the given weights,
-            or reflect.
+        channels: width of the outer blocks, a multiple of 4; if not given, as many as the given weights have,
+            or the published 32. The embedded model has 16, a quarter of the work.
+        padding: borders of the four outer convolutions, reflect or zeros; if not given, that of the given
+            weights, or reflect.
     """
 
     size_px: int = 512
@@ -84,6 +89,7 @@ class NetworkOptions:
     weight_decay: float = 1e-3
     warm_up: int | None = None
     identity_weight: float = 0.9
+    squash_by: str = "antialiased"
     pixel_loss: float = 0.0
     light_bias: float | None = None
     init_std: float | None = None
@@ -108,20 +114,21 @@ class RunConfig:
         options: the method's own.
         data: which pictures.
         network: how the network is trained.
-        encoder: that guides, SOURCE:MODEL[,key=value...][@WEIGHTS] as in open_clip:ViT-B-32@openai or
+        encoder: encoder that guides, SOURCE:MODEL[,key=value...][@WEIGHTS] as in open_clip:ViT-B-32@openai or
             timm:resnet50@FILE.
-        identity_encoder: of the identity loss; if not given, the published one (open_clip:RN101@openai)
-            beside the published guidance encoder, and the guidance encoder itself beside any other.
-        seed: of every random choice.
-        precision: "auto" is bf16 on a GPU or CPU that multiplies it natively, fp16 on another GPU, float32 on
-            another CPU.
+        identity_encoder: encoder of the identity loss; if not given, the published one
+            (open_clip:RN101@openai) beside the published guidance encoder, whether that is given by its tag
+            or by a file, and the guidance encoder itself beside any other.
+        seed: seed of every random choice.
+        precision: precision of the convolutions; "auto" is bf16 on a GPU or CPU that multiplies it natively,
+            fp16 on another GPU, float32 on another CPU.
         compile: whether torch.compile builds the network.
-        device: "auto" is the GPU where there is one.
-        workers: processes that decode and augment; if not given, 4 with a GPU and 0 without.
-        epoch_steps: enhancement steps between two picture grids and validations; if not given, as many
-            passes over the backlit pictures as reach 100 steps.
-        save_every: steps between two saved states.
-        cache: folder of embeddings; if not given, the user's cache.
+        device: cpu, cuda, or "auto" for the GPU where there is one.
+        workers: number of processes that decode and augment; if not given, 4 with a GPU and 0 without.
+        epoch_steps: number of enhancement steps between two picture grids and validations; if not given, as
+            many passes over the backlit pictures as reach 100 steps.
+        save_every: number of steps between two saved states.
+        cache: folder in which embeddings are kept; if not given, the user's cache (RAVE_CACHE_DIR moves it).
     """
 
     method: str
@@ -144,7 +151,7 @@ class RunConfig:
         """Name of the encoder of the identity loss, its default resolved."""
         if self.identity_encoder is not None:
             return self.identity_encoder
-        published = self.encoder == PUBLISHED_GUIDANCE_ENCODER
+        published = is_published_guidance(self.encoder)
         return PUBLISHED_IDENTITY_ENCODER if published else self.encoder
 
     def schedule(self) -> Schedule:
@@ -189,6 +196,10 @@ class RunConfig:
             self.schedule().enhance >= 1,
             "the run has no enhancement steps: give iterations, or rounds with steps",
         )
+        _require(
+            network.squash_by in ("antialiased", "bilinear"),
+            f"squash by is {network.squash_by!r}: antialiased or bilinear is needed",
+        )
         std = network.init_std
         _require(std is None or std > 0, f"init std is {std}, more than 0 is needed")
         _require(
@@ -201,7 +212,7 @@ class RunConfig:
         )
         _require(
             network.init_from is None or (network.light_bias is None and std is None),
-            "weights to go on from are neither drawn nor biased: leave out light bias and init std, or them",
+            "--light-bias and --init-std set fresh weights, --init-from brings others: give one or the other",
         )
         _require(
             self.precision in ("auto", "fp32", "bf16", "fp16"),
@@ -237,7 +248,7 @@ def read_config(file: Path) -> RunConfig:
         ConfigError: no such file, not JSON, or a key that this version does not know.
     """
     if not file.is_file():
-        raise ConfigError(f"{file} is not a file: {file.parent} is no run of rave-train")
+        raise ConfigError(f"{file} is not a file: {file.parent} is not the folder of a run of rave-train")
     try:
         values = cast(dict[str, Any], json.loads(file.read_text(encoding="utf-8")))
         options = _build(METHODS[values["method"]], values.pop("options"))
@@ -245,7 +256,7 @@ def read_config(file: Path) -> RunConfig:
         network = _build(NetworkOptions, values.pop("network"))
         return _build(RunConfig, {"options": options, "data": data, "network": network, **values})
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{file} is no config of this version: {error}") from error
+        raise ConfigError(f"{file} is not a config that this version can read: {error}") from error
 
 
 def _build(kind: type[T], values: dict[str, Any]) -> T:

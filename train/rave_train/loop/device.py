@@ -1,4 +1,4 @@
-"""Where to compute and how precisely."""
+"""Choosing the device and the precision of a run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"{name!r} is no device: auto, cpu or cuda is needed") from error
+        raise ConfigError(f"{name!r} is not a device: auto, cpu or cuda is needed") from error
     if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"{name!r} is no device to train on: auto, cpu or cuda is needed")
+        raise ConfigError(f"{name!r} is not a device to train on: auto, cpu or cuda is needed")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device cuda was asked for, and torch finds no GPU here: use --device cpu")
     return device
@@ -44,7 +44,7 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
             return torch.bfloat16 if native else torch.float16
         return torch.bfloat16 if device.type == "cpu" and _multiplies_bf16() else torch.float32
     if name not in _PRECISIONS:
-        raise ConfigError(f"{name!r} is no precision: auto, {', '.join(_PRECISIONS)} is needed")
+        raise ConfigError(f"{name!r} is not a precision: auto, {', '.join(_PRECISIONS)} is needed")
     return _PRECISIONS[name]
 
 

@@ -1,6 +1,6 @@
-"""Data-parallel training under `torchrun`: who am I, and agreeing on gradients and losses.
+"""Data-parallel training under `torchrun`: the rank of this process, and means over all processes.
 
-The network has a quarter of a million parameters: one flat sum per step is all there is to it.
+The network has a quarter of a million parameters, so one flat sum of gradients per step is enough.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Processes:
 
 
 def join_processes(device: str) -> Processes:
-    """Joins the group that `torchrun` announces in the environment, or stays alone.
+    """Joins the group of processes that `torchrun` announces in the environment, if there is one.
 
     Args:
         device: "cpu" talks through gloo, others through NCCL.

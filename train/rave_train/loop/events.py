@@ -1,4 +1,4 @@
-"""What a run tells whoever started it; the library itself never prints."""
+"""What a run reports to its caller; the library itself never prints."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ Listener = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """A listener that does not listen."""
+    """A listener for callers who do not want to be told anything."""
     del event

@@ -1,9 +1,9 @@
-"""Everything a run is made of before its first step: pictures, encoders and guidance."""
+"""Gathering what a run needs before its first step: pictures, encoders and guidance."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from rave_train.data.batches import TrainingPictures, to_tensor
 from rave_train.data.pairs import match_pairs, require_pairs
 from rave_train.data.photographs import (
     Photograph,
-    PhotographSet,
     Pixels,
     find_photographs,
     hash_set,
@@ -22,11 +21,18 @@ from rave_train.data.photographs import (
     load_squares,
 )
 from rave_train.encoders import Encoder, open_encoder
+from rave_train.encoders.spec import is_published_identity
 from rave_train.errors import DataError
 from rave_train.guidance.clip_lit import PromptGuidance
 from rave_train.guidance.clip_lit_latent import LatentGuidance
 from rave_train.guidance.embeddings import default_cache, embed_photographs, embed_vocabulary
 from rave_train.guidance.guidance import Guidance
+from rave_train.guidance.identity import (
+    PUBLISHED_COST_OF_HALVING,
+    SCALE_PICTURES,
+    identity_loss,
+    stage_weights,
+)
 from rave_train.guidance.options import ClipLitOptions, PairOptions, RaveOptions
 from rave_train.guidance.rave import guide_by_residual
 from rave_train.loop.config import RunConfig
@@ -76,6 +82,7 @@ class Ingredients:
         identity_encoder: on the device; the same object where both have one name.
         guidance: on the CPU.
         views: squares of backlit and well-lit pictures for a guidance that learns; else empty.
+        identity_scale: factor on the identity loss, which brings it to the published encoder's scale.
         shown: pictures for the grid and the validation.
         made_of: hashes that a resumed run must find again.
     """
@@ -86,12 +93,21 @@ class Ingredients:
     identity_encoder: Encoder
     guidance: Guidance
     views: tuple[Sequence[Pixels], Sequence[Pixels]]
+    identity_scale: float
     shown: ShownPictures
     made_of: dict[str, Any]
 
 
-def gather(config: RunConfig, device: torch.device, listen: Listener) -> Ingredients:
+def gather(
+    config: RunConfig, device: torch.device, listen: Listener, identity_scale: float | None = None
+) -> Ingredients:
     """Finds the pictures, opens the encoders and builds the guidance.
+
+    Args:
+        config: the run's.
+        device: where to compute.
+        listen: told of the progress.
+        identity_scale: of a resumed run, the one it began with; None measures it.
 
     Raises:
         DataError: the folders do not hold what is needed.
@@ -107,6 +123,12 @@ def gather(config: RunConfig, device: torch.device, listen: Listener) -> Ingredi
         if config.identity_encoder_name == config.encoder
         else open_encoder(config.identity_encoder_name).to(device)
     )
+    names = dict.fromkeys([config.encoder, config.identity_encoder_name])
+    listen(Note(f"guided by {' and, for the identity loss, '.join(names)}"))
+    for encoder in {guidance_encoder, identity_encoder}:
+        encoder.preprocessing = replace(encoder.preprocessing, squash_by=config.network.squash_by)
+    if identity_scale is None:
+        identity_scale = measure_identity_scale(identity_encoder, data.well_lit, device)
     guidance = build_guidance(config, data, guidance_encoder, device, listen)
     guidance_encoder.text = identity_encoder.text = None  # hundreds of MiB that no step needs
     views: tuple[Sequence[Pixels], Sequence[Pixels]] = ((), ())
@@ -121,8 +143,10 @@ def gather(config: RunConfig, device: torch.device, listen: Listener) -> Ingredi
         identity_encoder=identity_encoder,
         guidance=guidance,
         views=views,
+        identity_scale=identity_scale,
         shown=shown,
         made_of={
+            "identity_scale": identity_scale,
             "backlit_pictures": len(data.backlit),
             "well_lit_pictures": len(data.well_lit),
             "paired": data.paired,
@@ -142,10 +166,11 @@ def find_training_data(config: RunConfig) -> TrainingData:
     """
     backlit = find_photographs(Path(config.data.backlit), "backlit")
     well_lit = find_photographs(Path(config.data.well_lit), "well-lit")
-    lines = _describe_skipped(backlit, well_lit)
+    lines = [*backlit.describe_skipped(), *well_lit.describe_skipped()]
     must_pair = config.data.paired is True or config.network.pixel_loss > 0
     if must_pair:
-        pairing = require_pairs(backlit.photographs, well_lit.photographs)
+        otherwise = "" if config.network.pixel_loss else ", or train --unpaired"
+        pairing = require_pairs(backlit.photographs, well_lit.photographs, otherwise)
     elif config.data.paired is None:
         pairing = match_pairs(backlit.photographs, well_lit.photographs)
     if config.data.paired is not False and (
@@ -158,6 +183,25 @@ def find_training_data(config: RunConfig) -> TrainingData:
         f"unpaired: {len(backlit.photographs)} backlit and {len(well_lit.photographs)} well-lit photographs"
     )
     return TrainingData(backlit.photographs, well_lit.photographs, False, "\n".join(lines))
+
+
+@torch.no_grad()
+def measure_identity_scale(
+    encoder: Encoder, photographs: Sequence[Photograph], device: torch.device
+) -> float:
+    """What brings an encoder's identity loss to the scale of the published one's, CLIP's RN101.
+
+    Encoders differ a thousandfold in how large their features are. The measure is what the first few
+    pictures of the set cost when they are halved in brightness. Three digits are kept, so that a run
+    resumed on another machine goes on with the same factor.
+    """
+    if is_published_identity(encoder.spec):
+        return 1.0
+    side = encoder.preprocessing.size_px
+    pictures = _stack(photographs[:SCALE_PICTURES], side).to(device)
+    whole, halved = encoder.stages(pictures), encoder.stages(pictures / 2)
+    cost = float(identity_loss(whole, halved, stage_weights(len(whole), warm_up=True)))
+    return float(f"{PUBLISHED_COST_OF_HALVING / max(cost, 1e-12):.3g}")
 
 
 def build_guidance(
@@ -206,7 +250,3 @@ def _choose_shown(config: RunConfig, data: TrainingData, most: int = 6) -> Shown
 
 def _stack(photographs: Sequence[Photograph], size_px: int) -> Tensor:
     return torch.stack([to_tensor(load_square(photograph.file, size_px)) for photograph in photographs])
-
-
-def _describe_skipped(*sets: PhotographSet) -> list[str]:
-    return [f"skipped {file}: {reason}" for found in sets for file, reason in found.skipped]

@@ -1,17 +1,19 @@
-"""Which step comes next: phases, rounds, and their extension while a loss stays high."""
+"""The order of a run's steps: phases, rounds, and their extension while a loss stays high."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from rave_train.errors import ConfigError
+
 Phase = Literal["initialize", "warm-up", "enhance", "refine", "done"]
 
 RUNNING_LOSS_STEPS: Final = 30
-"""Over how many steps a running loss is taken."""
+"""Number of steps whose mean is a running loss."""
 
 BEST_EVERY_STEPS: Final = 20
-"""How often the running loss is compared with the best one."""
+"""Steps between two comparisons of the running loss with the best one."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,21 @@ def advance(schedule: Schedule, position: Position, running_loss: float) -> Posi
 def lengthen(position: Position, steps: int) -> Position:
     """The same position in a phase that is longer by some steps."""
     return replace(position, length=position.length + steps)
+
+
+def reopen(position: Position, steps: int) -> Position:
+    """The position of a finished run that gets more enhancement steps in its last round.
+
+    Raises:
+        ConfigError: it is not finished, or no steps are added.
+    """
+    if position.phase != "done":
+        raise ConfigError(
+            f"the run is not finished ({position.total} steps are done): resume it first, then lengthen it"
+        )
+    if steps < 1:
+        raise ConfigError(f"lengthen is {steps} steps, at least 1 is needed")
+    return replace(position, phase="enhance", step=0, length=steps, extended=0)
 
 
 def _next_phase(schedule: Schedule, position: Position) -> Position:

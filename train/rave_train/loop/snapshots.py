@@ -1,4 +1,4 @@
-"""What a run writes besides its log: pictures, validation, checkpoints, the guidance."""
+"""Files that a run writes beside its log: picture grids, validation, checkpoints, the guidance."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def end_epoch(
         before, after = mean_psnr(shown.backlit, shown.truth), mean_psnr(enhanced, shown.truth)
         is_best = after > state.best_psnr
         state.best_psnr = max(after, state.best_psnr)
+        state.input_psnr, state.last_psnr = before, after
         if log is not None:
             log.log_validation(total, before, after)
     if log is None:

@@ -1,8 +1,9 @@
-"""All that changes during a run, saved so that a resumed run ends with the same bits."""
+"""The state of a run, saved so that a resumed run ends with the same bits."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
+from rave_runtime.errors import reason_of
 from rave_train.checkpoint import load_checkpoint
 from rave_train.errors import ConfigError, StateError
 from rave_train.guidance.guidance import Guidance
@@ -42,7 +44,9 @@ class TrainingState:
         best: weights with the lowest running loss of this round, once there are any.
         best_loss: that loss.
         older_best: `best` of the round before.
-        best_psnr: highest mean PSNR on the validation pictures.
+        best_psnr: highest mean PSNR on the validation pictures, dB.
+        last_psnr: mean PSNR on the validation pictures at the last epoch, dB.
+        input_psnr: mean PSNR of the validation pictures as they are, dB.
     """
 
     network: EnhancementNetwork
@@ -58,6 +62,8 @@ class TrainingState:
     best_loss: float = float("inf")
     older_best: Weights | None = None
     best_psnr: float = float("-inf")
+    last_psnr: float = float("-inf")
+    input_psnr: float = float("-inf")
 
     @property
     def running_loss(self) -> float:
@@ -81,8 +87,8 @@ class TrainingState:
         self.best, self.best_loss = copy_weights(self.network), self.running_loss
         return True
 
-    def save(self, file: Path) -> None:
-        """Writes the state, whole or not at all.
+    def save(self, file: Path, config: RunConfig) -> None:
+        """Writes the state, whole or not at all, and the config that it is a state of.
 
         Raises:
             OSError: it cannot be written, such as on a full disk.
@@ -103,21 +109,23 @@ class TrainingState:
             "best_loss": self.best_loss,
             "older_best": self.older_best,
             "best_psnr": self.best_psnr,
+            "last_psnr": self.last_psnr,
+            "input_psnr": self.input_psnr,
+            "config": json.dumps(dataclasses.asdict(config)),
         }
         write_whole(file, torch_file(content))
 
-    def load(self, file: Path) -> None:
+    def load(self, file: Path) -> dict[str, Any]:
         """Takes over a saved state.
+
+        Returns:
+            The config that it was saved with, as JSON; empty where the state is older than that.
 
         Raises:
             StateError: the file is missing, broken, or of another version or run.
         """
-        if not file.is_file():
-            raise StateError(f"{file} is not a file: the run was stopped before its first saved state")
+        content = read_state(file)
         try:
-            content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-            if content["format"] != _FORMAT:
-                raise StateError(f"{file} has state format {content['format']}, {_FORMAT} is needed")
             self.network.load_state_dict(content["network"])
             self.optimizer.load_state_dict(content["optimizer"])
             self.guidance.load_state_dict(content["guidance"])
@@ -126,14 +134,39 @@ class TrainingState:
             if content["scaler"] and self.scaler.is_enabled():
                 self.scaler.load_state_dict(content["scaler"])
             self.position = Position(**content["position"])
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-            first = (str(error) or type(error).__name__).splitlines()[0]
-            raise StateError(f"{file} is no state of this run: {first}") from error
-        torch.set_rng_state(content["random"])
-        self.recent, self.recent_psnr = content["recent"], content["recent_psnr"]
-        self.attempt = content["attempt"]
-        self.best, self.best_loss = content["best"], content["best_loss"]
-        self.older_best, self.best_psnr = content["older_best"], content["best_psnr"]
+            torch.set_rng_state(content["random"])
+            self.recent, self.recent_psnr = content["recent"], content["recent_psnr"]
+            self.attempt = content["attempt"]
+            self.best, self.best_loss = content["best"], content["best_loss"]
+            self.older_best, self.best_psnr = content["older_best"], content["best_psnr"]
+            self.last_psnr = content.get("last_psnr", self.last_psnr)
+            self.input_psnr = content.get("input_psnr", self.input_psnr)
+            config: dict[str, Any] = json.loads(content.get("config", "{}"))
+        except (
+            AttributeError, EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError,
+        ) as error:  # fmt: skip
+            raise StateError(f"{file} is not a state of this run: {reason_of(error)}") from error
+        return config
+
+
+def read_state(file: Path) -> dict[str, Any]:
+    """What `TrainingState.save` wrote, as tensors and plain values.
+
+    Raises:
+        StateError: the file is missing, broken, or of another version.
+    """
+    if not file.is_file():
+        raise StateError(f"{file} is not a file: the run was stopped before its first saved state")
+    try:
+        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        if content["format"] != _FORMAT:
+            raise StateError(
+                f"{file} has state format {content['format']}, this version reads {_FORMAT}: resume it with "
+                "the version that wrote it"
+            )
+    except (AttributeError, EOFError, KeyError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+        raise StateError(f"{file} is not a state of a run: {reason_of(error)}") from error
+    return content
 
 
 def new_state(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rave_train.data.batches import draw_batches
-from rave_train.errors import ConfigError
+from rave_train.errors import ConfigError, TrainingError
 from rave_train.guidance.guidance import RANKING_SCALE, PairGuidance
 from rave_train.guidance.objective import Objective, luma_psnr
 from rave_train.guidance.options import PairOptions
@@ -36,6 +36,9 @@ class Steps(Protocol):
 
     def leave(self, position: Position) -> None:
         """Ends the phase whose last step was at `position`."""
+
+    def close(self) -> None:
+        """Ends helper processes, if there are any."""
 
 
 class LearnGuidance:
@@ -93,6 +96,9 @@ class LearnGuidance:
         if position.phase == "refine":
             self.state.begin_round()
 
+    def close(self) -> None:
+        """Has no helper processes."""
+
     def _embed(self, position: Position, role: int, network: EnhancementNetwork | None) -> Tensor:
         phase = 0 if position.phase == "initialize" else position.round + 1
         return embed_views(
@@ -139,13 +145,31 @@ class TrainNetwork:
         self.objective = Objective(
             self.ingredients.guidance_encoder, self.ingredients.identity_encoder,
             self.state.guidance.fixed_loss(), self.config.options.guidance_weight, network.identity_weight,
-            network.pixel_loss, self.precision,
+            network.pixel_loss, self.precision, self.ingredients.identity_scale,
         )  # fmt: skip
         if self.processes.leads:
             save_guidance(self.run.guidance_file, self.state.guidance)
 
     def step(self, position: Position) -> dict[str, Tensor]:
-        """One step of the network; in the warm-up "psnr" is among the terms, dB between in- and output."""
+        """One step of the network.
+
+        Returns:
+            The losses, "flat" (share of pictures without any middle tones), and in the warm-up "psnr"
+            (dB between input and output).
+
+        Raises:
+            TrainingError: the device has not enough memory.
+        """
+        try:
+            return self._step(position)
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"the GPU's memory is too small for {self.share} pictures of "
+                f"{self.config.network.size_px} px: give --accumulate 2 or more, a smaller --batch, "
+                "or a smaller --size-px"
+            ) from error
+
+    def _step(self, position: Position) -> dict[str, Tensor]:
         backlit, truth = (side.to(self.device, non_blocking=True) for side in next(self.batches))
         backlit = backlit.contiguous(memory_format=torch.channels_last)
         self.state.optimizer.zero_grad(set_to_none=True)
@@ -162,7 +186,11 @@ class TrainNetwork:
         return sums
 
     def leave(self, position: Position) -> None:
-        """Nothing is left to do."""
+        """Has nothing to do at the end of a phase."""
+
+    def close(self) -> None:
+        """Ends the processes that decode pictures."""
+        self.batches.close()
 
     def _accumulate(self, backlit: Tensor, truth: Tensor, warm_up: bool) -> dict[str, Tensor]:
         """Adds the gradients of a part of the batch; returns its terms."""
@@ -172,9 +200,27 @@ class TrainNetwork:
         terms = self.objective.losses(backlit, light.float(), truth, warm_up)
         loss = self.state.scaler.scale(terms["loss"] / self.config.network.accumulate)
         loss.backward()  # type: ignore[no-untyped-call]
+        enhanced = relight(backlit, light.detach().float())
+        terms["flat"] = share_of_flat(backlit, enhanced)
         if warm_up:
-            terms["psnr"] = torch.tensor(luma_psnr(backlit, relight(backlit, light.detach().float())))
+            terms["psnr"] = torch.tensor(luma_psnr(backlit, enhanced))
         return terms
+
+
+def share_of_flat(backlit: Tensor, enhanced: Tensor) -> Tensor:
+    """Share of pictures in which the enhancement left nothing but full or empty colour channels.
+
+    Args:
+        backlit: [n, 3, h, w] in [0, 1].
+        enhanced: the same pictures enhanced.
+
+    Returns:
+        [] from 0 to 1.
+    """
+    before, after = (
+        ((pictures > 0.02) & (pictures < 0.98)).flatten(1).float().mean(1) for pictures in (backlit, enhanced)
+    )
+    return ((after < 0.01) & (before > 0.1)).float().mean()
 
 
 def pictures_per_pass(config: RunConfig, processes: Processes) -> int:

@@ -24,7 +24,7 @@ from rave_train.progress import Report
 from rave_train.writing import write_table, write_whole
 
 DEFAULT_WORDS: Final = ("silhouette", "dark", "darkness")
-"""Those of the paper's Table 3."""
+"""The words of the paper's Table 3."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Interpretation:
 
     Attributes:
         nearest: tokens most similar to the direction, with their cosines, from the top.
-        farthest: tokens least similar to it, likewise from the bottom.
+        farthest: tokens least similar to it, with their cosines, from the bottom.
         words: asked-for words, with the mean cosine of the backlit and of the well-lit pictures.
     """
 
@@ -74,7 +74,7 @@ def interpret_run(
             direction = opened.get_tensor("direction")
     except (OSError, SafetensorError) as error:
         raise ConfigError(
-            f"{run.guidance_file} cannot be read: the run was stopped before its guidance was ready; "
+            f"{run.guidance_file} cannot be read: the run was stopped before its guidance was written: "
             f"rave-train resume {folder} goes on"
         ) from error
     encoder = open_encoder(config.encoder)
@@ -119,7 +119,7 @@ def write_interpretation(found: Interpretation, folder: Path) -> Path:
 
 
 _MOST_BARS: Final = 40
-"""Of each end, in the plot: more are not to be read, and the tables have them all."""
+"""Bars drawn for each end: more could not be read, and the tables have them all."""
 
 
 def _label(token: str) -> str:

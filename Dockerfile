@@ -1,0 +1,32 @@
+# rave-serve in a container: two stages, no compiler and no root in the result.
+#
+#   docker build -t rave-serve .
+#   docker run --rm --read-only --cap-drop ALL --security-opt no-new-privileges \
+#     -p 127.0.0.1:8000:8000 -e RAVE_SERVE_TOKEN="$(openssl rand -hex 16)" rave-serve
+#
+# Nothing here depends on the processor: docker buildx build --platform linux/amd64,linux/arm64 works as it is.
+ARG PYTHON=3.13
+FROM python:${PYTHON}-slim AS build
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY runtime ./runtime
+COPY train ./train
+COPY export ./export
+RUN python -m venv /opt/rave \
+ && /opt/rave/bin/pip install --no-cache-dir ".[serve]" \
+ && /opt/rave/bin/pip uninstall --yes pip
+
+FROM python:${PYTHON}-slim
+COPY --from=build /opt/rave /opt/rave
+ENV PATH=/opt/rave/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    RAVE_CACHE_DIR=
+USER 65532:65532
+WORKDIR /
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+ENTRYPOINT ["rave-serve", "--host", "0.0.0.0"]

@@ -1,0 +1,152 @@
+"""How fast a film is enhanced, against decoding and encoding it alone, and where the time goes.
+
+    python -m benchmarks films [--frames 300] [--rounds 3] [--size 1920x1080] [--output FILE]
+
+Makes a film by panning over a photograph against the light, with grain. Then, in turns: decoding and encoding
+it with the same encoder and quality; and enhancing it. Both use all processors. One frame's steps are timed
+alone, on one thread each. `--memory-frames` enhances a long film as well and prints how memory grew.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import av
+import numpy as np
+from PIL import Image
+
+from benchmarks.processes.memory import rss_mib
+from benchmarks.studies.reporting import report_study, study_parser
+from rave_runtime import Enhancer
+from rave_runtime.films.dividing import DividedFilm, FilmOptions, FilmResult
+from rave_runtime.films.encoding import add_video, choose_encoder, quality_of
+from rave_runtime.films.enhancing import enhance_film
+from rave_runtime.films.opening import describe_film, main_video
+from rave_runtime.light.reduction import UpsampledLight
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "garden.jpg"
+RATE = 30
+
+
+def make_film(path: Path, frames: int, width: int, height: int) -> None:
+    """Pans over an enlarged example, with grain, as H.264."""
+    rng = np.random.default_rng(0)
+    picture = Image.open(EXAMPLE).resize((width * 5 // 4, height * 5 // 4), Image.Resampling.BICUBIC)
+    pixels = np.asarray(picture, np.int16)
+    grain = rng.normal(0, 4, (height + 64, width + 64)).astype(np.int16)
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=RATE, options={"preset": "veryfast", "crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for i in range(frames):
+            left = round((np.sin(i / 40) + 1) / 2 * (width // 4))
+            top = round((np.cos(i / 55) + 1) / 2 * (height // 4))
+            down, across = rng.integers(0, 64, 2)
+            noise = grain[down : down + height, across : across + width, None]
+            view = np.clip(pixels[top : top + height, left : left + width] + noise, 0, 255)
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(view.astype(np.uint8), "rgb24")))
+        output.mux(stream.encode())
+
+
+def recode(source: Path, target: Path) -> float:
+    """Seconds to decode and encode a film, with the encoder and quality that enhancing it would use."""
+    started = time.perf_counter()
+    with av.open(str(source)) as opened, av.open(str(target), "w") as output:
+        stream = main_video(opened)
+        stream.thread_type = "AUTO"
+        video: Any = None
+        for frame in opened.decode(stream):
+            if video is None:
+                info = describe_film(stream, frame)
+                encoder = choose_encoder(info, None)
+                quality = quality_of(info, encoder, None)
+                video = add_video(output, stream, frame, info, encoder, quality, live=False)
+            frame.pict_type = 0
+            output.mux(video.encode(frame))
+        output.mux(video.encode())
+    return time.perf_counter() - started
+
+
+def measure_steps(source: Path, enhancer: Enhancer, frames: int = 40) -> dict[str, float]:
+    """Milliseconds of each step for one frame, one step after the other."""
+    taken: dict[str, list[float]] = {}
+
+    def timed(name: str, step: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        result = step()
+        taken.setdefault(name, []).append(time.perf_counter() - started)
+        return result
+
+    with av.open(str(source)) as opened:
+        film = DividedFilm(opened, enhancer, FilmOptions(workers=1), FilmResult())
+        decoded = opened.decode(film.video)
+        for _ in range(frames):
+            frame = timed("decode", lambda: next(decoded))
+            lit = timed("reduce, network, fit, steady", partial(film.light_frame, frame))
+            timed("divide", partial(film.divide, *lit))
+    return {name: round(1000 * statistics.median(values), 2) for name, values in taken.items()}
+
+
+def measure_memory(source: Path, target: Path, enhancer: Enhancer) -> dict[str, float]:
+    """Resident memory after a tenth of a film and at its end, in MiB."""
+    seen: list[float] = []
+    divide = DividedFilm.divide
+
+    def watched(film: DividedFilm, frame: Any, light: UpsampledLight) -> Any:
+        seen.append(rss_mib(os.getpid()))
+        return divide(film, frame, light)
+
+    with mock.patch.object(DividedFilm, "divide", watched):
+        enhance_film(source, target, enhancer)
+    early = statistics.median(seen[len(seen) // 10 : len(seen) // 5])
+    return {"frames": len(seen), "early_mib": round(early), "late_mib": round(statistics.median(seen[-50:]))}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses, makes the film, measures in turns, prints, saves."""
+    parser = study_parser("films", __doc__)
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--size", default="1920x1080")
+    parser.add_argument("--memory-frames", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="JSON file")
+    options = parser.parse_args(arguments)
+    width, height = map(int, options.size.split("x"))
+    enhancer = Enhancer(threads=1)
+    enhancer.prepare()
+    seconds: dict[str, list[float]] = {"decode and encode": [], "enhance": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        film, target = Path(scratch, "film.mp4"), Path(scratch, "out.mp4")
+        make_film(film, options.frames, width, height)
+        for turn in range(options.rounds + 1):
+            measured = {"decode and encode": recode(film, target)}
+            measured["enhance"] = enhance_film(film, target, enhancer).seconds
+            if turn:
+                for name, value in measured.items():
+                    seconds[name].append(value)
+        findings: dict[str, Any] = {
+            "size": options.size,
+            "frames": options.frames,
+            "frames_per_s": {n: round(options.frames / statistics.median(v), 1) for n, v in seconds.items()},
+            "times_decode_and_encode": round(
+                statistics.median(
+                    a / b for a, b in zip(seconds["enhance"], seconds["decode and encode"], strict=True)
+                ),
+                2,
+            ),
+            "real_time_at_30": bool(Fraction(options.frames, RATE) >= statistics.median(seconds["enhance"])),
+            "one_frame_ms": measure_steps(film, enhancer),
+            "computes_on": f"{enhancer.setup.provider}, {enhancer.setup.precision}",
+        }
+        if options.memory_frames:
+            make_film(film, options.memory_frames, 640, 360)
+            findings["memory"] = measure_memory(film, target, enhancer)
+    report_study("films", arguments, findings, options.output)

@@ -1,0 +1,103 @@
+"""What a bundle's graph may hold, checked in its bytes before any library that would run it sees them.
+
+Libraries that run ONNX do more than arithmetic: they open files beside the graph, read memory at an address
+that it names, run subgraphs and operators of their own. A bundle needs none of that. The check allows what
+our exporter writes and refuses everything else, fields that it does not know included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rave_runtime.backends.onnx_model import OnnxModel
+from rave_runtime.bundle import Bundle, GraphFile, NetworkFacts, TensorSpec
+from rave_runtime.errors import BundleError
+
+
+def read_graph(bundle: Bundle, graph: GraphFile) -> bytes:
+    """A graph's bytes, the ones that were exported, and safe to give to a library that runs them.
+
+    Raises:
+        BundleError: the file is missing, is not the one that was exported, or holds something that no graph
+            of a bundle needs.
+    """
+    content = bundle.read_file(graph)
+    try:
+        check_graph(content, graph, bundle.manifest.network)
+    except ValueError as error:
+        raise BundleError(
+            f"{bundle.folder / graph.file} cannot be loaded: {error}; "
+            "use a bundle that rave-export made, or export it again"
+        ) from error
+    return content
+
+
+def check_graph(content: bytes, graph: GraphFile, network: NetworkFacts) -> None:
+    """Refuses a graph that holds more than arithmetic of the known kind, or other tensors than declared.
+
+    Args:
+        content: bytes of the ONNX file of a context or an enhance graph.
+        graph: what the manifest says of it.
+        network: what the manifest says of the network.
+
+    Raises:
+        ValueError: the message says what the graph holds that it must not.
+    """
+    _check_declaration(graph, network)
+    found = OnnxModel()
+    found.read(memoryview(content))
+    for kind, specs, declared in (
+        ("inputs", found.inputs, graph.inputs),
+        ("outputs", found.outputs, graph.outputs),
+    ):
+        only_found, only_declared = set(specs) - set(declared), set(declared) - set(specs)
+        if only_found or only_declared:
+            raise ValueError(
+                f"its {kind} are not what the manifest declares: "
+                f"it has {_list(only_found)} where the manifest has {_list(only_declared)}"
+            )
+
+
+def expected_tensors(graph: GraphFile, network: NetworkFacts) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """The inputs and outputs that the runtime uses of a graph; "*" stands for any dtype or any axis."""
+    channels, bins = network.channels, sum(network.bins)
+    features = TensorSpec("features", "*", ("*", channels, "*", "*"))
+    pooled = TensorSpec("pooled", "float32", ("*", channels, bins, bins))
+    if graph.part == "context":
+        image = TensorSpec("image", graph.image or "*", ("*", "*", "*", 3))
+        matrices = [TensorSpec(name, "float32", ("*", bins, "*")) for name in ("rows", "cols")]
+        return [image, *matrices], [features, pooled]
+    matrices = [TensorSpec(name, "float32", ("*", "*", bins)) for name in ("rows", "cols")]
+    return [features, pooled, *matrices], [TensorSpec("light", "float32", ("*", "*", "*"))]
+
+
+def _check_declaration(graph: GraphFile, network: NetworkFacts) -> None:
+    """Compares what the manifest declares of a graph with what its part must take and give."""
+    for kind, expected, declared in zip(
+        ("inputs", "outputs"), expected_tensors(graph, network), (graph.inputs, graph.outputs), strict=True
+    ):
+        by_name = {spec.name: spec for spec in declared}
+        fits = len(by_name) == len(declared) == len(expected) and all(
+            spec.name in by_name and _fits(by_name[spec.name], spec) for spec in expected
+        )
+        if not fits:
+            raise ValueError(
+                f"the manifest declares {kind} {_list(declared)}, "
+                f"the {graph.part} graph of this network has {_list(expected)}"
+            )
+
+
+def _fits(declared: TensorSpec, expected: TensorSpec) -> bool:
+    return (
+        expected.dtype in ("*", declared.dtype)
+        and len(declared.shape) == len(expected.shape)
+        and all(
+            isinstance(axis, str) if wanted == "*" else axis == wanted
+            for axis, wanted in zip(declared.shape, expected.shape, strict=True)
+        )
+    )
+
+
+def _list(specs: Iterable[TensorSpec]) -> str:
+    shown = sorted(f"{spec.name} {spec.dtype} [{', '.join(map(str, spec.shape))}]" for spec in specs)
+    return "; ".join(shown)[:300] or "nothing"

@@ -1,0 +1,1 @@
+"""TensorRT and TensorRT for RTX: finding their libraries, building engines, running them."""

@@ -1,0 +1,246 @@
+"""A bundle's network on an NVIDIA GPU by TensorRT: native, with neither torch nor onnxruntime.
+
+Engines come with the bundle, or TensorRT for RTX builds them at first use. Features stay on the GPU between
+the two engines of a call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from rave_runtime.backends.compiled_cache import keep, recall
+from rave_runtime.backends.network import Array, Image
+from rave_runtime.backends.split import ContextOutput, SplitNetwork
+from rave_runtime.backends.tensorrt.building import Profile, build_plan
+from rave_runtime.backends.tensorrt.engine import Engine
+from rave_runtime.backends.tensorrt.library import (
+    RTX_TARGETS,
+    Gpu,
+    find_gpu,
+    import_cuda,
+    installed_libraries,
+    runs_rtx,
+)
+from rave_runtime.backends.tensorrt.memory import GpuMemory, GpuTensor
+from rave_runtime.bundle import Bundle, EngineFile, GraphFile, ImageType, Manifest, Part, Precision
+from rave_runtime.errors import DeviceError
+
+BATCH: Final = 8
+"""Most windows per run of engines that are built at first use."""
+
+_TILE_PX: Final = 512
+_WHOLE_PX: Final = 2048
+"""Sides of windows for which engines are built at first use: tiles, and one reduced picture of any shape."""
+
+
+class TensorRtNetwork(SplitNetwork):
+    """See `rave_runtime.backends.network.Network`. One call runs at a time.
+
+    Args:
+        bundle: whose engines or graphs run.
+        precision: of the engines.
+        plans: engines of the bundle's graphs that are not files of it, with their bytes; None takes those of
+            the bundle.
+
+    Raises:
+        DeviceError: the libraries or a GPU are missing, or no engine fits and none can be built here; the
+            message says which are there and how to build one.
+    """
+
+    def __init__(
+        self, bundle: Bundle, precision: Precision, plans: Sequence[tuple[EngineFile, bytes]] | None = None
+    ) -> None:
+        self.facts = bundle.manifest.network
+        self._bundle = bundle
+        self._precision: Precision = precision
+        self._plans = None if plans is None else {engine.file: (engine, plan) for engine, plan in plans}
+        self._libraries = installed_libraries()
+        cudart = import_cuda()
+        versions = {flavour: str(module.__version__) for flavour, module in self._libraries.items()}
+        self._gpu = find_gpu(cudart, versions)
+        self._memory = GpuMemory(cudart)
+        self._engines: dict[str, Engine] = {}
+        self._lock = threading.Lock()
+        self._find("enhance", None)
+
+    def prepare(self, *, whole: bool) -> None:
+        """See `LoadedNetwork.prepare`."""
+        del whole  # the same engines
+        with self._lock:
+            self._find("context", "uint8")
+            self._find("enhance", None)
+
+    def load_all(self) -> set[str]:
+        """Loads the engines of every graph of the precision.
+
+        Returns:
+            Names of their files.
+
+        Raises:
+            DeviceError: one does not fit this GPU.
+        """
+        graphs = [
+            graph
+            for graph in self._bundle.manifest.graphs
+            if graph.precision == self._precision and graph.part in ("context", "enhance")
+        ]
+        with self._lock:
+            for graph in graphs:
+                self._find(graph.part, graph.image)
+        return {self._choose(graph).file for graph in graphs}
+
+    def exclusive(self) -> threading.Lock:
+        """See `SplitNetwork.exclusive`: buffers on the GPU are reused by the next call."""
+        return self._lock
+
+    def graph_file(self, part: Part, images: Image) -> str:
+        """See `SplitNetwork.graph_file`: the engine's file."""
+        return self._find(part, _type_of(images) if part == "context" else None).name
+
+    def run_context(
+        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+    ) -> dict[str, GpuTensor]:
+        """See `SplitNetwork.run_context`."""
+        del wanted  # both are there
+        inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
+        placed = {name: self._memory.upload(f"context {name}", value) for name, value in inputs.items()}
+        return self._find("context", _type_of(images)).run(placed, self._memory)
+
+    def run_enhance(self, features: GpuTensor, pooled: GpuTensor | Array, rows: Array, cols: Array) -> Array:
+        """See `SplitNetwork.run_enhance`."""
+        inputs = {
+            "features": features,
+            "pooled": pooled if isinstance(pooled, GpuTensor) else self._memory.upload("pooled", pooled),
+            "rows": self._memory.upload("enhance rows", rows),
+            "cols": self._memory.upload("enhance cols", cols),
+        }
+        return self._memory.download(self._find("enhance", None).run(inputs, self._memory)["light"])
+
+    def fetch(self, pooled: GpuTensor) -> Array:
+        """See `SplitNetwork.fetch`."""
+        return self._memory.download(pooled)
+
+    def _find(self, part: Part, image_type: ImageType | None) -> Engine:
+        graph = self._bundle.manifest.graph(part, self._precision, image_type)
+        if graph.file not in self._engines:
+            self._engines[graph.file] = self._load(graph)
+        return self._engines[graph.file]
+
+    def _load(self, graph: GraphFile) -> Engine:
+        """The engine that fits, or one that is built now where none does."""
+        try:
+            description = self._choose(graph)
+        except DeviceError:
+            if self._plans is not None or not can_build(self._gpu):
+                raise
+            description, plan = self._build(graph)
+        else:
+            plan = self._read(description)
+        return Engine(self._libraries[description.flavour], description, plan, self._gpu)
+
+    def _choose(self, graph: GraphFile) -> EngineFile:
+        engines = self._bundle.manifest.engines
+        if self._plans is not None:
+            engines = tuple(engine for engine, _ in self._plans.values())
+        return choose_engine(engines, graph, self._gpu)
+
+    def _read(self, description: EngineFile) -> bytes:
+        if self._plans is not None:
+            return self._plans[description.file][1]
+        return self._bundle.read_file(description)
+
+    def _build(self, graph: GraphFile) -> tuple[EngineFile, bytes]:
+        """An engine of TensorRT for RTX for this GPU, built in some seconds or kept from an earlier run."""
+        trt = self._libraries["tensorrt-rtx"]
+        profiles = first_use_profiles(self._bundle.manifest)
+        key = f"TensorRT for RTX {trt.__version__}, {graph.sha256}, {self._gpu}, {profiles}"
+        plan = recall(key)
+        if plan is None:
+            plan = build_plan(trt, self._bundle.read_file(graph), graph, profiles)
+            keep(key, plan)
+        description = EngineFile(
+            file=f"the engine of {graph.file}",
+            sha256=hashlib.sha256(plan).hexdigest(),
+            graph=graph.file,
+            gpu=self._gpu.name,
+            compute_capability=self._gpu.compute_capability,
+            tensorrt_version=self._gpu.rtx_version,
+            precision=graph.precision,
+            tile_px=_TILE_PX,
+            batch=BATCH,
+            flavour="tensorrt-rtx",
+            targets=RTX_TARGETS,
+        )
+        return description, plan
+
+
+def _type_of(images: Image) -> ImageType:
+    return "uint8" if images.dtype == np.uint8 else "float32"
+
+
+def can_build(gpu: Gpu) -> bool:
+    """Whether engines can be built at first use: TensorRT for RTX is installed and runs on this GPU."""
+    return bool(gpu.rtx_version) and runs_rtx(gpu.compute_capability)
+
+
+def first_use_profiles(manifest: Manifest) -> tuple[Profile, ...]:
+    """What engines are tuned for that are built at first use: the normal way, tiles, and one long picture."""
+    working = () if manifest.working_size_px is None else (Profile(BATCH, manifest.working_size_px),)
+    return (*working, Profile(BATCH, _TILE_PX), Profile(1, _WHOLE_PX))
+
+
+def choose_engine(engines: Sequence[EngineFile], graph: GraphFile, gpu: Gpu) -> EngineFile:
+    """The engine of a graph that may run on a GPU with the TensorRTs that are installed.
+
+    Raises:
+        DeviceError: none may; a mismatch is never run.
+    """
+    candidates = [engine for engine in engines if engine.graph == graph.file]
+    for engine in candidates:
+        if _fits_gpu(engine, gpu) and _fits_version(engine, gpu):
+            return engine
+    held = "; ".join(map(_describe, candidates)) or "none"
+    versions = " and ".join(
+        f"{title} {version}"
+        for title, version in (("TensorRT", gpu.tensorrt_version), ("TensorRT for RTX", gpu.rtx_version))
+        if version
+    )
+    advice = "build one on this machine with rave-export CHECKPOINT --output BUNDLE --fp16 --trt"
+    if gpu.rtx_version and not gpu.tensorrt_version:
+        advice = "TensorRT for RTX cannot use it: choose --device cuda, or pip install 'rave-backlit[trt]'"
+    raise DeviceError(
+        f"no engine of {graph.file} is for {gpu.name} (compute capability {gpu.compute_capability}) with "
+        f"{versions}; the bundle has {held}: {advice}"
+    )
+
+
+def _describe(engine: EngineFile) -> str:
+    """An engine's key, as people read it."""
+    if engine.flavour == "tensorrt-rtx":
+        return f"compute capability {', '.join(engine.targets)}, TensorRT for RTX {engine.tensorrt_version}"
+    return (
+        f"{engine.gpu} (compute capability {engine.compute_capability}), TensorRT {engine.tensorrt_version}"
+    )
+
+
+def _fits_gpu(engine: EngineFile, gpu: Gpu) -> bool:
+    if engine.flavour == "tensorrt-rtx":
+        return runs_rtx(gpu.compute_capability, engine.targets)
+    if engine.hardware == "ampere_plus":
+        return float(gpu.compute_capability) >= 8.0
+    if engine.hardware == "same_compute_capability":
+        return engine.compute_capability == gpu.compute_capability
+    return (engine.gpu, engine.compute_capability) == (gpu.name, gpu.compute_capability)
+
+
+def _fits_version(engine: EngineFile, gpu: Gpu) -> bool:
+    if engine.flavour == "tensorrt-rtx":
+        return engine.tensorrt_version == gpu.rtx_version  # exactly: releases promise nothing to each other
+    if engine.version_compatible:
+        return engine.tensorrt_version.split(".")[0] == gpu.tensorrt_version.split(".")[0]
+    return engine.tensorrt_version == gpu.tensorrt_version

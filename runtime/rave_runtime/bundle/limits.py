@@ -1,0 +1,109 @@
+"""How much of a bundle is read, and how large what its manifest says may be.
+
+A bundle may come from anybody. What it claims is compared with these bounds before memory is taken for it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from rave_runtime.bundle.records import check_sizes, shorten
+
+if TYPE_CHECKING:
+    from rave_runtime.bundle import Manifest
+
+MAX_MANIFEST_BYTES: Final = 4 << 20
+"""A longer manifest is not read: ours have some 20 KB."""
+
+MAX_FILE_BYTES: Final = 1 << 29
+"""A larger graph, engine or checkpoint is not read: our graphs have some MB."""
+
+MAX_ITEMS: Final = 1000
+"""The longest list in a manifest."""
+
+MAX_DEPTH: Final = 32
+"""How deep lists and objects of a manifest may be nested."""
+
+MAX_BINS: Final = 64
+"""The greatest sum of the pooling grids' sides. Pooled grids take channels times its square numbers."""
+
+MAX_CHANNELS: Final = 1024
+MAX_HALO_PX: Final = 128
+"""Two halos must leave room for a core in a tile of the usual size."""
+
+MAX_WORKING_SIZE_PX: Final = 1 << 16
+
+
+def read_content(file: Path, max_bytes: int) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is longer than allowed, or is a pipe or a device, which may never end.
+    """
+    if file.exists() and not file.is_file():
+        raise ValueError("it is not a file")
+    with file.open("rb") as stream:
+        content = stream.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"it is longer than {max_bytes >> 20} MiB, which no file of a bundle is")
+    return content
+
+
+def parse_manifest(content: bytes) -> Any:
+    """What a manifest's JSON says, unchecked but for its proportions.
+
+    Raises:
+        ValueError: it is not JSON, is nested too deep or holds too long a list.
+    """
+    try:
+        value = json.loads(content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    check_sizes(value, "manifest", MAX_DEPTH, MAX_ITEMS)
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def check_manifest(manifest: Manifest) -> None:
+    """Refuses values that no network has, before anything is made as large as they say.
+
+    Raises:
+        ValueError: the message says which value, and its range.
+    """
+    network = manifest.network
+    if not manifest.graphs:
+        raise ValueError("manifest.graphs is empty")
+    if not network.bins or min(network.bins) < 1 or sum(network.bins) > MAX_BINS:
+        raise ValueError(
+            f"manifest.network.bins is {shorten(list(network.bins))}, "
+            f"sizes of at least 1 that add up to at most {MAX_BINS} are needed"
+        )
+    for name, value, low, high in (
+        ("network.channels", network.channels, 1, MAX_CHANNELS),
+        ("network.halo_px", network.halo_px, 0, MAX_HALO_PX),
+        ("network.context_halo_px", network.context_halo_px, 0, network.halo_px),
+    ):
+        if not low <= value <= high:
+            raise ValueError(f"manifest.{name} is {shorten(value)}, a number from {low} to {high} is needed")
+    size = manifest.working_size_px
+    if size is not None and not 2 <= size <= MAX_WORKING_SIZE_PX:
+        raise ValueError(
+            f"manifest.working_size_px is {shorten(size)}, at least 2 is needed "
+            f"and at most {MAX_WORKING_SIZE_PX}"
+        )
+    names = [item.file for item in manifest.files()]
+    for name in names:
+        plain = Path(name).name == name and name not in {"", ".", ".."} and len(name) <= 200
+        if not plain or "\\" in name or not name.isprintable():
+            raise ValueError(f"file {shorten(name)} must be a plain name inside the bundle")
+    roles = [(graph.part, graph.precision, graph.image) for graph in manifest.graphs]
+    if len(set(names)) != len(names) or len(set(roles)) != len(roles):
+        raise ValueError("the manifest names a file twice, or two files for the same part")
+    if any(engine.batch < 1 for engine in manifest.engines):
+        raise ValueError("the manifest has an engine that takes no windows (batch is less than 1)")

@@ -1,0 +1,267 @@
+"""What `rave-run` does, without the parsing and printing around it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from rave_runtime.backends.limits import usable_processors
+from rave_runtime.errors import PhotoError, UsageError
+from rave_runtime.files.atomic import is_written_into, remove_abandoned, require_writable, write_atomically
+from rave_runtime.files.entries import digest_of
+from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.light.score import BACKLIT_SCORE
+from rave_runtime.photos.formats import require_format
+from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_file
+from rave_runtime.run.batch import Result, Runner
+from rave_runtime.run.inputs import exists, is_folder
+from rave_runtime.run.jobs import Job, parse_shard, plan_jobs
+from rave_runtime.run.journal import Journal, open_journal
+from rave_runtime.run.log import open_log, write_each
+from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content
+from rave_runtime.run.options import RunOptions, make_batch, make_enhancer
+from rave_runtime.run.overwriting import claim_free, is_foreign, require_replaceable
+from rave_runtime.run.progress import show_progress
+
+Ask = Callable[[str], bool]
+"""Puts a question to the user; True is yes."""
+
+
+def run_folder(
+    source: Location | Sequence[Location], output: Location, options: RunOptions, ask: Ask | None = None
+) -> list[Result]:
+    """Enhances a photograph, a folder, or several of either, with a progress bar, log and report if wanted.
+
+    Args:
+        source: what to enhance.
+        output: where results go; see `plan_jobs`.
+        options: the options of the run.
+        ask: asks the user whether files may be replaced, for `--overwrite ask`; None answers no.
+
+    Returns:
+        A result for each photograph, in order of names.
+
+    Raises:
+        RaveError: nothing could be begun: see `plan_jobs`, `Enhancer` and `rave_runtime.cluster.connect`.
+        OSError: the log or the report cannot be written.
+    """
+    options.check("folder")
+    if options.report is not None:
+        _require_writable("--report", options.report)
+    jobs, journal, options, output = _prepare(source, output, options)
+    if options.overwrite == "ask":
+        options = dataclasses.replace(
+            options, overwrite="always" if _may_replace(jobs, journal, ask) else "never"
+        )
+    if len(jobs) == 1 and not _is_tree(source):
+        _check_single(jobs[0], journal, options)
+    if journal is not None and isinstance(journal.folder, RemoteFile) and options.cluster is None:
+        claim_free(journal, jobs)
+    with (
+        _open_runner(options, journal, len(jobs)) as runner,
+        open_log(options.log, runner.setup) as write_line,
+    ):
+        first = output / ".probe" if _is_tree(source) else jobs[0].target if jobs else output
+        if jobs and isinstance(first, Path):
+            _require_writable("OUTPUT", first)
+        results = show_progress(write_each(runner.run(jobs), write_line), len(jobs))
+    if options.report is not None:
+        from rave_runtime.run.report import write_report
+
+        try:
+            write_report(options.report, results, runner.setup, options)
+        except PhotoError as error:  # the photographs are done all the same, and are what was wanted
+            warnings.warn(f"the report {error}", stacklevel=2)
+    return results
+
+
+def preview_folder(
+    source: Location | Sequence[Location], output: Location, options: RunOptions
+) -> Iterator[tuple[str, bool]]:
+    """What `run_folder` would do; nothing is written.
+
+    Yields:
+        As `rave_runtime.run.dry_run.preview_jobs`.
+
+    Raises:
+        RaveError: as `run_folder`.
+    """
+    from rave_runtime.run.dry_run import preview_jobs
+
+    options.check("folder")
+    jobs, journal, options, _ = _prepare(source, output, options, clean=False)
+    yield from preview_jobs(jobs, options, make_enhancer(options, 1, usable_processors()), journal)
+
+
+def _prepare(
+    source: Location | Sequence[Location], output: Location, options: RunOptions, clean: bool = True
+) -> tuple[list[Job], Journal | None, RunOptions, Location]:
+    """Jobs, the journal of their results, and options and output as the workers of a cluster need them."""
+    shard = None if options.shard is None else parse_shard(options.shard)
+    tree = _is_tree(source)
+    if options.skip_existing and not tree and any(exists(place) for place in _listed(source)):
+        raise UsageError("--skip-existing is for folders, whose results it remembers: leave it out")
+    if options.cluster is not None:  # workers have other working folders
+        source = [_absolute(place) for place in _listed(source)]
+        output = _absolute(output)
+    jobs = plan_jobs(source, output, shard=shard, selection=options.selection, naming=options.naming)
+    if tree:
+        if clean:
+            remove_abandoned(output)
+        return jobs, open_journal(output, str(shard or "")), options, output
+    target = jobs[0].target if jobs else None  # of one photograph; a shard may leave none
+    if not isinstance(target, Path) or is_written_into(target):
+        return jobs, None, options, output
+    return jobs, open_journal(target.parent), options, output
+
+
+def _listed(source: Location | Sequence[Location]) -> list[Location]:
+    return [source] if isinstance(source, (Path, RemoteFile)) else list(source)
+
+
+def _is_tree(source: Location | Sequence[Location]) -> bool:
+    """Whether results go into a folder that is theirs: for a folder, or for several inputs."""
+    places = _listed(source)
+    return len(places) > 1 or is_folder(places[0])
+
+
+def _absolute(place: Location) -> Location:
+    return place.absolute() if isinstance(place, Path) else place
+
+
+def _check_single(job: Job, journal: Journal | None, options: RunOptions) -> None:
+    """Refuses to replace a file by the result of one photograph, before the model is loaded.
+
+    Raises:
+        UsageError: a file is there that no run of rave-run wrote.
+    """
+    if options.overwrite == "always" or (isinstance(job.target, Path) and is_written_into(job.target)):
+        return
+    if is_foreign(job.target, journal):
+        raise UsageError(
+            f"{job.target} is there and rave-run did not write it: choose another OUTPUT (for several "
+            "photographs a folder, such as rave-run *.jpg enhanced/), or give --overwrite always"
+        )
+
+
+def _may_replace(jobs: list[Job], journal: Journal | None, ask: Ask | None) -> bool:
+    """The user's answer to whether files that rave-run did not write may be replaced."""
+    foreign = [job.target for job in jobs if is_foreign(job.target, journal)]
+    if not foreign or ask is None:
+        return False
+    many = f"{len(foreign)} files, such as {foreign[0]}, are" if len(foreign) > 1 else f"{foreign[0]} is"
+    return ask(f"{many} there and rave-run did not write {'them' if len(foreign) > 1 else 'it'}. Replace?")
+
+
+def _require_writable(name: str, file: Path) -> None:
+    """Before hours of work.
+
+    Raises:
+        UsageError: a file cannot be made there.
+    """
+    if is_folder(file):
+        raise UsageError(f"{name} {file} is a folder: name the file to write")
+    if is_written_into(file):
+        return
+    try:
+        require_writable(file.parent)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{name} {file} cannot be written: {reason}") from error
+
+
+def run_stream(
+    source: Location | BinaryIO, output: Location | BinaryIO, options: RunOptions
+) -> tuple[str, ...]:
+    """Enhances one photograph from standard input or to standard output.
+
+    Args:
+        source: a file, or the stream to read to its end.
+        output: a file, or the stream to write to.
+        options: the options of the run.
+
+    Returns:
+        What a user should know of the result, a sentence each.
+
+    Raises:
+        RaveError: the options do not fit, or the photograph cannot be read, enhanced or written.
+        OSError: a stream was closed by the program at its other end.
+    """
+    options.check("stream")
+    wanted = options.format_name
+    if isinstance(output, (Path, RemoteFile)):
+        wanted = require_format(output, wanted)
+    if isinstance(source, (Path, RemoteFile)):
+        content = read_file(source, options.max_megapixels)
+    else:
+        limit = file_limit_bytes(options.max_megapixels)
+        content = source.read(limit + 1)
+        check_file_size(len(content), limit, options.max_megapixels)
+    journal = None
+    if isinstance(output, RemoteFile) or (isinstance(output, Path) and not is_written_into(output)):
+        journal = open_journal(output.parent) if isinstance(output, Path) and not is_folder(output) else None
+        if options.overwrite != "always":
+            require_replaceable(output, journal)
+    photo = enhance_bytes(content, options, wanted)
+    if isinstance(output, (Path, RemoteFile)):
+        if journal is not None:
+            journal.claim(output.name, len(photo.content), digest_of(photo.content))
+        like = source if isinstance(source, Path) else None
+        write_atomically(output, photo.content, like, attributes_of=like if options.keep_times else None)
+        if journal is not None:
+            journal.add(output.name, "stream", len(photo.content), digest_of(photo.content))
+            journal.close()
+    else:
+        output.write(photo.content)
+        output.flush()
+    return photo.warnings
+
+
+def enhance_bytes(content: bytes, options: RunOptions, format: str | None = None) -> EnhancedPhoto:
+    """Enhances one photograph from a file's bytes to a file's bytes.
+
+    Args:
+        content: the bytes of a file.
+        options: the options of the run; those for many photographs have no effect.
+        format: the name of the format to write where `options` name none; None keeps the input's.
+
+    Returns:
+        The new file's bytes, and what is known of it.
+
+    Raises:
+        RaveError: it cannot be read, enhanced or written.
+    """
+    return enhance_content(
+        make_enhancer(options, 1, usable_processors()),
+        content,
+        format=options.format_name or format,
+        quality=options.quality,
+        max_megapixels=options.max_megapixels,
+        least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
+    )
+
+
+def run_doctor(options: RunOptions) -> str:
+    """What is installed, what would be used, and why, as lines of text."""
+    from rave_runtime.run.doctor import diagnose
+
+    return diagnose(lambda: make_enhancer(options, 1, usable_processors()))
+
+
+@contextlib.contextmanager
+def _open_runner(options: RunOptions, journal: Journal | None, jobs: int) -> Iterator[Runner]:
+    if options.cluster is None:
+        yield make_batch(options, journal, jobs)
+        return
+    from rave_runtime.cluster.connect import open_pool
+
+    try:
+        with open_pool(options, options.cluster, journal, jobs) as pool:
+            yield pool
+    finally:  # workers that were ended in the middle of a photograph have left temporary files
+        if journal is not None:
+            remove_abandoned(journal.folder)

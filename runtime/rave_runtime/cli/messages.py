@@ -1,0 +1,30 @@
+"""What rave-run says, and the codes with which it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final, NoReturn
+
+EXIT_SOME_FAILED: Final = 1
+EXIT_WRONG_USE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+
+def wrong_use(message: str) -> NoReturn:
+    """Says what is wrong with the command line, and ends the program with exit code 2."""
+    say(f"rave-run: {message}", error=True)
+    sys.exit(EXIT_WRONG_USE)
+
+
+def say(message: str, *, error: bool = False) -> None:
+    """Prints a message on one line, as a terminal can show it, whatever names and URLs are in it."""
+    from rave_runtime.errors import printable
+    from rave_runtime.files.secrets import without_secrets
+
+    line = printable(without_secrets(message))
+    stream = sys.stderr if error else sys.stdout
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:  # who read it has gone, and the photographs are done all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

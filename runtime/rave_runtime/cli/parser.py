@@ -1,0 +1,128 @@
+"""The command line of rave-run.
+
+It is parsed by argparse: to import typer, which the other commands use, takes a third of the time of a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rave_runtime.cli.messages import wrong_use
+from rave_runtime.version import __version__
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        wrong_use(f"{message} (rave-run --help tells more)")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all options. Those that are not given are left to the defaults of `RunOptions`."""
+    parser = _Parser(
+        "rave-run",
+        usage="rave-run [OPTIONS] INPUT... OUTPUT",
+        description="Enhance backlit photographs: INPUT to OUTPUT, with EXIF, colour profile and tree kept.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    group: Any = parser
+
+    def add(name: str, help: str, **settings: Any) -> None:
+        group.add_argument(name, help=help, **settings)
+
+    text = "Photographs, folders, patterns ('*.jpg') or URLs (s3://...) to enhance, or - for standard input; "
+    text += "the last is the file, folder or URL to write, or - for standard output."
+    add("places", text, nargs="*", metavar="INPUT... OUTPUT")
+
+    group = parser.add_argument_group("The light")
+    add("--strength", "0 changes nothing, 1 is the model, up to 2 [default: 1].", type=float, metavar="S")
+    text = "The same for bright parts: 0 keeps skies as they are [default: --strength, but at most 1]."
+    add("--highlights", text, type=float, metavar="H")
+    add("--only-backlit", "Copy photographs as they are that are not backlit.", action="store_true")
+    add("--model", "The model's bundle [default: the embedded one].", type=_path, metavar="FOLDER")
+    text = "Long side for estimating the light, in pixels [default: the model's]."
+    add("--working-size", text, type=int, metavar="PX")
+    add("--full-resolution", "Estimate the light at full size: exact, and slow.", action="store_true")
+
+    group = parser.add_argument_group("The files")
+    add("--format", "Write all as jpeg, png, tiff, webp, bmp, ppm, avif or heif.")
+    text = "1 to 100, of lossy formats [default: like the input's]."
+    add("--quality", text, type=_number(int, 1, 100), metavar="Q")
+    add("--suffix", "Put TEXT behind the names of results, such as _bright.", metavar="TEXT")
+    text = "Take only photographs whose name, or a folder's above it, fits; may be repeated."
+    add("--include", text, action="append", metavar="PATTERN")
+    text = "Leave out photographs whose name, or a folder's above it, fits; may be repeated."
+    add("--exclude", text, action="append", metavar="PATTERN")
+    text = "Replace files that rave-run did not write: never, ask or always [default: never]."
+    add("--overwrite", text, choices=("never", "ask", "always"))
+    text = "Give results the photographs' file times and extended attributes [default], or not."
+    add("--keep-times", text, action=argparse.BooleanOptionalAction)
+    text = "Copy .xmp, .aae and Live Photo .mov files along [default], or not."
+    add("--companions", text, action=argparse.BooleanOptionalAction)
+    add("--dry-run", "Say what would be done, and what is backlit; write nothing.", action="store_true")
+    add("--skip-existing", "Resume: leave results that are there and up to date.", action="store_true")
+    add("--watch", "Keep running: enhance what is dropped into INPUT.", action="store_true")
+    text = "Append a line of JSON per photograph; - is standard output."
+    add("--log", text, type=_local_file, metavar="FILE")
+    text = "Write a web page with before/after sliders and timings."
+    add("--report", text, type=_local_file, metavar="FILE")
+    text = "Refuse larger photographs, in megapixels [default: 300]."
+    add("--max-megapixels", text, type=_number(float, 0.0001), metavar="MP")
+
+    group = parser.add_argument_group("Films")
+    add("--film", "Standard input is a film, read and written as it comes.", action="store_true")
+    text = "An encoder of FFmpeg, such as h264_nvenc [default: the input's codec]."
+    add("--film-encoder", text, metavar="NAME")
+
+    group = parser.add_argument_group("The machine")
+    add("--device", "auto, cpu, openvino, cuda or tensorrt [default: auto].", metavar="NAME")
+    add("--precision", "auto, fp32, fp16 or int8 [default: auto].", metavar="NAME")
+    add("--tile-size", "Side of the network's tiles, in pixels.", type=int, metavar="PX")
+    text = "For photographs and tiles of one process, in MiB [default: 2048, in a container less]."
+    add("--memory-limit", text, type=_number(int, 64), dest="memory_limit_mib", metavar="MIB")
+    text = "Photographs in work at a time [default: processors]."
+    add("--workers", text, type=_number(int, 1), metavar="N")
+    add("--shard", "Take the I-th of N parts, for a job scheduler.", metavar="I/N")
+    add("--cluster", "Work on a Ray cluster; 'local' starts one here.", metavar="ADDRESS")
+    text = "Processes on the cluster [default: as many as fit]."
+    add("--actors", text, type=_number(int, 1), metavar="N")
+    add("--doctor", "Print what is installed, what would be used, and why.", action="store_true")
+    add("--version", "Print the version.", action="version", version=f"rave-run {__version__}")
+    return parser
+
+
+def _number(kind: type[int] | type[float], least: float, most: float = math.inf) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not least <= value <= most:
+            limit = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+            raise argparse.ArgumentTypeError(f"{text} is not {limit}")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse shows this name when the text is not a number
+    return parse
+
+
+def _local_file(text: str) -> Path:
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text} is a URL: give a file of this machine")
+    return _path(text)
+
+
+def _path(text: str) -> Path:
+    if not text:  # pathlib takes it for the current folder
+        raise argparse.ArgumentTypeError("it is empty: is a variable not set?")
+    return Path(text)
+
+
+def as_paths(arguments: list[str]) -> list[str]:
+    """Arguments after `--` as paths that no parser takes for options, whatever they begin with."""
+    if "--" not in arguments:
+        return arguments
+    at = arguments.index("--")
+    names = (f"./{word}" if word.startswith("-") and word != "-" else word for word in arguments[at + 1 :])
+    return [*arguments[:at], *names]

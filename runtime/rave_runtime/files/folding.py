@@ -1,0 +1,47 @@
+"""File systems that take two names for one: APFS, exFAT and SMB shares do so with letters and accents."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from rave_runtime.files.location import Location, RemoteFile
+
+_EXACT_PROTOCOLS: Final = frozenset(
+    {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory", "http", "https"}
+)
+"""Stores in which each name is told from every other one."""
+
+_COMPOSED, _DECOMPOSED = "\u00e9", "e\u0301"
+
+
+def folds_names(folder: Location) -> bool:
+    """Whether files in a folder share a name that differs in large and small letters or forms of accents.
+
+    Args:
+        folder: a folder that need not exist: then the nearest one above it is asked, by two short-lived
+            files. A store whose ways are unknown counts as one that folds.
+    """
+    if isinstance(folder, RemoteFile):
+        return folder.protocol not in _EXACT_PROTOCOLS
+    here = folder.absolute()
+    while not os.path.isdir(here) and here.parent != here:
+        here = here.parent
+    stem = f".rave-{secrets.token_hex(8)}-"
+    pairs = ((f"{stem}a", f"{stem}A"), (f"{stem}{_COMPOSED}", f"{stem}{_DECOMPOSED}"))
+    return any(_is_one(here / first, here / second) for first, second in pairs)
+
+
+def _is_one(first: Path, second: Path) -> bool:
+    try:
+        first.touch(exist_ok=False)
+    except (OSError, ValueError):
+        return False  # nothing can be written there, which is said elsewhere
+    try:
+        return os.path.lexists(second)
+    finally:
+        with contextlib.suppress(OSError):
+            first.unlink()

@@ -1,0 +1,1 @@
+"""Films: the light of every frame, steadied over time, and its division on the film's own planes."""

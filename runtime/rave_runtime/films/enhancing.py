@@ -1,0 +1,197 @@
+"""One film from file to file, or from pipe to pipe.
+
+A thread decodes and estimates the light, frame by frame, since the light is steadied over time; a pool
+divides frames; the calling thread encodes them in order and passes sound, subtitles and everything else on.
+Queues are short, so memory does not grow with the film.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+from rave_runtime.enhancer import Enhancer
+from rave_runtime.errors import PhotoError, RaveError, UsageError, reason_of
+from rave_runtime.films.dividing import DividedFilm, FilmOptions, FilmResult
+from rave_runtime.films.encoding import add_video, choose_encoder, quality_of
+from rave_runtime.films.opening import import_av, open_film
+
+_CONTAINERS: Final = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".avi": "avi",
+    ".ts": "mpegts",
+    ".mts": "mpegts",
+    ".m2ts": "mpegts",
+    ".mpg": "mpeg",
+    ".mpeg": "mpeg",
+}
+"""FFmpeg's name of the container for each ending."""
+
+
+def enhance_film(
+    source: Path | IO[bytes], target: Path | IO[bytes], enhancer: Enhancer, options: FilmOptions | None = None
+) -> FilmResult:
+    """Enhances a film; sound, subtitles, chapters, time stamps, rotation and metadata are kept.
+
+    Args:
+        source: a file, or a binary stream that is read as it comes.
+        target: a file, which is there whole or not at all, or a binary stream.
+        enhancer: estimates the light. Its working size and strength apply.
+        options: how the film is written.
+
+    Raises:
+        PhotoError: the film cannot be read, is HDR, or cannot be written.
+        UsageError: PyAV or an encoder is missing, or the target's name is not that of a film.
+    """
+    options = options or FilmOptions()
+    started = time.perf_counter()
+    result = FilmResult()
+    container = options.container or _container_of(target)
+    av = import_av()
+    with open_film(source) as opened:
+        run = DividedFilm(opened, enhancer, options, result)
+        if isinstance(target, Path):
+            with _whole_or_nothing(target) as partial:
+                _write(av, run, str(partial), container, options, result)
+        else:
+            _write(av, run, target, container, options, result)
+    result.seconds = time.perf_counter() - started
+    return result
+
+
+def _write(
+    av: Any, run: DividedFilm, target: Any, container: str, options: FilmOptions, result: FilmResult
+) -> None:
+    """Encodes frames and passes packets on until the film ends."""
+    settings = _container_options(run.container, container)
+    try:
+        with av.open(target, "w", format=container, options=settings) as output:
+            output.metadata.update(run.container.metadata)
+            copied: dict[int, Any] = {}
+            waiting: list[Any] = []
+            video: Any = None
+            last_pts = None
+            for item in run.items():
+                if isinstance(item, av.Packet):
+                    if video is None:
+                        waiting.append(item)
+                    else:
+                        _pass_on(output, copied, item)
+                    continue
+                if video is None:
+                    video = _start_video(run, output, container, options, result)
+                    copied = _copy_streams(av, run, output, result)
+                    with contextlib.suppress(av.FFmpegError, ValueError, NotImplementedError):
+                        output.set_chapters(run.container.chapters())
+                    for packet in waiting:
+                        _pass_on(output, copied, packet)
+                    waiting.clear()
+                item.pict_type = 0  # the encoder chooses its key frames
+                if last_pts is not None and (item.pts is None or item.pts <= last_pts):
+                    item.pts = last_pts + 1
+                last_pts = item.pts
+                output.mux(video.encode(item))
+                result.frames += 1
+            output.mux(video.encode())
+    except (RaveError, MemoryError):
+        raise
+    except (av.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise PhotoError(f"cannot be written as a film: {reason_of(error)}") from error
+
+
+def _start_video(
+    run: DividedFilm, output: Any, container: str, options: FilmOptions, result: FilmResult
+) -> Any:
+    assert run.info is not None
+    encoder = choose_encoder(run.info, options.encoder)
+    if container == "webm" and options.encoder is None and encoder not in ("libvpx-vp9", "libsvtav1"):
+        encoder = "libvpx-vp9"
+    quality = quality_of(run.info, encoder, options.quality)
+    result.encoder = encoder
+    result.width_px, result.height_px = run.info.width, run.info.height
+    video = add_video(output, run.video, run.first_frame, run.info, encoder, quality, live=options.live)
+    if options.workers:
+        video.codec_context.thread_count = options.workers
+    return video
+
+
+def _copy_streams(av: Any, run: DividedFilm, output: Any, result: FilmResult) -> dict[int, Any]:
+    """Streams of the output for everything but the film itself, by the index of the input's stream."""
+    copied = {}
+    for stream in run.container.streams:
+        if stream is run.video or _is_chapter_track(run.container, stream):
+            continue
+        try:
+            twin = output.add_stream_from_template(stream, opaque=True)
+            twin.metadata.update(stream.metadata)
+            twin.disposition = stream.disposition
+        except (av.FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError):
+            result.warnings.append(f"its {stream.type} stream {stream.index} has no place there: left out")
+            continue
+        copied[stream.index] = twin
+    return copied
+
+
+def _is_chapter_track(container: Any, stream: Any) -> bool:
+    """Whether a stream is QuickTime's track of chapter titles, which is written anew from the chapters."""
+    return stream.type == "data" and stream.name == "bin_data" and bool(container.chapters())
+
+
+def _pass_on(output: Any, copied: dict[int, Any], packet: Any) -> None:
+    twin = copied.get(packet.stream.index)
+    if twin is not None:
+        packet.stream = twin
+        output.mux(packet)
+
+
+def _container_of(target: Path | IO[bytes]) -> str:
+    if not isinstance(target, Path):
+        return "mpegts"
+    container = _CONTAINERS.get(target.suffix.lower())
+    if container is None:
+        raise UsageError(f"{target.name} is not the name of a film: give one of {', '.join(_CONTAINERS)}")
+    return container
+
+
+def _container_options(source: Any, container: str) -> dict[str, str]:
+    """Keeps the keys that phones write, which a plain MP4 has no room for."""
+    if container in ("mp4", "mov") and any(key.startswith("com.") for key in source.metadata):
+        return {"movflags": "use_metadata_tags"}
+    return {}
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(target: Path) -> Iterator[Path]:
+    """A temporary file beside a target, which takes its place at the end.
+
+    Raises:
+        PhotoError: the folder cannot be made, or the file cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(target.suffix, ".rave-film-", target.parent)
+        os.close(descriptor)
+    except OSError as error:
+        raise PhotoError(f"cannot be written to {target}: {error.strerror or error}") from error
+    partial = Path(name)
+    try:
+        yield partial
+        mask = os.umask(0)
+        os.umask(mask)
+        partial.chmod(0o666 & ~mask)
+        partial.replace(target)
+    except OSError as error:
+        raise PhotoError(f"cannot be written to {target}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)

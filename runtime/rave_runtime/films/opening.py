@@ -1,0 +1,164 @@
+"""Opening films: what can be enhanced, and what is refused by name."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any, Final
+
+from rave_runtime.errors import PhotoError, UsageError, reason_of
+from rave_runtime.films.planes import PlaneFormat
+
+FILM_ENDINGS: Final = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"),
+    *(".mts", ".m2ts", ".ts", ".mpg", ".mpeg"),
+)
+"""Endings, in lower case, of files that count as films."""
+
+_HDR_TRANSFERS: Final = {16: "PQ", 18: "HLG"}
+"""Transfer characteristics of ITU-T H.273 that are not for ordinary screens."""
+
+_FULL_RANGE: Final = 2
+_PLANAR: Final = {
+    f"yuv{j}{name}p{suffix}": (across, down, bits, j == "j")
+    for name, across, down in (("420", 2, 2), ("422", 2, 1), ("444", 1, 1))
+    for suffix, bits in (("", 8), ("10le", 10), ("12le", 12))
+    for j in (("", "j") if bits == 8 else ("",))
+}
+"""Planar pixel formats: subsampling across and down, bits, and whether the name says full range."""
+
+_CONVERTED: Final = {
+    "nv12": "yuv420p",
+    "nv21": "yuv420p",
+    "nv16": "yuv422p",
+    "p010le": "yuv420p10le",
+    "p210le": "yuv422p10le",
+    "yuyv422": "yuv422p",
+    "uyvy422": "yuv422p",
+}
+"""Formats that hold the same values in another order."""
+
+
+def import_av() -> Any:
+    """PyAV.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise UsageError("films need PyAV: pip install 'rave-backlit[video]'") from error
+    return av
+
+
+def is_film(name: str) -> bool:
+    """Whether a file's name is that of a film."""
+    return Path(name).suffix.lower() in FILM_ENDINGS
+
+
+@dataclass(frozen=True)
+class FilmInfo:
+    """What a film's picture is like.
+
+    Attributes:
+        codec: name of the codec, such as "h264".
+        width: width of a frame, in pixels, as stored.
+        height: height of a frame, in pixels, as stored.
+        pixel_format: the planar format in which frames are divided, such as "yuv420p10le".
+        layout: how that format stores its values.
+        rate: frames per second.
+        bits_per_pixel: bits of the film per pixel and frame; None where the file does not tell.
+        rotation_deg: how far players turn the frames, counterclockwise.
+        is_interlaced: whether a frame holds two moments.
+    """
+
+    codec: str
+    width: int
+    height: int
+    pixel_format: str
+    layout: PlaneFormat
+    rate: Fraction
+    bits_per_pixel: float | None
+    rotation_deg: int
+    is_interlaced: bool
+
+
+@contextlib.contextmanager
+def open_film(source: Path | IO[bytes]) -> Iterator[Any]:
+    """A film's container, closed afterwards.
+
+    Raises:
+        UsageError: PyAV is missing.
+        PhotoError: the file cannot be read, or holds no moving picture.
+    """
+    av = import_av()
+    try:
+        container = av.open(str(source) if isinstance(source, Path) else source, metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise PhotoError(f"cannot be opened as a film: {reason_of(error)}") from error
+    try:
+        if not any(_is_moving(stream) for stream in container.streams.video):
+            raise PhotoError("holds no moving picture")
+        yield container
+    finally:
+        container.close()
+
+
+def main_video(container: Any) -> Any:
+    """The first video stream that is not a cover picture."""
+    return next(stream for stream in container.streams.video if _is_moving(stream))
+
+
+def describe_film(stream: Any, frame: Any) -> FilmInfo:
+    """What a film's frames are like.
+
+    Args:
+        stream: the video stream, of PyAV.
+        frame: its first decoded frame.
+
+    Raises:
+        PhotoError: the film is HDR, or its pixels are of a kind that cannot be divided by the light.
+    """
+    transfer = _HDR_TRANSFERS.get(int(frame.color_trc))
+    if transfer is not None:
+        raise PhotoError(
+            f"is an HDR film ({transfer}), whose brightness means something else: "
+            "convert it to SDR first (ffmpeg's zscale and tonemap filters do)"
+        )
+    name = frame.format.name
+    stored = _CONVERTED.get(name, name)
+    if stored.startswith("gray"):
+        bits = 8 if stored == "gray" else int(stored.removeprefix("gray").removesuffix("le"))
+        across = down = 1
+        named_full = False
+    elif stored in _PLANAR:
+        across, down, bits, named_full = _PLANAR[stored]
+    else:
+        raise PhotoError(f"has pixels of the format {name}, which cannot be enhanced: convert it to yuv420p")
+    context = stream.codec_context
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    bit_rate = context.bit_rate or stream.container.bit_rate
+    pixels_per_s = frame.width * frame.height * float(rate)
+    layout = PlaneFormat(
+        bits, across, down, named_full or int(frame.color_range) == _FULL_RANGE, not stored.startswith("gray")
+    )
+    return FilmInfo(
+        codec=context.name,
+        width=frame.width,
+        height=frame.height,
+        pixel_format=stored,
+        layout=layout,
+        rate=Fraction(rate),
+        bits_per_pixel=bit_rate / pixels_per_s if bit_rate else None,
+        rotation_deg=int(frame.rotation),
+        is_interlaced=bool(frame.interlaced_frame),
+    )
+
+
+def _is_moving(stream: Any) -> bool:
+    """Whether a video stream is a film and not a cover picture."""
+    return "attached_pic" not in str(stream.disposition).lower()

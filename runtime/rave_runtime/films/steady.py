@@ -1,0 +1,107 @@
+"""The light of a film's frames, steadied over time so that nothing flickers, pumps or lags behind a cut.
+
+The network sees each frame alone, so its light trembles with noise and with whatever enters the picture. What
+is steadied is not the light but the two coefficients with which the guided filter makes it from the frame's
+own luminance (`rave_runtime.light.reduction`): they are smooth in space, so they may follow slowly without
+ghosts, while edges of the light stay on edges of the frame at hand.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+SETTLING_S: Final = 0.6
+"""Time in which a still scene's light covers 63 % of a change."""
+
+_MOVING_SHARE: Final = 0.35
+"""Share of the new frame's coefficients where the picture moves: a change is covered in about six frames."""
+
+_STILL_STEP: Final = 0.012
+_MOVING_STEP: Final = 0.06
+"""Changes of luminance, on the reduced and blurred frame, up to which a pixel counts as still, and from which
+as moving. Noise of five grey levels at full size changes it by less than 0.003."""
+
+_CUT_STEP: Final = 0.10
+_CUT_FACTOR: Final = 3.0
+"""A cut changes luminance by this much on average, and by this many times the last frames' usual change."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Light as a linear function of luminance, pixel by pixel of the reduced frame.
+
+    Attributes:
+        coefficients: [2, h', w'] float32: slope and offset.
+        low: the least light that the network gave.
+        high: the greatest light that the network gave.
+    """
+
+    coefficients: Array
+    low: float
+    high: float
+
+
+class SteadyLight:
+    """Steadies the coefficients of successive frames.
+
+    Args:
+        frames_per_s: rate of the film.
+    """
+
+    def __init__(self, frames_per_s: float) -> None:
+        self._still_share = 1 - math.exp(-1 / (SETTLING_S * max(frames_per_s, 1.0)))
+        self._line: Line | None = None
+        self._guide: Array | None = None
+        self._usual_step = 0.0
+        self.cuts = 0
+
+    def update(self, line: Line, guide: Array) -> Line:
+        """The steadied coefficients of a frame.
+
+        Args:
+            line: the frame's own coefficients.
+            guide: [h', w'] float32 in [0, 1], luminance of the reduced frame.
+
+        Returns:
+            Coefficients between those of the frame and of the frames before, or the frame's own after a cut.
+        """
+        before, seen = self._line, self._guide
+        self._guide = guide
+        if before is None or seen is None or seen.shape != guide.shape:
+            self._line = line
+            return line
+        step = _blurred(np.abs(guide - seen))
+        mean_step = float(step.mean())
+        if mean_step > _CUT_STEP and mean_step > _CUT_FACTOR * self._usual_step:
+            self.cuts += 1
+            self._usual_step = 0.0
+            self._line = line
+            return line
+        self._usual_step += 0.2 * (mean_step - self._usual_step)
+        moving = np.clip((step - _STILL_STEP) / (_MOVING_STEP - _STILL_STEP), 0, 1)
+        share = self._still_share + (max(_MOVING_SHARE, self._still_share) - self._still_share) * moving
+        coefficients = before.coefficients + share * (line.coefficients - before.coefficients)
+        bounds_share = float(share.mean())
+        self._line = Line(
+            coefficients.astype(np.float32, copy=False),
+            before.low + bounds_share * (line.low - before.low),
+            before.high + bounds_share * (line.high - before.high),
+        )
+        return self._line
+
+
+def _blurred(values: Array) -> Array:
+    """Means over 5 x 5 pixels, with repeated borders."""
+    for axis in (0, 1):
+        padded = np.pad(values, [(2, 2) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+        length = values.shape[axis]
+        shifted = [np.take(padded, range(i, i + length), axis) for i in range(5)]
+        values = (np.sum(shifted, 0) / 5).astype(np.float32)
+    return values

@@ -1,0 +1,187 @@
+"""Colour noise and JPEG's blocks of colour, smoothed where a photograph is lifted. Luma is left alone.
+
+What a camera and JPEG do to colours in the shade is hidden by darkness until the shade is lifted; then purple
+and green blotches of sixteen pixels appear on skin. Real differences of colour are larger than that noise.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rave_runtime.light.reduction import neighbours
+from rave_runtime.light.relight import BLOCK_PX, value_tables
+
+Array = NDArray[np.float32]
+
+_REACH_BLOCKS: Final = 2
+"""Blocks to each side over which colours are averaged: 40 pixels, more than two blocks of JPEG's colour."""
+
+_STRIP_BLOCKS: Final = 4
+"""Rows of blocks averaged at a time: their pixels stay in the processor's cache."""
+
+_NOISE: Final = 6 / 255
+"""Difference of colour that counts as noise by half. Smaller ones are smoothed, larger ones are kept."""
+
+_SHADE: Final = (0.35, 0.7)
+"""Divisor up to which colours are smoothed wholly, and from which they are not."""
+
+_TO_CHROMA: Final = np.array(
+    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
+)
+"""Y, Cb and Cr of R, G and B, as JPEG has them."""
+
+_TO_COLOUR: Final = np.array([[0, 1.402], [-0.344136, -0.714136], [1.772, 0]], np.float32)
+"""R, G and B of Cb and Cr; adds nothing to Y."""
+
+
+class Correction(NamedTuple):
+    """What is added to some rows of a photograph.
+
+    Attributes:
+        columns: the pixels of each row to which something is added.
+        values: [blocks, columns * 3] float32, for values in [0, 1]: each row for `BLOCK_PX` rows of pixels,
+            the last one also for those that remain.
+    """
+
+    columns: slice
+    values: Array
+
+
+class ChromaCorrection:
+    """What to add to a photograph's values so that the colours of its shade are smooth.
+
+    With B the mean of Cb and Cr over each block of 8 x 8 pixels, Y the mean luma of the block, S the mean of
+    B over 5 x 5 blocks, fewer at the borders, all in [0, 1], and t = 6 / 255:
+
+        E = (S - B) * t^2 / (t^2 + |S - B|^2) * Y / (Y + t) * a
+
+    a is clip((0.7 - d) / 0.35, 0, 1) of the divisor d on the reduced picture, interpolated linearly to the
+    grid of blocks, centres of pixels aligned. R, G and B of E are added to all pixels of the block. Rows and
+    columns beyond the last whole block are given what the last block is given.
+
+    Args:
+        pixels: [h, w, 3] uint8 or uint16; at least one block each way. They may change after this call.
+        divisor: [h', w'] float32, what the reduced picture is divided by; at least 2 pixels each way.
+        curve: tone curve of the pixels' space where it is not sRGB's: see
+            `rave_runtime.photos.colour.tone_curve`.
+    """
+
+    def __init__(self, pixels: NDArray[Any], divisor: Array, curve: Array | None = None) -> None:
+        self._height, self._width = pixels.shape[:2]
+        down, across = self._height // BLOCK_PX, self._width // BLOCK_PX
+        low, high = _SHADE
+        shade = np.clip((high - divisor) / np.float32(high - low), np.float32(0), np.float32(1))
+        shade = _interpolated(_interpolated(shade, down).T, across).T
+        self._rows, self._columns = _range(shade.max(1)), _range(shade.max(0))
+        rows, columns = self._rows, self._columns
+        if rows.start == rows.stop:
+            return
+        around_rows, around_columns = _widened(rows, down), _widened(columns, across)
+        luma, *chroma = _block_means(pixels, around_rows, around_columns, curve)
+        means = _means_around(np.stack(chroma), down, across, around_rows.start, around_columns.start)
+        inside = (
+            slice(rows.start - around_rows.start, rows.stop - around_rows.start),
+            slice(columns.start - around_columns.start, columns.stop - around_columns.start),
+        )
+        shift = means[:, *inside] - np.stack(chroma)[:, *inside]
+        luma = luma[inside]
+        noise = np.float32(_NOISE)
+        weight = noise * noise + shift[0] * shift[0] + shift[1] * shift[1]
+        weight = luma / (weight * (luma + noise)) * (noise * noise)
+        self._shift: Array = shift * (weight * shade[rows, columns])
+
+    def rows(self, start: int, stop: int) -> Correction | None:
+        """The correction of some rows; None where nothing is to be added.
+
+        Args:
+            start: first row of the picture, a multiple of `BLOCK_PX`.
+            stop: row after the last, at least one block further.
+        """
+        first, blocks = start // BLOCK_PX, (stop - start) // BLOCK_PX
+        taken = range(max(first, self._rows.start), min(first + blocks, self._rows.stop))
+        if not taken:
+            return None
+        columns = slice(self._columns.start * BLOCK_PX, self._columns.stop * BLOCK_PX)
+        whole = columns.stop - columns.start
+        if columns.stop + BLOCK_PX > self._width:
+            columns = slice(columns.start, self._width)
+        wide = np.zeros((blocks, columns.stop - columns.start, 3), np.float32)
+        blue, red = self._shift[:, taken.start - self._rows.start : taken.stop - self._rows.start]
+        for channel, (of_blue, of_red) in enumerate(_TO_COLOUR):
+            colour = of_blue * blue + of_red * red
+            part = wide[taken.start - first : taken.stop - first, :, channel]
+            for column in range(BLOCK_PX):
+                part[:, column:whole:BLOCK_PX] = colour
+            part[:, whole:] = colour[:, -1:]
+        return Correction(columns, wide.reshape(blocks, -1))
+
+
+def _interpolated(values: Array, rows: int) -> Array:
+    """[h, w] -> [rows, w], linearly, centres of pixels aligned."""
+    lower, share = neighbours(values.shape[0], rows, 0, rows)
+    between: Array = values[lower] * (1 - share[:, None]) + values[lower + 1] * share[:, None]
+    return between
+
+
+def _range(values: Array) -> slice:
+    """From the first to the last value that is not zero."""
+    places = np.flatnonzero(values)
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
+
+
+def _widened(places: slice, length: int) -> slice:
+    return slice(max(places.start - _REACH_BLOCKS, 0), min(places.stop + _REACH_BLOCKS, length))
+
+
+def _block_means(pixels: NDArray[Any], rows: slice, columns: slice, curve: Array | None) -> Array:
+    """Means of Y, Cb and Cr over blocks, [3, blocks down, blocks across] float32, of values in [0, 1]."""
+    wide: Any = np.uint16 if pixels.dtype == np.uint8 else np.uint32
+    top: float = np.iinfo(pixels.dtype).max
+    if curve is not None:
+        encode = value_tables(curve.tobytes(), int(top))[0]
+        wide, top = np.float32, 1
+    across = columns.stop - columns.start
+    matrix = np.tile(_TO_CHROMA, (1, BLOCK_PX)) / np.float32(top * BLOCK_PX * BLOCK_PX)
+    means = np.empty((3, rows.stop - rows.start, across), np.float32)
+    for row in range(rows.start, rows.stop, _STRIP_BLOCKS):
+        stop = min(row + _STRIP_BLOCKS, rows.stop)
+        values: NDArray[Any] = pixels[
+            row * BLOCK_PX : stop * BLOCK_PX, columns.start * BLOCK_PX : columns.stop * BLOCK_PX
+        ]
+        if curve is not None:
+            values = encode[values]
+        values = values.reshape(stop - row, BLOCK_PX, across * BLOCK_PX * 3)
+        sums = np.add.reduce(values, 1, dtype=wide).astype(np.float32)
+        product = matrix @ sums.reshape(-1, BLOCK_PX * 3).T
+        means[:, row - rows.start : stop - rows.start] = product.reshape(3, stop - row, across)
+    return means
+
+
+def _means_around(values: Array, down: int, across: int, first_row: int, first_column: int) -> Array:
+    """Means over 5 x 5 blocks, fewer at the borders of the picture: [2, h, w] float32 -> the same.
+
+    Right for all blocks but those at a border of the array that is not one of the picture.
+
+    Args:
+        values: Cb and Cr of a part of the blocks.
+        down: blocks of the whole picture, from top to bottom.
+        across: blocks of the whole picture, from left to right.
+        first_row: row of the whole picture in which the values begin.
+        first_column: its column.
+    """
+    for axis, whole, first in ((1, down, first_row), (2, across, first_column)):
+        length = values.shape[axis]
+        padding = [(0, 0)] * 3
+        padding[axis] = (_REACH_BLOCKS, _REACH_BLOCKS)
+        padded = np.moveaxis(np.pad(values, padding), axis, 0)
+        sums = padded[:length].copy()
+        for offset in range(1, 2 * _REACH_BLOCKS + 1):
+            sums += padded[offset : offset + length]
+        places = np.arange(first, first + length)
+        counts = np.minimum(places + _REACH_BLOCKS + 1, whole) - np.maximum(places - _REACH_BLOCKS, 0)
+        sums /= counts.astype(np.float32)[:, None, None]
+        values = np.moveaxis(sums, 0, axis)
+    return values

@@ -1,0 +1,45 @@
+"""Bits of a header, read one field after the other."""
+
+from __future__ import annotations
+
+
+class BitReader:
+    """Reads bits from the highest of the first byte on.
+
+    Raises:
+        EOFError: by every method, where the bytes end before the field does.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._position = 0
+
+    def read(self, count: int = 1) -> int:
+        """A number of that many bits."""
+        stop = self._position + count
+        if stop > 8 * len(self._content):
+            raise EOFError
+        first, last = self._position // 8, (stop + 7) // 8
+        number = int.from_bytes(self._content[first:last], "big") >> (8 * last - stop)
+        self._position = stop
+        return number & ((1 << count) - 1)
+
+    def skip(self, count: int) -> None:
+        """Leaves out that many bits."""
+        self._position += count
+        if self._position > 8 * len(self._content):
+            raise EOFError
+
+    def read_exp_golomb(self) -> int:
+        """An unsigned number in Exp-Golomb code, as HEVC has them (`ue(v)`)."""
+        zeros = 0
+        while not self.read():
+            zeros += 1
+            if zeros > 32:
+                raise EOFError
+        return (1 << zeros) - 1 + self.read(zeros)
+
+    def read_signed_exp_golomb(self) -> int:
+        """A signed number in Exp-Golomb code (`se(v)`)."""
+        number = self.read_exp_golomb()
+        return (number + 1) // 2 if number % 2 else -(number // 2)

@@ -1,0 +1,178 @@
+"""Boxes, of which AVIF, HEIC and JPEG 2000 files are made, and the properties of their photograph.
+
+Source: ISO/IEC 14496-12 (boxes), 23008-12 (items and properties); ITU-T T.800, annex I (JP2).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_MAX_BOXES: Final = 10_000
+"""Boxes that are looked at on one level. Photographs have tens; grids of tiles have hundreds."""
+
+_MAX_REFERENCES: Final = 100_000
+"""Entries of the tables of items that are looked at."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """One box: its type, and where its payload starts and stops."""
+
+    kind: bytes
+    start: int
+    stop: int
+
+
+def boxes(content: bytes, start: int = 0, stop: int | None = None) -> Iterator[Box]:
+    """The boxes on one level. Ends where a length makes no sense, and after 10,000."""
+    stop = len(content) if stop is None else min(stop, len(content))
+    for _ in range(_MAX_BOXES):
+        if start + 8 > stop:
+            return
+        length, kind = struct.unpack_from(">I4s", content, start)
+        head = 8
+        if length == 1 and start + 16 <= stop:
+            (length,) = struct.unpack_from(">Q", content, start + 8)
+            head = 16
+        end = stop if length == 0 else start + length
+        if end < start + head:
+            return
+        yield Box(kind, start + head, min(end, stop))
+        start = end
+
+
+def find_box(content: bytes, *path: bytes, start: int = 0, stop: int | None = None) -> Box | None:
+    """The first box along a path of types, or None."""
+    found = None
+    for kind in path:
+        found = next((box for box in boxes(content, start, stop) if box.kind == kind), None)
+        if found is None:
+            return None
+        start, stop = found.start, found.stop
+    return found
+
+
+def photograph_properties(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Type and payload of the properties of an AVIF's or HEIC's primary item, in its order.
+
+    Where the primary item is made of tiles, the tiles' properties follow its own. A file without a table
+    of properties has none.
+    """
+    meta = find_box(content, b"meta")
+    if meta is None:
+        return []
+    try:
+        return _properties(content, meta)
+    except (struct.error, IndexError):  # cut off
+        return []
+
+
+def photograph_data(content: bytes) -> bytes:
+    """The coded bytes of an AVIF's or HEIC's primary item, or of its first tile.
+
+    They are empty where they cannot be found.
+    """
+    meta = find_box(content, b"meta")
+    try:
+        return b"" if meta is None else _data(content, meta)
+    except (struct.error, IndexError):
+        return b""
+
+
+def _data(content: bytes, meta: Box) -> bytes:
+    inner = {box.kind: box for box in boxes(content, meta.start + 4, meta.stop)}
+    items = _primary_and_tile(content, inner)
+    if b"iloc" not in inner or not items:
+        return b""
+    box = inner[b"iloc"]
+    version, sizes = content[box.start], struct.unpack_from(">H", content, box.start + 4)[0]
+    offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
+    index_size = sizes & 15 if version else 0
+    wide = 4 if version == 2 else 2
+    position = box.start + 6
+
+    def take(size: int) -> int:
+        nonlocal position
+        if position + size > box.stop:
+            raise IndexError
+        position += size
+        return int.from_bytes(content[position - size : position], "big")
+
+    for _ in range(min(take(wide), _MAX_REFERENCES)):
+        item = take(wide)
+        method = take(2) & 15 if version else 0
+        take(2)
+        base, extents = take(base_size), []
+        for _ in range(take(2)):
+            take(index_size)
+            extents.append((take(offset_size), take(length_size)))
+        if item != items[-1] or not extents:
+            continue
+        start = base + extents[0][0]
+        if method == 1 and b"idat" in inner:
+            start += inner[b"idat"].start
+        elif method:
+            return b""
+        return content[start : start + extents[0][1]] if extents[0][1] else content[start:]
+    return b""
+
+
+def _primary_and_tile(content: bytes, inner: dict[bytes, Box]) -> list[int]:
+    """The primary item and, where it is made of tiles, the first one."""
+    if b"pitm" not in inner:
+        return []
+    start = inner[b"pitm"].start
+    (primary,) = struct.unpack_from(">I" if content[start] else ">H", content, start + 4)
+    tiles = _tiles(content, inner[b"iref"], primary)[:1] if b"iref" in inner else []
+    return [primary, *tiles]
+
+
+def _properties(content: bytes, meta: Box) -> list[tuple[bytes, bytes]]:
+    inner = {box.kind: box for box in boxes(content, meta.start + 4, meta.stop)}
+    items = _primary_and_tile(content, inner)
+    if b"iprp" not in inner or not items:
+        return []
+    iprp = inner[b"iprp"]
+    container = find_box(content, b"ipco", start=iprp.start, stop=iprp.stop)
+    if container is None:
+        return []
+    listed = list(boxes(content, container.start, container.stop))
+    tables = [box for box in boxes(content, iprp.start, iprp.stop) if box.kind == b"ipma"]
+    numbers = {item: entry for table in tables for item, entry in _associations(content, table)}
+    chosen = [index for item in items for index in numbers.get(item, ()) if 0 < index <= len(listed)]
+    return [
+        (listed[index - 1].kind, content[listed[index - 1].start : listed[index - 1].stop])
+        for index in chosen
+    ]
+
+
+def _associations(content: bytes, table: Box) -> Iterator[tuple[int, list[int]]]:
+    """Each item, and which properties it has, counted from 1."""
+    version, flags = content[table.start], content[table.start + 3]
+    (count,) = struct.unpack_from(">I", content, table.start + 4)
+    position = table.start + 8
+    for _ in range(min(count, _MAX_REFERENCES)):
+        (item,) = struct.unpack_from(">I" if version else ">H", content, position)
+        position += 4 if version else 2
+        many = content[position]
+        wide = bool(flags & 1)
+        entries = struct.unpack_from(f">{many}{'H' if wide else 'B'}", content, position + 1)
+        position += 1 + many * (2 if wide else 1)
+        yield item, [entry & (0x7FFF if wide else 0x7F) for entry in entries]
+        if position >= table.stop:
+            return
+
+
+def _tiles(content: bytes, references: Box, item: int) -> list[int]:
+    """The items of which an item is made."""
+    layout, size = (">I", 4) if content[references.start] else (">H", 2)
+    for box in boxes(content, references.start + 4, references.stop):
+        (source,) = struct.unpack_from(layout, content, box.start)
+        if box.kind == b"dimg" and source == item:
+            (count,) = struct.unpack_from(">H", content, box.start + size)
+            count = min(count, (box.stop - box.start - size - 2) // size)
+            return list(struct.unpack_from(f">{count}{layout[1]}", content, box.start + size + 2))
+    return []

@@ -1,0 +1,152 @@
+"""How large a picture is by its header alone, so that what it will take can be known before it is read."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from PIL import Image, JpegImagePlugin
+
+from rave_runtime.errors import PhotoError
+from rave_runtime.photos.formats import format_of_content
+from rave_runtime.photos.headers.bounded import BoundedFile
+from rave_runtime.photos.headers.boxes import photograph_properties
+
+_MAX_META: Final = 1 << 24
+"""Bytes of the table of an AVIF's or HEIC's items that are read."""
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """What a header says of a picture's size.
+
+    Attributes:
+        format: the name of the file's format.
+        width: in pixels.
+        height: in pixels.
+        is_deep: whether it has more than 8 bits per channel.
+        is_progressive: whether it is a progressive JPEG, which is held twice while it is decoded.
+        may_have_alpha: whether it has transparency, or may have.
+        file_bytes: size of the file.
+    """
+
+    format: str
+    width: int
+    height: int
+    is_deep: bool
+    is_progressive: bool
+    may_have_alpha: bool
+    file_bytes: int
+
+
+def read_dimensions(source: Path | bytes) -> Dimensions | None:
+    """The dimensions of a photograph; None where its header is of no known format, or is damaged.
+
+    A file is read for its header only. Pipes, devices and folders have none.
+    """
+    try:
+        if isinstance(source, bytes):
+            return _dimensions(io.BytesIO(source), len(source))
+        if not source.is_file():  # opening a pipe would wait for a writer
+            return None
+        with source.open("rb") as file:
+            return _dimensions(file, os.fstat(file.fileno()).st_size)
+    except Exception:  # the reader reports what is wrong with the file
+        return None
+
+
+def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
+    head = file.read(64)
+    name = format_of_content(head)
+    if name is None:
+        return None
+    file.seek(0)
+    own: dict[str, Callable[[BinaryIO], tuple[int, int, bool]]] = {
+        "PNG": _png,
+        "WEBP": _webp,
+        "AVIF": _of_items,
+        "HEIF": _of_items,
+    }
+    progressive = False
+    if name in own:
+        width, height, deep = own[name](file)
+    else:
+        with _open(name, BoundedFile(file, size)) as image:
+            width, height = max(image.size, _tile_of(image), key=math.prod)
+            deep = _is_deep(image)
+            progressive = bool(image.info.get("progressive"))
+    return Dimensions(name, width, height, deep, progressive, _may_have_alpha(name, head), size)
+
+
+def _may_have_alpha(name: str, head: bytes) -> bool:
+    if name == "WEBP" and head[12:16] != b"VP8L":
+        return head[12:16] == b"VP8X" and bool(head[20] & 0x10)
+    return name not in ("JPEG", "BMP", "PPM")
+
+
+def _open(name: str, file: BoundedFile) -> Image.Image:
+    if name == "JPEG":  # never as a container of several pictures
+        return JpegImagePlugin.JpegImageFile(file)
+    return Image.open(file, formats=[name])
+
+
+def _tile_of(image: Image.Image) -> tuple[int, int]:
+    """Width and height of a TIFF's tiles, which are decoded whole."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return int(tags.get(322, 0)), int(tags.get(323, 0))
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a header speaks of more than 8 bits per channel."""
+    tags: Any = getattr(image, "tag_v2", {})
+    codec, _, _, arguments = (getattr(image, "tile", None) or [("", (), 0, ())])[0]
+    if codec in ("ppm", "ppm_plain"):
+        return int(arguments[1]) > 255 if len(arguments) > 1 else False
+    return image.mode.startswith(("I", "F")) or max(tags.get(258, (8,))) > 8
+
+
+def _png(file: BinaryIO) -> tuple[int, int, bool]:
+    head = file.read(64)
+    place = 28 if head[12:16] == b"CgBI" else 12  # a chunk that Xcode puts before it
+    width, height, bits = struct.unpack_from(">IIB", head, place + 4)
+    return width, height, bits > 8
+
+
+def _webp(file: BinaryIO) -> tuple[int, int, bool]:
+    head = file.read(64)
+    if head[12:16] == b"VP8X":
+        width, height = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
+    elif head[12:16] == b"VP8L":
+        (packed,) = struct.unpack_from("<I", head, 21)
+        width, height = (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    else:
+        width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", head, 26))
+    return width, height, False
+
+
+def _of_items(file: BinaryIO) -> tuple[int, int, bool]:
+    """Of an AVIF or HEIC: the largest of the photograph and its tiles."""
+    for _ in range(100):
+        start = file.tell()
+        length, kind = struct.unpack(">I4s", file.read(8))
+        if length == 1:
+            (length,) = struct.unpack(">Q", file.read(8))
+        if kind == b"meta":
+            file.seek(start)
+            content = file.read(min(length, _MAX_META))
+            sizes = [
+                struct.unpack_from(">II", data, 4)
+                for name, data in photograph_properties(content)
+                if name == b"ispe"
+            ]
+            return max(size[0] for size in sizes), max(size[1] for size in sizes), False
+        if length < 8:
+            break
+        file.seek(start + length)
+    raise PhotoError("has no table of pictures")

@@ -1,0 +1,92 @@
+"""Why a whole file cannot be read: what is special about it, and what to do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rave_runtime.photos.jpeg import jpeg_segments
+from rave_runtime.photos.metadata.directories import LONG, SHORT, Directory, DirectoryReader, Value
+
+_KIND: Final = 254
+_BITS: Final = 258
+_PHOTOMETRIC: Final = 262
+_MAKE: Final = 271
+_SAMPLES: Final = 277
+_SUB_DIRECTORIES: Final = 330
+_SAMPLE_FORMAT: Final = 339
+_DNG_VERSION: Final = 50706
+_REDUCED: Final = 1
+_FLOATING: Final = 3
+
+_FRAMES: Final = {
+    0xC3: "a lossless JPEG (SOF3)",
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "a hierarchical JPEG"),
+    0xCB: "a lossless JPEG (SOF11)",
+    0xF7: "JPEG-LS, a lossless kind of JPEG that shares its beginning",
+}
+"""Kinds of JPEG that no usual program reads, by the marker of their frame. Source: ITU-T T.81, table B.1."""
+
+
+def why_unreadable(format: str, content: bytes) -> str | None:
+    """A sentence on what is special about a file of a known format; None where nothing is seen."""
+    if format == "JPEG":
+        return _jpeg(content)
+    if format == "PNG" and content[12:16] == b"CgBI":
+        return (
+            "is a PNG as Xcode packs it into apps (CgBI), which only Apple's programs read: "
+            "export it anew, or use the PNG it was made from"
+        )
+    return _tiff(content) if format == "TIFF" else None
+
+
+def raw_or_preview(content: bytes) -> str | None:
+    """Why a TIFF's first picture is not the photograph; None where it is."""
+    reader = DirectoryReader(content)
+    tags = reader.read(reader.first)
+    raw = "is a camera's raw file, of which only a preview could be read: develop it first"
+    if content.startswith(b"CR", 8) or _DNG_VERSION in tags:
+        return raw
+    if not _number(tags, _KIND, reader.order) & _REDUCED:
+        return None
+    if any(tag for tag, *_ in reader.entries(reader.first) if tag == _SUB_DIRECTORIES) and _MAKE in tags:
+        return raw
+    return "begins with a small preview of its picture: save it again as a TIFF with the picture alone"
+
+
+def _jpeg(content: bytes) -> str | None:
+    for marker, payload in jpeg_segments(content):
+        if marker in _FRAMES:
+            return f"is {_FRAMES[marker]}, which cannot be read here: save it as a usual JPEG or a TIFF"
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            bits = payload[0] if payload else 8
+            if bits != 8:
+                return (
+                    f"is a JPEG of {bits} bits per channel, and 8 can be read here: save it as a 16-bit TIFF"
+                )
+            return None
+    return None
+
+
+def _tiff(content: bytes) -> str | None:
+    reader = DirectoryReader(content)
+    tags = reader.read(reader.first)
+    if _BITS not in tags:
+        return None
+    bits, samples = (_number(tags, tag, reader.order) for tag in (_BITS, _SAMPLES))
+    if _number(tags, _SAMPLE_FORMAT, reader.order) == _FLOATING:
+        return (
+            "holds floating point values, which have no agreed range: save it with 8 or 16 bits per channel"
+        )
+    return (
+        f"is damaged, or a kind of TIFF that cannot be read here ({samples or 1} channels of {bits} bits, "
+        f"photometric {_number(tags, _PHOTOMETRIC, reader.order)}): save it as grey or RGB with 8 or 16 bits"
+    )
+
+
+def _number(tags: Directory, tag: int, order: str) -> int:
+    """The first of a tag's whole numbers; 0 where it has none."""
+    value = tags.get(tag)
+    if not isinstance(value, Value) or value.kind not in (SHORT, LONG) or not value.count:
+        return 0
+    size = 2 if value.kind == SHORT else 4
+    return int.from_bytes(value.data[:size], "big" if order == ">" else "little")

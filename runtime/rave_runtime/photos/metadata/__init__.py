@@ -1,0 +1,1 @@
+"""What a photograph's file says beside its pixels."""

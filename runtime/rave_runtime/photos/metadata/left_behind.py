@@ -1,0 +1,192 @@
+"""What a photograph's file holds behind or beside the photograph, by name: films, depth, gain maps, sound.
+
+None of it is carried over: it belongs to the picture as it was, and most of it would not fit the new one.
+
+Sources: CIPA DC-007 (multi-picture format); ISO 23008-12 and ISO 21496-1 (HEIF's auxiliary pictures, gain
+maps); Google's Motion Photo and Dynamic Depth formats; ExifTool's Samsung trailer tags.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from rave_runtime.photos.headers.boxes import boxes
+from rave_runtime.photos.jpeg import end_of_jpeg, has_jpeg_credentials, jpeg_segments
+from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE, has_credentials
+from rave_runtime.photos.metadata.directories import DirectoryReader, Value
+from rave_runtime.photos.png import end_of_png
+from rave_runtime.photos.xmp import further_pictures, without_extension
+
+_FILM: Final = "film (motion photo)"
+_GAIN_MAP: Final = "HDR gain map"
+_DEPTH: Final = "depth map"
+_PREVIEW: Final = "preview"
+_SECOND_VIEW: Final = "second view"
+_SOUND: Final = "sound"
+_FURTHER: Final = "further picture"
+
+_SEMANTICS: Final = {
+    "MotionPhoto": _FILM,
+    "GainMap": _GAIN_MAP,
+    "Depth": _DEPTH,
+    "ConfidenceMap": "confidence map",
+    "Original": "original picture",
+}
+"""What the entries of a list of pictures in XMP stand for."""
+
+_AUXILIARY: Final = (
+    (("gainmap",), _GAIN_MAP),
+    (("depth", "disparity", "auxid:2"), _DEPTH),
+    (("matte", "semantic"), "portrait or skin matte"),
+    (("alpha", "auxid:1"), ""),
+)
+"""Parts of the names of HEIF's auxiliary pictures. Transparency is part of the photograph."""
+
+_SAMSUNG: Final = (
+    (("MotionPhoto",), _FILM),
+    (("Sound",), _SOUND),
+    (("Depth",), _DEPTH),
+    (("DualShot",), _SECOND_VIEW),
+)
+"""Parts of the names of blocks in the trailer that Samsung's cameras write."""
+
+_MPF_TYPES: Final = {0x010001: _PREVIEW, 0x010002: _PREVIEW, 0x020001: "panorama frame"}
+_MPF_VIEWS: Final = (0x020002, 0x020003)
+_MPF_ENTRIES: Final = 0xB002
+_AUXILIARY_TYPE: Final = re.compile(rb"auxC\0\0\0\0([\x20-\x7e]{1,200})\0")
+_TONE_MAP_ITEM: Final = re.compile(rb"infe(?:[\x02].{7}|[\x03].{9})tmap", re.DOTALL)
+_MAX_BLOCKS: Final = 100
+_FILM_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+
+
+def note_left_behind(format: str, content: bytes, xmp: bytes | None, orientation: int = 1) -> tuple[str, ...]:
+    """Returns sentences for a user on what a file holds that is not carried over.
+
+    Args:
+        format: the file's format as Pillow names it.
+        content: the file.
+        xmp: its packet, or None.
+        orientation: how the picture is turned, 1 to 8.
+    """
+    names = name_left_behind(format, content, xmp)
+    notes = []
+    if len(names) == 1:
+        notes.append(f"its {names[0]} was left behind")
+    elif names:
+        notes.append(f"its {', '.join(names[:-1])} and {names[-1]} were left behind")
+    if has_jpeg_credentials(content) if format == "JPEG" else has_credentials(format, content):
+        notes.append(CREDENTIALS_NOTE)
+    if orientation != 1 and xmp is not None and without_extension(xmp) != xmp:
+        notes.append("its extended XMP was left out: it cannot be turned with the picture")
+    return tuple(notes)
+
+
+def name_left_behind(format: str, content: bytes, xmp: bytes | None) -> tuple[str, ...]:
+    """Names what stands behind or beside the photograph, each thing once."""
+    names = [_SEMANTICS.get(each, f"{_FURTHER} ({each})") for each in further_pictures(xmp)]
+    if format == "JPEG":
+        names += _beside_jpeg(content)
+        names += _behind(content[end_of_jpeg(content) :])
+    elif format == "PNG":
+        names += _behind(content[end_of_png(content) :])
+    elif format == "WEBP" and len(content) >= 8:
+        (length,) = struct.unpack_from("<I", content, 4)
+        names += _behind(content[8 + length + length % 2 :])
+    elif format in ("HEIF", "AVIF"):
+        names += _beside_heif(content)
+    known = [name for name in dict.fromkeys(names) if name]
+    specific = [name for name in known if name != _FURTHER]
+    return tuple(specific or known)
+
+
+def _beside_jpeg(content: bytes) -> Iterator[str]:
+    """Names what a JPEG's multi-picture index and its segments say to be there."""
+    for marker, payload in jpeg_segments(content):
+        if marker != 0xE2:
+            continue
+        if payload.startswith(b"urn:iso:std:iso:ts:21496:-1\0"):
+            yield _GAIN_MAP
+        elif payload.startswith(b"MPF\0"):
+            reader = DirectoryReader(payload[4:])
+            entries = reader.read(reader.first).get(_MPF_ENTRIES)
+            data = entries.data if isinstance(entries, Value) else b""
+            kinds = struct.unpack(f"{reader.order}{len(data) // 16 * 4}I", data[: len(data) // 16 * 16])[::4]
+            for kind in kinds[1:]:
+                kind &= 0xFFFFFF
+                yield _SECOND_VIEW if kind in _MPF_VIEWS else _MPF_TYPES.get(kind, _FURTHER)
+
+
+def _behind(trailer: bytes) -> Iterator[str]:
+    """Names what follows the end of a picture."""
+    if trailer.endswith(b"SEFT"):
+        yield from _samsung(trailer)
+        return
+    rest = trailer.lstrip(b"\0\xff\r\n ")
+    if not rest:
+        return
+    lead = trailer[: trailer.find(rest[:64]) + 64]
+    if any(kind in lead for kind in _FILM_BOXES):
+        yield _FILM
+    elif rest.startswith(b"\xff\xd8\xff") or trailer.lstrip(b"\0").startswith(b"\xff\xd8\xff"):
+        yield _FURTHER
+    elif rest.startswith(b"RIFF") and rest[8:12] == b"WAVE":
+        yield _SOUND
+    elif rest.startswith(b"PK\3\4"):
+        yield "ZIP archive"
+    else:
+        yield f"trailing data of an unknown kind ({len(rest)} bytes)"
+
+
+def _samsung(trailer: bytes) -> Iterator[str]:
+    """Names the blocks of a Samsung trailer, whose directory is at its end and points backwards."""
+    names = []
+    if len(trailer) >= 8:
+        (length,) = struct.unpack_from("<I", trailer, len(trailer) - 8)
+        head = len(trailer) - 8 - length
+        if head >= 0 and trailer.startswith(b"SEFH", head) and head + 12 <= len(trailer):
+            (count,) = struct.unpack_from("<I", trailer, head + 8)
+            for index in range(min(count, _MAX_BLOCKS)):
+                at = head + 12 + 12 * index
+                if at + 12 > len(trailer):
+                    break
+                back, _ = struct.unpack_from("<II", trailer, at + 4)
+                names.append(_samsung_name(trailer, head - back))
+    known = [_named(name, _SAMSUNG) for name in names]
+    yield from (name for name in known if name)
+    others = [name for name, meaning in zip(names, known, strict=True) if meaning is None and name]
+    if others or not names:
+        yield f"Samsung trailer ({', '.join(others[:6])})" if others else "Samsung trailer"
+
+
+def _samsung_name(trailer: bytes, start: int) -> str:
+    if not 0 <= start <= len(trailer) - 8:
+        return ""
+    (length,) = struct.unpack_from("<I", trailer, start + 4)
+    name = trailer[start + 8 : start + 8 + min(length, 40)].decode("ascii", "replace")
+    return "".join(letter for letter in name if letter.isalnum() or letter in "_- ")
+
+
+def _beside_heif(content: bytes) -> Iterator[str]:
+    """Names auxiliary pictures, tone maps, and films behind the picture."""
+    for box in boxes(content):
+        if box.kind == b"mpvd":
+            yield _FILM
+        elif box.kind == b"meta":
+            meta = content[box.start : box.stop]
+            if _TONE_MAP_ITEM.search(meta):
+                yield _GAIN_MAP
+            for found in _AUXILIARY_TYPE.finditer(meta):
+                name = found[1].decode("ascii")
+                meaning = _named(name, _AUXILIARY)
+                yield f"{_FURTHER} ({name})" if meaning is None else meaning
+
+
+def _named(name: str, meanings: Iterable[tuple[tuple[str, ...], str]]) -> str | None:
+    """Returns what the first fitting part of a name stands for, or None."""
+    small = name.lower()
+    return next(
+        (meaning for parts, meaning in meanings if any(part.lower() in small for part in parts)), None
+    )

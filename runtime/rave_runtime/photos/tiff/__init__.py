@@ -1,0 +1,1 @@
+"""TIFF written and its metadata read, every tag as it is."""

@@ -1,0 +1,48 @@
+"""What a run would do, without doing it: which photographs, where to, and which of them are backlit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from rave_runtime.enhancer import Enhancer
+from rave_runtime.errors import RaveError
+from rave_runtime.light.score import BACKLIT_SCORE
+from rave_runtime.photos.colour import as_seen
+from rave_runtime.photos.reading import read_file, read_photo
+from rave_runtime.run.jobs import Job
+from rave_runtime.run.journal import Journal
+from rave_runtime.run.options import RunOptions
+from rave_runtime.run.overwriting import is_foreign, is_free
+
+
+def preview_jobs(
+    jobs: Iterable[Job], options: RunOptions, enhancer: Enhancer, journal: Journal | None
+) -> Iterator[tuple[str, bool]]:
+    """What would become of each photograph.
+
+    Args:
+        jobs: the jobs of the run.
+        options: the options of the run.
+        enhancer: what would enhance them.
+        journal: the journal of the results, if there is one.
+
+    Yields:
+        A sentence without its end for each photograph, and whether it would fail.
+    """
+    for job in jobs:
+        try:
+            content = read_file(job.source, options.max_megapixels)
+            photo = read_photo(content, options.max_megapixels)
+            score = enhancer.backlit_score(np.ascontiguousarray(as_seen(photo)))
+            if options.overwrite != "always" and is_foreign(job.target, journal):
+                text = f"{job.name} would be left out: {job.target} is there and rave-run did not write it"
+                yield text, True
+                continue
+            place = f"{job.target}" if is_free(job.target) else f"{job.target}, replacing it"
+            kind = "backlit" if score >= BACKLIT_SCORE else "not backlit"
+            verb = "be copied to" if options.only_backlit and score < BACKLIT_SCORE else "go to"
+            yield f"{job.name} is {kind} (score {score:.2f} of 1) and would {verb} {place}", False
+        except RaveError as problem:
+            yield f"{job.name} {problem}", True

@@ -1,0 +1,211 @@
+"""Finding photographs: below folders, by patterns, with the files that belong to them."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from rave_runtime.errors import UsageError
+from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS
+
+SYSTEM_FOLDERS: Final = frozenset(
+    {"@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "~snapshot", "$recycle.bin"}
+    | {"recycler", "system volume information", "lost+found", "found.000", "__macosx"}
+)
+"""Folders, in lower case, where network storage and operating systems keep thumbnails and deleted files."""
+
+COMPANION_ENDINGS: Final = (".xmp", ".aae", ".mov")
+"""Files that belong to a photograph of their name: edits and ratings, Apple's edits, a Live Photo's film."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which names of photographs count.
+
+    A pattern is written as in a shell (`*`, `?`, `[a-z]`), and large and small letters are the same. It fits
+    the file's name, the name of a folder above it, or the whole path below INPUT, where `*` stands for
+    slashes too.
+
+    Attributes:
+        include: patterns of which one must fit; none takes all.
+        exclude: patterns of which none may fit.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def takes(self, name: str) -> bool:
+        """Whether a photograph of that name, relative to INPUT, is wanted."""
+        return (not self.include or _fits(name, self.include)) and not _fits(name, self.exclude)
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A photograph below a folder, or a folder that cannot be listed.
+
+    Attributes:
+        name: relative to the folder that was searched.
+        companions: names of the files that belong to it, relative to the same folder.
+    """
+
+    name: str
+    companions: tuple[str, ...] = ()
+
+
+def find_photographs(folder: Location, output: Location) -> Iterator[FoundFile]:
+    """Pictures below a folder, by their endings, and folders inside it that cannot be listed.
+
+    Hidden files, `SYSTEM_FOLDERS` and the output are left out; links to folders are followed once.
+
+    Args:
+        folder: the folder to search, however deep.
+        output: the folder of the results, which may be inside a linked one.
+
+    Raises:
+        UsageError: the folder itself cannot be listed, or a remote name cannot be a file's name here.
+    """
+    if isinstance(folder, Path):
+        yield from _walk(folder, output)
+        return
+    by_folder: dict[str, list[str]] = {}  # each with its slashes, of which a key may have several
+    for name in folder.names():
+        if _is_shown(name):
+            last = name.rpartition("/")[2]
+            by_folder.setdefault(name.removesuffix(last), []).append(last)
+    for parent, names in by_folder.items():
+        for name, companions in _with_companions(names):
+            found = FoundFile(parent + name, tuple(parent + companion for companion in companions))
+            if os.sep != "/" and isinstance(output, Path) and (os.sep in found.name or ":" in found.name):
+                raise UsageError(f"{folder / found.name} cannot be a file's name on this machine: rename it")
+            yield found
+
+
+def companions_of(file: Location) -> tuple[str, ...]:
+    """Names of the files beside a local file that belong to it; none for a file in a store."""
+    if not isinstance(file, Path):
+        return ()
+    try:
+        names = os.listdir(file.parent)
+    except OSError:
+        return ()
+    return next((companions for name, companions in _with_companions(names) if name == file.name), ())
+
+
+def exists(place: Location) -> bool:
+    """Whether a place is there; a path that may not be looked into counts, and reading tells the reason."""
+    try:
+        return place.exists()
+    except OSError:
+        return True
+
+
+def is_folder(place: Location) -> bool:
+    """Whether a place is a folder that is there and may be looked at."""
+    try:
+        return place.is_dir()
+    except OSError:
+        return False
+
+
+def is_no_folder(place: Location) -> bool:
+    """Whether something other than a folder is there, as far as permissions let us see."""
+    try:
+        return place.exists() and not place.is_dir()
+    except OSError:
+        return False
+
+
+def is_unreadable_kind(name: str) -> bool:
+    """Whether a name is that of a picture of a kind that rave-run cannot read, such as a raw file."""
+    return os.path.splitext(name)[1].lower() in UNREADABLE_ENDINGS
+
+
+def folded(name: str) -> str:
+    """A name as file systems see it that tell neither large from small letters nor forms of accents apart."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    path = folded(name.replace(os.sep, "/"))
+    parts = path.split("/")
+    for pattern in patterns:
+        wanted = folded(pattern).rstrip("/")
+        if fnmatchcase(path, wanted) or any(fnmatchcase(part, wanted) for part in parts):
+            return True
+    return False
+
+
+def _walk(folder: Path, output: Location) -> Iterator[FoundFile]:
+    seen = {identity_of(output)} if isinstance(output, Path) else set()
+    seen.discard(None)
+    if identity_of(folder) in seen:  # results go beside the photographs
+        seen.clear()
+    ahead = [""]
+    while ahead:
+        here = ahead.pop()
+        path = folder / here
+        identity = identity_of(path)
+        if identity is None or identity in seen:
+            continue
+        seen.add(identity)
+        try:
+            with os.scandir(path) as entries:
+                inner, names = _sort_entries(entries)
+        except OSError as error:
+            if not here:
+                raise UsageError(f"{folder} cannot be listed: {error.strerror or error}") from error
+            yield FoundFile(here)
+            continue
+        for name, companions in _with_companions(names):
+            beside = tuple(os.path.join(here, companion) for companion in companions)
+            yield FoundFile(os.path.join(here, name), beside)
+        ahead += [os.path.join(here, name) for name in sorted(inner, reverse=True)]
+
+
+def _sort_entries(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], list[str]]:
+    """Names of folders to walk into, and names of files, hidden ones left out."""
+    folders: list[str] = []
+    files: list[str] = []
+    for entry in entries:
+        if _is_shown(entry.name):
+            try:
+                is_folder = entry.is_dir()
+            except OSError:
+                is_folder = False
+            (folders if is_folder else files).append(entry.name)
+    return folders, files
+
+
+def _with_companions(names: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Pictures among the names of one folder, each with the names of the files that belong to it."""
+    companions: dict[str, list[str]] = {}
+    for name in sorted(names):
+        stem, ending = os.path.splitext(name)
+        if ending.lower() in COMPANION_ENDINGS:
+            companions.setdefault(stem.lower(), []).append(name)
+    for name in names:
+        stem, ending = os.path.splitext(name)
+        if ending.lower() in READ_ENDINGS or ending.lower() in UNREADABLE_ENDINGS:
+            yield name, (*companions.get(stem.lower(), ()), *companions.get(name.lower(), ()))
+
+
+def _is_shown(name: str) -> bool:
+    parts = PurePosixPath(name).parts if "/" in name else (name,)
+    return not any(part.startswith(".") or part.lower() in SYSTEM_FOLDERS for part in parts)
+
+
+def identity_of(place: Location) -> tuple[int, int] | str | None:
+    """What tells whether two places are one file; None where a path leads to none."""
+    if isinstance(place, RemoteFile):
+        return place.key
+    try:
+        status = os.stat(place)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,178 @@
+"""One photograph from a file's bytes to a file's bytes: the one way that all programs go."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from PIL import Image
+
+from rave_runtime.backends.stopping import StoppableNetwork, StoppedError
+from rave_runtime.errors import UsageError
+from rave_runtime.light.look import Look
+from rave_runtime.light.sizes import check_working_size
+from rave_runtime.photos.encode import Encoded, encode_photo
+from rave_runtime.photos.formats import output_format, parse_format
+from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_photo
+
+if TYPE_CHECKING:
+    from rave_runtime.enhancer import Enhancer
+
+Stage = Literal["read", "enhance", "write"]
+
+
+@dataclass(frozen=True)
+class EnhancedPhoto:
+    """An enhanced photograph as the bytes of a file.
+
+    Attributes:
+        content: the file's bytes.
+        format: the name of its format, such as "JPEG".
+        media_type: the format as HTTP and mail name it, such as "image/jpeg".
+        source_format: the format that the photograph came in.
+        warnings: what a user should know of it, a sentence each.
+        backlit: how much light its darkest third lacked, from 0 to 1: see `Enhancer.backlit_score`. None at
+            strength 0, where nobody asks.
+        is_unchanged: whether its pixels stayed as they were, since its score was too small.
+        width_px: upright width.
+        height_px: upright height.
+        seconds: the time that all of it took.
+        stage_seconds: the time that reading, enhancing and writing took.
+    """
+
+    content: bytes
+    format: str
+    media_type: str
+    source_format: str
+    warnings: tuple[str, ...]
+    width_px: int
+    height_px: int
+    seconds: float
+    backlit: float | None = None
+    is_unchanged: bool = False
+    stage_seconds: Mapping[Stage, float] = field(default_factory=dict)
+
+
+def enhance_content(
+    enhancer: Enhancer,
+    content: bytes,
+    *,
+    format: str | None = None,
+    quality: int | None = None,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    is_stopped: Callable[[], bool] | None = None,
+    least_score: float = 0.0,
+    may_copy: bool = True,
+) -> EnhancedPhoto:
+    """Enhances one photograph; metadata, profile, depth and encoding stay as they came.
+
+    Args:
+        enhancer: what enhances it.
+        content: the bytes of a file.
+        format: the name of a written format; None keeps the photograph's own, or PNG if it is not written.
+        quality: of lossy formats, 1 to 100; None keeps the photograph's own.
+        max_megapixels: larger photographs are refused before they are decoded.
+        is_stopped: asked between the stages and before each call of the network, by this thread.
+        least_score: a photograph that is less backlit than this is not enhanced.
+        may_copy: whether the file of such a photograph is the result as it is, if its format is the one to
+            write; otherwise its pixels are encoded again.
+
+    Raises:
+        PhotoError: the photograph cannot be read, enhanced or written.
+        DeviceError: the provider failed.
+        StoppedError: `is_stopped` said so.
+    """
+    times = [time.perf_counter()]
+
+    def end_stage() -> None:
+        times.append(time.perf_counter())
+        if is_stopped is not None and is_stopped():
+            raise StoppedError
+
+    photo = read_photo(content, max_megapixels)
+    end_stage()
+    height, width = photo.pixels.shape[:2]
+    scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
+    end_stage()
+    written = output_format(photo.format, format)
+    if scored.pixels is None and may_copy and written == photo.format:
+        encoded = Encoded(content)
+    else:
+        pixels = photo.pixels if scored.pixels is None else scored.pixels
+        encoded = encode_photo(photo, pixels, written, quality)
+        encoded = Encoded(encoded.content, photo.warnings + encoded.warnings)
+    times.append(time.perf_counter())
+    return EnhancedPhoto(
+        content=encoded.content,
+        format=written,
+        media_type=media_type_of(written),
+        source_format=photo.format,
+        warnings=encoded.warnings,
+        width_px=width,
+        height_px=height,
+        seconds=times[-1] - times[0],
+        backlit=scored.backlit,
+        is_unchanged=scored.pixels is None,
+        stage_seconds={
+            "read": times[1] - times[0],
+            "enhance": times[2] - times[1],
+            "write": times[3] - times[2],
+        },
+    )
+
+
+def enhance_bytes(
+    enhancer: Enhancer, data: bytes, strength: float | None, format: str | None, quality: int | None
+) -> EnhancedPhoto:
+    """What `Enhancer.enhance_bytes` does, with everything checked that a caller may have got wrong."""
+    if quality is not None and not 1 <= quality <= 100:
+        raise UsageError(f"quality is {quality}, a number from 1 to 100 is needed")
+    name = None if format is None else parse_format(format)
+    return enhance_content(vary(enhancer, strength=strength), bytes(data), format=name, quality=quality)
+
+
+def vary(
+    enhancer: Enhancer,
+    *,
+    strength: float | None = None,
+    highlights: float | None = None,
+    working_size: int | Literal["same", "full"] = "same",
+    is_stopped: Callable[[], bool] | None = None,
+) -> Enhancer:
+    """An enhancer that shares the network of another one and differs in what one call asks for.
+
+    Args:
+        enhancer: the other one, which stays as it is.
+        strength: power of the light map, from 0 to 2; None keeps the other's.
+        highlights: its power in bright parts, from 0 to 2; None keeps the other's.
+        working_size: long side, in pixels, on which the light is estimated; "same" keeps the other's, "full"
+            is full resolution.
+        is_stopped: asked before each call of the network, which then raises `StoppedError`.
+
+    Raises:
+        UsageError: the strength or the size makes no sense.
+    """
+    changes: dict[str, object] = {}
+    if strength is not None or highlights is not None:
+        changes["look"] = Look(
+            enhancer.look.strength if strength is None else float(strength),
+            enhancer.look.highlights if highlights is None else float(highlights),
+        )
+    if working_size != "same":
+        size = None if working_size == "full" else working_size
+        changes["working_size_px"] = check_working_size(size, enhancer.manifest.working_size_px)
+    if is_stopped is not None:
+        changes["network"] = StoppableNetwork(enhancer.network, is_stopped)
+    if not changes:
+        return enhancer
+    varied = copy.copy(enhancer)
+    vars(varied).update(changes)
+    return varied
+
+
+def media_type_of(format: str) -> str:
+    """The media type of a format, such as "image/jpeg"."""
+    return Image.MIME.get(format, f"image/{format.lower()}")

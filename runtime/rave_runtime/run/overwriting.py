@@ -1,0 +1,89 @@
+"""No file is replaced that a run of rave-run did not write, unless the user says so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, Literal, Protocol, get_args
+
+from rave_runtime.errors import PhotoError, UsageError
+from rave_runtime.files.location import Location, RemoteFile, name_inside
+from rave_runtime.run.jobs import Job
+from rave_runtime.run.journal import Journal
+
+Overwrite = Literal["never", "ask", "always"]
+OVERWRITE: Final[tuple[Overwrite, ...]] = get_args(Overwrite)
+"""What becomes of files in the place of results that rave-run did not write: they are kept, the user is
+asked, or they are replaced."""
+
+
+class KnowsOwn(Protocol):
+    """What tells a run's own results from other files."""
+
+    @property
+    def folder(self) -> Location:
+        """The folder of the results."""
+
+    def is_ours(self, name: str) -> bool:
+        """Whether the file of that name in the folder is as a run of rave-run wrote it."""
+
+
+def parse_overwrite(text: str) -> Overwrite:
+    """What `--overwrite` says.
+
+    Raises:
+        UsageError: it is none of the known words.
+    """
+    for word in OVERWRITE:
+        if text == word:
+            return word
+    raise UsageError(f"--overwrite {text} is unknown: give one of {', '.join(OVERWRITE)}")
+
+
+def is_free(place: Location) -> bool:
+    """Whether no file, folder, link or pipe has this name.
+
+    Raises:
+        PhotoError: a store does not tell.
+    """
+    return place.is_free() if isinstance(place, RemoteFile) else not os.path.lexists(place)
+
+
+def is_foreign(place: Location, journal: KnowsOwn | None) -> bool:
+    """Whether a file is there that no run of rave-run wrote. A folder is none, since no file replaces it.
+
+    Raises:
+        PhotoError: a store does not tell.
+    """
+    if is_free(place) or (isinstance(place, Path) and os.path.isdir(place) and not os.path.islink(place)):
+        return False
+    return journal is None or not journal.is_ours(name_inside(journal.folder, place))
+
+
+def require_replaceable(place: Location, journal: KnowsOwn | None) -> None:
+    """Refuses to replace a file that no run of rave-run wrote.
+
+    Raises:
+        PhotoError: such a file is there, or a store does not tell.
+    """
+    if is_foreign(place, journal):
+        raise PhotoError(
+            f"was not enhanced, since {place} is there and rave-run did not write it: choose another OUTPUT, "
+            "or give --overwrite always to replace such files"
+        )
+
+
+def claim_free(journal: Journal, jobs: Iterable[Job]) -> None:
+    """Records in a journal that the results of these jobs, where none is there yet, will be this run's.
+
+    For runs whose results are written by other processes, or into a store: they cannot record each result
+    just before it is written, and may be killed just after.
+    """
+    names = (name_inside(journal.folder, job.target) for job in jobs)
+    if isinstance(journal.folder, Path):
+        folder = journal.folder
+        journal.claim_all([name for name in names if not os.path.lexists(folder / name)])
+        return
+    there = set(journal.folder.names()) if journal.folder.is_dir() else set()
+    journal.claim_all([name for name in names if name not in there])

@@ -1,0 +1,284 @@
+"""The application: what is answered at which path."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rave_runtime.photos.formats import usual_ending
+from rave_runtime.run.one_photo import EnhancedPhoto
+from rave_runtime.serve.batches import Source, photographs_of, stream_zip
+from rave_runtime.serve.guard import Guard
+from rave_runtime.serve.intake import read_form, reading_body, while_connected
+from rave_runtime.serve.log import LineLog
+from rave_runtime.serve.metrics import CONTENT_TYPE, Metrics, resident_bytes
+from rave_runtime.serve.openapi import describe
+from rave_runtime.serve.options import ServeOptions
+from rave_runtime.serve.pictures import (
+    ENHANCE_PARAMETERS,
+    LIGHT_PARAMETERS,
+    LightMap,
+    Studio,
+    Wishes,
+    parse_wishes,
+)
+from rave_runtime.serve.problems import RefusedError
+from rave_runtime.serve.work import ByteLedger, IsStopped, WorkQueue
+from rave_runtime.version import __version__
+
+PAGE: Final = Path(__file__).with_name("page")
+
+_PAGE_FILES: Final = {
+    "/": ("page.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+}
+
+_MOST_BATCHES: Final = 2
+"""Batches in work at a time; each has as many photographs in work or waiting as there are workers."""
+
+
+class Service:
+    """All that the requests share.
+
+    Args:
+        studio: what enhances photographs.
+        options: of the service.
+        workers: photographs in work at a time.
+        log: where requests are written.
+    """
+
+    def __init__(self, studio: Studio, options: ServeOptions, workers: int, log: LineLog) -> None:
+        self.studio: Final = studio
+        self.options: Final = options
+        self.work: Final = WorkQueue(workers, options.max_queue, options.timeout_s)
+        self.ledger: Final = ByteLedger(options.body_budget_bytes)
+        self.is_ready = False
+        self.is_draining = False
+        self.log: Final = log
+        self._batches = 0
+        self._files = {path: (PAGE / name).read_bytes() for path, (name, _) in _PAGE_FILES.items()}
+        setup = studio.enhancer.setup
+        self.facts: Final = {
+            "version": __version__,
+            "precision": setup.precision,
+            "provider": setup.provider,
+            "workers": str(workers),
+        }
+        self.metrics: Final = Metrics(
+            {
+                "rave_queue_length": ("Requests that wait for a worker.", lambda: self.work.waiting),
+                "rave_in_work": ("Photographs in work.", lambda: self.work.running),
+                "rave_held_bytes": ("Bytes of bodies in memory.", lambda: self.ledger.held),
+                "process_resident_memory_bytes": ("Resident memory.", resident_bytes),
+            },
+            tuple(self.facts.items()),
+        )
+
+    def drain(self) -> None:
+        """Takes no more photographs, and gives those in work what is left of the time to end."""
+        self.is_draining = True
+        self.work.drain(max(0.1, self.options.drain_s - 1))
+
+    def app(self, secret: str | None) -> ASGIApp:
+        """The application, behind its guard."""
+        routes = [
+            *(Route(path, self.page, methods=["GET"]) for path in _PAGE_FILES),
+            Route("/enhance", self.enhance, methods=["POST"]),
+            Route("/light", self.light, methods=["POST"]),
+            Route("/batch", self.batch, methods=["POST"]),
+            Route("/healthz", self.health, methods=["GET"]),
+            Route("/readyz", self.readiness, methods=["GET"]),
+            Route("/metrics", self.figures, methods=["GET"]),
+            Route("/version", self.version, methods=["GET"]),
+            Route("/openapi.json", self.openapi, methods=["GET"]),
+        ]
+        self._document = json.dumps(describe(self.options, secret is not None)).encode()
+        app: ASGIApp = Guard(Router(routes), self.options, secret, self.metrics, self.log)
+        if self.options.allow_origins:
+            app = CORSMiddleware(
+                app,
+                allow_origins=self.options.allow_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["authorization", "content-type"],
+                expose_headers=["rave-size", "rave-warnings", "server-timing", "retry-after"],
+            )
+        return app
+
+    async def page(self, request: Request) -> Response:
+        """The page for people, and its two files."""
+        return Response(self._files[request.url.path], media_type=_PAGE_FILES[request.url.path][1])
+
+    async def health(self, request: Request) -> Response:
+        """Whether the process is worth keeping: 503 when every worker hangs."""
+        del request
+        if self.work.is_stuck(time.monotonic()):
+            raise RefusedError(503, "every worker has been busy far longer than allowed: restart the service")
+        return _json({"status": "ok"})
+
+    async def readiness(self, request: Request) -> Response:
+        """Whether photographs may be sent here now."""
+        del request
+        if self.is_draining or not self.is_ready:
+            raise RefusedError(
+                503, "the service is ending" if self.is_draining else "the model is being loaded", 1
+            )
+        return _json({"status": "ready"})
+
+    async def version(self, request: Request) -> Response:
+        """What runs."""
+        del request
+        return _json(self.facts)
+
+    async def openapi(self, request: Request) -> Response:
+        """The description for programs."""
+        del request
+        return Response(self._document, media_type="application/json")
+
+    async def figures(self, request: Request) -> Response:
+        """Metrics for Prometheus."""
+        del request
+        return Response(self.metrics.text(), media_type=CONTENT_TYPE)
+
+    async def enhance(self, request: Request) -> Response:
+        """One photograph in, one out."""
+
+        def task(body: bytes, wishes: Wishes, is_stopped: IsStopped) -> EnhancedPhoto:
+            return self.studio.enhance(body, wishes, is_stopped)
+
+        photo = await self._one_photo(request, ENHANCE_PARAMETERS, task)
+        self._count(photo)
+        stages = ", ".join(f"{name};dur={took * 1000:.1f}" for name, took in photo.stage_seconds.items())
+        headers = _facts(photo.width_px, photo.height_px, photo.warnings) | {"Server-Timing": stages}
+        headers["Content-Disposition"] = f'inline; filename="enhanced{usual_ending(photo.format)}"'
+        return _Result(photo.content, self.ledger, headers=headers, media_type=photo.media_type)
+
+    async def light(self, request: Request) -> Response:
+        """One photograph in, its illumination map out."""
+
+        def task(body: bytes, wishes: Wishes, is_stopped: IsStopped) -> LightMap:
+            return self.studio.light(body, wishes, is_stopped)
+
+        light = await self._one_photo(request, LIGHT_PARAMETERS, task)
+        return _Result(
+            light.content,
+            self.ledger,
+            headers=_facts(light.width_px, light.height_px, light.warnings),
+            media_type=light.media_type,
+        )
+
+    async def batch(self, request: Request) -> Response:
+        """Many photographs in, a zip of them out."""
+        self._refuse_early()
+        if self._batches >= _MOST_BATCHES:
+            raise RefusedError(429, f"{self._batches} batches are in work: try again", 10)
+        self._batches += 1
+        is_streaming = False
+        reading = reading_body(request, self.options.max_batch_mib << 20, self.ledger)
+        try:
+            body = await reading.__aenter__()
+            content_type = request.headers.get("content-type", "")
+            limit = self.options.max_body_mib << 20
+
+            def prepare(_: IsStopped) -> tuple[list[Source], Wishes]:
+                sources, fields = photographs_of(body, content_type, self.options.max_batch_photos, limit)
+                return sources, parse_wishes(
+                    [*request.query_params.multi_items(), *fields], ENHANCE_PARAMETERS
+                )
+
+            (sources, wishes), _ = await while_connected(request, self.work.run(prepare))
+
+            async def enhance(source: Source) -> EnhancedPhoto:
+                photo, waited = await self.work.run(
+                    lambda is_stopped: self.studio.enhance(source(), wishes, is_stopped), patient=True
+                )
+                self.metrics.add_stage("queue", waited)
+                self._count(photo)
+                return photo
+
+            async def stream() -> AsyncIterator[bytes]:
+                pieces = stream_zip(sources, enhance, self.work.workers)
+                try:
+                    async for piece in pieces:
+                        yield piece
+                finally:
+                    await pieces.aclose()  # type: ignore[attr-defined]
+                    self._batches -= 1
+                    await reading.__aexit__(None, None, None)
+
+            is_streaming = True
+            return StreamingResponse(
+                stream(),
+                headers={"Content-Disposition": 'attachment; filename="enhanced.zip"'},
+                media_type="application/zip",
+            )
+        finally:
+            if not is_streaming:
+                self._batches -= 1
+                await reading.__aexit__(None, None, None)
+
+    async def _one_photo(self, request: Request, known: tuple[str, ...], task: Any) -> Any:
+        """Reads a body and does one task with the photograph in it, for as long as the client waits."""
+        self._refuse_early()
+        async with reading_body(request, self.options.max_body_mib << 20, self.ledger) as body:
+            content_type = request.headers.get("content-type", "")
+            pairs = request.query_params.multi_items()
+
+            def work(is_stopped: IsStopped) -> Any:
+                form = read_form(body, content_type, 1)
+                wishes = parse_wishes([*pairs, *form.fields.items()], known)
+                if not form.photographs:
+                    raise RefusedError(400, "the form holds no photograph: send one as a file of it")
+                return task(form.photographs[0], wishes, is_stopped)
+
+            answer, waited = await while_connected(request, self.work.run(work))
+            self.metrics.add_stage("queue", waited)
+            request.scope["facts"] |= {
+                "queue_seconds": round(waited, 4),
+                "width_px": answer.width_px,
+                "height_px": answer.height_px,
+            }
+            return answer
+
+    def _refuse_early(self) -> None:
+        if not self.is_ready:
+            raise RefusedError(503, "the model is being loaded: try again", 1)
+        self.work.refuse_when_full()
+
+    def _count(self, photo: EnhancedPhoto) -> None:
+        self.metrics.count_photograph(photo.width_px, photo.height_px)
+        for stage, seconds in photo.stage_seconds.items():
+            self.metrics.add_stage(stage, seconds)
+
+
+class _Result(Response):
+    """An answer whose bytes are counted until the client has read them, however slowly."""
+
+    def __init__(self, content: bytes, ledger: ByteLedger, **settings: Any) -> None:
+        super().__init__(content, **settings)
+        self._ledger = ledger
+        ledger.take_anyway(len(content))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ledger.give(len(self.body))
+
+
+def _facts(width_px: int, height_px: int, warnings: tuple[str, ...]) -> dict[str, str]:
+    """What is told beside a result: its upright size, and what a user should know as a list in JSON."""
+    return {"Rave-Size": f"{width_px}x{height_px}", "Rave-Warnings": json.dumps(list(warnings))}
+
+
+def _json(content: dict[str, Any]) -> Response:
+    return Response(json.dumps(content), media_type="application/json")

@@ -1,0 +1,137 @@
+"""rave-serve: answers HTTP requests with enhanced photographs, and shows a page for people."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rave_runtime.version import __version__
+
+_EXIT_FAILED = 1
+_EXIT_WRONG_USE = 2
+
+
+def main() -> None:
+    """Entry point."""
+    warnings.showwarning = lambda message, *_, **__: _say(str(message))
+    try:
+        sys.exit(_run(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        _say(f"{message} (rave-serve --help tells more)")
+        sys.exit(_EXIT_WRONG_USE)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all options. Those that are not given are left to the defaults of `ServeOptions`."""
+    parser = _Parser(
+        "rave-serve",
+        usage="rave-serve [OPTIONS]",
+        description="Enhance backlit photographs over HTTP, and by a page at http://127.0.0.1:8000/.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    group: Any = parser
+
+    def add(name: str, help: str, **settings: Any) -> None:
+        group.add_argument(name, help=help, **settings)
+
+    group = parser.add_argument_group("The address")
+    add("--host", "Address to listen on [default: 127.0.0.1, this machine only].", metavar="ADDRESS")
+    add("--port", "Port to listen on; 0 takes a free one [default: 8000].", type=_number(int, 0, 65535))
+    text = "Word that requests must bring, for addresses that others can reach; better in a file."
+    add("--token", text, metavar="TOKEN")
+    add(
+        "--token-file",
+        "File that holds the token; or set RAVE_SERVE_TOKEN.",
+        type=Path,
+        metavar="FILE",
+    )
+    text = "Let pages of this web site use the service; may be repeated."
+    add("--allow-origin", text, action="append", dest="allow_origins", metavar="URL")
+    text = "Another name of this service, behind a proxy; may be repeated."
+    add("--allow-host", text, action="append", dest="allow_hosts", metavar="NAME")
+
+    group = parser.add_argument_group("The model")
+    add("--model", "The model's bundle [default: the embedded one].", type=Path, metavar="FOLDER")
+    add("--device", "auto, cpu, openvino, cuda or tensorrt [default: auto].", metavar="NAME")
+    add("--precision", "auto, fp32, fp16 or int8 [default: auto].", metavar="NAME")
+
+    group = parser.add_argument_group("The limits")
+    text = "Photographs in work at a time [default: processors]."
+    add("--workers", text, type=_number(int, 1, 4096), metavar="N")
+    text = "For photographs and tiles, in MiB [default: 2048, or half of a container's]."
+    add("--memory-limit", text, type=_number(int, 64, 1 << 24), dest="memory_limit_mib", metavar="MIB")
+    text = "Refuse larger photographs, in megapixels [default: 100]."
+    add("--max-megapixels", text, type=_number(float, 0.0001, 1e6), metavar="MP")
+    text = "Refuse longer bodies, in MiB [default: 64]."
+    add("--max-body", text, type=_number(int, 1, 1 << 20), dest="max_body_mib", metavar="MIB")
+    text = "Refuse longer batches, in MiB [default: 256]."
+    add("--max-batch", text, type=_number(int, 1, 1 << 20), dest="max_batch_mib", metavar="MIB")
+    text = "Photographs in a batch at most [default: 200]."
+    add("--max-batch-photos", text, type=_number(int, 1, 10_000), metavar="N")
+    text = "Requests that may wait; further ones get 429 at once [default: 16]."
+    add("--max-queue", text, type=_number(int, 0, 100_000), metavar="N")
+    add(
+        "--max-connections",
+        "Open connections at most [default: 512].",
+        type=_number(int, 4, 60_000),
+        metavar="N",
+    )
+    text = "Seconds for a photograph, waiting included [default: 60]."
+    add("--timeout", text, type=_number(float, 0.1, 86_400), dest="timeout_s", metavar="S")
+    text = "Seconds to finish what is in work after SIGTERM [default: 25]."
+    add("--drain", text, type=_number(float, 1, 3600), dest="drain_s", metavar="S")
+
+    group = parser.add_argument_group("Further")
+    text = "Write no line of JSON per request to standard output."
+    add("--no-log", text, action="store_false", dest="log")
+    add("--version", "Print the version.", action="version", version=f"rave-serve {__version__}")
+    return parser
+
+
+def _number(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not from {least:g} to {most:g}")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse names it where a text is no number
+    return parse
+
+
+def _run(arguments: list[str]) -> int:
+    values = vars(make_parser().parse_args(arguments))
+    for name in ("allow_origins", "allow_hosts"):
+        if name in values:
+            values[name] = tuple(values[name])
+    needed = ("starlette", "uvicorn", "python_multipart")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        _say(f"{missing[0]} is not installed: pip install 'rave-backlit[serve]'")
+        return _EXIT_FAILED
+
+    from rave_runtime.errors import RaveError
+    from rave_runtime.serve.options import ServeOptions
+    from rave_runtime.serve.server import serve
+
+    try:
+        return serve(ServeOptions(**values))
+    except RaveError as error:
+        _say(str(error))
+        return _EXIT_WRONG_USE
+
+
+def _say(message: str) -> None:
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+    print(f"rave-serve: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,205 @@
+"""What stands before every request: who may ask, what leaves, what is logged and counted."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import time
+import traceback
+import uuid
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rave_runtime.errors import RaveError
+from rave_runtime.serve.log import LineLog
+from rave_runtime.serve.metrics import Metrics
+from rave_runtime.serve.options import ServeOptions
+from rave_runtime.serve.problems import ClientGoneError, RefusedError, problem_of
+
+PIECE_BYTES: Final = 128 * 1024
+"""The largest piece of an answer that is handed to the connection at a time."""
+
+SEND_S: Final = 30.0
+"""How long a client may take to read one piece."""
+
+OPEN_PATHS: Final = frozenset(
+    {"/", "/page.css", "/page.js", "/healthz", "/readyz", "/version", "/openapi.json"}
+)
+"""What is answered without a token: it says nothing of anybody's photographs."""
+
+ROUTES: Final = OPEN_PATHS | {"/enhance", "/light", "/batch", "/metrics"}
+
+_HEADERS: Final = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    (b"cache-control", b"no-store"),
+)
+
+
+class Guard:
+    """Checks requests before the application sees them, and finishes whatever it answers.
+
+    Args:
+        app: the application.
+        options: of the service.
+        secret: the token that requests must bring; None asks for none.
+        metrics: where requests are counted.
+        log: where they are written.
+    """
+
+    def __init__(
+        self, app: ASGIApp, options: ServeOptions, secret: str | None, metrics: Metrics, log: LineLog
+    ) -> None:
+        self._app = app
+        self._origins = frozenset(options.allow_origins)
+        self._hosts = {"localhost", "127.0.0.1", "::1", options.host.lower(), *options.allow_hosts}
+        self._checks_host = secret is None
+        self._secret = None if secret is None else hashlib.sha256(secret.encode()).digest()
+        self._metrics = metrics
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] != "http":
+            return
+        started = time.perf_counter()
+        answer = _Answer(send)
+        facts: dict[str, Any] = {"id": uuid.uuid4().hex[:16]}
+        scope["facts"] = facts
+        scope["app"] = self  # so that Starlette raises what it refuses, and it is told as all else
+        bytes_in = 0
+
+        async def counted_receive() -> Message:
+            nonlocal bytes_in
+            message = await receive()
+            bytes_in += len(message.get("body", b""))
+            return message
+
+        try:
+            try:
+                self._check(scope)
+                await self._app(scope, counted_receive, answer)
+            except ClientGoneError:
+                raise
+            except Exception as error:
+                await self._tell(scope, error, answer, facts)
+        except (ClientGoneError, TimeoutError, OSError):
+            facts["left"] = True
+        finally:
+            seconds = time.perf_counter() - started
+            route = scope["path"] if scope["path"] in ROUTES else "other"
+            status = answer.status or 499
+            self._metrics.count_request(route, status, seconds, bytes_in, answer.length)
+            self._log.write(
+                id=facts.pop("id"),
+                method=scope["method"][:10],
+                route=route,
+                status=status,
+                seconds=round(seconds, 4),
+                bytes_in=bytes_in,
+                bytes_out=answer.length,
+                client=(scope.get("client") or ("",))[0],
+                **facts,
+            )
+        if answer.status is None or not answer.is_complete:
+            raise ClientGoneError  # which has uvicorn close the connection
+
+    async def _tell(self, scope: Scope, error: Exception, answer: _Answer, facts: dict[str, Any]) -> None:
+        problem = problem_of(error)
+        if problem is None:
+            lines = traceback.format_exception(error)
+            facts["bug"] = "".join(lines)[-4000:]
+            problem = RefusedError(
+                500, f"the request {facts['id']} hit a bug in rave-serve: please report it"
+            )
+        elif isinstance(error, RaveError):
+            facts["error"] = type(error).__name__
+            if problem.status == 503:
+                facts["reason"] = str(error)  # of the model or device: it concerns whoever runs the service
+        if answer.status is not None:
+            raise ClientGoneError  # half an answer cannot be taken back
+        await problem.response()(scope, _nothing, answer)
+
+    def _check(self, scope: Scope) -> None:
+        """Who may ask.
+
+        Raises:
+            RefusedError: 401 no token or a wrong one, 403 another site's page, or another name.
+        """
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if self._checks_host and _host_name(host) not in self._hosts:
+            raise RefusedError(
+                403,
+                "this service answers as localhost only, so that no web site can pass for it: "
+                "start it with --allow-host NAME for other names",
+            )
+        if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            origin = headers.get(b"origin", b"").decode("latin-1")
+            site = headers.get(b"sec-fetch-site", b"").decode("latin-1")
+            own = not origin or origin.partition("://")[2].lower() == host
+            foreign = not own or (not origin and site not in ("", "none", "same-origin"))
+            if foreign and origin not in self._origins:
+                raise RefusedError(403, "another web site may not use this service: --allow-origin lets one")
+        if self._secret is None or scope["path"] in OPEN_PATHS:
+            return
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        # Digests have one length, so that the time tells nothing of how much of a token was right.
+        is_right = hmac.compare_digest(hashlib.sha256(token.strip()).digest(), self._secret)
+        if scheme.lower() != b"bearer" or not is_right:
+            raise RefusedError(401, "the token is missing or wrong: send Authorization: Bearer TOKEN")
+
+
+class _Answer:
+    """Sends an answer in pieces, each of which the client must read in time."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status: int | None = None
+        self.length = 0
+        self.is_complete = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            present = {name for name, _ in message["headers"]}
+            message["headers"] = [
+                *message["headers"],
+                *((name, value) for name, value in _HEADERS if name not in present),
+            ]
+            await self._send(message)
+            return
+        body = message.get("body", b"")
+        more = message.get("more_body", False)
+        for start in range(0, max(1, len(body)), PIECE_BYTES):
+            piece = body[start : start + PIECE_BYTES]
+            is_last = start + PIECE_BYTES >= len(body)
+            part = {"type": "http.response.body", "body": piece, "more_body": more or not is_last}
+            await asyncio.wait_for(self._send(part), SEND_S)
+            self.length += len(piece)
+        self.is_complete = not more
+
+
+def _host_name(text: str) -> str:
+    """The name or address in a Host header without its port; empty where it makes no sense."""
+    if not all(sign.isalnum() or sign in ".-:[]_" for sign in text):
+        return ""
+    try:
+        return urlsplit(f"//{text}").hostname or ""
+    except ValueError:
+        return ""
+
+
+async def _nothing() -> Message:
+    raise ClientGoneError

@@ -1,0 +1,149 @@
+"""The service's description in OpenAPI 3.1, for programs that make clients and for people."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rave_runtime.photos.formats import WRITTEN_FORMATS
+from rave_runtime.serve.options import ServeOptions
+from rave_runtime.version import __version__
+
+_REFUSALS: Final = {
+    "400": "A parameter or the body makes no sense.",
+    "401": "The token is missing or wrong.",
+    "403": "Another web site asked, or under another name than the service has.",
+    "408": "The body came too slowly.",
+    "413": "The body or the photograph is too large.",
+    "415": "The body is not a photograph of a known format.",
+    "422": "The photograph is damaged, or cannot be enhanced.",
+    "429": "Too much is in work: Retry-After says when to try again.",
+    "503": "It took too long, the service is starting or ending, or the model cannot be used.",
+}
+
+
+def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
+    """The document.
+
+    Args:
+        options: of the service, whose limits are told.
+        needs_token: whether requests must bring one.
+    """
+    photograph = {
+        "required": True,
+        "content": {
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"photo": {"type": "string", "format": "binary"}}}
+            },
+        },
+    }
+    batch = {
+        "required": True,
+        "content": {
+            "application/zip": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "photo": {"type": "array", "items": {"type": "string", "format": "binary"}}
+                    },
+                }
+            },
+        },
+    }
+    formats = [name.lower() for name in WRITTEN_FORMATS]
+    strength = _parameter(
+        "strength", {"type": "number", "minimum": 0, "maximum": 2}, "0 changes nothing, 1 is the model."
+    )
+    highlights = _parameter(
+        "highlights",
+        {"type": "number", "minimum": 0, "maximum": 2},
+        "Of bright parts, such as skies; the strength, but at most 1, if left out.",
+    )
+    written = _parameter(
+        "format", {"type": "string", "enum": formats}, "Of the result; the photograph's if left out."
+    )
+    quality = _parameter("quality", {"type": "integer", "minimum": 1, "maximum": 100}, "Of lossy formats.")
+    working = _parameter(
+        "working_size",
+        {"anyOf": [{"type": "integer", "minimum": 32}, {"const": "full"}]},
+        "Long side, in pixels, on which the light is estimated.",
+    )
+    long_side = _parameter(
+        "long_side", {"type": "integer", "minimum": 16}, "Of the map, in pixels; else the photograph's."
+    )
+    kind = _parameter(
+        "format", {"type": "string", "enum": ["png", "npy"]}, "16-bit grey PNG (65535 is 1), or float32 NPY."
+    )
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    enhance = [strength, highlights, written, quality, working]
+    secured: dict[str, Any] = {"security": [{"token": []}]} if needs_token else {}
+
+    def post(summary: str, body: Any, parameters: list[Any], media: list[str]) -> dict[str, Any]:
+        answers = {"200": _answer("The result.", media)} | {
+            status: {"description": text, "content": problem} for status, text in _REFUSALS.items()
+        }
+        return {
+            "post": {"summary": summary, "requestBody": body, "parameters": parameters, "responses": answers}
+            | secured
+        }
+
+    def get(summary: str, media: str, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+        answers = {"200": _answer(summary, [media])} | (extra or {})
+        return {"get": {"summary": summary, "responses": answers}}
+
+    unready = {"503": {"description": "Not now."}}
+    metrics = get("Figures for Prometheus.", "text/plain")
+    metrics["get"] |= secured
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "rave-serve",
+            "version": __version__,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": (
+                "Enhances backlit photographs. Nothing is kept and nothing is sent on. Limits: "
+                f"{options.max_body_mib} MiB and {options.max_megapixels:g} megapixels a photograph, "
+                f"{options.max_batch_mib} MiB and {options.max_batch_photos} photographs a batch, "
+                f"{options.timeout_s:g} seconds each."
+            ),
+        },
+        "paths": {
+            "/enhance": post("Enhances one photograph.", photograph, enhance, ["image/*"]),
+            "/light": post(
+                "Estimates the illumination map.",
+                photograph,
+                [kind, long_side, working],
+                ["image/png", "application/octet-stream"],
+            ),
+            "/batch": post("Enhances many photographs.", batch, enhance, ["application/zip"]),
+            "/healthz": get("The process answers.", "application/json", unready),
+            "/readyz": get("The model is loaded and no shutdown has begun.", "application/json", unready),
+            "/metrics": metrics,
+            "/version": get("What runs.", "application/json"),
+            "/openapi.json": get("This document.", "application/json"),
+        },
+        "components": {
+            "schemas": {
+                "Problem": {
+                    "type": "object",
+                    "required": ["title", "status", "detail"],
+                    "properties": {
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                    },
+                }
+            },
+            **({"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}} if needs_token else {}),
+        },
+    }
+
+
+def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+
+def _answer(description: str, media: list[str]) -> dict[str, Any]:
+    return {"description": description, "content": {kind: {} for kind in media}}

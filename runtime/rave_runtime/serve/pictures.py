@@ -1,0 +1,240 @@
+"""What a worker thread does with a photograph: check it, enhance it, or estimate its light."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rave_runtime.backends.stopping import StoppedError
+from rave_runtime.enhancer import Enhancer
+from rave_runtime.errors import UsageError
+from rave_runtime.light.reduction import Reduction
+from rave_runtime.photos.colour import as_seen
+from rave_runtime.photos.decoders import decoding, open_picture
+from rave_runtime.photos.formats import format_of_content, parse_format
+from rave_runtime.photos.png import without_chunks
+from rave_runtime.photos.reading import read_photo
+from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
+from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content, vary
+from rave_runtime.serve.problems import RefusedError
+from rave_runtime.serve.work import IsStopped
+
+LightFormat = Literal["png", "npy"]
+
+ENHANCE_PARAMETERS: Final = ("strength", "highlights", "format", "quality", "working_size")
+LIGHT_PARAMETERS: Final = ("format", "long_side", "working_size")
+
+_LEAST_SIDE_PX: Final = 16
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a request asks for beside the photograph; None is what the photograph and the service have.
+
+    Attributes:
+        strength: power of the light map, 0 to 2.
+        highlights: its power in bright parts, 0 to 2.
+        format: the name of a written format; of a light map, "png" or "npy".
+        quality: of lossy formats, 1 to 100.
+        working_size: long side, in pixels, on which the light is estimated, "full" or "same".
+        long_side: of a light map, in pixels.
+    """
+
+    strength: float | None = None
+    highlights: float | None = None
+    format: str | None = None
+    quality: int | None = None
+    working_size: int | Literal["same", "full"] = "same"
+    long_side: int | None = None
+
+
+@dataclass(frozen=True)
+class LightMap:
+    """An illumination map as the bytes of a file, and the upright size of the photograph it is of."""
+
+    content: bytes
+    media_type: str
+    warnings: tuple[str, ...]
+    width_px: int
+    height_px: int
+
+
+def parse_wishes(pairs: Iterable[tuple[str, str]], known: tuple[str, ...]) -> Wishes:
+    """The wishes of a request's query and form.
+
+    Args:
+        pairs: names and values as they came.
+        known: names that this request may have.
+
+    Raises:
+        UsageError: a name is unknown or there twice, or its value makes no sense.
+    """
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in known:
+            raise UsageError(f"{name[:40]!r} is no parameter here: give {', '.join(known)}")
+        if name in found:
+            raise UsageError(f"{name} is there twice: give it once")
+        found[name] = value
+    strength = None if "strength" not in found else _number("strength", found["strength"], 0, 2)
+    highlights = None if "highlights" not in found else _number("highlights", found["highlights"], 0, 2)
+    quality = None
+    if "quality" in found:
+        quality = int(_number("quality", found["quality"], 1, 100, whole=True))
+    working: int | Literal["same", "full"] = "same"
+    if "working_size" in found:
+        text = found["working_size"]
+        working = "full" if text == "full" else int(_number("working_size", text, 2, 1 << 16, whole=True))
+    long_side = None
+    if "long_side" in found:
+        long_side = int(_number("long_side", found["long_side"], _LEAST_SIDE_PX, 1 << 16, whole=True))
+    return Wishes(strength, highlights, found.get("format"), quality, working, long_side)
+
+
+def _number(name: str, text: str, least: int, most: int, *, whole: bool = False) -> float:
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        value = float("nan")
+    if not least <= value <= most or len(text) > 20:
+        kind = "a whole number" if whole else "a number"
+        raise UsageError(f"{name} is {text[:20]!r}, {kind} from {least} to {most} is needed")
+    return value
+
+
+class Studio:
+    """Enhances photographs within the bounds of a service. Safe to share by threads.
+
+    Args:
+        enhancer: what enhances them.
+        max_megapixels: larger photographs are refused.
+        memory_limit_mib: what all photographs in work may take together.
+    """
+
+    def __init__(self, enhancer: Enhancer, max_megapixels: float, memory_limit_mib: int) -> None:
+        self.enhancer: Final = enhancer
+        self._max_megapixels: Final = max_megapixels
+        self._limit_mib: Final = memory_limit_mib
+        self._budget = MemoryBudget(memory_limit_mib << 20)
+
+    def warm_up(self) -> None:
+        """Loads everything that the first photograph would wait for."""
+        self.enhancer.prepare()
+        self.enhancer.enhance(np.zeros((32, 32, 3), np.uint8))
+
+    def enhance(self, content: bytes, wishes: Wishes, is_stopped: IsStopped) -> EnhancedPhoto:
+        """A photograph from bytes to bytes.
+
+        Raises:
+            RefusedError: it is refused.
+            RaveError: as `enhance_content`.
+        """
+        written = None if wishes.format is None else _parse_format(wishes.format)
+        enhancer = vary(
+            self.enhancer,
+            strength=wishes.strength,
+            highlights=wishes.highlights,
+            working_size=wishes.working_size,
+            is_stopped=is_stopped,
+        )
+        with self._budget.reserve(self._check(content, enhancer.working_size_px)):
+            if is_stopped():
+                raise StoppedError
+            return enhance_content(
+                enhancer,
+                content,
+                format=written,
+                quality=wishes.quality,
+                max_megapixels=self._max_megapixels,
+                is_stopped=is_stopped,
+            )
+
+    def light(self, content: bytes, wishes: Wishes, is_stopped: IsStopped) -> LightMap:
+        """The illumination map of a photograph, upright: a PNG of 16 bits (65535 is 1) or an NPY of float32.
+
+        Raises:
+            RefusedError: it is refused.
+            RaveError: as `Enhancer.illumination`.
+        """
+        kind = (wishes.format or "png").lower()
+        if kind not in ("png", "npy"):
+            raise UsageError(f"format is {kind[:20]!r}: a light map is written as png or npy")
+        enhancer = vary(
+            self.enhancer, strength=1, highlights=1, working_size=wishes.working_size, is_stopped=is_stopped
+        )
+        with self._budget.reserve(self._check(content, enhancer.working_size_px)):
+            if is_stopped():
+                raise StoppedError
+            photo = read_photo(content, self._max_megapixels)
+            height, width = photo.pixels.shape[:2]
+            seen = as_seen(photo)
+            if wishes.long_side is not None and wishes.long_side < max(height, width):
+                small = Reduction(seen, wishes.long_side).pixels
+                seen = small if small.dtype == np.uint8 else (small * 65535 + 0.5).astype(np.uint16)  # type: ignore[assignment]
+            light = enhancer.illumination(np.ascontiguousarray(seen))
+        return LightMap(
+            _npy(light) if kind == "npy" else _grey_png(light),
+            "application/octet-stream" if kind == "npy" else "image/png",
+            photo.warnings,
+            width,
+            height,
+        )
+
+    def _check(self, content: bytes, working_size_px: int | None) -> Need:
+        """The memory that a photograph takes.
+
+        Raises:
+            RefusedError: it is not a photograph, or too large.
+        """
+        if not content:
+            raise RefusedError(400, "the photograph is empty (0 bytes): send the bytes of its file")
+        if format_of_content(content) is None:
+            raise RefusedError(415, "the photograph is not a picture, or of a format that is not known here")
+        width = height = 0
+        try:
+            with decoding, open_picture(without_chunks(content)) as image:
+                width, height = image.size
+        except Exception:  # the reader says what is wrong with it
+            return Need(0)
+        if width * height > self._max_megapixels * 1e6:
+            raise RefusedError(
+                413,
+                f"the photograph is {width} x {height}, over this service's limit of "
+                f"{self._max_megapixels:g} megapixels: send it smaller",
+            )
+        need = estimate_need(content, working_size_px)
+        needed = need.photo_bytes + need.network_bytes
+        if needed > self._limit_mib << 20:
+            raise RefusedError(
+                413,
+                f"the photograph needs about {needed >> 20} MiB of memory, this service has "
+                f"{self._limit_mib} MiB for photographs: send it smaller",
+            )
+        return need
+
+
+def _parse_format(text: str) -> str:
+    try:
+        return parse_format(text)
+    except UsageError as error:
+        raise UsageError(str(error).removeprefix("--")) from None
+
+
+def _grey_png(light: NDArray[np.float32]) -> bytes:
+    """65535 is a light of 1; more is cut off."""
+    levels = (np.clip(light, 0, 1) * np.float32(65535) + np.float32(0.5)).astype(np.uint16)
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _npy(light: NDArray[np.float32]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, light.astype("<f4", copy=False), allow_pickle=False)
+    return file.getvalue()

@@ -1,0 +1,79 @@
+"""What a request can be refused for, as JSON: RFC 9457's problem details with rave-run's sentences."""
+
+from __future__ import annotations
+
+import http
+import json
+import re
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from rave_runtime.backends.stopping import StoppedError
+from rave_runtime.errors import PhotoError, RaveError, UsageError
+
+_INSIDES: Final = re.compile(r"<[^<>]*\bat 0x[0-9a-fA-F]+>|(?<![\w.])(?:[A-Za-z]:)?(?:[/\\][\w.\-@+~]+){2,}")
+"""Objects of Python and paths of this machine, which are no business of a client."""
+
+_PHRASES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""Where Python's phrases are older than RFC 9110."""
+
+_ROUTING: Final = {404: "there is nothing at this path", 405: "this path is not for this method"}
+
+
+class RefusedError(Exception):
+    """A request that is not done, and why.
+
+    Args:
+        status: of HTTP.
+        detail: a sentence for people: what came, what is needed, what to do.
+        retry_after_s: when it may work; None says nothing of it.
+    """
+
+    def __init__(self, status: int, detail: str, retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.status: Final = status
+        self.detail: Final = _INSIDES.sub("...", detail)
+        self.retry_after_s: Final = retry_after_s
+
+    @property
+    def title(self) -> str:
+        """The standard phrase of the status."""
+        return _PHRASES.get(self.status) or http.HTTPStatus(self.status).phrase
+
+    def content(self) -> bytes:
+        """The JSON."""
+        return json.dumps({"title": self.title, "status": self.status, "detail": self.detail}).encode()
+
+    def response(self) -> Response:
+        """The answer to the client."""
+        headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return Response(self.content(), self.status, headers, "application/problem+json")
+
+
+class ClientGoneError(Exception):
+    """The client has closed its connection, or stopped reading; there is nobody to answer."""
+
+
+def problem_of(error: Exception) -> RefusedError | None:
+    """The problem that an error of the runtime is for a client; None for a bug of ours."""
+    if isinstance(error, RefusedError):
+        return error
+    if isinstance(error, HTTPException):  # of Starlette's router
+        return RefusedError(error.status_code, _ROUTING.get(error.status_code, "the request makes no sense"))
+    if isinstance(error, StoppedError):
+        return RefusedError(503, "the photograph was not finished in time: try again", 5)
+    if isinstance(error, PhotoError):
+        return RefusedError(422, f"the photograph {error}")
+    if isinstance(error, UsageError):
+        return RefusedError(400, str(error))
+    if isinstance(error, MemoryError):
+        return RefusedError(503, "there is not enough memory for this photograph now: try again", 5)
+    if isinstance(
+        error, RaveError
+    ):  # of the model or the device; whoever runs the service sees it in the log
+        return RefusedError(503, "the model cannot be used here: the service's log says why")
+    return None

@@ -1,0 +1,136 @@
+"""Connections: so many at a time, each with so long for its next request.
+
+uvicorn waits for ever for a request that does not come or comes letter by letter. Here such a connection
+is closed after `HEAD_S` seconds, and sooner if another one needs its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar, Final
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from rave_runtime.serve.problems import RefusedError
+
+HEAD_S: Final = 10.0
+"""How long a connection may be without a request, or a request's head be incomplete."""
+
+_LINGER_S: Final = 0.3
+"""How long a refused client may take to read why."""
+
+
+class BoundedProtocol(H11Protocol):
+    """HTTP/1.1 of uvicorn, with bounds on connections. `max_connections` is set by `bounded_protocol`."""
+
+    max_connections: ClassVar[int] = 512
+    idle: ClassVar[dict[BoundedProtocol, None]] = {}
+    lingering: ClassVar[set[BoundedProtocol]] = set()
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._is_refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Takes a connection, in the place of one that does nothing if there is no other; or refuses it."""
+        if len(self.connections) >= self.max_connections and not self._evict():
+            self._refuse(transport)
+            return
+        super().connection_made(transport)
+        self._become_idle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forgets a connection."""
+        self._stop_timer()
+        self.idle.pop(self, None)
+        self.lingering.discard(self)
+        if not self._is_refused:
+            super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parses what came, and keeps watching for as long as it is no whole head."""
+        if self._is_refused:
+            return
+        super().data_received(data)
+        if self._is_busy():
+            self._stop_timer()
+            self.idle.pop(self, None)
+        elif self._head_timer is None:
+            self._become_idle()
+
+    def on_response_complete(self) -> None:
+        """The connection waits for its next request."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and not self._is_busy():
+            self._stop_timer()
+            self._become_idle()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is not HTTP in JSON, as everything else."""
+        del msg
+        content = RefusedError(400, "this is not a request of HTTP/1.1 that can be read").content()
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(content)).encode()),
+            (b"connection", b"close"),
+        ]
+        try:
+            pieces = [self.conn.send(h11.Response(status_code=400, headers=headers, reason=b"Bad Request"))]
+            pieces += [self.conn.send(h11.Data(data=content)), self.conn.send(h11.EndOfMessage())]
+        except h11.LocalProtocolError:  # an answer is on its way already
+            self.transport.close()
+            return
+        self.transport.write(b"".join(piece for piece in pieces if piece))
+        self.transport.close()
+
+    def _is_busy(self) -> bool:
+        return bool(self.cycle) and not self.cycle.response_complete
+
+    def _become_idle(self) -> None:
+        self.idle[self] = None
+        self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        if not self._is_busy():
+            self.transport.abort()
+
+    def _evict(self) -> bool:
+        """Closes the connection that has been idle for longest."""
+        oldest = next(iter(self.idle), None)
+        if oldest is None:
+            return False
+        del self.idle[oldest]
+        self.connections.discard(oldest)
+        oldest.transport.abort()
+        return True
+
+    def _refuse(self, transport: asyncio.Transport) -> None:
+        self._is_refused = True
+        self.transport = transport
+        if len(self.lingering) >= self.max_connections:
+            transport.abort()
+            return
+        self.lingering.add(self)
+        content = RefusedError(503, "too many connections are open: try again").content()
+        head = (
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 2\r\n"
+            f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
+        )
+        transport.write(head.encode() + content)
+        if transport.can_write_eof():
+            transport.write_eof()
+        self.loop.call_later(_LINGER_S, transport.abort)
+
+
+def bounded_protocol(max_connections: int) -> type[BoundedProtocol]:
+    """The protocol of one server."""
+    bounds: dict[str, Any] = {"max_connections": max_connections, "idle": {}, "lingering": set()}
+    return type("ServerProtocol", (BoundedProtocol,), bounds)

@@ -1,0 +1,170 @@
+"""Starting and ending: the socket, the model, signals, and what happens to requests in between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+import uvicorn
+
+from rave_runtime.backends.limits import usable_processors
+from rave_runtime.enhancer import Enhancer
+from rave_runtime.errors import RaveError, UsageError
+from rave_runtime.run.memory import choose_tile_size, keep_freed_memory, most_workers
+from rave_runtime.serve.app import Service
+from rave_runtime.serve.log import LineLog
+from rave_runtime.serve.options import ServeOptions
+from rave_runtime.serve.pictures import Studio
+from rave_runtime.serve.protocol import bounded_protocol
+
+_HEAD_BYTES: Final = 16 * 1024
+"""The longest head of a request."""
+
+_SWITCH_S: Final = 0.0005
+"""How long a worker may keep Python's lock while the event loop wants it. Python's own 5 ms, several times a
+request, are what a health check would wait for."""
+
+
+def serve(options: ServeOptions) -> int:
+    """Answers requests until a signal ends it.
+
+    Returns:
+        The exit code: 0 ended as asked, 1 the model could not be loaded.
+
+    Raises:
+        RaveError: the options or the model make no sense, or the address cannot be had.
+    """
+    secret = options.secret()
+    keep_freed_memory()
+    _raise_file_limit()
+    sys.setswitchinterval(_SWITCH_S)
+    processors = usable_processors()
+    workers = options.workers or max(1, min(processors, most_workers(options.memory_limit_mib)))
+    enhancer = Enhancer(
+        options.model,
+        precision=options.precision,
+        device=options.device,
+        tile_size=choose_tile_size(options.memory_limit_mib, workers),
+        threads=max(1, processors // workers),
+    )
+    listener = _listen(options)
+    log = LineLog(sys.stdout if options.log else None)
+    studio = Studio(enhancer, options.max_megapixels, options.memory_limit_mib)
+    service = Service(studio, options, workers, log)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # the access log tells
+    config = uvicorn.Config(
+        service.app(secret),
+        http=bounded_protocol(options.max_connections),
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=max(1, round(options.drain_s)),
+        h11_max_incomplete_event_size=_HEAD_BYTES,
+    )
+    server = _Server(config)
+    try:
+        code = asyncio.run(_serve(server, service, listener))
+    finally:
+        log.close()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    if service.work.running:  # a thread that cannot be stopped must not hold up the end
+        os._exit(code)
+    return code
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server; the signals are handled here, so that an end that was asked for is no failure."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves the signals alone."""
+        yield
+
+
+async def _serve(server: _Server, service: Service, listener: socket.socket) -> int:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: _note(service, context))
+    code = 0
+
+    def end() -> None:
+        if server.should_exit:
+            server.force_exit = True
+            return
+        server.should_exit = True
+        service.drain()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, end)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
+
+    async def load() -> None:
+        nonlocal code
+        try:
+            await loop.run_in_executor(None, service.studio.warm_up)
+        except RaveError as error:
+            print(f"rave-serve: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            code, server.should_exit = 1, True
+            return
+        service.is_ready = True
+        service.log.write(event="ready", **service.facts)
+
+    loading = asyncio.ensure_future(load())
+    await server.serve(sockets=[listener])
+    loading.cancel()
+    service.log.write(event="ended", in_work=service.work.running)
+    return code
+
+
+def _note(service: Service, context: dict[str, Any]) -> None:
+    """What asyncio would print: a connection that broke at a bad moment."""
+    service.log.write(event="connection", reason=str(context.get("message", ""))[:200])
+
+
+def _listen(options: ServeOptions) -> socket.socket:
+    """A socket at the address.
+
+    Raises:
+        UsageError: it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    try:
+        listener = socket.create_server((options.host, options.port), family=family, backlog=1024)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+        raise UsageError(
+            f"{options.host}:{options.port} cannot be listened on ({reason}): give another --port or --host"
+        ) from error
+    listener.setblocking(False)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    place = f"http://{host}:{listener.getsockname()[1]}/"
+    words = "no photograph leaves this machine" if options.is_loopback else "requests need the token"
+    print(f"rave-serve: {place} ({words}; Ctrl-C ends it)", file=sys.stderr, flush=True)  # noqa: T201
+    return listener
+
+
+def _raise_file_limit() -> None:
+    """Lets this process have as many connections as the system allows it."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard == resource.RLIM_INFINITY or soft < hard:
+            wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))

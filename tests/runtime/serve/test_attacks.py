@@ -1,0 +1,186 @@
+"""Bodies, heads and connections of hostile or unlucky clients: refused, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from .conftest import MakePicture, Serve, Service, encode
+from .wire import connected, head, is_well, read_all, read_some, serve_patched
+
+
+def test_a_body_that_stops_is_told_so_and_its_place_is_free(serve: Serve) -> None:
+    code = (
+        "from rave_runtime.serve import intake; intake.PAUSE_S = 0.5\n"
+        "from rave_runtime.serve.cli import main; main()"
+    )
+    service = serve_patched(serve, code)
+    with connected(service) as connection:
+        connection.sendall(head(service, "Content-Length: 1000") + b"\xff\xd8")
+        answer = read_some(connection)
+    assert b"408 Request Timeout" in answer
+    assert b"the body stopped for 0.5 s" in answer
+    is_well(service)
+
+
+def test_heads_that_never_end_are_closed(serve: Serve) -> None:
+    code = (
+        "from rave_runtime.serve import protocol; protocol.HEAD_S = 0.5\n"
+        "from rave_runtime.serve.cli import main; main()"
+    )
+    service = serve_patched(serve, code)
+    with connected(service) as silent, connected(service) as slow:
+        started = time.perf_counter()
+        for _ in range(20):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                slow.sendall(b"GET / HT")
+            time.sleep(0.05)
+        assert read_all(silent) == b""
+        assert read_all(slow) == b""
+        assert time.perf_counter() - started < 5
+    is_well(service)
+
+
+def test_bodies_longer_than_allowed_or_declared(serve: Serve) -> None:
+    service = serve("--max-body", 1)
+    with connected(service) as connection:  # refused before a byte of it is read
+        connection.sendall(head(service, "Content-Length: 99999999", "Expect: 100-continue"))
+        answer = read_some(connection)
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"over the limit of 1 MiB" in answer
+    with connected(service) as connection:  # without a length: refused when it is too long
+        connection.sendall(head(service, "Transfer-Encoding: chunked"))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for _ in range(40):
+                connection.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
+        assert read_some(connection).startswith(b"HTTP/1.1 413")
+    with connected(service) as connection:  # what is over is no part of the body, nor a request
+        connection.sendall(head(service, "Content-Length: 5") + b"hello" + b"\0garbage\r\n\r\n")
+        answer = read_all(connection)
+        assert answer.startswith(b"HTTP/1.1 415")
+        assert answer.count(b"HTTP/1.1 400") == 1
+    is_well(service)
+
+
+def test_a_client_that_goes_away_frees_its_place(serve: Serve, picture: MakePicture) -> None:
+    service = serve("--workers", 1)
+    content = encode(picture(1500, 2000), "PNG")
+    with connected(service) as connection:
+        path = "/enhance?working_size=full"
+        connection.sendall(head(service, f"Content-Length: {len(content)}", path=path) + content)
+        service.wait(lambda: service.metric("rave_in_work") == 1)
+    started = time.perf_counter()
+    service.wait(lambda: service.metric("rave_in_work") == 0)
+    assert time.perf_counter() - started < 10
+    is_well(service)
+
+
+def test_a_full_queue_refuses_at_once_and_health_answers(serve: Serve, picture: MakePicture) -> None:
+    service = serve("--workers", 1, "--max-queue", 1)
+    slow, quick = encode(picture(700, 900), "PNG"), encode(picture(40, 60), "PNG")
+    answers: list[int] = []
+    threads = [
+        threading.Thread(
+            target=lambda: answers.append(service.post("/enhance?working_size=full", slow).status)
+        )
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    service.wait(lambda: service.metric("rave_queue_length") == 1)
+    started = time.perf_counter()
+    refused = service.post("/enhance", quick)
+    assert time.perf_counter() - started < 1
+    assert refused.status == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    assert "1 photographs are in work and 1 wait" in refused.detail
+    assert service.get("/healthz").status == 200
+    for thread in threads:
+        thread.join()
+    assert answers == [200, 200]
+    is_well(service)
+
+
+def test_what_takes_too_long_is_told_and_stopped(serve: Serve, picture: MakePicture) -> None:
+    service = serve("--workers", 1, "--timeout", 1)
+    answer = service.post("/enhance?working_size=full", encode(picture(1500, 2000), "PNG"))
+    assert answer.status == 503
+    assert "took longer than 1 seconds" in answer.detail
+    service.wait(lambda: service.metric("rave_in_work") == 0)
+    assert service.post("/enhance", encode(picture(40, 60), "PNG")).status == 200
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Content-Length: -5"],
+        ["Content-Length: 5", "Content-Length: 6"],
+        ["Content-Length: 5", "Transfer-Encoding: chunked"],
+        ["X: " + "a" * 40_000],
+        [f"X{i}: 1" for i in range(5000)],
+        ["Broken header"],
+        ["X: \0"],
+    ],
+)
+def test_hostile_heads(service: Service, lines: list[str]) -> None:
+    with connected(service) as connection:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(head(service, *lines) + b"hello")
+        answer = read_some(connection) if "chunked" not in str(lines) else b""
+    if answer:
+        assert answer.split(b" ")[1] in (b"400", b"415"), answer
+        assert b"Traceback" not in answer
+    is_well(service)
+
+
+def test_ten_thousand_connections(serve: Serve, jpeg: bytes) -> None:
+    """New ones take the place of idle ones, so that whoever has a request is always heard."""
+    service = serve("--max-connections", 64)
+    held: list[socket.socket] = []
+    try:
+        for number in range(10_000):
+            held.append(socket.create_connection(("127.0.0.1", service.port), timeout=10))
+            if len(held) > 200:
+                held.pop(0).close()
+            if number % 2500 == 0:
+                assert service.get("/healthz").status == 200
+        assert service.post("/enhance", jpeg).status == 200
+    finally:
+        for connection in held:
+            connection.close()
+    is_well(service)
+    assert service.end()[2] == ""
+
+
+def test_more_requests_than_connections_are_refused_cleanly(serve: Serve) -> None:
+    service = serve("--max-connections", 4)
+    with contextlib.ExitStack() as stack:
+        busy = [stack.enter_context(connected(service)) for _ in range(4)]
+        for connection in busy:
+            connection.sendall(head(service, "Content-Length: 1000") + b"\xff")
+        time.sleep(0.3)
+        with connected(service) as late:
+            answer = read_all(late)
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable")
+    assert b"too many connections are open" in answer
+    is_well(service)
+
+
+def test_results_that_nobody_reads_are_counted_and_let_go(serve: Serve, picture: MakePicture) -> None:
+    code = (
+        "from rave_runtime.serve import guard; guard.SEND_S = 0.5\n"
+        "from rave_runtime.serve.cli import main; main()"
+    )
+    service = serve_patched(serve, code)
+    noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), np.uint8)
+    content = encode(noise, "PNG", compress_level=0)
+    with connected(service) as connection:
+        connection.sendall(head(service, f"Content-Length: {len(content)}") + content)
+        service.wait(lambda: service.metric("rave_held_bytes") > 10_000_000)  # and reads nothing
+        service.wait(lambda: service.metric("rave_held_bytes") == 0)
+    is_well(service)

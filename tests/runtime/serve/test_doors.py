@@ -1,0 +1,131 @@
+"""Who may use rave-serve, what they learn, and what is left behind: nothing."""
+
+from __future__ import annotations
+
+import hmac
+from pathlib import Path
+
+import pytest
+
+from rave_runtime.serve import guard, intake, protocol
+from rave_runtime.serve.options import ServeOptions
+from rave_runtime.serve.problems import RefusedError, problem_of
+
+from .conftest import MakePicture, Serve, Service, encode, form
+from .wire import connected, is_well, read_all
+
+TOKEN = "0123456789abcdef0123"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/page.css/../cli.py",
+        "//etc/passwd",
+        "/page.js%00",
+    ],
+)
+def test_path_tricks_find_nothing(service: Service, path: str) -> None:
+    with connected(service) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert b"root:" not in answer
+
+
+def test_hostile_names_of_files(service: Service, jpeg: bytes) -> None:
+    for name in ("../../x.jpg", "a\0b.jpg", "x" * 4000, "\"; filename*=utf-8''%ff", "<script>.jpg"):
+        body, kind = form([jpeg], name=name)
+        answer = service.post("/enhance", body, {"Content-Type": kind})
+        assert answer.status in (200, 400)
+        assert answer.headers.get("content-disposition", "").endswith(('"enhanced.jpg"', ""))
+        assert b"script" not in answer.body[:100]
+    is_well(service)
+
+
+def test_wrong_tokens(serve: Serve, jpeg: bytes, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    service = serve("--host", "0.0.0.0", "--token-file", tmp_path / "token")
+    for headers in (
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": TOKEN},
+        {"Authorization": "Bearer"},
+    ):
+        for path in ("/enhance", "/light", "/batch"):
+            answer = service.post(path, jpeg, headers)
+            assert answer.status == 401
+            assert answer.headers["www-authenticate"] == "Bearer"
+    assert service.get("/metrics").status == 401
+    assert service.get("/healthz").status == service.get("/").status == 200
+    assert service.post("/enhance", jpeg, {"Authorization": f"Bearer {TOKEN}"}).status == 200
+    service = serve(environment={"RAVE_SERVE_TOKEN": TOKEN})
+    assert service.post("/enhance", jpeg).status == 401
+
+
+def test_the_time_for_a_token_does_not_depend_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digests of one length are compared, in constant time, whatever was sent."""
+    compared: list[tuple[int, int]] = []
+    real = hmac.compare_digest
+
+    def compare(first: bytes, second: bytes) -> bool:
+        compared.append((len(first), len(second)))
+        return real(first, second)
+
+    monkeypatch.setattr(guard.hmac, "compare_digest", compare)
+    door = guard.Guard(None, ServeOptions(host="0.0.0.0"), TOKEN, None, None)  # type: ignore[arg-type]
+    sent = (b"", b"Bearer ", b"Bearer " + TOKEN[:10].encode(), b"Basic x", b"Bearer " + b"\xff" * 9000)
+    for value in sent:
+        scope = {"method": "POST", "path": "/enhance", "headers": [(b"authorization", value)]}
+        with pytest.raises(RefusedError, match="missing or wrong"):
+            door._check(scope)
+    assert compared == [(32, 32)] * len(sent)
+
+
+def test_other_web_sites_cannot_use_it(serve: Serve, service: Service, jpeg: bytes) -> None:
+    for headers in (
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Host": "evil.example"},
+        {"Host": f"evil.example:{service.port}"},
+    ):
+        answer = service.post("/enhance", jpeg, headers)
+        assert answer.status == 403
+        assert "access-control-allow-origin" not in answer.headers
+    own = f"http://127.0.0.1:{service.port}"
+    assert service.post("/enhance", jpeg, {"Origin": own}).status == 200
+    policy = service.get("/").headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self';")
+    assert "unsafe" not in policy
+    friendly = serve("--allow-origin", "https://good.example")
+    answer = friendly.post("/enhance", jpeg, {"Origin": "https://good.example"})
+    assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "https://good.example")
+    assert friendly.post("/enhance", jpeg, {"Origin": "https://evil.example"}).status == 403
+
+
+def test_answers_name_neither_paths_nor_objects() -> None:
+    error = RefusedError(
+        422, "cannot read <_io.BytesIO object at 0x7f12ab> in /usr/lib/python3/x.py, 3/4 of it"
+    )
+    assert error.detail == "cannot read ... in ..., 3/4 of it"
+    assert problem_of(ValueError("a bug")) is None
+    assert intake.PAUSE_S <= 10
+    assert protocol.HEAD_S <= 10
+
+
+def test_nothing_is_written_to_disk(serve: Serve, picture: MakePicture, tmp_path: Path) -> None:
+    places = {name: str(tmp_path / name) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    for place in places.values():
+        Path(place).mkdir()
+    service = serve(environment=places | {"RAVE_CACHE_DIR": ""}, cwd=tmp_path)
+    large = encode(picture(900, 1200), "PNG")
+    assert len(large) > 1_000_000  # where HTTP libraries begin to write uploads to temporary files
+    body, kind = form([large, large])
+    assert service.post("/batch", body, {"Content-Type": kind}).status == 200
+    body, kind = form([large])
+    assert service.post("/enhance", body, {"Content-Type": kind}).status == 200
+    assert service.end()[0] == 0
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == sorted(places)

@@ -1,0 +1,188 @@
+"""What rave-serve answers: the same photographs as rave-run, figures, and refusals in plain words."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rave_runtime import Enhancer
+
+from .conftest import MakePicture, Serve, Service, encode, form, rave_run
+
+
+def test_results_are_those_of_rave_run_byte_for_byte(
+    service: Service, picture: MakePicture, tmp_path: Path
+) -> None:
+    files = {
+        "a.jpg": encode(picture(300, 400), "JPEG", quality=83, comment=b"a word"),
+        "b.png": encode(picture(90, 70, 1), "PNG"),
+        "c.tif": encode(picture(90, 70, 2), "TIFF", compression="tiff_lzw"),
+        "d.webp": encode(picture(90, 300, 3), "WEBP", lossless=True),
+    }
+    expected = rave_run(tmp_path, files)
+    for name, content in files.items():
+        answer = service.post("/enhance", content)
+        assert (answer.status, answer.body) == (200, expected[name]), name
+    assert answer.headers["content-type"] == "image/webp"
+    assert answer.headers["rave-size"] == "300x90"
+    stronger = rave_run(tmp_path / "2", {"a.jpg": files["a.jpg"]}, "--strength", "1.5", "--quality", "70")
+    assert service.post("/enhance?strength=1.5&quality=70", files["a.jpg"]).body == stronger["a.jpg"]
+
+
+def test_a_form_and_a_raw_body_are_the_same(service: Service, jpeg: bytes) -> None:
+    body, kind = form([jpeg], {"strength": "0.5", "format": "png"})
+    answer = service.post("/enhance", body, {"Content-Type": kind})
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.body == service.post("/enhance?strength=0.5&format=png", jpeg).body
+
+
+def test_the_light_is_what_the_enhancer_computes(service: Service, picture: MakePicture) -> None:
+    pixels = picture(200, 300)
+    content = encode(pixels, "PNG")
+    enhancer = Enhancer(device="cpu", threads=1, highlights=1)
+    light = np.load(io.BytesIO(service.post("/light?format=npy", content).body))
+    np.testing.assert_allclose(light, enhancer.illumination(pixels), rtol=1e-5)
+    small = service.post("/light?format=npy&long_side=100", content)
+    assert np.load(io.BytesIO(small.body)).shape == (67, 100)
+    assert small.headers["rave-size"] == "300x200"
+    grey = np.asarray(Image.open(io.BytesIO(service.post("/light", content).body)))
+    assert grey.dtype == np.uint16
+    np.testing.assert_allclose(grey / 65535, np.clip(light, 0, 1), atol=1e-5)
+
+
+def test_a_batch_says_what_became_of_each(service: Service, jpeg: bytes, picture: MakePicture) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../etc/passwd.jpg", jpeg)
+        archive.writestr("notes.txt", "not a photograph")
+        archive.writestr("deep/b.png", encode(picture(40, 30), "PNG"))
+    for body, kind in (
+        (packed.getvalue(), "application/zip"),
+        form([jpeg, b"not a photograph", encode(picture(40, 30), "PNG")]),
+    ):
+        answer = service.post("/batch?strength=0.5", body, {"Content-Type": kind})
+        assert answer.status == 200
+        with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
+            assert archive.testzip() is None
+            assert archive.namelist() == ["0001.jpg", "0003.png", "results.json"]
+            assert archive.read("0001.jpg") == service.post("/enhance?strength=0.5", jpeg).body
+            records = json.loads(archive.read("results.json"))
+        assert [record["status"] for record in records] == [200, 415, 200]
+        assert "not a picture" in records[1]["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "kind", "status", "words"),
+    [
+        ("/enhance", b"", "", 400, "the photograph is empty (0 bytes)"),
+        ("/enhance", b"hello", "", 415, "not a picture, or of a format that is not known"),
+        ("/enhance", b"{}", "application/json", 415, "a photograph is needed, as the body itself"),
+        ("/enhance", b"\xff\xd8\xff\xe0 cut short", "", 422, "damaged or truncated"),
+        ("/enhance?strength=3", b"x", "", 400, "strength is '3', a number from 0 to 2 is needed"),
+        ("/enhance?strength=nan", b"x", "", 400, "strength is 'nan', a number from 0 to 2 is needed"),
+        ("/enhance?quality=1.5", b"x", "", 400, "quality is '1.5', a whole number from 1 to 100 is needed"),
+        ("/enhance?format=gif", b"x", "", 400, "format gif is unknown: give one of jpeg, png"),
+        ("/enhance?working_size=5", b"x", "", 400, "working"),
+        ("/enhance?speed=1", b"x", "", 400, "'speed' is no parameter here: give strength, highlights"),
+        ("/enhance?strength=1&strength=1", b"x", "", 400, "strength is there twice"),
+        ("/light?format=jpeg", b"x", "", 400, "a light map is written as png or npy"),
+        ("/enhance", b"x", "multipart/form-data", 400, "has no boundary"),
+        ("/enhance", b"--b\r\nContent-", "multipart/form-data; boundary=b", 400, "cut short"),
+        ("/enhance", form([])[0], form([])[1], 400, "no photograph"),
+        ("/enhance", form([b"1", b"2"])[0], form([])[1], 413, "over 1 photographs"),
+        ("/batch", b"PK", "application/zip", 422, "the zip is damaged"),
+        ("/elsewhere", b"", "", 404, "nothing at this path"),
+    ],
+)
+def test_refusals_say_what_came_and_what_is_needed(
+    service: Service, path: str, body: bytes, kind: str, status: int, words: str
+) -> None:
+    answer = service.post(path, body, {"Content-Type": kind} if kind else None)
+    assert answer.status == status, answer.body
+    assert words in answer.detail
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_other_methods_are_refused(service: Service) -> None:
+    assert service.get("/enhance").status == 405
+    assert service.post("/healthz", b"").status == 405
+
+
+def test_probes_version_and_description(service: Service) -> None:
+    assert json.loads(service.get("/healthz").body) == {"status": "ok"}
+    assert json.loads(service.get("/readyz").body) == {"status": "ready"}
+    assert json.loads(service.get("/version").body)["provider"] == "CPUExecutionProvider"
+    described = json.loads(service.get("/openapi.json").body)
+    assert described["openapi"].startswith("3.1")
+    assert set(described["paths"]) == {
+        *("/enhance", "/light", "/batch", "/healthz", "/readyz", "/metrics", "/version", "/openapi.json")
+    }
+    assert described["paths"]["/enhance"]["post"]["parameters"][0]["name"] == "strength"
+
+
+def test_metrics_count_what_happened(service: Service, jpeg: bytes) -> None:
+    before = service.metric("rave_photographs_total")
+    service.post("/enhance", jpeg)
+    service.post("/enhance", b"no")
+    assert service.metric("rave_photographs_total") == before + 1
+    text = service.get("/metrics").body.decode()
+    for line in (
+        'rave_requests_total{route="/enhance",status="415"}',
+        'rave_stage_seconds_bucket{stage="enhance",le="+Inf"}',
+        'rave_stage_seconds_count{stage="queue"}',
+        "rave_queue_length 0",
+        "rave_held_bytes 0",
+        "# TYPE rave_request_seconds histogram",
+    ):
+        assert line in text, line
+    assert service.metric("process_resident_memory_bytes") > 1e7
+
+
+def test_the_log_has_no_contents_and_no_names(serve: Serve, jpeg: bytes) -> None:
+    service = serve()
+    body, kind = form([jpeg], name="my secret holiday.jpg")
+    service.post("/enhance?strength=0.5", body, {"Content-Type": kind})
+    service.get("/my-secret-path?token=abc")
+    code, output, errors = service.end()
+    assert code == 0
+    assert errors == ""
+    lines = [json.loads(line) for line in output.splitlines()]
+    enhanced = next(line for line in lines if line.get("route") == "/enhance")
+    assert (enhanced["status"], enhanced["width_px"], enhanced["height_px"]) == (200, 160, 120)
+    assert next(line for line in lines if line.get("route") == "other")["status"] == 404
+    assert lines[-1]["event"] == "ended"
+    assert "secret" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--host", "0.0.0.0"], "can be reached from other machines: give --token-file"),
+        (["--token", "short"], "must have at least 16 letters"),
+        (["--token", "0123456789abcdef", "--token-file", "x"], "cannot be read|give one of them"),
+        (["--model", "/nowhere"], "manifest.json"),
+        (["--port", "70000"], "70000 is not from 0 to 65535"),
+    ],
+)
+def test_wrong_use_is_told_before_anything_listens(arguments: list[str], words: str) -> None:
+    command = [sys.executable, "-c", "from rave_runtime.serve.cli import main; main()", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert any(word in done.stderr for word in words.split("|")), done.stderr
+
+
+def test_a_taken_port_is_told(service: Service) -> None:
+    command = [sys.executable, "-c", "from rave_runtime.serve.cli import main; main()"]
+    done = subprocess.run(
+        [*command, "--port", str(service.port)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert "cannot be listened on (Address already in use)" in done.stderr

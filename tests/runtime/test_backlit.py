@@ -1,0 +1,147 @@
+"""Is this photograph backlit at all? The score, and copying what is not."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rave_runtime import Enhancer
+from rave_runtime.light.score import BACKLIT_SCORE, backlit_score
+from rave_runtime.photos.photo import Photo
+from rave_runtime.run.batch import Batch, Result, WriteOptions
+from rave_runtime.run.jobs import Job, plan_jobs
+from rave_runtime.run.journal import open_journal
+from tests.runtime.conftest import MakePicture
+
+
+def test_the_score_is_what_the_darkest_third_lacks() -> None:
+    light = np.array([0.2, 0.4, 0.6, 0.9, 0.9, 0.9, 1.0, 1.0, 1.5], np.float32)
+    assert backlit_score([light]) == pytest.approx(1 - 0.4, abs=1e-3)
+    assert backlit_score([light[5:], light[:2], light[2:5]]) == backlit_score([light]), "parts in any order"
+    assert backlit_score([np.ones((4, 5), np.float32)]) == 0
+    assert backlit_score([np.zeros((4, 5), np.float32)]) == 1
+    assert backlit_score([np.full(4, 0.5, np.float32)]) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_backlit_pictures_score_more_than_bright_ones(enhancer: Enhancer, picture: MakePicture) -> None:
+    normal = Enhancer(device="cpu")
+    backlit, bright = picture(200, 260), np.full((200, 260, 3), 200, np.uint8)
+    for one in (enhancer, normal):  # at full resolution and in the normal way
+        assert one.backlit_score(bright) < BACKLIT_SCORE < one.backlit_score(backlit) <= 1
+    deep = backlit.astype(np.uint16) * 257
+    assert normal.backlit_score(deep) == pytest.approx(normal.backlit_score(backlit), abs=0.02)
+    strong = Enhancer(device="cpu", strength=0.3, highlights=2)
+    assert strong.backlit_score(backlit) == normal.backlit_score(backlit), "of the model's light alone"
+
+
+@pytest.mark.parametrize("working_size", [None, 64])
+def test_photographs_with_too_small_a_score_are_left_alone(
+    picture: MakePicture, working_size: int | None
+) -> None:
+    one = Enhancer(device="cpu", working_size=working_size)
+    pixels = picture(90, 120)
+    scored = one.score_photo(Photo(pixels.copy(), "PNG"))
+    assert scored.pixels is not None
+    assert scored.backlit == one.backlit_score(pixels)
+    photo = Photo(pixels.copy(), "PNG")
+    left = one.score_photo(photo, reuse=True, least_score=1.1)
+    assert left.pixels is None
+    np.testing.assert_array_equal(photo.pixels, pixels)
+
+
+@pytest.fixture
+def photos(picture: MakePicture, tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(picture(120, 160)).save(folder / "backlit.jpg", quality=90)
+    bright = np.full((120, 160, 3), 205, np.uint8)
+    Image.fromarray(bright).save(folder / "bright.jpg", quality=71, comment=b"as it was")
+    return folder
+
+
+def run(enhancer: Enhancer, jobs: list[Job], options: WriteOptions) -> dict[str, Result]:
+    return {result.job.name: result for result in Batch(enhancer, options).run(jobs)}
+
+
+def test_what_is_not_backlit_is_copied_byte_for_byte(photos: Path, tmp_path: Path) -> None:
+    jobs = plan_jobs(photos, tmp_path / "out")
+    results = run(Enhancer(device="cpu"), jobs, WriteOptions(only_backlit=True))
+    assert {name: result.status for name, result in results.items()} == {
+        "backlit.jpg": "done",
+        "bright.jpg": "copied",
+    }
+    assert (tmp_path / "out" / "bright.jpg").read_bytes() == (photos / "bright.jpg").read_bytes()
+    assert (tmp_path / "out" / "backlit.jpg").read_bytes() != (photos / "backlit.jpg").read_bytes()
+    assert results["bright.jpg"].warnings == ()
+    scores = {name: result.backlit or 0 for name, result in results.items()}
+    assert scores["bright.jpg"] < BACKLIT_SCORE <= scores["backlit.jpg"]
+
+
+def test_under_another_ending_it_is_written_but_not_enhanced(photos: Path, tmp_path: Path) -> None:
+    job = Job(photos / "bright.jpg", tmp_path / "bright.png", "bright.jpg")
+    result = run(Enhancer(device="cpu"), [job], WriteOptions(only_backlit=True))["bright.jpg"]
+    assert result.status == "copied"
+    with Image.open(tmp_path / "bright.png") as written, Image.open(photos / "bright.jpg") as source:
+        assert written.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(written), np.asarray(source))
+
+
+def test_copies_are_resumed_and_other_choices_are_made_again(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def again(only_backlit: bool) -> list[str]:
+        batch = Batch(
+            Enhancer(device="cpu"),
+            WriteOptions(only_backlit=only_backlit, overwrite=True),
+            journal=open_journal(out, ""),
+            skip_existing=True,
+        )
+        results = {result.job.name: result.status for result in batch.run(plan_jobs(photos, out))}
+        return [results["backlit.jpg"], results["bright.jpg"]]
+
+    assert again(True) == ["done", "copied"]
+    assert again(True) == ["skipped", "skipped"]
+    assert again(False) == ["done", "done"]
+
+
+def rave_run(*arguments: object, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", "from rave_runtime.cli import main; main()", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        check=True,
+        env=os.environ,
+    )
+
+
+def test_the_program_tells_the_score(photos: Path, tmp_path: Path) -> None:
+    log, report = tmp_path / "log.jsonl", tmp_path / "report.html"
+    options = ["--only-backlit", "--device", "cpu", "--log", log, "--report", report]
+    done = rave_run(photos, tmp_path / "out", *options)
+    assert b"1 of 2 enhanced" in done.stdout
+    assert b"1 copied, not being backlit" in done.stdout
+    assert b"were there already" not in done.stdout
+    lines = {line["name"]: line for line in map(json.loads, log.read_text().splitlines())}
+    assert lines["bright.jpg"]["status"] == "copied"
+    assert 0 <= lines["bright.jpg"]["backlit"] < BACKLIT_SCORE <= lines["backlit.jpg"]["backlit"] <= 1
+    page = report.read_text()
+    assert "<th>backlit</th>" in page
+    assert f"<td>{lines['backlit.jpg']['backlit']:.2f}</td>" in page
+    assert "1 copied, not being backlit" in page
+
+
+def test_a_stream_that_is_not_backlit_passes_through(photos: Path) -> None:
+    content = (photos / "bright.jpg").read_bytes()
+    assert rave_run("-", "-", "--only-backlit", "--device", "cpu", stdin=content).stdout == content
+    backlit = (photos / "backlit.jpg").read_bytes()
+    enhanced = rave_run("-", "-", "--only-backlit", "--device", "cpu", stdin=backlit).stdout
+    with Image.open(io.BytesIO(enhanced)) as after, Image.open(io.BytesIO(backlit)) as before:
+        assert np.asarray(after).mean() > np.asarray(before).mean() + 3

@@ -1,0 +1,158 @@
+"""The memory limit holds for every format and shape, or the photograph is refused by name."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rave_runtime.photos.decoders import register_heif
+from rave_runtime.run.memory import MemoryBudget, Need, estimate_need, photo_bytes
+
+MIB = 1 << 20
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+
+MEASURE = """
+import sys
+from pathlib import Path
+from typing import Any
+from rave_runtime import Enhancer
+from rave_runtime.run.batch import Batch
+from rave_runtime.run.jobs import Job
+from rave_runtime.run.memory import MemoryBudget, estimate_need
+
+def mib(key):
+    return int(next(line for line in open("/proc/self/status") if line.startswith(key)).split()[1]) / 1024
+
+small, source, target, limit = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+enhancer = Enhancer(device="cpu", threads=1, precision="fp32")
+batch = Batch(enhancer, budget=MemoryBudget(limit << 20))
+assert batch.enhance_file(Job(small, target.with_name("small.png"), "small")).status == "done"
+before = mib("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")
+result = batch.enhance_file(Job(source, target, "large"))
+need = estimate_need(source, enhancer.working_size_px)
+print(result.status, mib("VmHWM") - before, need.photo_bytes / 2**20, result.error)
+"""
+
+
+def measured(tmp_path: Path, source: Path, target: str, limit_mib: int) -> tuple[str, float, float, str]:
+    """Status, peak MiB beyond a small photograph, estimated MiB, and the error."""
+    small = tmp_path / "small.png"
+    Image.new("RGB", (320, 240), (80, 90, 100)).save(small)
+    places = (str(place) for place in (small, source, tmp_path / target))
+    command = [sys.executable, "-c", MEASURE, *places, str(limit_mib)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    status, peak, estimate, error = done.stdout.strip().split(" ", 3)
+    return status, float(peak), float(estimate), error
+
+
+def empty_png(width: int, height: int, bits: int = 8, colour: int = 2) -> bytes:
+    """A black PNG of any size in a few kilobytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    samples = {0: 1, 2: 3, 6: 4}[colour]
+    row = bytes(1 + -(-width * samples * bits // 8))
+    packer = zlib.compressobj(1)
+    rows = b"".join([*(packer.compress(row) for _ in range(height)), packer.flush()])
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def scene(width: int, height: int) -> Image.Image:
+    noise = np.random.default_rng(0).integers(60, 200, (height // 8, width // 8, 3), np.uint8)
+    return Image.fromarray(noise).resize((width, height))
+
+
+FORMATS: dict[str, dict[str, Any]] = {
+    "a.jpg": {},
+    "progressive.jpg": {"progressive": True, "subsampling": 0},
+    "a.png": {},
+    "alpha.png": {"alpha": True},
+    "a.tif": {},
+    "lzw.tif": {"compression": "tiff_lzw"},
+    "alpha.tif": {"alpha": True},
+    "a.bmp": {},
+    "a.ppm": {},
+    "a.webp": {"method": 0},
+    "alpha.webp": {"alpha": True, "method": 0},
+    "a.gif": {},
+    "a.jp2": {},
+    "a.avif": {"speed": 10},
+    "a.heic": {"quality": 30},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_each_format_takes_no_more_than_is_estimated(tmp_path: Path, name: str) -> None:
+    options = dict(FORMATS[name])
+    if name.endswith("heic") and not register_heif():
+        pytest.skip("needs pillow-heif")
+    image = scene(2400, 1600)
+    if options.pop("alpha", False):
+        image.putalpha(image.convert("L"))
+    image.save(tmp_path / name, **options)
+    target = "result" + (Path(name).suffix if not name.endswith(("gif", "jp2")) else ".png")
+    status, peak, estimate, error = measured(tmp_path, tmp_path / name, target, 2048)
+    assert (status, error) == ("done", "None")
+    assert peak <= estimate + 24
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height"), [(3_000_000, 1), (1, 3_000_000), (300_000, 10), (10, 300_000)])
+def test_each_shape_takes_no_more_than_is_estimated(tmp_path: Path, width: int, height: int) -> None:
+    (tmp_path / "a.png").write_bytes(empty_png(width, height))
+    status, peak, estimate, error = measured(tmp_path, tmp_path / "a.png", "result.png", 4096)
+    assert status in ("done", "failed"), error
+    assert peak <= estimate + 64
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "bits", "colour"),
+    [(15000, 15000, 8, 2), (30_000_000, 1, 8, 2), (15000, 15000, 8, 0), (5000, 5000, 16, 6)],
+)
+def test_what_does_not_fit_is_refused_by_name(
+    tmp_path: Path, width: int, height: int, bits: int, colour: int
+) -> None:
+    (tmp_path / "a.png").write_bytes(empty_png(width, height, bits, colour))
+    status, peak, _, error = measured(tmp_path, tmp_path / "a.png", "result.png", 64)
+    assert status == "failed"
+    assert "more than the limit of 64 MiB: give --memory-limit" in error
+    assert peak < 32
+
+
+def test_a_long_text_changes_nothing(tmp_path: Path) -> None:
+    plain = empty_png(3000, 2000)
+    text = b"Comment\0\0" + zlib.compress(b"x" * (3 << 20))
+    chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    (tmp_path / "plain.png").write_bytes(plain)
+    (tmp_path / "text.png").write_bytes(plain[:33] + chunk + plain[33:])
+    assert 0 <= photo_bytes(tmp_path / "text.png") - photo_bytes(tmp_path / "plain.png") < MIB
+
+
+def test_a_header_that_says_nothing_gets_what_surely_fits() -> None:
+    budget = MemoryBudget(64 * MIB)
+    assert estimate_need(b"\x89PNG\r\n\x1a\n").megapixels is None
+    assert budget.max_megapixels(Need(0)) < 1
+    assert budget.max_megapixels(Need(10, megapixels=12.5)) == 12.5
+    with budget.reserve(Need(0)):
+        assert budget.max_megapixels(Need(0)) > 0.1
+
+
+def test_a_tile_larger_than_its_picture_counts(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 30, 3), np.uint8), tile=(512, 512), photometric="rgb")
+    need = estimate_need(tmp_path / "a.tif")
+    assert need.megapixels == pytest.approx(512 * 512 / 1e6, rel=1e-4)

@@ -1,0 +1,63 @@
+"""Bytes in, bytes out; and that the service behind it costs nothing where it is not used."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from rave_runtime import Enhancer, PhotoError, UsageError
+from rave_runtime.run.one_photo import EnhancedPhoto
+
+from .conftest import MakePicture
+
+
+def test_enhance_bytes_is_the_same_pipeline(picture: MakePicture, tmp_path: Path) -> None:
+    enhancer = Enhancer(device="cpu", threads=1)
+    file = io.BytesIO()
+    Image.fromarray(picture(120, 160)).save(file, "JPEG", quality=85)
+    jpeg = file.getvalue()
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    code = "from rave_runtime.cli import main; main()"
+    files = [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]
+    subprocess.run([sys.executable, "-c", code, "--device", "cpu", "--strength", "0.5", *files], check=True)
+    expected = (tmp_path / "b.jpg").read_bytes()
+    result = enhancer.enhance_bytes(jpeg, strength=0.5)
+    assert isinstance(result, EnhancedPhoto)
+    assert result.content == expected
+    assert (result.media_type, result.width_px, result.height_px) == ("image/jpeg", 160, 120)
+    assert 0 < sum(result.stage_seconds.values()) <= result.seconds + 1e-6
+    assert enhancer.strength == 1
+    assert enhancer.enhance_bytes(jpeg, format="png").media_type == "image/png"
+    with pytest.raises(UsageError, match="strength is 5"):
+        enhancer.enhance_bytes(jpeg, strength=5)
+    with pytest.raises(UsageError, match="quality is 0, a number from 1 to 100 is needed"):
+        enhancer.enhance_bytes(jpeg, quality=0)
+    with pytest.raises(PhotoError, match="not a picture"):
+        enhancer.enhance_bytes(b"hello")
+
+
+def test_importing_the_runtime_imports_no_server() -> None:
+    code = """
+import sys, rave_runtime, rave_runtime.cli, rave_runtime.cli.command, rave_runtime.serve.cli
+assert not {"starlette", "uvicorn", "python_multipart", "anyio"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_missing_extra_says_what_to_install() -> None:
+    code = """
+import importlib.util, sys
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "uvicorn" else found(name, *rest)
+sys.argv = ["rave-serve"]
+from rave_runtime.serve.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "rave-serve: uvicorn is not installed: pip install 'rave-backlit[serve]'\n"

@@ -1,0 +1,311 @@
+"""No file is lost that rave-run did not write."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from rave_runtime.cli.command import run_folder
+from rave_runtime.errors import UsageError
+from rave_runtime.files.entries import parse_entries
+from rave_runtime.files.location import RemoteFile
+from rave_runtime.run import batch as batch_module
+from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal, open_journal
+from rave_runtime.run.options import RunOptions
+from rave_runtime.run.overwriting import is_foreign
+
+from .conftest import MakePicture
+from .places import fill
+
+QUICK = RunOptions(device="cpu", precision="fp32", working_size=32)
+
+
+def options(**changes: object) -> RunOptions:
+    return RunOptions(device="cpu", precision="fp32", working_size=32, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def photos(picture: MakePicture, tmp_path: Path) -> Path:
+    return fill(tmp_path / "photos", picture, ["a.jpg", "b.jpg", "sub/c.png"])
+
+
+def rave_run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=cwd, stdin=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.parametrize("names", [["a.jpg", "b.jpg"], ["a.jpg", "b.jpg", "c.jpg"], ["*.jpg", "c.jpg"]])
+def test_a_forgotten_output_costs_no_photograph(
+    names: list[str], picture: MakePicture, tmp_path: Path
+) -> None:
+    fill(tmp_path, picture, ["a.jpg", "b.jpg", "c.jpg"])
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    done = rave_run(*names, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "*.jpg enhanced/" in done.stderr
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_all_photographs_of_a_folder_into_another(picture: MakePicture, tmp_path: Path) -> None:
+    fill(tmp_path, picture, ["a.jpg", "b.jpg", "c.png"])
+    done = rave_run("a.jpg", "b.jpg", "out/", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 enhanced into out" in done.stdout
+    assert sorted(os.listdir(tmp_path / "out")) == [JOURNAL_NAME, "a.jpg", "b.jpg"]
+
+
+def test_results_are_replaced_and_other_files_are_not(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_folder(photos, out, QUICK)
+    again = run_folder(photos, out, options(strength=0.5))
+    assert {result.status for result in again} == {"done"}
+    (out / "a.jpg").write_bytes(b"my own")
+    (out / "sub" / "c.png").write_bytes((out / "sub" / "c.png").read_bytes() + b"edited")
+    results = {result.job.name: result for result in run_folder(photos, out, QUICK)}
+    assert {name: result.status for name, result in results.items()} == {
+        "a.jpg": "failed",
+        "b.jpg": "done",
+        "sub/c.png": "failed",
+    }
+    assert "is there and rave-run did not write it" in str(results["a.jpg"].error)
+    assert (out / "a.jpg").read_bytes() == b"my own"
+    forced = run_folder(photos, out, options(overwrite="always"))
+    assert {result.status for result in forced} == {"done"}
+
+
+def test_a_file_of_the_same_size_is_not_taken_for_a_result(picture: MakePicture, tmp_path: Path) -> None:
+    fill(tmp_path / "in", picture, ["a.bmp"])
+    run_folder(tmp_path / "in", tmp_path / "out", QUICK)
+    own = (tmp_path / "in" / "a.bmp").read_bytes()
+    assert len(own) == (tmp_path / "out" / "a.bmp").stat().st_size
+    (tmp_path / "out" / "a.bmp").write_bytes(own)
+    (result,) = run_folder(tmp_path / "in", tmp_path / "out", QUICK)
+    assert result.status == "failed"
+    assert (tmp_path / "out" / "a.bmp").read_bytes() == own
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/etc/hostname", path)])
+def test_links_and_pipes_in_the_place_of_results_are_left(
+    make: Callable[[Path], None], photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    make(tmp_path / "out" / "a.jpg")
+    results = {result.job.name: result.status for result in run_folder(photos, tmp_path / "out", QUICK)}
+    assert results == {"a.jpg": "failed", "b.jpg": "done", "sub/c.png": "done"}
+
+
+def test_one_result_may_be_made_again(picture_file: Path, tmp_path: Path) -> None:
+    for strength in (1.0, 0.5):
+        (result,) = run_folder(picture_file, tmp_path / "b.jpg", options(strength=strength))
+        assert result.status == "done"
+    (tmp_path / "b.jpg").write_bytes(b"my own")
+    with pytest.raises(UsageError, match=r"b\.jpg is there and rave-run did not write it"):
+        run_folder(picture_file, tmp_path / "b.jpg", QUICK)
+    run_folder(picture_file, tmp_path / "b.jpg", options(overwrite="always"))
+    with Image.open(tmp_path / "b.jpg") as image:
+        assert image.size == (64, 48)
+
+
+def test_standard_input_replaces_nothing_either(picture_file: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from rave_runtime.cli import main; main()",
+        "-",
+        str(tmp_path / "b.jpg"),
+    ]
+    for code in (0, 0, 1):
+        with picture_file.open("rb") as stream:
+            done = subprocess.run(command, stdin=stream, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        if code == 0 and (tmp_path / "b.jpg").read_bytes() != b"my own" and done.args[-1] and stream.closed:
+            last = (tmp_path / "b.jpg").read_bytes()
+            if len(parse_entries((tmp_path / JOURNAL_NAME).read_text())) and (tmp_path / "again").exists():
+                (tmp_path / "b.jpg").write_bytes(b"my own")
+            (tmp_path / "again").touch()
+            assert last
+    assert (tmp_path / "b.jpg").read_bytes() == b"my own"
+
+
+@pytest.mark.parametrize(("answer", "status"), [(True, "done"), (False, "failed"), (None, "failed")])
+def test_the_user_is_asked_once(answer: bool | None, status: str, photos: Path, tmp_path: Path) -> None:
+    fill_with = b"my own"
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / name).write_bytes(fill_with)
+    questions = []
+
+    def ask(question: str) -> bool:
+        questions.append(question)
+        assert answer is not None
+        return answer
+
+    results = run_folder(photos, tmp_path / "out", options(overwrite="ask"), None if answer is None else ask)
+    assert {result.job.name: result.status for result in results} == {
+        "a.jpg": status,
+        "b.jpg": status,
+        "sub/c.png": "done",
+    }
+    assert len(questions) == (answer is not None)
+    assert all("2 files, such as" in question for question in questions)
+
+
+def test_what_a_killed_run_wrote_is_ours(tmp_path: Path) -> None:
+    journal = FolderJournal(tmp_path)
+    (tmp_path / "a.jpg").write_bytes(b"result")
+    assert is_foreign(tmp_path / "a.jpg", journal)
+    digest = "c5cbb0c9b3d4ea2e5b1f2d0b7b4a9b62b7dd8cd9b7a8a6d5a4e1f0c3b2a19080"
+    journal.claim("a.jpg", 6, digest)
+    assert is_foreign(tmp_path / "a.jpg", FolderJournal(tmp_path)), "of that size, but other bytes"
+    import hashlib
+
+    journal.claim("a.jpg", 6, hashlib.sha256(b"result").hexdigest())
+    assert not is_foreign(tmp_path / "a.jpg", FolderJournal(tmp_path))
+    open_journal(tmp_path).close()
+    assert not is_foreign(tmp_path / "a.jpg", FolderJournal(tmp_path)), "the next run remembers it"
+
+
+def test_what_a_killed_cluster_wrote_is_ours(tmp_path: Path) -> None:
+    journal = FolderJournal(tmp_path)
+    journal.claim_all(["a.jpg", "b.jpg"])
+    (tmp_path / "a.jpg").write_bytes(b"result")
+    later = FolderJournal(tmp_path)
+    assert not is_foreign(tmp_path / "a.jpg", later)
+    later.add("b.jpg", "key", 5)
+    later.close()
+    assert os.listdir(tmp_path) in ([JOURNAL_NAME, "a.jpg"], ["a.jpg", JOURNAL_NAME])
+    assert not is_foreign(tmp_path / "a.jpg", FolderJournal(tmp_path))
+
+
+def test_another_runs_results_are_ours_while_it_goes_on(tmp_path: Path) -> None:
+    mine, other = FolderJournal(tmp_path, "1-of-2"), FolderJournal(tmp_path, "2-of-2")
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    other.claim("a.jpg", 1, "")
+    assert mine.is_ours("a.jpg")
+
+
+def test_a_store_keeps_what_rave_run_did_not_write(photos: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    out = RemoteFile("memory://overwriting/out")
+    (out / "a.jpg").write(b"my own")
+    for _ in range(2):
+        results = {result.job.name: result.status for result in run_folder(photos, out, QUICK)}
+        assert results == {"a.jpg": "failed", "b.jpg": "done", "sub/c.png": "done"}
+    assert (out / "a.jpg").read() == b"my own"
+    with pytest.raises(UsageError, match="is there and rave-run did not write it"):
+        run_folder(photos / "a.jpg", out / "a.jpg", QUICK)
+    fsspec.filesystem("memory").rm("/overwriting", recursive=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[]",
+        "1",
+        "null",
+        '"text"',
+        "{",
+        '{"name": 1, "key": "k", "size": 2}',
+        '{"name": "a", "key": [], "size": 2}',
+    ],
+)
+def test_lines_of_another_shape_are_left_out(line: str, tmp_path: Path) -> None:
+    good = '{"name": "a.jpg", "key": "k", "size": 1}'
+    (tmp_path / JOURNAL_NAME).write_text(f"{good}\n{line}\n" + '{"name": "b", "key": "k", "size": "1"}\n')
+    journal = FolderJournal(tmp_path)
+    assert [entry.name for entry in journal.find("a.jpg")] == ["a.jpg"]
+    journal.add("b.jpg", "key", 2)
+    journal.close()
+    lines = (tmp_path / JOURNAL_NAME).read_text().splitlines()
+    assert [json.loads(text)["name"] for text in lines] == ["a.jpg", "b.jpg"]
+
+
+def test_very_nested_lines_are_left_out(tmp_path: Path) -> None:
+    assert parse_entries("[" * 100_000 + "\n") == []
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(path.parent / "victim")])
+def test_a_journal_that_is_a_link_or_a_pipe_is_neither_read_nor_written(
+    make: Callable[[Path], None], photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "victim").write_bytes(b"precious\n")
+    make(tmp_path / "out" / JOURNAL_NAME)
+    with pytest.warns(UserWarning, match="the journal of .* cannot be written"):
+        results = run_folder(photos, tmp_path / "out", QUICK)
+    assert {result.status for result in results} == {"done"}
+    assert (tmp_path / "out" / "victim").read_bytes() == b"precious\n"
+
+
+def test_times_and_companions_come_along(photos: Path, tmp_path: Path) -> None:
+    (photos / "a.xmp").write_bytes(b"rating")
+    (photos / "sub" / "c.mov").write_bytes(b"film")
+    for file in (photos / "a.jpg", photos / "a.xmp"):
+        os.utime(file, ns=(10**18, 10**18))
+    for _ in range(2):
+        results = run_folder(photos, tmp_path / "out", QUICK)
+        assert [result.warnings for result in results] == [(), (), ()]
+    out = tmp_path / "out"
+    assert (out / "a.xmp").read_bytes() == b"rating"
+    assert (out / "sub" / "c.mov").read_bytes() == b"film"
+    assert (out / "a.jpg").stat().st_mtime_ns == (out / "a.xmp").stat().st_mtime_ns == 10**18
+    (photos / "a.xmp").write_bytes(b"a new rating")
+    run_folder(photos, out, QUICK)
+    assert (out / "a.xmp").read_bytes() == b"a new rating", "a copy of ours is replaced"
+    (out / "a.xmp").write_bytes(b"my own")
+    first, *_ = run_folder(photos, out, QUICK)
+    assert first.warnings == (
+        f"its a.xmp was not copied, since {out / 'a.xmp'} is there and rave-run did not write it",
+    )
+    assert (out / "a.xmp").read_bytes() == b"my own"
+
+
+def test_times_may_be_left(photos: Path, tmp_path: Path) -> None:
+    os.utime(photos / "a.jpg", ns=(10**18, 10**18))
+    run_folder(photos / "a.jpg", tmp_path / "b.jpg", options(keep_times=False))
+    assert (tmp_path / "b.jpg").stat().st_mtime_ns > 10**18
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(picture: MakePicture, tmp_path: Path) -> None:
+    fill(tmp_path / "in", picture, ["a.jpg", "b.jpg", "d.png"])
+    Image.new("L", (64, 48), 230).save(tmp_path / "in" / "bright.jpg")
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b.jpg").write_bytes(b"my own")
+    before = sorted(tmp_path.rglob("*"))
+    done = rave_run("in", "out", "--dry-run", "--strength", 2, "--exclude", "d.png", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "a.jpg is backlit" in done.stdout
+    assert "would go to out/a.jpg" in done.stdout
+    assert "bright.jpg is not backlit" in done.stdout
+    assert "b.jpg would be left out: out/b.jpg is there" in done.stderr
+    assert "broken.jpg is not a picture" in done.stderr
+    assert "2 of 4 would be enhanced; nothing was written" in done.stdout
+    assert "d.png" not in done.stdout + done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_file_that_comes_while_its_photograph_is_in_work_is_kept(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enhance = batch_module.enhance_content
+
+    def slow(*arguments: Any, **settings: Any) -> Any:
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "a.jpg").write_bytes(b"my own")
+        return enhance(*arguments, **settings)
+
+    monkeypatch.setattr(batch_module, "enhance_content", slow)
+    (result, *_) = run_folder(photos, tmp_path / "out", options(include=("a.jpg",)))
+    assert result.status == "failed"
+    assert (tmp_path / "out" / "a.jpg").read_bytes() == b"my own"

@@ -1,0 +1,309 @@
+"""Every way in which a file states its colours, in and out: nclx, cICP, gAMA, BMP, JPEG 2000, EXIF, ICC."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from itertools import product
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from rave_runtime.errors import PhotoError
+from rave_runtime.photos.colour import is_srgb, to_srgb, tone_curve
+from rave_runtime.photos.decoders import register_heif
+from rave_runtime.photos.encode import encode_photo
+from rave_runtime.photos.formats import WRITTEN_FORMATS
+from rave_runtime.photos.headers.av1 import colour_numbers
+from rave_runtime.photos.headers.boxes import photograph_data
+from rave_runtime.photos.headers.colour_codes import (
+    ADOBE_RGB,
+    PRIMARIES,
+    SRGB,
+    SRGB_CURVE,
+    Curve,
+    make_profile,
+)
+from rave_runtime.photos.headers.stated_colour import profile_of_numbers, stated_profile
+from rave_runtime.photos.reading import read_photo
+
+PIXELS = np.stack(np.broadcast_arrays(np.arange(0, 256, 8)[:, None], np.arange(0, 256, 8), 90), 2).astype(
+    np.uint8
+)
+P3 = make_profile("Display P3", PRIMARIES[12], SRGB_CURVE)
+ADOBE = make_profile("Compatible with Adobe RGB (1998)", ADOBE_RGB, Curve(563 / 256))
+
+
+def saved(format: str, pixels: np.ndarray = PIXELS, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(*stated: tuple[bytes, bytes], pixels: np.ndarray = PIXELS) -> bytes:
+    plain = saved("PNG", pixels)
+    return plain[:33] + b"".join(chunk(*one) for one in stated) + plain[33:]
+
+
+def chrm(xy: tuple[float, ...]) -> bytes:
+    return struct.pack(">8I", *(round(value * 100_000) for value in (*xy[6:], *xy[:6])))
+
+
+def gama(exponent: float) -> bytes:
+    return struct.pack(">I", round(exponent * 100_000))
+
+
+def exif(adobe: str, order: str = "<") -> bytes:
+    """EXIF that says Adobe RGB as cameras do: by colour space 2, or uncalibrated and rule R03."""
+    block = Image.Exif()
+    inner = block.get_ifd(0x8769)
+    inner[0xA001] = {"number": 2, "rule": 65535, "srgb": 1, "neither": 65535}[adobe]
+    if adobe == "rule":
+        inner[0xA005] = {1: "R03", 2: b"0100"}
+    return block.tobytes()
+
+
+def with_numbers(content: bytes, primaries: int, transfer: int) -> bytes:
+    """An AVIF or HEIC with other numbers in its nclx."""
+    at = content.index(b"colrnclx") + 8
+    return content[:at] + struct.pack(">HH", primaries, transfer) + content[at + 4 :]
+
+
+def described(profile: bytes | None) -> str:
+    assert profile is not None
+    return str(ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))).strip()
+
+
+def heif_only(format: str) -> None:
+    if format == "HEIF" and not register_heif():
+        pytest.skip("needs pillow-heif")
+
+
+@pytest.mark.parametrize("format", ["AVIF", "HEIF"])
+@pytest.mark.parametrize("numbers", [(12, 13), (9, 1), (9, 14), (11, 13), (1, 8), (12, 2)])
+def test_numbers_become_a_profile_that_every_format_takes_along(
+    format: str, numbers: tuple[int, int]
+) -> None:
+    heif_only(format)
+    photo = read_photo(with_numbers(saved(format, quality=90), *numbers))
+    assert photo.icc_profile == profile_of_numbers(*numbers, grey=False)
+    assert not is_srgb(photo.icc_profile)
+    for target in (format, "PNG", "JPEG", "TIFF", "WEBP", "BMP"):
+        again = read_photo(encode_photo(photo, photo.pixels, target).content)
+        assert again.icc_profile == photo.icc_profile, target
+
+
+@pytest.mark.parametrize("format", ["AVIF", "HEIF"])
+@pytest.mark.parametrize("numbers", [(1, 13), (2, 2), (1, 2), (2, 13)])
+def test_srgb_by_numbers_needs_no_profile(format: str, numbers: tuple[int, int]) -> None:
+    heif_only(format)
+    assert read_photo(with_numbers(saved(format), *numbers)).icc_profile is None
+
+
+@pytest.mark.parametrize("format", ["AVIF", "HEIF"])
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+def test_hdr_is_refused_by_name(format: str, transfer: int, name: str) -> None:
+    heif_only(format)
+    with pytest.raises(PhotoError, match=rf"HDR picture \({name}\).*export it without HDR"):
+        read_photo(with_numbers(saved(format), 9, transfer))
+    with pytest.raises(PhotoError, match=name):
+        read_photo(png((b"cICP", bytes([9, transfer, 0, 1])), (b"sRGB", b"\0")))
+
+
+def test_hdr_profiles_are_refused_by_name() -> None:
+    data = b"cicp\0\0\0\0\x09\x10\0\1"
+    profile = bytearray(P3)
+    count = int.from_bytes(profile[128:132], "big")
+    at = next(place for place in range(132, 132 + 12 * count, 12) if profile[place : place + 4] == b"chad")
+    profile[at : at + 12] = struct.pack(">4sII", b"cicp", len(profile), len(data))
+    profile += data
+    profile[:4] = struct.pack(">I", len(profile))
+    for name in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF"):
+        with pytest.raises(PhotoError, match="PQ"):
+            read_photo(saved(name, icc_profile=bytes(profile)))
+
+
+def test_unknown_numbers_are_refused() -> None:
+    with pytest.raises(PhotoError, match=r"primaries 10, transfer 13.*Display P3 or sRGB"):
+        read_photo(png((b"cICP", b"\x0a\x0d\0\1")))
+    with pytest.raises(PhotoError, match="limited"):
+        read_photo(png((b"cICP", b"\x09\x01\0\0")))
+
+
+def test_an_avif_without_the_box_has_its_numbers_in_the_bits() -> None:
+    """libavif writes them into both; the box gets another name, so that only the bits speak."""
+    content = saved("AVIF", quality=60)
+    numbers = colour_numbers(photograph_data(content))
+    assert numbers == (1, 13)
+    bits = bytearray(content)
+    at = content.index(photograph_data(content)[:12])
+    place = next(i for i in range(8 * at, 8 * at + 400) if field(content, i) == (1 << 16 | 13 << 8 | 6))
+    for step in range(8):  # primaries 1 become 12
+        number = 12 >> (7 - step) & 1
+        index, shift = divmod(place + step, 8)
+        bits[index] = bits[index] & ~(1 << (7 - shift)) | number << (7 - shift)
+    stated = stated_profile("AVIF", bytes(bits).replace(b"colrnclx", b"freenclx"), None, None, grey=False)
+    assert stated == P3
+
+
+def field(content: bytes, bit: int) -> int:
+    """24 bits from a place on."""
+    whole = int.from_bytes(content[bit // 8 : bit // 8 + 4], "big")
+    return whole >> (8 - bit % 8) & 0xFFFFFF
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ([(b"cICP", b"\x0c\x0d\0\1")], P3),
+        ([(b"cICP", b"\x0c\x0d\0\1"), (b"sRGB", b"\0")], P3),
+        ([(b"cICP", b"\x01\x0d\0\1"), (b"gAMA", gama(1.0))], None),
+        ([(b"sRGB", b"\0"), (b"gAMA", gama(1.0))], None),
+        ([(b"gAMA", gama(0.45455))], None),
+        ([(b"gAMA", gama(0.45455)), (b"cHRM", chrm(SRGB))], None),
+        ([(b"cHRM", chrm(SRGB))], None),
+        ([(b"gAMA", b"\0")], None),
+        ([(b"gAMA", gama(0))], None),
+        ([(b"gAMA", gama(0.45455)), (b"cHRM", bytes(32))], None),
+        (
+            [(b"gAMA", gama(0.45471)), (b"cHRM", chrm(ADOBE_RGB))],
+            make_profile("Stated by gamma and primaries", ADOBE_RGB, Curve(563 / 256)),
+        ),
+        (
+            [(b"cHRM", chrm(PRIMARIES[12]))],
+            make_profile("Stated by gamma and primaries", PRIMARIES[12], SRGB_CURVE),
+        ),
+        ([(b"gAMA", gama(1.0))], make_profile("Stated by gamma and primaries", SRGB, Curve(1.0))),
+    ],
+)
+def test_pngs_without_a_profile_state_colour_by_chunks(
+    stated: list[tuple[bytes, bytes]], expected: bytes | None
+) -> None:
+    photo = read_photo(png(*stated))
+    assert photo.icc_profile == expected
+    assert photo.warnings == ()
+    written = encode_photo(photo, photo.pixels, "PNG").content
+    assert read_photo(written).icc_profile == expected
+    assert all(chunk(*one) in written for one in stated)
+    assert read_photo(encode_photo(photo, photo.pixels, "TIFF").content).icc_profile == expected
+
+
+def test_grey_gets_a_grey_profile() -> None:
+    photo = read_photo(png((b"gAMA", gama(1.0)), pixels=PIXELS[..., 0]))
+    assert photo.icc_profile is not None
+    assert photo.icc_profile[16:20] == b"GRAY"
+    curve = tone_curve(photo.icc_profile)
+    assert curve is not None
+    assert curve[len(curve) // 2] == pytest.approx(0.7354, abs=1e-3)
+    assert read_photo(png((b"cICP", b"\x0c\x0d\0\1"), pixels=PIXELS[..., 0])).icc_profile is None
+
+
+@pytest.mark.parametrize(
+    ("format", "words"),  # Pillow writes no rule into a TIFF
+    [("TIFF", "number"), *product(("JPEG", "WEBP", "PNG"), ("number", "rule"))],
+)
+def test_cameras_adobe_rgb_stays_adobe_rgb(format: str, words: str) -> None:
+    photo = read_photo(saved(format, exif=exif(words)))
+    assert photo.icc_profile == ADOBE
+    for target in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "BMP"):
+        again = read_photo(encode_photo(photo, photo.pixels, target).content)
+        assert again.icc_profile == ADOBE, target
+
+
+@pytest.mark.parametrize("words", ["srgb", "neither"])
+def test_other_words_of_exif_mean_srgb(words: str) -> None:
+    assert read_photo(saved("JPEG", exif=exif(words))).icc_profile is None
+    assert read_photo(saved("JPEG", exif=exif("rule"), icc_profile=P3)).icc_profile == P3
+
+
+def bmp(kind: bytes, columns: np.ndarray | None = None, gamma: float = 2.2) -> bytes:
+    plain = saved("BMP")
+    points = np.zeros(9) if columns is None else columns.T.ravel()
+    head = struct.pack("<I", 108) + plain[18:54] + bytes(16) + kind
+    head += struct.pack("<9i3I", *(round(v * 2**30) for v in points), *[round(gamma * 65536)] * 3)
+    return plain[:10] + struct.pack("<I", 14 + 108) + head + plain[54:]
+
+
+def test_bmp_states_colour_by_its_header() -> None:
+    photo = read_photo(saved("PNG", icc_profile=P3))
+    again = read_photo(encode_photo(photo, photo.pixels, "BMP").content)
+    assert again.icc_profile == P3
+    np.testing.assert_array_equal(again.pixels, PIXELS)
+    twice = read_photo(encode_photo(again, again.pixels, "BMP").content)
+    assert (twice.icc_profile, twice.warnings) == (P3, ())
+    assert read_photo(bmp(b"BGRs")).icc_profile is None
+    assert read_photo(bmp(bytes(4))).icc_profile is None
+    assert read_photo(bmp(b"KNIL")).icc_profile is None
+    white = np.array([0.3127 / 0.3290, 1, (1 - 0.3127 - 0.3290) / 0.3290])
+    xy = np.array(ADOBE_RGB[:6]).reshape(3, 2)
+    xyz = np.stack([xy[:, 0] / xy[:, 1], np.ones(3), (1 - xy.sum(1)) / xy[:, 1]])
+    adobe = read_photo(bmp(bytes(4), xyz * np.linalg.solve(xyz, white), 563 / 256)).icc_profile
+    assert adobe is not None
+    shown, expected = (to_srgb(PIXELS, one).astype(int) for one in (adobe, ADOBE))
+    assert np.abs(shown - expected).max() <= 1
+
+
+def jp2(colr: bytes) -> bytes:
+    plain = saved("JPEG2000", irreversible=False)
+    at = plain.index(b"colr") - 4
+    (length,) = struct.unpack_from(">I", plain, at)
+    header = plain.index(b"jp2h") - 4
+    (outer,) = struct.unpack_from(">I", plain, header)
+    box = struct.pack(">I", len(colr) + 8) + b"colr" + colr
+    size = struct.pack(">I", outer - length + len(box))
+    return plain[:header] + size + plain[header + 4 : at] + box + plain[at + length :]
+
+
+def test_jpeg_2000_states_colour_by_a_profile_or_a_number() -> None:
+    assert read_photo(jp2(b"\x02\0\0" + P3)).icc_profile == P3
+    assert read_photo(jp2(b"\x01\0\0\0\0\0\x10")).icc_profile is None
+    assert described(read_photo(jp2(b"\x01\0\0\0\0\0\x15")).icc_profile) == "ROMM RGB"
+    assert described(read_photo(jp2(b"\x05\0\0\0\x0c\0\x0d\0\0\x80")).icc_profile) == "Display P3"
+    with pytest.raises(PhotoError, match="colour space 14"):
+        read_photo(jp2(b"\x01\0\0\0\0\0\x0e"))
+
+
+def test_gifs_profile_is_read() -> None:
+    plain = saved("GIF")
+    at = 13 + 3 * 2 ** ((plain[10] & 7) + 1)
+    pieces = b"".join(bytes([len(P3[i : i + 255])]) + P3[i : i + 255] for i in range(0, len(P3), 255))
+    content = plain[:at] + b"\x21\xff\x0bICCRGBG1012" + pieces + b"\0" + plain[at:]
+    assert read_photo(content).icc_profile == P3
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_ppm_which_cannot_state_colour_gets_srgb_and_says_so(deep: bool) -> None:
+    photo = read_photo(saved("PNG", icc_profile=P3))
+    pixels = photo.pixels.astype(np.uint16) * 257 if deep else photo.pixels
+    encoded = encode_photo(photo, pixels, "PPM")
+    assert any("cannot state a colour space" in note and "sRGB" in note for note in encoded.warnings)
+    result = read_photo(encoded.content)
+    shown = result.pixels // 257 if deep else result.pixels
+    assert np.abs(shown.astype(int) - to_srgb(PIXELS, P3).astype(int)).max() <= (2 if deep else 0)
+
+
+def test_made_profiles_agree_with_known_ones() -> None:
+    """Little CMS's own sRGB, and what white and grey must be in every space."""
+    assert is_srgb(make_profile("x", SRGB, SRGB_CURVE))
+    grey = np.repeat(np.arange(0, 256, 5, dtype=np.uint8)[None, :, None], 3, 2)
+    for xy in PRIMARIES.values():
+        shown = to_srgb(grey, make_profile("x", xy, SRGB_CURVE))
+        assert np.abs(shown.astype(int) - grey).max() <= 1
+    red = to_srgb(np.array([[[255, 0, 0], [0, 255, 0]]], np.uint8), P3)
+    assert red.tolist() == [[[255, 0, 0], [0, 255, 0]]]
+    inner = to_srgb(np.array([[[200, 100, 100]]], np.uint8), P3)[0, 0].astype(int)
+    assert np.abs(inner - [215, 95, 97]).max() <= 2
+
+
+@pytest.mark.parametrize("format", WRITTEN_FORMATS)
+def test_a_profile_goes_through_every_format(format: str) -> None:
+    heif_only(format)
+    photo = read_photo(saved("TIFF", icc_profile=P3))
+    again = read_photo(encode_photo(photo, photo.pixels, format).content)
+    assert again.icc_profile == (None if format == "PPM" else P3)

@@ -1,0 +1,186 @@
+"""Training pairs of exposure brackets: aligned, merged to the light of the scene, and fused.
+
+The pairs look like those real scenes that backlit models are judged by: from all shots together, photographs
+are rendered below and at the middle exposure, and their truth is the exposure fusion of a dark, a middle and
+a bright one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rave_train.data.brackets import BracketSearch, Shot, find_brackets
+from rave_train.data.grid import save_grid, to_pixels
+from rave_train.data.photographs import SMALLEST_SIDE_PX, Pixels, find_photographs, load_photograph
+from rave_train.data.synthesis import linear_to_srgb, srgb_to_linear
+from rave_train.data.synthesize_folder import Synthesized, require_new_folder
+from rave_train.errors import DataError
+from rave_train.progress import Report
+
+Array = NDArray[np.float32]
+
+STOPS_BELOW: Final = (0.0, 0.6, 1.3, 2.0)
+"""Exposures of the backlit pictures, in stops below the middle."""
+
+_MAX_SHIFT: Final = 0.04
+"""Largest shift between two shots of a bracket, as a share of the longer side."""
+
+_MAX_DIFFERENT: Final = 0.15
+"""Share of pixels, well exposed in two shots, whose light may differ by over half a stop."""
+
+_SHEET_ROWS: Final = 12
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The light of a bracketed scene.
+
+    Attributes:
+        light: [h, w, 3] float32, linear, in units of what saturates the shot of the middle exposure.
+        span_stops: from the darkest to the brightest shot.
+    """
+
+    light: Array
+    span_stops: float
+
+    def render(self, stops: float) -> Array:
+        """A photograph at some stops from the middle exposure, [h, w, 3] float32 sRGB in [0, 1]."""
+        return linear_to_srgb(np.minimum(self.light * np.float32(2.0**stops), 1))
+
+    def fuse(self) -> Array:
+        """The scene with each part lit as if it had been exposed for, [h, w, 3] float32 sRGB in [0, 1].
+
+        Source: Mertens, Kautz and Van Reeth, Exposure Fusion, 2007; OpenCV's implementation.
+        """
+        half = self.span_stops / 2
+        shots = [np.rint(self.render(stops) * 255).astype(np.uint8) for stops in (-half, 0, half)]
+        return np.clip(np.asarray(cv2.createMergeMertens().process(shots), np.float32), 0, 1)
+
+
+def make_pairs_of_brackets(
+    folder: Path, out: Path, longest_side_px: int = 1080, report: Report | None = None
+) -> Synthesized:
+    """Writes `out`/input and `out`/gt, PNG, and `out`/contact_sheet.png.
+
+    Args:
+        folder: of photographs, brackets and others; those that belong together are found by their EXIF.
+        out: new or empty.
+        longest_side_px: larger pictures are reduced to it.
+        report: told of the progress.
+
+    Raises:
+        DataError: the folder holds no usable bracket, `out` is not empty, or the size is too small.
+    """
+    if longest_side_px < SMALLEST_SIDE_PX:
+        raise DataError(f"size is {longest_side_px} px, at least {SMALLEST_SIDE_PX} are needed")
+    require_new_folder(out)
+    found = find_photographs(folder, "backlit")
+    search: BracketSearch = find_brackets(found.photographs)
+    left_out = [*found.describe_skipped(), *search.left_out]
+    sheet: list[tuple[Pixels, Pixels]] = []
+    count = 0
+    for done, bracket in enumerate(search.brackets, 1):
+        name = bracket[len(bracket) // 2].photograph.file.stem
+        try:
+            scene = merge_bracket(bracket, longest_side_px)
+        except DataError as error:
+            left_out.append(f"{name} and {len(bracket) - 1} more: {error}")
+            continue
+        truth = to_pixels(scene.fuse().transpose(2, 0, 1))
+        for index, stops in enumerate(STOPS_BELOW):
+            backlit = to_pixels(scene.render(-stops).transpose(2, 0, 1))
+            for side, pixels in (("input", backlit), ("gt", truth)):
+                (out / side).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(out / side / f"{name}_e{index}.png")
+            count += 1
+        if len(sheet) < _SHEET_ROWS:
+            sheet.append((backlit, truth))
+        if report is not None:
+            report("merging brackets", done, len(search.brackets))
+    if not count:
+        shown = "".join(f"; {line}" for line in left_out[:5])
+        raise DataError(
+            f"{folder} holds no exposure bracket that can be used (shots of one scene within seconds, "
+            f"2 stops or more apart, with their EXIF){shown}"
+        )
+    columns = [("backlit", [row[0] for row in sheet]), ("fused", [row[1] for row in sheet])]
+    save_grid(out / "contact_sheet.png", columns)
+    return Synthesized(count, tuple(left_out))
+
+
+def merge_bracket(bracket: Sequence[Shot], longest_side_px: int) -> Scene:
+    """Aligns the shots of a bracket and merges them to the light of the scene.
+
+    Args:
+        bracket: from the darkest to the brightest.
+        longest_side_px: larger pictures are reduced to it first.
+
+    Raises:
+        DataError: the shots are shifted too far, or do not show the same scene.
+    """
+    pictures = _align([_reduced(shot, longest_side_px) for shot in bracket])
+    stops = [shot.stops for shot in bracket]
+    middle = (stops[0] + stops[-1]) / 2
+    values = [np.divide(picture, 255, dtype=np.float32) for picture in pictures]
+    lights = [
+        srgb_to_linear(value) * np.float32(2.0 ** (middle - stop))
+        for value, stop in zip(values, stops, strict=True)
+    ]
+    _require_one_scene(values, lights)
+    weights = [np.float32(1e-4) + np.clip(1 - np.abs(2 * value - 1), 0, 1) for value in values]
+    # What is black even in the brightest shot, or white even in the darkest, is told by that shot alone.
+    weights[0] = np.where(values[0] > 0.9, np.float32(1), weights[0])
+    weights[-1] = np.where(values[-1] < 0.1, np.float32(1), weights[-1])
+    total = np.sum(weights, 0)
+    light = np.sum([weight * value for weight, value in zip(weights, lights, strict=True)], 0) / total
+    return Scene(np.asarray(light, np.float32), stops[-1] - stops[0])
+
+
+def _reduced(shot: Shot, longest_side_px: int) -> Pixels:
+    image = Image.fromarray(load_photograph(shot.photograph.file))
+    image.thumbnail((longest_side_px, longest_side_px), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def _align(pictures: Sequence[Pixels]) -> list[Pixels]:
+    """Shifts pictures onto the middle one and cuts off what not all of them show.
+
+    Source: Ward, Fast, Robust Image Registration for Compositing HDR Photographs, 2003; OpenCV's
+    implementation, by median threshold bitmaps, which no exposure changes.
+    """
+    greys = [cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) for picture in pictures]
+    height, width = greys[0].shape
+    limit = max(2, round(_MAX_SHIFT * max(height, width)))
+    aligner = cv2.createAlignMTB(max_bits=max(1, limit.bit_length()))
+    middle = greys[len(greys) // 2]
+    shifts = [(0, 0) if grey is middle else aligner.calculateShift(middle, grey) for grey in greys]
+    if max(abs(int(side)) for shift in shifts for side in shift) > limit:
+        raise DataError("its shots are shifted too far against each other: use a tripod")
+    rights, downs = ([int(shift[axis]) for shift in shifts] for axis in (0, 1))
+    left, right = max(0, *rights), width + min(0, *rights)
+    top, bottom = max(0, *downs), height + min(0, *downs)
+    return [
+        picture[top - down : bottom - down, left - across : right - across]
+        for picture, across, down in zip(pictures, rights, downs, strict=True)
+    ]
+
+
+def _require_one_scene(values: Sequence[Array], lights: Sequence[Array]) -> None:
+    """Neighbouring shots must agree on the light of what both exposed well, up to the camera's curve."""
+    for i in range(len(values) - 1):
+        both = ((values[i] > 0.1) & (values[i] < 0.9) & (values[i + 1] > 0.1) & (values[i + 1] < 0.9)).all(2)
+        if both.mean() < 0.005:  # far apart, they share next to nothing
+            continue
+        ratio = np.log2(lights[i + 1][both].mean(1) / lights[i][both].mean(1))
+        if float((np.abs(ratio - np.median(ratio)) > 0.5).mean()) > _MAX_DIFFERENT:
+            raise DataError(
+                "its shots do not show the same scene: something moved, or they are not a bracket"
+            )

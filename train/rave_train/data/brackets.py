@@ -1,0 +1,147 @@
+"""Exposure brackets among a photographer's own pictures: which shots belong together, by their EXIF."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from PIL import ExifTags
+
+from rave_train.data.photographs import Photograph, open_photograph
+from rave_train.errors import DataError
+
+MIN_SPAN_STOPS: Final = 2.0
+"""Least difference between the darkest and the brightest shot of a bracket."""
+
+_MAX_PAUSE_S: Final = 3.0
+"""Longest time from the end of one shot of a bracket to the beginning of the next."""
+
+_SAME_STOPS: Final = 0.15
+"""Exposures that differ by less count as one: a bracket has each of its exposures once."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A photograph with its exposure.
+
+    Attributes:
+        photograph: the file.
+        camera: maker, model, focal length and size in pixels; equal for all shots of a bracket.
+        taken: when the exposure began.
+        seconds: how long it lasted.
+        stops: log2 of the light that was let in, at ISO 100, one second and f/1.
+    """
+
+    photograph: Photograph
+    camera: tuple[str, ...]
+    taken: datetime
+    seconds: float
+    stops: float
+
+    @property
+    def ended(self) -> datetime:
+        """When the exposure ended."""
+        return self.taken + timedelta(seconds=self.seconds)
+
+
+@dataclass(frozen=True)
+class BracketSearch:
+    """What was found among some photographs.
+
+    Attributes:
+        brackets: shots of each scene, from the darkest to the brightest exposure.
+        left_out: photographs that belong to no bracket, and why; lines.
+    """
+
+    brackets: tuple[tuple[Shot, ...], ...]
+    left_out: tuple[str, ...]
+
+
+def find_brackets(photographs: Sequence[Photograph]) -> BracketSearch:
+    """Groups photographs that one camera took right after one another, each with another exposure."""
+    shots: list[Shot] = []
+    left_out: list[str] = []
+    for photograph in photographs:
+        shot = read_shot(photograph)
+        if isinstance(shot, Shot):
+            shots.append(shot)
+        else:
+            left_out.append(f"{photograph.file.name}: {shot}")
+    shots.sort(key=lambda shot: (shot.camera, shot.taken, shot.photograph.file.name))
+    groups: list[list[Shot]] = []
+    for shot in shots:
+        if groups and _continues(groups[-1], shot):
+            groups[-1].append(shot)
+        else:
+            groups.append([shot])
+    brackets = []
+    for group in groups:
+        ordered = sorted(group, key=lambda shot: shot.stops)
+        span = ordered[-1].stops - ordered[0].stops
+        if span >= MIN_SPAN_STOPS:
+            brackets.append(tuple(ordered))
+            continue
+        first = group[0].photograph.file.name
+        left_out.append(
+            f"{first}: a single shot"
+            if len(group) == 1
+            else f"{first} and {len(group) - 1} more: {span:.1f} stops apart, {MIN_SPAN_STOPS:g} are needed"
+        )
+    return BracketSearch(tuple(brackets), tuple(left_out))
+
+
+def read_shot(photograph: Photograph) -> Shot | str:
+    """A photograph's exposure from its EXIF, or what is missing there."""
+    try:
+        with open_photograph(photograph.file) as image:
+            size = f"{image.width}x{image.height}"
+            exif = image.getexif()
+            inside = exif.get_ifd(ExifTags.IFD.Exif)
+    except (DataError, KeyError, OSError, SyntaxError, ValueError) as error:
+        return f"its EXIF cannot be read ({error})"
+    seconds = _number(inside.get(ExifTags.Base.ExposureTime))
+    aperture = _number(inside.get(ExifTags.Base.FNumber)) or 1.0  # a lens without contacts has one aperture
+    iso = _number(inside.get(ExifTags.Base.ISOSpeedRatings)) or 100.0
+    taken = _moment(
+        inside.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime),
+        inside.get(ExifTags.Base.SubsecTimeOriginal),
+    )
+    if seconds is None or taken is None:
+        missing = "exposure time" if seconds is None else "time of capture"
+        return f"its EXIF has no {missing}"
+    camera = (
+        str(exif.get(ExifTags.Base.Make, "")), str(exif.get(ExifTags.Base.Model, "")),
+        str(inside.get(ExifTags.Base.FocalLength, "")), size,
+    )  # fmt: skip
+    return Shot(photograph, camera, taken, seconds, math.log2(seconds * iso / 100 / aperture**2))
+
+
+def _continues(group: Sequence[Shot], shot: Shot) -> bool:
+    last = group[-1]
+    pause = shot.taken - last.ended
+    if shot.camera != last.camera or pause > timedelta(seconds=_MAX_PAUSE_S):
+        return False
+    return all(abs(shot.stops - other.stops) > _SAME_STOPS for other in group)
+
+
+def _number(value: Any) -> float | None:
+    """A positive number of EXIF, which may be a fraction, a list, or nonsense."""
+    if isinstance(value, tuple | list):
+        value = value[0] if value else None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def _moment(text: Any, fraction: Any) -> datetime | None:
+    try:
+        moment = datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S")
+    except ValueError:
+        return None
+    digits = str(fraction).strip("\0 ") if fraction is not None else ""
+    return moment + timedelta(seconds=float(f"0.{digits}")) if digits.isdigit() else moment

@@ -1,0 +1,75 @@
+"""Fetching published weights: what is there already is not asked for, and no connection is said at once."""
+
+from __future__ import annotations
+
+import logging
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+_PROBE_S: Final = 10.0
+"""How long a server may take for its first answer."""
+
+
+class NotFetchedError(OSError):
+    """Weights are neither here nor to be had; the message says why."""
+
+
+def fetch_from_hub(repository: str, names: Sequence[str]) -> Path:
+    """The first of some files that a repository of Hugging Face's hub has, from its cache where possible.
+
+    Raises:
+        NotFetchedError: the hub cannot be reached, or has none of them.
+    """
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError
+
+    for name in names:
+        cached = try_to_load_from_cache(repository, name)
+        if isinstance(cached, str):
+            return Path(cached)
+    require_reachable(constants.ENDPOINT)
+    for name in names:
+        try:
+            with silence():
+                return Path(hf_hub_download(repository, name))
+        except EntryNotFoundError:
+            continue
+        except Exception as error:  # its own errors, those of its HTTP client and of the disk
+            raise NotFetchedError((str(error).strip() or type(error).__name__).splitlines()[0]) from error
+    raise NotFetchedError(f"{repository} holds none of {', '.join(names)}")
+
+
+def require_reachable(url: str) -> None:
+    """Asks a server once, where the hub's own client would try again for minutes.
+
+    Raises:
+        NotFetchedError: it does not answer.
+    """
+    request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "rave-backlit"})
+    try:
+        urllib.request.urlopen(request, timeout=_PROBE_S).close()
+    except urllib.error.HTTPError:  # an answer, if not to this question
+        return
+    except OSError as error:
+        reason = getattr(error, "reason", None) or error
+        reason = getattr(reason, "strerror", None) or reason
+        raise NotFetchedError(f"{urlsplit(url).hostname} cannot be reached: {reason}") from error
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Lets libraries neither log nor warn: what goes wrong is raised, and told once."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

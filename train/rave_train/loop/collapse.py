@@ -1,0 +1,89 @@
+"""Seeing a network collapse: in its warm-up it begins anew, later the run ends with the remedy."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import torch
+
+from rave_train.errors import TrainingError
+from rave_train.loop.config import RunConfig
+from rave_train.loop.events import Listener, Note
+from rave_train.loop.schedule import RUNNING_LOSS_STEPS, Position, lengthen
+from rave_train.loop.state import TrainingState, new_network, new_optimizer
+
+CHECK_STEPS: Final = 100
+"""Steps between two looks at the output in the warm-up; upstream looks once, after as many."""
+
+MIN_PSNR_DB: Final = 8.0
+"""Least agreement of output and input in the warm-up; upstream draws a new network below it."""
+
+MAX_FLAT_SHARE: Final = 0.9
+"""Share of pictures without any middle tones; above it nothing is left to learn from."""
+
+MAX_ATTEMPTS: Final = 20
+
+
+class CollapseWatch:
+    """Looks at every step of a run's network.
+
+    Args:
+        config: the run's.
+        state: of the run; its network is drawn anew in place.
+        listen: told of every new beginning.
+    """
+
+    def __init__(self, config: RunConfig, state: TrainingState, listen: Listener) -> None:
+        self.config, self.state, self.listen = config, state, listen
+        self.seen: deque[float] = deque(maxlen=RUNNING_LOSS_STEPS)
+
+    def look(self, position: Position, flat: float) -> Position:
+        """Looks at the network after a step.
+
+        Args:
+            position: of the step just done.
+            flat: share of its pictures without any middle tones.
+
+        Returns:
+            The same position, in a longer warm-up where the network has begun anew.
+
+        Raises:
+            TrainingError: the network collapsed again and again, or after the warm-up.
+        """
+        self.seen.append(flat)
+        full = len(self.seen) == RUNNING_LOSS_STEPS
+        if position.phase == "enhance" and full and sum(self.seen) / len(self.seen) > MAX_FLAT_SHARE:
+            raise TrainingError(
+                f"the network collapsed by step {position.total}: its pictures have no middle tones left. "
+                "Begin a new run with --light-bias 0.7 or a lower --learning-rate"
+            )
+        if position.phase != "warm-up" or self.config.network.init_from is not None:
+            return position
+        every = min(CHECK_STEPS, self.config.network.warm_up_steps)
+        recent = self.state.recent_psnr
+        if (position.step + 1) % every or not recent or sum(recent) / len(recent) >= MIN_PSNR_DB:
+            return position
+        self._begin_anew()
+        agreement_db = sum(recent) / len(recent)
+        line = (
+            f"input and output agree to only {agreement_db:.1f} dB in the warm-up: the network is drawn anew"
+        )
+        self.listen(Note(line))
+        return lengthen(position, position.step + 1 + self.config.network.warm_up_steps - position.length)
+
+    def _begin_anew(self) -> None:
+        """Draws the network anew, with another seed and a new optimiser."""
+        state = self.state
+        state.attempt += 1
+        if state.attempt >= MAX_ATTEMPTS:
+            raise TrainingError(
+                f"{state.attempt} networks in a row collapsed in the warm-up: give --light-bias 0.7, "
+                "which starts the illumination map near the identity, or a higher learning rate"
+            )
+        with torch.no_grad():
+            fresh = new_network(self.config, state.attempt).state_dict()
+            for name, value in state.network.state_dict().items():
+                value.copy_(fresh[name])
+        state.optimizer = new_optimizer(self.config, state.network)
+        state.recent, state.recent_psnr = [], []

@@ -1,0 +1,163 @@
+"""How an enhanced picture is compared with its truth; figures of different protocols do not compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from rave_train.data.batches import to_tensor
+from rave_train.data.photographs import Pixels, load_photograph, load_square
+from rave_train.errors import ConfigError
+from rave_train.measure.metrics import LUMA_BT601, psnr, ssim, ssim_of_uniform_windows
+
+METRICS: Final = ("psnr", "ssim", "lpips", "fid")
+SMALLEST_COMPARED_PX: Final = 16
+"""Least side of pictures that are compared; SSIM's window has 11 pixels."""
+
+UPSTREAM_LPIPS_SIDE_PX: Final = 1024
+
+_SHAPE_TOLERANCE: Final = 0.02
+"""Difference of aspect ratios that is tolerated beside one pixel: networks round sides to their stride."""
+
+_UPSTREAM_GREY: Final = np.array([3735, 19235, 9798])
+"""OpenCV's fixed-point weights of red, green and blue (BT.601 times 2^15), with red and blue swapped."""
+
+_IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+_IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+
+
+class ShapesDifferError(Exception):
+    """Two pictures of different aspect ratio: stretched to one size, they would measure the stretching."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How pictures are compared.
+
+    Attributes:
+        name: "ours" for the definitions of the metrics' authors; "upstream" for the published script of RAVE
+            (compute_metrics.py), to compare with the tables of its paper.
+        gray: PSNR and SSIM on grey pictures (BT.601, rounded to 8 bits) instead of all three channels.
+        size_px: both pictures squashed to a square of this side; None compares at the truth's size,
+            to which an enhanced picture of another size is resized.
+        gt_mean: the enhanced picture scaled so that its mean grey equals the truth's, as some papers
+            do; it hides errors of exposure.
+        lpips_net: backbone of LPIPS: "alex", "squeeze" or "vgg".
+    """
+
+    name: Literal["ours", "upstream"] = "ours"
+    gray: bool = False
+    size_px: int | None = None
+    gt_mean: bool = False
+    lpips_net: str = "alex"
+
+    def check(self) -> None:
+        """Finds contradictions.
+
+        Raises:
+            ConfigError: a value is unknown or out of range, or upstream's protocol is changed.
+        """
+        if self.name not in ("ours", "upstream"):
+            raise ConfigError(f"the protocol is {self.name!r}: ours or upstream is needed")
+        if self.size_px is not None and self.size_px < SMALLEST_COMPARED_PX:
+            raise ConfigError(f"size is {self.size_px} px, at least {SMALLEST_COMPARED_PX} are needed")
+        if self.name == "upstream" and self != Protocol("upstream"):
+            raise ConfigError(
+                "upstream's protocol is fixed: leave out --gray, --size, --gt-mean and --lpips-net, or "
+                "--protocol upstream"
+            )
+
+    def describe(self, metrics: Sequence[str] = METRICS) -> str:
+        """One line about the metrics that were asked for."""
+        if self.name == "upstream":
+            lines = {
+                "psnr": "PSNR on grey with red and blue swapped",
+                "ssim": "SSIM on that grey, 7x7 windows inside the picture, range of the enhanced picture",
+                "lpips": "LPIPS (alex) of ImageNet-normalised pictures at 1024 px",
+            }
+            return "upstream's script: " + "; ".join(lines[name] for name in metrics if name in lines)
+        colour = "grey" if self.gray else "all channels"
+        lines = {
+            "psnr": f"PSNR on {colour}",
+            "ssim": f"SSIM on {colour}, 11x11 Gaussian windows inside the picture",
+            "lpips": f"LPIPS ({self.lpips_net})",
+            "fid": "FID",
+        }
+        size = "at the truth's size" if self.size_px is None else f"squashed to {self.size_px}x{self.size_px}"
+        mean = ", scaled to the truth's mean" if self.gt_mean else ""
+        return "; ".join(lines[name] for name in METRICS if name in metrics) + f"; {size}{mean}"
+
+    def load(self, photograph: Path, truth: Path) -> tuple[Pixels, Pixels]:
+        """Both pictures at the size at which they are compared, [h, w, 3] uint8 each.
+
+        Raises:
+            ShapesDifferError: their aspect ratios differ.
+        """
+        if self.size_px is not None:
+            return load_square(photograph, self.size_px), load_square(truth, self.size_px)
+        picture, true = load_photograph(photograph), load_photograph(truth)
+        if picture.shape == true.shape:
+            return picture, true
+        ratio = picture.shape[1] * true.shape[0] / (picture.shape[0] * true.shape[1])
+        rounding = 1 / min(*picture.shape[:2], *true.shape[:2])
+        if abs(math.log(ratio)) > _SHAPE_TOLERANCE + rounding:
+            raise ShapesDifferError(
+                f"{picture.shape[1]}x{picture.shape[0]} pixels cannot be compared with {truth}, "
+                f"{true.shape[1]}x{true.shape[0]}"
+            )
+        size = (true.shape[1], true.shape[0])
+        return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)), true
+
+    def measure(self, picture: Pixels, true: Pixels, metrics: Sequence[str]) -> dict[str, float]:
+        """PSNR (dB) and SSIM of [h, w, 3] uint8 pictures, as far as they are asked for."""
+        values = {}
+        if self.name == "upstream":
+            left, right = (upstream_grey(pixels) for pixels in (picture, true))
+            contrast = float(left.max() - left.min()) or 1.0
+            if "psnr" in metrics:
+                values["psnr"] = psnr(left / 255, right / 255)
+            if "ssim" in metrics:
+                values["ssim"] = ssim_of_uniform_windows(left, right, contrast)
+            return values
+        left, right = (grey(pixels) if self.gray else to_tensor(pixels) for pixels in (picture, true))
+        if "psnr" in metrics:
+            values["psnr"] = psnr(left, right)
+        if "ssim" in metrics:
+            values["ssim"] = ssim(left, right)
+        return values
+
+    def for_lpips(self, pixels: Pixels) -> Tensor:
+        """[h, w, 3] uint8 -> [3, h, w] float32 in [-1, 1], or whatever upstream's script makes of it."""
+        if self.name == "ours":
+            return to_tensor(pixels) * 2 - 1
+        scale = UPSTREAM_LPIPS_SIDE_PX / min(pixels.shape[:2])
+        size = (int(pixels.shape[1] * scale), int(pixels.shape[0] * scale))
+        resized = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+        mean, std = (torch.tensor(values)[:, None, None] for values in (_IMAGENET_MEAN, _IMAGENET_STD))
+        return (to_tensor(resized) - mean) / std
+
+
+def with_mean_of(picture: Pixels, true: Pixels) -> Pixels:
+    """The picture scaled so that its mean grey is the true one's, [h, w, 3] uint8 each."""
+    gain = float(grey(true).mean()) / max(float(grey(picture).mean()), 1e-6)
+    return (picture.astype(np.float32) * gain + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def grey(pixels: Pixels) -> Tensor:
+    """[h, w, 3] uint8 -> [1, h, w] float32 in [0, 1], rounded to 8 bits as a grey file would be."""
+    levels = np.rint(pixels.astype(np.float64) @ np.array(LUMA_BT601))
+    return torch.from_numpy(levels[None].astype(np.float32) / 255)
+
+
+def upstream_grey(pixels: Pixels) -> Tensor:
+    """[h, w, 3] uint8 RGB -> [h, w] float64 in [0, 255]: BGR pixels read by OpenCV, taken for RGB ones."""
+    levels = (pixels.astype(np.int64) @ _UPSTREAM_GREY + (1 << 14)) >> 15
+    return torch.from_numpy(levels.astype(np.float64))

@@ -1,0 +1,138 @@
+"""High-dynamic-range panoramas: how they are found and read, and views into them.
+
+A photograph does not hold the light of a scene against the light. Panoramas hold all of it: in them a
+window is a hundred times brighter than the room.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+ENDINGS: Final = (".hdr", ".exr", ".exr.js")
+"""Radiance and OpenEXR files, and OpenEXR as the npm package `@pmndrs/assets` has it."""
+
+UNUSED: Final = ("sky", "bridge", "studio")
+"""Names of panoramas that no camera took, or that show a studio's lamps and little else."""
+
+HELD_OUT: Final = ("world/courtyard", "world/city", "panoramas/vestibule_1k")
+"""Panoramas that no network is trained on: views into them are for measuring."""
+
+_SUPERSAMPLING: Final = 2
+_BRIGHTEST: Final = 0.9995
+"""Quantile above which light is cut: the disc of the sun would fill the pixels that it is averaged into."""
+
+
+def find_panoramas(folders: Iterable[Path]) -> dict[str, Path]:
+    """Panorama files of folders, by folder and name: "world/city"."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for file in sorted(folder.iterdir()):
+            if file.name.endswith(ENDINGS):
+                found[f"{folder.name}/{file.name.split('.')[0]}"] = file
+    return found
+
+
+def load_panorama(file: Path) -> Array:
+    """An equirectangular panorama, [h, 2h, 3] float32, linear light, at least 0.
+
+    Args:
+        file: one of `ENDINGS`; .exr.js is a module whose default export is the file as a data URL.
+
+    Raises:
+        ValueError: the file cannot be read, has no RGB channels or is not twice as wide as high.
+    """
+    if file.name.endswith(".exr.js"):
+        encoded = file.read_text(encoding="ascii").partition(";base64,")[2].rpartition("'")[0]
+        with tempfile.NamedTemporaryFile(suffix=".exr") as plain:
+            plain.write(base64.b64decode(encoded))
+            plain.flush()
+            return load_panorama(Path(plain.name))
+    pixels = _read_radiance(file) if file.suffix == ".hdr" else _read_openexr(file)
+    if pixels.shape[1] != 2 * pixels.shape[0]:
+        raise ValueError(
+            f"{file} is {pixels.shape[1]}x{pixels.shape[0]}: an equirectangular panorama is twice as wide as "
+            "it is high"
+        )
+    return np.maximum(pixels, 0)
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Where a camera in a panorama looks.
+
+    Attributes:
+        yaw_deg: along the horizon, 0 at the panorama's centre, positive to the right.
+        pitch_deg: positive above the horizon.
+        field_of_view_deg: along the view's longer side, below 180.
+        roll_deg: of the camera about its axis.
+    """
+
+    yaw_deg: float
+    pitch_deg: float
+    field_of_view_deg: float
+    roll_deg: float = 0.0
+
+
+def view_into(panorama: Array, direction: Direction, height: int, width: int) -> Array:
+    """A rectilinear view into an equirectangular panorama.
+
+    Args:
+        panorama: [h, 2h, 3] float32, linear light.
+        direction: of the camera.
+        height: height of the view in pixels.
+        width: width of the view in pixels.
+
+    Returns:
+        [height, width, 3] float32, means of bilinear samples.
+    """
+    rows, cols = panorama.shape[:2]
+    high, wide = height * _SUPERSAMPLING, width * _SUPERSAMPLING
+    scale = 2 * np.tan(np.deg2rad(direction.field_of_view_deg) / 2) / max(high, wide)
+    right, up = np.meshgrid(
+        (np.arange(wide) - (wide - 1) / 2) * scale, ((high - 1) / 2 - np.arange(high)) * scale
+    )
+    roll, pitch = np.deg2rad(direction.roll_deg), np.deg2rad(direction.pitch_deg)
+    right, up = right * np.cos(roll) - up * np.sin(roll), right * np.sin(roll) + up * np.cos(roll)
+    above = up * np.cos(pitch) + np.sin(pitch)
+    ahead = np.cos(pitch) - up * np.sin(pitch)
+    longitude = np.arctan2(right, ahead) + np.deg2rad(direction.yaw_deg)
+    latitude = np.arctan2(above, np.hypot(right, ahead))
+    column = ((longitude / (2 * np.pi) + 0.5) % 1) * cols - 0.5
+    row = (0.5 - latitude / np.pi) * rows - 0.5
+    samples = cv2.remap(
+        panorama,
+        column.astype(np.float32),
+        row.clip(0, rows - 1).astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_WRAP,
+    )
+    samples = np.minimum(samples, np.quantile(samples, _BRIGHTEST))
+    return np.asarray(cv2.resize(samples, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _read_radiance(file: Path) -> Array:
+    pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.ndim != 3:
+        raise ValueError(f"{file} cannot be read as a Radiance picture in colour")
+    return np.ascontiguousarray(pixels[..., ::-1], np.float32)
+
+
+def _read_openexr(file: Path) -> Array:
+    import OpenEXR
+
+    with OpenEXR.File(str(file)) as part:
+        channels = part.channels()
+        if "RGB" not in channels:
+            raise ValueError(f"{file} has no RGB channels, only {', '.join(channels)}")
+        return np.asarray(channels["RGB"].pixels, np.float32)
