@@ -23,6 +23,7 @@ STUDIES = {
     "folder-speed": ("benchmarks.studies.folder_speed", "A folder of 12 MP JPEGs against Pillow."),
     "full-resolution": ("benchmarks.studies.full_resolution", "Full resolution against PyTorch."),
     "upsampling": ("benchmarks.studies.upsampling", "Ways of bringing a reduced light back to full size."),
+    "single-graph": ("benchmarks.studies.single_graph", "The graph of the normal way against Enhancer."),
     "panorama-scenes": ("benchmarks.studies.panorama_scenes", "Scenes against the light from panoramas."),
     "before-after": ("benchmarks.studies.before_after", "A sheet of scenes before and after."),
     "films": ("benchmarks.studies.films", "A film against decoding and encoding it alone."),

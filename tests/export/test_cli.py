@@ -86,6 +86,7 @@ def test_export_makes_what_is_asked_for(
     assert done.exit_code == 1, "engines were asked for and not made"
     assert "engines of TensorRT were not made: TensorRT is missing" in done.stderr
     assert "pip install 'rave-backlit[trt]'" in done.stderr
+    assert "engines are built in fp32: TensorRT takes INT8 with zero points of 0 only" in done.stderr
     manifest = read_bundle(output).manifest
     assert manifest.precisions() == ("fp32", "int8")
     assert manifest.working_size_px == 640

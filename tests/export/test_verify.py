@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from rave_export.proof.parity import (
     probe_picture,
 )
 from rave_export.proof.reference import torch_reference
+from rave_export.proof.report import prove_bundle
 from rave_export.proof.verify import (
     graph_reference,
     halo_failures,
@@ -32,7 +35,8 @@ from rave_export.proof.verify import (
 )
 from rave_runtime.backends.devices import DEVICES, choose_device
 from rave_runtime.backends.onnx_network import OnnxNetwork
-from rave_runtime.bundle import Bundle, Parity, read_bundle, write_manifest
+from rave_runtime.bundle import Bundle, EngineFile, Parity, read_bundle, write_manifest
+from rave_runtime.errors import BundleError
 from rave_runtime.light.tiling import Span, interpolation_matrix, pooling_matrix
 from rave_train.checkpoint import save_checkpoint
 from rave_train.network import EnhancementNetwork
@@ -178,3 +182,82 @@ def test_float32_graphs_can_be_the_reference(exported: Bundle, network: Enhancem
     picture = probe_picture(50, 41)
     found = graph_reference(exported).light(picture)
     np.testing.assert_allclose(found, torch_reference(network).light(picture), atol=1e-6)
+
+
+def test_an_engine_that_does_not_run_here_is_not_passed(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes are checked, it is told why it did not run, and the bundle is proven in part only."""
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    graph = bundle.manifest.graph("enhance", "fp16")
+    (bundle.folder / "e.plan").write_bytes(b"plan")
+    engine = EngineFile(
+        file="e.plan",
+        sha256=hashlib.sha256(b"plan").hexdigest(),
+        graph=graph.file,
+        gpu="",
+        compute_capability="",
+        tensorrt_version="1.7.1.116",
+        precision="fp16",
+        tile_px=512,
+        batch=8,
+        flavour="tensorrt-rtx",
+        targets=("8.6", "8.9"),
+    )
+    write_manifest(bundle.folder, replace(bundle.manifest, engines=(engine,)))
+    proof = prove_bundle(read_bundle(bundle.folder))
+    (part,) = [part for part in proof.parts if part.file == "e.plan"]
+    assert part.status == "not run here"
+    assert part.detail.startswith("TensorRT for RTX is missing")
+    assert proof.failures == ()
+    assert "passed" not in proof.summary()
+    assert "1 not run here" in proof.summary()
+    (bundle.folder / "e.plan").write_bytes(b"other")
+    with pytest.raises(BundleError, match=r"e\.plan is not the file that was exported"):
+        prove_bundle(read_bundle(bundle.folder))
+
+
+@pytest.mark.parametrize("place", ["*/_ORT_MEM_ADDR_/*", "secret.bin"])
+def test_a_graph_that_keeps_data_elsewhere_is_refused(bundle: Bundle, place: str) -> None:
+    def spoil(model: onnx.ModelProto) -> None:
+        tensor = next(item for item in model.graph.initializer if item.name.endswith("condx.weight"))
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", place), ("offset", "0"), ("length", "64")):
+            tensor.external_data.add(key=key, value=value)
+
+    with pytest.raises(
+        ExportError, match=r"enhance_fp32\.onnx keeps network\.condx\.weight outside its file"
+    ):
+        measure_bundle(change_graph(bundle, "enhance_fp32.onnx", spoil))
+
+
+def test_a_graph_with_operators_of_others_is_refused(bundle: Bundle) -> None:
+    def spoil(model: onnx.ModelProto) -> None:
+        model.graph.node[0].domain = "com.example"
+
+    with pytest.raises(ExportError, match=r"holds operators of com\.example, which no bundle needs"):
+        measure_bundle(change_graph(bundle, "enhance_fp32.onnx", spoil))
+
+
+def test_a_graph_with_other_outputs_is_refused(bundle: Bundle) -> None:
+    def spoil(model: onnx.ModelProto) -> None:
+        model.graph.output[0].name = "other"
+
+    with pytest.raises(ExportError, match="has other inputs or outputs than the manifest says"):
+        measure_bundle(change_graph(bundle, "enhance_fp32.onnx", spoil))
+
+
+def change_graph(bundle: Bundle, file: str, spoil: Callable[[onnx.ModelProto], None]) -> Bundle:
+    """Changes a graph and makes the manifest agree, as somebody with bad intent would."""
+    model = onnx.load_model_from_string((bundle.folder / file).read_bytes())
+    spoil(model)
+    content = model.SerializeToString()
+    (bundle.folder / file).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    graphs = [
+        replace(graph, sha256=digest) if graph.file == file else graph for graph in bundle.manifest.graphs
+    ]
+    write_manifest(bundle.folder, replace(bundle.manifest, graphs=tuple(graphs)))
+    return read_bundle(bundle.folder)

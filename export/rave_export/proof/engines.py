@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rave_export.proof.parity import TENSORRT, Case, SplitGraphs, probe_cases
+from rave_runtime.backends.tensorrt.library import import_library
 from rave_runtime.backends.tensorrt.network import TensorRtNetwork
 from rave_runtime.bundle import Bundle, EngineFile
 from rave_runtime.errors import DeviceError
@@ -25,9 +26,10 @@ def engine_candidates(
     """
     engines = bundle.manifest.engines if plans is None else tuple(engine for engine, _ in plans)
     candidates: list[SplitGraphs] = []
-    reasons: dict[str, str] = {}
-    for precision in sorted({engine.precision for engine in engines}):
-        files = {engine.file for engine in engines if engine.precision == precision}
+    reasons = {engine.file: reason for engine in engines if (reason := _missing_library(engine))}
+    left = [engine for engine in engines if engine.file not in reasons]
+    for precision in sorted({engine.precision for engine in left}):
+        files = {engine.file for engine in left if engine.precision == precision}
         try:
             network = TensorRtNetwork(bundle, precision, plans)
             running = network.load_all()
@@ -37,6 +39,15 @@ def engine_candidates(
         candidates.append(SplitGraphs(network, precision, TENSORRT))
         reasons |= dict.fromkeys(files - running, "another engine of its graph fits this GPU")
     return candidates, reasons
+
+
+def _missing_library(engine: EngineFile) -> str | None:
+    """Why an engine's library cannot be used here, or None where it can."""
+    try:
+        import_library(engine.flavour)
+    except DeviceError as error:
+        return str(error)
+    return None
 
 
 def engine_cases(engines: Sequence[EngineFile]) -> list[Case]:

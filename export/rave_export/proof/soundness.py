@@ -42,9 +42,7 @@ def require_sound(content: bytes, graph: GraphFile) -> None:
     )
     if foreign or nested or model.functions:
         what = f"operators of {foreign[0]}" if foreign else "graphs inside the graph"
-        raise ExportError(
-            f"{graph.file} holds {what}, which rave-export never writes: export the bundle again"
-        )
+        raise ExportError(f"{graph.file} holds {what}, which no bundle needs: export it again")
     declared = [(spec.name, spec.dtype, len(spec.shape)) for spec in (*graph.inputs, *graph.outputs)]
     found = [
         (spec.name, spec.dtype, len(spec.shape))
