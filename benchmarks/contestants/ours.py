@@ -10,8 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
-from rave_runtime.light.relight import relight as divide
+from rave_runtime.light.look import Look
+from rave_runtime.light.normal_way import NormalWay
+from rave_runtime.light.reduction import Reduction
 from rave_train.checkpoint import load_checkpoint
 from rave_train.network import EnhancementNetwork, Padding, relight
 
@@ -53,11 +54,8 @@ def light_at(checkpoint: Path, working_size_px: int) -> Callable[[Picture], Pict
         pixels = np.asarray(reduction.pixels if reduction else picture)
         image = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 255
         light = network(image)[0, 0].numpy()
-        if reduction is not None:
-            guided = GuidedLight(light, luminance(pixels), height, width)
-            light = guided.rows(0, height, reduction.luminance(0, height))
         result = np.empty_like(picture)
-        divide(picture, light, result)
+        NormalWay(picture, light, Look(), reduction).develop(picture, result)
         return result
 
     return enhance

