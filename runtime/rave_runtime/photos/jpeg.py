@@ -68,7 +68,9 @@ def _credentials_of(jpeg: bytes) -> frozenset[bytes]:
 def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Yields the marker segments of a JPEG up to its first scan: marker (such as 0xE1) and payload."""
     position = 2
-    while position + 4 <= len(content):
+    for _ in range(_MAX_MARKERS):
+        if position + 4 > len(content):
+            return
         if content[position] != 0xFF:  # stray bytes, over which decoders go to the next marker
             position = content.find(b"\xff", position)
             if position < 0:
