@@ -130,7 +130,7 @@ def test_export_makes_what_is_asked_for(
         (["--verify", "{old}", "--int8-target", "50"], 2, "a bundle: remove --int8-target"),
         (["{pth}", "-o", "{new}", "--triton", "{new}"], 2, "--output and --triton are one folder"),
         (["{pth}", "-o", "{new}"], 1, "is a checkpoint of another network"),
-        (["{new}", "-o", "{new}"], 1, "is not there: a checkpoint"),
+        (["{new}", "-o", "{new}"], 1, "does not exist: a checkpoint"),
         (["{good}", "-o", "{old}"], 1, "exists: choose another output folder, or give --force"),
         (["{good}", "-o", "{link}", "--force"], 1, "is a link: name the folder itself"),
         (["--verify", "{old}", "--working-size", "64"], 2, "a bundle: remove --working-size"),
@@ -272,7 +272,7 @@ def test_a_bug_of_ours_keeps_its_traceback(
 def test_an_option_without_its_value_leaves_the_checkpoint_alone(run: Run, tmp_path: Path) -> None:
     done = run("--single-graph", tmp_path / "none.pth", "-o", tmp_path / "new")
     assert done.exit_code == 1
-    assert "none.pth is not there: a checkpoint" in done.stderr
+    assert "none.pth does not exist: a checkpoint" in done.stderr
 
 
 def test_a_bundle_is_proven_where_torch_is_not_installed(bundle: Bundle) -> None:

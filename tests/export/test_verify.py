@@ -174,7 +174,7 @@ def test_the_reference_must_be_the_same_network(exported: Bundle, tmp_path: Path
     save_checkpoint(EnhancementNetwork(4), tmp_path / "other.safetensors")
     with pytest.raises(ExportError, match=r"has 4 channels, the bundle's network has 8: give the checkpoint"):
         read_reference(tmp_path / "other.safetensors", None, exported.manifest)
-    with pytest.raises(ExportError, match="is not there: a checkpoint"):
+    with pytest.raises(ExportError, match="does not exist: a checkpoint"):
         read_reference(tmp_path / "none.pth", None, exported.manifest)
 
 
