@@ -38,12 +38,14 @@ def parse_part(name: str, text: str, versions: Versions, **values: object) -> on
     return compose.add_prefix(model, f"{name}_")
 
 
-def rename_tensors(model: onnx.ModelProto, names: dict[str, str]) -> onnx.ModelProto:
+def rename_tensors(model: onnx.ModelProto, names: dict[str, str], shaped: str = "") -> onnx.ModelProto:
     """A joined graph under its public names: inputs and outputs that are not named are no longer such.
 
     Args:
         model: that is changed.
         names: public name of each tensor, by the name that joining gave it.
+        shaped: beginning of the names of tensors whose stated shapes stay: runtimes let one tensor take the
+            place of another only where they know that the two are alike.
 
     Returns:
         The same model, checked.
@@ -56,8 +58,10 @@ def rename_tensors(model: onnx.ModelProto, names: dict[str, str]) -> onnx.ModelP
         item.name = names.get(item.name, item.name)
     public = set(names.values())
     inputs = {item.name: item for item in graph.input if item.name in public}
+    shapes = [item for item in graph.value_info if item.name.startswith(shaped)] if shaped else []
     del graph.input[:], graph.value_info[:]
     graph.input.extend(inputs.values())
+    graph.value_info.extend(shapes)
     graph.name = "rave_backlit"
     del model.opset_import[1:]  # joining repeats it for every part
     model.producer_name = "rave-export"

@@ -11,8 +11,9 @@ from __future__ import annotations
 import onnx
 from onnx import compose
 
+from rave_export.graphs.development import chroma_graph, relight_graph
 from rave_export.graphs.full_resolution import matrices_graph, without_cast
-from rave_export.graphs.guided_light import fit_graph, relight_graph
+from rave_export.graphs.guided_light import fit_graph
 from rave_export.graphs.joining import rename_tensors, versions_of
 from rave_export.graphs.reduction import reduction_graph
 
@@ -35,7 +36,8 @@ def normal_way(context: onnx.ModelProto, enhance: onnx.ModelProto, working_size_
         matrices_graph(versions, "float"),
         io_map=[("reduce_small", "before_image")],
         outputs=[
-            *("reduce_planes", "reduce_small", "reduce_factor_radius", "reduce_is_small", "before_window"),
+            *("reduce_planes", "reduce_shape", "reduce_small", "reduce_factor_radius", "reduce_is_small"),
+            "before_window",
             *("before_pool_rows", "before_pool_cols", "before_rows", "before_cols"),
         ],
     )
@@ -67,16 +69,32 @@ def normal_way(context: onnx.ModelProto, enhance: onnx.ModelProto, working_size_
             ("reduce_factor_radius", "fit_radius"),
             ("reduce_is_small", "fit_is_small"),
         ],
-        outputs=["reduce_planes", "reduce_is_small", "fit_line", "fit_low", "fit_high"],
+        outputs=[
+            *("reduce_planes", "reduce_shape", "reduce_is_small"),
+            *("fit_line", "fit_low", "fit_high", "fit_divisor", "fit_knee"),
+        ],
+    )
+    joined = compose.merge_models(
+        joined,
+        chroma_graph(versions),
+        io_map=[("reduce_planes", "chroma_planes"), ("fit_divisor", "chroma_divisor")],
+        outputs=[
+            *("reduce_shape", "reduce_is_small", "fit_line", "fit_low", "fit_high", "fit_knee"),
+            *("chroma_values", "chroma_colour", "chroma_brightest"),
+        ],
     )
     joined = compose.merge_models(
         joined,
         relight_graph(versions),
         io_map=[
-            ("reduce_planes", "relight_planes"),
+            ("chroma_values", "relight_values"),
+            ("chroma_colour", "relight_colour"),
+            ("chroma_brightest", "relight_brightest"),
+            ("reduce_shape", "relight_shape"),
             ("fit_line", "relight_line"),
             ("fit_low", "relight_low"),
             ("fit_high", "relight_high"),
+            ("fit_knee", "relight_knee"),
             ("reduce_is_small", "relight_is_small"),
         ],
     )
@@ -86,4 +104,4 @@ def normal_way(context: onnx.ModelProto, enhance: onnx.ModelProto, working_size_
         "relight_enhanced": "enhanced",
         "relight_light": "light",
     }
-    return rename_tensors(joined, names)
+    return rename_tensors(joined, names, shaped="relight_")

@@ -11,19 +11,20 @@ from rave_runtime.light.reduction import RADIUS_PER_FACTOR
 
 _REDUCE: Final = """
 reduce (uint8[batch, height, width, 3] image) =>
-    (uint8[batch, 3, height, width] planes, float[batch, h2, w2, 3] small, int64[1] factor_radius,
-     float is_small)
+    (uint8[batch, 3, height, width] planes, int64[4] shape, float[batch, h2, w2, 3] small,
+     int64[1] factor_radius, float is_small)
 <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}},
  int64[1] last = {{-1}}, int64 start = {{0}}, int64 step = {{1}}, int64[1] limit = {{{working_size}}},
  int64[1] twice_radius = {{{twice_radius}}}, int64[4] no_pad = {{0, 0, 0, 0}}, int64[2] none = {{0, 0}},
  float half = {{0.5}},
  float black = {{0.0}}, float top = {{255.0}}, float unit = {{1.0}}, float pi = {{3.14159265358979}},
- uint8 no_byte = {{0}}, float near = {{0.0001}}, float lobes = {{3.0}}, int64[1] scale_bits = {{16777216}}>
+ uint8 no_byte = {{0}}, uint8 one_byte = {{1}}, float near = {{0.0001}}, float lobes = {{3.0}},
+ int64[1] scale_bits = {{16777216}}>
 {{
-    shape = Shape (image)
-    n = Slice (shape, zero, one)
-    row_length = Slice (shape, one, two)
-    col_length = Slice (shape, two, three)
+    image_shape = Shape (image)
+    n = Slice (image_shape, zero, one)
+    row_length = Slice (image_shape, one, two)
+    col_length = Slice (image_shape, two, three)
     longest = Max (row_length, col_length)
     side = Min (longest, limit)
     fits = LessOrEqual (longest, limit)
@@ -32,13 +33,16 @@ reduce (uint8[batch, height, width, 3] image) =>
     twice_longest = Mul (longest, two)
     {axes}
     planes = Transpose <perm = [0, 3, 1, 2]> (image)
+    shape = Concat <axis = 0> (n, three, row_length, col_length)
 
     pads = Concat <axis = 0> (no_pad, none, row_pad, col_pad)
-    padded_bytes = Pad (planes, pads, no_byte)
-    padded = Cast <to = 1> (padded_bytes)
+    padded = Pad (planes, pads, no_byte)
     tall_shape = Concat <axis = 0> (last, row_box, col_padded)
     tall = Reshape (padded, tall_shape)
-    row_sums = ReduceSum <keepdims = 0> (tall, one)
+    row_shape = Concat <axis = 0> (one, row_box)
+    row_ones = Expand (one_byte, row_shape)
+    row_sums_i = MatMulInteger (row_ones, tall)
+    row_sums = Cast <to = 1> (row_sums_i)
     wide_shape = Concat <axis = 0> (last, col_box)
     wide = Reshape (row_sums, wide_shape)
     sums = ReduceSum <keepdims = 0> (wide, one)
