@@ -90,6 +90,8 @@ def open_session(content: bytes, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.enable_mem_pattern = False
     options.log_severity_level = 3
+    # Threads that spin would take the processors of whoever runs beside it, `Enhancer` included.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

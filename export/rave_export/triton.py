@@ -209,7 +209,7 @@ def _readme(names: list[str], bundle: Bundle) -> str:
         "    tritonserver --model-repository=THIS_FOLDER\n\n"
         f"{models}\n\n" + "\n".join(texts) + "\n"
         f"Requests of one shape are joined, up to {MAX_BATCH}, and wait at most {MAX_DELAY_US / 1000:g} ms\n"
-        "for each other. The server sets no limit to the size of a picture, and `rave_normal_*` need 45\n"
+        "for each other. The server sets no limit to the size of a picture, and `rave_normal_*` need 50\n"
         "bytes per pixel: refuse what is too large in front of it. More instances of a model serve more\n"
         "requests at a time: `instance_group` in its `config.pbtxt`.\n"
     )
