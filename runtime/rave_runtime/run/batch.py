@@ -12,10 +12,11 @@ import copy
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Literal, Protocol
 
 import numpy as np
@@ -31,6 +32,7 @@ from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import format_of_ending, written_format_of
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
 from rave_runtime.run.companions import copy_companions
+from rave_runtime.run.interrupt import deferred_interrupt
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from rave_runtime.run.one_photo import enhance_content
@@ -157,7 +159,8 @@ class Batch:
         Raises:
             BundleError: the model is damaged, so that no photograph can be enhanced.
         """
-        pending: set[Future[Result]] = set()
+        finished: SimpleQueue[Result | BaseException] = SimpleQueue()
+        in_work = 0
         remaining = iter(jobs)
         workers = startable_threads(self._workers)
         if not workers:
@@ -167,22 +170,31 @@ class Batch:
             try:
                 while True:
                     if not self.cancelled.is_set():
-                        for job in islice(remaining, workers + 1 - len(pending)):
-                            pending.add(pool.submit(self.enhance_file, job))
-                    if not pending:
+                        for job in islice(remaining, workers + 1 - in_work):
+                            with deferred_interrupt():
+                                pool.submit(self._put_result, job, finished)
+                                in_work += 1
+                    if not in_work:
                         break
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        if not future.cancelled():
-                            yield future.result()
+                    result = finished.get()
+                    in_work -= 1
+                    if isinstance(result, BaseException):
+                        raise result
+                    yield result
             except BaseException:
                 self._interrupted.set()  # tiles in work are finished, photographs are not
                 raise
             finally:
                 self.cancelled.set()
-                wait(pending)
+                pool.shutdown(wait=True)
                 if self._journal is not None:
                     self._journal.close()
+
+    def _put_result(self, job: Job, finished: SimpleQueue[Result | BaseException]) -> None:
+        try:
+            finished.put(self.enhance_file(job))
+        except BaseException as error:
+            finished.put(error)
 
     def _run_alone(self, jobs: Iterator[Job]) -> Iterator[Result]:
         """The same in the calling thread, where the system allows no other one."""
