@@ -23,7 +23,7 @@ ACCEPTED_PSNR_DB: Final = 45.0
 """INT8 is chosen by itself only where the exporter measured at least this against float32."""
 
 CUDA_REMEDY: Final = (
-    "pip uninstall -y onnxruntime && pip install --force-reinstall --no-deps 'onnxruntime-gpu[cuda,cudnn]'"
+    "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onnxruntime-gpu[cuda,cudnn]'"
 )
 """onnxruntime and onnxruntime-gpu overwrite each other's files: only one may be installed."""
 

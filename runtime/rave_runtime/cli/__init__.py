@@ -66,6 +66,8 @@ def _run(arguments: list[str]) -> int:
             wrong_use(f"{'INPUT' if '' in places[:-1] else 'OUTPUT'} is empty: is a variable not set?")
         *inputs, output = places
         if film or _names_film(inputs):
+            if dry_run or watch:
+                wrong_use("--dry-run and --watch are for photographs: leave them out for a film")
             return _enhance_film(inputs, output, options, encoder)
         if encoder is not None:
             wrong_use("--film-encoder is for films: name one as INPUT, or give --film for standard input")

@@ -46,6 +46,9 @@ def test_a_stream(make_film: MakeFilm) -> None:
 
 def test_wrong_use_is_said(make_film: MakeFilm, tmp_path: Path) -> None:
     film = make_film(frames=moving_scene(2))
+    for option in ("--dry-run", "--watch"):
+        assert b"are for photographs" in rave_run(film, tmp_path / "o.mp4", option).stderr
+        assert not (tmp_path / "o.mp4").exists()
     assert b"films are enhanced one by one" in rave_run(film, film, tmp_path).stderr
     assert b"has no encoder nothing" in rave_run(film, tmp_path / "o.mp4", "--film-encoder", "nothing").stderr
     assert b"--film-encoder is for films" in rave_run("a.jpg", "b.jpg", "--film-encoder", "libx264").stderr
