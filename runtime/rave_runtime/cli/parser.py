@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rave_runtime.cli.messages import wrong_use
+from rave_runtime.photos.formats import WRITTEN_FORMATS
 from rave_runtime.version import __version__
 
 
@@ -49,7 +50,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--full-resolution", "Estimate the light at full size: exact, and slow.", action="store_true")
 
     group = parser.add_argument_group("The files")
-    add("--format", "Write all as jpeg, png, tiff, webp, bmp, ppm, avif or heif.")
+    *others, last = (name.lower() for name in WRITTEN_FORMATS)
+    add("--format", f"Write all as {', '.join(others)} or {last}.")
     text = "1 to 100, of lossy formats [default: like the input's]."
     add("--quality", text, type=_number(int, 1, 100), metavar="Q")
     add("--suffix", "Put TEXT behind the names of results, such as _bright.", metavar="TEXT")

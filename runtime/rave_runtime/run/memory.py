@@ -6,14 +6,14 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from rave_runtime.backends.limits import allowed_memory_mib
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.photos.formats import output_format
+from rave_runtime.photos.formats import format_named, output_format
 from rave_runtime.photos.headers.dimensions import read_dimensions
 
 DEFAULT_LIMIT_MIB: Final = 2048
@@ -22,37 +22,8 @@ DEFAULT_LIMIT_MIB: Final = 2048
 TILE_BYTES_PER_PX: Final = 2900
 """Peak working memory of the network per pixel of a tile, measured with onnxruntime on the CPU."""
 
-_BYTES_PER_PX_READ: Final[Mapping[str, int]] = {
-    "JPEG": 15,
-    "PNG": 20,
-    "TIFF": 22,
-    "BMP": 18,
-    "PPM": 18,
-    "GIF": 16,
-    "WEBP": 24,
-    "JPEG2000": 26,
-    "AVIF": 34,
-    "HEIF": 44,
-}
-"""Peak memory per pixel of photographs of 8 bits, by the format that they are read from.
-
-It is the decoder's copy (3 or 4), one that is turned upright, the pixels (3 or 4), the light (1), the result
-and the encoder's copy. Measured with 15 megapixels of each format, transparency included, and rounded up.
-"""
-
-_BYTES_PER_PX_WRITTEN: Final[Mapping[str, int]] = {
-    "JPEG": 15,
-    "PNG": 20,
-    "TIFF": 24,
-    "BMP": 18,
-    "PPM": 18,
-    "WEBP": 52,
-    "AVIF": 40,
-    "HEIF": 44,
-}
-"""The same by the format that is written. WebP's is that of transparency and of coding without loss."""
-
 _MOST_BYTES_PER_PX: Final = 60
+"""Peak memory per pixel of 8 bits of any format that is read or written."""
 
 _PROGRESSIVE_BYTES_PER_PX: Final = 6
 """The coefficients of a progressive JPEG, which are held until its last scan."""
@@ -201,12 +172,12 @@ def estimate_need(
     if dimensions is None:
         return Need(0)
     width, height = dimensions.width, dimensions.height
-    reading = _BYTES_PER_PX_READ.get(dimensions.format, _MOST_BYTES_PER_PX)
+    reading = format_named(dimensions.format).read_bytes_per_px
     reading += _PROGRESSIVE_BYTES_PER_PX if dimensions.is_progressive else 0
-    out = output_format(dimensions.format, written)
-    writing = _BYTES_PER_PX_WRITTEN.get(out, _MOST_BYTES_PER_PX)
-    if out == "WEBP" and not dimensions.may_have_alpha:
-        writing = _BYTES_PER_PX_READ["WEBP"]
+    out = format_named(output_format(dimensions.format, written))
+    writing = out.written_bytes_per_px or _MOST_BYTES_PER_PX
+    if out.name == "WEBP" and not dimensions.may_have_alpha:
+        writing = out.read_bytes_per_px
     bytes_per_px = max(reading * (_DEEP_FACTOR if dimensions.is_deep else 1), writing)
     longest = max(width, height)
     network = 0

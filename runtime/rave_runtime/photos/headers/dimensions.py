@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final
 from PIL import Image, JpegImagePlugin
 
 from rave_runtime.errors import PhotoError
-from rave_runtime.photos.formats import format_of_content
+from rave_runtime.photos.formats import format_named, format_of_content
 from rave_runtime.photos.headers.bounded import BoundedFile
 from rave_runtime.photos.headers.boxes import photograph_properties
 
@@ -87,7 +87,7 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
 def _may_have_alpha(name: str, head: bytes) -> bool:
     if name == "WEBP" and head[12:16] != b"VP8L":
         return head[12:16] == b"VP8X" and bool(head[20] & 0x10)
-    return name not in ("JPEG", "BMP", "PPM")
+    return format_named(name).has_alpha
 
 
 def _open(name: str, file: BoundedFile) -> Image.Image:
