@@ -221,7 +221,7 @@ def load_seeds() -> list[bytes]:
     package = types.ModuleType("tests")
     package.__path__ = [str(Path(__file__).resolve().parents[1])]
     sys.modules["tests"] = package
-    zoo = importlib.import_module("tests.runtime.zoo")
+    zoo = importlib.import_module("tests.runtime.zoo.animals")
     contents = [animal.make for animal in zoo.animals()]
     return [content for content in contents if isinstance(content, bytes) and 40 < len(content) < 40_000]
 

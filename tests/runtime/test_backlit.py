@@ -19,7 +19,7 @@ from rave_runtime.photos.photo import Photo
 from rave_runtime.run.batch import Batch, Result, WriteOptions
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import open_journal
-from tests.runtime.conftest import MakePicture
+from tests.runtime.pictures import MakePicture
 
 
 def test_the_score_is_what_the_darkest_third_lacks() -> None:

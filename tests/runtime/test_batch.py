@@ -9,12 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer, UsageError
@@ -27,8 +25,7 @@ from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal
 from rave_runtime.run.memory import MemoryBudget, Need, choose_tile_size, most_workers, photo_bytes
 from rave_runtime.run.options import RunOptions, make_batch
 from rave_runtime.run.watch import run_watch
-
-MakePicture = Callable[..., NDArray[np.uint8]]
+from tests.runtime.pictures import MakePicture
 
 
 @pytest.fixture

@@ -8,19 +8,16 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime.bundle import embedded_bundle
 from rave_runtime.run.memory import keep_freed_memory
 from rave_runtime.run.options import RunOptions
-
-MakePicture = Callable[..., NDArray[np.uint8]]
+from tests.runtime.pictures import MakePicture
 
 
 def rave_run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

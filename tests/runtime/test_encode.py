@@ -17,8 +17,8 @@ from rave_runtime.photos.formats import WRITTEN_FORMATS, output_format
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.tiff.strips import can_compress
-from tests.runtime.animal import HAS_HEIF, save
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk, scene, tiff_of
+from tests.runtime.zoo.animal import HAS_HEIF, save
 
 RGB = scene()
 BLOCK = exif({0x0112: (3, 1), 0x4746: (3, 5)})

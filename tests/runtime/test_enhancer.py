@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 from rave_runtime import BundleError, DeviceError, Enhancer, PhotoError, UsageError
 from rave_runtime.light.tiled import tiled_light
 from rave_runtime.photos.photo import Photo
-
-MakePicture = Callable[..., NDArray[np.uint8]]
+from tests.runtime.pictures import MakePicture
 
 
 def whole_light(enhancer: Enhancer, image: NDArray[Any]) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from rave_runtime.light.normal_way import NormalWay
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.photos.colour import tone_curve
 from rave_runtime.photos.photo import Photo
-from tests.runtime.conftest import MakePicture
+from tests.runtime.pictures import MakePicture
 
 Floats = NDArray[np.float64]
 TO_CHROMA = np.array([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])

@@ -13,8 +13,7 @@ from PIL import Image
 
 from rave_runtime import Enhancer, PhotoError, UsageError
 from rave_runtime.run.one_photo import EnhancedPhoto
-
-from .conftest import MakePicture
+from tests.runtime.pictures import MakePicture
 
 
 def test_enhance_bytes_is_the_same_pipeline(picture: MakePicture, tmp_path: Path) -> None:
@@ -57,6 +56,7 @@ found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "uvicorn" else found(name, *rest)
 sys.argv = ["rave-serve"]
 from rave_runtime.serve.cli import main
+from tests.runtime.pictures import MakePicture
 main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from rave_runtime import Enhancer
+from tests.runtime.pictures import MakePicture
 
 pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
-
-MakePicture = Callable[..., NDArray[np.uint8]]
 
 
 @pytest.mark.parametrize("tile_size", [64, None])

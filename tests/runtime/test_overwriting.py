@@ -21,8 +21,8 @@ from rave_runtime.run import batch as batch_module
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal, open_journal
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.overwriting import is_foreign
+from tests.runtime.pictures import MakePicture
 
-from .conftest import MakePicture
 from .places import fill
 
 QUICK = RunOptions(device="cpu", precision="fp32", working_size=32)

@@ -17,8 +17,8 @@ from PIL import Image
 import rave_runtime
 from rave_runtime.backends.privacy import REPORTS_OFF
 from rave_runtime.bundle import embedded_bundle
+from tests.runtime.pictures import MakePicture
 
-from .conftest import MakePicture
 from .test_walls import imported
 
 ROOMS = Path(rave_runtime.__file__).parents[2]

@@ -17,8 +17,8 @@ from rave_runtime.photos.reading import read_file
 from rave_runtime.run.jobs import Shard, parse_shard, plan_jobs
 from rave_runtime.run.journal import PIECE_S, FolderJournal, RemoteJournal, open_journal
 from rave_runtime.run.options import RunOptions
+from tests.runtime.pictures import MakePicture
 
-from .conftest import MakePicture
 from .places import contents, fill, remote_contents, upload
 
 fsspec = pytest.importorskip("fsspec")

@@ -6,7 +6,6 @@ import ctypes
 import hashlib
 import sys
 import types
-from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -21,8 +20,7 @@ from rave_runtime import DeviceError, Enhancer
 from rave_runtime.backends.tensorrt.library import RTX_TARGETS, Gpu
 from rave_runtime.backends.tensorrt.network import choose_engine, first_use_profiles
 from rave_runtime.bundle import EngineFile, embedded_bundle, read_bundle, write_manifest
-
-MakePicture = Callable[..., NDArray[np.uint8]]
+from tests.runtime.pictures import MakePicture
 
 H200 = Gpu("NVIDIA H200", "9.0", "11.4.0")
 CHANNELS = read_bundle(embedded_bundle()).manifest.network.channels

@@ -29,8 +29,8 @@ from rave_runtime.photos.tiff import strips as tiff_strips
 from rave_runtime.photos.tiff import structure as tiff_module
 from rave_runtime.photos.tiff.strips import LOSSLESS
 from rave_runtime.photos.tiff.structure import tiff_blocks, write_tiff
-from tests.runtime.animal import save
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, scene, tiff, tiff_of
+from tests.runtime.zoo.animal import save
 
 COMPRESSIONS = ["raw", *(name for name in LOSSLESS if tiff_strips.can_compress(name))]
 """Those that this Pillow was built with."""

@@ -10,8 +10,9 @@ import pytest
 from rave_runtime.serve import guard, intake, protocol
 from rave_runtime.serve.options import ServeOptions
 from rave_runtime.serve.problems import RefusedError, problem_of
+from tests.runtime.pictures import MakePicture
 
-from .conftest import MakePicture, Serve, Service, encode, form
+from .conftest import Serve, Service, encode, form
 from .wire import connected, is_well, read_all
 
 TOKEN = "0123456789abcdef0123"

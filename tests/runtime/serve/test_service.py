@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from rave_runtime import Enhancer
+from tests.runtime.pictures import MakePicture
 
-from .conftest import MakePicture, Serve, Service, encode, form, rave_run
+from .conftest import Serve, Service, encode, form, rave_run
 
 
 def test_results_are_those_of_rave_run_byte_for_byte(
