@@ -88,7 +88,8 @@ def test_a_wrong_halo_fails(bundle: Bundle, reference: Reference, halo_px: int) 
 def test_a_halo_that_is_too_small_by_a_pixel_is_found(exported: Bundle, name: str, value: int) -> None:
     """Whose effect on these weights is far below the tolerance of pictures."""
     assert halo_failures(exported) == []
-    facts = replace(exported.manifest.network, **{name: value})
+    facts = exported.manifest.network
+    facts = replace(facts, halo_px=value) if name == "halo_px" else replace(facts, context_halo_px=value)
     wrong = Bundle(exported.folder, replace(exported.manifest, network=facts))
     found = halo_failures(wrong)
     assert any(sentence.startswith(f"{name} is {value} in the manifest") for sentence in found)

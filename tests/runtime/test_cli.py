@@ -174,7 +174,7 @@ try:
 finally:
     print(sorted({name.partition(".")[0] for name in sys.modules} & {"typer", "rich", "pydantic", "torch"}))
 """
-    command = [sys.executable, "-c", program, photos, tmp_path / "out", "--device", "cpu"]
+    command = [sys.executable, "-c", program, str(photos), str(tmp_path / "out"), "--device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -287,7 +287,13 @@ def test_two_files_for_one_name_are_refused(photos: Path, tmp_path: Path) -> Non
 
 
 def test_standard_input_becomes_what_the_name_says(photos: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", "-", tmp_path / "o.png"]
+    command = [
+        sys.executable,
+        "-c",
+        "from rave_runtime.cli import main; main()",
+        "-",
+        str(tmp_path / "o.png"),
+    ]
     content = (photos / "a.jpg").read_bytes()
     subprocess.run(command, input=content, capture_output=True, timeout=120, check=True)
     with Image.open(tmp_path / "o.png") as image:

@@ -54,7 +54,8 @@ def test_deep_pixels_survive_writing_and_reading(format: str, channels: int) -> 
     photo = deep_photo(channels, format)
     content = encode_photo(photo, photo.pixels, format).content
     again = read_photo(content)
-    np.testing.assert_array_equal(*np.broadcast_arrays(again.pixels, photo.pixels))
+    shown, expected = np.broadcast_arrays(again.pixels, photo.pixels)
+    np.testing.assert_array_equal(shown, expected)
     if photo.alpha is not None:
         np.testing.assert_array_equal(again.alpha, photo.alpha)
 

@@ -68,6 +68,7 @@ def test_an_axis_of_one_pixel_is_doubled_and_cut(
 @pytest.mark.parametrize("value", [0, 255])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_black_and_white_stay_finite(enhancer: Enhancer, value: int, dtype: type) -> None:
+    image: NDArray[np.unsignedinteger[Any]]
     image = np.full((40, 50, 3), value * (257 if dtype is np.uint16 else 1), dtype)
     assert np.isfinite(enhancer.illumination(image)).all()
     result = enhancer.enhance(image)

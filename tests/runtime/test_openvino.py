@@ -23,8 +23,8 @@ def test_it_gives_onnxruntimes_light(
     enhancer: Enhancer, picture: MakePicture, tile_size: int | None, dtype: type[np.unsignedinteger[Any]]
 ) -> None:
     """In tiles by two graphs, whole by one that joins them."""
-    image = picture(90, 130)
-    image = image if dtype is np.uint8 else image.astype(np.uint16) * 257
+    small = picture(90, 130)
+    image = small if dtype is np.uint8 else small.astype(np.uint16) * 257
     other = Enhancer(device="openvino", precision="fp32", working_size=None, tile_size=tile_size)
     np.testing.assert_allclose(other.illumination(image), enhancer.illumination(image), atol=1e-4)
 

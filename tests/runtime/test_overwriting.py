@@ -17,8 +17,8 @@ from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import parse_entries
 from rave_runtime.files.location import RemoteFile
-from rave_runtime.run import batch as batch_module
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal, open_journal
+from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.overwriting import is_foreign
 from tests.runtime.pictures import MakePicture
@@ -298,14 +298,12 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(picture: MakePictu
 def test_a_file_that_comes_while_its_photograph_is_in_work_is_kept(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    enhance = batch_module.enhance_content
-
     def slow(*arguments: Any, **settings: Any) -> Any:
         (tmp_path / "out").mkdir(exist_ok=True)
         (tmp_path / "out" / "a.jpg").write_bytes(b"my own")
-        return enhance(*arguments, **settings)
+        return enhance_content(*arguments, **settings)
 
-    monkeypatch.setattr(batch_module, "enhance_content", slow)
+    monkeypatch.setattr("rave_runtime.run.batch.enhance_content", slow)
     (result, *_) = run_folder(photos, tmp_path / "out", options(include=("a.jpg",)))
     assert result.status == "failed"
     assert (tmp_path / "out" / "a.jpg").read_bytes() == b"my own"

@@ -61,7 +61,7 @@ def make_scene(seed: int) -> tuple[Pixels, Pixels]:
 
 
 def to_pixels(image: NDArray[Any]) -> Pixels:
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.asarray(np.clip(image, 0, 1) * 255 + 0.5, np.uint8)
 
 
 def psnr_db(result: Pixels, truth: Pixels) -> float:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
+from PIL.JpegImagePlugin import JpegImageFile
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.encode import encode_photo
@@ -128,8 +129,9 @@ def test_every_compression_depth_and_directory_is_written_as_it_came(
     content = write_tiff(pixels, options, exif=block, xmp=b"<xmp/>", icc_profile=b"profile!")
     photo = read_photo(content)
     whole = photo.pixels if photo.alpha is None else np.dstack([photo.pixels, photo.alpha])
-    np.testing.assert_array_equal(*np.broadcast_arrays(whole[..., -1], pixels[..., -1]))
-    np.testing.assert_array_equal(*np.broadcast_arrays(whole[..., 0], pixels[..., 0]))
+    for channel in (-1, 0):
+        shown, expected = np.broadcast_arrays(whole[..., channel], pixels[..., channel])
+        np.testing.assert_array_equal(shown, expected)
     again = encode_photo(photo, photo.pixels, "TIFF")
     before, after = tags_of(content), tags_of(again.content)
     assert after == before
@@ -375,7 +377,9 @@ def test_captions_go_between_tiff_and_jpeg() -> None:
 def test_jpeg_inside_tiff_keeps_its_tables_and_subsampling(
     quality: int, subsampling: int, channels: int
 ) -> None:
-    tables = Image.open(io.BytesIO(save(scene(), "JPEG", quality=quality))).quantization
+    jpeg = Image.open(io.BytesIO(save(scene(), "JPEG", quality=quality)))
+    assert isinstance(jpeg, JpegImageFile)
+    tables = jpeg.quantization
     options = {"compression": "jpeg", "qtables": list(tables.values()), "subsampling": subsampling}
     content = write_tiff(pixels_of(channels, np.uint8), options)
     photo = read_photo(content)

@@ -11,7 +11,7 @@ import contextlib
 import copy
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -149,12 +149,12 @@ class Batch:
         for depth in (np.uint8, np.uint16):
             self._enhancer.enhance(np.zeros((32, 32, 3), depth))
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
+    def run(self, jobs: Iterable[Job]) -> Generator[Result]:
         """Enhances photographs side by side and yields each result when it is there.
 
         Jobs are taken as workers come free, never all at once. After `cancelled` is set, those in
-        work are finished and no further one is begun. Where the caller stops before the end, those in work
-        end after their tile, and nothing of them is written.
+        work are finished and no further one is begun. If the caller closes the generator early, those
+        in work end after their tile, and nothing of them is written.
 
         Raises:
             BundleError: the model is damaged, so that no photograph can be enhanced.

@@ -6,7 +6,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,7 @@ WATCH_INTERVAL_S: Final = 1.0
 """How often a watched folder is looked at. A file is taken when it was the same at two looks."""
 
 
-def run_watch(source: Location, output: Location, options: RunOptions) -> Iterator[Result]:
+def run_watch(source: Location, output: Location, options: RunOptions) -> Generator[Result]:
     """Enhances what is in a folder and whatever is put there, until interrupted.
 
     Raises:

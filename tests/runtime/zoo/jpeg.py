@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ from tests.runtime.zoo.animal import GREY, LOSSY, RGB, Animal, save, turned
 
 def jpegs() -> Iterator[Animal]:
     jpeg = save(RGB, "JPEG", quality=95, subsampling=0)
-    for name, options in {
+    codings: dict[str, dict[str, Any]] = {
         "444": {"subsampling": 0},
         "422": {"subsampling": 1},
         "420": {"subsampling": 2},
@@ -23,7 +24,8 @@ def jpegs() -> Iterator[Animal]:
         "restart-rows": {"restart_marker_rows": 1},
         "stored-rgb": {"keep_rgb": True},
         "bad": {"quality": 5},
-    }.items():
+    }
+    for name, options in codings.items():
         yield Animal(f"{name}.jpg", save(RGB, "JPEG", **({"quality": 90} | options)), RGB, off=LOSSY)
     yield Animal("grey.jpg", save(GREY, "JPEG", quality=95), GREY, off=LOSSY)
     cmyk = Image.fromarray(RGB).convert("CMYK")
