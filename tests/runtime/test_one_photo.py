@@ -56,7 +56,6 @@ found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "uvicorn" else found(name, *rest)
 sys.argv = ["rave-serve"]
 from rave_runtime.serve.cli import main
-from tests.runtime.pictures import MakePicture
 main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
