@@ -14,11 +14,11 @@ from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.atomic import is_written_into, remove_abandoned, require_writable, write_atomically
 from rave_runtime.files.entries import digest_of
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.files.places import absolute, exists, is_folder
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import require_format
 from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_file
 from rave_runtime.run.batch import Result, Runner
-from rave_runtime.run.inputs import exists, is_folder
 from rave_runtime.run.jobs import Job, parse_shard, plan_jobs
 from rave_runtime.run.journal import Journal, open_journal
 from rave_runtime.run.log import open_log, write_each
@@ -106,8 +106,8 @@ def _prepare(
     if options.skip_existing and not tree and any(exists(place) for place in _listed(source)):
         raise UsageError("--skip-existing is for folders, whose results it remembers: leave it out")
     if options.cluster is not None:  # workers have other working folders
-        source = [_absolute(place) for place in _listed(source)]
-        output = _absolute(output)
+        source = [absolute(place) for place in _listed(source)]
+        output = absolute(output)
     jobs = plan_jobs(source, output, shard=shard, selection=options.selection, naming=options.naming)
     if tree:
         if clean:
@@ -127,10 +127,6 @@ def _is_tree(source: Location | Sequence[Location]) -> bool:
     """Whether results go into a folder that is theirs: for a folder, or for several inputs."""
     places = _listed(source)
     return len(places) > 1 or is_folder(places[0])
-
-
-def _absolute(place: Location) -> Location:
-    return place.absolute() if isinstance(place, Path) else place
 
 
 def _check_single(job: Job, journal: Journal | None, options: RunOptions) -> None:

@@ -40,6 +40,7 @@ def open_pool(
     journal: Journal | None,
     jobs: int,
     worker: type[Worker] = Worker,
+    chunk_photographs: int | None = None,
 ) -> Iterator[Pool]:
     """A pool of workers on a cluster.
 
@@ -52,6 +53,7 @@ def open_pool(
         journal: the journal of the results, kept by this process alone.
         jobs: how many photographs there are, so that no more actors are asked for.
         worker: what each actor runs.
+        chunk_photographs: how many photographs an actor gets at a time; None adapts it to their time.
 
     Raises:
         UsageError: Ray is not installed, or the cluster is not there.
@@ -90,7 +92,7 @@ def open_pool(
         )
         try:
             crew.start()
-            yield Pool(ray, crew, workers, journal)
+            yield Pool(ray, crew, workers, journal, chunk_photographs)
         finally:
             crew.stop()
     finally:

@@ -70,13 +70,23 @@ class Pool:
         crew: at work.
         workers: photographs that each actor has in work at a time.
         journal: the journal of the results.
+        chunk_photographs: how many photographs a worker gets at a time; None adapts it so that a chunk takes
+            `CHUNK_S`.
     """
 
-    def __init__(self, ray: Any, crew: Crew, workers: int, journal: Journal | None) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        crew: Crew,
+        workers: int,
+        journal: Journal | None,
+        chunk_photographs: int | None = None,
+    ) -> None:
         self._ray = ray
         self._crew = crew
         self._workers = workers
         self._journal = journal
+        self._chunk_photographs = chunk_photographs
         self._shared_with: set[str] = set()
 
     @property
@@ -121,7 +131,7 @@ class Pool:
                         break  # it will be idle soon, and then takes a suspect
                     self._give(actor, [work.suspects.popleft()], alone=True)
                     break
-                size = max(min(actor.size, most), self._workers)
+                size = max(min(self._chunk_photographs or actor.size, most), self._workers)
                 jobs = [work.again.popleft() for _ in range(min(len(work.again), size))]
                 jobs += islice(work.fresh, size - len(jobs))
                 if not jobs:

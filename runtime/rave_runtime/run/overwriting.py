@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final, Literal, Protocol, get_args
 
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.files.location import Location, RemoteFile, name_inside
+from rave_runtime.files.location import Location, name_inside
+from rave_runtime.files.places import is_free
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import Journal
 
@@ -39,15 +40,6 @@ def parse_overwrite(text: str) -> Overwrite:
         if text == word:
             return word
     raise UsageError(f"--overwrite {text} is unknown: give one of {', '.join(OVERWRITE)}")
-
-
-def is_free(place: Location) -> bool:
-    """Whether no file, folder, link or pipe has this name.
-
-    Raises:
-        PhotoError: a store does not tell.
-    """
-    return place.is_free() if isinstance(place, RemoteFile) else not os.path.lexists(place)
 
 
 def is_foreign(place: Location, journal: KnowsOwn | None) -> bool:

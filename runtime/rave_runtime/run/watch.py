@@ -13,8 +13,8 @@ from typing import Final
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
+from rave_runtime.files.places import is_folder
 from rave_runtime.run.batch import Result
-from rave_runtime.run.inputs import is_folder
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.log import open_log, write_each
