@@ -13,9 +13,9 @@ import PIL.Image
 import PIL.ImageDraw
 
 from benchmarks.studies.reporting import study_parser
-from benchmarks.suites.quality import Picture
 from benchmarks.suites.real_scenes import EnhanceOne, Scene, find_scenes, read_picture
 from rave_runtime import Enhancer
+from rave_runtime.arrays import Picture
 
 MARGIN_PX = 8
 TITLE_PX = 18

@@ -17,7 +17,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.suites.quality import SUFFIXES, PairsError, Picture, psnr_db, structural_similarity
+from benchmarks.suites.quality import SUFFIXES, PairsError, psnr_db, structural_similarity
+from rave_runtime.arrays import Picture
 from rave_runtime.photos.reading import load_rgb
 
 EnhanceOne = Callable[[Picture], Picture]

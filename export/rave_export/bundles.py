@@ -16,12 +16,13 @@ from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, networ
 from rave_export.int8.calibration import synthesize_pictures
 from rave_export.int8.quantize import fits_16_bits
 from rave_export.options import ENOUGH_DB, SingleGraph
-from rave_export.pictures import Picture, reduce_picture
+from rave_export.pictures import reduce_picture
 from rave_export.proof.normal_way import measure_normal_way
 from rave_export.proof.parity import over_tolerance
 from rave_export.proof.reference import torch_reference
 from rave_export.proof.soundness import describe_tensor
 from rave_export.proof.verify import halo_failures, measure_bundle
+from rave_runtime.arrays import Picture
 from rave_runtime.bundle import (
     FORMAT,
     MANIFEST_NAME,

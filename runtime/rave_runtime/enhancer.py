@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array, Pixels
 from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
 from rave_runtime.backends.devices import Setup as Setup
 from rave_runtime.backends.gathering import GatheringNetwork
@@ -27,12 +28,11 @@ from rave_runtime.light.score import backlit_score
 from rave_runtime.light.sizes import check_tile_size, check_working_size
 from rave_runtime.light.tiled import full_light, whole_light
 from rave_runtime.photos.colour import as_seen, tone_curve
-from rave_runtime.photos.photo import Photo, Pixels, check_image
+from rave_runtime.photos.photo import Photo, check_image
 
 if TYPE_CHECKING:
     from rave_runtime.run.one_photo import EnhancedPhoto
 
-Array = NDArray[np.float32]
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 

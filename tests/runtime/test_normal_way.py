@@ -9,12 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from rave_runtime import Enhancer, UsageError
+from rave_runtime.arrays import Pixels
 from rave_runtime.light import normal_way
 from rave_runtime.light.look import Look, divisor_of, guard_black
 from rave_runtime.light.normal_way import NormalWay
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.photos.colour import tone_curve
-from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.photos.photo import Photo
 from tests.runtime.pictures import MakePicture
 
 Floats = NDArray[np.float64]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, features
 from PIL.JpegImagePlugin import JpegImageFile
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.metadata.directories import (
@@ -24,7 +25,7 @@ from rave_runtime.photos.metadata.directories import (
     write_block,
 )
 from rave_runtime.photos.metadata.maker_notes import move_maker_note
-from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.tiff import strips as tiff_strips
 from rave_runtime.photos.tiff import structure as tiff_module

@@ -18,7 +18,7 @@ from rave_export.int8.quantize import SENSITIVE, convolutions, quantize
 from rave_export.int8.ranges import observe_ranges
 from rave_export.int8.sparing import lights, spared_layers, worst_db
 from rave_export.options import ENOUGH_DB
-from rave_export.pictures import Picture
+from rave_runtime.arrays import Picture
 from rave_runtime.bundle import ImageType, NetworkFacts, Part, Precision
 from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork
 

@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from rave_export.pictures import PICTURES, Picture
+from rave_export.pictures import PICTURES
+from rave_runtime.arrays import Picture
 
 _DARKER: Final = (0.15, 0.3, 0.5)
 """Shares of their values that darkened pictures keep."""

@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rave_export.errors import ExportError
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.int8.quantize import Ranges, observed_tensors, require_finite
-from rave_export.pictures import Picture
+from rave_runtime.arrays import Picture
 from rave_runtime.bundle import NetworkFacts
 from rave_runtime.light.sizes import DEFAULT_TILE_PX
 from rave_runtime.light.tiled import tiled_light

@@ -14,7 +14,8 @@ import numpy as np
 
 from rave_export.int8.in_memory import NetworkInMemory
 from rave_export.options import ENOUGH_DB
-from rave_export.proof.parity import Array, Picture, psnr_db, relit, split_light
+from rave_export.proof.parity import Picture, psnr_db, relit, split_light
+from rave_runtime.arrays import Array
 from rave_runtime.light.sizes import DEFAULT_TILE_PX
 
 MAX_SPARED: Final = 3

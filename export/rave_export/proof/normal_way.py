@@ -10,8 +10,8 @@ import numpy as np
 from rave_export.errors import ParityError
 from rave_export.proof.parity import NORMAL_WAY, Picture, probe_picture, psnr_db
 from rave_export.proof.verify import make_session, present_devices
+from rave_runtime.arrays import Array
 from rave_runtime.backends.devices import Device, onnxruntime_providers
-from rave_runtime.backends.network import Array
 from rave_runtime.bundle import Bundle, GraphFile, Parity
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import DeviceError, reason_of

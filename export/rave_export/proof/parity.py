@@ -9,13 +9,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.backends.network import Network
 from rave_runtime.bundle import EngineFile, GraphFile, Parity, Precision
 from rave_runtime.light.relight import relight
 from rave_runtime.light.tiled import tiled_light
 from rave_runtime.light.tiling import interpolation_matrix, plan_tiles, pooling_matrix
 
-Array = NDArray[np.float32]
 Picture = NDArray[Any]
 """[h, w, 3] uint8 or uint16."""
 

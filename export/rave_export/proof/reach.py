@@ -12,11 +12,9 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.backends.network import Network
-
-Array = NDArray[np.float32]
 
 _LOUD: Final = 1e6
 """Times as bright as white."""

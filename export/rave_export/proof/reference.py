@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rave_export.proof.parity import Array, Picture, Reference
+from rave_export.proof.parity import Picture, Reference
+from rave_runtime.arrays import Array
 from rave_train.network import EnhancementNetwork
 
 

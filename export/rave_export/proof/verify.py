@@ -11,7 +11,6 @@ import numpy as np
 from rave_export.errors import ExportError
 from rave_export.proof.parity import (
     SINGLE_GRAPH,
-    Array,
     Candidate,
     Case,
     Picture,
@@ -23,6 +22,7 @@ from rave_export.proof.parity import (
 )
 from rave_export.proof.reach import check_reach
 from rave_export.proof.soundness import require_sound
+from rave_runtime.arrays import Array
 from rave_runtime.backends.devices import DEVICES, Device, choose_device, onnxruntime_providers
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.privacy import import_onnxruntime

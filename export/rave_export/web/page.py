@@ -12,8 +12,8 @@ import onnx
 from rave_export.errors import ExportError
 from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs.normal_way import normal_way
-from rave_export.pictures import Picture
 from rave_export.web.onnxruntime_web import place_runtime
+from rave_runtime.arrays import Picture
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Bundle
 from rave_runtime.version import __version__

@@ -16,7 +16,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.backends.network import Array, Image, LoadedNetwork
+from rave_runtime.arrays import Array
+from rave_runtime.backends.network import Image, LoadedNetwork
 from rave_runtime.bundle import NetworkFacts
 
 _Call = Literal["pool", "illuminate", "illuminate_whole"]

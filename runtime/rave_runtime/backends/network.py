@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.bundle import NetworkFacts
 
-Array = NDArray[np.float32]
 Image = NDArray[np.uint8] | NDArray[np.float32]
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rave_runtime.arrays import Array
 from rave_runtime.backends.devices import CUDA_REMEDY, Device, sums_bytes_exactly
 from rave_runtime.backends.graph_check import read_graph
-from rave_runtime.backends.network import Array, Image
+from rave_runtime.backends.network import Image
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError, features
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import bounded
 from rave_runtime.photos.headers.reasons import raw_or_preview, why_unreadable
 from rave_runtime.photos.jpeg import count_scans, end_of_jpeg
-from rave_runtime.photos.photo import Pixels
 
 _STRIP_ROWS: Final = 64
 """Rows copied at a time: a strip that stays in the cache is copied at a third of the cost."""

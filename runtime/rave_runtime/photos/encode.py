@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.photos.colour import convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import decoding, register_heif
@@ -23,7 +24,7 @@ from rave_runtime.photos.jpeg import add_photoshop_resources, carry_jpeg
 from rave_runtime.photos.metadata.fitting import Metadata, fit_metadata
 from rave_runtime.photos.metadata.grey_profile import is_grey_profile, rgb_of_grey_profile
 from rave_runtime.photos.metadata.photoshop import without_iptc
-from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.png import LEVEL, carry_png, raw_profile
 from rave_runtime.photos.sixteen_bit import write_deep_png, write_deep_ppm
 from rave_runtime.photos.tiff.strips import written_compression

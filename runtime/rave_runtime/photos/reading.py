@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_srgb
@@ -31,7 +32,7 @@ from rave_runtime.photos.headers.coding import coding_options
 from rave_runtime.photos.headers.stated_colour import stated_profile
 from rave_runtime.photos.metadata.containers import jp2_blocks, orientation_in_heif
 from rave_runtime.photos.metadata.left_behind import note_left_behind
-from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.png import missing_bytes, png_blocks, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep
 from rave_runtime.photos.tiff.structure import tiff_blocks

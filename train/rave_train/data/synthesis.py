@@ -12,11 +12,10 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-Array = NDArray[np.float32]
+from rave_runtime.arrays import Array
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 

@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from rave_runtime.arrays import Picture
 from rave_train.data.grid import save_grid, to_pixels
-from rave_train.data.photographs import SMALLEST_SIDE_PX, Pixels
+from rave_train.data.photographs import SMALLEST_SIDE_PX
 from rave_train.data.synthesize_folder import Synthesized, require_new_folder
 from rave_train.errors import DataError
 from rave_train.progress import Report
@@ -54,7 +55,7 @@ def synthesize_panoramas(
     if not files:
         raise DataError(f"{folder} holds no panoramas ({', '.join(ENDINGS)})")
     left_out: list[str] = []
-    sheet: list[tuple[Pixels, Pixels]] = []
+    sheet: list[tuple[Picture, Picture]] = []
     count = 0
     for done, file in enumerate(files.values(), 1):
         name = file.name.split(".")[0]

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rave_runtime.arrays import Picture
 from rave_train.data.augmentation import FOR_GUIDANCE, draw_placement, place
 from rave_train.data.batches import to_tensor
-from rave_train.data.photographs import Pixels
 from rave_train.encoders import Encoder
 from rave_train.guidance.prompt_pair import backlit_scores, initialization_loss, ranking_loss
 from rave_train.network import EnhancementNetwork, relight
@@ -40,7 +40,7 @@ class ViewBank:
 @torch.no_grad()
 def embed_views(
     encoder: Encoder,
-    squares: Sequence[Pixels],
+    squares: Sequence[Picture],
     views: int,
     seed: Sequence[int],
     device: torch.device,

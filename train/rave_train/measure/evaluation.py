@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from rave_runtime.arrays import Picture
 from rave_train.data.pairs import Pairing, require_pairs
-from rave_train.data.photographs import Pixels, find_photographs
+from rave_train.data.photographs import find_photographs
 from rave_train.errors import ConfigError, DataError, MetricUnavailableError
 from rave_train.measure.candidates import Candidate, open_candidate
 from rave_train.measure.learned_metrics import (
@@ -222,7 +223,7 @@ def _measure_pairs(
     return rows, different
 
 
-def _finish(result: Pixels, true: Pixels, protocol: Protocol) -> Pixels:
+def _finish(result: Picture, true: Picture, protocol: Protocol) -> Picture:
     return with_mean_of(result, true) if protocol.gt_mean else result
 
 

@@ -13,8 +13,9 @@ from typing import Final
 
 import numpy as np
 
+from rave_runtime.arrays import Array
 from rave_runtime.backends.compiled_cache import keep, recall
-from rave_runtime.backends.network import Array, Image
+from rave_runtime.backends.network import Image
 from rave_runtime.backends.split import ContextOutput, SplitNetwork
 from rave_runtime.backends.tensorrt.building import Profile, build_plan
 from rave_runtime.backends.tensorrt.engine import Engine
