@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from rave_export.errors import ParityError
-from rave_export.proof.parity import NORMAL_WAY, Picture, probe_picture, psnr_db
+from rave_export.proof.parity import NORMAL_WAY, probe_picture, psnr_db
 from rave_export.proof.verify import make_session, present_devices
-from rave_runtime.arrays import Array
+from rave_runtime.arrays import Array, Pixels
 from rave_runtime.backends.devices import Device, onnxruntime_providers
 from rave_runtime.bundle import Bundle, GraphFile, Parity
 from rave_runtime.enhancer import Enhancer
@@ -22,7 +22,7 @@ MIN_SHARE: Final = 0.999
 _STRENGTHS: Final = (1.0, 0.6)
 
 
-def measure_normal_way(bundle: Bundle, pictures: Sequence[Picture] = ()) -> list[Parity]:
+def measure_normal_way(bundle: Bundle, pictures: Sequence[Pixels] = ()) -> list[Parity]:
     """Runs a bundle's graphs of the normal way on every provider of onnxruntime that this machine has.
 
     Args:
@@ -46,7 +46,7 @@ def measure_normal_way(bundle: Bundle, pictures: Sequence[Picture] = ()) -> list
     ]
 
 
-def _built_in(bundle: Bundle) -> list[Picture]:
+def _built_in(bundle: Bundle) -> list[Pixels]:
     """Smaller and larger than the working size, with and without rests of boxes, portrait and a line."""
     side = bundle.manifest.working_size_px or 0
     sizes = [
@@ -60,7 +60,7 @@ def _built_in(bundle: Bundle) -> list[Picture]:
 
 
 def _measure(
-    bundle: Bundle, graph: GraphFile, device: Device, pictures: Sequence[Picture]
+    bundle: Bundle, graph: GraphFile, device: Device, pictures: Sequence[Pixels]
 ) -> Iterator[Parity]:
     session = make_session(bundle, graph, device)
     for strength in _STRENGTHS:
@@ -77,7 +77,7 @@ def _measure(
             yield _describe(graph, device, psnr_db(enhanced[0], expected), distance, strength)
 
 
-def _require_share(graph: GraphFile, enhanced: Picture, expected: Picture) -> None:
+def _require_share(graph: GraphFile, enhanced: Pixels, expected: Pixels) -> None:
     steps = np.abs(enhanced.astype(np.int16) - expected)
     share = float((steps <= 1).mean())
     if share < MIN_SHARE:

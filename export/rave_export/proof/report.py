@@ -8,8 +8,9 @@ from typing import Literal
 
 from rave_export.proof.engines import engine_candidates, engine_cases
 from rave_export.proof.normal_way import measure_normal_way
-from rave_export.proof.parity import Picture, Reference, is_of, measure_parity, over_tolerance
+from rave_export.proof.parity import Reference, is_of, measure_parity, over_tolerance
 from rave_export.proof.verify import graph_reference, halo_failures, measure_bundle
+from rave_runtime.arrays import Pixels
 from rave_runtime.bundle import Bundle, BundleFile, EngineFile, GraphFile, Parity
 
 Status = Literal["proven", "not run here", "only hashed"]
@@ -69,7 +70,7 @@ class Proof:
 def prove_bundle(
     bundle: Bundle,
     reference: Reference | None = None,
-    pictures: Sequence[Picture] = (),
+    pictures: Sequence[Pixels] = (),
     *,
     uses_own_checkpoint: bool = False,
 ) -> Proof:

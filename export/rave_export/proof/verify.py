@@ -13,7 +13,6 @@ from rave_export.proof.parity import (
     SINGLE_GRAPH,
     Candidate,
     Case,
-    Picture,
     Reference,
     SplitGraphs,
     measure_parity,
@@ -22,7 +21,7 @@ from rave_export.proof.parity import (
 )
 from rave_export.proof.reach import check_reach
 from rave_export.proof.soundness import require_sound
-from rave_runtime.arrays import Array
+from rave_runtime.arrays import Array, Pixels
 from rave_runtime.backends.devices import DEVICES, Device, choose_device, onnxruntime_providers
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.privacy import import_onnxruntime
@@ -34,7 +33,7 @@ PICTURE_TILE_PX = 256
 
 
 def measure_bundle(
-    bundle: Bundle, reference: Reference | None = None, pictures: Sequence[Picture] = ()
+    bundle: Bundle, reference: Reference | None = None, pictures: Sequence[Pixels] = ()
 ) -> list[Parity]:
     """Runs every precision of a bundle on every provider of this machine.
 
@@ -92,14 +91,14 @@ class SingleGraph:
         self.provider: Final = device.provider
         self._session = make_session(bundle, graph, device)
 
-    def run(self, case: Case) -> list[tuple[Array, Picture]] | None:
+    def run(self, case: Case) -> list[tuple[Array, Pixels]] | None:
         """See `Candidate.run`; None for 16 bits and mixed sizes, which it does not take."""
         if len(case.pictures) > 1 or case.pictures[0].dtype != np.uint8:
             return None
         try:
             light, enhanced = self._session.run(["light", "enhanced"], {"image": case.pictures[0][None]})
         except Exception as error:
-            message = str(error).splitlines()[0]
+            message = reason_of(error)
             raise DeviceError(f"{self.provider} failed on the single graph: {message}") from error
         return [(light[0], enhanced[0])]
 
@@ -158,7 +157,7 @@ def graph_reference(bundle: Bundle) -> Reference:
     """
     network = load_network(bundle, "fp32", choose_device("cpu"))
 
-    def light(picture: Picture) -> Array:
+    def light(picture: Pixels) -> Array:
         return split_light(network, picture, None)
 
     return Reference("float32 graphs, whole image", light)
