@@ -228,6 +228,7 @@ def _request(
     size: list[str] | None,
     memory_cap: float | None,
 ) -> Request:
+    """Checks the options that all measuring commands share and returns them as one request."""
     from benchmarks.contestants.methods import find_method
     from benchmarks.suites.suites import Request
 
@@ -276,6 +277,7 @@ def _run_quality(
     limit: int | None,
     output: Path,
 ) -> None:
+    """Measures quality on pairs of photographs and writes the result."""
     from benchmarks.suites.suites import measure_quality_of
 
     pairs = [tuple(text.split("=", 1)) for text in weights or ()]

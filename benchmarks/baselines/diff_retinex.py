@@ -146,6 +146,7 @@ class DiffRetinex(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
+        """Splits images into reflectance and illumination, samples both by diffusion and multiplies them."""
         reflectance, illumination = self.decomposition(image)
         generator = None
         if image.device.type != "meta":

@@ -60,6 +60,7 @@ def load_enhancer(method: Method, setting: Setting) -> Enhance:
 
 
 def _network(method: Method, setting: Setting) -> Enhance:
+    """Builds a network of PyTorch and returns the function that enhances one picture by it."""
     import torch
     from torch.nn import functional as F
 

@@ -133,6 +133,7 @@ def load(
     started = time.monotonic()
 
     def run_client() -> None:
+        """Asks the service again and again until the time is up, and counts the outcomes."""
         while time.monotonic() - started < seconds:
             with lock:
                 photo, expected = next(turns)

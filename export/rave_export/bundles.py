@@ -159,6 +159,7 @@ def _without_int8(folder: Path, manifest: Manifest) -> Manifest:
 def _graphs(
     network: EnhancementNetwork, contents: Contents, working_size_px: int | None, say: Say
 ) -> list[Graph]:
+    """Exports all graphs that the contents ask for, in every precision."""
     if contents.single_graph == "normal" and working_size_px is None:
         raise ExportError(
             "--single-graph normal estimates the light on a reduced picture, this model at full size: "

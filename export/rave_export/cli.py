@@ -75,6 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_graph_options(group: argparse._ArgumentGroup) -> None:
+    """Adds the options that decide which graphs are exported and how."""
     group.add_argument("--fp16", action="store_true", help="Also export half-precision graphs.")
     group.add_argument(
         "--single-graph",
@@ -103,6 +104,7 @@ def _add_graph_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_int8_options(group: argparse._ArgumentGroup) -> None:
+    """Adds the options of INT8."""
     group.add_argument("--int8", action="store_true", help="Also export 8-bit graphs.")
     group.add_argument(
         "--calibration",
@@ -123,6 +125,7 @@ def _add_int8_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_place_options(group: argparse._ArgumentGroup) -> None:
+    """Adds the options of Triton, the web page and TensorRT."""
     group.add_argument("--triton", type=_path, metavar="FOLDER", help="Also write a Triton model repository.")
     group.add_argument(
         "--web",

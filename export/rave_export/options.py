@@ -107,6 +107,7 @@ class ExportOptions:
                     )
 
     def _check_int8(self) -> None:
+        """Refuses options of INT8 that were given without it, or that contradict each other."""
         given = {
             "--calibration": self.calibration is not None,
             "--int8-every-layer": self.int8_every_layer,

@@ -90,6 +90,7 @@ def check_repository(target: Path, force: bool) -> None:
 def _write_model(
     folder: Path, bundle: Bundle, file: GraphFile | EngineFile, graph: GraphFile, backend: str, batch: int
 ) -> str:
+    """Writes one model of the repository with its configuration; returns its name."""
     suffix = ".plan" if backend == "tensorrt" else ".onnx"
     name = "rave_" + graph.file.removesuffix(".onnx") + ("_trt" if backend == "tensorrt" else "")
     if (folder / name).exists():

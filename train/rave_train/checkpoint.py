@@ -168,6 +168,7 @@ def _find(path: str | os.PathLike[str]) -> tuple[Path, Manifest | None]:
 
 
 def _read_pth(file: Path) -> dict[str, Tensor]:
+    """Reads the tensors of a `.pth` file, and nothing else of it."""
     try:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:

@@ -244,6 +244,8 @@ def _slug(name: str) -> str:
 
 
 def _make_monitor(trt: Any, say: Say) -> Any:
+    """Returns a progress monitor for TensorRT's builder that reports by `say`."""
+
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         """Says how far the outermost phases are, at most every two seconds."""
 

@@ -69,6 +69,7 @@ def _colours(height: int, width: int) -> Picture:
 
 
 def _scene(height: int, width: int, rng: np.random.Generator, *, is_clipped: bool) -> Picture:
+    """Draws one backlit scene: discs with texture, a bright sky above the horizon and shade below."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     colour = np.ones((height, width, 3), np.float32) * rng.uniform(0.3, 0.9, 3).astype(np.float32)
     lit = np.ones((height, width), np.float32)

@@ -122,6 +122,7 @@ class _Rewrite:
         """Tensor -> the prefix of its scale and zero point, where it exists as bytes."""
 
     def run(self) -> onnx.ModelProto:
+        """Rewrites all nodes in their order and returns the checked model."""
         for node in self.result.graph.node:
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
@@ -139,6 +140,7 @@ class _Rewrite:
         return self.result
 
     def _visit(self, node: onnx.NodeProto) -> None:
+        """Emits one node of the float graph as its 8-bit counterpart, or as it is."""
         name = node.output[0]
         if node.op_type == "Pad" and (node.input[0] in self.bytes_of or self._leads_to_bytes(node)):
             prefix = self._as_bytes(node.input[0])
@@ -208,6 +210,7 @@ class _Rewrite:
         node.attribute.append(helper.make_attribute("alpha", slope))
 
     def _quantize_weights(self, node: onnx.NodeProto, input_scale: str) -> None:
+        """Rounds a convolution's weights to 8 bits per output channel, and its bias to 32 bits."""
         weight = numpy_helper.to_array(self.weights[node.input[1]])
         widest = np.maximum(
             np.abs(weight).reshape(len(weight), -1).max(1) / 127,

@@ -62,6 +62,7 @@ def _built_in(bundle: Bundle) -> list[Pixels]:
 def _measure(
     bundle: Bundle, graph: GraphFile, device: Device, pictures: Sequence[Pixels]
 ) -> Iterator[Parity]:
+    """Compares a graph of the normal way with `Enhancer` on each picture at each strength."""
     session = make_session(bundle, graph, device)
     for strength in _STRENGTHS:
         enhancer = Enhancer(bundle.folder, precision=graph.precision, device="cpu", strength=strength)

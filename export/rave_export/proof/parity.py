@@ -238,6 +238,7 @@ def _compare(
     enhanced: Pixels,
     expected: Array,
 ) -> Parity:
+    """Returns how far one picture's light and result are from the reference's."""
     error = np.abs(light - expected)
     if not np.isfinite(light).all():
         error = np.full_like(error, np.inf)

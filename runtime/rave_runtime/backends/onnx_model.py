@@ -128,6 +128,7 @@ class OnnxModel:
                 _refuse("the graph", item)
 
     def _read_node(self, content: memoryview) -> None:
+        """Notes a node's inputs and operator; refuses what bundles do not need, such as other domains."""
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise ValueError(f"it holds more than {MAX_NODES} nodes")
@@ -215,6 +216,7 @@ class OnnxModel:
         return name, values
 
     def _read_value(self, content: memoryview) -> TensorSpec:
+        """Returns the name, type and shape of an input or output of the graph."""
         name, types = "", []
         for item in self.wire.fields(content):
             if item.number == _VALUE_NAME:

@@ -90,6 +90,7 @@ class OnnxNetwork(SplitNetwork):
             return self._sessions[graph.file]
 
     def _make_session(self, graph: GraphFile) -> onnxruntime.InferenceSession:
+        """Returns a session that runs a graph on the device; its provider must not be replaced by another."""
         content = read_graph(self._bundle, graph)
         onnxruntime = import_onnxruntime()  # here, beside the first photographs' decoding
         options = onnxruntime.SessionOptions()

@@ -158,6 +158,7 @@ class OpenVinoNetwork(SplitNetwork):
             return self._compiled[_names(graphs)]
 
     def _compile(self, graphs: tuple[GraphFile, ...]) -> Any:
+        """Compiles graphs that run as one, or takes what an earlier run compiled and kept."""
         openvino = import_openvino()
         if self._core is None:
             self._core = openvino.Core()

@@ -186,6 +186,7 @@ def _preview(inputs: list[str], output: str, options: RunOptions) -> int:
 
 
 def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
+    """Enhances the inputs into a folder or file, prints the outcome and returns the exit code."""
     from rave_runtime.cli.command import run_folder
     from rave_runtime.files.location import parse_location
     from rave_runtime.files.patterns import parse_inputs

@@ -101,6 +101,7 @@ def open_pool(
 
 
 def _connect(ray: Any, address: str) -> None:
+    """Connects Ray to the cluster at an address, or starts one on this machine."""
     quiet = {"log_to_driver": False, "logging_level": "error"}
     try:
         _knock(address)

@@ -122,6 +122,7 @@ class Pool:
                 self._journal.close()
 
     def _hand_out(self, work: _Work) -> None:
+        """Gives every actor chunks of photographs until each has one in work and one waiting."""
         # No chunk so large that the last ones leave others with nothing to do.
         most = max(1, min(MAX_CHUNK, work.left // (4 * max(1, len(self._crew.actors)))))
         for actor in self._crew.actors:

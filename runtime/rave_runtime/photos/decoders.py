@@ -215,6 +215,7 @@ def _is_plain(content: bytes) -> bool:
 
 
 def _to_known_mode(image: Image.Image) -> Image.Image:
+    """Converts a picture to one of Pillow's modes that reading knows, with transparency as a channel."""
     mode, transparency = image.mode, image.info.get("transparency")
     if mode in ("RGBA", "LA") or mode.startswith("I;16"):
         return image

@@ -212,6 +212,7 @@ def _jpeg_options(photo: Photo, quality: int | None, mode: str) -> dict[str, Any
 
 
 def _metadata_options(photo: Photo, metadata: Metadata, format: str) -> dict[str, Any]:
+    """Returns what Pillow's encoder of a format must be given to write the metadata."""
     options: dict[str, Any] = {}
     if photo.icc_profile is not None:
         options["icc_profile"] = photo.icc_profile

@@ -156,6 +156,7 @@ def _set_side(data: bytearray, order: str, kind: int, where: int, pixels: int) -
 
 
 def _erase_thumbnail(data: bytearray, order: str) -> None:
+    """Unlinks the second directory of an EXIF block and overwrites the thumbnail's bytes with zeros."""
     if not data.startswith((b"II", b"MM")):
         return
     (first,) = struct.unpack_from(order + "I", data, 4)

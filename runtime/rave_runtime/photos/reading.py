@@ -172,6 +172,7 @@ def check_file_size(size: int, limit: int, max_megapixels: float) -> None:
 
 
 def _decode(content: bytes, max_megapixels: float) -> Photo:
+    """Decodes a photograph whose format Pillow reads: pixels upright, and everything else beside them."""
     with open_picture(without_chunks(content)) as image:
         _check_size(image, max_megapixels)
         name = str(image.format)

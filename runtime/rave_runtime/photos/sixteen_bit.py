@@ -85,6 +85,7 @@ def _read_png(content: bytes, transparent: object) -> Deep:
 
 
 def _read_tiff(content: bytes) -> Deep:
+    """Reads the first page of an RGB TIFF of 16 bits with tifffile."""
     try:
         import tifffile
     except ImportError:

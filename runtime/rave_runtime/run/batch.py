@@ -242,6 +242,7 @@ class Batch:
             return Result(job, "failed", reason, seconds=time.perf_counter() - started)
 
     def _enhance_file(self, job: Job, content: bytes | None, started: float, max_megapixels: float) -> Result:
+        """Enhances and writes one photograph that is in work; errors are raised, not put into the result."""
         options = self._options
         name = key = ""
         if self._journal is not None:

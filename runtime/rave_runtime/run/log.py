@@ -38,6 +38,7 @@ def open_log(file: Path | None, setup: Setup) -> Iterator[WriteLine]:
     with _open(file) as stream:
 
         def write(result: Result) -> None:
+            """Appends a result's line; after the first failure nothing more is written."""
             nonlocal failed
             if failed:
                 return

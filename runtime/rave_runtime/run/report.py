@@ -157,6 +157,7 @@ def _wishes(options: RunOptions) -> tuple[str, ...]:
 
 
 def _figure(result: Result, report: Path) -> str:
+    """Returns the HTML of one photograph with its slider; nothing where a picture cannot be shown."""
     before, after = _preview(result.job.source), _preview(result.job.target)
     if before is None or after is None:
         return ""

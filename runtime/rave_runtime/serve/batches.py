@@ -56,6 +56,7 @@ def photographs_of(
 
 
 def _zip_sources(content: bytes, max_photos: int, max_bytes: int) -> list[Source]:
+    """Returns what reads each file of a zip, after its directory was checked against the limits."""
     _check_directory(content, max_photos)
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))

@@ -111,6 +111,7 @@ def _number(kind: type[int] | type[float], least: float, most: float) -> Callabl
 
 
 def _run(arguments: list[str]) -> int:
+    """Parses the arguments and serves until the service is ended; returns the exit code."""
     values = vars(make_parser().parse_args(arguments))
     for name in ("allow_origins", "allow_hosts"):
         if name in values:

@@ -76,6 +76,7 @@ class Metrics:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
+        """Yields the lines of Prometheus's text format."""
         yield from _head("rave_info", "gauge", "What runs.")
         yield f"rave_info{_braces(self._facts)} 1"
         for name, meaning, values in (

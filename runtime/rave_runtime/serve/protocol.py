@@ -113,6 +113,7 @@ class BoundedProtocol(H11Protocol):
         return True
 
     def _refuse(self, transport: asyncio.Transport) -> None:
+        """Answers a connection over the limit with 503 and closes it, without reading its request."""
         self._is_refused = True
         self.transport = transport
         if len(self.lingering) >= self.max_connections:

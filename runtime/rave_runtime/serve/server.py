@@ -97,6 +97,7 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(server: _Server, service: Service, listener: socket.socket) -> int:
+    """Serves until a signal ends it, loads the model meanwhile, and returns the exit code."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: _note(service, context))
     code = 0

@@ -113,6 +113,7 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 
 def _load(spec: str, model: Any, file: Path) -> None:
+    """Loads weights from a file into a timm model without its classifier."""
     if not file.is_file():
         raise EncoderError(
             f"{spec}: {file} is not a file: the weights of {model.default_cfg['architecture']}"

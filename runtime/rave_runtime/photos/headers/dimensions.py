@@ -62,6 +62,7 @@ def read_dimensions(source: Path | bytes) -> Dimensions | None:
 
 
 def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
+    """Reads the dimensions from an open file of a known format."""
     head = file.read(64)
     name = format_of_content(head)
     if name is None:
