@@ -37,7 +37,7 @@ def light_at(checkpoint: Path, working_size_px: int) -> Callable[[Picture], Pict
     """A checkpoint's network in the runtime's normal way: its light on a reduction, brought back along edges.
 
     Args:
-        checkpoint: of our network, or an official one.
+        checkpoint: the checkpoint of our network, or an official one.
         working_size_px: long side of the reduction; smaller pictures are taken whole.
 
     Returns:

@@ -63,7 +63,7 @@ class Worker:
     """One program's process. Use as a context manager: leaving it ends the process.
 
     Args:
-        program: to build.
+        program: the program to build.
         memory_cap_mib: resident memory at which the process is killed, or None.
     """
 

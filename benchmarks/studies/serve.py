@@ -119,10 +119,10 @@ def load(
     """Sends photographs from many clients at a time.
 
     Args:
-        service: to load.
+        service: the service to put under load.
         inputs: photographs and the results that are right.
         clients: how many.
-        seconds: for how long; what is in work then is waited for.
+        seconds: how long it is loaded; what is in work then is waited for.
 
     Returns:
         Counts of "right", "wrong", "refused" and everything else by its name; and the seconds that it took.

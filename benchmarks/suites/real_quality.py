@@ -81,7 +81,7 @@ def measure_real(
 
     Args:
         pictures: what is measured on.
-        bundle: of the runtime; None is the embedded one.
+        bundle: the bundle of the runtime; None is the embedded one.
         precision: the bundle's.
         checkpoints: other networks, whose light is estimated at the bundle's working size and brought back
             as the runtime does.

@@ -57,7 +57,7 @@ class Contents:
         enough_db: PSNR of the worst calibration picture at which int8 leaves no further layer in float32.
         single_graph: also a graph of the whole picture for each precision: "normal" does what `rave-run`
             does, "full" runs the network on every pixel; None makes neither.
-        opset: of the graphs.
+        opset: the opset of the graphs.
     """
 
     fp16: bool = False

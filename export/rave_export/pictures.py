@@ -34,7 +34,7 @@ def read_pictures(
     Args:
         folder: with the photographs in it or in folders below it.
         limit: most pictures to read.
-        option: of the command, for the messages of errors.
+        option: the option of the command, for the messages of errors.
 
     Returns:
         [h, w, 3] uint8 sRGB each, upright, at most `MAX_SIDE_PX` long.

@@ -42,7 +42,7 @@ def write_triton_repository(bundle: Bundle, target: Path, force: bool = False) -
     no other, become models of tiles, for clients that tile as `rave_runtime.light.tiling` does.
 
     Args:
-        bundle: to serve.
+        bundle: the bundle to serve.
         target: folder to make.
         force: replace a repository that is there.
 
@@ -150,10 +150,10 @@ def model_config(
     """The text of a `config.pbtxt`: dynamic batching of requests of equal shape, any number of GPUs.
 
     Args:
-        name: of the model, equal to its folder's.
+        name: the name of the model, equal to its folder's.
         backend: "onnxruntime" or "tensorrt".
         batch: most requests joined, at least 1.
-        inputs, outputs: of the graph, the batch first.
+        inputs, outputs: those of the graph, the batch first.
     """
     kind = "KIND_GPU" if backend == "tensorrt" else "KIND_AUTO"
     lines = [

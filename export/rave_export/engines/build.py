@@ -36,8 +36,8 @@ class EngineOptions:
     """What engines are built for.
 
     Attributes:
-        precision: of the graphs that are built: "fp16" or "fp32" (int8 graphs are onnxruntime's: their zero
-            points are not 0, which TensorRT needs).
+        precision: the precision of the graphs that are built: "fp16" or "fp32" (int8 graphs are
+            onnxruntime's: their zero points are not 0, which TensorRT needs).
         tile_px: longest side of a tile, for which they are tuned.
         batch: most tiles per run, for which they are tuned.
         working_size_px: long side of reduced pictures, for which they are tuned as well; None tunes for tiles
@@ -103,7 +103,7 @@ def build_engines(
         bundle: with graphs of that precision.
         options: what for.
         trt: the library's module.
-        gpu: of this machine; None for TensorRT for RTX, which builds for all that it runs on.
+        gpu: the GPU of this machine; None for TensorRT for RTX, which builds for all that it runs on.
         say: called with a line per stage.
 
     Returns:

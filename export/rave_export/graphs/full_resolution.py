@@ -154,8 +154,8 @@ def matrices_graph(versions: Versions, dtype: str) -> onnx.ModelProto:
     """The image as float32, its axes of one pixel doubled, and the matrices of `rave_runtime.light.tiling`.
 
     Args:
-        versions: of the model's format and operators.
-        dtype: of the image, "uint8" or "float".
+        versions: the versions of the model's format and operators.
+        dtype: the dtype of the image, "uint8" or "float".
     """
     constants = {
         "dtype": dtype,

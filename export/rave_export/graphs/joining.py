@@ -29,9 +29,9 @@ def parse_part(name: str, text: str, versions: Versions, **values: object) -> on
     """A part from its text in ONNX's syntax, with the part's name before the names of all its tensors.
 
     Args:
-        name: of the part.
+        name: the name of the part.
         text: a graph with places for values in braces; ONNX's own braces are doubled.
-        versions: of the model's format and operators.
+        versions: the versions of the model's format and operators.
         values: what the places hold.
     """
     model = parser.parse_model((_HEADER + text).format(**asdict(versions), **values))

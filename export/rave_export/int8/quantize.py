@@ -65,8 +65,8 @@ def quantize(model: onnx.ModelProto, ranges: Ranges, *, keep: Collection[str] = 
     """The INT8 version of one of a bundle's float32 graphs, its inputs and outputs unchanged.
 
     Args:
-        model: of `rave_export.graphs.split`, float32.
-        ranges: of `observed_tensors`, from `rave_export.int8.calibration`.
+        model: a float32 graph of `rave_export.graphs.split`.
+        ranges: the ranges of `observed_tensors`, from `rave_export.int8.calibration`.
         keep: endings of the weights whose convolutions stay float32.
 
     Returns:

@@ -41,7 +41,7 @@ def observe_ranges(
     """Runs pictures through the float32 graphs as the runtime does, tiles and all, twice.
 
     Args:
-        facts: of the network, for tiling.
+        facts: the facts of the network, for tiling.
         context: context graph with a uint8 image.
         enhance: enhance graph.
         pictures: [h, w, 3] uint8, at least 2 pixels each way.
@@ -69,9 +69,9 @@ def least_error_range(counts: NDArray[np.int64], low: float, high: float) -> tup
     """The range, with 0 in it, in which 256 even steps lose least.
 
     Args:
-        counts: [bins], of values between low and high in bins of one width.
-        low: of the smallest value.
-        high: of the largest value.
+        counts: [bins], how many values lie in each of the equally wide bins from low to high.
+        low: the smallest value.
+        high: the largest value.
 
     Returns:
         Both ends, where clipping what is outside and rounding what is inside have the least sum of squares.

@@ -50,7 +50,7 @@ def spared_layers(
     Args:
         build: makes the INT8 network that leaves some layers alone.
         layers: weights of the convolutions that would be in eight bits.
-        pictures: to measure on, [h, w, 3] uint8.
+        pictures: the pictures to measure on, [h, w, 3] uint8.
         expected: `lights` of them from the float32 network.
         enough_db: PSNR of the worst picture at which no further layer is spared.
 

@@ -27,7 +27,7 @@ def measure_normal_way(bundle: Bundle, pictures: Sequence[Pixels] = ()) -> list[
 
     Args:
         bundle: which may hold none of them.
-        pictures: to run beside the built-in ones, [h, w, 3] uint8.
+        pictures: the pictures to run beside the built-in ones, [h, w, 3] uint8.
 
     Returns:
         A measurement per graph, provider and picture.

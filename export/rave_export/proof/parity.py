@@ -72,7 +72,7 @@ class Reference:
     """What graphs are compared with.
 
     Attributes:
-        name: for the record, such as "torch float32, whole image".
+        name: its name in the record, such as "torch float32, whole image".
         light: [h, w, 3] uint8 or uint16 -> illumination map [h, w] float32.
     """
 

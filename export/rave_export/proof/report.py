@@ -77,9 +77,9 @@ def prove_bundle(
     """Runs everything in a bundle that this machine can run, engines included.
 
     Args:
-        bundle: to prove.
+        bundle: the bundle to prove.
         reference: what counts as right; None takes the bundle's float32 graphs, untiled.
-        pictures: to run beside the built-in ones, [h, w, 3] uint8.
+        pictures: the pictures to run beside the built-in ones, [h, w, 3] uint8.
         uses_own_checkpoint: whether the reference was read from the bundle's checkpoint.
 
     Raises:

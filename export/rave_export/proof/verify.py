@@ -38,9 +38,9 @@ def measure_bundle(
     """Runs every precision of a bundle on every provider of this machine.
 
     Args:
-        bundle: to prove. All its files are checked against their hashes.
+        bundle: the bundle to prove. All its files are checked against their hashes.
         reference: what counts as right; None takes the bundle's float32 graphs, untiled.
-        pictures: to run beside the built-in ones, [h, w, 3] uint8.
+        pictures: the pictures to run beside the built-in ones, [h, w, 3] uint8.
 
     Returns:
         A measurement per precision, provider and picture.
@@ -125,9 +125,10 @@ def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Refer
     """The torch network of a checkpoint as a reference. Needs torch.
 
     Args:
-        path: of the checkpoint, or of a bundle that holds it.
-        padding: of its outer convolutions; None takes the bundle's, since upstream's files state none.
-        manifest: of the bundle that is to be proven.
+        path: the path of the checkpoint, or of a bundle that holds it.
+        padding: the padding of its outer convolutions; None takes the bundle's, since upstream's files state
+            none.
+        manifest: the manifest of the bundle that is to be proven.
 
     Raises:
         ExportError: the file is no checkpoint, or one of another width.

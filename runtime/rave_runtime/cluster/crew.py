@@ -46,10 +46,10 @@ class Actor:
 
     Attributes:
         handle: Ray's.
-        name: for people.
+        name: its name in messages.
         node: Ray's name of its machine, once it is placed.
         size: photographs in its next chunk.
-        chunks: in work or waiting, by the reference to their answer.
+        chunks: the chunks that are in work or waiting, by the reference to their answer.
     """
 
     handle: Any

@@ -92,7 +92,7 @@ class DividedFilm:
     Args:
         container: the opened film.
         enhancer: estimates the light.
-        options: of the run.
+        options: the options of the run.
         result: where frames, cuts and warnings are noted.
     """
 

@@ -71,7 +71,7 @@ def quality_of(info: FilmInfo, encoder: str, wanted: int | None) -> int:
 
     Args:
         info: the input.
-        encoder: of `choose_encoder`.
+        encoder: what `choose_encoder` returns.
         wanted: 1 to 100 as for photographs, or None.
     """
     typical = _TYPICAL_QUALITY.get(encoder, 23)
@@ -94,8 +94,8 @@ def add_video(
         source: the input's video stream.
         frame: its first frame.
         info: the input.
-        encoder: of `choose_encoder`.
-        quality: of `quality_of`.
+        encoder: what `choose_encoder` returns.
+        quality: what `quality_of` returns.
         live: whether frames must leave at once, at the cost of some compression.
     """
     av = import_av()

@@ -50,8 +50,8 @@ def upright_exif(exif: bytes, width: int, height: int, orientation: int = 1) -> 
 
     Args:
         exif: a TIFF structure, with or without the leading `Exif\\0\\0`.
-        width: of the upright picture, in pixels.
-        height: of the upright picture, in pixels.
+        width: the width of the upright picture, in pixels.
+        height: the height of the upright picture, in pixels.
         orientation: how the picture was stored, 1 to 8.
     """
     prefix, data, order = _open_exif(exif)

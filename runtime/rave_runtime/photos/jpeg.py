@@ -128,8 +128,8 @@ def carry_jpeg(
     Args:
         source: the file whose APP and comment segments are taken.
         target: a freshly encoded JPEG; its own JFIF and Adobe segments stay, density excepted.
-        width: of the target, in pixels.
-        height: of the target, in pixels.
+        width: the width of the target, in pixels.
+        height: the height of the target, in pixels.
         keep_icc: whether the target's pixels are in the source's colour space.
         orientation: how the source's pixels were turned to become the target's, 1 to 8.
     """

@@ -47,7 +47,7 @@ class WriteOptions:
 
     Attributes:
         format: the name of a written format; None is what the target's name says.
-        quality: of lossy formats, 1 to 100; None keeps a JPEG's own.
+        quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own.
         max_megapixels: larger photographs are refused.
         overwrite: whether files that no run of rave-run wrote are replaced, where a journal can tell.
         keep_times: whether results get the times and extended attributes of their photographs.
@@ -72,7 +72,7 @@ class Result:
         error: why it failed.
         warnings: what a user should know of it.
         width_px, height_px: upright size, 0 where it was not read.
-        seconds: from opening the file to renaming the result.
+        seconds: the time from opening the file to renaming the result.
         worker: which process of a cluster made it; "" is this one.
         backlit: how backlit it is, from 0 to 1, where its light was estimated: see `Enhancer.backlit_score`.
     """
@@ -106,8 +106,8 @@ class Batch:
         enhancer: shared by all workers.
         options: how results are written.
         workers: photographs in work at a time.
-        budget: of memory for photographs; None sets no limit.
-        journal: of the output folder, so that a run can be resumed; None keeps none.
+        budget: the memory for photographs; None sets no limit.
+        journal: the journal of the output folder, so that a run can be resumed; None keeps none.
         skip_existing: leave out photographs whose result the journal has and the folder holds.
     """
 

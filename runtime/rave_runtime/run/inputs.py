@@ -119,7 +119,7 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _walk(folder: Path, output: Location) -> Iterator[FoundFile]:
-    """Yields the pictures below a folder of this machine; no folder is entered twice, whatever links lead there."""
+    """Yields the pictures below a folder of this machine, into no folder of which it goes twice."""
     seen = {identity_of(output)} if isinstance(output, Path) else set()
     seen.discard(None)
     if identity_of(folder) in seen:  # results go beside the photographs

@@ -55,7 +55,7 @@ class Shard:
     So a photograph is in the same part on every machine, whatever else is added or removed.
 
     Attributes:
-        index: from 1 to `count`.
+        index: a number from 1 to `count`.
         count: at least 1.
     """
 
@@ -123,9 +123,9 @@ def plan_jobs(
     Args:
         source: a photograph, or a folder that is searched (see `find_photographs`), or several of either. A
             folder inside it that cannot be listed becomes a job, which will fail with the reason.
-        output: for a folder, the folder that mirrors its tree; for a file, a file name, or a folder
-            if it is one or has no known ending; for several, a folder, in which each given folder gets one
-            of its name.
+        output: where results go: for a folder, the folder that mirrors its tree; for a file, a file name, or
+            a folder if it is one or has no known ending; for several, a folder, in which each given folder
+            gets one of its name.
         format: the name of a written format; None keeps each photograph's own.
         allow_empty: a folder without photographs gives no jobs instead of an error.
         shard: which part of the photographs; None is all. A part may be empty.

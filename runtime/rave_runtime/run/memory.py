@@ -115,7 +115,7 @@ class MemoryBudget:
     """Lets photographs into work while they fit together; one that does not fit alone is refused.
 
     Args:
-        total_bytes: for all photographs that are in work together.
+        total_bytes: the memory for all photographs that are in work together.
         alone_bytes: the most for a photograph that is in work alone; None is the total.
     """
 

@@ -73,7 +73,7 @@ def enhance_content(
         enhancer: what enhances it.
         content: the bytes of a file.
         format: the name of a written format; None keeps the photograph's own, or PNG if it is not written.
-        quality: of lossy formats, 1 to 100; None keeps the photograph's own.
+        quality: the quality of lossy formats, 1 to 100; None keeps the photograph's own.
         max_megapixels: larger photographs are refused before they are decoded.
         is_stopped: asked between the stages and before each call of the network, by this thread.
         least_score: a photograph that is less backlit than this is not enhanced.

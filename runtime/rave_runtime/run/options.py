@@ -153,7 +153,7 @@ def make_batch(
         options: the options of the run.
         journal: the journal of the results, if there is one.
         jobs: how many photographs there are, so that no more workers are made.
-        processors: to use; None is all that there are.
+        processors: how many processors to use; None is all that there are.
 
     Raises:
         RaveError: as `Enhancer`.

@@ -116,9 +116,9 @@ def write_report(file: Path, results: list[Result], setup: Setup, options: RunOp
 
     Args:
         file: `.html` to write.
-        results: in the order to show them.
+        results: the results, in the order to show them.
         setup: what made them.
-        options: of the run, whose strength and model are told; None tells of neither.
+        options: the options of the run, whose strength and model are told; None tells of neither.
 
     Raises:
         PhotoError: the page cannot be written.

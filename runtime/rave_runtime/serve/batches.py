@@ -33,9 +33,9 @@ def photographs_of(
 
     Args:
         body: a zip, or a form of files, of which one may be a zip.
-        content_type: of the request.
+        content_type: the Content-Type of the request.
         max_photos: how many there may be.
-        max_bytes: of each of them.
+        max_bytes: the most bytes that each of them may have.
 
     Raises:
         RefusedError: there are none or too many, or the zip makes no sense.

@@ -118,7 +118,7 @@ def read_form(body: bytes, content_type: str, max_files: int) -> Form:
     """What a body holds, by its Content-Type: parts, or else one photograph.
 
     Args:
-        body: of the request.
+        body: the body of the request.
         content_type: its header; empty where there was none.
         max_files: photographs at most.
 

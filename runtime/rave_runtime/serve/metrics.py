@@ -41,7 +41,7 @@ class Metrics:
     """What has happened since the start. Used by the event loop's thread only.
 
     Args:
-        gauges: by name, what each means and what gives its value now.
+        gauges: by each gauge's name, what it means and what gives its value now.
         facts: labels of the one figure that says what runs.
     """
 

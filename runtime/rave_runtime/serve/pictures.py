@@ -41,9 +41,9 @@ class Wishes:
         strength: power of the light map, 0 to 2.
         highlights: its power in bright parts, 0 to 2.
         format: the name of a written format; of a light map, "png" or "npy".
-        quality: of lossy formats, 1 to 100.
+        quality: the quality of lossy formats, 1 to 100.
         working_size: long side, in pixels, on which the light is estimated, "full" or "same".
-        long_side: of a light map, in pixels.
+        long_side: the long side of a light map, in pixels.
     """
 
     strength: float | None = None

@@ -26,7 +26,7 @@ class RefusedError(Exception):
     """A request that is not done, and why.
 
     Args:
-        status: of HTTP.
+        status: the HTTP status.
         detail: a sentence for people: what came, what is needed, what to do.
         retry_after_s: when it may work; None says nothing of it.
     """

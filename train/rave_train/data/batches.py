@@ -31,7 +31,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         backlit: the pictures.
         truth: their partners in the same order, or None.
         size_px: side of the squashed squares.
-        seed: of order and augmentation.
+        seed: the seed of order and augmentation.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ def draw_batches(
         pictures: what to draw from.
         start: number of the first step.
         batch: samples per step over all processes, a multiple of `world`.
-        rank: of this process.
+        rank: the number of this process.
         world: number of processes.
         workers: processes that decode and augment; 0 does it in this one.
     """

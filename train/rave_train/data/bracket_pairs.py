@@ -43,7 +43,7 @@ class Scene:
 
     Attributes:
         light: [h, w, 3] float32, linear, in units of what saturates the shot of the middle exposure.
-        span_stops: from the darkest to the brightest shot.
+        span_stops: the difference in exposure from the darkest to the brightest shot.
     """
 
     light: Array
@@ -69,7 +69,8 @@ def make_pairs_of_brackets(
     """Writes `out`/input and `out`/gt, PNG, and `out`/contact_sheet.png.
 
     Args:
-        folder: of photographs, brackets and others; those that belong together are found by their EXIF.
+        folder: a folder of photographs, brackets and others; those that belong together are found by their
+            EXIF.
         out: new or empty.
         longest_side_px: larger pictures are reduced to it.
         report: told of the progress.
@@ -118,7 +119,7 @@ def merge_bracket(bracket: Sequence[Shot], longest_side_px: int) -> Scene:
     """Aligns the shots of a bracket and merges them to the light of the scene.
 
     Args:
-        bracket: from the darkest to the brightest.
+        bracket: its shots, from the darkest to the brightest.
         longest_side_px: larger pictures are reduced to it first.
 
     Raises:

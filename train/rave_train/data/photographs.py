@@ -45,7 +45,7 @@ class Photograph:
 
     Attributes:
         file: where it is.
-        content_hash: of the file's bytes, hexadecimal.
+        content_hash: the hash of the file's bytes, hexadecimal.
     """
 
     file: Path
@@ -77,7 +77,7 @@ def find_photographs(folder: Path, role: Role, split: Split = "train") -> Photog
     """Lists a folder's pictures and decodes each once, so that a long run meets no surprise.
 
     Args:
-        folder: of pictures, or the top of a data set in the layout of BAID, LOL or DIV2K.
+        folder: a folder of pictures, or the top of a data set in the layout of BAID, LOL or DIV2K.
         role: which side of such a layout.
         split: which part of such a layout.
 

@@ -34,7 +34,7 @@ class SynthesisRange:
         glare: veiling light over the whole picture, as a share of its mean.
         read_noise: standard deviation of the noise floor, linear light.
         shot_noise: variance of the photon noise per unit of linear light.
-        jpeg_quality: of the final compression, as Pillow counts.
+        jpeg_quality: the quality of the final compression, as Pillow counts.
         clean: probability that neither noise nor JPEG is applied. A large photograph that was reduced
             shows none; a network that never saw such ones takes them for well-lit.
     """
@@ -79,7 +79,7 @@ class ToneCurve:
 
     Attributes:
         contrast: share of the S-curve, negative for a flatter picture.
-        exponent: of the gamma, above 1 for a darker one.
+        exponent: the exponent of the gamma, above 1 for a darker one.
     """
 
     contrast: float

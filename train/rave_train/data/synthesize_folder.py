@@ -50,7 +50,8 @@ def synthesize_folder(
         out: new or empty.
         longest_side_px: larger pictures are reduced to it; None keeps their size.
         versions: how many backlit partners each photograph gets.
-        seed: of every random choice; a picture's partner depends on it and on the picture's name only.
+        seed: the seed of every random choice; a picture's partner depends on it and on the picture's name
+            only.
         report: told of the progress.
         scene: ranges to draw from.
 

@@ -32,11 +32,11 @@ def synthesize_panoramas(
     """Writes `out`/input (photographs of views) and `out`/gt (fused brackets), PNG, and a contact sheet.
 
     Args:
-        folder: of equirectangular panoramas, Radiance (.hdr) or OpenEXR (.exr).
+        folder: a folder of equirectangular panoramas, Radiance (.hdr) or OpenEXR (.exr).
         out: new or empty.
-        longest_side_px: of the views, which are 3:2; None takes `DEFAULT_SIDE_PX`.
+        longest_side_px: the longest side of the views, which are 3:2; None takes `DEFAULT_SIDE_PX`.
         versions: how many views of each panorama.
-        seed: of every random choice; a view depends on it and on the panorama's name only.
+        seed: the seed of every random choice; a view depends on it and on the panorama's name only.
         report: told of the progress.
 
     Raises:

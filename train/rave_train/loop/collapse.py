@@ -30,7 +30,7 @@ class CollapseWatch:
 
     Args:
         config: the run's.
-        state: of the run; its network is drawn anew in place.
+        state: the state of the run; its network is drawn anew in place.
         listen: told of every new beginning.
     """
 
@@ -42,7 +42,7 @@ class CollapseWatch:
         """Looks at the network after a step.
 
         Args:
-            position: of the step just done.
+            position: the position of the step just done.
             flat: share of its pictures without any middle tones.
 
         Returns:

@@ -101,7 +101,7 @@ def gather(
         config: the run's.
         device: where to compute.
         listen: told of the progress.
-        identity_scale: of a resumed run, the one it began with; None measures it.
+        identity_scale: for a resumed run, the scale it began with; None measures it.
 
     Raises:
         DataError: the folders do not hold what is needed.

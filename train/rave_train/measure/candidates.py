@@ -32,7 +32,7 @@ class Candidate:
     """Something whose pictures are measured.
 
     Attributes:
-        name: of its row.
+        name: the name of its row.
         enhance: what it makes of a picture.
     """
 
@@ -79,7 +79,7 @@ class TorchNetwork(SplitNetwork):
     """An `EnhancementNetwork` as the runtime's tiling takes any network.
 
     Args:
-        network: in eval mode, on the CPU.
+        network: the network, in eval mode, on the CPU.
     """
 
     def __init__(self, network: EnhancementNetwork) -> None:

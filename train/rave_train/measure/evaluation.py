@@ -38,7 +38,7 @@ class Measured:
     """The figures of one candidate.
 
     Attributes:
-        name: of the checkpoint or bundle, "input" for the pictures as they are.
+        name: the name of the checkpoint or bundle, "input" for the pictures as they are.
         rows: per picture its name and its metrics.
         means: over the pictures; FID, which has no rows, included.
     """

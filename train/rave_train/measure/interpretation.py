@@ -57,9 +57,9 @@ def interpret_run(
     """Compares a run's guidance direction with the vocabulary, and its pictures with words.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         count: tokens from each end.
-        words: to compare the picture sets with.
+        words: the words to compare the picture sets with.
         report: told of the progress.
 
     Raises:

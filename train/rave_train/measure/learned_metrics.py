@@ -78,8 +78,8 @@ class Fid:
     Pictures are given one after another and not kept.
 
     Args:
-        weights: of the Inception network as torch-fidelity names it, or None to look in torch's cache
-            and download.
+        weights: the weights of the Inception network as torch-fidelity names it, or None to look in torch's
+            cache and download.
         announce: told of a file before it is fetched.
 
     Raises:

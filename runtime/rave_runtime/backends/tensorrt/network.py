@@ -44,7 +44,7 @@ class TensorRtNetwork(SplitNetwork):
 
     Args:
         bundle: whose engines or graphs run.
-        precision: of the engines.
+        precision: the precision of the engines.
         plans: engines of the bundle's graphs that are not files of it, with their bytes; None takes those of
             the bundle.
 

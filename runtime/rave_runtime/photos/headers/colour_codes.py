@@ -93,7 +93,7 @@ def make_profile(name: str, chromaticities: Chromaticities, curve: Curve, *, gre
 
     Args:
         name: what programs show, in ASCII.
-        chromaticities: of the primaries and of white.
+        chromaticities: the chromaticities of the primaries and of white.
         curve: the tone curve of all channels.
         grey: whether it is for grey pixels, which have white and a curve only.
 

@@ -28,8 +28,8 @@ class Dimensions:
 
     Attributes:
         format: the name of the file's format.
-        width: in pixels.
-        height: in pixels.
+        width: the width in pixels.
+        height: the height in pixels.
         is_deep: whether it has more than 8 bits per channel.
         is_progressive: whether it is a progressive JPEG, which is held twice while it is decoded.
         may_have_alpha: whether it has transparency, or may have.
