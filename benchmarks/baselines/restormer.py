@@ -2,7 +2,7 @@
 
 Written from the paper (Zamir et al., CVPR 2022, arXiv 2111.09881). Parameter names are those of the
 published checkpoints, so that official weights load. DiffIR and Diff-Retinex reuse the skeleton with
-blocks of their own: a block is any module called as `block(features, condition)`.
+other blocks: a block is any module called as `block(features, condition)`.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--memory-limit", type=int, default=1024, help="MiB for photographs")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--copies", type=int, default=8, help="of each photograph, for rave-run")
+    parser.add_argument("--copies", type=int, default=8, help="copies of each photograph, for rave-run")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
     shared = ["--device", options.device, "--memory-limit", str(options.memory_limit)]

@@ -94,7 +94,7 @@ def export_bundle(
         say: called with a line per stage.
 
     Raises:
-        ExportError: the output exists, is no bundle, or cannot be written; the opset is too low;
+        ExportError: the output exists, is not a bundle, or cannot be written; the opset is too low;
             the calibration pictures are unfit.
         ParityError: graphs differ from the network by more than their tolerance.
     """

@@ -59,10 +59,10 @@ def make_parser() -> argparse.ArgumentParser:
         default=None,  # argparse hands a default that is a text to `type`, the word for none included
         type=_path,
         metavar="CHECKPOINT",
-        help="A checkpoint: .safetensors of ours, .pth of upstream, a bundle that holds one, or the word "
-        "'embedded' for that of rave-run.",
+        help="A checkpoint: .safetensors by rave-train, .pth as published, a bundle that holds one, or the "
+        "word 'embedded' for that of rave-run.",
     )
-    parser.add_argument("-o", "--output", type=_path, metavar="BUNDLE", help="Folder of the bundle to make.")
+    parser.add_argument("-o", "--output", type=_path, metavar="BUNDLE", help="Folder of the bundle to write.")
     parser.add_argument(
         "--force", action="store_true", help="Replace what is at --output, --web and --triton."
     )
@@ -120,7 +120,8 @@ def _add_int8_options(group: argparse._ArgumentGroup) -> None:
         type=float,
         dest="int8_target_db",
         metavar="DB",
-        help="PSNR from float32 for which int8 leaves up to three layers in float32 [default: 49].",
+        help="PSNR against float32 that int8 must reach; for it up to three layers stay in float32 "
+        "[default: 49].",
     )
 
 

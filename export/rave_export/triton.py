@@ -82,7 +82,7 @@ def check_repository(target: Path, force: bool) -> None:
     """Refuses a folder that exists, unless it is a repository of ours and to be replaced.
 
     Raises:
-        ExportError: as said.
+        ExportError: the folder exists and must not be replaced.
     """
     check_replaceable(target, force, MARK, "a model repository of rave-export")
 

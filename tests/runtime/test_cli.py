@@ -90,7 +90,7 @@ def test_a_single_file(photos: Path, tmp_path: Path) -> None:
         ),
         (["photos", "out", "--strength", "3"], "strength is 3"),
         (["photos", "out", "--device", "tpu"], "device 'tpu' is unknown"),
-        (["photos/a.jpg", "out", "--watch"], "is not a folder: --watch needs one"),
+        (["photos/a.jpg", "out", "--watch"], "is not a folder: --watch needs folders"),
         (["photos", "out", "--quality", "0"], "--quality: 0 is not from 1 to 100"),
         (["photos", "out", "--memory-limit", "9"], "--memory-limit: 9 is not at least 64"),
         (["photos", "out", "--max-megapixels", "nan"], "--max-megapixels: nan is not at least 0.0001"),

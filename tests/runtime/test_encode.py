@@ -95,7 +95,9 @@ def test_every_kind_of_pixels_can_be_written_in_every_format(format: str, channe
         shown = 255 - (255 - shown) * (photo.alpha[..., None] / 255)
     assert np.abs(again.pixels - shown).mean() < 12
     if channels in (2, 4) and format in ("JPEG", "BMP", "PPM"):
-        assert encoded.warnings == (f"{format} has no transparency: the picture was laid on white",)
+        assert encoded.warnings == (
+            f"{format} has no transparency: a white background was put behind the picture",
+        )
         assert again.alpha is None
     else:
         assert encoded.warnings == ()

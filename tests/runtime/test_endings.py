@@ -100,7 +100,7 @@ def test_no_ending_stands_for_two_things() -> None:
 def test_the_help_of_rave_run_lists_every_format_that_is_written() -> None:
     text = " ".join(make_parser().format_help().split())
     *others, last = (row.name.lower() for row in FORMATS if row.is_written)
-    assert f"Write all as {', '.join(others)} or {last}." in text
+    assert f"Write all results as {', '.join(others)} or {last}." in text
 
 
 def test_a_format_that_is_only_read_has_no_memory_of_writing() -> None:

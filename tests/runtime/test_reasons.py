@@ -51,7 +51,7 @@ def test_xcodes_png_is_called_that() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 6)).save(buffer, "PNG")
     content = buffer.getvalue()
-    with pytest.raises(PhotoError, match=r"Xcode.*export it anew"):
+    with pytest.raises(PhotoError, match=r"Xcode.*export it again"):
         read_photo(content[:8] + chunk + content[8:])
 
 

@@ -201,7 +201,7 @@ def test_fid_is_the_frechet_distance_of_the_features(monkeypatch: pytest.MonkeyP
 
 
 def test_wrong_wishes(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="niqe is not a metric: psnr, ssim, lpips, fid are"):
+    with pytest.raises(ValueError, match="niqe is not a metric: choose among psnr, ssim, lpips, fid"):
         evaluate_folders(*folders, metrics=("psnr", "niqe"))
     with pytest.raises(ValueError, match="'resnet' is not a network of LPIPS: alex, squeeze, vgg is needed"):
         evaluate_folders(*folders, protocol=Protocol(lpips_net="resnet"), metrics=("lpips",))

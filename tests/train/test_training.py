@@ -258,7 +258,9 @@ def test_a_collapse_is_seen_late_in_the_warm_up_and_after_it(config: RunConfig) 
     assert watch.look(between, 0.0) == between, "looked at every hundred steps"
     again = watch.look(Position("warm-up", step=199, length=300), 0.0)
     assert again.length == 500, "its whole warm-up anew"
-    assert notes == ["input and output agree to only 5.0 dB in the warm-up: the network is drawn anew"]
+    assert notes == [
+        "input and output agree to only 5.0 dB in the warm-up: the run starts again with a new network"
+    ]
     assert not torch.equal(state.network.cond1.weight, first)
     later = Position("enhance", step=500, length=900, total=800)
     watch.seen.clear()
@@ -289,7 +291,7 @@ def test_a_collapsed_network_is_drawn_anew(config: RunConfig, tmp_path: Path) ->
             tmp_path / "run",
             listen=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
         )
-    assert sum("is drawn anew" in note for note in notes) == 19
+    assert sum("starts again with a new network" in note for note in notes) == 19
 
 
 @pytest.fixture

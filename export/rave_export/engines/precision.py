@@ -39,7 +39,9 @@ def check_precision(information: dict[str, Any], graph: bytes, name: str) -> Non
         )
     described = [(layer, _types(layer)) for layer in layers]
     if not any("half" in types for _, types in described):
-        raise ExportError(f"fp16 was asked for, and no layer of {name}'s engine is: no engine was written")
+        raise ExportError(
+            f"fp16 was asked for, but no layer of {name}'s engine is fp16: no engine was written"
+        )
     slow = [
         str(layer.get("Name", "?")) for layer, types in described if _convolves(layer) and types == {"float"}
     ]

@@ -13,7 +13,7 @@ _HEADER: Final = '<ir_version: {ir_version}, opset_import: ["" : {opset}]>'
 
 @dataclass(frozen=True)
 class Versions:
-    """Of a model's format, and of ONNX's operators in it."""
+    """The versions of a model's format and of ONNX's operators in it."""
 
     ir_version: int
     opset: int

@@ -28,7 +28,7 @@ SENSITIVE: Final = ("cond1.weight", "cond_add1.weight")
 _ELEMENTWISE: Final = ("Add", "LeakyRelu")
 
 _LARGEST_SUM: Final = 128
-"""Of two weights: 255 times as much still fits into 16 bits."""
+"""The largest sum of two weights: 255 times as much still fits into 16 bits."""
 
 
 def observed_tensors(model: onnx.ModelProto) -> list[str]:
@@ -43,7 +43,7 @@ def observed_tensors(model: onnx.ModelProto) -> list[str]:
 
 
 def require_finite(tensor: str, low: float, high: float) -> None:
-    """Raises ExportError where an end of a tensor's range is no number."""
+    """Raises ExportError where an end of a tensor's range is not finite."""
     if not np.isfinite([low, high]).all():
         raise ExportError(
             f"calibration gave no finite range of {tensor}: "

@@ -29,10 +29,10 @@ from rave_runtime.light.tiled import tiled_light
 _BINS: Final = 4096
 _STEPS: Final = 255
 _STRIDE: Final = 3
-"""Of the pixels that are counted, each way: neighbours have much the same value."""
+"""Every third row and column is counted, since neighbours have much the same value."""
 
 _FRACTIONS: Final = np.geomspace(1 / 50, 1, 60)
-"""Of the smallest and of the largest value, tried as ends of the range."""
+"""The shares of the smallest and of the largest value that are tried as ends of the range."""
 
 
 def observe_ranges(

@@ -78,7 +78,7 @@ def spared_layers(
 
 
 _WORTH_DB: Final = 0.5
-"""What a float32 layer must gain: it is several times slower."""
+"""How many dB a layer must gain in float32, where it is several times slower."""
 
 
 def _light(network: NetworkInMemory, picture: Pixels) -> Array:

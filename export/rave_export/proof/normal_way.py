@@ -70,7 +70,7 @@ def _measure(
             inputs = {"image": picture[None], "strength": np.array(strength, np.float32)}
             try:
                 enhanced, light = session.run(["enhanced", "light"], inputs)
-            except Exception as error:  # onnxruntime's exceptions share no base of their own
+            except Exception as error:  # onnxruntime's exceptions have no base class in common
                 raise DeviceError(f"{device.provider} failed on {graph.file}: {reason_of(error)}") from error
             expected = enhancer.enhance(picture)
             _require_share(graph, enhanced[0], expected)

@@ -85,7 +85,7 @@ class Candidate(Protocol):
 
     @property
     def precision(self) -> Precision:
-        """Whose tolerance counts."""
+        """The precision whose tolerance counts."""
 
     @property
     def provider(self) -> str:
@@ -288,7 +288,7 @@ def over_tolerance(parity: Parity) -> str | None:
 
 
 def relit(picture: Pixels, light: Array) -> Pixels:
-    """The enhanced picture, a new array like `picture`; light that is no number counts as none."""
+    """The enhanced picture, a new array like `picture`; where the light is not a number, it counts as 0."""
     out = np.empty_like(picture)
     relight(picture, np.nan_to_num(light, nan=0.0), out)
     return out

@@ -23,7 +23,7 @@ _TRIES: Final = 8
 """Pictures: a rectifier at the end hides what reaches it in some."""
 
 _BEYOND_PX: Final = 4
-"""How much there is beyond the halo."""
+"""How many pixels are looked at beyond the halo."""
 
 _ROUNDING: Final = 1e-5
 """Relative difference that sums of float32 in another order may make."""

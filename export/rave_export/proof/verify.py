@@ -131,7 +131,7 @@ def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Refer
         manifest: the manifest of the bundle that is to be proven.
 
     Raises:
-        ExportError: the file is no checkpoint, or one of another width.
+        ExportError: the file is not a checkpoint, or is one of another width.
     """
     from rave_export.proof.reference import torch_reference
     from rave_train.checkpoint import read_checkpoint

@@ -76,7 +76,7 @@ class OnnxNetwork(SplitNetwork):
             if self.device.name == "cuda":
                 return _run_on_gpu(session, outputs, inputs)
             result: list[Any] = session.run(outputs, inputs)
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        except Exception as error:  # onnxruntime's exceptions have no base class in common
             raise DeviceError(
                 f"{self.device.provider} failed on {graph.file}: {reason_of(error)} "
                 "(a smaller --tile-size or --working-size needs less memory)"

@@ -203,7 +203,7 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     copied, skipped = (sum(each.status == status for each in results) for status in ("copied", "skipped"))
     megapixels = sum(result.width_px * result.height_px for result in done) / 1e6
     line = f"{len(done)} of {len(results)} enhanced into {place} ({megapixels:.1f} megapixels)"
-    line += f", {copied} copied, not being backlit" * bool(copied)
+    line += f", {copied} copied, since they are not backlit" * bool(copied)
     line += f", {skipped} were there already" * bool(skipped)
     say(line + (f", {len(failures)} failed" if failures else ""), error=_is_standard_output(options))
     return EXIT_SOME_FAILED if failures else 0

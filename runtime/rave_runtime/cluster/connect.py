@@ -114,7 +114,7 @@ def _connect(ray: Any, address: str) -> None:
                 ray.init(address=address, **quiet)
     except Exception as error:  # Ray raises whatever its connection stumbled over
         raise UsageError(
-            f"no Ray cluster at {address}: {reason_of(error)} (`ray start --head` starts one; "
+            f"there is no Ray cluster at {address}: {reason_of(error)} (`ray start --head` starts one; "
             f"--cluster {LOCAL} needs none)"
         ) from error
 

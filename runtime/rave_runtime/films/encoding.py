@@ -58,7 +58,7 @@ def choose_encoder(info: FilmInfo, wanted: str | None) -> str:
         if wanted is None and "libx264" in av.codecs_available:
             return "libx264"
         raise UsageError(
-            f"this FFmpeg has no encoder {name}: leave --film-encoder out, or install one that has"
+            f"this FFmpeg has no encoder {name}: leave out --film-encoder, or install an FFmpeg that has it"
         )
     return name
 

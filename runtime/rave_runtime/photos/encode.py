@@ -69,7 +69,7 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
     alpha = photo.alpha
     if alpha is not None and not row.has_alpha:
         pixels, alpha = _over_white(pixels, alpha), None
-        notes.append(f"{format} has no transparency: the picture was laid on white")
+        notes.append(f"{format} has no transparency: a white background was put behind the picture")
     if pixels.dtype == np.uint16 and not row.has_16_bits:
         pixels = _to_8_bits(pixels)
         alpha = None if alpha is None else _to_8_bits(alpha)

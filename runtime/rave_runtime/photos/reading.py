@@ -41,15 +41,14 @@ from rave_runtime.photos.xmp import upright_xmp
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
 
-
 _BYTES_PER_PIXEL: Final = 8
-"""Of the fattest photographs, colour and transparency of 16 bits unpacked."""
+"""The most that a pixel takes in a file: colour and transparency of 16 bits, not compressed."""
 
 _HEAD_BYTES: Final = 64
-"""What is read of a file before it is known to be a picture."""
+"""How many bytes of a file are read before it is known to be a picture."""
 
 _METADATA_BYTES: Final = 1 << 28
-"""What a file may hold beside its pixels."""
+"""How many bytes a file may hold beside its pixels."""
 
 _EXTRA_SAMPLES: Final = 338
 """TIFF's tag for what channels beyond the colours mean: 0 unspecified, 1 and 2 transparency."""
@@ -79,8 +78,8 @@ def read_photo(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEG
         max_megapixels: larger pictures are refused before they are decoded.
 
     Raises:
-        PhotoError: it cannot be read, is no picture, truncated, too large, or of a kind (floating
-            point, 16 bits without the library for it) that would lose values.
+        PhotoError: it cannot be read, is not a picture, is truncated or too large, or would lose values
+            (floating point, or 16 bits without the library for it).
     """
     content = source if isinstance(source, bytes) else read_file(source, max_megapixels)
     if not content:
@@ -121,7 +120,7 @@ def load_rgb(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAP
 
 
 def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> bytes:
-    """Reads a file's bytes, unless it is no file, or larger than a photograph of that size can be.
+    """Reads a file's bytes, unless it is not a file, or is larger than a photograph of that size can be.
 
     Raises:
         PhotoError: it cannot be read or is refused.

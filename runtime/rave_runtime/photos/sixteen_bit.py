@@ -103,7 +103,7 @@ def _read_tiff(content: bytes) -> Deep:
         if int(page.planarconfig) == 2:
             pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
         extra = tuple(map(int, page.extrasamples))
-        if extra:  # a channel of no stated meaning, such as a scanner's infrared, is no transparency
+        if extra:  # a channel of no stated meaning, such as a scanner's infrared, is not transparency
             alphas = [3 + at for at, meaning in enumerate(extra) if meaning in (_ASSOCIATED, _UNASSOCIATED)]
             if pixels.shape[-1] != 3 + len(alphas[:1]):
                 pixels = pixels[..., [0, 1, 2, *alphas[:1]]]

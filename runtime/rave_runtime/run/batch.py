@@ -238,7 +238,7 @@ class Batch:
         except MemoryError:
             return Result(job, "failed", "does not fit into memory", seconds=time.perf_counter() - started)
         except Exception as fault:  # ours; it must not take the others with it
-            reason = f"met a fault of rave-run, please report it: {type(fault).__name__}: {fault}"
+            reason = f"hit a bug in rave-run, please report it: {type(fault).__name__}: {fault}"
             return Result(job, "failed", reason, seconds=time.perf_counter() - started)
 
     def _enhance_file(self, job: Job, content: bytes | None, started: float, max_megapixels: float) -> Result:

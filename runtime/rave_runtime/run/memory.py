@@ -17,7 +17,7 @@ from rave_runtime.photos.formats import format_named, output_format
 from rave_runtime.photos.headers.dimensions import read_dimensions
 
 DEFAULT_LIMIT_MIB: Final = 2048
-"""What a batch may take at most where nothing is said: photographs and tiles, beside the programs."""
+"""What photographs and tiles of a batch may take together unless told otherwise, beside the programs."""
 
 TILE_BYTES_PER_PX: Final = 2900
 """Peak working memory of the network per pixel of a tile, measured with onnxruntime on the CPU."""
@@ -33,7 +33,7 @@ _FULL_SIZE_BYTES_PER_PX: Final = 8
 
 _LONGEST_ROW_PX: Final = 65536
 _ROW_BYTES_PER_PX: Final = 220
-"""What light takes for each pixel of a row; rows of usual length are too small to count."""
+"""What the light takes for each pixel of a row; it is counted for very long rows only."""
 
 _DEEP_FACTOR: Final = 2.2
 """Times as much for 16 bits: twice the bytes, and copies of a library for each change of layout."""
@@ -82,8 +82,8 @@ def choose_tile_size(limit_mib: int, workers: int) -> int:
 def keep_freed_memory() -> None:
     """Has this process keep the memory of one photograph for the next, where the C library is glibc.
 
-    Otherwise every buffer of a photograph is a mapping of its own, whose pages the kernel clears each
-    time. For programs, not for libraries.
+    Otherwise every large buffer is a new mapping, whose pages the kernel clears each time. This is for
+    programs: a library must not change the allocator of its host.
     """
     with contextlib.suppress(OSError, AttributeError):
         set_option = ctypes.CDLL(None).mallopt
@@ -103,7 +103,7 @@ class Need:
     Attributes:
         photo_bytes: its pixels and files, on the way from one file to the other.
         network_bytes: the network's work on its light, at a reduced size.
-        megapixels: how large its header says that it is; None where the header is no help.
+        megapixels: its size by its header; None where the header does not tell it.
     """
 
     photo_bytes: int
@@ -193,6 +193,6 @@ def estimate_need(
 
 
 def photo_bytes(source: Path | bytes, working_size_px: int | None = None) -> int:
-    """Returns what `estimate_need` says, in one number; 0 where the header is no help."""
+    """Returns what `estimate_need` says, in one number; 0 where the header does not tell the size."""
     need = estimate_need(source, working_size_px)
     return need.photo_bytes + need.network_bytes

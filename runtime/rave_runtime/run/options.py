@@ -102,11 +102,13 @@ class RunOptions:
 
     def _check_watch(self) -> None:
         if self.cluster is not None or self.shard is not None:
-            raise UsageError("--watch works on one machine, with all photographs: no --cluster, no --shard")
+            raise UsageError(
+                "--watch works on one machine and on all photographs: leave out --cluster and --shard"
+            )
         if self.report is not None:
             raise UsageError("--report is written when a run ends, and --watch does not end: use --log")
         if self.overwrite == "ask":
-            raise UsageError("--watch runs alone and asks nobody: give --overwrite never or always")
+            raise UsageError("--watch runs unattended and cannot ask: give --overwrite never or always")
 
     @property
     def selection(self) -> Selection:

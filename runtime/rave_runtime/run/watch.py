@@ -37,7 +37,9 @@ def run_watch(source: Location, output: Location, options: RunOptions) -> Genera
         RaveError: as `run_folder`.
     """
     if not (isinstance(source, Path) and isinstance(output, Path) and is_folder(source)):
-        raise UsageError(f"{source} is not a folder: --watch needs one of this machine, as OUTPUT too")
+        raise UsageError(
+            f"{source} is not a folder: --watch needs folders of this machine as INPUT and OUTPUT"
+        )
     options.check("watch")
     batch = make_batch(options, open_journal(output), usable_processors())
     finished: dict[Job, tuple[int, int]] = {}

@@ -80,7 +80,7 @@ def _check_directory(content: bytes, max_photos: int) -> None:
     if at < 0 or at + 22 > len(content):
         raise RefusedError(422, "the zip is damaged or cut short: make it again")
     if content[max(0, at - 20) : at].startswith(_ZIP64_LOCATOR):
-        raise RefusedError(415, "the zip is of the kind for over 4 GB (Zip64): send a smaller one")
+        raise RefusedError(415, "the zip is a Zip64, which is made for more than 4 GB: send a smaller one")
     count, size = struct.unpack_from("<HI", content, at + 10)
     if count > 4 * max_photos or size > 4 * max_photos * _ENTRY_BYTES:
         raise RefusedError(413, f"the zip holds over {max_photos} photographs: send fewer at a time")

@@ -24,7 +24,7 @@ BODY_S: Final = 120.0
 """The longest time for a whole body."""
 
 _FIELD_BYTES: Final = 256
-"""The longest value of a form's field that is no photograph."""
+"""The longest value of a field of a form, other than a photograph, in bytes."""
 
 
 @dataclass(frozen=True)

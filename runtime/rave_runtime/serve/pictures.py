@@ -78,7 +78,7 @@ def parse_wishes(pairs: Iterable[tuple[str, str]], known: tuple[str, ...]) -> Wi
     found: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:
-            raise UsageError(f"{name[:40]!r} is no parameter here: give {', '.join(known)}")
+            raise UsageError(f"{name[:40]!r} is not a parameter of this request: it takes {', '.join(known)}")
         if name in found:
             raise UsageError(f"{name} is there twice: give it once")
         found[name] = value

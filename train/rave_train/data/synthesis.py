@@ -22,7 +22,7 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 @dataclass(frozen=True)
 class SynthesisRange:
-    """From what each quantity of a scene is drawn, uniformly unless it says otherwise.
+    """The ranges from which the quantities of a scene are drawn, uniformly unless one says otherwise.
 
     Attributes:
         foreground_stops: exposure of the shaded region, in stops (log2 of linear light).

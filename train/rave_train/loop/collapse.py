@@ -67,7 +67,8 @@ class CollapseWatch:
         self._begin_anew()
         agreement_db = sum(recent) / len(recent)
         line = (
-            f"input and output agree to only {agreement_db:.1f} dB in the warm-up: the network is drawn anew"
+            f"input and output agree to only {agreement_db:.1f} dB in the warm-up: "
+            "the run starts again with a new network"
         )
         self.listen(Note(line))
         return lengthen(position, position.step + 1 + self.config.network.warm_up_steps - position.length)

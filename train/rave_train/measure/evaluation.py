@@ -119,7 +119,9 @@ def evaluate_folders(
     wanted = _metrics_at_hand(protocol, inception) if metrics is None else metrics
     unknown = [name for name in wanted if name not in METRICS]
     if unknown or not wanted:
-        raise ConfigError(f"{', '.join(unknown) or 'nothing'} is not a metric: {', '.join(METRICS)} are")
+        raise ConfigError(
+            f"{', '.join(unknown) or 'nothing'} is not a metric: choose among {', '.join(METRICS)}"
+        )
     as_they_are = Candidate(UNTOUCHED if models else enhanced.name, lambda pixels: pixels)
     candidates = [as_they_are, *(open_candidate(name) for name in models)]
     sides = find_photographs(enhanced, "backlit", "test"), find_photographs(truth, "well-lit", "test")

@@ -1,4 +1,4 @@
-"""What a guidance direction means in words: the paper's Tables 2 and 3 for a run of one's own.
+"""What a guidance direction means in words: the paper's Tables 2 and 3 for any run.
 
 Source: RAVE (arXiv 2404.01889), section 4.1, eq. 14.
 """

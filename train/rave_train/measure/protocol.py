@@ -1,4 +1,4 @@
-"""How an enhanced picture is compared with its truth; figures of different protocols do not compare."""
+"""How an enhanced picture is compared with its truth; figures of different protocols cannot be compared."""
 
 from __future__ import annotations
 

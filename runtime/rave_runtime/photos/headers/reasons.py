@@ -34,7 +34,7 @@ def why_unreadable(format: str, content: bytes) -> str | None:
     if format == "PNG" and content[12:16] == b"CgBI":
         return (
             "is a PNG as Xcode packs it into apps (CgBI), which only Apple's programs read: "
-            "export it anew, or use the PNG it was made from"
+            "export it again, or use the PNG it was made from"
         )
     return _tiff(content) if format == "TIFF" else None
 
@@ -61,7 +61,8 @@ def _jpeg(content: bytes) -> str | None:
             bits = payload[0] if payload else 8
             if bits != 8:
                 return (
-                    f"is a JPEG of {bits} bits per channel, and 8 can be read here: save it as a 16-bit TIFF"
+                    f"is a JPEG of {bits} bits per channel, and only 8 can be read here: "
+                    "save it as a 16-bit TIFF"
                 )
             return None
     return None
