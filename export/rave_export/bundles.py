@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+import onnx
+
 from rave_export.errors import ExportError, ParityError
 from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs.split import OPSET
@@ -20,7 +22,6 @@ from rave_export.pictures import Picture, reduce_picture
 from rave_export.proof.normal_way import measure_normal_way
 from rave_export.proof.parity import over_tolerance
 from rave_export.proof.reference import torch_reference
-from rave_export.proof.soundness import describe_tensor
 from rave_export.proof.verify import halo_failures, measure_bundle
 from rave_runtime.bundle import (
     FORMAT,
@@ -28,6 +29,7 @@ from rave_runtime.bundle import (
     CheckpointFile,
     GraphFile,
     Manifest,
+    TensorSpec,
     read_bundle,
     write_manifest,
 )
@@ -197,10 +199,19 @@ def write_graph(folder: Path, graph: Graph) -> GraphFile:
         sha256=hashlib.sha256(content).hexdigest(),
         part=graph.part,
         precision=graph.precision,
-        inputs=tuple(map(describe_tensor, graph.model.graph.input)),
-        outputs=tuple(map(describe_tensor, graph.model.graph.output)),
+        inputs=tuple(map(_describe_tensor, graph.model.graph.input)),
+        outputs=tuple(map(_describe_tensor, graph.model.graph.output)),
         image=graph.image,
         fits_16_bits=graph.precision == "int8" and fits_16_bits(graph.model),
+    )
+
+
+def _describe_tensor(value: onnx.ValueInfoProto) -> TensorSpec:
+    """An input or output of a graph, as the manifest describes it."""
+    tensor = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    return TensorSpec(
+        value.name, dtype, tuple(size.dim_param or int(size.dim_value) for size in tensor.shape.dim)
     )
 
 
