@@ -21,10 +21,10 @@ from rave_runtime.run.batch import Result, Runner
 from rave_runtime.run.inputs import exists, is_folder
 from rave_runtime.run.jobs import Job, parse_shard, plan_jobs
 from rave_runtime.run.journal import Journal, open_journal
-from rave_runtime.run.log import open_log, write_each
+from rave_runtime.run.log import LOG_MARK, REPORT_MARK, open_log, write_each
 from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content
 from rave_runtime.run.options import RunOptions, make_batch, make_enhancer
-from rave_runtime.run.overwriting import claim_free, is_foreign, require_replaceable
+from rave_runtime.run.overwriting import claim_free, is_foreign, require_own_text, require_replaceable
 from rave_runtime.run.progress import show_progress
 
 Ask = Callable[[str], bool]
@@ -50,6 +50,9 @@ def run_folder(
         OSError: the log or the report cannot be written.
     """
     options.check("folder")
+    if options.overwrite != "always":
+        require_own_text("--log", options.log, LOG_MARK)
+        require_own_text("--report", options.report, REPORT_MARK)
     if options.report is not None:
         _require_writable("--report", options.report)
     jobs, journal, options, output = _prepare(source, output, options)
