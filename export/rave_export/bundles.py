@@ -15,7 +15,7 @@ from rave_export.errors import ExportError, ParityError
 from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs.split import OPSET
 from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
-from rave_export.int8.calibration import synthesize_pictures
+from rave_export.int8.calibration import default_pictures, synthesize_pictures, with_darker
 from rave_export.int8.quantize import fits_16_bits
 from rave_export.options import ENOUGH_DB, SingleGraph
 from rave_export.pictures import Picture, reduce_picture
@@ -137,11 +137,12 @@ def export_bundle(
 def _proof_pictures(contents: Contents) -> list[Picture]:
     """What INT8 is proven on beside the built-in pictures, at about the size at which light is estimated.
 
-    They are scenes that it was not calibrated on, and some of the photographs that were given.
+    They are scenes that it was not calibrated on, well-lit and dark, and some of the photographs that were
+    given.
     """
     given = contents.calibration or ()
     step = max(1, len(given) // _PROOF_PICTURES)
-    chosen = [*synthesize_pictures(_PROOF_PICTURES + 2, seed=1)[2:], *given[::step]]
+    chosen = [*with_darker(synthesize_pictures(_PROOF_PICTURES + 2, seed=1)[2:]), *given[::step]]
     return [reduce_picture(picture, PROOF_SIDE_PX) for picture in chosen]
 
 
@@ -172,7 +173,7 @@ def _graphs(
         say("exporting fp16 graphs")
         graphs += float_graphs(network, "fp16", contents.opset)
     if contents.int8:
-        pictures = synthesize_pictures() if contents.calibration is None else contents.calibration
+        pictures = default_pictures() if contents.calibration is None else contents.calibration
         say(f"calibrating int8 graphs on {len(pictures)} pictures")
         facts = network_facts(network)
         graphs += int8_graphs(
