@@ -342,3 +342,24 @@ def test_logs_are_gone_on_with_and_reports_written_anew(
     options = RunOptions(**{option: file}, overwrite="always")  # type: ignore[arg-type]
     run_folder(picture_file, tmp_path / "out", options)
     assert len(file.read_bytes()) > 100
+
+
+def test_a_photograph_that_could_not_be_written_leaves_nothing_beside(
+    picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr("rave_runtime.run.batch.write_atomically", fail)
+    for target in (tmp_path / "out" / "a.jpg", tmp_path / "out"):
+        results = run_folder(picture_file, target, QUICK)
+        assert [result.status for result in results] == ["failed"]
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_an_output_that_leads_nowhere_is_named_as_it_was_given(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("nowhere")
+    with pytest.raises(UsageError, match=r"OUTPUT \S*/out cannot be written: "):
+        run_folder(photos, tmp_path / "out", QUICK)

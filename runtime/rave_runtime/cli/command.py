@@ -68,9 +68,10 @@ def run_folder(
         _open_runner(options, journal, len(jobs)) as runner,
         open_log(options.log, runner.setup) as write_line,
     ):
-        first = output / ".probe" if _is_tree(source) else jobs[0].target if jobs else output
-        if jobs and isinstance(first, Path):
-            _require_writable("OUTPUT", first)
+        if _is_tree(source) and isinstance(output, Path) and jobs:
+            _require_writable_folder("OUTPUT", output, output)
+        elif jobs and isinstance(jobs[0].target, Path):
+            _require_writable("OUTPUT", jobs[0].target)
         results = show_progress(write_each(runner.run(jobs), write_line), len(jobs))
     if options.report is not None:
         from rave_runtime.run.report import write_report
@@ -170,11 +171,16 @@ def _require_writable(name: str, file: Path) -> None:
         raise UsageError(f"{name} {file} is a folder: name the file to write")
     if is_written_into(file):
         return
+    _require_writable_folder(name, file, file.parent)
+
+
+def _require_writable_folder(name: str, told: Path, folder: Path) -> None:
+    """Refuses a folder in which no file can be made; what is told of is the file or the folder itself."""
     try:
-        require_writable(file.parent)
+        require_writable(folder)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{name} {file} cannot be written: {reason}") from error
+        raise UsageError(f"{name} {told} cannot be written: {reason}") from error
 
 
 def run_stream(
