@@ -313,7 +313,8 @@ def _fail(message: str, code: int) -> NoReturn:
 
 def _say(message: str, *, error: bool = False) -> None:
     """Prints a message as a terminal can show it, whatever names are in it."""
-    shown = "".join(
-        letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in message
-    )
+    from rave_runtime.errors import printable
+    from rave_runtime.files.secrets import without_secrets
+
+    shown = "\n".join(map(printable, without_secrets(message).split("\n")))
     print(shown, file=sys.stderr if error else sys.stdout, flush=True)

@@ -16,6 +16,7 @@ import onnx
 
 from rave_export.errors import ExportError
 from rave_export.folders import check_replaceable, new_folder
+from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.bundle import Bundle, EngineFile, GraphFile, TensorSpec
 
 _TYPES: Final = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32", "float16": "TYPE_FP16"}
@@ -99,7 +100,7 @@ def _write_model(
         )
     version = folder / name / "1"
     version.mkdir(parents=True)
-    content = bundle.read_file(file)
+    content = read_graph(bundle, file) if isinstance(file, GraphFile) else bundle.read_file(file)
     inputs = graph.inputs
     if graph.part == "normal":
         content = with_strengths(content)

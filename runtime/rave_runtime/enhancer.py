@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -17,7 +16,7 @@ from rave_runtime.backends.devices import Setup as Setup
 from rave_runtime.backends.gathering import GatheringNetwork
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.network import LoadedNetwork
-from rave_runtime.bundle import embedded_bundle, read_bundle
+from rave_runtime.bundle.opening import Model, open_bundle
 from rave_runtime.errors import UsageError
 from rave_runtime.films.in_order import map_in_order
 from rave_runtime.light.look import Look, divisor_of
@@ -66,7 +65,7 @@ class Enhancer:
     """Enhances backlit photographs with a bundle's network. Safe to share by threads.
 
     Args:
-        model: folder of a bundle; None is the embedded one.
+        model: folder of a bundle, or a bundle that was read; None is the embedded one.
         precision: "auto", "fp32", "fp16" or "int8".
         device: "auto", "cpu", "openvino", "cuda" or "tensorrt".
         working_size: long side, in pixels, of the reduction on which the light is estimated; "recommended" is
@@ -86,7 +85,7 @@ class Enhancer:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | None = None,
+        model: Model = None,
         precision: str = "auto",
         device: str = "auto",
         working_size: int | Literal["recommended"] | None = "recommended",
@@ -95,7 +94,7 @@ class Enhancer:
         threads: int = 0,
         highlights: float | None = None,
     ) -> None:
-        bundle = read_bundle(embedded_bundle() if model is None else model)
+        bundle = open_bundle(model)
         self.device: Final = choose_device(device)
         self.precision: Final = choose_precision(precision, self.device, bundle.manifest)
         self.manifest: Final = bundle.manifest
@@ -242,6 +241,7 @@ class Enhancer:
         data: bytes,
         *,
         strength: float | None = None,
+        highlights: float | None = None,
         format: str | None = None,
         quality: int | None = None,
     ) -> EnhancedPhoto:
@@ -249,7 +249,7 @@ class Enhancer:
 
         Args:
             data: the bytes of a file.
-            strength: 0 to 2; None is the enhancer's.
+            strength, highlights: 0 to 2; None is the enhancer's.
             format, quality: such as "jpeg" and 1 to 100; None keeps the photograph's.
 
         Raises:
@@ -257,7 +257,7 @@ class Enhancer:
         """
         from rave_runtime.run.one_photo import enhance_bytes
 
-        return enhance_bytes(self, data, strength, format, quality)
+        return enhance_bytes(self, data, strength, highlights, format, quality)
 
     def illumination(self, image: Pixels) -> Array:
         """The illumination map that `enhance` divides by, but for the shoulder of the normal way.

@@ -453,3 +453,38 @@ def test_a_compression_that_cannot_be_written_becomes_deflate_with_a_word(
     encoded = encode_photo(without, scene(), "TIFF")
     assert encoded.warnings == (note.replace("group4", "zstd"),)
     assert tags_of(encoded.content)["0x0103"] == (3, 1, struct.pack("<H", 8))
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "adobe_deflate", "packbits"])
+@pytest.mark.parametrize(("channels", "extra"), [(2, [2]), (4, [2]), (4, [1]), (4, [0]), (5, [2, 0])])
+def test_channels_that_lie_apart_are_not_mixed_up(
+    channels: int, extra: list[int], compression: str | None
+) -> None:
+    """Pillow gives grey with transparency in planes wrong pixels, and refuses others."""
+    tifffile = pytest.importorskip("tifffile")
+    pytest.importorskip("imagecodecs")
+    colours = channels - len(extra)
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 32, channels), np.uint8)
+    pixels[..., colours] |= 128
+    if extra == [0] and compression is None:
+        pytest.skip("Pillow does not open it, which is said")
+    file = io.BytesIO()
+    tifffile.imwrite(
+        file,
+        np.moveaxis(pixels, -1, 0),
+        photometric="minisblack" if colours == 1 else "rgb",
+        planarconfig="separate",
+        extrasamples=extra,
+        compression=compression,
+        metadata=None,
+    )
+    photo = read_photo(file.getvalue())
+    expected = pixels[..., :colours].astype(np.float64)
+    if extra[0] == 1:
+        expected = np.minimum(255, expected * 255 / pixels[..., colours : colours + 1])
+    assert np.abs(photo.pixels - expected).max() <= 1
+    if extra[0]:
+        assert photo.alpha is not None
+        assert np.array_equal(photo.alpha, pixels[..., colours])
+    else:
+        assert photo.alpha is None

@@ -19,6 +19,7 @@ from typing import Any, Final
 from rave_export.engines.precision import check_parsed_precision, check_precision
 from rave_export.errors import ExportError
 from rave_export.options import Hardware
+from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.tensorrt.building import Profile, build_plan, make_logger
 from rave_runtime.backends.tensorrt.library import RTX_TARGETS, Gpu, find_gpu, import_cuda, import_library
 from rave_runtime.bundle import Bundle, EngineFile, Flavour, GraphFile, Precision
@@ -120,7 +121,7 @@ def build_engines(
         if graph.precision != options.precision or graph.part not in ("context", "enhance"):
             continue
         say(f"building a TensorRT {trt.__version__} engine of {graph.file} for {place}")
-        content = bundle.read_file(graph)
+        content = read_graph(bundle, graph)
         build = _build_for_rtx if gpu is None else _Builder(gpu).build
         plan = build(trt, content, graph, options, say)
         engines.append((_describe(plan, graph, options, str(trt.__version__), gpu), plan))

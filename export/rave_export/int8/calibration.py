@@ -30,6 +30,11 @@ def with_darker(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
     return (*pictures, *darker)
 
 
+def default_pictures() -> tuple[Picture, ...]:
+    """Scenes to calibrate on where no photographs are given, each once more as a dark exposure."""
+    return with_darker(synthesize_pictures())
+
+
 def synthesize_pictures(count: int = PICTURES, seed: int = 0) -> list[Picture]:
     """Backlit scenes made of overlapping discs, for networks exported where no photographs are.
 

@@ -20,9 +20,9 @@ from rave_export.proof.parity import (
     split_light,
 )
 from rave_export.proof.reach import check_reach
-from rave_export.proof.soundness import require_sound
 from rave_runtime.arrays import Array, Pixels
 from rave_runtime.backends.devices import DEVICES, Device, choose_device, onnxruntime_providers
+from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Bundle, GraphFile, Manifest, Parity
@@ -46,14 +46,15 @@ def measure_bundle(
         A measurement per precision, provider and picture.
 
     Raises:
-        BundleError: a file is missing or not the one that was exported, or does not load.
-        ExportError: a graph is not what a bundle may hold.
+        BundleError: a file is missing or not the one that was exported, does not load, or holds what no
+            graph of a bundle needs.
         DeviceError: a provider failed.
     """
     for item in bundle.manifest.files():
-        content = bundle.read_file(item)
         if isinstance(item, GraphFile):
-            require_sound(content, item)
+            read_graph(bundle, item)
+        else:
+            bundle.read_file(item)
     cases = probe_cases() + [Case((picture,), PICTURE_TILE_PX, "given") for picture in pictures]
     return measure_parity(candidates(bundle), reference or graph_reference(bundle), cases)
 
@@ -114,7 +115,7 @@ def make_session(bundle: Bundle, graph: GraphFile, device: Device) -> Any:
     options.log_severity_level = 3
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    content = bundle.read_file(graph)
+    content = read_graph(bundle, graph)
     try:
         return onnxruntime.InferenceSession(content, options, providers=[(device.provider, device.options)])
     except Exception as error:  # onnxruntime's exceptions share no base class

@@ -15,13 +15,12 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from rave_runtime.backends.devices import GPUS
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.backends.privacy import turn_off_reports
-from rave_runtime.bundle import MANIFEST_NAME, read_bundle
+from rave_runtime.bundle.opening import carry_bundle
 from rave_runtime.cluster.crew import Crew
 from rave_runtime.cluster.pool import Pool
 from rave_runtime.cluster.worker import Worker
@@ -77,7 +76,7 @@ def open_pool(
         room = int(resources.get("CPU", 0)) // workers
         if needs["num_gpus"]:
             room = min(room, int(resources.get("GPU", 0)))
-        model = None if options.model is None else ray.put(_read_files(options.model))
+        model = None if options.model is None else ray.put(carry_bundle(options.model))
         untyped: Any = ray
         remote_worker = untyped.remote(max_restarts=0, max_task_retries=0, **needs)(worker)
         folder = None if journal is None else journal.folder
@@ -169,14 +168,3 @@ def _knock(address: str) -> None:
 def _resources(ray: Any) -> dict[str, float]:
     found: dict[str, float] = ray.cluster_resources()
     return found
-
-
-def _read_files(folder: Path) -> dict[str, bytes]:
-    """A bundle as the workers get it: what runs, not the checkpoint.
-
-    Raises:
-        BundleError: it cannot be used.
-    """
-    bundle = read_bundle(folder)
-    names = [MANIFEST_NAME, *(item.file for item in bundle.manifest.running_files())]
-    return {name: (bundle.folder / name).read_bytes() for name in names}

@@ -8,6 +8,7 @@ thumbnails, which show the old picture; the index of further pictures behind the
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from collections.abc import Iterator
@@ -104,8 +105,12 @@ def count_scans(content: bytes, limit: int = 1 << 31) -> int:
 
 
 def end_of_jpeg(content: bytes) -> int:
-    """Returns the place behind the end of a JPEG's picture; the end of the file where no marker says so."""
-    return next((stop for marker, stop in _markers(content) if marker == 0xD9), len(content))
+    """Returns the place behind the end of a JPEG's picture; the end of the file where no marker says so.
+
+    Of a file of more markers than a photograph can have, the end of the file.
+    """
+    markers = itertools.islice(_markers(content), _MAX_MARKERS)
+    return next((stop for marker, stop in markers if marker == 0xD9), len(content))
 
 
 def _markers(content: bytes) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from rave_runtime.arrays import Pixels
-from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.errors import PhotoError
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import (
@@ -29,6 +29,7 @@ from rave_runtime.photos.decoders import (
 from rave_runtime.photos.exif import EXIF_HEADER, avif_exif, orientation_of, upright_exif
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.coding import coding_options
+from rave_runtime.photos.headers.reasons import why_damaged
 from rave_runtime.photos.headers.stated_colour import stated_profile
 from rave_runtime.photos.metadata.containers import jp2_blocks, orientation_in_heif
 from rave_runtime.photos.metadata.left_behind import note_left_behind
@@ -92,7 +93,7 @@ def read_photo(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEG
     except MemoryError as error:
         raise PhotoError("does not fit into memory") from error
     except Exception as error:  # decoders raise whatever a broken file makes them stumble over
-        raise PhotoError(f"is damaged or truncated: {reason_of(error)}") from error
+        raise PhotoError(why_damaged(content, error)) from error
 
 
 def load_rgb(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> NDArray[np.uint8]:

@@ -125,13 +125,19 @@ def enhance_content(
 
 
 def enhance_bytes(
-    enhancer: Enhancer, data: bytes, strength: float | None, format: str | None, quality: int | None
+    enhancer: Enhancer,
+    data: bytes,
+    strength: float | None,
+    highlights: float | None,
+    format: str | None,
+    quality: int | None,
 ) -> EnhancedPhoto:
     """What `Enhancer.enhance_bytes` does, with everything checked that a caller may have got wrong."""
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"quality is {quality}, a number from 1 to 100 is needed")
     name = None if format is None else parse_format(format)
-    return enhance_content(vary(enhancer, strength=strength), bytes(data), format=name, quality=quality)
+    varied = vary(enhancer, strength=strength, highlights=highlights)
+    return enhance_content(varied, bytes(data), format=name, quality=quality)
 
 
 def vary(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from rave_runtime.backends.limits import usable_processors
+from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import ResultJournal
@@ -147,7 +148,11 @@ class RunOptions:
 
 
 def make_batch(
-    options: RunOptions, journal: ResultJournal | None, jobs: int, processors: int | None = None
+    options: RunOptions,
+    journal: ResultJournal | None,
+    jobs: int,
+    processors: int | None = None,
+    model: Bundle | None = None,
 ) -> Batch:
     """The batch that these options describe.
 
@@ -156,6 +161,7 @@ def make_batch(
         journal: the journal of the results, if there is one.
         jobs: how many photographs there are, so that no more workers are made.
         processors: how many processors to use; None is all that there are.
+        model: takes the place of the options' model.
 
     Raises:
         RaveError: as `Enhancer`.
@@ -166,7 +172,7 @@ def make_batch(
     is_given = options.memory_limit_mib != default_limit_mib()
     alone_mib = options.memory_limit_mib if is_given else memory_for_one_mib()
     return Batch(
-        make_enhancer(options, workers, max(1, processors // workers)),
+        make_enhancer(options, workers, max(1, processors // workers), model),
         options.write_options,
         workers,
         MemoryBudget(options.memory_limit_mib * 2**20, alone_mib * 2**20),
@@ -175,13 +181,14 @@ def make_batch(
     )
 
 
-def make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
+def make_enhancer(options: RunOptions, workers: int, threads: int, model: Bundle | None = None) -> Enhancer:
     """The enhancer that these options describe.
 
     Args:
         options: the options of the run.
         workers: photographs in work at a time, which share the memory limit.
         threads: processors for each call of the network.
+        model: takes the place of the options' model.
 
     Raises:
         RaveError: as `Enhancer`, or the memory limit is too small for so many workers.
@@ -190,7 +197,7 @@ def make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
     if tile_size is None:
         tile_size = choose_tile_size(options.memory_limit_mib, workers)
     return Enhancer(
-        options.model,
+        model or options.model,
         precision=options.precision,
         device=options.device,
         working_size=options.working_size,

@@ -13,6 +13,8 @@ from rave_runtime.files.places import is_free
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import Journal
 
+_HEAD_BYTES: Final = 1024
+
 Overwrite = Literal["never", "ask", "always"]
 OVERWRITE: Final[tuple[Overwrite, ...]] = get_args(Overwrite)
 """What becomes of files in the place of results that rave-run did not write: they are kept, the user is
@@ -63,6 +65,28 @@ def require_replaceable(place: Location, journal: KnowsOwn | None) -> None:
         raise PhotoError(
             f"was not enhanced, since {place} is there and rave-run did not write it: choose another OUTPUT, "
             "or give --overwrite always to replace such files"
+        )
+
+
+def require_own_text(option: str, file: Path | None, mark: bytes) -> None:
+    """Refuses to write a log or a report into a file that holds something else.
+
+    Args:
+        option: names the file in the message.
+        file: its path; None is no file. Pipes and devices take what they get.
+        mark: what stands near the beginning of such a file that rave-run wrote.
+
+    Raises:
+        UsageError: another file is there.
+    """
+    if file is None or str(file) == "-" or not file.is_file():
+        return
+    with file.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    if head and mark not in head:
+        raise UsageError(
+            f"{option} {file} is there and rave-run did not write it: choose another name, "
+            "or give --overwrite always"
         )
 
 

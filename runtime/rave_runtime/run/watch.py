@@ -17,8 +17,9 @@ from rave_runtime.files.places import is_folder
 from rave_runtime.run.batch import Result
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import open_journal
-from rave_runtime.run.log import open_log, write_each
+from rave_runtime.run.log import LOG_MARK, open_log, write_each
 from rave_runtime.run.options import RunOptions, make_batch
+from rave_runtime.run.overwriting import require_own_text
 
 _RELIST_S: Final = 60.0
 """The folder is listed at least this often, for file systems that keep no times of folders."""
@@ -47,6 +48,8 @@ def run_watch(source: Location, output: Location, options: RunOptions) -> Genera
     told = ""
     jobs: list[Job] = []
     folders = _Folders(source)
+    if options.overwrite != "always":
+        require_own_text("--log", options.log, LOG_MARK)
     with open_log(options.log, batch.setup) as write_line:
         while True:
             try:

@@ -134,5 +134,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _say(message: str) -> None:
-    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
-    print(f"rave-serve: {line}", file=sys.stderr, flush=True)
+    from rave_runtime.errors import printable
+    from rave_runtime.files.secrets import without_secrets
+
+    print(f"rave-serve: {printable(without_secrets(message))}", file=sys.stderr, flush=True)

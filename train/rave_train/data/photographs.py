@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from rave_runtime.arrays import Picture
-from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.errors import PhotoError, printable, reason_of
 from rave_runtime.photos.decoders import decoding, open_picture
 from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
@@ -101,7 +101,7 @@ def find_photographs(folder: Path, role: Role, split: Split = "train") -> Photog
     good = tuple(item for item in checked if isinstance(item, Photograph))
     bad = tuple((file, item) for file, item in zip(found, checked, strict=True) if isinstance(item, str))
     if len(good) < 2:
-        reasons = "".join(f"; {file.name}: {reason}" for file, reason in bad[:3])
+        reasons = "".join(f"; {printable(file.name)}: {reason}" for file, reason in bad[:3])
         raise DataError(
             f"{folder} holds {len(good)} usable {role} photograph{'' if len(good) == 1 else 's'}, "
             f"at least 2 are needed{reasons}"

@@ -15,6 +15,7 @@ import numpy as np
 
 from rave_runtime.arrays import Array
 from rave_runtime.backends.compiled_cache import keep, recall
+from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.network import Image
 from rave_runtime.backends.split import ContextOutput, SplitNetwork
 from rave_runtime.backends.tensorrt.building import Profile, build_plan
@@ -162,7 +163,7 @@ class TensorRtNetwork(SplitNetwork):
         key = f"TensorRT for RTX {trt.__version__}, {graph.sha256}, {self._gpu}, {profiles}"
         plan = recall(key)
         if plan is None:
-            plan = build_plan(trt, self._bundle.read_file(graph), graph, profiles)
+            plan = build_plan(trt, read_graph(self._bundle, graph), graph, profiles)
             keep(key, plan)
         description = EngineFile(
             file=f"the engine of {graph.file}",

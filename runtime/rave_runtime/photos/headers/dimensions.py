@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final
 from PIL import Image, JpegImagePlugin
 
 from rave_runtime.errors import PhotoError
+from rave_runtime.photos.decoders import decoding
 from rave_runtime.photos.formats import format_named, format_of_content
 from rave_runtime.photos.headers.bounded import BoundedFile
 from rave_runtime.photos.headers.boxes import photograph_properties
@@ -78,7 +79,7 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
     if name in own:
         width, height, deep = own[name](file)
     else:
-        with _open(name, BoundedFile(file, size)) as image:
+        with decoding, _open(name, BoundedFile(file, size)) as image:  # which lifts a limit of Pillow
             width, height = max(image.size, _tile_of(image), key=math.prod)
             deep = _is_deep(image)
             progressive = bool(image.info.get("progressive"))

@@ -127,7 +127,7 @@ def _png(content: bytes, icc_profile: bytes | None, grey: bool) -> bytes | None:
         elif kind == b"IDAT":
             break
     numbers = stated.get(b"cICP", b"")
-    if len(numbers) == 4:
+    if len(numbers) == 4 and numbers[:2] != bytes([UNSPECIFIED, UNSPECIFIED]):
         if not numbers[3] and numbers[1] not in HDR:
             raise PhotoError(
                 "has values of limited (video) range, which PNG readers disagree on: export it "
