@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime.errors import PhotoError
+from rave_runtime.photos.photo import Pixels
 from rave_runtime.photos.png import LEVEL, without_chunks
 
 Deep = NDArray[np.uint16]
@@ -142,3 +143,17 @@ def _missing(kind: str) -> NoReturn:
     raise PhotoError(
         f"is a {kind} of 16 bits per channel: pip install 'rave-backlit[deep]' to read and write it whole"
     )
+
+
+def turned(pixels: Pixels, orientation: int) -> Pixels:
+    """Turns pixels upright, [h, w, c]; `orientation` is EXIF's, 1 to 8."""
+    views: dict[int, Pixels] = {
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.swapaxes(0, 1),
+        6: pixels.swapaxes(0, 1)[:, ::-1],
+        7: pixels.swapaxes(0, 1)[::-1, ::-1],
+        8: pixels.swapaxes(0, 1)[::-1],
+    }
+    return np.ascontiguousarray(views[orientation]) if orientation in views else pixels
