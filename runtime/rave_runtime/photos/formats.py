@@ -223,9 +223,9 @@ def parse_format(text: str) -> str:
     raise UsageError(f"--format {text} is unknown: give one of {', '.join(WRITTEN_FORMATS).lower()}")
 
 
-def output_format(input_format: str, wanted: str | None = None) -> str:
-    """Returns the format to write: the wanted one, the input's, or PNG where that cannot be written."""
-    name = wanted or input_format
+def output_format(input_format: str, format: str | None = None) -> str:
+    """Returns the format to write: the one asked for, the input's, or PNG where that cannot be written."""
+    name = format or input_format
     return name if name in WRITTEN_FORMATS else "PNG"
 
 
