@@ -7,7 +7,8 @@ add a row to `FORMATS`; a format that Pillow cannot open needs a codec in `rave_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib.util
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +27,11 @@ class Format:
         read_only_endings: endings of files that hold more than a result does, such as further pictures;
             results get the first of `endings` instead.
         signatures: pairs of an offset and the byte strings of which one stands there.
-        is_written: whether rave-run writes it. Photographs in other formats become PNG.
+        is_written: whether rave-run writes it.
+        written_as: the format that photographs get where their own is not written.
+        extra: the extra of this package without which files of the format are left out of folders, with a
+            warning; None where there is none.
+        library: the module that comes with that extra.
         longest_side_px: greatest width and height that a file can hold; None where no practical limit exists.
         has_alpha: whether a written file can hold transparency.
         has_metadata: whether a written file can hold EXIF and XMP.
@@ -40,6 +45,9 @@ class Format:
     endings: tuple[str, ...]
     signatures: tuple[tuple[int, tuple[bytes, ...]], ...]
     is_written: bool = True
+    written_as: str = "PNG"
+    extra: str | None = None
+    library: str | None = None
     longest_side_px: int | None = None
     has_alpha: bool = True
     has_metadata: bool = True
@@ -128,6 +136,26 @@ FORMATS: Final = (
         has_quality=True,
         option_names=("heic",),
     ),
+    Format(
+        name="RAW",
+        endings=(
+            *(".dng", ".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dcs", ".drf"),
+            *(".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mdc", ".mef", ".mos", ".mrw", ".nef", ".nrw"),
+            *(".orf", ".ori", ".pef", ".ptx", ".pxn", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw"),
+            ".x3f",
+        ),
+        # Most begin like a TIFF: see `rave_runtime.photos.codecs.raw_kind`.
+        signatures=(
+            (0, (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM")),
+            (4, (b"ftypcrx",)),
+            (6, (b"HEAPCCDR",)),
+        ),
+        is_written=False,
+        written_as="TIFF",
+        extra="raw",
+        library="rawpy",
+        has_16_bits=True,
+    ),
 )
 
 _BY_NAME: Final[Mapping[str, Format]] = {row.name: row for row in FORMATS}
@@ -135,20 +163,42 @@ _BY_ENDING: Final[Mapping[str, Format]] = {
     ending: row for row in FORMATS for ending in (*row.endings, *row.read_only_endings)
 }
 
-READ_ENDINGS: Final = tuple(_BY_ENDING)
-"""Endings, in lower case, of files that count as photographs."""
+KNOWN_ENDINGS: Final = tuple(_BY_ENDING)
+"""Endings, in lower case, of all formats of the table."""
 
 WRITTEN_FORMATS: Final = tuple(row.name for row in FORMATS if row.is_written)
 """Names of the formats that rave-run writes."""
 
-UNREADABLE_ENDINGS: Final = (
-    *(".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dcs", ".dng", ".drf"),
-    *(".eip", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mdc", ".mef", ".mos", ".mrw", ".nef"),
-    *(".nrw", ".orf", ".ori", ".pef", ".ptx", ".pxn", ".raf", ".raw", ".rw2", ".rwl", ".rwz", ".sr2"),
-    *(".srf", ".srw", ".x3f", ".exr", ".hdr", ".jls", ".jxl", ".jxr", ".pcx", ".pfm", ".psb", ".psd"),
-    *(".qoi", ".sgi", ".tga", ".wdp", ".xcf"),
+UNKNOWN_ENDINGS: Final = (
+    *(".eip", ".rwz", ".exr", ".hdr", ".jls", ".jxl", ".jxr", ".pcx", ".pfm", ".psb", ".psd", ".qoi", ".sgi"),
+    *(".tga", ".wdp", ".xcf"),
 )
-"""Endings of pictures, most of them camera raw files, that rave-run cannot read and names in a warning."""
+"""Endings of pictures that rave-run cannot read and names in a warning."""
+
+
+def is_installed(row: Format) -> bool:
+    """Whether the library is there without which files of a format are left out of folders."""
+    return row.library is None or importlib.util.find_spec(row.library) is not None
+
+
+READ_ENDINGS: Final = tuple(ending for ending, row in _BY_ENDING.items() if is_installed(row))
+"""Endings, in lower case, of files that count as photographs here, with the extras that are installed."""
+
+UNREADABLE_ENDINGS: Final = (
+    *UNKNOWN_ENDINGS,
+    *(ending for ending, row in _BY_ENDING.items() if not is_installed(row)),
+)
+"""Endings of pictures that cannot be read here and are named in a warning."""
+
+
+def remedy_for(endings: Iterable[str]) -> str:
+    """What to do about pictures with these endings that cannot be read here."""
+    rows = [_BY_ENDING.get(ending) for ending in endings]
+    extras = sorted({row.extra for row in rows if row is not None and row.extra is not None})
+    install = f"pip install 'rave-backlit[{','.join(extras)}]'"
+    if not extras:
+        return "export as JPEG or TIFF first"
+    return install if None not in rows else f"{install}, or export as JPEG or TIFF first"
 
 
 def format_named(name: str) -> Format:
@@ -197,9 +247,9 @@ def parse_format(text: str) -> str:
 
 
 def output_format(input_format: str, wanted: str | None = None) -> str:
-    """Returns the format to write: the wanted one, the input's, or PNG where that cannot be written."""
+    """Returns the format to write: the wanted one, the input's, or the one that stands for it."""
     name = wanted or input_format
-    return name if name in WRITTEN_FORMATS else "PNG"
+    return name if name in WRITTEN_FORMATS else _BY_NAME[name].written_as if name in _BY_NAME else "PNG"
 
 
 def ending_of_result(name: str, format: str) -> str:

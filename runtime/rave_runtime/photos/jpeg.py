@@ -25,7 +25,7 @@ _ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))
 _MAX_MARKERS: Final = 100_000
 """Markers of a JPEG that are looked at, those of restarts aside; photographs have hundreds."""
 
-_XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
+XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
 
 _EXTENSION_SEGMENT: Final = b"http://ns.adobe.com/xmp/extension/\0"
@@ -151,11 +151,11 @@ def carry_jpeg(
             continue
         if marker == 0xE1 and payload.startswith(EXIF_HEADER):
             payload = upright_exif(payload, width, height, orientation)
-        elif marker == 0xE1 and payload.startswith(_XMP_SEGMENT):
-            xmp = upright_xmp(payload[len(_XMP_SEGMENT) :], width, height, orientation)
+        elif marker == 0xE1 and payload.startswith(XMP_SEGMENT):
+            xmp = upright_xmp(payload[len(XMP_SEGMENT) :], width, height, orientation)
             if xmp is None:
                 continue
-            payload = _XMP_SEGMENT + xmp
+            payload = XMP_SEGMENT + xmp
         elif marker == 0xED and payload.startswith(_PHOTOSHOP_SEGMENT):
             start = len(_PHOTOSHOP_SEGMENT)
             payload = payload[:start] + without_thumbnails(payload[start:])

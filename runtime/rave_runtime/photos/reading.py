@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.photos.codecs.raw import is_raw, read_raw
 from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import (
     END_OF_JPEG,
@@ -39,7 +40,6 @@ from rave_runtime.photos.xmp import upright_xmp
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
-
 
 _BYTES_PER_PIXEL: Final = 8
 """Of the fattest photographs, colour and transparency of 16 bits unpacked."""
@@ -171,6 +171,8 @@ def check_file_size(size: int, limit: int, max_megapixels: float) -> None:
 
 
 def _decode(content: bytes, max_megapixels: float) -> Photo:
+    if is_raw(content):
+        return read_raw(content, max_megapixels)
     with open_picture(without_chunks(content)) as image:
         _check_size(image, max_megapixels)
         name = str(image.format)

@@ -21,6 +21,7 @@ _PACKAGES: Final = {
     "onnxruntime-gpu": "",
     "openvino": "faster on CPUs: pip install 'rave-backlit[openvino]'",
     "pillow-heif": "HEIC: pip install 'rave-backlit[heif]'",
+    "rawpy": "camera raw files: pip install 'rave-backlit[raw]'",
     "imagecodecs": "16-bit colour: pip install 'rave-backlit[deep]'",
     "tensorrt": "NVIDIA engines: pip install 'rave-backlit[trt]'",
 }

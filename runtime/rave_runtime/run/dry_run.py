@@ -9,7 +9,9 @@ import numpy as np
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
 from rave_runtime.light.score import BACKLIT_SCORE
+from rave_runtime.photos.codecs.raw import is_raw, read_raw
 from rave_runtime.photos.colour import as_seen
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_file, read_photo
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import Journal
@@ -34,7 +36,7 @@ def preview_jobs(
     for job in jobs:
         try:
             content = read_file(job.source, options.max_megapixels)
-            photo = read_photo(content, options.max_megapixels)
+            photo = _read_quickly(content, options.max_megapixels)
             score = enhancer.backlit_score(np.ascontiguousarray(as_seen(photo)))
             if options.overwrite != "always" and is_foreign(job.target, journal):
                 text = f"{job.name} would be left out: {job.target} is there and rave-run did not write it"
@@ -46,3 +48,10 @@ def preview_jobs(
             yield f"{job.name} is {kind} (score {score:.2f} of 1) and would {verb} {place}", False
         except RaveError as problem:
             yield f"{job.name} {problem}", True
+
+
+def _read_quickly(content: bytes, max_megapixels: float) -> Photo:
+    """A photograph from which only its score is wanted: raw files are developed at half of their size."""
+    if is_raw(content):
+        return read_raw(content, max_megapixels, half_size=True)
+    return read_photo(content, max_megapixels)

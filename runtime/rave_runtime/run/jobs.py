@@ -14,10 +14,12 @@ from rave_runtime.errors import UsageError
 from rave_runtime.files.folding import folds_names
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.formats import (
+    KNOWN_ENDINGS,
     READ_ENDINGS,
     ending_of_result,
     format_of_ending,
     output_format,
+    remedy_for,
     require_format,
 )
 from rave_runtime.run.inputs import (
@@ -185,11 +187,11 @@ def _jobs_below(
             count += 1
             yield _make_job(source, into, found, naming, prefix)
     if others and not allow_empty:
-        kinds = ", ".join(sorted({Path(name).suffix.lower() for name in others}))
+        endings = sorted({Path(name).suffix.lower() for name in others})
         many = "1 picture" if len(others) == 1 else f"{len(others)} pictures"
         are = "is of a kind" if len(others) == 1 else "are of kinds"
-        text = f"{many} in {source} {are} that rave-run cannot read ({kinds}): export as JPEG or TIFF first"
-        warnings.warn(text, stacklevel=3)
+        text = f"{many} in {source} {are} that rave-run cannot read ({', '.join(endings)})"
+        warnings.warn(f"{text}: {remedy_for(endings)}", stacklevel=3)
     if not count and not allow_empty:
         which = " that --include and --exclude leave" if selection != Selection() else ""
         raise UsageError(f"{source} holds no photograph{which} ({', '.join(READ_ENDINGS)})")
@@ -207,7 +209,7 @@ def _make_job(source: Location, into: Location, found: FoundFile, naming: Naming
 
 def _job_of(source: Location, output: Location, naming: Naming, several: bool) -> Iterator[Job]:
     """The job of one file."""
-    into = several or is_folder(output) or output.suffix.lower() not in READ_ENDINGS
+    into = several or is_folder(output) or output.suffix.lower() not in KNOWN_ENDINGS
     target = output / naming.name_of(source.name) if into else output
     if not into:
         require_format(output, naming.format)
@@ -232,7 +234,7 @@ def _companion_target(companion: str, photograph: str, target: Path) -> Path:
 
 def _require_folder(output: Location, sources: Sequence[Location]) -> None:
     is_file = is_no_folder(output)
-    if is_file or (not is_folder(output) and output.suffix.lower() in READ_ENDINGS):
+    if is_file or (not is_folder(output) and output.suffix.lower() in KNOWN_ENDINGS):
         raise UsageError(
             f"{output} is {'a file' if is_file else 'the name of a photograph'}: for {len(sources)} inputs "
             "the last argument must be the folder of the results, such as rave-run *.jpg enhanced/"
@@ -272,7 +274,9 @@ def _key_of(place: Location) -> str:
 
 def _refuse_collisions(jobs: list[Job], output: Location) -> None:
     for names, target in _groups(jobs, _key_of):
-        raise UsageError(f"{_listed(names)} would both be written to {target}: rename one")
+        raise UsageError(
+            f"{_listed(names)} would both be written to {target}: rename one, or --exclude one kind"
+        )
     for names, target in _groups(jobs, lambda place: folded(_key_of(place))):
         if folds_names(output):
             raise UsageError(

@@ -33,6 +33,7 @@ _BYTES_PER_PX_READ: Final[Mapping[str, int]] = {
     "JPEG2000": 26,
     "AVIF": 34,
     "HEIF": 44,
+    "RAW": 40,
 }
 """Peak memory per pixel of photographs of 8 bits, by the format that they are read from.
 

@@ -11,7 +11,7 @@ from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import ResultJournal
-from rave_runtime.photos.formats import READ_ENDINGS, parse_format
+from rave_runtime.photos.formats import KNOWN_ENDINGS, parse_format
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.run.batch import Batch, WriteOptions
 from rave_runtime.run.inputs import Selection
@@ -77,7 +77,7 @@ class RunOptions:
         if self.actors is not None and self.cluster is None:
             raise UsageError("--actors is for a cluster: give --cluster as well, or --workers")
         for name, file in (("--log", self.log), ("--report", self.report)):
-            if file is not None and file.suffix.lower() in READ_ENDINGS:
+            if file is not None and file.suffix.lower() in KNOWN_ENDINGS:
                 raise UsageError(f"{name} {file} has the name of a photograph: choose another")
         if self.log is not None and self.report is not None and _is_one(self.log, self.report):
             raise UsageError(

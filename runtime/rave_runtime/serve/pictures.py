@@ -200,8 +200,8 @@ class Studio:
         try:
             with decoding, open_picture(without_chunks(content)) as image:
                 width, height = image.size
-        except Exception:  # the reader says what is wrong with it
-            return Need(0)
+        except Exception:  # a camera's raw file, or the reader says what is wrong with it
+            width = height = 0
         if width * height > self._max_megapixels * 1e6:
             raise RefusedError(
                 413,
