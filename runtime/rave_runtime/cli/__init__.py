@@ -199,10 +199,12 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     for failure in failures:
         say(_describe(failure), error=True)
     done = [result for result in results if result.status == "done"]
-    copied, skipped = (sum(each.status == status for each in results) for status in ("copied", "skipped"))
+    copied = [result.enhanced_before for result in results if result.status == "copied"]
+    skipped = sum(result.status == "skipped" for result in results)
     megapixels = sum(result.width_px * result.height_px for result in done) / 1e6
     line = f"{len(done)} of {len(results)} enhanced into {place} ({megapixels:.1f} megapixels)"
-    line += f", {copied} copied, not being backlit" * bool(copied)
+    line += f", {copied.count(False)} copied, not being backlit" * (False in copied)
+    line += f", {copied.count(True)} copied, enhanced before (see --again)" * (True in copied)
     line += f", {skipped} were there already" * bool(skipped)
     say(line + (f", {len(failures)} failed" if failures else ""), error=_is_standard_output(options))
     return EXIT_SOME_FAILED if failures else 0

@@ -43,6 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     text = "The same for bright parts: 0 keeps skies as they are [default: --strength, but at most 1]."
     add("--highlights", text, type=float, metavar="H")
     add("--only-backlit", "Copy photographs as they are that are not backlit.", action="store_true")
+    add("--again", "Enhance photographs once more that were enhanced before.", action="store_true")
     add("--model", "The model's bundle [default: the embedded one].", type=_path, metavar="FOLDER")
     text = "Long side for estimating the light, in pixels [default: the model's]."
     add("--working-size", text, type=int, metavar="PX")

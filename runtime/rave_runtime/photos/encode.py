@@ -20,8 +20,9 @@ from rave_runtime.photos.exif import without_orientation
 from rave_runtime.photos.formats import format_named
 from rave_runtime.photos.headers.bmp import add_bmp_profile
 from rave_runtime.photos.jpeg import add_photoshop_resources, carry_jpeg
-from rave_runtime.photos.metadata.fitting import Metadata, fit_metadata
+from rave_runtime.photos.metadata.fitting import MAX_JPEG_XMP, Metadata, fit_metadata
 from rave_runtime.photos.metadata.grey_profile import is_grey_profile, rgb_of_grey_profile
+from rave_runtime.photos.metadata.mark import Mark, mark_xmp
 from rave_runtime.photos.metadata.photoshop import without_iptc
 from rave_runtime.photos.photo import Photo, Pixels
 from rave_runtime.photos.png import LEVEL, carry_png, raw_profile
@@ -47,7 +48,9 @@ class Encoded:
     warnings: tuple[str, ...] = ()
 
 
-def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None = None) -> Encoded:
+def encode_photo(
+    photo: Photo, pixels: Pixels, format: str, quality: int | None = None, mark: Mark | None = None
+) -> Encoded:
     """Encodes new pixels with an old photograph's metadata.
 
     Args:
@@ -55,6 +58,7 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
         pixels: the new pixels, of the shape and dtype of `photo.pixels`.
         format: the name of a format that is written.
         quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own tables.
+        mark: what the file says of having been enhanced, where it can hold XMP; None leaves it as it was.
 
     Raises:
         PhotoError: the format cannot hold these pixels, or its library is missing.
@@ -85,6 +89,10 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
         photo = replace(photo, icc_profile=rgb_of_grey_profile(photo.icc_profile or b""))
         if photo.icc_profile is None:
             notes.append(f"its grey profile was left out: {format} stores this picture as colour")
+    marked = None
+    if mark is not None and row.has_metadata:
+        marked = mark_xmp(photo.xmp, mark, MAX_JPEG_XMP if format == "JPEG" else None)
+        photo = photo if marked is None else replace(photo, xmp=marked)
     metadata = Metadata() if carried else fit_metadata(photo, format)
     notes += metadata.notes
     if photo.format == format == "TIFF":
@@ -93,7 +101,7 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
             notes.append(f"its compression ({before}) was replaced by Deflate, which loses nothing")
     try:
         with decoding:
-            content = _encode(photo, whole, format, quality, None if carried else metadata)
+            content = _encode(photo, whole, format, quality, None if carried else metadata, marked)
     except PhotoError:
         raise
     except MemoryError as error:
@@ -104,9 +112,16 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
 
 
 def _encode(
-    photo: Photo, pixels: Pixels, format: str, quality: int | None, metadata: Metadata | None
+    photo: Photo,
+    pixels: Pixels,
+    format: str,
+    quality: int | None,
+    metadata: Metadata | None,
+    marked: bytes | None,
 ) -> bytes:
-    """Encodes the file; without `metadata`, that of the photograph's own file is carried over verbatim."""
+    """Encodes the file; without `metadata`, that of the photograph's own file is carried over verbatim, but
+    for the packet `marked`.
+    """
     height, width, channels = pixels.shape
     if format == "TIFF":
         assert metadata is not None
@@ -124,8 +139,8 @@ def _encode(
     if metadata is not None or photo.source is None:
         return content
     carry = carry_png if format == "PNG" else carry_jpeg
-    keep_icc = photo.icc_profile is not None
-    return carry(photo.source, content, width, height, keep_icc=keep_icc, orientation=photo.orientation)
+    keep_icc, turn = photo.icc_profile is not None, photo.orientation
+    return carry(photo.source, content, width, height, keep_icc=keep_icc, orientation=turn, xmp=marked)
 
 
 def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:

@@ -121,7 +121,14 @@ def _markers(content: bytes) -> Iterator[tuple[int, int]]:
 
 
 def carry_jpeg(
-    source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool, orientation: int = 1
+    source: bytes,
+    target: bytes,
+    width: int,
+    height: int,
+    *,
+    keep_icc: bool,
+    orientation: int = 1,
+    xmp: bytes | None = None,
 ) -> bytes:
     """Gives a JPEG another one's metadata: EXIF, XMP, IPTC, comments, and its ICC profile if wanted.
 
@@ -132,6 +139,7 @@ def carry_jpeg(
         height: of the target, in pixels.
         keep_icc: whether the target's pixels are in the source's colour space.
         orientation: how the source's pixels were turned to become the target's, 1 to 8.
+        xmp: a packet that takes the place of the source's; None keeps that.
     """
     kept = []
     jfif: bytes | None = None
@@ -152,14 +160,17 @@ def carry_jpeg(
         if marker == 0xE1 and payload.startswith(EXIF_HEADER):
             payload = upright_exif(payload, width, height, orientation)
         elif marker == 0xE1 and payload.startswith(XMP_SEGMENT):
-            xmp = upright_xmp(payload[len(XMP_SEGMENT) :], width, height, orientation)
-            if xmp is None:
+            packet, xmp = xmp or upright_xmp(payload[len(XMP_SEGMENT) :], width, height, orientation), None
+            if packet is None:
                 continue
-            payload = XMP_SEGMENT + xmp
+            payload = XMP_SEGMENT + packet
         elif marker == 0xED and payload.startswith(_PHOTOSHOP_SEGMENT):
             start = len(_PHOTOSHOP_SEGMENT)
             payload = payload[:start] + without_thumbnails(payload[start:])
-        kept.append(b"\xff" + bytes([marker]) + struct.pack(">H", len(payload) + 2) + payload)
+        kept.append(_segment(marker, payload))
+    if xmp is not None:  # the source has none
+        exif = next((at + 1 for at, each in enumerate(kept) if each.startswith(EXIF_HEADER, 4)), 0)
+        kept.insert(exif, _segment(0xE1, XMP_SEGMENT + xmp))
     own, after = b"", 2
     if target.startswith(b"\xff\xe0", 2):
         (length,) = struct.unpack_from(">H", target, 4)
@@ -167,3 +178,7 @@ def carry_jpeg(
         if jfif is not None and len(jfif) >= 12 and len(own) >= 16:
             own = own[:11] + jfif[7:12] + own[16:]  # density unit, x and y
     return b"".join([target[:2], own, *kept, memoryview(target)[after:]])
+
+
+def _segment(marker: int, payload: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(payload) + 2) + payload

@@ -52,6 +52,7 @@ class WriteOptions:
         overwrite: whether files that no run of rave-run wrote are replaced, where a journal can tell.
         keep_times: whether results get the times and extended attributes of their photographs.
         only_backlit: whether photographs that are not backlit are copied as they are.
+        again: whether photographs that say that they were enhanced are enhanced once more, not copied.
     """
 
     format: str | None = None
@@ -60,6 +61,7 @@ class WriteOptions:
     overwrite: bool = False
     keep_times: bool = True
     only_backlit: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,15 @@ class Result:
 
     Attributes:
         job: which one.
-        status: "done", "copied" (it is not backlit), "skipped" (an equal result was there) or "failed".
+        status: "done", "copied" (it is not backlit, or was enhanced before), "skipped" (an equal result was
+            there) or "failed".
         error: why it failed.
         warnings: what a user should know of it.
         width_px, height_px: upright size, 0 where it was not read.
         seconds: from opening the file to renaming the result.
         worker: which process of a cluster made it; "" is this one.
         backlit: how backlit it is, from 0 to 1, where its light was estimated: see `Enhancer.backlit_score`.
+        enhanced_before: whether the photograph said that it had been enhanced.
     """
 
     job: Job
@@ -86,6 +90,7 @@ class Result:
     seconds: float = 0.0
     worker: str = ""
     backlit: float | None = None
+    enhanced_before: bool = False
 
 
 class Runner(Protocol):
@@ -142,6 +147,7 @@ class Batch:
         """Everything that decides a result besides the photograph."""
         options = self._options
         settings = f"{self._enhancer.settings} format={options.format} quality={options.quality}"
+        settings += " again" * options.again
         return f"{settings} least_score={BACKLIT_SCORE}" if options.only_backlit else settings
 
     def warm_up(self) -> None:
@@ -265,6 +271,7 @@ class Batch:
             least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
             # Under another ending a copy would be misnamed: it is written in the format that was asked for.
             may_copy=job.target.suffix.lower() == job.source.suffix.lower(),
+            again=options.again,
         )
         del content
         notes = copy_companions(job.companions, self._journal, overwrite=options.overwrite)
@@ -285,7 +292,9 @@ class Batch:
         seconds = time.perf_counter() - started
         status: Status = "copied" if photo.is_unchanged else "done"
         size = photo.width_px, photo.height_px
-        return Result(job, status, None, notes, *size, seconds, backlit=photo.backlit)
+        return Result(
+            job, status, None, notes, *size, seconds, "", photo.backlit, enhanced_before=photo.enhanced_before
+        )
 
     def _load_beside(self) -> None:
         """Loads the graphs once, in a thread beside the first photographs' decoding."""

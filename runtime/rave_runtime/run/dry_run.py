@@ -11,6 +11,7 @@ from rave_runtime.errors import RaveError
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.codecs.raw import is_raw, read_raw
 from rave_runtime.photos.colour import as_seen
+from rave_runtime.photos.metadata.mark import read_mark
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_file, read_photo
 from rave_runtime.run.jobs import Job
@@ -43,6 +44,9 @@ def preview_jobs(
                 yield text, True
                 continue
             place = f"{job.target}" if is_free(job.target) else f"{job.target}, replacing it"
+            if (mark := read_mark(photo.xmp)) is not None and not options.again:
+                yield f"{job.name} was enhanced before, by {mark}, and would be copied to {place}", False
+                continue
             kind = "backlit" if score >= BACKLIT_SCORE else "not backlit"
             verb = "be copied to" if options.only_backlit and score < BACKLIT_SCORE else "go to"
             yield f"{job.name} is {kind} (score {score:.2f} of 1) and would {verb} {place}", False

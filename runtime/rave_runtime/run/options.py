@@ -36,6 +36,7 @@ class RunOptions:
     strength: float = 1.0
     highlights: float | None = None
     only_backlit: bool = False
+    again: bool = False
     working_size: int | Literal["recommended"] | None = "recommended"
     tile_size: int | None = None
     precision: str = "auto"
@@ -132,6 +133,7 @@ class RunOptions:
             overwrite=self.overwrite == "always",
             keep_times=self.keep_times,
             only_backlit=self.only_backlit,
+            again=self.again,
         )
 
     @property

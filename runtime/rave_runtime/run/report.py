@@ -126,7 +126,7 @@ def write_report(file: Path, results: list[Result], setup: Setup, options: RunOp
     count = Counter(result.status for result in results)
     facts = [
         f"{count['done']} enhanced",
-        *([f"{count['copied']} copied, not being backlit"] if count["copied"] else []),
+        *([f"{count['copied']} copied, not being backlit or enhanced before"] if count["copied"] else []),
         f"{count['failed']} failed",
         f"{count['skipped']} were there already",
         *(_wishes(options) if options is not None else ()),

@@ -77,7 +77,13 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
         "format", {"type": "string", "enum": ["png", "npy"]}, "16-bit grey PNG (65535 is 1), or float32 NPY."
     )
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    enhance = [strength, highlights, written, quality, working]
+    again = _parameter(
+        "again",
+        {"type": "boolean", "default": False},
+        "Enhance a photograph once more that was enhanced before. Otherwise it comes back as it is, and "
+        "Rave-Warnings says so.",
+    )
+    enhance = [strength, highlights, written, quality, working, again]
     secured: dict[str, Any] = {"security": [{"token": []}]} if needs_token else {}
 
     def post(summary: str, body: Any, parameters: list[Any], media: list[str]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from rave_runtime.serve.work import IsStopped
 
 LightFormat = Literal["png", "npy"]
 
-ENHANCE_PARAMETERS: Final = ("strength", "highlights", "format", "quality", "working_size")
+ENHANCE_PARAMETERS: Final = ("strength", "highlights", "format", "quality", "working_size", "again")
 LIGHT_PARAMETERS: Final = ("format", "long_side", "working_size")
 
 _LEAST_SIDE_PX: Final = 16
@@ -44,6 +44,7 @@ class Wishes:
         quality: of lossy formats, 1 to 100.
         working_size: long side, in pixels, on which the light is estimated, "full" or "same".
         long_side: of a light map, in pixels.
+        again: whether a photograph that was enhanced before is enhanced once more.
     """
 
     strength: float | None = None
@@ -52,6 +53,7 @@ class Wishes:
     quality: int | None = None
     working_size: int | Literal["same", "full"] = "same"
     long_side: int | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,10 @@ def parse_wishes(pairs: Iterable[tuple[str, str]], known: tuple[str, ...]) -> Wi
     long_side = None
     if "long_side" in found:
         long_side = int(_number("long_side", found["long_side"], _LEAST_SIDE_PX, 1 << 16, whole=True))
-    return Wishes(strength, highlights, found.get("format"), quality, working, long_side)
+    again = found.get("again", "false").lower()
+    if again not in ("true", "false"):
+        raise UsageError(f"again is {again[:20]!r}, true or false is needed")
+    return Wishes(strength, highlights, found.get("format"), quality, working, long_side, again == "true")
 
 
 def _number(name: str, text: str, least: int, most: int, *, whole: bool = False) -> float:
@@ -153,6 +158,7 @@ class Studio:
                 quality=wishes.quality,
                 max_megapixels=self._max_megapixels,
                 is_stopped=is_stopped,
+                again=wishes.again,
             )
 
     def light(self, content: bytes, wishes: Wishes, is_stopped: IsStopped) -> LightMap:
