@@ -24,6 +24,7 @@ from rave_runtime.photos.png import raw_profile
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.one_photo import enhance_content, mark_of
 from rave_runtime.run.options import RunOptions
+from tests.runtime.animal import HAS_JXL
 from tests.runtime.conftest import MakePicture
 
 OPTIONS = RunOptions(device="cpu", precision="fp32", working_size=32)
@@ -45,9 +46,15 @@ def small() -> Enhancer:
     return Enhancer(precision="fp32", device="cpu", working_size=32, threads=1, strength=0.7)
 
 
-def saved(picture: MakePicture, format: str, **options: object) -> bytes:
+def require_codec(format: str) -> None:
     if format == "HEIF" and not register_heif():
         pytest.skip("needs pillow-heif")
+    if format == "JXL" and not HAS_JXL:
+        pytest.skip("needs pylibjxl and imagecodecs")
+
+
+def saved(picture: MakePicture, format: str, **options: object) -> bytes:
+    require_codec(format)
     buffer = io.BytesIO()
     Image.fromarray(picture(48, 64)).save(buffer, format, **options)
     return buffer.getvalue()
@@ -58,8 +65,7 @@ def saved(picture: MakePicture, format: str, **options: object) -> bytes:
 def test_results_say_that_they_were_enhanced(
     small: Enhancer, picture: MakePicture, format: str, had: bool
 ) -> None:
-    if format == "HEIF" and not register_heif():
-        pytest.skip("needs pillow-heif")
+    require_codec(format)
     content = saved(picture, "JPEG", **({"xmp": PACKET.encode()} if had else {}))
     photo = read_photo(content)
     for source in (content, encode_photo(photo, photo.pixels, format).content):
@@ -84,6 +90,7 @@ def test_formats_without_xmp_carry_no_mark_and_say_nothing(
 def test_what_was_enhanced_is_left_as_it_is_unless_told(
     small: Enhancer, picture: MakePicture, format: str
 ) -> None:
+    require_codec(format)
     first = enhance_content(small, saved(picture, "PNG"), format=format)
     assert (first.enhanced_before, first.is_unchanged) == (False, False)
     second = enhance_content(small, first.content)
@@ -215,8 +222,7 @@ def test_a_folder_that_was_enhanced_is_copied_with_a_note(
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="needs exiftool")
 @pytest.mark.parametrize("format", WITH_XMP)
 def test_exiftool_reads_the_mark(small: Enhancer, picture: MakePicture, tmp_path: Path, format: str) -> None:
-    if format == "HEIF" and not register_heif():
-        pytest.skip("needs pillow-heif")
+    require_codec(format)
     file = tmp_path / "a"
     file.write_bytes(
         enhance_content(small, saved(picture, "JPEG", xmp=PACKET.encode()), format=format).content

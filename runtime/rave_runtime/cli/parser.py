@@ -50,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--full-resolution", "Estimate the light at full size: exact, and slow.", action="store_true")
 
     group = parser.add_argument_group("The files")
-    add("--format", "Write all as jpeg, png, tiff, webp, bmp, ppm, avif or heif.")
+    add("--format", "Write all as jpeg, png, tiff, webp, bmp, ppm, avif, heif or jxl.")
     text = "1 to 100, of lossy formats [default: like the input's]."
     add("--quality", text, type=_number(int, 1, 100), metavar="Q")
     add("--suffix", "Put TEXT behind the names of results, such as _bright.", metavar="TEXT")

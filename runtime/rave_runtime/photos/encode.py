@@ -14,6 +14,7 @@ from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
 from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.photos.codecs.jpeg_xl import encode_jxl
 from rave_runtime.photos.colour import convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import decoding, register_heif
 from rave_runtime.photos.exif import without_orientation
@@ -76,10 +77,12 @@ def encode_photo(
     if alpha is not None and not row.has_alpha:
         pixels, alpha = _over_white(pixels, alpha), None
         notes.append(f"{format} has no transparency: the picture was laid on white")
-    if pixels.dtype == np.uint16 and not row.has_16_bits:
+    keeps_colours = format != "JXL" or _is_srgb_colour(photo.icc_profile)
+    if pixels.dtype == np.uint16 and not (row.has_16_bits and keeps_colours):
         pixels = _to_8_bits(pixels)
         alpha = None if alpha is None else _to_8_bits(alpha)
-        notes.append(f"{format} has 8 bits per channel here: 16 were reduced")
+        where = "here" if keeps_colours else "here outside of sRGB"
+        notes.append(f"{format} has 8 bits per channel {where}: 16 were reduced")
     if not row.has_profile and photo.icc_profile is not None and not is_srgb(photo.icc_profile):
         pixels = convert_to_srgb(pixels, photo.icc_profile)
         notes.append(f"{format} cannot state a colour space: the colours were converted to sRGB")
@@ -126,6 +129,12 @@ def _encode(
     if format == "TIFF":
         assert metadata is not None
         return _encode_tiff(photo, pixels, metadata)
+    if format == "JXL":
+        assert metadata is not None
+        is_lossless = photo.format == format and photo.save_options.get("lossless", False)
+        wanted = quality or (None if is_lossless else DEFAULT_QUALITY)
+        profile = None if _is_srgb_colour(photo.icc_profile) else photo.icc_profile
+        return encode_jxl(pixels, wanted, profile, metadata.exif, metadata.xmp)
     if pixels.dtype == np.uint16 and format == "PPM":
         return write_deep_ppm(pixels.astype(np.uint16, copy=False))
     if pixels.dtype == np.uint16 and channels > 1:
@@ -253,11 +262,16 @@ def _metadata_options(photo: Photo, metadata: Metadata, format: str) -> dict[str
     return options
 
 
+def _is_srgb_colour(icc_profile: bytes | None) -> bool:
+    return is_srgb(icc_profile) and not is_grey_profile(icc_profile)
+
+
 def _becomes_rgb(format: str, pixels: Pixels) -> bool:
     """Tells whether a format stores grey pixels, alone or with alpha, as red, green and blue."""
     channels = pixels.shape[2]
     return channels < 3 and (
         format == "WEBP"
+        or (format == "JXL" and channels == 2)
         or (format in ("AVIF", "HEIF") and channels == 2)
         or (format == "AVIF" and not _avif_holds_grey())
         or (format == "TIFF" and channels == 2 and pixels.dtype == np.uint16)

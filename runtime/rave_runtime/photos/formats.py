@@ -137,6 +137,15 @@ FORMATS: Final = (
         option_names=("heic",),
     ),
     Format(
+        name="JXL",
+        endings=(".jxl",),
+        signatures=((0, (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),),
+        extra="jxl",
+        library="pylibjxl",
+        has_16_bits=True,
+        has_quality=True,
+    ),
+    Format(
         name="RAW",
         endings=(
             *(".dng", ".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dcs", ".drf"),
@@ -170,7 +179,7 @@ WRITTEN_FORMATS: Final = tuple(row.name for row in FORMATS if row.is_written)
 """Names of the formats that rave-run writes."""
 
 UNKNOWN_ENDINGS: Final = (
-    *(".eip", ".rwz", ".exr", ".hdr", ".jls", ".jxl", ".jxr", ".pcx", ".pfm", ".psb", ".psd", ".qoi", ".sgi"),
+    *(".eip", ".rwz", ".exr", ".hdr", ".jls", ".jxr", ".pcx", ".pfm", ".psb", ".psd", ".qoi", ".sgi"),
     *(".tga", ".wdp", ".xcf"),
 )
 """Endings of pictures that rave-run cannot read and names in a warning."""

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.files.location import Location, RemoteFile
-from rave_runtime.photos.codecs.raw import is_raw, read_raw
+from rave_runtime.photos.codecs.opening import read_by_codec
 from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import (
     END_OF_JPEG,
@@ -171,8 +171,8 @@ def check_file_size(size: int, limit: int, max_megapixels: float) -> None:
 
 
 def _decode(content: bytes, max_megapixels: float) -> Photo:
-    if is_raw(content):
-        return read_raw(content, max_megapixels)
+    if (photo := read_by_codec(content, max_megapixels)) is not None:
+        return photo
     with open_picture(without_chunks(content)) as image:
         _check_size(image, max_megapixels)
         name = str(image.format)

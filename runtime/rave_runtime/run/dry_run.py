@@ -9,7 +9,7 @@ import numpy as np
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
 from rave_runtime.light.score import BACKLIT_SCORE
-from rave_runtime.photos.codecs.raw import is_raw, read_raw
+from rave_runtime.photos.codecs.opening import read_by_codec
 from rave_runtime.photos.colour import as_seen
 from rave_runtime.photos.metadata.mark import read_mark
 from rave_runtime.photos.photo import Photo
@@ -56,6 +56,4 @@ def preview_jobs(
 
 def _read_quickly(content: bytes, max_megapixels: float) -> Photo:
     """A photograph from which only its score is wanted: raw files are developed at half of their size."""
-    if is_raw(content):
-        return read_raw(content, max_megapixels, half_size=True)
-    return read_photo(content, max_megapixels)
+    return read_by_codec(content, max_megapixels, is_draft=True) or read_photo(content, max_megapixels)

@@ -19,6 +19,7 @@ from rave_runtime.photos.codecs.raw_kind import is_raw_tiff
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import BoundedFile
 from rave_runtime.photos.headers.boxes import photograph_properties
+from rave_runtime.photos.headers.jpeg_xl import read_jxl_header
 
 _MAX_META: Final = 1 << 24
 """Bytes of the table of an AVIF's or HEIC's items that are read."""
@@ -86,6 +87,7 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
         "WEBP": _webp,
         "AVIF": _of_items,
         "HEIF": _of_items,
+        "JXL": _jxl,
     }
     progressive = False
     if name in own:
@@ -142,6 +144,11 @@ def _webp(file: BinaryIO) -> tuple[int, int, bool]:
     else:
         width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", head, 26))
     return width, height, False
+
+
+def _jxl(file: BinaryIO) -> tuple[int, int, bool]:
+    header = read_jxl_header(file.read(_MAX_META))
+    return header.width, header.height, header.bits > 8
 
 
 def _of_items(file: BinaryIO) -> tuple[int, int, bool]:
