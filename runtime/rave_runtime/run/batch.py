@@ -28,6 +28,8 @@ from rave_runtime.errors import BundleError, RaveError
 from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.entries import ResultJournal, digest_of, result_key
 from rave_runtime.files.location import name_inside
+from rave_runtime.films.filing import file_film
+from rave_runtime.films.opening import is_film
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import format_of_ending, written_format_of
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
@@ -53,6 +55,7 @@ class WriteOptions:
         keep_times: whether results get the times and extended attributes of their photographs.
         only_backlit: whether photographs that are not backlit are copied as they are.
         again: whether photographs that say that they were enhanced are enhanced once more, not copied.
+        film_encoder: an encoder of FFmpeg for films; None follows each film's codec.
     """
 
     format: str | None = None
@@ -62,6 +65,7 @@ class WriteOptions:
     keep_times: bool = True
     only_backlit: bool = False
     again: bool = False
+    film_encoder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -224,18 +228,20 @@ class Batch:
             return Result(job, "failed", "was not begun: the run was interrupted")
         started = time.perf_counter()
         try:
-            # Where only bytes tell how large a photograph is, they are fetched first.
-            local = isinstance(job.source, Path)
-            content = None if local else read_file(job.source, self._options.max_megapixels)
+            if is_film(job.source.name):
+                with contextlib.nullcontext() if self._budget is None else self._budget.reserve(Need(0)):
+                    return self._enhance_film(job, started)  # alone: it takes all processors
+            most = self._options.max_megapixels
+            content = None if isinstance(job.source, Path) else read_file(job.source, most)
             if self._budget is None:
-                return self._enhance_file(job, content, started, self._options.max_megapixels)
+                return self._enhance_file(job, content, started, most)
             header = job.source if isinstance(job.source, Path) else content or b""
             wanted = self._options.format or written_format_of(job.target)
             need = estimate_need(header, self._enhancer.working_size_px, wanted)
-            if (need.megapixels or 0) > self._options.max_megapixels:  # the reader refuses it
+            if (need.megapixels or 0) > most:  # the reader refuses it
                 need = Need(0, megapixels=need.megapixels)
             with self._budget.reserve(need):
-                most = min(self._options.max_megapixels, self._budget.max_megapixels(need))
+                most = min(most, self._budget.max_megapixels(need))
                 return self._enhance_file(job, content, started, most)
         except BundleError:
             raise
@@ -246,6 +252,14 @@ class Batch:
         except Exception as fault:  # ours; it must not take the others with it
             reason = f"met a fault of rave-run, please report it: {type(fault).__name__}: {fault}"
             return Result(job, "failed", reason, seconds=time.perf_counter() - started)
+
+    def _enhance_film(self, job: Job, started: float) -> Result:
+        options, journal = self._options, self._journal
+        film = file_film(job.source, job.target, self._enhancer, options, journal, self._skip_existing)
+        if film is None:
+            return Result(job, "skipped", seconds=time.perf_counter() - started)
+        notes = *film.warnings, *copy_companions(job.companions, journal, overwrite=options.overwrite)
+        return Result(job, "done", None, notes, film.width_px, film.height_px, film.seconds)
 
     def _enhance_file(self, job: Job, content: bytes | None, started: float, max_megapixels: float) -> Result:
         options = self._options
@@ -261,11 +275,10 @@ class Batch:
             if self._skip_existing and self._journal.is_done(name, key):
                 return Result(job, "skipped", seconds=time.perf_counter() - started)
         self._load_beside()
-        wanted = options.format or written_format_of(job.target)
         photo = enhance_content(
             self._enhancer,
             content,
-            format=wanted,
+            format=options.format or written_format_of(job.target),
             quality=options.quality,
             max_megapixels=max_megapixels,
             least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
@@ -289,12 +302,9 @@ class Batch:
         renamed = options.format is None and format_of_ending(job.source.suffix) != photo.source_format
         if renamed and not photo.is_unchanged:
             notes += (f"is {photo.source_format} in spite of its name, and was written as {photo.format}",)
-        seconds = time.perf_counter() - started
         status: Status = "copied" if photo.is_unchanged else "done"
-        size = photo.width_px, photo.height_px
-        return Result(
-            job, status, None, notes, *size, seconds, "", photo.backlit, enhanced_before=photo.enhanced_before
-        )
+        size, seconds = (photo.width_px, photo.height_px), time.perf_counter() - started
+        return Result(job, status, None, notes, *size, seconds, "", photo.backlit, photo.enhanced_before)
 
     def _load_beside(self) -> None:
         """Loads the graphs once, in a thread beside the first photographs' decoding."""

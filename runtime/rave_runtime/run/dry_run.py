@@ -8,6 +8,7 @@ import numpy as np
 
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
+from rave_runtime.films.opening import is_film
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.codecs.opening import read_by_codec
 from rave_runtime.photos.colour import as_seen
@@ -36,6 +37,9 @@ def preview_jobs(
     """
     for job in jobs:
         try:
+            if is_film(job.source.name):
+                yield _film_sentence(job, options, journal)
+                continue
             content = read_file(job.source, options.max_megapixels)
             photo = _read_quickly(content, options.max_megapixels)
             score = enhancer.backlit_score(np.ascontiguousarray(as_seen(photo)))
@@ -52,6 +56,13 @@ def preview_jobs(
             yield f"{job.name} is {kind} (score {score:.2f} of 1) and would {verb} {place}", False
         except RaveError as problem:
             yield f"{job.name} {problem}", True
+
+
+def _film_sentence(job: Job, options: RunOptions, journal: Journal | None) -> tuple[str, bool]:
+    if options.overwrite != "always" and is_foreign(job.target, journal):
+        return f"{job.name} would be left out: {job.target} is there and rave-run did not write it", True
+    place = f"{job.target}" if is_free(job.target) else f"{job.target}, replacing it"
+    return f"{job.name} is a film and would go to {place}", False
 
 
 def _read_quickly(content: bytes, max_megapixels: float) -> Photo:

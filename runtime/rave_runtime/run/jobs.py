@@ -13,6 +13,7 @@ from pathlib import Path
 from rave_runtime.errors import UsageError
 from rave_runtime.files.folding import folds_names
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.films.opening import can_read_films, is_film, is_film_file
 from rave_runtime.photos.formats import (
     KNOWN_ENDINGS,
     READ_ENDINGS,
@@ -93,6 +94,8 @@ class Naming:
     def name_of(self, name: str) -> Path:
         """The result's name, relative to the output. An object's key may begin with a slash or hold two."""
         path = Path(name)
+        if is_film(name):
+            return path.with_name(path.stem + self.suffix + path.suffix)
         if path.anchor or os.pardir in path.parts:
             path = Path(*(part for part in path.parts if part not in (path.anchor, os.pardir)))
         own = format_of_ending(path.suffix)
@@ -178,11 +181,15 @@ def _jobs_below(
     """Jobs of a folder, in no particular order."""
     beside = _refuse_nesting(source, output, naming.suffix)
     others = set()
-    count = 0
+    count = films = 0
     into = output / prefix if prefix else output
     for found in find_photographs(source, output):
         if is_unreadable_kind(found.name):
             others.add(found.name)
+        elif is_film(found.name) and not can_read_films():
+            films += isinstance(source, Path) and is_film_file(source / found.name)
+        elif isinstance(source, Path) and is_film(found.name) and not is_film_file(source / found.name):
+            continue
         elif selection.takes(found.name) and not (beside and Path(found.name).stem.endswith(naming.suffix)):
             count += 1
             yield _make_job(source, into, found, naming, prefix)
@@ -192,6 +199,9 @@ def _jobs_below(
         are = "is of a kind" if len(others) == 1 else "are of kinds"
         text = f"{many} in {source} {are} that rave-run cannot read ({', '.join(endings)})"
         warnings.warn(f"{text}: {remedy_for(endings)}", stacklevel=3)
+    if films and not allow_empty:
+        many = "1 film" if films == 1 else f"{films} films"
+        warnings.warn(f"{many} in {source} left out: pip install 'rave-backlit[video]'", stacklevel=3)
     if not count and not allow_empty:
         which = " that --include and --exclude leave" if selection != Selection() else ""
         raise UsageError(f"{source} holds no photograph{which} ({', '.join(READ_ENDINGS)})")

@@ -25,7 +25,7 @@ from rave_runtime.run.memory import (
 )
 from rave_runtime.run.overwriting import parse_overwrite
 
-Mode = Literal["folder", "watch", "stream"]
+Mode = Literal["folder", "watch", "stream", "film"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class RunOptions:
     device: str = "auto"
     format: str | None = None
     quality: int | None = None
+    film_encoder: str | None = None
     suffix: str = ""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -64,7 +65,7 @@ class RunOptions:
 
         Args:
             mode: what the run works on: "folder" (or one file), "watch" (a folder for as long as the run
-                lasts) or "stream" (one photograph from standard input or to standard output).
+                lasts), "stream" (one photograph from standard input or to standard output) or "film" (one).
 
         Raises:
             UsageError: the message says which options do not fit, and what to do.
@@ -84,7 +85,9 @@ class RunOptions:
             raise UsageError(
                 f"--log and --report are one file, {self.log}: choose another name for one of them"
             )
-        if mode == "stream":
+        if mode == "film":
+            self._check_film()
+        if mode in ("stream", "film"):
             self._check_stream()
         elif mode == "watch":
             self._check_watch()
@@ -100,6 +103,15 @@ class RunOptions:
             raise UsageError(
                 "--include, --exclude and --suffix are for files, not for standard input or output"
             )
+
+    def _check_film(self) -> None:
+        for name, is_given in (
+            ("--format", self.format is not None),
+            ("--only-backlit", self.only_backlit),
+            ("--again", self.again),
+        ):
+            if is_given:
+                raise UsageError(f"{name} is for photographs: leave it out for a film")
 
     def _check_watch(self) -> None:
         if self.cluster is not None or self.shard is not None:
@@ -134,6 +146,7 @@ class RunOptions:
             keep_times=self.keep_times,
             only_backlit=self.only_backlit,
             again=self.again,
+            film_encoder=self.film_encoder,
         )
 
     @property
