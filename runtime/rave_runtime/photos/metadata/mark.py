@@ -16,26 +16,16 @@ from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import escape
 
+from rave_runtime.photos.metadata.description import add_description
 from rave_runtime.photos.metadata.packet import MARK_NAMESPACE, Element, Packet
 from rave_runtime.photos.metadata.regions import Edits
 from rave_runtime.photos.xmp import open_packet, without_names
 
-_RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _FIELDS: Final = ("rave:Version", "rave:Model", "rave:ModelHash", "rave:Strength", "rave:Highlights")
-_END: Final = re.compile(rb"</(?:[\w.-]+:)?RDF\s*>")
-_ABOUT: Final = re.compile(
-    rb"""<(?:[\w.-]+:)?Description\s[^>]*?\b(?:[\w.-]+:)?about=("[^"<>]*"|'[^'<>]*')"""
-)
 _OWN: Final = re.compile(
     rb"""<rdf:Description rdf:about=(?:"[^"<>]*"|'[^'<>]*') xmlns:rdf="[^"]*" xmlns:rave="[^"]*" """
     rb"""(?:rave:\w+="[^"]*" ?)+/>"""
 )
-_EMPTY: Final = (
-    b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="' + _RDF.encode() + b'"></rdf:RDF></x:xmpmeta>'
-    b'<?xpacket end="w"?>'
-)
-"""A packet that says nothing."""
 
 
 @dataclass(frozen=True)
@@ -84,36 +74,17 @@ def mark_xmp(xmp: bytes | None, mark: Mark, limit_bytes: int | None = None) -> b
     Returns:
         The packet; None where the old one is damaged, or would not fit.
     """
-    packet, encoding = open_packet(_EMPTY if xmp is None else xmp)
-    ends = list(_END.finditer(packet.content))
-    if not packet.is_whole or not ends:
+    marked = add_description(xmp, _rest_of(mark), _without_mark)
+    if marked is None or read_mark(marked) != mark:  # what looks like the end of RDF may be none
         return None
-    edits: Edits = {}
-    for element in packet.top.walk():
-        edits |= _without_mark(packet, element)
-    packet, _ = open_packet(packet.with_edits(edits))
-    place = list(_END.finditer(packet.content))[-1].start()
-    about = _ABOUT.search(packet.content)
-    marked = b"".join(
-        [
-            packet.content[:place],
-            _description(mark, about[1] if about else b'""'),
-            packet.content[place:],
-        ]
-    )
-    if read_mark(marked) != mark:  # what looks like the end of RDF is none
-        return None
-    if encoding is not None:
-        marked = marked.decode("utf-8").encode(encoding)
     return None if limit_bytes is not None and len(marked) > limit_bytes else marked
 
 
-def _description(mark: Mark, about: bytes) -> bytes:
+def _rest_of(mark: Mark) -> str:
     values = (mark.version, mark.model, mark.model_hash, mark.strength, mark.highlights)
     escaped = [escape(_shown(value), {'"': "&quot;"}) for value in values]
     fields = " ".join(f'{name}="{value}"' for name, value in zip(_FIELDS, escaped, strict=True))
-    text = f'xmlns:rdf="{_RDF}" xmlns:rave="{MARK_NAMESPACE}" {fields}/>'
-    return b"<rdf:Description rdf:about=" + about + b" " + text.encode("ascii", "xmlcharrefreplace")
+    return f'xmlns:rave="{MARK_NAMESPACE}" {fields}/>'
 
 
 def _without_mark(packet: Packet, element: Element) -> Edits:
