@@ -55,7 +55,7 @@ _EXTRA_SAMPLES: Final = 338
 
 _GREY_MODES: Final = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
-_TURNS: Final[Mapping[int, Image.Transpose]] = {
+TURNS: Final[Mapping[int, Image.Transpose]] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -200,7 +200,7 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
                 raise PhotoError(
                     f"is damaged or truncated: {missing_bytes(content)} bytes of pixels are missing"
                 )
-            turn = _TURNS.get(orientation) if name not in ("HEIF", "TIFF") else None  # they turn themselves
+            turn = TURNS.get(orientation) if name not in ("HEIF", "TIFF") else None  # they turn themselves
             upright = image
             if turn is not None:
                 upright = image.transpose(turn)

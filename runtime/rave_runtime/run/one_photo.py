@@ -16,6 +16,7 @@ from rave_runtime.light.look import Look
 from rave_runtime.light.sizes import check_working_size
 from rave_runtime.photos.encode import Encoded, encode_photo
 from rave_runtime.photos.formats import output_format, parse_format
+from rave_runtime.photos.gain_map import HdrCare
 from rave_runtime.photos.metadata.mark import Mark, read_mark
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_photo
 from rave_runtime.version import __version__
@@ -107,11 +108,12 @@ def enhance_content(
     before = read_mark(photo.xmp)
     notes = () if before is None else (_describe(before, again),)
     enhanced = backlit = None
+    written = output_format(photo.format, format)
     if before is None or again:
+        hdr = HdrCare(photo, written)
         scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
         enhanced, backlit = scored.pixels, scored.backlit
     end_stage()
-    written = output_format(photo.format, format)
     if enhanced is None and may_copy and written == photo.format:
         encoded = Encoded(content, notes)
     else:
@@ -119,6 +121,7 @@ def enhance_content(
         pixels = photo.pixels if enhanced is None else enhanced
         encoded = encode_photo(photo, pixels, written, quality, mark_of(enhancer) if is_marked else None)
         encoded = Encoded(encoded.content, photo.warnings + notes + encoded.warnings)
+        encoded = encoded if enhanced is None else hdr.carried(encoded, enhanced)
     times.append(time.perf_counter())
     return EnhancedPhoto(
         content=encoded.content,
