@@ -7,6 +7,7 @@ import json
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer
+from rave_runtime.cli.command import run_folder
 from rave_runtime.photos.gain_map import GainMap, light_for, read_gain_map
 from rave_runtime.photos.jpeg import jpeg_segments
 from rave_runtime.photos.metadata.gain_map_facts import ISO_SEGMENT, GainMapFacts, read_facts
 from rave_runtime.photos.metadata.mark import read_mark
 from rave_runtime.photos.reading import TURNS, read_photo
 from rave_runtime.run.one_photo import enhance_content
+from rave_runtime.run.options import RunOptions
 
 NOTE = "its HDR gain map was left behind"
 HEIGHT, WIDTH, SCALE = 192, 256, 4
@@ -252,6 +255,47 @@ def test_damaged_indices_and_maps_do_no_harm(small: Enhancer) -> None:
         assert found is None or np.isfinite(found.gains).all()
     assert read_gain_map(content[: content.rindex(b"\xff\xd8\xff") + 300], None, 1 << 24) is None
     assert read_gain_map(content, None, 100) is None
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_a_photograph_without_a_map_gets_one_where_it_is_asked_for(small: Enhancer, format: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(make_scene()[0]).save(buffer, format)
+    content = buffer.getvalue()
+    assert b"MPF\0" not in enhance_content(small, content, format="JPEG").content
+    result = enhance_content(small, content, format="JPEG", hdr=True)
+    assert result.warnings == ()
+    made = gain_map_of(result.content)
+    assert made.gains.shape == (HEIGHT // 4, WIDTH // 4, 1)
+    assert made.gains[: HEIGHT // 10].mean() > 0.3, "the sky is brighter on HDR screens"
+    assert np.abs(made.gains[-HEIGHT // 10 :]).max() < 0.02, "and the lifted shade is as on others"
+    first, second = pictures_of(result.content)
+    assert result.content == first + second
+    assert read_facts(second) == GainMapFacts((0.0,), (2.0,), (1.0,), 1 / 64)
+    for marker in (0xE1, 0xE2):  # either way of stating the facts is enough
+        alone = [segment(kind, data) for kind, data in jpeg_segments(second) if kind == marker]
+        assert read_facts(b"\xff\xd8" + alone[0] + b"\xff\xda") == read_facts(second)
+    again = enhance_content(small, result.content, again=True)
+    assert NOTE not in again.warnings
+
+
+def test_no_map_is_made_in_vain(small: Enhancer) -> None:
+    flat = jpeg_of(np.full((64, 64, 3), 128, np.uint8))
+    assert b"MPF\0" not in enhance_content(small, flat, hdr=True).content
+    result = enhance_content(small, flat, format="PNG", hdr=True)
+    assert "--hdr writes gain maps into JPEG only: --format jpeg gives one" in result.warnings
+    kept = enhance_content(small, make_ultra_hdr(), hdr=True)
+    assert read_facts(pictures_of(kept.content)[1]) == GainMapFacts((0.0,), (MOST,), (1.0,), 1 / 64)
+
+
+def test_hdr_by_the_options_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(jpeg_of(make_scene()[0]))
+    plain = RunOptions(device="cpu", precision="fp32", working_size=64, skip_existing=True)
+    run_folder(tmp_path / "in", tmp_path / "out", plain)
+    (result,) = run_folder(tmp_path / "in", tmp_path / "out", replace(plain, hdr=True))
+    assert result.status == "done", "made in another way"
+    assert len(pictures_of((tmp_path / "out" / "a.jpg").read_bytes())) == 2
 
 
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="needs exiftool")

@@ -243,6 +243,7 @@ def enhance_bytes(content: bytes, options: RunOptions, format: str | None = None
         max_megapixels=options.max_megapixels,
         least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
         again=options.again,
+        hdr=options.hdr,
     )
 
 

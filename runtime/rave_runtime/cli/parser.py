@@ -53,6 +53,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--format", "Write all as jpeg, png, tiff, webp, bmp, ppm, avif, heif or jxl.")
     text = "1 to 100, of lossy formats [default: like the input's]."
     add("--quality", text, type=_number(int, 1, 100), metavar="Q")
+    text = "Give JPEGs an HDR gain map (Ultra HDR): what was bright stays so on HDR screens."
+    add("--hdr", text, action="store_true")
     add("--suffix", "Put TEXT behind the names of results, such as _bright.", metavar="TEXT")
     text = "Take only photographs whose name, or a folder's above it, fits; may be repeated."
     add("--include", text, action="append", metavar="PATTERN")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
@@ -40,6 +40,7 @@ from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.overwriting import require_replaceable
 
+_NO_LIMIT: Final = 1 << 62
 Status = Literal["done", "copied", "skipped", "failed"]
 
 
@@ -55,6 +56,7 @@ class WriteOptions:
         keep_times: whether results get the times and extended attributes of their photographs.
         only_backlit: whether photographs that are not backlit are copied as they are.
         again: whether photographs that say that they were enhanced are enhanced once more, not copied.
+        hdr: whether JPEGs get an HDR gain map where their photographs have none.
         film_encoder: an encoder of FFmpeg for films; None follows each film's codec.
     """
 
@@ -65,6 +67,7 @@ class WriteOptions:
     keep_times: bool = True
     only_backlit: bool = False
     again: bool = False
+    hdr: bool = False
     film_encoder: str | None = None
 
 
@@ -135,7 +138,7 @@ class Batch:
         self._enhancer.network = StoppableNetwork(enhancer.network, self._interrupted.is_set)
         self._options = options or WriteOptions()
         self._workers = workers
-        self._budget = budget
+        self._budget = budget or MemoryBudget(_NO_LIMIT)
         self._journal = journal
         self._skip_existing = skip_existing
         self._loading = threading.Lock()
@@ -151,7 +154,7 @@ class Batch:
         """Everything that decides a result besides the photograph."""
         options = self._options
         settings = f"{self._enhancer.settings} format={options.format} quality={options.quality}"
-        settings += " again" * options.again
+        settings += " again" * options.again + " hdr" * options.hdr
         return f"{settings} least_score={BACKLIT_SCORE}" if options.only_backlit else settings
 
     def warm_up(self) -> None:
@@ -229,12 +232,10 @@ class Batch:
         started = time.perf_counter()
         try:
             if is_film(job.source.name):
-                with contextlib.nullcontext() if self._budget is None else self._budget.reserve(Need(0)):
+                with self._budget.reserve(Need(0)):
                     return self._enhance_film(job, started)  # alone: it takes all processors
             most = self._options.max_megapixels
             content = None if isinstance(job.source, Path) else read_file(job.source, most)
-            if self._budget is None:
-                return self._enhance_file(job, content, started, most)
             header = job.source if isinstance(job.source, Path) else content or b""
             wanted = self._options.format or written_format_of(job.target)
             need = estimate_need(header, self._enhancer.working_size_px, wanted)
@@ -263,7 +264,7 @@ class Batch:
 
     def _enhance_file(self, job: Job, content: bytes | None, started: float, max_megapixels: float) -> Result:
         options = self._options
-        name = key = ""
+        name = key = digest = ""
         if self._journal is not None:
             name = name_inside(self._journal.folder, job.target)
             if not options.overwrite:
@@ -285,10 +286,10 @@ class Batch:
             # Under another ending a copy would be misnamed: it is written in the format that was asked for.
             may_copy=job.target.suffix.lower() == job.source.suffix.lower(),
             again=options.again,
+            hdr=options.hdr,
         )
         del content
-        notes = copy_companions(job.companions, self._journal, overwrite=options.overwrite)
-        digest = ""
+        notes = photo.warnings + copy_companions(job.companions, self._journal, overwrite=options.overwrite)
         if self._journal is not None:
             if not options.overwrite and isinstance(job.target, Path):  # it may have come meanwhile
                 require_replaceable(job.target, self._journal)
@@ -298,7 +299,6 @@ class Batch:
         write_atomically(job.target, photo.content, like=job.source, attributes_of=attributes)
         if self._journal is not None:
             self._journal.add(name, key, len(photo.content), digest)
-        notes = photo.warnings + notes
         renamed = options.format is None and format_of_ending(job.source.suffix) != photo.source_format
         if renamed and not photo.is_unchanged:
             notes += (f"is {photo.source_format} in spite of its name, and was written as {photo.format}",)

@@ -73,6 +73,7 @@ def enhance_content(
     least_score: float = 0.0,
     may_copy: bool = True,
     again: bool = False,
+    hdr: bool = False,
 ) -> EnhancedPhoto:
     """Enhances one photograph; metadata, profile, depth and encoding stay as they came.
 
@@ -89,6 +90,7 @@ def enhance_content(
         may_copy: whether the file of such a photograph is the result as it is, if its format is the one to
             write; otherwise its pixels are encoded again.
         again: whether a photograph that was enhanced before is enhanced once more.
+        hdr: whether a JPEG gets an HDR gain map where the photograph has none.
 
     Raises:
         PhotoError: the photograph cannot be read, enhanced or written.
@@ -110,7 +112,7 @@ def enhance_content(
     enhanced = backlit = None
     written = output_format(photo.format, format)
     if before is None or again:
-        hdr = HdrCare(photo, written)
+        care = HdrCare(photo, written, hdr)
         scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
         enhanced, backlit = scored.pixels, scored.backlit
     end_stage()
@@ -121,7 +123,7 @@ def enhance_content(
         pixels = photo.pixels if enhanced is None else enhanced
         encoded = encode_photo(photo, pixels, written, quality, mark_of(enhancer) if is_marked else None)
         encoded = Encoded(encoded.content, photo.warnings + notes + encoded.warnings)
-        encoded = encoded if enhanced is None else hdr.carried(encoded, enhanced)
+        encoded = encoded if enhanced is None else care.carried(encoded, enhanced)
     times.append(time.perf_counter())
     return EnhancedPhoto(
         content=encoded.content,

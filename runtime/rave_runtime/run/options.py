@@ -37,6 +37,7 @@ class RunOptions:
     highlights: float | None = None
     only_backlit: bool = False
     again: bool = False
+    hdr: bool = False
     working_size: int | Literal["recommended"] | None = "recommended"
     tile_size: int | None = None
     precision: str = "auto"
@@ -109,6 +110,7 @@ class RunOptions:
             ("--format", self.format is not None),
             ("--only-backlit", self.only_backlit),
             ("--again", self.again),
+            ("--hdr", self.hdr),
         ):
             if is_given:
                 raise UsageError(f"{name} is for photographs: leave it out for a film")
@@ -146,6 +148,7 @@ class RunOptions:
             keep_times=self.keep_times,
             only_backlit=self.only_backlit,
             again=self.again,
+            hdr=self.hdr,
             film_encoder=self.film_encoder,
         )
 

@@ -27,7 +27,7 @@ _EMPTY: Final = (
 
 
 def add_description(
-    xmp: bytes | None, rest: str, without: Callable[[Packet, Element], Edits]
+    xmp: bytes | None, rest: str, without: Callable[[Packet, Element], Edits] = lambda *_: {}
 ) -> bytes | None:
     """Puts a description into a packet; everything else stays as it is.
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.photos.jpeg import XMP_SEGMENT, jpeg_segments
+from rave_runtime.photos.metadata.description import add_description
 from rave_runtime.photos.metadata.packet import Element, Packet
 from rave_runtime.photos.xmp import open_packet
 
@@ -71,6 +72,27 @@ def read_facts(jpeg: bytes) -> GainMapFacts | None:
         except (ValueError, struct.error, ZeroDivisionError):
             continue
     return found
+
+
+def stating_segments(facts: GainMapFacts) -> tuple[tuple[int, bytes], ...]:
+    """Marker and payload of the segments by which a new map of one channel says how it stores its stops."""
+    most, offset = facts.most[0], facts.base_offset
+    words = {
+        "Version": "1.0",
+        "GainMapMin": "0",
+        "GainMapMax": f"{most:g}",
+        "Gamma": "1",
+        "OffsetSDR": offset,
+    }
+    words |= {"OffsetHDR": offset, "HDRCapacityMin": "0", "HDRCapacityMax": f"{most:g}"}
+    words |= {"BaseRenditionIsHDR": "False"}
+    fields = " ".join(f'hdrgm:{name}="{value}"' for name, value in words.items())
+    packet = add_description(None, f'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" {fields}/>')
+    assert packet is not None
+    top, small = round(most * 1000), round(offset * 1000000)
+    iso = struct.pack(">HHBIIII", 0, 0, 0, 0, 1, top, 1000)
+    iso += struct.pack(">iIiIIIiIiI", 0, 1, top, 1000, 1, 1, small, 1000000, small, 1000000)
+    return (0xE1, XMP_SEGMENT + packet), (0xE2, ISO_SEGMENT + iso)
 
 
 def _checked(least: list[float], most: list[float], gamma: list[float], offset: float) -> GainMapFacts | None:
