@@ -64,7 +64,10 @@ _CONTAINER: Final = (
 
 
 _NEW_SCALE: Final = 4
-"""Pixels of a photograph, to each side, for one of a new map."""
+"""Most pixels of a photograph, to each side, for one of a new map: coarser maps show halos at edges."""
+
+_NEW_LONG_SIDE_PX: Final = 1024
+"""Long side that a new map has at least, or the photograph's own."""
 
 _NEW_FACTS: Final = GainMapFacts((0.0,), (2.0,), (1.0,), 1 / 64)
 _NEW_SEGMENTS: Final = stating_segments(_NEW_FACTS)
@@ -272,7 +275,8 @@ class HdrCare:
         if photo.format == written == "JPEG" and photo.source is not None and GAIN_MAP_NOTE in photo.warnings:
             self._map = read_gain_map(photo.source, TURNS.get(photo.orientation), height * width)
         if self._map is None and hdr and written == "JPEG":
-            small = -(-height // _NEW_SCALE), -(-width // _NEW_SCALE)
+            scale = min(max(1, max(height, width) // _NEW_LONG_SIDE_PX), _NEW_SCALE)
+            small = -(-height // scale), -(-width // scale)
             self._map = GainMap(np.zeros((*small, 1), np.float32), _NEW_FACTS, _NEW_SEGMENTS, _NEW_PRIMARY)
         if self._map is not None:
             self._before = light_for(self._map, photo.pixels)
@@ -301,8 +305,8 @@ def _new_gains(before: Array, after: Array) -> Array:
     """Stops for a photograph that had no map: [h, w, 1].
 
     Where the enhanced picture is nearly white, the HDR picture is the photograph as it was, brightened as a
-    whole by as much as its shade was lifted: G = w * min(max(L - log2(g), 0), 2), with L the 90th percentile of
-    log2(g) and w a smooth step over the enhanced picture's luminance.
+    whole by as much as its shade was lifted: G = w * min(max(L - log2(g), 0), 2), with L the 90th percentile
+    of log2(g) and w a smooth step over the enhanced picture's luminance.
     """
     brighter = np.log2((after + _NEW_FACTS.base_offset) / (before + _NEW_FACTS.base_offset))
     lift = np.float32(np.quantile(brighter, 0.9))

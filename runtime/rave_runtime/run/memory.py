@@ -34,7 +34,7 @@ _BYTES_PER_PX_READ: Final[Mapping[str, int]] = {
     "AVIF": 34,
     "HEIF": 44,
     "RAW": 40,
-    "JXL": 40,
+    "JXL": 26,
 }
 """Peak memory per pixel of photographs of 8 bits, by the format that they are read from.
 
@@ -51,7 +51,7 @@ _BYTES_PER_PX_WRITTEN: Final[Mapping[str, int]] = {
     "WEBP": 52,
     "AVIF": 40,
     "HEIF": 44,
-    "JXL": 60,
+    "JXL": 40,
 }
 """The same by the format that is written. WebP's is that of transparency and of coding without loss."""
 
