@@ -140,7 +140,7 @@ def test_jpeg_by_format_and_raw_beside_jpeg_are_told_apart(tmp_path: Path) -> No
     (tmp_path / "in" / "a.nef").write_bytes(make_dng(make_scene()))
     options = RunOptions(device="cpu", precision="fp32", working_size=64, format="jpeg")
     (result,) = run_folder(tmp_path / "in", tmp_path / "out", options)
-    assert (result.status, result.job.target.name) == ("done", "a.jpg")
+    assert (result.status, result.job.target.name, result.warnings) == ("done", "a.jpg", ())
     with Image.open(tmp_path / "out" / "a.jpg") as image:
         assert image.getexif()[272] == "Testcam One"
         assert image.info["icc_profile"]
