@@ -97,7 +97,7 @@ def partial_file(
     Arguments and errors are those of `write_atomically`.
     """
     sources = _local_files(like)
-    partial = target.with_name(_partial_name())
+    partial = target.parent / _partial_name()
     try:
         make_folder(target.parent, like=sources[0].parent if sources else None)
         descriptor = _create(partial)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -40,7 +40,6 @@ from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.overwriting import require_replaceable
 
-_NO_LIMIT: Final = 1 << 62
 Status = Literal["done", "copied", "skipped", "failed"]
 
 
@@ -138,11 +137,10 @@ class Batch:
         self._enhancer.network = StoppableNetwork(enhancer.network, self._interrupted.is_set)
         self._options = options or WriteOptions()
         self._workers = workers
-        self._budget = budget or MemoryBudget(_NO_LIMIT)
+        self._budget = budget
         self._journal = journal
         self._skip_existing = skip_existing
         self._loading = threading.Lock()
-        self._loads = False
 
     @property
     def setup(self) -> Setup:
@@ -232,10 +230,12 @@ class Batch:
         started = time.perf_counter()
         try:
             if is_film(job.source.name):
-                with self._budget.reserve(Need(0)):
+                with contextlib.nullcontext() if self._budget is None else self._budget.reserve(Need(0)):
                     return self._enhance_film(job, started)  # alone: it takes all processors
             most = self._options.max_megapixels
             content = None if isinstance(job.source, Path) else read_file(job.source, most)
+            if self._budget is None:
+                return self._enhance_file(job, content, started, most)
             header = job.source if isinstance(job.source, Path) else content or b""
             wanted = self._options.format or written_format_of(job.target)
             need = estimate_need(header, self._enhancer.working_size_px, wanted)
@@ -308,10 +308,8 @@ class Batch:
 
     def _load_beside(self) -> None:
         """Loads the graphs once, in a thread beside the first photographs' decoding."""
-        with self._loading:
-            if self._loads:
-                return
-            self._loads = True
+        if not self._loading.acquire(blocking=False):  # which is never given back
+            return
         with contextlib.suppress(RuntimeError):  # no thread is to be had: the first photograph waits
             threading.Thread(target=self._load, name="rave-load").start()
 
