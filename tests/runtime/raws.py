@@ -73,7 +73,8 @@ def mosaic(scene: NDArray[np.float64], bits: int = 14) -> NDArray[np.uint16]:
     rows, cols = np.mgrid[0 : scene.shape[0], 0 : scene.shape[1]]
     channel = np.where(rows % 2 == 0, np.where(cols % 2 == 0, 0, 1), np.where(cols % 2 == 0, 1, 2))
     values = np.take_along_axis(seen, channel[..., None], 2)[..., 0]
-    return np.clip(values * (2**bits - 1) + 0.5, 0, 2**bits - 1).astype(np.uint16)
+    counts: NDArray[np.float64] = np.clip(values * (2**bits - 1) + 0.5, 0, 2**bits - 1)
+    return counts.astype(np.uint16)
 
 
 def make_dng(

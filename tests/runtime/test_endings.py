@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from rave_runtime.cli.command import run_folder
+from rave_runtime.cli.parser import make_parser
 from rave_runtime.photos.decoders import register_heif
 from rave_runtime.photos.formats import (
     FORMATS,
@@ -87,6 +88,17 @@ def test_no_ending_stands_for_two_things() -> None:
     assert set(READ_ENDINGS) | set(UNREADABLE_ENDINGS) == {*KNOWN_ENDINGS, *UNKNOWN_ENDINGS}
     for row in FORMATS:
         assert ending_of_result("x" + row.endings[0], row.name) == row.endings[0]
+
+
+def test_the_help_of_rave_run_lists_every_format_that_is_written() -> None:
+    text = " ".join(make_parser().format_help().split())
+    *others, last = (row.name.lower() for row in FORMATS if row.is_written)
+    assert f"Write all results as {', '.join(others)} or {last}." in text
+
+
+def test_a_format_that_is_only_read_has_no_memory_of_writing() -> None:
+    assert {row.name for row in FORMATS if not row.is_written} == {"GIF", "JPEG2000", "RAW"}
+    assert all(10 <= row.read_bytes_per_px <= 60 for row in FORMATS)
 
 
 @pytest.mark.parametrize(

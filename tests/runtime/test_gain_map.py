@@ -309,5 +309,5 @@ def test_exiftool_finds_the_map_where_it_is_said_to_be(small: Enhancer, tmp_path
     assert tags["MPImage2:MPImageLength"] == len(second)
     assert tags["MPImage2:MPImageStart"] == len(file.read_bytes()) - len(second)
     assert not [tag for tag in tags if "arning" in tag]
-    command = ["exiftool", "-b", "-MPImage2", file]
+    command = ["exiftool", "-b", "-MPImage2", str(file)]
     assert subprocess.run(command, capture_output=True, check=True).stdout == second

@@ -24,8 +24,8 @@ from rave_runtime.photos.png import raw_profile
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.one_photo import enhance_content, mark_of
 from rave_runtime.run.options import RunOptions
-from tests.runtime.animal import HAS_JXL
-from tests.runtime.conftest import MakePicture
+from tests.runtime.pictures import MakePicture
+from tests.runtime.zoo.animal import HAS_JXL
 
 OPTIONS = RunOptions(device="cpu", precision="fp32", working_size=32)
 MARK = Mark("1.2.3", "embedded", "0123456789abcdef", "0.7", "0.5")
@@ -212,6 +212,8 @@ def test_a_folder_that_was_enhanced_is_copied_with_a_note(
     assert (first_result.status, second_result.status) == ("copied", "done")
     assert first_result.enhanced_before
     assert (tmp_path / "twice" / "a.jpg").read_bytes() == (tmp_path / "once" / "a.jpg").read_bytes()
+    run_folder(tmp_path / "once", tmp_path / "told", replace(OPTIONS, report=tmp_path / "page.html"))
+    assert "1 enhanced · 1 copied, since they were enhanced before" in (tmp_path / "page.html").read_text()
     resume = replace(OPTIONS, skip_existing=True)
     assert {each.status for each in run_folder(tmp_path / "once", tmp_path / "twice", resume)} == {"skipped"}
     again = replace(resume, again=True)  # made in another way: not up to date

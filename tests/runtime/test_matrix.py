@@ -23,8 +23,8 @@ from rave_runtime.photos.formats import usual_ending
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.tiff.strips import LOSSLESS, can_compress
 from rave_runtime.photos.tiff.structure import write_tiff
-from tests.runtime.animal import HAS_DEEP, HAS_HEIF, HAS_JXL, save
 from tests.runtime.handmade import png, scene
+from tests.runtime.zoo.animal import HAS_DEEP, HAS_HEIF, HAS_JXL, save
 
 EXIFTOOL = shutil.which("exiftool")
 ORIENTATIONS = (1, 2, 6)

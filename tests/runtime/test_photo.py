@@ -21,8 +21,8 @@ from rave_runtime.errors import PhotoError
 from rave_runtime.photos.decoders import decoding
 from rave_runtime.photos.formats import FORMATS, READ_ENDINGS
 from rave_runtime.photos.reading import read_photo
-from tests.runtime.animal import HAS_HEIF, save, turned
 from tests.runtime.handmade import exif, png, scene, tiff_of
+from tests.runtime.zoo.animal import HAS_HEIF, save, turned
 
 RGB = scene()
 

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
+from PIL.JpegImagePlugin import JpegImageFile
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.metadata.directories import (
@@ -23,14 +25,14 @@ from rave_runtime.photos.metadata.directories import (
     write_block,
 )
 from rave_runtime.photos.metadata.maker_notes import move_maker_note
-from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.tiff import strips as tiff_strips
 from rave_runtime.photos.tiff import structure as tiff_module
 from rave_runtime.photos.tiff.strips import LOSSLESS
 from rave_runtime.photos.tiff.structure import tiff_blocks, write_tiff
-from tests.runtime.animal import save
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, scene, tiff, tiff_of
+from tests.runtime.zoo.animal import save
 
 COMPRESSIONS = ["raw", *(name for name in LOSSLESS if tiff_strips.can_compress(name))]
 """Those that this Pillow was built with."""
@@ -128,8 +130,9 @@ def test_every_compression_depth_and_directory_is_written_as_it_came(
     content = write_tiff(pixels, options, exif=block, xmp=b"<xmp/>", icc_profile=b"profile!")
     photo = read_photo(content)
     whole = photo.pixels if photo.alpha is None else np.dstack([photo.pixels, photo.alpha])
-    np.testing.assert_array_equal(*np.broadcast_arrays(whole[..., -1], pixels[..., -1]))
-    np.testing.assert_array_equal(*np.broadcast_arrays(whole[..., 0], pixels[..., 0]))
+    for channel in (-1, 0):
+        shown, expected = np.broadcast_arrays(whole[..., channel], pixels[..., channel])
+        np.testing.assert_array_equal(shown, expected)
     again = encode_photo(photo, photo.pixels, "TIFF")
     before, after = tags_of(content), tags_of(again.content)
     assert after == before
@@ -375,7 +378,9 @@ def test_captions_go_between_tiff_and_jpeg() -> None:
 def test_jpeg_inside_tiff_keeps_its_tables_and_subsampling(
     quality: int, subsampling: int, channels: int
 ) -> None:
-    tables = Image.open(io.BytesIO(save(scene(), "JPEG", quality=quality))).quantization
+    jpeg = Image.open(io.BytesIO(save(scene(), "JPEG", quality=quality)))
+    assert isinstance(jpeg, JpegImageFile)
+    tables = jpeg.quantization
     options = {"compression": "jpeg", "qtables": list(tables.values()), "subsampling": subsampling}
     content = write_tiff(pixels_of(channels, np.uint8), options)
     photo = read_photo(content)
@@ -448,3 +453,38 @@ def test_a_compression_that_cannot_be_written_becomes_deflate_with_a_word(
     encoded = encode_photo(without, scene(), "TIFF")
     assert encoded.warnings == (note.replace("group4", "zstd"),)
     assert tags_of(encoded.content)["0x0103"] == (3, 1, struct.pack("<H", 8))
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "adobe_deflate", "packbits"])
+@pytest.mark.parametrize(("channels", "extra"), [(2, [2]), (4, [2]), (4, [1]), (4, [0]), (5, [2, 0])])
+def test_channels_that_lie_apart_are_not_mixed_up(
+    channels: int, extra: list[int], compression: str | None
+) -> None:
+    """Pillow gives grey with transparency in planes wrong pixels, and refuses others."""
+    tifffile = pytest.importorskip("tifffile")
+    pytest.importorskip("imagecodecs")
+    colours = channels - len(extra)
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 32, channels), np.uint8)
+    pixels[..., colours] |= 128
+    if extra == [0] and compression is None:
+        pytest.skip("Pillow does not open it, which is said")
+    file = io.BytesIO()
+    tifffile.imwrite(
+        file,
+        np.moveaxis(pixels, -1, 0),
+        photometric="minisblack" if colours == 1 else "rgb",
+        planarconfig="separate",
+        extrasamples=extra,
+        compression=compression,
+        metadata=None,
+    )
+    photo = read_photo(file.getvalue())
+    expected = pixels[..., :colours].astype(np.float64)
+    if extra[0] == 1:
+        expected = np.minimum(255, expected * 255 / pixels[..., colours : colours + 1])
+    assert np.abs(photo.pixels - expected).max() <= 1
+    if extra[0]:
+        assert photo.alpha is not None
+        assert np.array_equal(photo.alpha, pixels[..., colours])
+    else:
+        assert photo.alpha is None

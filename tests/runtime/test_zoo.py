@@ -17,8 +17,8 @@ from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.batch import Batch, Result, WriteOptions
 from rave_runtime.run.jobs import plan_jobs
-from tests.runtime.animal import MAX_MEGAPIXELS, Animal
-from tests.runtime.zoo import animals
+from tests.runtime.zoo.animal import MAX_MEGAPIXELS, Animal
+from tests.runtime.zoo.animals import animals
 
 ZOO = list(animals())
 

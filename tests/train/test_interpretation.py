@@ -32,7 +32,7 @@ def config(scenes: tuple[Path, Path], toy_resnet: str, tmp_path: Path) -> RunCon
 
 
 def unit(x: torch.Tensor) -> torch.Tensor:
-    return x / x.norm(dim=-1, keepdim=True)
+    return torch.nn.functional.normalize(x, dim=-1)
 
 
 def test_tables_2_and_3_of_a_run(config: RunConfig, toy_clip: Encoder, tmp_path: Path) -> None:

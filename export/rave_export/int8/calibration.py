@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from rave_export.pictures import PICTURES, Picture
+from rave_export.pictures import PICTURES
+from rave_runtime.arrays import Picture
 
 _DARKER: Final = (0.15, 0.3, 0.5)
 """Shares of their values that darkened pictures keep."""
@@ -27,6 +28,11 @@ def with_darker(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
         for index, picture in enumerate(pictures)
     )
     return (*pictures, *darker)
+
+
+def default_pictures() -> tuple[Picture, ...]:
+    """Scenes to calibrate on where no photographs are given, each once more as a dark exposure."""
+    return with_darker(synthesize_pictures())
 
 
 def synthesize_pictures(count: int = PICTURES, seed: int = 0) -> list[Picture]:
@@ -68,6 +74,7 @@ def _colours(height: int, width: int) -> Picture:
 
 
 def _scene(height: int, width: int, rng: np.random.Generator, *, is_clipped: bool) -> Picture:
+    """Draws one backlit scene: discs with texture, a bright sky above the horizon and shade below."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     colour = np.ones((height, width, 3), np.float32) * rng.uniform(0.3, 0.9, 3).astype(np.float32)
     lit = np.ones((height, width), np.float32)

@@ -6,7 +6,8 @@ from typing import Any, Final, Protocol
 
 import onnx
 
-from rave_runtime.backends.network import Array, Image
+from rave_runtime.arrays import Array
+from rave_runtime.backends.network import Image
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import NetworkFacts

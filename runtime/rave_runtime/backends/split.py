@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rave_runtime.backends.network import Array, Image
+from rave_runtime.arrays import Array
+from rave_runtime.backends.network import Image
 from rave_runtime.bundle import NetworkFacts
 from rave_runtime.errors import BundleError, PhotoError
 

@@ -105,8 +105,8 @@ class EngineFile:
         file, sha256: as for a graph.
         graph: file of the ONNX graph that it was built from.
         gpu: name of the GPU model on which it was built.
-        compute_capability: of that GPU, such as "9.0".
-        tensorrt_version: of the library that built it.
+        compute_capability: the compute capability of that GPU, such as "9.0".
+        tensorrt_version: the version of the library that built it.
         precision: the graph's, which the engine keeps (it is strongly typed).
         tile_px: longest side of a window; it is tuned for windows of exactly this size.
         batch: how many windows it takes per run, at most.

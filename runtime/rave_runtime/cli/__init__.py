@@ -190,6 +190,7 @@ def _preview(inputs: list[str], output: str, options: RunOptions) -> int:
 
 
 def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
+    """Enhances the inputs into a folder or file, prints the outcome and returns the exit code."""
     from rave_runtime.cli.command import run_folder
     from rave_runtime.files.location import parse_location
     from rave_runtime.files.patterns import parse_inputs
@@ -210,8 +211,8 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     megapixels = sum(each.width_px * each.height_px for each in done if each not in films) / 1e6
     many = f", {len(films)} film{'s' * (len(films) > 1)}" * bool(films)
     line = f"{len(done)} of {len(results)} enhanced into {place} ({megapixels:.1f} megapixels{many})"
-    line += f", {copied.count(False)} copied, not being backlit" * (False in copied)
-    line += f", {copied.count(True)} copied, enhanced before (see --again)" * (True in copied)
+    line += f", {copied.count(False)} copied, since they are not backlit" * (False in copied)
+    line += f", {copied.count(True)} copied, since they were enhanced before (see --again)" * (True in copied)
     line += f", {skipped} were there already" * bool(skipped)
     say(line + (f", {len(failures)} failed" if failures else ""), error=_is_standard_output(options))
     return EXIT_SOME_FAILED if failures else 0

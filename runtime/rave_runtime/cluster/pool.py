@@ -70,13 +70,23 @@ class Pool:
         crew: at work.
         workers: photographs that each actor has in work at a time.
         journal: the journal of the results.
+        chunk_photographs: how many photographs a worker gets at a time; None adapts it so that a chunk takes
+            `CHUNK_S`.
     """
 
-    def __init__(self, ray: Any, crew: Crew, workers: int, journal: Journal | None) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        crew: Crew,
+        workers: int,
+        journal: Journal | None,
+        chunk_photographs: int | None = None,
+    ) -> None:
         self._ray = ray
         self._crew = crew
         self._workers = workers
         self._journal = journal
+        self._chunk_photographs = chunk_photographs
         self._shared_with: set[str] = set()
 
     @property
@@ -112,6 +122,7 @@ class Pool:
                 self._journal.close()
 
     def _hand_out(self, work: _Work) -> None:
+        """Gives every actor chunks of photographs until each has one in work and one waiting."""
         # No chunk so large that the last ones leave others with nothing to do.
         most = max(1, min(MAX_CHUNK, work.left // (4 * max(1, len(self._crew.actors)))))
         for actor in self._crew.actors:
@@ -121,7 +132,7 @@ class Pool:
                         break  # it will be idle soon, and then takes a suspect
                     self._give(actor, [work.suspects.popleft()], alone=True)
                     break
-                size = max(min(actor.size, most), self._workers)
+                size = max(min(self._chunk_photographs or actor.size, most), self._workers)
                 jobs = [work.again.popleft() for _ in range(min(len(work.again), size))]
                 jobs += islice(work.fresh, size - len(jobs))
                 if not jobs:

@@ -58,7 +58,7 @@ def choose_encoder(info: FilmInfo, wanted: str | None) -> str:
         if wanted is None and "libx264" in av.codecs_available:
             return "libx264"
         raise UsageError(
-            f"this FFmpeg has no encoder {name}: leave --film-encoder out, or install one that has"
+            f"this FFmpeg has no encoder {name}: leave out --film-encoder, or install an FFmpeg that has it"
         )
     return name
 
@@ -71,7 +71,7 @@ def quality_of(info: FilmInfo, encoder: str, wanted: int | None) -> int:
 
     Args:
         info: the input.
-        encoder: of `choose_encoder`.
+        encoder: what `choose_encoder` returns.
         wanted: 1 to 100 as for photographs, or None.
     """
     typical = _TYPICAL_QUALITY.get(encoder, 23)
@@ -94,8 +94,8 @@ def add_video(
         source: the input's video stream.
         frame: its first frame.
         info: the input.
-        encoder: of `choose_encoder`.
-        quality: of `quality_of`.
+        encoder: what `choose_encoder` returns.
+        quality: what `quality_of` returns.
         live: whether frames must leave at once, at the cost of some compression.
     """
     av = import_av()

@@ -146,7 +146,9 @@ def _copy_streams(av: Any, run: DividedFilm, output: Any, result: FilmResult) ->
             twin.metadata.update(stream.metadata)
             twin.disposition = stream.disposition
         except (av.FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError):
-            result.warnings.append(f"its {stream.type} stream {stream.index} has no place there: left out")
+            result.warnings.append(
+                f"its {stream.type} stream {stream.index} was left out: that kind of file has no place for it"
+            )
             continue
         copied[stream.index] = twin
     return copied

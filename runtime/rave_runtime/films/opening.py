@@ -154,7 +154,7 @@ def describe_film(stream: Any, frame: Any) -> FilmInfo:
     transfer = _HDR_TRANSFERS.get(int(frame.color_trc))
     if transfer is not None:
         raise PhotoError(
-            f"is an HDR film ({transfer}), whose brightness means something else: "
+            f"is an HDR film ({transfer}), whose values mean another brightness: "
             "convert it to SDR first (ffmpeg's zscale and tonemap filters do)"
         )
     name = frame.format.name

@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from rave_runtime.arrays import Array
+
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 
 STRIP_ROWS: Final = 32

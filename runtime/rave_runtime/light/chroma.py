@@ -127,7 +127,7 @@ def _interpolated(values: Array, rows: int) -> Array:
 
 
 def _range(values: Array) -> slice:
-    """From the first to the last value that is not zero."""
+    """Returns the part from the first to the last value that is not zero."""
     places = np.flatnonzero(values)
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
 

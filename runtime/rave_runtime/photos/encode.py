@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.photos.codecs.jpeg_xl import encode_jxl
 from rave_runtime.photos.colour import convert_to_srgb, is_srgb
@@ -25,7 +26,7 @@ from rave_runtime.photos.metadata.fitting import MAX_JPEG_XMP, Metadata, fit_met
 from rave_runtime.photos.metadata.grey_profile import is_grey_profile, rgb_of_grey_profile
 from rave_runtime.photos.metadata.mark import Mark, mark_xmp
 from rave_runtime.photos.metadata.photoshop import without_iptc
-from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.png import LEVEL, carry_png, raw_profile
 from rave_runtime.photos.sixteen_bit import write_deep_png, write_deep_ppm
 from rave_runtime.photos.tiff.strips import written_compression
@@ -76,7 +77,7 @@ def encode_photo(
     alpha = photo.alpha
     if alpha is not None and not row.has_alpha:
         pixels, alpha = _over_white(pixels, alpha), None
-        notes.append(f"{format} has no transparency: the picture was laid on white")
+        notes.append(f"{format} has no transparency: a white background was put behind the picture")
     keeps_colours = format != "JXL" or _is_srgb_colour(photo.icc_profile)
     if pixels.dtype == np.uint16 and not (row.has_16_bits and keeps_colours):
         pixels = _to_8_bits(pixels)
@@ -239,6 +240,7 @@ def _jpeg_options(photo: Photo, quality: int | None, mode: str) -> dict[str, Any
 
 
 def _metadata_options(photo: Photo, metadata: Metadata, format: str) -> dict[str, Any]:
+    """Returns what Pillow's encoder of a format must be given to write the metadata."""
     options: dict[str, Any] = {}
     if photo.icc_profile is not None:
         options["icc_profile"] = photo.icc_profile

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
+from rave_runtime.arrays import Array, Pixels
 from rave_runtime.photos.encode import Encoded
 from rave_runtime.photos.headers.bounded import bounded
 from rave_runtime.photos.jpeg import XMP_SEGMENT, jpeg_segments
@@ -38,11 +39,9 @@ from rave_runtime.photos.metadata.gain_map_facts import (
 from rave_runtime.photos.metadata.left_behind import GAIN_MAP_NOTE
 from rave_runtime.photos.metadata.packet import Element, Packet
 from rave_runtime.photos.metadata.regions import Edits
-from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import TURNS
 from rave_runtime.photos.xmp import without_names
-
-Array = NDArray[np.float32]
 
 _MPF: Final = b"MPF\0"
 _MPF_ENTRIES: Final = 0xB002

@@ -8,6 +8,7 @@ thumbnails, which show the old picture; the index of further pictures behind the
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from collections.abc import Iterator
@@ -104,8 +105,12 @@ def count_scans(content: bytes, limit: int = 1 << 31) -> int:
 
 
 def end_of_jpeg(content: bytes) -> int:
-    """Returns the place behind the end of a JPEG's picture; the end of the file where no marker says so."""
-    return next((stop for marker, stop in _markers(content) if marker == 0xD9), len(content))
+    """Returns the place behind the end of a JPEG's picture; the end of the file where no marker says so.
+
+    Of a file of more markers than a photograph can have, the end of the file.
+    """
+    markers = itertools.islice(_markers(content), _MAX_MARKERS)
+    return next((stop for marker, stop in markers if marker == 0xD9), len(content))
 
 
 def _markers(content: bytes) -> Iterator[tuple[int, int]]:
@@ -135,8 +140,8 @@ def carry_jpeg(
     Args:
         source: the file whose APP and comment segments are taken.
         target: a freshly encoded JPEG; its own JFIF and Adobe segments stay, density excepted.
-        width: of the target, in pixels.
-        height: of the target, in pixels.
+        width: the width of the target, in pixels.
+        height: the height of the target, in pixels.
         keep_icc: whether the target's pixels are in the source's colour space.
         orientation: how the source's pixels were turned to become the target's, 1 to 8.
         xmp: a packet that takes the place of the source's; None keeps that.

@@ -48,8 +48,8 @@ def upright_xmp(xmp: bytes, width: int, height: int, orientation: int = 1) -> by
 
     Args:
         xmp: a packet.
-        width: of the upright picture, in pixels.
-        height: of the upright picture, in pixels.
+        width: the width of the upright picture, in pixels.
+        height: the height of the upright picture, in pixels.
         orientation: how the picture was stored, 1 to 8.
 
     Returns:

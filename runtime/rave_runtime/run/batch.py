@@ -11,7 +11,7 @@ import contextlib
 import copy
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -49,7 +49,7 @@ class WriteOptions:
 
     Attributes:
         format: the name of a written format; None is what the target's name says.
-        quality: of lossy formats, 1 to 100; None keeps a JPEG's own.
+        quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own.
         max_megapixels: larger photographs are refused.
         overwrite: whether files that no run of rave-run wrote are replaced, where a journal can tell.
         keep_times: whether results get the times and extended attributes of their photographs.
@@ -81,7 +81,7 @@ class Result:
         error: why it failed.
         warnings: what a user should know of it.
         width_px, height_px: upright size, 0 where it was not read.
-        seconds: from opening the file to renaming the result.
+        seconds: the time from opening the file to renaming the result.
         worker: which process of a cluster made it; "" is this one.
         backlit: how backlit it is, from 0 to 1, where its light was estimated: see `Enhancer.backlit_score`.
         enhanced_before: whether the photograph said that it had been enhanced.
@@ -117,8 +117,8 @@ class Batch:
         enhancer: shared by all workers.
         options: how results are written.
         workers: photographs in work at a time.
-        budget: of memory for photographs; None sets no limit.
-        journal: of the output folder, so that a run can be resumed; None keeps none.
+        budget: the memory for photographs; None sets no limit.
+        journal: the journal of the output folder, so that a run can be resumed; None keeps none.
         skip_existing: leave out photographs whose result the journal has and the folder holds.
     """
 
@@ -160,12 +160,12 @@ class Batch:
         for depth in (np.uint8, np.uint16):
             self._enhancer.enhance(np.zeros((32, 32, 3), depth))
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
+    def run(self, jobs: Iterable[Job]) -> Generator[Result]:
         """Enhances photographs side by side and yields each result when it is there.
 
         Jobs are taken as workers come free, never all at once. After `cancelled` is set, those in
-        work are finished and no further one is begun. Where the caller stops before the end, those in work
-        end after their tile, and nothing of them is written.
+        work are finished and no further one is begun. If the caller closes the generator early, those
+        in work end after their tile, and nothing of them is written.
 
         Raises:
             BundleError: the model is damaged, so that no photograph can be enhanced.
@@ -251,7 +251,7 @@ class Batch:
         except MemoryError:
             return Result(job, "failed", "does not fit into memory", seconds=time.perf_counter() - started)
         except Exception as fault:  # ours; it must not take the others with it
-            reason = f"met a fault of rave-run, please report it: {type(fault).__name__}: {fault}"
+            reason = f"hit a bug in rave-run, please report it: {type(fault).__name__}: {fault}"
             return Result(job, "failed", reason, seconds=time.perf_counter() - started)
 
     def _enhance_film(self, job: Job, started: float) -> Result:
@@ -263,6 +263,7 @@ class Batch:
         return Result(job, "done", None, notes, film.width_px, film.height_px, film.seconds)
 
     def _enhance_file(self, job: Job, content: bytes | None, started: float, max_megapixels: float) -> Result:
+        """Enhances and writes one photograph that is in work; errors are raised, not put into the result."""
         options = self._options
         name = key = digest = ""
         if self._journal is not None:

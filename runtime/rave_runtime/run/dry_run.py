@@ -8,6 +8,7 @@ import numpy as np
 
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
+from rave_runtime.files.places import is_free
 from rave_runtime.films.opening import is_film
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.codecs.opening import read_by_codec
@@ -18,7 +19,7 @@ from rave_runtime.photos.reading import read_file, read_photo
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import Journal
 from rave_runtime.run.options import RunOptions
-from rave_runtime.run.overwriting import is_foreign, is_free
+from rave_runtime.run.overwriting import is_foreign
 
 
 def preview_jobs(

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from rave_runtime.errors import UsageError
-from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.files.location import Location
+from rave_runtime.files.places import identity_of
 from rave_runtime.films.opening import is_film
 from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS
 
@@ -100,30 +101,6 @@ def companions_of(file: Location) -> tuple[str, ...]:
     return next((companions for name, companions in _with_companions(names) if name == file.name), ())
 
 
-def exists(place: Location) -> bool:
-    """Whether a place is there; a path that may not be looked into counts, and reading tells the reason."""
-    try:
-        return place.exists()
-    except OSError:
-        return True
-
-
-def is_folder(place: Location) -> bool:
-    """Whether a place is a folder that is there and may be looked at."""
-    try:
-        return place.is_dir()
-    except OSError:
-        return False
-
-
-def is_no_folder(place: Location) -> bool:
-    """Whether something other than a folder is there, as far as permissions let us see."""
-    try:
-        return place.exists() and not place.is_dir()
-    except OSError:
-        return False
-
-
 def is_unreadable_kind(name: str) -> bool:
     """Whether a name is that of a picture of a kind that rave-run cannot read, such as a raw file."""
     return os.path.splitext(name)[1].lower() in UNREADABLE_ENDINGS
@@ -145,6 +122,7 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _walk(folder: Path, output: Location) -> Iterator[FoundFile]:
+    """Yields the pictures below a folder of this machine, into no folder of which it goes twice."""
     seen = {identity_of(output)} if isinstance(output, Path) else set()
     seen.discard(None)
     if identity_of(folder) in seen:  # results go beside the photographs
@@ -208,14 +186,3 @@ def _with_companions(names: list[str], *, films: bool = True) -> Iterator[tuple[
 def _is_shown(name: str) -> bool:
     parts = PurePosixPath(name).parts if "/" in name else (name,)
     return not any(part.startswith(".") or part.lower() in SYSTEM_FOLDERS for part in parts)
-
-
-def identity_of(place: Location) -> tuple[int, int] | str | None:
-    """What tells whether two places are one file; None where a path leads to none."""
-    if isinstance(place, RemoteFile):
-        return place.key
-    try:
-        status = os.stat(place)
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino

@@ -13,6 +13,7 @@ from pathlib import Path
 from rave_runtime.errors import UsageError
 from rave_runtime.files.folding import folds_names
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.files.places import base_name, exists, identity_of, is_folder, is_no_folder, key_of
 from rave_runtime.films.opening import can_read_films, is_film, is_film_file
 from rave_runtime.photos.formats import (
     KNOWN_ENDINGS,
@@ -27,12 +28,8 @@ from rave_runtime.run.inputs import (
     FoundFile,
     Selection,
     companions_of,
-    exists,
     find_photographs,
     folded,
-    identity_of,
-    is_folder,
-    is_no_folder,
     is_unreadable_kind,
 )
 
@@ -61,7 +58,7 @@ class Shard:
     So a photograph is in the same part on every machine, whatever else is added or removed.
 
     Attributes:
-        index: from 1 to `count`.
+        index: a number from 1 to `count`.
         count: at least 1.
     """
 
@@ -131,9 +128,9 @@ def plan_jobs(
     Args:
         source: a photograph, or a folder that is searched (see `find_photographs`), or several of either. A
             folder inside it that cannot be listed becomes a job, which will fail with the reason.
-        output: for a folder, the folder that mirrors its tree; for a file, a file name, or a folder
-            if it is one or has no known ending; for several, a folder, in which each given folder gets one
-            of its name.
+        output: where results go: for a folder, the folder that mirrors its tree; for a file, a file name, or
+            a folder if it is one or has no known ending; for several, a folder, in which each given folder
+            gets one of its name.
         format: the name of a written format; None keeps each photograph's own.
         allow_empty: a folder without photographs gives no jobs instead of an error.
         shard: which part of the photographs; None is all. A part may be empty.
@@ -160,7 +157,7 @@ def plan_jobs(
         _require_folder(output, sources)
     jobs: dict[tuple[object, Location], Job] = {}
     for place in sources:
-        prefix = "" if len(sources) == 1 else _base_name(place)
+        prefix = "" if len(sources) == 1 else base_name(place)
         found = (
             _jobs_below(place, output, prefix, naming, selection, allow_empty)
             if is_folder(place)
@@ -251,10 +248,6 @@ def _require_folder(output: Location, sources: Sequence[Location]) -> None:
         )
 
 
-def _base_name(folder: Location) -> str:
-    return folder.name if isinstance(folder, RemoteFile) else folder.resolve().name
-
-
 def _refuse_nesting(source: Location, output: Location, suffix: str) -> bool:
     """Whether results go beside their photographs, which needs a suffix."""
     if isinstance(source, Path) and isinstance(output, Path):
@@ -263,8 +256,8 @@ def _refuse_nesting(source: Location, output: Location, suffix: str) -> bool:
         inner, outer = output.resolve(), source.resolve()
         same, nested = inner == outer, outer in inner.parents
     else:
-        same = _key_of(output) == _key_of(source)
-        nested = _key_of(output).startswith(f"{_key_of(source)}/")
+        same = key_of(output) == key_of(source)
+        nested = key_of(output).startswith(f"{key_of(source)}/")
     if same and not suffix:
         raise UsageError(
             f"{output} is INPUT itself, whose photographs would be replaced: choose another OUTPUT, or give "
@@ -278,16 +271,11 @@ def _refuse_nesting(source: Location, output: Location, suffix: str) -> bool:
     return same
 
 
-def _key_of(place: Location) -> str:
-    return os.path.normcase(place) if isinstance(place, Path) else place.key
-
-
 def _refuse_collisions(jobs: list[Job], output: Location) -> None:
-    for names, target in _groups(jobs, _key_of):
-        raise UsageError(
-            f"{_listed(names)} would both be written to {target}: rename one, or --exclude one kind"
-        )
-    for names, target in _groups(jobs, lambda place: folded(_key_of(place))):
+    for names, target in _groups(jobs, key_of):
+        text = f"{_listed(names)} would both be written to {target}"
+        raise UsageError(f"{text}: rename one, or --exclude one kind")
+    for names, target in _groups(jobs, lambda place: folded(key_of(place))):
         if folds_names(output):
             raise UsageError(
                 f"{_listed(names)} would both be written to {target}, since that disk does not tell large "

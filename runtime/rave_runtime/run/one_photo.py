@@ -83,7 +83,7 @@ def enhance_content(
         enhancer: what enhances it.
         content: the bytes of a file.
         format: the name of a written format; None keeps the photograph's own, or PNG if it is not written.
-        quality: of lossy formats, 1 to 100; None keeps the photograph's own.
+        quality: the quality of lossy formats, 1 to 100; None keeps the photograph's own.
         max_megapixels: larger photographs are refused before they are decoded.
         is_stopped: asked between the stages and before each call of the network, by this thread.
         least_score: a photograph that is less backlit than this is not enhanced.
@@ -167,6 +167,7 @@ def enhance_bytes(
     enhancer: Enhancer,
     data: bytes,
     strength: float | None,
+    highlights: float | None,
     format: str | None,
     quality: int | None,
     again: bool,
@@ -175,7 +176,7 @@ def enhance_bytes(
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"quality is {quality}, a number from 1 to 100 is needed")
     name = None if format is None else parse_format(format)
-    varied = vary(enhancer, strength=strength)
+    varied = vary(enhancer, strength=strength, highlights=highlights)
     return enhance_content(varied, bytes(data), format=name, quality=quality, again=again)
 
 

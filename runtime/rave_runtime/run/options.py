@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from rave_runtime.backends.limits import usable_processors
+from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import ResultJournal
@@ -117,11 +118,13 @@ class RunOptions:
 
     def _check_watch(self) -> None:
         if self.cluster is not None or self.shard is not None:
-            raise UsageError("--watch works on one machine, with all photographs: no --cluster, no --shard")
+            raise UsageError(
+                "--watch works on one machine and on all photographs: leave out --cluster and --shard"
+            )
         if self.report is not None:
             raise UsageError("--report is written when a run ends, and --watch does not end: use --log")
         if self.overwrite == "ask":
-            raise UsageError("--watch runs alone and asks nobody: give --overwrite never or always")
+            raise UsageError("--watch runs unattended and cannot ask: give --overwrite never or always")
 
     @property
     def selection(self) -> Selection:
@@ -163,7 +166,11 @@ class RunOptions:
 
 
 def make_batch(
-    options: RunOptions, journal: ResultJournal | None, jobs: int, processors: int | None = None
+    options: RunOptions,
+    journal: ResultJournal | None,
+    jobs: int,
+    processors: int | None = None,
+    model: Bundle | None = None,
 ) -> Batch:
     """The batch that these options describe.
 
@@ -171,7 +178,8 @@ def make_batch(
         options: the options of the run.
         journal: the journal of the results, if there is one.
         jobs: how many photographs there are, so that no more workers are made.
-        processors: to use; None is all that there are.
+        processors: how many processors to use; None is all that there are.
+        model: takes the place of the options' model.
 
     Raises:
         RaveError: as `Enhancer`.
@@ -182,7 +190,7 @@ def make_batch(
     is_given = options.memory_limit_mib != default_limit_mib()
     alone_mib = options.memory_limit_mib if is_given else memory_for_one_mib()
     return Batch(
-        make_enhancer(options, workers, max(1, processors // workers)),
+        make_enhancer(options, workers, max(1, processors // workers), model),
         options.write_options,
         workers,
         MemoryBudget(options.memory_limit_mib * 2**20, alone_mib * 2**20),
@@ -191,13 +199,14 @@ def make_batch(
     )
 
 
-def make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
+def make_enhancer(options: RunOptions, workers: int, threads: int, model: Bundle | None = None) -> Enhancer:
     """The enhancer that these options describe.
 
     Args:
         options: the options of the run.
         workers: photographs in work at a time, which share the memory limit.
         threads: processors for each call of the network.
+        model: takes the place of the options' model.
 
     Raises:
         RaveError: as `Enhancer`, or the memory limit is too small for so many workers.
@@ -206,7 +215,7 @@ def make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
     if tile_size is None:
         tile_size = choose_tile_size(options.memory_limit_mib, workers)
     return Enhancer(
-        options.model,
+        model or options.model,
         precision=options.precision,
         device=options.device,
         working_size=options.working_size,

@@ -52,7 +52,7 @@ class Service:
 
     Args:
         studio: what enhances photographs.
-        options: of the service.
+        options: the options of the service.
         workers: photographs in work at a time.
         log: where requests are written.
     """

@@ -41,9 +41,9 @@ class Wishes:
         strength: power of the light map, 0 to 2.
         highlights: its power in bright parts, 0 to 2.
         format: the name of a written format; of a light map, "png" or "npy".
-        quality: of lossy formats, 1 to 100.
+        quality: the quality of lossy formats, 1 to 100.
         working_size: long side, in pixels, on which the light is estimated, "full" or "same".
-        long_side: of a light map, in pixels.
+        long_side: the long side of a light map, in pixels.
         again: whether a photograph that was enhanced before is enhanced once more.
     """
 
@@ -80,7 +80,7 @@ def parse_wishes(pairs: Iterable[tuple[str, str]], known: tuple[str, ...]) -> Wi
     found: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:
-            raise UsageError(f"{name[:40]!r} is no parameter here: give {', '.join(known)}")
+            raise UsageError(f"{name[:40]!r} is not a parameter of this request: it takes {', '.join(known)}")
         if name in found:
             raise UsageError(f"{name} is there twice: give it once")
         found[name] = value

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from rave_runtime.run.jobs import plan_jobs
-from tests.runtime.conftest import MakePicture
+from tests.runtime.pictures import MakePicture
 
 from .conftest import MakeFilm, av, moving_scene, read_film
 

@@ -35,7 +35,7 @@ def to_planes(rgb: NDArray[Any], layout: PlaneFormat) -> tuple[NDArray[Any], ...
     def shrink(plane: NDArray[Any]) -> NDArray[Any]:
         height, width = plane.shape
         rows, cols = height // layout.down, width // layout.across
-        return plane.reshape(rows, layout.down, cols, layout.across).mean((1, 3))
+        return np.asarray(plane.reshape(rows, layout.down, cols, layout.across).mean((1, 3)))
 
     stored = [np.round(layout.black + layout.luma_span * luma)]
     stored += [np.round(layout.neutral + (high - low) * shrink(plane)) for plane in (blue, red)]

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from rave_runtime import Enhancer
+from tests.runtime.pictures import MakePicture
 
-from .conftest import MakePicture, Serve, Service, encode, form, rave_run
+from .conftest import Serve, Service, encode, form, rave_run
 
 
 def test_results_are_those_of_rave_run_byte_for_byte(
@@ -91,7 +92,7 @@ def test_a_batch_says_what_became_of_each(service: Service, jpeg: bytes, picture
         ("/enhance?quality=1.5", b"x", "", 400, "quality is '1.5', a whole number from 1 to 100 is needed"),
         ("/enhance?format=gif", b"x", "", 400, "format gif is unknown: give one of jpeg, png"),
         ("/enhance?working_size=5", b"x", "", 400, "working"),
-        ("/enhance?speed=1", b"x", "", 400, "'speed' is no parameter here: give strength, highlights"),
+        ("/enhance?speed=1", b"x", "", 400, "'speed' is not a parameter of this request: it takes strength"),
         ("/enhance?strength=1&strength=1", b"x", "", 400, "strength is there twice"),
         ("/light?format=jpeg", b"x", "", 400, "a light map is written as png or npy"),
         ("/enhance", b"x", "multipart/form-data", 400, "has no boundary"),

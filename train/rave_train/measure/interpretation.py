@@ -1,4 +1,4 @@
-"""What a guidance direction means in words: the paper's Tables 2 and 3 for a run of one's own.
+"""What a guidance direction means in words: the paper's Tables 2 and 3 for any run.
 
 Source: RAVE (arXiv 2404.01889), section 4.1, eq. 14.
 """
@@ -57,9 +57,9 @@ def interpret_run(
     """Compares a run's guidance direction with the vocabulary, and its pictures with words.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         count: tokens from each end.
-        words: to compare the picture sets with.
+        words: the words to compare the picture sets with.
         report: told of the progress.
 
     Raises:

@@ -13,8 +13,10 @@ from typing import Final
 
 import numpy as np
 
+from rave_runtime.arrays import Array
 from rave_runtime.backends.compiled_cache import keep, recall
-from rave_runtime.backends.network import Array, Image
+from rave_runtime.backends.graph_check import read_graph
+from rave_runtime.backends.network import Image
 from rave_runtime.backends.split import ContextOutput, SplitNetwork
 from rave_runtime.backends.tensorrt.building import Profile, build_plan
 from rave_runtime.backends.tensorrt.engine import Engine
@@ -43,7 +45,7 @@ class TensorRtNetwork(SplitNetwork):
 
     Args:
         bundle: whose engines or graphs run.
-        precision: of the engines.
+        precision: the precision of the engines.
         plans: engines of the bundle's graphs that are not files of it, with their bytes; None takes those of
             the bundle.
 
@@ -161,7 +163,7 @@ class TensorRtNetwork(SplitNetwork):
         key = f"TensorRT for RTX {trt.__version__}, {graph.sha256}, {self._gpu}, {profiles}"
         plan = recall(key)
         if plan is None:
-            plan = build_plan(trt, self._bundle.read_file(graph), graph, profiles)
+            plan = build_plan(trt, read_graph(self._bundle, graph), graph, profiles)
             keep(key, plan)
         description = EngineFile(
             file=f"the engine of {graph.file}",

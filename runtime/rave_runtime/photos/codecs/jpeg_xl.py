@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
 from rave_runtime.photos.headers.boxes import Box, boxes
@@ -29,7 +30,7 @@ from rave_runtime.photos.headers.jpeg_xl import (
 )
 from rave_runtime.photos.headers.stated_colour import stated_profile
 from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE
-from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.xmp import upright_xmp
 
 _EFFORT: Final = 4

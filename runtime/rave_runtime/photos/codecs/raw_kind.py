@@ -14,6 +14,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
+RAW_ENDINGS: Final = (
+    *(".dng", ".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dcs", ".drf", ".erf"),
+    *(".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".ori"),
+    *(".pef", ".ptx", ".pxn", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+)
+"""Endings, in lower case, of cameras' raw files."""
+
+RAW_SIGNATURES: Final = (
+    (0, (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM")),
+    (4, (b"ftypcrx",)),
+    (6, (b"HEAPCCDR",)),
+)
+"""Pairs of an offset and the byte strings of which one stands there, for raw files unlike a TIFF."""
+
 _KIND: Final = 254
 _COMPRESSION: Final = 259
 _PHOTOMETRIC: Final = 262

@@ -16,7 +16,8 @@ from PIL import Image, JpegImagePlugin
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.codecs.raw import raw_size
 from rave_runtime.photos.codecs.raw_kind import is_raw_tiff
-from rave_runtime.photos.formats import format_of_content
+from rave_runtime.photos.decoders import decoding
+from rave_runtime.photos.formats import format_named, format_of_content
 from rave_runtime.photos.headers.bounded import BoundedFile
 from rave_runtime.photos.headers.boxes import photograph_properties
 from rave_runtime.photos.headers.jpeg_xl import read_jxl_header
@@ -31,8 +32,8 @@ class Dimensions:
 
     Attributes:
         format: the name of the file's format.
-        width: in pixels.
-        height: in pixels.
+        width: the width in pixels.
+        height: the height in pixels.
         is_deep: whether it has more than 8 bits per channel.
         is_progressive: whether it is a progressive JPEG, which is held twice while it is decoded.
         may_have_alpha: whether it has transparency, or may have.
@@ -77,6 +78,7 @@ def _raw(source: Path | bytes, file: BinaryIO) -> Dimensions | None:
 
 
 def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
+    """Reads the dimensions from an open file of a known format."""
     head = file.read(64)
     name = format_of_content(head)
     if name is None:
@@ -93,7 +95,7 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
     if name in own:
         width, height, deep = own[name](file)
     else:
-        with _open(name, BoundedFile(file, size)) as image:
+        with decoding, _open(name, BoundedFile(file, size)) as image:  # which lifts a limit of Pillow
             width, height = max(image.size, _tile_of(image), key=math.prod)
             deep = _is_deep(image)
             progressive = bool(image.info.get("progressive"))
@@ -103,7 +105,7 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
 def _may_have_alpha(name: str, head: bytes) -> bool:
     if name == "WEBP" and head[12:16] != b"VP8L":
         return head[12:16] == b"VP8X" and bool(head[20] & 0x10)
-    return name not in ("JPEG", "BMP", "PPM")
+    return format_named(name).has_alpha
 
 
 def _open(name: str, file: BoundedFile) -> Image.Image:

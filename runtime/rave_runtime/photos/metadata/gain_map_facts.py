@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.photos.jpeg import XMP_SEGMENT, jpeg_segments
 from rave_runtime.photos.metadata.description import add_description
 from rave_runtime.photos.metadata.packet import Element, Packet
 from rave_runtime.photos.xmp import open_packet
-
-Array = NDArray[np.float32]
 
 ISO_SEGMENT: Final = b"urn:iso:std:iso:ts:21496:-1\0"
 

@@ -199,6 +199,7 @@ class _Reader:
             (self._open[-1] if self._open else self.top).children.append(element)
 
     def _start(self, _name: str, _attributes: list[str]) -> None:
+        """Opens an element at a start tag: its name, its attributes and where they lie in the packet."""
         start = self._parser.CurrentByteIndex - len(_ROOT)
         if start < 0:
             return
@@ -232,6 +233,7 @@ class _Reader:
         self._matter += _matters(element)
 
     def _end(self, _name: str) -> None:
+        """Closes the innermost element; keeps it if it, or something inside, matters to this program."""
         if not self._open:
             return
         at = self._parser.CurrentByteIndex - len(_ROOT)
