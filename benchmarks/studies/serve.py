@@ -162,11 +162,11 @@ def load(
     return counts, time.monotonic() - started
 
 
-def watch_memory(service: Service, found: list[tuple[float, float]], over: threading.Event) -> None:
+def watch_memory(service: Service, samples: list[tuple[float, float]], over: threading.Event) -> None:
     """Appends (seconds, MiB) four times a second until it is over."""
     started = time.monotonic()
     while not over.wait(0.25):
-        found.append((time.monotonic() - started, service.resident_mib()))
+        samples.append((time.monotonic() - started, service.resident_mib()))
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -67,7 +67,7 @@ def main(folder: str, major: str) -> None:
             == f"context_uint8_fp16_test-gpu_sm90_trt{TRT.__version__}_256px_b4_ampere-plus_any-version.plan"
         )
         assert world.cache_bytes == [b"", b"timings", b"timings"], "the timing cache is kept between builds"
-        fails(World(half=FLOAT[major]), bundle, options, "fp16 was asked for, and no layer")
+        fails(World(half=FLOAT[major]), bundle, options, "fp16 was asked for, but no layer")
         fails(
             World(half=HALF[major], parses=False),
             bundle,

@@ -17,7 +17,7 @@ from PIL import Image
 
 from rave_runtime import Enhancer
 from rave_runtime.cli.command import run_folder
-from rave_runtime.photos.gain_map import GainMap, light_for, read_gain_map
+from rave_runtime.photos.codecs.gain_map import GainMap, light_for, read_gain_map
 from rave_runtime.photos.jpeg import jpeg_segments
 from rave_runtime.photos.metadata.gain_map_facts import ISO_SEGMENT, GainMapFacts, read_facts
 from rave_runtime.photos.metadata.mark import read_mark

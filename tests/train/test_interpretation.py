@@ -86,7 +86,7 @@ def test_guidance_by_a_word_and_shifted(config: RunConfig, toy_clip: Encoder, tm
 
 
 def test_no_run_no_text_no_guidance(config: RunConfig, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is not the folder of a run of rave-train"):
+    with pytest.raises(ConfigError, match="is not the folder of a rave-train run"):
         interpret_run(tmp_path, 5)
     run = tmp_path / "run"
     train(config, run)

@@ -54,10 +54,10 @@ class NetworkInMemory(SplitNetwork):
         return f"the {part} graph in memory"
 
     def run_context(
-        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+        self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> dict[str, Array]:
         """See `SplitNetwork.run_context`."""
-        del wanted  # both are there
+        del outputs  # both are there
         results = self._context.run({"image": images, "rows": pool_rows, "cols": pool_cols})
         return dict(zip(("features", "pooled"), results, strict=True))
 

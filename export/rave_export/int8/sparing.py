@@ -59,9 +59,9 @@ def spared_layers(
         that is enough as it is, or where no single layer helps.
     """
 
-    def distances(spared: tuple[str, ...], chosen: Sequence[int]) -> list[float]:
+    def distances(spared: tuple[str, ...], indices: Sequence[int]) -> list[float]:
         network = build(spared)
-        return [_psnr_db(network, pictures[index], expected[index]) for index in chosen]
+        return [_psnr_db(network, pictures[index], expected[index]) for index in indices]
 
     first = distances((), range(len(pictures)))
     worst, hard = min(first), [int(index) for index in np.argsort(first)[:_PICTURES]]

@@ -294,7 +294,7 @@ def relit(picture: Pixels, light: Array) -> Pixels:
     return out
 
 
-def psnr_db(found: Pixels, expected: Pixels) -> float | None:
+def psnr_db(result: Pixels, expected: Pixels) -> float | None:
     """Peak signal-to-noise ratio of integers of one dtype; None where they are equal."""
-    error = np.mean((found.astype(np.float64) - expected) ** 2)
+    error = np.mean((result.astype(np.float64) - expected) ** 2)
     return None if error == 0 else float(10 * np.log10(float(np.iinfo(expected.dtype).max) ** 2 / error))

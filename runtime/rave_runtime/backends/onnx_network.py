@@ -51,12 +51,12 @@ class OnnxNetwork(SplitNetwork):
         return str(self._bundle.folder / self._graph(part, images).file)
 
     def run_context(
-        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+        self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> dict[str, Any]:
         """See `SplitNetwork.run_context`. On a GPU its results may stay there."""
         graph = self._graph("context", images)
         inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
-        return dict(zip(wanted, self._run(graph, list(wanted), inputs), strict=True))
+        return dict(zip(outputs, self._run(graph, list(outputs), inputs), strict=True))
 
     def run_enhance(self, features: Any, pooled: Any, rows: Array, cols: Array) -> Array:
         """See `SplitNetwork.run_enhance`."""

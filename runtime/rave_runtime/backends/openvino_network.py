@@ -99,10 +99,10 @@ class OpenVinoNetwork(SplitNetwork):
         return str(self._bundle.folder / (context if part == "context" else enhance).file)
 
     def run_context(
-        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+        self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> dict[str, Array]:
         """See `SplitNetwork.run_context`."""
-        del wanted  # both are there
+        del outputs  # both are there
         context, _ = self._graphs(_type_of(images))
         return self._run({"image": images, "rows": pool_rows, "cols": pool_cols}, context)
 

@@ -32,12 +32,12 @@ class Chunk:
     Attributes:
         jobs: what it was given.
         alone: it has but one, which may be what killed an earlier worker.
-        given: when, by the monotonic clock, in seconds.
+        given_at_s: when it was given to the actor, by the monotonic clock.
     """
 
     jobs: list[Job]
     alone: bool
-    given: float
+    given_at_s: float
 
 
 @dataclass

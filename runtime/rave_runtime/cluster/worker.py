@@ -21,7 +21,7 @@ class Task:
     """A photograph to enhance, and what the journal knows of its result and its companions."""
 
     job: Job
-    known: tuple[Entry, ...]
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _CarriedJournal:
 
     def __init__(self, folder: Location) -> None:
         self.folder = folder
-        self.known: list[Entry] = []
+        self.entries: list[Entry] = []
         self.added: dict[str, Entry] = {}
 
     def is_done(self, name: str, key: str) -> bool:
@@ -67,7 +67,7 @@ class _CarriedJournal:
         self.added[name] = Entry(name, key, size, digest)
 
     def _known_of(self, name: str) -> list[Entry]:
-        return [entry for entry in self.known if entry.name == name]
+        return [entry for entry in self.entries if entry.name == name]
 
     def close(self) -> None:
         """Nothing is open: the driver keeps the journal."""
@@ -116,7 +116,7 @@ class Worker:
         batch, journal = self._batch, self._journal
         assert batch is not None
         if journal is not None:
-            journal.known = [entry for task in tasks for entry in task.known]
+            journal.entries = [entry for task in tasks for entry in task.entries]
             journal.added = {}
         batch.cancelled.clear()
         answers = []

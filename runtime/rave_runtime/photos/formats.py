@@ -270,9 +270,9 @@ def parse_format(text: str) -> str:
     raise UsageError(f"--format {text} is unknown: give one of {', '.join(WRITTEN_FORMATS).lower()}")
 
 
-def output_format(input_format: str, wanted: str | None = None) -> str:
-    """Returns the format to write: the wanted one, the input's, or the one that stands for it."""
-    name = wanted or input_format
+def output_format(input_format: str, format: str | None = None) -> str:
+    """Returns the format to write: the one asked for, the input's, or the one that stands for that."""
+    name = format or input_format
     return name if name in WRITTEN_FORMATS else _BY_NAME[name].written_as if name in _BY_NAME else "PNG"
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.codecs.opening import read_by_codec
@@ -28,6 +27,7 @@ from rave_runtime.photos.decoders import (
     to_pixels,
 )
 from rave_runtime.photos.exif import EXIF_HEADER, avif_exif, orientation_of, upright_exif
+from rave_runtime.photos.fast_jpeg import decode_jpeg
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.coding import coding_options
 from rave_runtime.photos.headers.reasons import why_damaged
@@ -36,7 +36,7 @@ from rave_runtime.photos.metadata.containers import jp2_blocks, orientation_in_h
 from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.png import missing_bytes, png_blocks, without_chunks
-from rave_runtime.photos.sixteen_bit import is_deep, read_deep
+from rave_runtime.photos.sixteen_bit import is_deep, read_deep, turned
 from rave_runtime.photos.tiff.structure import tiff_blocks
 from rave_runtime.photos.xmp import upright_xmp
 
@@ -184,8 +184,13 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         if name == "HEIF":
             orientation = orientation_in_heif(content, image.info.get("original_orientation"))
         notes = (*notes, *note_left_behind(name, content, xmp, orientation))
-        if is_deep(image):
-            pixels = _turn(read_deep(content, image), orientation)
+        decoded = (
+            decode_jpeg(content, image.mode, *image.size) if name == "JPEG" and orientation == 1 else None
+        )
+        if decoded is not None:
+            pixels = decoded
+        elif is_deep(image):
+            pixels = turned(read_deep(content, image), orientation)
         else:
             try:
                 image.load()
@@ -264,19 +269,6 @@ def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
     if bits > 8:
         notes.append(f"its {bits} bits per channel were read as 8")
     return tuple(notes)
-
-
-def _turn(pixels: Pixels, orientation: int) -> Pixels:
-    turned: dict[int, Pixels] = {
-        2: pixels[:, ::-1],
-        3: pixels[::-1, ::-1],
-        4: pixels[::-1],
-        5: pixels.swapaxes(0, 1),
-        6: pixels.swapaxes(0, 1)[:, ::-1],
-        7: pixels.swapaxes(0, 1)[::-1, ::-1],
-        8: pixels.swapaxes(0, 1)[::-1],
-    }
-    return np.ascontiguousarray(turned[orientation]) if orientation in turned else pixels
 
 
 def _blocks(

@@ -166,3 +166,17 @@ def _read_ppm(content: bytes, image: Image.Image) -> Deep:
 
 def _missing(kind: str, what: str = "of 16 bits per channel") -> NoReturn:
     raise PhotoError(f"is a {kind} {what}: pip install 'rave-backlit[deep]' to read and write it whole")
+
+
+def turned(pixels: Pixels, orientation: int) -> Pixels:
+    """Turns pixels upright, [h, w, c]; `orientation` is EXIF's, 1 to 8."""
+    views: dict[int, Pixels] = {
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.swapaxes(0, 1),
+        6: pixels.swapaxes(0, 1)[:, ::-1],
+        7: pixels.swapaxes(0, 1)[::-1, ::-1],
+        8: pixels.swapaxes(0, 1)[::-1],
+    }
+    return np.ascontiguousarray(views[orientation]) if orientation in views else pixels

@@ -204,14 +204,14 @@ def _jobs_below(
         raise UsageError(f"{source} holds no photograph{which} ({', '.join(READ_ENDINGS)})")
 
 
-def _make_job(source: Location, into: Location, found: FoundFile, naming: Naming, prefix: str) -> Job:
-    target = naming.name_of(found.name)
-    name = f"{prefix}{os.sep}{found.name}" if prefix else found.name
+def _make_job(source: Location, into: Location, file: FoundFile, naming: Naming, prefix: str) -> Job:
+    target = naming.name_of(file.name)
+    name = f"{prefix}{os.sep}{file.name}" if prefix else file.name
     companions = [
-        (source / companion, into / _companion_target(companion, found.name, target))
-        for companion in (found.companions if naming.companions else ())
+        (source / companion, into / _companion_target(companion, file.name, target))
+        for companion in (file.companions if naming.companions else ())
     ]
-    return Job(source / found.name, into / target, name, tuple(companions))
+    return Job(source / file.name, into / target, name, tuple(companions))
 
 
 def _job_of(source: Location, output: Location, naming: Naming, several: bool) -> Iterator[Job]:

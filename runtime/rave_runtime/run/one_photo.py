@@ -14,9 +14,9 @@ from rave_runtime.backends.stopping import StoppableNetwork, StoppedError
 from rave_runtime.errors import UsageError
 from rave_runtime.light.look import Look
 from rave_runtime.light.sizes import check_working_size
+from rave_runtime.photos.codecs.gain_map import HdrCare
 from rave_runtime.photos.encode import Encoded, encode_photo
 from rave_runtime.photos.formats import output_format, parse_format
-from rave_runtime.photos.gain_map import HdrCare
 from rave_runtime.photos.metadata.mark import Mark, read_mark
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_photo
 from rave_runtime.version import __version__

@@ -67,20 +67,22 @@ class LightMap:
     height_px: int
 
 
-def parse_wishes(pairs: Iterable[tuple[str, str]], known: tuple[str, ...]) -> Wishes:
+def parse_wishes(pairs: Iterable[tuple[str, str]], parameters: tuple[str, ...]) -> Wishes:
     """The wishes of a request's query and form.
 
     Args:
         pairs: names and values as they came.
-        known: names that this request may have.
+        parameters: names that this request may have.
 
     Raises:
         UsageError: a name is unknown or there twice, or its value makes no sense.
     """
     found: dict[str, str] = {}
     for name, value in pairs:
-        if name not in known:
-            raise UsageError(f"{name[:40]!r} is not a parameter of this request: it takes {', '.join(known)}")
+        if name not in parameters:
+            raise UsageError(
+                f"{name[:40]!r} is not a parameter of this request: it takes {', '.join(parameters)}"
+            )
         if name in found:
             raise UsageError(f"{name} is there twice: give it once")
         found[name] = value

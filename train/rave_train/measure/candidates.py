@@ -97,10 +97,10 @@ class TorchNetwork(SplitNetwork):
 
     @torch.inference_mode()
     def run_context(
-        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+        self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> Mapping[str, Any]:
         """See `SplitNetwork.run_context`."""
-        del wanted
+        del outputs
         image = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 255
         features = self.network.features(image.contiguous(memory_format=torch.channels_last))
         rows, cols = (torch.from_numpy(each)[:, None] for each in (pool_rows, pool_cols))

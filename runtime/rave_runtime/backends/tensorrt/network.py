@@ -105,10 +105,10 @@ class TensorRtNetwork(SplitNetwork):
         return self._find(part, _type_of(images) if part == "context" else None).name
 
     def run_context(
-        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+        self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> dict[str, GpuTensor]:
         """See `SplitNetwork.run_context`."""
-        del wanted  # both are there
+        del outputs  # both are there
         inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
         placed = {name: self._memory.upload(f"context {name}", value) for name, value in inputs.items()}
         return self._find("context", _type_of(images)).run(placed, self._memory)
