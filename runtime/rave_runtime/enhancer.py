@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -125,10 +124,8 @@ class Enhancer:
 
         Not the tiles: they change nothing, and runs that differ in them may finish each other's work.
         """
-        graphs = sorted(graph.sha256 for graph in self.manifest.graphs)
-        model = hashlib.sha256("".join(graphs).encode()).hexdigest()[:16]
         return (
-            f"model={model} precision={self.precision} provider={self.device.provider} "
+            f"model={self.manifest.model_hash} precision={self.precision} provider={self.device.provider} "
             f"working_size={self.working_size_px} strength={self.look.strength:g} "
             f"highlights={self.look.bright_power:g} look={_LOOK}"
         )
@@ -241,9 +238,10 @@ class Enhancer:
         data: bytes,
         *,
         strength: float | None = None,
-        highlights: float | None = None,
         format: str | None = None,
         quality: int | None = None,
+        highlights: float | None = None,
+        again: bool = False,
     ) -> EnhancedPhoto:
         """The enhanced photograph as a file's bytes; metadata and colours are kept as rave-run keeps them.
 
@@ -251,13 +249,14 @@ class Enhancer:
             data: the bytes of a file.
             strength, highlights: 0 to 2; None is the enhancer's.
             format, quality: such as "jpeg" and 1 to 100; None keeps the photograph's.
+            again: whether a photograph that was enhanced before is enhanced once more.
 
         Raises:
             RaveError: it cannot be read, enhanced or written, or an argument makes no sense.
         """
         from rave_runtime.run.one_photo import enhance_bytes
 
-        return enhance_bytes(self, data, strength, highlights, format, quality)
+        return enhance_bytes(self, data, strength, highlights, format, quality, again)
 
     def illumination(self, image: Pixels) -> Array:
         """The illumination map that `enhance` divides by, but for the shoulder of the normal way.

@@ -18,7 +18,7 @@ from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.tiff.strips import can_compress
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk, scene, tiff_of
-from tests.runtime.zoo.animal import HAS_HEIF, save
+from tests.runtime.zoo.animal import HAS_HEIF, HAS_JXL, save
 
 RGB = scene()
 BLOCK = exif({0x0112: (3, 1), 0x4746: (3, 5)})
@@ -86,6 +86,8 @@ def test_cmyk_becomes_rgb_without_its_profile_but_with_the_rest() -> None:
 def test_every_kind_of_pixels_can_be_written_in_every_format(format: str, channels: int) -> None:
     if format == "HEIF" and not HAS_HEIF:
         pytest.skip("pillow-heif is not installed")
+    if format == "JXL" and not HAS_JXL:
+        pytest.skip("pylibjxl is not installed")
     photo = read_photo(png(scene(channels=channels), {1: 0, 2: 4, 3: 2, 4: 6}[channels]))
     encoded = encode_photo(photo, photo.pixels, format)
     again = read_photo(encoded.content)

@@ -311,7 +311,7 @@ def test_a_file_that_comes_while_its_photograph_is_in_work_is_kept(
 
 
 @pytest.mark.parametrize("option", ["log", "report"])
-@pytest.mark.parametrize("name", ["thesis.html", "a.CR3", "a.xmp", ".rave-run.jsonl"])
+@pytest.mark.parametrize("name", ["thesis.html", "a.psd", "a.xmp", ".rave-run.jsonl"])
 def test_logs_and_reports_go_into_no_file_of_another_kind(
     option: str, name: str, picture_file: Path, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ from rave_runtime.photos.headers.colour_codes import (
 )
 from rave_runtime.photos.headers.stated_colour import profile_of_numbers, stated_profile
 from rave_runtime.photos.reading import read_photo
+from tests.runtime.zoo.animal import HAS_JXL
 
 PIXELS = np.stack(np.broadcast_arrays(np.arange(0, 256, 8)[:, None], np.arange(0, 256, 8), 90), 2).astype(
     np.uint8
@@ -83,6 +84,8 @@ def described(profile: bytes | None) -> str:
 def heif_only(format: str) -> None:
     if format == "HEIF" and not register_heif():
         pytest.skip("needs pillow-heif")
+    if format == "JXL" and not HAS_JXL:
+        pytest.skip("needs pylibjxl and imagecodecs")
 
 
 @pytest.mark.parametrize("format", ["AVIF", "HEIF"])

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rave_runtime.enhancer import Enhancer, Scored
+from rave_runtime.light.look import Look
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.batch import Batch, Result, WriteOptions
@@ -26,6 +27,7 @@ class Unchanged:
     """An enhancer that is fast, and whose results can be foretold."""
 
     network = None
+    look = Look(0)
 
     def prepare(self) -> None:
         """There is nothing to load."""

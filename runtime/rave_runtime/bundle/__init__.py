@@ -213,6 +213,12 @@ class Manifest:
             f"the bundle has no {precision} {part} graph (it holds {held}): export it with that precision"
         )
 
+    @property
+    def model_hash(self) -> str:
+        """Names the model by its graphs, in 16 hexadecimal digits."""
+        graphs = sorted(graph.sha256 for graph in self.graphs)
+        return hashlib.sha256("".join(graphs).encode()).hexdigest()[:16]
+
     def running_files(self) -> tuple[GraphFile | EngineFile, ...]:
         """What the runtime may need of the bundle beside its manifest."""
         return (*self.graphs, *self.engines)

@@ -247,6 +247,8 @@ def enhance_bytes(content: bytes, options: RunOptions, format: str | None = None
         quality=options.quality,
         max_megapixels=options.max_megapixels,
         least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
+        again=options.again,
+        hdr=options.hdr,
     )
 
 

@@ -44,6 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     text = "The same for bright parts: 0 keeps skies as they are [default: --strength, but at most 1]."
     add("--highlights", text, type=float, metavar="H")
     add("--only-backlit", "Copy photographs that are not backlit, unchanged.", action="store_true")
+    add("--again", "Enhance photographs once more that were enhanced before.", action="store_true")
     add("--model", "The model's bundle [default: the embedded one].", type=_path, metavar="FOLDER")
     text = "Long side for estimating the light, in pixels [default: the model's]."
     add("--working-size", text, type=int, metavar="PX")
@@ -54,6 +55,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--format", f"Write all results as {', '.join(others)} or {last}.")
     text = "Quality of lossy formats, 1 to 100 [default: like the input's]."
     add("--quality", text, type=_number(int, 1, 100), metavar="Q")
+    text = "Give JPEGs an HDR gain map (Ultra HDR): what was bright stays so on HDR screens."
+    add("--hdr", text, action="store_true")
     add("--suffix", "Put TEXT behind the names of results, such as _bright.", metavar="TEXT")
     text = "Take only photographs whose name, or a folder's above it, fits; may be repeated."
     add("--include", text, action="append", metavar="PATTERN")

@@ -223,7 +223,7 @@ class DividedFilm:
         planes = tuple(
             as_plane(plane, plane.height, plane.width, plane.line_size, layout.bits) for plane in frame.planes
         )
-        relight_planes(planes, layout, light)
+        relight_planes(planes, layout, light, self._enhancer.look.knee)
         return frame
 
 

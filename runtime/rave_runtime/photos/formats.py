@@ -7,12 +7,14 @@ add a row to `FORMATS`; a format that Pillow cannot open needs a codec in `rave_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Final
 
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
+from rave_runtime.photos.codecs.raw_kind import RAW_ENDINGS, RAW_SIGNATURES
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class Format:
         read_only_endings: endings of files that hold more than a result does, such as further pictures;
             results get the first of `endings` instead.
         signatures: pairs of an offset and the byte strings of which one stands there.
+        written_as: the format that photographs get where their own is not written.
+        extra: the extra of this package without which files of the format are left out of folders, with a
+            warning; None where there is none.
+        library: the module that comes with that extra.
         longest_side_px: greatest width and height that a file can hold; None where no practical limit exists.
         read_bytes_per_px: peak memory, per pixel, of a photograph of 8 bits that is read from this format.
         written_bytes_per_px: the same by the format that is written; None where it is only read.
@@ -46,6 +52,9 @@ class Format:
     signatures: tuple[tuple[int, tuple[bytes, ...]], ...]
     read_bytes_per_px: int
     written_bytes_per_px: int | None = None
+    written_as: str = "PNG"
+    extra: str | None = None
+    library: str | None = None
     longest_side_px: int | None = None
     has_alpha: bool = True
     has_metadata: bool = True
@@ -155,6 +164,27 @@ FORMATS: Final = (
         has_quality=True,
         option_names=("heic",),
     ),
+    Format(
+        name="JXL",
+        endings=(".jxl",),
+        signatures=((0, (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),),
+        read_bytes_per_px=26,
+        written_bytes_per_px=40,
+        extra="jxl",
+        library="pylibjxl",
+        has_16_bits=True,
+        has_quality=True,
+    ),
+    Format(
+        name="RAW",
+        endings=RAW_ENDINGS,
+        signatures=RAW_SIGNATURES,
+        read_bytes_per_px=40,
+        written_as="TIFF",
+        extra="raw",
+        library="rawpy",
+        has_16_bits=True,
+    ),
 )
 
 _BY_NAME: Final[Mapping[str, Format]] = {row.name: row for row in FORMATS}
@@ -162,20 +192,38 @@ _BY_ENDING: Final[Mapping[str, Format]] = {
     ending: row for row in FORMATS for ending in (*row.endings, *row.read_only_endings)
 }
 
-READ_ENDINGS: Final = tuple(_BY_ENDING)
-"""Endings, in lower case, of files that count as photographs."""
+KNOWN_ENDINGS: Final = tuple(_BY_ENDING)
+"""Endings, in lower case, of all formats of the table."""
 
 WRITTEN_FORMATS: Final = tuple(row.name for row in FORMATS if row.is_written)
 """Names of the formats that rave-run writes."""
 
-UNREADABLE_ENDINGS: Final = (
-    *(".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dcs", ".dng", ".drf"),
-    *(".eip", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mdc", ".mef", ".mos", ".mrw", ".nef"),
-    *(".nrw", ".orf", ".ori", ".pef", ".ptx", ".pxn", ".raf", ".raw", ".rw2", ".rwl", ".rwz", ".sr2"),
-    *(".srf", ".srw", ".x3f", ".exr", ".hdr", ".jls", ".jxl", ".jxr", ".pcx", ".pfm", ".psb", ".psd"),
-    *(".qoi", ".sgi", ".tga", ".wdp", ".xcf"),
+UNKNOWN_ENDINGS: Final = (
+    *(".eip", ".rwz", ".exr", ".hdr", ".jls", ".jxr", ".pcx", ".pfm", ".psb", ".psd", ".qoi", ".sgi"),
+    *(".tga", ".wdp", ".xcf"),
 )
-"""Endings of pictures, most of them camera raw files, that rave-run cannot read and names in a warning."""
+"""Endings of pictures that rave-run cannot read and names in a warning."""
+
+
+_MISSING: Final = tuple(
+    ending for ending, row in _BY_ENDING.items() if row.library and find_spec(row.library) is None
+)
+
+READ_ENDINGS: Final = tuple(ending for ending in _BY_ENDING if ending not in _MISSING)
+"""Endings, in lower case, of files that count as photographs here, with the extras that are installed."""
+
+UNREADABLE_ENDINGS: Final = (*UNKNOWN_ENDINGS, *_MISSING)
+"""Endings of pictures that cannot be read here and are named in a warning."""
+
+
+def remedy_for(endings: Iterable[str]) -> str:
+    """What to do about pictures with these endings that cannot be read here."""
+    rows = [_BY_ENDING.get(ending) for ending in endings]
+    extras = sorted({row.extra for row in rows if row is not None and row.extra is not None})
+    install = f"pip install 'rave-backlit[{','.join(extras)}]'"
+    if not extras:
+        return "export as JPEG or TIFF first"
+    return install if None not in rows else f"{install}, or export as JPEG or TIFF first"
 
 
 def format_named(name: str) -> Format:
@@ -193,8 +241,7 @@ def format_of_ending(name: str) -> str | None:
     Args:
         name: a file name or an ending with its dot, such as `.jpg`.
     """
-    stem, dot, ending = name.rpartition(".")
-    del stem
+    dot, ending = name.rpartition(".")[1:]
     row = _BY_ENDING.get(f".{ending.lower()}") if dot else None
     return row.name if row else None
 
@@ -224,9 +271,9 @@ def parse_format(text: str) -> str:
 
 
 def output_format(input_format: str, format: str | None = None) -> str:
-    """Returns the format to write: the one asked for, the input's, or PNG where that cannot be written."""
+    """Returns the format to write: the one asked for, the input's, or the one that stands for that."""
     name = format or input_format
-    return name if name in WRITTEN_FORMATS else "PNG"
+    return name if name in WRITTEN_FORMATS else _BY_NAME[name].written_as if name in _BY_NAME else "PNG"
 
 
 def ending_of_result(name: str, format: str) -> str:

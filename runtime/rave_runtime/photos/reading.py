@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.photos.codecs.opening import read_by_codec
 from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import (
     END_OF_JPEG,
@@ -47,7 +48,6 @@ _BYTES_PER_PIXEL: Final = 8
 
 _HEAD_BYTES: Final = 64
 """How many bytes of a file are read before it is known to be a picture."""
-
 _METADATA_BYTES: Final = 1 << 28
 """How many bytes a file may hold beside its pixels."""
 
@@ -56,7 +56,7 @@ _EXTRA_SAMPLES: Final = 338
 
 _GREY_MODES: Final = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
-_TURNS: Final[Mapping[int, Image.Transpose]] = {
+TURNS: Final[Mapping[int, Image.Transpose]] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -87,7 +87,7 @@ def read_photo(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEG
         raise PhotoError("is empty (0 bytes)")
     try:
         with decoding:
-            return _decode(content, max_megapixels)
+            return read_by_codec(content, max_megapixels) or _decode(content, max_megapixels)
     except PhotoError:
         raise
     except MemoryError as error:
@@ -205,7 +205,7 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
                 raise PhotoError(
                     f"is damaged or truncated: {missing_bytes(content)} bytes of pixels are missing"
                 )
-            turn = _TURNS.get(orientation) if name not in ("HEIF", "TIFF") else None  # they turn themselves
+            turn = TURNS.get(orientation) if name not in ("HEIF", "TIFF") else None  # they turn themselves
             upright = image
             if turn is not None:
                 upright = image.transpose(turn)

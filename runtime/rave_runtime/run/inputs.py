@@ -13,6 +13,7 @@ from typing import Final
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
 from rave_runtime.files.places import identity_of
+from rave_runtime.films.opening import is_film
 from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS
 
 SYSTEM_FOLDERS: Final = frozenset(
@@ -60,7 +61,9 @@ class FoundFile:
 
 
 def find_photographs(folder: Location, output: Location) -> Iterator[FoundFile]:
-    """Pictures below a folder, by their endings, and folders inside it that cannot be listed.
+    """Pictures and films below a folder, by their endings, and folders inside it that cannot be listed.
+
+    In a store there are no films: they are read from folders of this machine only.
 
     Hidden files, `SYSTEM_FOLDERS` and the output are left out; links to folders are followed once.
 
@@ -80,7 +83,7 @@ def find_photographs(folder: Location, output: Location) -> Iterator[FoundFile]:
             last = name.rpartition("/")[2]
             by_folder.setdefault(name.removesuffix(last), []).append(last)
     for parent, names in by_folder.items():
-        for name, companions in _with_companions(names):
+        for name, companions in _with_companions(names, films=False):
             found = FoundFile(parent + name, tuple(parent + companion for companion in companions))
             if os.sep != "/" and isinstance(output, Path) and (os.sep in found.name or ":" in found.name):
                 raise UsageError(f"{folder / found.name} cannot be a file's name on this machine: rename it")
@@ -160,17 +163,24 @@ def _sort_entries(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], list[
     return folders, files
 
 
-def _with_companions(names: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Pictures among the names of one folder, each with the names of the files that belong to it."""
+def _with_companions(names: list[str], *, films: bool = True) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Pictures and films among the names of one folder, each with the names of what belongs to it."""
     companions: dict[str, list[str]] = {}
     for name in sorted(names):
         stem, ending = os.path.splitext(name)
         if ending.lower() in COMPANION_ENDINGS:
             companions.setdefault(stem.lower(), []).append(name)
+    pictures = set()
     for name in names:
         stem, ending = os.path.splitext(name)
         if ending.lower() in READ_ENDINGS or ending.lower() in UNREADABLE_ENDINGS:
+            pictures.add(stem.lower())
             yield name, (*companions.get(stem.lower(), ()), *companions.get(name.lower(), ()))
+    for name in names if films else ():
+        stem, ending = os.path.splitext(name)
+        if is_film(name) and not (ending.lower() in COMPANION_ENDINGS and stem.lower() in pictures):
+            beside = (*companions.get(stem.lower(), ()), *companions.get(name.lower(), ()))
+            yield name, tuple(each for each in beside if stem.lower() not in pictures and not is_film(each))
 
 
 def _is_shown(name: str) -> bool:

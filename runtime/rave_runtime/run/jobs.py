@@ -14,11 +14,14 @@ from rave_runtime.errors import UsageError
 from rave_runtime.files.folding import folds_names
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.places import base_name, exists, identity_of, is_folder, is_no_folder, key_of
+from rave_runtime.films.opening import can_read_films, is_film, is_film_file
 from rave_runtime.photos.formats import (
+    KNOWN_ENDINGS,
     READ_ENDINGS,
     ending_of_result,
     format_of_ending,
     output_format,
+    remedy_for,
     require_format,
 )
 from rave_runtime.run.inputs import (
@@ -88,6 +91,8 @@ class Naming:
     def name_of(self, name: str) -> Path:
         """The result's name, relative to the output. An object's key may begin with a slash or hold two."""
         path = Path(name)
+        if is_film(name):
+            return path.with_name(path.stem + self.suffix + path.suffix)
         if path.anchor or os.pardir in path.parts:
             path = Path(*(part for part in path.parts if part not in (path.anchor, os.pardir)))
         own = format_of_ending(path.suffix)
@@ -173,20 +178,27 @@ def _jobs_below(
     """Jobs of a folder, in no particular order."""
     beside = _refuse_nesting(source, output, naming.suffix)
     others = set()
-    count = 0
+    count = films = 0
     into = output / prefix if prefix else output
     for found in find_photographs(source, output):
         if is_unreadable_kind(found.name):
             others.add(found.name)
+        elif is_film(found.name) and not can_read_films():
+            films += isinstance(source, Path) and is_film_file(source / found.name)
+        elif isinstance(source, Path) and is_film(found.name) and not is_film_file(source / found.name):
+            continue
         elif selection.takes(found.name) and not (beside and Path(found.name).stem.endswith(naming.suffix)):
             count += 1
             yield _make_job(source, into, found, naming, prefix)
     if others and not allow_empty:
-        kinds = ", ".join(sorted({Path(name).suffix.lower() for name in others}))
+        endings = sorted({Path(name).suffix.lower() for name in others})
         many = "1 picture" if len(others) == 1 else f"{len(others)} pictures"
         are = "is of a kind" if len(others) == 1 else "are of kinds"
-        text = f"{many} in {source} {are} that rave-run cannot read ({kinds}): export as JPEG or TIFF first"
-        warnings.warn(text, stacklevel=3)
+        text = f"{many} in {source} {are} that rave-run cannot read ({', '.join(endings)})"
+        warnings.warn(f"{text}: {remedy_for(endings)}", stacklevel=3)
+    if films and not allow_empty:
+        many = "1 film" if films == 1 else f"{films} films"
+        warnings.warn(f"{many} in {source} left out: pip install 'rave-backlit[video]'", stacklevel=3)
     if not count and not allow_empty:
         which = " that --include and --exclude leave" if selection != Selection() else ""
         raise UsageError(f"{source} holds no photograph{which} ({', '.join(READ_ENDINGS)})")
@@ -204,7 +216,7 @@ def _make_job(source: Location, into: Location, file: FoundFile, naming: Naming,
 
 def _job_of(source: Location, output: Location, naming: Naming, several: bool) -> Iterator[Job]:
     """The job of one file."""
-    into = several or is_folder(output) or output.suffix.lower() not in READ_ENDINGS
+    into = several or is_folder(output) or output.suffix.lower() not in KNOWN_ENDINGS
     target = output / naming.name_of(source.name) if into else output
     if not into:
         require_format(output, naming.format)
@@ -229,7 +241,7 @@ def _companion_target(companion: str, photograph: str, target: Path) -> Path:
 
 def _require_folder(output: Location, sources: Sequence[Location]) -> None:
     is_file = is_no_folder(output)
-    if is_file or (not is_folder(output) and output.suffix.lower() in READ_ENDINGS):
+    if is_file or (not is_folder(output) and output.suffix.lower() in KNOWN_ENDINGS):
         raise UsageError(
             f"{output} is {'a file' if is_file else 'the name of a photograph'}: for {len(sources)} inputs "
             "the last argument must be the folder of the results, such as rave-run *.jpg enhanced/"
@@ -261,7 +273,8 @@ def _refuse_nesting(source: Location, output: Location, suffix: str) -> bool:
 
 def _refuse_collisions(jobs: list[Job], output: Location) -> None:
     for names, target in _groups(jobs, key_of):
-        raise UsageError(f"{_listed(names)} would both be written to {target}: rename one")
+        text = f"{_listed(names)} would both be written to {target}"
+        raise UsageError(f"{text}: rename one, or --exclude one kind")
     for names, target in _groups(jobs, lambda place: folded(key_of(place))):
         if folds_names(output):
             raise UsageError(

@@ -12,7 +12,7 @@ from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import ResultJournal
-from rave_runtime.photos.formats import READ_ENDINGS, parse_format
+from rave_runtime.photos.formats import KNOWN_ENDINGS, parse_format
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.run.batch import Batch, WriteOptions
 from rave_runtime.run.inputs import Selection
@@ -26,7 +26,7 @@ from rave_runtime.run.memory import (
 )
 from rave_runtime.run.overwriting import parse_overwrite
 
-Mode = Literal["folder", "watch", "stream"]
+Mode = Literal["folder", "watch", "stream", "film"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,15 @@ class RunOptions:
     strength: float = 1.0
     highlights: float | None = None
     only_backlit: bool = False
+    again: bool = False
+    hdr: bool = False
     working_size: int | Literal["recommended"] | None = "recommended"
     tile_size: int | None = None
     precision: str = "auto"
     device: str = "auto"
     format: str | None = None
     quality: int | None = None
+    film_encoder: str | None = None
     suffix: str = ""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -64,7 +67,7 @@ class RunOptions:
 
         Args:
             mode: what the run works on: "folder" (or one file), "watch" (a folder for as long as the run
-                lasts) or "stream" (one photograph from standard input or to standard output).
+                lasts), "stream" (one photograph from standard input or to standard output) or "film" (one).
 
         Raises:
             UsageError: the message says which options do not fit, and what to do.
@@ -78,13 +81,15 @@ class RunOptions:
         if self.actors is not None and self.cluster is None:
             raise UsageError("--actors is for a cluster: give --cluster as well, or --workers")
         for name, file in (("--log", self.log), ("--report", self.report)):
-            if file is not None and file.suffix.lower() in READ_ENDINGS:
+            if file is not None and file.suffix.lower() in KNOWN_ENDINGS:
                 raise UsageError(f"{name} {file} has the name of a photograph: choose another")
         if self.log is not None and self.report is not None and _is_one(self.log, self.report):
             raise UsageError(
                 f"--log and --report are one file, {self.log}: choose another name for one of them"
             )
-        if mode == "stream":
+        if mode == "film":
+            self._check_film()
+        if mode in ("stream", "film"):
             self._check_stream()
         elif mode == "watch":
             self._check_watch()
@@ -100,6 +105,16 @@ class RunOptions:
             raise UsageError(
                 "--include, --exclude and --suffix are for files, not for standard input or output"
             )
+
+    def _check_film(self) -> None:
+        for name, is_given in (
+            ("--format", self.format is not None),
+            ("--only-backlit", self.only_backlit),
+            ("--again", self.again),
+            ("--hdr", self.hdr),
+        ):
+            if is_given:
+                raise UsageError(f"{name} is for photographs: leave it out for a film")
 
     def _check_watch(self) -> None:
         if self.cluster is not None or self.shard is not None:
@@ -135,6 +150,9 @@ class RunOptions:
             overwrite=self.overwrite == "always",
             keep_times=self.keep_times,
             only_backlit=self.only_backlit,
+            again=self.again,
+            hdr=self.hdr,
+            film_encoder=self.film_encoder,
         )
 
     @property

@@ -124,9 +124,12 @@ def write_report(file: Path, results: list[Result], setup: Setup, options: RunOp
         PhotoError: the page cannot be written.
     """
     count = Counter(result.status for result in results)
+    before = sum(result.status == "copied" and result.enhanced_before for result in results)
+    unlit = count["copied"] - before
     facts = [
         f"{count['done']} enhanced",
-        *([f"{count['copied']} copied, since they are not backlit"] if count["copied"] else []),
+        *([f"{unlit} copied, since they are not backlit"] if unlit else []),
+        *([f"{before} copied, since they were enhanced before"] if before else []),
         f"{count['failed']} failed",
         f"{count['skipped']} were there already",
         *(_wishes(options) if options is not None else ()),

@@ -88,7 +88,13 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
         "A 16-bit grey PNG, in which 65535 is a light of 1, or a float32 NPY.",
     )
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    enhance = [strength, highlights, written, quality, working]
+    again = _parameter(
+        "again",
+        {"type": "boolean", "default": False},
+        "Enhance a photograph once more that was enhanced before. Otherwise it comes back as it is, and "
+        "Rave-Warnings says so.",
+    )
+    enhance = [strength, highlights, written, quality, working, again]
     secured: dict[str, Any] = {"security": [{"token": []}]} if needs_token else {}
 
     def post(summary: str, body: Any, parameters: list[Any], media: list[str]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from rave_runtime.serve.work import IsStopped
 
 LightFormat = Literal["png", "npy"]
 
-ENHANCE_PARAMETERS: Final = ("strength", "highlights", "format", "quality", "working_size")
+ENHANCE_PARAMETERS: Final = ("strength", "highlights", "format", "quality", "working_size", "again")
 LIGHT_PARAMETERS: Final = ("format", "long_side", "working_size")
 
 _LEAST_SIDE_PX: Final = 16
@@ -44,6 +44,7 @@ class Wishes:
         quality: the quality of lossy formats, 1 to 100.
         working_size: long side, in pixels, on which the light is estimated, "full" or "same".
         long_side: the long side of a light map, in pixels.
+        again: whether a photograph that was enhanced before is enhanced once more.
     """
 
     strength: float | None = None
@@ -52,6 +53,7 @@ class Wishes:
     quality: int | None = None
     working_size: int | Literal["same", "full"] = "same"
     long_side: int | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,10 @@ def parse_wishes(pairs: Iterable[tuple[str, str]], parameters: tuple[str, ...]) 
     long_side = None
     if "long_side" in found:
         long_side = int(_number("long_side", found["long_side"], _LEAST_SIDE_PX, 1 << 16, whole=True))
-    return Wishes(strength, highlights, found.get("format"), quality, working, long_side)
+    again = found.get("again", "false").lower()
+    if again not in ("true", "false"):
+        raise UsageError(f"again is {again[:20]!r}, true or false is needed")
+    return Wishes(strength, highlights, found.get("format"), quality, working, long_side, again == "true")
 
 
 def _number(name: str, text: str, least: int, most: int, *, whole: bool = False) -> float:
@@ -155,6 +160,7 @@ class Studio:
                 quality=wishes.quality,
                 max_megapixels=self._max_megapixels,
                 is_stopped=is_stopped,
+                again=wishes.again,
             )
 
     def light(self, content: bytes, wishes: Wishes, is_stopped: IsStopped) -> LightMap:
@@ -202,8 +208,8 @@ class Studio:
         try:
             with decoding, open_picture(without_chunks(content)) as image:
                 width, height = image.size
-        except Exception:  # the reader says what is wrong with it
-            return Need(0)
+        except Exception:  # a camera's raw file, or the reader says what is wrong with it
+            width = height = 0
         if width * height > self._max_megapixels * 1e6:
             raise RefusedError(
                 413,

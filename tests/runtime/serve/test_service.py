@@ -38,6 +38,19 @@ def test_results_are_those_of_rave_run_byte_for_byte(
     assert service.post("/enhance?strength=1.5&quality=70", files["a.jpg"]).body == stronger["a.jpg"]
 
 
+def test_a_result_that_is_sent_again_comes_back_as_it_is_unless_told(service: Service, jpeg: bytes) -> None:
+    first = service.post("/enhance", jpeg)
+    assert "rave-warnings" not in first.headers or "before" not in first.headers["rave-warnings"]
+    second = service.post("/enhance", first.body)
+    assert second.body == first.body
+    assert "was enhanced before, by rave-backlit" in json.loads(second.headers["rave-warnings"])[0]
+    third = service.post("/enhance?again=true", first.body)
+    assert third.body != first.body
+    assert (
+        service.post("/enhance?again=perhaps", jpeg).detail == "again is 'perhaps', true or false is needed"
+    )
+
+
 def test_a_form_and_a_raw_body_are_the_same(service: Service, jpeg: bytes) -> None:
     body, kind = form([jpeg], {"strength": "0.5", "format": "png"})
     answer = service.post("/enhance", body, {"Content-Type": kind})
