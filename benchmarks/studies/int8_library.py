@@ -5,7 +5,7 @@
 
 Both are calibrated on the same pictures, the default ones of `rave-export --int8`: the library sees exactly
 the tensors that our own calibration sees. It is tried as it comes, with a scale per channel, and told what we
-found out: the first and the last convolution stay in float32, and perhaps all but convolutions. Its
+found out: the convolutions that ours leaves in float32 stay so, and perhaps all but convolutions. Its
 percentiles and entropies are not tried, since they refuse pictures of different sizes. Distances are PSNR of
 the enhanced photographs from those of the float32 graphs; times are those of the light of one photograph, in
 turns in one process.
@@ -29,7 +29,6 @@ from rave_export import int8
 from rave_export.graphs.variants import float_graphs, int8_graphs, network_facts
 from rave_export.int8.calibration import default_pictures
 from rave_export.int8.in_memory import NetworkInMemory, Session
-from rave_export.int8.quantize import SENSITIVE
 from rave_export.int8.sparing import lights
 from rave_export.pictures import Picture, read_pictures
 from rave_export.proof.parity import psnr_db, relit, split_light
@@ -50,19 +49,19 @@ class Setting:
     Attributes:
         per_channel: a scale for each output channel of a convolution.
         convolutions_only: what is not a convolution stays in float32.
-        spares_ends: the first and the last convolution stay in float32.
+        spares_same: the convolutions that INT8 by hand leaves in float32 stay so.
     """
 
     per_channel: bool = False
     convolutions_only: bool = False
-    spares_ends: bool = False
+    spares_same: bool = False
 
 
 SETTINGS: Final = {
     "library": Setting(),
     "library, per channel": Setting(per_channel=True),
-    "library, told what we know": Setting(per_channel=True, spares_ends=True),
-    "library, told, convolutions alone": Setting(True, convolutions_only=True, spares_ends=True),
+    "library, told what we know": Setting(per_channel=True, spares_same=True),
+    "library, told, convolutions alone": Setting(True, convolutions_only=True, spares_same=True),
 }
 
 
@@ -91,13 +90,19 @@ def main(arguments: Sequence[str]) -> None:
     reference = network_of(graphs)
     expected = lights(reference, photographs)
     by_hand = _pair(int8_graphs(made, facts, calibration))
+    kept = frozenset(
+        item.name
+        for graph in by_hand
+        for item in graph.graph.initializer
+        if item.data_type == onnx.TensorProto.FLOAT and len(item.dims) == 4
+    )
     networks = {"float32": reference, "by hand": network_of(by_hand)}
     context, enhance = (_Recorder(graph) for graph in graphs)
     lights(NetworkInMemory(facts, context, enhance), calibration)
     for name, setting in SETTINGS.items():
         pair = (
-            quantize_by_library(graphs[0], context.seen, setting),
-            quantize_by_library(graphs[1], enhance.seen, setting),
+            quantize_by_library(graphs[0], context.seen, setting, kept),
+            quantize_by_library(graphs[1], enhance.seen, setting, kept),
         )
         networks[name] = network_of(pair)
     seconds = _seconds(networks, photographs[0], options.rounds)
@@ -117,7 +122,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def quantize_by_library(
-    model: onnx.ModelProto, seen: Sequence[dict[str, Any]], setting: Setting
+    model: onnx.ModelProto, seen: Sequence[dict[str, Any]], setting: Setting, kept: frozenset[str]
 ) -> onnx.ModelProto:
     """A float32 graph in eight bits by `onnxruntime.quantization.quantize_static`.
 
@@ -125,13 +130,12 @@ def quantize_by_library(
         model: the graph; it stays as it is.
         seen: the inputs on which it is calibrated, by name.
         setting: how the library is called.
+        kept: weights of convolutions that the setting may have left in float32.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    ends = [
-        node.name
-        for node in model.graph.node
-        if any(name.endswith(SENSITIVE) for name in node.input) and node.op_type == "Conv"
+    spared = [
+        node.name for node in model.graph.node if node.op_type == "Conv" and kept.intersection(node.input)
     ]
     with tempfile.TemporaryDirectory(prefix="int8-library-") as folder:
         source, target = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
@@ -145,7 +149,7 @@ def quantize_by_library(
             weight_type=QuantType.QInt8,
             per_channel=setting.per_channel,
             op_types_to_quantize=["Conv"] if setting.convolutions_only else None,
-            nodes_to_exclude=ends if setting.spares_ends else [],
+            nodes_to_exclude=spared if setting.spares_same else [],
         )
         return onnx.load(target)
 
