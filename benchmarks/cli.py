@@ -29,6 +29,7 @@ STUDIES = {
     "films": ("benchmarks.studies.films", "A film against decoding and encoding it alone."),
     "gpu": ("benchmarks.studies.gpu", "Parity and speed of everything on an NVIDIA GPU, in one run."),
     "cluster": ("benchmarks.studies.cluster", "What a Ray cluster costs and gains."),
+    "int8-library": ("benchmarks.studies.int8_library", "INT8 by hand against onnxruntime's own tool."),
     "serve": ("benchmarks.studies.serve", "rave-serve under more load than it can take."),
 }
 """Studies by the command's name: the module, whose `main` takes the arguments, and what it measures."""

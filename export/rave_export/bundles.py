@@ -15,7 +15,7 @@ from rave_export.errors import ExportError, ParityError
 from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs.split import OPSET
 from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
-from rave_export.int8.calibration import default_pictures, synthesize_pictures, with_darker
+from rave_export.int8.calibration import default_pictures, proof_pictures
 from rave_export.int8.quantize import fits_16_bits
 from rave_export.options import ENOUGH_DB, SingleGraph
 from rave_export.pictures import reduce_picture
@@ -143,7 +143,7 @@ def _proof_pictures(contents: Contents) -> list[Picture]:
     """
     given = contents.calibration or ()
     step = max(1, len(given) // _PROOF_PICTURES)
-    chosen = [*with_darker(synthesize_pictures(_PROOF_PICTURES + 2, seed=1)[2:]), *given[::step]]
+    chosen = [*proof_pictures(_PROOF_PICTURES), *given[::step]]
     return [reduce_picture(picture, PROOF_SIDE_PX) for picture in chosen]
 
 

@@ -326,6 +326,33 @@ def test_entries_that_share_their_bytes_or_lead_in_circles_do_not_fill_the_memor
     assert 0 < sum(len(value.data) for value in tree.values() if isinstance(value, Value)) <= len(content)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("length", [1, 2, 4, 5])
+def test_a_block_of_many_small_values_is_read_to_its_last(length: int, order: str) -> None:
+    """Values inside their entries were counted twice, so that the last tags of a dense block got lost."""
+    tree = {40000 + tag: Value(1, length, bytes([tag % 256] * length)) for tag in range(300)}
+    block, _ = write_block(tree, order)
+    reader = DirectoryReader(block)
+    found = reader.read(reader.first)
+    assert {tag: value.data for tag, value in found.items() if isinstance(value, Value)} == {
+        tag: value.data for tag, value in tree.items()
+    }
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_the_last_tags_of_a_tiff_with_captions_go_into_another_format(format: str) -> None:
+    """Windows' keywords, which come last, were gone without a word."""
+    tags = {33723: (7, b"\x1c\x02\x78\0\6A view"), 40091: (1, b"T\0\0\0"), 40094: (1, b"k\0w\0\0\0")}
+    entries = {tag: Value(kind, len(data), data) for tag, (kind, data) in tags.items()}
+    block, _ = write_block({tag: Value(3, 1, b"\7\0") for tag in range(50000, 50060)} | entries, "<")
+    content = write_tiff(pixels_of(3, np.uint8), {"compression": "raw"}, exif=b"Exif\0\0" + block)
+    photo = read_photo(content)
+    again = read_photo(encode_photo(photo, photo.pixels, format).content)
+    reader = DirectoryReader((again.exif or b"").removeprefix(b"Exif\0\0"))
+    found = reader.read(reader.first)
+    assert {40091, 40094, *range(50000, 50060)} <= set(found)
+
+
 def test_georeference_is_kept_whole_or_left_out_whole() -> None:
     tags = {33550: (12, (0.5, 0.5, 0.0)), 33922: (12, (0.0, 0.0, 0.0, 10.0, 50.0, 0.0))}
     kept = read_photo(tiff_of(pixels_of(3, np.uint8), tags=tags))

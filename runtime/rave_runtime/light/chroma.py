@@ -11,11 +11,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.light.reduction import neighbours
 from rave_runtime.light.relight import BLOCK_PX, value_tables
 from rave_runtime.light.workspace import Workspace
-
-Array = NDArray[np.float32]
 
 _REACH_BLOCKS: Final = 2
 """Blocks to each side over which colours are averaged: 40 pixels, more than two blocks of JPEG's colour."""

@@ -28,13 +28,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.light.chroma import ChromaCorrection
 from rave_runtime.light.look import Look, divisor_of, guard_black
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.light.relight import BLOCK_PX, relight_gently
 from rave_runtime.light.workspace import Workspace
-
-Array = NDArray[np.float32]
 
 _STRIP_PX: Final = 1 << 17
 """Pixels brought to full resolution at once: few enough to stay in a processor's cache."""

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.light.workspace import Workspace
-
-Array = NDArray[np.float32]
 
 
 def load_planes(pixels: NDArray[Any], space: Workspace) -> list[Array]:

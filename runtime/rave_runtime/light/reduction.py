@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rave_runtime.arrays import Array
 from rave_runtime.light.workspace import Workspace
-
-Array = NDArray[np.float32]
 
 _PART_PX: Final = 64
 """Columns of the full picture in one product of their interpolation, at most."""

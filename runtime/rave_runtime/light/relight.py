@@ -8,10 +8,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.light.planes import load_planes, store_planes
 from rave_runtime.light.workspace import Workspace
-
-Array = NDArray[np.float32]
 
 BLOCK_PX: Final = 8
 """Side of the blocks of which the mean colour is corrected: JPEG's. What happens inside a block stays."""
