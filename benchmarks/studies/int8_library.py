@@ -30,8 +30,9 @@ from rave_export.graphs.variants import float_graphs, int8_graphs, network_facts
 from rave_export.int8.calibration import default_pictures
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.int8.sparing import lights
-from rave_export.pictures import Picture, read_pictures
+from rave_export.pictures import read_pictures
 from rave_export.proof.parity import psnr_db, relit, split_light
+from rave_runtime.arrays import Picture
 from rave_runtime.bundle import embedded_bundle
 from rave_runtime.light.sizes import DEFAULT_TILE_PX
 from rave_train.checkpoint import read_checkpoint
