@@ -13,6 +13,7 @@ turns in one process.
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import tempfile
 import time
@@ -33,6 +34,7 @@ from rave_export.int8.sparing import lights
 from rave_export.pictures import read_pictures
 from rave_export.proof.parity import psnr_db, relit, split_light
 from rave_runtime.arrays import Picture
+from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import embedded_bundle
 from rave_runtime.light.sizes import DEFAULT_TILE_PX
 from rave_train.checkpoint import read_checkpoint
@@ -133,7 +135,8 @@ def quantize_by_library(
         setting: how the library is called.
         kept: weights of convolutions that the setting may have left in float32.
     """
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    import_onnxruntime()  # first, so that it reports nothing
+    library = importlib.import_module("onnxruntime.quantization")
 
     spared = [
         node.name for node in model.graph.node if node.op_type == "Conv" and kept.intersection(node.input)
@@ -141,13 +144,13 @@ def quantize_by_library(
     with tempfile.TemporaryDirectory(prefix="int8-library-") as folder:
         source, target = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)
-        quantize_static(
+        library.quantize_static(
             source,
             target,
             _Reader(seen),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            quant_format=library.QuantFormat.QDQ,
+            activation_type=library.QuantType.QUInt8,
+            weight_type=library.QuantType.QInt8,
             per_channel=setting.per_channel,
             op_types_to_quantize=["Conv"] if setting.convolutions_only else None,
             nodes_to_exclude=spared if setting.spares_same else [],
