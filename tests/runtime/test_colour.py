@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import numpy as np
@@ -12,7 +13,9 @@ from PIL import Image, ImageCms
 
 from rave_runtime import Enhancer
 from rave_runtime.photos.colour import cmyk_to_rgb, is_srgb, to_srgb, tone_curve
+from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.photo import Photo
+from rave_runtime.photos.reading import read_photo
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
@@ -142,3 +145,16 @@ def test_a_16_bit_ramp_in_another_space_keeps_rising() -> None:
         result = enhancer.enhance_photo(photo)[32, :, 1].astype(int)
         assert np.diff(result).min() >= -8
     np.testing.assert_array_equal(enhancer.enhance_photo(photo), pixels)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("space", [b"GRAY", b"CMYK"])
+def test_a_profile_for_other_pixels_is_left_out_aloud(format: str, space: bytes) -> None:
+    file = io.BytesIO()
+    other = SRGB[:16] + space + SRGB[20:]
+    Image.new("RGB", (16, 12), (90, 60, 30)).save(file, format, icc_profile=other)
+    photo = read_photo(file.getvalue())
+    assert photo.icc_profile is None
+    assert photo.warnings == ("its colour profile is not one for such pixels and was left out",)
+    for target in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF"):
+        assert read_photo(encode_photo(photo, photo.pixels, target).content).icc_profile is None

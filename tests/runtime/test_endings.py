@@ -70,6 +70,9 @@ def test_names_of_results(name: str, format: str | None, kept: str, as_png: str)
         ".psb",
         ".exr",
         ".qoi",
+        ".avci",
+        ".pcd",
+        ".dpx",
     ],
 )
 def test_what_cannot_be_read_is_named_in_a_warning(tmp_path: Path, ending: str) -> None:
@@ -105,6 +108,8 @@ def test_a_format_that_is_only_read_has_no_memory_of_writing() -> None:
     ("name", "format", "result"),
     [
         ("a.mpo", "JPEG", "a.jpg"),
+        ("a.pjpeg", "JPEG", "a.pjpeg"),
+        ("a.ptif", "TIFF", "a.tif"),
         ("a.jps", "JPEG", "a.jps"),
         ("a.insp", "JPEG", "a.jpg"),
         ("a.apng", "PNG", "a.png"),

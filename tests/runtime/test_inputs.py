@@ -37,6 +37,12 @@ def names(folder: Path, output: Path) -> list[str]:
         "lost+found",
         "@Recycle",
         "__MACOSX",
+        "LOST.DIR",
+        "FOUND.017",
+        "RECYCLED",
+        "Network Trash Folder",
+        "@GMT-2026.01.02-03.04.05",
+        "Catalog Previews.lrdata",
     ],
 )
 def test_folders_of_the_system_are_left_alone(place: str, tmp_path: Path) -> None:

@@ -123,6 +123,9 @@ def heif_box(kind: bytes, data: bytes) -> bytes:
         (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0", b"", ()),
         (b"urn:example:other\0", b"", ("further picture (urn:example:other)",)),
         (b"", heif_box(b"mpvd", FILM), ("film (motion photo)",)),
+        (b"", FILM, ("film (motion photo)",)),
+        (b"", samsung("MotionPhoto_Data"), ("film (motion photo)",)),
+        (b"", heif_box(b"sefd", samsung("SoundShot_000")), ("sound",)),
     ],
 )
 @pytest.mark.parametrize("format", ["HEIF", "AVIF"])

@@ -52,6 +52,19 @@ def is_srgb(icc_profile: bytes | None) -> bool:
     return _probe(icc_profile) is None
 
 
+def is_profile_of_others(icc_profile: bytes, mode: str) -> bool:
+    """Tells whether a profile is for other pixels than an opened picture has, so that programs ignore it.
+
+    Args:
+        icc_profile: the profile.
+        mode: the picture's mode as Pillow names it. Grey pixels may have a profile for colour.
+    """
+    space = icc_profile[16:20]
+    is_colour = mode in ("RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "YCbCr")
+    is_grey = mode in ("L", "LA", "La", "1") or mode.startswith("I")
+    return (is_colour and space in (b"GRAY", b"CMYK")) or (is_grey and space == b"CMYK")
+
+
 def to_srgb(pixels: NDArray[np.uint8], icc_profile: bytes) -> NDArray[np.uint8]:
     """Converts [h, w, 3] uint8 from the profile's space to sRGB by Little CMS, relative colorimetric."""
     transform = _transform(icc_profile, "RGB")

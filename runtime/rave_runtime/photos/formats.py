@@ -15,6 +15,7 @@ from typing import Final
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
 from rave_runtime.photos.codecs.raw_kind import RAW_ENDINGS, RAW_SIGNATURES
+from rave_runtime.photos.headers.reasons import UNKNOWN_ENDINGS
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ _HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"m
 FORMATS: Final = (
     Format(
         name="JPEG",
-        endings=(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".jps"),
+        endings=(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".jps", ".pjpeg", ".pjpg", ".pjp"),
         read_only_endings=(".mpo", ".insp"),
         signatures=((0, (b"\xff\xd8\xff",)),),
         read_bytes_per_px=15,
@@ -97,6 +98,7 @@ FORMATS: Final = (
     Format(
         name="TIFF",
         endings=(".tif", ".tiff"),
+        read_only_endings=(".btf", ".tf8", ".ptif", ".ptiff"),
         signatures=((0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),),
         read_bytes_per_px=22,
         written_bytes_per_px=24,
@@ -197,13 +199,6 @@ KNOWN_ENDINGS: Final = tuple(_BY_ENDING)
 
 WRITTEN_FORMATS: Final = tuple(row.name for row in FORMATS if row.is_written)
 """Names of the formats that rave-run writes."""
-
-UNKNOWN_ENDINGS: Final = (
-    *(".eip", ".rwz", ".exr", ".hdr", ".jls", ".jxr", ".pcx", ".pfm", ".psb", ".psd", ".qoi", ".sgi"),
-    *(".tga", ".wdp", ".xcf"),
-)
-"""Endings of pictures that rave-run cannot read and names in a warning."""
-
 
 _MISSING: Final = tuple(
     ending for ending, row in _BY_ENDING.items() if row.library and find_spec(row.library) is None

@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 from rave_runtime.errors import PhotoError
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.codecs.opening import read_by_codec
-from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_srgb
+from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_profile_of_others, is_srgb
 from rave_runtime.photos.decoders import (
     END_OF_JPEG,
     UNKNOWN_FORMAT,
@@ -288,6 +288,11 @@ def _blocks(
             exif = avif_exif(image) or exif
         elif image.format == "JPEG2000":
             exif, xmp = jp2_blocks(content)
+    mode = (
+        "LA" if image.format == "PNG" and content[25] == 4 else image.mode
+    )  # Pillow opens deep ones as RGBA
+    if isinstance(icc, bytes) and is_profile_of_others(icc, mode):
+        icc, notes = None, (*notes, "its colour profile is not one for such pixels and was left out")
     if isinstance(exif, bytes) and not exif.startswith(EXIF_HEADER):
         exif = EXIF_HEADER + exif
     if isinstance(xmp, str):

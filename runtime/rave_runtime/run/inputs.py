@@ -18,9 +18,15 @@ from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS
 
 SYSTEM_FOLDERS: Final = frozenset(
     {"@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "~snapshot", "$recycle.bin"}
-    | {"recycler", "system volume information", "lost+found", "found.000", "__macosx"}
+    | {"@__thumb", "@s2s", "@sharebin", "@synoeastream", "@synoresource", "#trash", "_gsdata_", "_recycle"}
+    | {"recycler", "recycled", "recycle.bin", "system volume information", "lost+found", "lost.dir"}
+    | {"network trash folder", "temporary items", "thevolumesettingsfolder", "$extend", "dfsrprivate"}
+    | {"__macosx"}
 )
 """Folders, in lower case, where network storage and operating systems keep thumbnails and deleted files."""
+
+SYSTEM_PATTERNS: Final = ("found.[0-9][0-9][0-9]", "@gmt-*", "*.lrdata")
+"""Patterns, in lower case, of more such folders: checked disks, Samba's snapshots, programs' previews."""
 
 COMPANION_ENDINGS: Final = (".xmp", ".aae", ".mov")
 """Files that belong to a photograph of their name: edits and ratings, Apple's edits, a Live Photo's film."""
@@ -185,4 +191,8 @@ def _with_companions(names: list[str], *, films: bool = True) -> Iterator[tuple[
 
 def _is_shown(name: str) -> bool:
     parts = PurePosixPath(name).parts if "/" in name else (name,)
-    return not any(part.startswith(".") or part.lower() in SYSTEM_FOLDERS for part in parts)
+    return not any(part.startswith(".") or _is_of_the_system(part.lower()) for part in parts)
+
+
+def _is_of_the_system(part: str) -> bool:
+    return part in SYSTEM_FOLDERS or any(fnmatchcase(part, pattern) for pattern in SYSTEM_PATTERNS)

@@ -8,6 +8,14 @@ from rave_runtime.errors import reason_of
 from rave_runtime.photos.jpeg import jpeg_segments
 from rave_runtime.photos.metadata.directories import LONG, SHORT, Directory, DirectoryReader, Value
 
+UNKNOWN_ENDINGS: Final = (
+    *(".afphoto", ".avci", ".bpg", ".cin", ".dcx", ".dds", ".dpx", ".eip", ".exr", ".fits", ".flif", ".fpx"),
+    *(".hdp", ".hdr", ".jls", ".jng", ".jph", ".jpm", ".jxr", ".jxs", ".kra", ".lri", ".mng", ".ora", ".pam"),
+    *(".pcd", ".pct", ".pcx", ".pfm", ".pict", ".psb", ".psd", ".qoi", ".qtk", ".ras", ".rgb", ".rwz"),
+    *(".sgi", ".sun", ".targa", ".tga", ".vda", ".vst", ".wdp", ".xcf"),
+)
+"""Endings of pictures that rave-run cannot read and names in a warning."""
+
 _KIND: Final = 254
 _BITS: Final = 258
 _COMPRESSION: Final = 259

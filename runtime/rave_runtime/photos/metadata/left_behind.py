@@ -172,10 +172,15 @@ def _samsung_name(trailer: bytes, start: int) -> str:
 
 
 def _beside_heif(content: bytes) -> Iterator[str]:
-    """Names auxiliary pictures, tone maps, and films behind the picture."""
+    """Names auxiliary pictures, tone maps, and films and further data behind the picture."""
+    kinds: set[bytes] = set()
     for box in boxes(content):
-        if box.kind == b"mpvd":
+        if box.kind == b"mpvd" or (box.kind == b"ftyp" and b"meta" in kinds):
             yield _FILM
+            if box.kind == b"ftyp":
+                return  # a file behind the file
+        elif box.kind == b"sefd":
+            yield from _samsung(content[box.start : box.stop])
         elif box.kind == b"meta":
             meta = content[box.start : box.stop]
             if _TONE_MAP_ITEM.search(meta):
@@ -184,6 +189,9 @@ def _beside_heif(content: bytes) -> Iterator[str]:
                 name = found[1].decode("ascii")
                 meaning = _named(name, _AUXILIARY)
                 yield f"{_FURTHER} ({name})" if meaning is None else meaning
+        kinds.add(box.kind)
+    if content.endswith(b"SEFT") and b"sefd" not in kinds:
+        yield from _samsung(content)
 
 
 def _named(name: str, meanings: Iterable[tuple[tuple[str, ...], str]]) -> str | None:
