@@ -17,12 +17,12 @@ from rave_runtime.photos.formats import (
     FORMATS,
     KNOWN_ENDINGS,
     READ_ENDINGS,
-    UNKNOWN_ENDINGS,
     UNREADABLE_ENDINGS,
     ending_of_result,
     format_of_content,
     format_of_ending,
 )
+from rave_runtime.photos.headers.reasons import UNKNOWN_ENDINGS
 from rave_runtime.run.jobs import Naming, plan_jobs
 from rave_runtime.run.options import RunOptions
 

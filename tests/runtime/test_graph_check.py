@@ -292,6 +292,23 @@ def test_light_that_is_not_a_number_fails_the_photograph(
     assert not target.exists()
 
 
+@pytest.mark.parametrize("part", ["context", "enhance"])
+@pytest.mark.parametrize("scale", [1e6, -1e6])
+def test_light_far_beyond_any_fails_the_photograph(bundle_copy: Path, part: str, scale: float) -> None:
+    """Finite numbers make a black picture too."""
+
+    def enlarge(model: Any) -> None:
+        for tensor in model.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 4:
+                values = onnx.numpy_helper.to_array(tensor) * np.float32(scale)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+    replace_graph(bundle_copy, part, change(part, enlarge))
+    enhancer = Enhancer(bundle_copy, precision="fp32", device="cpu")
+    with pytest.raises(PhotoError, match=r"computed (light that is|no light)"):
+        enhancer.enhance(PICTURE)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_graph_whose_output_has_another_shape_is_named(
     bundle_copy: Path, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -98,6 +98,19 @@ def test_local_weights_are_loaded_and_the_classifier_left(tmp_path: Path) -> Non
         open_encoder(f"timm:mobilenetv3_small_050@{file}")
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_nobody_is_advised_to_run_what_a_file_of_weights_holds(
+    zipped: bool, toy_vit: str, tmp_path: Path
+) -> None:
+    """The words of torch tell how to load such a file nevertheless."""
+    file = tmp_path / "weights.pth"
+    torch.save({"weight": Path}, file, _use_new_zipfile_serialization=zipped)
+    for spec in (f"timm:mobilenetv3_small_050@{file}", toy_vit.replace("random", str(file))):
+        with pytest.raises(EncoderError, match="which are never run") as caught:
+            open_encoder(spec)
+        assert "weights_only" not in str(caught.value)
+
+
 def test_local_open_clip_weights(toy_resnet: str, toy_vit: str, tmp_path: Path) -> None:
     import open_clip
 

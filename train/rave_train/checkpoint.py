@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rave_runtime.bundle import EMBEDDED, MIN_WORKING_SIZE_PX, Manifest, read_bundle
 from rave_runtime.errors import BundleError, reason_of
-from rave_train.errors import CheckpointError as CheckpointError
+from rave_train.errors import CheckpointError, reason_of_loading
 from rave_train.network import PADDINGS, PUBLISHED_CHANNELS, EnhancementNetwork, Padding
 from rave_train.writing import torch_file, write_whole
 
@@ -183,7 +183,8 @@ def _read_pth(file: Path) -> dict[str, Tensor]:
             "save its state_dict() and give that"
         ) from error
     except Exception as error:  # a damaged file makes torch stumble over anything
-        raise CheckpointError(f"{file} is truncated or not a torch file: {reason_of(error)}") from error
+        reason = reason_of_loading(error)
+        raise CheckpointError(f"{file} is truncated or not a torch file: {reason}") from error
     if not isinstance(loaded, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
     ):

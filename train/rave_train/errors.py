@@ -14,7 +14,7 @@ RaveError (of rave_runtime)
 
 from __future__ import annotations
 
-from rave_runtime.errors import RaveError
+from rave_runtime.errors import RaveError, reason_of
 
 
 class TrainError(RaveError):
@@ -51,3 +51,10 @@ class StateError(TrainError, ValueError):
 
 class TrainingError(TrainError, RuntimeError):
     """A run cannot go on; the message says what to change."""
+
+
+def reason_of_loading(error: Exception) -> str:
+    """Why a file of weights was not loaded, in one line, without torch's advice to run what is inside."""
+    if "weights_only" in str(error):
+        return "it holds Python objects or a program, which are never run: give its state_dict(), saved"
+    return reason_of(error)

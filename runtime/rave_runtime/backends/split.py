@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from rave_runtime.errors import BundleError, PhotoError
 
 Part = Literal["context", "enhance"]
 ContextOutput = Literal["features", "pooled"]
+
+_MAX_LIGHT: Final = 1000.0
+"""Light beyond this makes a whole photograph black; that of a sound network stays near 0 to 1."""
 
 
 class SplitNetwork(ABC):
@@ -139,10 +142,11 @@ class SplitNetwork(ABC):
         """Refuses a result that would make a photograph black, or white, without a word.
 
         Raises:
-            PhotoError: a value is infinite, or not a number.
+            PhotoError: a value is not a number, or far beyond any light, which lies between 0 and 1.
         """
-        if not np.isfinite(values).all():
+        if not (values.min() >= -_MAX_LIGHT and values.max() <= _MAX_LIGHT):  # which no NaN is
+            wrong = "not a number" if not np.isfinite(values).all() else "far beyond 0 to 1"
             raise PhotoError(
                 f"cannot be enhanced with this model: {self.graph_file(part, images)} computed light that is "
-                "not a number; choose another --precision (fp32), or another model"
+                f"{wrong}; choose another --precision (fp32), or another model"
             )

@@ -22,7 +22,7 @@ from rave_train.encoders.preprocessing import Preprocessing
 from rave_train.encoders.spec import EncoderSpec, name_near_matches
 from rave_train.encoders.text import TextEncoder
 from rave_train.encoders.torchscript import is_torchscript, read_torchscript
-from rave_train.errors import EncoderError
+from rave_train.errors import EncoderError, reason_of_loading
 
 _NOT_WEIGHTS: Final = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's archives keep among their tensors."""
@@ -97,7 +97,7 @@ def open_open_clip(spec: str, parsed: EncoderSpec) -> OpenClipEncoder:
         AttributeError, EOFError, KeyError, OSError, RuntimeError, SafetensorError, StopIteration, TypeError,
         ValueError, pickle.UnpicklingError,
     ) as error:  # fmt: skip
-        first = reason_of(error)
+        first = reason_of_loading(error)
         raise EncoderError(f"{spec}: {file} does not hold the weights of {name}: {first}") from error
     return OpenClipEncoder(spec, model, lambda: open_clip.get_tokenizer(name), _preprocessing(spec, model))
 

@@ -18,7 +18,7 @@ from rave_train.encoders.encoder import Encoder, spread_stages
 from rave_train.encoders.hub import fetch_from_hub, silence
 from rave_train.encoders.preprocessing import Preprocessing
 from rave_train.encoders.spec import EncoderSpec, name_near_matches
-from rave_train.errors import EncoderError
+from rave_train.errors import EncoderError, reason_of_loading
 
 _OURS: Final = ("size", "mean", "std")
 _HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
@@ -107,7 +107,7 @@ def _read(file: Path) -> dict[str, Tensor]:
         AttributeError, EOFError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError,
         pickle.UnpicklingError,
     ) as error:  # fmt: skip
-        first = reason_of(error)
+        first = reason_of_loading(error)
         raise EncoderError(f"{file} does not hold weights: {first}") from error
     return tensors
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rave_runtime.errors import reason_of
 from rave_train.checkpoint import load_checkpoint
-from rave_train.errors import ConfigError, StateError
+from rave_train.errors import ConfigError, StateError, reason_of_loading
 from rave_train.guidance.guidance import Guidance
 from rave_train.guidance.options import PairOptions
 from rave_train.loop.config import RunConfig
@@ -165,7 +165,7 @@ def read_state(file: Path) -> dict[str, Any]:
                 "the version that wrote it"
             )
     except (AttributeError, EOFError, KeyError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-        raise StateError(f"{file} is not a state of a run: {reason_of(error)}") from error
+        raise StateError(f"{file} is not a state of a run: {reason_of_loading(error)}") from error
     return content
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from rave_runtime.arrays import Picture
 from rave_runtime.errors import reason_of
 from rave_train.encoders.hub import require_reachable
-from rave_train.errors import ConfigError, MetricUnavailableError
+from rave_train.errors import ConfigError, MetricUnavailableError, reason_of_loading
 
 LPIPS_NETS: Final = {
     "alex": "alexnet-owt-7be5be79.pth",
@@ -171,5 +171,5 @@ def _require_tensors(metric: str, file: Path, name: str) -> None:
             torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a file of anything makes torch stumble over anything
         raise MetricUnavailableError(
-            f"{metric}: {file} does not hold the weights of {name}: {reason_of(error)}"
+            f"{metric}: {file} does not hold the weights of {name}: {reason_of_loading(error)}"
         ) from error
