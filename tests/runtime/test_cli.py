@@ -405,6 +405,27 @@ def test_who_may_not_read_a_photograph_may_not_read_its_result(photos: Path, tmp
     assert modes == [0o600, 0o644 & ~current_umask()]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of Unix")
+@pytest.mark.parametrize("one", [True, False])
+def test_a_new_folder_is_as_private_as_that_of_the_photographs(
+    one: bool, photos: Path, tmp_path: Path
+) -> None:
+    photos.chmod(0o700)
+    source, output = (photos / "a.jpg", tmp_path / "out" / "b.jpg") if one else (photos, tmp_path / "out")
+    done = rave_run(source, output)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_log_does_not_wait_for_a_pipe_that_nobody_reads(photos: Path, tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    done = rave_run(photos, tmp_path / "out", "--log", pipe)
+    assert done.returncode != 0
+    assert f"{pipe}: it is a pipe that no program reads" in done.stderr
+    assert pipe.is_fifo()
+
+
 def current_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

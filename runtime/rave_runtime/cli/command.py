@@ -54,7 +54,7 @@ def run_folder(
         require_own_text("--log", options.log, LOG_MARK)
         require_own_text("--report", options.report, REPORT_MARK)
     if options.report is not None:
-        _require_writable("--report", options.report)
+        _require_writable("--report", options.report, _most_private(source))
     jobs, journal, options, output = _prepare(source, output, options)
     if options.overwrite == "ask":
         options = dataclasses.replace(
@@ -69,9 +69,9 @@ def run_folder(
         open_log(options.log, runner.setup) as write_line,
     ):
         if _is_tree(source) and isinstance(output, Path) and jobs:
-            _require_writable_folder("OUTPUT", output, output)
+            _require_writable_folder("OUTPUT", output, output, _most_private(source))
         elif jobs and isinstance(jobs[0].target, Path):
-            _require_writable("OUTPUT", jobs[0].target)
+            _require_writable("OUTPUT", jobs[0].target, _most_private(source))
         results = show_progress(write_each(runner.run(jobs), write_line), len(jobs))
     if options.report is not None:
         from rave_runtime.run.report import write_report
@@ -157,8 +157,19 @@ def _may_replace(jobs: list[Job], journal: Journal | None, ask: Ask | None) -> b
     return ask(f"{many} there and rave-run did not write {'them' if len(foreign) > 1 else 'it'}. Replace?")
 
 
-def _require_writable(name: str, file: Path) -> None:
-    """Before hours of work.
+def _most_private(source: Location | Sequence[Location]) -> Path | None:
+    """The folder of the photographs, or among several the one that the fewest may look into."""
+    places = [place for place in _listed(source) if isinstance(place, Path)]
+    folders = [place if place.is_dir() else place.absolute().parent for place in places]
+    return min((folder for folder in folders if folder.is_dir()), key=_openness, default=None)
+
+
+def _openness(folder: Path) -> int:
+    return (folder.stat().st_mode & 0o077).bit_count()
+
+
+def _require_writable(name: str, file: Path, like: Path | None) -> None:
+    """Before hours of work. A new folder gets no permission that the folder `like` lacks.
 
     Raises:
         UsageError: a file cannot be made there.
@@ -167,13 +178,13 @@ def _require_writable(name: str, file: Path) -> None:
         raise UsageError(f"{name} {file} is a folder: name the file to write")
     if is_written_into(file):
         return
-    _require_writable_folder(name, file, file.parent)
+    _require_writable_folder(name, file, file.parent, like)
 
 
-def _require_writable_folder(name: str, told: Path, folder: Path) -> None:
+def _require_writable_folder(name: str, told: Path, folder: Path, like: Path | None) -> None:
     """Refuses a folder in which no file can be made; what is told of is the file or the folder itself."""
     try:
-        require_writable(folder)
+        require_writable(folder, like)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{name} {told} cannot be written: {reason}") from error

@@ -149,13 +149,17 @@ def make_folder(folder: Path, like: Path | None = None) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
-def require_writable(folder: Path) -> None:
+def require_writable(folder: Path, like: Path | None = None) -> None:
     """Makes sure that files can be made in a folder, which is made if it is missing.
+
+    Args:
+        folder: the folder.
+        like: a folder whose permissions a new one gets, as `make_folder` says.
 
     Raises:
         OSError: no file can be made there.
     """
-    make_folder(folder)
+    make_folder(folder, like)
     probe = folder / _partial_name()
     os.close(_create(probe))
     probe.unlink()

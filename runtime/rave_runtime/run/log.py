@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -81,7 +82,16 @@ def _open(file: Path) -> BinaryIO:
     """The log without a buffer, so that each line is there at once and closing writes nothing more."""
     if str(file) == "-":
         return cast(BinaryIO, os.fdopen(os.dup(1), "wb", buffering=0))
-    return cast(BinaryIO, file.open("ab", buffering=0))
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+    try:  # which does not wait for a reader of a pipe
+        descriptor = os.open(file, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0), 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "it is a pipe that no program reads", str(file)) from error
+        raise
+    if hasattr(os, "set_blocking"):
+        os.set_blocking(descriptor, True)
+    return cast(BinaryIO, os.fdopen(descriptor, "ab", buffering=0))
 
 
 def write_each(results: Iterable[Result], write_line: WriteLine) -> Iterator[Result]:
