@@ -112,3 +112,15 @@ def test_what_others_may_have_written_is_not_taken(
         file.unlink()
         os.mkfifo(file)
     assert recall("a") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="only POSIX has modes of this kind")
+@pytest.mark.parametrize("umask", [0o002, 0o000, 0o077])
+def test_what_is_kept_comes_back_whatever_the_umask(umask: int, folder: Path) -> None:
+    """Many systems let a user's group write what the user makes."""
+    before = os.umask(umask)
+    try:
+        keep("a", b"compiled")
+    finally:
+        os.umask(before)
+    assert recall("a") == b"compiled"

@@ -292,20 +292,20 @@ def test_light_that_is_not_a_number_fails_the_photograph(
     assert not target.exists()
 
 
-@pytest.mark.parametrize("part", ["context", "enhance"])
-@pytest.mark.parametrize("scale", [1e6, -1e6])
-def test_light_far_beyond_any_fails_the_photograph(bundle_copy: Path, part: str, scale: float) -> None:
-    """Finite numbers make a black picture too."""
+def test_light_far_beyond_any_fails_the_photograph(bundle_copy: Path) -> None:
+    """Finite numbers make a black picture too, as an 8-bit graph computes them instead of infinity."""
 
     def enlarge(model: Any) -> None:
         for tensor in model.graph.initializer:
             if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 4:
-                values = onnx.numpy_helper.to_array(tensor) * np.float32(scale)
+                values = onnx.numpy_helper.to_array(tensor)
+                values = np.abs(values) * np.float32(1e3)
                 tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
 
-    replace_graph(bundle_copy, part, change(part, enlarge))
+    for part in ("context", "enhance"):
+        replace_graph(bundle_copy, part, change(part, enlarge))
     enhancer = Enhancer(bundle_copy, precision="fp32", device="cpu")
-    with pytest.raises(PhotoError, match=r"computed (light that is|no light)"):
+    with pytest.raises(PhotoError, match=r"computed light that is far beyond 0 to 1"):
         enhancer.enhance(PICTURE)
 
 

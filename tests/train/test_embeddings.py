@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,13 @@ import torch
 
 from rave_train.data.photographs import find_photographs
 from rave_train.encoders import Encoder
-from rave_train.guidance.embeddings import default_cache, embed_photographs, embed_vocabulary
+from rave_train.guidance.embeddings import (
+    default_cache,
+    embed_photographs,
+    embed_vocabulary,
+    read_cache,
+    write_cache,
+)
 
 CPU = torch.device("cpu")
 
@@ -49,6 +56,28 @@ def test_a_broken_cache_is_made_anew(toy_clip: Encoder, scenes: tuple[Path, Path
     (file,) = tmp_path.glob("images-*.safetensors")
     file.write_bytes(file.read_bytes()[:50])
     assert torch.equal(embed_photographs(toy_clip, found, tmp_path, CPU), first)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="only POSIX has owners and modes of this kind")
+@pytest.mark.parametrize("plant", ["open to others", "a link", "another owner"])
+def test_embeddings_that_others_may_have_written_are_not_taken(
+    plant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "images.safetensors"
+    before = os.umask(0o002)
+    try:
+        write_cache(file, {"a": torch.ones(2)})
+    finally:
+        os.umask(before)
+    assert list(read_cache(file)) == ["a"]
+    if plant == "open to others":
+        file.chmod(0o666)
+    elif plant == "a link":
+        file.rename(tmp_path / "elsewhere")
+        file.symlink_to(tmp_path / "elsewhere")
+    else:
+        monkeypatch.setattr("os.geteuid", lambda: file.stat().st_uid + 1)
+    assert read_cache(file) == {}
 
 
 def test_the_vocabulary_is_cached(toy_clip: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

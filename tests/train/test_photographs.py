@@ -106,8 +106,8 @@ def test_what_lies_beside_the_pictures_is_named(tmp_path: Path) -> None:
     assert [p.file.name for p in found.photographs] == ["a.png", "b.avif", "c.jp2"]
     assert found.describe_skipped() == [
         f"2 pictures in {tmp_path} are of kinds that cannot be read (.psd, .tga): "
-        "export them as JPEG or TIFF first",
-        f"1 folders inside {tmp_path} are not looked into: more",
+        "export as JPEG or TIFF first",
+        f"1 folder inside {tmp_path} is not looked into: more",
     ]
 
 

@@ -6,9 +6,9 @@ several generations of GPUs, so what can be proven here is that they are built a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Callable
@@ -23,8 +23,10 @@ from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.tensorrt.building import Profile, build_plan, make_logger
 from rave_runtime.backends.tensorrt.library import RTX_TARGETS, Gpu, find_gpu, import_cuda, import_library
 from rave_runtime.bundle import Bundle, EngineFile, Flavour, GraphFile, Precision
-from rave_runtime.errors import DeviceError
+from rave_runtime.errors import DeviceError, PhotoError
+from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.cache_folder import cache_folder
+from rave_runtime.files.regular import read_own
 
 Say = Callable[[str], None]
 
@@ -179,7 +181,7 @@ class _Builder:
                 config.hardware_compatibility_level = level
             if options.version_compatible:
                 config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-            kept = cache.read_bytes() if cache is not None and cache.is_file() else b""
+            kept = _kept(cache, is_named=options.timing_cache is not None)
             config.set_timing_cache(config.create_timing_cache(kept), ignore_mismatch=False)
             configs.append(config)
 
@@ -275,12 +277,16 @@ def _make_monitor(trt: Any, say: Say) -> Any:
     return Monitor()
 
 
+def _kept(cache: Path | None, *, is_named: bool) -> bytes:
+    """A timing cache's bytes; none where it is missing, or may be another user's and nobody named it."""
+    if cache is None or not cache.is_file():
+        return b""
+    return cache.read_bytes() if is_named else read_own(cache) or b""
+
+
 def _keep(cache: Path, content: bytes) -> None:
     """Writes the timing cache; a machine that cannot keep one builds slower, nothing worse."""
-    partial = cache.with_name(f"{cache.name}.{os.getpid()}.partial")
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(cache)
-    except OSError:
-        partial.unlink(missing_ok=True)
+    with contextlib.suppress(OSError, PhotoError):
+        cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(cache, content)
+        cache.chmod(0o600)  # under some umasks a group might write it, and `read_own` refuse

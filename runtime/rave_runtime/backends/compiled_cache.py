@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import stat
-from pathlib import Path
 from typing import Final
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.cache_folder import cache_folder
+from rave_runtime.files.regular import read_own
 
 _MOST_ENTRIES: Final = 64
 _ENDING: Final = ".rave-compiled"
@@ -27,7 +26,7 @@ def recall(key: str) -> bytes | None:
     if folder is None:
         return None
     file = folder / _name_of(key)
-    content = _read_own(file)
+    content = read_own(file)
     if content is None:
         return None
     digest, kept = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
@@ -46,34 +45,13 @@ def keep(key: str, content: bytes) -> None:
     with contextlib.suppress(OSError, PhotoError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(folder / _name_of(key), hashlib.sha256(content).digest() + content)
+        (folder / _name_of(key)).chmod(
+            0o600
+        )  # under some umasks a group might write it, and `read_own` refuse
         # By their ending: the folder may be one that holds other things as well.
         entries = sorted(folder.glob(f"*{_ENDING}"), key=lambda file: file.stat().st_mtime)
         for file in entries[:-_MOST_ENTRIES]:
             file.unlink(missing_ok=True)
-
-
-def _read_own(file: Path) -> bytes | None:
-    """A file's bytes, if nobody but this user can have written it.
-
-    Compiled graphs are code: what another user put into a folder that is open to all is not taken, nor
-    what a link or a pipe stands for.
-    """
-    try:
-        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
-        return None
-    with open(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        if hasattr(os, "geteuid") and (
-            status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        ):
-            return None
-        try:
-            return stream.read()
-        except OSError:
-            return None
 
 
 def _name_of(key: str) -> str:

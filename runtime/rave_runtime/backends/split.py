@@ -22,7 +22,7 @@ Part = Literal["context", "enhance"]
 ContextOutput = Literal["features", "pooled"]
 
 _MAX_LIGHT: Final = 1000.0
-"""Light beyond this makes a whole photograph black; that of a sound network stays near 0 to 1."""
+"""A window all of whose light is beyond this becomes black; that of a sound network stays near 0 to 1."""
 
 
 class SplitNetwork(ABC):
@@ -142,10 +142,11 @@ class SplitNetwork(ABC):
         """Refuses a result that would make a photograph black, or white, without a word.
 
         Raises:
-            PhotoError: a value is not a number, or far beyond any light, which lies between 0 and 1.
+            PhotoError: a value is infinite or not a number, or all are far beyond light, which is 0 to 1.
         """
-        if not (values.min() >= -_MAX_LIGHT and values.max() <= _MAX_LIGHT):  # which no NaN is
-            wrong = "not a number" if not np.isfinite(values).all() else "far beyond 0 to 1"
+        is_number = bool(np.isfinite(values).all())
+        if not is_number or values.min() > _MAX_LIGHT:
+            wrong = "far beyond 0 to 1" if is_number else "not a number"
             raise PhotoError(
                 f"cannot be enhanced with this model: {self.graph_file(part, images)} computed light that is "
                 f"{wrong}; choose another --precision (fp32), or another model"

@@ -53,6 +53,24 @@ def read_regular(file: Path, *, follow: bool = True) -> bytes:
         return stream.read()
 
 
+def read_own(file: Path) -> bytes | None:
+    """The bytes of a regular file, if nobody but this user can have written it; None of any other.
+
+    For entries of caches, which a program trusts: what another user put into a folder that is open to all is
+    not taken, nor what a link or a pipe stands for.
+    """
+    try:
+        with open_regular(file, follow=False) as descriptor, open(descriptor, "rb", closefd=False) as stream:
+            status = os.fstat(descriptor)
+            if hasattr(os, "geteuid") and (
+                status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            ):
+                return None
+            return stream.read()
+    except OSError:
+        return None
+
+
 def walk(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]], OSError | None]]:
     """Every folder below one (itself included), however deep, without following links to folders.
 

@@ -12,7 +12,10 @@ from typing import Final
 from rave_train.data.photographs import Photograph
 from rave_train.errors import DataError
 
-_ROLES: Final = "backlit|back|well[_-]?lit|low|normal|high|input|output|gt|lq|hq|source|target"
+_ROLES: Final = (
+    "backlit|back|well[_-]?lit|low|normal|high|input|output|gt|lq|hq|source|target|dark|bright|under|over|"
+    "before|after|reference|ref|truth|expert|edited|original|enhanced"
+)
 _ROLE_WORDS: Final = re.compile(
     rf"^(?:{_ROLES})(?=\d)"  # LOL-v2: low00001 and normal00001
     rf"|^(?:{_ROLES})[_-]+"  # input_street and gt_street

@@ -163,13 +163,17 @@ def _describe_left_out(folder: Path) -> list[str]:
     lines = []
     if unread:
         kinds = ", ".join(sorted({entry.suffix.lower() for entry in unread}))
+        some = "1 picture" if len(unread) == 1 else f"{len(unread)} pictures"
+        verb = "is" if len(unread) == 1 else "are"
         lines.append(
-            f"{len(unread)} pictures in {folder} are of kinds that cannot be read ({kinds}): "
-            "export them as JPEG or TIFF first"
+            f"{some} in {folder} {verb} of kinds that cannot be read ({kinds}): export as JPEG or TIFF first"
         )
     if folders:
         names = ", ".join(folders[:5]) + (f" and {len(folders) - 5} more" if len(folders) > 5 else "")
-        lines.append(f"{len(folders)} folders inside {folder} are not looked into: {names}")
+        count = "1 folder" if len(folders) == 1 else f"{len(folders)} folders"
+        lines.append(
+            f"{count} inside {folder} {'is' if len(folders) == 1 else 'are'} not looked into: {names}"
+        )
     return lines
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from rave_runtime.files.cache_folder import cache_folder
+from rave_runtime.files.regular import read_own
 from rave_train.data.batches import to_tensor
 from rave_train.data.photographs import Photograph, load_photograph
 from rave_train.encoders import Encoder
@@ -83,10 +85,14 @@ def embed_vocabulary(encoder: Encoder, cache: Path | None, report: Report | None
 
 
 def read_cache(file: Path | None) -> dict[str, Tensor]:
-    """Tensors of a cache file; none where it is missing or broken (it is then made anew)."""
+    """Tensors of a cache file; none where it is missing, broken, or may be another user's work.
+
+    It is then made anew.
+    """
+    content = None if file is None else read_own(file)
     try:
-        return load_file(file) if file is not None and file.is_file() else {}
-    except (SafetensorError, OSError):
+        return {} if content is None else load(content)
+    except SafetensorError:
         return {}
 
 
@@ -96,6 +102,8 @@ def write_cache(file: Path | None, tensors: dict[str, Tensor]) -> None:
         return
     content = {name: value.contiguous().clone() for name, value in tensors.items()}
     write_whole(file, save(content))
+    with contextlib.suppress(OSError):  # under some umasks a group might write it, and `read_own` refuse
+        file.chmod(0o600)
 
 
 def _cache_file(cache: Path | None, name: str) -> Path | None:
