@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import torch
 
 from rave_train.checkpoint import save_checkpoint
 from rave_train.network import EnhancementNetwork
-from rave_train.writing import torch_file, write_whole
+from rave_train.writing import make_folder_of, torch_file, write_whole
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(
@@ -45,3 +47,27 @@ def test_checkpoints_are_as_readable_as_any_file(tmp_path: Path) -> None:
         assert (tmp_path / name).stat().st_mode == plain.stat().st_mode
     write_whole(tmp_path / "state.pt", torch_file({"a": torch.zeros(2)}))
     assert torch.equal(torch.load(tmp_path / "state.pt", weights_only=True)["a"], torch.zeros(2))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="only POSIX has modes of this kind")
+@pytest.mark.parametrize(
+    ("file_mode", "folder_mode", "made"),
+    [(0o644, 0o755, 0o755), (0o600, 0o755, 0o700), (0o640, 0o755, 0o750), (0o644, 0o700, 0o700)],
+)
+def test_what_is_made_of_private_photographs_is_private(
+    file_mode: int, folder_mode: int, made: int, tmp_path: Path
+) -> None:
+    photographs = [tmp_path / "open" / "a.png", tmp_path / "mine" / "b.png"]
+    for photograph in photographs:
+        photograph.parent.mkdir()
+        photograph.write_bytes(b"x")
+        photograph.chmod(0o644)
+        photograph.parent.chmod(0o755)
+    photographs[1].chmod(file_mode)
+    photographs[1].parent.chmod(folder_mode)
+    before = os.umask(0o022)
+    try:
+        make_folder_of(photographs, tmp_path / "out")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == made

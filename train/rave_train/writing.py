@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,26 @@ def write_whole(file: Path, content: bytes | str) -> None:
         reason = getattr(cause, "strerror", None) or str(cause or error)
         full = getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
         raise OSError(f"{file} cannot be written: {reason}{'; is the disk full?' if full else ''}") from error
+
+
+def make_folder_of(photographs: Iterable[Path], folder: Path) -> None:
+    """Makes a folder for what is made of photographs: who cannot read one of them cannot look into it.
+
+    Args:
+        photographs: files that are there.
+        folder: the folder to make. One that exists stays as it is.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    mode = 0o777
+    for photograph in photographs:
+        of_file, of_folder = photograph.stat().st_mode, photograph.parent.stat().st_mode
+        if not (of_file & stat.S_IRGRP and of_folder & stat.S_IXGRP):
+            mode &= ~stat.S_IRWXG
+        if not (of_file & stat.S_IROTH and of_folder & stat.S_IXOTH):
+            mode &= ~stat.S_IRWXO
+    folder.mkdir(mode, parents=True, exist_ok=True)
 
 
 def write_table(file: Path, rows: Iterable[Iterable[object]]) -> None:

@@ -24,6 +24,7 @@ from rave_train.data.synthesis import linear_to_srgb, srgb_to_linear
 from rave_train.data.synthesize_folder import Synthesized, require_new_folder
 from rave_train.errors import DataError
 from rave_train.progress import Report
+from rave_train.writing import make_folder_of
 
 STOPS_BELOW: Final = (0.0, 0.6, 1.3, 2.0)
 """Exposures of the backlit pictures, in stops below the middle."""
@@ -93,6 +94,8 @@ def make_pairs_of_brackets(
         except DataError as error:
             left_out.append(f"{name} and {len(bracket) - 1} more: {error}")
             continue
+        if not count:
+            make_folder_of((photograph.file for photograph in found.photographs), out)
         truth = to_pixels(scene.fuse().transpose(2, 0, 1))
         for index, stops in enumerate(STOPS_BELOW):
             backlit = to_pixels(scene.render(-stops).transpose(2, 0, 1))

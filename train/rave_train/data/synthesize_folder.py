@@ -17,6 +17,7 @@ from rave_train.data.photographs import SMALLEST_SIDE_PX, Photograph, find_photo
 from rave_train.data.synthesis import SynthesisRange, synthesize_backlit
 from rave_train.errors import DataError
 from rave_train.progress import Report
+from rave_train.writing import make_folder_of
 
 _SHEET_ROWS: Final = 12
 
@@ -71,6 +72,7 @@ def synthesize_folder(
             raise DataError(
                 f"{first} and {photograph.file.name} would both be written as one pair: rename one of them"
             )
+    make_folder_of((photograph.file for photograph in found.photographs), out)
     for side in ("input", "gt"):
         (out / side).mkdir(parents=True, exist_ok=True)
     sheet: list[tuple[Picture, Picture]] = []

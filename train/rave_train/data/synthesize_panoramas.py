@@ -17,6 +17,7 @@ from rave_train.errors import DataError
 from rave_train.progress import Report
 from rave_train.recipes.panoramas import ENDINGS, find_panoramas, load_panorama
 from rave_train.recipes.scenes import Sources, draw_view
+from rave_train.writing import make_folder_of
 
 DEFAULT_SIDE_PX: Final = 512
 _TRIES: Final = 24
@@ -75,6 +76,8 @@ def synthesize_panoramas(
                 )
                 continue
             backlit, truth = (to_pixels(picture.transpose(2, 0, 1)) for picture in pairs[-1])
+            if not count:
+                make_folder_of(files.values(), out)
             for part, pixels in (("input", backlit), ("gt", truth)):
                 (out / part).mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(out / part / f"{name}_v{version}.png")

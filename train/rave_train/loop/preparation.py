@@ -20,6 +20,7 @@ from rave_train.loop.ingredients import Ingredients, gather
 from rave_train.loop.run_folder import RunFolder
 from rave_train.loop.state import TrainingState, new_network, new_state
 from rave_train.network import EnhancementNetwork
+from rave_train.writing import make_folder_of
 
 _MAY_CHANGE: Final = ("device", "workers", "compile", "save_every", "epoch_steps", "cache")
 """Fields of a run's config that decide where and how it is computed, not what comes out."""
@@ -68,6 +69,8 @@ def _begin(config: RunConfig, run: RunFolder, ingredients: Ingredients, state: T
     """Writes a new run's first files; where that fails, the folder is left as it was."""
     existed = run.folder.is_dir()
     try:
+        data = ingredients.data
+        make_folder_of((photograph.file for photograph in (*data.backlit, *data.well_lit)), run.folder)
         run.create()
         run.describe(ingredients.made_of, ingredients.data.report)
         state.save(run.state_file, config)
