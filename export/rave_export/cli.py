@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from rave_export.options import HARDWARE, PADDINGS, SINGLE_GRAPHS, ExportOptions, VerifyOptions
-from rave_runtime.errors import RaveError, UsageError
+from rave_runtime.errors import RaveError, UsageError, with_near_options
 from rave_runtime.version import __version__
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        message = with_near_options(message, self._option_string_actions)
         _fail(f"{message} (rave-export --help tells more)", _EXIT_WRONG_USE)
 
 

@@ -9,6 +9,9 @@ RaveError
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class RaveError(Exception):
     """Base of every error this package raises on purpose; its message is meant for people."""
@@ -39,3 +42,16 @@ def reason_of(error: Exception) -> str:
     """An error of another library in one short line."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:200]
+
+
+def with_near_options(message: str, known: Iterable[str]) -> str:
+    """An error of a command line, followed by the options that may have been meant.
+
+    Args:
+        message: what argparse says.
+        known: all options of the program, such as `--device`.
+    """
+    _, is_unknown, rest = message.partition("unrecognized arguments: ")
+    options = [word.partition("=")[0] for word in rest.split() if word.startswith("--")]
+    near = [name for option in options for name in get_close_matches(option, list(known), n=2, cutoff=0.7)]
+    return f"{message}; did you mean {' or '.join(dict.fromkeys(near))}?" if is_unknown and near else message

@@ -97,6 +97,8 @@ def test_a_single_file(photos: Path, tmp_path: Path) -> None:
         (["photos", "out", "--workers", "two"], "--workers: invalid int value: 'two'"),
         (["photos", "out", "--log", "s3://bucket/log"], "--log: s3://bucket/log is a URL"),
         (["photos", "out", "--deep\x1b[31m"], "unrecognized arguments: --deep\\x1b[31m"),
+        (["photos", "out", "--modle=x"], "--modle=x; did you mean --model? (rave-run --help tells more)"),
+        (["photos", "out", "--workingsize", "9"], "did you mean --working-size?"),
         (["photos", "out", "--full"], "unrecognized arguments: --full"),
         (["photos", "-", "--watch"], "--watch is for folders"),
         (["photos"], "OUTPUT"),

@@ -106,7 +106,7 @@ def test_nobody_is_advised_to_run_what_a_file_of_weights_holds(
     file = tmp_path / "weights.pth"
     torch.save({"weight": Path}, file, _use_new_zipfile_serialization=zipped)
     for spec in (f"timm:mobilenetv3_small_050@{file}", toy_vit.replace("random", str(file))):
-        with pytest.raises(EncoderError, match="which are never run") as caught:
+        with pytest.raises(EncoderError, match="which is never run") as caught:
             open_encoder(spec)
         assert "weights_only" not in str(caught.value)
 

@@ -56,5 +56,5 @@ class TrainingError(TrainError, RuntimeError):
 def reason_of_loading(error: Exception) -> str:
     """Why a file of weights was not loaded, in one line, without torch's advice to run what is inside."""
     if "weights_only" in str(error):
-        return "it holds Python objects or a program, which are never run: give its state_dict(), saved"
+        return "it holds something else than tensors, which is never run: save a state_dict() and give that"
     return reason_of(error)

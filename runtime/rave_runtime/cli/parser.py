@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rave_runtime.cli.messages import wrong_use
+from rave_runtime.errors import with_near_options
 from rave_runtime.photos.formats import WRITTEN_FORMATS
 from rave_runtime.version import __version__
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        message = with_near_options(message, self._option_string_actions)
         wrong_use(f"{message} (rave-run --help tells more)")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from rave_runtime.errors import with_near_options
 from rave_runtime.version import __version__
 
 _EXIT_FAILED = 1
@@ -27,6 +28,7 @@ def main() -> None:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        message = with_near_options(message, self._option_string_actions)
         _say(f"{message} (rave-serve --help tells more)")
         sys.exit(_EXIT_WRONG_USE)
 
