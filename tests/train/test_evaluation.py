@@ -305,6 +305,12 @@ def test_several_candidates_have_a_row_each_below_the_input(
     assert len(lines) == 6, "a summary: pictures are in table.csv"
 
 
+def test_where_nothing_was_measured_only_the_reason_is_said() -> None:
+    measured = Measured("b", (("a.png", {}),), {})
+    result = Evaluation(Protocol(), (measured,), {"lpips": "its weights are not here"}, ("c.png left out",))
+    assert result.as_text().splitlines() == ["lpips not measured: its weights are not here", "c.png left out"]
+
+
 def test_a_checkpoint_runs_in_tiles_equal_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """A whole picture of 1.6 megapixels took 3.3 GB."""
     torch.manual_seed(0)

@@ -75,7 +75,13 @@ class Evaluation:
         return [name for name in METRICS if any(name in measured.means for measured in self.candidates)]
 
     def as_text(self) -> str:
-        """A row of means per candidate, the protocol under it, then what was left out."""
+        """A row of means per candidate, the protocol under it, then what was left out.
+
+        Where nothing could be measured, only why.
+        """
+        why = [f"{name} not measured: {reason}" for name, reason in self.missing.items()]
+        if not self.metrics:
+            return "\n".join([*why, *self.left_out])
         width = max(len(measured.name) for measured in self.candidates)
         pictures = f"mean of {len(self.candidates[0].rows)}"
         lines = [pictures.ljust(width) + "".join(f"{name:>10}" for name in self.metrics)]
@@ -83,8 +89,7 @@ class Evaluation:
             cells = (f"{measured.means.get(name, math.nan):10.4f}" for name in self.metrics)
             lines.append(measured.name.ljust(width) + "".join(cells))
         lines.append(self.protocol.describe(self.metrics))
-        lines += [f"{name} not measured: {reason}" for name, reason in self.missing.items()]
-        return "\n".join([*lines, *self.left_out])
+        return "\n".join([*lines, *why, *self.left_out])
 
 
 def evaluate_folders(
