@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from rave_export.options import HARDWARE, PADDINGS, SINGLE_GRAPHS, ExportOptions, VerifyOptions
-from rave_runtime.errors import RaveError, UsageError, with_near_options
+from rave_runtime.errors import RaveError, UsageError, printable, with_near_options
 from rave_runtime.version import __version__
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        message = with_near_options(message, self._option_string_actions)
-        _fail(f"{message} (rave-export --help tells more)", _EXIT_WRONG_USE)
+        near = with_near_options(message, self._option_string_actions)
+        _fail(f"{near} (rave-export --help tells more)", _EXIT_WRONG_USE)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -314,7 +314,6 @@ def _fail(message: str, code: int) -> NoReturn:
 
 def _say(message: str, *, error: bool = False) -> None:
     """Prints a message as a terminal can show it, whatever names are in it."""
-    from rave_runtime.errors import printable
     from rave_runtime.files.secrets import without_secrets
 
     shown = "\n".join(map(printable, without_secrets(message).split("\n")))
