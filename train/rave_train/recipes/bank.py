@@ -54,10 +54,10 @@ class Mix:
         lit: a well-lit or low-key picture that must stay as it is.
     """
 
-    view: float = 0.36
-    subject: float = 0.16
-    shade: float = 0.26
-    lit: float = 0.22
+    view: float = 0.5
+    subject: float = 0.2
+    shade: float = 0.14
+    lit: float = 0.16
 
     def __post_init__(self) -> None:
         """Checks the shares.

@@ -20,9 +20,9 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rave_train.loop.device import pick_precision
-from rave_train.network import EnhancementNetwork, Padding, relight
+from rave_train.network import EnhancementNetwork, Padding
 from rave_train.recipes.bank import Bank, Mix, batches, to_tensor
-from rave_train.recipes.losses import light_error, similarity
+from rave_train.recipes.losses import develop, light_error, similarity
 from rave_train.recipes.rounding import FakeQuantization
 
 _CPU = torch.device("cpu")
@@ -79,18 +79,18 @@ class Recipe:
     channels: int = 16
     padding: Padding = "reflect"
     long_side_px: int = 192
-    pairs: int = 12000
+    pairs: int = 20000
     mix: Mix = field(default_factory=Mix)
-    small: Stage = Stage(2600, 12, 0.5)
-    large: Stage = Stage(1200, 6, 0.75)
-    rounded: Stage = Stage(250, 4, 1.0)
+    small: Stage = Stage(3600, 12, 0.5)
+    large: Stage = Stage(1600, 6, 0.75)
+    rounded: Stage = Stage(200, 4, 1.0)
     learning_rate: float = 3e-3
     rounded_rate: float = 6e-4
     squared_weight: float = 3.0
-    psnr_weight: float = 0.005
-    ssim_weight: float = 0.3
+    psnr_weight: float = 0.02
+    ssim_weight: float = 0.15
     clipped_weight: float = 0.1
-    log_weight: float = 0.1
+    log_weight: float = 0.05
     range_weight: float = 0.05
     average_decay: float = 0.998
     seed: int = 0
@@ -200,7 +200,7 @@ def draw_batches(
 
 def loss_of(recipe: Recipe, photographs: Tensor, truths: Tensor, light: Tensor) -> Tensor:
     """The recipe's weighted sum, []."""
-    enhanced = relight(photographs, light)
+    enhanced = develop(photographs, light)
     squared = (enhanced - truths).square().mean((1, 2, 3))
     loss = F.l1_loss(enhanced, truths) + recipe.squared_weight * squared.mean()
     loss = loss + recipe.psnr_weight * 10 * (squared + _LEAST_SQUARED).log10().mean()
