@@ -56,8 +56,8 @@ class Mix:
 
     view: float = 0.5
     subject: float = 0.2
-    shade: float = 0.14
-    lit: float = 0.16
+    shade: float = 0.1
+    lit: float = 0.2
 
     def __post_init__(self) -> None:
         """Checks the shares.

@@ -31,7 +31,7 @@ _DARK_HIGHLIGHT: Final = (0.1, 1.6)
 """Light at that quantile in the dark exposure, 1 where the sensor clips: with less the scene is not against
 the light, with more the brackets do not hold it."""
 
-_BY_HIGHLIGHTS: Final = 0.3
+_BY_HIGHLIGHTS: Final = 0.25
 """Share of brackets whose dark exposure is set by the highlights, as a careful photographer does: bright
 skies stay within the sensor's range however dark the foreground then is. The others are set by the mean."""
 

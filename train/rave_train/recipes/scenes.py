@@ -42,10 +42,10 @@ _SHADE_STOPS, _LIT_STOPS = (-3.0, -1.0), (-0.15, 0.25)
 _SUBJECT_STOPS: Final = (-5.5, -1.5)
 """Light on a subject against that of what is bright behind it, in stops."""
 
-_LEAST_LIFT: Final = 0.25
+_LEAST_LIFT: Final = 0.2
 """Stops by which a photograph's darkest third rises at least."""
 
-_BACKLIT_SHARE, _BACKLIT_STOPS, _EXPOSURES = 0.2, (0.6, 0.25), 4
+_BACKLIT_SHARE, _BACKLIT_STOPS, _EXPOSURES = 0.1, (0.6, 0.25), 4
 """Share of the photographs that are to be backlit in the narrow sense: the darkest third rises by more than
 the first number of stops, the brightest fifth by less than the second. So many exposures are tried."""
 
@@ -126,15 +126,15 @@ def draw_shade(sources: Sources, rng: np.random.Generator, height: int, width: i
 def draw_lit(sources: Sources, rng: np.random.Generator, height: int, width: int) -> list[Pair]:
     """A well-lit, low-key or spot-lit picture that stays, half of them through a camera."""
     kind = rng.random()
-    if kind < 0.12 and sources.panoramas:
+    if kind < 0.08 and sources.panoramas:
         truth = _fused_view(sources, rng, height, width)
-    elif kind < 0.24 and sources.panoramas:
+    elif kind < 0.2 and sources.panoramas:
         truth = _even_view(sources, rng, height, width)
-    elif kind < 0.32:
+    elif kind < 0.3:
         truth = _subject_on_black(sources, rng, height, width)
-    elif kind < 0.44:
+    elif kind < 0.4:
         truth = _spot_lit(sources, rng, height, width)
-    elif kind < 0.56:
+    elif kind < 0.5:
         # Low-key: dark as a whole, with highlights as bright as ever.
         truth = sources.crop(rng, height, width, (0.6, 1.0)) ** np.float32(rng.uniform(1.2, 2.0))
     else:

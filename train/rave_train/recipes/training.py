@@ -81,9 +81,9 @@ class Recipe:
     long_side_px: int = 192
     pairs: int = 20000
     mix: Mix = field(default_factory=Mix)
-    small: Stage = Stage(3600, 12, 0.5)
-    large: Stage = Stage(1600, 6, 0.75)
-    rounded: Stage = Stage(200, 4, 1.0)
+    small: Stage = Stage(4200, 12, 0.5)
+    large: Stage = Stage(2000, 6, 0.75)
+    rounded: Stage = Stage(150, 4, 1.0)
     learning_rate: float = 3e-3
     rounded_rate: float = 6e-4
     squared_weight: float = 3.0
