@@ -29,6 +29,7 @@ STUDIES = {
     "films": ("benchmarks.studies.films", "A film against decoding and encoding it alone."),
     "gpu": ("benchmarks.studies.gpu", "Parity and speed of everything on an NVIDIA GPU, in one run."),
     "cluster": ("benchmarks.studies.cluster", "What a Ray cluster costs and gains."),
+    "int8-library": ("benchmarks.studies.int8_library", "INT8 by hand against onnxruntime's own tool."),
     "serve": ("benchmarks.studies.serve", "rave-serve under more load than it can take."),
 }
 """Studies by the command's name: the module, whose `main` takes the arguments, and what it measures."""
@@ -46,11 +47,13 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
 Quick = Annotated[bool, typer.Option("--quick", help="Few sizes and repetitions.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Threads = Annotated[int, typer.Option(help="For computing; 0 takes all cores.")]
+Threads = Annotated[int, typer.Option(help="Threads that compute; 0 takes all cores.")]
 Model = Annotated[Path | None, typer.Option(help="Bundle of the runtime; the embedded one if not given.")]
-Methods = Annotated[list[str] | None, typer.Option("--method", help="Only this one; may be repeated.")]
+Methods = Annotated[
+    list[str] | None, typer.Option("--method", help="Measure only this method; may be repeated.")
+]
 Sizes = Annotated[list[str] | None, typer.Option("--size", help="WIDTHxHEIGHT; may be repeated.")]
-MemoryCap = Annotated[float | None, typer.Option(help="MiB at which a program is stopped.")]
+MemoryCap = Annotated[float | None, typer.Option(help="Memory, in MiB, at which a program is stopped.")]
 Output = Annotated[Path, typer.Option(help="Folder of the results.")]
 Inputs = Annotated[Path | None, typer.Option(help="Folder of backlit photographs.")]
 Truths = Annotated[Path | None, typer.Option(help="Folder of their truths, same stems.")]
@@ -120,7 +123,7 @@ def quality_real(
     backlit: Pictures = None,
     checkpoint: Annotated[list[Path] | None, typer.Option(help="Another network to measure.")] = None,
     part: Annotated[str, typer.Option(help="Scenes: all, steering or aside (every third).")] = "all",
-    precision: Annotated[str, typer.Option(help="Of the bundle: fp32, fp16 or int8.")] = "int8",
+    precision: Annotated[str, typer.Option(help="Precision of the bundle: fp32, fp16 or int8.")] = "int8",
     model: Model = None,
     output: Output = FOLDER,
 ) -> None:
@@ -228,6 +231,7 @@ def _request(
     size: list[str] | None,
     memory_cap: float | None,
 ) -> Request:
+    """Checks the options that all measuring commands share and returns them as one request."""
     from benchmarks.contestants.methods import find_method
     from benchmarks.suites.suites import Request
 
@@ -276,6 +280,7 @@ def _run_quality(
     limit: int | None,
     output: Path,
 ) -> None:
+    """Measures quality on pairs of photographs and writes the result."""
     from benchmarks.suites.suites import measure_quality_of
 
     pairs = [tuple(text.split("=", 1)) for text in weights or ()]

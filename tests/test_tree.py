@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,28 @@ PACKAGES = {
     "benchmarks": ROOT / "benchmarks",
 }
 """From the lowest to the highest: a package may import those before it."""
+
+PUBLIC = {
+    "rave_train": (
+        "Checkpoint",
+        "EnhancementNetwork",
+        "load_checkpoint",
+        "read_checkpoint",
+        "save_checkpoint",
+    ),
+    "rave_train.network": ("EnhancementNetwork", "relight"),
+    "rave_train.checkpoint": ("Checkpoint", "load_checkpoint", "read_checkpoint", "save_checkpoint"),
+    "rave_train.recipes.embedded": ("main",),
+    "rave_export.bundles": ("Contents", "export_bundle", "write_checkpoint"),
+    "rave_export.cli": ("main",),
+}
+"""Names outside the runtime that other programs may rely on; the runtime's are in test_public_names."""
+
+
+@pytest.mark.parametrize("module", sorted(PUBLIC))
+def test_public_names_are_there(module: str) -> None:
+    place = importlib.import_module(module)
+    assert [name for name in PUBLIC[module] if not hasattr(place, name)] == []
 
 
 @pytest.mark.parametrize("package", sorted(PACKAGES))

@@ -36,6 +36,7 @@ class AttentionUNet(nn.Module):
         self.conv10 = nn.Conv2d(widths[0], 3, 1)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Maps images [b, 3, h, w] in [-1, 1] to enhanced ones, guided by how dark each pixel is."""
         rgb = (image + 1) / 2
         dark = 1 - (0.299 * rgb[:, :1] + 0.587 * rgb[:, 1:2] + 0.114 * rgb[:, 2:])
         depth = len(self.widths)

@@ -57,9 +57,9 @@ def lime(image: Image, strength: float = 0.15, exponent: float = 0.8, sigma_px: 
 
     Args:
         image: [h, w, 3] in [0, 1].
-        strength: of the smoothing (the paper's alpha).
+        strength: the strength of the smoothing (the paper's alpha).
         exponent: applied to the illumination before the division.
-        sigma_px: of the Gaussian that gathers gradients into weights (the paper's third strategy).
+        sigma_px: the sigma of the Gaussian that gathers gradients into weights (the paper's third strategy).
 
     Source: Guo, Li and Ling, IEEE TIP 2017, eqs. 8, 17-20.
     """

@@ -127,7 +127,7 @@ class DiffRetinex(nn.Module):
     Args:
         samples: DDIM steps per diffusion; None samples all 1000.
         width: channels of the first level of the reflectance U-Net; the rest follows in proportion.
-        seed: of the noise, so that every run does the same.
+        seed: the seed of the noise, so that every run does the same.
     """
 
     multiple_px = 8
@@ -146,6 +146,7 @@ class DiffRetinex(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
+        """Splits images into reflectance and illumination, samples both by diffusion and multiplies them."""
         reflectance, illumination = self.decomposition(image)
         generator = None
         if image.device.type != "meta":

@@ -140,11 +140,11 @@ class DiffIR(nn.Module):
     generator.
 
     Args:
-        channels, depths, refinement, expansion: of the transformer.
-        prior_features: of the prior encoder; the prior is four times as long.
+        channels, depths, refinement, expansion: the transformer's sizes.
+        prior_features: the features of the prior encoder; the prior is four times as long.
         encoder_depth: residual blocks of the prior encoder.
         denoiser_depth: hidden layers of the denoiser.
-        steps: of the diffusion.
+        steps: the steps of the diffusion.
     """
 
     multiple_px = 8

@@ -62,7 +62,7 @@ def sample(
 
     Args:
         condition: [n, c, h, w] in [-1, 1]; the picture drawn has the same shape.
-        schedule: of the noise.
+        schedule: the schedule of the noise.
         predict_noise: takes condition and noisy picture, [n, 2c, h, w], and the level.
         refine: takes the condition and the estimated clean picture.
         samples: DDIM steps, or None for every step of the schedule.

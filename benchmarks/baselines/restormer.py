@@ -2,7 +2,7 @@
 
 Written from the paper (Zamir et al., CVPR 2022, arXiv 2111.09881). Parameter names are those of the
 published checkpoints, so that official weights load. DiffIR and Diff-Retinex reuse the skeleton with
-blocks of their own: a block is any module called as `block(features, condition)`.
+other blocks: a block is any module called as `block(features, condition)`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class TransformerBlock(nn.Module):
     """Attention, then feed-forward, each normed before and added to its input.
 
     Args:
-        channels: of the features.
+        channels: the channels of the features.
         attention: [n, c, h, w] -> same.
         feed_forward: [n, c, h, w] -> same.
     """
@@ -110,11 +110,11 @@ class EncoderDecoder(nn.Module):
     Args:
         block: makes the modules of one block.
         inputs, outputs: image channels.
-        channels: of the first level.
+        channels: the channels of the first level.
         depths: blocks per level; three or four levels.
         refinement: blocks after the decoder.
         heads: attention heads per level.
-        last_heads: of the decoder's last level, where they differ from the first's.
+        last_heads: the attention heads of the decoder's last level, where they differ from the first's.
         refine: makes the refinement's blocks, where they differ.
 
     Raises:

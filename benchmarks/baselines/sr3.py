@@ -131,8 +131,8 @@ class DiffusionUNet(nn.Module):
 
     Args:
         inputs, outputs: channels.
-        channels: of the first level.
-        multipliers: of the channels, per level.
+        channels: the channels of the first level.
+        multipliers: what the channels are multiplied by, per level.
         attended: level whose blocks attend.
         depth: residual blocks per level.
         normed: whether the convolutions are group-normed.

@@ -51,6 +51,7 @@ def reduced_shape(height: int, width: int, long_side: int | None) -> tuple[int, 
 
 @functools.cache
 def _count(name: str, height: int, width: int, batch: int, channels: int | None = None) -> Count:
+    """Counts a method's parameters and operations; samples of a diffusion are counted once and multiplied."""
     method = find_method(name)
     build: Callable[..., Any] = resolve(method.entry)
     multiple = build.multiple_px  # type: ignore[attr-defined]

@@ -34,7 +34,7 @@ class Count:
     Attributes:
         parameters: trainable numbers.
         macs: multiply-accumulates of matrix products, convolutions and attention.
-        traffic_bytes: of `count_traffic`.
+        traffic_bytes: what `count_traffic` returns.
     """
 
     parameters: int
@@ -84,7 +84,7 @@ def count_network(build: Callable[[], nn.Module], height: int, width: int, batch
 
     Args:
         build: makes the network.
-        height, width: of the image, in pixels, such as the network takes.
+        height, width: the size of the image, in pixels, such as the network takes.
         batch: images.
 
     Raises:

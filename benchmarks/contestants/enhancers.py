@@ -26,11 +26,11 @@ class Setting:
         precision: "fp32", "bf16" or "fp16" for torch networks; what the bundle holds, or "auto", for
             the runtime; classical methods ignore it.
         device: "cpu" or "cuda" for networks; a device of the runtime for it.
-        threads: for computing.
+        threads: how many threads compute.
         weights: file or folder of the network's weights, or the runtime's bundle; None is random
             weights for networks and the embedded bundle for the runtime.
-        tile_size: of the runtime, in pixels; "auto", or None for no tiles.
-        working_size: of the runtime, in place of the method's; "method" keeps that.
+        tile_size: the tile size of the runtime, in pixels; "auto", or None for no tiles.
+        working_size: the working size of the runtime, in place of the method's; "method" keeps that.
         channels_last: memory format of networks.
     """
 
@@ -60,6 +60,7 @@ def load_enhancer(method: Method, setting: Setting) -> Enhance:
 
 
 def _network(method: Method, setting: Setting) -> Enhance:
+    """Builds a network of PyTorch and returns the function that enhances one picture by it."""
     import torch
     from torch.nn import functional as F
 

@@ -18,12 +18,12 @@ class Method:
 
     Attributes:
         name: on the command line.
-        title: in tables.
+        title: its name in tables.
         family: what it is made of.
         kind: a torch network, a function of arrays, our runtime in a process, or the `rave-run` command.
         source: paper or package.
         entry: `module:name` of the network or function; "" for the runtime.
-        arguments: of the network or function; of `Enhancer` for the runtime.
+        arguments: the arguments of the network or function; of `Enhancer` for the runtime.
         signed: the network takes and gives [-1, 1] rather than [0, 1].
         sampled: number of equal diffusion steps, where counting one and two of them is enough to know
             the cost of all; `arguments` then holds `samples`.

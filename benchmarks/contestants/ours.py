@@ -6,17 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from rave_runtime.arrays import Picture
 from rave_runtime.light.look import Look
 from rave_runtime.light.normal_way import NormalWay
 from rave_runtime.light.reduction import Reduction
 from rave_train.checkpoint import load_checkpoint
 from rave_train.network import EnhancementNetwork, Padding, relight
-
-Picture = npt.NDArray[np.uint8]
 
 
 class WholeImage(nn.Module):
@@ -39,7 +37,7 @@ def light_at(checkpoint: Path, working_size_px: int) -> Callable[[Picture], Pict
     """A checkpoint's network in the runtime's normal way: its light on a reduction, brought back along edges.
 
     Args:
-        checkpoint: of our network, or an official one.
+        checkpoint: the checkpoint of our network, or an official one.
         working_size_px: long side of the reduction; smaller pictures are taken whole.
 
     Returns:

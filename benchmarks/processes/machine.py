@@ -32,7 +32,7 @@ class Machine:
         processor: its name.
         cores: logical cores that this process may use.
         instructions: those of `INSTRUCTIONS` it has.
-        memory_gib: of the whole machine.
+        memory_gib: the memory of the whole machine.
         system: operating system, release and architecture.
         python: version.
         packages: version by name, those installed of `PACKAGES`.

@@ -63,7 +63,7 @@ class Worker:
     """One program's process. Use as a context manager: leaving it ends the process.
 
     Args:
-        program: to build.
+        program: the program to build.
         memory_cap_mib: resident memory at which the process is killed, or None.
     """
 
@@ -113,6 +113,7 @@ class Worker:
             self._process.send_signal(which)
 
     def _turn(self, message: str, cap_s: float) -> Turn:
+        """Sends the worker one line and waits for its answer, within a time and a memory limit."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         watch = _Watch(self._process, cap_s, self._memory_cap_mib)

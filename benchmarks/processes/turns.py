@@ -74,7 +74,7 @@ def measure_in_turns(
     """Builds and warms each program once, then runs all in rounds, the order turned round each time.
 
     Args:
-        programs: by name.
+        programs: the programs, by name.
         plan: how much.
         notice: told what happens, for a progress display.
 

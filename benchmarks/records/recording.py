@@ -41,8 +41,8 @@ def record_result(
         quantity: "latency", "memory", ...
         request: what was asked for.
         rows: what came of it.
-        folder: to write into.
-        arguments: of the command line; of paths only the last part is kept.
+        folder: the folder to write into.
+        arguments: the arguments of the command line; of paths only the last part is kept.
     """
     words = ["python -m benchmarks", *map(_without_folders, arguments)]
     busy = f"Load average of the machine when this began: {request.load:.1f} on {usable_cores()} cores."

@@ -170,6 +170,7 @@ def _quality_block(quality: Result) -> str:
 
 
 def _cost_block(latency: Result, memory: Result) -> str:
+    """Returns the table of time and memory: a row per method, columns for three sizes."""
     sizes = sorted({(r["megapixels"], r["width"], r["height"]) for r in latency.rows})
     wanted = sizes[:: max(1, (len(sizes) - 1) // 2)][:3] if len(sizes) > 3 else sizes
     held = {(variant(r), r["width"], r["height"]): r for r in memory.rows}

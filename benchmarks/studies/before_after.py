@@ -13,9 +13,9 @@ import PIL.Image
 import PIL.ImageDraw
 
 from benchmarks.studies.reporting import study_parser
-from benchmarks.suites.quality import Picture
 from benchmarks.suites.real_scenes import EnhanceOne, Scene, find_scenes, read_picture
 from rave_runtime import Enhancer
+from rave_runtime.arrays import Picture
 
 MARGIN_PX = 8
 TITLE_PX = 18
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     """Parses, enhances, draws, saves."""
     parser = study_parser("before-after", __doc__)
     parser.add_argument("scenes", type=Path, help="folder of scenes")
-    parser.add_argument("--names", nargs="*", help="of the scenes to show; all unless given")
+    parser.add_argument("--names", nargs="*", help="names of the scenes to show; all unless given")
     parser.add_argument("--exposure", type=int, default=1, choices=range(4), help="0 is the darkest")
     parser.add_argument("--model", type=Path, help="bundle; the embedded one unless given")
     parser.add_argument("--output", type=Path, required=True, help="picture file")

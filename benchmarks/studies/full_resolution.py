@@ -144,10 +144,12 @@ def main(arguments: Sequence[str]) -> None:
     """Parses, measures, prints, saves."""
     parser = study_parser("full-resolution", __doc__)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("bundle", type=Path, help="exported from it, with --int8")
+    parser.add_argument("bundle", type=Path, help="the bundle exported from the checkpoint, with --int8")
     parser.add_argument("--megapixels", type=float, default=12.0)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--photographs", type=int, default=20, help="in the folder; 0 leaves it out")
+    parser.add_argument(
+        "--photographs", type=int, default=20, help="how many photographs are in the folder; 0 leaves it out"
+    )
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
     report_study("full-resolution", arguments, measure(options), options.output)

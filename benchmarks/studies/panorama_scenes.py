@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("panoramas", nargs="+", type=Path, help="equirectangular .hdr, .exr or .exr.js")
     parser.add_argument("--output", type=Path, required=True, help="folder of the scenes")
     parser.add_argument("--views", type=int, default=8, help="into each panorama")
-    parser.add_argument("--long-side", type=int, default=540, help="of the pictures, in pixels")
+    parser.add_argument("--long-side", type=int, default=540, help="long side of the pictures, in pixels")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     rng = np.random.default_rng(options.seed)

@@ -32,7 +32,7 @@ def report_study(
 
     Args:
         study: the command's name.
-        arguments: of the command line; of paths only the last part is kept.
+        arguments: the arguments of the command line; of paths only the last part is kept.
         findings: what was measured.
         output: a file to write as well, or None.
     """

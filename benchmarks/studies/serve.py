@@ -119,10 +119,10 @@ def load(
     """Sends photographs from many clients at a time.
 
     Args:
-        service: to load.
+        service: the service to put under load.
         inputs: photographs and the results that are right.
         clients: how many.
-        seconds: for how long; what is in work then is waited for.
+        seconds: how long it is loaded; what is in work then is waited for.
 
     Returns:
         Counts of "right", "wrong", "refused" and everything else by its name; and the seconds that it took.
@@ -133,6 +133,7 @@ def load(
     started = time.monotonic()
 
     def run_client() -> None:
+        """Asks the service again and again until the time is up, and counts the outcomes."""
         while time.monotonic() - started < seconds:
             with lock:
                 photo, expected = next(turns)
@@ -161,11 +162,11 @@ def load(
     return counts, time.monotonic() - started
 
 
-def watch_memory(service: Service, found: list[tuple[float, float]], over: threading.Event) -> None:
+def watch_memory(service: Service, samples: list[tuple[float, float]], over: threading.Event) -> None:
     """Appends (seconds, MiB) four times a second until it is over."""
     started = time.monotonic()
     while not over.wait(0.25):
-        found.append((time.monotonic() - started, service.resident_mib()))
+        samples.append((time.monotonic() - started, service.resident_mib()))
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -175,7 +176,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--memory-limit", type=int, default=1024, help="MiB for photographs")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--copies", type=int, default=8, help="of each photograph, for rave-run")
+    parser.add_argument("--copies", type=int, default=8, help="copies of each photograph, for rave-run")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
     shared = ["--device", options.device, "--memory-limit", str(options.memory_limit)]

@@ -6,7 +6,7 @@ Ours: one batched pass per encoder, no graph for the input, no layer deeper than
 needs, batch norms folded, channels last, and the precision of `--precision`, as `rave-train` has it:
 bf16 where the GPU or CPU multiplies it natively, unless told otherwise.
 
-Both variants run in processes of their own, so that the peak memory is theirs, and take turns, so that
+Each variant runs in a process of its own, so that the peak memory is its own, and they take turns, so that
 another load on the machine hits both.
 """
 
@@ -195,7 +195,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--guidance", default="open_clip:ViT-B-32@random")
     parser.add_argument("--identity", default="open_clip:RN101@random")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="auto", help="of ours: auto, fp32, bf16 or fp16")
+    parser.add_argument("--precision", default="auto", help="precision of our step: auto, fp32, bf16 or fp16")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", help="also write the figures to this file")

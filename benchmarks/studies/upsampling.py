@@ -19,11 +19,11 @@ from PIL import Image
 from benchmarks.studies.reporting import report_study, study_parser
 from benchmarks.suites.quality import psnr_db
 from rave_runtime import Enhancer
+from rave_runtime.arrays import Array
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.light.relight import relight
 from rave_runtime.photos.reading import load_rgb
 
-Array = NDArray[np.float32]
 Upsample = Callable[[Array, NDArray[np.uint8], NDArray[np.uint8]], Array]
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.contestants.enhancers import Enhance
+from rave_runtime.arrays import Picture
 from rave_runtime.photos.reading import load_rgb
 from rave_train.data.batches import to_tensor
 from rave_train.measure.metrics import psnr, ssim
 
-Picture = npt.NDArray[np.uint8]
 Distance = Callable[[Picture, Picture], float]
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
 

@@ -13,7 +13,7 @@ from benchmarks.contestants.enhancers import Setting, load_enhancer
 from benchmarks.contestants.methods import find_method
 from benchmarks.contestants.ours import light_at
 from benchmarks.suites.contest import Row
-from benchmarks.suites.quality import Picture, psnr_db
+from benchmarks.suites.quality import psnr_db
 from benchmarks.suites.real_scenes import (
     EQUAL_DB,
     EnhanceOne,
@@ -29,6 +29,7 @@ from benchmarks.suites.real_scenes import (
     select_part,
 )
 from rave_runtime import Enhancer
+from rave_runtime.arrays import Picture
 
 CLASSICAL: Final = ("gamma-0.6", "lime-0.5")
 """Methods without a network, at the exponents that do best on the scenes."""
@@ -80,7 +81,7 @@ def measure_real(
 
     Args:
         pictures: what is measured on.
-        bundle: of the runtime; None is the embedded one.
+        bundle: the bundle of the runtime; None is the embedded one.
         precision: the bundle's.
         checkpoints: other networks, whose light is estimated at the bundle's working size and brought back
             as the runtime does.

@@ -17,7 +17,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.suites.quality import SUFFIXES, PairsError, Picture, psnr_db, structural_similarity
+from benchmarks.suites.quality import SUFFIXES, PairsError, psnr_db, structural_similarity
+from rave_runtime.arrays import Picture
 from rave_runtime.photos.reading import load_rgb
 
 EnhanceOne = Callable[[Picture], Picture]
@@ -133,7 +134,7 @@ def measure_unchanged(enhance: EnhanceOne, files: Sequence[Path]) -> float:
 
 
 def measure_mean_changes(enhance: EnhanceOne, files: Sequence[Path]) -> dict[str, float]:
-    """By how many EV the mean in linear light of each picture changes, by file stem."""
+    """Returns, by file stem, how many EV the mean of each picture changes in linear light."""
     changes = {}
     for file in files:
         picture = read_picture(file)

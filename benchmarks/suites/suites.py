@@ -47,11 +47,11 @@ class Request:
     Attributes:
         quick: few sizes, few repetitions.
         device: "cpu" or "cuda".
-        threads: for computing on the processor.
+        threads: how many threads compute on the processor.
         bundle: folder of the runtime's model; None is the embedded one.
         names: methods; empty is all.
         memory_cap_mib: resident memory at which a program is stopped; None is 70 % of what is free.
-        sizes: in place of the command's own; empty keeps those.
+        sizes: the sizes to use in place of the command's own; empty keeps those.
         load: load average of the last minute at the start. Above about 1, other programs slow the figures.
         say: a function that is called with a line on what happens.
     """
@@ -168,7 +168,7 @@ def measure_roofline(request: Request, rows: Sequence[Row] = ()) -> list[Row]:
 
     Args:
         request: what to measure.
-        rows: of a latency run just done, in place of measuring again.
+        rows: the rows of a latency run just done, in place of measuring again.
     """
     from benchmarks.suites.roofline import add_shares, measure_copy_rate, measure_product_rate
 

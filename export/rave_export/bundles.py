@@ -9,25 +9,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+import onnx
+
 from rave_export.errors import ExportError, ParityError
 from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs.split import OPSET
 from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
-from rave_export.int8.calibration import synthesize_pictures
+from rave_export.int8.calibration import default_pictures, proof_pictures
 from rave_export.int8.quantize import fits_16_bits
 from rave_export.options import ENOUGH_DB, SingleGraph
-from rave_export.pictures import Picture, reduce_picture
+from rave_export.pictures import reduce_picture
 from rave_export.proof.normal_way import measure_normal_way
 from rave_export.proof.parity import over_tolerance
 from rave_export.proof.reference import torch_reference
-from rave_export.proof.soundness import describe_tensor
 from rave_export.proof.verify import halo_failures, measure_bundle
+from rave_runtime.arrays import Picture
 from rave_runtime.bundle import (
     FORMAT,
     MANIFEST_NAME,
     CheckpointFile,
     GraphFile,
     Manifest,
+    TensorSpec,
     read_bundle,
     write_manifest,
 )
@@ -56,7 +59,7 @@ class Contents:
         enough_db: PSNR of the worst calibration picture at which int8 leaves no further layer in float32.
         single_graph: also a graph of the whole picture for each precision: "normal" does what `rave-run`
             does, "full" runs the network on every pixel; None makes neither.
-        opset: of the graphs.
+        opset: the opset of the graphs.
     """
 
     fp16: bool = False
@@ -93,7 +96,7 @@ def export_bundle(
         say: called with a line per stage.
 
     Raises:
-        ExportError: the output exists, is no bundle, or cannot be written; the opset is too low;
+        ExportError: the output exists, is not a bundle, or cannot be written; the opset is too low;
             the calibration pictures are unfit.
         ParityError: graphs differ from the network by more than their tolerance.
     """
@@ -135,11 +138,12 @@ def export_bundle(
 def _proof_pictures(contents: Contents) -> list[Picture]:
     """What INT8 is proven on beside the built-in pictures, at about the size at which light is estimated.
 
-    They are scenes that it was not calibrated on, and some of the photographs that were given.
+    They are scenes that it was not calibrated on, well-lit and dark, and some of the photographs that were
+    given.
     """
     given = contents.calibration or ()
     step = max(1, len(given) // _PROOF_PICTURES)
-    chosen = [*synthesize_pictures(_PROOF_PICTURES + 2, seed=1)[2:], *given[::step]]
+    chosen = [*proof_pictures(_PROOF_PICTURES), *given[::step]]
     return [reduce_picture(picture, PROOF_SIDE_PX) for picture in chosen]
 
 
@@ -158,6 +162,7 @@ def _without_int8(folder: Path, manifest: Manifest) -> Manifest:
 def _graphs(
     network: EnhancementNetwork, contents: Contents, working_size_px: int | None, say: Say
 ) -> list[Graph]:
+    """Exports all graphs that the contents ask for, in every precision."""
     if contents.single_graph == "normal" and working_size_px is None:
         raise ExportError(
             "--single-graph normal estimates the light on a reduced picture, this model at full size: "
@@ -170,7 +175,7 @@ def _graphs(
         say("exporting fp16 graphs")
         graphs += float_graphs(network, "fp16", contents.opset)
     if contents.int8:
-        pictures = synthesize_pictures() if contents.calibration is None else contents.calibration
+        pictures = default_pictures() if contents.calibration is None else contents.calibration
         say(f"calibrating int8 graphs on {len(pictures)} pictures")
         facts = network_facts(network)
         graphs += int8_graphs(
@@ -197,10 +202,19 @@ def write_graph(folder: Path, graph: Graph) -> GraphFile:
         sha256=hashlib.sha256(content).hexdigest(),
         part=graph.part,
         precision=graph.precision,
-        inputs=tuple(map(describe_tensor, graph.model.graph.input)),
-        outputs=tuple(map(describe_tensor, graph.model.graph.output)),
+        inputs=tuple(map(_describe_tensor, graph.model.graph.input)),
+        outputs=tuple(map(_describe_tensor, graph.model.graph.output)),
         image=graph.image,
         fits_16_bits=graph.precision == "int8" and fits_16_bits(graph.model),
+    )
+
+
+def _describe_tensor(value: onnx.ValueInfoProto) -> TensorSpec:
+    """An input or output of a graph, as the manifest describes it."""
+    tensor = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    return TensorSpec(
+        value.name, dtype, tuple(size.dim_param or int(size.dim_value) for size in tensor.shape.dim)
     )
 
 

@@ -59,10 +59,10 @@ def make_parser() -> argparse.ArgumentParser:
         default=None,  # argparse hands a default that is a text to `type`, the word for none included
         type=_path,
         metavar="CHECKPOINT",
-        help="A checkpoint: .safetensors of ours, .pth of upstream, a bundle that holds one, or the word "
-        "'embedded' for that of rave-run.",
+        help="A checkpoint: .safetensors by rave-train, .pth as published, a bundle that holds one, or the "
+        "word 'embedded' for that of rave-run.",
     )
-    parser.add_argument("-o", "--output", type=_path, metavar="BUNDLE", help="Folder of the bundle to make.")
+    parser.add_argument("-o", "--output", type=_path, metavar="BUNDLE", help="Folder of the bundle to write.")
     parser.add_argument(
         "--force", action="store_true", help="Replace what is at --output, --web and --triton."
     )
@@ -75,6 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_graph_options(group: argparse._ArgumentGroup) -> None:
+    """Adds the options that decide which graphs are exported and how."""
     group.add_argument("--fp16", action="store_true", help="Also export half-precision graphs.")
     group.add_argument(
         "--single-graph",
@@ -103,6 +104,7 @@ def _add_graph_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_int8_options(group: argparse._ArgumentGroup) -> None:
+    """Adds the options of INT8."""
     group.add_argument("--int8", action="store_true", help="Also export 8-bit graphs.")
     group.add_argument(
         "--calibration",
@@ -118,11 +120,13 @@ def _add_int8_options(group: argparse._ArgumentGroup) -> None:
         type=float,
         dest="int8_target_db",
         metavar="DB",
-        help="PSNR from float32 for which int8 leaves up to three layers in float32 [default: 49].",
+        help="PSNR against float32 that int8 must reach; for it up to three layers stay in float32 "
+        "[default: 49].",
     )
 
 
 def _add_place_options(group: argparse._ArgumentGroup) -> None:
+    """Adds the options of Triton, the web page and TensorRT."""
     group.add_argument("--triton", type=_path, metavar="FOLDER", help="Also write a Triton model repository.")
     group.add_argument(
         "--web",
@@ -309,7 +313,8 @@ def _fail(message: str, code: int) -> NoReturn:
 
 def _say(message: str, *, error: bool = False) -> None:
     """Prints a message as a terminal can show it, whatever names are in it."""
-    shown = "".join(
-        letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in message
-    )
+    from rave_runtime.errors import printable
+    from rave_runtime.files.secrets import without_secrets
+
+    shown = "\n".join(map(printable, without_secrets(message).split("\n")))
     print(shown, file=sys.stderr if error else sys.stdout, flush=True)

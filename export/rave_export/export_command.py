@@ -95,7 +95,7 @@ def _add_engines(options: ExportOptions, checkpoint: Checkpoint, say: Say) -> tu
     if options.int8 and (options.trt or options.trt_rtx):
         precision = "fp16" if options.fp16 else "fp32"
         say(
-            f"engines are built in {precision}: TensorRT takes INT8 with zero points of 0 only, by which "
+            f"engines are built in {precision}: TensorRT takes INT8 with zero points of 0 only, with which "
             "this network loses 4 to 10 dB; the int8 graphs are for CPUs"
         )
     for flavour in (name for name, is_wanted in wanted.items() if is_wanted):

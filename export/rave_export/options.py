@@ -50,7 +50,8 @@ class ExportOptions:
         trt_any_version: let every TensorRT of the same major version run the engines.
         trt_hardware: other GPUs that may run the engines.
         opset: version of ONNX's operator set; None is the oldest that the graphs allow.
-        padding: of the outer convolutions at the picture's borders; None takes what the checkpoint says.
+        padding: the padding of the outer convolutions at the picture's borders; None takes what the
+            checkpoint says.
         working_size_px: recommended long side for estimating the light; 0 is full size, None is what the
             checkpoint recommends.
         force: replace what is at the output folders.
@@ -107,6 +108,7 @@ class ExportOptions:
                     )
 
     def _check_int8(self) -> None:
+        """Refuses options of INT8 that were given without it, or that contradict each other."""
         given = {
             "--calibration": self.calibration is not None,
             "--int8-every-layer": self.int8_every_layer,
@@ -135,7 +137,7 @@ class VerifyOptions:
         reference: the checkpoint that counts as right; None takes the bundle's own, or its float32 graphs
             where torch is not installed.
         images: folder of photographs to run beside the built-in pictures.
-        padding: of the reference's outer convolutions; None takes the bundle's.
+        padding: the padding of the reference's outer convolutions; None takes the bundle's.
     """
 
     bundle: Path

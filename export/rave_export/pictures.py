@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from rave_export.errors import ExportError
+from rave_runtime.arrays import Picture
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.colour import is_srgb, to_srgb
 from rave_runtime.photos.formats import READ_ENDINGS
 from rave_runtime.photos.reading import read_photo
-
-Picture = NDArray[np.uint8]
 
 PICTURES: Final = 16
 """Most pictures of a folder that are read."""
@@ -36,7 +34,7 @@ def read_pictures(
     Args:
         folder: with the photographs in it or in folders below it.
         limit: most pictures to read.
-        option: of the command, for the messages of errors.
+        option: the option of the command, for the messages of errors.
 
     Returns:
         [h, w, 3] uint8 sRGB each, upright, at most `MAX_SIDE_PX` long.

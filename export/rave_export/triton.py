@@ -16,6 +16,7 @@ import onnx
 
 from rave_export.errors import ExportError
 from rave_export.folders import check_replaceable, new_folder
+from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.bundle import Bundle, EngineFile, GraphFile, TensorSpec
 
 _TYPES: Final = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32", "float16": "TYPE_FP16"}
@@ -42,7 +43,7 @@ def write_triton_repository(bundle: Bundle, target: Path, force: bool = False) -
     no other, become models of tiles, for clients that tile as `rave_runtime.light.tiling` does.
 
     Args:
-        bundle: to serve.
+        bundle: the bundle to serve.
         target: folder to make.
         force: replace a repository that is there.
 
@@ -82,7 +83,7 @@ def check_repository(target: Path, force: bool) -> None:
     """Refuses a folder that exists, unless it is a repository of ours and to be replaced.
 
     Raises:
-        ExportError: as said.
+        ExportError: the folder exists and must not be replaced.
     """
     check_replaceable(target, force, MARK, "a model repository of rave-export")
 
@@ -90,6 +91,7 @@ def check_repository(target: Path, force: bool) -> None:
 def _write_model(
     folder: Path, bundle: Bundle, file: GraphFile | EngineFile, graph: GraphFile, backend: str, batch: int
 ) -> str:
+    """Writes one model of the repository with its configuration; returns its name."""
     suffix = ".plan" if backend == "tensorrt" else ".onnx"
     name = "rave_" + graph.file.removesuffix(".onnx") + ("_trt" if backend == "tensorrt" else "")
     if (folder / name).exists():
@@ -98,7 +100,7 @@ def _write_model(
         )
     version = folder / name / "1"
     version.mkdir(parents=True)
-    content = bundle.read_file(file)
+    content = read_graph(bundle, file) if isinstance(file, GraphFile) else bundle.read_file(file)
     inputs = graph.inputs
     if graph.part == "normal":
         content = with_strengths(content)
@@ -149,10 +151,10 @@ def model_config(
     """The text of a `config.pbtxt`: dynamic batching of requests of equal shape, any number of GPUs.
 
     Args:
-        name: of the model, equal to its folder's.
+        name: the name of the model, equal to its folder's.
         backend: "onnxruntime" or "tensorrt".
         batch: most requests joined, at least 1.
-        inputs, outputs: of the graph, the batch first.
+        inputs, outputs: those of the graph, the batch first.
     """
     kind = "KIND_GPU" if backend == "tensorrt" else "KIND_AUTO"
     lines = [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -11,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array, Pixels
 from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
 from rave_runtime.backends.devices import Setup as Setup
 from rave_runtime.backends.gathering import GatheringNetwork
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.network import LoadedNetwork
-from rave_runtime.bundle import embedded_bundle, read_bundle
+from rave_runtime.bundle.opening import Model, open_bundle
 from rave_runtime.errors import UsageError
 from rave_runtime.films.in_order import map_in_order
 from rave_runtime.light.look import Look, divisor_of
@@ -27,12 +26,11 @@ from rave_runtime.light.score import backlit_score
 from rave_runtime.light.sizes import check_tile_size, check_working_size
 from rave_runtime.light.tiled import full_light, whole_light
 from rave_runtime.photos.colour import as_seen, tone_curve
-from rave_runtime.photos.photo import Photo, Pixels, check_image
+from rave_runtime.photos.photo import Photo, check_image
 
 if TYPE_CHECKING:
     from rave_runtime.run.one_photo import EnhancedPhoto
 
-Array = NDArray[np.float32]
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 
@@ -66,7 +64,7 @@ class Enhancer:
     """Enhances backlit photographs with a bundle's network. Safe to share by threads.
 
     Args:
-        model: folder of a bundle; None is the embedded one.
+        model: folder of a bundle, or a bundle that was read; None is the embedded one.
         precision: "auto", "fp32", "fp16" or "int8".
         device: "auto", "cpu", "openvino", "cuda" or "tensorrt".
         working_size: long side, in pixels, of the reduction on which the light is estimated; "recommended" is
@@ -86,7 +84,7 @@ class Enhancer:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | None = None,
+        model: Model = None,
         precision: str = "auto",
         device: str = "auto",
         working_size: int | Literal["recommended"] | None = "recommended",
@@ -95,7 +93,7 @@ class Enhancer:
         threads: int = 0,
         highlights: float | None = None,
     ) -> None:
-        bundle = read_bundle(embedded_bundle() if model is None else model)
+        bundle = open_bundle(model)
         self.device: Final = choose_device(device)
         self.precision: Final = choose_precision(precision, self.device, bundle.manifest)
         self.manifest: Final = bundle.manifest
@@ -126,10 +124,8 @@ class Enhancer:
 
         Not the tiles: they change nothing, and runs that differ in them may finish each other's work.
         """
-        graphs = sorted(graph.sha256 for graph in self.manifest.graphs)
-        model = hashlib.sha256("".join(graphs).encode()).hexdigest()[:16]
         return (
-            f"model={model} precision={self.precision} provider={self.device.provider} "
+            f"model={self.manifest.model_hash} precision={self.precision} provider={self.device.provider} "
             f"working_size={self.working_size_px} strength={self.look.strength:g} "
             f"highlights={self.look.bright_power:g} look={_LOOK}"
         )
@@ -244,20 +240,23 @@ class Enhancer:
         strength: float | None = None,
         format: str | None = None,
         quality: int | None = None,
+        highlights: float | None = None,
+        again: bool = False,
     ) -> EnhancedPhoto:
         """The enhanced photograph as a file's bytes; metadata and colours are kept as rave-run keeps them.
 
         Args:
             data: the bytes of a file.
-            strength: 0 to 2; None is the enhancer's.
+            strength, highlights: 0 to 2; None is the enhancer's.
             format, quality: such as "jpeg" and 1 to 100; None keeps the photograph's.
+            again: whether a photograph that was enhanced before is enhanced once more.
 
         Raises:
             RaveError: it cannot be read, enhanced or written, or an argument makes no sense.
         """
         from rave_runtime.run.one_photo import enhance_bytes
 
-        return enhance_bytes(self, data, strength, format, quality)
+        return enhance_bytes(self, data, strength, highlights, format, quality, again)
 
     def illumination(self, image: Pixels) -> Array:
         """The illumination map that `enhance` divides by, but for the shoulder of the normal way.

@@ -173,7 +173,7 @@ def test_weights_of_the_network_load_and_others_are_refused(tmp_path: Path) -> N
     wrapped = {"params": {f"module.{name}": t for name, t in source.state_dict().items()}}
     torch.save(wrapped, tmp_path / "good.pth")
     load_weights(target, tmp_path / "good.pth")
-    assert target.get_submodule("body.0.denoiser.mapping").weight.abs().max() == 0  # type: ignore[operator,union-attr]
+    assert target.get_submodule("body.0.denoiser.mapping").weight.abs().max() == 0  # type: ignore[operator]
     with pytest.raises(WeightsError, match=r"lacks \d+ tensors, .* not a checkpoint of Restormer"):
         load_weights(tiny_networks()["restormer"], tmp_path / "good.pth")
     with pytest.raises(WeightsError, match="cannot be read as weights"):

@@ -99,4 +99,5 @@ def test_libraries_errors_of_memory_are_recognised() -> None:
 def test_an_entry_is_found_by_name() -> None:
     import math
 
-    assert resolve("math:hypot") is math.hypot
+    found: object = resolve("math:hypot")
+    assert found is math.hypot

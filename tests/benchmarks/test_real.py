@@ -14,7 +14,7 @@ from benchmarks.cli import app
 from benchmarks.contestants.ours import light_at
 from benchmarks.records.results import read_result
 from benchmarks.studies import before_after, panorama_scenes
-from benchmarks.suites.quality import PairsError, Picture
+from benchmarks.suites.quality import PairsError
 from benchmarks.suites.real_scenes import (
     STOPS_BELOW_MIDDLE,
     find_low_key,
@@ -28,6 +28,7 @@ from benchmarks.suites.real_scenes import (
     select_part,
 )
 from rave_runtime import Enhancer
+from rave_runtime.arrays import Picture
 from rave_runtime.bundle import embedded_bundle
 
 

@@ -27,6 +27,7 @@ def tiny_network(padding: Padding = "reflect", seed: int = 0) -> EnhancementNetw
             if isinstance(module, torch.nn.Conv2d):
                 module.weight *= 6
         network.cond_add1.weight *= 0.3
+        assert network.cond_add1.bias is not None
         network.cond_add1.bias.fill_(0.5)
     return network.eval()
 

@@ -10,14 +10,18 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import tensorrt_bindings
+from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).parent))
-from strict_tensorrt import Module, Strict
+if TYPE_CHECKING:
+    from tests.export.strict_tensorrt import Module, Strict
+else:  # run as a program, where an installed package may be called `tests`
+    sys.path.insert(0, str(Path(__file__).parent))
+    from strict_tensorrt import Module, Strict
 
 from rave_export.engines.build import EngineOptions, build_engines
 from rave_export.errors import ExportError
@@ -63,7 +67,7 @@ def main(folder: str, major: str) -> None:
             == f"context_uint8_fp16_test-gpu_sm90_trt{TRT.__version__}_256px_b4_ampere-plus_any-version.plan"
         )
         assert world.cache_bytes == [b"", b"timings", b"timings"], "the timing cache is kept between builds"
-        fails(World(half=FLOAT[major]), bundle, options, "fp16 was asked for, and no layer")
+        fails(World(half=FLOAT[major]), bundle, options, "fp16 was asked for, but no layer")
         fails(
             World(half=HALF[major], parses=False),
             bundle,
@@ -229,26 +233,40 @@ def runs(description: EngineFile) -> None:
         batch, height, width, _ = shapes["image"]
         return (batch, 8, height, width) if name == "features" else (batch, 8, 12, 12)
 
+    def choose_profile(index: int, stream: int) -> bool:
+        chosen.append(index)
+        return True
+
+    def set_shape(name: str, shape: tuple[int, ...]) -> bool:
+        shapes[name] = shape
+        return True
+
+    def set_address(name: str, address: int) -> bool:
+        addresses[name] = address
+        return True
+
     context = Strict(
         TRT.IExecutionContext,
-        set_optimization_profile_async=lambda index, stream: chosen.append(index) or True,
-        set_input_shape=lambda name, shape: shapes.__setitem__(name, shape) or True,
-        set_tensor_address=lambda name, address: addresses.__setitem__(name, address) or True,
+        set_optimization_profile_async=choose_profile,
+        set_input_shape=set_shape,
+        set_tensor_address=set_address,
         get_tensor_shape=shape_of,
         execute_async_v3=execute,
     )
     names = ["image", "rows", "cols", "features", "pooled"]
-    limits = {
-        "image": lambda side: ((1, 2, 2, 3), (4, side, side, 3), (4, side, side, 3)),
-        "rows": lambda side: ((1, 12, 2), (4, 12, side), (4, 12, side)),
-        "cols": lambda side: ((1, 12, 2), (4, 12, side), (4, 12, side)),
-    }
+
+    def limits(name: str, profile: int) -> tuple[tuple[int, ...], ...]:
+        side = (256, 96)[profile]
+        if name == "image":
+            return (1, 2, 2, 3), (4, side, side, 3), (4, side, side, 3)
+        return (1, 12, 2), (4, 12, side), (4, 12, side)
+
     engine = Strict(
         TRT.ICudaEngine,
         create_execution_context=lambda: context,
         num_io_tensors=5,
         num_optimization_profiles=2,
-        get_tensor_profile_shape=lambda name, index: limits[name]((256, 96)[index]),
+        get_tensor_profile_shape=limits,
         get_tensor_name=lambda index: names[index],
         get_tensor_mode=lambda name: TRT.TensorIOMode.INPUT if name in names[:3] else TRT.TensorIOMode.OUTPUT,
         get_tensor_dtype=lambda name: TRT.DataType.HALF if name == "features" else TRT.DataType.FLOAT,
@@ -258,7 +276,7 @@ def runs(description: EngineFile) -> None:
     memory = GpuMemory(HostCuda())
     running = Engine(module, description, b"plan", Gpu("Test GPU", "9.0", TRT.__version__))
     for side, profile in ((12, 1), (200, 0)):
-        inputs = {
+        inputs: dict[str, NDArray[Any]] = {
             "image": np.zeros((3, 10, side, 3), np.uint8),
             "rows": np.zeros((3, 12, 10), np.float32),
             "cols": np.zeros((3, 12, side), np.float32),

@@ -87,7 +87,7 @@ def test_float32_layers_in_an_fp16_engine_are_found(
     check_precision(mixed, enhance, "g")
     with pytest.raises(ExportError, match=r"1 convolutions of g's engine work in float32 \(0 are meant to\)"):
         check_precision(mixed, context, "g")
-    with pytest.raises(ExportError, match="fp16 was asked for, and no layer of g's engine is"):
+    with pytest.raises(ExportError, match="fp16 was asked for, but no layer of g's engine is"):
         check_precision(information(("CaskConvolution", single, single)), context, "g")
 
 

@@ -106,13 +106,19 @@ def test_every_layer_can_be_quantised(fp32_graphs: list[Graph], network: Enhance
     assert onnx.numpy_helper.to_array(image_scale) == np.float32(1 / 255), "bytes stay as they are"
 
 
+def weight_of(block: torch.nn.Module) -> torch.Tensor:
+    """The weight of the only convolution in a block."""
+    (convolution,) = [module for module in block.modules() if isinstance(module, torch.nn.Conv2d)]
+    return convolution.weight
+
+
 def test_grids_of_another_range_cost_nothing(network: EnhancementNetwork) -> None:
     """PPM's grids a thousand times larger and their readers as much smaller, which is the same network."""
     tailed = copy.deepcopy(network)
     with torch.no_grad():
         for pool in tailed.PPM1.features:
-            pool[1].weight *= 1000  # type: ignore[index,operator]
-        tailed.PPM1.fuse[0].weight[:, tailed.channels :] /= 1000
+            weight_of(pool)[:] *= 1000
+        weight_of(tailed.PPM1.fuse)[:, tailed.channels :] /= 1000
     reached = [_worst_of_int8(chosen) for chosen in (network, tailed)]
     assert reached[1] == pytest.approx(reached[0], abs=0.5)
 
@@ -184,7 +190,7 @@ def _conv_model(pads: list[int]) -> onnx.ModelProto:
         [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 4, 9, 9])],
         [
             onnx.numpy_helper.from_array(weight, "condx.weight"),
-            onnx.numpy_helper.from_array(np.float32([0.1, -0.2, 0.3, 0]), "bias"),
+            onnx.numpy_helper.from_array(np.array([0.1, -0.2, 0.3, 0], np.float32), "bias"),
         ],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from rave_export.bundles import Contents, export_bundle
@@ -20,7 +21,7 @@ from rave_export.proof.normal_way import measure_normal_way
 from rave_export.proof.parity import over_tolerance, probe_picture, psnr_db
 from rave_export.proof.report import prove_bundle
 from rave_runtime import Enhancer
-from rave_runtime.bundle import Bundle, embedded_bundle, read_bundle
+from rave_runtime.bundle import Bundle, Precision, embedded_bundle, read_bundle
 from rave_train.checkpoint import Checkpoint
 from rave_train.network import EnhancementNetwork
 
@@ -54,7 +55,7 @@ def running(normal: Bundle) -> Any:
     return session(normal.read_file(normal.manifest.graph("normal", "fp32", "uint8")))
 
 
-def photograph(height: int, width: int) -> np.ndarray:  # type: ignore[type-arg]
+def photograph(height: int, width: int) -> NDArray[np.uint8]:
     """A view of a real photograph, reduced or enlarged."""
     example = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))[0]
     image = Image.open(example, formats=["JPEG"]).convert("RGB")
@@ -83,11 +84,14 @@ def test_the_embedded_model_on_a_photograph(tmp_path: Path) -> None:
     bundle = read_bundle(embedded_bundle())
     size_px = bundle.manifest.working_size_px
     assert size_px is not None
-    graphs = [
-        onnx.load_model_from_string(bundle.read_file(bundle.manifest.graph(part, "fp32", image)))
-        for part, image in (("context", "uint8"), ("enhance", None))
-    ]
-    running = session(normal_way(*graphs, size_px).SerializeToString())
+    context, enhance = (
+        onnx.load_model_from_string(bundle.read_file(graph))
+        for graph in (
+            bundle.manifest.graph("context", "fp32", "uint8"),
+            bundle.manifest.graph("enhance", "fp32"),
+        )
+    )
+    running = session(normal_way(context, enhance, size_px).SerializeToString())
     enhancer = Enhancer(device="cpu", precision="fp32", threads=1)
     for height, width in ((811, 1003), (640, 427)):
         picture = photograph(height, width)
@@ -109,8 +113,9 @@ def test_a_batch_is_its_pictures(running: Any) -> None:
 
 
 def test_only_standard_operators_and_bytes_are_needed(normal: Bundle) -> None:
-    for precision in ("fp32", "fp16"):
-        graph = normal.manifest.graph("normal", precision, "uint8")  # type: ignore[arg-type]
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    for precision in precisions:
+        graph = normal.manifest.graph("normal", precision, "uint8")
         model = onnx.load_model_from_string(normal.read_file(graph))
         assert [item.domain for item in model.opset_import] == [""]
         assert not any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute)

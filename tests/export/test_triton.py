@@ -119,11 +119,11 @@ def load_schema() -> ModuleType:
 def normal(bundle: Bundle) -> Bundle:
     """The bundle with a graph of the normal way instead of the ones at full resolution."""
     manifest = bundle.manifest
-    parts = [
-        onnx.load_model_from_string(bundle.read_file(manifest.graph(part, "fp32", image)))
-        for part, image in (("context", "uint8"), ("enhance", None))
-    ]
-    made = write_graph(bundle.folder, Graph(normal_way(*parts, 64), "normal", "fp32", "uint8"))
+    context, enhance = (
+        onnx.load_model_from_string(bundle.read_file(graph))
+        for graph in (manifest.graph("context", "fp32", "uint8"), manifest.graph("enhance", "fp32"))
+    )
+    made = write_graph(bundle.folder, Graph(normal_way(context, enhance, 64), "normal", "fp32", "uint8"))
     graphs = (*(graph for graph in manifest.graphs if graph.part != "whole"), made)
     return Bundle(bundle.folder, replace(manifest, graphs=graphs, working_size_px=64))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import functools
 import importlib
 import json
 import random
@@ -208,12 +209,12 @@ def inputs(
     """What is tried, its bytes, and the trial."""
     while True:
         content = damage(chance.choice(seeds), chance)
-        yield "photo", content, lambda content=content: try_photo(content, seeds)
+        yield "photo", content, functools.partial(try_photo, content, seeds)
         if chance.random() < 0.3:
-            yield "metadata", content, lambda content=content: try_metadata(content, seeds)
+            yield "metadata", content, functools.partial(try_metadata, content, seeds)
         if chance.random() < 0.3:
             text = damage_manifest(chance)
-            yield "manifest", text, lambda text=text: try_manifest(text, folder)
+            yield "manifest", text, functools.partial(try_manifest, text, folder)
 
 
 def load_seeds() -> list[bytes]:
@@ -221,7 +222,7 @@ def load_seeds() -> list[bytes]:
     package = types.ModuleType("tests")
     package.__path__ = [str(Path(__file__).resolve().parents[1])]
     sys.modules["tests"] = package
-    zoo = importlib.import_module("tests.runtime.zoo")
+    zoo = importlib.import_module("tests.runtime.zoo.animals")
     contents = [animal.make for animal in zoo.animals()]
     return [content for content in contents if isinstance(content, bytes) and 40 < len(content) < 40_000]
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer
 from rave_runtime.bundle import embedded_bundle
-
-MakePicture = Callable[..., NDArray[np.uint8]]
+from tests.runtime.pictures import MakePicture, make_picture
 
 
 @pytest.fixture(scope="session")
@@ -31,17 +28,8 @@ def bundle_copy(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def picture() -> MakePicture:
-    """Makes a bright sky over a dark, textured foreground: (height, width, seed) -> [h, w, 3] uint8."""
-
-    def make(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-        rng = np.random.default_rng(seed)
-        y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
-        sky = y < 0.45 + 0.05 * np.sin(12 * x)
-        base = np.where(sky, 0.85 - 0.2 * y, 0.12 + 0.05 * np.sin(40 * x) * np.cos(31 * y))
-        colour = base[..., None] * np.array([1.0, 0.9, 0.8]) + rng.normal(0, 0.01, (height, width, 3))
-        return np.asarray(np.clip(colour, 0, 1) * 255, np.uint8)
-
-    return make
+    """Makes a picture: (height, width, seed) -> [h, w, 3] uint8."""
+    return make_picture
 
 
 @pytest.fixture(scope="session")

@@ -113,9 +113,8 @@ def tiff_of(pixels: NDArray[Any], order: str = "<", **extra: Any) -> bytes:
     }
     if channels in (2, 4):
         tags[338] = (3, 2)
-    return tiff(
-        tags | extra.get("tags", {}), [pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()], order
-    )
+    stored = pixels.astype(np.dtype(f"{order}u{pixels.dtype.itemsize}"))
+    return tiff(tags | extra.get("tags", {}), [stored.tobytes()], order)
 
 
 def exif(

@@ -7,8 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from rave_runtime.files.location import RemoteFile
-
-from .conftest import MakePicture
+from tests.runtime.pictures import MakePicture
 
 
 def fill(folder: Path, picture: MakePicture, names: list[str]) -> Path:

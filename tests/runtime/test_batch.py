@@ -9,12 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer, UsageError
@@ -27,8 +26,7 @@ from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal
 from rave_runtime.run.memory import MemoryBudget, Need, choose_tile_size, most_workers, photo_bytes
 from rave_runtime.run.options import RunOptions, make_batch
 from rave_runtime.run.watch import run_watch
-
-MakePicture = Callable[..., NDArray[np.uint8]]
+from tests.runtime.pictures import MakePicture
 
 
 @pytest.fixture
@@ -244,9 +242,9 @@ def test_16_bits_and_the_largest_count_with_what_they_take(tmp_path: Path) -> No
 
 def test_a_limit_that_is_raised_does_not_undo_what_is_done(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    chosen = {"device": "cpu", "precision": "fp32", "working_size": 32}
-    run_folder(photos, out, RunOptions(**chosen))
-    again = run_folder(photos, out, RunOptions(**chosen, skip_existing=True, max_megapixels=400))
+    options = RunOptions(device="cpu", precision="fp32", working_size=32)
+    run_folder(photos, out, options)
+    again = run_folder(photos, out, replace(options, skip_existing=True, max_megapixels=400))
     assert {result.status for result in again} == {"skipped"}
 
 

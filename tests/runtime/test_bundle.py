@@ -74,7 +74,8 @@ def test_a_file_that_is_not_a_graph(bundle_copy: Path) -> None:
 
 
 def network(**changes: Any) -> dict[str, Any]:
-    return json.loads((embedded_bundle() / MANIFEST_NAME).read_text())["network"] | changes
+    facts: dict[str, Any] = json.loads((embedded_bundle() / MANIFEST_NAME).read_text())["network"]
+    return facts | changes
 
 
 @pytest.mark.parametrize(

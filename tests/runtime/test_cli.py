@@ -8,19 +8,16 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime.bundle import embedded_bundle
 from rave_runtime.run.memory import keep_freed_memory
 from rave_runtime.run.options import RunOptions
-
-MakePicture = Callable[..., NDArray[np.uint8]]
+from tests.runtime.pictures import MakePicture
 
 
 def rave_run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -93,7 +90,7 @@ def test_a_single_file(photos: Path, tmp_path: Path) -> None:
         ),
         (["photos", "out", "--strength", "3"], "strength is 3"),
         (["photos", "out", "--device", "tpu"], "device 'tpu' is unknown"),
-        (["photos/a.jpg", "out", "--watch"], "is not a folder: --watch needs one"),
+        (["photos/a.jpg", "out", "--watch"], "is not a folder: --watch needs folders"),
         (["photos", "out", "--quality", "0"], "--quality: 0 is not from 1 to 100"),
         (["photos", "out", "--memory-limit", "9"], "--memory-limit: 9 is not at least 64"),
         (["photos", "out", "--max-megapixels", "nan"], "--max-megapixels: nan is not at least 0.0001"),
@@ -177,7 +174,7 @@ try:
 finally:
     print(sorted({name.partition(".")[0] for name in sys.modules} & {"typer", "rich", "pydantic", "torch"}))
 """
-    command = [sys.executable, "-c", program, photos, tmp_path / "out", "--device", "cpu"]
+    command = [sys.executable, "-c", program, str(photos), str(tmp_path / "out"), "--device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -290,7 +287,13 @@ def test_two_files_for_one_name_are_refused(photos: Path, tmp_path: Path) -> Non
 
 
 def test_standard_input_becomes_what_the_name_says(photos: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", "-", tmp_path / "o.png"]
+    command = [
+        sys.executable,
+        "-c",
+        "from rave_runtime.cli import main; main()",
+        "-",
+        str(tmp_path / "o.png"),
+    ]
     content = (photos / "a.jpg").read_bytes()
     subprocess.run(command, input=content, capture_output=True, timeout=120, check=True)
     with Image.open(tmp_path / "o.png") as image:

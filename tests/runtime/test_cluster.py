@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from rave_runtime.bundle.opening import carry_bundle
 from rave_runtime.cli.command import run_folder
 from rave_runtime.cluster.connect import _own_signals, _stay_on_this_machine, open_pool
 from rave_runtime.cluster.worker import Worker
@@ -25,8 +28,8 @@ from rave_runtime.run.batch import Result
 from rave_runtime.run.jobs import plan_jobs
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.options import RunOptions
+from tests.runtime.pictures import MakePicture
 
-from .conftest import MakePicture
 from .places import contents, fill, remote_contents, upload
 
 ray = pytest.importorskip("ray")
@@ -126,6 +129,29 @@ def test_a_cluster_gives_the_results_of_one_machine(
     assert sorted(line["name"] for line in lines) == [result.job.name for result in together]
     again = run_folder(photos, tmp_path / "together", options(two_nodes, skip_existing=True))
     assert {r.status for r in again if r.job.name != "broken.jpg"} == {"skipped"}
+
+
+def test_a_worker_keeps_its_model_in_memory_alone(
+    bundle_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that are killed while they load left copies of the model in the temporary folder."""
+    (empty := tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(empty))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    model = pickle.loads(pickle.dumps(carry_bundle(bundle_copy)))
+    shutil.rmtree(bundle_copy)
+
+    def die(_: object) -> None:
+        assert list(empty.iterdir()) == []
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rave_runtime.run.batch.Batch.warm_up", die)
+    with pytest.raises(KeyboardInterrupt):
+        Worker(model, options(None), None, 1).prepare("one", "cpu", "fp32")
+    monkeypatch.undo()
+    worker = Worker(model, options(None), None, 1)
+    monkeypatch.setattr(worker, "place", lambda: "here")
+    assert worker.prepare("one", "cpu", "fp32")[0].precision == "fp32"
 
 
 def test_every_machine_works(two_nodes: Any, photos: Path, tmp_path: Path) -> None:

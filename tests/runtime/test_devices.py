@@ -7,14 +7,14 @@ import pytest
 
 from rave_runtime import DeviceError, Enhancer
 from rave_runtime.backends.devices import Device, choose_device, choose_precision
-from rave_runtime.bundle import GraphFile, Manifest, Parity
+from rave_runtime.bundle import GraphFile, Manifest, Parity, Precision
 
 CPU = Device("cpu", "CPUExecutionProvider")
 OPENVINO = Device("openvino", "OpenVINO")
 CUDA = Device("cuda", "CUDAExecutionProvider")
 
 
-def with_precision(manifest: Manifest, precision: str, psnr_db: float | None) -> Manifest:
+def with_precision(manifest: Manifest, precision: Precision, psnr_db: float | None) -> Manifest:
     """The embedded manifest as if it also held another precision, measured at that PSNR."""
     graphs = tuple(replace(g, precision=precision, file=precision + g.file) for g in manifest.graphs)
     parity: tuple[Parity, ...] = ()

@@ -11,10 +11,13 @@ import pytest
 from PIL import Image
 
 from rave_runtime.cli.command import run_folder
+from rave_runtime.cli.parser import make_parser
 from rave_runtime.photos.decoders import register_heif
 from rave_runtime.photos.formats import (
     FORMATS,
+    KNOWN_ENDINGS,
     READ_ENDINGS,
+    UNKNOWN_ENDINGS,
     UNREADABLE_ENDINGS,
     ending_of_result,
     format_of_content,
@@ -44,6 +47,7 @@ def saved(format: str) -> bytes:
         ("a.j2k", "JPEG2000", "a.png", "a.png"),
         ("a.jpx", "JPEG2000", "a.png", "a.png"),
         ("a.gif", "GIF", "a.png", "a.png"),
+        ("a.CR3", "RAW", "a.tif", "a.png"),
         ("a.JPG", "JPEG", "a.JPG", "a.png"),
         ("a.pnm", "PPM", "a.pnm", "a.png"),
         ("a.unknown", None, "a.unknown", "a.png"),
@@ -59,24 +63,13 @@ def test_names_of_results(name: str, format: str | None, kept: str, as_png: str)
 @pytest.mark.parametrize(
     "ending",
     [
-        ".rwl",
-        ".gpr",
-        ".fff",
-        ".kdc",
-        ".dcr",
-        ".mef",
-        ".mos",
-        ".sr2",
-        ".srf",
+        ".rwz",
+        ".eip",
         ".tga",
-        ".cr3",
-        ".nef",
-        ".arw",
-        ".dng",
-        ".jxl",
         ".psd",
-        ".crw",
         ".psb",
+        ".exr",
+        ".qoi",
     ],
 )
 def test_what_cannot_be_read_is_named_in_a_warning(tmp_path: Path, ending: str) -> None:
@@ -90,10 +83,22 @@ def test_what_cannot_be_read_is_named_in_a_warning(tmp_path: Path, ending: str) 
 
 def test_no_ending_stands_for_two_things() -> None:
     listed = [ending for row in FORMATS for ending in (*row.endings, *row.read_only_endings)]
-    assert len(listed) == len(set(listed)) == len(READ_ENDINGS)
-    assert not set(listed) & set(UNREADABLE_ENDINGS)
+    assert len(listed) == len(set(listed)) == len(KNOWN_ENDINGS)
+    assert not set(listed) & set(UNKNOWN_ENDINGS)
+    assert set(READ_ENDINGS) | set(UNREADABLE_ENDINGS) == {*KNOWN_ENDINGS, *UNKNOWN_ENDINGS}
     for row in FORMATS:
         assert ending_of_result("x" + row.endings[0], row.name) == row.endings[0]
+
+
+def test_the_help_of_rave_run_lists_every_format_that_is_written() -> None:
+    text = " ".join(make_parser().format_help().split())
+    *others, last = (row.name.lower() for row in FORMATS if row.is_written)
+    assert f"Write all results as {', '.join(others)} or {last}." in text
+
+
+def test_a_format_that_is_only_read_has_no_memory_of_writing() -> None:
+    assert {row.name for row in FORMATS if not row.is_written} == {"GIF", "JPEG2000", "RAW"}
+    assert all(10 <= row.read_bytes_per_px <= 60 for row in FORMATS)
 
 
 @pytest.mark.parametrize(

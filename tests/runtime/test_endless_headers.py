@@ -112,3 +112,13 @@ def test_many_pieces_that_photographs_have_are_read() -> None:
     assert photo_bytes(png[:33] + texts + png[33:]) > 0
     comment = b"P6 #" + b"x" * 20_000 + b"\n4 4 255\n" + bytes(48)
     assert read_photo(comment).pixels.shape == (4, 4, 3)
+
+
+def test_markers_between_the_pixels_and_the_end_are_not_walked_without_end() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(buffer, "JPEG")
+    jpeg = buffer.getvalue()
+    begun = time.process_time()
+    photo = read_photo(jpeg[:-2] + b"\xff\xdc\0\4\0\x30" * 10_000_000 + b"\xff\xd9")
+    assert photo.pixels.shape == (48, 64, 3)
+    assert time.process_time() - begun < 4

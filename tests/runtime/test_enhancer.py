@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 from rave_runtime import BundleError, DeviceError, Enhancer, PhotoError, UsageError
 from rave_runtime.light.tiled import tiled_light
 from rave_runtime.photos.photo import Photo
-
-MakePicture = Callable[..., NDArray[np.uint8]]
+from tests.runtime.pictures import MakePicture
 
 
 def whole_light(enhancer: Enhancer, image: NDArray[Any]) -> NDArray[np.float32]:
@@ -70,6 +68,7 @@ def test_an_axis_of_one_pixel_is_doubled_and_cut(
 @pytest.mark.parametrize("value", [0, 255])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_black_and_white_stay_finite(enhancer: Enhancer, value: int, dtype: type) -> None:
+    image: NDArray[np.unsignedinteger[Any]]
     image = np.full((40, 50, 3), value * (257 if dtype is np.uint16 else 1), dtype)
     assert np.isfinite(enhancer.illumination(image)).all()
     result = enhancer.enhance(image)

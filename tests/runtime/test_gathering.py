@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,8 +18,7 @@ from rave_runtime.backends.onnx_network import OnnxNetwork
 from rave_runtime.bundle import embedded_bundle, read_bundle
 from rave_runtime.errors import DeviceError
 from rave_runtime.light.tiled import tiled_light
-
-MakePicture = Callable[..., NDArray[np.uint8]]
+from tests.runtime.pictures import MakePicture
 
 
 class Watched(OnnxNetwork):

@@ -20,8 +20,8 @@ from rave_runtime.photos.metadata.left_behind import name_left_behind
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.png import chunks, end_of_png
 from rave_runtime.photos.reading import read_photo
-from tests.runtime.animal import GREY, HAS_HEIF, RGB, save
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk, scene
+from tests.runtime.zoo.animal import GREY, HAS_HEIF, RGB, save
 
 FAULTS = Path(__file__).parents[3] / "shared" / "data" / "faults"
 JPEG = save(RGB, "JPEG")

@@ -23,15 +23,15 @@ from rave_runtime.photos.formats import usual_ending
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.tiff.strips import LOSSLESS, can_compress
 from rave_runtime.photos.tiff.structure import write_tiff
-from tests.runtime.animal import HAS_DEEP, HAS_HEIF, save
 from tests.runtime.handmade import png, scene
+from tests.runtime.zoo.animal import HAS_DEEP, HAS_HEIF, HAS_JXL, save
 
 EXIFTOOL = shutil.which("exiftool")
 ORIENTATIONS = (1, 2, 6)
 TIFF_COMPRESSIONS = tuple(
     name for name in ("raw", *LOSSLESS, "jpeg") if name in ("raw", "jpeg") or can_compress(name)
 )
-WRITTEN = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF")
+WRITTEN = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "JXL")
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 EXIF = (
@@ -220,6 +220,8 @@ def tags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         for target in dict.fromkeys(targets):
             if (target == "HEIF" and not HAS_HEIF) or (target == "AVIF" and not features.check("avif")):
                 continue
+            if target == "JXL" and not HAS_JXL:
+                continue
             encoded = encode_photo(photo, photo.pixels, target)
             name = f"{case.stem}.to-{target}{usual_ending(target)}"
             (folder / name).write_bytes(encoded.content)
@@ -287,7 +289,7 @@ def test_another_format_says_the_same_or_misses_it_aloud(
         if short in PLACES | SIZES:
             assert tag in after, tag
         elif group == "IPTC" and "IPTC captions were left out" in said:
-            assert target in ("WEBP", "AVIF", "HEIF")
+            assert target in ("WEBP", "AVIF", "HEIF", "JXL")
         else:
             assert after.get(tag) == value, tag
     assert after.get("IFD0:Orientation", 1) == 1

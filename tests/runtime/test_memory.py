@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from rave_runtime.photos.decoders import register_heif
+from rave_runtime.photos.headers.dimensions import read_dimensions
 from rave_runtime.run.memory import MemoryBudget, Need, estimate_need, photo_bytes
 
 MIB = 1 << 20
@@ -156,3 +158,17 @@ def test_a_tile_larger_than_its_picture_counts(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 30, 3), np.uint8), tile=(512, 512), photometric="rgb")
     need = estimate_need(tmp_path / "a.tif")
     assert need.megapixels == pytest.approx(512 * 512 / 1e6, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("format", "mode", "options"),
+    [("TIFF", "1", {"compression": "group4"}), ("GIF", "P", {}), ("TIFF", "L", {"compression": "packbits"})],
+)
+def test_sizes_beyond_pillows_own_limit_are_read(format: str, mode: str, options: dict[str, Any]) -> None:
+    """Photographs of more than 179 megapixels were refused as if --max-megapixels were less."""
+    file = io.BytesIO()
+    Image.new(mode, (14000, 13500)).save(file, format, **options)
+    found = read_dimensions(file.getvalue())
+    assert found is not None
+    assert (found.width, found.height) == (14000, 13500)
+    assert Image.MAX_IMAGE_PIXELS is not None

@@ -13,8 +13,7 @@ from PIL import Image
 
 from rave_runtime import Enhancer, PhotoError, UsageError
 from rave_runtime.run.one_photo import EnhancedPhoto
-
-from .conftest import MakePicture
+from tests.runtime.pictures import MakePicture
 
 
 def test_enhance_bytes_is_the_same_pipeline(picture: MakePicture, tmp_path: Path) -> None:
@@ -33,9 +32,13 @@ def test_enhance_bytes_is_the_same_pipeline(picture: MakePicture, tmp_path: Path
     assert (result.media_type, result.width_px, result.height_px) == ("image/jpeg", 160, 120)
     assert 0 < sum(result.stage_seconds.values()) <= result.seconds + 1e-6
     assert enhancer.strength == 1
+    bright = Enhancer(device="cpu", threads=1, strength=0.5, highlights=2).enhance_bytes(jpeg).content
+    assert enhancer.enhance_bytes(jpeg, strength=0.5, highlights=2).content == bright != expected
     assert enhancer.enhance_bytes(jpeg, format="png").media_type == "image/png"
     with pytest.raises(UsageError, match="strength is 5"):
         enhancer.enhance_bytes(jpeg, strength=5)
+    with pytest.raises(UsageError, match="highlights is 3"):
+        enhancer.enhance_bytes(jpeg, highlights=3)
     with pytest.raises(UsageError, match="quality is 0, a number from 1 to 100 is needed"):
         enhancer.enhance_bytes(jpeg, quality=0)
     with pytest.raises(PhotoError, match="not a picture"):

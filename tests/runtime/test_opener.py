@@ -70,7 +70,8 @@ def test_every_kind_of_picture_becomes_rgb_of_8_bits() -> None:
         (Image.merge("RGBA", [*[Image.fromarray(grey)] * 3, Image.new("L", (8, 6), 99)]), "PNG"),
     ):
         pixels = load_rgb(saved(image, name))
-        assert (pixels.shape, pixels.dtype) == ((6, 8, 3), np.uint8)
+        assert pixels.shape == (6, 8, 3)
+        assert pixels.dtype == np.uint8
         np.testing.assert_array_equal(pixels, np.repeat(grey[..., None], 3, 2))
         assert pixels.flags.writeable
 
@@ -85,6 +86,8 @@ def test_other_colour_spaces_become_srgb_and_turned_pictures_upright() -> None:
     pixels = load_rgb(saved(image, "PNG", icc_profile=profile, exif=exif))
     assert pixels.shape == (8, 6, 3)
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    shown = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), renderingIntent=1)
+    shown = ImageCms.profileToProfile(
+        image, source, ImageCms.createProfile("sRGB"), ImageCms.Intent.RELATIVE_COLORIMETRIC
+    )
     assert shown is not None
     np.testing.assert_array_equal(pixels[0, 0], shown.getpixel((0, 0)))

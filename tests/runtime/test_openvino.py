@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from rave_runtime import Enhancer
+from tests.runtime.pictures import MakePicture
 
 pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
-
-MakePicture = Callable[..., NDArray[np.uint8]]
 
 
 @pytest.mark.parametrize("tile_size", [64, None])
@@ -25,8 +23,8 @@ def test_it_gives_onnxruntimes_light(
     enhancer: Enhancer, picture: MakePicture, tile_size: int | None, dtype: type[np.unsignedinteger[Any]]
 ) -> None:
     """In tiles by two graphs, whole by one that joins them."""
-    image = picture(90, 130)
-    image = image if dtype is np.uint8 else image.astype(np.uint16) * 257
+    small = picture(90, 130)
+    image = small if dtype is np.uint8 else small.astype(np.uint16) * 257
     other = Enhancer(device="openvino", precision="fp32", working_size=None, tile_size=tile_size)
     np.testing.assert_allclose(other.illumination(image), enhancer.illumination(image), atol=1e-4)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,12 +18,12 @@ from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import parse_entries
 from rave_runtime.files.location import RemoteFile
-from rave_runtime.run import batch as batch_module
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal, open_journal
+from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.overwriting import is_foreign
+from tests.runtime.pictures import MakePicture
 
-from .conftest import MakePicture
 from .places import fill
 
 QUICK = RunOptions(device="cpu", precision="fp32", working_size=32)
@@ -298,14 +299,65 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(picture: MakePictu
 def test_a_file_that_comes_while_its_photograph_is_in_work_is_kept(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    enhance = batch_module.enhance_content
-
     def slow(*arguments: Any, **settings: Any) -> Any:
         (tmp_path / "out").mkdir(exist_ok=True)
         (tmp_path / "out" / "a.jpg").write_bytes(b"my own")
-        return enhance(*arguments, **settings)
+        return enhance_content(*arguments, **settings)
 
-    monkeypatch.setattr(batch_module, "enhance_content", slow)
+    monkeypatch.setattr("rave_runtime.run.batch.enhance_content", slow)
     (result, *_) = run_folder(photos, tmp_path / "out", options(include=("a.jpg",)))
     assert result.status == "failed"
     assert (tmp_path / "out" / "a.jpg").read_bytes() == b"my own"
+
+
+@pytest.mark.parametrize("option", ["log", "report"])
+@pytest.mark.parametrize("name", ["thesis.html", "a.psd", "a.xmp", ".rave-run.jsonl"])
+def test_logs_and_reports_go_into_no_file_of_another_kind(
+    option: str, name: str, picture_file: Path, tmp_path: Path
+) -> None:
+    """A report replaced a page that the user had written, and a log was appended to a raw photograph."""
+    (tmp_path / "out").mkdir()
+    file = tmp_path / "out" / name
+    file.write_bytes(b'{"name": "a.jpg"}\n' if name.startswith(".") else b"precious")
+    before = file.read_bytes()
+    with pytest.raises(UsageError, match=rf"--{option} .*{re.escape(name)} is there and rave-run did not"):
+        run_folder(picture_file, tmp_path / "out", RunOptions(**{option: file}))  # type: ignore[arg-type]
+    assert file.read_bytes() == before
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [name]
+
+
+@pytest.mark.parametrize("option", ["log", "report"])
+def test_logs_are_gone_on_with_and_reports_written_anew(
+    option: str, picture_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "told.html"
+    for _ in range(2):
+        options = RunOptions(**{option: file})  # type: ignore[arg-type]
+        assert run_folder(picture_file, tmp_path / "out", options)[0].status == "done"
+    lines = file.read_bytes().count(b'{"time": "')
+    assert lines == (2 if option == "log" else 0)
+    file.write_bytes(b"precious")
+    options = RunOptions(**{option: file}, overwrite="always")  # type: ignore[arg-type]
+    run_folder(picture_file, tmp_path / "out", options)
+    assert len(file.read_bytes()) > 100
+
+
+def test_a_photograph_that_could_not_be_written_leaves_nothing_beside(
+    picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr("rave_runtime.run.batch.write_atomically", fail)
+    for target in (tmp_path / "out" / "a.jpg", tmp_path / "out"):
+        results = run_folder(picture_file, target, QUICK)
+        assert [result.status for result in results] == ["failed"]
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_an_output_that_leads_nowhere_is_named_as_it_was_given(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("nowhere")
+    with pytest.raises(UsageError, match=r"OUTPUT \S*/out cannot be written: "):
+        run_folder(photos, tmp_path / "out", QUICK)

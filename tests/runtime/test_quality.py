@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from rave_runtime import Enhancer
-
-Pixels = NDArray[np.uint8]
+from rave_runtime.arrays import Picture
 
 HEIGHT, WIDTH = 160, 240
 
@@ -47,7 +46,7 @@ def make_leaves(rng: np.random.Generator) -> NDArray[np.float64]:
     return soft + rng.normal(0, 0.01, (HEIGHT, WIDTH, 1))
 
 
-def make_scene(seed: int) -> tuple[Pixels, Pixels]:
+def make_scene(seed: int) -> tuple[Picture, Picture]:
     """Backlit, and as it should be."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0 : 1 : HEIGHT * 1j, 0 : 1 : WIDTH * 1j]
@@ -60,11 +59,11 @@ def make_scene(seed: int) -> tuple[Pixels, Pixels]:
     return to_pixels(backlit), to_pixels(truth)
 
 
-def to_pixels(image: NDArray[Any]) -> Pixels:
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+def to_pixels(image: NDArray[Any]) -> Picture:
+    return np.asarray(np.clip(image, 0, 1) * 255 + 0.5, np.uint8)
 
 
-def psnr_db(result: Pixels, truth: Pixels) -> float:
+def psnr_db(result: Picture, truth: Picture) -> float:
     error = np.square(result.astype(np.float64) - truth).mean()
     return float(10 * np.log10(255**2 / max(error, 1e-4)))
 
@@ -72,7 +71,7 @@ def psnr_db(result: Pixels, truth: Pixels) -> float:
 SCENES = [make_scene(seed) for seed in range(8)]
 
 
-def mean_psnr_db(results: list[Pixels]) -> float:
+def mean_psnr_db(results: list[Picture]) -> float:
     return float(np.mean([psnr_db(r, truth) for r, (_, truth) in zip(results, SCENES, strict=True)]))
 
 
@@ -81,7 +80,7 @@ REAL = sorted(FOLDER.glob("*.png"))
 """Truths; NAME-0.jpg to NAME-3.jpg are 2, 1.3, 0.6 and 0 stops below the scene's middle exposure."""
 
 
-def read(file: Path) -> Pixels:
+def read(file: Path) -> Picture:
     return np.asarray(Image.open(file).convert("RGB"))
 
 

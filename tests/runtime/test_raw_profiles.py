@@ -16,8 +16,8 @@ from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import orientation_of
 from rave_runtime.photos.png import chunks, png_blocks, raw_profile
 from rave_runtime.photos.reading import read_photo
-from tests.runtime.animal import RGB, turned
 from tests.runtime.handmade import exif, inner_exif, png, png_chunk
+from tests.runtime.zoo.animal import RGB, turned
 
 NOTE = b"maker note" * 9
 BLOCK = exif({0x0112: (3, 6)}, inner=inner_exif(56, 40, NOTE, 8 + 2 + 12 * 2 + 4))

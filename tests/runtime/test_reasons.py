@@ -7,9 +7,11 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime.errors import PhotoError
@@ -51,7 +53,7 @@ def test_xcodes_png_is_called_that() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 6)).save(buffer, "PNG")
     content = buffer.getvalue()
-    with pytest.raises(PhotoError, match=r"Xcode.*export it anew"):
+    with pytest.raises(PhotoError, match=r"Xcode.*export it again"):
         read_photo(content[:8] + chunk + content[8:])
 
 
@@ -100,3 +102,42 @@ def test_libtiff_prints_nothing(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path / "a.tif")], capture_output=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("compression", "name"),
+    [("jpeg2000", "JPEG 2000"), ("webp", "WebP"), ("jpegxl", "JPEG XL"), ("lerc", "LERC")],
+)
+def test_rare_compressions_of_tiff_are_named_or_read(compression: str, name: str) -> None:
+    """They were called damaged, or told to be saved as the RGB of 8 bits that they are."""
+    tifffile = pytest.importorskip("tifffile")
+    pytest.importorskip("imagecodecs")
+    noise = np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8)
+    file = io.BytesIO()
+    tifffile.imwrite(file, noise, photometric="rgb", compression=compression, metadata=None)
+    outcome: object
+    try:
+        outcome = read_photo(file.getvalue()).pixels.shape
+    except PhotoError as error:
+        outcome = str(error)
+    refusal = f"is a TIFF compressed as {name}, which cannot be read here: save it with LZW, ZIP or none"
+    assert outcome in (noise.shape, refusal)
+
+
+@pytest.mark.parametrize(("dtype", "channels"), [(np.int8, 1), (np.int8, 3), (np.int16, 1), (np.int16, 3)])
+def test_values_below_zero_are_called_that(dtype: type, channels: int) -> None:
+    """Grey of signed bytes was taken for unsigned ones, without a word."""
+    tifffile = pytest.importorskip("tifffile")
+    file = io.BytesIO()
+    picture: NDArray[Any] = np.arange(24 * 32 * channels).reshape(24, 32, channels).astype(dtype).squeeze()
+    tifffile.imwrite(file, picture, photometric="minisblack" if channels == 1 else "rgb", metadata=None)
+    with pytest.raises(PhotoError, match="holds values below zero, which have no agreed range"):
+        read_photo(file.getvalue())
+
+
+def test_what_a_tiff_holds_is_said_in_words() -> None:
+    tifffile = pytest.importorskip("tifffile")
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.zeros((8, 9, 4), np.uint16), photometric="separated", metadata=None)
+    with pytest.raises(PhotoError, match=r"\(4 channels of 16 bits, CMYK\)|16-bit TIFF that is not RGB"):
+        read_photo(file.getvalue())

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,8 +8,7 @@ from PIL import Image
 from rave_runtime import Enhancer
 from rave_runtime.light.reduction import GuidedLight, Reduction, box_means, luminance
 from rave_runtime.photos.photo import Photo
-
-MakePicture = Callable[..., NDArray[np.uint8]]
+from tests.runtime.pictures import MakePicture
 
 
 def guide_of(image: NDArray[np.uint8], long_side_px: int) -> NDArray[np.float32]:

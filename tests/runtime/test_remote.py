@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.files.location import RemoteFile, parse_location
+from rave_runtime.files.location import Location, RemoteFile, parse_location
 from rave_runtime.photos.reading import read_file
 from rave_runtime.run.jobs import Shard, parse_shard, plan_jobs
 from rave_runtime.run.journal import PIECE_S, FolderJournal, RemoteJournal, open_journal
 from rave_runtime.run.options import RunOptions
+from tests.runtime.pictures import MakePicture
 
-from .conftest import MakePicture
 from .places import contents, fill, remote_contents, upload
 
 fsspec = pytest.importorskip("fsspec")
@@ -336,7 +336,8 @@ def test_keys_with_odd_slashes_stay_inside_the_output(
     folder = RemoteFile(f"{s3}/slashes-{sources}-{len(key)}/in")
     (folder / key).write(b"x")
     (tmp_path / "other").mkdir()
-    planned = plan_jobs([folder, tmp_path / "other"][:sources], tmp_path / "out", allow_empty=True)
+    places: list[Location] = [folder, tmp_path / "other"]
+    planned = plan_jobs(places[:sources], tmp_path / "out", allow_empty=True)
     (job,) = planned
     inside = ("in/" if sources == 2 else "") + key.replace("//", "/").lstrip("/")
     assert job.target == tmp_path / "out" / inside

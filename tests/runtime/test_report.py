@@ -7,13 +7,11 @@ import dataclasses
 import io
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer
@@ -22,8 +20,7 @@ from rave_runtime.run.batch import Batch, Result
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.report import _preview, write_report
-
-MakePicture = Callable[..., NDArray[np.uint8]]
+from tests.runtime.pictures import MakePicture
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 

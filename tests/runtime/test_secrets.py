@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import http.server
+import os
+import subprocess
+import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +22,7 @@ from rave_runtime.files.location import RemoteFile, parse_location
 from rave_runtime.files.secrets import without_secrets
 
 fsspec = pytest.importorskip("fsspec")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "forest.jpg"
 SECRETS = ("PASSWORD", "TOKEN", "KEY", "USER")
 
 
@@ -32,12 +37,60 @@ SECRETS = ("PASSWORD", "TOKEN", "KEY", "USER")
         ("see https://host:8080/@eaDir/a.jpg", "see https://host:8080/@eaDir/a.jpg"),
         ("zip://a.jpg::https://USER:PASSWORD@host/x.zip?token=TOKEN", "zip://a.jpg::https://host/x.zip"),
         ("ssh://TOKEN@host/a.jpg", "ssh://host/a.jpg"),
+        ("https:/USER:TOKEN@host/x is not a bundle", "https:/host/x is not a bundle"),
+        ("https://host/a.jpg#access_token=TOKEN&x=1", "https://host/a.jpg"),
+        (
+            "retries exceeded with url: /a.jpg?sig=TOKEN (refused)",
+            "retries exceeded with url: /a.jpg (refused)",
+        ),
+        ("s3://bucket/a#1=2.jpg", "s3://bucket/a#1=2.jpg"),
+        ("C:/photos@home/a.jpg", "C:/photos@home/a.jpg"),
         ("what?now", "what?now"),
         ("user@host", "user@host"),
     ],
 )
 def test_texts_without_secrets(text: str, shown: str) -> None:
     assert without_secrets(text) == shown
+
+
+@pytest.mark.parametrize("piece", ["ab:/", "ab:/x:@", "ab:/#a=", "ab://?", "url: /", "ab:/c:"])
+def test_secrets_are_taken_out_in_linear_time(piece: str) -> None:
+    begun = time.perf_counter()
+    without_secrets(piece * 5000)
+    assert time.perf_counter() - begun < 5
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("rave_runtime.cli", [str(EXAMPLE), "out", "--model", "https://USER:TOKEN@h/x?KEY"]),
+        ("rave_export.cli", ["--verify", "https://USER:TOKEN@h/x?KEY"]),
+        ("rave_export.cli", ["https://USER:TOKEN@h/x.pth?KEY", "-o", "out"]),
+        ("rave_train.cli", ["rave", "https://USER:TOKEN@h/x?KEY", "https://USER:TOKEN@h/y", "--out", "run"]),
+        ("rave_train.cli", ["evaluate", "https://USER:TOKEN@h/x?KEY", "https://USER:TOKEN@h/y"]),
+        ("rave_runtime.serve.cli", ["--model", "https://USER:TOKEN@h/x?KEY", "--port", "0"]),
+    ],
+)
+def test_no_program_prints_the_secrets_of_its_arguments(
+    command: str, arguments: list[str], tmp_path: Path
+) -> None:
+    """A URL given where a folder is meant was printed whole."""
+    if command != "rave_runtime.cli":
+        pytest.importorskip({"rave_export.cli": "onnx", "rave_train.cli": "torch"}.get(command, "uvicorn"))
+    code = f"from {command} import main; main()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode not in (0, None)
+    assert "h/x" in done.stderr, done.stderr
+    for secret in ("USER", "TOKEN", "KEY"):
+        assert secret not in done.stdout + done.stderr
+
+
+def test_the_scheme_of_a_url_may_be_in_capitals() -> None:
+    assert str(parse_location("HTTPS://host/A.jpg")) == "https://host/A.jpg"
 
 
 @pytest.mark.parametrize(

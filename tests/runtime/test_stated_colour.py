@@ -28,6 +28,7 @@ from rave_runtime.photos.headers.colour_codes import (
 )
 from rave_runtime.photos.headers.stated_colour import profile_of_numbers, stated_profile
 from rave_runtime.photos.reading import read_photo
+from tests.runtime.zoo.animal import HAS_JXL
 
 PIXELS = np.stack(np.broadcast_arrays(np.arange(0, 256, 8)[:, None], np.arange(0, 256, 8), 90), 2).astype(
     np.uint8
@@ -83,6 +84,8 @@ def described(profile: bytes | None) -> str:
 def heif_only(format: str) -> None:
     if format == "HEIF" and not register_heif():
         pytest.skip("needs pillow-heif")
+    if format == "JXL" and not HAS_JXL:
+        pytest.skip("needs pylibjxl and imagecodecs")
 
 
 @pytest.mark.parametrize("format", ["AVIF", "HEIF"])
@@ -158,6 +161,10 @@ def field(content: bytes, bit: int) -> int:
     return whole >> (8 - bit % 8) & 0xFFFFFF
 
 
+def iccp(profile: bytes) -> bytes:
+    return b"profile\0\0" + zlib.compress(profile)
+
+
 @pytest.mark.parametrize(
     ("stated", "expected"),
     [
@@ -165,6 +172,12 @@ def field(content: bytes, bit: int) -> int:
         ([(b"cICP", b"\x0c\x0d\0\1"), (b"sRGB", b"\0")], P3),
         ([(b"cICP", b"\x01\x0d\0\1"), (b"gAMA", gama(1.0))], None),
         ([(b"sRGB", b"\0"), (b"gAMA", gama(1.0))], None),
+        ([(b"cICP", b"\2\2\0\1"), (b"cHRM", chrm(SRGB))], None),
+        (
+            [(b"cICP", b"\2\2\0\1"), (b"cHRM", chrm(PRIMARIES[12]))],
+            make_profile("Stated by gamma and primaries", PRIMARIES[12], SRGB_CURVE),
+        ),
+        ([(b"cICP", b"\2\2\0\0"), (b"iCCP", iccp(P3))], P3),
         ([(b"gAMA", gama(0.45455))], None),
         ([(b"gAMA", gama(0.45455)), (b"cHRM", chrm(SRGB))], None),
         ([(b"cHRM", chrm(SRGB))], None),

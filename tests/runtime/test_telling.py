@@ -25,8 +25,8 @@ from rave_runtime.run.jobs import Job
 from rave_runtime.run.log import open_log
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.progress import notes_of
+from tests.runtime.pictures import MakePicture
 
-from .conftest import MakePicture
 from .places import fill
 
 COMMAND = [sys.executable, "-c", "from rave_runtime.cli import main; main()"]
@@ -181,7 +181,7 @@ def test_folders_that_may_not_be_looked_into_are_named(
     assert done.returncode in (1, 2), done.stderr
     assert "Permission denied" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "fault of rave-run" not in done.stderr
+    assert "bug in rave-run" not in done.stderr
 
 
 def test_standard_input_without_end_is_refused() -> None:

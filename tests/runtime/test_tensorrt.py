@@ -6,7 +6,6 @@ import ctypes
 import hashlib
 import sys
 import types
-from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -21,8 +20,7 @@ from rave_runtime import DeviceError, Enhancer
 from rave_runtime.backends.tensorrt.library import RTX_TARGETS, Gpu
 from rave_runtime.backends.tensorrt.network import choose_engine, first_use_profiles
 from rave_runtime.bundle import EngineFile, embedded_bundle, read_bundle, write_manifest
-
-MakePicture = Callable[..., NDArray[np.uint8]]
+from tests.runtime.pictures import MakePicture
 
 H200 = Gpu("NVIDIA H200", "9.0", "11.4.0")
 CHANNELS = read_bundle(embedded_bundle()).manifest.network.channels
@@ -96,7 +94,7 @@ class OnnxEngine:
     def __init__(self, plan: bytes) -> None:
         self._session = onnxruntime.InferenceSession(plan, providers=["CPUExecutionProvider"])
         self._inputs = {item.name: item for item in self._session.get_inputs()}
-        self._names = [*self._inputs, *(item.name for item in self._session.get_outputs())]
+        self._names: list[str] = [*self._inputs, *(item.name for item in self._session.get_outputs())]
         self.num_io_tensors = len(self._names)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
@@ -146,7 +144,8 @@ class OnnxEngine:
     def _view(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
         dtype = np.dtype(self.get_tensor_dtype(name))
         raw = (ctypes.c_char * (int(np.prod(shape)) * dtype.itemsize)).from_address(self._addresses[name])
-        return np.frombuffer(raw, dtype).reshape(shape)
+        view: NDArray[Any] = np.frombuffer(memoryview(raw), dtype)
+        return view.reshape(shape)
 
     def execute_async_v3(self, stream: int) -> bool:
         assert stream == 7
@@ -218,7 +217,8 @@ def test_engines_give_the_graphs_light(
     tile_size: int | None,
     dtype: type,
 ) -> None:
-    image = picture(80, 80).astype(dtype) * (257 if dtype is np.uint16 else 1)
+    image: NDArray[np.unsignedinteger[Any]] = picture(80, 80).astype(dtype)
+    image = image * image.dtype.type(257 if dtype is np.uint16 else 1)
     engines = Enhancer(
         with_engines, device="tensorrt", precision="fp32", working_size=None, tile_size=tile_size
     )
@@ -349,9 +349,9 @@ class RtxEngine(OnnxEngine):
 @pytest.fixture
 def rtx(cuda: HostCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """A machine with an RTX 4090 and TensorRT for RTX alone; the names of the graphs that were built."""
-    module = host_tensorrt()
+    module: Any = host_tensorrt()
     module.__version__ = "1.7.1.116"
-    module.Runtime.deserialize_cuda_engine = lambda self, plan: RtxEngine(plan)  # type: ignore[attr-defined]
+    module.Runtime.deserialize_cuda_engine = lambda self, plan: RtxEngine(plan)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", module)
     monkeypatch.setattr(cuda, "_gpu", Gpu("NVIDIA GeForce RTX 4090", "8.9"))

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
+from PIL.JpegImagePlugin import JpegImageFile
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.metadata.directories import (
@@ -23,14 +25,14 @@ from rave_runtime.photos.metadata.directories import (
     write_block,
 )
 from rave_runtime.photos.metadata.maker_notes import move_maker_note
-from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.tiff import strips as tiff_strips
 from rave_runtime.photos.tiff import structure as tiff_module
 from rave_runtime.photos.tiff.strips import LOSSLESS
 from rave_runtime.photos.tiff.structure import tiff_blocks, write_tiff
-from tests.runtime.animal import save
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, scene, tiff, tiff_of
+from tests.runtime.zoo.animal import save
 
 COMPRESSIONS = ["raw", *(name for name in LOSSLESS if tiff_strips.can_compress(name))]
 """Those that this Pillow was built with."""
@@ -128,8 +130,9 @@ def test_every_compression_depth_and_directory_is_written_as_it_came(
     content = write_tiff(pixels, options, exif=block, xmp=b"<xmp/>", icc_profile=b"profile!")
     photo = read_photo(content)
     whole = photo.pixels if photo.alpha is None else np.dstack([photo.pixels, photo.alpha])
-    np.testing.assert_array_equal(*np.broadcast_arrays(whole[..., -1], pixels[..., -1]))
-    np.testing.assert_array_equal(*np.broadcast_arrays(whole[..., 0], pixels[..., 0]))
+    for channel in (-1, 0):
+        shown, expected = np.broadcast_arrays(whole[..., channel], pixels[..., channel])
+        np.testing.assert_array_equal(shown, expected)
     again = encode_photo(photo, photo.pixels, "TIFF")
     before, after = tags_of(content), tags_of(again.content)
     assert after == before
@@ -323,6 +326,33 @@ def test_entries_that_share_their_bytes_or_lead_in_circles_do_not_fill_the_memor
     assert 0 < sum(len(value.data) for value in tree.values() if isinstance(value, Value)) <= len(content)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("length", [1, 2, 4, 5])
+def test_a_block_of_many_small_values_is_read_to_its_last(length: int, order: str) -> None:
+    """Values inside their entries were counted twice, so that the last tags of a dense block got lost."""
+    tree = {40000 + tag: Value(1, length, bytes([tag % 256] * length)) for tag in range(300)}
+    block, _ = write_block(tree, order)
+    reader = DirectoryReader(block)
+    found = reader.read(reader.first)
+    assert {tag: value.data for tag, value in found.items() if isinstance(value, Value)} == {
+        tag: value.data for tag, value in tree.items()
+    }
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_the_last_tags_of_a_tiff_with_captions_go_into_another_format(format: str) -> None:
+    """Windows' keywords, which come last, were gone without a word."""
+    tags = {33723: (7, b"\x1c\x02\x78\0\6A view"), 40091: (1, b"T\0\0\0"), 40094: (1, b"k\0w\0\0\0")}
+    entries = {tag: Value(kind, len(data), data) for tag, (kind, data) in tags.items()}
+    block, _ = write_block({tag: Value(3, 1, b"\7\0") for tag in range(50000, 50060)} | entries, "<")
+    content = write_tiff(pixels_of(3, np.uint8), {"compression": "raw"}, exif=b"Exif\0\0" + block)
+    photo = read_photo(content)
+    again = read_photo(encode_photo(photo, photo.pixels, format).content)
+    reader = DirectoryReader((again.exif or b"").removeprefix(b"Exif\0\0"))
+    found = reader.read(reader.first)
+    assert {40091, 40094, *range(50000, 50060)} <= set(found)
+
+
 def test_georeference_is_kept_whole_or_left_out_whole() -> None:
     tags = {33550: (12, (0.5, 0.5, 0.0)), 33922: (12, (0.0, 0.0, 0.0, 10.0, 50.0, 0.0))}
     kept = read_photo(tiff_of(pixels_of(3, np.uint8), tags=tags))
@@ -375,7 +405,9 @@ def test_captions_go_between_tiff_and_jpeg() -> None:
 def test_jpeg_inside_tiff_keeps_its_tables_and_subsampling(
     quality: int, subsampling: int, channels: int
 ) -> None:
-    tables = Image.open(io.BytesIO(save(scene(), "JPEG", quality=quality))).quantization
+    jpeg = Image.open(io.BytesIO(save(scene(), "JPEG", quality=quality)))
+    assert isinstance(jpeg, JpegImageFile)
+    tables = jpeg.quantization
     options = {"compression": "jpeg", "qtables": list(tables.values()), "subsampling": subsampling}
     content = write_tiff(pixels_of(channels, np.uint8), options)
     photo = read_photo(content)
@@ -448,3 +480,38 @@ def test_a_compression_that_cannot_be_written_becomes_deflate_with_a_word(
     encoded = encode_photo(without, scene(), "TIFF")
     assert encoded.warnings == (note.replace("group4", "zstd"),)
     assert tags_of(encoded.content)["0x0103"] == (3, 1, struct.pack("<H", 8))
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "adobe_deflate", "packbits"])
+@pytest.mark.parametrize(("channels", "extra"), [(2, [2]), (4, [2]), (4, [1]), (4, [0]), (5, [2, 0])])
+def test_channels_that_lie_apart_are_not_mixed_up(
+    channels: int, extra: list[int], compression: str | None
+) -> None:
+    """Pillow gives grey with transparency in planes wrong pixels, and refuses others."""
+    tifffile = pytest.importorskip("tifffile")
+    pytest.importorskip("imagecodecs")
+    colours = channels - len(extra)
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 32, channels), np.uint8)
+    pixels[..., colours] |= 128
+    if extra == [0] and compression is None:
+        pytest.skip("Pillow does not open it, which is said")
+    file = io.BytesIO()
+    tifffile.imwrite(
+        file,
+        np.moveaxis(pixels, -1, 0),
+        photometric="minisblack" if colours == 1 else "rgb",
+        planarconfig="separate",
+        extrasamples=extra,
+        compression=compression,
+        metadata=None,
+    )
+    photo = read_photo(file.getvalue())
+    expected = pixels[..., :colours].astype(np.float64)
+    if extra[0] == 1:
+        expected = np.minimum(255, expected * 255 / pixels[..., colours : colours + 1])
+    assert np.abs(photo.pixels - expected).max() <= 1
+    if extra[0]:
+        assert photo.alpha is not None
+        assert np.array_equal(photo.alpha, pixels[..., colours])
+    else:
+        assert photo.alpha is None

@@ -25,8 +25,8 @@ from rave_runtime.photos.xmp import (
     upright_xmp,
     without_extension,
 )
-from tests.runtime.animal import HAS_HEIF, save
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk, scene
+from tests.runtime.zoo.animal import HAS_HEIF, save
 
 SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
 NAMES = {

@@ -12,12 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from rave_runtime.enhancer import Enhancer, Scored
+from rave_runtime.light.look import Look
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.batch import Batch, Result, WriteOptions
 from rave_runtime.run.jobs import plan_jobs
-from tests.runtime.animal import MAX_MEGAPIXELS, Animal
-from tests.runtime.zoo import animals
+from tests.runtime.zoo.animal import MAX_MEGAPIXELS, Animal
+from tests.runtime.zoo.animals import animals
 
 ZOO = list(animals())
 
@@ -26,6 +27,7 @@ class Unchanged:
     """An enhancer that is fast, and whose results can be foretold."""
 
     network = None
+    look = Look(0)
 
     def prepare(self) -> None:
         """There is nothing to load."""

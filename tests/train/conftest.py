@@ -35,7 +35,7 @@ def toy_resnet(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def toy_vit(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Name of a CLIP with a ViT of three blocks and random weights."""
-    vision = {"image_size": 32, "layers": 3, "width": 64, "patch_size": 8}
+    vision: dict[str, object] = {"image_size": 32, "layers": 3, "width": 64, "patch_size": 8}
     return _toy_clip(tmp_path_factory, "toy-vit", vision)
 
 

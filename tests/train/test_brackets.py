@@ -62,8 +62,8 @@ def test_shots_are_grouped_by_what_their_exif_says(tmp_path: Path) -> None:
     for i, stops in enumerate((0, -2, 2)):  # the next bracket right after: an exposure comes again
         shoot(tmp_path, f"b{i}.jpg", light, stops, 13 + i)
     shoot(tmp_path, "c.jpg", light, 0, 200)
-    for i, stops in enumerate((-0.3, 0.3)):
-        shoot(tmp_path, f"d{i}.jpg", light, stops, 300 + i)
+    for i, part in enumerate((-0.3, 0.3)):
+        shoot(tmp_path, f"d{i}.jpg", light, part, 300 + i)
     shoot(tmp_path, "e0.jpg", light, -2, 400)
     shoot(tmp_path, "e1.jpg", light, 2, 420)  # twenty seconds later
     shoot(tmp_path, "f.jpg", light, 0, 500, bare=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,12 +27,12 @@ def test_embeddings_are_cached_by_content(
 
     passes: list[int] = []
     forward = toy_clip.forward
-    monkeypatch.setattr(
-        toy_clip,
-        "forward",
-        lambda pixels, *a: passes.append(len(pixels)) or forward(pixels, *a),
-        raising=False,
-    )
+
+    def counted(pixels: torch.Tensor, *rest: Any) -> Any:
+        passes.append(len(pixels))
+        return forward(pixels, *rest)
+
+    monkeypatch.setattr(toy_clip, "forward", counted, raising=False)
     assert torch.equal(embed_photographs(toy_clip, found, cache, CPU), first)
     assert passes == []
     shutil.copy(scenes[0] / "scene0.png", scenes[0] / "copy.png")

@@ -32,7 +32,7 @@ def config(scenes: tuple[Path, Path], toy_resnet: str, tmp_path: Path) -> RunCon
 
 
 def unit(x: torch.Tensor) -> torch.Tensor:
-    return x / x.norm(dim=-1, keepdim=True)
+    return torch.nn.functional.normalize(x, dim=-1)
 
 
 def test_tables_2_and_3_of_a_run(config: RunConfig, toy_clip: Encoder, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_guidance_by_a_word_and_shifted(config: RunConfig, toy_clip: Encoder, tm
 
 
 def test_no_run_no_text_no_guidance(config: RunConfig, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is not the folder of a run of rave-train"):
+    with pytest.raises(ConfigError, match="is not the folder of a rave-train run"):
         interpret_run(tmp_path, 5)
     run = tmp_path / "run"
     train(config, run)

@@ -100,12 +100,12 @@ def test_postscript_is_not_run_whatever_its_name(tmp_path: Path, monkeypatch: py
 def test_what_lies_beside_the_pictures_is_named(tmp_path: Path) -> None:
     for name in ("a.png", "b.avif", "c.jp2", "more/d.png", "@eaDir/a.png"):
         save(tmp_path / name)
-    for name in ("e.NEF", "f.cr2", ".g.png"):
+    for name in ("e.PSD", "f.tga", ".g.png"):
         (tmp_path / name).touch()
     found = find_photographs(tmp_path, "backlit")
     assert [p.file.name for p in found.photographs] == ["a.png", "b.avif", "c.jp2"]
     assert found.describe_skipped() == [
-        f"2 pictures in {tmp_path} are of kinds that cannot be read (.cr2, .nef): "
+        f"2 pictures in {tmp_path} are of kinds that cannot be read (.psd, .tga): "
         "export them as JPEG or TIFF first",
         f"1 folders inside {tmp_path} are not looked into: more",
     ]

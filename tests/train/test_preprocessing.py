@@ -8,7 +8,8 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from timm.data import create_transform, resolve_model_data_config
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 from torch.nn import functional as F
 from torchvision.transforms.functional import InterpolationMode, resize
 

@@ -70,7 +70,10 @@ def test_gradients_are_those_of_finite_differences(embeddings: Array, pair: Arra
 
 def reference_ranking(scores: list[Array], m0: float, m1: float, m2: float) -> float:
     """Equation 5 as it is written, term by term."""
-    hinge = lambda low, high, margin: np.maximum(0, low - high + margin)  # noqa: E731
+
+    def hinge(low: Array, high: Array, margin: float) -> Array:
+        return np.maximum(0, low - high + margin)
+
     b, w = scores[0], scores[-1]
     if len(scores) == 2:
         return float(hinge(w, b, m0).mean())

@@ -15,7 +15,10 @@ CPU = torch.device("cpu")
 
 def bank(enhanced: int) -> ViewBank:
     generator = torch.Generator().manual_seed(0)
-    draw = lambda rows: torch.randn(rows, 2, 6, generator=generator)  # noqa: E731
+
+    def draw(rows: int) -> torch.Tensor:
+        return torch.randn(rows, 2, 6, generator=generator)
+
     return ViewBank(draw(5) + 1, tuple(draw(5) for _ in range(enhanced)), draw(7) - 1)
 
 

@@ -23,7 +23,7 @@ def draw(rows: int, seed: int, offset: float = 0.0) -> Array:
 
 
 def norm_rows(x: Array) -> Array:
-    return x / np.sqrt((x**2).sum(-1, keepdims=True))
+    return np.asarray(x / np.sqrt((x**2).sum(-1, keepdims=True)))
 
 
 def reference_residual(backlit: Array, well: Array) -> Array:

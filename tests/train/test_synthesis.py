@@ -38,7 +38,7 @@ def photograph() -> np.ndarray:
 def test_srgb_round_trip_and_known_points() -> None:
     levels = np.linspace(0, 1, 256, dtype=np.float32)
     np.testing.assert_allclose(linear_to_srgb(srgb_to_linear(levels)), levels, atol=1e-6)
-    assert srgb_to_linear(np.float32([0.5]))[0] == pytest.approx(0.21404, abs=1e-5)
+    assert srgb_to_linear(np.array([0.5], np.float32))[0] == pytest.approx(0.21404, abs=1e-5)
 
 
 def test_the_same_seed_gives_the_same_picture(photograph: np.ndarray) -> None:

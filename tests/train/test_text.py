@@ -17,7 +17,8 @@ def own_features(toy_resnet: str, texts: list[str]) -> torch.Tensor:
         torch.manual_seed(0)
         model = open_clip.create_model("toy-resnet", pretrained_text=False).eval()
     with torch.no_grad():
-        return model.encode_text(open_clip.get_tokenizer("toy-resnet")(texts))
+        embeddings: torch.Tensor = model.encode_text(open_clip.get_tokenizer("toy-resnet")(texts))
+    return embeddings
 
 
 def test_words_are_embedded_as_open_clip_does(toy_clip: Encoder, toy_resnet: str) -> None:

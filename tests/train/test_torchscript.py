@@ -35,14 +35,15 @@ class Outer(nn.Module):
         self.rest = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.rest(self.first(x))
+        result: torch.Tensor = self.rest(self.first(x))
+        return result
 
 
 def save(module: nn.Module, file: Path, traced: torch.Tensor | None = None) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = torch.jit.script(module) if traced is None else torch.jit.trace(module, traced)
-        made.save(str(file))  # type: ignore[no-untyped-call]
+        made.save(str(file))
     return file
 
 
@@ -63,7 +64,7 @@ class Writing(nn.Module):
     def __init__(self, target: str) -> None:
         super().__init__()
         self.target = target
-        self.weight = nn.Parameter(torch.zeros(1))
+        self.weight: torch.Tensor = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.weight
@@ -83,7 +84,7 @@ def test_a_program_inside_is_not_run(tmp_path: Path, toy_vit: str) -> None:
     file = save(Writing(str(target)), tmp_path / "attack.pt")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.load(str(file))  # type: ignore[no-untyped-call]
+        torch.jit.load(str(file))
     assert target.is_file(), "the attack works where torch opens the archive"
     target.unlink()
     for name in ("attack.pt", "attack.safetensors", "attack.npz"):

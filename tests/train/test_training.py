@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +73,12 @@ def of_method(config: RunConfig, method: str) -> RunConfig:
         "clip-lit-latent": ClipLitLatentOptions(**SMALL_PAIR),  # type: ignore[arg-type]
     }[method]
     return dataclasses.replace(config, method=method, options=options)
+
+
+def after_steps(count: int) -> Callable[[], bool]:
+    """What stops a run after so many steps, at each of which it is asked once."""
+    asked = itertools.count(1)
+    return lambda: next(asked) == count
 
 
 def rows_of(run: Path) -> list[dict[str, str]]:
@@ -149,8 +158,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
 
 
 def test_a_power_cut_in_a_row_of_losses_harms_nothing(config: RunConfig, tmp_path: Path) -> None:
-    asked: list[int] = []
-    train(config, tmp_path / "run", should_stop=lambda: asked.append(1) or len(asked) == 3)  # type: ignore[func-returns-value]
+    train(config, tmp_path / "run", should_stop=after_steps(3))
     with (tmp_path / "run" / "losses.csv").open("a") as stream:
         stream.write("3,enha" + "\0" * 40)
     assert train(config, tmp_path / "run", resume=True).steps == 6
@@ -158,8 +166,7 @@ def test_a_power_cut_in_a_row_of_losses_harms_nothing(config: RunConfig, tmp_pat
 
 
 def test_a_stopped_run_saves_and_resumes(config: RunConfig, tmp_path: Path) -> None:
-    asked: list[int] = []
-    outcome = train(config, tmp_path / "run", should_stop=lambda: asked.append(1) or len(asked) == 3)  # type: ignore[func-returns-value]
+    outcome = train(config, tmp_path / "run", should_stop=after_steps(3))
     assert (outcome.finished, outcome.steps) == (False, 3)
     assert train(config, tmp_path / "run", resume=True).steps == 6
 
@@ -180,7 +187,7 @@ def test_two_processes_give_the_single_ones_result(config: RunConfig, tmp_path: 
         precision="fp32",
     )
     train(config, tmp_path / "single")
-    values = {**SMALL_PAIR, "size_px": 16, "batch": 4, "warm_up": 2, "light_bias": 0.7}
+    values: dict[str, object] = {**SMALL_PAIR, "size_px": 16, "batch": 4, "warm_up": 2, "light_bias": 0.7}
     values |= {"encoder": config.encoder, "cache": config.cache, "save_every": 2, "precision": "fp32"}
     flags = [word for name, value in values.items() for word in ("--" + name.replace("_", "-"), str(value))]
     arguments = [
@@ -251,7 +258,9 @@ def test_a_collapse_is_seen_late_in_the_warm_up_and_after_it(config: RunConfig) 
     assert watch.look(between, 0.0) == between, "looked at every hundred steps"
     again = watch.look(Position("warm-up", step=199, length=300), 0.0)
     assert again.length == 500, "its whole warm-up anew"
-    assert notes == ["input and output agree to only 5.0 dB in the warm-up: the network is drawn anew"]
+    assert notes == [
+        "input and output agree to only 5.0 dB in the warm-up: the run starts again with a new network"
+    ]
     assert not torch.equal(state.network.cond1.weight, first)
     later = Position("enhance", step=500, length=900, total=800)
     watch.seen.clear()
@@ -282,7 +291,7 @@ def test_a_collapsed_network_is_drawn_anew(config: RunConfig, tmp_path: Path) ->
             tmp_path / "run",
             listen=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
         )
-    assert sum("is drawn anew" in note for note in notes) == 19
+    assert sum("starts again with a new network" in note for note in notes) == 19
 
 
 @pytest.fixture
@@ -298,8 +307,7 @@ def test_a_run_goes_on_from_given_weights(config: RunConfig, tmp_path: Path, nar
     network = NetworkOptions(size_px=16, batch=2, init_from=str(narrow), learning_rate=1e-30, weight_decay=0)
     config = dataclasses.replace(config, network=network)
     assert config.schedule().total() == 4, "no warm-up"
-    asked: list[int] = []
-    train(config, tmp_path / "run", should_stop=lambda: asked.append(1) or len(asked) == 2)  # type: ignore[func-returns-value]
+    train(config, tmp_path / "run", should_stop=after_steps(2))
     moved = narrow.rename(tmp_path / "moved.safetensors")  # a run that has begun needs it no more
     best = train(config, tmp_path / "run", resume=True).best
     found, start = read_checkpoint(best), read_checkpoint(moved)
@@ -350,8 +358,7 @@ def test_a_resumed_run_keeps_the_precision_it_began_with(
 ) -> None:
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     run = tmp_path / "run"
-    asked: list[int] = []
-    train(config, run, should_stop=lambda: asked.append(1) or len(asked) == 3)  # type: ignore[func-returns-value]
+    train(config, run, should_stop=after_steps(3))
     assert json.loads((run / "made_of.json").read_text())["precision"] == "bf16"
     monkeypatch.setattr("torch.cpu.get_capabilities", dict)
     train(config, run, resume=True)
@@ -377,7 +384,7 @@ def test_the_pixel_loss_takes_part(config: RunConfig, tmp_path: Path) -> None:
 
 
 def test_bad_input_is_found_before_the_first_step(config: RunConfig, tmp_path: Path, toy_resnet: str) -> None:
-    def error_of(kind: type[Exception], **changes: object) -> str:
+    def error_of(kind: type[Exception], **changes: Any) -> str:
         with pytest.raises(kind) as caught:
             train(dataclasses.replace(config, **changes), tmp_path / "never")
         return str(caught.value)
@@ -408,7 +415,8 @@ def test_bad_input_is_found_before_the_first_step(config: RunConfig, tmp_path: P
 
 def test_numbers_and_devices_that_make_no_sense(config: RunConfig) -> None:
     for name in ("light_bias", "learning_rate", "init_std"):
-        network = dataclasses.replace(SMALL_NETWORK, **{name: float("nan")})
+        wrong: dict[str, Any] = {name: float("nan")}
+        network = dataclasses.replace(SMALL_NETWORK, **wrong)
         with pytest.raises(ConfigError, match=f"{name.replace('_', ' ')} is nan"):
             dataclasses.replace(config, network=network).check()
     with pytest.raises(ConfigError, match="'meta' is not a device to train on"):
@@ -465,8 +473,7 @@ def test_a_finished_run_says_how_it_went_and_can_be_lengthened(config: RunConfig
         config.data, validation_backlit=str(held_out[0]), validation_well_lit=str(held_out[1])
     )
     config, run = dataclasses.replace(config, data=data), tmp_path / "run"
-    asked: list[int] = []
-    train(config, run, should_stop=lambda: asked.append(1) or len(asked) == 3)  # type: ignore[func-returns-value]
+    train(config, run, should_stop=after_steps(3))
     assert read_outcome(run) is None
     with pytest.raises(ConfigError, match=r"the run is not finished \(3 steps are done\): resume it first"):
         train(config, run, resume=True, lengthen_by=5)
@@ -485,8 +492,7 @@ def test_a_finished_run_says_how_it_went_and_can_be_lengthened(config: RunConfig
 
 def test_an_edited_config_is_not_followed_in_part(config: RunConfig, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    asked: list[int] = []
-    train(config, run, should_stop=lambda: asked.append(1) or len(asked) == 3)  # type: ignore[func-returns-value]
+    train(config, run, should_stop=after_steps(3))
     edited = dataclasses.replace(
         config, options=RaveOptions(iterations=99), network=dataclasses.replace(SMALL_NETWORK, batch=4)
     )
@@ -500,8 +506,7 @@ def test_an_edited_config_is_not_followed_in_part(config: RunConfig, tmp_path: P
 
 def test_what_a_killed_run_left_half_written_is_removed(config: RunConfig, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    asked: list[int] = []
-    train(config, run, should_stop=lambda: asked.append(1) or len(asked) == 3)  # type: ignore[func-returns-value]
+    train(config, run, should_stop=after_steps(3))
     code = (
         "import os, signal, sys; from pathlib import Path; from rave_train.writing import write_whole\n"
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -561,7 +566,7 @@ def test_the_identity_weight_is_in_the_encoders_own_scale(
     config: RunConfig, tmp_path: Path, toy_resnet: str, toy_vit: str
 ) -> None:
     """Encoders whose features differ in size give identity losses of one size."""
-    sizes = []
+    sizes: list[float] = []
     for name in (toy_resnet, toy_vit):
         run = tmp_path / str(len(sizes))
         train(dataclasses.replace(config, encoder=name), run)

@@ -36,7 +36,7 @@ class Checkpoint:
     """A network and where it comes from.
 
     Attributes:
-        network: in eval mode, on the CPU, float32.
+        network: the network, in eval mode, on the CPU, float32.
         provenance: what the trainer recorded (method, data, steps, ...), JSON values; empty for
             files of upstream.
         working_size_px: long side of the pictures on which it knows the light: what the bundle that it came
@@ -59,8 +59,8 @@ def read_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None
     Args:
         path: safetensors of ours, or a `.pth` state dict, its names with `module.` or without; a
             bundle's folder, for the checkpoint in it; or the word "embedded".
-        padding: of the four outer convolutions; None takes what the file says, and "reflect" where
-            it says nothing.
+        padding: the padding of the four outer convolutions; None takes what the file says, and "reflect"
+            where it says nothing.
 
     Raises:
         CheckpointError: the file is missing, unreadable, truncated, holds objects other than
@@ -118,7 +118,7 @@ def save_checkpoint(
     characters off each name) and holds neither padding nor provenance.
 
     Args:
-        network: of the published width for a `.pth` that upstream is to read.
+        network: the network; it must have the published width for a `.pth` that upstream is to read.
         path: `.safetensors` or `.pth`.
         provenance: JSON values to keep beside the weights, such as method, data and steps.
 
@@ -168,6 +168,7 @@ def _find(path: str | os.PathLike[str]) -> tuple[Path, Manifest | None]:
 
 
 def _read_pth(file: Path) -> dict[str, Tensor]:
+    """Reads the tensors of a `.pth` file, and nothing else of it."""
     try:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:

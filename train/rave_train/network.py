@@ -141,7 +141,7 @@ class EnhancementNetwork(nn.Module):
     Args:
         channels: width of the outer blocks, a multiple of 4; the inner ones have twice as many.
             The published networks have 32.
-        padding: of the four outer convolutions (`cond1`, `condx`, `condy`, `cond_add1`). Upstream
+        padding: the padding of the four outer convolutions (`cond1`, `condx`, `condy`, `cond_add1`). Upstream
             trains with "zeros" and infers with "reflect".
 
     Raises:

@@ -16,7 +16,7 @@ def write_whole(file: Path, content: bytes | str) -> None:
     """Writes beside the file and puts the result in its place; several processes may do so at once.
 
     Args:
-        file: to make or replace; its folder is made where it is missing.
+        file: the file to make or replace; its folder is made where it is missing.
         content: all of it; text is written in UTF-8.
 
     Raises:

@@ -24,7 +24,7 @@ def add_engines(
     """Builds TensorRT engines of a bundle's graphs, proves them where a GPU built them, and adds them to it.
 
     Args:
-        folder: of the bundle.
+        folder: the folder of the bundle.
         options: what the engines are for.
         network: that the graphs were exported from.
         say: called with a line per stage.

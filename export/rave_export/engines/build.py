@@ -19,6 +19,7 @@ from typing import Any, Final
 from rave_export.engines.precision import check_parsed_precision, check_precision
 from rave_export.errors import ExportError
 from rave_export.options import Hardware
+from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.tensorrt.building import Profile, build_plan, make_logger
 from rave_runtime.backends.tensorrt.library import RTX_TARGETS, Gpu, find_gpu, import_cuda, import_library
 from rave_runtime.bundle import Bundle, EngineFile, Flavour, GraphFile, Precision
@@ -36,8 +37,8 @@ class EngineOptions:
     """What engines are built for.
 
     Attributes:
-        precision: of the graphs that are built: "fp16" or "fp32" (int8 graphs are onnxruntime's: their zero
-            points are not 0, which TensorRT needs).
+        precision: the precision of the graphs that are built: "fp16" or "fp32" (int8 graphs are
+            onnxruntime's: their zero points are not 0, which TensorRT needs).
         tile_px: longest side of a tile, for which they are tuned.
         batch: most tiles per run, for which they are tuned.
         working_size_px: long side of reduced pictures, for which they are tuned as well; None tunes for tiles
@@ -103,7 +104,7 @@ def build_engines(
         bundle: with graphs of that precision.
         options: what for.
         trt: the library's module.
-        gpu: of this machine; None for TensorRT for RTX, which builds for all that it runs on.
+        gpu: the GPU of this machine; None for TensorRT for RTX, which builds for all that it runs on.
         say: called with a line per stage.
 
     Returns:
@@ -120,7 +121,7 @@ def build_engines(
         if graph.precision != options.precision or graph.part not in ("context", "enhance"):
             continue
         say(f"building a TensorRT {trt.__version__} engine of {graph.file} for {place}")
-        content = bundle.read_file(graph)
+        content = read_graph(bundle, graph)
         build = _build_for_rtx if gpu is None else _Builder(gpu).build
         plan = build(trt, content, graph, options, say)
         engines.append((_describe(plan, graph, options, str(trt.__version__), gpu), plan))
@@ -244,6 +245,8 @@ def _slug(name: str) -> str:
 
 
 def _make_monitor(trt: Any, say: Say) -> Any:
+    """Returns a progress monitor for TensorRT's builder that reports by `say`."""
+
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         """Says how far the outermost phases are, at most every two seconds."""
 

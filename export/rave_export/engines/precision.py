@@ -25,7 +25,7 @@ def check_precision(information: dict[str, Any], graph: bytes, name: str) -> Non
     Args:
         information: the inspector's JSON of the whole engine, made with detailed verbosity.
         graph: the ONNX file that the engine was built from; its float32 convolutions are allowed.
-        name: of the graph, for the message.
+        name: the name of the graph, for the message.
 
     Raises:
         ExportError: layers are not described, no tensor is half precision, or more convolutions than
@@ -39,7 +39,9 @@ def check_precision(information: dict[str, Any], graph: bytes, name: str) -> Non
         )
     described = [(layer, _types(layer)) for layer in layers]
     if not any("half" in types for _, types in described):
-        raise ExportError(f"fp16 was asked for, and no layer of {name}'s engine is: no engine was written")
+        raise ExportError(
+            f"fp16 was asked for, but no layer of {name}'s engine is fp16: no engine was written"
+        )
     slow = [
         str(layer.get("Name", "?")) for layer, types in described if _convolves(layer) and types == {"float"}
     ]
@@ -60,7 +62,7 @@ def check_parsed_precision(trt: Any, network: Any, graph: bytes, name: str) -> N
         trt: the library's module.
         network: as parsed.
         graph: the ONNX file that it was parsed from.
-        name: of the graph, for the message.
+        name: the name of the graph, for the message.
 
     Raises:
         ExportError: another number of convolutions works in float32 than the graph means to.

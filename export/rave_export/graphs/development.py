@@ -235,7 +235,7 @@ halves to even, `relight_gently` up."""
 _NOISE: Final = 6 / 255
 _TO_CHROMA: Final = (0.299, 0.587, 0.114, -0.168736, -0.331264, 0.5, 0.5, -0.418688, -0.081312)
 _TO_COLOUR: Final = (0.0, 1.402, -0.344136, -0.714136, 1.772, 0.0)
-"""Of `rave_runtime.light.chroma`: from R, G and B to Y, Cb and Cr, and back."""
+"""The matrices of `rave_runtime.light.chroma`: from R, G and B to Y, Cb and Cr, and back."""
 
 
 def chroma_graph(versions: Versions) -> onnx.ModelProto:

@@ -97,8 +97,8 @@ def join_graphs(context: onnx.ModelProto, enhance: onnx.ModelProto) -> onnx.Mode
     """The single graph of a context graph (for uint8 images) and an enhance graph.
 
     Returns:
-        Input `image` [n, h, w, 3] uint8; outputs `enhanced`, likewise, and `light` [n, h, w] float32,
-        at least 0. Only what is asked for is computed.
+        A graph with the input `image` [n, h, w, 3] uint8, and the outputs `enhanced` [n, h, w, 3] uint8 and
+        `light` [n, h, w] float32, at least 0. Only those that are asked for are computed.
     """
     versions = versions_of(context)
     joined = compose.merge_models(
@@ -154,8 +154,8 @@ def matrices_graph(versions: Versions, dtype: str) -> onnx.ModelProto:
     """The image as float32, its axes of one pixel doubled, and the matrices of `rave_runtime.light.tiling`.
 
     Args:
-        versions: of the model's format and operators.
-        dtype: of the image, "uint8" or "float".
+        versions: the versions of the model's format and operators.
+        dtype: the dtype of the image, "uint8" or "float".
     """
     constants = {
         "dtype": dtype,

@@ -7,7 +7,7 @@ from typing import Final
 import onnx
 
 from rave_export.graphs.joining import Versions, parse_part
-from rave_runtime.light.look import BRIGHT_LIGHT, DIVISOR_BOUNDS
+from rave_runtime.light.look import BLACK_DIVISOR, BRIGHT_LIGHT, DIVISOR_BOUNDS
 from rave_runtime.light.reduction import EPSILON
 
 _FIT: Final = """
@@ -27,7 +27,7 @@ fit (float[batch, h2, w2, 3] small, float[batch, h2, w2] network_light, float st
  float black_from = {{8.0}}, float black_over = {{8.0}}, float empty_from = {{{empty_from}}},
  float empty_over = {{{empty_over}}}, float neutral_from = {{3.0}}, float neutral_over = {{3.0}},
  float least_share = {{0.001}}, float lowest = {{{lowest}}}, float highest = {{{highest}}},
- float knee_at_most = {{0.75}}, float knee_less = {{0.25}}>
+ float black_divisor = {{{black_divisor}}}, float knee_at_most = {{0.75}}, float knee_less = {{0.25}}>
 {{
     power = Reshape (strength, per_picture)
     bright_power = Min (power, unit)
@@ -89,7 +89,8 @@ fit (float[batch, h2, w2, 3] small, float[batch, h2, w2] network_light, float st
     seen_first = Max (black_step, empty_step)
     seen = Max (seen_first, neutral_step)
     unseen = Sub (unit, seen)
-    guarded = Max (lifted, unseen)
+    least = Mul (unseen, black_divisor)
+    guarded = Max (lifted, least)
     divisor = Clip (guarded, lowest, highest)
 
     low = ReduceMin <keepdims = 1> (divisor, sides)
@@ -178,6 +179,7 @@ def fit_graph(versions: Versions) -> onnx.ModelProto:
         "epsilon": EPSILON,
         "bright_from": bright_from,
         "bright_over": bright_to - bright_from,
+        "black_divisor": float(BLACK_DIVISOR),
         "empty_from": 1 / 255,
         "empty_over": 1.5 / 255,
         "lowest": lowest,

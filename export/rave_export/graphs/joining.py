@@ -13,7 +13,7 @@ _HEADER: Final = '<ir_version: {ir_version}, opset_import: ["" : {opset}]>'
 
 @dataclass(frozen=True)
 class Versions:
-    """Of a model's format, and of ONNX's operators in it."""
+    """The versions of a model's format and of ONNX's operators in it."""
 
     ir_version: int
     opset: int
@@ -29,9 +29,9 @@ def parse_part(name: str, text: str, versions: Versions, **values: object) -> on
     """A part from its text in ONNX's syntax, with the part's name before the names of all its tensors.
 
     Args:
-        name: of the part.
+        name: the name of the part.
         text: a graph with places for values in braces; ONNX's own braces are doubled.
-        versions: of the model's format and operators.
+        versions: the versions of the model's format and operators.
         values: what the places hold.
     """
     model = parser.parse_model((_HEADER + text).format(**asdict(versions), **values))

@@ -22,8 +22,8 @@ def normal_way(context: onnx.ModelProto, enhance: onnx.ModelProto, working_size_
     """The graph of the normal way from a context graph (for uint8 images) and an enhance graph.
 
     Args:
-        context: of any precision.
-        enhance: of the same precision.
+        context: the context graph, of any precision.
+        enhance: the enhance graph, of the same precision.
         working_size_px: long side on which the light is estimated.
 
     Returns:

@@ -165,7 +165,7 @@ def reduction_graph(versions: Versions, working_size_px: int) -> onnx.ModelProto
     """A picture's planes, its reduction, and the radius of the fit that follows.
 
     Args:
-        versions: of the model's format and operators.
+        versions: the versions of the model's format and operators.
         working_size_px: long side of the reduction; smaller pictures stay as they are.
     """
     axes = "".join(_REDUCE_AXIS.format(axis=axis) for axis in ("row", "col"))

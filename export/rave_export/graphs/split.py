@@ -139,6 +139,7 @@ def _export(
     outputs: list[str],
     opset: int,
 ) -> onnx.ModelProto:
+    """Exports a module by torch's exporter with free sizes, and checks the graph's names and opset."""
     if opset < MIN_OPSET:
         raise ExportError(f"opset {opset} is too low for these graphs: give at least {MIN_OPSET}")
     _require_onnxscript()

@@ -18,7 +18,7 @@ from rave_export.int8.quantize import SENSITIVE, convolutions, quantize
 from rave_export.int8.ranges import observe_ranges
 from rave_export.int8.sparing import lights, spared_layers, worst_db
 from rave_export.options import ENOUGH_DB
-from rave_export.pictures import Picture
+from rave_runtime.arrays import Picture
 from rave_runtime.bundle import ImageType, NetworkFacts, Part, Precision
 from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork
 
@@ -79,9 +79,9 @@ def int8_graphs(
     float32, and those that `sparing` finds too harmful.
 
     Args:
-        graphs: of `float_graphs`, fp32.
-        facts: of the network.
-        pictures: to calibrate on, [h, w, 3] uint8.
+        graphs: the fp32 graphs that `float_graphs` returns.
+        facts: the facts of the network.
+        pictures: the pictures to calibrate on, [h, w, 3] uint8.
         every_layer: quantise every 3x3 convolution, whatever it costs.
         enough_db: PSNR of the worst picture, from float32, at which no further layer is spared.
         say: called with a line for each layer that is spared.

@@ -6,7 +6,8 @@ from typing import Any, Final, Protocol
 
 import onnx
 
-from rave_runtime.backends.network import Array, Image
+from rave_runtime.arrays import Array
+from rave_runtime.backends.network import Image
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import NetworkFacts
@@ -53,10 +54,10 @@ class NetworkInMemory(SplitNetwork):
         return f"the {part} graph in memory"
 
     def run_context(
-        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+        self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> dict[str, Array]:
         """See `SplitNetwork.run_context`."""
-        del wanted  # both are there
+        del outputs  # both are there
         results = self._context.run({"image": images, "rows": pool_rows, "cols": pool_cols})
         return dict(zip(("features", "pooled"), results, strict=True))
 

@@ -28,7 +28,7 @@ SENSITIVE: Final = ("cond1.weight", "cond_add1.weight")
 _ELEMENTWISE: Final = ("Add", "LeakyRelu")
 
 _LARGEST_SUM: Final = 128
-"""Of two weights: 255 times as much still fits into 16 bits."""
+"""The largest sum of two weights: 255 times as much still fits into 16 bits."""
 
 
 def observed_tensors(model: onnx.ModelProto) -> list[str]:
@@ -43,7 +43,7 @@ def observed_tensors(model: onnx.ModelProto) -> list[str]:
 
 
 def require_finite(tensor: str, low: float, high: float) -> None:
-    """Raises ExportError where an end of a tensor's range is no number."""
+    """Raises ExportError where an end of a tensor's range is not finite."""
     if not np.isfinite([low, high]).all():
         raise ExportError(
             f"calibration gave no finite range of {tensor}: "
@@ -65,8 +65,8 @@ def quantize(model: onnx.ModelProto, ranges: Ranges, *, keep: Collection[str] = 
     """The INT8 version of one of a bundle's float32 graphs, its inputs and outputs unchanged.
 
     Args:
-        model: of `rave_export.graphs.split`, float32.
-        ranges: of `observed_tensors`, from `rave_export.int8.calibration`.
+        model: a float32 graph of `rave_export.graphs.split`.
+        ranges: the ranges of `observed_tensors`, from `rave_export.int8.calibration`.
         keep: endings of the weights whose convolutions stay float32.
 
     Returns:
@@ -122,6 +122,7 @@ class _Rewrite:
         """Tensor -> the prefix of its scale and zero point, where it exists as bytes."""
 
     def run(self) -> onnx.ModelProto:
+        """Rewrites all nodes in their order and returns the checked model."""
         for node in self.result.graph.node:
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
@@ -139,6 +140,7 @@ class _Rewrite:
         return self.result
 
     def _visit(self, node: onnx.NodeProto) -> None:
+        """Emits one node of the float graph as its 8-bit counterpart, or as it is."""
         name = node.output[0]
         if node.op_type == "Pad" and (node.input[0] in self.bytes_of or self._leads_to_bytes(node)):
             prefix = self._as_bytes(node.input[0])
@@ -208,6 +210,7 @@ class _Rewrite:
         node.attribute.append(helper.make_attribute("alpha", slope))
 
     def _quantize_weights(self, node: onnx.NodeProto, input_scale: str) -> None:
+        """Rounds a convolution's weights to 8 bits per output channel, and its bias to 32 bits."""
         weight = numpy_helper.to_array(self.weights[node.input[1]])
         widest = np.maximum(
             np.abs(weight).reshape(len(weight), -1).max(1) / 127,

@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rave_export.errors import ExportError
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.int8.quantize import Ranges, observed_tensors, require_finite
-from rave_export.pictures import Picture
+from rave_runtime.arrays import Picture
 from rave_runtime.bundle import NetworkFacts
 from rave_runtime.light.sizes import DEFAULT_TILE_PX
 from rave_runtime.light.tiled import tiled_light
@@ -29,10 +29,10 @@ from rave_runtime.light.tiled import tiled_light
 _BINS: Final = 4096
 _STEPS: Final = 255
 _STRIDE: Final = 3
-"""Of the pixels that are counted, each way: neighbours have much the same value."""
+"""Every third row and column is counted, since neighbours have much the same value."""
 
 _FRACTIONS: Final = np.geomspace(1 / 50, 1, 60)
-"""Of the smallest and of the largest value, tried as ends of the range."""
+"""The shares of the smallest and of the largest value that are tried as ends of the range."""
 
 
 def observe_ranges(
@@ -41,7 +41,7 @@ def observe_ranges(
     """Runs pictures through the float32 graphs as the runtime does, tiles and all, twice.
 
     Args:
-        facts: of the network, for tiling.
+        facts: the facts of the network, for tiling.
         context: context graph with a uint8 image.
         enhance: enhance graph.
         pictures: [h, w, 3] uint8, at least 2 pixels each way.
@@ -69,9 +69,9 @@ def least_error_range(counts: NDArray[np.int64], low: float, high: float) -> tup
     """The range, with 0 in it, in which 256 even steps lose least.
 
     Args:
-        counts: [bins], of values between low and high in bins of one width.
-        low: of the smallest value.
-        high: of the largest value.
+        counts: [bins], how many values lie in each of the equally wide bins from low to high.
+        low: the smallest value.
+        high: the largest value.
 
     Returns:
         Both ends, where clipping what is outside and rounding what is inside have the least sum of squares.

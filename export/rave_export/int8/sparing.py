@@ -14,7 +14,8 @@ import numpy as np
 
 from rave_export.int8.in_memory import NetworkInMemory
 from rave_export.options import ENOUGH_DB
-from rave_export.proof.parity import Array, Picture, psnr_db, relit, split_light
+from rave_export.proof.parity import psnr_db, relit, split_light
+from rave_runtime.arrays import Array, Pixels
 from rave_runtime.light.sizes import DEFAULT_TILE_PX
 
 MAX_SPARED: Final = 3
@@ -27,12 +28,12 @@ Build = Callable[[tuple[str, ...]], NetworkInMemory]
 """Names of weights that stay float32 -> the INT8 network."""
 
 
-def lights(network: NetworkInMemory, pictures: Sequence[Picture]) -> list[Array]:
+def lights(network: NetworkInMemory, pictures: Sequence[Pixels]) -> list[Array]:
     """Light maps [h, w] of pictures [h, w, 3] uint8, as the runtime estimates them."""
     return [_light(network, picture) for picture in pictures]
 
 
-def worst_db(network: NetworkInMemory, pictures: Sequence[Picture], expected: Sequence[Array]) -> float:
+def worst_db(network: NetworkInMemory, pictures: Sequence[Pixels], expected: Sequence[Array]) -> float:
     """PSNR of the enhanced picture that is farthest from what the expected `lights` give."""
     return min(_psnr_db(network, *pair) for pair in zip(pictures, expected, strict=True))
 
@@ -40,7 +41,7 @@ def worst_db(network: NetworkInMemory, pictures: Sequence[Picture], expected: Se
 def spared_layers(
     build: Build,
     layers: Sequence[str],
-    pictures: Sequence[Picture],
+    pictures: Sequence[Pixels],
     expected: Sequence[Array],
     enough_db: float = ENOUGH_DB,
 ) -> list[tuple[str, float]]:
@@ -49,7 +50,7 @@ def spared_layers(
     Args:
         build: makes the INT8 network that leaves some layers alone.
         layers: weights of the convolutions that would be in eight bits.
-        pictures: to measure on, [h, w, 3] uint8.
+        pictures: the pictures to measure on, [h, w, 3] uint8.
         expected: `lights` of them from the float32 network.
         enough_db: PSNR of the worst picture at which no further layer is spared.
 
@@ -58,9 +59,9 @@ def spared_layers(
         that is enough as it is, or where no single layer helps.
     """
 
-    def distances(spared: tuple[str, ...], chosen: Sequence[int]) -> list[float]:
+    def distances(spared: tuple[str, ...], indices: Sequence[int]) -> list[float]:
         network = build(spared)
-        return [_psnr_db(network, pictures[index], expected[index]) for index in chosen]
+        return [_psnr_db(network, pictures[index], expected[index]) for index in indices]
 
     first = distances((), range(len(pictures)))
     worst, hard = min(first), [int(index) for index in np.argsort(first)[:_PICTURES]]
@@ -77,13 +78,13 @@ def spared_layers(
 
 
 _WORTH_DB: Final = 0.5
-"""What a float32 layer must gain: it is several times slower."""
+"""How many dB a layer must gain in float32, where it is several times slower."""
 
 
-def _light(network: NetworkInMemory, picture: Picture) -> Array:
+def _light(network: NetworkInMemory, picture: Pixels) -> Array:
     return split_light(network, picture, DEFAULT_TILE_PX)
 
 
-def _psnr_db(network: NetworkInMemory, picture: Picture, expected: Array) -> float:
+def _psnr_db(network: NetworkInMemory, picture: Pixels, expected: Array) -> float:
     found = psnr_db(relit(picture, _light(network, picture)), relit(picture, expected))
     return np.inf if found is None else found

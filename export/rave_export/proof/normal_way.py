@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 
 from rave_export.errors import ParityError
-from rave_export.proof.parity import NORMAL_WAY, Picture, probe_picture, psnr_db
+from rave_export.proof.parity import NORMAL_WAY, probe_picture, psnr_db
 from rave_export.proof.verify import make_session, present_devices
+from rave_runtime.arrays import Array, Pixels
 from rave_runtime.backends.devices import Device, onnxruntime_providers
-from rave_runtime.backends.network import Array
 from rave_runtime.bundle import Bundle, GraphFile, Parity
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import DeviceError, reason_of
@@ -22,12 +22,12 @@ MIN_SHARE: Final = 0.999
 _STRENGTHS: Final = (1.0, 0.6)
 
 
-def measure_normal_way(bundle: Bundle, pictures: Sequence[Picture] = ()) -> list[Parity]:
+def measure_normal_way(bundle: Bundle, pictures: Sequence[Pixels] = ()) -> list[Parity]:
     """Runs a bundle's graphs of the normal way on every provider of onnxruntime that this machine has.
 
     Args:
         bundle: which may hold none of them.
-        pictures: to run beside the built-in ones, [h, w, 3] uint8.
+        pictures: the pictures to run beside the built-in ones, [h, w, 3] uint8.
 
     Returns:
         A measurement per graph, provider and picture.
@@ -46,7 +46,7 @@ def measure_normal_way(bundle: Bundle, pictures: Sequence[Picture] = ()) -> list
     ]
 
 
-def _built_in(bundle: Bundle) -> list[Picture]:
+def _built_in(bundle: Bundle) -> list[Pixels]:
     """Smaller and larger than the working size, with and without rests of boxes, portrait and a line."""
     side = bundle.manifest.working_size_px or 0
     sizes = [
@@ -60,8 +60,9 @@ def _built_in(bundle: Bundle) -> list[Picture]:
 
 
 def _measure(
-    bundle: Bundle, graph: GraphFile, device: Device, pictures: Sequence[Picture]
+    bundle: Bundle, graph: GraphFile, device: Device, pictures: Sequence[Pixels]
 ) -> Iterator[Parity]:
+    """Compares a graph of the normal way with `Enhancer` on each picture at each strength."""
     session = make_session(bundle, graph, device)
     for strength in _STRENGTHS:
         enhancer = Enhancer(bundle.folder, precision=graph.precision, device="cpu", strength=strength)
@@ -69,7 +70,7 @@ def _measure(
             inputs = {"image": picture[None], "strength": np.array(strength, np.float32)}
             try:
                 enhanced, light = session.run(["enhanced", "light"], inputs)
-            except Exception as error:  # onnxruntime's exceptions share no base of their own
+            except Exception as error:  # onnxruntime's exceptions have no base class in common
                 raise DeviceError(f"{device.provider} failed on {graph.file}: {reason_of(error)}") from error
             expected = enhancer.enhance(picture)
             _require_share(graph, enhanced[0], expected)
@@ -77,7 +78,7 @@ def _measure(
             yield _describe(graph, device, psnr_db(enhanced[0], expected), distance, strength)
 
 
-def _require_share(graph: GraphFile, enhanced: Picture, expected: Picture) -> None:
+def _require_share(graph: GraphFile, enhanced: Pixels, expected: Pixels) -> None:
     steps = np.abs(enhanced.astype(np.int16) - expected)
     share = float((steps <= 1).mean())
     if share < MIN_SHARE:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array, Pixels
 from rave_runtime.backends.network import Network
 from rave_runtime.bundle import EngineFile, GraphFile, Parity, Precision
 from rave_runtime.light.relight import relight
 from rave_runtime.light.tiled import tiled_light
 from rave_runtime.light.tiling import interpolation_matrix, plan_tiles, pooling_matrix
 
-Array = NDArray[np.float32]
-Picture = NDArray[Any]
 """[h, w, 3] uint8 or uint16."""
 
 
@@ -63,7 +62,7 @@ class Case:
         label: what is special about it, for the table.
     """
 
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Pixels, ...]
     tile_px: int | None
     label: str = ""
 
@@ -73,12 +72,12 @@ class Reference:
     """What graphs are compared with.
 
     Attributes:
-        name: for the record, such as "torch float32, whole image".
+        name: its name in the record, such as "torch float32, whole image".
         light: [h, w, 3] uint8 or uint16 -> illumination map [h, w] float32.
     """
 
     name: str
-    light: Callable[[Picture], Array]
+    light: Callable[[Pixels], Array]
 
 
 class Candidate(Protocol):
@@ -86,7 +85,7 @@ class Candidate(Protocol):
 
     @property
     def precision(self) -> Precision:
-        """Whose tolerance counts."""
+        """The precision whose tolerance counts."""
 
     @property
     def provider(self) -> str:
@@ -96,7 +95,7 @@ class Candidate(Protocol):
     def label(self) -> str:
         """What distinguishes it from another of that precision and provider, or nothing."""
 
-    def run(self, case: Case) -> list[tuple[Array, Picture]] | None:
+    def run(self, case: Case) -> list[tuple[Array, Pixels]] | None:
         """Illumination map and enhanced picture of each picture; None where the case is not for it."""
 
 
@@ -109,7 +108,7 @@ class SplitGraphs:
     provider: str
     label: str = ""
 
-    def run(self, case: Case) -> list[tuple[Array, Picture]]:
+    def run(self, case: Case) -> list[tuple[Array, Pixels]]:
         """See `Candidate.run`."""
         if len(case.pictures) > 1:
             assert case.tile_px is not None
@@ -151,7 +150,7 @@ def probe_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.asarray(np.clip(colour, 0, 1) * 255, np.uint8)
 
 
-def split_light(network: Network, picture: Picture, tile_px: int | None) -> Array:
+def split_light(network: Network, picture: Pixels, tile_px: int | None) -> Array:
     """The graphs' illumination map, put together from tiles as the runtime does. [h, w] float32."""
     result = np.empty(picture.shape[:2], np.float32)
     for tile, light in tiled_light(network, picture, tile_px):
@@ -163,7 +162,7 @@ def split_light(network: Network, picture: Picture, tile_px: int | None) -> Arra
     return result
 
 
-def mixed_batch_lights(network: Network, pictures: Sequence[Picture], tile_px: int) -> list[Array]:
+def mixed_batch_lights(network: Network, pictures: Sequence[Pixels], tile_px: int) -> list[Array]:
     """Illumination maps of pictures of different sizes, the tiles of all of them in one batch.
 
     Args:
@@ -234,11 +233,12 @@ def _compare(
     candidate: Candidate,
     reference: Reference,
     case: Case,
-    picture: Picture,
+    picture: Pixels,
     light: Array,
-    enhanced: Picture,
+    enhanced: Pixels,
     expected: Array,
 ) -> Parity:
+    """Returns how far one picture's light and result are from the reference's."""
     error = np.abs(light - expected)
     if not np.isfinite(light).all():
         error = np.full_like(error, np.inf)
@@ -287,14 +287,14 @@ def over_tolerance(parity: Parity) -> str | None:
     return None
 
 
-def relit(picture: Picture, light: Array) -> Picture:
-    """The enhanced picture, a new array like `picture`; light that is no number counts as none."""
+def relit(picture: Pixels, light: Array) -> Pixels:
+    """The enhanced picture, a new array like `picture`; where the light is not a number, it counts as 0."""
     out = np.empty_like(picture)
     relight(picture, np.nan_to_num(light, nan=0.0), out)
     return out
 
 
-def psnr_db(found: Picture, expected: Picture) -> float | None:
+def psnr_db(result: Pixels, expected: Pixels) -> float | None:
     """Peak signal-to-noise ratio of integers of one dtype; None where they are equal."""
-    error = np.mean((found.astype(np.float64) - expected) ** 2)
+    error = np.mean((result.astype(np.float64) - expected) ** 2)
     return None if error == 0 else float(10 * np.log10(float(np.iinfo(expected.dtype).max) ** 2 / error))

@@ -12,11 +12,9 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.backends.network import Network
-
-Array = NDArray[np.float32]
 
 _LOUD: Final = 1e6
 """Times as bright as white."""
@@ -25,7 +23,7 @@ _TRIES: Final = 8
 """Pictures: a rectifier at the end hides what reaches it in some."""
 
 _BEYOND_PX: Final = 4
-"""How much there is beyond the halo."""
+"""How many pixels are looked at beyond the halo."""
 
 _ROUNDING: Final = 1e-5
 """Relative difference that sums of float32 in another order may make."""

@@ -6,14 +6,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rave_export.proof.parity import Array, Picture, Reference
+from rave_export.proof.parity import Reference
+from rave_runtime.arrays import Array, Pixels
 from rave_train.network import EnhancementNetwork
 
 
 def torch_reference(network: EnhancementNetwork) -> Reference:
     """The torch network on whole pictures, float32, on the CPU."""
 
-    def light(picture: Picture) -> Array:
+    def light(picture: Pixels) -> Array:
         planes = np.ascontiguousarray(picture.transpose(2, 0, 1)[None]).astype(np.float32)
         planes /= np.iinfo(picture.dtype).max
         with torch.inference_mode():

@@ -8,14 +8,9 @@ from typing import Literal
 
 from rave_export.proof.engines import engine_candidates, engine_cases
 from rave_export.proof.normal_way import measure_normal_way
-from rave_export.proof.parity import (
-    Picture,
-    Reference,
-    is_of,
-    measure_parity,
-    over_tolerance,
-)
+from rave_export.proof.parity import Reference, is_of, measure_parity, over_tolerance
 from rave_export.proof.verify import graph_reference, halo_failures, measure_bundle
+from rave_runtime.arrays import Pixels
 from rave_runtime.bundle import Bundle, BundleFile, EngineFile, GraphFile, Parity
 
 Status = Literal["proven", "not run here", "only hashed"]
@@ -75,16 +70,16 @@ class Proof:
 def prove_bundle(
     bundle: Bundle,
     reference: Reference | None = None,
-    pictures: Sequence[Picture] = (),
+    pictures: Sequence[Pixels] = (),
     *,
     uses_own_checkpoint: bool = False,
 ) -> Proof:
     """Runs everything in a bundle that this machine can run, engines included.
 
     Args:
-        bundle: to prove.
+        bundle: the bundle to prove.
         reference: what counts as right; None takes the bundle's float32 graphs, untiled.
-        pictures: to run beside the built-in ones, [h, w, 3] uint8.
+        pictures: the pictures to run beside the built-in ones, [h, w, 3] uint8.
         uses_own_checkpoint: whether the reference was read from the bundle's checkpoint.
 
     Raises:

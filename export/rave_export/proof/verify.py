@@ -11,10 +11,8 @@ import numpy as np
 from rave_export.errors import ExportError
 from rave_export.proof.parity import (
     SINGLE_GRAPH,
-    Array,
     Candidate,
     Case,
-    Picture,
     Reference,
     SplitGraphs,
     measure_parity,
@@ -22,8 +20,9 @@ from rave_export.proof.parity import (
     split_light,
 )
 from rave_export.proof.reach import check_reach
-from rave_export.proof.soundness import require_sound
+from rave_runtime.arrays import Array, Pixels
 from rave_runtime.backends.devices import DEVICES, Device, choose_device, onnxruntime_providers
+from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Bundle, GraphFile, Manifest, Parity
@@ -34,27 +33,28 @@ PICTURE_TILE_PX = 256
 
 
 def measure_bundle(
-    bundle: Bundle, reference: Reference | None = None, pictures: Sequence[Picture] = ()
+    bundle: Bundle, reference: Reference | None = None, pictures: Sequence[Pixels] = ()
 ) -> list[Parity]:
     """Runs every precision of a bundle on every provider of this machine.
 
     Args:
-        bundle: to prove. All its files are checked against their hashes.
+        bundle: the bundle to prove. All its files are checked against their hashes.
         reference: what counts as right; None takes the bundle's float32 graphs, untiled.
-        pictures: to run beside the built-in ones, [h, w, 3] uint8.
+        pictures: the pictures to run beside the built-in ones, [h, w, 3] uint8.
 
     Returns:
         A measurement per precision, provider and picture.
 
     Raises:
-        BundleError: a file is missing or not the one that was exported, or does not load.
-        ExportError: a graph is not what a bundle may hold.
+        BundleError: a file is missing or not the one that was exported, does not load, or holds what no
+            graph of a bundle needs.
         DeviceError: a provider failed.
     """
     for item in bundle.manifest.files():
-        content = bundle.read_file(item)
         if isinstance(item, GraphFile):
-            require_sound(content, item)
+            read_graph(bundle, item)
+        else:
+            bundle.read_file(item)
     cases = probe_cases() + [Case((picture,), PICTURE_TILE_PX, "given") for picture in pictures]
     return measure_parity(candidates(bundle), reference or graph_reference(bundle), cases)
 
@@ -92,14 +92,14 @@ class SingleGraph:
         self.provider: Final = device.provider
         self._session = make_session(bundle, graph, device)
 
-    def run(self, case: Case) -> list[tuple[Array, Picture]] | None:
+    def run(self, case: Case) -> list[tuple[Array, Pixels]] | None:
         """See `Candidate.run`; None for 16 bits and mixed sizes, which it does not take."""
         if len(case.pictures) > 1 or case.pictures[0].dtype != np.uint8:
             return None
         try:
             light, enhanced = self._session.run(["light", "enhanced"], {"image": case.pictures[0][None]})
         except Exception as error:
-            message = str(error).splitlines()[0]
+            message = reason_of(error)
             raise DeviceError(f"{self.provider} failed on the single graph: {message}") from error
         return [(light[0], enhanced[0])]
 
@@ -115,7 +115,7 @@ def make_session(bundle: Bundle, graph: GraphFile, device: Device) -> Any:
     options.log_severity_level = 3
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    content = bundle.read_file(graph)
+    content = read_graph(bundle, graph)
     try:
         return onnxruntime.InferenceSession(content, options, providers=[(device.provider, device.options)])
     except Exception as error:  # onnxruntime's exceptions share no base class
@@ -126,12 +126,13 @@ def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Refer
     """The torch network of a checkpoint as a reference. Needs torch.
 
     Args:
-        path: of the checkpoint, or of a bundle that holds it.
-        padding: of its outer convolutions; None takes the bundle's, since upstream's files state none.
-        manifest: of the bundle that is to be proven.
+        path: the path of the checkpoint, or of a bundle that holds it.
+        padding: the padding of its outer convolutions; None takes the bundle's, since upstream's files state
+            none.
+        manifest: the manifest of the bundle that is to be proven.
 
     Raises:
-        ExportError: the file is no checkpoint, or one of another width.
+        ExportError: the file is not a checkpoint, or is one of another width.
     """
     from rave_export.proof.reference import torch_reference
     from rave_train.checkpoint import read_checkpoint
@@ -158,7 +159,7 @@ def graph_reference(bundle: Bundle) -> Reference:
     """
     network = load_network(bundle, "fp32", choose_device("cpu"))
 
-    def light(picture: Picture) -> Array:
+    def light(picture: Pixels) -> Array:
         return split_light(network, picture, None)
 
     return Reference("float32 graphs, whole image", light)

@@ -18,7 +18,7 @@ from rave_runtime.files.cache_folder import cache_folder
 VERSION: Final = "1.30.0"
 PACKAGE: Final = f"onnxruntime-web@{VERSION}"
 SHA512: Final = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-"""Of the package's archive, in base64, as npm states it."""
+"""The hash of the package's archive, in base64, as npm states it."""
 
 FILES: Final = (
     "ort.wasm.min.mjs",

@@ -12,8 +12,9 @@ import onnx
 from rave_export.errors import ExportError
 from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs.normal_way import normal_way
-from rave_export.pictures import Picture
 from rave_export.web.onnxruntime_web import place_runtime
+from rave_runtime.arrays import Picture
+from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Bundle
 from rave_runtime.version import __version__
@@ -48,7 +49,7 @@ def write_page(bundle: Bundle, target: Path, runtime: Path | None = None, force:
     Raises:
         ExportError: the target exists or cannot be written, the bundle is for full size, or onnxruntime for
             browsers cannot be had.
-        BundleError: a file of the bundle is damaged.
+        BundleError: a graph of the bundle is damaged, or holds what no bundle needs.
     """
     check_page(target, force)
     model = page_graph(bundle)
@@ -70,7 +71,7 @@ def page_graph(bundle: Bundle) -> onnx.ModelProto:
 
     Raises:
         ExportError: the bundle is for full size, which browsers have no memory for.
-        BundleError: a file of the bundle is damaged.
+        BundleError: a graph of the bundle is damaged, or holds what no bundle needs.
     """
     manifest = bundle.manifest
     if manifest.working_size_px is None:
@@ -79,7 +80,7 @@ def page_graph(bundle: Bundle) -> onnx.ModelProto:
             "give --working-size as well"
         )
     context, enhance = (
-        onnx.load_model_from_string(bundle.read_file(graph))
+        onnx.load_model_from_string(read_graph(bundle, graph))
         for graph in (manifest.graph("context", "fp32", "uint8"), manifest.graph("enhance", "fp32"))
     )
     return normal_way(context, enhance, manifest.working_size_px)

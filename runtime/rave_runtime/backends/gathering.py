@@ -16,7 +16,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.backends.network import Array, Image, LoadedNetwork
+from rave_runtime.arrays import Array
+from rave_runtime.backends.network import Image, LoadedNetwork
 from rave_runtime.bundle import NetworkFacts
 
 _Call = Literal["pool", "illuminate", "illuminate_whole"]
@@ -81,6 +82,7 @@ class GatheringNetwork:
         return self._ask(_Request("illuminate_whole", (images, pool_rows, pool_cols, rows, cols)))
 
     def _ask(self, request: _Request) -> Array:
+        """Queues a request, runs groups while nobody else does, and returns the request's result."""
         with self._changed:
             self._queue.append(request)
             self._changed.wait_for(lambda: request.done.is_set() or not self._busy)
@@ -116,6 +118,7 @@ class GatheringNetwork:
         return group
 
     def _run(self, group: list[_Request]) -> None:
+        """Runs the requests of a group in one call and gives each its part of the result, or its error."""
         try:
             joined = [
                 np.concatenate(parts) if len(parts) > 1 else parts[0]

@@ -8,6 +8,7 @@ our exporter writes and refuses everything else, fields that it does not know in
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from rave_runtime.backends.onnx_model import OnnxModel
 from rave_runtime.bundle import Bundle, GraphFile, NetworkFacts, TensorSpec
@@ -36,7 +37,7 @@ def check_graph(content: bytes, graph: GraphFile, network: NetworkFacts) -> None
     """Refuses a graph that holds more than arithmetic of the known kind, or other tensors than declared.
 
     Args:
-        content: bytes of the ONNX file of a context or an enhance graph.
+        content: bytes of the ONNX file.
         graph: what the manifest says of it.
         network: what the manifest says of the network.
 
@@ -44,7 +45,7 @@ def check_graph(content: bytes, graph: GraphFile, network: NetworkFacts) -> None
         ValueError: the message says what the graph holds that it must not.
     """
     _check_declaration(graph, network)
-    found = OnnxModel()
+    found = OnnxModel(whole_picture=graph.part in ("normal", "whole"))
     found.read(memoryview(content))
     for kind, specs, declared in (
         ("inputs", found.inputs, graph.inputs),
@@ -59,7 +60,12 @@ def check_graph(content: bytes, graph: GraphFile, network: NetworkFacts) -> None
 
 
 def expected_tensors(graph: GraphFile, network: NetworkFacts) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    """The inputs and outputs that the runtime uses of a graph; "*" stands for any dtype or any axis."""
+    """The inputs and outputs that a graph of its part has; "*" stands for any dtype or any axis."""
+    if graph.part in ("normal", "whole"):
+        picture = TensorSpec("image", graph.image or "*", ("*", "*", "*", 3))
+        strength = [TensorSpec("strength", "float32", ())] if graph.part == "normal" else []
+        results = [replace(picture, name="enhanced"), TensorSpec("light", "float32", ("*", "*", "*"))]
+        return [picture, *strength], results
     channels, bins = network.channels, sum(network.bins)
     features = TensorSpec("features", "*", ("*", channels, "*", "*"))
     pooled = TensorSpec("pooled", "float32", ("*", channels, bins, bins))

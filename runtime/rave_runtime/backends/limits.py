@@ -37,8 +37,8 @@ def allowed_memory_mib() -> int | None:
     return min(limits, default=None)
 
 
-def startable_threads(wanted: int) -> int:
-    """How many more threads the system lets this process start, up to a number that is wanted.
+def startable_threads(count: int) -> int:
+    """How many more threads the system lets this process start, up to a number.
 
     Limits of processes per user (`ulimit -u`) and per container show only when a thread is started, so
     that is what this does; the threads end at once.
@@ -46,7 +46,7 @@ def startable_threads(wanted: int) -> int:
     end = threading.Event()
     started: list[threading.Thread] = []
     try:
-        for _ in range(wanted):
+        for _ in range(count):
             thread = threading.Thread(target=end.wait, name="rave-probe", daemon=True)
             thread.start()
             started.append(thread)

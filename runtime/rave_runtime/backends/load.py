@@ -15,7 +15,7 @@ def load_network(bundle: Bundle, precision: Precision, device: Device, threads: 
         bundle: where the graphs come from.
         precision: which of them.
         device: what `rave_runtime.backends.devices.choose_device` chose.
-        threads: for each call; 0 takes all processors this process may use.
+        threads: processors that each call uses; 0 takes all processors this process may use.
 
     Raises:
         BundleError: the graphs are missing, damaged or cannot be loaded.

@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.bundle import NetworkFacts
 
-Array = NDArray[np.float32]
 Image = NDArray[np.uint8] | NDArray[np.float32]
 
 
@@ -68,7 +68,7 @@ class LoadedNetwork(Network, Protocol):
         """Loads what the first 8-bit picture would wait for; may run while others are decoded.
 
         Args:
-            whole: for `illuminate_whole`; otherwise for `pool` and `illuminate`.
+            whole: whether to prepare `illuminate_whole`; otherwise `pool` and `illuminate`.
 
         Raises:
             BundleError: a graph is missing, damaged or cannot be loaded.

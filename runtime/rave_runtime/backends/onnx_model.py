@@ -19,7 +19,14 @@ OPERATORS: Final = {
     *("LeakyRelu", "MatMul", "Mul", "PRelu", "Pad", "QuantizeLinear", "Relu", "Reshape", "Shape", "Slice"),
     *("Squeeze", "Sub", "Transpose", "Unsqueeze"),
 }
-"""Operators of ONNX that the graphs of a bundle are made of, in any precision."""
+"""Operators of ONNX that the tiling graphs of a bundle are made of, in any precision."""
+
+PICTURE_OPERATORS: Final = OPERATORS | {
+    *("Abs", "And", "AveragePool", "Equal", "Expand", "Floor", "GreaterOrEqual", "Less", "LessOrEqual"),
+    *("MatMulInteger", "Max", "Min", "Not", "Pow", "Range", "Reciprocal", "ReduceMax", "ReduceMin"),
+    *("ReduceSum", "Resize", "Round", "Sin", "Split", "Sqrt", "Where"),
+}
+"""Operators of the graphs that take a whole picture, which reduce it and enlarge its light by themselves."""
 
 MAX_PADDING_PX: Final = 64
 """The widest border that a node may add; the networks of bundles add one pixel."""
@@ -70,10 +77,12 @@ class OnnxModel:
     """What was found in a file, message by message.
 
     Attributes:
+        whole_picture: whether the graph takes a whole picture, and therefore may compute sizes and borders.
         inputs: the graph's inputs, in the file's order.
         outputs: the graph's outputs, in the file's order.
     """
 
+    whole_picture: bool = False
     wire: WireReader = field(default_factory=WireReader)
     inputs: list[TensorSpec] = field(default_factory=list)
     outputs: list[TensorSpec] = field(default_factory=list)
@@ -128,6 +137,7 @@ class OnnxModel:
                 _refuse("the graph", item)
 
     def _read_node(self, content: memoryview) -> None:
+        """Notes a node's inputs and operator; refuses what bundles do not need, such as other domains."""
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise ValueError(f"it holds more than {MAX_NODES} nodes")
@@ -145,9 +155,10 @@ class OnnxModel:
                     raise ValueError(f"it uses operators of {_text(item)!r}, which bundles do not need")
             elif item.number not in _NODE_DESCRIBES:
                 _refuse("a node", item)
-        if len(operators) != 1 or operators[0] not in OPERATORS:
+        allowed = PICTURE_OPERATORS if self.whole_picture else OPERATORS
+        if len(operators) != 1 or operators[0] not in allowed:
             raise ValueError(f"it uses the operator {' '.join(operators)!r:.80}, which bundles do not need")
-        if operators[0] == "Pad":
+        if operators[0] == "Pad" and not self.whole_picture:
             self._paddings.append(inputs[1] if len(inputs) > 1 else "")
 
     def _read_attribute(self, content: memoryview) -> None:
@@ -215,6 +226,7 @@ class OnnxModel:
         return name, values
 
     def _read_value(self, content: memoryview) -> TensorSpec:
+        """Returns the name, type and shape of an input or output of the graph."""
         name, types = "", []
         for item in self.wire.fields(content):
             if item.number == _VALUE_NAME:

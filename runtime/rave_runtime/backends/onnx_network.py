@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rave_runtime.arrays import Array
 from rave_runtime.backends.devices import CUDA_REMEDY, Device, sums_bytes_exactly
 from rave_runtime.backends.graph_check import read_graph
-from rave_runtime.backends.network import Array, Image
+from rave_runtime.backends.network import Image
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
@@ -50,12 +51,12 @@ class OnnxNetwork(SplitNetwork):
         return str(self._bundle.folder / self._graph(part, images).file)
 
     def run_context(
-        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+        self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> dict[str, Any]:
         """See `SplitNetwork.run_context`. On a GPU its results may stay there."""
         graph = self._graph("context", images)
         inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
-        return dict(zip(wanted, self._run(graph, list(wanted), inputs), strict=True))
+        return dict(zip(outputs, self._run(graph, list(outputs), inputs), strict=True))
 
     def run_enhance(self, features: Any, pooled: Any, rows: Array, cols: Array) -> Array:
         """See `SplitNetwork.run_enhance`."""
@@ -75,7 +76,7 @@ class OnnxNetwork(SplitNetwork):
             if self.device.name == "cuda":
                 return _run_on_gpu(session, outputs, inputs)
             result: list[Any] = session.run(outputs, inputs)
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        except Exception as error:  # onnxruntime's exceptions have no base class in common
             raise DeviceError(
                 f"{self.device.provider} failed on {graph.file}: {reason_of(error)} "
                 "(a smaller --tile-size or --working-size needs less memory)"
@@ -89,6 +90,7 @@ class OnnxNetwork(SplitNetwork):
             return self._sessions[graph.file]
 
     def _make_session(self, graph: GraphFile) -> onnxruntime.InferenceSession:
+        """Returns a session that runs a graph on the device; its provider must not be replaced by another."""
         content = read_graph(self._bundle, graph)
         onnxruntime = import_onnxruntime()  # here, beside the first photographs' decoding
         options = onnxruntime.SessionOptions()

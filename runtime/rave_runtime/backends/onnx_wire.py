@@ -66,7 +66,7 @@ class WireReader:
             else:
                 raise ValueError(f"it has a field of the unknown kind {kind}")
             if length > end - place:
-                raise ValueError("a field of it is longer than the file")
+                raise ValueError("one of its fields is longer than the file")
             yield Field(number, None, message[place : place + length])
             place += length
 
@@ -95,7 +95,7 @@ def _read_varint(message: memoryview, place: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
             return value, place + index + 1
-    raise ValueError("a number of it does not end")
+    raise ValueError("one of its numbers does not end")
 
 
 def _as_signed(value: int) -> int:

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from rave_runtime.arrays import Array
 from rave_runtime.backends.compiled_cache import keep, recall
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.limits import usable_processors
-from rave_runtime.backends.network import Array, Image
+from rave_runtime.backends.network import Image
 from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
 from rave_runtime.errors import BundleError, DeviceError
@@ -98,10 +99,10 @@ class OpenVinoNetwork(SplitNetwork):
         return str(self._bundle.folder / (context if part == "context" else enhance).file)
 
     def run_context(
-        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+        self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> dict[str, Array]:
         """See `SplitNetwork.run_context`."""
-        del wanted  # both are there
+        del outputs  # both are there
         context, _ = self._graphs(_type_of(images))
         return self._run({"image": images, "rows": pool_rows, "cols": pool_cols}, context)
 
@@ -157,6 +158,7 @@ class OpenVinoNetwork(SplitNetwork):
             return self._compiled[_names(graphs)]
 
     def _compile(self, graphs: tuple[GraphFile, ...]) -> Any:
+        """Compiles graphs that run as one, or takes what an earlier run compiled and kept."""
         openvino = import_openvino()
         if self._core is None:
             self._core = openvino.Core()

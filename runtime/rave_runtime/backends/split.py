@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rave_runtime.backends.network import Array, Image
+from rave_runtime.arrays import Array
+from rave_runtime.backends.network import Image
 from rave_runtime.bundle import NetworkFacts
 from rave_runtime.errors import BundleError, PhotoError
 
@@ -32,7 +33,7 @@ class SplitNetwork(ABC):
 
     @abstractmethod
     def run_context(
-        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+        self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> Mapping[str, Any]:
         """Runs the context graph.
 
@@ -40,10 +41,10 @@ class SplitNetwork(ABC):
             images: batch of windows, as for `Network.pool`.
             pool_rows: [n, bins, h] float32.
             pool_cols: [n, bins, w] float32.
-            wanted: the outputs that the caller uses.
+            outputs: the outputs that the caller uses.
 
         Returns:
-            At least the wanted outputs, in whatever form `run_enhance` takes them. They need to last only
+            At least these outputs, in whatever form `run_enhance` takes them. They need to last only
             until the next run of the same thread.
         """
 

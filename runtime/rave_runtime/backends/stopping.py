@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from rave_runtime.backends.network import Array, Image, LoadedNetwork
+from rave_runtime.arrays import Array
+from rave_runtime.backends.network import Image, LoadedNetwork
 from rave_runtime.bundle import NetworkFacts
 from rave_runtime.errors import RaveError
 

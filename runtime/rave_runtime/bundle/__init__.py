@@ -105,8 +105,8 @@ class EngineFile:
         file, sha256: as for a graph.
         graph: file of the ONNX graph that it was built from.
         gpu: name of the GPU model on which it was built.
-        compute_capability: of that GPU, such as "9.0".
-        tensorrt_version: of the library that built it.
+        compute_capability: the compute capability of that GPU, such as "9.0".
+        tensorrt_version: the version of the library that built it.
         precision: the graph's, which the engine keeps (it is strongly typed).
         tile_px: longest side of a window; it is tuned for windows of exactly this size.
         batch: how many windows it takes per run, at most.
@@ -212,6 +212,12 @@ class Manifest:
         raise BundleError(
             f"the bundle has no {precision} {part} graph (it holds {held}): export it with that precision"
         )
+
+    @property
+    def model_hash(self) -> str:
+        """Names the model by its graphs, in 16 hexadecimal digits."""
+        graphs = sorted(graph.sha256 for graph in self.graphs)
+        return hashlib.sha256("".join(graphs).encode()).hexdigest()[:16]
 
     def running_files(self) -> tuple[GraphFile | EngineFile, ...]:
         """What the runtime may need of the bundle beside its manifest."""

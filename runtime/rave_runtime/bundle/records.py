@@ -82,6 +82,7 @@ def build_record(kind: type[T], value: object, where: str) -> T:
 
 
 def _convert(hint: Any, value: object, where: str) -> Any:
+    """Returns a value parsed from JSON as the type that an annotation asks for; `where` is its place."""
     origin = get_origin(hint)
     if origin is Literal:
         if not any(value == option and type(value) is type(option) for option in get_args(hint)):

@@ -42,7 +42,7 @@ def _run(arguments: list[str]) -> int:
     places = values.pop("places", [])
     doctor, watch = values.pop("doctor", False), values.pop("watch", False)
     dry_run = values.pop("dry_run", False)
-    film, encoder = values.pop("film", False), values.pop("film_encoder", None)
+    film = values.pop("film", False)
     full_resolution = values.pop("full_resolution", False)
     if full_resolution and "working_size" in values:
         wrong_use("--full-resolution and --working-size contradict each other: give one of them")
@@ -65,11 +65,11 @@ def _run(arguments: list[str]) -> int:
         if not all(places):
             wrong_use(f"{'INPUT' if '' in places[:-1] else 'OUTPUT'} is empty: is a variable not set?")
         *inputs, output = places
-        if film or _names_film(inputs):
+        if film or (len(inputs) == 1 and _names_film(inputs)):
             if dry_run or watch:
-                wrong_use("--dry-run and --watch are for photographs: leave them out for a film")
-            return _enhance_film(inputs, output, options, encoder)
-        if encoder is not None:
+                wrong_use("--dry-run and --watch are for photographs and folders: leave them out for a film")
+            return _enhance_film(inputs, output, options)
+        if options.film_encoder is not None and not _may_hold_films(inputs):
             wrong_use("--film-encoder is for films: name one as INPUT, or give --film for standard input")
         if "-" in places:
             return _enhance_stream(inputs, output, options, lacks={"--watch": watch, "--dry-run": dry_run})
@@ -131,7 +131,12 @@ def _names_film(inputs: list[str]) -> bool:
     return any(is_film(name) and not Path(name).is_dir() for name in inputs)
 
 
-def _enhance_film(inputs: list[str], output: str, options: RunOptions, encoder: str | None) -> int:
+def _may_hold_films(inputs: list[str]) -> bool:
+    """Whether an input is a film, a folder or a pattern, which may stand for films."""
+    return _names_film(inputs) or any(Path(name).is_dir() or set(name) & set("*?[") for name in inputs)
+
+
+def _enhance_film(inputs: list[str], output: str, options: RunOptions) -> int:
     """Enhances one film, or a stream of one."""
     from rave_runtime.cli.film import run_film
 
@@ -142,7 +147,6 @@ def _enhance_film(inputs: list[str], output: str, options: RunOptions, encoder: 
         sys.stdin.buffer if source == "-" else Path(source),
         sys.stdout.buffer if output == "-" else Path(output),
         options,
-        encoder,
     )
     for warning in result.warnings:
         say(f"note: {source}: {warning}", error=True)
@@ -186,9 +190,11 @@ def _preview(inputs: list[str], output: str, options: RunOptions) -> int:
 
 
 def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
+    """Enhances the inputs into a folder or file, prints the outcome and returns the exit code."""
     from rave_runtime.cli.command import run_folder
     from rave_runtime.files.location import parse_location
     from rave_runtime.files.patterns import parse_inputs
+    from rave_runtime.films.opening import is_film
     from rave_runtime.run.progress import ask_user, notes_of
 
     place = parse_location(output)
@@ -199,10 +205,14 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     for failure in failures:
         say(_describe(failure), error=True)
     done = [result for result in results if result.status == "done"]
-    copied, skipped = (sum(each.status == status for each in results) for status in ("copied", "skipped"))
-    megapixels = sum(result.width_px * result.height_px for result in done) / 1e6
-    line = f"{len(done)} of {len(results)} enhanced into {place} ({megapixels:.1f} megapixels)"
-    line += f", {copied} copied, not being backlit" * bool(copied)
+    copied = [result.enhanced_before for result in results if result.status == "copied"]
+    skipped = sum(result.status == "skipped" for result in results)
+    films = [result for result in done if is_film(result.job.source.name)]
+    megapixels = sum(each.width_px * each.height_px for each in done if each not in films) / 1e6
+    many = f", {len(films)} film{'s' * (len(films) > 1)}" * bool(films)
+    line = f"{len(done)} of {len(results)} enhanced into {place} ({megapixels:.1f} megapixels{many})"
+    line += f", {copied.count(False)} copied, since they are not backlit" * (False in copied)
+    line += f", {copied.count(True)} copied, since they were enhanced before (see --again)" * (True in copied)
     line += f", {skipped} were there already" * bool(skipped)
     say(line + (f", {len(failures)} failed" if failures else ""), error=_is_standard_output(options))
     return EXIT_SOME_FAILED if failures else 0

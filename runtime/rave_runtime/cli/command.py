@@ -14,17 +14,17 @@ from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.atomic import is_written_into, remove_abandoned, require_writable, write_atomically
 from rave_runtime.files.entries import digest_of
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.files.places import absolute, exists, is_folder
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import require_format
 from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_file
 from rave_runtime.run.batch import Result, Runner
-from rave_runtime.run.inputs import exists, is_folder
 from rave_runtime.run.jobs import Job, parse_shard, plan_jobs
 from rave_runtime.run.journal import Journal, open_journal
-from rave_runtime.run.log import open_log, write_each
+from rave_runtime.run.log import LOG_MARK, REPORT_MARK, open_log, write_each
 from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content
 from rave_runtime.run.options import RunOptions, make_batch, make_enhancer
-from rave_runtime.run.overwriting import claim_free, is_foreign, require_replaceable
+from rave_runtime.run.overwriting import claim_free, is_foreign, require_own_text, require_replaceable
 from rave_runtime.run.progress import show_progress
 
 Ask = Callable[[str], bool]
@@ -50,6 +50,9 @@ def run_folder(
         OSError: the log or the report cannot be written.
     """
     options.check("folder")
+    if options.overwrite != "always":
+        require_own_text("--log", options.log, LOG_MARK)
+        require_own_text("--report", options.report, REPORT_MARK)
     if options.report is not None:
         _require_writable("--report", options.report)
     jobs, journal, options, output = _prepare(source, output, options)
@@ -65,9 +68,10 @@ def run_folder(
         _open_runner(options, journal, len(jobs)) as runner,
         open_log(options.log, runner.setup) as write_line,
     ):
-        first = output / ".probe" if _is_tree(source) else jobs[0].target if jobs else output
-        if jobs and isinstance(first, Path):
-            _require_writable("OUTPUT", first)
+        if _is_tree(source) and isinstance(output, Path) and jobs:
+            _require_writable_folder("OUTPUT", output, output)
+        elif jobs and isinstance(jobs[0].target, Path):
+            _require_writable("OUTPUT", jobs[0].target)
         results = show_progress(write_each(runner.run(jobs), write_line), len(jobs))
     if options.report is not None:
         from rave_runtime.run.report import write_report
@@ -106,8 +110,8 @@ def _prepare(
     if options.skip_existing and not tree and any(exists(place) for place in _listed(source)):
         raise UsageError("--skip-existing is for folders, whose results it remembers: leave it out")
     if options.cluster is not None:  # workers have other working folders
-        source = [_absolute(place) for place in _listed(source)]
-        output = _absolute(output)
+        source = [absolute(place) for place in _listed(source)]
+        output = absolute(output)
     jobs = plan_jobs(source, output, shard=shard, selection=options.selection, naming=options.naming)
     if tree:
         if clean:
@@ -127,10 +131,6 @@ def _is_tree(source: Location | Sequence[Location]) -> bool:
     """Whether results go into a folder that is theirs: for a folder, or for several inputs."""
     places = _listed(source)
     return len(places) > 1 or is_folder(places[0])
-
-
-def _absolute(place: Location) -> Location:
-    return place.absolute() if isinstance(place, Path) else place
 
 
 def _check_single(job: Job, journal: Journal | None, options: RunOptions) -> None:
@@ -167,11 +167,16 @@ def _require_writable(name: str, file: Path) -> None:
         raise UsageError(f"{name} {file} is a folder: name the file to write")
     if is_written_into(file):
         return
+    _require_writable_folder(name, file, file.parent)
+
+
+def _require_writable_folder(name: str, told: Path, folder: Path) -> None:
+    """Refuses a folder in which no file can be made; what is told of is the file or the folder itself."""
     try:
-        require_writable(file.parent)
+        require_writable(folder)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{name} {file} cannot be written: {reason}") from error
+        raise UsageError(f"{name} {told} cannot be written: {reason}") from error
 
 
 def run_stream(
@@ -242,6 +247,8 @@ def enhance_bytes(content: bytes, options: RunOptions, format: str | None = None
         quality=options.quality,
         max_megapixels=options.max_megapixels,
         least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
+        again=options.again,
+        hdr=options.hdr,
     )
 
 

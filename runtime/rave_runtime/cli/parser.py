@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rave_runtime.cli.messages import wrong_use
+from rave_runtime.photos.formats import WRITTEN_FORMATS
 from rave_runtime.version import __version__
 
 
@@ -42,16 +43,20 @@ def make_parser() -> argparse.ArgumentParser:
     add("--strength", "0 changes nothing, 1 is the model, up to 2 [default: 1].", type=float, metavar="S")
     text = "The same for bright parts: 0 keeps skies as they are [default: --strength, but at most 1]."
     add("--highlights", text, type=float, metavar="H")
-    add("--only-backlit", "Copy photographs as they are that are not backlit.", action="store_true")
+    add("--only-backlit", "Copy photographs that are not backlit, unchanged.", action="store_true")
+    add("--again", "Enhance photographs once more that were enhanced before.", action="store_true")
     add("--model", "The model's bundle [default: the embedded one].", type=_path, metavar="FOLDER")
     text = "Long side for estimating the light, in pixels [default: the model's]."
     add("--working-size", text, type=int, metavar="PX")
     add("--full-resolution", "Estimate the light at full size: exact, and slow.", action="store_true")
 
     group = parser.add_argument_group("The files")
-    add("--format", "Write all as jpeg, png, tiff, webp, bmp, ppm, avif or heif.")
-    text = "1 to 100, of lossy formats [default: like the input's]."
+    *others, last = (name.lower() for name in WRITTEN_FORMATS)
+    add("--format", f"Write all results as {', '.join(others)} or {last}.")
+    text = "Quality of lossy formats, 1 to 100 [default: like the input's]."
     add("--quality", text, type=_number(int, 1, 100), metavar="Q")
+    text = "Give JPEGs an HDR gain map (Ultra HDR): what was bright stays so on HDR screens."
+    add("--hdr", text, action="store_true")
     add("--suffix", "Put TEXT behind the names of results, such as _bright.", metavar="TEXT")
     text = "Take only photographs whose name, or a folder's above it, fits; may be repeated."
     add("--include", text, action="append", metavar="PATTERN")
@@ -63,9 +68,9 @@ def make_parser() -> argparse.ArgumentParser:
     add("--keep-times", text, action=argparse.BooleanOptionalAction)
     text = "Copy .xmp, .aae and Live Photo .mov files along [default], or not."
     add("--companions", text, action=argparse.BooleanOptionalAction)
-    add("--dry-run", "Say what would be done, and what is backlit; write nothing.", action="store_true")
-    add("--skip-existing", "Resume: leave results that are there and up to date.", action="store_true")
-    add("--watch", "Keep running: enhance what is dropped into INPUT.", action="store_true")
+    add("--dry-run", "Print what would be done, and what is backlit; write nothing.", action="store_true")
+    add("--skip-existing", "Resume: skip photographs whose results are up to date.", action="store_true")
+    add("--watch", "Keep running, and enhance what is put into INPUT.", action="store_true")
     text = "Append a line of JSON per photograph; - is standard output."
     add("--log", text, type=_local_file, metavar="FILE")
     text = "Write a web page with before/after sliders and timings."
@@ -82,12 +87,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--device", "auto, cpu, openvino, cuda or tensorrt [default: auto].", metavar="NAME")
     add("--precision", "auto, fp32, fp16 or int8 [default: auto].", metavar="NAME")
     add("--tile-size", "Side of the network's tiles, in pixels.", type=int, metavar="PX")
-    text = "For photographs and tiles of one process, in MiB [default: 2048, in a container less]."
+    text = "Memory for the photographs and tiles of one process, in MiB [default: 2048, in a container less]."
     add("--memory-limit", text, type=_number(int, 64), dest="memory_limit_mib", metavar="MIB")
-    text = "Photographs in work at a time [default: processors]."
+    text = "Photographs in work at a time [default: one per processor]."
     add("--workers", text, type=_number(int, 1), metavar="N")
-    add("--shard", "Take the I-th of N parts, for a job scheduler.", metavar="I/N")
-    add("--cluster", "Work on a Ray cluster; 'local' starts one here.", metavar="ADDRESS")
+    add("--shard", "Enhance the I-th of N parts, for a job scheduler.", metavar="I/N")
+    add("--cluster", "Use the Ray cluster at ADDRESS; 'local' starts one here.", metavar="ADDRESS")
     text = "Processes on the cluster [default: as many as fit]."
     add("--actors", text, type=_number(int, 1), metavar="N")
     add("--doctor", "Print what is installed, what would be used, and why.", action="store_true")

@@ -15,13 +15,12 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from rave_runtime.backends.devices import GPUS
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.backends.privacy import turn_off_reports
-from rave_runtime.bundle import MANIFEST_NAME, read_bundle
+from rave_runtime.bundle.opening import carry_bundle
 from rave_runtime.cluster.crew import Crew
 from rave_runtime.cluster.pool import Pool
 from rave_runtime.cluster.worker import Worker
@@ -40,6 +39,7 @@ def open_pool(
     journal: Journal | None,
     jobs: int,
     worker: type[Worker] = Worker,
+    chunk_photographs: int | None = None,
 ) -> Iterator[Pool]:
     """A pool of workers on a cluster.
 
@@ -52,6 +52,7 @@ def open_pool(
         journal: the journal of the results, kept by this process alone.
         jobs: how many photographs there are, so that no more actors are asked for.
         worker: what each actor runs.
+        chunk_photographs: how many photographs an actor gets at a time; None adapts it to their time.
 
     Raises:
         UsageError: Ray is not installed, or the cluster is not there.
@@ -75,7 +76,7 @@ def open_pool(
         room = int(resources.get("CPU", 0)) // workers
         if needs["num_gpus"]:
             room = min(room, int(resources.get("GPU", 0)))
-        model = None if options.model is None else ray.put(_read_files(options.model))
+        model = None if options.model is None else ray.put(carry_bundle(options.model))
         untyped: Any = ray
         remote_worker = untyped.remote(max_restarts=0, max_task_retries=0, **needs)(worker)
         folder = None if journal is None else journal.folder
@@ -90,7 +91,7 @@ def open_pool(
         )
         try:
             crew.start()
-            yield Pool(ray, crew, workers, journal)
+            yield Pool(ray, crew, workers, journal, chunk_photographs)
         finally:
             crew.stop()
     finally:
@@ -99,6 +100,7 @@ def open_pool(
 
 
 def _connect(ray: Any, address: str) -> None:
+    """Connects Ray to the cluster at an address, or starts one on this machine."""
     quiet = {"log_to_driver": False, "logging_level": "error"}
     try:
         _knock(address)
@@ -111,7 +113,7 @@ def _connect(ray: Any, address: str) -> None:
                 ray.init(address=address, **quiet)
     except Exception as error:  # Ray raises whatever its connection stumbled over
         raise UsageError(
-            f"no Ray cluster at {address}: {reason_of(error)} (`ray start --head` starts one; "
+            f"there is no Ray cluster at {address}: {reason_of(error)} (`ray start --head` starts one; "
             f"--cluster {LOCAL} needs none)"
         ) from error
 
@@ -166,14 +168,3 @@ def _knock(address: str) -> None:
 def _resources(ray: Any) -> dict[str, float]:
     found: dict[str, float] = ray.cluster_resources()
     return found
-
-
-def _read_files(folder: Path) -> dict[str, bytes]:
-    """A bundle as the workers get it: what runs, not the checkpoint.
-
-    Raises:
-        BundleError: it cannot be used.
-    """
-    bundle = read_bundle(folder)
-    names = [MANIFEST_NAME, *(item.file for item in bundle.manifest.running_files())]
-    return {name: (bundle.folder / name).read_bytes() for name in names}

@@ -19,7 +19,7 @@ from rave_runtime.run.jobs import Job
 from rave_runtime.version import __version__
 
 _PLACEMENT_TIMEOUT_S: Final = 120.0
-"""So long the cluster may take to find room for a worker when there is none."""
+"""The longest time that the cluster may take to find room for a first worker."""
 
 _RESTART_PAUSE_S: Final = 5.0
 """Between attempts to replace a worker that could not start."""
@@ -32,12 +32,12 @@ class Chunk:
     Attributes:
         jobs: what it was given.
         alone: it has but one, which may be what killed an earlier worker.
-        given: when, by the monotonic clock, in seconds.
+        given_at_s: when it was given to the actor, by the monotonic clock.
     """
 
     jobs: list[Job]
     alone: bool
-    given: float
+    given_at_s: float
 
 
 @dataclass
@@ -46,10 +46,10 @@ class Actor:
 
     Attributes:
         handle: Ray's.
-        name: for people.
+        name: its name in messages.
         node: Ray's name of its machine, once it is placed.
         size: photographs in its next chunk.
-        chunks: in work or waiting, by the reference to their answer.
+        chunks: the chunks that are in work or waiting, by the reference to their answer.
     """
 
     handle: Any

@@ -51,11 +51,11 @@ class _Work:
         suspects: those that a lost worker had begun; each goes to a worker alone.
         strikes: how often a worker died of itself while it had that photograph alone, or first.
         losses: how often its worker was lost for any reason.
-        left: how many have no result.
+        unfinished: how many have no result yet.
     """
 
     fresh: Iterator[Job]
-    left: int
+    unfinished: int
     again: deque[Job] = field(default_factory=deque)
     suspects: deque[Job] = field(default_factory=deque)
     strikes: dict[Job, int] = field(default_factory=dict)
@@ -70,13 +70,23 @@ class Pool:
         crew: at work.
         workers: photographs that each actor has in work at a time.
         journal: the journal of the results.
+        chunk_photographs: how many photographs a worker gets at a time; None adapts it so that a chunk takes
+            `CHUNK_S`.
     """
 
-    def __init__(self, ray: Any, crew: Crew, workers: int, journal: Journal | None) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        crew: Crew,
+        workers: int,
+        journal: Journal | None,
+        chunk_photographs: int | None = None,
+    ) -> None:
         self._ray = ray
         self._crew = crew
         self._workers = workers
         self._journal = journal
+        self._chunk_photographs = chunk_photographs
         self._shared_with: set[str] = set()
 
     @property
@@ -97,7 +107,7 @@ class Pool:
             claim_free(self._journal, listed)
         work = _Work(iter(listed), len(listed))
         try:
-            while work.left:
+            while work.unfinished:
                 self._hand_out(work)
                 waiting = {ref: actor for actor in self._crew.actors for ref in actor.chunks}
                 done = self._wait([*waiting, *self._crew.starting()])
@@ -105,15 +115,16 @@ class Pool:
                 for ref in done:
                     if ref in waiting and ref in waiting[ref].chunks:
                         for result in self._take(waiting[ref], ref, work):
-                            work.left -= 1
+                            work.unfinished -= 1
                             yield result
         finally:
             if self._journal is not None:
                 self._journal.close()
 
     def _hand_out(self, work: _Work) -> None:
+        """Gives every actor chunks of photographs until each has one in work and one waiting."""
         # No chunk so large that the last ones leave others with nothing to do.
-        most = max(1, min(MAX_CHUNK, work.left // (4 * max(1, len(self._crew.actors)))))
+        most = max(1, min(MAX_CHUNK, work.unfinished // (4 * max(1, len(self._crew.actors)))))
         for actor in self._crew.actors:
             while len(actor.chunks) < _AHEAD and not actor.is_alone:
                 if work.suspects:
@@ -121,7 +132,7 @@ class Pool:
                         break  # it will be idle soon, and then takes a suspect
                     self._give(actor, [work.suspects.popleft()], alone=True)
                     break
-                size = max(min(actor.size, most), self._workers)
+                size = max(min(self._chunk_photographs or actor.size, most), self._workers)
                 jobs = [work.again.popleft() for _ in range(min(len(work.again), size))]
                 jobs += islice(work.fresh, size - len(jobs))
                 if not jobs:
@@ -163,7 +174,7 @@ class Pool:
         now = time.monotonic()
         self._adapt(actor, chunk, answers, now)
         for other in actor.chunks.values():
-            other.given = now
+            other.given_at_s = now
         self._check_shared(actor, answers)
         for answer in answers:
             if self._journal is not None:
@@ -176,7 +187,7 @@ class Pool:
         """Chunks of `CHUNK_S`, growing at most twofold; what was skipped or failed promises nothing."""
         done = sum(answer.result.status in ("done", "copied") for answer in answers)
         if done and not chunk.alone:
-            wanted = done * CHUNK_S / max(now - chunk.given, 1e-3)
+            wanted = done * CHUNK_S / max(now - chunk.given_at_s, 1e-3)
             actor.size = max(1, min(round(wanted), 2 * len(chunk.jobs), MAX_CHUNK))
 
     def _check_shared(self, actor: Actor, answers: list[Answer]) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
+from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Setup
 from rave_runtime.files.entries import Entry, is_done, is_ours
 from rave_runtime.files.location import Location, name_inside
@@ -22,7 +21,7 @@ class Task:
     """A photograph to enhance, and what the journal knows of its result and its companions."""
 
     job: Job
-    known: tuple[Entry, ...]
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class _CarriedJournal:
 
     def __init__(self, folder: Location) -> None:
         self.folder = folder
-        self.known: list[Entry] = []
+        self.entries: list[Entry] = []
         self.added: dict[str, Entry] = {}
 
     def is_done(self, name: str, key: str) -> bool:
@@ -68,7 +67,7 @@ class _CarriedJournal:
         self.added[name] = Entry(name, key, size, digest)
 
     def _known_of(self, name: str) -> list[Entry]:
-        return [entry for entry in self.known if entry.name == name]
+        return [entry for entry in self.entries if entry.name == name]
 
     def close(self) -> None:
         """Nothing is open: the driver keeps the journal."""
@@ -78,7 +77,7 @@ class Worker:
     """What an actor runs: one process, one warm batch."""
 
     def __init__(
-        self, model: dict[str, bytes] | None, options: RunOptions, folder: Location | None, threads: int
+        self, model: Bundle | None, options: RunOptions, folder: Location | None, threads: int
     ) -> None:
         self._model = model
         self._options = options
@@ -106,13 +105,9 @@ class Worker:
         """
         keep_freed_memory()  # this process is the run's own
         options = dataclasses.replace(self._options, device=device, precision=precision)
-        with tempfile.TemporaryDirectory(prefix="rave-model-") as folder:
-            if self._model is not None:
-                for file, content in self._model.items():
-                    (Path(folder) / file).write_bytes(content)
-                options = dataclasses.replace(options, model=Path(folder))
-            self._batch = make_batch(options, self._journal, options.workers or 1, self._threads)
-            self._batch.warm_up()
+        workers = options.workers or 1
+        self._batch = make_batch(options, self._journal, workers, self._threads, self._model)
+        self._batch.warm_up()
         self._name = f"{self.place()[:8]}/{name}"
         return self._batch.setup, Program(__version__, self._batch.settings)
 
@@ -121,7 +116,7 @@ class Worker:
         batch, journal = self._batch, self._journal
         assert batch is not None
         if journal is not None:
-            journal.known = [entry for task in tasks for entry in task.known]
+            journal.entries = [entry for task in tasks for entry in task.entries]
             journal.added = {}
         batch.cancelled.clear()
         answers = []

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from rave_runtime.errors import PhotoError
+from rave_runtime.errors import PhotoError, RaveError
 from rave_runtime.files.attributes import copy_attributes
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.regular import walk
@@ -67,16 +67,14 @@ def write_atomically(
     if isinstance(target, RemoteFile):
         target.write(content)
         return
-    sources = _local_files(like)
     try:
         if is_written_into(target):
             _write_into(target, content)
             return
-        make_folder(target.parent, like=sources[0].parent if sources else None)
-        with _partial_file(target, sources, attributes_of) as descriptor:
-            _write_all(descriptor, content)
     except (OSError, ValueError) as error:
         raise _cannot_be_written(target, error) from error
+    with partial_file(target, like, attributes_of) as (descriptor, _):
+        _write_all(descriptor, content)
 
 
 def copy_atomically(source: Path, target: Path) -> None:
@@ -85,13 +83,44 @@ def copy_atomically(source: Path, target: Path) -> None:
     Raises:
         PhotoError: the source cannot be read or the target not written.
     """
+    with partial_file(target, source, source) as (descriptor, _), source.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            _write_all(descriptor, block)
+
+
+@contextlib.contextmanager
+def partial_file(
+    target: Path, like: Location | Iterable[Location] | None, attributes_of: Location | None
+) -> Iterator[tuple[int, Path]]:
+    """A file to write, by descriptor or path, that becomes the target if the block ends well.
+
+    Arguments and errors are those of `write_atomically`.
+    """
+    sources = _local_files(like)
+    partial = target.parent / _partial_name()
     try:
-        make_folder(target.parent, like=source.parent)
-        with source.open("rb") as stream, _partial_file(target, [source], source) as descriptor:
-            while block := stream.read(1 << 20):
-                _write_all(descriptor, block)
+        make_folder(target.parent, like=sources[0].parent if sources else None)
+        descriptor = _create(partial)
+        with _live_lock:
+            _live.add(partial)
+        try:
+            yield descriptor, partial
+            _flush(descriptor)
+            _open_up(descriptor, sources)
+        finally:
+            os.close(descriptor)
+        if isinstance(attributes_of, Path):
+            copy_attributes(attributes_of, partial)
+        partial.replace(target)
+    except RaveError:  # of the block; some are errors of values too
+        raise
     except (OSError, ValueError) as error:
         raise _cannot_be_written(target, error) from error
+    finally:
+        with contextlib.suppress(OSError):  # it is not there any more where all went well
+            partial.unlink()
+        with _live_lock:
+            _live.discard(partial)
 
 
 def make_folder(folder: Path, like: Path | None = None) -> None:
@@ -184,31 +213,6 @@ def _boot() -> str:
 def _process_space() -> str:
     """The name of the set of processes that this one can see, by which containers differ."""
     return os.readlink("/proc/self/ns/pid")
-
-
-@contextlib.contextmanager
-def _partial_file(target: Path, like: list[Path], attributes_of: Location | None) -> Iterator[int]:
-    """A temporary file that becomes the target when the block ends well, and vanishes otherwise."""
-    partial = target.with_name(_partial_name())
-    descriptor = _create(partial)
-    with _live_lock:
-        _live.add(partial)
-    try:
-        try:
-            yield descriptor
-            _flush(descriptor)
-            _open_up(descriptor, like)
-        finally:
-            os.close(descriptor)
-        if isinstance(attributes_of, Path):
-            copy_attributes(attributes_of, partial)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    finally:
-        with _live_lock:
-            _live.discard(partial)
 
 
 def _create(file: Path) -> int:

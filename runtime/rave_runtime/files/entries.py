@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location, RemoteFile
-from rave_runtime.files.regular import read_regular
+from rave_runtime.files.regular import open_regular, read_regular
 
 ANY_SIZE: Final = -1
 """Size in the claim of a result that is not made yet."""
@@ -110,9 +110,15 @@ def is_ours(entries: Sequence[Entry], place: Location) -> bool:
         candidates = [entry for entry in entries if entry.size in (ANY_SIZE, status.st_size)]
         if any(not entry.digest for entry in candidates):
             return True
-        return bool(candidates) and digest_of(read_regular(place)) in {entry.digest for entry in candidates}
+        return bool(candidates) and _digest_of_file(place) in {entry.digest for entry in candidates}
     except OSError:
         return False
+
+
+def _digest_of_file(place: Path) -> str:
+    """The SHA-256 of a file, which may be a film of any size and is read piece by piece."""
+    with open_regular(place) as descriptor, open(descriptor, "rb", closefd=False) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def line_of(entry: Entry) -> str:

@@ -301,7 +301,7 @@ def parse_location(text: str) -> Location:
         return Path(url2pathname("/" + path))
     if not rest.strip("/"):
         raise UsageError(f"{without_secrets(text)} names no place: give a bucket or folder after ://")
-    return RemoteFile(text.rstrip("/"))
+    return RemoteFile(_protocol(text) + text.rstrip("/")[len(_protocol(text)) :])
 
 
 def name_inside(folder: Location, target: Location) -> str:

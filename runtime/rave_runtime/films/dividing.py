@@ -13,13 +13,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError
 from rave_runtime.films.opening import FilmInfo, describe_film, import_av, main_video
 from rave_runtime.films.planes import as_plane, relight_planes
 from rave_runtime.films.steady import Line, SteadyLight
-from rave_runtime.light.reduction import Array, UpsampledLight, fit_line
+from rave_runtime.light.reduction import UpsampledLight, fit_line
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class DividedFilm:
     Args:
         container: the opened film.
         enhancer: estimates the light.
-        options: of the run.
+        options: the options of the run.
         result: where frames, cuts and warnings are noted.
     """
 
@@ -222,7 +223,7 @@ class DividedFilm:
         planes = tuple(
             as_plane(plane, plane.height, plane.width, plane.line_size, layout.bits) for plane in frame.planes
         )
-        relight_planes(planes, layout, light)
+        relight_planes(planes, layout, light, self._enhancer.look.knee)
         return frame
 
 

@@ -42,28 +42,28 @@ _INTERLACED_FLAGS: Final = (1 << 18) | (1 << 29)
 """Interlaced transforms and motion, of FFmpeg's codec flags."""
 
 
-def choose_encoder(info: FilmInfo, wanted: str | None) -> str:
+def choose_encoder(info: FilmInfo, encoder: str | None) -> str:
     """The encoder to use.
 
     Args:
         info: the input.
-        wanted: an encoder of FFmpeg by name, such as "h264_nvenc"; None follows the input's codec.
+        encoder: an encoder of FFmpeg by name, such as "h264_nvenc"; None follows the input's codec.
 
     Raises:
         UsageError: FFmpeg has no such encoder here.
     """
     av = import_av()
-    name = wanted or _ENCODERS.get(info.codec, "libx264")
+    name = encoder or _ENCODERS.get(info.codec, "libx264")
     if name not in av.codecs_available:
-        if wanted is None and "libx264" in av.codecs_available:
+        if encoder is None and "libx264" in av.codecs_available:
             return "libx264"
         raise UsageError(
-            f"this FFmpeg has no encoder {name}: leave --film-encoder out, or install one that has"
+            f"this FFmpeg has no encoder {name}: leave out --film-encoder, or install an FFmpeg that has it"
         )
     return name
 
 
-def quality_of(info: FilmInfo, encoder: str, wanted: int | None) -> int:
+def quality_of(info: FilmInfo, encoder: str, quality: int | None) -> int:
     """The constant-quality number for an encoder, on its scale, where smaller is better.
 
     Without a wish it follows the input: six steps of an H.264 quantiser halve the bits, so an input with
@@ -71,12 +71,12 @@ def quality_of(info: FilmInfo, encoder: str, wanted: int | None) -> int:
 
     Args:
         info: the input.
-        encoder: of `choose_encoder`.
-        wanted: 1 to 100 as for photographs, or None.
+        encoder: what `choose_encoder` returns.
+        quality: 1 to 100 as for photographs, or None.
     """
     typical = _TYPICAL_QUALITY.get(encoder, 23)
-    if wanted is not None:
-        return round(_WORST_QUALITY + (_BEST_QUALITY - _WORST_QUALITY) * wanted / 100)
+    if quality is not None:
+        return round(_WORST_QUALITY + (_BEST_QUALITY - _WORST_QUALITY) * quality / 100)
     if info.bits_per_pixel is None:
         return typical
     usual = _TYPICAL_BITS_PER_PIXEL.get(encoder, 0.07)
@@ -94,8 +94,8 @@ def add_video(
         source: the input's video stream.
         frame: its first frame.
         info: the input.
-        encoder: of `choose_encoder`.
-        quality: of `quality_of`.
+        encoder: what `choose_encoder` returns.
+        quality: what `quality_of` returns.
         live: whether frames must leave at once, at the cost of some compression.
     """
     av = import_av()
@@ -137,13 +137,13 @@ def _quality_option(encoder: str) -> str | None:
     return _QUALITY_OPTIONS.get(encoder.rpartition("_")[2])
 
 
-def _supported_format(av: Any, encoder: str, wanted: str) -> str:
+def _supported_format(av: Any, encoder: str, pixel_format: str) -> str:
     """The input's pixel format where the encoder takes it, or the nearest that it takes."""
     formats = av.codec.Codec(encoder, "w").video_formats
     names = [item.name for item in formats or ()]
-    if not names or wanted in names:
-        return wanted
-    full = wanted.replace("yuvj", "yuv")
+    if not names or pixel_format in names:
+        return pixel_format
+    full = pixel_format.replace("yuvj", "yuv")
     depth = full.partition("p")[2]
     for candidate in (full, f"yuv420p{depth}", "p010le" if depth else "nv12", "yuv420p", "nv12"):
         if candidate in names:

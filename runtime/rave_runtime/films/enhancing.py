@@ -8,15 +8,14 @@ Queues are short, so memory does not grow with the film.
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
 
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError, RaveError, UsageError, reason_of
+from rave_runtime.files.atomic import partial_file
 from rave_runtime.films.dividing import DividedFilm, FilmOptions, FilmResult
 from rave_runtime.films.encoding import add_video, choose_encoder, quality_of
 from rave_runtime.films.opening import import_av, open_film
@@ -38,7 +37,13 @@ _CONTAINERS: Final = {
 
 
 def enhance_film(
-    source: Path | IO[bytes], target: Path | IO[bytes], enhancer: Enhancer, options: FilmOptions | None = None
+    source: Path | IO[bytes],
+    target: Path | IO[bytes],
+    enhancer: Enhancer,
+    options: FilmOptions | None = None,
+    *,
+    attributes_of: Path | None = None,
+    before_replacing: Callable[[Path], None] = lambda _: None,
 ) -> FilmResult:
     """Enhances a film; sound, subtitles, chapters, time stamps, rotation and metadata are kept.
 
@@ -47,6 +52,8 @@ def enhance_film(
         target: a file, which is there whole or not at all, or a binary stream.
         enhancer: estimates the light. Its working size and strength apply.
         options: how the film is written.
+        attributes_of: a file whose times and extended attributes a target that is a file gets.
+        before_replacing: called with the whole new file just before that takes the target's place.
 
     Raises:
         PhotoError: the film cannot be read, is HDR, or cannot be written.
@@ -60,8 +67,10 @@ def enhance_film(
     with open_film(source) as opened:
         run = DividedFilm(opened, enhancer, options, result)
         if isinstance(target, Path):
-            with _whole_or_nothing(target) as partial:
+            like = source if isinstance(source, Path) else None
+            with partial_file(target, like, attributes_of) as (_, partial):
                 _write(av, run, str(partial), container, options, result)
+                before_replacing(partial)
         else:
             _write(av, run, target, container, options, result)
     result.seconds = time.perf_counter() - started
@@ -137,7 +146,9 @@ def _copy_streams(av: Any, run: DividedFilm, output: Any, result: FilmResult) ->
             twin.metadata.update(stream.metadata)
             twin.disposition = stream.disposition
         except (av.FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError):
-            result.warnings.append(f"its {stream.type} stream {stream.index} has no place there: left out")
+            result.warnings.append(
+                f"its {stream.type} stream {stream.index} was left out: that kind of file has no place for it"
+            )
             continue
         copied[stream.index] = twin
     return copied
@@ -169,29 +180,3 @@ def _container_options(source: Any, container: str) -> dict[str, str]:
     if container in ("mp4", "mov") and any(key.startswith("com.") for key in source.metadata):
         return {"movflags": "use_metadata_tags"}
     return {}
-
-
-@contextlib.contextmanager
-def _whole_or_nothing(target: Path) -> Iterator[Path]:
-    """A temporary file beside a target, which takes its place at the end.
-
-    Raises:
-        PhotoError: the folder cannot be made, or the file cannot be written.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(target.suffix, ".rave-film-", target.parent)
-        os.close(descriptor)
-    except OSError as error:
-        raise PhotoError(f"cannot be written to {target}: {error.strerror or error}") from error
-    partial = Path(name)
-    try:
-        yield partial
-        mask = os.umask(0)
-        os.umask(mask)
-        partial.chmod(0o666 & ~mask)
-        partial.replace(target)
-    except OSError as error:
-        raise PhotoError(f"cannot be written to {target}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +18,9 @@ FILM_ENDINGS: Final = (
     *(".mts", ".m2ts", ".ts", ".mpg", ".mpeg"),
 )
 """Endings, in lower case, of files that count as films."""
+
+_TRANSPORT_ENDINGS: Final = (".ts", ".mts", ".m2ts")
+"""Endings of transport streams, of which programmers use one for other files."""
 
 _HDR_TRANSFERS: Final = {16: "PQ", 18: "HLG"}
 """Transfer characteristics of ITU-T H.273 that are not for ordinary screens."""
@@ -58,6 +62,30 @@ def import_av() -> Any:
 def is_film(name: str) -> bool:
     """Whether a file's name is that of a film."""
     return Path(name).suffix.lower() in FILM_ENDINGS
+
+
+def is_film_file(file: Path) -> bool:
+    """Whether a file is a film by its name, and by its first bytes where other files share the ending.
+
+    Source: ISO/IEC 13818-1: packets of 188 bytes, in camcorders' files with 4 before them, begin with G.
+    """
+    if not is_film(file.name):
+        return False
+    if file.suffix.lower() not in _TRANSPORT_ENDINGS:
+        return True
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(400)
+    except OSError:
+        return True  # opening it as a film tells the reason
+    return any(
+        head[at : at + 1] == head[at + step : at + step + 1] == b"G" for at, step in ((0, 188), (4, 192))
+    )
+
+
+def can_read_films() -> bool:
+    """Whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
 
 
 @dataclass(frozen=True)
@@ -126,7 +154,7 @@ def describe_film(stream: Any, frame: Any) -> FilmInfo:
     transfer = _HDR_TRANSFERS.get(int(frame.color_trc))
     if transfer is not None:
         raise PhotoError(
-            f"is an HDR film ({transfer}), whose brightness means something else: "
+            f"is an HDR film ({transfer}), whose values mean another brightness: "
             "convert it to SDR first (ffmpeg's zscale and tonemap filters do)"
         )
     name = frame.format.name

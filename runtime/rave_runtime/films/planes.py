@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from rave_runtime.arrays import Array
+
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 
 STRIP_ROWS: Final = 32
@@ -71,17 +72,21 @@ class PlaneFormat:
         return 16.0 * 2 ** (self.bits - 8), 240.0 * 2 ** (self.bits - 8)
 
 
-def relight_planes(planes: tuple[Plane, ...], layout: PlaneFormat, light: Light) -> None:
+def relight_planes(
+    planes: tuple[Plane, ...], layout: PlaneFormat, light: Light, knee: float | None = None
+) -> None:
     """Divides a frame by its light, in place.
 
-    Luma is limited to white. Chroma is scaled by what luma was really scaled by, averaged over the pixels
-    that share a value of chroma, so that highlights keep their hue instead of turning into saturated colour.
+    Luma is limited to white; with a knee, it rolls off from there instead, as photographs do. Chroma is
+    scaled by what luma was really scaled by, averaged over the pixels that share a value of chroma, so that
+    highlights keep their hue instead of turning into saturated colour.
 
     Args:
         planes: luma [h, w], and blue and red difference [ceil(h / down), ceil(w / across)] unless the format
             has no chroma; uint8 or uint16, writable, rows may be padded.
         layout: how they store values.
         light: the frame's light.
+        knee: result, in [0, 1], from which highlights roll off; None clips them.
     """
     height, width = planes[0].shape
     for start in range(0, height, STRIP_ROWS):
@@ -91,7 +96,10 @@ def relight_planes(planes: tuple[Plane, ...], layout: PlaneFormat, light: Light)
         luma *= np.float32(1 / layout.luma_span)
         gain = light.rows(start, stop, luma)
         np.clip(gain, np.float32(_LEAST_LIGHT), np.float32(np.inf), out=gain)
+        bend = None if knee is None else _bend(gain, knee)
         np.divide(luma, gain, out=gain)
+        if bend is not None and knee is not None:
+            _roll_off(gain, bend, knee)
         lifted = np.clip(gain, np.float32(-1), np.float32(1), out=gain)
         if layout.has_chroma:
             _scale_chroma(planes[1:], layout, luma, lifted, start, stop)
@@ -99,6 +107,31 @@ def relight_planes(planes: tuple[Plane, ...], layout: PlaneFormat, light: Light)
         lifted += np.float32(layout.black + 0.5)
         np.clip(lifted, np.float32(0), np.float32(2**layout.bits - 1), out=lifted)
         np.copyto(planes[0][start:stop], lifted[:, :width], casting="unsafe")
+
+
+def _bend(divisor: Array, knee: float) -> Array:
+    """How much the shoulder of each pixel bends: c of `rave_runtime.light.normal_way`."""
+    k = np.float32(knee)
+    limited = np.clip(divisor, np.float32(0), np.float32(1))
+    bend = 1 - limited
+    limited *= -k
+    limited += 1
+    limited *= 1 - k
+    bend /= limited
+    return bend
+
+
+def _roll_off(lifted: Array, bend: Array, knee: float) -> None:
+    """Takes t above the knee k to k + (t - k) / (1 + c * (t - k)), in place: white stays white."""
+    over = lifted - np.float32(knee)
+    if over.max() <= 0:
+        return
+    np.clip(over, np.float32(0), np.float32(np.inf), out=over)
+    bend *= over
+    over *= bend
+    bend += 1
+    over /= bend
+    lifted -= over
 
 
 def _scale_chroma(

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from rave_runtime.arrays import Array
 
 SETTLING_S: Final = 0.6
 """Time in which a still scene's light covers 63 % of a change."""

@@ -11,10 +11,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.light.reduction import neighbours
 from rave_runtime.light.relight import BLOCK_PX, value_tables
-
-Array = NDArray[np.float32]
+from rave_runtime.light.workspace import Workspace
 
 _REACH_BLOCKS: Final = 2
 """Blocks to each side over which colours are averaged: 40 pixels, more than two blocks of JPEG's colour."""
@@ -42,8 +42,8 @@ class Correction(NamedTuple):
 
     Attributes:
         columns: the pixels of each row to which something is added.
-        values: [blocks, columns * 3] float32, for values in [0, 1]: each row for `BLOCK_PX` rows of pixels,
-            the last one also for those that remain.
+        values: [3, blocks, columns] float32, of red, green and blue, for values in [0, 1]: each row for
+            `BLOCK_PX` rows of pixels, the last one also for those that remain.
     """
 
     columns: slice
@@ -93,12 +93,13 @@ class ChromaCorrection:
         weight = luma / (weight * (luma + noise)) * (noise * noise)
         self._shift: Array = shift * (weight * shade[rows, columns])
 
-    def rows(self, start: int, stop: int) -> Correction | None:
+    def rows(self, start: int, stop: int, workspace: Workspace | None = None) -> Correction | None:
         """The correction of some rows; None where nothing is to be added.
 
         Args:
             start: first row of the picture, a multiple of `BLOCK_PX`.
             stop: row after the last, at least one block further.
+            workspace: where the result lies, until it is asked again; fresh memory unless given.
         """
         first, blocks = start // BLOCK_PX, (stop - start) // BLOCK_PX
         taken = range(max(first, self._rows.start), min(first + blocks, self._rows.stop))
@@ -108,15 +109,16 @@ class ChromaCorrection:
         whole = columns.stop - columns.start
         if columns.stop + BLOCK_PX > self._width:
             columns = slice(columns.start, self._width)
-        wide = np.zeros((blocks, columns.stop - columns.start, 3), np.float32)
+        wide = (workspace or Workspace()).array("chroma", (3, blocks, columns.stop - columns.start))
+        wide.fill(0)
         blue, red = self._shift[:, taken.start - self._rows.start : taken.stop - self._rows.start]
         for channel, (of_blue, of_red) in enumerate(_TO_COLOUR):
             colour = of_blue * blue + of_red * red
-            part = wide[taken.start - first : taken.stop - first, :, channel]
+            part = wide[channel, taken.start - first : taken.stop - first]
             for column in range(BLOCK_PX):
                 part[:, column:whole:BLOCK_PX] = colour
             part[:, whole:] = colour[:, -1:]
-        return Correction(columns, wide.reshape(blocks, -1))
+        return Correction(columns, wide)
 
 
 def _interpolated(values: Array, rows: int) -> Array:
@@ -127,7 +129,7 @@ def _interpolated(values: Array, rows: int) -> Array:
 
 
 def _range(values: Array) -> slice:
-    """From the first to the last value that is not zero."""
+    """Returns the part from the first to the last value that is not zero."""
     places = np.flatnonzero(values)
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
 

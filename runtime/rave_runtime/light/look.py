@@ -11,10 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.errors import UsageError
 from rave_runtime.light.reduction import box_means
-
-Array = NDArray[np.float32]
 
 MAX_STRENGTH: Final = 2.0
 
@@ -24,6 +23,9 @@ parts, `highlights` the bright ones, and a smooth step leads from one to the oth
 
 DIVISOR_BOUNDS: Final = (1e-4, 1e4)
 """Smallest and greatest divisor of the normal way: thirteen stops."""
+
+BLACK_DIVISOR: Final = np.float32(0.5)
+"""Smallest divisor where a pixel is black: it at most doubles, which nobody sees as grey."""
 
 _BLACK: Final = (8 / 255, 16 / 255)
 """Value up to which a pixel is black, and from which it is not."""
@@ -103,13 +105,13 @@ def divisor_of(light: Array, look: Look) -> Array:
 
 
 def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
-    """Keeps black backgrounds black: the divisor becomes 1 where a pixel is black and nothing is in the dark.
+    """Keeps black backgrounds black: where a pixel is black and nothing is in the dark, it at most doubles.
 
     With m the brightest of a pixel's three channels, n the darkest, of 255, s(x; a, b) a smooth step from 0
     at a to 1 at b, mean_r the mean over a square that reaches r pixels to each side, smaller at the borders,
     R a sixteenth of the long side, rounded, and q = 1 - s(m; 12, 20):
 
-        d' = max(d, 1 - max(s(m; 8, 16), s(sigma; 1, 2.5), s(mean_1(m - n); 3, 6)))
+        d' = max(d, 0.5 * (1 - max(s(m; 8, 16), s(sigma; 1, 2.5), s(mean_1(m - n); 3, 6))))
         sigma ^ 2 = max(mean_R(q * m * m) / Q - (mean_R(q * m) / Q) ^ 2, 0),  Q = max(mean_R(q), 0.001)
 
     Silhouettes, wood in the shade and night skies have texture or colour in the dark, and are lifted; a
@@ -133,7 +135,8 @@ def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
     seen = np.maximum(smooth_step(brightest, *_BLACK), smooth_step(deviation, *_EMPTY))
     seen = np.maximum(seen, smooth_step(box_means(spread[None], 1)[0], *_NEUTRAL))
     low, high = DIVISOR_BOUNDS
-    guarded: Array = np.clip(np.maximum(divisor, 1 - seen), np.float32(low), np.float32(high))
+    least = BLACK_DIVISOR * (1 - seen)
+    guarded: Array = np.clip(np.maximum(divisor, least), np.float32(low), np.float32(high))
     return guarded
 
 

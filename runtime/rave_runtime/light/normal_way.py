@@ -28,12 +28,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.light.chroma import ChromaCorrection
 from rave_runtime.light.look import Look, divisor_of, guard_black
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.light.relight import BLOCK_PX, relight_gently
-
-Array = NDArray[np.float32]
+from rave_runtime.light.workspace import Workspace
 
 _STRIP_PX: Final = 1 << 17
 """Pixels brought to full resolution at once: few enough to stay in a processor's cache."""
@@ -63,8 +63,9 @@ class NormalWay:
     def divisor(self) -> Array:
         """What the photograph is divided by, but for the shoulder: [h, w] float32."""
         result = np.empty((self._height, self._width), np.float32)
+        space = Workspace()
         for start, stop in self._strips():
-            result[start:stop] = self._rows(start, stop)
+            result[start:stop] = self._rows(start, stop, space)
         return result
 
     def develop(self, pixels: NDArray[Any], out: NDArray[Any], curve: Array | None = None) -> None:
@@ -78,15 +79,17 @@ class NormalWay:
         chroma = None
         if pixels.shape[2] == 3 and min(self._height, self._width) >= BLOCK_PX:
             chroma = ChromaCorrection(pixels, self._divisor, curve)
+        space, knee = Workspace(), self._look.knee
         for start, stop in self._strips():
-            divisor = self._rows(start, stop)
-            correction = None if chroma is None else chroma.rows(start, stop)
-            relight_gently(pixels[start:stop], divisor, out[start:stop], self._look.knee, correction, curve)
+            divisor = self._rows(start, stop, space)
+            correction = None if chroma is None else chroma.rows(start, stop, space)
+            strip, target = pixels[start:stop], out[start:stop]
+            relight_gently(strip, divisor, target, knee, correction, curve, space)
 
-    def _rows(self, start: int, stop: int) -> Array:
+    def _rows(self, start: int, stop: int, space: Workspace) -> Array:
         if self._reduction is None:
-            return self._divisor[start:stop].copy()
-        return self._guided.rows(start, stop, self._reduction.luminance(start, stop))
+            return self._divisor[start:stop]
+        return self._guided.rows(start, stop, self._reduction.luminance(start, stop), space)
 
     def _strips(self) -> Iterator[tuple[int, int]]:
         """First row and end of each strip. Strips begin with a block and are at least one block high."""

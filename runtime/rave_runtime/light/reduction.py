@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Array = NDArray[np.float32]
+from rave_runtime.arrays import Array
+from rave_runtime.light.workspace import Workspace
 
 _PART_PX: Final = 64
 """Columns of the full picture in one product of their interpolation, at most."""
@@ -118,24 +119,31 @@ class UpsampledLight:
         self._height, self._width = height, width
         self._columns = _interpolation_in_parts(line.shape[2], width)
 
-    def rows(self, start: int, stop: int, luma: NDArray[np.uint8] | Array) -> Array:
+    def rows(
+        self,
+        start: int,
+        stop: int,
+        luma: NDArray[np.uint8] | Array,
+        workspace: Workspace | None = None,
+    ) -> Array:
         """The light of some rows.
 
         Args:
             start: first row of the full picture.
             stop: row after the last.
             luma: [stop - start, width] uint8, or float32 in [0, 1], of those rows of the picture.
+            workspace: where the result lies, until it is asked again; fresh memory unless given.
 
         Returns:
             [stop - start, width] float32, within the range of the reduced light.
         """
-        slope, offset = self._upsample(start, stop, 255 if luma.dtype == np.uint8 else 1)
+        slope, offset = self._upsample(start, stop, 255 if luma.dtype == np.uint8 else 1, workspace)
         slope *= luma
         slope += offset
         light: Array = np.clip(slope, self._low, self._high, out=slope)
         return light
 
-    def _upsample(self, start: int, stop: int, luma_top: int) -> Array:
+    def _upsample(self, start: int, stop: int, luma_top: int, workspace: Workspace | None) -> Array:
         """Slope and offset of the rows [start, stop), [2, stop - start, width], pixel centres aligned."""
         upper, share = neighbours(self._line.shape[1], self._height, start, stop)
         share = share[:, None]
@@ -143,7 +151,7 @@ class UpsampledLight:
         between[0] /= luma_top
         windows = between.reshape(-1, between.shape[2])[:, self._columns.taken].swapaxes(0, 1)
         parts, taken, part_px = self._columns.weights.shape
-        wide = np.empty((2, stop - start, parts * part_px), np.float32)
+        wide = (workspace or Workspace()).array("line", (2, stop - start, parts * part_px))
         products = wide.reshape(-1, parts, part_px).swapaxes(0, 1)
         step = max(1, _PRODUCT_STEPS // (taken * part_px))
         for first in range(0, products.shape[1], step):

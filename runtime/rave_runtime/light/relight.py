@@ -8,7 +8,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from rave_runtime.arrays import Array
+from rave_runtime.light.planes import load_planes, store_planes
+from rave_runtime.light.workspace import Workspace
 
 BLOCK_PX: Final = 8
 """Side of the blocks of which the mean colour is corrected: JPEG's. What happens inside a block stays."""
@@ -34,7 +36,7 @@ def relight(image: NDArray[Any], light: Array, out: NDArray[Any], curve: Array |
     gain = np.clip(light, np.float32(LIGHT_FLOOR), np.float32(np.inf))
     np.reciprocal(gain, out=gain)
     # Rows of values rather than of pixels: numpy is slow where its inner loop has three turns.
-    result = _repeat(gain, channels) if channels > 1 else gain
+    result = _repeat(gain, channels)
     values = image.reshape(height, width * channels)
     if curve is None:
         np.multiply(values, result, out=result)
@@ -52,6 +54,7 @@ def relight_gently(
     knee: float,
     correction: tuple[slice, Array] | None = None,
     curve: Array | None = None,
+    workspace: Workspace | None = None,
 ) -> None:
     """Writes an image divided by its light, with a shoulder for the highlights, into `out`.
 
@@ -62,44 +65,53 @@ def relight_gently(
         divisor: [h, w] float32, within `rave_runtime.light.look.DIVISOR_BOUNDS`.
         out: like the image; may be the image.
         knee: result, in [0, 1], from which highlights roll off.
-        correction: columns of pixels, and [n, columns * c] float32, what is added to their values in [0, 1]
+        correction: columns of pixels, and [c, n, columns] float32, what is added to their values in [0, 1]
             before the gain: each row to `BLOCK_PX` rows of the image, the last one also to those that remain.
             None adds nothing. See `rave_runtime.light.chroma`.
         curve: tone curve of the image's space where it is not sRGB's, as for `relight`.
+        workspace: memory for what is computed on the way; fresh memory unless given.
     """
-    height, width, channels = image.shape
     top = np.iinfo(image.dtype).max
-    values = image.reshape(height, width * channels)
-    scale = np.float32(top)
+    space = workspace or Workspace()
+    planes, scale = load_planes(image, space), np.float32(top)
     if curve is not None:
         encode, decode = value_tables(curve.tobytes(), top)
-        values, scale = encode[values], np.float32(1)
-    gain = _gain(divisor, _brightest(values, channels) * (1 / scale), knee)
-    result = _repeat(gain, channels) if channels > 1 else gain
-    if correction is None:
-        np.multiply(values, result, out=result)
-    else:
-        columns, added = correction
-        _multiply_corrected(values, added * scale, slice(columns.start * 3, columns.stop * 3), scale, result)
-    if curve is not None:
-        result = _decode(result, decode, top)
-    _write(result, out, top, limit=False)  # nothing is above white, nor below black
+        for channel, plane in enumerate(planes):
+            plane[...] = encode[image[..., channel]]
+        scale = np.float32(1)
+    gain = _gain(divisor, _brightest(planes, 1 / scale, space), knee, space)
+    for channel, plane in enumerate(planes):
+        if correction is None:
+            plane *= gain
+        else:
+            columns, added = correction
+            _add_blocks(plane[:, columns], added[channel] * scale)
+            plane *= gain
+            part = plane[:, columns]
+            np.clip(part, np.float32(0), scale, out=part)
+        if curve is not None:
+            plane[...] = _decode(plane, decode, top)
+    store_planes(planes, out)  # nothing is above white, nor below black
 
 
-def _gain(divisor: Array, brightest: Array, knee: float) -> Array:
+def _gain(divisor: Array, brightest: Array, knee: float, space: Workspace) -> Array:
     """The gain of each pixel, step 4 of `rave_runtime.light.normal_way`; `brightest` is overwritten."""
-    one = np.float32(1)
+    zero, one = np.float32(0), np.float32(1)
+    shape = divisor.shape
     darkens = bool(divisor.max() > 1)
-    limited = np.clip(divisor, np.float32(0), one) if darkens else divisor
-    rest = limited * np.float32(knee)
-    above = brightest - rest
-    np.clip(above, np.float32(0), one, out=above)
+    limited = np.clip(divisor, zero, one, out=space.array("limited", shape)) if darkens else divisor
+    rest: Array = np.multiply(limited, np.float32(knee), out=space.array("rest", shape))
+    above: Array = np.subtract(brightest, rest, out=space.array("above", shape))
+    if above.max() <= 0:  # no highlights here: the division alone
+        np.divide(one, divisor, out=rest)
+        return rest
+    np.clip(above, zero, one, out=above)
     np.subtract(one, rest, out=rest)
-    bent = one - limited
+    bent: Array = np.subtract(one, limited, out=space.array("bent", shape))
     bent *= above
     bent *= np.float32(1 / (1 - knee))
     brightest += np.float32(LIGHT_FLOOR)  # without it, black would be 0 / 0
-    below = np.multiply(limited, rest, out=above)
+    below: Array = np.multiply(limited, rest, out=above)
     below += bent
     below *= brightest
     rest *= brightest
@@ -107,36 +119,34 @@ def _gain(divisor: Array, brightest: Array, knee: float) -> Array:
     rest += bent
     rest /= below
     if darkens:
-        rest *= limited / divisor
+        np.divide(limited, divisor, out=below)
+        rest *= below
     return rest
 
 
-def _brightest(values: NDArray[Any], channels: int) -> NDArray[Any]:
-    """The greatest channel of each pixel: [h, w * c] -> [h, w]."""
-    if channels == 1:
-        return values
-    # Along neighbours in memory rather than along pixels, which takes a fifth of the time.
-    flat = values.reshape(-1)
-    pairs = np.maximum(flat[:-1], flat[1:])
-    brightest: NDArray[Any] = np.maximum(pairs[:-1], flat[2:])[::3].reshape(values.shape[0], -1)
+def _brightest(planes: list[Array], scale: np.float32, space: Workspace) -> Array:
+    """The greatest channel of each pixel, scaled, [h, w]."""
+    brightest: Array = space.array("brightest", planes[0].shape)
+    if len(planes) == 1:
+        np.multiply(planes[0], scale, out=brightest)
+    else:
+        np.maximum(planes[0], planes[1], out=brightest)
+        np.maximum(brightest, planes[2], out=brightest)
+        brightest *= scale
     return brightest
 
 
-def _multiply_corrected(
-    values: NDArray[Any], added: Array, columns: slice, top: np.float32, result: Array
-) -> None:
-    """Multiplies `result`, the gains, by values to which something is added in some columns."""
-    for rest in (slice(0, columns.start), slice(columns.stop, None)):
-        np.multiply(values[:, rest], result[:, rest], out=result[:, rest])
-    blocks, length = added.shape
+def _add_blocks(plane: Array, added: Array) -> None:
+    """Adds [n, w] to [h, w]: each row to `BLOCK_PX` rows, the last one also to those that remain."""
+    blocks, width = added.shape
     whole = blocks * BLOCK_PX
-    blocked = (blocks, BLOCK_PX, length)
-    part = values[:, columns]
-    corrected = np.empty(part.shape, np.float32)
-    np.add(part[:whole].reshape(blocked), added[:, None], out=corrected[:whole].reshape(blocked))
-    np.add(part[whole:], added[-1], out=corrected[whole:])
-    corrected *= result[:, columns]
-    np.clip(corrected, np.float32(0), top, out=result[:, columns])
+    rows = plane[:whole].reshape(blocks, BLOCK_PX, width) if plane.flags.c_contiguous else None
+    if rows is not None:
+        rows += added[:, None]
+    else:
+        for row in range(BLOCK_PX):
+            plane[row:whole:BLOCK_PX] += added
+    plane[whole:] += added[-1]
 
 
 def _decode(result: Array, decode: Array, top: int) -> Array:
@@ -153,19 +163,17 @@ def _decode(result: Array, decode: Array, top: int) -> Array:
     return result
 
 
-def _write(result: Array, out: NDArray[Any], top: int, *, limit: bool = True) -> None:
+def _write(result: Array, out: NDArray[Any], top: int) -> None:
     """Rounds half up, as the published code does, and limits to what a pixel holds."""
-    half = np.float32(0.5)
-    if limit:
-        result += half
-        np.clip(result, np.float32(0), np.float32(top), out=result)
-        np.copyto(out, result.reshape(out.shape), casting="unsafe")
-    else:
-        np.add(result.reshape(out.shape), half, out=out, casting="unsafe")
+    result += np.float32(0.5)
+    np.clip(result, np.float32(0), np.float32(top), out=result)
+    np.copyto(out, result.reshape(out.shape), casting="unsafe")
 
 
 def _repeat(gain: Array, channels: int) -> Array:
     """[h, w] -> [h, w * channels], as `np.repeat` but in half of its time."""
+    if channels == 1:
+        return gain
     height, width = gain.shape
     repeated = np.empty((height, width, channels), np.float32)
     for channel in range(channels):

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from rave_runtime.arrays import Array
 
 BACKLIT_SCORE: Final = 0.25
 """Score from which a photograph counts as backlit, for `--only-backlit`."""

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.backends.network import Network
 from rave_runtime.errors import PhotoError
 from rave_runtime.light.tiling import Tile, interpolation_matrix, plan_tiles, pooling_matrix
-
-Array = NDArray[np.float32]
 
 LightPart = tuple[slice, slice, Array]
 """Rows, columns and the light [rows, columns] of one part of an image."""

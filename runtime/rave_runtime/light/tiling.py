@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_runtime.errors import UsageError
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from rave_runtime.arrays import Array, Pixels
 from rave_runtime.errors import PhotoError
-from rave_runtime.photos.photo import Photo, Pixels
-
-Array = NDArray[np.float32]
+from rave_runtime.photos.photo import Photo
 
 _CURVE_SIZE: Final = 4096
 

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError, features
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import bounded
-from rave_runtime.photos.headers.reasons import raw_or_preview, why_unreadable
+from rave_runtime.photos.headers.reasons import why_not_taken, why_unreadable
 from rave_runtime.photos.jpeg import count_scans, end_of_jpeg
-from rave_runtime.photos.photo import Pixels
 
 _STRIP_ROWS: Final = 64
 """Rows copied at a time: a strip that stays in the cache is copied at a third of the cost."""
@@ -118,7 +118,7 @@ def open_picture(content: bytes) -> Image.Image:
         if reason is None and name == "TIFF":
             reason = "is damaged, or a kind of TIFF that cannot be read here"
         raise PhotoError(reason or f"is damaged or truncated: its {name} header makes no sense") from error
-    if name == "TIFF" and (reason := raw_or_preview(content)) is not None:
+    if name == "TIFF" and (reason := why_not_taken(content)) is not None:
         raise PhotoError(reason)
     width, height = image.size
     file.start_decoding(
@@ -215,6 +215,7 @@ def _is_plain(content: bytes) -> bool:
 
 
 def _to_known_mode(image: Image.Image) -> Image.Image:
+    """Converts a picture to one of Pillow's modes that reading knows, with transparency as a channel."""
     mode, transparency = image.mode, image.info.get("transparency")
     if mode in ("RGBA", "LA") or mode.startswith("I;16"):
         return image

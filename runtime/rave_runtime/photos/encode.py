@@ -13,17 +13,20 @@ import numpy as np
 from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.photos.codecs.jpeg_xl import encode_jxl
 from rave_runtime.photos.colour import convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import decoding, register_heif
 from rave_runtime.photos.exif import without_orientation
 from rave_runtime.photos.formats import format_named
 from rave_runtime.photos.headers.bmp import add_bmp_profile
 from rave_runtime.photos.jpeg import add_photoshop_resources, carry_jpeg
-from rave_runtime.photos.metadata.fitting import Metadata, fit_metadata
+from rave_runtime.photos.metadata.fitting import MAX_JPEG_XMP, Metadata, fit_metadata
 from rave_runtime.photos.metadata.grey_profile import is_grey_profile, rgb_of_grey_profile
+from rave_runtime.photos.metadata.mark import Mark, mark_xmp
 from rave_runtime.photos.metadata.photoshop import without_iptc
-from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.png import LEVEL, carry_png, raw_profile
 from rave_runtime.photos.sixteen_bit import write_deep_png, write_deep_ppm
 from rave_runtime.photos.tiff.strips import written_compression
@@ -31,6 +34,9 @@ from rave_runtime.photos.tiff.structure import write_tiff
 
 DEFAULT_QUALITY: Final = 92
 """Quality of lossy output when the input's own cannot be kept."""
+
+_TIFF_OPTIONS: Final = {"compression": "tiff_adobe_deflate"}
+"""How a TIFF is compressed whose photograph was none: without loss."""
 
 _HEIC_SPEED: Final = "superfast"
 """Speed of the HEIC encoder: its usual one takes 2.4 times as long, for files 5 % smaller."""
@@ -44,7 +50,9 @@ class Encoded:
     warnings: tuple[str, ...] = ()
 
 
-def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None = None) -> Encoded:
+def encode_photo(
+    photo: Photo, pixels: Pixels, format: str, quality: int | None = None, mark: Mark | None = None
+) -> Encoded:
     """Encodes new pixels with an old photograph's metadata.
 
     Args:
@@ -52,6 +60,7 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
         pixels: the new pixels, of the shape and dtype of `photo.pixels`.
         format: the name of a format that is written.
         quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own tables.
+        mark: what the file says of having been enhanced, where it can hold XMP; None leaves it as it was.
 
     Raises:
         PhotoError: the format cannot hold these pixels, or its library is missing.
@@ -68,11 +77,14 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
     alpha = photo.alpha
     if alpha is not None and not row.has_alpha:
         pixels, alpha = _over_white(pixels, alpha), None
-        notes.append(f"{format} has no transparency: the picture was laid on white")
-    if pixels.dtype == np.uint16 and not row.has_16_bits:
+        notes.append(f"{format} has no transparency: a white background was put behind the picture")
+    keeps_colours = format != "JXL" or _is_srgb_colour(photo.icc_profile)
+    if pixels.dtype == np.uint16 and not (row.has_16_bits and keeps_colours):
         pixels = _to_8_bits(pixels)
         alpha = None if alpha is None else _to_8_bits(alpha)
-        notes.append(f"{format} has 8 bits per channel here: 16 were reduced")
+        where = "here" if keeps_colours else "here outside of sRGB"
+        if photo.format != "RAW":  # whoever wants a JPEG of a raw file knows
+            notes.append(f"{format} has 8 bits per channel {where}: 16 were reduced")
     if not row.has_profile and photo.icc_profile is not None and not is_srgb(photo.icc_profile):
         pixels = convert_to_srgb(pixels, photo.icc_profile)
         notes.append(f"{format} cannot state a colour space: the colours were converted to sRGB")
@@ -82,6 +94,10 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
         photo = replace(photo, icc_profile=rgb_of_grey_profile(photo.icc_profile or b""))
         if photo.icc_profile is None:
             notes.append(f"its grey profile was left out: {format} stores this picture as colour")
+    marked = None
+    if mark is not None and row.has_metadata:
+        marked = mark_xmp(photo.xmp, mark, MAX_JPEG_XMP if format == "JPEG" else None)
+        photo = photo if marked is None else replace(photo, xmp=marked)
     metadata = Metadata() if carried else fit_metadata(photo, format)
     notes += metadata.notes
     if photo.format == format == "TIFF":
@@ -90,7 +106,7 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
             notes.append(f"its compression ({before}) was replaced by Deflate, which loses nothing")
     try:
         with decoding:
-            content = _encode(photo, whole, format, quality, None if carried else metadata)
+            content = _encode(photo, whole, format, quality, None if carried else metadata, marked)
     except PhotoError:
         raise
     except MemoryError as error:
@@ -101,13 +117,26 @@ def encode_photo(photo: Photo, pixels: Pixels, format: str, quality: int | None 
 
 
 def _encode(
-    photo: Photo, pixels: Pixels, format: str, quality: int | None, metadata: Metadata | None
+    photo: Photo,
+    pixels: Pixels,
+    format: str,
+    quality: int | None,
+    metadata: Metadata | None,
+    marked: bytes | None,
 ) -> bytes:
-    """Encodes the file; without `metadata`, that of the photograph's own file is carried over verbatim."""
+    """Encodes the file; without `metadata`, that of the photograph's own file is carried over verbatim, but
+    for the packet `marked`.
+    """
     height, width, channels = pixels.shape
     if format == "TIFF":
         assert metadata is not None
         return _encode_tiff(photo, pixels, metadata)
+    if format == "JXL":
+        assert metadata is not None
+        is_lossless = photo.format == format and photo.save_options.get("lossless", False)
+        wanted = quality or (None if is_lossless else DEFAULT_QUALITY)
+        profile = None if _is_srgb_colour(photo.icc_profile) else photo.icc_profile
+        return encode_jxl(pixels, wanted, profile, metadata.exif, metadata.xmp)
     if pixels.dtype == np.uint16 and format == "PPM":
         return write_deep_ppm(pixels.astype(np.uint16, copy=False))
     if pixels.dtype == np.uint16 and channels > 1:
@@ -121,15 +150,15 @@ def _encode(
     if metadata is not None or photo.source is None:
         return content
     carry = carry_png if format == "PNG" else carry_jpeg
-    keep_icc = photo.icc_profile is not None
-    return carry(photo.source, content, width, height, keep_icc=keep_icc, orientation=photo.orientation)
+    keep_icc, turn = photo.icc_profile is not None, photo.orientation
+    return carry(photo.source, content, width, height, keep_icc=keep_icc, orientation=turn, xmp=marked)
 
 
 def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:
     """Encodes a TIFF, compressed like the input or else by Deflate, which loses nothing."""
     return write_tiff(
         pixels,
-        photo.save_options if photo.format == "TIFF" else {"compression": "tiff_adobe_deflate"},
+        photo.save_options if photo.format == "TIFF" else _TIFF_OPTIONS,
         icc_profile=photo.icc_profile,
         exif=metadata.exif,
         xmp=metadata.xmp,
@@ -211,6 +240,7 @@ def _jpeg_options(photo: Photo, quality: int | None, mode: str) -> dict[str, Any
 
 
 def _metadata_options(photo: Photo, metadata: Metadata, format: str) -> dict[str, Any]:
+    """Returns what Pillow's encoder of a format must be given to write the metadata."""
     options: dict[str, Any] = {}
     if photo.icc_profile is not None:
         options["icc_profile"] = photo.icc_profile
@@ -235,11 +265,16 @@ def _metadata_options(photo: Photo, metadata: Metadata, format: str) -> dict[str
     return options
 
 
+def _is_srgb_colour(icc_profile: bytes | None) -> bool:
+    return is_srgb(icc_profile) and not is_grey_profile(icc_profile)
+
+
 def _becomes_rgb(format: str, pixels: Pixels) -> bool:
     """Tells whether a format stores grey pixels, alone or with alpha, as red, green and blue."""
     channels = pixels.shape[2]
     return channels < 3 and (
         format == "WEBP"
+        or (format == "JXL" and channels == 2)
         or (format in ("AVIF", "HEIF") and channels == 2)
         or (format == "AVIF" and not _avif_holds_grey())
         or (format == "TIFF" and channels == 2 and pixels.dtype == np.uint16)

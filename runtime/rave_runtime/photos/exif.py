@@ -50,8 +50,8 @@ def upright_exif(exif: bytes, width: int, height: int, orientation: int = 1) -> 
 
     Args:
         exif: a TIFF structure, with or without the leading `Exif\\0\\0`.
-        width: of the upright picture, in pixels.
-        height: of the upright picture, in pixels.
+        width: the width of the upright picture, in pixels.
+        height: the height of the upright picture, in pixels.
         orientation: how the picture was stored, 1 to 8.
     """
     prefix, data, order = _open_exif(exif)
@@ -156,6 +156,7 @@ def _set_side(data: bytearray, order: str, kind: int, where: int, pixels: int) -
 
 
 def _erase_thumbnail(data: bytearray, order: str) -> None:
+    """Unlinks the second directory of an EXIF block and overwrites the thumbnail's bytes with zeros."""
     if not data.startswith((b"II", b"MM")):
         return
     (first,) = struct.unpack_from(order + "I", data, 4)

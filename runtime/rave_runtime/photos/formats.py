@@ -1,18 +1,20 @@
-"""The one table of picture formats: how each is recognised, and what a written file can hold.
+"""The one table of picture formats: how each is recognised, what a file of it can hold, and its memory.
 
 Reading, writing, planning, the command line and the other packages all ask this module. To add a format,
 add a row to `FORMATS`; a format that Pillow cannot open needs a codec in `rave_runtime.photos.decoders` and
-`rave_runtime.photos.encode` as well.
+`rave_runtime.photos.encode`, and a reader of its header in `rave_runtime.photos.headers.dimensions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Final
 
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
+from rave_runtime.photos.codecs.raw_kind import RAW_ENDINGS, RAW_SIGNATURES
 
 
 @dataclass(frozen=True)
@@ -26,20 +28,33 @@ class Format:
         read_only_endings: endings of files that hold more than a result does, such as further pictures;
             results get the first of `endings` instead.
         signatures: pairs of an offset and the byte strings of which one stands there.
-        is_written: whether rave-run writes it. Photographs in other formats become PNG.
+        written_as: the format that photographs get where their own is not written.
+        extra: the extra of this package without which files of the format are left out of folders, with a
+            warning; None where there is none.
+        library: the module that comes with that extra.
         longest_side_px: greatest width and height that a file can hold; None where no practical limit exists.
-        has_alpha: whether a written file can hold transparency.
+        read_bytes_per_px: peak memory, per pixel, of a photograph of 8 bits that is read from this format.
+        written_bytes_per_px: the same by the format that is written; None where it is only read.
+        has_alpha: whether rave-run reads and writes transparency in it.
         has_metadata: whether a written file can hold EXIF and XMP.
         has_profile: whether a written file can hold a colour profile.
         has_16_bits: whether a written file can hold 16 bits per channel.
         has_quality: whether a written file can be lossy, so that a quality from 1 to 100 applies.
         option_names: further names that `--format` accepts for it, in lower case.
+
+    The memory is the decoder's copy (3 or 4 bytes per pixel), one turned upright, the pixels (3 or 4),
+    the light (1), the result and the encoder's copy. It was measured with 15 megapixels of each format,
+    transparency included, and rounded up.
     """
 
     name: str
     endings: tuple[str, ...]
     signatures: tuple[tuple[int, tuple[bytes, ...]], ...]
-    is_written: bool = True
+    read_bytes_per_px: int
+    written_bytes_per_px: int | None = None
+    written_as: str = "PNG"
+    extra: str | None = None
+    library: str | None = None
     longest_side_px: int | None = None
     has_alpha: bool = True
     has_metadata: bool = True
@@ -48,6 +63,11 @@ class Format:
     has_quality: bool = False
     read_only_endings: tuple[str, ...] = ()
     option_names: tuple[str, ...] = ()
+
+    @property
+    def is_written(self) -> bool:
+        """Whether rave-run writes it. Photographs in other formats become PNG."""
+        return self.written_bytes_per_px is not None
 
 
 _HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -58,6 +78,8 @@ FORMATS: Final = (
         endings=(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".jps"),
         read_only_endings=(".mpo", ".insp"),
         signatures=((0, (b"\xff\xd8\xff",)),),
+        read_bytes_per_px=15,
+        written_bytes_per_px=15,
         longest_side_px=65500,
         has_alpha=False,
         has_quality=True,
@@ -68,12 +90,16 @@ FORMATS: Final = (
         endings=(".png",),
         read_only_endings=(".apng",),
         signatures=((0, (b"\x89PNG\r\n\x1a\n",)),),
+        read_bytes_per_px=20,
+        written_bytes_per_px=20,
         has_16_bits=True,
     ),
     Format(
         name="TIFF",
         endings=(".tif", ".tiff"),
         signatures=((0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),),
+        read_bytes_per_px=22,
+        written_bytes_per_px=24,
         has_16_bits=True,
         option_names=("tif",),
     ),
@@ -81,6 +107,8 @@ FORMATS: Final = (
         name="WEBP",
         endings=(".webp",),
         signatures=((8, (b"WEBP",)),),
+        read_bytes_per_px=24,
+        written_bytes_per_px=52,  # with transparency, without loss
         longest_side_px=16383,
         has_quality=True,
     ),
@@ -88,12 +116,14 @@ FORMATS: Final = (
         name="GIF",
         endings=(".gif",),
         signatures=((0, (b"GIF87a", b"GIF89a")),),
-        is_written=False,
+        read_bytes_per_px=16,
     ),
     Format(
         name="BMP",
         endings=(".bmp", ".dib"),
         signatures=((0, (b"BM",)),),
+        read_bytes_per_px=18,
+        written_bytes_per_px=18,
         has_alpha=False,
         has_metadata=False,
     ),
@@ -102,6 +132,8 @@ FORMATS: Final = (
         endings=(".ppm", ".pgm", ".pnm"),
         read_only_endings=(".pbm",),
         signatures=((0, (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")),),
+        read_bytes_per_px=18,
+        written_bytes_per_px=18,
         has_alpha=False,
         has_metadata=False,
         has_profile=False,
@@ -111,13 +143,15 @@ FORMATS: Final = (
         name="JPEG2000",
         endings=(".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf"),
         signatures=((0, (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n")),),
-        is_written=False,
+        read_bytes_per_px=26,
     ),
     Format(
         name="AVIF",
         endings=(".avif",),
         read_only_endings=(".avifs",),
         signatures=((4, (b"ftypavis",)),),
+        read_bytes_per_px=34,
+        written_bytes_per_px=40,
         has_quality=True,
     ),
     Format(
@@ -125,8 +159,31 @@ FORMATS: Final = (
         endings=(".heic", ".heif", ".hif"),
         read_only_endings=(".heics", ".heifs"),
         signatures=((4, tuple(b"ftyp" + brand for brand in _HEIF_BRANDS)),),
+        read_bytes_per_px=44,
+        written_bytes_per_px=44,
         has_quality=True,
         option_names=("heic",),
+    ),
+    Format(
+        name="JXL",
+        endings=(".jxl",),
+        signatures=((0, (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),),
+        read_bytes_per_px=26,
+        written_bytes_per_px=40,
+        extra="jxl",
+        library="pylibjxl",
+        has_16_bits=True,
+        has_quality=True,
+    ),
+    Format(
+        name="RAW",
+        endings=RAW_ENDINGS,
+        signatures=RAW_SIGNATURES,
+        read_bytes_per_px=40,
+        written_as="TIFF",
+        extra="raw",
+        library="rawpy",
+        has_16_bits=True,
     ),
 )
 
@@ -135,20 +192,38 @@ _BY_ENDING: Final[Mapping[str, Format]] = {
     ending: row for row in FORMATS for ending in (*row.endings, *row.read_only_endings)
 }
 
-READ_ENDINGS: Final = tuple(_BY_ENDING)
-"""Endings, in lower case, of files that count as photographs."""
+KNOWN_ENDINGS: Final = tuple(_BY_ENDING)
+"""Endings, in lower case, of all formats of the table."""
 
 WRITTEN_FORMATS: Final = tuple(row.name for row in FORMATS if row.is_written)
 """Names of the formats that rave-run writes."""
 
-UNREADABLE_ENDINGS: Final = (
-    *(".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dcs", ".dng", ".drf"),
-    *(".eip", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mdc", ".mef", ".mos", ".mrw", ".nef"),
-    *(".nrw", ".orf", ".ori", ".pef", ".ptx", ".pxn", ".raf", ".raw", ".rw2", ".rwl", ".rwz", ".sr2"),
-    *(".srf", ".srw", ".x3f", ".exr", ".hdr", ".jls", ".jxl", ".jxr", ".pcx", ".pfm", ".psb", ".psd"),
-    *(".qoi", ".sgi", ".tga", ".wdp", ".xcf"),
+UNKNOWN_ENDINGS: Final = (
+    *(".eip", ".rwz", ".exr", ".hdr", ".jls", ".jxr", ".pcx", ".pfm", ".psb", ".psd", ".qoi", ".sgi"),
+    *(".tga", ".wdp", ".xcf"),
 )
-"""Endings of pictures, most of them camera raw files, that rave-run cannot read and names in a warning."""
+"""Endings of pictures that rave-run cannot read and names in a warning."""
+
+
+_MISSING: Final = tuple(
+    ending for ending, row in _BY_ENDING.items() if row.library and find_spec(row.library) is None
+)
+
+READ_ENDINGS: Final = tuple(ending for ending in _BY_ENDING if ending not in _MISSING)
+"""Endings, in lower case, of files that count as photographs here, with the extras that are installed."""
+
+UNREADABLE_ENDINGS: Final = (*UNKNOWN_ENDINGS, *_MISSING)
+"""Endings of pictures that cannot be read here and are named in a warning."""
+
+
+def remedy_for(endings: Iterable[str]) -> str:
+    """What to do about pictures with these endings that cannot be read here."""
+    rows = [_BY_ENDING.get(ending) for ending in endings]
+    extras = sorted({row.extra for row in rows if row is not None and row.extra is not None})
+    install = f"pip install 'rave-backlit[{','.join(extras)}]'"
+    if not extras:
+        return "export as JPEG or TIFF first"
+    return install if None not in rows else f"{install}, or export as JPEG or TIFF first"
 
 
 def format_named(name: str) -> Format:
@@ -166,8 +241,7 @@ def format_of_ending(name: str) -> str | None:
     Args:
         name: a file name or an ending with its dot, such as `.jpg`.
     """
-    stem, dot, ending = name.rpartition(".")
-    del stem
+    dot, ending = name.rpartition(".")[1:]
     row = _BY_ENDING.get(f".{ending.lower()}") if dot else None
     return row.name if row else None
 
@@ -196,10 +270,10 @@ def parse_format(text: str) -> str:
     raise UsageError(f"--format {text} is unknown: give one of {', '.join(WRITTEN_FORMATS).lower()}")
 
 
-def output_format(input_format: str, wanted: str | None = None) -> str:
-    """Returns the format to write: the wanted one, the input's, or PNG where that cannot be written."""
-    name = wanted or input_format
-    return name if name in WRITTEN_FORMATS else "PNG"
+def output_format(input_format: str, format: str | None = None) -> str:
+    """Returns the format to write: the one asked for, the input's, or the one that stands for that."""
+    name = format or input_format
+    return name if name in WRITTEN_FORMATS else _BY_NAME[name].written_as if name in _BY_NAME else "PNG"
 
 
 def ending_of_result(name: str, format: str) -> str:

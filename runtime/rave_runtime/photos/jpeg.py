@@ -8,6 +8,7 @@ thumbnails, which show the old picture; the index of further pictures behind the
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ _ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))
 _MAX_MARKERS: Final = 100_000
 """Markers of a JPEG that are looked at, those of restarts aside; photographs have hundreds."""
 
-_XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
+XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
 
 _EXTENSION_SEGMENT: Final = b"http://ns.adobe.com/xmp/extension/\0"
@@ -104,8 +105,12 @@ def count_scans(content: bytes, limit: int = 1 << 31) -> int:
 
 
 def end_of_jpeg(content: bytes) -> int:
-    """Returns the place behind the end of a JPEG's picture; the end of the file where no marker says so."""
-    return next((stop for marker, stop in _markers(content) if marker == 0xD9), len(content))
+    """Returns the place behind the end of a JPEG's picture; the end of the file where no marker says so.
+
+    Of a file of more markers than a photograph can have, the end of the file.
+    """
+    markers = itertools.islice(_markers(content), _MAX_MARKERS)
+    return next((stop for marker, stop in markers if marker == 0xD9), len(content))
 
 
 def _markers(content: bytes) -> Iterator[tuple[int, int]]:
@@ -121,17 +126,25 @@ def _markers(content: bytes) -> Iterator[tuple[int, int]]:
 
 
 def carry_jpeg(
-    source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool, orientation: int = 1
+    source: bytes,
+    target: bytes,
+    width: int,
+    height: int,
+    *,
+    keep_icc: bool,
+    orientation: int = 1,
+    xmp: bytes | None = None,
 ) -> bytes:
     """Gives a JPEG another one's metadata: EXIF, XMP, IPTC, comments, and its ICC profile if wanted.
 
     Args:
         source: the file whose APP and comment segments are taken.
         target: a freshly encoded JPEG; its own JFIF and Adobe segments stay, density excepted.
-        width: of the target, in pixels.
-        height: of the target, in pixels.
+        width: the width of the target, in pixels.
+        height: the height of the target, in pixels.
         keep_icc: whether the target's pixels are in the source's colour space.
         orientation: how the source's pixels were turned to become the target's, 1 to 8.
+        xmp: a packet that takes the place of the source's; None keeps that.
     """
     kept = []
     jfif: bytes | None = None
@@ -151,15 +164,18 @@ def carry_jpeg(
             continue
         if marker == 0xE1 and payload.startswith(EXIF_HEADER):
             payload = upright_exif(payload, width, height, orientation)
-        elif marker == 0xE1 and payload.startswith(_XMP_SEGMENT):
-            xmp = upright_xmp(payload[len(_XMP_SEGMENT) :], width, height, orientation)
-            if xmp is None:
+        elif marker == 0xE1 and payload.startswith(XMP_SEGMENT):
+            packet, xmp = xmp or upright_xmp(payload[len(XMP_SEGMENT) :], width, height, orientation), None
+            if packet is None:
                 continue
-            payload = _XMP_SEGMENT + xmp
+            payload = XMP_SEGMENT + packet
         elif marker == 0xED and payload.startswith(_PHOTOSHOP_SEGMENT):
             start = len(_PHOTOSHOP_SEGMENT)
             payload = payload[:start] + without_thumbnails(payload[start:])
-        kept.append(b"\xff" + bytes([marker]) + struct.pack(">H", len(payload) + 2) + payload)
+        kept.append(_segment(marker, payload))
+    if xmp is not None:  # the source has none
+        exif = next((at + 1 for at, each in enumerate(kept) if each.startswith(EXIF_HEADER, 4)), 0)
+        kept.insert(exif, _segment(0xE1, XMP_SEGMENT + xmp))
     own, after = b"", 2
     if target.startswith(b"\xff\xe0", 2):
         (length,) = struct.unpack_from(">H", target, 4)
@@ -167,3 +183,7 @@ def carry_jpeg(
         if jfif is not None and len(jfif) >= 12 and len(own) >= 16:
             own = own[:11] + jfif[7:12] + own[16:]  # density unit, x and y
     return b"".join([target[:2], own, *kept, memoryview(target)[after:]])
+
+
+def _segment(marker: int, payload: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(payload) + 2) + payload

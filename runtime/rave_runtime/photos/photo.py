@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
-
-Pixels = NDArray[np.unsignedinteger[Any]]
-"""Arrays of uint8 or uint16."""
 
 
 @dataclass(frozen=True)

@@ -134,34 +134,54 @@ def without_chunks(content: bytes, kinds: Container[bytes] = _UNSEEN) -> bytes:
 
 
 def carry_png(
-    source: bytes, target: bytes, width: int, height: int, *, keep_icc: bool, orientation: int = 1
+    source: bytes,
+    target: bytes,
+    width: int,
+    height: int,
+    *,
+    keep_icc: bool,
+    orientation: int = 1,
+    xmp: bytes | None = None,
 ) -> bytes:
     """Gives a PNG another one's colour, text, time, density and EXIF chunks.
 
     This is what `carry_jpeg` of `rave_runtime.photos.jpeg` does for JPEG. No PNG changes its colour space
-    here, so every chunk that states one goes over, except a profile that cannot be read.
+    here, so every chunk that states one goes over, except a profile that cannot be read. A packet `xmp` takes
+    the place of the source's.
     """
     kept = []
+    is_raw = xmp is not None and not any(
+        kind == b"iTXt" and _holds_xmp(data) for kind, data in chunks(source)
+    )
     for kind, data in chunks(source):
         if kind not in _KEPT or (kind == b"iCCP" and not keep_icc):
             continue
         if kind == b"eXIf":
             data = upright_exif(data, width, height, orientation)
         elif kind in _TEXTS and data.startswith(_RAW_PROFILE):
+            if is_raw and (_read_raw_profile(kind, data) or ("", b""))[0] == "xmp":
+                continue
             upright_text = _upright_raw_profile(kind, data, width, height, orientation)
             if upright_text is None:
                 continue
             kind, data = upright_text
-        elif kind == b"iTXt" and data.startswith(_XMP_KEYWORD + b"\0"):
-            xmp = _text_of(b"iTXt", data)
-            upright = None if xmp is None else upright_xmp(xmp, width, height, orientation)
-            if upright is None:
+        elif kind == b"iTXt" and _holds_xmp(data):
+            before = _text_of(b"iTXt", data)
+            after = xmp or (None if before is None else upright_xmp(before, width, height, orientation))
+            xmp = None
+            if after is None:
                 continue
-            if upright != xmp:
-                data = _XMP_KEYWORD + bytes(5) + upright
+            if after != before:
+                data = _XMP_KEYWORD + bytes(5) + after
         kept.append(_chunk(kind, data))
+    if xmp is not None:
+        kept.append(_chunk(b"iTXt", _XMP_KEYWORD + bytes(5) + xmp))
     after_header = len(_SIGNATURE) + 25
     return b"".join([target[:after_header], *kept, memoryview(target)[after_header:]])
+
+
+def _holds_xmp(data: bytes) -> bool:
+    return data.startswith(_XMP_KEYWORD + b"\0")
 
 
 def raw_profile(name: str, data: bytes) -> str:

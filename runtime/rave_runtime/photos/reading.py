@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.errors import PhotoError
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.photos.codecs.opening import read_by_codec
 from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import (
     END_OF_JPEG,
@@ -26,36 +27,36 @@ from rave_runtime.photos.decoders import (
     to_pixels,
 )
 from rave_runtime.photos.exif import EXIF_HEADER, avif_exif, orientation_of, upright_exif
+from rave_runtime.photos.fast_jpeg import decode_jpeg
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.coding import coding_options
+from rave_runtime.photos.headers.reasons import why_damaged
 from rave_runtime.photos.headers.stated_colour import stated_profile
 from rave_runtime.photos.metadata.containers import jp2_blocks, orientation_in_heif
 from rave_runtime.photos.metadata.left_behind import note_left_behind
-from rave_runtime.photos.photo import Photo, Pixels
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.png import missing_bytes, png_blocks, without_chunks
-from rave_runtime.photos.sixteen_bit import is_deep, read_deep
+from rave_runtime.photos.sixteen_bit import is_deep, read_deep, turned
 from rave_runtime.photos.tiff.structure import tiff_blocks
 from rave_runtime.photos.xmp import upright_xmp
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
 
-
 _BYTES_PER_PIXEL: Final = 8
-"""Of the fattest photographs, colour and transparency of 16 bits unpacked."""
+"""The most that a pixel takes in a file: colour and transparency of 16 bits, not compressed."""
 
 _HEAD_BYTES: Final = 64
-"""What is read of a file before it is known to be a picture."""
-
+"""How many bytes of a file are read before it is known to be a picture."""
 _METADATA_BYTES: Final = 1 << 28
-"""What a file may hold beside its pixels."""
+"""How many bytes a file may hold beside its pixels."""
 
 _EXTRA_SAMPLES: Final = 338
 """TIFF's tag for what channels beyond the colours mean: 0 unspecified, 1 and 2 transparency."""
 
 _GREY_MODES: Final = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
-_TURNS: Final[Mapping[int, Image.Transpose]] = {
+TURNS: Final[Mapping[int, Image.Transpose]] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -78,21 +79,21 @@ def read_photo(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEG
         max_megapixels: larger pictures are refused before they are decoded.
 
     Raises:
-        PhotoError: it cannot be read, is no picture, truncated, too large, or of a kind (floating
-            point, 16 bits without the library for it) that would lose values.
+        PhotoError: it cannot be read, is not a picture, is truncated or too large, or would lose values
+            (floating point, or 16 bits without the library for it).
     """
     content = source if isinstance(source, bytes) else read_file(source, max_megapixels)
     if not content:
         raise PhotoError("is empty (0 bytes)")
     try:
         with decoding:
-            return _decode(content, max_megapixels)
+            return read_by_codec(content, max_megapixels) or _decode(content, max_megapixels)
     except PhotoError:
         raise
     except MemoryError as error:
         raise PhotoError("does not fit into memory") from error
     except Exception as error:  # decoders raise whatever a broken file makes them stumble over
-        raise PhotoError(f"is damaged or truncated: {reason_of(error)}") from error
+        raise PhotoError(why_damaged(content, error)) from error
 
 
 def load_rgb(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> NDArray[np.uint8]:
@@ -120,7 +121,7 @@ def load_rgb(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAP
 
 
 def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> bytes:
-    """Reads a file's bytes, unless it is no file, or larger than a photograph of that size can be.
+    """Reads a file's bytes, unless it is not a file, or is larger than a photograph of that size can be.
 
     Raises:
         PhotoError: it cannot be read or is refused.
@@ -171,6 +172,7 @@ def check_file_size(size: int, limit: int, max_megapixels: float) -> None:
 
 
 def _decode(content: bytes, max_megapixels: float) -> Photo:
+    """Decodes a photograph whose format Pillow reads: pixels upright, and everything else beside them."""
     with open_picture(without_chunks(content)) as image:
         _check_size(image, max_megapixels)
         name = str(image.format)
@@ -182,8 +184,13 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         if name == "HEIF":
             orientation = orientation_in_heif(content, image.info.get("original_orientation"))
         notes = (*notes, *note_left_behind(name, content, xmp, orientation))
-        if is_deep(image):
-            pixels = _turn(read_deep(content, image), orientation)
+        decoded = (
+            decode_jpeg(content, image.mode, *image.size) if name == "JPEG" and orientation == 1 else None
+        )
+        if decoded is not None:
+            pixels = decoded
+        elif is_deep(image):
+            pixels = turned(read_deep(content, image), orientation)
         else:
             try:
                 image.load()
@@ -198,7 +205,7 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
                 raise PhotoError(
                     f"is damaged or truncated: {missing_bytes(content)} bytes of pixels are missing"
                 )
-            turn = _TURNS.get(orientation) if name not in ("HEIF", "TIFF") else None  # they turn themselves
+            turn = TURNS.get(orientation) if name not in ("HEIF", "TIFF") else None  # they turn themselves
             upright = image
             if turn is not None:
                 upright = image.transpose(turn)
@@ -262,19 +269,6 @@ def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
     if bits > 8:
         notes.append(f"its {bits} bits per channel were read as 8")
     return tuple(notes)
-
-
-def _turn(pixels: Pixels, orientation: int) -> Pixels:
-    turned: dict[int, Pixels] = {
-        2: pixels[:, ::-1],
-        3: pixels[::-1, ::-1],
-        4: pixels[::-1],
-        5: pixels.swapaxes(0, 1),
-        6: pixels.swapaxes(0, 1)[:, ::-1],
-        7: pixels.swapaxes(0, 1)[::-1, ::-1],
-        8: pixels.swapaxes(0, 1)[::-1],
-    }
-    return np.ascontiguousarray(turned[orientation]) if orientation in turned else pixels
 
 
 def _blocks(

@@ -2,7 +2,8 @@
 
 Colour PNG is read and written by imagecodecs and colour TIFF is read by tifffile, which come with the extra
 `deep`; PPM is simple enough to need neither. Pillow reads and writes grey PNG and TIFF of 16 bits, and
-`rave_runtime.photos.tiff.structure` writes every TIFF.
+`rave_runtime.photos.tiff.structure` writes every TIFF. TIFF whose channels lie apart
+goes the same way where it has transparency, whatever its bits: Pillow takes one channel for another.
 """
 
 from __future__ import annotations
@@ -14,10 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.png import LEVEL, without_chunks
 
 Deep = NDArray[np.uint16]
+
+_APART: Final = 2
+"""TIFF's number for a file that has all values of one channel before those of the next."""
+
+_RAW: Final = 1
+"""TIFF's number for no compression."""
+
+_COLOURS: Final = {1: 1, 2: 3}
+"""Channels of the colour itself, by TIFF's number for grey and for RGB."""
 
 _ASSOCIATED: Final = 1
 _UNASSOCIATED: Final = 2
@@ -25,23 +36,27 @@ _UNASSOCIATED: Final = 2
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Tells whether an opened (not loaded) picture has 16 bits per channel that Pillow would reduce."""
+    """Tells whether an opened (not loaded) picture has what Pillow would reduce to 8 bits or mix up."""
     if image.format == "PNG":
         return image.mode != "I;16" and any("16B" in str(tile[3]) for tile in getattr(image, "tile", ()))
     if image.format == "PPM":
         return _ppm_maximum(image) > 255
     if image.format == "TIFF":
-        bits = getattr(image, "tag_v2", {}).get(258, ())
-        return len(bits) > 1 and max(bits) == 16
+        tags = getattr(image, "tag_v2", {})
+        bits = tags.get(258, ())
+        is_apart = tags.get(284) == _APART and tags.get(262) in _COLOURS
+        misread = len(bits) in (2, 5) or (len(bits) == 4 and tags.get(259) == _RAW)
+        return len(bits) > 1 and (max(bits) == 16 or (is_apart and misread))
     return False
 
 
-def read_deep(content: bytes, image: Image.Image) -> Deep:
-    """Reads the pixels of such a picture, [h, w, 1 to 4] uint16, as stored (not upright).
+def read_deep(content: bytes, image: Image.Image) -> Pixels:
+    """Reads the pixels of such a picture, [h, w, 1 to 4] uint8 or uint16, as stored (not upright).
 
     Raises:
         PhotoError: the libraries are missing, or the file is of a layout they do not give.
     """
+    pixels: Pixels
     if image.format == "PNG":
         pixels = _read_png(content, image.info.get("transparency"))
     elif image.format == "PPM":
@@ -49,7 +64,11 @@ def read_deep(content: bytes, image: Image.Image) -> Deep:
     else:
         pixels = _read_tiff(content)
     width, height = image.size
-    if pixels.dtype != np.uint16 or sorted(pixels.shape[:2]) != sorted((height, width)) or pixels.ndim != 3:
+    if (
+        pixels.dtype not in (np.uint8, np.uint16)
+        or sorted(pixels.shape[:2]) != sorted((height, width))
+        or pixels.ndim != 3
+    ):
         raise PhotoError(f"has an unexpected layout: {list(pixels.shape)} {pixels.dtype}")
     return pixels
 
@@ -84,38 +103,45 @@ def _read_png(content: bytes, transparent: object) -> Deep:
     return pixels
 
 
-def _read_tiff(content: bytes) -> Deep:
+def _read_tiff(content: bytes) -> Pixels:
+    """Reads the first page of an RGB TIFF of 16 bits, or with its channels apart, with tifffile."""
+    what = "of 16 bits per channel or with its channels apart"
     try:
         import tifffile
     except ImportError:
-        _missing("TIFF")
+        _missing("TIFF", what)
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         page: Any = file.pages.first
-        if int(page.photometric) != 2:
+        colours = _COLOURS.get(int(page.photometric), 0)
+        if colours != 3 and not (colours and page.bitspersample == 8):
             raise PhotoError("is a 16-bit TIFF that is not RGB: convert it to RGB first, keeping the 16 bits")
         try:
             pixels = page.asarray()
         except ValueError as error:
             if "imagecodecs" in str(error):
-                _missing("TIFF")
+                _missing("TIFF", what)
             raise
         if int(page.planarconfig) == 2:
             pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
         extra = tuple(map(int, page.extrasamples))
-        if extra:  # a channel of no stated meaning, such as a scanner's infrared, is no transparency
-            alphas = [3 + at for at, meaning in enumerate(extra) if meaning in (_ASSOCIATED, _UNASSOCIATED)]
-            if pixels.shape[-1] != 3 + len(alphas[:1]):
-                pixels = pixels[..., [0, 1, 2, *alphas[:1]]]
-            if alphas and extra[alphas[0] - 3] == _ASSOCIATED and pixels.dtype == np.uint16:
+        if extra:  # a channel of no stated meaning, such as a scanner's infrared, is not transparency
+            alphas = [
+                colours + at for at, meaning in enumerate(extra) if meaning in (_ASSOCIATED, _UNASSOCIATED)
+            ]
+            if pixels.shape[-1] != colours + len(alphas[:1]):
+                pixels = pixels[..., [*range(colours), *alphas[:1]]]
+            if alphas and extra[alphas[0] - colours] == _ASSOCIATED and pixels.dtype.kind == "u":
                 pixels = _unmultiplied(pixels)
-        return np.asarray(pixels.astype(np.uint16, copy=False) if pixels.dtype.kind == "u" else pixels)
+        is_large = pixels.dtype.kind == "u" and pixels.dtype.itemsize > 1
+        return np.asarray(pixels.astype(np.uint16, copy=False) if is_large else pixels)
 
 
-def _unmultiplied(pixels: Deep) -> Deep:
+def _unmultiplied(pixels: Pixels) -> Pixels:
     """Divides colour that was stored times its alpha by it."""
+    top = np.iinfo(pixels.dtype).max
     alpha = np.maximum(pixels[..., -1:], 1).astype(np.uint64)
-    colour = np.minimum((pixels[..., :-1] * np.uint64(65535) + alpha // 2) // alpha, 65535)
-    return np.concatenate([colour.astype(np.uint16), pixels[..., -1:]], 2)
+    colour = np.minimum((pixels[..., :-1] * np.uint64(top) + alpha // 2) // alpha, top)
+    return np.concatenate([colour.astype(pixels.dtype), pixels[..., -1:]], 2)
 
 
 def _ppm_maximum(image: Image.Image) -> int:
@@ -138,7 +164,19 @@ def _read_ppm(content: bytes, image: Image.Image) -> Deep:
     return scaled
 
 
-def _missing(kind: str) -> NoReturn:
-    raise PhotoError(
-        f"is a {kind} of 16 bits per channel: pip install 'rave-backlit[deep]' to read and write it whole"
-    )
+def _missing(kind: str, what: str = "of 16 bits per channel") -> NoReturn:
+    raise PhotoError(f"is a {kind} {what}: pip install 'rave-backlit[deep]' to read and write it whole")
+
+
+def turned(pixels: Pixels, orientation: int) -> Pixels:
+    """Turns pixels upright, [h, w, c]; `orientation` is EXIF's, 1 to 8."""
+    views: dict[int, Pixels] = {
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.swapaxes(0, 1),
+        6: pixels.swapaxes(0, 1)[:, ::-1],
+        7: pixels.swapaxes(0, 1)[::-1, ::-1],
+        8: pixels.swapaxes(0, 1)[::-1],
+    }
+    return np.ascontiguousarray(views[orientation]) if orientation in views else pixels

@@ -30,7 +30,7 @@ _MANIFEST: Final = "self#jumbf"
 
 def orientation_in_xmp(xmp: bytes) -> int | None:
     """Returns the orientation that a packet states, 1 to 8, or None."""
-    packet = _open(xmp)[0]
+    packet = open_packet(xmp)[0]
     for element in packet.top.walk():
         span = packet.fields(element).get(_ORIENTATION)
         if span is not None and packet.text(span) in tuple("12345678"):
@@ -48,14 +48,14 @@ def upright_xmp(xmp: bytes, width: int, height: int, orientation: int = 1) -> by
 
     Args:
         xmp: a packet.
-        width: of the upright picture, in pixels.
-        height: of the upright picture, in pixels.
+        width: the width of the upright picture, in pixels.
+        height: the height of the upright picture, in pixels.
         orientation: how the picture was stored, 1 to 8.
 
     Returns:
         The packet, or None where it is too damaged to be turned.
     """
-    packet, encoding = _open(xmp)
+    packet, encoding = open_packet(xmp)
     if not packet.is_whole and orientation != 1:
         return None
     edits: Edits = {}
@@ -70,9 +70,9 @@ def upright_xmp(xmp: bytes, width: int, height: int, orientation: int = 1) -> by
             films = [span for span in packet.places(element, name) if packet.text(span) == "1"]
             edits |= {packet.trimmed(span): b"0" for span in films}
         edits |= {fields[name]: b"0" for name in _FILM_PLACES if name in fields}
-        edits |= _without(element, (_GAIN_MAP,))
+        edits |= without_names(element, (_GAIN_MAP,))
         if packet.text(fields.get("dcterms:provenance", Span(0, 0))).startswith(_MANIFEST):
-            edits |= _without(element, ("dcterms:provenance",))
+            edits |= without_names(element, ("dcterms:provenance",))
         if element.name == "rdf:li" and _further_picture(packet, element) is not None:
             edits[element.whole] = b""
         if element.name in ("xmp:Thumbnails", "Device:Profiles"):
@@ -92,7 +92,7 @@ def further_pictures(xmp: bytes | None) -> tuple[str, ...]:
     """Lists what a packet says to stand behind the photograph, such as `MotionPhoto` or `GainMap`."""
     if xmp is None:
         return ()
-    packet = _open(xmp)[0]
+    packet = open_packet(xmp)[0]
     found = []
     for element in packet.top.walk():
         fields = packet.fields(element)
@@ -107,7 +107,7 @@ def further_pictures(xmp: bytes | None) -> tuple[str, ...]:
 
 def without_extension(xmp: bytes) -> bytes:
     """Takes the reference to a second packet out of one, for files that have no place for that."""
-    packet, encoding = _open(xmp)
+    packet, encoding = open_packet(xmp)
     edits: Edits = {}
     for element in packet.top.walk():
         edits |= _without_extension(element)
@@ -122,10 +122,10 @@ def _without_extension(element: Element) -> Edits:
     names = (*element.attributes, *(child.name for child in element.children))
     if _EXTENSION not in names:
         return {}
-    return _without(element, (_EXTENSION, *(name for name in names if name.startswith(_IN_EXTENSION))))
+    return without_names(element, (_EXTENSION, *(name for name in names if name.startswith(_IN_EXTENSION))))
 
 
-def _open(xmp: bytes) -> tuple[Packet, str | None]:
+def open_packet(xmp: bytes) -> tuple[Packet, str | None]:
     """Reads a packet, as UTF-8 where its encoding does not hold ASCII as it is; returns that encoding too."""
     for mark, encoding in _WIDE.items():
         if xmp.startswith(mark):
@@ -136,7 +136,7 @@ def _open(xmp: bytes) -> tuple[Packet, str | None]:
     return read_packet(xmp), None
 
 
-def _without(element: Element, names: tuple[str, ...]) -> Edits:
+def without_names(element: Element, names: tuple[str, ...]) -> Edits:
     """Returns the changes that take those values out, whether they are attributes or elements."""
     edits = {element.declared[name]: b"" for name in names if name in element.declared}
     return edits | {child.whole: b"" for child in element.children if child.name in names}

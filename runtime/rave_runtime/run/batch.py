@@ -11,7 +11,7 @@ import contextlib
 import copy
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -28,6 +28,8 @@ from rave_runtime.errors import BundleError, RaveError
 from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.entries import ResultJournal, digest_of, result_key
 from rave_runtime.files.location import name_inside
+from rave_runtime.films.filing import file_film
+from rave_runtime.films.opening import is_film
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import format_of_ending, written_format_of
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
@@ -47,11 +49,14 @@ class WriteOptions:
 
     Attributes:
         format: the name of a written format; None is what the target's name says.
-        quality: of lossy formats, 1 to 100; None keeps a JPEG's own.
+        quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own.
         max_megapixels: larger photographs are refused.
         overwrite: whether files that no run of rave-run wrote are replaced, where a journal can tell.
         keep_times: whether results get the times and extended attributes of their photographs.
         only_backlit: whether photographs that are not backlit are copied as they are.
+        again: whether photographs that say that they were enhanced are enhanced once more, not copied.
+        hdr: whether JPEGs get an HDR gain map where their photographs have none.
+        film_encoder: an encoder of FFmpeg for films; None follows each film's codec.
     """
 
     format: str | None = None
@@ -60,6 +65,9 @@ class WriteOptions:
     overwrite: bool = False
     keep_times: bool = True
     only_backlit: bool = False
+    again: bool = False
+    hdr: bool = False
+    film_encoder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,13 +76,15 @@ class Result:
 
     Attributes:
         job: which one.
-        status: "done", "copied" (it is not backlit), "skipped" (an equal result was there) or "failed".
+        status: "done", "copied" (it is not backlit, or was enhanced before), "skipped" (an equal result was
+            there) or "failed".
         error: why it failed.
         warnings: what a user should know of it.
         width_px, height_px: upright size, 0 where it was not read.
-        seconds: from opening the file to renaming the result.
+        seconds: the time from opening the file to renaming the result.
         worker: which process of a cluster made it; "" is this one.
         backlit: how backlit it is, from 0 to 1, where its light was estimated: see `Enhancer.backlit_score`.
+        enhanced_before: whether the photograph said that it had been enhanced.
     """
 
     job: Job
@@ -86,6 +96,7 @@ class Result:
     seconds: float = 0.0
     worker: str = ""
     backlit: float | None = None
+    enhanced_before: bool = False
 
 
 class Runner(Protocol):
@@ -106,8 +117,8 @@ class Batch:
         enhancer: shared by all workers.
         options: how results are written.
         workers: photographs in work at a time.
-        budget: of memory for photographs; None sets no limit.
-        journal: of the output folder, so that a run can be resumed; None keeps none.
+        budget: the memory for photographs; None sets no limit.
+        journal: the journal of the output folder, so that a run can be resumed; None keeps none.
         skip_existing: leave out photographs whose result the journal has and the folder holds.
     """
 
@@ -130,7 +141,6 @@ class Batch:
         self._journal = journal
         self._skip_existing = skip_existing
         self._loading = threading.Lock()
-        self._loads = False
 
     @property
     def setup(self) -> Setup:
@@ -142,6 +152,7 @@ class Batch:
         """Everything that decides a result besides the photograph."""
         options = self._options
         settings = f"{self._enhancer.settings} format={options.format} quality={options.quality}"
+        settings += " again" * options.again + " hdr" * options.hdr
         return f"{settings} least_score={BACKLIT_SCORE}" if options.only_backlit else settings
 
     def warm_up(self) -> None:
@@ -149,12 +160,12 @@ class Batch:
         for depth in (np.uint8, np.uint16):
             self._enhancer.enhance(np.zeros((32, 32, 3), depth))
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
+    def run(self, jobs: Iterable[Job]) -> Generator[Result]:
         """Enhances photographs side by side and yields each result when it is there.
 
         Jobs are taken as workers come free, never all at once. After `cancelled` is set, those in
-        work are finished and no further one is begun. Where the caller stops before the end, those in work
-        end after their tile, and nothing of them is written.
+        work are finished and no further one is begun. If the caller closes the generator early, those
+        in work end after their tile, and nothing of them is written.
 
         Raises:
             BundleError: the model is damaged, so that no photograph can be enhanced.
@@ -218,18 +229,20 @@ class Batch:
             return Result(job, "failed", "was not begun: the run was interrupted")
         started = time.perf_counter()
         try:
-            # Where only bytes tell how large a photograph is, they are fetched first.
-            local = isinstance(job.source, Path)
-            content = None if local else read_file(job.source, self._options.max_megapixels)
+            if is_film(job.source.name):
+                with contextlib.nullcontext() if self._budget is None else self._budget.reserve(Need(0)):
+                    return self._enhance_film(job, started)  # alone: it takes all processors
+            most = self._options.max_megapixels
+            content = None if isinstance(job.source, Path) else read_file(job.source, most)
             if self._budget is None:
-                return self._enhance_file(job, content, started, self._options.max_megapixels)
+                return self._enhance_file(job, content, started, most)
             header = job.source if isinstance(job.source, Path) else content or b""
             wanted = self._options.format or written_format_of(job.target)
             need = estimate_need(header, self._enhancer.working_size_px, wanted)
-            if (need.megapixels or 0) > self._options.max_megapixels:  # the reader refuses it
+            if (need.megapixels or 0) > most:  # the reader refuses it
                 need = Need(0, megapixels=need.megapixels)
             with self._budget.reserve(need):
-                most = min(self._options.max_megapixels, self._budget.max_megapixels(need))
+                most = min(most, self._budget.max_megapixels(need))
                 return self._enhance_file(job, content, started, most)
         except BundleError:
             raise
@@ -238,12 +251,21 @@ class Batch:
         except MemoryError:
             return Result(job, "failed", "does not fit into memory", seconds=time.perf_counter() - started)
         except Exception as fault:  # ours; it must not take the others with it
-            reason = f"met a fault of rave-run, please report it: {type(fault).__name__}: {fault}"
+            reason = f"hit a bug in rave-run, please report it: {type(fault).__name__}: {fault}"
             return Result(job, "failed", reason, seconds=time.perf_counter() - started)
 
+    def _enhance_film(self, job: Job, started: float) -> Result:
+        options, journal = self._options, self._journal
+        film = file_film(job.source, job.target, self._enhancer, options, journal, self._skip_existing)
+        if film is None:
+            return Result(job, "skipped", seconds=time.perf_counter() - started)
+        notes = *film.warnings, *copy_companions(job.companions, journal, overwrite=options.overwrite)
+        return Result(job, "done", None, notes, film.width_px, film.height_px, film.seconds)
+
     def _enhance_file(self, job: Job, content: bytes | None, started: float, max_megapixels: float) -> Result:
+        """Enhances and writes one photograph that is in work; errors are raised, not put into the result."""
         options = self._options
-        name = key = ""
+        name = key = digest = ""
         if self._journal is not None:
             name = name_inside(self._journal.folder, job.target)
             if not options.overwrite:
@@ -255,20 +277,20 @@ class Batch:
             if self._skip_existing and self._journal.is_done(name, key):
                 return Result(job, "skipped", seconds=time.perf_counter() - started)
         self._load_beside()
-        wanted = options.format or written_format_of(job.target)
         photo = enhance_content(
             self._enhancer,
             content,
-            format=wanted,
+            format=options.format or written_format_of(job.target),
             quality=options.quality,
             max_megapixels=max_megapixels,
             least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
             # Under another ending a copy would be misnamed: it is written in the format that was asked for.
             may_copy=job.target.suffix.lower() == job.source.suffix.lower(),
+            again=options.again,
+            hdr=options.hdr,
         )
         del content
-        notes = copy_companions(job.companions, self._journal, overwrite=options.overwrite)
-        digest = ""
+        notes = photo.warnings + copy_companions(job.companions, self._journal, overwrite=options.overwrite)
         if self._journal is not None:
             if not options.overwrite and isinstance(job.target, Path):  # it may have come meanwhile
                 require_replaceable(job.target, self._journal)
@@ -278,21 +300,17 @@ class Batch:
         write_atomically(job.target, photo.content, like=job.source, attributes_of=attributes)
         if self._journal is not None:
             self._journal.add(name, key, len(photo.content), digest)
-        notes = photo.warnings + notes
         renamed = options.format is None and format_of_ending(job.source.suffix) != photo.source_format
         if renamed and not photo.is_unchanged:
             notes += (f"is {photo.source_format} in spite of its name, and was written as {photo.format}",)
-        seconds = time.perf_counter() - started
         status: Status = "copied" if photo.is_unchanged else "done"
-        size = photo.width_px, photo.height_px
-        return Result(job, status, None, notes, *size, seconds, backlit=photo.backlit)
+        size, seconds = (photo.width_px, photo.height_px), time.perf_counter() - started
+        return Result(job, status, None, notes, *size, seconds, "", photo.backlit, photo.enhanced_before)
 
     def _load_beside(self) -> None:
         """Loads the graphs once, in a thread beside the first photographs' decoding."""
-        with self._loading:
-            if self._loads:
-                return
-            self._loads = True
+        if not self._loading.acquire(blocking=False):  # which is never given back
+            return
         with contextlib.suppress(RuntimeError):  # no thread is to be had: the first photograph waits
             threading.Thread(target=self._load, name="rave-load").start()
 

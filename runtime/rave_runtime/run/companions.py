@@ -9,8 +9,9 @@ from rave_runtime.errors import PhotoError
 from rave_runtime.files.atomic import copy_atomically, write_atomically
 from rave_runtime.files.entries import ResultJournal, digest_of
 from rave_runtime.files.location import Location, name_inside
+from rave_runtime.files.places import is_free
 from rave_runtime.files.regular import read_regular
-from rave_runtime.run.overwriting import is_foreign, is_free
+from rave_runtime.run.overwriting import is_foreign
 
 LARGEST_BYTES: Final = 256 << 20
 """Largest companion that is copied. A Live Photo lasts three seconds: a larger film is another one."""

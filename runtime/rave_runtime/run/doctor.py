@@ -21,6 +21,8 @@ _PACKAGES: Final = {
     "onnxruntime-gpu": "",
     "openvino": "faster on CPUs: pip install 'rave-backlit[openvino]'",
     "pillow-heif": "HEIC: pip install 'rave-backlit[heif]'",
+    "rawpy": "camera raw files: pip install 'rave-backlit[raw]'",
+    "pylibjxl": "JPEG XL: pip install 'rave-backlit[jxl]'",
     "imagecodecs": "16-bit colour: pip install 'rave-backlit[deep]'",
     "tensorrt": "NVIDIA engines: pip install 'rave-backlit[trt]'",
 }

@@ -8,13 +8,18 @@ import numpy as np
 
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
+from rave_runtime.files.places import is_free
+from rave_runtime.films.opening import is_film
 from rave_runtime.light.score import BACKLIT_SCORE
+from rave_runtime.photos.codecs.opening import read_by_codec
 from rave_runtime.photos.colour import as_seen
+from rave_runtime.photos.metadata.mark import read_mark
+from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_file, read_photo
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import Journal
 from rave_runtime.run.options import RunOptions
-from rave_runtime.run.overwriting import is_foreign, is_free
+from rave_runtime.run.overwriting import is_foreign
 
 
 def preview_jobs(
@@ -33,16 +38,34 @@ def preview_jobs(
     """
     for job in jobs:
         try:
+            if is_film(job.source.name):
+                yield _film_sentence(job, options, journal)
+                continue
             content = read_file(job.source, options.max_megapixels)
-            photo = read_photo(content, options.max_megapixels)
+            photo = _read_quickly(content, options.max_megapixels)
             score = enhancer.backlit_score(np.ascontiguousarray(as_seen(photo)))
             if options.overwrite != "always" and is_foreign(job.target, journal):
                 text = f"{job.name} would be left out: {job.target} is there and rave-run did not write it"
                 yield text, True
                 continue
             place = f"{job.target}" if is_free(job.target) else f"{job.target}, replacing it"
+            if (mark := read_mark(photo.xmp)) is not None and not options.again:
+                yield f"{job.name} was enhanced before, by {mark}, and would be copied to {place}", False
+                continue
             kind = "backlit" if score >= BACKLIT_SCORE else "not backlit"
             verb = "be copied to" if options.only_backlit and score < BACKLIT_SCORE else "go to"
             yield f"{job.name} is {kind} (score {score:.2f} of 1) and would {verb} {place}", False
         except RaveError as problem:
             yield f"{job.name} {problem}", True
+
+
+def _film_sentence(job: Job, options: RunOptions, journal: Journal | None) -> tuple[str, bool]:
+    if options.overwrite != "always" and is_foreign(job.target, journal):
+        return f"{job.name} would be left out: {job.target} is there and rave-run did not write it", True
+    place = f"{job.target}" if is_free(job.target) else f"{job.target}, replacing it"
+    return f"{job.name} is a film and would go to {place}", False
+
+
+def _read_quickly(content: bytes, max_megapixels: float) -> Photo:
+    """A photograph from which only its score is wanted: raw files are developed at half of their size."""
+    return read_by_codec(content, max_megapixels, is_draft=True) or read_photo(content, max_megapixels)

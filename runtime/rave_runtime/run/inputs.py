@@ -11,7 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from rave_runtime.errors import UsageError
-from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.files.location import Location
+from rave_runtime.files.places import identity_of
+from rave_runtime.films.opening import is_film
 from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS
 
 SYSTEM_FOLDERS: Final = frozenset(
@@ -59,7 +61,9 @@ class FoundFile:
 
 
 def find_photographs(folder: Location, output: Location) -> Iterator[FoundFile]:
-    """Pictures below a folder, by their endings, and folders inside it that cannot be listed.
+    """Pictures and films below a folder, by their endings, and folders inside it that cannot be listed.
+
+    In a store there are no films: they are read from folders of this machine only.
 
     Hidden files, `SYSTEM_FOLDERS` and the output are left out; links to folders are followed once.
 
@@ -79,7 +83,7 @@ def find_photographs(folder: Location, output: Location) -> Iterator[FoundFile]:
             last = name.rpartition("/")[2]
             by_folder.setdefault(name.removesuffix(last), []).append(last)
     for parent, names in by_folder.items():
-        for name, companions in _with_companions(names):
+        for name, companions in _with_companions(names, films=False):
             found = FoundFile(parent + name, tuple(parent + companion for companion in companions))
             if os.sep != "/" and isinstance(output, Path) and (os.sep in found.name or ":" in found.name):
                 raise UsageError(f"{folder / found.name} cannot be a file's name on this machine: rename it")
@@ -95,30 +99,6 @@ def companions_of(file: Location) -> tuple[str, ...]:
     except OSError:
         return ()
     return next((companions for name, companions in _with_companions(names) if name == file.name), ())
-
-
-def exists(place: Location) -> bool:
-    """Whether a place is there; a path that may not be looked into counts, and reading tells the reason."""
-    try:
-        return place.exists()
-    except OSError:
-        return True
-
-
-def is_folder(place: Location) -> bool:
-    """Whether a place is a folder that is there and may be looked at."""
-    try:
-        return place.is_dir()
-    except OSError:
-        return False
-
-
-def is_no_folder(place: Location) -> bool:
-    """Whether something other than a folder is there, as far as permissions let us see."""
-    try:
-        return place.exists() and not place.is_dir()
-    except OSError:
-        return False
 
 
 def is_unreadable_kind(name: str) -> bool:
@@ -142,6 +122,7 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _walk(folder: Path, output: Location) -> Iterator[FoundFile]:
+    """Yields the pictures below a folder of this machine, into no folder of which it goes twice."""
     seen = {identity_of(output)} if isinstance(output, Path) else set()
     seen.discard(None)
     if identity_of(folder) in seen:  # results go beside the photographs
@@ -182,30 +163,26 @@ def _sort_entries(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], list[
     return folders, files
 
 
-def _with_companions(names: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Pictures among the names of one folder, each with the names of the files that belong to it."""
+def _with_companions(names: list[str], *, films: bool = True) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Pictures and films among the names of one folder, each with the names of what belongs to it."""
     companions: dict[str, list[str]] = {}
     for name in sorted(names):
         stem, ending = os.path.splitext(name)
         if ending.lower() in COMPANION_ENDINGS:
             companions.setdefault(stem.lower(), []).append(name)
+    pictures = set()
     for name in names:
         stem, ending = os.path.splitext(name)
         if ending.lower() in READ_ENDINGS or ending.lower() in UNREADABLE_ENDINGS:
+            pictures.add(stem.lower())
             yield name, (*companions.get(stem.lower(), ()), *companions.get(name.lower(), ()))
+    for name in names if films else ():
+        stem, ending = os.path.splitext(name)
+        if is_film(name) and not (ending.lower() in COMPANION_ENDINGS and stem.lower() in pictures):
+            beside = (*companions.get(stem.lower(), ()), *companions.get(name.lower(), ()))
+            yield name, tuple(each for each in beside if stem.lower() not in pictures and not is_film(each))
 
 
 def _is_shown(name: str) -> bool:
     parts = PurePosixPath(name).parts if "/" in name else (name,)
     return not any(part.startswith(".") or part.lower() in SYSTEM_FOLDERS for part in parts)
-
-
-def identity_of(place: Location) -> tuple[int, int] | str | None:
-    """What tells whether two places are one file; None where a path leads to none."""
-    if isinstance(place, RemoteFile):
-        return place.key
-    try:
-        status = os.stat(place)
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino

@@ -13,23 +13,23 @@ from pathlib import Path
 from rave_runtime.errors import UsageError
 from rave_runtime.files.folding import folds_names
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.files.places import base_name, exists, identity_of, is_folder, is_no_folder, key_of
+from rave_runtime.films.opening import can_read_films, is_film, is_film_file
 from rave_runtime.photos.formats import (
+    KNOWN_ENDINGS,
     READ_ENDINGS,
     ending_of_result,
     format_of_ending,
     output_format,
+    remedy_for,
     require_format,
 )
 from rave_runtime.run.inputs import (
     FoundFile,
     Selection,
     companions_of,
-    exists,
     find_photographs,
     folded,
-    identity_of,
-    is_folder,
-    is_no_folder,
     is_unreadable_kind,
 )
 
@@ -58,7 +58,7 @@ class Shard:
     So a photograph is in the same part on every machine, whatever else is added or removed.
 
     Attributes:
-        index: from 1 to `count`.
+        index: a number from 1 to `count`.
         count: at least 1.
     """
 
@@ -91,6 +91,8 @@ class Naming:
     def name_of(self, name: str) -> Path:
         """The result's name, relative to the output. An object's key may begin with a slash or hold two."""
         path = Path(name)
+        if is_film(name):
+            return path.with_name(path.stem + self.suffix + path.suffix)
         if path.anchor or os.pardir in path.parts:
             path = Path(*(part for part in path.parts if part not in (path.anchor, os.pardir)))
         own = format_of_ending(path.suffix)
@@ -126,9 +128,9 @@ def plan_jobs(
     Args:
         source: a photograph, or a folder that is searched (see `find_photographs`), or several of either. A
             folder inside it that cannot be listed becomes a job, which will fail with the reason.
-        output: for a folder, the folder that mirrors its tree; for a file, a file name, or a folder
-            if it is one or has no known ending; for several, a folder, in which each given folder gets one
-            of its name.
+        output: where results go: for a folder, the folder that mirrors its tree; for a file, a file name, or
+            a folder if it is one or has no known ending; for several, a folder, in which each given folder
+            gets one of its name.
         format: the name of a written format; None keeps each photograph's own.
         allow_empty: a folder without photographs gives no jobs instead of an error.
         shard: which part of the photographs; None is all. A part may be empty.
@@ -155,7 +157,7 @@ def plan_jobs(
         _require_folder(output, sources)
     jobs: dict[tuple[object, Location], Job] = {}
     for place in sources:
-        prefix = "" if len(sources) == 1 else _base_name(place)
+        prefix = "" if len(sources) == 1 else base_name(place)
         found = (
             _jobs_below(place, output, prefix, naming, selection, allow_empty)
             if is_folder(place)
@@ -176,38 +178,45 @@ def _jobs_below(
     """Jobs of a folder, in no particular order."""
     beside = _refuse_nesting(source, output, naming.suffix)
     others = set()
-    count = 0
+    count = films = 0
     into = output / prefix if prefix else output
     for found in find_photographs(source, output):
         if is_unreadable_kind(found.name):
             others.add(found.name)
+        elif is_film(found.name) and not can_read_films():
+            films += isinstance(source, Path) and is_film_file(source / found.name)
+        elif isinstance(source, Path) and is_film(found.name) and not is_film_file(source / found.name):
+            continue
         elif selection.takes(found.name) and not (beside and Path(found.name).stem.endswith(naming.suffix)):
             count += 1
             yield _make_job(source, into, found, naming, prefix)
     if others and not allow_empty:
-        kinds = ", ".join(sorted({Path(name).suffix.lower() for name in others}))
+        endings = sorted({Path(name).suffix.lower() for name in others})
         many = "1 picture" if len(others) == 1 else f"{len(others)} pictures"
         are = "is of a kind" if len(others) == 1 else "are of kinds"
-        text = f"{many} in {source} {are} that rave-run cannot read ({kinds}): export as JPEG or TIFF first"
-        warnings.warn(text, stacklevel=3)
+        text = f"{many} in {source} {are} that rave-run cannot read ({', '.join(endings)})"
+        warnings.warn(f"{text}: {remedy_for(endings)}", stacklevel=3)
+    if films and not allow_empty:
+        many = "1 film" if films == 1 else f"{films} films"
+        warnings.warn(f"{many} in {source} left out: pip install 'rave-backlit[video]'", stacklevel=3)
     if not count and not allow_empty:
         which = " that --include and --exclude leave" if selection != Selection() else ""
         raise UsageError(f"{source} holds no photograph{which} ({', '.join(READ_ENDINGS)})")
 
 
-def _make_job(source: Location, into: Location, found: FoundFile, naming: Naming, prefix: str) -> Job:
-    target = naming.name_of(found.name)
-    name = f"{prefix}{os.sep}{found.name}" if prefix else found.name
+def _make_job(source: Location, into: Location, file: FoundFile, naming: Naming, prefix: str) -> Job:
+    target = naming.name_of(file.name)
+    name = f"{prefix}{os.sep}{file.name}" if prefix else file.name
     companions = [
-        (source / companion, into / _companion_target(companion, found.name, target))
-        for companion in (found.companions if naming.companions else ())
+        (source / companion, into / _companion_target(companion, file.name, target))
+        for companion in (file.companions if naming.companions else ())
     ]
-    return Job(source / found.name, into / target, name, tuple(companions))
+    return Job(source / file.name, into / target, name, tuple(companions))
 
 
 def _job_of(source: Location, output: Location, naming: Naming, several: bool) -> Iterator[Job]:
     """The job of one file."""
-    into = several or is_folder(output) or output.suffix.lower() not in READ_ENDINGS
+    into = several or is_folder(output) or output.suffix.lower() not in KNOWN_ENDINGS
     target = output / naming.name_of(source.name) if into else output
     if not into:
         require_format(output, naming.format)
@@ -232,15 +241,11 @@ def _companion_target(companion: str, photograph: str, target: Path) -> Path:
 
 def _require_folder(output: Location, sources: Sequence[Location]) -> None:
     is_file = is_no_folder(output)
-    if is_file or (not is_folder(output) and output.suffix.lower() in READ_ENDINGS):
+    if is_file or (not is_folder(output) and output.suffix.lower() in KNOWN_ENDINGS):
         raise UsageError(
             f"{output} is {'a file' if is_file else 'the name of a photograph'}: for {len(sources)} inputs "
             "the last argument must be the folder of the results, such as rave-run *.jpg enhanced/"
         )
-
-
-def _base_name(folder: Location) -> str:
-    return folder.name if isinstance(folder, RemoteFile) else folder.resolve().name
 
 
 def _refuse_nesting(source: Location, output: Location, suffix: str) -> bool:
@@ -251,8 +256,8 @@ def _refuse_nesting(source: Location, output: Location, suffix: str) -> bool:
         inner, outer = output.resolve(), source.resolve()
         same, nested = inner == outer, outer in inner.parents
     else:
-        same = _key_of(output) == _key_of(source)
-        nested = _key_of(output).startswith(f"{_key_of(source)}/")
+        same = key_of(output) == key_of(source)
+        nested = key_of(output).startswith(f"{key_of(source)}/")
     if same and not suffix:
         raise UsageError(
             f"{output} is INPUT itself, whose photographs would be replaced: choose another OUTPUT, or give "
@@ -266,14 +271,11 @@ def _refuse_nesting(source: Location, output: Location, suffix: str) -> bool:
     return same
 
 
-def _key_of(place: Location) -> str:
-    return os.path.normcase(place) if isinstance(place, Path) else place.key
-
-
 def _refuse_collisions(jobs: list[Job], output: Location) -> None:
-    for names, target in _groups(jobs, _key_of):
-        raise UsageError(f"{_listed(names)} would both be written to {target}: rename one")
-    for names, target in _groups(jobs, lambda place: folded(_key_of(place))):
+    for names, target in _groups(jobs, key_of):
+        text = f"{_listed(names)} would both be written to {target}"
+        raise UsageError(f"{text}: rename one, or --exclude one kind")
+    for names, target in _groups(jobs, lambda place: folded(key_of(place))):
         if folds_names(output):
             raise UsageError(
                 f"{_listed(names)} would both be written to {target}, since that disk does not tell large "

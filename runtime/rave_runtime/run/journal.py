@@ -103,7 +103,7 @@ class Journal(ABC):
                 # What a killed run wrote and this one did not take up.
                 left = {entry.name: entry for entry in entries if entry.name not in kept}
                 kept |= {name: entry for name, entry in left.items() if self._holds(name)}
-                if kept:
+                if kept or isinstance(self.folder, Path):
                     self._rewrite("".join(line_of(kept[name]) for name in sorted(kept)))
                 self._drop_claims()
             except (OSError, RaveError) as error:
@@ -153,7 +153,7 @@ class Journal(ABC):
 
     @abstractmethod
     def _rewrite(self, text: str) -> None:
-        """Makes the journal hold this and nothing else."""
+        """Makes the journal hold this and nothing else. A journal of nothing is not kept."""
 
 
 class FolderJournal(Journal):
@@ -200,6 +200,9 @@ class FolderJournal(Journal):
         if os.path.lexists(self._file):
             with open_regular(self._file, follow=False):
                 pass  # a link or a pipe is refused, as when a line is added
+        if not text:
+            self._file.unlink(missing_ok=True)
+            return
         write_atomically(self._file, text.encode())
 
     def _drop_claims(self) -> None:

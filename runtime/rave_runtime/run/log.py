@@ -9,13 +9,19 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Final, cast
 
 from rave_runtime.enhancer import Setup
 from rave_runtime.files.secrets import without_secrets
 from rave_runtime.run.batch import Result
 
 WriteLine = Callable[[Result], None]
+
+LOG_MARK: Final = b'{"time": "'
+"""How the lines of a log begin, by which it is told from other files."""
+
+REPORT_MARK: Final = b"<title>rave-run: "
+"""What stands in the head of a report."""
 
 
 @contextlib.contextmanager
@@ -38,6 +44,7 @@ def open_log(file: Path | None, setup: Setup) -> Iterator[WriteLine]:
     with _open(file) as stream:
 
         def write(result: Result) -> None:
+            """Appends a result's line; after the first failure nothing more is written."""
             nonlocal failed
             if failed:
                 return

@@ -6,53 +6,24 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from rave_runtime.backends.limits import allowed_memory_mib
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.photos.formats import output_format
+from rave_runtime.photos.formats import format_named, output_format
 from rave_runtime.photos.headers.dimensions import read_dimensions
 
 DEFAULT_LIMIT_MIB: Final = 2048
-"""What a batch may take at most where nothing is said: photographs and tiles, beside the programs."""
+"""What photographs and tiles of a batch may take together unless told otherwise, beside the programs."""
 
 TILE_BYTES_PER_PX: Final = 2900
 """Peak working memory of the network per pixel of a tile, measured with onnxruntime on the CPU."""
 
-_BYTES_PER_PX_READ: Final[Mapping[str, int]] = {
-    "JPEG": 15,
-    "PNG": 20,
-    "TIFF": 22,
-    "BMP": 18,
-    "PPM": 18,
-    "GIF": 16,
-    "WEBP": 24,
-    "JPEG2000": 26,
-    "AVIF": 34,
-    "HEIF": 44,
-}
-"""Peak memory per pixel of photographs of 8 bits, by the format that they are read from.
-
-It is the decoder's copy (3 or 4), one that is turned upright, the pixels (3 or 4), the light (1), the result
-and the encoder's copy. Measured with 15 megapixels of each format, transparency included, and rounded up.
-"""
-
-_BYTES_PER_PX_WRITTEN: Final[Mapping[str, int]] = {
-    "JPEG": 15,
-    "PNG": 20,
-    "TIFF": 24,
-    "BMP": 18,
-    "PPM": 18,
-    "WEBP": 52,
-    "AVIF": 40,
-    "HEIF": 44,
-}
-"""The same by the format that is written. WebP's is that of transparency and of coding without loss."""
-
 _MOST_BYTES_PER_PX: Final = 60
+"""Peak memory per pixel of 8 bits of any format that is read or written."""
 
 _PROGRESSIVE_BYTES_PER_PX: Final = 6
 """The coefficients of a progressive JPEG, which are held until its last scan."""
@@ -62,7 +33,7 @@ _FULL_SIZE_BYTES_PER_PX: Final = 8
 
 _LONGEST_ROW_PX: Final = 65536
 _ROW_BYTES_PER_PX: Final = 220
-"""What light takes for each pixel of a row; rows of usual length are too small to count."""
+"""What the light takes for each pixel of a row; it is counted for very long rows only."""
 
 _DEEP_FACTOR: Final = 2.2
 """Times as much for 16 bits: twice the bytes, and copies of a library for each change of layout."""
@@ -111,8 +82,8 @@ def choose_tile_size(limit_mib: int, workers: int) -> int:
 def keep_freed_memory() -> None:
     """Has this process keep the memory of one photograph for the next, where the C library is glibc.
 
-    Otherwise every buffer of a photograph is a mapping of its own, whose pages the kernel clears each
-    time. For programs, not for libraries.
+    Otherwise every large buffer is a new mapping, whose pages the kernel clears each time. This is for
+    programs: a library must not change the allocator of its host.
     """
     with contextlib.suppress(OSError, AttributeError):
         set_option = ctypes.CDLL(None).mallopt
@@ -132,7 +103,7 @@ class Need:
     Attributes:
         photo_bytes: its pixels and files, on the way from one file to the other.
         network_bytes: the network's work on its light, at a reduced size.
-        megapixels: how large its header says that it is; None where the header is no help.
+        megapixels: its size by its header; None where the header does not tell it.
     """
 
     photo_bytes: int
@@ -144,7 +115,7 @@ class MemoryBudget:
     """Lets photographs into work while they fit together; one that does not fit alone is refused.
 
     Args:
-        total_bytes: for all photographs that are in work together.
+        total_bytes: the memory for all photographs that are in work together.
         alone_bytes: the most for a photograph that is in work alone; None is the total.
     """
 
@@ -201,12 +172,12 @@ def estimate_need(
     if dimensions is None:
         return Need(0)
     width, height = dimensions.width, dimensions.height
-    reading = _BYTES_PER_PX_READ.get(dimensions.format, _MOST_BYTES_PER_PX)
+    reading = format_named(dimensions.format).read_bytes_per_px
     reading += _PROGRESSIVE_BYTES_PER_PX if dimensions.is_progressive else 0
-    out = output_format(dimensions.format, written)
-    writing = _BYTES_PER_PX_WRITTEN.get(out, _MOST_BYTES_PER_PX)
-    if out == "WEBP" and not dimensions.may_have_alpha:
-        writing = _BYTES_PER_PX_READ["WEBP"]
+    out = format_named(output_format(dimensions.format, written))
+    writing = out.written_bytes_per_px or _MOST_BYTES_PER_PX
+    if out.name == "WEBP" and not dimensions.may_have_alpha:
+        writing = out.read_bytes_per_px
     bytes_per_px = max(reading * (_DEEP_FACTOR if dimensions.is_deep else 1), writing)
     longest = max(width, height)
     network = 0
@@ -222,6 +193,6 @@ def estimate_need(
 
 
 def photo_bytes(source: Path | bytes, working_size_px: int | None = None) -> int:
-    """Returns what `estimate_need` says, in one number; 0 where the header is no help."""
+    """Returns what `estimate_need` says, in one number; 0 where the header does not tell the size."""
     need = estimate_need(source, working_size_px)
     return need.photo_bytes + need.network_bytes

@@ -14,9 +14,12 @@ from rave_runtime.backends.stopping import StoppableNetwork, StoppedError
 from rave_runtime.errors import UsageError
 from rave_runtime.light.look import Look
 from rave_runtime.light.sizes import check_working_size
+from rave_runtime.photos.codecs.gain_map import HdrCare
 from rave_runtime.photos.encode import Encoded, encode_photo
 from rave_runtime.photos.formats import output_format, parse_format
+from rave_runtime.photos.metadata.mark import Mark, read_mark
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_photo
+from rave_runtime.version import __version__
 
 if TYPE_CHECKING:
     from rave_runtime.enhancer import Enhancer
@@ -36,7 +39,9 @@ class EnhancedPhoto:
         warnings: what a user should know of it, a sentence each.
         backlit: how much light its darkest third lacked, from 0 to 1: see `Enhancer.backlit_score`. None at
             strength 0, where nobody asks.
-        is_unchanged: whether its pixels stayed as they were, since its score was too small.
+        is_unchanged: whether its pixels stayed as they were, since its score was too small or it had been
+            enhanced before.
+        enhanced_before: whether it said that it had been enhanced, see `rave_runtime.photos.metadata.mark`.
         width_px: upright width.
         height_px: upright height.
         seconds: the time that all of it took.
@@ -53,6 +58,7 @@ class EnhancedPhoto:
     seconds: float
     backlit: float | None = None
     is_unchanged: bool = False
+    enhanced_before: bool = False
     stage_seconds: Mapping[Stage, float] = field(default_factory=dict)
 
 
@@ -66,19 +72,25 @@ def enhance_content(
     is_stopped: Callable[[], bool] | None = None,
     least_score: float = 0.0,
     may_copy: bool = True,
+    again: bool = False,
+    hdr: bool = False,
 ) -> EnhancedPhoto:
     """Enhances one photograph; metadata, profile, depth and encoding stay as they came.
+
+    The result says in its XMP that it was enhanced. A photograph that says so already is left as it is.
 
     Args:
         enhancer: what enhances it.
         content: the bytes of a file.
         format: the name of a written format; None keeps the photograph's own, or PNG if it is not written.
-        quality: of lossy formats, 1 to 100; None keeps the photograph's own.
+        quality: the quality of lossy formats, 1 to 100; None keeps the photograph's own.
         max_megapixels: larger photographs are refused before they are decoded.
         is_stopped: asked between the stages and before each call of the network, by this thread.
         least_score: a photograph that is less backlit than this is not enhanced.
         may_copy: whether the file of such a photograph is the result as it is, if its format is the one to
             write; otherwise its pixels are encoded again.
+        again: whether a photograph that was enhanced before is enhanced once more.
+        hdr: whether a JPEG gets an HDR gain map where the photograph has none.
 
     Raises:
         PhotoError: the photograph cannot be read, enhanced or written.
@@ -95,15 +107,23 @@ def enhance_content(
     photo = read_photo(content, max_megapixels)
     end_stage()
     height, width = photo.pixels.shape[:2]
-    scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
-    end_stage()
+    before = read_mark(photo.xmp)
+    notes = () if before is None else (_describe(before, again),)
+    enhanced = backlit = None
     written = output_format(photo.format, format)
-    if scored.pixels is None and may_copy and written == photo.format:
-        encoded = Encoded(content)
+    if before is None or again:
+        care = HdrCare(photo, written, hdr)
+        scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
+        enhanced, backlit = scored.pixels, scored.backlit
+    end_stage()
+    if enhanced is None and may_copy and written == photo.format:
+        encoded = Encoded(content, notes)
     else:
-        pixels = photo.pixels if scored.pixels is None else scored.pixels
-        encoded = encode_photo(photo, pixels, written, quality)
-        encoded = Encoded(encoded.content, photo.warnings + encoded.warnings)
+        is_marked = enhanced is not None and not enhancer.look.changes_nothing
+        pixels = photo.pixels if enhanced is None else enhanced
+        encoded = encode_photo(photo, pixels, written, quality, mark_of(enhancer) if is_marked else None)
+        encoded = Encoded(encoded.content, photo.warnings + notes + encoded.warnings)
+        encoded = encoded if enhanced is None else care.carried(encoded, enhanced)
     times.append(time.perf_counter())
     return EnhancedPhoto(
         content=encoded.content,
@@ -114,8 +134,9 @@ def enhance_content(
         width_px=width,
         height_px=height,
         seconds=times[-1] - times[0],
-        backlit=scored.backlit,
-        is_unchanged=scored.pixels is None,
+        backlit=backlit,
+        is_unchanged=enhanced is None,
+        enhanced_before=before is not None,
         stage_seconds={
             "read": times[1] - times[0],
             "enhance": times[2] - times[1],
@@ -124,14 +145,39 @@ def enhance_content(
     )
 
 
+def mark_of(enhancer: Enhancer) -> Mark:
+    """What results of an enhancer say of it."""
+    recipe = enhancer.manifest.provenance.get("recipe", "")
+    return Mark(
+        version=__version__,
+        model=recipe.rpartition(".")[2] if isinstance(recipe, str) else "",
+        model_hash=enhancer.manifest.model_hash,
+        strength=f"{enhancer.look.strength:g}",
+        highlights=f"{enhancer.look.bright_power:g}",
+    )
+
+
+def _describe(before: Mark, again: bool) -> str:
+    if again:
+        return f"was enhanced before, by {before}, and once more now"
+    return f"was enhanced before, by {before}, and was left as it is: --again enhances it once more"
+
+
 def enhance_bytes(
-    enhancer: Enhancer, data: bytes, strength: float | None, format: str | None, quality: int | None
+    enhancer: Enhancer,
+    data: bytes,
+    strength: float | None,
+    highlights: float | None,
+    format: str | None,
+    quality: int | None,
+    again: bool,
 ) -> EnhancedPhoto:
     """What `Enhancer.enhance_bytes` does, with everything checked that a caller may have got wrong."""
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"quality is {quality}, a number from 1 to 100 is needed")
     name = None if format is None else parse_format(format)
-    return enhance_content(vary(enhancer, strength=strength), bytes(data), format=name, quality=quality)
+    varied = vary(enhancer, strength=strength, highlights=highlights)
+    return enhance_content(varied, bytes(data), format=name, quality=quality, again=again)
 
 
 def vary(

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from rave_runtime.backends.limits import usable_processors
+from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import ResultJournal
-from rave_runtime.photos.formats import READ_ENDINGS, parse_format
+from rave_runtime.photos.formats import KNOWN_ENDINGS, parse_format
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.run.batch import Batch, WriteOptions
 from rave_runtime.run.inputs import Selection
@@ -25,7 +26,7 @@ from rave_runtime.run.memory import (
 )
 from rave_runtime.run.overwriting import parse_overwrite
 
-Mode = Literal["folder", "watch", "stream"]
+Mode = Literal["folder", "watch", "stream", "film"]
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,15 @@ class RunOptions:
     strength: float = 1.0
     highlights: float | None = None
     only_backlit: bool = False
+    again: bool = False
+    hdr: bool = False
     working_size: int | Literal["recommended"] | None = "recommended"
     tile_size: int | None = None
     precision: str = "auto"
     device: str = "auto"
     format: str | None = None
     quality: int | None = None
+    film_encoder: str | None = None
     suffix: str = ""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -63,7 +67,7 @@ class RunOptions:
 
         Args:
             mode: what the run works on: "folder" (or one file), "watch" (a folder for as long as the run
-                lasts) or "stream" (one photograph from standard input or to standard output).
+                lasts), "stream" (one photograph from standard input or to standard output) or "film" (one).
 
         Raises:
             UsageError: the message says which options do not fit, and what to do.
@@ -77,13 +81,15 @@ class RunOptions:
         if self.actors is not None and self.cluster is None:
             raise UsageError("--actors is for a cluster: give --cluster as well, or --workers")
         for name, file in (("--log", self.log), ("--report", self.report)):
-            if file is not None and file.suffix.lower() in READ_ENDINGS:
+            if file is not None and file.suffix.lower() in KNOWN_ENDINGS:
                 raise UsageError(f"{name} {file} has the name of a photograph: choose another")
         if self.log is not None and self.report is not None and _is_one(self.log, self.report):
             raise UsageError(
                 f"--log and --report are one file, {self.log}: choose another name for one of them"
             )
-        if mode == "stream":
+        if mode == "film":
+            self._check_film()
+        if mode in ("stream", "film"):
             self._check_stream()
         elif mode == "watch":
             self._check_watch()
@@ -100,13 +106,25 @@ class RunOptions:
                 "--include, --exclude and --suffix are for files, not for standard input or output"
             )
 
+    def _check_film(self) -> None:
+        for name, is_given in (
+            ("--format", self.format is not None),
+            ("--only-backlit", self.only_backlit),
+            ("--again", self.again),
+            ("--hdr", self.hdr),
+        ):
+            if is_given:
+                raise UsageError(f"{name} is for photographs: leave it out for a film")
+
     def _check_watch(self) -> None:
         if self.cluster is not None or self.shard is not None:
-            raise UsageError("--watch works on one machine, with all photographs: no --cluster, no --shard")
+            raise UsageError(
+                "--watch works on one machine and on all photographs: leave out --cluster and --shard"
+            )
         if self.report is not None:
             raise UsageError("--report is written when a run ends, and --watch does not end: use --log")
         if self.overwrite == "ask":
-            raise UsageError("--watch runs alone and asks nobody: give --overwrite never or always")
+            raise UsageError("--watch runs unattended and cannot ask: give --overwrite never or always")
 
     @property
     def selection(self) -> Selection:
@@ -132,6 +150,9 @@ class RunOptions:
             overwrite=self.overwrite == "always",
             keep_times=self.keep_times,
             only_backlit=self.only_backlit,
+            again=self.again,
+            hdr=self.hdr,
+            film_encoder=self.film_encoder,
         )
 
     @property
@@ -145,7 +166,11 @@ class RunOptions:
 
 
 def make_batch(
-    options: RunOptions, journal: ResultJournal | None, jobs: int, processors: int | None = None
+    options: RunOptions,
+    journal: ResultJournal | None,
+    jobs: int,
+    processors: int | None = None,
+    model: Bundle | None = None,
 ) -> Batch:
     """The batch that these options describe.
 
@@ -153,7 +178,8 @@ def make_batch(
         options: the options of the run.
         journal: the journal of the results, if there is one.
         jobs: how many photographs there are, so that no more workers are made.
-        processors: to use; None is all that there are.
+        processors: how many processors to use; None is all that there are.
+        model: takes the place of the options' model.
 
     Raises:
         RaveError: as `Enhancer`.
@@ -164,7 +190,7 @@ def make_batch(
     is_given = options.memory_limit_mib != default_limit_mib()
     alone_mib = options.memory_limit_mib if is_given else memory_for_one_mib()
     return Batch(
-        make_enhancer(options, workers, max(1, processors // workers)),
+        make_enhancer(options, workers, max(1, processors // workers), model),
         options.write_options,
         workers,
         MemoryBudget(options.memory_limit_mib * 2**20, alone_mib * 2**20),
@@ -173,13 +199,14 @@ def make_batch(
     )
 
 
-def make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
+def make_enhancer(options: RunOptions, workers: int, threads: int, model: Bundle | None = None) -> Enhancer:
     """The enhancer that these options describe.
 
     Args:
         options: the options of the run.
         workers: photographs in work at a time, which share the memory limit.
         threads: processors for each call of the network.
+        model: takes the place of the options' model.
 
     Raises:
         RaveError: as `Enhancer`, or the memory limit is too small for so many workers.
@@ -188,7 +215,7 @@ def make_enhancer(options: RunOptions, workers: int, threads: int) -> Enhancer:
     if tile_size is None:
         tile_size = choose_tile_size(options.memory_limit_mib, workers)
     return Enhancer(
-        options.model,
+        model or options.model,
         precision=options.precision,
         device=options.device,
         working_size=options.working_size,

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Final, Literal, Protocol, get_args
 
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.files.location import Location, RemoteFile, name_inside
+from rave_runtime.files.location import Location, name_inside
+from rave_runtime.files.places import is_free
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import Journal
+
+_HEAD_BYTES: Final = 1024
 
 Overwrite = Literal["never", "ask", "always"]
 OVERWRITE: Final[tuple[Overwrite, ...]] = get_args(Overwrite)
@@ -41,15 +44,6 @@ def parse_overwrite(text: str) -> Overwrite:
     raise UsageError(f"--overwrite {text} is unknown: give one of {', '.join(OVERWRITE)}")
 
 
-def is_free(place: Location) -> bool:
-    """Whether no file, folder, link or pipe has this name.
-
-    Raises:
-        PhotoError: a store does not tell.
-    """
-    return place.is_free() if isinstance(place, RemoteFile) else not os.path.lexists(place)
-
-
 def is_foreign(place: Location, journal: KnowsOwn | None) -> bool:
     """Whether a file is there that no run of rave-run wrote. A folder is none, since no file replaces it.
 
@@ -71,6 +65,28 @@ def require_replaceable(place: Location, journal: KnowsOwn | None) -> None:
         raise PhotoError(
             f"was not enhanced, since {place} is there and rave-run did not write it: choose another OUTPUT, "
             "or give --overwrite always to replace such files"
+        )
+
+
+def require_own_text(option: str, file: Path | None, mark: bytes) -> None:
+    """Refuses to write a log or a report into a file that holds something else.
+
+    Args:
+        option: names the file in the message.
+        file: its path; None is no file. Pipes and devices take what they get.
+        mark: what stands near the beginning of such a file that rave-run wrote.
+
+    Raises:
+        UsageError: another file is there.
+    """
+    if file is None or str(file) == "-" or not file.is_file():
+        return
+    with file.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    if head and mark not in head:
+        raise UsageError(
+            f"{option} {file} is there and rave-run did not write it: choose another name, "
+            "or give --overwrite always"
         )
 
 

@@ -46,6 +46,7 @@ def notes_of(results: Iterable[Result]) -> Iterator[str]:
 
 
 def _with_a_bar(results: Iterable[Result], total: int) -> list[Result]:
+    """Collects the results while a progress bar on standard error shows how many there are."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -116,17 +116,20 @@ def write_report(file: Path, results: list[Result], setup: Setup, options: RunOp
 
     Args:
         file: `.html` to write.
-        results: in the order to show them.
+        results: the results, in the order to show them.
         setup: what made them.
-        options: of the run, whose strength and model are told; None tells of neither.
+        options: the options of the run, whose strength and model are told; None tells of neither.
 
     Raises:
         PhotoError: the page cannot be written.
     """
     count = Counter(result.status for result in results)
+    before = sum(result.status == "copied" and result.enhanced_before for result in results)
+    unlit = count["copied"] - before
     facts = [
         f"{count['done']} enhanced",
-        *([f"{count['copied']} copied, not being backlit"] if count["copied"] else []),
+        *([f"{unlit} copied, since they are not backlit"] if unlit else []),
+        *([f"{before} copied, since they were enhanced before"] if before else []),
         f"{count['failed']} failed",
         f"{count['skipped']} were there already",
         *(_wishes(options) if options is not None else ()),
@@ -157,6 +160,7 @@ def _wishes(options: RunOptions) -> tuple[str, ...]:
 
 
 def _figure(result: Result, report: Path) -> str:
+    """Returns the HTML of one photograph with its slider; nothing where a picture cannot be shown."""
     before, after = _preview(result.job.source), _preview(result.job.target)
     if before is None or after is None:
         return ""

@@ -6,19 +6,20 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final
 
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
+from rave_runtime.files.places import is_folder
 from rave_runtime.run.batch import Result
-from rave_runtime.run.inputs import is_folder
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import open_journal
-from rave_runtime.run.log import open_log, write_each
+from rave_runtime.run.log import LOG_MARK, open_log, write_each
 from rave_runtime.run.options import RunOptions, make_batch
+from rave_runtime.run.overwriting import require_own_text
 
 _RELIST_S: Final = 60.0
 """The folder is listed at least this often, for file systems that keep no times of folders."""
@@ -30,14 +31,16 @@ WATCH_INTERVAL_S: Final = 1.0
 """How often a watched folder is looked at. A file is taken when it was the same at two looks."""
 
 
-def run_watch(source: Location, output: Location, options: RunOptions) -> Iterator[Result]:
+def run_watch(source: Location, output: Location, options: RunOptions) -> Generator[Result]:
     """Enhances what is in a folder and whatever is put there, until interrupted.
 
     Raises:
         RaveError: as `run_folder`.
     """
     if not (isinstance(source, Path) and isinstance(output, Path) and is_folder(source)):
-        raise UsageError(f"{source} is not a folder: --watch needs one of this machine, as OUTPUT too")
+        raise UsageError(
+            f"{source} is not a folder: --watch needs folders of this machine as INPUT and OUTPUT"
+        )
     options.check("watch")
     batch = make_batch(options, open_journal(output), usable_processors())
     finished: dict[Job, tuple[int, int]] = {}
@@ -45,6 +48,8 @@ def run_watch(source: Location, output: Location, options: RunOptions) -> Iterat
     told = ""
     jobs: list[Job] = []
     folders = _Folders(source)
+    if options.overwrite != "always":
+        require_own_text("--log", options.log, LOG_MARK)
     with open_log(options.log, batch.setup) as write_line:
         while True:
             try:

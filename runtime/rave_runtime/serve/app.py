@@ -52,7 +52,7 @@ class Service:
 
     Args:
         studio: what enhances photographs.
-        options: of the service.
+        options: the options of the service.
         workers: photographs in work at a time.
         log: where requests are written.
     """
@@ -226,7 +226,7 @@ class Service:
                 self._batches -= 1
                 await reading.__aexit__(None, None, None)
 
-    async def _one_photo(self, request: Request, known: tuple[str, ...], task: Any) -> Any:
+    async def _one_photo(self, request: Request, parameters: tuple[str, ...], task: Any) -> Any:
         """Reads a body and does one task with the photograph in it, for as long as the client waits."""
         self._refuse_early()
         async with reading_body(request, self.options.max_body_mib << 20, self.ledger) as body:
@@ -235,7 +235,7 @@ class Service:
 
             def work(is_stopped: IsStopped) -> Any:
                 form = read_form(body, content_type, 1)
-                wishes = parse_wishes([*pairs, *form.fields.items()], known)
+                wishes = parse_wishes([*pairs, *form.fields.items()], parameters)
                 if not form.photographs:
                     raise RefusedError(400, "the form holds no photograph: send one as a file of it")
                 return task(form.photographs[0], wishes, is_stopped)

@@ -33,9 +33,9 @@ def photographs_of(
 
     Args:
         body: a zip, or a form of files, of which one may be a zip.
-        content_type: of the request.
+        content_type: the Content-Type of the request.
         max_photos: how many there may be.
-        max_bytes: of each of them.
+        max_bytes: the most bytes that each of them may have.
 
     Raises:
         RefusedError: there are none or too many, or the zip makes no sense.
@@ -56,6 +56,7 @@ def photographs_of(
 
 
 def _zip_sources(content: bytes, max_photos: int, max_bytes: int) -> list[Source]:
+    """Returns what reads each file of a zip, after its directory was checked against the limits."""
     _check_directory(content, max_photos)
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
@@ -79,7 +80,7 @@ def _check_directory(content: bytes, max_photos: int) -> None:
     if at < 0 or at + 22 > len(content):
         raise RefusedError(422, "the zip is damaged or cut short: make it again")
     if content[max(0, at - 20) : at].startswith(_ZIP64_LOCATOR):
-        raise RefusedError(415, "the zip is of the kind for over 4 GB (Zip64): send a smaller one")
+        raise RefusedError(415, "the zip is a Zip64, which is made for more than 4 GB: send a smaller one")
     count, size = struct.unpack_from("<HI", content, at + 10)
     if count > 4 * max_photos or size > 4 * max_photos * _ENTRY_BYTES:
         raise RefusedError(413, f"the zip holds over {max_photos} photographs: send fewer at a time")

@@ -48,7 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("The address")
     add("--host", "Address to listen on [default: 127.0.0.1, this machine only].", metavar="ADDRESS")
     add("--port", "Port to listen on; 0 takes a free one [default: 8000].", type=_number(int, 0, 65535))
-    text = "Word that requests must bring, for addresses that others can reach; better in a file."
+    text = "Token that requests must send where others can reach the service; safer in a file."
     add("--token", text, metavar="TOKEN")
     add(
         "--token-file",
@@ -67,9 +67,9 @@ def make_parser() -> argparse.ArgumentParser:
     add("--precision", "auto, fp32, fp16 or int8 [default: auto].", metavar="NAME")
 
     group = parser.add_argument_group("The limits")
-    text = "Photographs in work at a time [default: processors]."
+    text = "Photographs in work at a time [default: one per processor]."
     add("--workers", text, type=_number(int, 1, 4096), metavar="N")
-    text = "For photographs and tiles, in MiB [default: 2048, or half of a container's]."
+    text = "Memory for photographs and tiles, in MiB [default: 2048, or half of a container's]."
     add("--memory-limit", text, type=_number(int, 64, 1 << 24), dest="memory_limit_mib", metavar="MIB")
     text = "Refuse larger photographs, in megapixels [default: 100]."
     add("--max-megapixels", text, type=_number(float, 0.0001, 1e6), metavar="MP")
@@ -106,11 +106,12 @@ def _number(kind: type[int] | type[float], least: float, most: float) -> Callabl
             raise argparse.ArgumentTypeError(f"{text} is not from {least:g} to {most:g}")
         return value
 
-    parse.__name__ = kind.__name__  # argparse names it where a text is no number
+    parse.__name__ = kind.__name__  # argparse shows this name when the text is not a number
     return parse
 
 
 def _run(arguments: list[str]) -> int:
+    """Parses the arguments and serves until the service is ended; returns the exit code."""
     values = vars(make_parser().parse_args(arguments))
     for name in ("allow_origins", "allow_hosts"):
         if name in values:
@@ -133,5 +134,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _say(message: str) -> None:
-    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
-    print(f"rave-serve: {line}", file=sys.stderr, flush=True)
+    from rave_runtime.errors import printable
+    from rave_runtime.files.secrets import without_secrets
+
+    print(f"rave-serve: {printable(without_secrets(message))}", file=sys.stderr, flush=True)

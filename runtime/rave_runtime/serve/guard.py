@@ -52,7 +52,7 @@ class Guard:
 
     Args:
         app: the application.
-        options: of the service.
+        options: the options of the service.
         secret: the token that requests must bring; None asks for none.
         metrics: where requests are counted.
         log: where they are written.

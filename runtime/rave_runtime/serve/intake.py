@@ -24,7 +24,7 @@ BODY_S: Final = 120.0
 """The longest time for a whole body."""
 
 _FIELD_BYTES: Final = 256
-"""The longest value of a form's field that is no photograph."""
+"""The longest value of a field of a form, other than a photograph, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def read_form(body: bytes, content_type: str, max_files: int) -> Form:
     """What a body holds, by its Content-Type: parts, or else one photograph.
 
     Args:
-        body: of the request.
+        body: the body of the request.
         content_type: its header; empty where there was none.
         max_files: photographs at most.
 

@@ -41,7 +41,7 @@ class Metrics:
     """What has happened since the start. Used by the event loop's thread only.
 
     Args:
-        gauges: by name, what each means and what gives its value now.
+        gauges: by each gauge's name, what it means and what gives its value now.
         facts: labels of the one figure that says what runs.
     """
 
@@ -76,6 +76,7 @@ class Metrics:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
+        """Yields the lines of Prometheus's text format."""
         yield from _head("rave_info", "gauge", "What runs.")
         yield f"rave_info{_braces(self._facts)} 1"
         for name, meaning, values in (

@@ -9,23 +9,24 @@ from rave_runtime.serve.options import ServeOptions
 from rave_runtime.version import __version__
 
 _REFUSALS: Final = {
-    "400": "A parameter or the body makes no sense.",
+    "400": "A parameter is unknown or out of range, or the body cannot be understood.",
     "401": "The token is missing or wrong.",
-    "403": "Another web site asked, or under another name than the service has.",
+    "403": "The request comes from another web site, or uses a host name that is not allowed.",
     "408": "The body came too slowly.",
     "413": "The body or the photograph is too large.",
-    "415": "The body is not a photograph of a known format.",
+    "415": "The body is not a picture of a known format, or is compressed.",
     "422": "The photograph is damaged, or cannot be enhanced.",
-    "429": "Too much is in work: Retry-After says when to try again.",
+    "429": "Too many requests are waiting: Retry-After says when to try again.",
+    "500": "The request hit a bug in the service, whose log has the traceback.",
     "503": "It took too long, the service is starting or ending, or the model cannot be used.",
 }
 
 
 def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
-    """The document.
+    """Returns the document.
 
     Args:
-        options: of the service, whose limits are told.
+        options: the options of the service; the document names its limits.
         needs_token: whether requests must bring one.
     """
     photograph = {
@@ -59,25 +60,41 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
     highlights = _parameter(
         "highlights",
         {"type": "number", "minimum": 0, "maximum": 2},
-        "Of bright parts, such as skies; the strength, but at most 1, if left out.",
+        "The strength in bright parts, such as skies; if left out, the strength, but at most 1.",
     )
     written = _parameter(
-        "format", {"type": "string", "enum": formats}, "Of the result; the photograph's if left out."
+        "format",
+        {"type": "string", "enum": formats},
+        "The format of the result; if left out, that of the photograph.",
     )
-    quality = _parameter("quality", {"type": "integer", "minimum": 1, "maximum": 100}, "Of lossy formats.")
+    quality = _parameter(
+        "quality",
+        {"type": "integer", "minimum": 1, "maximum": 100},
+        "The quality of lossy formats; if left out, like that of the photograph.",
+    )
     working = _parameter(
         "working_size",
         {"anyOf": [{"type": "integer", "minimum": 32}, {"const": "full"}]},
-        "Long side, in pixels, on which the light is estimated.",
+        "The long side, in pixels, on which the light is estimated, or the full size.",
     )
     long_side = _parameter(
-        "long_side", {"type": "integer", "minimum": 16}, "Of the map, in pixels; else the photograph's."
+        "long_side",
+        {"type": "integer", "minimum": 16},
+        "The long side of the map, in pixels; if left out, that of the photograph.",
     )
     kind = _parameter(
-        "format", {"type": "string", "enum": ["png", "npy"]}, "16-bit grey PNG (65535 is 1), or float32 NPY."
+        "format",
+        {"type": "string", "enum": ["png", "npy"]},
+        "A 16-bit grey PNG, in which 65535 is a light of 1, or a float32 NPY.",
     )
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    enhance = [strength, highlights, written, quality, working]
+    again = _parameter(
+        "again",
+        {"type": "boolean", "default": False},
+        "Enhance a photograph once more that was enhanced before. Otherwise it comes back as it is, and "
+        "Rave-Warnings says so.",
+    )
+    enhance = [strength, highlights, written, quality, working, again]
     secured: dict[str, Any] = {"security": [{"token": []}]} if needs_token else {}
 
     def post(summary: str, body: Any, parameters: list[Any], media: list[str]) -> dict[str, Any]:
@@ -93,7 +110,7 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
         answers = {"200": _answer(summary, [media])} | (extra or {})
         return {"get": {"summary": summary, "responses": answers}}
 
-    unready = {"503": {"description": "Not now."}}
+    unready = {"503": {"description": "The service is starting or ending, or hangs."}}
     metrics = get("Figures for Prometheus.", "text/plain")
     metrics["get"] |= secured
     return {
@@ -118,10 +135,10 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
                 ["image/png", "application/octet-stream"],
             ),
             "/batch": post("Enhances many photographs.", batch, enhance, ["application/zip"]),
-            "/healthz": get("The process answers.", "application/json", unready),
+            "/healthz": get("The process works.", "application/json", unready),
             "/readyz": get("The model is loaded and no shutdown has begun.", "application/json", unready),
             "/metrics": metrics,
-            "/version": get("What runs.", "application/json"),
+            "/version": get("The version, precision, device and number of workers.", "application/json"),
             "/openapi.json": get("This document.", "application/json"),
         },
         "components": {

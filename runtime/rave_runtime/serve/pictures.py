@@ -27,7 +27,7 @@ from rave_runtime.serve.work import IsStopped
 
 LightFormat = Literal["png", "npy"]
 
-ENHANCE_PARAMETERS: Final = ("strength", "highlights", "format", "quality", "working_size")
+ENHANCE_PARAMETERS: Final = ("strength", "highlights", "format", "quality", "working_size", "again")
 LIGHT_PARAMETERS: Final = ("format", "long_side", "working_size")
 
 _LEAST_SIDE_PX: Final = 16
@@ -41,9 +41,10 @@ class Wishes:
         strength: power of the light map, 0 to 2.
         highlights: its power in bright parts, 0 to 2.
         format: the name of a written format; of a light map, "png" or "npy".
-        quality: of lossy formats, 1 to 100.
+        quality: the quality of lossy formats, 1 to 100.
         working_size: long side, in pixels, on which the light is estimated, "full" or "same".
-        long_side: of a light map, in pixels.
+        long_side: the long side of a light map, in pixels.
+        again: whether a photograph that was enhanced before is enhanced once more.
     """
 
     strength: float | None = None
@@ -52,6 +53,7 @@ class Wishes:
     quality: int | None = None
     working_size: int | Literal["same", "full"] = "same"
     long_side: int | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,20 +67,22 @@ class LightMap:
     height_px: int
 
 
-def parse_wishes(pairs: Iterable[tuple[str, str]], known: tuple[str, ...]) -> Wishes:
+def parse_wishes(pairs: Iterable[tuple[str, str]], parameters: tuple[str, ...]) -> Wishes:
     """The wishes of a request's query and form.
 
     Args:
         pairs: names and values as they came.
-        known: names that this request may have.
+        parameters: names that this request may have.
 
     Raises:
         UsageError: a name is unknown or there twice, or its value makes no sense.
     """
     found: dict[str, str] = {}
     for name, value in pairs:
-        if name not in known:
-            raise UsageError(f"{name[:40]!r} is no parameter here: give {', '.join(known)}")
+        if name not in parameters:
+            raise UsageError(
+                f"{name[:40]!r} is not a parameter of this request: it takes {', '.join(parameters)}"
+            )
         if name in found:
             raise UsageError(f"{name} is there twice: give it once")
         found[name] = value
@@ -94,7 +98,10 @@ def parse_wishes(pairs: Iterable[tuple[str, str]], known: tuple[str, ...]) -> Wi
     long_side = None
     if "long_side" in found:
         long_side = int(_number("long_side", found["long_side"], _LEAST_SIDE_PX, 1 << 16, whole=True))
-    return Wishes(strength, highlights, found.get("format"), quality, working, long_side)
+    again = found.get("again", "false").lower()
+    if again not in ("true", "false"):
+        raise UsageError(f"again is {again[:20]!r}, true or false is needed")
+    return Wishes(strength, highlights, found.get("format"), quality, working, long_side, again == "true")
 
 
 def _number(name: str, text: str, least: int, most: int, *, whole: bool = False) -> float:
@@ -153,6 +160,7 @@ class Studio:
                 quality=wishes.quality,
                 max_megapixels=self._max_megapixels,
                 is_stopped=is_stopped,
+                again=wishes.again,
             )
 
     def light(self, content: bytes, wishes: Wishes, is_stopped: IsStopped) -> LightMap:
@@ -200,8 +208,8 @@ class Studio:
         try:
             with decoding, open_picture(without_chunks(content)) as image:
                 width, height = image.size
-        except Exception:  # the reader says what is wrong with it
-            return Need(0)
+        except Exception:  # a camera's raw file, or the reader says what is wrong with it
+            width = height = 0
         if width * height > self._max_megapixels * 1e6:
             raise RefusedError(
                 413,

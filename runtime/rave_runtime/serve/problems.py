@@ -14,7 +14,7 @@ from rave_runtime.backends.stopping import StoppedError
 from rave_runtime.errors import PhotoError, RaveError, UsageError
 
 _INSIDES: Final = re.compile(r"<[^<>]*\bat 0x[0-9a-fA-F]+>|(?<![\w.])(?:[A-Za-z]:)?(?:[/\\][\w.\-@+~]+){2,}")
-"""Objects of Python and paths of this machine, which are no business of a client."""
+"""Descriptions of Python objects and paths of this machine, which clients must not see."""
 
 _PHRASES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
 """Where Python's phrases are older than RFC 9110."""
@@ -26,7 +26,7 @@ class RefusedError(Exception):
     """A request that is not done, and why.
 
     Args:
-        status: of HTTP.
+        status: the HTTP status.
         detail: a sentence for people: what came, what is needed, what to do.
         retry_after_s: when it may work; None says nothing of it.
     """

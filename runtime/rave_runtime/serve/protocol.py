@@ -50,7 +50,7 @@ class BoundedProtocol(H11Protocol):
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parses what came, and keeps watching for as long as it is no whole head."""
+        """Parses what came, and keeps the time limit running until the head is complete."""
         if self._is_refused:
             return
         super().data_received(data)
@@ -113,6 +113,7 @@ class BoundedProtocol(H11Protocol):
         return True
 
     def _refuse(self, transport: asyncio.Transport) -> None:
+        """Answers a connection over the limit with 503 and closes it, without reading its request."""
         self._is_refused = True
         self.transport = transport
         if len(self.lingering) >= self.max_connections:

@@ -28,8 +28,8 @@ _HEAD_BYTES: Final = 16 * 1024
 """The longest head of a request."""
 
 _SWITCH_S: Final = 0.0005
-"""How long a worker may keep Python's lock while the event loop wants it. Python's own 5 ms, several times a
-request, are what a health check would wait for."""
+"""How long a worker may keep Python's lock while the event loop wants it. With Python's
+5 ms, a health check would wait for that time more than once."""
 
 
 def serve(options: ServeOptions) -> int:
@@ -88,7 +88,7 @@ def serve(options: ServeOptions) -> int:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server; the signals are handled here, so that an end that was asked for is no failure."""
+    """uvicorn's server; the signals are handled here, so that a signal does not count as a failure."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -97,6 +97,7 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(server: _Server, service: Service, listener: socket.socket) -> int:
+    """Serves until a signal ends it, loads the model meanwhile, and returns the exit code."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: _note(service, context))
     code = 0

@@ -137,6 +137,7 @@ class WorkQueue:
         self._free += 1
 
     async def _run(self, task: Callable[[IsStopped], Answer]) -> Answer:
+        """Runs a task in a thread, and tells it to stop if the caller is cancelled."""
         loop = asyncio.get_running_loop()
         stop = threading.Event()
         outcome: asyncio.Future[Answer] = loop.create_future()

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from rave_runtime.run.jobs import plan_jobs
+from tests.runtime.pictures import MakePicture
 
 from .conftest import MakeFilm, av, moving_scene, read_film
 
@@ -49,6 +59,135 @@ def test_wrong_use_is_said(make_film: MakeFilm, tmp_path: Path) -> None:
     for option in ("--dry-run", "--watch"):
         assert b"are for photographs" in rave_run(film, tmp_path / "o.mp4", option).stderr
         assert not (tmp_path / "o.mp4").exists()
-    assert b"films are enhanced one by one" in rave_run(film, film, tmp_path).stderr
     assert b"has no encoder nothing" in rave_run(film, tmp_path / "o.mp4", "--film-encoder", "nothing").stderr
     assert b"--film-encoder is for films" in rave_run("a.jpg", "b.jpg", "--film-encoder", "libx264").stderr
+
+
+def test_films_and_photographs_of_a_folder(make_film: MakeFilm, tmp_path: Path, picture: MakePicture) -> None:
+    inside = tmp_path / "in" / "day"
+    inside.mkdir(parents=True)
+    film = make_film(frames=moving_scene(4), sound=True)
+    os.utime(film, ns=(10**18, 10**18))
+    shutil.copy2(film, inside / "walk.MP4")
+    shutil.copy2(film, inside / "live.mov")
+    (inside / "walk.xmp").write_text("<x/>")
+    (inside / "index.ts").write_text("export const Greeting = 'Hello';\n" * 40)
+    Image.fromarray(picture(48, 64)).save(inside / "live.jpg")
+    log, report = tmp_path / "log.jsonl", tmp_path / "report.html"
+    out = tmp_path / "out"
+    done = rave_run(tmp_path / "in", out, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert f"{Path('day') / 'walk.MP4'} is a film and would go to".encode() in done.stdout
+    assert b"2 of 2 would be enhanced" in done.stdout
+    assert not out.exists()
+    done = rave_run(
+        tmp_path / "in", out, "--log", log, "--report", report, "--format", "png", "--suffix", "_b"
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"2 of 2 enhanced into" in done.stdout
+    assert b"1 film)" in done.stdout
+    assert b"walk.MP4: is a film, to which --format does not apply" in done.stderr
+    names = {file.name for file in (out / "day").iterdir()}
+    assert names == {"walk_b.MP4", "walk_b.xmp", "live_b.png", "live_b.mov"}
+    assert len(read_film(out / "day" / "walk_b.MP4")) == 4
+    assert (out / "day" / "walk_b.MP4").stat().st_mtime_ns == 10**18
+    assert (out / "day" / "live_b.mov").read_bytes() == film.read_bytes(), "a Live Photo's film is copied"
+    lines = {entry["name"]: entry for entry in map(json.loads, log.read_text().splitlines())}
+    of_film = lines[str(Path("day") / "walk.MP4")]
+    assert (of_film["status"], of_film["width_px"], of_film["height_px"]) == ("done", 128, 96)
+    assert "walk.MP4" in report.read_text()
+
+    written = (out / "day" / "walk_b.MP4").stat().st_ino
+    again = rave_run(tmp_path / "in", out, "--format", "png", "--suffix", "_b", "--skip-existing")
+    assert b"2 were there already" in again.stdout
+    assert (out / "day" / "walk_b.MP4").stat().st_ino == written
+    changed = rave_run(
+        *(tmp_path / "in", out, "--format", "png", "--suffix", "_b", "--skip-existing", "--quality", "30")
+    )
+    assert b"2 of 2 enhanced" in changed.stdout
+    assert (out / "day" / "walk_b.MP4").stat().st_ino != written
+
+
+def test_a_folder_s_film_that_rave_run_did_not_write_stays(make_film: MakeFilm, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    shutil.copy(make_film(frames=moving_scene(2)), tmp_path / "in" / "a.mp4")
+    (tmp_path / "out" / "a.mp4").write_bytes(b"mine")
+    preview = rave_run(tmp_path / "in", tmp_path / "out", "--dry-run")
+    assert preview.returncode == 1
+    assert b"a.mp4 would be left out" in preview.stderr
+    done = rave_run(tmp_path / "in", tmp_path / "out")
+    assert done.returncode == 1
+    assert b"rave-run did not write it" in done.stderr
+    assert (tmp_path / "out" / "a.mp4").read_bytes() == b"mine"
+    assert rave_run(tmp_path / "in", tmp_path / "out", "--overwrite", "always").returncode == 0
+    assert len(read_film(tmp_path / "out" / "a.mp4")) == 2
+
+
+def test_a_broken_film_of_a_folder_fails_alone(make_film: MakeFilm, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    film = make_film(frames=moving_scene(2))
+    shutil.copy(film, tmp_path / "in" / "a.mp4")
+    (tmp_path / "in" / "b.mp4").write_bytes(film.read_bytes()[:200])
+    done = rave_run(tmp_path / "in", tmp_path / "out")
+    assert done.returncode == 1
+    assert b"failed: b.mp4 cannot be opened as a film" in done.stderr
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"a.mp4", ".rave-run.jsonl"}
+
+
+def test_several_films_go_into_a_folder(make_film: MakeFilm, tmp_path: Path) -> None:
+    first, second = make_film("a.mp4", moving_scene(2)), make_film("b.mkv", moving_scene(2))
+    done = rave_run(first, second, tmp_path / "out", "--film-encoder", "libx264")
+    assert done.returncode == 0, done.stderr
+    assert b"2 of 2 enhanced into" in done.stdout
+    assert len(read_film(tmp_path / "out" / "b.mkv")) == 2
+
+
+@pytest.mark.parametrize("option", [("--format", "jpeg"), ("--only-backlit",), ("--again",)])
+def test_options_for_photographs_are_refused_for_a_film(
+    make_film: MakeFilm, tmp_path: Path, option: tuple[str, ...]
+) -> None:
+    done = rave_run(make_film(frames=moving_scene(2)), tmp_path / "o.mp4", *option)
+    assert done.returncode == 2
+    assert f"{option[0]} is for photographs: leave it out for a film".encode() in done.stderr
+    assert not (tmp_path / "o.mp4").exists()
+
+
+def test_a_film_killed_in_the_middle_leaves_the_old_file_and_nothing_else_that_stays(
+    make_film: MakeFilm, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(make_film(frames=moving_scene(400)), tmp_path / "in" / "a.mp4")
+    out = tmp_path / "out"
+    program = [
+        sys.executable,
+        "-c",
+        "from rave_runtime.cli import main; main()",
+        str(tmp_path / "in"),
+        str(out),
+    ]
+    with subprocess.Popen(program) as running:
+        while running.poll() is None and not any(file.stat().st_size for file in _partials(out)):
+            time.sleep(0.02)
+        running.kill()
+    assert not (out / "a.mp4").exists()
+    assert _partials(out)
+    assert rave_run(tmp_path / "in", out, "--skip-existing").returncode == 0
+    assert {file.name for file in out.iterdir()} == {"a.mp4", ".rave-run.jsonl"}
+    assert len(read_film(out / "a.mp4")) == 400
+
+
+def _partials(folder: Path) -> list[Path]:
+    return list(folder.glob(".*.rave-partial"))
+
+
+def test_without_pyav_films_of_a_folder_are_named_in_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.mp4", "b.MOV", "c.jpg"):
+        (tmp_path / "in" / name).touch()
+    monkeypatch.setattr("rave_runtime.run.jobs.can_read_films", lambda: False)
+    with pytest.warns(UserWarning, match=r"2 films in .* left out: pip install 'rave-backlit\[video\]'"):
+        jobs = plan_jobs(tmp_path / "in", tmp_path / "out")
+    assert [job.name for job in jobs] == ["c.jpg"]

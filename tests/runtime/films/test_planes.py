@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rave_runtime.films.planes import PlaneFormat, as_plane, relight_planes
+from rave_runtime.light.relight import relight_gently
 
 WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
 
@@ -34,7 +35,7 @@ def to_planes(rgb: NDArray[Any], layout: PlaneFormat) -> tuple[NDArray[Any], ...
     def shrink(plane: NDArray[Any]) -> NDArray[Any]:
         height, width = plane.shape
         rows, cols = height // layout.down, width // layout.across
-        return plane.reshape(rows, layout.down, cols, layout.across).mean((1, 3))
+        return np.asarray(plane.reshape(rows, layout.down, cols, layout.across).mean((1, 3)))
 
     stored = [np.round(layout.black + layout.luma_span * luma)]
     stored += [np.round(layout.neutral + (high - low) * shrink(plane)) for plane in (blue, red)]
@@ -88,6 +89,29 @@ def test_highlights_keep_their_hue_and_end_at_white() -> None:
     assert planes[0].max() == 235
     found = to_rgb(planes, layout)[0, 0]
     assert found[0] - found[2] == pytest.approx((0.9 - 0.5) / (rgb[0, 0] @ WEIGHTS), abs=0.02)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_highlights_roll_off_as_those_of_photographs_do(full: bool) -> None:
+    layout = PlaneFormat(12, 1, 1, full)
+    ramp = np.linspace(0, 1, 200)
+    planes = to_planes(np.broadcast_to(ramp[None, :, None], (8, 200, 3)), layout)
+    relight_planes(planes, layout, EvenLight(0.4), knee=0.75)
+    found = to_rgb(planes, layout)[0, :, 0]
+    grey = np.broadcast_to(ramp[None, :, None] * 65535, (8, 200, 1)).astype(np.uint16)
+    out = np.empty_like(grey)
+    relight_gently(grey, np.full((8, 200), 0.4, np.float32), out, 0.75)
+    np.testing.assert_allclose(found, out[0, :, 0] / 65535, atol=0.003)
+    assert (np.diff(found[100:]) > 0).all(), "what was brighter stays brighter"
+
+
+def test_a_light_above_one_and_a_knee_change_nothing_else() -> None:
+    layout = PlaneFormat(8, 2, 2, False)
+    planes, plain = (to_planes(smooth_picture(), layout) for _ in range(2))
+    relight_planes(planes, layout, EvenLight(1.25), knee=0.75)
+    relight_planes(plain, layout, EvenLight(1.25))
+    for plane, other in zip(planes, plain, strict=True):
+        np.testing.assert_array_equal(plane, other)
 
 
 def test_black_stays_black_and_no_value_overflows() -> None:

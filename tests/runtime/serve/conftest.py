@@ -23,10 +23,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.runtime.pictures import MakePicture
+
 if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn", "python_multipart")):
     collect_ignore_glob = ["test_*.py"]  # they need the extra `serve`
-
-MakePicture = Callable[..., NDArray[np.uint8]]
 
 
 @dataclass

@@ -10,7 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from .conftest import MakePicture, Serve, Service, encode
+from tests.runtime.pictures import MakePicture
+
+from .conftest import Serve, Service, encode
 from .wire import connected, head, is_well, read_all, read_some, serve_patched
 
 

@@ -10,8 +10,9 @@ import pytest
 from rave_runtime.serve import guard, intake, protocol
 from rave_runtime.serve.options import ServeOptions
 from rave_runtime.serve.problems import RefusedError, problem_of
+from tests.runtime.pictures import MakePicture
 
-from .conftest import MakePicture, Serve, Service, encode, form
+from .conftest import Serve, Service, encode, form
 from .wire import connected, is_well, read_all
 
 TOKEN = "0123456789abcdef0123"
@@ -74,7 +75,7 @@ def test_the_time_for_a_token_does_not_depend_on_it(monkeypatch: pytest.MonkeyPa
         compared.append((len(first), len(second)))
         return real(first, second)
 
-    monkeypatch.setattr(guard.hmac, "compare_digest", compare)
+    monkeypatch.setattr("rave_runtime.serve.guard.hmac.compare_digest", compare)
     door = guard.Guard(None, ServeOptions(host="0.0.0.0"), TOKEN, None, None)  # type: ignore[arg-type]
     sent = (b"", b"Bearer ", b"Bearer " + TOKEN[:10].encode(), b"Basic x", b"Bearer " + b"\xff" * 9000)
     for value in sent:

@@ -16,8 +16,9 @@ import pytest
 
 from rave_runtime.serve.problems import RefusedError
 from rave_runtime.serve.work import WorkQueue
+from tests.runtime.pictures import MakePicture
 
-from .conftest import MakePicture, Serve, Service, encode
+from .conftest import Serve, Service, encode
 
 
 def test_a_worker_thread_that_dies_takes_one_request_with_it() -> None:

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from rave_runtime.serve.app import PAGE
+from tests.runtime.pictures import MakePicture
 
 from .browser import CHROMIUM, DRIVER, Browser, open_browser
-from .conftest import MakePicture, Serve, Service, encode
+from .conftest import Serve, Service, encode
 
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
 

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from rave_runtime import Enhancer
+from tests.runtime.pictures import MakePicture
 
-from .conftest import MakePicture, Serve, Service, encode, form, rave_run
+from .conftest import Serve, Service, encode, form, rave_run
 
 
 def test_results_are_those_of_rave_run_byte_for_byte(
@@ -35,6 +36,19 @@ def test_results_are_those_of_rave_run_byte_for_byte(
     assert answer.headers["rave-size"] == "300x90"
     stronger = rave_run(tmp_path / "2", {"a.jpg": files["a.jpg"]}, "--strength", "1.5", "--quality", "70")
     assert service.post("/enhance?strength=1.5&quality=70", files["a.jpg"]).body == stronger["a.jpg"]
+
+
+def test_a_result_that_is_sent_again_comes_back_as_it_is_unless_told(service: Service, jpeg: bytes) -> None:
+    first = service.post("/enhance", jpeg)
+    assert "rave-warnings" not in first.headers or "before" not in first.headers["rave-warnings"]
+    second = service.post("/enhance", first.body)
+    assert second.body == first.body
+    assert "was enhanced before, by rave-backlit" in json.loads(second.headers["rave-warnings"])[0]
+    third = service.post("/enhance?again=true", first.body)
+    assert third.body != first.body
+    assert (
+        service.post("/enhance?again=perhaps", jpeg).detail == "again is 'perhaps', true or false is needed"
+    )
 
 
 def test_a_form_and_a_raw_body_are_the_same(service: Service, jpeg: bytes) -> None:
@@ -91,7 +105,7 @@ def test_a_batch_says_what_became_of_each(service: Service, jpeg: bytes, picture
         ("/enhance?quality=1.5", b"x", "", 400, "quality is '1.5', a whole number from 1 to 100 is needed"),
         ("/enhance?format=gif", b"x", "", 400, "format gif is unknown: give one of jpeg, png"),
         ("/enhance?working_size=5", b"x", "", 400, "working"),
-        ("/enhance?speed=1", b"x", "", 400, "'speed' is no parameter here: give strength, highlights"),
+        ("/enhance?speed=1", b"x", "", 400, "'speed' is not a parameter of this request: it takes strength"),
         ("/enhance?strength=1&strength=1", b"x", "", 400, "strength is there twice"),
         ("/light?format=jpeg", b"x", "", 400, "a light map is written as png or npy"),
         ("/enhance", b"x", "multipart/form-data", 400, "has no boundary"),

@@ -65,7 +65,7 @@ def brackets(
     _tell(made, out)
 
 
-def _tell(made: Synthesized, out: Path) -> None:
-    for line in made.left_out:
+def _tell(synthesized: Synthesized, out: Path) -> None:
+    for line in synthesized.left_out:
         say(line, error=True)
-    say(f"{made.pairs} pairs in {out}/input and {out}/gt; look at {out}/contact_sheet.png")
+    say(f"{synthesized.pairs} pairs in {out}/input and {out}/gt; look at {out}/contact_sheet.png")

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from rave_runtime.errors import RaveError
+from rave_runtime.files.secrets import without_secrets
 
 
 def printable(text: str) -> str:
@@ -26,7 +27,8 @@ def printable(text: str) -> str:
 def say(text: str, *, error: bool = False, quiet: bool = False) -> None:
     """Prints a text as it is, without markup, colours or breaks, to standard output or error."""
     console = Console(stderr=error, quiet=quiet)
-    console.print(printable(text), markup=False, highlight=False, soft_wrap=True, emoji=False)
+    shown = printable(without_secrets(text))
+    console.print(shown, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 
 def make_output_lenient() -> None:

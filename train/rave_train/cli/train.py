@@ -103,7 +103,7 @@ def _describe(outcome: Outcome) -> str:
         return f"{outcome.best} (chosen by its loss: there were no validation pictures to measure)"
     return (
         f"{outcome.best}: {outcome.psnr_db:.2f} dB on the validation pictures, which have "
-        f"{outcome.input_psnr_db:.2f} dB untouched; last.safetensors has {outcome.last_psnr_db:.2f} dB"
+        f"{outcome.input_psnr_db:.2f} dB unchanged; last.safetensors has {outcome.last_psnr_db:.2f} dB"
     )
 
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from rave_runtime.arrays import Picture
 from rave_train.data.augmentation import FOR_ENHANCEMENT, draw_placement, place
-from rave_train.data.photographs import Photograph, Pixels, load_square, load_squares
+from rave_train.data.photographs import Photograph, load_square, load_squares
 
 IN_MEMORY_BYTES: Final = 8 * 2**30
 """Greatest size of a set whose squashed pictures are kept decoded; a larger one is decoded at every draw."""
@@ -30,7 +31,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         backlit: the pictures.
         truth: their partners in the same order, or None.
         size_px: side of the squashed squares.
-        seed: of order and augmentation.
+        seed: the seed of order and augmentation.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ def draw_batches(
         pictures: what to draw from.
         start: number of the first step.
         batch: samples per step over all processes, a multiple of `world`.
-        rank: of this process.
+        rank: the number of this process.
         world: number of processes.
         workers: processes that decode and augment; 0 does it in this one.
     """
@@ -98,6 +99,6 @@ def _leave_signals_to_the_run(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def to_tensor(pixels: Pixels) -> Tensor:
+def to_tensor(pixels: Picture) -> Tensor:
     """[h, w, 3] uint8 -> [3, h, w] float32 in [0, 1]."""
     return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / 255)

@@ -14,18 +14,16 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from rave_runtime.arrays import Array, Picture
 from rave_train.data.brackets import BracketSearch, Shot, find_brackets
 from rave_train.data.grid import save_grid, to_pixels
-from rave_train.data.photographs import SMALLEST_SIDE_PX, Pixels, find_photographs, load_photograph
+from rave_train.data.photographs import SMALLEST_SIDE_PX, find_photographs, load_photograph
 from rave_train.data.synthesis import linear_to_srgb, srgb_to_linear
 from rave_train.data.synthesize_folder import Synthesized, require_new_folder
 from rave_train.errors import DataError
 from rave_train.progress import Report
-
-Array = NDArray[np.float32]
 
 STOPS_BELOW: Final = (0.0, 0.6, 1.3, 2.0)
 """Exposures of the backlit pictures, in stops below the middle."""
@@ -45,7 +43,7 @@ class Scene:
 
     Attributes:
         light: [h, w, 3] float32, linear, in units of what saturates the shot of the middle exposure.
-        span_stops: from the darkest to the brightest shot.
+        span_stops: the difference in exposure from the darkest to the brightest shot.
     """
 
     light: Array
@@ -71,7 +69,8 @@ def make_pairs_of_brackets(
     """Writes `out`/input and `out`/gt, PNG, and `out`/contact_sheet.png.
 
     Args:
-        folder: of photographs, brackets and others; those that belong together are found by their EXIF.
+        folder: a folder of photographs, brackets and others; those that belong together are found by their
+            EXIF.
         out: new or empty.
         longest_side_px: larger pictures are reduced to it.
         report: told of the progress.
@@ -85,7 +84,7 @@ def make_pairs_of_brackets(
     found = find_photographs(folder, "backlit")
     search: BracketSearch = find_brackets(found.photographs)
     left_out = [*found.describe_skipped(), *search.left_out]
-    sheet: list[tuple[Pixels, Pixels]] = []
+    sheet: list[tuple[Picture, Picture]] = []
     count = 0
     for done, bracket in enumerate(search.brackets, 1):
         name = bracket[len(bracket) // 2].photograph.file.stem
@@ -120,7 +119,7 @@ def merge_bracket(bracket: Sequence[Shot], longest_side_px: int) -> Scene:
     """Aligns the shots of a bracket and merges them to the light of the scene.
 
     Args:
-        bracket: from the darkest to the brightest.
+        bracket: its shots, from the darkest to the brightest.
         longest_side_px: larger pictures are reduced to it first.
 
     Raises:
@@ -144,13 +143,13 @@ def merge_bracket(bracket: Sequence[Shot], longest_side_px: int) -> Scene:
     return Scene(np.asarray(light, np.float32), stops[-1] - stops[0])
 
 
-def _reduced(shot: Shot, longest_side_px: int) -> Pixels:
+def _reduced(shot: Shot, longest_side_px: int) -> Picture:
     image = Image.fromarray(load_photograph(shot.photograph.file))
     image.thumbnail((longest_side_px, longest_side_px), Image.Resampling.LANCZOS)
     return np.asarray(image)
 
 
-def _align(pictures: Sequence[Pixels]) -> list[Pixels]:
+def _align(pictures: Sequence[Picture]) -> list[Picture]:
     """Shifts pictures onto the middle one and cuts off what not all of them show.
 
     Source: Ward, Fast, Robust Image Registration for Compositing HDR Photographs, 2003; OpenCV's

@@ -30,21 +30,21 @@ class Shot:
     Attributes:
         photograph: the file.
         camera: maker, model, focal length and size in pixels; equal for all shots of a bracket.
-        taken: when the exposure began.
+        taken_at: when the exposure began.
         seconds: how long it lasted.
         stops: log2 of the light that was let in, at ISO 100, one second and f/1.
     """
 
     photograph: Photograph
     camera: tuple[str, ...]
-    taken: datetime
+    taken_at: datetime
     seconds: float
     stops: float
 
     @property
     def ended(self) -> datetime:
         """When the exposure ended."""
-        return self.taken + timedelta(seconds=self.seconds)
+        return self.taken_at + timedelta(seconds=self.seconds)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def find_brackets(photographs: Sequence[Photograph]) -> BracketSearch:
             shots.append(shot)
         else:
             left_out.append(f"{photograph.file.name}: {shot}")
-    shots.sort(key=lambda shot: (shot.camera, shot.taken, shot.photograph.file.name))
+    shots.sort(key=lambda shot: (shot.camera, shot.taken_at, shot.photograph.file.name))
     groups: list[list[Shot]] = []
     for shot in shots:
         if groups and _continues(groups[-1], shot):
@@ -121,7 +121,7 @@ def read_shot(photograph: Photograph) -> Shot | str:
 
 def _continues(group: Sequence[Shot], shot: Shot) -> bool:
     last = group[-1]
-    pause = shot.taken - last.ended
+    pause = shot.taken_at - last.ended
     if shot.camera != last.camera or pause > timedelta(seconds=_MAX_PAUSE_S):
         return False
     return all(abs(shot.stops - other.stops) > _SAME_STOPS for other in group)

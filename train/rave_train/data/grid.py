@@ -9,13 +9,13 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw
 
-from rave_train.data.photographs import Pixels
+from rave_runtime.arrays import Picture
 
 _GAP_PX: Final = 4
 _TITLE_PX: Final = 18
 
 
-def draw_grid(columns: Sequence[tuple[str, Sequence[Pixels]]], tile_px: int = 256) -> Image.Image:
+def draw_grid(columns: Sequence[tuple[str, Sequence[Picture]]], tile_px: int = 256) -> Image.Image:
     """Lays pictures out, fitted into square tiles.
 
     Args:
@@ -42,17 +42,17 @@ def draw_grid(columns: Sequence[tuple[str, Sequence[Pixels]]], tile_px: int = 25
     return sheet
 
 
-def _fit(pixels: Pixels, tile_px: int) -> Image.Image:
+def _fit(pixels: Picture, tile_px: int) -> Image.Image:
     tile = Image.fromarray(pixels)
     tile.thumbnail((tile_px, tile_px), Image.Resampling.LANCZOS)
     return tile
 
 
-def save_grid(file: Path, columns: Sequence[tuple[str, Sequence[Pixels]]], tile_px: int = 256) -> None:
+def save_grid(file: Path, columns: Sequence[tuple[str, Sequence[Picture]]], tile_px: int = 256) -> None:
     """`draw_grid` into a file."""
     draw_grid(columns, tile_px).save(file)
 
 
-def to_pixels(image: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Pixels:
+def to_pixels(image: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Picture:
     """[3, h, w] float in [0, 1] -> [h, w, 3] uint8, rounded."""
     return (image.transpose(1, 2, 0).clip(0, 1) * 255 + 0.5).astype(np.uint8)

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.arrays import Picture
+from rave_runtime.errors import PhotoError, printable, reason_of
 from rave_runtime.photos.decoders import decoding, open_picture
 from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
 from rave_train.errors import DataError
 
-Pixels = NDArray[np.uint8]
 Role = Literal["backlit", "well-lit"]
 Split = Literal["train", "test"]
 
@@ -46,7 +45,7 @@ class Photograph:
 
     Attributes:
         file: where it is.
-        content_hash: of the file's bytes, hexadecimal.
+        content_hash: the hash of the file's bytes, hexadecimal.
     """
 
     file: Path
@@ -78,7 +77,7 @@ def find_photographs(folder: Path, role: Role, split: Split = "train") -> Photog
     """Lists a folder's pictures and decodes each once, so that a long run meets no surprise.
 
     Args:
-        folder: of pictures, or the top of a data set in the layout of BAID, LOL or DIV2K.
+        folder: a folder of pictures, or the top of a data set in the layout of BAID, LOL or DIV2K.
         role: which side of such a layout.
         split: which part of such a layout.
 
@@ -102,7 +101,7 @@ def find_photographs(folder: Path, role: Role, split: Split = "train") -> Photog
     good = tuple(item for item in checked if isinstance(item, Photograph))
     bad = tuple((file, item) for file, item in zip(found, checked, strict=True) if isinstance(item, str))
     if len(good) < 2:
-        reasons = "".join(f"; {file.name}: {reason}" for file, reason in bad[:3])
+        reasons = "".join(f"; {printable(file.name)}: {reason}" for file, reason in bad[:3])
         raise DataError(
             f"{folder} holds {len(good)} usable {role} photograph{'' if len(good) == 1 else 's'}, "
             f"at least 2 are needed{reasons}"
@@ -110,7 +109,7 @@ def find_photographs(folder: Path, role: Role, split: Split = "train") -> Photog
     return PhotographSet(folder, good, bad, tuple(_describe_left_out(folder)))
 
 
-def load_photograph(file: Path) -> Pixels:
+def load_photograph(file: Path) -> Picture:
     """[h, w, 3] uint8 sRGB, upright after its EXIF orientation.
 
     Raises:
@@ -120,7 +119,7 @@ def load_photograph(file: Path) -> Pixels:
         return np.asarray(_upright_rgb(image))
 
 
-def load_square(file: Path, size_px: int) -> Pixels:
+def load_square(file: Path, size_px: int) -> Picture:
     """The whole picture squashed to a square, as published: [size_px, size_px, 3] uint8.
 
     Raises:
@@ -132,7 +131,7 @@ def load_square(file: Path, size_px: int) -> Pixels:
     return np.asarray(square)
 
 
-def load_squares(photographs: Sequence[Photograph], size_px: int) -> list[Pixels]:
+def load_squares(photographs: Sequence[Photograph], size_px: int) -> list[Picture]:
     """`load_square` of many, a few at once."""
     with ThreadPoolExecutor(_CHECKING_THREADS) as pool:
         return list(pool.map(lambda photograph: load_square(photograph.file, size_px), photographs))

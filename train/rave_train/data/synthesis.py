@@ -12,18 +12,17 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-Array = NDArray[np.float32]
+from rave_runtime.arrays import Array
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 @dataclass(frozen=True)
 class SynthesisRange:
-    """From what each quantity of a scene is drawn, uniformly unless it says otherwise.
+    """The ranges from which the quantities of a scene are drawn, uniformly unless one says otherwise.
 
     Attributes:
         foreground_stops: exposure of the shaded region, in stops (log2 of linear light).
@@ -35,7 +34,7 @@ class SynthesisRange:
         glare: veiling light over the whole picture, as a share of its mean.
         read_noise: standard deviation of the noise floor, linear light.
         shot_noise: variance of the photon noise per unit of linear light.
-        jpeg_quality: of the final compression, as Pillow counts.
+        jpeg_quality: the quality of the final compression, as Pillow counts.
         clean: probability that neither noise nor JPEG is applied. A large photograph that was reduced
             shows none; a network that never saw such ones takes them for well-lit.
     """
@@ -80,7 +79,7 @@ class ToneCurve:
 
     Attributes:
         contrast: share of the S-curve, negative for a flatter picture.
-        exponent: of the gamma, above 1 for a darker one.
+        exponent: the exponent of the gamma, above 1 for a darker one.
     """
 
     contrast: float

@@ -10,15 +10,10 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from rave_runtime.arrays import Picture
 from rave_train.data.grid import save_grid
 from rave_train.data.pairs import plain_name
-from rave_train.data.photographs import (
-    SMALLEST_SIDE_PX,
-    Photograph,
-    Pixels,
-    find_photographs,
-    load_photograph,
-)
+from rave_train.data.photographs import SMALLEST_SIDE_PX, Photograph, find_photographs, load_photograph
 from rave_train.data.synthesis import SynthesisRange, synthesize_backlit
 from rave_train.errors import DataError
 from rave_train.progress import Report
@@ -55,7 +50,8 @@ def synthesize_folder(
         out: new or empty.
         longest_side_px: larger pictures are reduced to it; None keeps their size.
         versions: how many backlit partners each photograph gets.
-        seed: of every random choice; a picture's partner depends on it and on the picture's name only.
+        seed: the seed of every random choice; a picture's partner depends on it and on the picture's name
+            only.
         report: told of the progress.
         scene: ranges to draw from.
 
@@ -77,7 +73,7 @@ def synthesize_folder(
             )
     for side in ("input", "gt"):
         (out / side).mkdir(parents=True, exist_ok=True)
-    sheet: list[tuple[Pixels, Pixels]] = []
+    sheet: list[tuple[Picture, Picture]] = []
     for index, photograph in enumerate(found.photographs):
         truth = _load(photograph, longest_side_px)
         for version in range(versions):
@@ -108,7 +104,7 @@ def require_new_folder(out: Path) -> None:
         raise DataError(f"{out} is not empty: give another folder")
 
 
-def _load(photograph: Photograph, longest_side_px: int | None) -> Pixels:
+def _load(photograph: Photograph, longest_side_px: int | None) -> Picture:
     pixels = load_photograph(photograph.file)
     if longest_side_px is None or max(pixels.shape[:2]) <= longest_side_px:
         return pixels

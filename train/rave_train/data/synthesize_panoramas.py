@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from rave_runtime.arrays import Picture
 from rave_train.data.grid import save_grid, to_pixels
-from rave_train.data.photographs import SMALLEST_SIDE_PX, Pixels
+from rave_train.data.photographs import SMALLEST_SIDE_PX
 from rave_train.data.synthesize_folder import Synthesized, require_new_folder
 from rave_train.errors import DataError
 from rave_train.progress import Report
@@ -31,11 +32,11 @@ def synthesize_panoramas(
     """Writes `out`/input (photographs of views) and `out`/gt (fused brackets), PNG, and a contact sheet.
 
     Args:
-        folder: of equirectangular panoramas, Radiance (.hdr) or OpenEXR (.exr).
+        folder: a folder of equirectangular panoramas, Radiance (.hdr) or OpenEXR (.exr).
         out: new or empty.
-        longest_side_px: of the views, which are 3:2; None takes `DEFAULT_SIDE_PX`.
+        longest_side_px: the longest side of the views, which are 3:2; None takes `DEFAULT_SIDE_PX`.
         versions: how many views of each panorama.
-        seed: of every random choice; a view depends on it and on the panorama's name only.
+        seed: the seed of every random choice; a view depends on it and on the panorama's name only.
         report: told of the progress.
 
     Raises:
@@ -54,7 +55,7 @@ def synthesize_panoramas(
     if not files:
         raise DataError(f"{folder} holds no panoramas ({', '.join(ENDINGS)})")
     left_out: list[str] = []
-    sheet: list[tuple[Pixels, Pixels]] = []
+    sheet: list[tuple[Picture, Picture]] = []
     count = 0
     for done, file in enumerate(files.values(), 1):
         name = file.name.split(".")[0]

@@ -19,7 +19,7 @@ def fold_batch_norms(model: nn.Module) -> int:
     the stem, and neighbours within a downsampling shortcut. Models without such names stay as they are.
 
     Args:
-        model: in eval mode.
+        model: the model, in eval mode.
 
     Returns:
         How many were folded.

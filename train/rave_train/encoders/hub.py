@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from rave_runtime.errors import reason_of
+
 _PROBE_S: Final = 10.0
 """How long a server may take for its first answer."""
 
@@ -41,7 +43,7 @@ def fetch_from_hub(repository: str, names: Sequence[str]) -> Path:
         except EntryNotFoundError:
             continue
         except Exception as error:  # its own errors, those of its HTTP client and of the disk
-            raise NotFetchedError((str(error).strip() or type(error).__name__).splitlines()[0]) from error
+            raise NotFetchedError(reason_of(error)) from error
     raise NotFetchedError(f"{repository} holds none of {', '.join(names)}")
 
 

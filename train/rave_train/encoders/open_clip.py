@@ -13,6 +13,7 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_p
 from safetensors import SafetensorError
 from torch import Tensor
 
+from rave_runtime.errors import reason_of
 from rave_train.encoders.attention import replace_self_attention
 from rave_train.encoders.encoder import Encoder, spread_stages
 from rave_train.encoders.folding import fold_batch_norms
@@ -96,7 +97,7 @@ def open_open_clip(spec: str, parsed: EncoderSpec) -> OpenClipEncoder:
         AttributeError, EOFError, KeyError, OSError, RuntimeError, SafetensorError, StopIteration, TypeError,
         ValueError, pickle.UnpicklingError,
     ) as error:  # fmt: skip
-        first = (str(error) or type(error).__name__).splitlines()[0]
+        first = reason_of(error)
         raise EncoderError(f"{spec}: {file} does not hold the weights of {name}: {first}") from error
     return OpenClipEncoder(spec, model, lambda: open_clip.get_tokenizer(name), _preprocessing(spec, model))
 
@@ -145,7 +146,7 @@ def _fetch(spec: str, parsed: EncoderSpec, tag: dict[str, Any]) -> Path:
     except (OSError, RuntimeError, KeyError) as error:
         quickgelu = ",quickgelu=yes" if tag.get("quick_gelu") else ""
         raise EncoderError(
-            f"{spec}: the weights cannot be downloaded ({str(error).splitlines()[0]}): fetch {place} on "
+            f"{spec}: the weights cannot be downloaded ({reason_of(error)}): fetch {place} on "
             f"another machine and give open_clip:{parsed.model}{quickgelu}@FILE"
         ) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from rave_runtime.errors import reason_of
 from rave_train.encoders.encoder import Encoder
 from rave_train.encoders.spec import parse_spec
 from rave_train.errors import EncoderError
@@ -38,7 +39,7 @@ def open_encoder(spec: str) -> Encoder:
     except (AssertionError, RuntimeError, ValueError) as error:
         size = encoder.preprocessing.size_px
         raise EncoderError(
-            f"{spec} cannot take pictures of {size}x{size} px: {str(error).splitlines()[0]} "
+            f"{spec} cannot take pictures of {size}x{size} px: {reason_of(error)} "
             "(of timm's transformers, img_size sets the size they are built for)"
         ) from error
     return encoder

@@ -19,7 +19,7 @@ class Preprocessing:
     Attributes:
         size_px: side of the square input.
         resize_px: length of the shorter side before the centre crop; None squashes the picture.
-        interpolation: of the resizing, always antialiased.
+        interpolation: the interpolation of the resizing, always antialiased.
         mean: per channel, subtracted from sRGB in [0, 1].
         std: per channel, divided by.
         squash_by: how pictures are squashed in the losses: "antialiased" resizes as the encoder was trained,

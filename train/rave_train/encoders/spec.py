@@ -66,8 +66,8 @@ def is_published_identity(name: str) -> bool:
     return spec.source == "open_clip" and spec.model in ("RN101", "RN101-quickgelu")
 
 
-def name_near_matches(wrong: str, known: list[str]) -> str:
+def name_near_matches(wrong: str, names: list[str]) -> str:
     """ " (did you mean a, b?)" or an empty string."""
-    lower = {name.lower(): name for name in known}
+    lower = {name.lower(): name for name in names}
     near = get_close_matches(wrong.lower(), list(lower), n=3, cutoff=0.5)
     return f" (did you mean {', '.join(lower[name] for name in near)}?)" if near else ""

@@ -13,6 +13,7 @@ from timm.data.config import resolve_model_data_config
 from timm.models import load_state_dict
 from torch import Tensor
 
+from rave_runtime.errors import reason_of
 from rave_train.encoders.encoder import Encoder, spread_stages
 from rave_train.encoders.hub import fetch_from_hub, silence
 from rave_train.encoders.preprocessing import Preprocessing
@@ -67,7 +68,7 @@ def open_timm(spec: str, parsed: EncoderSpec) -> TimmEncoder:
     except TypeError as error:
         raise EncoderError(f"{spec}: timm does not take these settings: {error}") from error
     except (AttributeError, KeyError, RuntimeError, ValueError) as error:
-        raise EncoderError(f"{spec}: timm cannot build this model: {str(error).splitlines()[0]}") from error
+        raise EncoderError(f"{spec}: timm cannot build this model: {reason_of(error)}") from error
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "feature_info"):
         raise EncoderError(f"{spec}: timm gives no intermediate features of this model: choose another")
     if parsed.weights not in ("", "random"):
@@ -88,7 +89,7 @@ def _fetch(spec: str, name: str) -> dict[str, Tensor]:
         return _read(fetch_from_hub(repository, names))
     except OSError as error:
         raise EncoderError(
-            f"{spec}: the weights cannot be downloaded ({str(error).splitlines()[0]}): fetch {names[0]} from "
+            f"{spec}: the weights cannot be downloaded ({reason_of(error)}): fetch {names[0]} from "
             f"https://huggingface.co/{repository} on another machine and give timm:{name}@FILE"
         ) from error
 
@@ -106,12 +107,13 @@ def _read(file: Path) -> dict[str, Tensor]:
         AttributeError, EOFError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError,
         pickle.UnpicklingError,
     ) as error:  # fmt: skip
-        first = (str(error) or type(error).__name__).splitlines()[0]
+        first = reason_of(error)
         raise EncoderError(f"{file} does not hold weights: {first}") from error
     return tensors
 
 
 def _load(spec: str, model: Any, file: Path) -> None:
+    """Loads weights from a file into a timm model without its classifier."""
     if not file.is_file():
         raise EncoderError(
             f"{spec}: {file} is not a file: the weights of {model.default_cfg['architecture']}"

@@ -46,6 +46,6 @@ class PairGuidance(Guidance):
         return lambda embeddings: backlit_scores(embeddings, pair).mean()
 
     def direction(self) -> Tensor:
-        """From the backlit point to the well-lit one."""
+        """The unit vector from the backlit point to the well-lit one."""
         points = unit(self.pair().detach())
         return unit(points[POSITIVE] - points[NEGATIVE])

@@ -37,10 +37,10 @@ class Objective:
     Attributes:
         guidance_encoder: whose embeddings guide.
         identity_encoder: whose stages the identity loss compares; the same object shares the pass.
-        guidance_loss: of embeddings of enhanced pictures.
-        guidance_weight: of the guidance term.
-        identity_weight: of the identity term.
-        pixel_weight: of the L1 term against the partners.
+        guidance_loss: computes the guidance loss of embeddings of enhanced pictures.
+        guidance_weight: the weight of the guidance term.
+        identity_weight: the weight of the identity term.
+        pixel_weight: the weight of the L1 term against the partners.
         autocast: precision of the encoders' passes; float32 leaves them alone. Of encoders given in
             float32, copies are made. The identity term is computed in float32 where this is bfloat16, whose
             rounding would outweigh the small differences between a picture and its enhanced version.

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rave_runtime.arrays import Picture
 from rave_train.data.augmentation import FOR_GUIDANCE, draw_placement, place
 from rave_train.data.batches import to_tensor
-from rave_train.data.photographs import Pixels
 from rave_train.encoders import Encoder
 from rave_train.guidance.prompt_pair import backlit_scores, initialization_loss, ranking_loss
 from rave_train.network import EnhancementNetwork, relight
@@ -27,9 +27,9 @@ class ViewBank:
     """Embedded views, each [pictures, views, d] float32.
 
     Attributes:
-        backlit: of the backlit pictures.
-        enhanced: of the same views enhanced by earlier networks, from older to newer.
-        well_lit: of the well-lit pictures.
+        backlit: the embeddings of the backlit pictures.
+        enhanced: the embeddings of the same views enhanced by earlier networks, from older to newer.
+        well_lit: the embeddings of the well-lit pictures.
     """
 
     backlit: Tensor
@@ -40,7 +40,7 @@ class ViewBank:
 @torch.no_grad()
 def embed_views(
     encoder: Encoder,
-    squares: Sequence[Pixels],
+    squares: Sequence[Picture],
     views: int,
     seed: Sequence[int],
     device: torch.device,
@@ -53,7 +53,7 @@ def embed_views(
         encoder: on `device`.
         squares: [size, size, 3] uint8 pictures.
         views: how many of each.
-        seed: of the augmentation: the same seed gives the same views, enhanced or not.
+        seed: the seed of the augmentation: the same seed gives the same views, enhanced or not.
         device: where to compute.
         network: on `device`, or None for the pictures as they are.
         report: told of the progress.
@@ -87,7 +87,7 @@ def pair_loss(bank: ViewBank, pair: Tensor, batch: int, rng: np.random.Generator
         bank: what to draw from.
         pair: [2, d], with gradients.
         batch: pictures of both kinds together, or tuples.
-        rng: of the draw.
+        rng: draws the tuples.
     """
     count = batch if bank.enhanced else max(batch // 2, 1)
     backlit_rows, views = _draw(bank.backlit, count, rng)

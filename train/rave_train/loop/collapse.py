@@ -30,7 +30,7 @@ class CollapseWatch:
 
     Args:
         config: the run's.
-        state: of the run; its network is drawn anew in place.
+        state: the state of the run; its network is drawn anew in place.
         listen: told of every new beginning.
     """
 
@@ -42,7 +42,7 @@ class CollapseWatch:
         """Looks at the network after a step.
 
         Args:
-            position: of the step just done.
+            position: the position of the step just done.
             flat: share of its pictures without any middle tones.
 
         Returns:
@@ -67,7 +67,8 @@ class CollapseWatch:
         self._begin_anew()
         agreement_db = sum(recent) / len(recent)
         line = (
-            f"input and output agree to only {agreement_db:.1f} dB in the warm-up: the network is drawn anew"
+            f"input and output agree to only {agreement_db:.1f} dB in the warm-up: "
+            "the run starts again with a new network"
         )
         self.listen(Note(line))
         return lengthen(position, position.step + 1 + self.config.network.warm_up_steps - position.length)

@@ -18,9 +18,9 @@ class Processes:
     """The group this process works in.
 
     Attributes:
-        rank: of this process; 0 writes the files.
+        rank: the number of this process; 0 writes the files.
         world: how many there are.
-        local_rank: of this process on its machine, which is its GPU's number.
+        local_rank: the number of this process on its machine, which is its GPU's number.
     """
 
     rank: int = 0

@@ -29,7 +29,7 @@ class Step:
     """A step done.
 
     Attributes:
-        position: of that step.
+        position: the position of that step.
         total: how many steps the run will have, as far as is known.
         losses: weighted terms and their sum, "loss".
         running: mean of the sum over the last steps.

@@ -10,16 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rave_runtime.arrays import Picture
 from rave_train.data.batches import TrainingPictures, to_tensor
 from rave_train.data.pairs import match_pairs, require_pairs
-from rave_train.data.photographs import (
-    Photograph,
-    Pixels,
-    find_photographs,
-    hash_set,
-    load_square,
-    load_squares,
-)
+from rave_train.data.photographs import Photograph, find_photographs, hash_set, load_square, load_squares
 from rave_train.encoders import Encoder, open_encoder
 from rave_train.encoders.spec import is_published_identity
 from rave_train.errors import DataError
@@ -92,7 +86,7 @@ class Ingredients:
     guidance_encoder: Encoder
     identity_encoder: Encoder
     guidance: Guidance
-    views: tuple[Sequence[Pixels], Sequence[Pixels]]
+    views: tuple[Sequence[Picture], Sequence[Picture]]
     identity_scale: float
     shown: ShownPictures
     made_of: dict[str, Any]
@@ -107,7 +101,7 @@ def gather(
         config: the run's.
         device: where to compute.
         listen: told of the progress.
-        identity_scale: of a resumed run, the one it began with; None measures it.
+        identity_scale: for a resumed run, the scale it began with; None measures it.
 
     Raises:
         DataError: the folders do not hold what is needed.
@@ -131,7 +125,7 @@ def gather(
         identity_scale = measure_identity_scale(identity_encoder, data.well_lit, device)
     guidance = build_guidance(config, data, guidance_encoder, device, listen)
     guidance_encoder.text = identity_encoder.text = None  # hundreds of MiB that no step needs
-    views: tuple[Sequence[Pixels], Sequence[Pixels]] = ((), ())
+    views: tuple[Sequence[Picture], Sequence[Picture]] = ((), ())
     if isinstance(config.options, PairOptions):
         side = config.options.view_size_px
         views = (load_squares(data.backlit, side), load_squares(data.well_lit, side))

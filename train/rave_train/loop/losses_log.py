@@ -31,7 +31,7 @@ class LossesLog:
     """Appends to losses.csv, validation.csv and tensorboard/ in a run's folder.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         total: steps done so far; rows of later steps, which a resumed run does again, are dropped.
     """
 

@@ -80,9 +80,9 @@ def _begin(config: RunConfig, run: RunFolder, ingredients: Ingredients, state: T
         raise
 
 
-def _require_same(written: dict[str, Any], found: dict[str, Any], run: RunFolder) -> None:
+def _require_same(written: dict[str, Any], facts: dict[str, Any], run: RunFolder) -> None:
     """A run goes on only with the pictures and encoders it began with."""
-    other = [name for name, value in found.items() if written.get(name) != value]
+    other = [name for name, value in facts.items() if written.get(name) != value]
     if other:
         raise ConfigError(
             f"{run.folder} was begun with other values of {', '.join(other)}: bring the same data and "

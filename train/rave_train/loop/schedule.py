@@ -57,10 +57,10 @@ class Position:
     """Where a run is: the step to be done next.
 
     Attributes:
-        phase: of that step.
-        round: from 0.
-        step: from 0 within the phase.
-        length: of the phase, extensions included.
+        phase: the phase of that step.
+        round: its number, from 0.
+        step: its number, from 0, within the phase.
+        length: the length of the phase, extensions included.
         extended: how often the phase was extended.
         total: steps of all kinds done so far.
         drawn: enhancement steps done so far, which is the place in the training pictures.
@@ -90,7 +90,7 @@ def advance(schedule: Schedule, position: Position, running_loss: float) -> Posi
 
     Args:
         schedule: the run's.
-        position: of the step just done.
+        position: the position of the step just done.
         running_loss: mean total loss over the last `RUNNING_LOSS_STEPS` steps of the phase.
     """
     position = replace(

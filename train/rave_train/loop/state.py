@@ -33,11 +33,11 @@ class TrainingState:
 
     Attributes:
         network: being trained.
-        optimizer: of the network.
+        optimizer: the optimizer of the network.
         guidance: what guides it.
-        guidance_optimizer: of a guidance that learns, else None.
-        scaler: of gradients in fp16; idle in other precisions.
-        position: of the next step.
+        guidance_optimizer: the optimizer of a guidance that learns, else None.
+        scaler: the scaler of gradients in fp16; idle in other precisions.
+        position: the position of the next step.
         recent: total losses of the phase's last `RUNNING_LOSS_STEPS` steps.
         recent_psnr: luma PSNR between input and output over the last warm-up steps.
         attempt: how often the network was initialised anew.

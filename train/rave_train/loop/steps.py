@@ -46,11 +46,11 @@ class LearnGuidance:
 
     Args:
         config: the run's.
-        options: of the pair; the same as the config's.
+        options: the options of the pair; the same as the config's.
         guidance: the pair; the same object as the state's.
-        optimizer: of the pair; the same object as the state's.
+        optimizer: the optimizer of the pair; the same object as the state's.
         ingredients: pictures and encoders.
-        state: of the run.
+        state: the state of the run.
         processes: that work together.
         device: where to compute.
         listen: told of the progress.
@@ -114,11 +114,11 @@ class TrainNetwork:
     Args:
         config: the run's.
         ingredients: pictures and encoders.
-        state: of the run.
+        state: the state of the run.
         run: where the guidance is written.
         processes: that work together.
         device: where to compute.
-        precision: of the convolutions.
+        precision: the precision of the convolutions.
 
     Raises:
         ConfigError: the batch does not divide among the processes.

@@ -66,7 +66,7 @@ def train(
 
     Args:
         config: what to train; of a resumed run, its own.
-        folder: of the run.
+        folder: the folder of the run.
         resume: go on from the folder's saved state instead of beginning.
         lengthen_by: enhancement steps to add to a finished run.
         listen: told of everything worth showing.

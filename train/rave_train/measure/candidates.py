@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rave_runtime.backends.network import Array, Image
+from rave_runtime.arrays import Array, Picture
+from rave_runtime.backends.network import Image
 from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import EMBEDDED, NetworkFacts
 from rave_runtime.light.relight import relight
 from rave_runtime.light.tiled import tiled_light
 from rave_train.checkpoint import load_checkpoint
-from rave_train.data.photographs import Pixels
 from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork, SplitPyramidPooling
 
 TILE_PX: Final = 512
 """Side of the windows in which a checkpoint runs: whole pictures take 2 GB per megapixel."""
 
-Enhance = Callable[[Pixels], Pixels]
+Enhance = Callable[[Picture], Picture]
 """[h, w, 3] uint8 -> the same shape and dtype."""
 
 
@@ -32,7 +32,7 @@ class Candidate:
     """Something whose pictures are measured.
 
     Attributes:
-        name: of its row.
+        name: the name of its row.
         enhance: what it makes of a picture.
     """
 
@@ -61,7 +61,7 @@ def open_candidate(name: str) -> Candidate:
     return Candidate(f"{name} (full resolution)", lambda pixels: enhance_pixels(network, pixels))
 
 
-def enhance_pixels(network: EnhancementNetwork, pixels: Pixels) -> Pixels:
+def enhance_pixels(network: EnhancementNetwork, pixels: Picture) -> Picture:
     """A picture enhanced at full resolution, tile by tile: [h, w, 3] uint8 -> the same, as if whole."""
     light = np.empty(pixels.shape[:2], np.float32)
     for tile, part in tiled_light(TorchNetwork(network), pixels, TILE_PX):
@@ -79,7 +79,7 @@ class TorchNetwork(SplitNetwork):
     """An `EnhancementNetwork` as the runtime's tiling takes any network.
 
     Args:
-        network: in eval mode, on the CPU.
+        network: the network, in eval mode, on the CPU.
     """
 
     def __init__(self, network: EnhancementNetwork) -> None:
@@ -97,10 +97,10 @@ class TorchNetwork(SplitNetwork):
 
     @torch.inference_mode()
     def run_context(
-        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+        self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> Mapping[str, Any]:
         """See `SplitNetwork.run_context`."""
-        del wanted
+        del outputs
         image = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 255
         features = self.network.features(image.contiguous(memory_format=torch.channels_last))
         rows, cols = (torch.from_numpy(each)[:, None] for each in (pool_rows, pool_cols))

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from rave_runtime.arrays import Picture
 from rave_train.data.pairs import Pairing, require_pairs
-from rave_train.data.photographs import Pixels, find_photographs
+from rave_train.data.photographs import find_photographs
 from rave_train.errors import ConfigError, DataError, MetricUnavailableError
 from rave_train.measure.candidates import Candidate, open_candidate
 from rave_train.measure.learned_metrics import (
@@ -37,7 +38,7 @@ class Measured:
     """The figures of one candidate.
 
     Attributes:
-        name: of the checkpoint or bundle, "input" for the pictures as they are.
+        name: the name of the checkpoint or bundle, "input" for the pictures as they are.
         rows: per picture its name and its metrics.
         means: over the pictures; FID, which has no rows, included.
     """
@@ -118,7 +119,9 @@ def evaluate_folders(
     wanted = _metrics_at_hand(protocol, inception) if metrics is None else metrics
     unknown = [name for name in wanted if name not in METRICS]
     if unknown or not wanted:
-        raise ConfigError(f"{', '.join(unknown) or 'nothing'} is not a metric: {', '.join(METRICS)} are")
+        raise ConfigError(
+            f"{', '.join(unknown) or 'nothing'} is not a metric: choose among {', '.join(METRICS)}"
+        )
     as_they_are = Candidate(UNTOUCHED if models else enhanced.name, lambda pixels: pixels)
     candidates = [as_they_are, *(open_candidate(name) for name in models)]
     sides = find_photographs(enhanced, "backlit", "test"), find_photographs(truth, "well-lit", "test")
@@ -222,7 +225,7 @@ def _measure_pairs(
     return rows, different
 
 
-def _finish(result: Pixels, true: Pixels, protocol: Protocol) -> Pixels:
+def _finish(result: Picture, true: Picture, protocol: Protocol) -> Picture:
     return with_mean_of(result, true) if protocol.gt_mean else result
 
 

@@ -1,4 +1,4 @@
-"""What a guidance direction means in words: the paper's Tables 2 and 3 for a run of one's own.
+"""What a guidance direction means in words: the paper's Tables 2 and 3 for any run.
 
 Source: RAVE (arXiv 2404.01889), section 4.1, eq. 14.
 """
@@ -57,9 +57,9 @@ def interpret_run(
     """Compares a run's guidance direction with the vocabulary, and its pictures with words.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         count: tokens from each end.
-        words: to compare the picture sets with.
+        words: the words to compare the picture sets with.
         report: told of the progress.
 
     Raises:
@@ -103,18 +103,18 @@ def interpret_run(
     )
 
 
-def write_interpretation(found: Interpretation, folder: Path) -> Path:
+def write_interpretation(interpretation: Interpretation, folder: Path) -> Path:
     """Writes interpretation.txt, tokens.csv, words.csv and tokens.png; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "interpretation.txt", found.as_text() + "\n")
-    tokens = [("lowest", *token) for token in found.farthest] + [
-        ("highest", *token) for token in found.nearest
+    write_whole(folder / "interpretation.txt", interpretation.as_text() + "\n")
+    tokens = [("lowest", *token) for token in interpretation.farthest] + [
+        ("highest", *token) for token in interpretation.nearest
     ]
     similarities = [(end, token, f"{value:.6f}") for end, token, value in tokens]
     write_table(folder / "tokens.csv", [("end", "token", "similarity"), *similarities])
-    words = [(word, f"{dark:.6f}", f"{light:.6f}") for word, dark, light in found.words]
+    words = [(word, f"{dark:.6f}", f"{light:.6f}") for word, dark, light in interpretation.words]
     write_table(folder / "words.csv", [("word", "backlit", "well_lit"), *words])
-    _plot(found, folder / "tokens.png")
+    _plot(interpretation, folder / "tokens.png")
     return folder
 
 
@@ -127,12 +127,12 @@ def _label(token: str) -> str:
     return token.encode("ascii", "replace").decode().replace("$", r"\$")
 
 
-def _plot(found: Interpretation, file: Path) -> None:
+def _plot(interpretation: Interpretation, file: Path) -> None:
     """Bars of both ends of the vocabulary, least similar at the bottom."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    bars = [*found.farthest[:_MOST_BARS], *reversed(found.nearest[:_MOST_BARS])]
+    bars = [*interpretation.farthest[:_MOST_BARS], *reversed(interpretation.nearest[:_MOST_BARS])]
     figure = Figure(figsize=(6, 0.28 * len(bars) + 1), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -11,8 +11,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from rave_runtime.arrays import Picture
 from rave_runtime.errors import reason_of
-from rave_train.data.photographs import Pixels
 from rave_train.encoders.hub import require_reachable
 from rave_train.errors import ConfigError, MetricUnavailableError
 
@@ -78,8 +78,8 @@ class Fid:
     Pictures are given one after another and not kept.
 
     Args:
-        weights: of the Inception network as torch-fidelity names it, or None to look in torch's cache
-            and download.
+        weights: the weights of the Inception network as torch-fidelity names it, or None to look in torch's
+            cache and download.
         announce: told of a file before it is fetched.
 
     Raises:
@@ -115,7 +115,7 @@ class Fid:
         self._metric = FrechetInceptionDistance(feature=_Features(self._extractor))
 
     @torch.no_grad()
-    def add(self, picture: Pixels, truth: Pixels) -> None:
+    def add(self, picture: Picture, truth: Picture) -> None:
         """Takes in a picture of either set, [h, w, 3] uint8 each; the network scales them itself."""
         for is_real, pixels in ((True, truth), (False, picture)):
             self._metric.update(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None], real=is_real)

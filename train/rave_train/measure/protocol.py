@@ -1,4 +1,4 @@
-"""How an enhanced picture is compared with its truth; figures of different protocols do not compare."""
+"""How an enhanced picture is compared with its truth; figures of different protocols cannot be compared."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from rave_runtime.arrays import Picture
 from rave_train.data.batches import to_tensor
-from rave_train.data.photographs import Pixels, load_photograph, load_square
+from rave_train.data.photographs import load_photograph, load_square
 from rave_train.errors import ConfigError
 from rave_train.measure.metrics import LUMA_BT601, psnr, ssim, ssim_of_uniform_windows
 
@@ -95,7 +96,7 @@ class Protocol:
         mean = ", scaled to the truth's mean" if self.gt_mean else ""
         return "; ".join(lines[name] for name in METRICS if name in metrics) + f"; {size}{mean}"
 
-    def load(self, photograph: Path, truth: Path) -> tuple[Pixels, Pixels]:
+    def load(self, photograph: Path, truth: Path) -> tuple[Picture, Picture]:
         """Both pictures at the size at which they are compared, [h, w, 3] uint8 each.
 
         Raises:
@@ -116,7 +117,7 @@ class Protocol:
         size = (true.shape[1], true.shape[0])
         return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)), true
 
-    def measure(self, picture: Pixels, true: Pixels, metrics: Sequence[str]) -> dict[str, float]:
+    def measure(self, picture: Picture, true: Picture, metrics: Sequence[str]) -> dict[str, float]:
         """PSNR (dB) and SSIM of [h, w, 3] uint8 pictures, as far as they are asked for."""
         values = {}
         if self.name == "upstream":
@@ -134,7 +135,7 @@ class Protocol:
             values["ssim"] = ssim(left, right)
         return values
 
-    def for_lpips(self, pixels: Pixels) -> Tensor:
+    def for_lpips(self, pixels: Picture) -> Tensor:
         """[h, w, 3] uint8 -> [3, h, w] float32 in [-1, 1], or whatever upstream's script makes of it."""
         if self.name == "ours":
             return to_tensor(pixels) * 2 - 1
@@ -145,19 +146,19 @@ class Protocol:
         return (to_tensor(resized) - mean) / std
 
 
-def with_mean_of(picture: Pixels, true: Pixels) -> Pixels:
+def with_mean_of(picture: Picture, true: Picture) -> Picture:
     """The picture scaled so that its mean grey is the true one's, [h, w, 3] uint8 each."""
     gain = float(grey(true).mean()) / max(float(grey(picture).mean()), 1e-6)
     return (picture.astype(np.float32) * gain + 0.5).clip(0, 255).astype(np.uint8)
 
 
-def grey(pixels: Pixels) -> Tensor:
+def grey(pixels: Picture) -> Tensor:
     """[h, w, 3] uint8 -> [1, h, w] float32 in [0, 1], rounded to 8 bits as a grey file would be."""
     levels = np.rint(pixels.astype(np.float64) @ np.array(LUMA_BT601))
     return torch.from_numpy(levels[None].astype(np.float32) / 255)
 
 
-def upstream_grey(pixels: Pixels) -> Tensor:
+def upstream_grey(pixels: Picture) -> Tensor:
     """[h, w, 3] uint8 RGB -> [h, w] float64 in [0, 255]: BGR pixels read by OpenCV, taken for RGB ones."""
     levels = (pixels.astype(np.int64) @ _UPSTREAM_GREY + (1 << 14)) >> 15
     return torch.from_numpy(levels.astype(np.float64))

@@ -117,7 +117,7 @@ class _Kernels:
     """What TensorRT for RTX compiles at run time for this GPU, kept for the next process.
 
     Args:
-        engine: of the library.
+        engine: the library's engine.
         key: everything that the kernels depend on, as a text.
     """
 

@@ -23,7 +23,7 @@ class Library:
         module: its name in Python.
         title: its name for people.
         oldest: first version that serves. Strong typing was young in TensorRT before 10.12.
-        extra: of this distribution, which brings it.
+        extra: the extra of this distribution that installs it.
     """
 
     module: str
@@ -47,10 +47,10 @@ class Gpu:
     """What an engine's key is compared with: this machine's GPU, and the versions of the libraries.
 
     Attributes:
-        name: of the GPU's model.
+        name: the name of the GPU's model.
         compute_capability: such as "9.0".
-        tensorrt_version: of TensorRT, empty where it is not installed.
-        rtx_version: of TensorRT for RTX, empty where it is not installed.
+        tensorrt_version: the version of TensorRT, empty where it is not installed.
+        rtx_version: the version of TensorRT for RTX, empty where it is not installed.
     """
 
     name: str
@@ -115,8 +115,8 @@ def find_gpu(cudart: Any, versions: dict[Flavour, str]) -> Gpu:
     """The first GPU of this machine.
 
     Args:
-        cudart: of `import_cuda`.
-        versions: of the libraries that are installed.
+        cudart: what `import_cuda` returns.
+        versions: the versions of the libraries that are installed.
 
     Raises:
         DeviceError: CUDA sees none.

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.backends.network import Array
+from rave_runtime.arrays import Array
 from rave_runtime.backends.tensorrt.library import checked
 
 

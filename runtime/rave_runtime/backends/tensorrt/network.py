@@ -13,8 +13,10 @@ from typing import Final
 
 import numpy as np
 
+from rave_runtime.arrays import Array
 from rave_runtime.backends.compiled_cache import keep, recall
-from rave_runtime.backends.network import Array, Image
+from rave_runtime.backends.graph_check import read_graph
+from rave_runtime.backends.network import Image
 from rave_runtime.backends.split import ContextOutput, SplitNetwork
 from rave_runtime.backends.tensorrt.building import Profile, build_plan
 from rave_runtime.backends.tensorrt.engine import Engine
@@ -43,7 +45,7 @@ class TensorRtNetwork(SplitNetwork):
 
     Args:
         bundle: whose engines or graphs run.
-        precision: of the engines.
+        precision: the precision of the engines.
         plans: engines of the bundle's graphs that are not files of it, with their bytes; None takes those of
             the bundle.
 
@@ -103,10 +105,10 @@ class TensorRtNetwork(SplitNetwork):
         return self._find(part, _type_of(images) if part == "context" else None).name
 
     def run_context(
-        self, images: Image, pool_rows: Array, pool_cols: Array, wanted: tuple[ContextOutput, ...]
+        self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> dict[str, GpuTensor]:
         """See `SplitNetwork.run_context`."""
-        del wanted  # both are there
+        del outputs  # both are there
         inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
         placed = {name: self._memory.upload(f"context {name}", value) for name, value in inputs.items()}
         return self._find("context", _type_of(images)).run(placed, self._memory)
@@ -161,7 +163,7 @@ class TensorRtNetwork(SplitNetwork):
         key = f"TensorRT for RTX {trt.__version__}, {graph.sha256}, {self._gpu}, {profiles}"
         plan = recall(key)
         if plan is None:
-            plan = build_plan(trt, self._bundle.read_file(graph), graph, profiles)
+            plan = build_plan(trt, read_graph(self._bundle, graph), graph, profiles)
             keep(key, plan)
         description = EngineFile(
             file=f"the engine of {graph.file}",

@@ -78,6 +78,7 @@ def base_quantiser(units: bytes) -> int | None:
 
 
 def _units(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yields kind and content of the open bitstream units of an AV1 stream."""
     position = 0
     for _ in range(_MAX_UNITS):
         if position >= len(content):
@@ -101,6 +102,7 @@ def _units(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _read_sequence(data: bytes) -> Sequence:
+    """Reads what this module needs of a sequence header (AV1 specification, 5.5)."""
     bits = BitReader(data)
     profile = bits.read(3)
     bits.skip(1)
@@ -193,6 +195,7 @@ def _read_quantiser(sequence: Sequence, bits: BitReader) -> int | None:
 
 
 def _skip_tiles(bits: BitReader, width: int, height: int, block_px: int) -> None:
+    """Skips the tile info of a frame header with tiles of equal sizes (AV1 specification, 5.9.15)."""
     columns, rows = -(-width // block_px), -(-height // block_px)
     widest, largest = 4096 // block_px, 4096 * 2304 // block_px**2
     if not bits.read():

@@ -7,7 +7,7 @@ class BitReader:
     """Reads bits from the highest of the first byte on.
 
     Raises:
-        EOFError: by every method, where the bytes end before the field does.
+        EOFError: raised by every method where the bytes end before the field does.
     """
 
     def __init__(self, content: bytes) -> None:

@@ -27,10 +27,10 @@ class BoundedFile:
 
     Args:
         file: what is read.
-        size: of the file, in bytes.
+        size: the size of the file, in bytes.
 
     Raises:
-        PhotoError: by `read` and `readline`, after too many reads.
+        PhotoError: raised by `read` and `readline` after too many reads.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:

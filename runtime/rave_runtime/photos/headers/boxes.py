@@ -83,6 +83,7 @@ def photograph_data(content: bytes) -> bytes:
 
 
 def _data(content: bytes, meta: Box) -> bytes:
+    """Returns the coded bytes of the photograph's item, or of its first tile."""
     inner = {box.kind: box for box in boxes(content, meta.start + 4, meta.stop)}
     items = _primary_and_tile(content, inner)
     if b"iloc" not in inner or not items:
@@ -131,6 +132,7 @@ def _primary_and_tile(content: bytes, inner: dict[bytes, Box]) -> list[int]:
 
 
 def _properties(content: bytes, meta: Box) -> list[tuple[bytes, bytes]]:
+    """Returns kind and content of the properties that belong to the photograph's item and its tile."""
     inner = {box.kind: box for box in boxes(content, meta.start + 4, meta.stop)}
     items = _primary_and_tile(content, inner)
     if b"iprp" not in inner or not items:

@@ -35,7 +35,7 @@ PRIMARIES: Final[dict[int, Chromaticities]] = {
     12: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, *_D65),
     22: (0.630, 0.340, 0.295, 0.605, 0.155, 0.077, *_D65),
 }
-"""By their numbers in H.273, table 2; 2 is unspecified and 10, XYZ, has none."""
+"""Chromaticities of the primaries and of white by H.273, table 2; 2 is unspecified and 10 is XYZ."""
 
 NAMES: Final[dict[int, str]] = {1: "BT.709", 9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 
@@ -77,7 +77,7 @@ TRANSFERS: Final[dict[int, Curve]] = {
     14: _BT709,
     15: _BT709,
 }
-"""By their numbers in H.273, table 3."""
+"""Transfer functions by the numbers of H.273, table 3."""
 
 _WHITE: Final = (0.9642, 1.0, 0.8249)
 """ICC's white, D50."""
@@ -93,7 +93,7 @@ def make_profile(name: str, chromaticities: Chromaticities, curve: Curve, *, gre
 
     Args:
         name: what programs show, in ASCII.
-        chromaticities: of the primaries and of white.
+        chromaticities: the chromaticities of the primaries and of white.
         curve: the tone curve of all channels.
         grey: whether it is for grey pixels, which have white and a curve only.
 

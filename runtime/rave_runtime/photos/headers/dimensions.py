@@ -14,9 +14,13 @@ from typing import Any, BinaryIO, Final
 from PIL import Image, JpegImagePlugin
 
 from rave_runtime.errors import PhotoError
-from rave_runtime.photos.formats import format_of_content
+from rave_runtime.photos.codecs.raw import raw_size
+from rave_runtime.photos.codecs.raw_kind import is_raw_tiff
+from rave_runtime.photos.decoders import decoding
+from rave_runtime.photos.formats import format_named, format_of_content
 from rave_runtime.photos.headers.bounded import BoundedFile
 from rave_runtime.photos.headers.boxes import photograph_properties
+from rave_runtime.photos.headers.jpeg_xl import read_jxl_header
 
 _MAX_META: Final = 1 << 24
 """Bytes of the table of an AVIF's or HEIC's items that are read."""
@@ -28,8 +32,8 @@ class Dimensions:
 
     Attributes:
         format: the name of the file's format.
-        width: in pixels.
-        height: in pixels.
+        width: the width in pixels.
+        height: the height in pixels.
         is_deep: whether it has more than 8 bits per channel.
         is_progressive: whether it is a progressive JPEG, which is held twice while it is decoded.
         may_have_alpha: whether it has transparency, or may have.
@@ -52,16 +56,29 @@ def read_dimensions(source: Path | bytes) -> Dimensions | None:
     """
     try:
         if isinstance(source, bytes):
-            return _dimensions(io.BytesIO(source), len(source))
+            return _raw(source, io.BytesIO(source)) or _dimensions(io.BytesIO(source), len(source))
         if not source.is_file():  # opening a pipe would wait for a writer
             return None
         with source.open("rb") as file:
-            return _dimensions(file, os.fstat(file.fileno()).st_size)
+            return _raw(source, file) or _dimensions(file, os.fstat(file.fileno()).st_size)
     except Exception:  # the reader reports what is wrong with the file
         return None
 
 
+def _raw(source: Path | bytes, file: BinaryIO) -> Dimensions | None:
+    """Returns the dimensions of a camera's raw file; None for other files, and where it cannot be opened."""
+    name = format_of_content(file.read(64))
+    is_raw = name == "RAW" or (name == "TIFF" and is_raw_tiff(file))
+    file.seek(0)
+    if not is_raw:
+        return None
+    width, height = raw_size(source)
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    return Dimensions("RAW", width, height, False, False, False, size)
+
+
 def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
+    """Reads the dimensions from an open file of a known format."""
     head = file.read(64)
     name = format_of_content(head)
     if name is None:
@@ -72,12 +89,13 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
         "WEBP": _webp,
         "AVIF": _of_items,
         "HEIF": _of_items,
+        "JXL": _jxl,
     }
     progressive = False
     if name in own:
         width, height, deep = own[name](file)
     else:
-        with _open(name, BoundedFile(file, size)) as image:
+        with decoding, _open(name, BoundedFile(file, size)) as image:  # which lifts a limit of Pillow
             width, height = max(image.size, _tile_of(image), key=math.prod)
             deep = _is_deep(image)
             progressive = bool(image.info.get("progressive"))
@@ -87,7 +105,7 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
 def _may_have_alpha(name: str, head: bytes) -> bool:
     if name == "WEBP" and head[12:16] != b"VP8L":
         return head[12:16] == b"VP8X" and bool(head[20] & 0x10)
-    return name not in ("JPEG", "BMP", "PPM")
+    return format_named(name).has_alpha
 
 
 def _open(name: str, file: BoundedFile) -> Image.Image:
@@ -128,6 +146,11 @@ def _webp(file: BinaryIO) -> tuple[int, int, bool]:
     else:
         width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", head, 26))
     return width, height, False
+
+
+def _jxl(file: BinaryIO) -> tuple[int, int, bool]:
+    header = read_jxl_header(file.read(_MAX_META))
+    return header.width, header.height, header.bits > 8
 
 
 def _of_items(file: BinaryIO) -> tuple[int, int, bool]:

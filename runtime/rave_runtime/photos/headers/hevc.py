@@ -27,6 +27,7 @@ def heic_quantiser(content: bytes) -> int | None:
 
 
 def _read(content: bytes) -> int | None:
+    """Returns the quantiser of the first slice in a HEIC; None where it cannot be found."""
     record = next((data for kind, data in photograph_properties(content) if kind == b"hvcC"), None)
     if record is None:
         return None
@@ -64,6 +65,7 @@ def _bits(unit: bytes) -> BitReader:
 
 
 def _slice_quantiser(unit: bytes, sequence_set: bytes, picture_set: bytes) -> int | None:
+    """Returns a slice's quantiser: the picture's start value and the slice's difference from it."""
     chroma, has_offsets = _read_sequence_set(_bits(sequence_set))
     bits = _bits(picture_set)
     bits.read_exp_golomb()

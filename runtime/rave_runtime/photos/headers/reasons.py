@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from rave_runtime.errors import reason_of
 from rave_runtime.photos.jpeg import jpeg_segments
 from rave_runtime.photos.metadata.directories import LONG, SHORT, Directory, DirectoryReader, Value
 
 _KIND: Final = 254
 _BITS: Final = 258
+_COMPRESSION: Final = 259
 _PHOTOMETRIC: Final = 262
 _MAKE: Final = 271
 _SAMPLES: Final = 277
@@ -16,7 +18,34 @@ _SUB_DIRECTORIES: Final = 330
 _SAMPLE_FORMAT: Final = 339
 _DNG_VERSION: Final = 50706
 _REDUCED: Final = 1
+_SIGNED: Final = 2
 _FLOATING: Final = 3
+_HOLDS_SIGNED: Final = (
+    "holds values below zero, which have no agreed range: save it with 8 or 16 bits per channel"
+)
+
+_COLOURS: Final = {
+    0: "grey with white as 0",
+    1: "grey",
+    2: "RGB",
+    3: "a palette",
+    5: "CMYK",
+    6: "YCbCr",
+    8: "CIELab",
+    9: "ICC Lab",
+    32803: "a raw sensor's colours",
+}
+"""What TIFF's numbers call colours."""
+
+_COMPRESSIONS: Final = {
+    **dict.fromkeys((33003, 33004, 33005, 34712), "JPEG 2000"),
+    34887: "LERC",
+    **dict.fromkeys((34933, 50013), "PNG"),
+    34934: "JPEG XR",
+    50001: "WebP",
+    **dict.fromkeys((50002, 52546), "JPEG XL"),
+}
+"""Compressions that not every program reads, by TIFF's numbers."""
 
 _FRAMES: Final = {
     0xC3: "a lossless JPEG (SOF3)",
@@ -34,23 +63,34 @@ def why_unreadable(format: str, content: bytes) -> str | None:
     if format == "PNG" and content[12:16] == b"CgBI":
         return (
             "is a PNG as Xcode packs it into apps (CgBI), which only Apple's programs read: "
-            "export it anew, or use the PNG it was made from"
+            "export it again, or use the PNG it was made from"
         )
     return _tiff(content) if format == "TIFF" else None
 
 
-def raw_or_preview(content: bytes) -> str | None:
-    """Says why a TIFF's first picture is not the photograph; None where it is."""
+def why_not_taken(content: bytes) -> str | None:
+    """Says why the first picture of a TIFF that Pillow opens is not the photograph; None where it is."""
     reader = DirectoryReader(content)
     tags = reader.read(reader.first)
     raw = "is a camera's raw file, of which only a preview could be read: develop it first"
     if content.startswith(b"CR", 8) or _DNG_VERSION in tags:
         return raw
+    if _number(tags, _SAMPLE_FORMAT, reader.order) == _SIGNED:
+        return _HOLDS_SIGNED
     if not _number(tags, _KIND, reader.order) & _REDUCED:
         return None
     if any(tag for tag, *_ in reader.entries(reader.first) if tag == _SUB_DIRECTORIES) and _MAKE in tags:
         return raw
     return "begins with a small preview of its picture: save it again as a TIFF with the picture alone"
+
+
+def why_damaged(content: bytes, error: Exception) -> str:
+    """Says what is wrong with a file of which a decoder made nothing."""
+    if content.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        reader = DirectoryReader(content)
+        if (reason := _compression(reader.read(reader.first), reader.order)) is not None:
+            return reason
+    return f"is damaged or truncated: {reason_of(error)}"
 
 
 def _jpeg(content: bytes) -> str | None:
@@ -61,7 +101,8 @@ def _jpeg(content: bytes) -> str | None:
             bits = payload[0] if payload else 8
             if bits != 8:
                 return (
-                    f"is a JPEG of {bits} bits per channel, and 8 can be read here: save it as a 16-bit TIFF"
+                    f"is a JPEG of {bits} bits per channel, and only 8 can be read here: "
+                    "save it as a 16-bit TIFF"
                 )
             return None
     return None
@@ -77,10 +118,22 @@ def _tiff(content: bytes) -> str | None:
         return (
             "holds floating point values, which have no agreed range: save it with 8 or 16 bits per channel"
         )
+    if _number(tags, _SAMPLE_FORMAT, reader.order) == _SIGNED:
+        return _HOLDS_SIGNED
+    if (reason := _compression(tags, reader.order)) is not None:
+        return reason
+    kind = _COLOURS.get(number := _number(tags, _PHOTOMETRIC, reader.order), f"colours of kind {number}")
     return (
         f"is damaged, or a kind of TIFF that cannot be read here ({samples or 1} channels of {bits} bits, "
-        f"photometric {_number(tags, _PHOTOMETRIC, reader.order)}): save it as grey or RGB with 8 or 16 bits"
+        f"{kind}): save it as grey or RGB with 8 or 16 bits and at most transparency beside"
     )
+
+
+def _compression(tags: Directory, order: str) -> str | None:
+    name = _COMPRESSIONS.get(_number(tags, _COMPRESSION, order))
+    if name is None:
+        return None
+    return f"is a TIFF compressed as {name}, which cannot be read here: save it with LZW, ZIP or none"
 
 
 def _number(tags: Directory, tag: int, order: str) -> int:

@@ -45,7 +45,7 @@ _SAME_PRIMARIES: Final = 0.003
 """Chromaticities nearer than this are one space: files round them to three digits."""
 
 _SRGB_GAMMA: Final = (0.42, 0.48)
-"""Exponents that files write for sRGB's curve, which is no power: 1 / 2.2 and its neighbours."""
+"""Exponents that files state for sRGB's curve, although it is not a power: 1 / 2.2 and its neighbours."""
 
 _JP2_AS_DECODED: Final = (0, 12, 15, 16, 17, 18)
 """Colour spaces of JPEG 2000, by number, that the decoder gives as grey, sRGB or inks."""
@@ -127,10 +127,11 @@ def _png(content: bytes, icc_profile: bytes | None, grey: bool) -> bytes | None:
         elif kind == b"IDAT":
             break
     numbers = stated.get(b"cICP", b"")
-    if len(numbers) == 4:
+    if len(numbers) == 4 and numbers[:2] != bytes([UNSPECIFIED, UNSPECIFIED]):
         if not numbers[3] and numbers[1] not in HDR:
             raise PhotoError(
-                "has values of limited (video) range, which PNG readers disagree on: export it anew"
+                "has values of limited (video) range, which PNG readers disagree on: export it "
+                "again in full range"
             )
         return profile_of_numbers(numbers[0], numbers[1], grey=grey) or b""
     if icc_profile is not None:

@@ -83,6 +83,7 @@ class _Decoder:
         return number
 
     def _bit(self) -> int:
+        """Decodes one bit of even probability (RFC 6386, section 7)."""
         split = 1 + ((self._range - 1) * _EVEN >> 8)
         bit = int(self._value >= split << 8)
         if bit:

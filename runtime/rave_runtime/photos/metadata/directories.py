@@ -111,9 +111,10 @@ class DirectoryReader:
                 if depth < _MAX_DEPTH and (below := self.read(inner, depth=depth + 1)):
                     directory[tag] = below
                 continue
-            if size > self._left:
+            taken = size if size > struct.calcsize(self._word) else 0  # small values are in the entry
+            if taken > self._left:
                 continue
-            self._left -= size
+            self._left -= taken
             value = self._narrowed(Value(kind, count, self.content[place : place + size], place))
             if value is not None:
                 directory[tag] = value

@@ -24,7 +24,7 @@ from rave_runtime.photos.xmp import without_extension
 _IPTC: Final = 33723
 _PHOTOSHOP: Final = 34377
 _MAX_JPEG_EXIF: Final = 65533
-_MAX_JPEG_XMP: Final = 65533 - 29
+MAX_JPEG_XMP: Final = 65533 - 29
 """Bytes that fit into a JPEG's one segment of each kind."""
 
 _HOLD_COMMENTS: Final = ("JPEG", "PNG")
@@ -83,10 +83,10 @@ def fit_metadata(photo: Photo, format: str) -> Metadata:
             if left_out:
                 size = f"its EXIF is over the {_MAX_JPEG_EXIF} bytes that a JPEG holds"
                 notes.append(f"{size}: {left_out} left out")
-        xmp = _without_padding(xmp) if xmp is not None and len(xmp) > _MAX_JPEG_XMP else xmp
-        if xmp is not None and len(xmp) > _MAX_JPEG_XMP:
+        xmp = _without_padding(xmp) if xmp is not None and len(xmp) > MAX_JPEG_XMP else xmp
+        if xmp is not None and len(xmp) > MAX_JPEG_XMP:
             xmp = None
-            notes.append(f"its XMP is over the {_MAX_JPEG_XMP} bytes that a JPEG holds: it was left out")
+            notes.append(f"its XMP is over the {MAX_JPEG_XMP} bytes that a JPEG holds: it was left out")
     comment, texts = _texts_of(photo)
     if comment is not None and format not in _HOLD_COMMENTS:
         comment = None

@@ -21,8 +21,8 @@ class Turn:
 
     Attributes:
         orientation: EXIF's number from 1 to 8; 1 is upright.
-        width: of the stored picture, in the unit of the places.
-        height: of the stored picture, in the same unit.
+        width: the width of the stored picture, in the unit of the places.
+        height: the height of the stored picture, in the same unit.
     """
 
     orientation: int

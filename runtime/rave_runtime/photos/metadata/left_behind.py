@@ -22,6 +22,7 @@ from rave_runtime.photos.xmp import further_pictures, without_extension
 
 _FILM: Final = "film (motion photo)"
 _GAIN_MAP: Final = "HDR gain map"
+GAIN_MAP_NOTE: Final = f"its {_GAIN_MAP} was left behind"
 _DEPTH: Final = "depth map"
 _PREVIEW: Final = "preview"
 _SECOND_VIEW: Final = "second view"
@@ -72,7 +73,8 @@ def note_left_behind(format: str, content: bytes, xmp: bytes | None, orientation
         orientation: how the picture is turned, 1 to 8.
     """
     names = name_left_behind(format, content, xmp)
-    notes = []
+    notes = [GAIN_MAP_NOTE] if _GAIN_MAP in names else []
+    names = tuple(name for name in names if name != _GAIN_MAP)
     if len(names) == 1:
         notes.append(f"its {names[0]} was left behind")
     elif names:

@@ -27,6 +27,9 @@ _ATTRIBUTE: Final = re.compile(rb"""\s*+([^\s=/>"']++)\s*+=\s*+("[^"]*+"|'[^']*+
 _NAME: Final = re.compile(rb"<[^\s/>]++")
 _DECLARATION: Final = re.compile(rb"\s*+(?:\xef\xbb\xbf)?\s*+<\?xml\s[^>]*+>")
 
+MARK_NAMESPACE: Final = "https://github.com/rave-backlit/rave-backlit/ns/1.0/"
+"""The namespace of `rave_runtime.photos.metadata.mark`."""
+
 _NAMESPACES: Final[Mapping[str, str]] = {
     "http://www.w3.org/1999/02/22-rdf-syntax-ns#": "rdf",
     "http://ns.adobe.com/tiff/1.0/": "tiff",
@@ -54,6 +57,7 @@ _NAMESPACES: Final[Mapping[str, str]] = {
     "http://ns.acdsee.com/sType/Dimensions#": "stDim",
     "http://ns.microsoft.com/photo/1.2/t/Region#": "MPReg",
     "http://iptc.org/std/Iptc4xmpExt/2008-02-29/": "Iptc4xmpExt",
+    MARK_NAMESPACE: "rave",
 }
 """The namespaces that matter here, and one prefix for each, whatever a packet calls them."""
 
@@ -195,6 +199,7 @@ class _Reader:
             (self._open[-1] if self._open else self.top).children.append(element)
 
     def _start(self, _name: str, _attributes: list[str]) -> None:
+        """Opens an element at a start tag: its name, its attributes and where they lie in the packet."""
         start = self._parser.CurrentByteIndex - len(_ROOT)
         if start < 0:
             return
@@ -228,6 +233,7 @@ class _Reader:
         self._matter += _matters(element)
 
     def _end(self, _name: str) -> None:
+        """Closes the innermost element; keeps it if it, or something inside, matters to this program."""
         if not self._open:
             return
         at = self._parser.CurrentByteIndex - len(_ROOT)

@@ -21,7 +21,7 @@ def turn_regions(packet: Packet, top: Element, turn: Turn) -> Edits:
     Args:
         packet: what the element belongs to.
         top: the element.
-        turn: of the stored picture, in pixels.
+        turn: how the stored picture is turned, in pixels.
     """
     structures = {
         "mwg-rs:Regions": _turn_faces,
@@ -92,7 +92,7 @@ def turn_subject(values: list[float], turn: Turn) -> list[float]:
 
     Args:
         values: x and y in pixels, then a diameter, or a width and a height.
-        turn: of the stored picture, in pixels.
+        turn: how the stored picture is turned, in pixels.
     """
     if len(values) < 2 or not (0 <= values[0] <= turn.width and 0 <= values[1] <= turn.height):
         return values

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.photos.jpeg import jpeg_segments
 from rave_runtime.photos.metadata.directories import (
     LONG,
@@ -26,7 +27,6 @@ from rave_runtime.photos.metadata.directories import (
     append_directory,
     whole_numbers,
 )
-from rave_runtime.photos.photo import Pixels
 
 LOSSLESS: Final[Mapping[str, int]] = {
     "tiff_lzw": 5,

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.exif import EXIF_HEADER
 from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE
@@ -36,7 +37,6 @@ from rave_runtime.photos.metadata.directories import (
     write_block,
 )
 from rave_runtime.photos.metadata.photoshop import without_thumbnails
-from rave_runtime.photos.photo import Pixels
 from rave_runtime.photos.tiff.strips import compress_pixels
 
 IPTC: Final = 33723

@@ -196,7 +196,7 @@ function thumbnail(photo) {
 async function enhance(photo, format = "") {
   const key = `${wishes(photo)} ${format}`;
   if (photo.result?.key !== key) {
-    const answer = await ask(`enhance?${wishes(photo)}${format && `&format=${format}`}`, photo.file);
+    const answer = await ask(`enhance?again=true&${wishes(photo)}${format && `&format=${format}`}`, photo.file);
     photo.result = { key, blob: await answer.blob() };
   }
   return photo.result.blob;

@@ -1,4 +1,4 @@
-"""Hostile and odd photographs, made on the spot, each with what must become of it."""
+"""Files that are cut, that are no pictures or no files, and pictures whose names are odd."""
 
 from __future__ import annotations
 
@@ -9,23 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.runtime.animal import RGB, Animal, save
 from tests.runtime.handmade import png, tiff_of
-from tests.runtime.zoo_more import others, tiffs
-from tests.runtime.zoo_web import jpegs, pngs
+from tests.runtime.zoo.animal import RGB, Animal, save
 
 
-def animals() -> Iterator[Animal]:
-    yield from jpegs()
-    yield from pngs()
-    yield from tiffs()
-    yield from others()
-    yield from _truncated()
-    yield from _no_pictures()
-    yield from _odd_names()
-
-
-def _truncated() -> Iterator[Animal]:
+def truncated() -> Iterator[Animal]:
     """Each format cut in its signature, its header, early and late in its pixels."""
     noisy = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
     whole = {
@@ -46,7 +34,7 @@ def _truncated() -> Iterator[Animal]:
             )
 
 
-def _no_pictures() -> Iterator[Animal]:
+def no_pictures() -> Iterator[Animal]:
     yield Animal("empty.jpg", b"", error=r"is empty \(0 bytes\)")
     yield Animal(
         "text.jpg", b"hello, world\n" * 50, error="is not a picture, or of a format that is not known"
@@ -80,7 +68,7 @@ def _sparse(path: Path, size: int) -> None:
         stream.truncate(size)
 
 
-def _odd_names() -> Iterator[Animal]:
+def odd_names() -> Iterator[Animal]:
     content = png(RGB, 2)
     for name in (
         "two words.png",

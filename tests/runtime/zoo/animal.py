@@ -19,6 +19,7 @@ MAX_MEGAPIXELS = 0.5
 """The limit under which the zoo is read, so that bombs need not be large."""
 
 HAS_DEEP = all(importlib.util.find_spec(name) for name in ("imagecodecs", "tifffile"))
+HAS_JXL = all(importlib.util.find_spec(name) is not None for name in ("pylibjxl", "imagecodecs"))
 HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None
 
 RGB, GREY = scene(), scene(channels=1)

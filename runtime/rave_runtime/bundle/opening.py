@@ -1,0 +1,49 @@
+"""Where a model comes from: a bundle's folder, or the memory of another process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rave_runtime.bundle import Bundle, BundleFile, embedded_bundle, read_bundle
+
+Model = str | os.PathLike[str] | Bundle | None
+"""A bundle's folder, or a bundle that was read; None is the embedded one."""
+
+
+@dataclass(frozen=True)
+class CarriedBundle(Bundle):
+    """A bundle whose files are in memory, so that a process that is killed leaves none on a disk.
+
+    Attributes:
+        contents: the bytes of what the runtime may need, by name; their hashes were checked.
+    """
+
+    contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    def read_file(self, item: BundleFile) -> bytes:
+        """A file's bytes."""
+        return self.contents[item.file]
+
+
+def open_bundle(model: Model) -> Bundle:
+    """The bundle that a caller names.
+
+    Raises:
+        BundleError: as `read_bundle`.
+    """
+    if isinstance(model, Bundle):
+        return model
+    return read_bundle(embedded_bundle() if model is None else model)
+
+
+def carry_bundle(folder: str | os.PathLike[str]) -> CarriedBundle:
+    """Reads all that the runtime may need of a bundle, which leaves out its checkpoint.
+
+    Raises:
+        BundleError: as `read_bundle`, or a file is not the one that was exported.
+    """
+    bundle = read_bundle(folder)
+    contents = {item.file: bundle.read_file(item) for item in bundle.manifest.running_files()}
+    return CarriedBundle(bundle.folder, bundle.manifest, contents)

@@ -1,0 +1,67 @@
+"""What can be asked of a place, whether it is a path of this machine or lies in a store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rave_runtime.files.location import Location, RemoteFile
+
+
+def exists(place: Location) -> bool:
+    """Whether a place is there; a path that may not be looked into counts, and reading tells the reason."""
+    try:
+        return place.exists()
+    except OSError:
+        return True
+
+
+def is_folder(place: Location) -> bool:
+    """Whether a place is a folder that is there and may be looked at."""
+    try:
+        return place.is_dir()
+    except OSError:
+        return False
+
+
+def is_no_folder(place: Location) -> bool:
+    """Whether something other than a folder is there, as far as permissions let us see."""
+    try:
+        return place.exists() and not place.is_dir()
+    except OSError:
+        return False
+
+
+def is_free(place: Location) -> bool:
+    """Whether no file, folder, link or pipe has this name.
+
+    Raises:
+        PhotoError: a store does not tell.
+    """
+    return place.is_free() if isinstance(place, RemoteFile) else not os.path.lexists(place)
+
+
+def identity_of(place: Location) -> tuple[int, int] | str | None:
+    """Returns what two places have in common if they are one file; None where a path leads to none."""
+    if isinstance(place, RemoteFile):
+        return place.key
+    try:
+        status = os.stat(place)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def key_of(place: Location) -> str:
+    """Returns the text that two names have in common if they name one place, whether it exists or not."""
+    return os.path.normcase(place) if isinstance(place, Path) else place.key
+
+
+def base_name(folder: Location) -> str:
+    """Returns the name of a folder, also of one that is given as `.` or by a link."""
+    return folder.name if isinstance(folder, RemoteFile) else folder.resolve().name
+
+
+def absolute(place: Location) -> Location:
+    """Returns a place that means the same after the current folder has changed."""
+    return place.absolute() if isinstance(place, Path) else place

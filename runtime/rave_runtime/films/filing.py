@@ -1,0 +1,135 @@
+"""One film from a file to a file of a folder that a journal knows: resumable, and never torn."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import IO, Final, Protocol
+
+from rave_runtime.enhancer import Enhancer
+from rave_runtime.errors import PhotoError
+from rave_runtime.files.entries import ResultJournal
+from rave_runtime.files.location import Location, RemoteFile, name_inside
+from rave_runtime.films.dividing import FilmOptions, FilmResult
+from rave_runtime.films.enhancing import enhance_film
+from rave_runtime.run.overwriting import require_replaceable
+
+_BLOCK_BYTES: Final = 1 << 20
+
+
+class FilmWishes(Protocol):
+    """What a run's options say of films: see `rave_runtime.run.batch.WriteOptions`."""
+
+    @property
+    def quality(self) -> int | None:
+        """1 to 100; None is like the input's."""
+
+    @property
+    def film_encoder(self) -> str | None:
+        """An encoder of FFmpeg; None follows the input's codec."""
+
+    @property
+    def overwrite(self) -> bool:
+        """Whether files that no run of rave-run wrote are replaced."""
+
+    @property
+    def keep_times(self) -> bool:
+        """Whether results get the times and extended attributes of their films."""
+
+    @property
+    def format(self) -> str | None:
+        """A format of photographs, which means nothing to a film."""
+
+    @property
+    def only_backlit(self) -> bool:
+        """Whether photographs that are not backlit are copied, which means nothing to a film."""
+
+
+def file_film(
+    source: Location | IO[bytes],
+    target: Location,
+    enhancer: Enhancer,
+    wishes: FilmWishes,
+    journal: ResultJournal | None,
+    skip_existing: bool = False,
+) -> FilmResult | None:
+    """Enhances a film into a folder.
+
+    Args:
+        source: the film, or a stream that is read as it comes.
+        target: where the result goes; it has the same ending or another one of a film.
+        enhancer: estimates the light.
+        wishes: how it is written.
+        journal: of the target's folder; None keeps none.
+        skip_existing: whether a result is left that the journal knows to be up to date.
+
+    Returns:
+        What became of it; None where the result was there already.
+
+    Raises:
+        RaveError: a place is in a store, a file is there that rave-run did not write, PyAV is missing, or the
+            film cannot be read or written.
+    """
+    if isinstance(source, RemoteFile) or not isinstance(target, Path):
+        raise PhotoError("is a film, and films are read from and written to folders of this machine only")
+    name = key = ""
+    if journal is not None:
+        name = name_inside(journal.folder, target)
+        if not wishes.overwrite:
+            require_replaceable(target, journal)
+        settings = f"film {enhancer.settings} encoder={wishes.film_encoder} quality={wishes.quality}"
+        key = _digest_of(source, settings.encode() + b"\0") if isinstance(source, Path) else "stream"
+        if skip_existing and journal.is_done(name, key):
+            return None
+    written = (0, "")
+
+    def claim(partial: Path) -> None:
+        nonlocal written
+        if journal is not None:
+            written = partial.stat().st_size, _digest_of(partial)
+            if not wishes.overwrite:  # it may have come meanwhile
+                require_replaceable(target, journal)
+            journal.claim(name, *written)
+
+    result = enhance_film(
+        source,
+        target,
+        enhancer,
+        FilmOptions(wishes.film_encoder, wishes.quality, live=not isinstance(source, Path)),
+        attributes_of=source if wishes.keep_times and isinstance(source, Path) else None,
+        before_replacing=claim,
+    )
+    if journal is not None:
+        journal.add(name, key, *written)
+    if ignored := _ignored(wishes):
+        result.warnings.append(f"is a film, to which {ignored} not apply")
+    return result
+
+
+def _ignored(wishes: FilmWishes) -> str:
+    """Options that were given and mean nothing to a film, with their verb."""
+    given = [
+        name
+        for name, is_given in (
+            ("--format", wishes.format is not None),
+            ("--only-backlit", wishes.only_backlit),
+        )
+        if is_given
+    ]
+    return " and ".join(given) + (" does" if len(given) == 1 else " do") if given else ""
+
+
+def _digest_of(file: Path, before: bytes = b"") -> str:
+    """The SHA-256 of some bytes and a file's, which is read block by block.
+
+    Raises:
+        PhotoError: it cannot be read.
+    """
+    digest = hashlib.sha256(before)
+    try:
+        with file.open("rb") as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise PhotoError(f"cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest()

@@ -1,0 +1,32 @@
+"""Pixels as planes of one channel each, and back: processors compute on neighbours in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rave_runtime.arrays import Array
+from rave_runtime.light.workspace import Workspace
+
+
+def load_planes(pixels: NDArray[Any], space: Workspace) -> list[Array]:
+    """The channels of a picture, [h, w, c] uint8 or uint16, as [h, w] float32 each, in pixel values."""
+    height, width, channels = pixels.shape
+    planes = [space.array(f"plane {channel}", (height, width)) for channel in range(channels)]
+    for channel, plane in enumerate(planes):
+        np.copyto(plane, pixels[..., channel])
+    return planes
+
+
+def store_planes(planes: list[Array], out: NDArray[Any]) -> None:
+    """Writes planes as a picture, rounded half up; they are overwritten.
+
+    Args:
+        planes: [h, w] float32 each, within the range of a pixel.
+        out: [h, w, c] uint8 or uint16.
+    """
+    for channel, plane in enumerate(planes):
+        plane += np.float32(0.5)
+        np.copyto(out[..., channel], plane, casting="unsafe")

@@ -1,0 +1,314 @@
+"""The gain map of an Ultra HDR JPEG, made to fit the enhanced picture.
+
+Such a file is a JPEG for every screen and a second, smaller one behind it: how many stops brighter each part
+is on an HDR screen, G. Enhancing makes the first one g times as bright, in linear light. The HDR picture
+keeps what was bright there and follows the first picture elsewhere:
+
+    G' = max(G - log2(g), min(G, 0)),    g = (Y' + k) / (Y + k)
+
+with Y and Y' the linear luminance before and after, and k the offset that the file states for its gains. So a
+sun or a lamp stays as bright as it was on HDR screens, nothing becomes darker there than on others, and what
+was lifted out of the shade is seen as lifted on both.
+
+Sources: Android's Ultra HDR image format 1.1; Adobe's gain map specification 1.0; ISO 21496-1; CIPA DC-007.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, JpegImagePlugin
+
+from rave_runtime.arrays import Array, Pixels
+from rave_runtime.photos.encode import Encoded
+from rave_runtime.photos.headers.bounded import bounded
+from rave_runtime.photos.jpeg import XMP_SEGMENT, jpeg_segments
+from rave_runtime.photos.metadata.description import add_description
+from rave_runtime.photos.metadata.directories import DirectoryReader, Value
+from rave_runtime.photos.metadata.gain_map_facts import (
+    ISO_SEGMENT,
+    GainMapFacts,
+    read_facts,
+    stating_segments,
+)
+from rave_runtime.photos.metadata.left_behind import GAIN_MAP_NOTE
+from rave_runtime.photos.metadata.packet import Element, Packet
+from rave_runtime.photos.metadata.regions import Edits
+from rave_runtime.photos.photo import Photo
+from rave_runtime.photos.reading import TURNS
+from rave_runtime.photos.xmp import without_names
+
+_MPF: Final = b"MPF\0"
+_MPF_ENTRIES: Final = 0xB002
+_PRIMARY: Final = 0x030000
+_QUALITY: Final = 95
+_MAX_SEGMENT: Final = 65533
+_LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_STRIP_ROWS: Final = 256
+_CONTAINER: Final = (
+    'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" '
+    'xmlns:Container="http://ns.google.com/photos/1.0/container/" '
+    'xmlns:Item="http://ns.google.com/photos/1.0/container/item/" hdrgm:Version="1.0"><Container:Directory>'
+    '<rdf:Seq><rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="Primary" '
+    'Item:Mime="image/jpeg"/></rdf:li><rdf:li rdf:parseType="Resource"><Container:Item '
+    'Item:Semantic="GainMap" Item:Mime="image/jpeg" Item:Length="{length}"/></rdf:li></rdf:Seq>'
+    "</Container:Directory></rdf:Description>"
+)
+"""What the first picture's XMP says of the second one."""
+
+
+_NEW_SCALE: Final = 4
+"""Most pixels of a photograph, to each side, for one of a new map: coarser maps show halos at edges."""
+
+_NEW_LONG_SIDE_PX: Final = 1024
+"""Long side that a new map has at least, or the photograph's own."""
+
+_NEW_FACTS: Final = GainMapFacts((0.0,), (2.0,), (1.0,), 1 / 64)
+_NEW_SEGMENTS: Final = stating_segments(_NEW_FACTS)
+_NEW_PRIMARY: Final = ((0xE2, ISO_SEGMENT + bytes(4)),)
+_LEAST_GAIN: Final = 0.1
+"""Stops below which a new map would show nothing."""
+
+_BRIGHT: Final = (0.25, 0.75)
+"""Linear luminance of the enhanced picture up to which nothing is brighter on HDR screens, and from which all
+may be."""
+
+
+@dataclass(frozen=True)
+class GainMap:
+    """A gain map as a file holds it.
+
+    Attributes:
+        gains: [h, w, 1 or 3] float32, stops by which the HDR picture is brighter, upright.
+        facts: how stops are stored, which stays.
+        segments: marker and payload of the segments of the map's JPEG that state the facts.
+        primary_segments: those of the first picture that announce them, XMP aside.
+    """
+
+    gains: Array
+    facts: GainMapFacts
+    segments: tuple[tuple[int, bytes], ...]
+    primary_segments: tuple[tuple[int, bytes], ...]
+
+
+def read_gain_map(jpeg: bytes, turn: Image.Transpose | None, max_pixels: int) -> GainMap | None:
+    """Reads the gain map of an Ultra HDR JPEG; None where there is none that can be understood.
+
+    Args:
+        jpeg: the file.
+        turn: what makes its pictures upright.
+        max_pixels: a larger map is none.
+    """
+    for start, size in _further_pictures(jpeg):
+        content = jpeg[start : start + size]
+        facts = read_facts(content)
+        if facts is None:
+            continue
+        try:
+            with JpegImagePlugin.JpegImageFile(bounded(content)) as image:
+                if image.size[0] * image.size[1] > max_pixels:
+                    return None
+                plain = image if image.mode in ("L", "RGB") else image.convert("RGB")
+                upright = plain if turn is None else plain.transpose(turn)
+                values = np.asarray(upright, np.float32) / np.float32(255)
+        except Exception:  # a map that cannot be read is none
+            return None
+        values = values[..., None] if values.ndim == 2 else values
+        announced = tuple(each for each in jpeg_segments(jpeg) if each[1].startswith(ISO_SEGMENT))
+        return GainMap(facts.stops_of(values), facts, _stating(content), announced)
+    return None
+
+
+def light_for(gain_map: GainMap, pixels: Pixels) -> Array:
+    """Linear luminance of a picture, sRGB's curve supposed, at the size of a gain map: [h, w] float32."""
+    height, width = gain_map.gains.shape[:2]
+    table = _linear(np.iinfo(pixels.dtype).max)
+    light = np.empty(pixels.shape[:2], np.float32)
+    weights = _LUMA if pixels.shape[2] == 3 else np.ones(1, np.float32)
+    for top in range(0, len(pixels), _STRIP_ROWS):
+        light[top : top + _STRIP_ROWS] = table[pixels[top : top + _STRIP_ROWS]] @ weights
+    return np.asarray(Image.fromarray(light).resize((width, height), Image.Resampling.BOX))
+
+
+def attach_gain_map(jpeg: bytes, gain_map: GainMap, before: Array, after: Array) -> bytes | None:
+    """Puts a gain map that fits the enhanced picture behind it.
+
+    Args:
+        jpeg: the enhanced picture, with all its metadata.
+        gain_map: the photograph's.
+        before: `light_for` of the photograph.
+        after: `light_for` of the enhanced picture.
+
+    Returns:
+        The file; None where its XMP has no room to announce the map, or is damaged.
+    """
+    offset = np.float32(gain_map.facts.base_offset)
+    brighter = np.log2((after + offset + 1e-6) / (before + offset + 1e-6))[..., None]
+    return _attached(jpeg, gain_map, np.maximum(gain_map.gains - brighter, np.minimum(gain_map.gains, 0)))
+
+
+def _attached(jpeg: bytes, gain_map: GainMap, gains: Array) -> bytes | None:
+    """Puts these gains, stored as a gain map's are, behind a picture."""
+    values = (gain_map.facts.values_of(gains) * 255 + np.float32(0.5)).astype(np.uint8)
+    second = _jpeg_of(values, gain_map.segments)
+    xmp = next((data for kind, data in jpeg_segments(jpeg) if _is_xmp(kind, data)), None)
+    packet = add_description(
+        None if xmp is None else xmp.removeprefix(XMP_SEGMENT),
+        _CONTAINER.format(length=len(second)),
+        _without,
+    )
+    if packet is None or len(packet) + len(XMP_SEGMENT) > _MAX_SEGMENT:
+        return None
+    return _joined(jpeg, packet, gain_map.primary_segments, second)
+
+
+def _further_pictures(jpeg: bytes) -> list[tuple[int, int]]:
+    """Places and lengths of the pictures that a JPEG's index names behind its first one."""
+    position = 2
+    for marker, payload in jpeg_segments(jpeg):
+        position = jpeg.find(payload, position) if payload else position
+        if marker != 0xE2 or not payload.startswith(_MPF):
+            continue
+        base = position + len(_MPF)
+        reader = DirectoryReader(payload[len(_MPF) :])
+        entries = reader.read(reader.first).get(_MPF_ENTRIES)
+        data = entries.data if isinstance(entries, Value) else b""
+        rows = struct.iter_unpack(f"{reader.order}IIIHH", data[: len(data) // 16 * 16])
+        found = [(base + offset, size) for _, size, offset, _, _ in rows if offset]
+        return [(start, size) for start, size in found if jpeg.startswith(b"\xff\xd8\xff", start)][:8]
+    return []
+
+
+def _stating(content: bytes) -> tuple[tuple[int, bytes], ...]:
+    """The segments of a map's JPEG that say how its stops are stored."""
+    return tuple(
+        (marker, payload)
+        for marker, payload in jpeg_segments(content)
+        if _is_xmp(marker, payload) or (marker == 0xE2 and payload.startswith(ISO_SEGMENT))
+    )
+
+
+def _jpeg_of(values: NDArray[np.uint8], segments: tuple[tuple[int, bytes], ...]) -> bytes:
+    buffer = io.BytesIO()
+    plain = values[..., 0] if values.shape[2] == 1 else values
+    Image.fromarray(plain).save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
+    content = buffer.getvalue()
+    return content[:2] + b"".join(_segment(*each) for each in segments) + content[2:]
+
+
+def _joined(jpeg: bytes, packet: bytes, announced: tuple[tuple[int, bytes], ...], second: bytes) -> bytes:
+    """Writes the first picture with another packet and an index of both, and the second one behind it."""
+    head, position = [jpeg[:2]], 2
+    packet_segment = _segment(0xE1, XMP_SEGMENT + packet)
+    last = 1  # behind which the new segments go: JFIF, EXIF and XMP
+    while jpeg[position] == 0xFF and jpeg[position + 1] in (*range(0xE0, 0xF0), 0xFE):
+        stop = position + 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
+        kind, payload = jpeg[position + 1], jpeg[position + 4 : stop]
+        if _is_xmp(kind, payload):
+            head.append(packet_segment)
+            packet_segment = b""
+        else:
+            head.append(jpeg[position:stop])
+        last = len(head) if kind in (0xE0, 0xE1) else last
+        position = stop
+    added = packet_segment + b"".join(_segment(*each) for each in announced)
+    before = b"".join(head[:last]) + added
+    after = b"".join(head[last:]) + jpeg[position:]
+    first_bytes = len(before) + len(_segment(0xE2, _index(0, 0, 0))) + len(after)
+    base = len(before) + 4 + len(_MPF)
+    return before + _segment(0xE2, _index(first_bytes, first_bytes - base, len(second))) + after + second
+
+
+def _index(first_bytes: int, second_at: int, second_bytes: int) -> bytes:
+    """CIPA's index of two pictures, of which places count from behind its own first four letters."""
+    entries = struct.pack(">IIIHH", _PRIMARY, first_bytes, 0, 0, 0)
+    entries += struct.pack(">IIIHH", 0, second_bytes, second_at, 0, 0)
+    directory = struct.pack(">H", 3)
+    directory += struct.pack(">HHI4s", 0xB000, 7, 4, b"0100")
+    directory += struct.pack(">HHII", 0xB001, 4, 1, 2)
+    directory += struct.pack(">HHII", _MPF_ENTRIES, 7, len(entries), 8 + 2 + 36 + 4)
+    return _MPF + b"MM\0*\0\0\0\x08" + directory + bytes(4) + entries
+
+
+def _segment(marker: int, payload: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(payload) + 2) + payload
+
+
+def _is_xmp(marker: int, payload: bytes) -> bool:
+    return marker == 0xE1 and payload.startswith(XMP_SEGMENT)
+
+
+def _without(packet: Packet, element: Element) -> Edits:
+    """Returns the changes that take out what a packet said of pictures behind the first one."""
+    del packet
+    if element.name == "Container:Directory":
+        return {element.whole: b""}
+    return without_names(element, ("hdrgm:Version",))
+
+
+def _linear(top: int) -> Array:
+    values = np.arange(top + 1) / top
+    light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return light.astype(np.float32)
+
+
+class HdrCare:
+    """A photograph's gain map on its way into the result: to be made before the pixels change.
+
+    Args:
+        photo: the photograph.
+        written: the name of the format that is written; only JPEG carries a map.
+        hdr: whether a photograph without a map gets one.
+    """
+
+    def __init__(self, photo: Photo, written: str, hdr: bool = False) -> None:
+        self._map: GainMap | None = None
+        self._before: Array | None = None
+        self._asks_in_vain = hdr and written != "JPEG"
+        height, width = photo.pixels.shape[:2]
+        if photo.format == written == "JPEG" and photo.source is not None and GAIN_MAP_NOTE in photo.warnings:
+            self._map = read_gain_map(photo.source, TURNS.get(photo.orientation), height * width)
+        if self._map is None and hdr and written == "JPEG":
+            scale = min(max(1, max(height, width) // _NEW_LONG_SIDE_PX), _NEW_SCALE)
+            small = -(-height // scale), -(-width // scale)
+            self._map = GainMap(np.zeros((*small, 1), np.float32), _NEW_FACTS, _NEW_SEGMENTS, _NEW_PRIMARY)
+        if self._map is not None:
+            self._before = light_for(self._map, photo.pixels)
+
+    def carried(self, encoded: Encoded, pixels: Pixels) -> Encoded:
+        """The result with a gain map that fits it, and without the note that it was left behind."""
+        if self._asks_in_vain:
+            note = "--hdr writes gain maps into JPEG only: --format jpeg gives one"
+            return Encoded(encoded.content, (*encoded.warnings, note))
+        if self._map is None or self._before is None:
+            return encoded
+        after = light_for(self._map, pixels)
+        if self._map.facts is _NEW_FACTS:
+            gains = _new_gains(self._before, after)
+            if gains.max() < _LEAST_GAIN:
+                return encoded
+            content = _attached(encoded.content, self._map, gains)
+        else:
+            content = attach_gain_map(encoded.content, self._map, self._before, after)
+        if content is None:
+            return encoded
+        return Encoded(content, tuple(note for note in encoded.warnings if note != GAIN_MAP_NOTE))
+
+
+def _new_gains(before: Array, after: Array) -> Array:
+    """Stops for a photograph that had no map: [h, w, 1].
+
+    Where the enhanced picture is nearly white, the HDR picture is the photograph as it was, brightened as a
+    whole by as much as its shade was lifted: G = w * min(max(L - log2(g), 0), 2), with L the 90th percentile
+    of log2(g) and w a smooth step over the enhanced picture's luminance.
+    """
+    brighter = np.log2((after + _NEW_FACTS.base_offset) / (before + _NEW_FACTS.base_offset))
+    lift = np.float32(np.quantile(brighter, 0.9))
+    t = np.clip((after - np.float32(_BRIGHT[0])) / np.float32(_BRIGHT[1] - _BRIGHT[0]), 0, 1)
+    gains: Array = t * t * (3 - 2 * t) * np.clip(lift - brighter, 0, _NEW_FACTS.most[0])
+    return gains[..., None].astype(np.float32)

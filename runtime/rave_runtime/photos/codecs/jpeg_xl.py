@@ -1,0 +1,209 @@
+"""JPEG XL, read and written by pylibjxl and imagecodecs, which come with the extra `jxl`.
+
+Both wrap libjxl. pylibjxl writes colour profiles and reads metadata, but knows 8 bits only and gives the last
+frame of several; imagecodecs knows 16 bits, but writes no profile. So 16 bits are written where the colours
+are sRGB's; in other colour spaces `rave_runtime.photos.encode` reduces them to 8, since colours are seen
+sooner than bits.
+
+Source: ISO/IEC 18181-2 (container); libjxl's documentation of quality and distance.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rave_runtime.arrays import Pixels
+from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
+from rave_runtime.photos.headers.boxes import Box, boxes
+from rave_runtime.photos.headers.jpeg_xl import (
+    CODESTREAM,
+    CONTAINER,
+    JxlHeader,
+    missing_bytes,
+    read_jxl_header,
+)
+from rave_runtime.photos.headers.stated_colour import stated_profile
+from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE
+from rave_runtime.photos.photo import Photo
+from rave_runtime.photos.xmp import upright_xmp
+
+_EFFORT: Final = 4
+"""How hard the encoder works, 1 to 9: its usual 7 takes eight times as long."""
+
+_MISSING: Final = "JPEG XL: pip install 'rave-backlit[jxl]'"
+_BRAND: Final = b"jxl \0\0\0\0jxl "
+_NOT_PIXELS: Final = (b"JXL ", b"ftyp", b"jxll")
+
+
+def read_jxl(content: bytes, max_megapixels: float) -> Photo:
+    """Reads a JPEG XL and turns it upright.
+
+    Raises:
+        PhotoError: the libraries are missing, it is damaged or too large, or of a kind that cannot be read.
+    """
+    codecs = _libraries(f"is {_MISSING} to read it")
+    try:
+        header = read_jxl_header(content)
+    except EOFError as error:
+        raise PhotoError("is damaged or truncated: its JPEG XL header makes no sense") from error
+    _check(header, content, max_megapixels)
+    try:
+        pixels, metadata = codecs.pylibjxl.decode(content, metadata=True)
+        if header.bits > 8 or header.is_animated:
+            pixels = _scaled(codecs.imagecodecs.jpegxl_decode(content, index=0, numthreads=1), header.bits)
+    except Exception as error:  # either library raises whatever it stumbles over
+        raise PhotoError(f"is damaged or truncated: {reason_of(error)}") from error
+    pixels = np.asarray(pixels)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or pixels.shape[2] > 4 or pixels.dtype not in (np.uint8, np.uint16):
+        raise PhotoError(f"has an unexpected layout: {list(pixels.shape)} {pixels.dtype}")
+    height, width, channels = pixels.shape
+    has_alpha = channels in (2, 4)
+    exif = metadata.get("exif")
+    exif = EXIF_HEADER + exif if exif else None
+    xmp = metadata.get("xmp")
+    packet = upright_xmp(xmp, width, height, header.orientation) if xmp else None
+    notes = _notes(header, content)
+    if xmp and packet is None:
+        notes = (*notes, "its XMP is damaged and was left out: it could not be turned with the picture")
+    icc = stated_profile("JXL", content, metadata.get("icc") or None, exif, grey=channels < 3)
+    return Photo(
+        pixels=np.ascontiguousarray(pixels[..., :-1]) if has_alpha else pixels,
+        alpha=np.ascontiguousarray(pixels[..., -1]) if has_alpha else None,
+        format="JXL",
+        icc_profile=icc,
+        exif=upright_exif(exif, width, height, header.orientation) if exif else None,
+        xmp=packet,
+        save_options={"lossless": header.is_lossless},
+        orientation=header.orientation,
+        warnings=notes,
+    )
+
+
+def encode_jxl(
+    pixels: Pixels, quality: int | None, icc_profile: bytes | None, exif: bytes | None, xmp: bytes | None
+) -> bytes:
+    """Writes a JPEG XL in its container, metadata first.
+
+    Args:
+        pixels: [h, w, 1 to 4] uint8, or uint16 in sRGB: grey or colour, with alpha last.
+        quality: 1 to 100, of which 100 loses nothing; None loses nothing either.
+        icc_profile: the colour space of uint8 pixels, for colour where grey has alpha; None is sRGB.
+        exif: an EXIF block of the upright picture, or None.
+        xmp: a packet, or None.
+
+    Raises:
+        PhotoError: the libraries are missing.
+    """
+    codecs = _libraries(f"cannot be written as {_MISSING}")
+    distance = distance_of(100 if quality is None else quality)
+    plain = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    if pixels.dtype == np.uint8 and icc_profile is not None:
+        plain = plain[..., [0, 0, 0, 1]] if pixels.shape[2] == 2 else plain
+        coded = codecs.pylibjxl.encode(
+            np.ascontiguousarray(plain),
+            effort=_EFFORT,
+            distance=distance,
+            lossless=distance == 0,
+            icc=icc_profile,
+        )
+    else:
+        settings: dict[str, Any] = {"lossless": True} if distance == 0 else {"distance": distance}
+        coded = codecs.imagecodecs.jpegxl_encode(plain, effort=_EFFORT, numthreads=1, **settings)
+    return _contained(bytes(coded), exif, xmp)
+
+
+def distance_of(quality: int) -> float:
+    """libjxl's distance for a quality of JPEG's scale; 0 loses nothing."""
+    if quality >= 100:
+        return 0.0
+    if quality >= 30:
+        return 0.1 + (100 - quality) * 0.09
+    return 53 / 3000 * quality**2 - 23 / 20 * quality + 25
+
+
+class _Codecs:
+    def __init__(self) -> None:
+        import imagecodecs
+        import pylibjxl
+
+        self.imagecodecs: Any = imagecodecs
+        self.pylibjxl: Any = pylibjxl
+
+
+def _libraries(message: str) -> _Codecs:
+    try:
+        return _Codecs()
+    except ImportError as error:
+        raise PhotoError(message) from error
+
+
+def _check(header: JxlHeader, content: bytes, max_megapixels: float) -> None:
+    width, height = header.width, header.height
+    if width * height > max_megapixels * 1e6:
+        raise PhotoError(
+            f"is {width} x {height}, over the limit of {max_megapixels:g} megapixels: "
+            "raise it with --max-megapixels if the file can be trusted"
+        )
+    if lacking := missing_bytes(content):
+        raise PhotoError(f"is damaged or truncated: {lacking} bytes are missing")
+    if header.is_float:
+        raise PhotoError(
+            "holds floating point values, which have no agreed range: save it with 8 or 16 bits per channel"
+        )
+    if header.bits > 16:
+        raise PhotoError(f"holds {header.bits}-bit values: save it with 8 or 16 bits per channel")
+    if header.is_multiplied:
+        raise PhotoError("holds colours multiplied by their transparency: save it without that")
+    if header.extra_channels not in ((), (0,)):
+        raise PhotoError("holds further channels, such as black ink: save it as grey or RGB")
+
+
+def _notes(header: JxlHeader, content: bytes) -> tuple[str, ...]:
+    notes = []
+    if header.is_animated:
+        notes.append("only the first of its frames or pages was taken")
+    if any(box.kind == b"jumb" for box in _boxes(content)):
+        notes.append(CREDENTIALS_NOTE)
+    if any(box.kind == b"jhgm" for box in _boxes(content)):
+        notes.append("its HDR gain map was left behind")
+    return tuple(notes)
+
+
+def _scaled(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Values of 9 to 15 bits on the scale of 16."""
+    if bits in (8, 16) or pixels.dtype != np.uint16:
+        return pixels
+    top = 2**bits - 1
+    scaled: NDArray[Any] = (np.minimum(pixels, top).astype(np.uint32) * 65535 + top // 2) // top
+    return scaled.astype(np.uint16, copy=False)
+
+
+def _boxes(content: bytes) -> Iterable[Box]:
+    return boxes(content) if content.startswith(CONTAINER) else ()
+
+
+def _contained(coded: bytes, exif: bytes | None, xmp: bytes | None) -> bytes:
+    """Puts metadata into a container, before the pixels."""
+    if coded.startswith(CODESTREAM):
+        coded = CONTAINER + _box(b"ftyp", _BRAND) + _box(b"jxlc", coded)
+    start = next(box.start for box in boxes(coded) if box.kind not in _NOT_PIXELS)
+    start -= 16 if coded[start - 16 : start - 12] == b"\0\0\0\1" else 8
+    metadata = b""
+    if exif is not None:
+        metadata += _box(b"Exif", bytes(4) + exif.removeprefix(EXIF_HEADER))
+    if xmp is not None:
+        metadata += _box(b"xml ", xmp)
+    return coded[:start] + metadata + coded[start:]
+
+
+def _box(kind: bytes, payload: bytes) -> bytes:
+    if len(payload) > 0xFFFFFFFF - 8:
+        return struct.pack(">I4sQ", 1, kind, 16 + len(payload)) + payload
+    return struct.pack(">I4s", 8 + len(payload), kind) + payload

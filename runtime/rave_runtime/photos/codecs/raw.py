@@ -1,0 +1,245 @@
+"""Camera raw files, developed by LibRaw, which comes with the extra `raw`.
+
+A photograph is developed with the white balance that the camera chose, in sRGB, at 16 bits, without LibRaw's
+automatic brightening, which would lift one picture of a series more than the next. Cameras expose for their
+own tone curves, so that the bare values look too dark: the picture gets one gain, in linear light, with which
+its midtones are as bright as those of the preview that the camera stored, and a shoulder that rolls off what
+the gain would clip. Contrast stays as the sensor saw it. Without a preview, a DNG's BaselineExposure counts,
+and else nothing is lifted.
+
+Source: LibRaw's documentation; the DNG specification 1.7; IEC 61966-2-1 (sRGB).
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import JpegImagePlugin
+
+from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.photos.codecs.raw_kind import TIFF_LIKE, is_raw_tiff, missing_bytes
+from rave_runtime.photos.codecs.raw_metadata import number_in_raw, raw_metadata
+from rave_runtime.photos.exif import upright_exif
+from rave_runtime.photos.formats import format_of_content
+from rave_runtime.photos.headers.bounded import bounded
+from rave_runtime.photos.headers.colour_codes import SRGB, SRGB_CURVE, make_profile
+from rave_runtime.photos.photo import Photo
+from rave_runtime.photos.xmp import upright_xmp
+
+_MISSING: Final = "is a camera's raw file: pip install 'rave-backlit[raw]' to develop it"
+_ORIENTATIONS: Final = {0: 1, 3: 3, 5: 8, 6: 6}
+"""How EXIF numbers the turns that LibRaw makes."""
+
+_BASELINE_EXPOSURE: Final = 50730
+_GAINS: Final = (0.5, 8.0)
+"""Smallest and greatest gain: a preview that asks for more was made from another picture."""
+
+_QUANTILES: Final = np.linspace(0.2, 0.8, 13)
+_MIDTONES: Final = (0.01, 0.6)
+"""Linear light between which a preview's brightness is compared."""
+
+_KNEE: Final = 0.75
+"""Encoded value from which a lifted picture's highlights roll off."""
+
+_SAMPLE_PX: Final = 512
+_LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_STRIP_ROWS: Final = 64
+
+
+def is_raw(content: bytes) -> bool:
+    """Tells whether a file is a camera's raw file, by its content."""
+    name = format_of_content(content)
+    return name == "RAW" or (name == "TIFF" and is_raw_tiff(io.BytesIO(content)))
+
+
+def raw_size(source: Path | bytes) -> tuple[int, int]:
+    """Returns width and height of a raw file's sensor, in pixels, from its header.
+
+    Raises:
+        PhotoError: the library is missing, or it cannot read the file.
+    """
+    with _opened(source) as raw:
+        sizes = raw.sizes
+        return max(sizes.raw_width, sizes.width), max(sizes.raw_height, sizes.height)
+
+
+def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) -> Photo:
+    """Develops a raw file.
+
+    Args:
+        content: the file.
+        max_megapixels: larger pictures are refused before they are decoded.
+        half_size: whether a picture of half the width and height is enough, which takes a fraction of the
+            time: its pixels are made of four of the sensor's, and no colour is guessed.
+
+    Returns:
+        The photograph, upright, uint16, with an sRGB profile.
+
+    Raises:
+        PhotoError: the library is missing, it cannot read the file, or the picture is too large.
+    """
+    with _opened(content) as raw:
+        width, height = raw.sizes.raw_width, raw.sizes.raw_height
+        if width * height > max_megapixels * 1e6:
+            raise PhotoError(
+                f"is {width} x {height}, over the limit of {max_megapixels:g} megapixels: "
+                "raise it with --max-megapixels if the file can be trusted"
+            )
+        if lacking := missing_bytes(content):
+            raise PhotoError(f"is damaged or truncated: {lacking} bytes of pixels are missing")
+        orientation = _ORIENTATIONS.get(raw.sizes.flip, 1)
+        preview = functools.cache(lambda: _preview(raw))
+        exif, xmp, notes = raw_metadata(content, lambda: _jpeg_of(preview()))
+        pixels = _develop(raw, half_size)
+        gain = _gain_of(pixels, preview(), content)
+    _lift(pixels, gain)
+    height, width = pixels.shape[:2]
+    packet = upright_xmp(xmp, width, height, orientation) if xmp else None
+    if xmp and packet is None:
+        notes = (*notes, "its XMP is damaged and was left out: it could not be turned with the picture")
+    return Photo(
+        pixels=pixels,
+        format="RAW",
+        icc_profile=make_profile("sRGB", SRGB, SRGB_CURVE),
+        exif=upright_exif(exif, width, height, orientation) if exif else None,
+        xmp=packet,
+        orientation=orientation,
+        warnings=notes,
+    )
+
+
+def _opened(source: Path | bytes) -> AbstractContextManager[Any]:
+    try:
+        import rawpy
+    except ImportError as error:
+        raise PhotoError(_MISSING) from error
+    try:
+        opened: AbstractContextManager[Any] = rawpy.imread(
+            io.BytesIO(source) if isinstance(source, bytes) else str(source)
+        )
+    except rawpy.LibRawError as error:
+        raise PhotoError(_refusal(rawpy, error)) from error
+    return opened
+
+
+def _refusal(rawpy: Any, error: Exception) -> str:
+    if isinstance(error, rawpy.LibRawFileUnsupportedError):
+        version = ".".join(map(str, rawpy.libraw_version))
+        return (
+            f"is a camera's raw file that LibRaw {version} cannot read, or is damaged: convert it to DNG, or "
+            "develop it to TIFF, first"
+        )
+    return f"is damaged or truncated: {_reason(error)}"
+
+
+def _reason(error: Exception) -> str:
+    """LibRaw's words, which come as bytes."""
+    words = error.args[0] if error.args else b""
+    return words.decode("utf-8", "replace") if isinstance(words, bytes) else reason_of(error)
+
+
+def _develop(raw: Any, half_size: bool) -> NDArray[np.uint16]:
+    """Linear light in sRGB's primaries, [h, w, 3], upright."""
+    import rawpy
+
+    try:
+        developed = raw.postprocess(
+            use_camera_wb=True,
+            output_bps=16,
+            no_auto_bright=True,
+            gamma=(1, 1),
+            output_color=rawpy.ColorSpace.sRGB,
+            half_size=half_size,
+        )
+    except rawpy.LibRawError as error:
+        raise PhotoError(_refusal(rawpy, error)) from error
+    pixels: NDArray[np.uint16] = np.asarray(developed)
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, 2)
+    return np.ascontiguousarray(pixels[..., :3])
+
+
+def _preview(raw: Any) -> Any:
+    """The largest picture inside the file as LibRaw gives it, or None."""
+    import rawpy
+
+    try:
+        return raw.extract_thumb()
+    except rawpy.LibRawError:
+        return None
+
+
+def _jpeg_of(preview: Any) -> bytes | None:
+    is_jpeg = preview is not None and str(preview.format).endswith("JPEG")
+    return bytes(preview.data) if is_jpeg else None
+
+
+def _gain_of(pixels: NDArray[np.uint16], preview: Any, content: bytes) -> float:
+    """The gain that makes the midtones of linear pixels as bright as the preview's."""
+    shown = _preview_light(preview)
+    step = max(1, max(pixels.shape[:2]) // _SAMPLE_PX)
+    if shown is not None:
+        own = np.quantile((pixels[::step, ::step] / np.float32(65535)) @ _LUMA, _QUANTILES)
+        wanted = np.quantile(shown, _QUANTILES)
+        counts = (wanted > _MIDTONES[0]) & (wanted < _MIDTONES[1]) & (own > 1e-4) & (own < 0.95)
+        if counts.any():
+            return float(np.clip(np.median(wanted[counts] / own[counts]), *_GAINS))
+    stops = number_in_raw(content, _BASELINE_EXPOSURE) if content.startswith(TIFF_LIKE) else None
+    return 1.0 if stops is None else float(np.clip(2.0 ** np.clip(stops, -5, 5), *_GAINS))
+
+
+def _preview_light(preview: Any) -> NDArray[np.float32] | None:
+    """Linear luminance of a preview, [n]; None where there is none that can be read."""
+    jpeg = _jpeg_of(preview)
+    if jpeg is None:
+        values = None if preview is None else np.asarray(preview.data)
+        if values is None or values.ndim != 3 or values.shape[2] != 3 or values.dtype != np.uint8:
+            return None
+    else:
+        try:
+            with JpegImagePlugin.JpegImageFile(bounded(jpeg)) as image:
+                image.draft("RGB", (_SAMPLE_PX, _SAMPLE_PX))
+                values = np.asarray(image.convert("RGB"))
+        except Exception:  # a preview that cannot be read is none
+            return None
+    step = max(1, max(values.shape[:2]) // _SAMPLE_PX)
+    light: NDArray[np.float32] = _decoded()[values[::step, ::step]] @ _LUMA
+    return light.ravel()
+
+
+def _lift(pixels: NDArray[np.uint16], gain: float) -> None:
+    """Gives linear pixels a gain, a shoulder where it would clip, and sRGB's curve, in place."""
+    table = _tone_table(gain)
+    for top in range(0, pixels.shape[0], _STRIP_ROWS):
+        strip = pixels[top : top + _STRIP_ROWS]
+        strip[...] = table[strip]
+
+
+def _tone_table(gain: float) -> NDArray[np.uint16]:
+    """Encoded values of all linear ones.
+
+    Up to the knee k it is sRGB's curve t of the light times the gain; above, k + (t - k) / (1 + c (t - k)), a
+    hyperbola of the same slope at the knee that takes white to white.
+    """
+    light = np.linspace(0, 1, 65536) * gain
+    values = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
+    if gain > 1:
+        over = values[-1] - _KNEE
+        bend = (over / (1 - _KNEE) - 1) / over
+        above = np.maximum(values - _KNEE, 0)
+        values = np.where(values > _KNEE, _KNEE + above / (1 + bend * above), values)
+    return (np.clip(values, 0, 1) * 65535 + 0.5).astype(np.uint16)
+
+
+@functools.cache
+def _decoded() -> NDArray[np.float32]:
+    """Linear light of each value of 8 bits in sRGB."""
+    values = np.arange(256) / 255
+    light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return light.astype(np.float32)
