@@ -24,6 +24,7 @@ from rave_runtime.photos.codecs.raw_kind import is_raw_tiff, missing_bytes
 from rave_runtime.photos.codecs.raw_metadata import raw_metadata
 from rave_runtime.photos.colour import is_srgb
 from rave_runtime.photos.headers.dimensions import read_dimensions
+from rave_runtime.photos.metadata.packet import read_packet
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import load_rgb, read_photo
 from rave_runtime.run.jobs import Naming, plan_jobs
@@ -290,6 +291,25 @@ def test_xmp_inside_a_raw_file_is_kept_and_turned() -> None:
     assert xmp is not None
     assert b'xmp:Rating="4"' in xmp
     assert b'tiff:Orientation="1"' in xmp
+
+
+def test_instructions_for_developing_stay_behind() -> None:
+    packet = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4" '
+        b'xmlns:c="http://ns.adobe.com/camera-raw-settings/1.0/" c:Exposure2012="+2.00" c:Sharpness="40">'
+        b"<c:ToneCurve><rdf:Seq><rdf:li>0, 0</rdf:li><rdf:li>255, 200</rdf:li></rdf:Seq></c:ToneCurve>"
+        b"<xmp:Label>red</xmp:Label></rdf:Description></rdf:RDF></x:xmpmeta>"
+    )
+    xmp = developed(xmp=packet).xmp
+    assert xmp is not None
+    for kept in (b'xmp:Rating="4"', b"<xmp:Label>red</xmp:Label>"):
+        assert kept in xmp
+    for gone in (b"Exposure2012", b"Sharpness", b"ToneCurve", b"255, 200"):
+        assert gone not in xmp
+    assert read_packet(xmp).is_whole
+    damaged = packet[:-40]
+    assert developed(xmp=damaged).xmp == damaged
 
 
 def _tree_of(exif: bytes | None) -> Image.Exif:

@@ -26,6 +26,7 @@ _WIDE: Final = {
 """First bytes of packets in encodings that do not hold ASCII as it is."""
 
 _MANIFEST: Final = "self#jumbf"
+_CAMERA_RAW: Final = ("http://ns.adobe.com/camera-raw-settings/1.0/", "crs")
 
 
 def orientation_in_xmp(xmp: bytes) -> int | None:
@@ -125,15 +126,31 @@ def _without_extension(element: Element) -> Edits:
     return without_names(element, (_EXTENSION, *(name for name in names if name.startswith(_IN_EXTENSION))))
 
 
-def open_packet(xmp: bytes) -> tuple[Packet, str | None]:
-    """Reads a packet, as UTF-8 where its encoding does not hold ASCII as it is; returns that encoding too."""
+def without_development(xmp: bytes) -> bytes:
+    """Takes out how Camera Raw and Lightroom develop a raw file: they would do so again with its picture."""
+    packet, encoding = open_packet(xmp, (_CAMERA_RAW,))
+    edits: Edits = {}
+    for element in packet.top.walk() if packet.is_whole else ():
+        names = (*element.attributes, *(child.name for child in element.children))
+        edits |= without_names(element, tuple(name for name in names if name.startswith("crs:")))
+    if not edits:
+        return xmp
+    corrected = packet.with_edits(edits)
+    return corrected if encoding is None else corrected.decode("utf-8").encode(encoding)
+
+
+def open_packet(xmp: bytes, others: tuple[tuple[str, str], ...] = ()) -> tuple[Packet, str | None]:
+    """Reads a packet, as UTF-8 where its encoding does not hold ASCII as it is; returns that encoding too.
+
+    The arguments are those of `read_packet`.
+    """
     for mark, encoding in _WIDE.items():
         if xmp.startswith(mark):
             try:
-                return read_packet(xmp.decode(encoding).encode()), encoding
+                return read_packet(xmp.decode(encoding).encode(), others), encoding
             except UnicodeError:
                 break
-    return read_packet(xmp), None
+    return read_packet(xmp, others), None
 
 
 def without_names(element: Element, names: tuple[str, ...]) -> Edits:

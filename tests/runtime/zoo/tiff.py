@@ -68,7 +68,7 @@ def tiffs() -> Iterator[Animal]:
     integers = tiff(
         base | {258: (3, 32), 262: (3, 1), 277: (3, 1), 339: (3, 2)}, [GREY.astype("<i4").tobytes()]
     )
-    yield Animal("integers.tif", integers, error="holds 32-bit values, which have no agreed range")
+    yield Animal("integers.tif", integers, error="holds values below zero, which have no agreed range")
     yield Animal("outside.tif", tiff_of(RGB, tags={273: (4, 1 << 30)}), error="damaged or truncated")
     yield Animal("many-samples.tif", tiff_of(RGB, tags={277: (3, 60000)}), error="damaged, or a kind of TIFF")
     yield Animal(

@@ -30,7 +30,7 @@ from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import bounded
 from rave_runtime.photos.headers.colour_codes import SRGB, SRGB_CURVE, make_profile
 from rave_runtime.photos.photo import Photo
-from rave_runtime.photos.xmp import upright_xmp
+from rave_runtime.photos.xmp import upright_xmp, without_development
 
 _MISSING: Final = "is a camera's raw file: pip install 'rave-backlit[raw]' to develop it"
 _ORIENTATIONS: Final = {0: 1, 3: 3, 5: 8, 6: 6}
@@ -100,6 +100,7 @@ def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) 
         gain = _gain_of(pixels, preview(), content)
     _lift(pixels, gain)
     height, width = pixels.shape[:2]
+    xmp = without_development(xmp) if xmp else None
     packet = upright_xmp(xmp, width, height, orientation) if xmp else None
     if xmp and packet is None:
         notes = (*notes, "its XMP is damaged and was left out: it could not be turned with the picture")

@@ -153,9 +153,14 @@ class Packet:
 
 
 @functools.lru_cache(maxsize=4)
-def read_packet(content: bytes) -> Packet:
-    """Reads an XMP packet as far as it is XML. What was read last is kept, since it is asked for again."""
-    reader = _Reader(content)
+def read_packet(content: bytes, others: tuple[tuple[str, str], ...] = ()) -> Packet:
+    """Reads an XMP packet as far as it is XML. What was read last is kept, since it is asked for again.
+
+    Args:
+        content: the packet.
+        others: further namespaces that matter to the caller, each with a prefix for it.
+    """
+    reader = _Reader(content, {**_NAMESPACES, **dict(others)})
     body = content.rstrip(b"\0")
     if declaration := _DECLARATION.match(body):
         body = bytes(declaration.end()).replace(b"\0", b" ") + body[declaration.end() :]
@@ -170,7 +175,8 @@ class _TooLargeError(Exception):
 class _Reader:
     """Builds the tree while expat goes through a packet."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, namespaces: Mapping[str, str]) -> None:
+        self._namespaces = namespaces
         self._content = content
         whole = Span(0, len(content))
         self.top = Element("", whole, whole)
@@ -216,7 +222,7 @@ class _Reader:
             if name.startswith("xmlns:"):
                 uri = self._content[value.start : value.stop].decode("latin-1")
                 scope = scope or {}
-                scope[name[6:]] = _NAMESPACES.get(uri, "")
+                scope[name[6:]] = self._namespaces.get(uri, "")
             else:
                 found.append((name, value, Span(position, attribute.end())))
             self._count()
