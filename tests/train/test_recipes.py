@@ -13,19 +13,24 @@ import torch
 from PIL import Image
 from torch import nn
 
+from rave_runtime.light.look import Look
+from rave_runtime.light.relight import relight_gently
 from rave_train.data.synthesis import ToneCurve, linear_to_srgb
 from rave_train.network import EnhancementNetwork, relight
+from rave_train.recipes import brackets as brackets_module
 from rave_train.recipes.bank import SHAPES, Mix, batches, draw_pairs, load_sources, make_bank, save_samples
 from rave_train.recipes.brackets import Array, Brackets, find_exposure, stretch, take_brackets
-from rave_train.recipes.losses import light_error, similarity
+from rave_train.recipes.losses import develop, light_error, similarity
 from rave_train.recipes.panoramas import Direction, find_panoramas, load_panorama, view_into
 from rave_train.recipes.rounding import FakeQuantization
 from rave_train.recipes.scenes import (
     Sources,
+    _spot_lit,
     draw_lit,
     draw_shade,
     draw_subject,
     draw_view,
+    lifted_stops,
     place_subject,
 )
 from rave_train.recipes.subjects import draw_mask
@@ -131,6 +136,46 @@ def test_views_are_darker_than_their_truths(sources: Sources) -> None:
     assert len(pairs) >= 6
     assert np.mean([photograph.mean() < truth.mean() for photograph, truth in pairs]) > 0.7
     assert all(side.shape == (40, 60, 3) for pair in pairs for side in pair)
+
+
+def test_lifted_stops_are_those_of_shade_and_light() -> None:
+    truth = np.full((60, 40, 3), 0.7, np.float32)
+    truth[:, 20:] = 0.8
+    taken = truth.copy()
+    linear = ((truth + 0.055) / 1.055) ** 2.4
+    taken[:, :20] = linear_to_srgb((linear[:, :20] / 4).astype(np.float32))
+    shade, bright = lifted_stops(taken, truth)
+    assert shade == pytest.approx(2, abs=0.02)
+    assert bright == pytest.approx(0, abs=0.02)
+
+
+def test_no_photograph_of_a_scene_is_darkened_in_its_shade(sources: Sources) -> None:
+    rng = np.random.default_rng(3)
+    lifts = [lifted_stops(*pair) for _ in range(40) for pair in draw_view(sources, rng, 48, 72)]
+    assert len(lifts) > 10
+    assert min(shade for shade, _ in lifts) > 0.2
+
+
+def test_brackets_by_highlights_hold_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brackets_module, "_BY_HIGHLIGHTS", 1.0)
+    rng = np.random.default_rng(0)
+    panorama = make_panorama()
+    for _ in range(20):
+        taken = take_brackets(panorama, rng)
+        assert taken is not None
+        exposed = panorama.max(2) * taken.dark
+        assert float(np.quantile(exposed, 0.998)) > 0.4, "the dark shot is no darker than it needs to be"
+        assert float(np.quantile(exposed, 0.93)) <= 0.91, "and holds what is bright"
+
+
+def test_spot_lit_pictures_have_a_dark_background(sources: Sources) -> None:
+    rng = np.random.default_rng(5)
+    pictures = [_spot_lit(sources, rng, 48, 72) for _ in range(12)]
+    assert all(
+        picture.dtype == np.float32 and picture.min() >= 0 and picture.max() <= 1 for picture in pictures
+    )
+    spreads = [np.quantile(picture, 0.95) / max(np.quantile(picture, 0.05), 1e-3) for picture in pictures]
+    assert np.median(spreads) > 2
 
 
 def test_a_subject_is_darker_than_what_is_behind_it() -> None:
@@ -323,6 +368,17 @@ def test_the_error_of_the_light_counts_where_the_pictures_tell_it() -> None:
     light[..., :4] = 7.0
     assert float(light_error(backlit, truth, light)) < 0.01
     assert float(light_error(torch.zeros_like(truth), truth, light)) == 0
+
+
+def test_the_recipe_develops_as_the_runtime_does() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (24, 40, 3), np.uint8)
+    light = rng.uniform(0.05, 1.2, (24, 40)).astype(np.float32)
+    expected = np.empty_like(image)
+    relight_gently(image, light, expected, Look().knee)
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    developed = develop(tensor, torch.from_numpy(light)[None, None])[0].permute(1, 2, 0).numpy() * 255
+    assert np.abs(developed - expected).max() <= 0.501
 
 
 def test_similarity_is_one_for_equal_pictures_and_falls() -> None:

@@ -12,10 +12,10 @@ from typing import Final
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from rave_runtime.arrays import Picture
 from rave_runtime.photos.reading import load_rgb
 from rave_train.recipes.panoramas import ENDINGS, HELD_OUT, UNUSED, find_panoramas, load_panorama
 from rave_train.recipes.scenes import (
@@ -27,8 +27,6 @@ from rave_train.recipes.scenes import (
     draw_subject,
     draw_view,
 )
-
-Pixels = NDArray[np.uint8]
 
 SHAPES: Final = ((2, 3), (2, 3), (2, 3), (3, 2))
 """Height and width of the training pictures in turn: three of four lie, one stands."""
@@ -74,8 +72,8 @@ class Mix:
 class Bank:
     """Pairs by shape, lying and standing: photographs and truths, [n, 3, h, w] uint8 each."""
 
-    photographs: list[Pixels]
-    truths: list[Pixels]
+    photographs: list[Picture]
+    truths: list[Picture]
 
     def __len__(self) -> int:
         return sum(map(len, self.photographs))
@@ -126,8 +124,8 @@ def make_bank(
         seed: pair i depends on it and on i only, not on `processes`.
         processes: that draw; one a core unless given.
     """
-    photographs: dict[bool, list[Pixels]] = {False: [], True: []}
-    truths: dict[bool, list[Pixels]] = {False: [], True: []}
+    photographs: dict[bool, list[Picture]] = {False: [], True: []}
+    truths: dict[bool, list[Picture]] = {False: [], True: []}
     work = _Work(sources, mix, long_side_px, seed)
     cv2.setNumThreads(1)  # before the fork: its threads would not be there after it
     with ProcessPoolExecutor(processes, get_context("fork"), _set_work, (work,)) as pool:
@@ -150,7 +148,7 @@ def save_samples(bank: Bank, folder: Path, count: int = 128) -> None:
             Image.fromarray(picture.transpose(1, 2, 0)).save(folder / name / f"{i:03}.png")
 
 
-def batches(bank: Bank, batch: int, rng: np.random.Generator) -> Iterator[tuple[Pixels, Pixels]]:
+def batches(bank: Bank, batch: int, rng: np.random.Generator) -> Iterator[tuple[Picture, Picture]]:
     """Endless batches of one shape each, [batch, 3, h, w] uint8, mirrored at random."""
     shares = np.array([len(side) for side in bank.photographs]) / len(bank)
     while True:
@@ -163,7 +161,7 @@ def batches(bank: Bank, batch: int, rng: np.random.Generator) -> Iterator[tuple[
         yield photographs, truths
 
 
-def to_tensor(pixels: Pixels, device: torch.device | None = None) -> Tensor:
+def to_tensor(pixels: Picture, device: torch.device | None = None) -> Tensor:
     """[n, 3, h, w] uint8 -> the same, float32 in [0, 1], on the CPU unless a device is given."""
     return torch.from_numpy(pixels).to(device).float() / 255
 
@@ -204,7 +202,7 @@ def _set_work(work: _Work) -> None:
     _work = work
 
 
-def _draw(index: int) -> list[tuple[Pixels, Pixels]]:
+def _draw(index: int) -> list[tuple[Picture, Picture]]:
     rng = np.random.default_rng([_work.seed, index])
     high, wide = SHAPES[index % len(SHAPES)]
     unit = _work.long_side_px / max(high, wide)
@@ -212,5 +210,5 @@ def _draw(index: int) -> list[tuple[Pixels, Pixels]]:
     return [(_planes(photograph), _planes(truth)) for photograph, truth in drawn]
 
 
-def _planes(picture: Array) -> Pixels:
+def _planes(picture: Array) -> Picture:
     return np.ascontiguousarray((picture * 255 + 0.5).astype(np.uint8).transpose(2, 0, 1))

@@ -11,11 +11,9 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_train.data.synthesis import SynthesisRange, ToneCurve, linear_to_srgb, photograph
-
-Array = NDArray[np.float32]
 
 SPAN_STOPS: Final = (4.2, 6.8)
 """Range of the stops between the dark and the bright exposure."""

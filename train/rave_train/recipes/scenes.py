@@ -13,8 +13,8 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_train.data.synthesis import (
     SynthesisRange,
     ToneCurve,
@@ -27,7 +27,6 @@ from rave_train.recipes.brackets import CAMERA, find_exposure, stretch, take_bra
 from rave_train.recipes.panoramas import Direction, view_into
 from rave_train.recipes.subjects import draw_mask
 
-Array = NDArray[np.float32]
 Pair = tuple[Array, Array]
 
 STOPS_BELOW: Final = (-0.4, 2.4)
