@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -13,14 +14,20 @@ import torch
 from PIL import Image
 from torch import nn
 
-from rave_runtime.light.look import Look
-from rave_runtime.light.relight import relight_gently
 from rave_train.data.synthesis import ToneCurve, linear_to_srgb
 from rave_train.network import EnhancementNetwork, relight
-from rave_train.recipes import brackets as brackets_module
-from rave_train.recipes.bank import SHAPES, Mix, batches, draw_pairs, load_sources, make_bank, save_samples
+from rave_train.recipes.bank import (
+    SHAPES,
+    Mix,
+    batches,
+    draw_pairs,
+    load_sources,
+    make_bank,
+    save_samples,
+    weigh,
+)
 from rave_train.recipes.brackets import Array, Brackets, find_exposure, stretch, take_brackets
-from rave_train.recipes.losses import develop, light_error, similarity
+from rave_train.recipes.losses import light_error, similarity
 from rave_train.recipes.panoramas import Direction, find_panoramas, load_panorama, view_into
 from rave_train.recipes.rounding import FakeQuantization
 from rave_train.recipes.scenes import (
@@ -115,7 +122,7 @@ def test_photographs_of_a_scene_lie_where_they_are_asked_for() -> None:
 def test_even_light_is_no_scene_against_it() -> None:
     even = np.full((32, 48, 3), 0.3, np.float32)
     rng = np.random.default_rng(0)
-    spans = [taken.span_stops for _ in range(40) if (taken := take_brackets(make_panorama(), rng))]
+    spans = [taken.span_stops for _ in range(400) if (taken := take_brackets(make_panorama(), rng))]
     assert spans
     assert 4 < min(spans) <= max(spans) < 7
     # A grey wall is bracketed only where the middle is exposed brightly: its dark shot would be black.
@@ -149,23 +156,21 @@ def test_lifted_stops_are_those_of_shade_and_light() -> None:
     assert bright == pytest.approx(0, abs=0.02)
 
 
-def test_no_photograph_of_a_scene_is_darkened_in_its_shade(sources: Sources) -> None:
-    rng = np.random.default_rng(3)
-    lifts = [lifted_stops(*pair) for _ in range(40) for pair in draw_view(sources, rng, 48, 72)]
-    assert len(lifts) > 10
-    assert min(shade for shade, _ in lifts) > 0.2
-
-
-def test_brackets_by_highlights_hold_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(brackets_module, "_BY_HIGHLIGHTS", 1.0)
-    rng = np.random.default_rng(0)
-    panorama = make_panorama()
-    for _ in range(20):
-        taken = take_brackets(panorama, rng)
-        assert taken is not None
-        exposed = panorama.max(2) * taken.dark
-        assert float(np.quantile(exposed, 0.998)) > 0.4, "the dark shot is no darker than it needs to be"
-        assert float(np.quantile(exposed, 0.93)) <= 0.91, "and holds what is bright"
+def test_chosen_pairs_are_lifted_or_stay(sources: Sources) -> None:
+    bank = make_bank(sources, Mix(0.5, 0.2, 0.1, 0.2), 96, 72, 5, 1)
+    weights = weigh(bank)
+    assert [len(side) for side in weights] == [len(side) for side in bank.photographs]
+    drawn = set()
+    for photographs, truths in islice(batches(bank, 8, np.random.default_rng(0), weights), 60):
+        for pair in zip(photographs, truths, strict=True):
+            taken, truth = (side.transpose(1, 2, 0).astype(np.float32) / 255 for side in pair)
+            stays = bool(np.abs(taken - truth).mean() < 8 / 255)
+            # Mirrored pictures are measured on other pixels, which makes a little difference.
+            assert stays or lifted_stops(taken, truth)[0] > 0.15
+            drawn.add(stays)
+    assert drawn == {True, False}
+    every = {float(weight) for side in weights for weight in side}
+    assert every == {0, 1, 2}
 
 
 def test_spot_lit_pictures_have_a_dark_background(sources: Sources) -> None:
@@ -370,17 +375,6 @@ def test_the_error_of_the_light_counts_where_the_pictures_tell_it() -> None:
     assert float(light_error(torch.zeros_like(truth), truth, light)) == 0
 
 
-def test_the_recipe_develops_as_the_runtime_does() -> None:
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (24, 40, 3), np.uint8)
-    light = rng.uniform(0.05, 1.2, (24, 40)).astype(np.float32)
-    expected = np.empty_like(image)
-    relight_gently(image, light, expected, Look().knee)
-    tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-    developed = develop(tensor, torch.from_numpy(light)[None, None])[0].permute(1, 2, 0).numpy() * 255
-    assert np.abs(developed - expected).max() <= 0.501
-
-
 def test_similarity_is_one_for_equal_pictures_and_falls() -> None:
     torch.manual_seed(0)
     picture = torch.rand(2, 1, 32, 32)
@@ -415,6 +409,7 @@ SMALL = Recipe(
     pairs=24,
     small=Stage(8, 4, 0.5),
     large=Stage(4, 4, 0.75),
+    chosen=Stage(3, 4, 0.75),
     rounded=Stage(2, 4, 1.0),
 )
 
@@ -438,7 +433,8 @@ def test_a_run_goes_on_from_a_network(sources: Sources) -> None:
     torch.manual_seed(9)
     start = EnhancementNetwork(8, "reflect")
     nothing = Stage(0, 4, 1.0)
-    kept = train(dataclasses.replace(SMALL, small=nothing, large=nothing, rounded=nothing), bank, start)
+    still = dataclasses.replace(SMALL, small=nothing, large=nothing, chosen=nothing, rounded=nothing)
+    kept = train(still, bank, start)
     for a, b in zip(kept.parameters(), start.parameters(), strict=True):
         assert torch.equal(a, b)
 

@@ -26,6 +26,7 @@ from rave_train.recipes.scenes import (
     draw_shade,
     draw_subject,
     draw_view,
+    lifted_stops,
 )
 
 SHAPES: Final = ((2, 3), (2, 3), (2, 3), (3, 2))
@@ -37,6 +38,12 @@ LONG_SIDE_PX: Final = 640
 _PICTURE_ENDINGS: Final = {".png", ".jpg", ".jpeg"}
 _TRIES: Final = 12
 """How often a scene is drawn before a well-lit picture takes its place."""
+
+_STAYS: Final = 8 / 255
+"""Mean difference of a pair up to which the photograph is to stay as it is: noise and compression."""
+
+_LEAST_LIFT_STOPS, _BACKLIT_STOPS = 0.2, (0.6, 0.25)
+"""See `weigh`."""
 
 _Draw = Callable[[Sources, np.random.Generator, int, int], list[Pair]]
 
@@ -148,12 +155,43 @@ def save_samples(bank: Bank, folder: Path, count: int = 128) -> None:
             Image.fromarray(picture.transpose(1, 2, 0)).save(folder / name / f"{i:03}.png")
 
 
-def batches(bank: Bank, batch: int, rng: np.random.Generator) -> Iterator[tuple[Picture, Picture]]:
-    """Endless batches of one shape each, [batch, 3, h, w] uint8, mirrored at random."""
+def weigh(bank: Bank) -> list[Array]:
+    """How often each pair of a bank is to be drawn once the network knows the whole of it.
+
+    Pictures that stay count once. Of the others, those whose shade hardly rises are left out, since nobody
+    asks a backlit photograph to become darker, and those that are backlit in the narrow sense count twice:
+    their shade rises by more than 0.6 stops, their brightest fifth by less than 0.25.
+
+    Returns:
+        [n] float32 for each shape of the bank.
+    """
+    weights = []
+    for photographs, truths in zip(bank.photographs, bank.truths, strict=True):
+        weights.append(np.ones(len(photographs), np.float32))
+        for i, pair in enumerate(zip(photographs, truths, strict=True)):
+            taken, truth = (side.transpose(1, 2, 0).astype(np.float32) / np.float32(255) for side in pair)
+            if np.abs(taken - truth).mean() < _STAYS:
+                continue
+            shade, bright = lifted_stops(taken, truth)
+            backlit = shade > _BACKLIT_STOPS[0] and bright < _BACKLIT_STOPS[1]
+            weights[-1][i] = 2 if backlit else float(shade > _LEAST_LIFT_STOPS)
+    return weights
+
+
+def batches(
+    bank: Bank, batch: int, rng: np.random.Generator, weights: list[Array] | None = None
+) -> Iterator[tuple[Picture, Picture]]:
+    """Endless batches of one shape each, [batch, 3, h, w] uint8, mirrored at random.
+
+    `weights` says how often each pair is drawn, as `weigh` does; all equally often unless given.
+    """
+    if weights is None:
+        weights = [np.ones(len(side), np.float32) for side in bank.photographs]
+    sums = [np.cumsum(side, dtype=np.float64) for side in weights]
     shares = np.array([len(side) for side in bank.photographs]) / len(bank)
     while True:
         shape = int(rng.choice(len(shares), p=shares))
-        chosen = rng.integers(len(bank.photographs[shape]), size=batch)
+        chosen = np.searchsorted(sums[shape], rng.random(batch) * sums[shape][-1], side="right")
         photographs, truths = bank.photographs[shape][chosen], bank.truths[shape][chosen]
         mirrored = rng.random(batch) < 0.5
         photographs[mirrored] = photographs[mirrored][..., ::-1]

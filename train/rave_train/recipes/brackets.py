@@ -29,14 +29,6 @@ _DARK_HIGHLIGHT: Final = (0.1, 1.6)
 """Light at that quantile in the dark exposure, 1 where the sensor clips: with less the scene is not against
 the light, with more the brackets do not hold it."""
 
-_BY_HIGHLIGHTS: Final = 0.25
-"""Share of brackets whose dark exposure is set by the highlights, as a careful photographer does: bright
-skies stay within the sensor's range however dark the foreground then is. The others are set by the mean."""
-
-_ANCHOR_QUANTILE, _ANCHOR_LIGHT, _ANCHOR_STOPS = (0.93, 0.998), 0.9, (0.0, 1.0)
-"""Quantile of the light that counts as a highlight, its light in the dark exposure where 1 clips, and by how
-many stops that is less."""
-
 _PLAIN_CURVE: Final = 0.3
 """Share of cameras whose curve is sRGB's."""
 
@@ -85,14 +77,9 @@ def take_brackets(linear: Array, rng: np.random.Generator) -> Brackets | None:
     """Brackets of a scene, [h, w, 3] float32 linear light; None where its light is too even or too uneven."""
     tone = draw_tone_curve(rng)
     span_stops = rng.uniform(*SPAN_STOPS)
-    brightest = linear.max(2)
-    if rng.random() < _BY_HIGHLIGHTS:
-        highlight = float(np.quantile(brightest, rng.uniform(*_ANCHOR_QUANTILE)))
-        dark = _ANCHOR_LIGHT * 2.0 ** -rng.uniform(*_ANCHOR_STOPS) / max(highlight, 1e-6)
-        return Brackets(linear, dark, span_stops, tone)
     mean = float(np.clip(rng.normal(_MIDDLE_MEAN, _MIDDLE_SPREAD), *_MIDDLE_RANGE))
     dark = find_exposure(linear, mean, tone) * 2.0 ** (-span_stops / 2)
-    highlight = float(np.quantile(brightest, _HIGHLIGHT_QUANTILE)) * dark
+    highlight = float(np.quantile(linear.max(2), _HIGHLIGHT_QUANTILE)) * dark
     if not _DARK_HIGHLIGHT[0] < highlight < _DARK_HIGHLIGHT[1]:
         return None
     return Brackets(linear, dark, span_stops, tone)

@@ -7,14 +7,6 @@ from typing import Final
 from torch import Tensor
 from torch.nn import functional as F
 
-from rave_runtime.light.look import Look
-
-KNEE: Final = Look().knee
-"""Where highlights begin to roll off at strength 1."""
-
-_LEAST_LIGHT: Final = 1e-3
-"""Smallest light and pixel value with a gradient."""
-
 _DIM: Final = 0.02
 _GLARING: Final = 0.97
 """What is darker or brighter than these says nothing of the light."""
@@ -35,29 +27,6 @@ def light_error(photograph: Tensor, truth: Tensor, light: Tensor) -> Tensor:
     known = ((photograph.amax(1, True) > _DIM) & (truth.amin(1, True) < _GLARING)).float()
     error = ((light + _DIM) / (true + _DIM)).log().abs()
     return (error * known).sum() / known.sum().clamp_min(1)
-
-
-def develop(photograph: Tensor, light: Tensor, knee: float = KNEE) -> Tensor:
-    """What the runtime's normal way makes of a photograph and its light: division with a shoulder.
-
-    Args:
-        photograph: [n, 3, h, w] in [0, 1].
-        light: [n, 1, h, w], at least 0.
-        knee: result, in [0, 1], from which highlights roll off.
-
-    Returns:
-        [n, 3, h, w] in [0, 1].
-
-    Source: `rave_runtime.light.normal_way`, step 4.
-    """
-    divisor = light.clamp_min(_LEAST_LIGHT)
-    limited = divisor.clamp_max(1)
-    brightest = photograph.amax(1, True).clamp_min(_LEAST_LIGHT)
-    above = (brightest - knee * limited).clamp_min(0)
-    rest = 1 - knee * limited
-    bent = (1 - limited) * above / (1 - knee)
-    gain = (rest * brightest + knee * bent) / ((limited * rest + bent) * brightest) * limited / divisor
-    return (photograph * gain).clamp(0, 1)
 
 
 def similarity(picture: Tensor, truth: Tensor, window: int = 7) -> Tensor:
