@@ -12,10 +12,10 @@ from typing import Final
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from rave_runtime.arrays import Picture
 from rave_runtime.photos.reading import load_rgb
 from rave_train.recipes.panoramas import ENDINGS, HELD_OUT, UNUSED, find_panoramas, load_panorama
 from rave_train.recipes.scenes import (
@@ -26,9 +26,8 @@ from rave_train.recipes.scenes import (
     draw_shade,
     draw_subject,
     draw_view,
+    lifted_stops,
 )
-
-Pixels = NDArray[np.uint8]
 
 SHAPES: Final = ((2, 3), (2, 3), (2, 3), (3, 2))
 """Height and width of the training pictures in turn: three of four lie, one stands."""
@@ -39,6 +38,12 @@ LONG_SIDE_PX: Final = 640
 _PICTURE_ENDINGS: Final = {".png", ".jpg", ".jpeg"}
 _TRIES: Final = 12
 """How often a scene is drawn before a well-lit picture takes its place."""
+
+_STAYS: Final = 8 / 255
+"""Mean difference of a pair up to which the photograph is to stay as it is: noise and compression."""
+
+_LEAST_LIFT_STOPS, _BACKLIT_STOPS = 0.2, (0.6, 0.25)
+"""See `weigh`."""
 
 _Draw = Callable[[Sources, np.random.Generator, int, int], list[Pair]]
 
@@ -54,10 +59,10 @@ class Mix:
         lit: a well-lit or low-key picture that must stay as it is.
     """
 
-    view: float = 0.36
-    subject: float = 0.16
-    shade: float = 0.26
-    lit: float = 0.22
+    view: float = 0.5
+    subject: float = 0.2
+    shade: float = 0.1
+    lit: float = 0.2
 
     def __post_init__(self) -> None:
         """Checks the shares.
@@ -74,8 +79,8 @@ class Mix:
 class Bank:
     """Pairs by shape, lying and standing: photographs and truths, [n, 3, h, w] uint8 each."""
 
-    photographs: list[Pixels]
-    truths: list[Pixels]
+    photographs: list[Picture]
+    truths: list[Picture]
 
     def __len__(self) -> int:
         return sum(map(len, self.photographs))
@@ -126,8 +131,8 @@ def make_bank(
         seed: pair i depends on it and on i only, not on `processes`.
         processes: that draw; one a core unless given.
     """
-    photographs: dict[bool, list[Pixels]] = {False: [], True: []}
-    truths: dict[bool, list[Pixels]] = {False: [], True: []}
+    photographs: dict[bool, list[Picture]] = {False: [], True: []}
+    truths: dict[bool, list[Picture]] = {False: [], True: []}
     work = _Work(sources, mix, long_side_px, seed)
     cv2.setNumThreads(1)  # before the fork: its threads would not be there after it
     with ProcessPoolExecutor(processes, get_context("fork"), _set_work, (work,)) as pool:
@@ -150,12 +155,43 @@ def save_samples(bank: Bank, folder: Path, count: int = 128) -> None:
             Image.fromarray(picture.transpose(1, 2, 0)).save(folder / name / f"{i:03}.png")
 
 
-def batches(bank: Bank, batch: int, rng: np.random.Generator) -> Iterator[tuple[Pixels, Pixels]]:
-    """Endless batches of one shape each, [batch, 3, h, w] uint8, mirrored at random."""
+def weigh(bank: Bank) -> list[Array]:
+    """How often each pair of a bank is to be drawn once the network knows the whole of it.
+
+    Pictures that stay count once. Of the others, those whose shade hardly rises are left out, since nobody
+    asks a backlit photograph to become darker, and those that are backlit in the narrow sense count twice:
+    their shade rises by more than 0.6 stops, their brightest fifth by less than 0.25.
+
+    Returns:
+        [n] float32 for each shape of the bank.
+    """
+    weights = []
+    for photographs, truths in zip(bank.photographs, bank.truths, strict=True):
+        weights.append(np.ones(len(photographs), np.float32))
+        for i, pair in enumerate(zip(photographs, truths, strict=True)):
+            taken, truth = (side.transpose(1, 2, 0).astype(np.float32) / np.float32(255) for side in pair)
+            if np.abs(taken - truth).mean() < _STAYS:
+                continue
+            shade, bright = lifted_stops(taken, truth)
+            backlit = shade > _BACKLIT_STOPS[0] and bright < _BACKLIT_STOPS[1]
+            weights[-1][i] = 2 if backlit else float(shade > _LEAST_LIFT_STOPS)
+    return weights
+
+
+def batches(
+    bank: Bank, batch: int, rng: np.random.Generator, weights: list[Array] | None = None
+) -> Iterator[tuple[Picture, Picture]]:
+    """Endless batches of one shape each, [batch, 3, h, w] uint8, mirrored at random.
+
+    `weights` says how often each pair is drawn, as `weigh` does; all equally often unless given.
+    """
+    if weights is None:
+        weights = [np.ones(len(side), np.float32) for side in bank.photographs]
+    sums = [np.cumsum(side, dtype=np.float64) for side in weights]
     shares = np.array([len(side) for side in bank.photographs]) / len(bank)
     while True:
         shape = int(rng.choice(len(shares), p=shares))
-        chosen = rng.integers(len(bank.photographs[shape]), size=batch)
+        chosen = np.searchsorted(sums[shape], rng.random(batch) * sums[shape][-1], side="right")
         photographs, truths = bank.photographs[shape][chosen], bank.truths[shape][chosen]
         mirrored = rng.random(batch) < 0.5
         photographs[mirrored] = photographs[mirrored][..., ::-1]
@@ -163,7 +199,7 @@ def batches(bank: Bank, batch: int, rng: np.random.Generator) -> Iterator[tuple[
         yield photographs, truths
 
 
-def to_tensor(pixels: Pixels, device: torch.device | None = None) -> Tensor:
+def to_tensor(pixels: Picture, device: torch.device | None = None) -> Tensor:
     """[n, 3, h, w] uint8 -> the same, float32 in [0, 1], on the CPU unless a device is given."""
     return torch.from_numpy(pixels).to(device).float() / 255
 
@@ -204,7 +240,7 @@ def _set_work(work: _Work) -> None:
     _work = work
 
 
-def _draw(index: int) -> list[tuple[Pixels, Pixels]]:
+def _draw(index: int) -> list[tuple[Picture, Picture]]:
     rng = np.random.default_rng([_work.seed, index])
     high, wide = SHAPES[index % len(SHAPES)]
     unit = _work.long_side_px / max(high, wide)
@@ -212,5 +248,5 @@ def _draw(index: int) -> list[tuple[Pixels, Pixels]]:
     return [(_planes(photograph), _planes(truth)) for photograph, truth in drawn]
 
 
-def _planes(picture: Array) -> Pixels:
+def _planes(picture: Array) -> Picture:
     return np.ascontiguousarray((picture * 255 + 0.5).astype(np.uint8).transpose(2, 0, 1))

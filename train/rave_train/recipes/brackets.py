@@ -11,11 +11,9 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_train.data.synthesis import SynthesisRange, ToneCurve, linear_to_srgb, photograph
-
-Array = NDArray[np.float32]
 
 SPAN_STOPS: Final = (4.2, 6.8)
 """Range of the stops between the dark and the bright exposure."""
@@ -78,8 +76,8 @@ class Brackets:
 def take_brackets(linear: Array, rng: np.random.Generator) -> Brackets | None:
     """Brackets of a scene, [h, w, 3] float32 linear light; None where its light is too even or too uneven."""
     tone = draw_tone_curve(rng)
-    mean = float(np.clip(rng.normal(_MIDDLE_MEAN, _MIDDLE_SPREAD), *_MIDDLE_RANGE))
     span_stops = rng.uniform(*SPAN_STOPS)
+    mean = float(np.clip(rng.normal(_MIDDLE_MEAN, _MIDDLE_SPREAD), *_MIDDLE_RANGE))
     dark = find_exposure(linear, mean, tone) * 2.0 ** (-span_stops / 2)
     highlight = float(np.quantile(linear.max(2), _HIGHLIGHT_QUANTILE)) * dark
     if not _DARK_HIGHLIGHT[0] < highlight < _DARK_HIGHLIGHT[1]:

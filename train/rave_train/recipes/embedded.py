@@ -49,14 +49,14 @@ def main() -> None:
         "--panoramas", nargs="*", type=Path, default=[], help="folders of .hdr, .exr and .exr.js"
     )
     parser.add_argument("--output", type=Path, required=True, help="checkpoint, .safetensors or .pth")
-    stages = (Recipe.small, Recipe.large, Recipe.rounded)
+    stages = (Recipe.small, Recipe.large, Recipe.chosen, Recipe.rounded)
     parser.add_argument(
         "--steps",
-        nargs=3,
+        nargs=4,
         type=int,
         default=[stage.steps for stage in stages],
-        metavar=("SMALL", "LARGE", "ROUNDED"),
-        help="steps on small pictures, on larger ones, and on the largest with INT8's rounding",
+        metavar=("SMALL", "LARGE", "CHOSEN", "ROUNDED"),
+        help="steps on small pictures, larger ones, chosen ones, and the largest with INT8's rounding",
     )
     parser.add_argument("--pairs", type=int, default=Recipe.pairs)
     parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
@@ -97,10 +97,11 @@ def _prepare(options: argparse.Namespace) -> Callable[[], tuple[EnhancementNetwo
     if options.threads:
         torch.set_num_threads(options.threads)
     device = pick_device(options.device)
-    small, large, rounded = options.steps
+    small, large, chosen, rounded = options.steps
     recipe = Recipe(
         small=replace(Recipe.small, steps=small),
         large=replace(Recipe.large, steps=large),
+        chosen=replace(Recipe.chosen, steps=chosen),
         rounded=replace(Recipe.rounded, steps=rounded),
         pairs=options.pairs,
         learning_rate=options.learning_rate,

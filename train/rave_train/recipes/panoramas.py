@@ -15,9 +15,8 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from rave_runtime.arrays import Array
 
 ENDINGS: Final = (".hdr", ".exr", ".exr.js")
 """Radiance and OpenEXR files, and OpenEXR as the npm package `@pmndrs/assets` has it."""

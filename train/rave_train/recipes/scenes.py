@@ -13,8 +13,8 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from rave_runtime.arrays import Array
 from rave_train.data.synthesis import (
     SynthesisRange,
     ToneCurve,
@@ -27,7 +27,6 @@ from rave_train.recipes.brackets import CAMERA, find_exposure, stretch, take_bra
 from rave_train.recipes.panoramas import Direction, view_into
 from rave_train.recipes.subjects import draw_mask
 
-Array = NDArray[np.float32]
 Pair = tuple[Array, Array]
 
 STOPS_BELOW: Final = (-0.4, 2.4)
@@ -41,6 +40,8 @@ _SHADE_STOPS, _LIT_STOPS = (-3.0, -1.0), (-0.15, 0.25)
 
 _SUBJECT_STOPS: Final = (-5.5, -1.5)
 """Light on a subject against that of what is bright behind it, in stops."""
+
+_LUMINANCE: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 _PLAIN: Final = ToneCurve(0.0, 1.0)
 _SMALL_PX, _LEAST_FIELD_DEG = 1024, {True: 62.0, False: 45.0}
@@ -115,20 +116,23 @@ def draw_shade(sources: Sources, rng: np.random.Generator, height: int, width: i
 
 
 def draw_lit(sources: Sources, rng: np.random.Generator, height: int, width: int) -> list[Pair]:
-    """A well-lit or low-key picture that stays, half of them through a camera."""
+    """A well-lit, low-key or spot-lit picture that stays, half of them through a camera."""
     kind = rng.random()
-    if kind < 0.25 and sources.panoramas:
+    if kind < 0.12 and sources.panoramas:
         truth = _fused_view(sources, rng, height, width)
-    elif kind < 0.35 and sources.panoramas:
+    elif kind < 0.25 and sources.panoramas:
         truth = _even_view(sources, rng, height, width)
-    elif kind < 0.45:
+    elif kind < 0.35:
         truth = _subject_on_black(sources, rng, height, width)
+    elif kind < 0.43:
+        truth = _spot_lit(sources, rng, height, width)
+    elif kind < 0.53:
+        # Low-key: dark as a whole, with highlights as bright as ever.
+        truth = sources.crop(rng, height, width, (0.6, 1.0)) ** np.float32(rng.uniform(1.2, 2.0))
     else:
-        low_key = kind < 0.58
-        truth = sources.crop(rng, height, width, (0.6, 1.0))
-        truth = _expose(truth, rng.uniform(-0.8, -0.2) if low_key else rng.normal(-0.05, 0.25))
-        if rng.random() < 0.4:
-            truth = np.clip(truth * np.exp2(rng.normal(0, 0.08, 3)), 0, 1).astype(np.float32)
+        truth = _expose(sources.crop(rng, height, width, (0.6, 1.0)), rng.normal(-0.05, 0.25))
+    if rng.random() < 0.25:
+        truth = np.clip(truth * np.exp2(rng.normal(0, 0.08, 3)), 0, 1).astype(np.float32)
     if rng.random() < 0.5:
         return [(truth, truth)]
     return [(photograph(srgb_to_linear(truth), rng, CAMERA, _PLAIN), truth)]
@@ -168,6 +172,21 @@ def _photograph_scene(linear: Array, rng: np.random.Generator) -> list[Pair]:
     ]
 
 
+def lifted_stops(taken: Array, truth: Array) -> tuple[float, float]:
+    """By how many stops the darkest third and the brightest fifth of a photograph are darker than in truth.
+
+    Args:
+        taken: [h, w, 3] float32, sRGB in [0, 1].
+        truth: the same shape and range.
+    """
+    before, after = (srgb_to_linear(side[::2, ::2]) @ _LUMINANCE for side in (taken, truth))
+    dark, bright = before <= np.quantile(before, 1 / 3), before >= np.quantile(before, 0.8)
+    shade, light = (
+        float(np.log2((after[part].mean() + 1e-4) / (before[part].mean() + 1e-4))) for part in (dark, bright)
+    )
+    return shade, light
+
+
 def _expand_highlights(linear: Array, rng: np.random.Generator) -> Array:
     """Light whose upper end rises by up to ten times, as that of a sky that a photograph compressed."""
     share = rng.uniform(0, 0.9)
@@ -186,6 +205,18 @@ def _subject_on_black(sources: Sources, rng: np.random.Generator, height: int, w
     black = rng.uniform(0, 0.04) * np.exp(rng.normal(0, 0.2, 3))
     subject = sources.crop(rng, height, width) * rng.uniform(0.6, 1.1)
     return np.clip(mask * subject + (1 - mask) * black, 0, 1).astype(np.float32)
+
+
+def _spot_lit(sources: Sources, rng: np.random.Generator, height: int, width: int) -> Array:
+    """A lit subject before a background in the dark, as by a flash, a spotlight or the sun through leaves."""
+    mask = draw_mask(height, width, rng)
+    mask = cv2.GaussianBlur(mask, (0, 0), max(0.5, width * rng.uniform(0.0, 0.08)))[..., None]
+    picture = sources.crop(rng, height, width, (0.6, 1.0))
+    if rng.random() < 0.5:
+        picture = mask[..., :1] * picture + (1 - mask[..., :1]) * sources.crop(rng, height, width)
+    stops = -rng.uniform(1.0, 4.5) * (1 - mask)
+    lit = _expose(picture, rng.normal(0.0, 0.2))
+    return np.asarray(linear_to_srgb((srgb_to_linear(lit) * np.exp2(stops)).astype(np.float32)), np.float32)
 
 
 def _fused_view(sources: Sources, rng: np.random.Generator, height: int, width: int) -> Array:

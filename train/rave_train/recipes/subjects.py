@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-Array = NDArray[np.float32]
+from rave_runtime.arrays import Array
+
 Pen = ImageDraw.ImageDraw
 Outline = Callable[[Pen, int, int, np.random.Generator], None]
 

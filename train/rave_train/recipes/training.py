@@ -19,9 +19,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from rave_runtime.arrays import Array
 from rave_train.loop.device import pick_precision
 from rave_train.network import EnhancementNetwork, Padding, relight
-from rave_train.recipes.bank import Bank, Mix, batches, to_tensor
+from rave_train.recipes.bank import Bank, Mix, batches, to_tensor, weigh
 from rave_train.recipes.losses import light_error, similarity
 from rave_train.recipes.rounding import FakeQuantization
 
@@ -61,9 +62,11 @@ class Recipe:
         mix: of the kinds of pairs.
         small: the first steps, at half the size.
         large: then, in the same cycle of the learning rate.
-        rounded: the last steps, in a cycle of their own, with rounding as INT8 does it.
+        chosen: then, in a cycle of its own, on the pairs that `weigh` chooses.
+        rounded: the last steps, in a further cycle, on the same pairs, with rounding as INT8 does it.
         learning_rate: peak of the first cycle.
-        rounded_rate: peak of the second.
+        chosen_rate: peak of the second.
+        rounded_rate: peak of the third.
         squared_weight: of the mean squared error beside the L1 loss.
         psnr_weight: of minus the PSNR of each picture, per dB: it weighs pictures by how well they are
             met already, so that a photograph that needs little change gets little.
@@ -79,18 +82,20 @@ class Recipe:
     channels: int = 16
     padding: Padding = "reflect"
     long_side_px: int = 192
-    pairs: int = 12000
+    pairs: int = 16000
     mix: Mix = field(default_factory=Mix)
-    small: Stage = Stage(2600, 12, 0.5)
-    large: Stage = Stage(1200, 6, 0.75)
-    rounded: Stage = Stage(250, 4, 1.0)
+    small: Stage = Stage(3000, 12, 0.5)
+    large: Stage = Stage(1500, 6, 0.75)
+    chosen: Stage = Stage(800, 6, 0.75)
+    rounded: Stage = Stage(150, 4, 1.0)
     learning_rate: float = 3e-3
+    chosen_rate: float = 1.5e-3
     rounded_rate: float = 6e-4
     squared_weight: float = 3.0
-    psnr_weight: float = 0.005
-    ssim_weight: float = 0.3
+    psnr_weight: float = 0.02
+    ssim_weight: float = 0.1
     clipped_weight: float = 0.1
-    log_weight: float = 0.1
+    log_weight: float = 0.05
     range_weight: float = 0.05
     average_decay: float = 0.998
     seed: int = 0
@@ -101,7 +106,7 @@ class Recipe:
         Raises:
             ValueError: a number is out of its range.
         """
-        steps = [stage.steps for stage in (self.small, self.large, self.rounded)]
+        steps = [stage.steps for stage in (self.small, self.large, self.chosen, self.rounded)]
         if min(steps) < 0 or self.pairs < 1:
             raise ValueError(
                 f"every stage needs 0 or more steps and the bank 1 or more pairs, got {steps} steps and "
@@ -132,9 +137,12 @@ def train(
         multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay),  # type: ignore[no-untyped-call]
     )
     _descend(recipe, network, average, bank, (recipe.small, recipe.large), recipe.learning_rate)
+    weights = weigh(bank)
+    network.load_state_dict(average.module.state_dict())
+    _descend(recipe, network, average, bank, (recipe.chosen,), recipe.chosen_rate, weights)
     network.load_state_dict(average.module.state_dict())
     rounding = FakeQuantization(network)
-    _descend(recipe, network, average, bank, (recipe.rounded,), recipe.rounded_rate, rounding)
+    _descend(recipe, network, average, bank, (recipe.rounded,), recipe.rounded_rate, weights, rounding)
     rounding.remove()
     trained = EnhancementNetwork(recipe.channels, recipe.padding)
     trained.load_state_dict(average.module.state_dict())
@@ -148,6 +156,7 @@ def _descend(
     bank: Bank,
     stages: tuple[Stage, ...],
     peak_rate: float,
+    weights: list[Array] | None = None,
     rounding: FakeQuantization | None = None,
 ) -> None:
     """One cycle of the learning rate."""
@@ -156,8 +165,8 @@ def _descend(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, max(steps, 1), pct_start=0.1)
     device = next(network.parameters()).device
     precision = pick_precision("auto", device)
-    rng = np.random.default_rng([recipe.seed, rounding is not None])
-    drawn = draw_batches(bank, stages, rng, device)
+    rng = np.random.default_rng([recipe.seed, (weights is not None) + (rounding is not None)])
+    drawn = draw_batches(bank, stages, rng, device, weights)
     started, shown = time.monotonic(), torch.zeros((), device=device)
     for step, (photographs, truths) in enumerate(drawn, 1):
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
@@ -182,11 +191,15 @@ def _descend(
 
 
 def draw_batches(
-    bank: Bank, stages: tuple[Stage, ...], rng: np.random.Generator, device: torch.device = _CPU
+    bank: Bank,
+    stages: tuple[Stage, ...],
+    rng: np.random.Generator,
+    device: torch.device = _CPU,
+    weights: list[Array] | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The stages' batches [batch, 3, h, w] float32 in [0, 1], photographs and truths."""
     for stage in stages:
-        drawn = batches(bank, stage.batch, rng)
+        drawn = batches(bank, stage.batch, rng, weights)
         for _ in range(stage.steps):
             photographs, truths = (to_tensor(side, device) for side in next(drawn))
             if stage.scale != 1:
