@@ -75,9 +75,7 @@ def choose_device(device: str) -> Device:
         if has_nvidia_gpu() and "CUDAExecutionProvider" in onnxruntime_providers():
             return Device("cuda", "CUDAExecutionProvider", "onnxruntime can use the NVIDIA GPU")
         if has_openvino():
-            return Device(
-                "openvino", "OpenVINO", "OpenVINO is installed and faster than plain onnxruntime in float32"
-            )
+            return Device("openvino", "OpenVINO", "OpenVINO is installed and no usable GPU is")
         return Device("cpu", "CPUExecutionProvider", "neither a usable GPU nor OpenVINO is installed")
     asked = "it was asked for"
     if device == "cpu":

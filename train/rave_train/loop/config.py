@@ -123,7 +123,7 @@ class RunConfig:
         precision: precision of the convolutions; "auto" is bf16 on a GPU or CPU that multiplies it natively,
             fp16 on another GPU, float32 on another CPU.
         compile: whether torch.compile builds the network.
-        device: cpu, cuda, or "auto" for the GPU where there is one.
+        device: the word cpu, the word cuda, or "auto" for the GPU where there is one.
         workers: number of processes that decode and augment; if not given, 4 with a GPU and 0 without.
         epoch_steps: number of enhancement steps between two picture grids and validations; if not given, as
             many passes over the backlit pictures as reach 100 steps.
