@@ -91,8 +91,8 @@ def choose_device(device: str) -> Device:
     if device == "tensorrt":
         if not (_is_installed("tensorrt") or _is_installed("tensorrt_rtx")):
             raise DeviceError(
-                "TensorRT is not installed: pip install 'rave-backlit[rtx]' for GeForce RTX 30, 40 and 50, "
-                "or 'rave-backlit[trt]' for other NVIDIA GPUs"
+                "TensorRT is not installed: pip install 'rave-backlit[rtx]' for GeForce RTX 20 to 50, or "
+                "'rave-backlit[trt]' for other NVIDIA GPUs"
             )
         if not _is_installed("cuda.bindings"):
             raise DeviceError("cuda.bindings is not installed: pip install 'rave-backlit[trt]'")
