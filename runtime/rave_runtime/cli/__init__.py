@@ -222,8 +222,8 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     megapixels = sum(each.width_px * each.height_px for each in done if each not in films) / 1e6
     many = f", {len(films)} film{'s' * (len(films) > 1)}" * bool(films)
     line = f"{len(done)} of {len(results)} enhanced into {place} ({megapixels:.1f} megapixels{many})"
-    line += f", {copied.count(False)} copied, since they are not backlit" * (False in copied)
-    line += f", {copied.count(True)} copied, since they were enhanced before (see --again)" * (True in copied)
+    line += f", {copied.count(False)} copied unchanged (not backlit)" * (False in copied)
+    line += f", {copied.count(True)} copied unchanged (enhanced before: see --again)" * (True in copied)
     line += f", {skipped} were there already" * bool(skipped)
     say(line + (f", {len(failures)} failed" if failures else ""), error=_is_standard_output(options))
     if report_error is not None:

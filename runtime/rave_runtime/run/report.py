@@ -128,8 +128,8 @@ def write_report(file: Path, results: list[Result], setup: Setup, options: RunOp
     unlit = count["copied"] - before
     facts = [
         f"{count['done']} enhanced",
-        *([f"{unlit} copied, since they are not backlit"] if unlit else []),
-        *([f"{before} copied, since they were enhanced before"] if before else []),
+        *([f"{unlit} copied unchanged (not backlit)"] if unlit else []),
+        *([f"{before} copied unchanged (enhanced before)"] if before else []),
         f"{count['failed']} failed",
         f"{count['skipped']} were there already",
         *(_wishes(options) if options is not None else ()),
