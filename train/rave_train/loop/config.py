@@ -248,7 +248,8 @@ def read_config(file: Path) -> RunConfig:
         ConfigError: no such file, not JSON, or a key that this version does not know.
     """
     if not file.is_file():
-        raise ConfigError(f"{file} is not a file: {file.parent} is not the folder of a rave-train run")
+        folder = file.parent if file.name == "config.json" else file
+        raise ConfigError(f"{folder} is not the folder of a rave-train run: it holds no config.json")
     try:
         values = cast(dict[str, Any], json.loads(file.read_text(encoding="utf-8")))
         options = _build(METHODS[values["method"]], values.pop("options"))
