@@ -78,7 +78,7 @@ dialog .pair {{ width: max-content; margin: auto }} dialog .pair img {{ width: a
 dialog .pair .after {{ width: 100%; height: 100% }}
 dialog button {{ position: fixed; top: .8rem; right: 1.4rem; background: #000a; color: #fff; border: 0;
   z-index: 1 }}
-table {{ border-collapse: collapse; margin-top: 2rem }}
+.wide {{ overflow-x: auto }} table {{ border-collapse: collapse; margin-top: 2rem }}
 td, th {{ text-align: left; padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; white-space: nowrap }}
 td:first-child, td:last-child {{ overflow-wrap: anywhere; white-space: normal }}
@@ -86,9 +86,10 @@ td:first-child, td:last-child {{ overflow-wrap: anywhere; white-space: normal }}
 </style></head><body>
 <h1>{title}</h1><p class="facts">{facts}</p>
 <div class="grid">{figures}</div>
+<div class="wide">
 <table><thead><tr><th>photograph</th><th>status</th><th>size</th><th>backlit</th><th>seconds</th>
 <th>notes</th></tr>
-</thead><tbody>{rows}</tbody></table>
+</thead><tbody>{rows}</tbody></table></div>
 <dialog><button autofocus>Close</button></dialog>
 <script>
 function move(event) {{
