@@ -149,7 +149,7 @@ def _add_place_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--trt-rtx",
         action="store_true",
-        help="Also build engines of TensorRT for RTX, for GeForce RTX 30, 40 and 50; this needs no GPU.",
+        help="Also build engines of TensorRT for RTX, for GeForce RTX 20, 30, 40 and 50; this needs no GPU.",
     )
     group.add_argument(
         "--trt-tile",

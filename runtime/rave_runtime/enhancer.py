@@ -242,6 +242,7 @@ class Enhancer:
         quality: int | None = None,
         highlights: float | None = None,
         again: bool = False,
+        hdr: bool = False,
     ) -> EnhancedPhoto:
         """The enhanced photograph as a file's bytes; metadata and colours are kept as rave-run keeps them.
 
@@ -249,14 +250,14 @@ class Enhancer:
             data: the bytes of a file.
             strength, highlights: 0 to 2; None is the enhancer's.
             format, quality: such as "jpeg" and 1 to 100; None keeps the photograph's.
-            again: whether a photograph that was enhanced before is enhanced once more.
+            again, hdr: whether to enhance what was enhanced before, and to give JPEGs an HDR gain map.
 
         Raises:
             RaveError: it cannot be read, enhanced or written, or an argument makes no sense.
         """
         from rave_runtime.run.one_photo import enhance_bytes
 
-        return enhance_bytes(self, data, strength, highlights, format, quality, again)
+        return enhance_bytes(self, data, strength, highlights, format, quality, again, hdr)
 
     def illumination(self, image: Pixels) -> Array:
         """The illumination map that `enhance` divides by, but for the shoulder of the normal way.

@@ -14,14 +14,22 @@ import tensorrt_rtx_bindings
 sys.modules["tensorrt_rtx"] = tensorrt_rtx_bindings  # what its wheel beside the bindings does
 
 
+def target_turing(config: Any) -> None:
+    """Tells the builder to build for Turing alone."""
+    config.num_compute_capabilities = 1
+    assert config.set_compute_capability(tensorrt_rtx_bindings.ComputeCapability.SM75, 0)
+
+
 def main(folder: str) -> None:
     """Builds every tiling graph, fp16 and fp32, and one as `rave-run` does at first use."""
     from rave_export.engines.build import EngineOptions, build_engines, import_tensorrt
     from rave_export.engines.precision import check_parsed_precision
     from rave_export.errors import ExportError
-    from rave_runtime.backends.tensorrt.building import build_plan
+    from rave_runtime.backends.tensorrt.building import build_plan, build_rtx_plan
+    from rave_runtime.backends.tensorrt.library import RTX_TARGETS, TURING_TARGETS
     from rave_runtime.backends.tensorrt.network import first_use_profiles
     from rave_runtime.bundle import read_bundle
+    from rave_runtime.errors import DeviceError
 
     bundle = read_bundle(folder)
     trt = import_tensorrt("tensorrt-rtx")
@@ -32,10 +40,15 @@ def main(folder: str) -> None:
         for engine, plan in build_engines(bundle, options, trt, None, said.append):
             found.append({"file": engine.file, "bytes": len(plan), "targets": plan[0x20]})
             assert engine.gpu == ""
-            assert engine.targets[0] == "8.0"
+            assert engine.targets[0] == ("7.5" if "_rtx_turing_" in engine.file else "8.0")
     graph = bundle.manifest.graph("enhance", "fp16")
     content = bundle.read_file(graph)
-    assert build_plan(trt, content, graph, first_use_profiles(bundle.manifest))
+    for targets in (RTX_TARGETS, TURING_TARGETS):
+        assert build_rtx_plan(trt, content, graph, first_use_profiles(bundle.manifest), targets)
+    try:
+        build_rtx_plan(trt, content, graph, options.profiles, RTX_TARGETS, target_turing)
+    except DeviceError as error:
+        found.append({"as it is": str(error)})
     full = bundle.read_file(bundle.manifest.graph("enhance", "fp32"))
 
     def refuse(network: Any) -> None:

@@ -32,14 +32,17 @@ def test_every_graph_is_built_with_the_types_it_means(exported: Bundle) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    *engines, refused = json.loads(done.stdout.splitlines()[-1])
-    assert [engine["file"].partition("_rtx_")[0] for engine in engines] == [
-        f"{part}_{precision}"
+    *engines, as_it_is, refused = json.loads(done.stdout.splitlines()[-1])
+    assert [engine["file"].partition("_trt")[0] for engine in engines] == [
+        f"{part}_{precision}_{gpus}"
         for precision in ("fp16", "fp32")
         for part in ("context_uint8", "context_float32", "enhance")
+        for gpus in ("rtx", "rtx_turing")
     ]
     assert all(engine["bytes"] > 100_000 for engine in engines)
-    assert len({engine["targets"] for engine in engines}) == 1
+    assert {engine["targets"] for engine in engines[1::2]} == {1}, "Turing's bit in the header of a plan"
+    assert {engine["targets"] & 1 for engine in engines[::2]} == {0}
+    assert "for Turing (SM75): FP32 GEMM is not supported" in as_it_is["as it is"]
     assert "convolutions of enhance would work in float32, 2 should" in refused["refused"]
 
 

@@ -102,7 +102,8 @@ def test_a_single_file(photos: Path, tmp_path: Path) -> None:
         (["photos", "out", "--full"], "unrecognized arguments: --full"),
         (["photos", "-", "--watch"], "--watch is for folders"),
         (["photos"], "OUTPUT"),
-        (["photos/a.jpg", "a.jp2"], "asks for a format that is not written"),
+        (["photos/a.jpg", "a.jp2"], "asks for a format that is not written: give one of .jpg, .png, .tif,"),
+        (["clip.mp4", "out.mp4", "--report", "r.html"], "are for folders, not for one film"),
         (["photos/a.jpg", "a.webp", "--format", "jpeg"], "is the name of another format than --format jpeg"),
         (["photos/a.jpg", "-", "--log", "log.jsonl"], "are for folders, not for standard input or output"),
         (["photos", "out", "--watch", "--report", "r.html"], "--report is written when a run ends"),
@@ -243,6 +244,21 @@ def test_the_doctor_says_what_would_be_used() -> None:
     done = rave_run("--doctor", "--device", "cpu", "--precision", "fp32")
     assert done.returncode == 0
     assert "would use: fp32 on CPUExecutionProvider, since it was asked for" in done.stdout
+
+
+def test_the_doctor_says_how_to_install_every_library_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from rave_runtime.enhancer import Enhancer
+    from rave_runtime.run import doctor
+
+    monkeypatch.setattr(doctor, "_version", lambda _: None)
+    found = doctor.diagnose(lambda: Enhancer(device="cpu", precision="fp32"))
+    extras = {"simplejpeg": "fast", "rawpy": "raw", "pylibjxl": "jxl", "av": "video", "tifffile": "deep"}
+    extras |= {"pillow-heif": "heif", "imagecodecs": "deep", "openvino": "openvino", "ray": "cluster"}
+    extras |= {"starlette": "serve", "fsspec": "remote", "tensorrt": "trt", "tensorrt-rtx": "rtx"}
+    for library, extra in extras.items():
+        assert f"\n{library}: not installed: pip install 'rave-backlit[{extra}]' (" in found
 
 
 def test_it_says_its_version() -> None:
@@ -395,6 +411,7 @@ def test_a_scheduler_that_ends_a_run_leaves_whole_files(photos: Path, tmp_path: 
         run.terminate()
         _, said = run.communicate(timeout=60)
     assert run.returncode == 130
+    assert said.startswith(f"what is put into {photos} is enhanced into {tmp_path / 'out'}; Ctrl-C ends this")
     assert "interrupted; finished photographs are whole" in said
 
 

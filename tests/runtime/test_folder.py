@@ -112,7 +112,7 @@ def test_links_are_followed_once_and_never_into_the_output(tmp_path: Path) -> No
 def test_missing_and_empty_inputs_say_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist: give a photograph or a folder"):
         plan_jobs(tmp_path / "gone", tmp_path / "out")
-    with pytest.raises(UsageError, match=r"holds no photograph \(\.jpg"):
+    with pytest.raises(UsageError, match=r"holds no photograph, by the endings .*such as \.jpg, \.png, "):
         plan_jobs(touch(tmp_path / "in", "a.txt"), tmp_path / "out")
     with pytest.raises(UsageError, match="is a file: for a folder of photographs OUTPUT must be a folder"):
         plan_jobs(tmp_path / "in", tmp_path / "in" / "a.txt")

@@ -21,6 +21,7 @@ from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.report import _preview, write_report
 from tests.runtime.pictures import MakePicture
+from tests.runtime.raws import make_dng
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -102,6 +103,28 @@ def test_previews_show_what_a_viewer_would(mode: str, value: Any, shown: int, tm
     assert preview is not None
     image = Image.open(io.BytesIO(base64.b64decode(preview.partition(",")[2])))
     assert abs(int(np.asarray(image.convert("L"))[10, 10]) - shown) <= 2
+
+
+def test_raw_files_and_jpeg_xl_are_shown_too(tmp_path: Path) -> None:
+    pytest.importorskip("rawpy")
+    encode = pytest.importorskip("pylibjxl").encode
+    scene = np.full((60, 80, 3), 0.2)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.dng").write_bytes(make_dng(scene))
+    (tmp_path / "in" / "b.jxl").write_bytes(encode(np.full((60, 80, 3), 90, np.uint8)))
+    for name in ("a.dng", "b.jxl"):
+        preview = _preview(tmp_path / "in" / name)
+        assert preview is not None, name
+        image = Image.open(io.BytesIO(base64.b64decode(preview.partition(",")[2])))
+        assert image.width / image.height == pytest.approx(80 / 60)
+        assert 40 < float(np.asarray(image).mean()) < 160
+    options = RunOptions(device="cpu", skip_existing=True, report=tmp_path / "report.html")
+    for _ in range(2):
+        run_folder(tmp_path / "in", tmp_path / "out", options)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<figure>") == 2
+    assert page.count("<td>80 x 60</td>") == 2
+    assert "0 enhanced · 0 failed · 2 were there already" in page
 
 
 def test_previews_have_the_colours_of_the_photograph(tmp_path: Path) -> None:

@@ -46,10 +46,30 @@ def test_equal_notes_are_one_line() -> None:
     results = [result(f"{index:02}.jpg", "its film was left behind") for index in range(40)]
     results += [result("x.jpg", "is odd"), result("y.jpg", "another", "is odd")]
     assert list(notes_of(results)) == [
-        "note: 40 photographs (00.jpg, 01.jpg, 02.jpg, ...): its film was left behind",
-        "note: 2 photographs (x.jpg, y.jpg): is odd",
+        "note: each of 40 files (00.jpg, 01.jpg, 02.jpg, ...): its film was left behind",
+        "note: each of 2 files (x.jpg, y.jpg): is odd",
         "note: y.jpg: another",
     ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
+def test_a_report_that_could_not_be_written_is_a_failure(picture_file: Path, tmp_path: Path) -> None:
+    command = [*COMMAND, *QUICK, str(picture_file), str(tmp_path / "o.jpg"), "--report", "/dev/full"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "1 of 1 enhanced" in done.stdout
+    assert "rave-run: the report cannot be written to /dev/full: No space left on device" in done.stderr
+    assert (tmp_path / "o.jpg").is_file()
+
+
+def test_a_report_that_may_not_be_written_into_is_refused_before_the_work(
+    picture_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UsageError, match=r"--report .*pipe cannot be written"):
+        run_folder(picture_file, tmp_path / "o.jpg", options(report=pipe))
+    assert not (tmp_path / "o.jpg").exists()
 
 
 class FullDisk(io.BytesIO):

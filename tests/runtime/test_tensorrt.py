@@ -324,6 +324,11 @@ class RtxEngine(OnnxEngine):
     """What TensorRT for RTX has besides: a configuration with kernels that can be kept."""
 
     given: ClassVar[list[bytes]] = []
+    plans: ClassVar[list[bytes]] = []
+
+    def __init__(self, plan: bytes) -> None:
+        super().__init__(plan)
+        self.plans.append(plan)
 
     def create_runtime_config(self) -> RtxEngine:
         return self
@@ -357,15 +362,49 @@ def rtx(cuda: HostCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list
     monkeypatch.setattr(cuda, "_gpu", Gpu("NVIDIA GeForce RTX 4090", "8.9"))
     monkeypatch.setenv("RAVE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(RtxEngine, "given", [])
+    monkeypatch.setattr(RtxEngine, "plans", [])
     built: list[str] = []
 
-    def build(trt: Any, content: bytes, graph: Any, profiles: Any) -> bytes:
+    def build(trt: Any, content: bytes, graph: Any, profiles: Any, configure: Any, check: Any) -> bytes:
         assert trt is module
-        built.append(graph.file)
+        config = BuilderConfig()
+        configure(config)
+        built.append(graph.file + "".join(f" for {each}" for each in config.targets))
         return content
 
-    monkeypatch.setattr("rave_runtime.backends.tensorrt.network.build_plan", build)
+    module.ComputeCapability = types.SimpleNamespace(SM75="SM75")
+    monkeypatch.setattr("rave_runtime.backends.tensorrt.building.build_plan", build)
     return built
+
+
+class BuilderConfig:
+    """What TensorRT for RTX has besides in its builder's configuration."""
+
+    def __init__(self) -> None:
+        self.targets: list[str] = []
+        self.num_compute_capabilities = 0
+
+    def set_compute_capability(self, target: str, index: int) -> bool:
+        assert index < self.num_compute_capabilities
+        self.targets.append(target)
+        return True
+
+
+def test_on_turing_engines_come_from_graphs_without_matrix_products(
+    rtx: list[str],
+    cuda: HostCuda,
+    bundle_copy: Path,
+    enhancer: Enhancer,
+    picture: MakePicture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cuda, "_gpu", Gpu("NVIDIA GeForce RTX 2080", "7.5"))
+    image = picture(80, 80)
+    engines = Enhancer(bundle_copy, device="tensorrt", precision="fp32", working_size=None)
+    np.testing.assert_allclose(engines.illumination(image), enhancer.illumination(image), atol=1e-5)
+    assert len(rtx) == 2
+    assert all(name.endswith("_fp32.onnx for SM75") for name in rtx)
+    assert all(b"MatMul" not in plan for plan in RtxEngine.plans)
 
 
 def test_engines_for_rtx_are_built_at_first_use_and_kept(

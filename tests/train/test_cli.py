@@ -234,6 +234,10 @@ def test_names_of_files_do_nothing_to_a_terminal(scenes: tuple[Path, Path], tmp_
             "the run has no enhancement steps",
         ),
         (["resume", "absent"], "absent is not the folder of a rave-train run"),
+        (
+            ["rave", "--config", "absent", "--out", "run"],
+            "absent is not the folder of a rave-train run",
+        ),
         (["interpret", "absent"], "absent is not the folder of a rave-train run"),
         (["synthesize", "absent", "out"], "absent is not a folder"),
         (["evaluate", "absent", "absent", "--metrics", "beauty"], "beauty is not a metric"),

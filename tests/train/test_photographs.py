@@ -9,6 +9,7 @@ from PIL import Image
 
 from rave_train.data.photographs import find_photographs, hash_set, load_photograph, load_square
 from rave_train.errors import DataError
+from tests.runtime.raws import make_dng
 
 
 def save(file: Path, size: tuple[int, int] = (20, 18), level: int = 90) -> None:
@@ -67,6 +68,20 @@ def test_unusable_pictures_are_named_and_skipped(tmp_path: Path) -> None:
     assert reasons["text.jpg"] == "is not a picture, or of a format that is not known here"
     assert "which 8-bit RGB cannot hold" in reasons["sixteen.png"]
     assert "which 8-bit RGB cannot hold" in reasons["float.tif"]
+
+
+def test_kinds_that_only_the_runtime_reads_are_named(tmp_path: Path) -> None:
+    encode = pytest.importorskip("pylibjxl").encode
+    pytest.importorskip("rawpy")
+    save(tmp_path / "a.png")
+    (tmp_path / "b.jxl").write_bytes(encode(np.zeros((40, 40, 3), np.uint8)))
+    (tmp_path / "c.dng").write_bytes(make_dng(np.full((40, 40, 3), 0.2)))
+    save(tmp_path / "d.png")
+    found = find_photographs(tmp_path, "backlit")
+    assert [reason for _, reason in found.skipped] == [
+        "is a JPEG XL, which training does not read: convert it to JPEG or TIFF first",
+        "is a camera raw file: develop it first, for example to an 8-bit TIFF",
+    ]
 
 
 def test_a_picture_that_fails_only_when_it_is_turned_is_skipped(tmp_path: Path) -> None:

@@ -20,8 +20,16 @@ from rave_export.engines.precision import check_parsed_precision, check_precisio
 from rave_export.errors import ExportError
 from rave_export.options import Hardware
 from rave_runtime.backends.graph_check import read_graph
-from rave_runtime.backends.tensorrt.building import Profile, build_plan, make_logger
-from rave_runtime.backends.tensorrt.library import RTX_TARGETS, Gpu, find_gpu, import_cuda, import_library
+from rave_runtime.backends.tensorrt.building import Profile, build_plan, build_rtx_plan, make_logger
+from rave_runtime.backends.tensorrt.library import (
+    RTX_TARGETS,
+    TURING_TARGETS,
+    Gpu,
+    TargetSet,
+    find_gpu,
+    import_cuda,
+    import_library,
+)
 from rave_runtime.bundle import Bundle, EngineFile, Flavour, GraphFile, Precision
 from rave_runtime.errors import DeviceError, PhotoError
 from rave_runtime.files.atomic import write_atomically
@@ -117,25 +125,29 @@ def build_engines(
             graph.
         BundleError: the bundle's files are damaged.
     """
-    place = gpu.name if gpu else f"GPUs of compute capability {', '.join(RTX_TARGETS)}"
     engines = []
     for graph in bundle.manifest.graphs:
         if graph.precision != options.precision or graph.part not in ("context", "enhance"):
             continue
-        say(f"building a TensorRT {trt.__version__} engine of {graph.file} for {place}")
         content = read_graph(bundle, graph)
-        build = _build_for_rtx if gpu is None else _Builder(gpu).build
-        plan = build(trt, content, graph, options, say)
-        engines.append((_describe(plan, graph, options, str(trt.__version__), gpu), plan))
+        for target in (RTX_TARGETS, TURING_TARGETS) if gpu is None else (gpu,):
+            place = target.name if isinstance(target, Gpu) else f"compute capability {', '.join(target)}"
+            say(f"building a TensorRT {trt.__version__} engine of {graph.file} for {place}")
+            if isinstance(target, Gpu):
+                plan = _Builder(target).build(trt, content, graph, options, say)
+            else:
+                plan = _build_for_rtx(trt, content, graph, options, target, say)
+            engines.append((_describe(plan, graph, options, str(trt.__version__), target), plan))
     return engines
 
 
 def _describe(
-    plan: bytes, graph: GraphFile, options: EngineOptions, version: str, gpu: Gpu | None
+    plan: bytes, graph: GraphFile, options: EngineOptions, version: str, target: Gpu | TargetSet
 ) -> EngineFile:
     """The manifest's entry of an engine."""
+    gpu = target if isinstance(target, Gpu) else None
     return EngineFile(
-        file=engine_name(graph, options, version, gpu),
+        file=engine_name(graph, options, version, target),
         sha256=hashlib.sha256(plan).hexdigest(),
         graph=graph.file,
         gpu=gpu.name if gpu else "",
@@ -147,12 +159,14 @@ def _describe(
         hardware=options.hardware if gpu else "none",
         version_compatible=options.version_compatible and gpu is not None,
         flavour=options.flavour,
-        targets=() if gpu else RTX_TARGETS,
+        targets=() if isinstance(target, Gpu) else target,
     )
 
 
-def _build_for_rtx(trt: Any, content: bytes, graph: GraphFile, options: EngineOptions, say: Say) -> bytes:
-    """An engine for every GPU that TensorRT for RTX knows, checked by the types of its parsed layers."""
+def _build_for_rtx(
+    trt: Any, content: bytes, graph: GraphFile, options: EngineOptions, targets: TargetSet, say: Say
+) -> bytes:
+    """An engine of TensorRT for RTX, checked by the types of its parsed layers."""
 
     def configure(config: Any) -> None:
         config.progress_monitor = _make_monitor(trt, say)
@@ -160,7 +174,10 @@ def _build_for_rtx(trt: Any, content: bytes, graph: GraphFile, options: EngineOp
     def check(network: Any) -> None:
         check_parsed_precision(trt, network, content, graph.file)
 
-    return _build(trt, content, graph, options, configure, check)
+    try:
+        return build_rtx_plan(trt, content, graph, options.profiles, targets, configure, check)
+    except DeviceError as error:
+        raise ExportError(str(error)) from error
 
 
 class _Builder:
@@ -185,27 +202,16 @@ class _Builder:
             config.set_timing_cache(config.create_timing_cache(kept), ignore_mismatch=False)
             configs.append(config)
 
-        plan = _build(trt, content, graph, options, configure)
+        try:
+            plan = build_plan(trt, content, graph, options.profiles, configure)
+        except DeviceError as error:
+            raise ExportError(str(error)) from error
         if cache is not None:
             _keep(cache, bytes(configs[0].get_timing_cache().serialize()))
         layers = inspect_engine(trt, plan, options.version_compatible)
         if options.precision == "fp16":
             check_precision(layers, content, graph.file)
         return plan
-
-
-def _build(
-    trt: Any,
-    content: bytes,
-    graph: GraphFile,
-    options: EngineOptions,
-    configure: Callable[[Any], None],
-    check: Callable[[Any], None] = lambda _: None,
-) -> bytes:
-    try:
-        return build_plan(trt, content, graph, options.profiles, configure, check)
-    except DeviceError as error:
-        raise ExportError(str(error)) from error
 
 
 def inspect_engine(trt: Any, plan: bytes, version_compatible: bool) -> dict[str, Any]:
@@ -225,9 +231,12 @@ def inspect_engine(trt: Any, plan: bytes, version_compatible: bool) -> dict[str,
     return parsed
 
 
-def engine_name(graph: GraphFile, options: EngineOptions, version: str, gpu: Gpu | None) -> str:
+def engine_name(graph: GraphFile, options: EngineOptions, version: str, target: Gpu | TargetSet) -> str:
     """File name that holds the whole key, so that engines of many machines live in one bundle."""
-    place = ["rtx"] if gpu is None else [_slug(gpu.name), "sm" + gpu.compute_capability.replace(".", "")]
+    gpu = target if isinstance(target, Gpu) else None
+    place = ["rtx", "turing"] if target == TURING_TARGETS else ["rtx"]
+    if gpu is not None:
+        place = [_slug(gpu.name), "sm" + gpu.compute_capability.replace(".", "")]
     parts = [Path(graph.file).stem, *place, f"trt{version}", f"{options.tile_px}px", f"b{options.batch}"]
     if gpu is not None and options.hardware != "none":
         parts.append(options.hardware.replace("_", "-"))

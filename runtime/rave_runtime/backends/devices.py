@@ -75,9 +75,7 @@ def choose_device(device: str) -> Device:
         if has_nvidia_gpu() and "CUDAExecutionProvider" in onnxruntime_providers():
             return Device("cuda", "CUDAExecutionProvider", "onnxruntime can use the NVIDIA GPU")
         if has_openvino():
-            return Device(
-                "openvino", "OpenVINO", "OpenVINO is installed and faster than plain onnxruntime in float32"
-            )
+            return Device("openvino", "OpenVINO", "OpenVINO is installed and no usable GPU is")
         return Device("cpu", "CPUExecutionProvider", "neither a usable GPU nor OpenVINO is installed")
     asked = "it was asked for"
     if device == "cpu":
@@ -93,8 +91,8 @@ def choose_device(device: str) -> Device:
     if device == "tensorrt":
         if not (_is_installed("tensorrt") or _is_installed("tensorrt_rtx")):
             raise DeviceError(
-                "TensorRT is not installed: pip install 'rave-backlit[rtx]' for GeForce RTX 30, 40 and 50, "
-                "or 'rave-backlit[trt]' for other NVIDIA GPUs"
+                "TensorRT is not installed: pip install 'rave-backlit[rtx]' for GeForce RTX 20 to 50, or "
+                "'rave-backlit[trt]' for other NVIDIA GPUs"
             )
         if not _is_installed("cuda.bindings"):
             raise DeviceError("cuda.bindings is not installed: pip install 'rave-backlit[trt]'")

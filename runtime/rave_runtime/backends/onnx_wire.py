@@ -1,7 +1,7 @@
-"""The bytes of an ONNX file read field by field, without the onnx package.
+"""The bytes of an ONNX file read and written field by field, without the onnx package.
 
 ONNX files are messages of Protocol Buffers. This module knows that encoding and nothing of graphs: it gives
-the fields of one message at a time, inside a bound on how many a file may hold.
+the fields of one message at a time, inside a bound on how many a file may hold, and writes one field.
 
 Source: https://protobuf.dev/programming-guides/encoding/
 """
@@ -86,6 +86,21 @@ class WireReader:
             value, place = _read_varint(field.content, place)
             values.append(_as_signed(value))
         return values
+
+
+def write_field(number: int, value: int | bytes | memoryview) -> bytes:
+    """A field of a message as bytes: a number of at least 0, or what a string or a nested message holds."""
+    if isinstance(value, int):
+        return _write_varint(number << 3 | _VARINT) + _write_varint(value)
+    return _write_varint(number << 3 | _BYTES) + _write_varint(len(value)) + bytes(value)
+
+
+def _write_varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*out, value))
 
 
 def _read_varint(message: memoryview, place: int) -> tuple[int, int]:

@@ -168,7 +168,14 @@ def _watch(inputs: list[str], output: str, options: RunOptions) -> int:
     if len(inputs) > 1:
         wrong_use(f"--watch is for one folder, and {len(inputs)} inputs came: give one")
     aside = _is_standard_output(options)
-    for arrival in run_watch(parse_location(inputs[0]), parse_location(output), options):
+
+    def say_ready() -> None:
+        say(
+            f"what is put into {inputs[0]} is enhanced into {output}; Ctrl-C ends this",
+            error=True,
+        )
+
+    for arrival in run_watch(parse_location(inputs[0]), parse_location(output), options, say_ready):
         say(_describe(arrival), error=aside or arrival.status == "failed")
         for note in notes_of([arrival]):
             say(note, error=True)
@@ -191,14 +198,18 @@ def _preview(inputs: list[str], output: str, options: RunOptions) -> int:
 
 def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     """Enhances the inputs into a folder or file, prints the outcome and returns the exit code."""
-    from rave_runtime.cli.command import run_folder
+    from rave_runtime.cli.command import ReportError, run_folder
     from rave_runtime.files.location import parse_location
     from rave_runtime.files.patterns import parse_inputs
     from rave_runtime.films.opening import is_film
     from rave_runtime.run.progress import ask_user, notes_of
 
     place = parse_location(output)
-    results = run_folder(parse_inputs(inputs), place, options, ask_user)
+    report_error = None
+    try:
+        results = run_folder(parse_inputs(inputs), place, options, ask_user)
+    except ReportError as error:  # the photographs are done all the same
+        results, report_error = error.results, error
     for note in notes_of(results):
         say(note, error=True)
     failures = [result for result in results if result.status == "failed"]
@@ -211,11 +222,13 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     megapixels = sum(each.width_px * each.height_px for each in done if each not in films) / 1e6
     many = f", {len(films)} film{'s' * (len(films) > 1)}" * bool(films)
     line = f"{len(done)} of {len(results)} enhanced into {place} ({megapixels:.1f} megapixels{many})"
-    line += f", {copied.count(False)} copied, since they are not backlit" * (False in copied)
-    line += f", {copied.count(True)} copied, since they were enhanced before (see --again)" * (True in copied)
+    line += f", {copied.count(False)} copied unchanged (not backlit)" * (False in copied)
+    line += f", {copied.count(True)} copied unchanged (enhanced before: see --again)" * (True in copied)
     line += f", {skipped} were there already" * bool(skipped)
     say(line + (f", {len(failures)} failed" if failures else ""), error=_is_standard_output(options))
-    return EXIT_SOME_FAILED if failures else 0
+    if report_error is not None:
+        say(f"rave-run: {report_error}", error=True)
+    return EXIT_SOME_FAILED if failures or report_error else 0
 
 
 def _is_standard_output(options: RunOptions) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import warnings
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from rave_runtime.backends.limits import usable_processors
-from rave_runtime.errors import PhotoError, UsageError
+from rave_runtime.errors import PhotoError, RaveError, UsageError
 from rave_runtime.files.atomic import is_written_into, remove_abandoned, require_writable, write_atomically
 from rave_runtime.files.entries import digest_of
 from rave_runtime.files.location import Location, RemoteFile
@@ -31,6 +31,18 @@ Ask = Callable[[str], bool]
 """Puts a question to the user; True is yes."""
 
 
+class ReportError(RaveError):
+    """The photographs are done, but the report of them cannot be written.
+
+    Attributes:
+        results: what `run_folder` would have returned.
+    """
+
+    def __init__(self, message: str, results: list[Result]) -> None:
+        super().__init__(message)
+        self.results = results
+
+
 def run_folder(
     source: Location | Sequence[Location], output: Location, options: RunOptions, ask: Ask | None = None
 ) -> list[Result]:
@@ -46,8 +58,9 @@ def run_folder(
         A result for each photograph, in order of names.
 
     Raises:
+        ReportError: the work is done, but the report cannot be written, such as on a full disk.
         RaveError: nothing could be begun: see `plan_jobs`, `Enhancer` and `rave_runtime.cluster.connect`.
-        OSError: the log or the report cannot be written.
+        OSError: the log cannot be opened.
     """
     options.check("folder")
     if options.overwrite != "always":
@@ -78,8 +91,8 @@ def run_folder(
 
         try:
             write_report(options.report, results, runner.setup, options)
-        except PhotoError as error:  # the photographs are done all the same, and are what was wanted
-            warnings.warn(f"the report {error}", stacklevel=2)
+        except PhotoError as error:
+            raise ReportError(f"the report {error}", results) from error
     return results
 
 
@@ -176,9 +189,10 @@ def _require_writable(name: str, file: Path, like: Path | None) -> None:
     """
     if is_folder(file):
         raise UsageError(f"{name} {file} is a folder: name the file to write")
-    if is_written_into(file):
-        return
-    _require_writable_folder(name, file, file.parent, like)
+    if not is_written_into(file):
+        _require_writable_folder(name, file, file.parent, like)
+    elif file.exists() and not os.access(file, os.W_OK):  # opening a pipe would wait for its reader
+        raise UsageError(f"{name} {file} cannot be written: this user may not write into it")
 
 
 def _require_writable_folder(name: str, told: Path, folder: Path, like: Path | None) -> None:

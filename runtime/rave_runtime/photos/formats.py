@@ -308,8 +308,8 @@ def require_format(target: Location, format: str | None) -> str | None:
     """
     named = written_format_of(target)
     if target.suffix and named is None:
-        endings = (ending for ending, row in _BY_ENDING.items() if row.is_written)
-        raise UsageError(f"{target.name} asks for a format that is not written: {', '.join(endings)}")
+        endings = ", ".join(usual_ending(name) for name in WRITTEN_FORMATS)
+        raise UsageError(f"{target.name} asks for a format that is not written: give one of {endings}")
     if format is not None and named not in (None, format):
         raise UsageError(f"{target.name} is the name of another format than --format {format.lower()}")
     return format or named

@@ -14,18 +14,23 @@ from rave_runtime.errors import RaveError
 from rave_runtime.files.cache_folder import cache_folder
 from rave_runtime.version import __version__
 
-_PACKAGES: Final = {
-    "numpy": "",
-    "pillow": "",
-    "onnxruntime": "",
-    "onnxruntime-gpu": "",
-    "openvino": "faster on CPUs: pip install 'rave-backlit[openvino]'",
-    "pillow-heif": "HEIC: pip install 'rave-backlit[heif]'",
-    "rawpy": "camera raw files: pip install 'rave-backlit[raw]'",
-    "pylibjxl": "JPEG XL: pip install 'rave-backlit[jxl]'",
-    "imagecodecs": "16-bit colour: pip install 'rave-backlit[deep]'",
-    "tensorrt": "NVIDIA engines: pip install 'rave-backlit[trt]'",
-}
+_EXTRAS: Final = (
+    ("onnxruntime-gpu", "NVIDIA GPUs", None),
+    ("openvino", "faster float32 on CPUs", "openvino"),
+    ("simplejpeg", "JPEG decoded in less time", "fast"),
+    ("pillow-heif", "HEIC", "heif"),
+    ("rawpy", "camera raw files", "raw"),
+    ("pylibjxl", "JPEG XL", "jxl"),
+    ("imagecodecs", "16-bit colour and JPEG XL", "deep"),
+    ("tifffile", "16-bit colour TIFF", "deep"),
+    ("av", "films", "video"),
+    ("fsspec", "URLs of stores", "remote"),
+    ("ray", "clusters", "cluster"),
+    ("starlette", "rave-serve", "serve"),
+    ("tensorrt", "engines for data-centre GPUs", "trt"),
+    ("tensorrt-rtx", "engines for GeForce RTX", "rtx"),
+)
+"""Libraries that may be missing: the package, what it is for, and the extra that brings it, if one does."""
 
 
 def diagnose(make_enhancer: Callable[[], Enhancer]) -> str:
@@ -44,10 +49,11 @@ def diagnose(make_enhancer: Callable[[], Enhancer]) -> str:
         "usage reports of onnxruntime, OpenVINO, Ray and the model hub: off, rave-backlit sends nothing"
     )
     lines.append(f"compiled graphs are kept in: {cache_folder() or 'no folder'}")
-    versions = {name: _version(name) for name in _PACKAGES}
-    for name, hint in _PACKAGES.items():
-        lines.append(f"{name}: {versions[name] or 'not installed'}" + (f" ({hint})" if hint else ""))
-    if versions["onnxruntime"] and versions["onnxruntime-gpu"]:
+    lines += [f"{name}: {_version(name) or 'not installed'}" for name in ("numpy", "pillow", "onnxruntime")]
+    for name, use, extra in _EXTRAS:
+        install = "" if extra is None else f": pip install 'rave-backlit[{extra}]'"
+        lines.append(f"{name}: {_version(name) or f'not installed{install}'} ({use})")
+    if _version("onnxruntime") and _version("onnxruntime-gpu"):
         lines.append(
             "PROBLEM: onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
             f"do this: {CUDA_REMEDY}"

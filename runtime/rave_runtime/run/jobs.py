@@ -18,11 +18,13 @@ from rave_runtime.films.opening import can_read_films, is_film, is_film_file
 from rave_runtime.photos.formats import (
     KNOWN_ENDINGS,
     READ_ENDINGS,
+    WRITTEN_FORMATS,
     ending_of_result,
     format_of_ending,
     output_format,
     remedy_for,
     require_format,
+    usual_ending,
 )
 from rave_runtime.run.inputs import (
     FoundFile,
@@ -200,8 +202,10 @@ def _jobs_below(
         many = "1 film" if films == 1 else f"{films} films"
         warnings.warn(f"{many} in {source} left out: pip install 'rave-backlit[video]'", stacklevel=3)
     if not count and not allow_empty:
-        which = " that --include and --exclude leave" if selection != Selection() else ""
-        raise UsageError(f"{source} holds no photograph{which} ({', '.join(READ_ENDINGS)})")
+        if selection != Selection():
+            raise UsageError(f"{source} holds no photograph that --include and --exclude leave")
+        usual = ", ".join(ending for ending in map(usual_ending, WRITTEN_FORMATS) if ending in READ_ENDINGS)
+        raise UsageError(f"{source} holds no photograph, by the endings of its files, such as {usual}")
 
 
 def _make_job(source: Location, into: Location, file: FoundFile, naming: Naming, prefix: str) -> Job:

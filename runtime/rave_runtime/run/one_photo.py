@@ -171,13 +171,14 @@ def enhance_bytes(
     format: str | None,
     quality: int | None,
     again: bool,
+    hdr: bool,
 ) -> EnhancedPhoto:
     """What `Enhancer.enhance_bytes` does, with everything checked that a caller may have got wrong."""
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"quality is {quality}, a number from 1 to 100 is needed")
     name = None if format is None else parse_format(format)
     varied = vary(enhancer, strength=strength, highlights=highlights)
-    return enhance_content(varied, bytes(data), format=name, quality=quality, again=again)
+    return enhance_content(varied, bytes(data), format=name, quality=quality, again=again, hdr=hdr)
 
 
 def vary(

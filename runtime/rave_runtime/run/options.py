@@ -90,21 +90,18 @@ class RunOptions:
         if mode == "film":
             self._check_film()
         if mode in ("stream", "film"):
-            self._check_stream()
+            self._check_stream("one film" if mode == "film" else "standard input or output")
         elif mode == "watch":
             self._check_watch()
 
-    def _check_stream(self) -> None:
+    def _check_stream(self, what: str) -> None:
         if self.cluster is not None or self.shard is not None:
-            raise UsageError("--cluster and --shard are for folders, not for standard input or output")
+            raise UsageError(f"--cluster and --shard are for folders, not for {what}")
         if self.skip_existing or self.log is not None or self.report is not None:
-            raise UsageError(
-                "--skip-existing, --log and --report are for folders, not for standard input or output"
-            )
+            raise UsageError(f"--skip-existing, --log and --report are for folders, not for {what}")
         if self.include or self.exclude or self.suffix:
-            raise UsageError(
-                "--include, --exclude and --suffix are for files, not for standard input or output"
-            )
+            kind = "folders" if what == "one film" else "files"
+            raise UsageError(f"--include, --exclude and --suffix are for {kind}, not for {what}")
 
     def _check_film(self) -> None:
         for name, is_given in (

@@ -42,7 +42,7 @@ def notes_of(results: Iterable[Result]) -> Iterator[str]:
             yield f"note: {names[0]}: {warning}"
         else:
             more = ", ..." if len(names) > SHOWN_NAMES else ""
-            yield f"note: {len(names)} photographs ({', '.join(names[:SHOWN_NAMES])}{more}): {warning}"
+            yield f"note: each of {len(names)} files ({', '.join(names[:SHOWN_NAMES])}{more}): {warning}"
 
 
 def _with_a_bar(results: Iterable[Result], total: int) -> list[Result]:

@@ -19,8 +19,10 @@ from rave_runtime.enhancer import Setup
 from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.location import Location
 from rave_runtime.files.secrets import without_secrets
+from rave_runtime.photos.codecs.opening import read_by_codec
 from rave_runtime.photos.decoders import decoding, open_picture
-from rave_runtime.photos.reading import read_file
+from rave_runtime.photos.photo import Photo
+from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
 from rave_runtime.run.batch import Result
 
 if TYPE_CHECKING:
@@ -76,16 +78,18 @@ dialog .pair {{ width: max-content; margin: auto }} dialog .pair img {{ width: a
 dialog .pair .after {{ width: 100%; height: 100% }}
 dialog button {{ position: fixed; top: .8rem; right: 1.4rem; background: #000a; color: #fff; border: 0;
   z-index: 1 }}
-table {{ border-collapse: collapse; margin-top: 2rem }}
+.wide {{ overflow-x: auto }} table {{ border-collapse: collapse; margin-top: 2rem }}
 td, th {{ text-align: left; padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; vertical-align: top }}
+  vertical-align: top; white-space: nowrap }}
+td:first-child, td:last-child {{ overflow-wrap: anywhere; white-space: normal }}
 .failed {{ color: var(--bad) }}
 </style></head><body>
 <h1>{title}</h1><p class="facts">{facts}</p>
 <div class="grid">{figures}</div>
+<div class="wide">
 <table><thead><tr><th>photograph</th><th>status</th><th>size</th><th>backlit</th><th>seconds</th>
 <th>notes</th></tr>
-</thead><tbody>{rows}</tbody></table>
+</thead><tbody>{rows}</tbody></table></div>
 <dialog><button autofocus>Close</button></dialog>
 <script>
 function move(event) {{
@@ -128,10 +132,10 @@ def write_report(file: Path, results: list[Result], setup: Setup, options: RunOp
     unlit = count["copied"] - before
     facts = [
         f"{count['done']} enhanced",
-        *([f"{unlit} copied, since they are not backlit"] if unlit else []),
-        *([f"{before} copied, since they were enhanced before"] if before else []),
+        *([f"{unlit} copied unchanged (not backlit)"] if unlit else []),
+        *([f"{before} copied unchanged (enhanced before)"] if before else []),
         f"{count['failed']} failed",
-        f"{count['skipped']} were there already",
+        *([f"{count['skipped']} were there already"] if count["skipped"] else []),
         *(_wishes(options) if options is not None else ()),
         f"{setup.precision} on {setup.provider}",
         f"light at {setup.working_size_px} px" if setup.working_size_px else "light at full resolution",
@@ -194,8 +198,11 @@ def _size(result: Result) -> tuple[int, int]:
     if result.width_px or result.status == "failed":
         return result.width_px, result.height_px
     try:
-        place = result.job.target
-        with decoding, open_picture(read_file(place)) as image:
+        content = read_file(result.job.target)
+        photo = read_by_codec(content, DEFAULT_MAX_MEGAPIXELS)
+        if photo is not None:
+            return photo.pixels.shape[1], photo.pixels.shape[0]
+        with decoding, open_picture(content) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
             return image.size[::-1] if turned else image.size
     except Exception:  # decoders raise anything
@@ -218,19 +225,33 @@ def _row(result: Result) -> str:
 def _preview(place: Location) -> str | None:
     """A small JPEG as a data URL; None where the picture cannot be opened again."""
     try:
-        with decoding, open_picture(read_file(place)) as image:
+        content = read_file(place)
+        photo = read_by_codec(content, DEFAULT_MAX_MEGAPIXELS, is_draft=True)
+        if photo is not None:
+            return _data_url(_picture_of(photo), photo.icc_profile)
+        with decoding, open_picture(content) as image:
             profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "L", "LA", "P") else None
             image.draft("RGB", (PREVIEW_PX, PREVIEW_PX))
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I;16"):  # which convert("RGB") would clip
                 upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            upright.thumbnail((PREVIEW_PX, PREVIEW_PX))
-            if upright.has_transparency_data:
-                shown = upright.convert("RGBA")
-                upright = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
-            upright = upright.convert("RGB")
+            return _data_url(upright, profile)
     except Exception:  # decoders raise anything; the page can do without one picture
         return None
+
+
+def _picture_of(photo: Photo) -> Image.Image:
+    """A photograph that is no file of Pillow's, with 8 bits."""
+    pixels = photo.pixels if photo.pixels.dtype == np.uint8 else (photo.pixels >> 8).astype(np.uint8)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _data_url(picture: Image.Image, profile: bytes | None) -> str:
+    """A small JPEG of an upright picture; what is transparent is white."""
+    picture.thumbnail((PREVIEW_PX, PREVIEW_PX))
+    if picture.has_transparency_data:
+        shown = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
     buffer = io.BytesIO()
-    upright.save(buffer, "JPEG", quality=85, icc_profile=profile)
+    picture.convert("RGB").save(buffer, "JPEG", quality=85, icc_profile=profile)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -6,7 +6,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +31,16 @@ WATCH_INTERVAL_S: Final = 1.0
 """How often a watched folder is looked at. A file is taken when it was the same at two looks."""
 
 
-def run_watch(source: Location, output: Location, options: RunOptions) -> Generator[Result]:
+def run_watch(
+    source: Location, output: Location, options: RunOptions, begun: Callable[[], None] = lambda: None
+) -> Generator[Result]:
     """Enhances what is in a folder and whatever is put there, until interrupted.
+
+    Args:
+        source: the folder to watch.
+        output: the folder of the results.
+        options: the options of the run.
+        begun: called when everything is ready and the watching begins.
 
     Raises:
         RaveError: as `run_folder`.
@@ -51,6 +59,7 @@ def run_watch(source: Location, output: Location, options: RunOptions) -> Genera
     if options.overwrite != "always":
         require_own_text("--log", options.log, LOG_MARK)
     with open_log(options.log, batch.setup) as write_line:
+        begun()
         while True:
             try:
                 if folders.may_have_changed():

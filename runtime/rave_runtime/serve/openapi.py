@@ -94,7 +94,12 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
         "Enhance a photograph once more that was enhanced before. Otherwise it comes back as it is, and "
         "Rave-Warnings says so.",
     )
-    enhance = [strength, highlights, written, quality, working, again]
+    hdr = _parameter(
+        "hdr",
+        {"type": "boolean", "default": False},
+        "Give a JPEG an HDR gain map (Ultra HDR) where the photograph has none.",
+    )
+    enhance = [strength, highlights, written, quality, working, again, hdr]
     secured: dict[str, Any] = {"security": [{"token": []}]} if needs_token else {}
 
     def post(summary: str, body: Any, parameters: list[Any], media: list[str]) -> dict[str, Any]:

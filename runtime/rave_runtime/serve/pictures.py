@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -27,7 +28,15 @@ from rave_runtime.serve.work import IsStopped
 
 LightFormat = Literal["png", "npy"]
 
-ENHANCE_PARAMETERS: Final = ("strength", "highlights", "format", "quality", "working_size", "again")
+ENHANCE_PARAMETERS: Final = (
+    "strength",
+    "highlights",
+    "format",
+    "quality",
+    "working_size",
+    "again",
+    "hdr",
+)
 LIGHT_PARAMETERS: Final = ("format", "long_side", "working_size")
 
 _LEAST_SIDE_PX: Final = 16
@@ -45,6 +54,7 @@ class Wishes:
         working_size: long side, in pixels, on which the light is estimated, "full" or "same".
         long_side: the long side of a light map, in pixels.
         again: whether a photograph that was enhanced before is enhanced once more.
+        hdr: whether a JPEG gets an HDR gain map where the photograph has none.
     """
 
     strength: float | None = None
@@ -54,6 +64,7 @@ class Wishes:
     working_size: int | Literal["same", "full"] = "same"
     long_side: int | None = None
     again: bool = False
+    hdr: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,10 +109,14 @@ def parse_wishes(pairs: Iterable[tuple[str, str]], parameters: tuple[str, ...]) 
     long_side = None
     if "long_side" in found:
         long_side = int(_number("long_side", found["long_side"], _LEAST_SIDE_PX, 1 << 16, whole=True))
-    again = found.get("again", "false").lower()
-    if again not in ("true", "false"):
-        raise UsageError(f"again is {again[:20]!r}, true or false is needed")
-    return Wishes(strength, highlights, found.get("format"), quality, working, long_side, again == "true")
+    again, hdr = (_truth(name, found.get(name, "false")) for name in ("again", "hdr"))
+    return Wishes(strength, highlights, found.get("format"), quality, working, long_side, again, hdr)
+
+
+def _truth(name: str, text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise UsageError(f"{name} is {text[:20]!r}, true or false is needed")
+    return text.lower() == "true"
 
 
 def _number(name: str, text: str, least: int, most: int, *, whole: bool = False) -> float:
@@ -153,7 +168,7 @@ class Studio:
         with self._budget.reserve(self._check(content, enhancer.working_size_px)):
             if is_stopped():
                 raise StoppedError
-            return enhance_content(
+            photo = enhance_content(
                 enhancer,
                 content,
                 format=written,
@@ -161,7 +176,9 @@ class Studio:
                 max_megapixels=self._max_megapixels,
                 is_stopped=is_stopped,
                 again=wishes.again,
+                hdr=wishes.hdr,
             )
+        return replace(photo, warnings=tuple(map(_as_parameters, photo.warnings)))
 
     def light(self, content: bytes, wishes: Wishes, is_stopped: IsStopped) -> LightMap:
         """The illumination map of a photograph, upright: a PNG of 16 bits (65535 is 1) or an NPY of float32.
@@ -225,6 +242,12 @@ class Studio:
                 f"{self._limit_mib} MiB for photographs: send it smaller",
             )
         return need
+
+
+def _as_parameters(note: str) -> str:
+    """A note in which the options of rave-run are the parameters of a request."""
+    note = re.sub(r"--(again|hdr)\b", r"\1=true", note)
+    return re.sub(r"--(format|quality) (\w+)", r"\1=\2", note)
 
 
 def _parse_format(text: str) -> str:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from rave_runtime.serve.app import PAGE
 from tests.runtime.pictures import MakePicture
+from tests.runtime.raws import make_dng
 
 from .browser import CHROMIUM, DRIVER, Browser, open_browser
 from .conftest import Serve, Service, encode
@@ -129,6 +130,20 @@ def test_drop_compare_choose_and_download(
         assert archive.namelist() == ["a beach-enhanced.jpg", "b-enhanced.png"]
         assert archive.read("b-enhanced.png") == service.post("/enhance?strength=1", files["b.png"]).body
     assert [line for line in browser.log() if "Content Security Policy" in line["message"]] == []
+
+
+def test_raw_files_and_jpeg_xl_are_previewed_and_saved(
+    browser: Browser, service: Service, downloads: Path
+) -> None:
+    """No browser shows them, so that the preview comes from the service."""
+    pytest.importorskip("rawpy")
+    encode_jxl = pytest.importorskip("pylibjxl").encode
+    dng = make_dng(np.full((120, 160, 3), 0.2))
+    browser.drop("#empty", {"a.dng": dng, "b.jxl": encode_jxl(np.full((120, 160, 3), 60, np.uint8))})
+    browser.wait(READY.format(2))
+    assert "2 ready" in browser.run("return document.getElementById('status').innerText")
+    browser.run("document.getElementById('save').click()")
+    assert finished(downloads, "a-enhanced.tif") == service.post("/enhance", dng).body
 
 
 def test_the_preview_shows_what_the_result_will_be(

@@ -43,12 +43,28 @@ def test_a_result_that_is_sent_again_comes_back_as_it_is_unless_told(service: Se
     assert "rave-warnings" not in first.headers or "before" not in first.headers["rave-warnings"]
     second = service.post("/enhance", first.body)
     assert second.body == first.body
-    assert "was enhanced before, by rave-backlit" in json.loads(second.headers["rave-warnings"])[0]
+    (note,) = json.loads(second.headers["rave-warnings"])
+    assert "was enhanced before, by rave-backlit" in note
+    assert note.endswith("again=true enhances it once more")
     third = service.post("/enhance?again=true", first.body)
     assert third.body != first.body
     assert (
         service.post("/enhance?again=perhaps", jpeg).detail == "again is 'perhaps', true or false is needed"
     )
+
+
+def test_hdr_is_that_of_rave_run(service: Service, picture: MakePicture, tmp_path: Path) -> None:
+    jpeg = encode(picture(200, 300), "JPEG", quality=95)
+    expected = rave_run(tmp_path, {"a.jpg": jpeg}, "--hdr")
+    answer = service.post("/enhance?hdr=true", jpeg)
+    assert answer.body == expected["a.jpg"]
+    assert b"hdrgm:" in answer.body
+    assert b"hdrgm:" not in service.post("/enhance", jpeg).body
+    png = service.post("/enhance?hdr=true&format=png", jpeg)
+    assert json.loads(png.headers["rave-warnings"]) == [
+        "hdr=true writes gain maps into JPEG only: format=jpeg gives one"
+    ]
+    assert service.post("/enhance?hdr=1", jpeg).detail == "hdr is '1', true or false is needed"
 
 
 def test_a_form_and_a_raw_body_are_the_same(service: Service, jpeg: bytes) -> None:

@@ -15,8 +15,9 @@ from PIL import Image, ImageOps
 
 from rave_runtime.arrays import Picture
 from rave_runtime.errors import PhotoError, printable, reason_of
+from rave_runtime.photos.codecs.raw import is_raw
 from rave_runtime.photos.decoders import decoding, open_picture
-from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS
+from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS, format_of_content
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
 from rave_train.errors import DataError
 
@@ -182,6 +183,10 @@ def _check(file: Path) -> Photograph | str:
     try:
         with decoding:
             content = read_file(file)
+            if is_raw(content):
+                return "is a camera raw file: develop it first, for example to an 8-bit TIFF"
+            if format_of_content(content) == "JXL":
+                return "is a JPEG XL, which training does not read: convert it to JPEG or TIFF first"
             with open_picture(content) as image:
                 width, height = image.size
                 if min(width, height) < SMALLEST_SIDE_PX:

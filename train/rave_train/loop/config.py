@@ -123,7 +123,7 @@ class RunConfig:
         precision: precision of the convolutions; "auto" is bf16 on a GPU or CPU that multiplies it natively,
             fp16 on another GPU, float32 on another CPU.
         compile: whether torch.compile builds the network.
-        device: cpu, cuda, or "auto" for the GPU where there is one.
+        device: the word cpu, the word cuda, or "auto" for the GPU where there is one.
         workers: number of processes that decode and augment; if not given, 4 with a GPU and 0 without.
         epoch_steps: number of enhancement steps between two picture grids and validations; if not given, as
             many passes over the backlit pictures as reach 100 steps.
@@ -248,7 +248,8 @@ def read_config(file: Path) -> RunConfig:
         ConfigError: no such file, not JSON, or a key that this version does not know.
     """
     if not file.is_file():
-        raise ConfigError(f"{file} is not a file: {file.parent} is not the folder of a rave-train run")
+        folder = file.parent if file.name == "config.json" else file
+        raise ConfigError(f"{folder} is not the folder of a rave-train run: it holds no config.json")
     try:
         values = cast(dict[str, Any], json.loads(file.read_text(encoding="utf-8")))
         options = _build(METHODS[values["method"]], values.pop("options"))

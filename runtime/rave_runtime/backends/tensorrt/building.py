@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rave_runtime.backends.tensorrt.library import TURING_TARGETS, TargetSet
+from rave_runtime.backends.tensorrt.turing import without_matrix_products
 from rave_runtime.bundle import GraphFile, TensorSpec
 from rave_runtime.errors import DeviceError
 
@@ -75,6 +77,40 @@ def build_plan(
             f"TensorRT {trt.__version__} cannot build {graph.file}: {logger.reasons() or 'it gave no reason'}"
         )
     return bytes(plan)
+
+
+def build_rtx_plan(
+    trt: Any,
+    content: bytes,
+    graph: GraphFile,
+    profiles: Sequence[Profile],
+    targets: TargetSet,
+    configure: Callable[[Any], None] = lambda _: None,
+    check_network: Callable[[Any], None] = lambda _: None,
+) -> bytes:
+    """One engine of TensorRT for RTX, serialized.
+
+    Args:
+        targets: the GPUs that will run it. Turing needs an engine from a graph without matrix products.
+        trt, content, graph, profiles, configure, check_network: as `build_plan`.
+
+    Raises:
+        DeviceError: as `build_plan`.
+    """
+    if targets != TURING_TARGETS:
+        return build_plan(trt, content, graph, profiles, configure, check_network)
+
+    def configure_for_turing(config: Any) -> None:
+        configure(config)
+        config.num_compute_capabilities = 1
+        if not config.set_compute_capability(trt.ComputeCapability.SM75, 0):
+            raise DeviceError(f"TensorRT for RTX {trt.__version__} does not build for Turing GPUs any more")
+
+    try:
+        rewritten = without_matrix_products(content)
+    except ValueError as error:
+        raise DeviceError(f"{graph.file} cannot be rewritten for Turing GPUs: {error}") from error
+    return build_plan(trt, rewritten, graph, profiles, configure_for_turing, check_network)
 
 
 def profile_shapes(spec: TensorSpec, profile: Profile) -> tuple[tuple[int, ...], ...]:

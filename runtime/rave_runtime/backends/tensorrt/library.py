@@ -41,6 +41,12 @@ RTX_TARGETS: Final = ("8.0", "8.6", "8.9", "12.0", "12.1", "newer")
 """Compute capabilities for which TensorRT for RTX builds by default: Ampere, Ada, Blackwell and what follows,
 neither Turing (7.5) nor Hopper (9.0). Source: the header of a plan of 1.7.1, and NVIDIA's support matrix."""
 
+TURING_TARGETS: Final = ("7.5",)
+"""Turing, for which TensorRT for RTX builds where it is told to, from graphs without matrix products."""
+
+TargetSet = tuple[str, ...]
+"""Compute capabilities of one engine of TensorRT for RTX: `RTX_TARGETS` or `TURING_TARGETS`."""
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -130,7 +136,13 @@ def find_gpu(cudart: Any, versions: dict[Flavour, str]) -> Gpu:
     return Gpu(name.rstrip("\0"), capability, versions.get("tensorrt", ""), versions.get("tensorrt-rtx", ""))
 
 
-def runs_rtx(compute_capability: str, targets: tuple[str, ...] = RTX_TARGETS) -> bool:
+def rtx_targets_of(compute_capability: str) -> TargetSet | None:
+    """For what TensorRT for RTX builds an engine that a GPU runs; None where it knows no such GPU."""
+    sets: tuple[TargetSet, ...] = (RTX_TARGETS, TURING_TARGETS)
+    return next((targets for targets in sets if runs_rtx(compute_capability, targets)), None)
+
+
+def runs_rtx(compute_capability: str, targets: TargetSet) -> bool:
     """Whether a GPU runs an engine of TensorRT for RTX that was built for some targets."""
     named = [target for target in targets if target != "newer"]
     is_newer = all(_number(compute_capability) > _number(target) for target in named)

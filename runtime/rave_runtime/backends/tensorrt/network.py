@@ -18,14 +18,15 @@ from rave_runtime.backends.compiled_cache import keep, recall
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.network import Image
 from rave_runtime.backends.split import ContextOutput, SplitNetwork
-from rave_runtime.backends.tensorrt.building import Profile, build_plan
+from rave_runtime.backends.tensorrt.building import Profile, build_rtx_plan
 from rave_runtime.backends.tensorrt.engine import Engine
 from rave_runtime.backends.tensorrt.library import (
-    RTX_TARGETS,
     Gpu,
+    TargetSet,
     find_gpu,
     import_cuda,
     installed_libraries,
+    rtx_targets_of,
     runs_rtx,
 )
 from rave_runtime.backends.tensorrt.memory import GpuMemory, GpuTensor
@@ -138,9 +139,10 @@ class TensorRtNetwork(SplitNetwork):
         try:
             description = self._choose(graph)
         except DeviceError:
-            if self._plans is not None or not can_build(self._gpu):
+            targets = buildable_targets(self._gpu)
+            if self._plans is not None or targets is None:
                 raise
-            description, plan = self._build(graph)
+            description, plan = self._build(graph, targets)
         else:
             plan = self._read(description)
         return Engine(self._libraries[description.flavour], description, plan, self._gpu)
@@ -156,14 +158,14 @@ class TensorRtNetwork(SplitNetwork):
             return self._plans[description.file][1]
         return self._bundle.read_file(description)
 
-    def _build(self, graph: GraphFile) -> tuple[EngineFile, bytes]:
+    def _build(self, graph: GraphFile, targets: TargetSet) -> tuple[EngineFile, bytes]:
         """An engine of TensorRT for RTX for this GPU, built in some seconds or kept from an earlier run."""
         trt = self._libraries["tensorrt-rtx"]
         profiles = first_use_profiles(self._bundle.manifest)
         key = f"TensorRT for RTX {trt.__version__}, {graph.sha256}, {self._gpu}, {profiles}"
         plan = recall(key)
         if plan is None:
-            plan = build_plan(trt, read_graph(self._bundle, graph), graph, profiles)
+            plan = build_rtx_plan(trt, read_graph(self._bundle, graph), graph, profiles, targets)
             keep(key, plan)
         description = EngineFile(
             file=f"the engine of {graph.file}",
@@ -176,7 +178,7 @@ class TensorRtNetwork(SplitNetwork):
             tile_px=_TILE_PX,
             batch=BATCH,
             flavour="tensorrt-rtx",
-            targets=RTX_TARGETS,
+            targets=targets,
         )
         return description, plan
 
@@ -185,9 +187,9 @@ def _type_of(images: Image) -> ImageType:
     return "uint8" if images.dtype == np.uint8 else "float32"
 
 
-def can_build(gpu: Gpu) -> bool:
-    """Whether engines can be built at first use: TensorRT for RTX is installed and runs on this GPU."""
-    return bool(gpu.rtx_version) and runs_rtx(gpu.compute_capability)
+def buildable_targets(gpu: Gpu) -> TargetSet | None:
+    """What engines are built for at first use; None where TensorRT for RTX is missing or lacks the GPU."""
+    return rtx_targets_of(gpu.compute_capability) if gpu.rtx_version else None
 
 
 def first_use_profiles(manifest: Manifest) -> tuple[Profile, ...]:
