@@ -14,7 +14,8 @@ import PIL.Image
 
 from benchmarks.studies.reporting import study_parser
 from benchmarks.suites.real_scenes import STOPS_BELOW_MIDDLE
-from rave_train.recipes.brackets import Array, Brackets, take_brackets
+from rave_runtime.arrays import Array
+from rave_train.recipes.brackets import Brackets, take_brackets
 from rave_train.recipes.panoramas import Direction, load_panorama, view_into
 
 

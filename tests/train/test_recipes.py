@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from rave_runtime.arrays import Array
 from rave_train.data.synthesis import ToneCurve, linear_to_srgb
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.recipes.bank import (
@@ -26,7 +27,7 @@ from rave_train.recipes.bank import (
     save_samples,
     weigh,
 )
-from rave_train.recipes.brackets import Array, Brackets, find_exposure, stretch, take_brackets
+from rave_train.recipes.brackets import Brackets, find_exposure, stretch, take_brackets
 from rave_train.recipes.losses import light_error, similarity
 from rave_train.recipes.panoramas import Direction, find_panoramas, load_panorama, view_into
 from rave_train.recipes.rounding import FakeQuantization
@@ -179,7 +180,7 @@ def test_spot_lit_pictures_have_a_dark_background(sources: Sources) -> None:
     assert all(
         picture.dtype == np.float32 and picture.min() >= 0 and picture.max() <= 1 for picture in pictures
     )
-    spreads = [np.quantile(picture, 0.95) / max(np.quantile(picture, 0.05), 1e-3) for picture in pictures]
+    spreads = [float(np.quantile(one, 0.95)) / max(float(np.quantile(one, 0.05)), 1e-3) for one in pictures]
     assert np.median(spreads) > 2
 
 

@@ -15,11 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rave_runtime.arrays import Picture
+from rave_runtime.arrays import Array, Picture
 from rave_runtime.photos.reading import load_rgb
 from rave_train.recipes.panoramas import ENDINGS, HELD_OUT, UNUSED, find_panoramas, load_panorama
 from rave_train.recipes.scenes import (
-    Array,
     Pair,
     Sources,
     draw_lit,

@@ -210,10 +210,11 @@ def _subject_on_black(sources: Sources, rng: np.random.Generator, height: int, w
 def _spot_lit(sources: Sources, rng: np.random.Generator, height: int, width: int) -> Array:
     """A lit subject before a background in the dark, as by a flash, a spotlight or the sun through leaves."""
     mask = draw_mask(height, width, rng)
-    mask = cv2.GaussianBlur(mask, (0, 0), max(0.5, width * rng.uniform(0.0, 0.08)))[..., None]
+    blurred = cv2.GaussianBlur(mask, (0, 0), max(0.5, width * rng.uniform(0.0, 0.08)))
+    mask = np.asarray(blurred, np.float32)[..., None]
     picture = sources.crop(rng, height, width, (0.6, 1.0))
     if rng.random() < 0.5:
-        picture = mask[..., :1] * picture + (1 - mask[..., :1]) * sources.crop(rng, height, width)
+        picture = mask * picture + (1 - mask) * sources.crop(rng, height, width)
     stops = -rng.uniform(1.0, 4.5) * (1 - mask)
     lit = _expose(picture, rng.normal(0.0, 0.2))
     return np.asarray(linear_to_srgb((srgb_to_linear(lit) * np.exp2(stops)).astype(np.float32)), np.float32)
