@@ -115,7 +115,7 @@ def table_to_html(table: str) -> str:
 
 
 def tables_block(results: Sequence[Result]) -> str:
-    """The page's tables: quality, then latency and memory, per device, with machine and command.
+    """The page's tables: real scenes, pairs, then latency and memory, per device, with machine and command.
 
     Raises:
         PageError: no latency was measured.
@@ -124,7 +124,10 @@ def tables_block(results: Sequence[Result]) -> str:
     for device in ("cpu", "cuda"):
         quality = find_result(results, "quality", device)
         latency = find_result(results, "latency", device)
+        real = find_result(results, "quality-real", device)
         if latency is not None:
+            if real is not None:
+                parts.append(_real_block(real))
             if quality is not None:
                 parts.append(_quality_block(quality))
             memory = find_result(results, "memory", device) or latency
@@ -157,6 +160,15 @@ def insert_block(text: str, block: str) -> str:
         raise PageError(f"the page needs the lines\n{BEGIN}\n{END}\nonce each, where the tables belong")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     return f"{before}{BEGIN}\n{block}\n{END}{after}"
+
+
+def _real_block(real: Result) -> str:
+    foot = (
+        "Real bracketed scenes: the photograph lies so many stops below the middle exposure, the truth is the "
+        f"fusion of the brackets. Well-lit photographs should stay. `{real.command}`, {real.date}: "
+        f"[`{real.stem}.json`](../benchmarks/results/{real.stem}.json)."
+    )
+    return f"{real_scenes_table(real)}\n\n{foot}\n\n{lifts_table(real)}"
 
 
 def _quality_block(quality: Result) -> str:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from benchmarks.cli import app
 from benchmarks.contestants.ours import light_at
+from benchmarks.records import report
 from benchmarks.records.results import read_result
 from benchmarks.studies import before_after, panorama_scenes
 from benchmarks.suites.quality import PairsError
@@ -129,6 +130,9 @@ def test_the_command_writes_every_table(scenes: Path, tiny_bundle: Path, tmp_pat
     assert methods == {"input", "gamma-0.6", "lime-0.5", "checkpoint", "ours", "rounding"}
     assert sum("stops_below" in row for row in result.rows) == 5 * 5
     assert str(tmp_path) not in result.command
+    real = report._real_block(result)
+    assert "quality-real-cpu.json" in real
+    assert real.index("| Gamma 0.6 |") < real.index("low-key pictures")
 
 
 def test_the_command_says_what_is_wrong(scenes: Path, tmp_path: Path) -> None:
