@@ -164,8 +164,8 @@ def insert_block(text: str, block: str) -> str:
 
 def _real_block(real: Result) -> str:
     foot = (
-        "Real bracketed scenes: the photograph lies so many stops below the middle exposure, the truth is the "
-        f"fusion of the brackets. Well-lit photographs should stay. `{real.command}`, {real.date}: "
+        "Real bracketed scenes: the photograph lies so many stops below the middle exposure, the truth is "
+        f"the fusion of the brackets. Well-lit photographs should stay. `{real.command}`, {real.date}: "
         f"[`{real.stem}.json`](../benchmarks/results/{real.stem}.json)."
     )
     return f"{real_scenes_table(real)}\n\n{foot}\n\n{lifts_table(real)}"
