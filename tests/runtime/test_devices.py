@@ -60,6 +60,13 @@ def test_int8_is_chosen_where_it_is_faithful_and_gains(
     assert choose_precision("int8", device, held) == "int8"
 
 
+def test_a_few_pixels_do_not_decide_about_int8(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rave_runtime.backends.devices.sums_bytes_exactly", lambda: True)
+    held = with_precision(manifest, "int8", 50.0)
+    tiny = replace(held.parity[-1], height_px=2, width_px=2, psnr_db=43.0)
+    assert choose_precision("auto", CPU, replace(held, parity=(*held.parity, tiny))) == "int8"
+
+
 def test_fp16_is_for_gpus(manifest: Manifest) -> None:
     both = with_precision(manifest, "fp16", 60.0)
     assert choose_precision("auto", CUDA, both) == "fp16"

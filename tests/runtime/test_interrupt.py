@@ -37,6 +37,12 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def default_signals() -> None:
+    """Heeds signals in the process to be: who starts these tests in the background has some ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a run and waits until its photographs are in work."""
@@ -55,6 +61,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         command = [sys.executable, "-c", code, *map(str, arguments)]
         process = subprocess.Popen(
             command,
+            preexec_fn=default_signals,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -114,7 +121,11 @@ def test_a_library_that_never_returns_is_ended_by_the_second_signal() -> None:
         "    except KeyboardInterrupt: pass\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=default_signals,
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -154,7 +165,8 @@ def test_a_batch_that_is_left_stops_between_tiles(
 def test_processes_of_processes_are_known() -> None:
     inner = "import time; print(1, flush=True); time.sleep(60)"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=default_signals) as process:
         assert process.stdout is not None
         process.stdout.readline()
         found = descendants()

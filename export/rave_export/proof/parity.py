@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.arrays import Array, Pixels
+from rave_runtime.backends.devices import MIN_INT8_SIDE_PX
 from rave_runtime.backends.network import Network
 from rave_runtime.bundle import EngineFile, GraphFile, Parity, Precision
 from rave_runtime.light.relight import relight
@@ -43,10 +44,6 @@ TOLERANCES: Final[dict[Precision, Tolerance]] = {
     "int8": Tolerance(min_psnr_db=45.0),
 }
 
-
-MIN_INT8_SIDE_PX: Final = 32
-"""Shorter side of the smallest pictures that count for INT8. Its rounding averages out over a photograph but
-not over a few pixels: how far off those are is recorded, and says nothing of photographs."""
 
 NORMAL_TOLERANCE: Final = Tolerance(min_psnr_db=55.0)
 """How near a graph of the normal way must be to what `rave-run` makes by the same precision."""

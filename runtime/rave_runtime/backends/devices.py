@@ -19,6 +19,10 @@ DEVICES: Final[tuple[DeviceName, ...]] = get_args(DeviceName)
 GPUS: Final[tuple[DeviceName, ...]] = ("cuda", "tensorrt")
 """Devices that gain from batches of tiles, and from half precision. A processor is busy with one tile."""
 
+MIN_INT8_SIDE_PX: Final = 32
+"""Shorter side of the smallest pictures that count for INT8. Its rounding averages out over a photograph but
+not over a few pixels: how far off those are is recorded, and says nothing of photographs."""
+
 ACCEPTED_PSNR_DB: Final = 45.0
 """INT8 is chosen by itself only where the exporter measured at least this against float32."""
 
@@ -133,7 +137,12 @@ def _may_take_int8(manifest: Manifest) -> bool:
 
 def is_faithful(manifest: Manifest, precision: Precision) -> bool:
     """Whether a precision was measured at export and is close enough to float32 to be used unasked."""
-    measured = [item for item in manifest.parity if item.precision == precision]
+    measured = [
+        item
+        for item in manifest.parity
+        if item.precision == precision
+        and (precision != "int8" or min(item.height_px, item.width_px) >= MIN_INT8_SIDE_PX)
+    ]
     return bool(measured) and all(
         item.psnr_db is None or item.psnr_db >= ACCEPTED_PSNR_DB for item in measured
     )
