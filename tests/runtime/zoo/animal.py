@@ -70,4 +70,4 @@ def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 def deep_animal(name: str, content: bytes, picture: NDArray[Any]) -> Animal:
     if HAS_DEEP:
         return Animal(name, content, picture)
-    return Animal(name, content, error=r"16 bits per channel: pip install 'rave-backlit\[deep\]'")
+    return Animal(name, content, error=r"16 bits per channel.*: pip install 'rave-backlit\[deep\]'")
