@@ -12,13 +12,13 @@ COPY pyproject.toml README.md LICENSE ./
 COPY runtime ./runtime
 COPY train ./train
 COPY export ./export
-RUN python -m venv /opt/rave \
- && /opt/rave/bin/pip install --no-cache-dir ".[serve]" \
- && /opt/rave/bin/pip uninstall --yes pip
+RUN python -m venv /venv \
+ && /venv/bin/pip install --no-cache-dir ".[serve]" \
+ && /venv/bin/pip uninstall --yes pip
 
 FROM python:${PYTHON}-slim
-COPY --from=build /opt/rave /opt/rave
-ENV PATH=/opt/rave/bin:$PATH \
+COPY --from=build /venv /venv
+ENV PATH=/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1 \

@@ -1,4 +1,4 @@
-"""Decoding JPEG by simplejpeg, where it is installed: into the array at once, in half of Pillow's time.
+"""Decoding JPEG by simplejpeg, where it is installed: into the array at once, in two thirds of the time.
 
 Both are libjpeg-turbo with the same settings, and give the same values; Pillow decodes into its own memory,
 which is then copied. Whatever simplejpeg does not take or does not like is left to Pillow, so that what is
