@@ -1,4 +1,4 @@
-# rave-serve in a container: two stages, no compiler and no root in the result.
+# rave-serve in a container: two stages; the result has no compiler and no root.
 #
 #   docker build -t rave-serve .
 #   docker run --rm --read-only --cap-drop ALL --security-opt no-new-privileges \
@@ -8,7 +8,8 @@
 ARG PYTHON=3.13
 FROM python:${PYTHON}-slim AS build
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE ./
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY runtime ./runtime
 COPY train ./train
 COPY export ./export

@@ -5,6 +5,7 @@ Usage: python check_wheel.py WHEEL
 
 from __future__ import annotations
 
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -31,6 +32,12 @@ def main() -> None:
         room = name.split("/")[0]
         if room not in PACKAGES and not room.endswith(".dist-info"):
             wrong.append(f"{name} does not belong in the wheel")
+    if shutil.which("cc"):
+        passes = [
+            name for name in sizes if name.startswith("rave_runtime/light/passes.") and name[-2:] != ".c"
+        ]
+        if len(passes) != 1 or wheel.name.endswith("-any.whl"):
+            wrong.append("the passes over pixels were not compiled, though there is a C compiler")
     model = sum(size for name, size in sizes.items() if name.startswith("rave_runtime/models/"))
     if model > MAX_MODEL_BYTES:
         wrong.append(f"the embedded model takes {model} bytes, {MAX_MODEL_BYTES} are allowed")

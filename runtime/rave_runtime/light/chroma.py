@@ -6,12 +6,14 @@ and green blotches of sixteen pixels appear on skin. Real differences of colour 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.arrays import Array
+from rave_runtime.light import compiled
 from rave_runtime.light.reduction import neighbours
 from rave_runtime.light.relight import BLOCK_PX, value_tables
 from rave_runtime.light.workspace import Workspace
@@ -93,6 +95,32 @@ class ChromaCorrection:
         weight = luma / (weight * (luma + noise)) * (noise * noise)
         self._shift: Array = shift * (weight * shade[rows, columns])
 
+    def blocks(self, start: int, stop: int) -> Array | None:
+        """The correction of some rows, one value a block and channel; None where nothing is to be added.
+
+        Args:
+            start: first row of the picture, a multiple of `BLOCK_PX`.
+            stop: row after the last, at least one block further.
+
+        Returns:
+            [3, blocks, blocks across] float32 of all blocks of these rows, for values in [0, 1].
+        """
+        first, blocks = start // BLOCK_PX, (stop - start) // BLOCK_PX
+        taken = range(max(first, self._rows.start), min(first + blocks, self._rows.stop))
+        if not taken:
+            return None
+        wide = np.zeros((3, blocks, self._width // BLOCK_PX), np.float32)
+        part = wide[:, taken.start - first : taken.stop - first, self._columns]
+        for channel, colour in enumerate(self._colours(taken)):
+            part[channel] = colour
+        return wide
+
+    def _colours(self, taken: range) -> Iterator[Array]:
+        """Red, green and blue of rows of blocks, those of `_columns`."""
+        blue, red = self._shift[:, taken.start - self._rows.start : taken.stop - self._rows.start]
+        for of_blue, of_red in _TO_COLOUR:
+            yield of_blue * blue + of_red * red
+
     def rows(self, start: int, stop: int, workspace: Workspace | None = None) -> Correction | None:
         """The correction of some rows; None where nothing is to be added.
 
@@ -111,9 +139,7 @@ class ChromaCorrection:
             columns = slice(columns.start, self._width)
         wide = (workspace or Workspace()).array("chroma", (3, blocks, columns.stop - columns.start))
         wide.fill(0)
-        blue, red = self._shift[:, taken.start - self._rows.start : taken.stop - self._rows.start]
-        for channel, (of_blue, of_red) in enumerate(_TO_COLOUR):
-            colour = of_blue * blue + of_red * red
+        for channel, colour in enumerate(self._colours(taken)):
             part = wide[channel, taken.start - first : taken.stop - first]
             for column in range(BLOCK_PX):
                 part[:, column:whole:BLOCK_PX] = colour
@@ -140,14 +166,28 @@ def _widened(places: slice, length: int) -> slice:
 
 def _block_means(pixels: NDArray[Any], rows: slice, columns: slice, curve: Array | None) -> Array:
     """Means of Y, Cb and Cr over blocks, [3, blocks down, blocks across] float32, of values in [0, 1]."""
+    top = 1 if curve is not None else np.iinfo(pixels.dtype).max
+    if curve is None and compiled.takes(pixels):
+        sums = compiled.block_sums(pixels, rows, columns)
+    else:
+        sums = _block_sums(pixels, rows, columns, curve)
+    red, green, blue = sums
+    means = np.empty_like(sums)
+    for mean, weights in zip(means, _TO_CHROMA / np.float32(top * BLOCK_PX * BLOCK_PX), strict=True):
+        np.multiply(red, weights[0], out=mean)
+        mean += weights[1] * green
+        mean += weights[2] * blue
+    return means
+
+
+def _block_sums(pixels: NDArray[Any], rows: slice, columns: slice, curve: Array | None) -> Array:
+    """What `compiled.block_sums` gives, for pixels of any kind."""
     wide: Any = np.uint16 if pixels.dtype == np.uint8 else np.uint32
-    top: float = np.iinfo(pixels.dtype).max
     if curve is not None:
-        encode = value_tables(curve.tobytes(), int(top))[0]
-        wide, top = np.float32, 1
+        encode, wide = value_tables(curve.tobytes(), int(np.iinfo(pixels.dtype).max))[0], np.float32
     across = columns.stop - columns.start
-    matrix = np.tile(_TO_CHROMA, (1, BLOCK_PX)) / np.float32(top * BLOCK_PX * BLOCK_PX)
-    means = np.empty((3, rows.stop - rows.start, across), np.float32)
+    adding = np.tile(np.eye(3, dtype=np.float32), (1, BLOCK_PX))
+    result = np.empty((3, rows.stop - rows.start, across), np.float32)
     for row in range(rows.start, rows.stop, _STRIP_BLOCKS):
         stop = min(row + _STRIP_BLOCKS, rows.stop)
         values: NDArray[Any] = pixels[
@@ -157,9 +197,9 @@ def _block_means(pixels: NDArray[Any], rows: slice, columns: slice, curve: Array
             values = encode[values]
         values = values.reshape(stop - row, BLOCK_PX, across * BLOCK_PX * 3)
         sums = np.add.reduce(values, 1, dtype=wide).astype(np.float32)
-        product = matrix @ sums.reshape(-1, BLOCK_PX * 3).T
-        means[:, row - rows.start : stop - rows.start] = product.reshape(3, stop - row, across)
-    return means
+        product = adding @ sums.reshape(-1, BLOCK_PX * 3).T
+        result[:, row - rows.start : stop - rows.start] = product.reshape(3, stop - row, across)
+    return result
 
 
 def _means_around(values: Array, down: int, across: int, first_row: int, first_column: int) -> Array:

@@ -29,14 +29,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.arrays import Array
+from rave_runtime.light import compiled
 from rave_runtime.light.chroma import ChromaCorrection
 from rave_runtime.light.look import Look, divisor_of, guard_black
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
-from rave_runtime.light.relight import BLOCK_PX, relight_gently
+from rave_runtime.light.relight import BLOCK_PX, relight_gently, steepness
 from rave_runtime.light.workspace import Workspace
 
 _STRIP_PX: Final = 1 << 17
 """Pixels brought to full resolution at once: few enough to stay in a processor's cache."""
+
+_COMPILED_STRIP_PX: Final = 1 << 20
+"""The same for compiled passes, which take a pixel at a time: few enough to answer an interrupt soon."""
 
 
 class NormalWay:
@@ -80,20 +84,58 @@ class NormalWay:
         if pixels.shape[2] == 3 and min(self._height, self._width) >= BLOCK_PX:
             chroma = ChromaCorrection(pixels, self._divisor, curve)
         space, knee = Workspace(), self._look.knee
+        if self._is_compiled(pixels, out, curve):
+            for start, stop in self._strips(_COMPILED_STRIP_PX):
+                self._develop_compiled(pixels[start:stop], out[start:stop], start, chroma, space)
+            return
         for start, stop in self._strips():
             divisor = self._rows(start, stop, space)
             correction = None if chroma is None else chroma.rows(start, stop, space)
             strip, target = pixels[start:stop], out[start:stop]
             relight_gently(strip, divisor, target, knee, correction, curve, space)
 
+    def _is_compiled(self, pixels: NDArray[Any], out: NDArray[Any], curve: Array | None) -> bool:
+        """Whether compiled passes take these pixels; their luma must be that of the reduced image."""
+        if self._reduction is None or curve is not None or not self._reduction.is_of(pixels):
+            return False
+        return compiled.takes(pixels) and compiled.takes(out)
+
+    def _develop_compiled(
+        self,
+        pixels: NDArray[Any],
+        out: NDArray[Any],
+        start: int,
+        chroma: ChromaCorrection | None,
+        space: Workspace,
+    ) -> None:
+        """Writes some rows of the enhanced photograph, as `develop` does by numpy, bit for bit."""
+        stop = start + len(pixels)
+        line = self._guided.wide_line(start, stop, np.iinfo(np.uint8).max, space)
+        added = None if chroma is None else chroma.blocks(start, stop)
+        if added is not None:
+            added *= np.float32(np.iinfo(np.uint8).max)
+        bounds, knee = (self._guided.low, self._guided.high), self._look.knee
+        compiled.develop(
+            pixels,
+            out,
+            line.values,
+            line.upper,
+            line.share,
+            bounds,
+            knee,
+            float(steepness(knee)),
+            added,
+            space,
+        )
+
     def _rows(self, start: int, stop: int, space: Workspace) -> Array:
         if self._reduction is None:
             return self._divisor[start:stop]
         return self._guided.rows(start, stop, self._reduction.luminance(start, stop), space)
 
-    def _strips(self) -> Iterator[tuple[int, int]]:
+    def _strips(self, most_px: int | None = None) -> Iterator[tuple[int, int]]:
         """First row and end of each strip. Strips begin with a block and are at least one block high."""
-        step = max(1, _STRIP_PX // self._width // BLOCK_PX) * BLOCK_PX
+        step = max(1, (most_px or _STRIP_PX) // self._width // BLOCK_PX) * BLOCK_PX
         start = 0
         while start < self._height:
             stop = start + step if start + step + BLOCK_PX <= self._height else self._height

@@ -8,6 +8,7 @@ made in strips of rows and never exists whole.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -15,14 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime.arrays import Array
+from rave_runtime.light import compiled
 from rave_runtime.light.workspace import Workspace
-
-_PART_PX: Final = 64
-"""Columns of the full picture in one product of their interpolation, at most."""
-
-_PRODUCT_STEPS: Final = 1 << 17
-"""Multiplications in one product, at most: OpenBLAS gives larger ones to several threads, which would take
-the processors of other photographs."""
 
 _STRIP_ROWS: Final = 64
 """Rows that are reduced at a time."""
@@ -40,14 +35,13 @@ RADIUS_PER_FACTOR: Final = 2.0
 
 
 class Reduction:
-    """An antialiased reduction of a picture, and the luminance of the whole one, made in one pass.
+    """An antialiased reduction of a picture, and the luminance of the whole one.
 
     Attributes:
         pixels: [h', w', 3] uint8; where the image has 16 bits, float32 in [0, 1].
 
     Args:
-        image: [h, w, 3] uint8 or uint16. Where it has 16 bits, rows must still be as they were when their
-            luminance is asked for.
+        image: [h, w, 3] uint8 or uint16. Rows must still be as they were when their luminance is asked for.
         long_side_px: long side of the reduction; the other side keeps the proportion, at least 2 pixels.
     """
 
@@ -59,14 +53,27 @@ class Reduction:
         self.pixels: NDArray[np.uint8] | Array
         self._image = image
         self._luma: NDArray[np.uint8] | None = None
-        if image.dtype == np.uint8:
+        if compiled.takes(image):
+            self.pixels = _reduce_compiled(image, size)
+        elif image.dtype == np.uint8:
             self.pixels, self._luma = _reduce_bytes(image, size)
         else:
             self.pixels = _reduce_deep(image, size)
 
     def luminance(self, start: int, stop: int) -> NDArray[np.uint8] | Array:
         """Rec. 601 luma of rows of the whole picture, [stop - start, w]: uint8, or float32 in [0, 1]."""
-        return luminance(self._image[start:stop]) if self._luma is None else self._luma[start:stop]
+        if self._luma is not None:
+            return self._luma[start:stop]
+        rows = self._image[start:stop]
+        if rows.dtype == np.uint8:
+            return np.asarray(Image.fromarray(rows).convert("L"))
+        return luminance(rows)
+
+    def is_of(self, pixels: NDArray[Any]) -> bool:
+        """Whether these are the very pixels that were reduced, in memory."""
+        image = self._image
+        same = (pixels.shape, pixels.dtype, pixels.strides) == (image.shape, image.dtype, image.strides)
+        return same and pixels.ctypes.data == image.ctypes.data
 
 
 def _reduce_bytes(
@@ -77,9 +84,7 @@ def _reduce_bytes(
     In strips, so that Pillow's four-byte pixels stay in the processor's cache for both.
     """
     height, width = image.shape[:2]
-    across, down = (
-        int(full / small / _REDUCING_GAP) or 1 for full, small in ((width, size[0]), (height, size[1]))
-    )
+    across, down = _box_sides(image, size)
     luma = np.empty((height, width), np.uint8)
     boxes = np.empty((-(-height // down), -(-width // across), 3), np.uint8)
     step = down * max(1, _STRIP_ROWS // down)
@@ -87,10 +92,30 @@ def _reduce_bytes(
         strip = Image.fromarray(image[top : top + step])
         luma[top : top + step] = np.asarray(strip.convert("L"))
         boxes[top // down : (top + step) // down] = np.asarray(strip.reduce((across, down)))
-    reduced = Image.fromarray(boxes).resize(
-        size, Image.Resampling.LANCZOS, box=(0, 0, width / across, height / down)
-    )
-    return np.asarray(reduced), luma
+    return _resize(boxes, size, width / across, height / down), luma
+
+
+def _reduce_compiled(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The same reduction by `rave_runtime.light.compiled`."""
+    across, down = _box_sides(image, size)
+    boxes = compiled.box_means(image, across, down)
+    if boxes is None:
+        return _reduce_bytes(image, size)[0]
+    return _resize(boxes, size, image.shape[1] / across, image.shape[0] / down)
+
+
+def _box_sides(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the boxes that are averaged, in pixels."""
+    height, width = image.shape[:2]
+    return int(width / size[0] / _REDUCING_GAP) or 1, int(height / size[1] / _REDUCING_GAP) or 1
+
+
+def _resize(
+    boxes: NDArray[np.uint8], size: tuple[int, int], width: float, height: float
+) -> NDArray[np.uint8]:
+    """Boxes reduced to their size; the last of a row or column may lie beyond the picture in part."""
+    reduced = Image.fromarray(boxes).resize(size, Image.Resampling.LANCZOS, box=(0, 0, width, height))
+    return np.asarray(reduced)
 
 
 def _reduce_deep(image: NDArray[np.uint16], size: tuple[int, int]) -> Array:
@@ -103,8 +128,26 @@ def _reduce_deep(image: NDArray[np.uint16], size: tuple[int, int]) -> Array:
     return np.clip(np.stack([np.asarray(plane) for plane in planes], 2) / np.float32(65535), 0, 1)
 
 
+class WideLine(NamedTuple):
+    """A line over luma for rows of the full picture.
+
+    Attributes:
+        values: [2, n, width] float32, slope and offset.
+        upper: [rows] int, which of the n is above each row of the picture; the next one is below it.
+        share: [rows] float32, of the one below.
+    """
+
+    values: Array
+    upper: NDArray[np.int64]
+    share: Array
+
+
 class UpsampledLight:
     """A reduced light as a function of the full picture's rows.
+
+    Attributes:
+        low: least light that is given.
+        high: greatest light that is given.
 
     Args:
         line: [2, h', w'] float32, slope and offset of the light over luminance, of `fit_line`.
@@ -115,9 +158,9 @@ class UpsampledLight:
     """
 
     def __init__(self, line: Array, low: float, high: float, height: int, width: int) -> None:
-        self._line, self._low, self._high = line, low, high
+        self._line, self.low, self.high = line, low, high
         self._height, self._width = height, width
-        self._columns = _interpolation_in_parts(line.shape[2], width)
+        self._left, self._share = neighbours(line.shape[2], width, 0, width)
 
     def rows(
         self,
@@ -137,27 +180,41 @@ class UpsampledLight:
         Returns:
             [stop - start, width] float32, within the range of the reduced light.
         """
-        slope, offset = self._upsample(start, stop, 255 if luma.dtype == np.uint8 else 1, workspace)
+        wide = self.wide_line(start, stop, 255 if luma.dtype == np.uint8 else 1, workspace)
+        slope: Array
+        slope, offset = (workspace or Workspace()).array("line", (2, stop - start, self._width))
+        for row, end in _runs(wide.upper):
+            share = wide.share[row:end, None]
+            for part, target in enumerate((slope, offset)):
+                line = wide.values[part, wide.upper[row]]
+                np.multiply(wide.values[part, wide.upper[row] + 1] - line, share, out=target[row:end])
+                target[row:end] += line
         slope *= luma
         slope += offset
-        light: Array = np.clip(slope, self._low, self._high, out=slope)
+        light: Array = np.clip(slope, self.low, self.high, out=slope)
         return light
 
-    def _upsample(self, start: int, stop: int, luma_top: int, workspace: Workspace | None) -> Array:
-        """Slope and offset of the rows [start, stop), [2, stop - start, width], pixel centres aligned."""
+    def wide_line(self, start: int, stop: int, luma_top: int, workspace: Workspace | None = None) -> WideLine:
+        """The line of some rows of the full picture, brought to its width but not to its height.
+
+        Args:
+            start: first row of the full picture.
+            stop: row after the last.
+            luma_top: the luma of white.
+            workspace: where the values lie, until they are asked again; fresh memory unless given.
+        """
         upper, share = neighbours(self._line.shape[1], self._height, start, stop)
-        share = share[:, None]
-        between = self._line[:, upper] * (1 - share) + self._line[:, upper + 1] * share
-        between[0] /= luma_top
-        windows = between.reshape(-1, between.shape[2])[:, self._columns.taken].swapaxes(0, 1)
-        parts, taken, part_px = self._columns.weights.shape
-        wide = (workspace or Workspace()).array("line", (2, stop - start, parts * part_px))
-        products = wide.reshape(-1, parts, part_px).swapaxes(0, 1)
-        step = max(1, _PRODUCT_STEPS // (taken * part_px))
-        for first in range(0, products.shape[1], step):
-            rows = slice(first, first + step)
-            np.matmul(windows[:, rows], self._columns.weights, out=products[:, rows])
-        return wide[..., : self._width]
+        first, last = int(upper[0]), int(upper[-1]) + 1
+        line = self._line[:, first : last + 1] / np.array([luma_top, 1], np.float32)[:, None, None]
+        wide = (workspace or Workspace()).array("wide line", (*line.shape[:2], self._width))
+        if compiled.library() is None:
+            left, right = (np.take(line, self._left + step, 2) for step in (0, 1))
+            right -= left
+            right *= self._share
+            np.add(right, left, out=wide)
+        else:
+            compiled.widen(line, self._left, self._share, wide)
+        return WideLine(wide, upper - first, share)
 
 
 class GuidedLight(UpsampledLight):
@@ -224,34 +281,10 @@ def neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[n
     return lower, (position - lower).astype(np.float32)
 
 
-class _Columns(NamedTuple):
-    """Linear interpolation of an axis as small matrix products, each for a few columns of the result.
-
-    A product is what processors do best, but of the whole axis it would be nearly all zeros: columns that
-    lie together need few neighbours.
-
-    Attributes:
-        taken: [parts, k] int, the columns of the reduced axis that a part needs.
-        weights: [parts, k, width of a part] float32; the last part may reach beyond the axis.
-    """
-
-    taken: NDArray[np.int64]
-    weights: Array
-
-
-def _interpolation_in_parts(small: int, large: int) -> _Columns:
-    parts = -(-large // _PART_PX)
-    part_px = -(-large // parts)
-    lower, share = neighbours(small, large, 0, parts * part_px)
-    lower, share = lower.reshape(parts, part_px), share.reshape(parts, part_px)
-    most = min(small, int((lower[:, -1] - lower[:, 0]).max()) + 2)
-    first = np.minimum(lower[:, 0], small - most)
-    weights = np.zeros((parts, most, part_px), np.float32)
-    place, column = lower - first[:, None], np.arange(part_px)
-    for part in range(parts):
-        weights[part, place[part], column] = 1 - share[part]
-        weights[part, place[part] + 1, column] = share[part]
-    return _Columns(first[:, None] + np.arange(most), weights)
+def _runs(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """First place and end of each run of equal values."""
+    ends = [*(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    yield from zip([0, *ends[:-1]], ends, strict=True)
 
 
 def luminance(image: NDArray[Any]) -> Array:

@@ -105,11 +105,12 @@ def _gain(divisor: Array, brightest: Array, knee: float, space: Workspace) -> Ar
     if above.max() <= 0:  # no highlights here: the division alone
         np.divide(one, divisor, out=rest)
         return rest
+    plain = np.less_equal(above, zero, out=space.array("plain", shape, np.bool_))
     np.clip(above, zero, one, out=above)
     np.subtract(one, rest, out=rest)
     bent: Array = np.subtract(one, limited, out=space.array("bent", shape))
     bent *= above
-    bent *= np.float32(1 / (1 - knee))
+    bent *= steepness(knee)
     brightest += np.float32(LIGHT_FLOOR)  # without it, black would be 0 / 0
     below: Array = np.multiply(limited, rest, out=above)
     below += bent
@@ -121,7 +122,13 @@ def _gain(divisor: Array, brightest: Array, knee: float, space: Workspace) -> Ar
     if darkens:
         np.divide(limited, divisor, out=below)
         rest *= below
+    np.copyto(rest, np.divide(one, divisor, out=below), where=plain)
     return rest
+
+
+def steepness(knee: float) -> np.float32:
+    """1 / (1 - k), for step 4 of `rave_runtime.light.normal_way`."""
+    return np.float32(1 / (1 - knee))
 
 
 def _brightest(planes: list[Array], scale: np.float32, space: Workspace) -> Array:

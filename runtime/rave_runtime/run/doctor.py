@@ -12,6 +12,7 @@ from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
 from rave_runtime.files.cache_folder import cache_folder
+from rave_runtime.light.compiled import library
 from rave_runtime.version import __version__
 
 _EXTRAS: Final = (
@@ -47,6 +48,11 @@ def diagnose(make_enhancer: Callable[[], Enhancer]) -> str:
     ]
     lines.append(
         "usage reports of onnxruntime, OpenVINO, Ray and the model hub: off, rave-backlit sends nothing"
+    )
+    lines.append(
+        "passes over pixels: compiled"
+        if library() is not None
+        else "passes over pixels: by numpy, which takes longer; built with a C compiler they are compiled"
     )
     lines.append(f"compiled graphs are kept in: {cache_folder() or 'no folder'}")
     lines += [f"{name}: {_version(name) or 'not installed'}" for name in ("numpy", "pillow", "onnxruntime")]

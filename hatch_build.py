@@ -1,0 +1,74 @@
+"""Compiles `runtime/rave_runtime/light/passes.c` for wheels and editable installs.
+
+Where there is no C compiler, or it fails, the wheel is one for every platform, and numpy does the same work
+in more time. With `RAVE_COMPILED=0` in the environment nothing is compiled.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any, Final
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+SOURCE: Final = Path("runtime/rave_runtime/light/passes.c")
+
+# Without contraction of products and sums, results are numpy's bit for bit.
+FLAGS: Final = ("-O3", "-ffp-contract=off", "-std=c11", "-fPIC", "-shared", "-fvisibility=default")
+
+# Not every linker can choose between variants of a function when a program starts.
+WITHOUT_VARIANTS: Final = "-DRAVE_ONE_VARIANT"
+
+ENDING: Final = {"darwin": ".dylib"}.get(sys.platform, ".so")
+
+
+class CompiledPasses(BuildHookInterface[Any]):
+    """A library beside its source, loaded by `rave_runtime.light.compiled`."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+        """Compiles, and makes the wheel one for this platform if that worked.
+
+        Args:
+            version: "standard" or "editable".
+            build_data: what hatchling is to know of the files.
+        """
+        source = Path(self.root, SOURCE)
+        library = source.with_suffix(ENDING)
+        library.unlink(missing_ok=True)
+        if self.target_name != "wheel" or os.environ.get("RAVE_COMPILED") == "0":
+            return
+        problem = compile_library(source, library)
+        if problem:
+            self.app.display_warning(f"{SOURCE} was not compiled, numpy does its work instead: {problem}")
+            return
+        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{platform}"
+        build_data["artifacts"].append(f"/{SOURCE.with_suffix(ENDING).as_posix()}")
+
+
+def compile_library(source: Path, library: Path) -> str:
+    """Compiles a library; returns why that failed, or nothing."""
+    if os.name != "posix":
+        return "there is no compiler that this build knows"
+    names = [os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc"]
+    compiler = next((name for name in names if name and shutil.which(shlex.split(name)[0])), None)
+    if compiler is None:
+        return "there is no C compiler"
+    problem = ""
+    for more in ((), (WITHOUT_VARIANTS,)):
+        command = [*shlex.split(compiler), *FLAGS, *more, "-o", str(library), str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return ""
+        problem = (done.stderr.strip().splitlines() or [f"{compiler} ended with {done.returncode}"])[-1]
+    library.unlink(missing_ok=True)
+    return problem

@@ -1,0 +1,167 @@
+"""The passes over all pixels of an 8-bit photograph, compiled where the package was built with a C compiler.
+
+Without them everything works the same, bit for bit, by numpy and Pillow, and takes about twice as long. The
+source is `passes.c`; `hatch_build.py` compiles it. `RAVE_COMPILED=0` in the environment leaves them unused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rave_runtime.arrays import Array
+from rave_runtime.light.relight import BLOCK_PX
+from rave_runtime.light.workspace import Workspace
+
+_MOST_ROWS: Final = 257
+"""Rows of bytes whose sum 16 bits hold."""
+
+_ENDING: Final = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled passes, or None where there are none, or none for this processor."""
+    if os.environ.get("RAVE_COMPILED") == "0":
+        return None
+    try:
+        return ctypes.CDLL(str(Path(__file__).with_name(f"passes{_ENDING}")))
+    except OSError:
+        return None
+
+
+def takes(pixels: NDArray[Any]) -> bool:
+    """Whether the compiled passes are there and take these pixels: [h, w, 3] uint8, row by row in memory."""
+    return (
+        library() is not None
+        and pixels.dtype == np.uint8
+        and pixels.ndim == 3
+        and pixels.shape[2] == 3
+        and pixels.flags.c_contiguous
+    )
+
+
+def box_means(pixels: NDArray[np.uint8], across: int, down: int) -> NDArray[np.uint8] | None:
+    """Means over boxes of pixels, as `PIL.Image.Image.reduce` gives them.
+
+    Args:
+        pixels: that `takes` takes.
+        across: width of a box in pixels.
+        down: height of a box in pixels.
+
+    Returns:
+        [ceil(h / down), ceil(w / across), 3] uint8, or None where the boxes are too high to be added up.
+    """
+    height, width = pixels.shape[:2]
+    if down > _MOST_ROWS:
+        return None
+    boxes = np.empty((-(-height // down), -(-width // across), 3), np.uint8)
+    sums = np.empty(3 * width, np.uint16)
+    passes = library()
+    assert passes is not None
+    passes.rave_box_means(_at(pixels), *map(_size, (height, width, across, down)), _at(boxes), _at(sums))
+    return boxes
+
+
+def block_sums(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Array:
+    """Sums of red, green and blue over blocks of `BLOCK_PX` x `BLOCK_PX` pixels.
+
+    Args:
+        pixels: that `takes` takes.
+        rows: of blocks, whole ones.
+        columns: of blocks, whole ones.
+
+    Returns:
+        [3, rows, columns] float32, exact.
+    """
+    down, across = rows.stop - rows.start, columns.stop - columns.start
+    result = np.empty((3, down, across), np.float32)
+    sums = np.empty(across * BLOCK_PX * 3, np.uint16)
+    corner = pixels[rows.start * BLOCK_PX :, columns.start * BLOCK_PX :]
+    passes = library()
+    assert passes is not None
+    passes.rave_block_sums(
+        _at(corner), *map(_size, (pixels.shape[1] * 3, down, across)), _at(result), _at(sums)
+    )
+    return result
+
+
+def widen(values: Array, left: NDArray[np.int64], share: Array, wide: Array) -> None:
+    """Writes values interpolated along their last axis.
+
+    Args:
+        values: [..., n] float32.
+        left: [w] int64, which of the n is to the left of each of the w; the next one is to its right.
+        share: [w] float32, of the one to the right.
+        wide: [..., w] float32.
+    """
+    values = np.ascontiguousarray(values, np.float32)
+    assert wide.flags.c_contiguous
+    length, width = values.shape[-1], wide.shape[-1]
+    passes = library()
+    assert passes is not None
+    sizes = map(_size, (values.size // length, length, width))
+    passes.rave_widen(_at(values), *sizes, _at(left), _at(share), _at(wide))
+
+
+def develop(
+    pixels: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    line: Array,
+    upper: NDArray[np.int64],
+    share: Array,
+    bounds: tuple[float, float],
+    knee: float,
+    steepness: float,
+    added: Array | None,
+    space: Workspace,
+) -> None:
+    """Rows of a photograph in the normal way; the first is the first of a block.
+
+    Args:
+        pixels: [h, w, 3] uint8 that `takes` takes.
+        out: the same; may be the pixels.
+        line: [2, n, w] float32, slope over luma in values of a pixel and offset.
+        upper: [h] int64, which of the n lies above each row.
+        share: [h] float32, of the one below.
+        bounds: least and greatest light.
+        knee: see `rave_runtime.light.normal_way`.
+        steepness: 1 / (1 - knee).
+        added: [3, blocks, blocks across] float32, what is added to a block's values; None adds nothing.
+        space: memory for what is computed on the way.
+    """
+    height, width = pixels.shape[:2]
+    assert line.flags.c_contiguous
+    low, high = bounds
+    blocks = (0, 0) if added is None else added.shape[1:]
+    wide = space.array("added", (3, width))
+    upper, share = np.ascontiguousarray(upper, np.int64), np.ascontiguousarray(share, np.float32)
+    passes = library()
+    assert passes is not None
+    passes.rave_develop(
+        _at(pixels),
+        _at(out),
+        *map(_size, (height, width)),
+        _at(line),
+        _size(line.shape[1]),
+        _at(upper),
+        _at(share),
+        *(ctypes.c_float(value) for value in (low, high, knee, steepness)),
+        None if added is None else _at(added),
+        *map(_size, blocks),
+        _at(wide),
+    )
+
+
+def _at(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+_size = ctypes.c_ssize_t

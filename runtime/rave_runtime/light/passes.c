@@ -1,0 +1,184 @@
+/* Passes over the pixels of 8-bit photographs, compiled.
+
+Each does in one pass, in the processor's registers, what numpy does in many, and gives the same result bit for
+bit: the operations are the same, of the same types, in the same order. Compile with -ffp-contract=off, so that
+no product and sum become one operation with one rounding. `compiled.py` calls them and says what they take. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if !defined(RAVE_ONE_VARIANT) && defined(__GNUC__) && defined(__x86_64__) && defined(__gnu_linux__)
+#define VARIANTS __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#else
+#define VARIANTS
+#endif
+
+/* Before a loop each turn of which touches values of its own: it may write where it reads. */
+#if defined(__clang__)
+#define TURNS_ARE_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define TURNS_ARE_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define TURNS_ARE_INDEPENDENT
+#endif
+
+#define BLOCK_PX 8
+
+static inline float least(float a, float b) { return a < b ? a : b; }
+static inline float greatest(float a, float b) { return a > b ? a : b; }
+
+/* Adds rows of bytes, column by column. */
+VARIANTS static void add_rows(const uint8_t *rows, ptrdiff_t count, ptrdiff_t stride, ptrdiff_t length,
+                              uint16_t *restrict sums)
+{
+    for (ptrdiff_t i = 0; i < length; i++)
+        sums[i] = rows[i];
+    for (ptrdiff_t row = 1; row < count; row++) {
+        const uint8_t *restrict values = rows + row * stride;
+        for (ptrdiff_t i = 0; i < length; i++)
+            sums[i] = (uint16_t)(sums[i] + values[i]);
+    }
+}
+
+/* 2^24 / divisor, as Pillow rounds it. */
+static uint32_t reciprocal(ptrdiff_t divisor)
+{
+    float quotient = 4294967296.0f / (float)(256 * divisor);
+    return (uint32_t)quotient;
+}
+
+/* Means over boxes of pixels, rounded as Pillow's Image.reduce rounds. Boxes at the right and at the bottom
+may be smaller. `sums` is memory for 3 * width values. */
+void rave_box_means(const uint8_t *pixels, ptrdiff_t height, ptrdiff_t width, ptrdiff_t across, ptrdiff_t down,
+                    uint8_t *boxes, uint16_t *sums)
+{
+    for (ptrdiff_t top = 0; top < height; top += down) {
+        ptrdiff_t rows = down < height - top ? down : height - top;
+        add_rows(pixels + top * width * 3, rows, width * 3, width * 3, sums);
+        uint32_t factor = reciprocal(rows * across), half = (uint32_t)(rows * across / 2);
+        for (ptrdiff_t left = 0; left < width; left += across) {
+            ptrdiff_t columns = across < width - left ? across : width - left;
+            if (columns < across) {
+                factor = reciprocal(rows * columns);
+                half = (uint32_t)(rows * columns / 2);
+            }
+            uint32_t red = half, green = half, blue = half;
+            for (const uint16_t *sum = sums + left * 3, *end = sum + columns * 3; sum < end; sum += 3) {
+                red += sum[0];
+                green += sum[1];
+                blue += sum[2];
+            }
+            *boxes++ = (uint8_t)((red * factor) >> 24);
+            *boxes++ = (uint8_t)((green * factor) >> 24);
+            *boxes++ = (uint8_t)((blue * factor) >> 24);
+        }
+    }
+}
+
+/* Sums of red, green and blue over blocks of 8 x 8 pixels: [3, down, across] float32, exact. `stride` is the
+length of a row of the picture in bytes, `sums` memory for 24 * across values. */
+void rave_block_sums(const uint8_t *pixels, ptrdiff_t stride, ptrdiff_t down, ptrdiff_t across,
+                     float *restrict result, uint16_t *sums)
+{
+    ptrdiff_t plane = down * across;
+    for (ptrdiff_t row = 0; row < down; row++) {
+        add_rows(pixels + row * BLOCK_PX * stride, BLOCK_PX, stride, across * BLOCK_PX * 3, sums);
+        for (ptrdiff_t column = 0; column < across; column++) {
+            uint32_t red = 0, green = 0, blue = 0;
+            for (int i = 0; i < BLOCK_PX; i++) {
+                const uint16_t *sum = sums + (column * BLOCK_PX + i) * 3;
+                red += sum[0];
+                green += sum[1];
+                blue += sum[2];
+            }
+            result[row * across + column] = (float)red;
+            result[plane + row * across + column] = (float)green;
+            result[2 * plane + row * across + column] = (float)blue;
+        }
+    }
+}
+
+/* Rows interpolated between their values: [rows, length] to [rows, width]. `left` and `share` are, for each of
+the width, which value is to its left, and the share of the one to its right. */
+VARIANTS void rave_widen(const float *values, ptrdiff_t rows, ptrdiff_t length, ptrdiff_t width,
+                         const int64_t *restrict left, const float *restrict share, float *wide)
+{
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        const float *restrict from = values + row * length;
+        float *restrict to = wide + row * width;
+        for (ptrdiff_t x = 0; x < width; x++)
+            to[x] = (from[left[x] + 1] - from[left[x]]) * share[x] + from[left[x]];
+    }
+}
+
+/* One row of the normal way. `slope` and `offset` are two rows of the line each, the second `next` values
+after the first; `added` are three rows of what is added to red, green and blue. */
+VARIANTS static void develop_row(const uint8_t *pixels, uint8_t *out, ptrdiff_t width,
+                                 const float *restrict slope, const float *restrict offset, ptrdiff_t next,
+                                 float share, float low, float high, float knee, float steepness,
+                                 const float *restrict red_added, const float *restrict green_added,
+                                 const float *restrict blue_added)
+{
+    const float scale = 1.0f / 255.0f;
+    TURNS_ARE_INDEPENDENT
+    for (ptrdiff_t x = 0; x < width; x++) {
+        int red = pixels[3 * x], green = pixels[3 * x + 1], blue = pixels[3 * x + 2];
+        float luma = (float)((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16);
+        float a = (slope[next + x] - slope[x]) * share + slope[x];
+        float b = (offset[next + x] - offset[x]) * share + offset[x];
+        float divisor = least(greatest(a * luma + b, low), high);
+
+        int largest = red > green ? red : green;
+        largest = largest > blue ? largest : blue;
+        float brightest = (float)largest * scale;
+        float limited = least(divisor, 1.0f);
+        float bend_start = limited * knee;
+        float above = brightest - bend_start;
+        float rest = 1.0f - bend_start;
+        float bent = (1.0f - limited) * greatest(above, 0.0f) * steepness;
+        brightest += 1e-12f;
+        float below = (limited * rest + bent) * brightest;
+        float shoulder = (rest * brightest + bent * knee) / below * (limited / divisor);
+        float gain = above > 0.0f ? shoulder : 1.0f / divisor;
+
+        float r = least(greatest(((float)red + red_added[x]) * gain, 0.0f), 255.0f) + 0.5f;
+        float g = least(greatest(((float)green + green_added[x]) * gain, 0.0f), 255.0f) + 0.5f;
+        float v = least(greatest(((float)blue + blue_added[x]) * gain, 0.0f), 255.0f) + 0.5f;
+        out[3 * x] = (uint8_t)(int)r;
+        out[3 * x + 1] = (uint8_t)(int)g;
+        out[3 * x + 2] = (uint8_t)(int)v;
+    }
+}
+
+/* Rows of the normal way, from its first row of blocks.
+
+pixels, out   [rows, width, 3]; may be the same.
+line          [2, lines, width]: slope per value of luma and offset, already as wide as the picture.
+upper, share  [rows]: the line above each row, and the share of the one below.
+added         [3, blocks, across], or 0: what is added to the pixels of each block, in values of a pixel. Rows
+              and columns beyond the last block are given what the last one is given.
+wide          memory for 3 * width values. */
+void rave_develop(const uint8_t *pixels, uint8_t *out, ptrdiff_t rows, ptrdiff_t width, const float *line,
+                  ptrdiff_t lines, const int64_t *upper, const float *share, float low, float high, float knee,
+                  float steepness, const float *added, ptrdiff_t blocks, ptrdiff_t across, float *wide)
+{
+    for (ptrdiff_t i = 0; i < 3 * width; i++)
+        wide[i] = 0.0f;
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        ptrdiff_t block = row / BLOCK_PX;
+        if (added && row % BLOCK_PX == 0 && block < blocks) {
+            for (ptrdiff_t channel = 0; channel < 3; channel++) {
+                const float *values = added + (channel * blocks + block) * across;
+                float *target = wide + channel * width;
+                for (ptrdiff_t column = 0; column < across; column++)
+                    for (int i = 0; i < BLOCK_PX; i++)
+                        target[column * BLOCK_PX + i] = values[column];
+                for (ptrdiff_t x = across * BLOCK_PX; x < width; x++)
+                    target[x] = values[across - 1];
+            }
+        }
+        const float *slope = line + upper[row] * width, *offset = slope + lines * width;
+        develop_row(pixels + row * width * 3, out + row * width * 3, width, slope, offset, width, share[row],
+                    low, high, knee, steepness, wide, wide + width, wide + 2 * width);
+    }
+}

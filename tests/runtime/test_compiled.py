@@ -1,0 +1,139 @@
+"""The compiled passes give what numpy and Pillow give, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from rave_runtime.light import chroma, compiled
+from rave_runtime.light.look import Look
+from rave_runtime.light.normal_way import NormalWay
+from rave_runtime.light.reduction import Reduction, UpsampledLight
+from rave_runtime.light.workspace import Workspace
+
+Bytes = NDArray[np.uint8]
+
+needs_passes = pytest.mark.skipif(compiled.library() is None, reason="built without a C compiler")
+
+
+def by_numpy(work: Callable[[], Bytes]) -> Bytes:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "library", lambda: None)
+        return work()
+
+
+def scene(height: int, width: int, seed: int) -> Bytes:
+    """Smooth colours with noise: dark, bright and clipped parts."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(-60, 320, (height // 16 + 2, width // 16 + 2, 3)).clip(0, 255).astype(np.uint8)
+    smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.int16)
+    return (smooth + rng.integers(-9, 10, smooth.shape)).clip(0, 255).astype(np.uint8)
+
+
+def develop(image: Bytes, size: int, look: Look, seed: int, *, in_place: bool = False) -> Bytes:
+    pixels = image.copy()
+    reduction = Reduction(pixels, size)
+    rng = np.random.default_rng(seed)
+    height, width = reduction.pixels.shape[:2]
+    field = Image.fromarray(rng.uniform(0.02, 1.3, (5, 6)).astype(np.float32))
+    light = np.asarray(field.resize((width, height), Image.Resampling.BILINEAR))
+    out = pixels if in_place else np.empty_like(pixels)
+    NormalWay(pixels, light, look, reduction).develop(pixels, out)
+    return out
+
+
+@needs_passes
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(9, 300),
+    width=st.integers(9, 300),
+    share=st.floats(0.05, 0.9),
+    strength=st.sampled_from([0.4, 1.0, 1.7]),
+    in_place=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_the_normal_way_is_the_same_bit_for_bit(
+    height: int, width: int, share: float, strength: float, in_place: bool, seed: int
+) -> None:
+    image, size = scene(height, width, seed), max(2, int(max(height, width) * share))
+    fast = develop(image, size, Look(strength), seed, in_place=in_place)
+    plain = by_numpy(lambda: develop(image, size, Look(strength), seed))
+    assert plain.std() > 0
+    np.testing.assert_array_equal(fast, plain)
+
+
+@needs_passes
+@pytest.mark.parametrize("dark", [0, 255])
+def test_black_and_white_stay_the_same_bit_for_bit(dark: int) -> None:
+    image = np.full((80, 112, 3), dark, np.uint8)
+    image[20:30, 40:60] = 255 - dark
+    np.testing.assert_array_equal(
+        develop(image, 32, Look(), 3), by_numpy(lambda: develop(image, 32, Look(), 3))
+    )
+
+
+@needs_passes
+@pytest.mark.parametrize("size", [(64, 96), (61, 97), (7, 300), (300, 7), (1, 1), (257, 255)])
+@pytest.mark.parametrize("box", [(1, 1), (2, 2), (3, 2), (4, 7), (10, 10), (22, 21), (400, 250)])
+def test_means_over_boxes_are_pillows(size: tuple[int, int], box: tuple[int, int]) -> None:
+    image = scene(*size, seed=sum(size))
+    means = compiled.box_means(image, *box)
+    assert means is not None
+    np.testing.assert_array_equal(means, np.asarray(Image.fromarray(image).reduce(box)))
+
+
+@needs_passes
+def test_boxes_of_white_do_not_overflow() -> None:
+    image = np.full((257, 64, 3), 255, np.uint8)
+    means = compiled.box_means(image, 64, 257)
+    assert means is not None
+    assert means.tolist() == [[[255, 255, 255]]]
+    assert compiled.box_means(image, 64, 258) is None
+
+
+@needs_passes
+def test_sums_over_blocks_are_exact() -> None:
+    image = scene(90, 130, 4)
+    sums = compiled.block_sums(image, slice(2, 10), slice(1, 15))
+    part = image[16:80, 8:120].reshape(8, 8, 14, 8, 3).sum((1, 3))
+    np.testing.assert_array_equal(sums, part.transpose(2, 0, 1))
+    np.testing.assert_array_equal(sums, chroma._block_sums(image, slice(2, 10), slice(1, 15), None))
+
+
+@needs_passes
+def test_the_light_is_the_same_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    light = UpsampledLight(rng.random((2, 9, 14), np.float32), 0.1, 0.9, 301, 203)
+    luma = rng.integers(0, 256, (60, 203), np.uint8)
+    fast = light.rows(100, 160, luma, Workspace()).copy()
+    monkeypatch.setattr(compiled, "library", lambda: None)
+    np.testing.assert_array_equal(fast, light.rows(100, 160, luma, Workspace()))
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((8, 8, 3), np.uint16),
+        np.zeros((8, 8, 1), np.uint8),
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8)[..., :3],
+        np.zeros((8, 16, 3), np.uint8)[:, ::2],
+    ],
+    ids=["16 bits", "one channel", "no channel", "four-byte pixels", "every other column"],
+)
+def test_other_pixels_are_not_taken(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+    assert not compiled.takes(pixels)
+
+
+def test_they_can_be_left_unused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAVE_COMPILED", "0")
+    compiled.library.cache_clear()
+    assert compiled.library() is None
+    assert not compiled.takes(np.zeros((8, 8, 3), np.uint8))
+    compiled.library.cache_clear()

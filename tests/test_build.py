@@ -1,0 +1,55 @@
+"""The build: the passes over pixels are compiled where that is possible, and the wheel is whole where not."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "runtime" / "rave_runtime" / "light" / "passes.c"
+
+
+@pytest.fixture
+def build() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_the_passes_compile(build: ModuleType, tmp_path: Path) -> None:
+    library = tmp_path / "passes.so"
+    assert build.compile_library(SOURCE, library) == ""
+    names = ("rave_box_means", "rave_block_sums", "rave_widen", "rave_develop")
+    assert all(getattr(ctypes.CDLL(str(library)), name) for name in names)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_a_compiler_that_knows_no_variants_of_functions_is_enough(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = tmp_path / "cc"
+    compiler.write_text('#!/bin/sh\ncase "$*" in *-DRAVE_ONE_VARIANT*) exec cc "$@";; esac\nexit 1\n')
+    compiler.chmod(0o700)
+    monkeypatch.setenv("CC", str(compiler))
+    assert build.compile_library(SOURCE, tmp_path / "passes.so") == ""
+    assert ctypes.CDLL(str(tmp_path / "passes.so")).rave_develop
+
+
+def test_without_a_compiler_the_reason_is_told(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "cc"
+    broken.write_text("#!/bin/sh\necho 'no space left' >&2\nexit 4\n")
+    broken.chmod(0o700)
+    monkeypatch.setenv("CC", str(broken))
+    assert build.compile_library(SOURCE, tmp_path / "passes.so") == "no space left"
+    assert not (tmp_path / "passes.so").exists()
