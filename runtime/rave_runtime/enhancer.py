@@ -13,6 +13,7 @@ from rave_runtime.arrays import Array, Pixels
 from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
 from rave_runtime.backends.devices import Setup as Setup
 from rave_runtime.backends.gathering import GatheringNetwork
+from rave_runtime.backends.limits import usable_processors
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.network import LoadedNetwork
 from rave_runtime.bundle.opening import Model, open_bundle
@@ -72,7 +73,7 @@ class Enhancer:
         tile_size: side of the tiles in which the network runs, in pixels; "auto" chooses, None takes every
             image whole, at about 3 GB of memory per megapixel.
         strength: how much shaded parts are lifted: 0 changes nothing, 1 is the model, up to 2.
-        threads: processors for the network; 0 takes all.
+        threads: processors for one photograph; 0 takes all.
         highlights: how much bright parts, such as skies, are brightened: 0 keeps them, 1 is the model, up to
             2; None is the strength, but at most 1.
 
@@ -107,6 +108,7 @@ class Enhancer:
         recommended = bundle.manifest.working_size_px
         self.working_size_px: Final = check_working_size(working_size, recommended)
         self.look: Final = Look(strength, highlights)
+        self._threads: Final = threads or usable_processors()
 
     @property
     def strength(self) -> float:
@@ -296,7 +298,7 @@ class Enhancer:
         if self.working_size_px is not None:
             normal, score = self._normal_way(image, self.working_size_px)
             if score >= least_score:
-                normal.develop(pixels, out, curve)
+                normal.develop(pixels, out, curve, self._threads)
             return score
 
         def lights() -> Iterator[Array]:
@@ -307,13 +309,9 @@ class Enhancer:
         return backlit_score(lights())
 
     def _normal_way(self, image: NDArray[Any], working_size_px: int) -> tuple[NormalWay, float]:
-        """A photograph in the normal way, and its score.
-
-        Args:
-            image: the photograph as the network sees it, [h, w, 3] uint8 or uint16.
-            working_size_px: long side on which its light is estimated.
-        """
-        reduction = Reduction(image, working_size_px) if max(image.shape[:2]) > working_size_px else None
+        """A photograph in the normal way, and its score; the image is as for `_develop`."""
+        is_large = max(image.shape[:2]) > working_size_px
+        reduction = Reduction(image, working_size_px, self._threads) if is_large else None
         small: NDArray[Any] = image if reduction is None else reduction.pixels
         tile_px = self.tile_size_px if small.shape[0] * small.shape[1] > _WHOLE_PX else None
         light = whole_light(self.network, small, tile_px, self.batch)

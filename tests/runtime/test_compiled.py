@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from rave_runtime.light import chroma, compiled
+from rave_runtime.light import chroma, compiled, normal_way, sharing
 from rave_runtime.light.look import Look
 from rave_runtime.light.normal_way import NormalWay
-from rave_runtime.light.reduction import Reduction, UpsampledLight
+from rave_runtime.light.reduction import Reduction, UpsampledLight, luminance
 from rave_runtime.light.workspace import Workspace
 
 Bytes = NDArray[np.uint8]
@@ -83,18 +85,27 @@ def test_black_and_white_stay_the_same_bit_for_bit(dark: int) -> None:
 @pytest.mark.parametrize("box", [(1, 1), (2, 2), (3, 2), (4, 7), (10, 10), (22, 21), (400, 250)])
 def test_means_over_boxes_are_pillows(size: tuple[int, int], box: tuple[int, int]) -> None:
     image = scene(*size, seed=sum(size))
-    means = compiled.box_means(image, *box)
-    assert means is not None
-    np.testing.assert_array_equal(means, np.asarray(Image.fromarray(image).reduce(box)))
+    across, down = box[0], min(box[1], compiled.MOST_ROWS)
+    expected = np.asarray(Image.fromarray(image).reduce((across, down)))
+    means = np.zeros_like(expected)
+    compiled.box_means(image, across, down, means)
+    np.testing.assert_array_equal(means, expected)
 
 
 @needs_passes
 def test_boxes_of_white_do_not_overflow() -> None:
-    image = np.full((257, 64, 3), 255, np.uint8)
-    means = compiled.box_means(image, 64, 257)
-    assert means is not None
+    means = np.zeros((1, 1, 3), np.uint8)
+    compiled.box_means(np.full((257, 64, 3), 255, np.uint8), 64, 257, means)
     assert means.tolist() == [[[255, 255, 255]]]
-    assert compiled.box_means(image, 64, 258) is None
+
+
+@needs_passes
+def test_pictures_of_which_a_box_is_too_high_are_reduced_by_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = scene(1200, 4, 2)
+    reduced = Reduction(image, 2).pixels
+    assert 1200 // reduced.shape[0] // 2 > compiled.MOST_ROWS
+    monkeypatch.setattr(compiled, "library", lambda: None)
+    np.testing.assert_array_equal(reduced, Reduction(image, 2).pixels)
 
 
 @needs_passes
@@ -137,3 +148,43 @@ def test_they_can_be_left_unused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compiled.library() is None
     assert not compiled.takes(np.zeros((8, 8, 3), np.uint8))
     compiled.library.cache_clear()
+
+
+@pytest.mark.parametrize("kind", ["compiled", "numpy", "16 bits"])
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_threads_change_nothing(kind: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kind == "numpy":
+        monkeypatch.setattr(compiled, "library", lambda: None)
+    monkeypatch.setattr(normal_way, "_STRIP_PX", 4000)
+    monkeypatch.setattr(normal_way, "_COMPILED_STRIP_PX", 4000)
+    image: NDArray[np.uint8] | NDArray[np.uint16] = scene(211, 150, 9)
+    if kind == "16 bits":
+        image = image.astype(np.uint16) * np.uint16(257)
+
+    def developed(count: int) -> NDArray[Any]:
+        reduction = Reduction(image, 48, count)
+        light = (0.2 + 0.7 * luminance(reduction.pixels)).astype(np.float32)
+        out = np.empty_like(image)
+        NormalWay(image, light, Look(), reduction).develop(image, out, threads=count)
+        return out
+
+    np.testing.assert_array_equal(developed(1), developed(threads))
+
+
+def test_work_is_done_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
+    done: list[int] = []
+    sharing.share(done.extend, range(7), 3)
+    assert sorted(done) == list(range(7))
+
+
+def test_what_goes_wrong_in_a_thread_is_raised() -> None:
+    def work(parts: Sequence[int]) -> None:
+        if 6 in parts:
+            raise ValueError("six")
+
+    with pytest.raises(ValueError, match="six"):
+        sharing.share(work, range(7), 3)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import reprlib
 import types
 import typing
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
@@ -67,8 +68,7 @@ def build_record(kind: type[T], value: object, where: str) -> T:
     if not isinstance(value, dict):
         raise ValueError(f"{where} must be an object")
     assert is_dataclass(kind)
-    hints = typing.get_type_hints(kind)
-    known = {item.name: item for item in fields(kind)}
+    hints, known = _fields_of(kind)
     unknown = sorted(value.keys() - known.keys())
     if unknown:
         raise ValueError(f"{where} has the unknown key {shorten(unknown[0])}")
@@ -79,6 +79,12 @@ def build_record(kind: type[T], value: object, where: str) -> T:
         elif item.default is MISSING and item.default_factory is MISSING:
             raise ValueError(f"{where} lacks {name!r}")
     return typing.cast(T, kind(**arguments))
+
+
+@functools.cache
+def _fields_of(kind: type[Any]) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
+    """Types and fields of a dataclass by name. To resolve the annotations takes longer than all the rest."""
+    return typing.get_type_hints(kind), {item.name: item for item in fields(kind)}
 
 
 def _convert(hint: Any, value: object, where: str) -> Any:

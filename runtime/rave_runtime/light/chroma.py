@@ -6,7 +6,7 @@ and green blotches of sixteen pixels appear on skin. Real differences of colour 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from rave_runtime.arrays import Array
 from rave_runtime.light import compiled
 from rave_runtime.light.reduction import neighbours
 from rave_runtime.light.relight import BLOCK_PX, value_tables
+from rave_runtime.light.sharing import share
 from rave_runtime.light.workspace import Workspace
 
 _REACH_BLOCKS: Final = 2
@@ -69,9 +70,12 @@ class ChromaCorrection:
         divisor: [h', w'] float32, what the reduced picture is divided by; at least 2 pixels each way.
         curve: tone curve of the pixels' space where it is not sRGB's: see
             `rave_runtime.photos.colour.tone_curve`.
+        threads: among which the rows of blocks are shared.
     """
 
-    def __init__(self, pixels: NDArray[Any], divisor: Array, curve: Array | None = None) -> None:
+    def __init__(
+        self, pixels: NDArray[Any], divisor: Array, curve: Array | None = None, threads: int = 1
+    ) -> None:
         self._height, self._width = pixels.shape[:2]
         down, across = self._height // BLOCK_PX, self._width // BLOCK_PX
         low, high = _SHADE
@@ -82,7 +86,7 @@ class ChromaCorrection:
         if rows.start == rows.stop:
             return
         around_rows, around_columns = _widened(rows, down), _widened(columns, across)
-        luma, *chroma = _block_means(pixels, around_rows, around_columns, curve)
+        luma, *chroma = _block_means(pixels, around_rows, around_columns, curve, threads)
         means = _means_around(np.stack(chroma), down, across, around_rows.start, around_columns.start)
         inside = (
             slice(rows.start - around_rows.start, rows.stop - around_rows.start),
@@ -164,42 +168,46 @@ def _widened(places: slice, length: int) -> slice:
     return slice(max(places.start - _REACH_BLOCKS, 0), min(places.stop + _REACH_BLOCKS, length))
 
 
-def _block_means(pixels: NDArray[Any], rows: slice, columns: slice, curve: Array | None) -> Array:
+def _block_means(
+    pixels: NDArray[Any], rows: slice, columns: slice, curve: Array | None, threads: int
+) -> Array:
     """Means of Y, Cb and Cr over blocks, [3, blocks down, blocks across] float32, of values in [0, 1]."""
     top = 1 if curve is not None else np.iinfo(pixels.dtype).max
-    if curve is None and compiled.takes(pixels):
-        sums = compiled.block_sums(pixels, rows, columns)
-    else:
-        sums = _block_sums(pixels, rows, columns, curve)
-    red, green, blue = sums
-    means = np.empty_like(sums)
-    for mean, weights in zip(means, _TO_CHROMA / np.float32(top * BLOCK_PX * BLOCK_PX), strict=True):
-        np.multiply(red, weights[0], out=mean)
-        mean += weights[1] * green
-        mean += weights[2] * blue
+    weights = _TO_CHROMA / np.float32(top * BLOCK_PX * BLOCK_PX)
+    is_compiled = curve is None and compiled.takes(pixels)
+    means = np.empty((3, rows.stop - rows.start, columns.stop - columns.start), np.float32)
+
+    def mean(starts: Sequence[int]) -> None:
+        for start in starts:
+            part = slice(start, min(start + _STRIP_BLOCKS, rows.stop))
+            if is_compiled:
+                sums = compiled.block_sums(pixels, part, columns)
+            else:
+                sums = _block_sums(pixels, part, columns, curve)
+            strip = means[:, part.start - rows.start : part.stop - rows.start]
+            for result, (of_red, of_green, of_blue) in zip(strip, weights, strict=True):
+                np.multiply(sums[0], of_red, out=result)
+                result += of_green * sums[1]
+                result += of_blue * sums[2]
+
+    share(mean, range(rows.start, rows.stop, _STRIP_BLOCKS), threads)
     return means
 
 
 def _block_sums(pixels: NDArray[Any], rows: slice, columns: slice, curve: Array | None) -> Array:
     """What `compiled.block_sums` gives, for pixels of any kind."""
     wide: Any = np.uint16 if pixels.dtype == np.uint8 else np.uint32
+    values: NDArray[Any] = pixels[
+        rows.start * BLOCK_PX : rows.stop * BLOCK_PX, columns.start * BLOCK_PX : columns.stop * BLOCK_PX
+    ]
     if curve is not None:
         encode, wide = value_tables(curve.tobytes(), int(np.iinfo(pixels.dtype).max))[0], np.float32
-    across = columns.stop - columns.start
+        values = encode[values]
+    down, across = rows.stop - rows.start, columns.stop - columns.start
+    sums = np.add.reduce(values.reshape(down, BLOCK_PX, across * BLOCK_PX * 3), 1, dtype=wide)
     adding = np.tile(np.eye(3, dtype=np.float32), (1, BLOCK_PX))
-    result = np.empty((3, rows.stop - rows.start, across), np.float32)
-    for row in range(rows.start, rows.stop, _STRIP_BLOCKS):
-        stop = min(row + _STRIP_BLOCKS, rows.stop)
-        values: NDArray[Any] = pixels[
-            row * BLOCK_PX : stop * BLOCK_PX, columns.start * BLOCK_PX : columns.stop * BLOCK_PX
-        ]
-        if curve is not None:
-            values = encode[values]
-        values = values.reshape(stop - row, BLOCK_PX, across * BLOCK_PX * 3)
-        sums = np.add.reduce(values, 1, dtype=wide).astype(np.float32)
-        product = adding @ sums.reshape(-1, BLOCK_PX * 3).T
-        result[:, row - rows.start : stop - rows.start] = product.reshape(3, stop - row, across)
-    return result
+    product: Array = adding @ sums.astype(np.float32).reshape(-1, BLOCK_PX * 3).T
+    return product.reshape(3, down, across)
 
 
 def _means_around(values: Array, down: int, across: int, first_row: int, first_column: int) -> Array:

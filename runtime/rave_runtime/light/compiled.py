@@ -20,7 +20,7 @@ from rave_runtime.arrays import Array
 from rave_runtime.light.relight import BLOCK_PX
 from rave_runtime.light.workspace import Workspace
 
-_MOST_ROWS: Final = 257
+MOST_ROWS: Final = 257
 """Rows of bytes whose sum 16 bits hold."""
 
 _ENDING: Final = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
@@ -48,26 +48,22 @@ def takes(pixels: NDArray[Any]) -> bool:
     )
 
 
-def box_means(pixels: NDArray[np.uint8], across: int, down: int) -> NDArray[np.uint8] | None:
-    """Means over boxes of pixels, as `PIL.Image.Image.reduce` gives them.
+def box_means(pixels: NDArray[np.uint8], across: int, down: int, boxes: NDArray[np.uint8]) -> None:
+    """Writes means over boxes of pixels, as `PIL.Image.Image.reduce` gives them.
 
     Args:
         pixels: that `takes` takes.
         across: width of a box in pixels.
-        down: height of a box in pixels.
-
-    Returns:
-        [ceil(h / down), ceil(w / across), 3] uint8, or None where the boxes are too high to be added up.
+        down: height of a box in pixels, at most `MOST_ROWS`.
+        boxes: [ceil(h / down), ceil(w / across), 3] uint8.
     """
+    assert down <= MOST_ROWS
+    assert boxes.flags.c_contiguous
     height, width = pixels.shape[:2]
-    if down > _MOST_ROWS:
-        return None
-    boxes = np.empty((-(-height // down), -(-width // across), 3), np.uint8)
     sums = np.empty(3 * width, np.uint16)
     passes = library()
     assert passes is not None
     passes.rave_box_means(_at(pixels), *map(_size, (height, width, across, down)), _at(boxes), _at(sums))
-    return boxes
 
 
 def block_sums(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Array:

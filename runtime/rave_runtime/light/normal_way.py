@@ -22,7 +22,7 @@ The published output is the division alone, `light.relight.relight`, with the li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -34,12 +34,13 @@ from rave_runtime.light.chroma import ChromaCorrection
 from rave_runtime.light.look import Look, divisor_of, guard_black
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.light.relight import BLOCK_PX, relight_gently, steepness
+from rave_runtime.light.sharing import share
 from rave_runtime.light.workspace import Workspace
 
 _STRIP_PX: Final = 1 << 17
 """Pixels brought to full resolution at once: few enough to stay in a processor's cache."""
 
-_COMPILED_STRIP_PX: Final = 1 << 20
+_COMPILED_STRIP_PX: Final = 1 << 19
 """The same for compiled passes, which take a pixel at a time: few enough to answer an interrupt soon."""
 
 
@@ -68,31 +69,38 @@ class NormalWay:
         """What the photograph is divided by, but for the shoulder: [h, w] float32."""
         result = np.empty((self._height, self._width), np.float32)
         space = Workspace()
-        for start, stop in self._strips():
+        for start, stop in self._strips(_STRIP_PX):
             result[start:stop] = self._rows(start, stop, space)
         return result
 
-    def develop(self, pixels: NDArray[Any], out: NDArray[Any], curve: Array | None = None) -> None:
+    def develop(
+        self, pixels: NDArray[Any], out: NDArray[Any], curve: Array | None = None, threads: int = 1
+    ) -> None:
         """Writes the enhanced photograph.
 
         Args:
             pixels: [h, w, c] uint8 or uint16, in the photograph's own colour space, one channel or three.
             out: like the pixels; may be the pixels, and those that the reduction was made of.
             curve: its tone curve where it is not sRGB's: see `rave_runtime.photos.colour.tone_curve`.
+            threads: among which the rows are shared; the result is the same.
         """
         chroma = None
         if pixels.shape[2] == 3 and min(self._height, self._width) >= BLOCK_PX:
-            chroma = ChromaCorrection(pixels, self._divisor, curve)
-        space, knee = Workspace(), self._look.knee
-        if self._is_compiled(pixels, out, curve):
-            for start, stop in self._strips(_COMPILED_STRIP_PX):
-                self._develop_compiled(pixels[start:stop], out[start:stop], start, chroma, space)
-            return
-        for start, stop in self._strips():
-            divisor = self._rows(start, stop, space)
-            correction = None if chroma is None else chroma.rows(start, stop, space)
-            strip, target = pixels[start:stop], out[start:stop]
-            relight_gently(strip, divisor, target, knee, correction, curve, space)
+            chroma = ChromaCorrection(pixels, self._divisor, curve, threads)
+        is_compiled = self._is_compiled(pixels, out, curve)
+
+        def develop_strips(strips: Sequence[tuple[int, int]]) -> None:
+            space = Workspace()
+            for start, stop in strips:
+                strip, target = pixels[start:stop], out[start:stop]
+                if is_compiled:
+                    self._develop_compiled(strip, target, start, chroma, space)
+                else:
+                    divisor = self._rows(start, stop, space)
+                    correction = None if chroma is None else chroma.rows(start, stop, space)
+                    relight_gently(strip, divisor, target, self._look.knee, correction, curve, space)
+
+        share(develop_strips, list(self._strips(_COMPILED_STRIP_PX if is_compiled else _STRIP_PX)), threads)
 
     def _is_compiled(self, pixels: NDArray[Any], out: NDArray[Any], curve: Array | None) -> bool:
         """Whether compiled passes take these pixels; their luma must be that of the reduced image."""
@@ -133,9 +141,9 @@ class NormalWay:
             return self._divisor[start:stop]
         return self._guided.rows(start, stop, self._reduction.luminance(start, stop), space)
 
-    def _strips(self, most_px: int | None = None) -> Iterator[tuple[int, int]]:
+    def _strips(self, most_px: int) -> Iterator[tuple[int, int]]:
         """First row and end of each strip. Strips begin with a block and are at least one block high."""
-        step = max(1, (most_px or _STRIP_PX) // self._width // BLOCK_PX) * BLOCK_PX
+        step = max(1, most_px // self._width // BLOCK_PX) * BLOCK_PX
         start = 0
         while start < self._height:
             stop = start + step if start + step + BLOCK_PX <= self._height else self._height

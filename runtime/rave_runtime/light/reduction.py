@@ -8,7 +8,7 @@ made in strips of rows and never exists whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from PIL import Image
 
 from rave_runtime.arrays import Array
 from rave_runtime.light import compiled
+from rave_runtime.light.sharing import share
 from rave_runtime.light.workspace import Workspace
 
 _STRIP_ROWS: Final = 64
@@ -43,9 +44,10 @@ class Reduction:
     Args:
         image: [h, w, 3] uint8 or uint16. Rows must still be as they were when their luminance is asked for.
         long_side_px: long side of the reduction; the other side keeps the proportion, at least 2 pixels.
+        threads: among which the rows of an 8-bit picture are shared.
     """
 
-    def __init__(self, image: NDArray[Any], long_side_px: int) -> None:
+    def __init__(self, image: NDArray[Any], long_side_px: int, threads: int = 1) -> None:
         height, width = image.shape[:2]
         longest = max(height, width)
         # One division, so that halves are exactly that: exported graphs round the same.
@@ -54,7 +56,7 @@ class Reduction:
         self._image = image
         self._luma: NDArray[np.uint8] | None = None
         if compiled.takes(image):
-            self.pixels = _reduce_compiled(image, size)
+            self.pixels = _reduce_compiled(image, size, threads)
         elif image.dtype == np.uint8:
             self.pixels, self._luma = _reduce_bytes(image, size)
         else:
@@ -95,12 +97,18 @@ def _reduce_bytes(
     return _resize(boxes, size, width / across, height / down), luma
 
 
-def _reduce_compiled(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def _reduce_compiled(image: NDArray[np.uint8], size: tuple[int, int], threads: int) -> NDArray[np.uint8]:
     """The same reduction by `rave_runtime.light.compiled`."""
     across, down = _box_sides(image, size)
-    boxes = compiled.box_means(image, across, down)
-    if boxes is None:
+    if down > compiled.MOST_ROWS:
         return _reduce_bytes(image, size)[0]
+    boxes = np.empty((-(-image.shape[0] // down), -(-image.shape[1] // across), 3), np.uint8)
+
+    def average(starts: Sequence[int]) -> None:
+        stop = starts[-1] + 1
+        compiled.box_means(image[starts[0] * down : stop * down], across, down, boxes[starts[0] : stop])
+
+    share(average, range(len(boxes)), threads)
     return _resize(boxes, size, image.shape[1] / across, image.shape[0] / down)
 
 
