@@ -125,13 +125,16 @@ def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
         [h', w'] float32, within `DIVISOR_BOUNDS`.
     """
     top = 255 if pixels.dtype == np.uint8 else 1
-    brightest = pixels.max(2).astype(np.float32) / np.float32(top)
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]  # numpy is slow along an axis of three
+    largest = np.maximum(np.maximum(red, green), blue)
+    smallest = np.minimum(np.minimum(red, green), blue)
+    brightest = largest.astype(np.float32) / np.float32(top)
     dark = 1 - smooth_step(brightest, *_DARK)
     reach = max(1, round(max(brightest.shape) * _REACH_SHARE))
     share, first, second = box_means(np.stack([dark, dark * brightest, dark * brightest**2]), reach)
     share = np.maximum(share, np.float32(1e-3))
     deviation = np.sqrt(np.maximum(second / share - (first / share) ** 2, 0))
-    spread = (pixels.max(2) - pixels.min(2)).astype(np.float32) / np.float32(top)
+    spread = (largest - smallest).astype(np.float32) / np.float32(top)
     seen = np.maximum(smooth_step(brightest, *_BLACK), smooth_step(deviation, *_EMPTY))
     seen = np.maximum(seen, smooth_step(box_means(spread[None], 1)[0], *_NEUTRAL))
     low, high = DIVISOR_BOUNDS
