@@ -99,9 +99,13 @@ def plot_roofline(result: Result) -> str:
     figure, axes = plt.subplots(figsize=(9, 5.2))
     rows = result.rows
     if rows:
-        product, copy = rows[0]["product_gflop_per_s"], rows[0]["copy_gb_per_s"]
-        points = [1.0, product / copy, max(10 * product / copy, *(2 * r["flop_per_byte"] for r in rows))]
-        axes.plot(points, [min(product, copy * x) for x in points], color="#444444", linewidth=1.5)
+        copy = rows[0]["copy_gb_per_s"]
+        products = {row.get("numbers", "fp32"): row["product_gflop_per_s"] for row in rows}
+        end = max(10 * max(products.values()) / copy, *(2 * row["flop_per_byte"] for row in rows))
+        for numbers, product in products.items():
+            points = [1.0, product / copy, end]
+            axes.plot(points, [min(product, copy * x) for x in points], color="#444444", linewidth=1.5)
+            axes.annotate(numbers, (end, product), fontsize=7, ha="right", va="bottom", color="#444444")
     for index, row in enumerate(rows):
         axes.scatter(
             row["flop_per_byte"],

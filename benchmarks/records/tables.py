@@ -170,6 +170,7 @@ def roofline_table(result: Result) -> str:
         [
             variant(row),
             f"{row['width']}x{row['height']}",
+            row.get("numbers", "fp32"),
             f"{row['flop_per_byte']:.0f}",
             f"{row['gflop_per_s']:.0f}",
             f"{row['limit_gflop_per_s']:.0f}",
@@ -177,7 +178,7 @@ def roofline_table(result: Result) -> str:
         ]
         for row in result.rows
     ]
-    return markdown(["", "Size", "FLOP/byte", "GFLOP/s", "Limit, GFLOP/s", "Share"], lines)
+    return markdown(["", "Size", "Numbers", "FLOP/byte", "GFLOP/s", "Limit, GFLOP/s", "Share"], lines)
 
 
 def plain_table(result: Result) -> str:

@@ -1,13 +1,18 @@
 """How near each provider comes to what the machine can do.
 
-The limit of a network is the lesser of the machine's measured matrix-product rate and of its measured
-copy rate times the FLOPs per byte that the network needs (Williams et al., CACM 2009).
+The limit of a network is the lesser of the machine's measured matrix-product rate, in the numbers that the
+network is computed in, and of its measured copy rate times the FLOPs per byte that the network needs
+(Williams et al., CACM 2009). Matrices are multiplied by torch, whose libraries (MKL and oneDNN; cuBLAS) are
+the fastest that there are for each kind of number.
+
+A share above 1 is no error: Winograd's algorithm computes a convolution with fewer products than are counted.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,15 +20,41 @@ import torch
 SIDE = 2048
 COPY_MIB = 256
 
+_KINDS: dict[str, dict[str, torch.dtype]] = {
+    "cpu": {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8},
+    "cuda": {
+        "fp32": torch.float32,
+        "fp16": torch.float16,
+        "bf16": torch.bfloat16,
+        "int8": torch.int8,
+    },
+}
 
-def measure_product_rate(
+
+def measure_product_rates(
     device: str = "cpu", threads: int = 1, side: int = SIDE, repetitions: int = 5
-) -> float:
-    """FLOP/s of a square float32 matrix product by torch, TF32 off: the best of some repetitions."""
+) -> dict[str, float]:
+    """FLOP/s of a square matrix product by torch, TF32 off, by kind of number: the best of some repetitions.
+
+    Numbers that this torch cannot multiply on the device are left out.
+    """
     torch.set_num_threads(threads)
-    a = torch.rand(side, side, device=device)
-    b = torch.rand(side, side, device=device)
-    return 2 * side**3 / _least_s(lambda: a @ b, device, repetitions)
+    rates = {}
+    for name, dtype in _KINDS[device].items():
+        whole = dtype == torch.int8
+        matrix = torch.randint(-127, 128, (side, side)) if whole else torch.rand(side, side)
+        multiply = partial(torch._int_mm if whole else torch.matmul, *[matrix.to(device, dtype)] * 2)
+        try:
+            rates[name] = 2 * side**3 / _least_s(multiply, device, repetitions)
+        except (RuntimeError, NotImplementedError):
+            continue
+    return rates
+
+
+def kind_of_numbers(device: str, precision: str) -> str:
+    """In which numbers a precision multiplies on a device: processors multiply fp16 as fp32."""
+    kind = "fp32" if precision == "auto" else precision
+    return kind if kind in _KINDS[device] else "fp32"
 
 
 def measure_copy_rate(
@@ -51,15 +82,25 @@ def limit_flops(macs: float, traffic_bytes: float, product_rate: float, copy_rat
 def add_shares(
     rows: Iterable[dict[str, Any]],
     traffic_bytes: Callable[[dict[str, Any]], float | None],
-    product_rate: float,
+    product_rates: dict[str, float],
     copy_rate: float,
 ) -> list[dict[str, Any]]:
-    """Rows of networks that ran, each with its intensity, its limit and the share of it reached."""
+    """Rows of networks that ran, each with its intensity, its limit and the share of it reached.
+
+    Args:
+        rows: of a contest.
+        traffic_bytes: what a row's network must move; None where that is not known.
+        product_rates: as `measure_product_rates` gives them.
+        copy_rate: bytes/s.
+    """
     found = []
     for row in rows:
         traffic = traffic_bytes(row)
         if not row["gmacs"] or not row["median_s"] or not traffic:
             continue
+        device = "cuda" if row["device"] == "cuda" else "cpu"
+        kind = kind_of_numbers(device, row["precision"])
+        product_rate = product_rates.get(kind, product_rates["fp32"])
         limit = limit_flops(row["gmacs"] * 1e9, traffic, product_rate, copy_rate)
         found.append(
             {
@@ -70,6 +111,7 @@ def add_shares(
                 "gflop_per_s": row["gflop_per_s"],
                 "limit_gflop_per_s": limit / 1e9,
                 "share": row["gflop_per_s"] * 1e9 / limit,
+                "numbers": kind if kind in product_rates else "fp32",
                 "product_gflop_per_s": product_rate / 1e9,
                 "copy_gb_per_s": copy_rate / 1e9,
             }

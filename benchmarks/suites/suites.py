@@ -170,14 +170,14 @@ def measure_roofline(request: Request, rows: Sequence[Row] = ()) -> list[Row]:
         request: what to measure.
         rows: the rows of a latency run just done, in place of measuring again.
     """
-    from benchmarks.suites.roofline import add_shares, measure_copy_rate, measure_product_rate
+    from benchmarks.suites.roofline import add_shares, measure_copy_rate, measure_product_rates
 
     size = request.sizes[0] if request.sizes else Size(512, 512)
     names = ["ours", "ours-full", "ours-torch"]
     names += [] if request.quick else ["diffir", "restormer", "retinexformer", "enlightengan"]
     side, mib = (1024, 64) if request.quick else (2048, 256)
     request.say("matrix product and copy rates")
-    product = measure_product_rate(request.device, request.threads, side)
+    products = measure_product_rates(request.device, request.threads, side)
     copy = measure_copy_rate(request.device, request.threads, mib)
     contestants = request.contestants(names)
     if rows:
@@ -198,7 +198,7 @@ def measure_roofline(request: Request, rows: Sequence[Row] = ()) -> list[Row]:
         width = {"fp32": 1.0, "auto": 1.0, "int8": 0.25}.get(row["precision"], 0.5)
         return cost.traffic_bytes * width if cost else None
 
-    return add_shares(rows, traffic, product, copy)
+    return add_shares(rows, traffic, products, copy)
 
 
 def measure_quality_of(

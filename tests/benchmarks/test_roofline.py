@@ -7,7 +7,13 @@ import torch
 from torch import nn
 
 from benchmarks.contestants.counting import count_traffic
-from benchmarks.suites.roofline import add_shares, limit_flops, measure_copy_rate, measure_product_rate
+from benchmarks.suites.roofline import (
+    add_shares,
+    kind_of_numbers,
+    limit_flops,
+    measure_copy_rate,
+    measure_product_rates,
+)
 
 
 def test_traffic_is_what_products_read_and_write() -> None:
@@ -25,7 +31,9 @@ def test_the_limit_is_memory_below_the_ridge_and_products_above() -> None:
 
 
 def test_rates_of_this_machine_are_plausible_and_repeatable() -> None:
-    assert 1e8 < measure_product_rate(side=128, repetitions=3) < 1e15
+    rates = measure_product_rates(side=128, repetitions=3)
+    assert {"fp32", "bf16"} <= rates.keys()
+    assert all(1e7 < rate < 1e15 for rate in rates.values())
     assert 1e8 < measure_copy_rate(mib=4, repetitions=3) < 1e14
 
 
@@ -35,7 +43,21 @@ def test_shares_of_rows_that_ran() -> None:
     )
     ran = {**row, "megapixels": 1, "gmacs": 0.5, "median_s": 2.0, "gflop_per_s": 0.5}
     idle = {**ran, "median_s": None}
-    (found,) = add_shares([ran, idle], lambda _: 1e6, product_rate=2e9, copy_rate=1e7)
+    rates = {"fp32": 2e9, "int8": 8e9}
+    (found,) = add_shares([ran, idle], lambda _: 1e6, rates, copy_rate=1e7)
     assert found["flop_per_byte"] == 1000
     assert found["limit_gflop_per_s"] == 2.0
     assert found["share"] == pytest.approx(0.25)
+    in_int8 = {**ran, "precision": "int8", "gmacs": 5.0}
+    (found,) = add_shares([in_int8], lambda _: 1e6, rates, copy_rate=1e7)
+    assert (found["numbers"], found["limit_gflop_per_s"]) == ("int8", 8.0)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "kind"),
+    [("cpu", "fp16", "fp32"), ("cpu", "int8", "int8"), ("cuda", "fp16", "fp16"), ("cpu", "auto", "fp32")],
+)
+def test_each_precision_is_held_against_the_numbers_it_multiplies(
+    device: str, precision: str, kind: str
+) -> None:
+    assert kind_of_numbers(device, precision) == kind
