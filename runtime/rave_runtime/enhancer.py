@@ -24,6 +24,7 @@ from rave_runtime.light.normal_way import NormalWay
 from rave_runtime.light.reduction import Reduction
 from rave_runtime.light.relight import relight
 from rave_runtime.light.score import backlit_score
+from rave_runtime.light.sharing import threads_for
 from rave_runtime.light.sizes import check_tile_size, check_working_size
 from rave_runtime.light.tiled import full_light, whole_light
 from rave_runtime.photos.colour import as_seen, tone_curve
@@ -290,15 +291,14 @@ class Enhancer:
 
         Args:
             image: the photograph as the network sees it, [h, w, 3].
-            pixels: the photograph, [h, w, c].
-            out: like the pixels; in the normal way it may be the pixels.
+            pixels: the photograph, [h, w, c]; `out` is like them, in the normal way it may be them.
             curve: tone curve of the pixels' space.
             least_score: the smallest score that is enough.
         """
         if self.working_size_px is not None:
             normal, score = self._normal_way(image, self.working_size_px)
             if score >= least_score:
-                normal.develop(pixels, out, curve, self._threads)
+                normal.develop(pixels, out, curve, threads_for(pixels, self._threads))
             return score
 
         def lights() -> Iterator[Array]:
@@ -311,7 +311,7 @@ class Enhancer:
     def _normal_way(self, image: NDArray[Any], working_size_px: int) -> tuple[NormalWay, float]:
         """A photograph in the normal way, and its score; the image is as for `_develop`."""
         is_large = max(image.shape[:2]) > working_size_px
-        reduction = Reduction(image, working_size_px, self._threads) if is_large else None
+        reduction = Reduction(image, working_size_px, threads_for(image, self._threads)) if is_large else None
         small: NDArray[Any] = image if reduction is None else reduction.pixels
         tile_px = self.tile_size_px if small.shape[0] * small.shape[1] > _WHOLE_PX else None
         light = whole_light(self.network, small, tile_px, self.batch)

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, Final, TypeVar
+
+from numpy.typing import NDArray
 
 T = TypeVar("T")
+
+_LEAST_PX: Final = 2_000_000
+"""Photographs with fewer pixels are not shared: to start threads for them takes longer than it saves."""
+
+
+def threads_for(image: NDArray[Any], threads: int) -> int:
+    """How many of some threads an image, [h, w, c], is worth."""
+    return threads if image.shape[0] * image.shape[1] >= _LEAST_PX else 1
 
 
 def share(work: Callable[[Sequence[T]], None], parts: Sequence[T], threads: int) -> None:
