@@ -1,6 +1,6 @@
 """How fast `rave-run` takes a folder of 12-megapixel JPEGs, against what nobody can avoid.
 
-    python -m benchmarks folder-speed [--photos 20] [--rounds 3] [--source FOLDER] [--output FILE.json]
+    python -m benchmarks folder-speed [--photos 20] [--rounds 3] [--source FOLDER] [--kinds] [--output JSON]
 
 Compares, in turns in one run, on the same processors:
 - Pillow alone decoding the files and encoding them again at the same quality, a photograph per thread, into
@@ -8,22 +8,27 @@ Compares, in turns in one run, on the same processors:
 - simplejpeg doing the same, where it is installed: the fastest codec that there is in Python;
 - `rave-run` at the model's own working size and at 512 pixels, on every device present.
 Prints medians of wall time and ratios pair by pair. `--source` takes real photographs to enlarge;
-without it the pictures are synthetic scenes with grain.
+without it the pictures are synthetic scenes with grain. `--kinds` also takes folders of other kinds of files,
+among them pictures so small that next to all of the time is bookkeeping, and one photograph alone.
+
+Installed packages come with compiled bytecode; `rave-run` is allowed to write it before it is measured.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -33,7 +38,37 @@ from rave_runtime.backends.devices import has_openvino
 from rave_runtime.backends.limits import usable_processors
 
 SIZE = (4000, 3000)
+
+
+class Kind(NamedTuple):
+    """A folder of files.
+
+    Attributes:
+        photographs: how many.
+        width: of each, in pixels.
+        height: of each, in pixels.
+        ending: of their names.
+        options: of Pillow's `save`.
+    """
+
+    photographs: int
+    width: int
+    height: int
+    ending: str
+    options: dict[str, Any]
+
+
+KINDS: Final = {
+    "one JPEG of 12 MP": Kind(1, 4000, 3000, ".jpg", {"quality": 90}),
+    "200 JPEGs of 0.5 MP": Kind(200, 866, 577, ".jpg", {"quality": 90}),
+    "3 JPEGs of 50 MP": Kind(3, 8660, 5773, ".jpg", {"quality": 90}),
+    "6 progressive JPEGs of 12 MP": Kind(6, 4000, 3000, ".jpg", {"quality": 90, "progressive": True}),
+    "4 PNGs of 12 MP": Kind(4, 4000, 3000, ".png", {"compress_level": 1}),
+    "4 TIFFs of 12 MP": Kind(4, 4000, 3000, ".tif", {}),
+    "2000 JPEGs of 64 x 64": Kind(2000, 64, 64, ".jpg", {"quality": 90}),
+}
 QUALITY = 90
+_JPEG_OPTIONS: Final = {"quality": QUALITY}
 _PILLOW = ("pillow", "pillow into files")
 _SIMPLEJPEG = "simplejpeg into files"
 
@@ -53,7 +88,54 @@ def make_photographs(folder: Path, count: int, source: Path | None) -> None:
         Image.fromarray(noisy).save(folder / f"{i:03}.jpg", quality=QUALITY)
 
 
-def run_pillow(folder: Path, output: Path | None = None) -> float:
+def make_kind(folder: Path, kind: Kind) -> None:
+    """Writes a folder of files: one scene with grain, shifted for each."""
+    rng = np.random.default_rng(0)
+    size = (kind.width, kind.height)
+    smooth = Image.fromarray(rng.integers(0, 255, (30, 40, 3), np.uint8)).resize(
+        size, Image.Resampling.BICUBIC
+    )
+    grain = rng.normal(0, 5, size[::-1]).astype(np.int16)
+    scene = np.clip(np.asarray(smooth, np.int16) + grain[..., None], 0, 255).astype(np.uint8)
+    for i in range(kind.photographs):
+        Image.fromarray(np.roll(scene, 7 * i, 1)).save(folder / f"{i:04}{kind.ending}", **kind.options)
+
+
+def measure_kinds(rounds: int) -> dict[str, dict[str, float]]:
+    """Seconds of Pillow into files and of `rave-run` for each kind, and their ratio.
+
+    Also the work for each photograph, in milliseconds of all processors together, the start of the program
+    among it.
+    """
+    found = {}
+    for name, kind in KINDS.items():
+        with tempfile.TemporaryDirectory() as scratch:
+            photos, output = Path(scratch, "photos"), Path(scratch, "output")
+            photos.mkdir()
+            make_kind(photos, kind)
+            pillow_s, rave_s, work_s = [], [], []
+            for _ in range(rounds):
+                pillow_s.append(run_pillow(photos, output, kind.options))
+                before = _work_of_children_s()
+                rave_s.append(run_rave(photos, output, []))
+                work_s.append(_work_of_children_s() - before)
+        found[name] = {
+            "pillow_s": round(statistics.median(pillow_s), 3),
+            "rave_run_s": round(statistics.median(rave_s), 3),
+            "ratio": round(statistics.median(a / b for a, b in zip(rave_s, pillow_s, strict=True)), 2),
+            "work_ms_each": round(1000 * statistics.median(work_s) / kind.photographs, 2),
+        }
+    return found
+
+
+def _work_of_children_s() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def run_pillow(
+    folder: Path, output: Path | None = None, save_options: Mapping[str, Any] = _JPEG_OPTIONS
+) -> float:
     """Seconds to decode and encode every file, a thread per processor; into memory unless told where to."""
     if output is not None:
         shutil.rmtree(output, ignore_errors=True)
@@ -63,7 +145,7 @@ def run_pillow(folder: Path, output: Path | None = None) -> float:
         with Image.open(path) as image:
             image.load()
             target = io.BytesIO() if output is None else output / path.name
-            image.save(target, "JPEG", quality=QUALITY)
+            image.save(target, image.format, **save_options)
         return len(target.getvalue()) if isinstance(target, io.BytesIO) else target.stat().st_size
 
     started = time.perf_counter()
@@ -94,8 +176,13 @@ def run_rave(folder: Path, output: Path, arguments: list[str]) -> float:
     shutil.rmtree(output, ignore_errors=True)
     command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", str(folder), str(output)]
     started = time.perf_counter()
-    subprocess.run([*command, *arguments], check=True, capture_output=True)
+    subprocess.run([*command, *arguments], check=True, capture_output=True, env=_environment())
     return time.perf_counter() - started
+
+
+def _environment() -> dict[str, str]:
+    """This environment, in which Python writes its bytecode, as pip does for an installed package."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _ratios(seconds: dict[str, list[float]], base: str) -> dict[str, float]:
@@ -113,6 +200,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--source", type=Path)
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--kinds", action="store_true", help="also folders of other kinds of files")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
     variants = {
@@ -147,4 +235,6 @@ def main(arguments: Sequence[str]) -> None:
         "median_s": {name: round(statistics.median(values), 3) for name, values in seconds.items()},
         **{f"ratio_to_{base.replace(' ', '_')}": _ratios(seconds, base) for base in codecs},
     }
+    if options.kinds:
+        findings["kinds"] = measure_kinds(options.rounds)
     report_study("folder-speed", arguments, findings, options.output)
