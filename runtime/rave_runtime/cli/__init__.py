@@ -81,7 +81,8 @@ def _run(arguments: list[str]) -> int:
             return _watch(inputs, output, options)
         return _enhance_folder(inputs, output, options)
     except PhotoError as error:
-        say(f"rave-run: the photograph {error}", error=True)
+        is_film = film or (len(places) == 2 and _names_film(places[:1]))
+        say(f"rave-run: the {'film' if is_film else 'photograph'} {error}", error=True)
         return EXIT_SOME_FAILED
     except RaveError as error:
         wrong_use(str(error))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from fractions import Fraction
 from typing import Any, Final
 
 from rave_runtime.errors import UsageError
+from rave_runtime.films.encoders import encoder_options, require_encoder, supported_format
 from rave_runtime.films.opening import FilmInfo, import_av
 
 _ENCODERS: Final = {
@@ -19,19 +21,6 @@ _ENCODERS: Final = {
     "vp8": "libvpx-vp9",
 }
 """The encoder for each codec of an input; others become H.264."""
-
-_QUALITY_OPTIONS: Final = {
-    "libx264": "crf",
-    "libx265": "crf",
-    "libsvtav1": "crf",
-    "libvpx-vp9": "crf",
-    "nvenc": "cq",
-    "qsv": "global_quality",
-    "vaapi": "qp",
-    "videotoolbox": "q",
-    "amf": "qp_p",
-}
-"""The option by which each encoder, or each family of hardware encoders, takes its constant quality."""
 
 _TYPICAL_BITS_PER_PIXEL: Final = {"libx264": 0.07, "libx265": 0.045, "libsvtav1": 0.035, "libvpx-vp9": 0.045}
 _TYPICAL_QUALITY: Final = {"libx264": 21, "libx265": 24, "libsvtav1": 30, "libvpx-vp9": 31}
@@ -50,17 +39,15 @@ def choose_encoder(info: FilmInfo, encoder: str | None) -> str:
         encoder: an encoder of FFmpeg by name, such as "h264_nvenc"; None follows the input's codec.
 
     Raises:
-        UsageError: FFmpeg has no such encoder here.
+        UsageError: FFmpeg has no such encoder, or it does not start here.
     """
-    av = import_av()
-    name = encoder or _ENCODERS.get(info.codec, "libx264")
-    if name not in av.codecs_available:
-        if encoder is None and "libx264" in av.codecs_available:
-            return "libx264"
-        raise UsageError(
-            f"this FFmpeg has no encoder {name}: leave out --film-encoder, or install an FFmpeg that has it"
-        )
-    return name
+    if encoder is not None:
+        return require_encoder(encoder)
+    name = _ENCODERS.get(info.codec, "libx264")
+    available = import_av().codecs_available
+    if name in available or "libx264" not in available:
+        return require_encoder(name)
+    return "libx264"
 
 
 def quality_of(info: FilmInfo, encoder: str, quality: int | None) -> int:
@@ -97,23 +84,23 @@ def add_video(
         encoder: what `choose_encoder` returns.
         quality: what `quality_of` returns.
         live: whether frames must leave at once, at the cost of some compression.
+
+    Raises:
+        UsageError: the container has no place for what the encoder makes.
     """
-    av = import_av()
-    options = {_quality_option(encoder): str(quality)} if _quality_option(encoder) else {}
-    if encoder in ("libx264", "libx265"):
-        options["preset"] = "veryfast"
-        if live:
-            options["tune"] = "zerolatency"
-        if encoder == "libx265":
-            options["x265-params"] = "log-level=error"
-    elif encoder == "libsvtav1":
-        options["preset"] = "10"
-    elif encoder == "libvpx-vp9":
-        options |= {"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
-    stream = output.add_stream(encoder, rate=info.rate, options=options)
+    if encoder == "libsvtav1":
+        os.environ.setdefault("SVT_LOG", "1")  # which otherwise writes thirty lines to standard error
+    settings = encoder_options(encoder, quality, live=live)
+    try:
+        stream = output.add_stream(encoder, rate=info.rate, options=settings)
+    except ValueError as error:
+        raise UsageError(
+            f"{encoder} makes a film that the container {output.format.name} cannot hold: choose another "
+            "--film-encoder, or an OUTPUT that ends in .mkv"
+        ) from error
     context = stream.codec_context
     context.width, context.height = info.width, info.height
-    context.pix_fmt = _supported_format(av, encoder, info.pixel_format)
+    context.pix_fmt = supported_format(encoder, info.pixel_format)
     context.time_base = source.time_base or Fraction(1, 90000)
     context.color_range = int(frame.color_range)
     context.colorspace = int(frame.colorspace)
@@ -129,24 +116,3 @@ def add_video(
     if info.rotation_deg:
         stream.set_display_rotation(info.rotation_deg)
     return stream
-
-
-def _quality_option(encoder: str) -> str | None:
-    if encoder in _QUALITY_OPTIONS:
-        return _QUALITY_OPTIONS[encoder]
-    return _QUALITY_OPTIONS.get(encoder.rpartition("_")[2])
-
-
-def _supported_format(av: Any, encoder: str, pixel_format: str) -> str:
-    """The input's pixel format where the encoder takes it, or the nearest that it takes."""
-    formats = av.codec.Codec(encoder, "w").video_formats
-    names = [item.name for item in formats or ()]
-    if not names or pixel_format in names:
-        return pixel_format
-    full = pixel_format.replace("yuvj", "yuv")
-    depth = full.partition("p")[2]
-    for candidate in (full, f"yuv420p{depth}", "p010le" if depth else "nv12", "yuv420p", "nv12"):
-        if candidate in names:
-            return candidate
-    first: str = names[0]
-    return first

@@ -12,6 +12,7 @@ from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import ResultJournal
+from rave_runtime.films.encoders import require_encoder
 from rave_runtime.photos.formats import KNOWN_ENDINGS, parse_format
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.run.batch import Batch, WriteOptions
@@ -89,6 +90,8 @@ class RunOptions:
             )
         if mode == "film":
             self._check_film()
+        if self.film_encoder is not None:
+            require_encoder(self.film_encoder, is_used_here=self.cluster is None)
         if mode in ("stream", "film"):
             self._check_stream("one film" if mode == "film" else "standard input or output")
         elif mode == "watch":

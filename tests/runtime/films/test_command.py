@@ -59,8 +59,44 @@ def test_wrong_use_is_said(make_film: MakeFilm, tmp_path: Path) -> None:
     for option in ("--dry-run", "--watch"):
         assert b"are for photographs" in rave_run(film, tmp_path / "o.mp4", option).stderr
         assert not (tmp_path / "o.mp4").exists()
-    assert b"has no encoder nothing" in rave_run(film, tmp_path / "o.mp4", "--film-encoder", "nothing").stderr
+    torn = tmp_path / "torn.mp4"
+    torn.write_bytes(film.read_bytes()[:200])
+    assert b"rave-run: the film cannot be opened" in rave_run(torn, tmp_path / "o.mp4").stderr
     assert b"--film-encoder is for films" in rave_run("a.jpg", "b.jpg", "--film-encoder", "libx264").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nothing", "is not an encoder for films that this FFmpeg has"),
+        ("aac", "is not an encoder for films that this FFmpeg has"),
+        ("mjpeg", "does not start on this machine"),
+    ],
+)
+@pytest.mark.parametrize("extra", [(), ("--dry-run",)])
+def test_an_encoder_that_cannot_be_used_is_refused_once_before_any_work(
+    make_film: MakeFilm, tmp_path: Path, name: str, reason: str, extra: tuple[str, ...]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for each in ("a.mp4", "b.mp4"):
+        shutil.copy(make_film(frames=moving_scene(2)), tmp_path / "in" / each)
+    done = rave_run(tmp_path / "in", tmp_path / "out", "--film-encoder", name, *extra)
+    assert done.returncode == 2
+    assert done.stderr.decode().count("\n") == 1
+    assert f"--film-encoder {name} {reason}" in done.stderr.decode()
+    assert b"give one of libx264, libx265" in done.stderr
+    assert not (tmp_path / "out").exists()
+    if not extra:
+        assert rave_run(tmp_path / "in" / "a.mp4", tmp_path / "o.mp4", "--film-encoder", name).returncode == 2
+        assert not (tmp_path / "o.mp4").exists()
+
+
+def test_an_encoder_that_the_container_cannot_hold_is_said(make_film: MakeFilm, tmp_path: Path) -> None:
+    film = make_film(frames=moving_scene(2))
+    done = rave_run(film, tmp_path / "o.webm", "--film-encoder", "libx264")
+    assert done.returncode == 2
+    assert b"libx264 makes a film that the container webm cannot hold" in done.stderr
+    assert not (tmp_path / "o.webm").exists()
 
 
 def test_films_and_photographs_of_a_folder(make_film: MakeFilm, tmp_path: Path, picture: MakePicture) -> None:

@@ -114,7 +114,7 @@ def test_what_is_no_film_is_said(model: Enhancer, tmp_path: Path, make_film: Mak
         enhance_film(tmp_path / "text.mp4", tmp_path / "out.mp4", model)
     with pytest.raises(UsageError, match=r"out.doc is not the name of a film: give one of .mp4"):
         enhance_film(make_film(), tmp_path / "out.doc", model)
-    with pytest.raises(UsageError, match="has no encoder libnothing"):
+    with pytest.raises(UsageError, match="--film-encoder libnothing is not an encoder"):
         enhance_film(make_film(), tmp_path / "out.mp4", model, FilmOptions(encoder="libnothing"))
     assert is_film("A.MOV")
     assert not is_film("a.jpg")

@@ -1,0 +1,122 @@
+"""Which of FFmpeg's encoders can be used: for a film, and on this machine."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rave_runtime.errors import UsageError
+from rave_runtime.films.opening import import_av
+
+_QUALITY_OPTIONS: Final = {
+    "libx264": "crf",
+    "libx265": "crf",
+    "libsvtav1": "crf",
+    "libvpx-vp9": "crf",
+    "nvenc": "cq",
+    "qsv": "global_quality",
+    "vaapi": "qp",
+    "videotoolbox": "q",
+    "amf": "qp_p",
+}
+"""The option by which each encoder, or each family of hardware encoders, takes its constant quality."""
+
+_OFFERED: Final = (
+    *("libx264", "libx265", "libsvtav1", "libvpx-vp9"),
+    *(
+        f"{codec}_{family}"
+        for family in ("nvenc", "qsv", "amf", "videotoolbox", "mf", "v4l2m2m")
+        for codec in ("h264", "hevc", "av1")
+    ),
+)
+"""Encoders that are tried when a message names those that work."""
+
+_TRIAL_PX: Final = 256
+"""Side of the frame for which an encoder is tried: some hardware refuses smaller ones."""
+
+_TRIAL_QUALITY: Final = 24
+
+
+def require_encoder(name: str, *, is_used_here: bool = True) -> str:
+    """An encoder's own name, such as "libx264" for "h264".
+
+    Args:
+        name: an encoder of FFmpeg.
+        is_used_here: whether it must work on this machine, not only be known to the installed FFmpeg.
+
+    Raises:
+        UsageError: it is not an encoder for films, or does not start here; the message names those that can.
+    """
+    av = import_av()
+    try:
+        codec = av.codec.Codec(name, "w")
+    except (av.FFmpegError, ValueError):
+        codec = None
+    if codec is None or codec.type != "video":
+        problem = "is not an encoder for films that this FFmpeg has"
+    elif is_used_here and not _opens(codec.name):
+        problem = "does not start on this machine, which may lack its hardware or driver"
+    else:
+        own_name: str = codec.name
+        return own_name
+    usable = [each for each in _OFFERED if each in av.codecs_available and _opens(each)]
+    raise UsageError(
+        f"--film-encoder {name} {problem}: give one of {', '.join(usable)}, or leave the option out"
+    )
+
+
+def encoder_options(encoder: str, quality: int, *, live: bool) -> dict[str, str]:
+    """FFmpeg's options for an encoder.
+
+    Args:
+        encoder: an encoder of FFmpeg.
+        quality: constant quality on the encoder's scale.
+        live: whether frames must leave at once, at the cost of some compression.
+    """
+    name = _QUALITY_OPTIONS.get(encoder) or _QUALITY_OPTIONS.get(encoder.rpartition("_")[2])
+    options = {name: str(quality)} if name else {}
+    if encoder in ("libx264", "libx265"):
+        options["preset"] = "veryfast"
+        if live:
+            options["tune"] = "zerolatency"
+        if encoder == "libx265":
+            options["x265-params"] = "log-level=error"
+    elif encoder == "libsvtav1":
+        options["preset"] = "10"
+    elif encoder == "libvpx-vp9":
+        options |= {"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
+    return options
+
+
+def supported_format(encoder: str, pixel_format: str) -> str:
+    """A pixel format where the encoder takes it, or the nearest that it takes."""
+    formats = import_av().codec.Codec(encoder, "w").video_formats
+    names = [item.name for item in formats or ()]
+    if not names or pixel_format in names:
+        return pixel_format
+    full = pixel_format.replace("yuvj", "yuv")
+    depth = full.partition("p")[2]
+    for candidate in (full, f"yuv420p{depth}", "p010le" if depth else "nv12", "yuv420p", "nv12"):
+        if candidate in names:
+            return candidate
+    first: str = names[0]
+    return first
+
+
+def _opens(encoder: str) -> bool:
+    """Whether an encoder starts on this machine, tried with a small frame's size.
+
+    Libraries that FFmpeg brings along, whose names begin with lib, need nothing of the machine.
+    """
+    if encoder.startswith("lib"):
+        return True
+    av = import_av()
+    try:
+        context: Any = av.codec.CodecContext.create(encoder, "w")
+        context.width = context.height = _TRIAL_PX
+        context.pix_fmt = supported_format(encoder, "yuv420p")
+        context.framerate = 25
+        context.options = encoder_options(encoder, _TRIAL_QUALITY, live=False)
+        context.open()
+    except (av.FFmpegError, OSError, ValueError, NotImplementedError):
+        return False
+    return True
