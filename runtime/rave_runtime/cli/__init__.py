@@ -151,6 +151,9 @@ def _enhance_film(inputs: list[str], output: str, options: RunOptions) -> int:
     )
     for warning in result.warnings:
         say(f"note: {source}: {warning}", error=True)
+    if result.is_unchanged:
+        say(f"copied unchanged into {output} (enhanced before: see --again)", error=output == "-")
+        return 0
     rate = result.frames / max(result.seconds, 1e-9)
     size = f"{result.width_px} x {result.height_px}"
     line = (

@@ -30,7 +30,8 @@ def run_film(source: Path | BinaryIO, output: Path | BinaryIO, options: RunOptio
     enhancer = make_enhancer(options, 1, 1)
     wishes = options.write_options
     if not isinstance(output, Path):
-        settings = FilmOptions(wishes.film_encoder, wishes.quality, live=not isinstance(source, Path))
+        live = not isinstance(source, Path)
+        settings = FilmOptions(wishes.film_encoder, wishes.quality, live=live, again=wishes.again)
         return enhance_film(source, output, enhancer, settings)
     if not isinstance(source, Path):
         if output.is_dir():

@@ -46,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     text = "The same for bright parts: 0 keeps skies as they are [default: --strength, but at most 1]."
     add("--highlights", text, type=float, metavar="H")
     add("--only-backlit", "Copy photographs that are not backlit, unchanged.", action="store_true")
-    add("--again", "Enhance photographs once more that were enhanced before.", action="store_true")
+    add("--again", "Enhance once more what was enhanced before.", action="store_true")
     add("--model", "The model's bundle [default: the embedded one].", type=_path, metavar="FOLDER")
     text = "Long side for estimating the light, in pixels [default: the model's]."
     add("--working-size", text, type=int, metavar="PX")

@@ -33,6 +33,7 @@ class FilmOptions:
         container: FFmpeg's name of the container; None follows the target's name, or is MPEG-TS for a pipe.
         live: whether each frame must leave at once, as for a camera's stream.
         workers: threads that divide frames; 0 is all processors.
+        again: whether a film that says that it was enhanced is enhanced once more, and not refused.
     """
 
     encoder: str | None = None
@@ -40,6 +41,7 @@ class FilmOptions:
     container: str | None = None
     live: bool = False
     workers: int = 0
+    again: bool = False
 
 
 @dataclass
@@ -52,6 +54,8 @@ class FilmResult:
         seconds: time it took.
         cuts: cuts at which the light began anew.
         encoder: the encoder that was used.
+        enhanced_before: whether it said that it had been enhanced.
+        is_unchanged: whether it was copied as it is for that reason.
         warnings: what a user should know.
     """
 
@@ -61,6 +65,8 @@ class FilmResult:
     seconds: float = 0.0
     cuts: int = 0
     encoder: str = ""
+    enhanced_before: bool = False
+    is_unchanged: bool = False
     warnings: list[str] = field(default_factory=list)
 
 

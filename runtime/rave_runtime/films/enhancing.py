@@ -18,7 +18,10 @@ from rave_runtime.errors import PhotoError, RaveError, UsageError, reason_of
 from rave_runtime.files.atomic import partial_file
 from rave_runtime.films.dividing import DividedFilm, FilmOptions, FilmResult
 from rave_runtime.films.encoding import add_video, choose_encoder, quality_of
+from rave_runtime.films.marking import can_hold_mark, mark_film, mark_of_film
 from rave_runtime.films.opening import import_av, open_film
+from rave_runtime.photos.metadata.mark import Mark
+from rave_runtime.run.one_photo import mark_of
 
 _CONTAINERS: Final = {
     ".mp4": "mp4",
@@ -34,6 +37,11 @@ _CONTAINERS: Final = {
     ".mpeg": "mpeg",
 }
 """FFmpeg's name of the container for each ending."""
+
+_NO_MARK_NOTE: Final = (
+    "its result does not say that it was enhanced, since files of that kind have no place for a comment: do "
+    "not give the result to rave-run once more"
+)
 
 
 def enhance_film(
@@ -56,35 +64,51 @@ def enhance_film(
         before_replacing: called with the whole new file just before that takes the target's place.
 
     Raises:
-        PhotoError: the film cannot be read, is HDR, or cannot be written.
+        PhotoError: the film cannot be read, is HDR, was enhanced before, or cannot be written.
         UsageError: PyAV or an encoder is missing, or the target's name is not that of a film.
     """
     options = options or FilmOptions()
     started = time.perf_counter()
     result = FilmResult()
     container = options.container or _container_of(target)
+    mark = None if enhancer.look.changes_nothing else mark_of(enhancer)
     av = import_av()
     with open_film(source) as opened:
+        before = mark_of_film(opened)
+        if before is not None and not options.again:
+            raise PhotoError(f"was enhanced before, by {before}: --again enhances it once more")
+        result.enhanced_before = before is not None
+        result.warnings += [] if before is None else [before.note(again=True)]
         run = DividedFilm(opened, enhancer, options, result)
         if isinstance(target, Path):
             like = source if isinstance(source, Path) else None
             with partial_file(target, like, attributes_of) as (_, partial):
-                _write(av, run, str(partial), container, options, result)
+                _write(av, run, str(partial), container, options, result, mark)
                 before_replacing(partial)
+            if mark is not None and not can_hold_mark(container):
+                result.warnings.append(_NO_MARK_NOTE)
         else:
-            _write(av, run, target, container, options, result)
+            _write(av, run, target, container, options, result, mark)
     result.seconds = time.perf_counter() - started
     return result
 
 
 def _write(
-    av: Any, run: DividedFilm, target: Any, container: str, options: FilmOptions, result: FilmResult
+    av: Any,
+    run: DividedFilm,
+    target: Any,
+    container: str,
+    options: FilmOptions,
+    result: FilmResult,
+    mark: Mark | None,
 ) -> None:
     """Encodes frames and passes packets on until the film ends."""
     settings = _container_options(run.container, container)
     try:
         with av.open(target, "w", format=container, options=settings) as output:
             output.metadata.update(run.container.metadata)
+            if mark is not None and can_hold_mark(container):
+                mark_film(output.metadata, mark)
             copied: dict[int, Any] = {}
             waiting: list[Any] = []
             video: Any = None

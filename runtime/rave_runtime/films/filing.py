@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final, Protocol
 
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError
+from rave_runtime.files.atomic import partial_file
 from rave_runtime.files.entries import ResultJournal
 from rave_runtime.files.location import Location, RemoteFile, name_inside
 from rave_runtime.films.dividing import FilmOptions, FilmResult
 from rave_runtime.films.enhancing import enhance_film
+from rave_runtime.films.marking import read_film_mark
+from rave_runtime.photos.metadata.mark import Mark
 from rave_runtime.run.overwriting import require_replaceable
 
 _BLOCK_BYTES: Final = 1 << 20
@@ -35,6 +41,10 @@ class FilmWishes(Protocol):
     @property
     def keep_times(self) -> bool:
         """Whether results get the times and extended attributes of their films."""
+
+    @property
+    def again(self) -> bool:
+        """Whether films that say that they were enhanced are enhanced once more, and not copied."""
 
     @property
     def format(self) -> str | None:
@@ -78,6 +88,7 @@ def file_film(
         if not wishes.overwrite:
             require_replaceable(target, journal)
         settings = f"film {enhancer.settings} encoder={wishes.film_encoder} quality={wishes.quality}"
+        settings += " again" * wishes.again
         key = _digest_of(source, settings.encode() + b"\0") if isinstance(source, Path) else "stream"
         if skip_existing and journal.is_done(name, key):
             return None
@@ -91,19 +102,47 @@ def file_film(
                 require_replaceable(target, journal)
             journal.claim(name, *written)
 
-    result = enhance_film(
-        source,
-        target,
-        enhancer,
-        FilmOptions(wishes.film_encoder, wishes.quality, live=not isinstance(source, Path)),
-        attributes_of=source if wishes.keep_times and isinstance(source, Path) else None,
-        before_replacing=claim,
-    )
+    attributes_of = source if wishes.keep_times and isinstance(source, Path) else None
+    before = read_film_mark(source) if isinstance(source, Path) and not wishes.again else None
+    if isinstance(source, Path) and before is not None:
+        result = _copy_film(source, target, before, attributes_of, claim)
+    else:
+        live = not isinstance(source, Path)
+        options = FilmOptions(wishes.film_encoder, wishes.quality, live=live, again=wishes.again)
+        result = enhance_film(
+            source, target, enhancer, options, attributes_of=attributes_of, before_replacing=claim
+        )
     if journal is not None:
         journal.add(name, key, *written)
     if ignored := _ignored(wishes):
         result.warnings.append(f"is a film, to which {ignored} not apply")
     return result
+
+
+def _copy_film(
+    source: Path, target: Path, before: Mark, attributes_of: Path | None, claim: Callable[[Path], None]
+) -> FilmResult:
+    """Copies a film that was enhanced before, whole or not at all.
+
+    Raises:
+        PhotoError: the target is of another kind, into which nothing can be copied, or cannot be written.
+    """
+    if target.suffix.lower() != source.suffix.lower():
+        raise PhotoError(
+            f"was enhanced before, by {before}, and can be left as it is in a {source.suffix} file only: "
+            f"give --again to enhance it once more, or an OUTPUT that ends in {source.suffix}"
+        )
+    started = time.perf_counter()
+    with partial_file(target, source, attributes_of) as (_, partial):
+        with source.open("rb") as stream, partial.open("wb") as copy:
+            shutil.copyfileobj(stream, copy, _BLOCK_BYTES)
+        claim(partial)
+    return FilmResult(
+        seconds=time.perf_counter() - started,
+        enhanced_before=True,
+        is_unchanged=True,
+        warnings=[before.note(again=False)],
+    )
 
 
 def _ignored(wishes: FilmWishes) -> str:

@@ -54,7 +54,7 @@ class WriteOptions:
         overwrite: whether files that no run of rave-run wrote are replaced, where a journal can tell.
         keep_times: whether results get the times and extended attributes of their photographs.
         only_backlit: whether photographs that are not backlit are copied as they are.
-        again: whether photographs that say that they were enhanced are enhanced once more, not copied.
+        again: whether photographs and films that say that they were enhanced are enhanced once more.
         hdr: whether JPEGs get an HDR gain map where their photographs have none.
         film_encoder: an encoder of FFmpeg for films; None follows each film's codec.
     """
@@ -76,8 +76,7 @@ class Result:
 
     Attributes:
         job: which one.
-        status: "done", "copied" (it is not backlit, or was enhanced before), "skipped" (an equal result was
-            there) or "failed".
+        status: "done", "copied" (not backlit, or enhanced before), "skipped" (it was up to date) or "failed".
         error: why it failed.
         warnings: what a user should know of it.
         width_px, height_px: upright size, 0 where it was not read.
@@ -255,12 +254,14 @@ class Batch:
             return Result(job, "failed", reason, seconds=time.perf_counter() - started)
 
     def _enhance_film(self, job: Job, started: float) -> Result:
-        options, journal = self._options, self._journal
+        journal, options = self._journal, self._options
         film = file_film(job.source, job.target, self._enhancer, options, journal, self._skip_existing)
         if film is None:
             return Result(job, "skipped", seconds=time.perf_counter() - started)
         notes = *film.warnings, *copy_companions(job.companions, journal, overwrite=options.overwrite)
-        return Result(job, "done", None, notes, film.width_px, film.height_px, film.seconds)
+        status: Status = "copied" if film.is_unchanged else "done"
+        size = film.width_px, film.height_px
+        return Result(job, status, None, notes, *size, film.seconds, enhanced_before=film.enhanced_before)
 
     def _enhance_file(self, job: Job, content: bytes | None, started: float, max_megapixels: float) -> Result:
         """Enhances and writes one photograph that is in work; errors are raised, not put into the result."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
 from rave_runtime.files.places import is_free
+from rave_runtime.films.marking import read_film_mark
 from rave_runtime.films.opening import is_film
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.codecs.opening import read_by_codec
@@ -63,6 +65,9 @@ def _film_sentence(job: Job, options: RunOptions, journal: Journal | None) -> tu
     if options.overwrite != "always" and is_foreign(job.target, journal):
         return f"{job.name} would be left out: {job.target} is there and rave-run did not write it", True
     place = f"{job.target}" if is_free(job.target) else f"{job.target}, replacing it"
+    mark = read_film_mark(job.source) if isinstance(job.source, Path) and not options.again else None
+    if mark is not None:
+        return f"{job.name} was enhanced before, by {mark}, and would be copied to {place}", False
     return f"{job.name} is a film and would go to {place}", False
 
 

@@ -108,7 +108,7 @@ def enhance_content(
     end_stage()
     height, width = photo.pixels.shape[:2]
     before = read_mark(photo.xmp)
-    notes = () if before is None else (_describe(before, again),)
+    notes = () if before is None else (before.note(again),)
     enhanced = backlit = None
     written = output_format(photo.format, format)
     if before is None or again:
@@ -155,12 +155,6 @@ def mark_of(enhancer: Enhancer) -> Mark:
         strength=f"{enhancer.look.strength:g}",
         highlights=f"{enhancer.look.bright_power:g}",
     )
-
-
-def _describe(before: Mark, again: bool) -> str:
-    if again:
-        return f"was enhanced before, by {before}, and once more now"
-    return f"was enhanced before, by {before}, and was left as it is: --again enhances it once more"
 
 
 def enhance_bytes(

@@ -110,7 +110,6 @@ class RunOptions:
         for name, is_given in (
             ("--format", self.format is not None),
             ("--only-backlit", self.only_backlit),
-            ("--again", self.again),
             ("--hdr", self.hdr),
         ):
             if is_given:

@@ -179,7 +179,7 @@ def test_several_films_go_into_a_folder(make_film: MakeFilm, tmp_path: Path) -> 
     assert len(read_film(tmp_path / "out" / "b.mkv")) == 2
 
 
-@pytest.mark.parametrize("option", [("--format", "jpeg"), ("--only-backlit",), ("--again",)])
+@pytest.mark.parametrize("option", [("--format", "jpeg"), ("--only-backlit",), ("--hdr",)])
 def test_options_for_photographs_are_refused_for_a_film(
     make_film: MakeFilm, tmp_path: Path, option: tuple[str, ...]
 ) -> None:

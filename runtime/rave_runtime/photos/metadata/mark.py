@@ -1,11 +1,13 @@
-"""The mark in XMP that a photograph was enhanced: by which version, with which model, and how much.
+"""The mark that a photograph or film was enhanced: by which version, with which model, and how much.
 
-It is a description as ISO 16684-1 has it, in a namespace of this project, so that all programs that keep XMP
-keep it:
+In photographs it is a description in XMP as ISO 16684-1 has it, in a namespace of this project, so that all
+programs that keep XMP keep it:
 
     <rdf:Description rdf:about="" xmlns:rave="https://github.com/rave-backlit/rave-backlit/ns/1.0/"
         rave:Version="0.1.0" rave:Model="embedded" rave:ModelHash="..." rave:Strength="1"
         rave:Highlights="1"/>
+
+Films say the same in a sentence, since their containers keep a comment better than XMP.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ _FIELDS: Final = ("rave:Version", "rave:Model", "rave:ModelHash", "rave:Strength
 _OWN: Final = re.compile(
     rb"""<rdf:Description rdf:about=(?:"[^"<>]*"|'[^'<>]*') xmlns:rdf="[^"]*" xmlns:rave="[^"]*" """
     rb"""(?:rave:\w+="[^"]*" ?)+/>"""
+)
+_WORDS: Final = re.compile(
+    r"Enhanced by rave-backlit (\S+) \(model ([^(),]*), hash (\w*), strength (\S+), highlights (\S+)\)"
 )
 
 
@@ -48,6 +53,16 @@ class Mark:
 
     def __str__(self) -> str:
         return f"rave-backlit {self.version} at strength {self.strength}"
+
+    def note(self, again: bool) -> str:
+        """What a user is told of a picture that has this mark.
+
+        Args:
+            again: whether it is enhanced once more, and not left as it is.
+        """
+        if again:
+            return f"was enhanced before, by {self}, and once more now"
+        return f"was enhanced before, by {self}, and was left as it is: --again enhances it once more"
 
 
 def read_mark(xmp: bytes | None) -> Mark | None:
@@ -78,6 +93,21 @@ def mark_xmp(xmp: bytes | None, mark: Mark, limit_bytes: int | None = None) -> b
     if marked is None or read_mark(marked) != mark:  # what looks like the end of RDF may be none
         return None
     return None if limit_bytes is not None and len(marked) > limit_bytes else marked
+
+
+def read_words(text: str) -> Mark | None:
+    """Returns the mark that a text holds as a sentence, or None."""
+    found = _WORDS.search(text)
+    return None if found is None else Mark(*(_shown(value) for value in found.groups()))
+
+
+def with_words(text: str, mark: Mark) -> str:
+    """Puts a mark as a sentence behind a text, in the place of an older one."""
+    before = _WORDS.sub("", text).rstrip().removesuffix(";")
+    model = re.sub(r"[(),]", "_", mark.model)
+    sentence = f"Enhanced by rave-backlit {mark.version} (model {model}, hash {mark.model_hash}, "
+    sentence += f"strength {mark.strength}, highlights {mark.highlights})"
+    return f"{before}; {sentence}" if before else sentence
 
 
 def _rest_of(mark: Mark) -> str:

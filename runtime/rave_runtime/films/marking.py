@@ -1,0 +1,52 @@
+"""The mark that a film was enhanced: a sentence in its comment, which most containers keep and players show.
+
+XMP in a film would not outlive the next program that copies the film into another file; FFmpeg, on which most
+of them are built, keeps the comment and drops boxes of XMP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, Final
+
+from rave_runtime.films.opening import open_film
+from rave_runtime.photos.metadata.mark import Mark, read_words, with_words
+
+_COMMENT: Final = "comment"
+_WITHOUT_COMMENT: Final = ("mpegts", "mpeg")
+"""FFmpeg's names of the containers that have no place for a comment."""
+
+
+def can_hold_mark(container: str) -> bool:
+    """Whether a container, by FFmpeg's name, has a place for the mark."""
+    return container not in _WITHOUT_COMMENT
+
+
+def mark_of_film(container: Any) -> Mark | None:
+    """The mark in an opened film, or None."""
+    return read_words(_comment_of(container.metadata))
+
+
+def read_film_mark(film: Path) -> Mark | None:
+    """The mark in a film's file, or None.
+
+    Raises:
+        UsageError: PyAV is missing.
+        PhotoError: the file cannot be read as a film.
+    """
+    with open_film(film) as container:
+        return mark_of_film(container)
+
+
+def mark_film(metadata: MutableMapping[str, str], mark: Mark) -> None:
+    """Puts a mark into a film's metadata, behind a comment that is there, in the place of an older mark."""
+    comment = _comment_of(metadata)
+    for key in [key for key in metadata if key.lower() == _COMMENT]:
+        del metadata[key]
+    metadata[_COMMENT] = with_words(comment, mark)
+
+
+def _comment_of(metadata: MutableMapping[str, str]) -> str:
+    """The comment, whose key Matroska writes in capitals."""
+    return next((text for key, text in metadata.items() if key.lower() == _COMMENT), "")
