@@ -18,9 +18,12 @@ from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError
 from rave_runtime.films.opening import FilmInfo, describe_film, import_av, main_video
-from rave_runtime.films.planes import as_plane, relight_planes
+from rave_runtime.films.plane_format import as_plane
+from rave_runtime.films.planes import relight_planes
+from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.films.steady import Line, SteadyLight
 from rave_runtime.light.reduction import UpsampledLight, fit_line
+from rave_runtime.light.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class DividedFilm:
         self._stop = threading.Event()
         self._items: queue.Queue[Any] = queue.Queue(self._workers + 2)
         self._steady: SteadyLight | None = None
+        self._own = threading.local()
 
     def items(self) -> Iterator[Any]:
         """Frames, divided, and packets of the other streams, as the film has them."""
@@ -229,7 +233,12 @@ class DividedFilm:
         planes = tuple(
             as_plane(plane, plane.height, plane.width, plane.line_size, layout.bits) for plane in frame.planes
         )
-        relight_planes(planes, layout, light, self._enhancer.look.knee)
+        colours = None
+        if MeanColours.fits(layout, frame.height, frame.width) and not self._enhancer.look.changes_nothing:
+            colours = MeanColours((planes[1], planes[2]), layout)
+        if not hasattr(self._own, "workspace"):
+            self._own.workspace = Workspace()
+        relight_planes(planes, layout, light, self._enhancer.look.knee, colours, self._own.workspace)
         return frame
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from rave_runtime.errors import PhotoError, UsageError, reason_of
-from rave_runtime.films.planes import PlaneFormat
+from rave_runtime.films.plane_format import PlaneFormat
 
 FILM_ENDINGS: Final = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"),

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rave_runtime.films.planes import PlaneFormat, as_plane, relight_planes
+from rave_runtime.films import planes as planes_module
+from rave_runtime.films.plane_format import PlaneFormat, as_plane
+from rave_runtime.films.planes import relight_planes
 from rave_runtime.light.relight import relight_gently
+from rave_runtime.light.workspace import Workspace
 
 WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
 
@@ -20,7 +23,9 @@ class EvenLight:
     def __init__(self, value: float) -> None:
         self.value = value
 
-    def rows(self, start: int, stop: int, luma: NDArray[np.float32]) -> NDArray[np.float32]:
+    def rows(
+        self, start: int, stop: int, luma: NDArray[np.float32], workspace: Workspace | None = None
+    ) -> NDArray[np.float32]:
         assert luma.shape[0] == stop - start
         return np.full(luma.shape, self.value, np.float32)
 
@@ -141,3 +146,52 @@ def test_padded_rows_are_seen_without_a_copy() -> None:
     assert plane[1].tolist() == list(range(10, 17))
     plane[1, 0] = 99
     assert buffer[10] == 99
+
+
+@pytest.mark.parametrize("layout", [PlaneFormat(8, 2, 2, False), PlaneFormat(10, 1, 1, True)], ids=str)
+def test_strips_and_used_memory_change_nothing(layout: PlaneFormat) -> None:
+    class SlopedLight:
+        """Darker to the left, by the luma too; the same for whole frames and strips."""
+
+        def rows(
+            self, start: int, stop: int, luma: NDArray[np.float32], workspace: Workspace | None = None
+        ) -> NDArray[np.float32]:
+            across = np.linspace(0.2, 1.1, luma.shape[1], dtype=np.float32)
+            return np.asarray(across + np.float32(0.3) * luma + np.float32(0.001 * start % 1), np.float32)
+
+    rng = np.random.default_rng(0)
+    rgb = np.clip(
+        np.kron(rng.random((50, 6, 1)), np.ones((6, 8, 3))) + rng.normal(0, 0.1, (300, 48, 3)), 0, 1
+    )
+    space = Workspace()
+    for _ in range(2):
+        planes, expected = to_planes(rgb, layout), to_planes(rgb, layout)
+        relight_planes(planes, layout, SlopedLight(), 0.75, workspace=space)
+        for start in range(0, 300, planes_module.STRIP_ROWS):
+            relight_plainly(expected, layout, SlopedLight(), 0.75, start)
+        for plane, other in zip(planes, expected, strict=True):
+            assert np.abs(plane.astype(int) - other).max() <= 1
+
+
+def relight_plainly(
+    planes: tuple[NDArray[Any], ...], layout: PlaneFormat, light: Any, knee: float, start: int
+) -> None:
+    """What `relight_planes` does to one strip, in double precision and as the equations say it."""
+    rows = slice(start, min(start + planes_module.STRIP_ROWS, len(planes[0])))
+    luma = (planes[0][rows] - layout.black) / layout.luma_span
+    divisor = np.maximum(light.rows(rows.start, rows.stop, luma.astype(np.float32)), 1 / 64)
+    lifted = luma / divisor
+    over = np.maximum(lifted - knee, 0)
+    limited = np.minimum(divisor, 1)
+    bend = (1 - limited) / ((1 - knee * limited) * (1 - knee))
+    lifted = np.where(lifted > knee, knee + over / (1 + bend * over), lifted).clip(-1, 1)
+    height, width = luma.shape[0] // layout.down, luma.shape[1] // layout.across
+    before, after = (
+        each.reshape(height, layout.down, width, layout.across).mean((1, 3)) for each in (luma, lifted)
+    )
+    scale = (np.abs(after) + 1 / 255) / (np.abs(before) + 1 / 255)
+    part = slice(rows.start // layout.down, rows.start // layout.down + height)
+    for plane in planes[1:]:
+        values = (plane[part] - layout.neutral) * scale + layout.neutral
+        plane[part] = np.floor(values.clip(*layout.chroma_bounds) + 0.5)
+    planes[0][rows] = np.floor((lifted * layout.luma_span + layout.black + 0.5).clip(0, 2**layout.bits - 1))
