@@ -168,6 +168,38 @@ def test_the_preview_shows_what_the_result_will_be(
     assert after(browser) < brighter
 
 
+def test_an_hdr_gain_map_is_given_where_it_is_wished(
+    browser: Browser, service: Service, files: dict[str, bytes], downloads: Path
+) -> None:
+    browser.drop("#empty", files)
+    browser.wait(READY.format(2))
+    browser.wait("!document.getElementById('save').disabled")
+    state = "document.getElementById('hdr').checked"
+    assert not browser.run(f"return {state}")
+    browser.drag(center(browser, "#for-hdr"), center(browser, "#for-hdr"))
+    assert browser.run(f"return {state}")
+    browser.press("h")
+    assert not browser.run(f"return {state}")
+    browser.press("d")
+    plain = finished(downloads, "a beach-enhanced.jpg")
+    browser.run("document.getElementById('hdr').focus()")
+    browser.press(" ")
+    assert browser.run(f"return {state}")
+    browser.run("document.getElementById('save').click()")
+    bright = finished(downloads, "a beach-enhanced.jpg")
+    assert bright == service.post("/enhance?strength=1&hdr=true", files["a beach.jpg"]).body
+    assert b"hdrgm:GainMapMax" in bright
+    assert b"hdrgm:" not in plain
+    browser.run("document.querySelectorAll('#photos button')[1].click()")
+    browser.wait("document.getElementById('before').width === 300")
+    assert not browser.run(f"return {state}"), "each photograph has its own"
+    browser.press("h", "d")
+    assert finished(downloads, "b-enhanced.png")
+    browser.wait("document.getElementById('status').innerText.includes('writes gain maps into JPEG only')")
+    browser.run("document.getElementById('same').click()")
+    browser.wait("document.getElementById('status').innerText.endsWith('and gets an HDR gain map')")
+
+
 def test_full_size_shows_every_pixel_of_the_result(browser: Browser, picture: MakePicture) -> None:
     content = encode(picture(1500, 2000), "JPEG", quality=90)
     browser.drop("#empty", {"large.jpg": content, "scan.tif": encode(picture(90, 120), "TIFF")})
@@ -206,13 +238,14 @@ def test_by_keyboard_alone(
     browser.choose("#files", paths)  # what the system's dialogue gives
     browser.wait(READY.format(2))
     reached = []
-    for _ in range(13):
+    for _ in range(14):
         browser.press(TAB)
         reached.append(browser.run("return document.activeElement.id || document.activeElement.title"))
     order = [
         "cut",
         "strength",
         "highlights",
+        "hdr",
         "zoom",
         "same",
         "save",
@@ -247,13 +280,22 @@ def test_on_a_phone_nothing_is_cut_off(browser: Browser, files: dict[str, bytes]
     browser.wait(READY.format(2))
     assert browser.run("return document.documentElement.scrollWidth") <= 360
     small = browser.run(
-        "return [...document.querySelectorAll('button, input[type=range]')].filter((one) => {"
+        "return [...document.querySelectorAll('button, input[type=range], #for-hdr')].filter((one) => {"
         "  const box = one.getBoundingClientRect();"
         "  return one.offsetParent && one.id !== 'cut' &&"
         "    (box.height < 40 || box.left < 0 || box.right > innerWidth && !one.closest('#photos'));"
         "}).map((one) => one.id)"
     )
     assert small == []
+    assert browser.run("return document.getElementById('stage').getBoundingClientRect().height") > 200
+
+
+@pytest.mark.parametrize("width", [760, 900, 1024, 1200])
+def test_on_a_tablet_nothing_is_cut_off(browser: Browser, files: dict[str, bytes], width: int) -> None:
+    browser.resize(width, 760)
+    browser.drop("#empty", files)
+    browser.wait(READY.format(2))
+    assert browser.run("return document.documentElement.scrollWidth") <= width
     assert browser.run("return document.getElementById('stage').getBoundingClientRect().height") > 200
 
 

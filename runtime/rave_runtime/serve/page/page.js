@@ -47,7 +47,7 @@ function askForToken() {
 
 function add(files) {
   for (const file of files) {
-    const photo = { file, name: file.name, strength: 1, highlights: null, state: "waiting" };
+    const photo = { file, name: file.name, strength: 1, highlights: null, hdr: false, state: "waiting" };
     const button = document.createElement("button");
     button.className = "busy";
     button.title = file.name;
@@ -150,7 +150,8 @@ async function decode(photo) {
 }
 
 const brightPower = (photo) => photo.highlights ?? Math.min(photo.strength, 1);
-const wishes = (photo) => `strength=${photo.strength}${photo.highlights === null ? "" : `&highlights=${photo.highlights}`}`;
+const wishes = (photo) => `strength=${photo.strength}`
+  + (photo.highlights === null ? "" : `&highlights=${photo.highlights}`) + (photo.hdr ? "&hdr=true" : "");
 
 function gainsOf(photo) { // by light and brightest channel, as rave_runtime/light/look.py and normal_way.py have it
   const shade = photo.strength, bright = brightPower(photo), round = 8 / Math.max(1, shade);
@@ -197,7 +198,8 @@ async function enhance(photo, format = "") {
   const key = `${wishes(photo)} ${format}`;
   if (photo.result?.key !== key) {
     const answer = await ask(`enhance?again=true&${wishes(photo)}${format && `&format=${format}`}`, photo.file);
-    photo.result = { key, blob: await answer.blob() };
+    const notes = JSON.parse(answer.headers.get("Rave-Warnings") || "[]").filter((note) => note.startsWith("hdr=true"));
+    photo.result = { key, blob: await answer.blob(), notes };
   }
   return photo.result.blob;
 }
@@ -216,7 +218,7 @@ async function select(photo) {
 function show() {
   const photo = current, ready = photo?.state === "ready" && !!photo.pixels;
   for (const id of ["pair", "divider", "label-before", "label-after"]) $(id).hidden = !ready;
-  for (const id of ["strength", "highlights", "zoom", "same", "save"]) $(id).disabled = !ready;
+  for (const id of ["strength", "highlights", "hdr", "zoom", "same", "save"]) $(id).disabled = !ready;
   $("save-all").disabled = !photos.some((one) => one.state === "ready");
   if (!photo) return;
   $("name").textContent = photo.full_w ? `${photo.name}  ${photo.full_w} × ${photo.full_h}` : photo.name;
@@ -311,6 +313,7 @@ async function sharpen(photo) { // puts every pixel over the preview
 }
 
 function showValues() {
+  $("hdr").checked = current.hdr;
   for (const [id, output, value] of [["strength", "value", current.strength], ["highlights", "value-highlights", brightPower(current)]]) {
     $(id).value = value;
     $(output).textContent = value.toFixed(2);
@@ -365,7 +368,7 @@ async function save() {
   try {
     const blob = await enhance(photo);
     hand(blob, resultName(photo, blob.type));
-    say(`${photo.name} is enhanced`);
+    say([`${photo.name} is enhanced`, ...photo.result.notes].join(" · "));
   } catch (error) {
     say(`${photo.name}: ${error.message}`);
   }
@@ -440,6 +443,7 @@ async function zip(entries) { // stored, not compressed: photographs are already
 $("choose").onclick = $("more").onclick = () => $("files").click();
 $("files").onchange = () => { add([...$("files").files]); $("files").value = ""; };
 for (const name of ["strength", "highlights"]) $(name).oninput = () => setLook(name, +$(name).value);
+$("hdr").onchange = () => setLook("hdr", $("hdr").checked);
 $("cut").oninput = () => setCut(+$("cut").value);
 $("zoom").onclick = () => setFull(!full);
 $("save").onclick = save;
@@ -448,9 +452,11 @@ $("same").onclick = () => {
   for (const photo of photos) {
     photo.strength = current.strength;
     photo.highlights = current.highlights;
+    photo.hdr = current.hdr;
     if (photo.pixels) thumbnail(photo);
   }
-  say(`every photograph has strength ${current.strength.toFixed(2)} and highlights ${brightPower(current).toFixed(2)}`);
+  say(`every photograph has strength ${current.strength.toFixed(2)} and highlights ${brightPower(current).toFixed(2)}`
+    + (current.hdr ? " and gets an HDR gain map" : ""));
 };
 $("clear").onclick = () => {
   photos.length = 0;
@@ -502,6 +508,7 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || $("ask").open || !current) return;
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (event.key === "z" || event.key === "Z") { if (current.pixels) setFull(!full); }
+  else if (event.key === "h" || event.key === "H") { if (current.pixels) setLook("hdr", !current.hdr); }
   else if (event.key === "d" || event.key === "D") save();
   else if (event.key === "Escape" && full) setFull(false);
   else if (step && $("photos").contains(document.activeElement)) {
