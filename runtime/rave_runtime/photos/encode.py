@@ -82,9 +82,13 @@ def encode_photo(
     if pixels.dtype == np.uint16 and not (row.has_16_bits and keeps_colours):
         pixels = _to_8_bits(pixels)
         alpha = None if alpha is None else _to_8_bits(alpha)
-        where = "here" if keeps_colours else "here outside of sRGB"
+        note = f"{format} has 8 bits per channel here: 16 were reduced"
+        if not keeps_colours:
+            note = (
+                "JXL has 8 bits per channel here outside of sRGB: 16 were reduced, --format tiff keeps them"
+            )
         if photo.format != "RAW":  # whoever wants a JPEG of a raw file knows
-            notes.append(f"{format} has 8 bits per channel {where}: 16 were reduced")
+            notes.append(note)
     if not row.has_profile and photo.icc_profile is not None and not is_srgb(photo.icc_profile):
         pixels = convert_to_srgb(pixels, photo.icc_profile)
         notes.append(f"{format} cannot state a colour space: the colours were converted to sRGB")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from rave_runtime.films.marking import read_film_mark
 from rave_runtime.run.jobs import plan_jobs
 from tests.runtime.pictures import MakePicture
 
 from .conftest import MakeFilm, av, moving_scene, read_film
+
+KILLS = int(os.environ.get("RAVE_TEST_KILLS", "4"))
+"""Runs that are killed, spread over the time that a run takes."""
 
 
 def rave_run(*arguments: object, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -211,6 +216,44 @@ def test_a_film_killed_in_the_middle_leaves_the_old_file_and_nothing_else_that_s
     assert rave_run(tmp_path / "in", out, "--skip-existing").returncode == 0
     assert {file.name for file in out.iterdir()} == {"a.mp4", ".rave-run.jsonl"}
     assert len(read_film(out / "a.mp4")) == 400
+
+
+@pytest.mark.parametrize("is_single", [True, False], ids=["one film", "a folder"])
+def test_a_film_killed_at_any_moment_is_the_old_one_or_the_new_one(
+    make_film: MakeFilm, tmp_path: Path, is_single: bool
+) -> None:
+    frames = 40
+    source, out = tmp_path / "in" / "a.mp4", tmp_path / "out"
+    source.parent.mkdir()
+    shutil.copy(make_film(frames=moving_scene(frames), sound=True), source)
+    places = (source, out / "a.mp4") if is_single else (source.parent, out)
+    assert rave_run(*places, "--strength", "0.5").returncode == 0
+    old = (out / "a.mp4").read_bytes()
+    started = time.monotonic()
+    assert rave_run(*places, "--strength", "0.5").returncode == 0
+    usual_s = time.monotonic() - started
+    rng = random.Random(int(is_single))
+    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", *map(str, places)]
+    seen = set()
+    for kill in range(KILLS):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+            share = (kill + rng.random()) / KILLS  # spread over the whole run, and a little beyond
+            time.sleep(1.1 * usual_s * share)
+            running.kill()
+        if (out / "a.mp4").read_bytes() == old:
+            seen.add("old")
+            continue
+        mark = read_film_mark(out / "a.mp4")
+        assert mark is not None
+        assert mark.strength == "1"
+        assert len(read_film(out / "a.mp4")) == frames
+        seen.add("new")
+        assert rave_run(*places, "--strength", "0.5").returncode == 0, "what a killed run wrote is its own"
+        old = (out / "a.mp4").read_bytes()
+    assert "old" in seen
+    assert rave_run(*places).returncode == 0
+    assert rave_run(source.parent, out).returncode == 0  # a folder's run clears away what was abandoned
+    assert {file.name for file in out.iterdir()} == {"a.mp4", ".rave-run.jsonl"}
 
 
 def _partials(folder: Path) -> list[Path]:
