@@ -76,7 +76,7 @@ def recode(source: Path, target: Path) -> float:
     return time.perf_counter() - started
 
 
-def measure_steps(source: Path, enhancer: Enhancer, frames: int = 40) -> dict[str, float]:
+def measure_steps(source: Path, enhancer: Enhancer, frames: int) -> dict[str, float]:
     """Milliseconds of each step for one frame, one step after the other."""
     taken: dict[str, list[float]] = {}
 
@@ -147,7 +147,7 @@ def main(arguments: Sequence[str]) -> None:
                 2,
             ),
             "real_time_at_30": bool(Fraction(options.frames, RATE) >= statistics.median(seconds["enhance"])),
-            "one_frame_ms": measure_steps(film, enhancer),
+            "one_frame_ms": measure_steps(film, enhancer, min(options.frames, 40)),
             "computes_on": f"{enhancer.setup.provider}, {enhancer.setup.precision}",
         }
         if memory:
