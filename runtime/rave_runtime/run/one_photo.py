@@ -14,7 +14,7 @@ from rave_runtime.backends.stopping import StoppableNetwork, StoppedError
 from rave_runtime.errors import UsageError
 from rave_runtime.light.look import Look
 from rave_runtime.light.sizes import check_working_size
-from rave_runtime.photos.codecs.gain_map import HdrCare
+from rave_runtime.photos.codecs.hdr_care import HdrCare
 from rave_runtime.photos.encode import Encoded, encode_photo
 from rave_runtime.photos.formats import output_format, parse_format
 from rave_runtime.photos.metadata.mark import Mark, read_mark
@@ -112,7 +112,7 @@ def enhance_content(
     enhanced = backlit = None
     written = output_format(photo.format, format)
     if before is None or again:
-        care = HdrCare(photo, written, hdr)
+        care = HdrCare(photo, written, hdr, content)
         scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
         enhanced, backlit = scored.pixels, scored.backlit
     end_stage()

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from rave_runtime.arrays import Array, Pixels
-from rave_runtime.photos.encode import Encoded
 from rave_runtime.photos.headers.bounded import bounded
 from rave_runtime.photos.jpeg import XMP_SEGMENT, jpeg_segments
 from rave_runtime.photos.metadata.description import add_description
@@ -34,13 +33,9 @@ from rave_runtime.photos.metadata.gain_map_facts import (
     ISO_SEGMENT,
     GainMapFacts,
     read_facts,
-    stating_segments,
 )
-from rave_runtime.photos.metadata.left_behind import GAIN_MAP_NOTE
 from rave_runtime.photos.metadata.packet import Element, Packet
 from rave_runtime.photos.metadata.regions import Edits
-from rave_runtime.photos.photo import Photo
-from rave_runtime.photos.reading import TURNS
 from rave_runtime.photos.xmp import without_names
 
 _MPF: Final = b"MPF\0"
@@ -60,23 +55,6 @@ _CONTAINER: Final = (
     "</Container:Directory></rdf:Description>"
 )
 """What the first picture's XMP says of the second one."""
-
-
-_NEW_SCALE: Final = 4
-"""Most pixels of a photograph, to each side, for one of a new map: coarser maps show halos at edges."""
-
-_NEW_LONG_SIDE_PX: Final = 1024
-"""Long side that a new map has at least, or the photograph's own."""
-
-_NEW_FACTS: Final = GainMapFacts((0.0,), (2.0,), (1.0,), 1 / 64)
-_NEW_SEGMENTS: Final = stating_segments(_NEW_FACTS)
-_NEW_PRIMARY: Final = ((0xE2, ISO_SEGMENT + bytes(4)),)
-_LEAST_GAIN: Final = 0.1
-"""Stops below which a new map would show nothing."""
-
-_BRIGHT: Final = (0.25, 0.75)
-"""Linear luminance of the enhanced picture up to which nothing is brighter on HDR screens, and from which all
-may be."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +127,20 @@ def attach_gain_map(jpeg: bytes, gain_map: GainMap, before: Array, after: Array)
     """
     offset = np.float32(gain_map.facts.base_offset)
     brighter = np.log2((after + offset + 1e-6) / (before + offset + 1e-6))[..., None]
-    return _attached(jpeg, gain_map, np.maximum(gain_map.gains - brighter, np.minimum(gain_map.gains, 0)))
+    return join_gains(jpeg, gain_map, np.maximum(gain_map.gains - brighter, np.minimum(gain_map.gains, 0)))
 
 
-def _attached(jpeg: bytes, gain_map: GainMap, gains: Array) -> bytes | None:
-    """Puts these gains, stored as a gain map's are, behind a picture."""
+def join_gains(jpeg: bytes, gain_map: GainMap, gains: Array) -> bytes | None:
+    """Puts gains behind a picture.
+
+    Args:
+        jpeg: the picture, with all its metadata.
+        gain_map: says how gains are stored; its own are not used.
+        gains: [h, w, 1 or 3] float32, stops.
+
+    Returns:
+        The file; None where its XMP has no room to announce the map, or is damaged.
+    """
     values = (gain_map.facts.values_of(gains) * 255 + np.float32(0.5)).astype(np.uint8)
     second = _jpeg_of(values, gain_map.segments)
     xmp = next((data for kind, data in jpeg_segments(jpeg) if _is_xmp(kind, data)), None)
@@ -255,60 +242,3 @@ def _linear(top: int) -> Array:
     values = np.arange(top + 1) / top
     light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     return light.astype(np.float32)
-
-
-class HdrCare:
-    """A photograph's gain map on its way into the result: to be made before the pixels change.
-
-    Args:
-        photo: the photograph.
-        written: the name of the format that is written; only JPEG carries a map.
-        hdr: whether a photograph without a map gets one.
-    """
-
-    def __init__(self, photo: Photo, written: str, hdr: bool = False) -> None:
-        self._map: GainMap | None = None
-        self._before: Array | None = None
-        self._asks_in_vain = hdr and written != "JPEG"
-        height, width = photo.pixels.shape[:2]
-        if photo.format == written == "JPEG" and photo.source is not None and GAIN_MAP_NOTE in photo.warnings:
-            self._map = read_gain_map(photo.source, TURNS.get(photo.orientation), height * width)
-        if self._map is None and hdr and written == "JPEG":
-            scale = min(max(1, max(height, width) // _NEW_LONG_SIDE_PX), _NEW_SCALE)
-            small = -(-height // scale), -(-width // scale)
-            self._map = GainMap(np.zeros((*small, 1), np.float32), _NEW_FACTS, _NEW_SEGMENTS, _NEW_PRIMARY)
-        if self._map is not None:
-            self._before = light_for(self._map, photo.pixels)
-
-    def carried(self, encoded: Encoded, pixels: Pixels) -> Encoded:
-        """The result with a gain map that fits it, and without the note that it was left behind."""
-        if self._asks_in_vain:
-            note = "--hdr writes gain maps into JPEG only: --format jpeg gives one"
-            return Encoded(encoded.content, (*encoded.warnings, note))
-        if self._map is None or self._before is None:
-            return encoded
-        after = light_for(self._map, pixels)
-        if self._map.facts is _NEW_FACTS:
-            gains = _new_gains(self._before, after)
-            if gains.max() < _LEAST_GAIN:
-                return encoded
-            content = _attached(encoded.content, self._map, gains)
-        else:
-            content = attach_gain_map(encoded.content, self._map, self._before, after)
-        if content is None:
-            return encoded
-        return Encoded(content, tuple(note for note in encoded.warnings if note != GAIN_MAP_NOTE))
-
-
-def _new_gains(before: Array, after: Array) -> Array:
-    """Stops for a photograph that had no map: [h, w, 1].
-
-    Where the enhanced picture is nearly white, the HDR picture is the photograph as it was, brightened as a
-    whole by as much as its shade was lifted: G = w * min(max(L - log2(g), 0), 2), with L the 90th percentile
-    of log2(g) and w a smooth step over the enhanced picture's luminance.
-    """
-    brighter = np.log2((after + _NEW_FACTS.base_offset) / (before + _NEW_FACTS.base_offset))
-    lift = np.float32(np.quantile(brighter, 0.9))
-    t = np.clip((after - np.float32(_BRIGHT[0])) / np.float32(_BRIGHT[1] - _BRIGHT[0]), 0, 1)
-    gains: Array = t * t * (3 - 2 * t) * np.clip(lift - brighter, 0, _NEW_FACTS.most[0])
-    return gains[..., None].astype(np.float32)

@@ -74,12 +74,12 @@ def read_facts(jpeg: bytes) -> GainMapFacts | None:
 
 def stating_segments(facts: GainMapFacts) -> tuple[tuple[int, bytes], ...]:
     """Marker and payload of the segments by which a new map of one channel says how it stores its stops."""
-    most, offset = facts.most[0], facts.base_offset
+    least, most, gamma, offset = facts.least[0], facts.most[0], facts.gamma[0], facts.base_offset
     words = {
         "Version": "1.0",
-        "GainMapMin": "0",
+        "GainMapMin": f"{least:g}",
         "GainMapMax": f"{most:g}",
-        "Gamma": "1",
+        "Gamma": f"{gamma:g}",
         "OffsetSDR": offset,
     }
     words |= {"OffsetHDR": offset, "HDRCapacityMin": "0", "HDRCapacityMax": f"{most:g}"}
@@ -87,10 +87,19 @@ def stating_segments(facts: GainMapFacts) -> tuple[tuple[int, bytes], ...]:
     fields = " ".join(f'hdrgm:{name}="{value}"' for name, value in words.items())
     packet = add_description(None, f'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" {fields}/>')
     assert packet is not None
-    top, small = round(most * 1000), round(offset * 1000000)
+    low, top, small = round(least * 1000), round(most * 1000), round(offset * 1000000)
     iso = struct.pack(">HHBIIII", 0, 0, 0, 0, 1, top, 1000)
-    iso += struct.pack(">iIiIIIiIiI", 0, 1, top, 1000, 1, 1, small, 1000000, small, 1000000)
+    iso += struct.pack(">iIiIII", low, 1000, top, 1000, round(gamma * 1000), 1000)
+    iso += struct.pack(">iIiI", small, 1000000, small, 1000000)
     return (0xE1, XMP_SEGMENT + packet), (0xE2, ISO_SEGMENT + iso)
+
+
+def read_iso_numbers(numbers: bytes) -> GainMapFacts | None:
+    """Reads ISO's numbers as a segment or a tone map item holds them; None where they make no sense."""
+    try:
+        return _iso(numbers)
+    except (ValueError, struct.error, ZeroDivisionError):
+        return None
 
 
 def _checked(least: list[float], most: list[float], gamma: list[float], offset: float) -> GainMapFacts | None:

@@ -1,0 +1,181 @@
+"""The gain map of a HEIC or AVIF, read so that a JPEG can carry one that fits the enhanced picture.
+
+There are two kinds: that of ISO 21496-1, which a tone map item names, and Apple's, an auxiliary picture whose
+numbers stand in its XMP or in the camera's own notes. Nothing here can write either of them.
+
+Sources: ISO 21496-1; ISO/IEC 23008-12, amendment on tone maps; Apple's "Applying Apple HDR effect to your
+photos" and "HDRGainMap" headroom.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from rave_runtime.arrays import Array
+from rave_runtime.photos.decoders import decoding, open_picture
+from rave_runtime.photos.exif import EXIF_HEADER
+from rave_runtime.photos.headers.boxes import photograph_data, photograph_properties
+from rave_runtime.photos.headers.items import Items, read_items
+from rave_runtime.photos.metadata.directories import DirectoryReader, Value
+from rave_runtime.photos.metadata.gain_map_facts import GainMapFacts, read_iso_numbers
+
+_APPLE: Final = b"urn:com:apple:photo:2020:aux:hdrgainmap\0"
+_HEADROOM: Final = re.compile(rb"""HDRGainMapHeadroom(?:\s*=\s*["']|>)\s*([0-9.]{1,20})""")
+_APPLE_NOTE: Final = b"Apple iOS\0"
+_EXIF_DIRECTORY: Final = 0x8769
+_MAKER_NOTE: Final = 0x927C
+_TURNS: Final = (b"irot", b"imir")
+_MAX_HEADROOM: Final = 64.0
+
+
+@dataclass(frozen=True)
+class HeifGainMap:
+    """Where a gain map is, and how it stores its stops.
+
+    Attributes:
+        file: a copy of the file of which it is the photograph.
+        facts: how stops are stored, in shares of the pixels' range; None is Apple's way.
+        headroom: how many times brighter than white Apple's map makes white.
+    """
+
+    file: bytes
+    facts: GainMapFacts | None
+    headroom: float = 1.0
+
+
+def find_heif_gain_map(content: bytes, exif: bytes | None) -> HeifGainMap | None:
+    """Looks for the gain map of a HEIC or AVIF; None where there is none that can be understood.
+
+    Args:
+        content: the file.
+        exif: its EXIF block, with or without `Exif` in front.
+    """
+    items = read_items(content)
+    if items is None:
+        return None
+    found = _by_tone_map(content, items) or _by_apple(content, items, exif)
+    if found is None or _turns(found.file) != _turns(content):
+        return None
+    return found
+
+
+def read_stops(
+    found: HeifGainMap, turn: Image.Transpose | None, max_pixels: int
+) -> tuple[Array, GainMapFacts] | None:
+    """Decodes a gain map; None where it cannot be decoded.
+
+    Args:
+        found: what `find_heif_gain_map` returned.
+        turn: what makes its decoded pixels upright, as the photograph's.
+        max_pixels: a larger map is none.
+
+    Returns:
+        [h, w, 1] float32, stops by which the HDR picture is brighter, and how one channel holds them.
+    """
+    try:
+        with decoding, open_picture(found.file) as image:
+            if image.size[0] * image.size[1] > max_pixels:
+                return None
+            plain = image if image.mode in ("L", "RGB") else image.convert("RGB")
+            values = np.asarray(plain if turn is None else plain.transpose(turn), np.float32)
+    except Exception:  # a map that cannot be read is none
+        return None
+    values = values.reshape(*values.shape[:2], -1) / np.float32(255)
+    if found.facts is None:
+        linear = np.where(values < 0.081, values / 4.5, ((values + 0.099) / 1.099) ** (1 / 0.45))
+        stops = np.log2(1 + (found.headroom - 1) * linear.mean(2, keepdims=True))
+        return stops.astype(np.float32), GainMapFacts((0.0,), (math.log2(found.headroom),), (1.0,), 0.0)
+    if len(found.facts.most) == 1:
+        values = values.mean(2, keepdims=True)
+    elif values.shape[2] == 1:
+        values = np.repeat(values, 3, 2)
+    stops = found.facts.stops_of(values).mean(2, keepdims=True)
+    low, high = min(found.facts.least), max(found.facts.most)
+    return stops, GainMapFacts((low,), (high,), (1.0,), found.facts.base_offset)
+
+
+def _by_tone_map(content: bytes, items: Items) -> HeifGainMap | None:
+    """Returns the map that a tone map applies to the photograph."""
+    for item, kind in items.kinds.items():
+        parts = items.named_by(b"dimg", item)
+        if kind != b"tmap" or len(parts) != 2 or parts[0] != items.primary or parts[1] not in items.kinds:
+            continue
+        payload = photograph_data(items.with_primary(content, item, b"dimg"))
+        facts = read_iso_numbers(payload[1:]) if payload[:1] == b"\0" else None
+        if facts is not None and max(facts.most) > 0:
+            return HeifGainMap(items.with_primary(content, parts[1], b"auxl"), facts)
+    return None
+
+
+def _by_apple(content: bytes, items: Items, exif: bytes | None) -> HeifGainMap | None:
+    """Returns the auxiliary picture that Apple's cameras write."""
+    for item in items.naming(b"auxl", items.primary):
+        if item not in items.kinds:
+            continue
+        file = items.with_primary(content, item, b"auxl")
+        if (b"auxC", bytes(4) + _APPLE) not in photograph_properties(file):
+            continue
+        headroom = _headroom_of_xmp(content, items, item) or _headroom_of_notes(exif)
+        if headroom is not None and 1 < headroom <= _MAX_HEADROOM:
+            return HeifGainMap(file, None, headroom)
+    return None
+
+
+def _turns(content: bytes) -> list[tuple[bytes, bytes]]:
+    return [each for each in photograph_properties(content) if each[0] in _TURNS]
+
+
+def _headroom_of_xmp(content: bytes, items: Items, item: int) -> float | None:
+    for block in items.naming(b"cdsc", item):
+        if items.kinds.get(block) == b"mime":
+            found = _HEADROOM.search(photograph_data(items.with_primary(content, block, b"")))
+            if found:
+                try:
+                    return float(found[1])
+                except ValueError:
+                    return None
+    return None
+
+
+def _headroom_of_notes(exif: bytes | None) -> float | None:
+    """Returns what two numbers in the notes of Apple's cameras say, by Apple's formula."""
+    if exif is None:
+        return None
+    reader = DirectoryReader(exif.removeprefix(EXIF_HEADER))
+    inner = reader.read(reader.first).get(_EXIF_DIRECTORY)
+    note = inner.get(_MAKER_NOTE) if isinstance(inner, dict) else None
+    numbers = _apple_numbers(note.data) if isinstance(note, Value) else {}
+    if not {33, 48} <= numbers.keys():
+        return None
+    room, gain = numbers[33], numbers[48]
+    if room < 1:
+        stops = -20 * gain + 1.8 if gain <= 0.01 else -0.101 * gain + 1.601
+    else:
+        stops = -70 * gain + 3.0 if gain <= 0.01 else -0.303 * gain + 2.303
+    return float(2 ** max(stops, 0.0))
+
+
+def _apple_numbers(note: bytes) -> dict[int, float]:
+    """Returns the ratios of Apple's notes by their numbers."""
+    numbers: dict[int, float] = {}
+    if not note.startswith(_APPLE_NOTE) or note[12:14] not in (b"MM", b"II"):
+        return numbers
+    order = ">" if note[12:14] == b"MM" else "<"
+    try:
+        (count,) = struct.unpack_from(f"{order}H", note, 14)
+        for place in range(16, 16 + 12 * min(count, 200), 12):
+            tag, kind, _, at = struct.unpack_from(f"{order}HHII", note, place)
+            if kind == 10:
+                above, below = struct.unpack_from(f"{order}ii", note, at)
+                if below:
+                    numbers[tag] = above / below
+    except struct.error:  # cut off
+        pass
+    return numbers
