@@ -198,7 +198,7 @@ class DividedFilm:
                 f"changes its size in the middle, from {self.info.width} x {self.info.height} to "
                 f"{frame.width} x {frame.height}: cut it there"
             )
-        if self._enhancer.strength == 0:
+        if self._enhancer.look.changes_nothing:
             line = Line(np.stack([np.zeros((2, 2)), np.ones((2, 2))]).astype(np.float32), 1.0, 1.0)
         else:
             line = self._light_of(frame)

@@ -52,6 +52,19 @@ def test_strength_0_changes_nothing_but_the_coding(make_film: MakeFilm, tmp_path
         assert np.abs(before.astype(float) - after).mean() < 3
 
 
+def test_highlights_alone_change_bright_parts_alone(make_film: MakeFilm, tmp_path: Path) -> None:
+    film = make_film()
+    plain, bright = tmp_path / "plain.mp4", tmp_path / "bright.mp4"
+    enhance_film(film, plain, Enhancer(device="cpu", strength=0))
+    enhance_film(film, bright, Enhancer(device="cpu", strength=0, highlights=2))
+    sky, ground = (
+        [read_film(path)[-1][rows].mean() for path in (plain, bright)]
+        for rows in (slice(25), slice(60, None))
+    )
+    assert sky[1] > sky[0] + 1
+    assert abs(ground[1] - ground[0]) < 2
+
+
 def test_sound_times_rotation_chapters_and_tags_are_kept(
     model: Enhancer, make_film: MakeFilm, tmp_path: Path
 ) -> None:
