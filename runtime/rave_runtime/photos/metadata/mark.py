@@ -16,7 +16,6 @@ import html
 import re
 from dataclasses import dataclass
 from typing import Final
-from xml.sax.saxutils import escape
 
 from rave_runtime.photos.metadata.description import add_description
 from rave_runtime.photos.metadata.packet import MARK_NAMESPACE, Element, Packet
@@ -112,7 +111,7 @@ def with_words(text: str, mark: Mark) -> str:
 
 def _rest_of(mark: Mark) -> str:
     values = (mark.version, mark.model, mark.model_hash, mark.strength, mark.highlights)
-    escaped = [escape(_shown(value), {'"': "&quot;"}) for value in values]
+    escaped = [html.escape(_shown(value)) for value in values]
     fields = " ".join(f'{name}="{value}"' for name, value in zip(_FIELDS, escaped, strict=True))
     return f'xmlns:rave="{MARK_NAMESPACE}" {fields}/>'
 
