@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,18 +42,20 @@ def make_heif(
     *,
     tone: bytes | None = None,
     aux_xmp: bytes | None = None,
+    aux_type: bytes = APPLE,
     exif: bytes | None = None,
     turn: int | None = None,
     turned_map: bool = True,
 ) -> bytes:
-    """A photograph with a gain map: by ISO 21496-1 where a tone map is given, otherwise Apple's.
+    """A photograph with a gain map: by ISO 21496-1 where a tone map is given, otherwise an auxiliary picture.
 
     Args:
         format: "HEIF" or "AVIF".
         pixels: the photograph, [h, w, 3].
         gains: the map, [h, w] or [h, w, 3].
         tone: the payload of the tone map.
-        aux_xmp: a packet that describes Apple's map.
+        aux_xmp: a packet that describes the map.
+        aux_type: what names the kind of the map where there is no tone map.
         exif: of the photograph, with `Exif` and two zeros in front.
         turn: quarter turns counterclockwise, as a property.
         turned_map: whether the map has that property too.
@@ -70,7 +71,7 @@ def make_heif(
         if turn is not None and (number == 1 or turned_map):
             own.append(box(b"irot", bytes([turn])))
         if number == 2 and tone is None:
-            own.append(box(b"auxC", bytes(4) + APPLE))
+            own.append(box(b"auxC", bytes(4) + aux_type))
         places = list(range(len(properties) + 1, len(properties) + 1 + len(own)))
         properties += own
         items.append((number, CODED[format], number == 2, photograph_data(file), places))
@@ -126,9 +127,3 @@ def make_heif(
     head = box(b"ftyp", brand + bytes(4) + b"mif1" + brand + (b"tmap" if tone is not None else b""))
     first = len(head) + len(meta(0)) + 8
     return head + meta(first) + box(b"mdat", b"".join(data for _, _, _, data, _ in items))
-
-
-def read(content: bytes) -> Any:
-    with Image.open(io.BytesIO(content)) as image:
-        image.load()
-        return np.asarray(image)

@@ -21,10 +21,12 @@ from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.one_photo import enhance_content
 
 from .heif_gain_maps import make_heif, tone_map
-from .test_gain_map import MOST, make_scene
+from .test_gain_map import MOST, adobe_facts, make_scene
+from .test_gain_map import XMP as JPEG_XMP
 
 NOTE = "its HDR gain map was left behind"
 HEADROOM = 5.0
+SAMSUNG = b"urn:com:samsung:photo:2024:aux:hdrgainmap\0"
 XMP = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '<rdf:Description rdf:about="" xmlns:HDRGainMap="http://ns.apple.com/HDRGainMap/1.0/" '
@@ -50,12 +52,15 @@ def make(format: str, kind: str, **options: Any) -> bytes:
     require_codec(format)
     if kind == "iso":
         return make_heif(format, PIXELS, GAINS, tone=tone_map(MOST), **options)
+    if kind == "samsung":
+        words = adobe_facts().removeprefix(JPEG_XMP)
+        return make_heif(format, PIXELS, GAINS, aux_xmp=words, aux_type=SAMSUNG, **options)
     return make_heif(format, PIXELS, GAINS, **({"aux_xmp": XMP} | options))
 
 
 def expected_stops(kind: str) -> Any:
     values = GAINS / 255
-    if kind == "iso":
+    if kind != "apple":
         return MOST * values
     linear = np.where(values < 0.081, values / 4.5, ((values + 0.099) / 1.099) ** (1 / 0.45))
     return np.log2(1 + (HEADROOM - 1) * linear)
@@ -75,7 +80,7 @@ def apple_exif(numbers: dict[int, tuple[int, int]]) -> bytes:
 
 
 @pytest.mark.parametrize("format", ["HEIF", "AVIF"])
-@pytest.mark.parametrize("kind", ["iso", "apple"])
+@pytest.mark.parametrize("kind", ["iso", "samsung", "apple"])
 @pytest.mark.parametrize("turn", [None, 1])
 def test_stops_are_read_upright(format: str, kind: str, turn: int | None) -> None:
     content = make(format, kind, turn=turn)
@@ -92,7 +97,7 @@ def test_stops_are_read_upright(format: str, kind: str, turn: int | None) -> Non
 
 
 @pytest.mark.parametrize("format", ["HEIF", "AVIF"])
-@pytest.mark.parametrize("kind", ["iso", "apple"])
+@pytest.mark.parametrize("kind", ["iso", "samsung", "apple"])
 @pytest.mark.parametrize("turn", [None, 1])
 def test_a_jpeg_gets_a_map_that_fits_the_enhanced_picture(
     small: Enhancer, format: str, kind: str, turn: int | None
@@ -116,7 +121,7 @@ def test_a_jpeg_gets_a_map_that_fits_the_enhanced_picture(
 
 
 @pytest.mark.parametrize("format", ["HEIF", "AVIF"])
-@pytest.mark.parametrize("kind", ["iso", "apple"])
+@pytest.mark.parametrize("kind", ["iso", "samsung", "apple"])
 def test_other_results_say_what_keeps_it(small: Enhancer, format: str, kind: str) -> None:
     content = make(format, kind)
     for written in (None, "PNG"):
@@ -132,7 +137,9 @@ def test_other_results_say_what_keeps_it(small: Enhancer, format: str, kind: str
         ({33: (1, 2), 48: (1, 1)}, 1.5),
         ({33: (11, 10), 48: (1, 1000)}, 2.93),
         ({33: (11, 10), 48: (1, 10)}, 2.2727),
-        ({33: (11, 10)}, None),
+        ({33: (11, 10)}, 3.0),
+        ({48: (1, 100)}, 1.6),
+        ({8: (1, 1)}, None),
         ({}, None),
     ],
 )
@@ -160,17 +167,21 @@ def test_a_map_of_three_channels_becomes_one() -> None:
     np.testing.assert_allclose(read[0][..., 0], expected_stops("iso"), atol=0.06)
 
 
-@pytest.mark.parametrize("kind", ["iso", "apple"])
+@pytest.mark.parametrize("kind", ["iso", "samsung", "apple"])
 def test_a_map_that_is_not_turned_as_the_photograph_is_left_behind(small: Enhancer, kind: str) -> None:
     content = make("HEIF", kind, turn=1, turned_map=False)
     assert find_heif_gain_map(content, None) is None
     assert NOTE in enhance_content(small, content, format="JPEG").warnings
+    assert find_heif_gain_map(make("HEIF", kind, turn=0, turned_map=False), None) is not None
 
 
 def test_numbers_that_make_no_sense_are_no_map() -> None:
     require_codec("HEIF")
     for tone in (b"", b"\1" + tone_map(MOST)[1:], tone_map(MOST)[:20], tone_map(0)):
         assert find_heif_gain_map(make_heif("HEIF", PIXELS, GAINS, tone=tone), None) is None
+    for xmp in (None, b"", XMP):
+        samsung = make_heif("HEIF", PIXELS, GAINS, aux_xmp=xmp, aux_type=SAMSUNG)
+        assert find_heif_gain_map(samsung, None) is None
     for text in (b"1", b"0.5", b"900", b"1.2.3", b"x"):
         xmp = XMP.replace(str(HEADROOM).encode(), text)
         assert find_heif_gain_map(make_heif("HEIF", PIXELS, GAINS, aux_xmp=xmp), None) is None

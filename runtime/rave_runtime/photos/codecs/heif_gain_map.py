@@ -1,10 +1,11 @@
 """The gain map of a HEIC or AVIF, read so that a JPEG can carry one that fits the enhanced picture.
 
-There are two kinds: that of ISO 21496-1, which a tone map item names, and Apple's, an auxiliary picture whose
-numbers stand in its XMP or in the camera's own notes. Nothing here can write either of them.
+There are three kinds: that of ISO 21496-1, which a tone map item names; Samsung's, an auxiliary picture whose
+XMP has Adobe's words; and Apple's, an auxiliary picture whose numbers stand in its XMP or in the camera's own
+notes. Nothing here can write any of them.
 
-Sources: ISO 21496-1; ISO/IEC 23008-12, amendment on tone maps; Apple's "Applying Apple HDR effect to your
-photos" and "HDRGainMap" headroom.
+Sources: ISO 21496-1; ISO/IEC 23008-12, amendment on tone maps; Adobe's gain map specification 1.0; Apple's
+"Applying Apple HDR effect to your photos".
 """
 
 from __future__ import annotations
@@ -24,9 +25,14 @@ from rave_runtime.photos.exif import EXIF_HEADER
 from rave_runtime.photos.headers.boxes import photograph_data, photograph_properties
 from rave_runtime.photos.headers.items import Items, read_items
 from rave_runtime.photos.metadata.directories import DirectoryReader, Value
-from rave_runtime.photos.metadata.gain_map_facts import GainMapFacts, read_iso_numbers
+from rave_runtime.photos.metadata.gain_map_facts import (
+    GainMapFacts,
+    read_adobe_words,
+    read_iso_numbers,
+)
 
 _APPLE: Final = b"urn:com:apple:photo:2020:aux:hdrgainmap\0"
+_AUXILIARY: Final = re.compile(rb"\0{4}urn:[\x21-\x7e]{1,100}:aux:hdrgainmap\0")
 _HEADROOM: Final = re.compile(rb"""HDRGainMapHeadroom(?:\s*=\s*["']|>)\s*([0-9.]{1,20})""")
 _APPLE_NOTE: Final = b"Apple iOS\0"
 _EXIF_DIRECTORY: Final = 0x8769
@@ -60,7 +66,7 @@ def find_heif_gain_map(content: bytes, exif: bytes | None) -> HeifGainMap | None
     items = read_items(content)
     if items is None:
         return None
-    found = _by_tone_map(content, items) or _by_apple(content, items, exif)
+    found = _by_tone_map(content, items) or _by_auxiliary(content, items, exif)
     if found is None or _turns(found.file) != _turns(content):
         return None
     return found
@@ -114,47 +120,59 @@ def _by_tone_map(content: bytes, items: Items) -> HeifGainMap | None:
     return None
 
 
-def _by_apple(content: bytes, items: Items, exif: bytes | None) -> HeifGainMap | None:
-    """Returns the auxiliary picture that Apple's cameras write."""
+def _by_auxiliary(content: bytes, items: Items, exif: bytes | None) -> HeifGainMap | None:
+    """Returns the auxiliary picture that Apple's and Samsung's cameras write."""
     for item in items.naming(b"auxl", items.primary):
         if item not in items.kinds:
             continue
         file = items.with_primary(content, item, b"auxl")
-        if (b"auxC", bytes(4) + _APPLE) not in photograph_properties(file):
+        kinds = [data for kind, data in photograph_properties(file) if kind == b"auxC"]
+        if not any(_AUXILIARY.match(kind) for kind in kinds):
             continue
-        headroom = _headroom_of_xmp(content, items, item) or _headroom_of_notes(exif)
+        packet = _packet_of(content, items, item)
+        if not any(kind.endswith(_APPLE) for kind in kinds):
+            facts = None if packet is None else read_adobe_words(packet)
+            return None if facts is None or max(facts.most) <= 0 else HeifGainMap(file, facts)
+        headroom = _headroom_of_packet(packet) or _headroom_of_notes(exif)
         if headroom is not None and 1 < headroom <= _MAX_HEADROOM:
             return HeifGainMap(file, None, headroom)
     return None
 
 
 def _turns(content: bytes) -> list[tuple[bytes, bytes]]:
-    return [each for each in photograph_properties(content) if each[0] in _TURNS]
+    """Returns the properties that turn a file's photograph; a rotation by 0 turns nothing."""
+    found = [each for each in photograph_properties(content) if each[0] in _TURNS]
+    return [each for each in found if each != (b"irot", b"\0")]
 
 
-def _headroom_of_xmp(content: bytes, items: Items, item: int) -> float | None:
-    for block in items.naming(b"cdsc", item):
-        if items.kinds.get(block) == b"mime":
-            found = _HEADROOM.search(photograph_data(items.with_primary(content, block, b"")))
-            if found:
-                try:
-                    return float(found[1])
-                except ValueError:
-                    return None
-    return None
+def _packet_of(content: bytes, items: Items, item: int) -> bytes | None:
+    """Returns the XMP that describes an item."""
+    blocks = [block for block in items.naming(b"cdsc", item) if items.kinds.get(block) == b"mime"]
+    return photograph_data(items.with_primary(content, blocks[0], b"")) if blocks else None
+
+
+def _headroom_of_packet(packet: bytes | None) -> float | None:
+    found = None if packet is None else _HEADROOM.search(packet)
+    try:
+        return None if found is None else float(found[1])
+    except ValueError:
+        return None
 
 
 def _headroom_of_notes(exif: bytes | None) -> float | None:
-    """Returns what two numbers in the notes of Apple's cameras say, by Apple's formula."""
+    """Returns what two numbers in the notes of Apple's cameras say, by Apple's formula.
+
+    One that is missing is 0, as other programs have it: older cameras write only the first.
+    """
     if exif is None:
         return None
     reader = DirectoryReader(exif.removeprefix(EXIF_HEADER))
     inner = reader.read(reader.first).get(_EXIF_DIRECTORY)
     note = inner.get(_MAKER_NOTE) if isinstance(inner, dict) else None
     numbers = _apple_numbers(note.data) if isinstance(note, Value) else {}
-    if not {33, 48} <= numbers.keys():
+    if not {33, 48} & numbers.keys():
         return None
-    room, gain = numbers[33], numbers[48]
+    room, gain = numbers.get(33, 0.0), numbers.get(48, 0.0)
     if room < 1:
         stops = -20 * gain + 1.8 if gain <= 0.01 else -0.101 * gain + 1.601
     else:

@@ -102,6 +102,14 @@ def read_iso_numbers(numbers: bytes) -> GainMapFacts | None:
         return None
 
 
+def read_adobe_words(xmp: bytes) -> GainMapFacts | None:
+    """Reads Adobe's words in a packet; None where there are none, or they make no sense."""
+    try:
+        return _adobe(xmp)
+    except ValueError:
+        return None
+
+
 def _checked(least: list[float], most: list[float], gamma: list[float], offset: float) -> GainMapFacts | None:
     count = max(map(len, (least, most, gamma)))
     rows = [each * count if len(each) == 1 else each for each in (least, most, gamma)]
