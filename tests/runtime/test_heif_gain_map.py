@@ -167,12 +167,29 @@ def test_a_map_of_three_channels_becomes_one() -> None:
     np.testing.assert_allclose(read[0][..., 0], expected_stops("iso"), atol=0.06)
 
 
-@pytest.mark.parametrize("kind", ["iso", "samsung", "apple"])
-def test_a_map_that_is_not_turned_as_the_photograph_is_left_behind(small: Enhancer, kind: str) -> None:
-    content = make("HEIF", kind, turn=1, turned_map=False)
+@pytest.mark.parametrize("format", ["HEIF", "AVIF"])
+@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+def test_a_map_that_the_file_does_not_turn_is_turned_as_its_photograph_is(
+    small: Enhancer, format: str, turn: int
+) -> None:
+    """As a Galaxy S24 writes it."""
+    content = make(format, "samsung", turn=turn, turned_map=False)
+    result = enhance_content(small, content, format="JPEG")
+    assert not any("gain map" in warning for warning in result.warnings)
+    found = read_gain_map(result.content, None, 1 << 20)
+    assert found is not None
+    wanted = np.rot90(expected_stops("samsung"), turn)
+    assert found.gains[..., 0].shape == wanted.shape
+    assert found.gains[..., 0][wanted > 2].mean() > 1.5
+    assert found.gains[..., 0][wanted < 0.2].mean() < 0.2
+
+
+def test_a_map_that_is_turned_otherwise_is_left_behind(small: Enhancer) -> None:
+    content = make("HEIF", "iso", turn=1)
+    place = content.index(b"irot", content.index(b"irot") + 1) + 4
+    content = content[:place] + b"\2" + content[place + 1 :]
     assert find_heif_gain_map(content, None) is None
     assert NOTE in enhance_content(small, content, format="JPEG").warnings
-    assert find_heif_gain_map(make("HEIF", kind, turn=0, turned_map=False), None) is not None
 
 
 def test_numbers_that_make_no_sense_are_no_map() -> None:

@@ -94,7 +94,8 @@ class HdrCare:
 def _from_heif(found: HeifGainMap, photo: Photo) -> GainMap | None:
     """The gain map of a HEIC or AVIF as a JPEG holds it."""
     height, width = photo.pixels.shape[:2]
-    turn = TURNS.get(photo.orientation) if photo.format == "AVIF" else None  # HEIC's decoder turns by itself
+    # HEIC's decoder turns by itself what the file turns; AVIF's does not.
+    turn = TURNS.get(photo.orientation) if photo.format == "AVIF" else found.turn
     read = read_stops(found, turn, height * width)
     if read is None or (read[0].shape[0] > read[0].shape[1]) != (height > width):
         return None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -38,6 +38,13 @@ _APPLE_NOTE: Final = b"Apple iOS\0"
 _EXIF_DIRECTORY: Final = 0x8769
 _MAKER_NOTE: Final = 0x927C
 _TURNS: Final = (b"irot", b"imir")
+_ROTATIONS: Final = {
+    b"\1": Image.Transpose.ROTATE_90,
+    b"\2": Image.Transpose.ROTATE_180,
+    b"\3": Image.Transpose.ROTATE_270,
+}
+"""What HEIF's numbers of quarter turns, counterclockwise, do."""
+
 _MAX_HEADROOM: Final = 64.0
 
 
@@ -49,11 +56,13 @@ class HeifGainMap:
         file: a copy of the file of which it is the photograph.
         facts: how stops are stored, in shares of the pixels' range; None is Apple's way.
         headroom: how many times brighter than white Apple's map makes white.
+        turn: what makes its pixels upright where the file turns the photograph and not the map.
     """
 
     file: bytes
     facts: GainMapFacts | None
     headroom: float = 1.0
+    turn: Image.Transpose | None = None
 
 
 def find_heif_gain_map(content: bytes, exif: bytes | None) -> HeifGainMap | None:
@@ -67,9 +76,13 @@ def find_heif_gain_map(content: bytes, exif: bytes | None) -> HeifGainMap | None
     if items is None:
         return None
     found = _by_tone_map(content, items) or _by_auxiliary(content, items, exif)
-    if found is None or _turns(found.file) != _turns(content):
+    if found is None:
         return None
-    return found
+    own, photograph = _turns(found.file), _turns(content)
+    if own == photograph:
+        return found
+    kind, data = photograph[0] if len(photograph) == 1 and not own else (b"", b"")
+    return replace(found, turn=_ROTATIONS[data]) if kind == b"irot" and data in _ROTATIONS else None
 
 
 def read_stops(
