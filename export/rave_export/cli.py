@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from rave_export.options import HARDWARE, PADDINGS, SINGLE_GRAPHS, ExportOptions, VerifyOptions
-from rave_runtime.errors import RaveError, UsageError, printable, with_near_options
+from rave_runtime.backends.limits import fit_libraries
+from rave_runtime.errors import RaveError, printable, with_near_options
 from rave_runtime.version import __version__
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show is no reason to stop
             stream.reconfigure(errors="backslashreplace")
+    fit_libraries()
     try:
         sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
     except KeyboardInterrupt:
@@ -216,10 +218,8 @@ def _run(arguments: list[str]) -> int:
         if (error.name or "rave_").startswith("rave_"):
             raise
         _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", _EXIT_FAILED)
-    except UsageError as error:
-        _fail(str(error), _EXIT_WRONG_USE)
     except RaveError as error:
-        _fail(str(error), _EXIT_FAILED)
+        _fail(str(error), _EXIT_WRONG_USE if isinstance(error, ValueError) else _EXIT_FAILED)
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
         _fail(message, _EXIT_FAILED)

@@ -7,6 +7,9 @@ import sys
 
 def main() -> None:
     """Runs the command line, or says what to install where it cannot even be read."""
+    from rave_runtime.backends.limits import fit_libraries
+
+    fit_libraries()
     try:
         from rave_train.cli import main as run
     except ModuleNotFoundError as error:
