@@ -6,6 +6,7 @@ import argparse
 import io
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rave_export.export_command import Exported
-    from rave_export.proof.report import Proof
 
 _EXIT_FAILED: Final = 1
 _EXIT_WRONG_USE: Final = 2
@@ -53,6 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
         "rave-export",
         usage="rave-export CHECKPOINT --output BUNDLE [OPTIONS]\n       %(prog)s --verify BUNDLE [OPTIONS]",
         description="Turn a CHECKPOINT into a bundle of ONNX graphs and prove them, or prove a bundle again.",
+        epilog=None if find_spec("torch") else "Exporting needs torch: pip install 'rave-backlit[export]'",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
@@ -280,21 +281,15 @@ def _print_exported(exported: Exported, options: ExportOptions) -> None:
 
 
 def _verify(options: VerifyOptions) -> int:
+    from rave_export.proof.table import parity_table, parts_table
     from rave_export.verify_command import run_verify
 
     proof = run_verify(options)
-    _print_proof(proof)
+    print(f"{parity_table(proof.parity)}\n\n{parts_table(proof.parts)}")
     for failure in proof.failures:
         _say(f"rave-export: {failure}", error=True)
     _say(f"\n{options.bundle} {proof.summary()}", error=bool(proof.failures))
     return _EXIT_FAILED if proof.failures else 0
-
-
-def _print_proof(proof: Proof) -> None:
-    from rave_export.proof.table import parity_table, parts_table
-
-    print(parity_table(proof.parity))
-    print(f"\n{parts_table(proof.parts)}")
 
 
 class _Progress:
