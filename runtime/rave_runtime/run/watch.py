@@ -88,7 +88,7 @@ def run_watch(
 
 
 class _Files:
-    """Tells which files are whole and new, by two looks; nothing but the look itself is done for idle ones."""
+    """Tells which files are whole and new, by two looks. For idle files nothing but the look is done."""
 
     def __init__(self) -> None:
         self._jobs: list[Job] = []
