@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import onnx
 
-from rave_export.errors import ExportError, ParityError
+from rave_export.errors import InputError, ParityError
 from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs.split import OPSET
 from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
@@ -164,7 +164,7 @@ def _graphs(
 ) -> list[Graph]:
     """Exports all graphs that the contents ask for, in every precision."""
     if contents.single_graph == "normal" and working_size_px is None:
-        raise ExportError(
+        raise InputError(
             "--single-graph normal estimates the light on a reduced picture, this model at full size: "
             "give --working-size as well, or --single-graph full"
         )

@@ -6,18 +6,19 @@ import argparse
 import io
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from rave_export.options import HARDWARE, PADDINGS, SINGLE_GRAPHS, ExportOptions, VerifyOptions
-from rave_runtime.errors import RaveError, UsageError, printable, with_near_options
+from rave_runtime.backends.limits import fit_libraries
+from rave_runtime.errors import RaveError, printable, with_near_options
 from rave_runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rave_export.export_command import Exported
-    from rave_export.proof.report import Proof
 
 _EXIT_FAILED: Final = 1
 _EXIT_WRONG_USE: Final = 2
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show is no reason to stop
             stream.reconfigure(errors="backslashreplace")
+    fit_libraries()
     try:
         sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
     except KeyboardInterrupt:
@@ -51,6 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
         "rave-export",
         usage="rave-export CHECKPOINT --output BUNDLE [OPTIONS]\n       %(prog)s --verify BUNDLE [OPTIONS]",
         description="Turn a CHECKPOINT into a bundle of ONNX graphs and prove them, or prove a bundle again.",
+        epilog=None if find_spec("torch") else "Exporting needs torch: pip install 'rave-backlit[export]'",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
@@ -216,10 +219,8 @@ def _run(arguments: list[str]) -> int:
         if (error.name or "rave_").startswith("rave_"):
             raise
         _fail(f"{error.name} is missing: pip install 'rave-backlit[export]'", _EXIT_FAILED)
-    except UsageError as error:
-        _fail(str(error), _EXIT_WRONG_USE)
     except RaveError as error:
-        _fail(str(error), _EXIT_FAILED)
+        _fail(str(error), _EXIT_WRONG_USE if isinstance(error, ValueError) else _EXIT_FAILED)
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
         _fail(message, _EXIT_FAILED)
@@ -280,21 +281,15 @@ def _print_exported(exported: Exported, options: ExportOptions) -> None:
 
 
 def _verify(options: VerifyOptions) -> int:
+    from rave_export.proof.table import parity_table, parts_table
     from rave_export.verify_command import run_verify
 
     proof = run_verify(options)
-    _print_proof(proof)
+    print(f"{parity_table(proof.parity)}\n\n{parts_table(proof.parts)}")
     for failure in proof.failures:
         _say(f"rave-export: {failure}", error=True)
     _say(f"\n{options.bundle} {proof.summary()}", error=bool(proof.failures))
     return _EXIT_FAILED if proof.failures else 0
-
-
-def _print_proof(proof: Proof) -> None:
-    from rave_export.proof.table import parity_table, parts_table
-
-    print(parity_table(proof.parity))
-    print(f"\n{parts_table(proof.parts)}")
 
 
 class _Progress:

@@ -2,6 +2,7 @@
 
 RaveError (of rave_runtime)
 └── ExportError        what came cannot be exported, written or proven
+    ├── InputError     what the command line names cannot be used: exit code 2, as for unknown options
     └── ParityError    exported graphs are too far from the network
 """
 
@@ -12,6 +13,10 @@ from rave_runtime.errors import RaveError
 
 class ExportError(RaveError):
     """Something cannot be exported; the message says what came, what is needed and what to do."""
+
+
+class InputError(ExportError, ValueError):
+    """A file, folder or value that was given cannot be used; the message says what is needed."""
 
 
 class ParityError(ExportError):

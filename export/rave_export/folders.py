@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rave_export.errors import ExportError
+from rave_export.errors import ExportError, InputError
 
 
 def check_replaceable(target: Path, force: bool, mark: str, kind: str) -> None:
@@ -22,17 +22,17 @@ def check_replaceable(target: Path, force: bool, mark: str, kind: str) -> None:
         kind: what such a folder is called, such as "a bundle".
 
     Raises:
-        ExportError: the target exists and is not to be, or must not be, replaced.
+        InputError: the target exists and is not to be, or must not be, replaced.
     """
     if target.is_symlink():
-        raise ExportError(f"{target} is a link: name the folder itself, or another output folder")
+        raise InputError(f"{target} is a link: name the folder itself, or another output folder")
     if not target.exists():
         return
     if not force:
-        raise ExportError(f"{target} exists: choose another output folder, or give --force to replace it")
+        raise InputError(f"{target} exists: choose another output folder, or give --force to replace it")
     empty = target.is_dir() and not any(target.iterdir())
     if not empty and not (target / mark).is_file():
-        raise ExportError(
+        raise InputError(
             f"{target} is not {kind}, so --force does not replace it: choose another output folder"
         )
 

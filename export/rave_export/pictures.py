@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from rave_export.errors import ExportError
+from rave_export.errors import InputError
 from rave_runtime.arrays import Picture
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.colour import is_srgb, to_srgb
@@ -40,15 +40,15 @@ def read_pictures(
         [h, w, 3] uint8 sRGB each, upright, at most `MAX_SIDE_PX` long.
 
     Raises:
-        ExportError: the folder is missing or holds no photographs, or one cannot be read.
+        InputError: the folder is missing or holds no photographs, or one cannot be read.
     """
     path = Path(folder)
     if not path.is_dir():
-        raise ExportError(f"{path} is not a folder: give {option} a folder of photographs")
+        raise InputError(f"{path} is not a folder: give {option} a folder of photographs")
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in READ_ENDINGS and file.is_file())
     if not files:
         kinds = ", ".join(ending[1:] for ending in READ_ENDINGS)
-        raise ExportError(f"{path} holds no photographs ({kinds}): give {option} a folder of photographs")
+        raise InputError(f"{path} holds no photographs ({kinds}): give {option} a folder of photographs")
     chosen = [files[i * len(files) // limit] for i in range(limit)] if len(files) > limit else files
     return [_read_picture(file, option) for file in chosen]
 
@@ -58,7 +58,7 @@ def _read_picture(file: Path, option: str) -> Picture:
     try:
         photo = read_photo(file)
     except PhotoError as error:
-        raise ExportError(f"{file} {error}: remove or replace it") from error
+        raise InputError(f"{file} {error}: remove or replace it") from error
     pixels = photo.pixels
     eight_bits = (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels.astype(np.uint8)
     if eight_bits.shape[2] == 1:
@@ -68,7 +68,7 @@ def _read_picture(file: Path, option: str) -> Picture:
     picture = reduce_picture(eight_bits, MAX_SIDE_PX)
     if min(picture.shape[:2]) < 2:
         height, width = picture.shape[:2]
-        raise ExportError(f"{file} has {width} x {height} pixels: {option} needs at least 2 x 2")
+        raise InputError(f"{file} has {width} x {height} pixels: {option} needs at least 2 x 2")
     return picture
 
 

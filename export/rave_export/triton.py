@@ -83,7 +83,7 @@ def check_repository(target: Path, force: bool) -> None:
     """Refuses a folder that exists, unless it is a repository of ours and to be replaced.
 
     Raises:
-        ExportError: the folder exists and must not be replaced.
+        InputError: the folder exists and must not be replaced.
     """
     check_replaceable(target, force, MARK, "a model repository of rave-export")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from rave_export.errors import InputError
 from rave_export.options import VerifyOptions
 from rave_export.pictures import read_pictures
 from rave_export.proof.report import Proof, prove_bundle
 from rave_export.proof.verify import read_reference
-from rave_runtime.bundle import read_bundle
+from rave_runtime.bundle import MANIFEST_NAME, read_bundle
+from rave_runtime.errors import BundleError
 
 
 def run_verify(options: VerifyOptions) -> Proof:
@@ -20,7 +22,12 @@ def run_verify(options: VerifyOptions) -> Proof:
         ModuleNotFoundError: a reference is given and torch is not installed.
     """
     options.check()
-    bundle = read_bundle(options.bundle)
+    try:
+        bundle = read_bundle(options.bundle)
+    except BundleError as error:
+        if (options.bundle / MANIFEST_NAME).exists():  # it is a bundle, which has not passed
+            raise
+        raise InputError(str(error)) from error
     source = options.reference
     if source is None and bundle.manifest.checkpoint is not None and find_spec("torch"):
         source = bundle.folder

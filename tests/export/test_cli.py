@@ -129,18 +129,18 @@ def test_export_makes_what_is_asked_for(
         ),
         (["--verify", "{old}", "--int8-target", "50"], 2, "a bundle: remove --int8-target"),
         (["{pth}", "-o", "{new}", "--triton", "{new}"], 2, "--output and --triton are one folder"),
-        (["{pth}", "-o", "{new}"], 1, "is a checkpoint of another network"),
-        (["{new}", "-o", "{new}"], 1, "does not exist: a checkpoint"),
-        (["{good}", "-o", "{old}"], 1, "exists: choose another output folder, or give --force"),
-        (["{good}", "-o", "{link}", "--force"], 1, "is a link: name the folder itself"),
+        (["{pth}", "-o", "{new}"], 2, "is a checkpoint of another network"),
+        (["{new}", "-o", "{new}"], 2, "does not exist: a checkpoint"),
+        (["{good}", "-o", "{old}"], 2, "exists: choose another output folder, or give --force"),
+        (["{good}", "-o", "{link}", "--force"], 2, "is a link: name the folder itself"),
         (["--verify", "{old}", "--working-size", "64"], 2, "a bundle: remove --working-size"),
         (["--verify", "{old}", "--padding", "zeros"], 2, "--padding with --verify belongs to --reference"),
         (["{good}", "-o", "{new}", "--working-size", "20"], 2, "at least 32 are needed, or 0 for full"),
         (["{pth}", "-o", "{new}", "--int8", "--int8-target", "nan"], 2, "--int8-target"),
-        (["{good}", "-o", "{new}", "--triton", "{old}"], 1, "exists: choose another output folder"),
-        (["{good}", "-o", "{new}", "--opset", "12"], 1, "opset 12 is too low for these graphs"),
-        (["{good}", "-o", "{new}", "--int8", "--calibration", "{old}"], 1, "holds no photographs"),
-        (["--verify", "{old}"], 1, "is not a bundle: it has no manifest.json"),
+        (["{good}", "-o", "{new}", "--triton", "{old}"], 2, "exists: choose another output folder"),
+        (["{good}", "-o", "{new}", "--opset", "12"], 2, "opset 12 is too low for these graphs"),
+        (["{good}", "-o", "{new}", "--int8", "--calibration", "{old}"], 2, "holds no photographs"),
+        (["--verify", "{old}"], 2, "is not a bundle: it has no manifest.json"),
     ],
 )
 def test_errors_say_what_to_do(
@@ -174,7 +174,7 @@ def test_verify_passes_and_fails(run: Run, bundle: Bundle, checkpoint_file: Path
     assert "mixed batch" in done.stdout
     assert "given" in done.stdout
     absent = run(*arguments, "--images", str(tmp_path / "none"))
-    assert absent.exit_code == 1
+    assert absent.exit_code == 2
     assert "none is not a folder: give --images a folder of photographs" in absent.stderr
 
     file = bundle.folder / "manifest.json"
@@ -271,7 +271,7 @@ def test_a_bug_of_ours_keeps_its_traceback(
 
 def test_an_option_without_its_value_leaves_the_checkpoint_alone(run: Run, tmp_path: Path) -> None:
     done = run("--single-graph", tmp_path / "none.pth", "-o", tmp_path / "new")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "none.pth does not exist: a checkpoint" in done.stderr
 
 
@@ -322,6 +322,6 @@ def test_postscript_that_is_named_like_a_photograph_runs_no_interpreter(
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
     )
     done = run(checkpoint_file, "-o", tmp_path / "new", "--int8", "--calibration", tmp_path / "photos")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "a.jpg" in done.stderr
     assert not (tmp_path / "new").exists()

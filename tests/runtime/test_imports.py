@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rave_train.__main__ import COMMANDS
+
 FORBIDDEN = (
     "typer",
     "torch",
@@ -45,7 +47,7 @@ assert "onnxruntime" not in sys.modules and "numpy" not in sys.modules, "slow --
 @pytest.mark.parametrize(
     ("program", "module", "missing", "arguments"),
     [
-        ("train", "rave_train.__main__", "typer", []),
+        ("train", "rave_train.__main__", "typer", ["resume", "run"]),
         ("export", "rave_export.cli", "torch", ["embedded", "--output", "none"]),
     ],
 )
@@ -61,6 +63,28 @@ def test_the_other_programs_say_what_to_install(
     # Where none of the extra is installed, another of its packages may be named first.
     assert re.search(r"(\w+) is (missing|not installed)", done.stderr) or missing in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["rave", "-h"], 0), ([], 2)])
+def test_help_of_rave_train_names_its_commands_without_the_extra(arguments: list[str], code: int) -> None:
+    program = "import sys; sys.modules['typer'] = None; from rave_train.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, "")
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == list(COMMANDS)
+    assert all(len(line) <= 110 for line in lines)
+    assert lines[-1] == "rave-train needs typer: pip install 'rave-backlit[train]'"
+
+
+def test_help_of_rave_export_says_what_exporting_needs() -> None:
+    code = (
+        "import importlib.util as i; find = i.find_spec; "
+        "i.find_spec = lambda name, *rest: None if name == 'torch' else find(name, *rest); "
+        "from rave_export.cli import main; main(['--help'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("Exporting needs torch: pip install 'rave-backlit[export]'\n")
 
 
 def test_the_base_dependencies_are_few() -> None:

@@ -278,3 +278,11 @@ def test_a_bare_codestream_is_read() -> None:
     assert isinstance(read_jxl_header(content), JxlHeader)
     with pytest.raises(EOFError):
         read_jxl_header(io.BytesIO(content).read(3))
+
+
+@pytest.mark.parametrize("gap", [0, 40])
+def test_a_film_behind_it_is_named(gap: int) -> None:
+    content = encode_jxl(np.full((40, 56, 3), 90, np.uint8), 90, None, None, None)
+    film = b"\0\0\0\x18ftypisom\0\0\0\0mp42isom" + b"\0\0\0\x10moov" + bytes(8)
+    assert read_photo(content).warnings == ()
+    assert read_photo(content + bytes(gap) + film).warnings == ("its film (motion photo) was left behind",)

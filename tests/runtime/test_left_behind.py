@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, features
 
+from rave_runtime import PhotoError
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.jpeg import end_of_jpeg, jpeg_segments
 from rave_runtime.photos.metadata.directories import Directory, DirectoryReader, Value, write_block
@@ -74,6 +75,23 @@ def test_what_stands_behind_is_said_by_name_and_left_behind(format: str, behind:
     result = encode_photo(photo, photo.pixels, format).content
     assert behind[:40] not in result[len(result) // 2 :]
     assert read_photo(result).warnings == ()
+
+
+MOVIE = FILM[:24] + b"\0\0\0\x08free" + b"\0\0\0\x10moov" + bytes(8)
+
+
+@pytest.mark.parametrize("format", ["TIFF", "BMP", "GIF", "PPM", "JPEG2000"])
+@pytest.mark.parametrize("gap", [0, 1, 40])
+def test_a_film_behind_a_picture_that_does_not_say_where_it_ends_is_named(format: str, gap: int) -> None:
+    content = save(RGB, format)
+    before = read_photo(content).warnings
+    if format == "JPEG2000" and gap == 0:  # whose decoder takes the film's boxes for its own
+        with pytest.raises(PhotoError):
+            read_photo(content + MOVIE)
+        return
+    photo = read_photo(content + bytes(gap) + MOVIE)
+    assert photo.warnings == (*before, "its film (motion photo) was left behind")
+    assert read_photo(content + b"ftypisom is a word" + FILM[4:30]).warnings == before
 
 
 @pytest.mark.parametrize("blank", [b"", b"\0" * 40, b"\xff\xff", b"\r\n"])

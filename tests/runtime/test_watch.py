@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rave_runtime.run import watch
-from rave_runtime.run.watch import _Folders
+from rave_runtime.run.jobs import Job
+from rave_runtime.run.watch import _Files, _Folders
 
 
 @pytest.fixture
@@ -65,6 +67,43 @@ def test_a_look_at_an_idle_folder_costs_less_than_a_hundredth_of_a_processor(old
     for _ in range(100):
         folders.may_have_changed()
     assert (time.process_time() - started) / 100 < 0.01 * watch.WATCH_INTERVAL_S
+
+
+def test_a_look_at_idle_files_costs_little_more_than_asking_the_system_for_their_times(
+    tmp_path: Path,
+) -> None:
+    jobs = [Job(tmp_path / f"{i}.jpg", tmp_path / "out" / f"{i}.jpg", f"{i}.jpg") for i in range(4000)]
+    for job in jobs:
+        Path(str(job.source)).touch()
+    names = [str(job.source) for job in jobs]
+    files = _Files()
+    files.watch(jobs)
+    assert [len(files.take_settled()) for _ in range(3)] == [0, 4000, 0]
+
+    def seconds(work: Callable[[], object]) -> float:
+        times = []
+        for _ in range(7):
+            started = time.process_time()
+            work()
+            times.append(time.process_time() - started)
+        return min(times)
+
+    assert seconds(files.take_settled) < 2.5 * seconds(lambda: [os.stat(name) for name in names])
+
+
+def test_files_are_taken_when_they_rest_and_again_when_they_change(tmp_path: Path) -> None:
+    first, second = (Job(tmp_path / name, tmp_path / "out" / name, name) for name in ("a.jpg", "b.jpg"))
+    files = _Files()
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    files.watch([first])
+    assert [files.take_settled() for _ in range(3)] == [[], [first], []]
+    (tmp_path / "b.jpg").write_bytes(b"1")
+    files.watch([first, second])
+    assert [files.take_settled() for _ in range(3)] == [[], [second], []]
+    (tmp_path / "a.jpg").write_bytes(b"longer")
+    assert [files.take_settled() for _ in range(3)] == [[], [first], []]
+    (tmp_path / "b.jpg").unlink()
+    assert [files.take_settled() for _ in range(2)] == [[], []]
 
 
 def test_a_thousand_folders_inside_each_other_are_watched(tmp_path: Path) -> None:

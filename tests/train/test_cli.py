@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from rave_runtime import __version__
+from rave_train.__main__ import COMMANDS
 from rave_train.cli import app
 from rave_train.cli.options import field_helps
 from rave_train.cli.run_display import RunDisplay
@@ -50,6 +51,15 @@ def test_without_the_extra_one_line_says_what_to_install() -> None:
     )
     assert done.returncode == 1
     assert done.stderr.strip() == "torch is missing: pip install 'rave-backlit[train]'"
+
+
+def test_help_without_the_extra_is_that_with_it() -> None:
+    named = {
+        info.name or info.callback.__name__: (info.help or info.callback.__doc__ or "").splitlines()[0]
+        for info in app.registered_commands
+        if info.callback is not None
+    }
+    assert list(COMMANDS.items()) == list(named.items())
 
 
 def test_every_option_has_its_help_and_default() -> None:

@@ -18,7 +18,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from rave_export.errors import ExportError
+from rave_export.errors import ExportError, InputError
 from rave_runtime.errors import reason_of
 from rave_train.network import EnhancementNetwork, SplitPyramidPooling
 
@@ -67,7 +67,7 @@ def export_context(network: EnhancementNetwork, opset: int = OPSET) -> onnx.Mode
         opset: version of the operator set.
 
     Raises:
-        ExportError: the opset is too low.
+        InputError: the opset is too low.
     """
     bins = sum(network.PPM1.bins)
     inputs = {
@@ -114,7 +114,7 @@ def export_enhance(network: EnhancementNetwork, opset: int = OPSET) -> onnx.Mode
     """The enhance graph, its arithmetic in the dtype of the network's weights.
 
     Raises:
-        ExportError: the opset is too low.
+        InputError: the opset is too low.
     """
     bins = sum(network.PPM1.bins)
     inputs = {
@@ -141,7 +141,7 @@ def _export(
 ) -> onnx.ModelProto:
     """Exports a module by torch's exporter with free sizes, and checks the graph's names and opset."""
     if opset < MIN_OPSET:
-        raise ExportError(f"opset {opset} is too low for these graphs: give at least {MIN_OPSET}")
+        raise InputError(f"opset {opset} is too low for these graphs: give at least {MIN_OPSET}")
     _require_onnxscript()
     sizes = {
         "batch": torch.export.Dim("batch", min=1),

@@ -53,7 +53,7 @@ def float_graphs(
     pooled sums, matrices, the first convolution's division by 255 and the light map stay float32.
 
     Raises:
-        ExportError: the opset is too low.
+        InputError: the opset is too low.
     """
     chosen = copy.deepcopy(network).half() if precision == "fp16" else network
     context = export_context(chosen, opset)

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, cast
 
 import numpy as np
 
-from rave_export.errors import ExportError
+from rave_export.errors import InputError
 from rave_export.proof.parity import (
     SINGLE_GRAPH,
     Candidate,
@@ -132,7 +132,7 @@ def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Refer
         manifest: the manifest of the bundle that is to be proven.
 
     Raises:
-        ExportError: the file is not a checkpoint, or is one of another width.
+        InputError: the file is not a checkpoint, or is one of another width.
     """
     from rave_export.proof.reference import torch_reference
     from rave_train.checkpoint import read_checkpoint
@@ -142,9 +142,9 @@ def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Refer
     try:
         network = read_checkpoint(path, chosen).network
     except CheckpointError as error:
-        raise ExportError(str(error)) from error
+        raise InputError(str(error)) from error
     if network.channels != manifest.network.channels:
-        raise ExportError(
+        raise InputError(
             f"{path} has {network.channels} channels, the bundle's network has "
             f"{manifest.network.channels}: give the checkpoint it was exported from"
         )

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from rave_export.errors import ExportError
+from rave_export.errors import ExportError, InputError
 from rave_runtime.errors import reason_of
 from rave_runtime.files.cache_folder import cache_folder
 
@@ -63,9 +63,9 @@ def _read_archive(archive: Path) -> bytes:
     try:
         content = archive.read_bytes()
     except OSError as error:
-        raise ExportError(f"{archive} cannot be read: {error.strerror}") from error
+        raise InputError(f"{archive} cannot be read: {error.strerror}") from error
     if base64.b64encode(hashlib.sha512(content).digest()).decode() != SHA512:
-        raise ExportError(f"{archive} is not {PACKAGE} as npm published it: get it with npm pack {PACKAGE}")
+        raise InputError(f"{archive} is not {PACKAGE} as npm published it: get it with npm pack {PACKAGE}")
     return content
 
 

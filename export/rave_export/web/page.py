@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import onnx
 
-from rave_export.errors import ExportError
+from rave_export.errors import InputError
 from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs.normal_way import normal_way
 from rave_export.web.onnxruntime_web import place_runtime
@@ -32,7 +32,7 @@ def check_page(target: Path, force: bool) -> None:
     """Refuses a folder that exists, unless it is a page of ours and to be replaced.
 
     Raises:
-        ExportError: the folder exists and is not to be, or must not be, replaced.
+        InputError: the folder exists and is not to be, or must not be, replaced.
     """
     check_replaceable(target, force, MARK, "a web page of rave-export")
 
@@ -70,12 +70,12 @@ def page_graph(bundle: Bundle) -> onnx.ModelProto:
     """The float32 graph of the normal way, made from the bundle's tiling graphs.
 
     Raises:
-        ExportError: the bundle is for full size, which browsers have no memory for.
+        InputError: the bundle is for full size, which browsers have no memory for.
         BundleError: a graph of the bundle is damaged, or holds what no bundle needs.
     """
     manifest = bundle.manifest
     if manifest.working_size_px is None:
-        raise ExportError(
+        raise InputError(
             "--web estimates the light on a reduced picture, this model at full size: "
             "give --working-size as well"
         )

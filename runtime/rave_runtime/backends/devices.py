@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from rave_runtime.backends.limits import startable_threads, usable_processors
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Manifest, Precision
 from rave_runtime.errors import DeviceError
@@ -79,6 +80,9 @@ def choose_device(device: str) -> Device:
         if has_nvidia_gpu() and "CUDAExecutionProvider" in onnxruntime_providers():
             return Device("cuda", "CUDAExecutionProvider", "onnxruntime can use the NVIDIA GPU")
         if has_openvino():
+            if _allowed_threads() < _openvino_threads():
+                reason = "OpenVINO needs more threads than the system allows (ulimit -u)"
+                return Device("cpu", "CPUExecutionProvider", reason)
             return Device("openvino", "OpenVINO", "OpenVINO is installed and no usable GPU is")
         return Device("cpu", "CPUExecutionProvider", "neither a usable GPU nor OpenVINO is installed")
     asked = "it was asked for"
@@ -87,6 +91,11 @@ def choose_device(device: str) -> Device:
     if device == "openvino":
         if not has_openvino():
             raise DeviceError("OpenVINO is not installed: pip install 'rave-backlit[openvino]'")
+        if (allowed := _allowed_threads()) < _openvino_threads():
+            raise DeviceError(
+                f"OpenVINO needs up to {_openvino_threads()} threads and the system allows {allowed} more "
+                "(ulimit -u, or the container's limit): raise that limit, or use --device cpu"
+            )
         return Device("openvino", "OpenVINO", asked)
     if device == "cuda":
         if "CUDAExecutionProvider" not in onnxruntime_providers():
@@ -173,6 +182,18 @@ def onnxruntime_providers() -> list[str]:
 def has_openvino() -> bool:
     """Whether OpenVINO is installed."""
     return _is_installed("openvino")
+
+
+def _openvino_threads() -> int:
+    """The most threads that OpenVINO and a run around it start.
+
+    On two processors it needed seven; with fewer it failed or ended the whole process.
+    """
+    return 4 * usable_processors() + 4
+
+
+def _allowed_threads() -> int:
+    return startable_threads(_openvino_threads())
 
 
 def has_nvidia_gpu() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rave_runtime.backends.devices import Device
-from rave_runtime.backends.limits import usable_processors
+from rave_runtime.backends.limits import startable_threads, usable_processors
 from rave_runtime.backends.network import LoadedNetwork
 from rave_runtime.bundle import Bundle, Precision
 
@@ -32,4 +32,6 @@ def load_network(bundle: Bundle, precision: Precision, device: Device, threads: 
         return TensorRtNetwork(bundle, precision)
     from rave_runtime.backends.onnx_network import OnnxNetwork
 
+    # Each of three sessions starts all of its threads but one, or fails where the system allows fewer.
+    threads = 1 + startable_threads(3 * (threads - 1)) // 3
     return OnnxNetwork(bundle, precision, device, threads)

@@ -161,7 +161,15 @@ class OpenVinoNetwork(SplitNetwork):
         """Compiles graphs that run as one, or takes what an earlier run compiled and kept."""
         openvino = import_openvino()
         if self._core is None:
-            self._core = openvino.Core()
+            try:
+                core = openvino.Core()
+                core.get_property("CPU", "FULL_DEVICE_NAME")  # which loads the part for processors
+            except Exception as error:  # OpenVINO raises RuntimeError for everything
+                reason = str(error).strip().splitlines()[-1]
+                raise DeviceError(
+                    f"OpenVINO {openvino.__version__} cannot be used: {reason} (use --device cpu)"
+                ) from error
+            self._core = core
             # Its first call fills a table of C++ that asks for Python's lock: two threads that make it at
             # once wait for each other for ever.
             openvino.Type.f32.to_dtype()

@@ -22,6 +22,9 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show must not end a run
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
+    from rave_runtime.backends.limits import fit_libraries
+
+    fit_libraries()
     from rave_runtime.run.interrupt import heed_signals
 
     heed_signals()

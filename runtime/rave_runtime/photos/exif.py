@@ -21,6 +21,9 @@ _PIXEL_SIZE: Final = (0xA002, 0xA003)
 _SUBJECTS: Final = (0x9214, 0xA214)
 """Tags of the subject's area and location, in pixels of the stored picture."""
 
+_RESOLUTIONS: Final = ((0x011A, 0x011B), (0xA20E, 0xA20F))
+"""Tags of the resolution across and down: of the picture, and of the sensor."""
+
 _THUMBNAIL_OFFSET: Final = 0x0201
 _THUMBNAIL_LENGTH: Final = 0x0202
 _INTEGERS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
@@ -44,9 +47,9 @@ def orientation_of(exif: bytes | None, xmp: bytes | None) -> int:
 def upright_exif(exif: bytes, width: int, height: int, orientation: int = 1) -> bytes:
     """Corrects EXIF for a picture whose orientation has been applied.
 
-    The orientation becomes 1, the recorded pixel size that of the upright picture, the place of the subject
-    turns with the pixels, and the thumbnail is erased. All else keeps its place, so offsets inside maker
-    notes stay right. What is damaged stays as it is.
+    The orientation becomes 1, the recorded pixel size that of the upright picture, resolutions and the place
+    of the subject turn with the pixels, and the thumbnail is erased. All else keeps its place, so offsets
+    inside maker notes stay right. What is damaged stays as it is.
 
     Args:
         exif: a TIFF structure, with or without the leading `Exif\\0\\0`.
@@ -65,11 +68,11 @@ def upright_exif(exif: bytes, width: int, height: int, orientation: int = 1) -> 
                 (exif_ifd,) = struct.unpack_from(order + "I", data, where)
                 _set_pixel_size(data, order, exif_ifd, width, height)
                 if orientation != 1:
-                    _turn_subjects(data, order, exif_ifd, stored_size(orientation, width, height))
+                    _turn_directory(data, order, exif_ifd, stored_size(orientation, width, height))
     if orientation != 1:
         with contextlib.suppress(struct.error):
             (first,) = struct.unpack_from(order + "I", data, 4)
-            _turn_subjects(data, order, first, stored_size(orientation, width, height))
+            _turn_directory(data, order, first, stored_size(orientation, width, height))
     with contextlib.suppress(struct.error):
         _erase_thumbnail(data, order)
     return prefix + bytes(data)
@@ -134,6 +137,19 @@ def _set_pixel_size(data: bytearray, order: str, ifd: int, width: int, height: i
         for tag, kind, where in _entries(data, order, ifd):
             if tag in _PIXEL_SIZE and kind in (3, 4):
                 _set_side(data, order, kind, where, width if tag == _PIXEL_SIZE[0] else height)
+
+
+def _turn_directory(data: bytearray, order: str, ifd: int, turn: Turn) -> None:
+    """Turns the places and resolutions in a directory."""
+    _turn_subjects(data, order, ifd, turn)
+    if not turn.swaps_sides:
+        return
+    with contextlib.suppress(struct.error):
+        places = {tag: where for tag, _, where in _entries(data, order, ifd)}
+        for across, down in _RESOLUTIONS:
+            if across in places and down in places:
+                first, second = (slice(places[tag] - 6, places[tag] + 4) for tag in (across, down))
+                data[first], data[second] = data[second], data[first]
 
 
 def _turn_subjects(data: bytearray, order: str, ifd: int, turn: Turn) -> None:

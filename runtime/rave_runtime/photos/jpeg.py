@@ -16,7 +16,7 @@ from typing import Final
 
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
 from rave_runtime.photos.metadata.credentials import credential_boxes
-from rave_runtime.photos.metadata.photoshop import without_thumbnails
+from rave_runtime.photos.metadata.photoshop import with_turned_resolution, without_thumbnails
 from rave_runtime.photos.xmp import upright_xmp
 
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -171,7 +171,8 @@ def carry_jpeg(
             payload = XMP_SEGMENT + packet
         elif marker == 0xED and payload.startswith(_PHOTOSHOP_SEGMENT):
             start = len(_PHOTOSHOP_SEGMENT)
-            payload = payload[:start] + without_thumbnails(payload[start:])
+            resources = with_turned_resolution(without_thumbnails(payload[start:]), orientation)
+            payload = payload[:start] + resources
         kept.append(_segment(marker, payload))
     if xmp is not None:  # the source has none
         exif = next((at + 1 for at, each in enumerate(kept) if each.startswith(EXIF_HEADER, 4)), 0)
@@ -181,7 +182,9 @@ def carry_jpeg(
         (length,) = struct.unpack_from(">H", target, 4)
         own, after = target[2 : 4 + length], 4 + length
         if jfif is not None and len(jfif) >= 12 and len(own) >= 16:
-            own = own[:11] + jfif[7:12] + own[16:]  # density unit, x and y
+            unit, across, down = jfif[7:8], jfif[8:10], jfif[10:12]
+            density = down + across if orientation >= 5 else across + down
+            own = own[:11] + unit + density + own[16:]
     return b"".join([target[:2], own, *kept, memoryview(target)[after:]])
 
 

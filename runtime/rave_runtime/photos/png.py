@@ -10,7 +10,7 @@ from typing import Final
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
-from rave_runtime.photos.metadata.photoshop import resource_of_iptc
+from rave_runtime.photos.metadata.photoshop import resource_of_iptc, with_turned_resolution
 from rave_runtime.photos.xmp import upright_xmp
 
 LEVEL: Final = 3
@@ -156,7 +156,9 @@ def carry_png(
     for kind, data in chunks(source):
         if kind not in _KEPT or (kind == b"iCCP" and not keep_icc):
             continue
-        if kind == b"eXIf":
+        if kind == b"pHYs" and orientation >= 5 and len(data) == 9:
+            data = data[4:8] + data[:4] + data[8:]
+        elif kind == b"eXIf":
             data = upright_exif(data, width, height, orientation)
         elif kind in _TEXTS and data.startswith(_RAW_PROFILE):
             if is_raw and (_read_raw_profile(kind, data) or ("", b""))[0] == "xmp":
@@ -211,11 +213,13 @@ def _upright_raw_profile(
 ) -> tuple[bytes, bytes] | None:
     """Corrects such a text for the upright picture; returns None where it cannot be turned."""
     profile = _read_raw_profile(kind, data)
-    if profile is None or profile[0] not in ("exif", "xmp"):
+    if profile is None or profile[0] not in ("exif", "xmp", "8bim", "iptc"):
         return kind, data
     name, before = profile
-    if name == "exif":
-        after: bytes | None = upright_exif(before, width, height, orientation)
+    if name in ("8bim", "iptc"):
+        after: bytes | None = with_turned_resolution(before, orientation)
+    elif name == "exif":
+        after = upright_exif(before, width, height, orientation)
     else:
         after = upright_xmp(before, width, height, orientation)
     if after is None:

@@ -227,7 +227,7 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         icc_profile=icc,
         exif=upright_exif(exif, width, height, orientation) if exif else None,
         xmp=packet,
-        dpi=_sensible_dpi(dpi),
+        dpi=_sensible_dpi(dpi[::-1] if isinstance(dpi, tuple) and orientation >= 5 else dpi),
         save_options=options,
         source=content if name in ("JPEG", "PNG") else None,
         orientation=orientation,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from rave_runtime.photos.metadata.geometry import stored_size
@@ -11,6 +12,10 @@ from rave_runtime.photos.metadata.regions import Edits, turn_regions
 _ORIENTATION: Final = "tiff:Orientation"
 _WIDTHS: Final = ("tiff:ImageWidth", "exif:PixelXDimension")
 _HEIGHTS: Final = ("tiff:ImageLength", "exif:PixelYDimension")
+_RESOLUTIONS: Final = (
+    ("tiff:XResolution", "tiff:YResolution"),
+    ("exif:FocalPlaneXResolution", "exif:FocalPlaneYResolution"),
+)
 _FILMS: Final = ("GCamera:MotionPhoto", "GCamera:MicroVideo")
 _FILM_PLACES: Final = ("GCamera:MicroVideoOffset",)
 _GAIN_MAP: Final = "hdrgm:Version"
@@ -24,6 +29,8 @@ _WIDE: Final = {
     b"\0<": "utf-16-be",
 }
 """First bytes of packets in encodings that do not hold ASCII as it is."""
+
+_RATIO: Final = re.compile(r"[0-9./]{1,40}")
 
 _MANIFEST: Final = "self#jumbf"
 _CAMERA_RAW: Final = ("http://ns.adobe.com/camera-raw-settings/1.0/", "crs")
@@ -67,6 +74,10 @@ def upright_xmp(xmp: bytes, width: int, height: int, orientation: int = 1) -> by
             spans = [span for name in names for span in packet.places(element, name)]
             numbers = [span for span in spans if packet.text(span).isdecimal()]
             edits |= {packet.trimmed(span): b"%d" % value for span in numbers}
+        for across, down in _RESOLUTIONS if turn.swaps_sides else ():
+            pair = [packet.trimmed(fields[name]) for name in (across, down) if name in fields]
+            if len(pair) == 2 and all(_RATIO.fullmatch(packet.text(span)) for span in pair):
+                edits |= {pair[0]: packet.text(pair[1]).encode(), pair[1]: packet.text(pair[0]).encode()}
         for name in _FILMS:
             films = [span for span in packet.places(element, name) if packet.text(span) == "1"]
             edits |= {packet.trimmed(span): b"0" for span in films}

@@ -21,6 +21,9 @@ from rave_runtime.run.log import LOG_MARK, open_log, write_each
 from rave_runtime.run.options import RunOptions, make_batch
 from rave_runtime.run.overwriting import require_own_text
 
+State = tuple[int, int]
+"""A file's size in bytes and time of change in nanoseconds."""
+
 _RELIST_S: Final = 60.0
 """The folder is listed at least this often, for file systems that keep no times of folders."""
 
@@ -51,10 +54,8 @@ def run_watch(
         )
     options.check("watch")
     batch = make_batch(options, open_journal(output), usable_processors())
-    finished: dict[Job, tuple[int, int]] = {}
-    seen: dict[Job, tuple[int, int]] = {}
+    files = _Files()
     told = ""
-    jobs: list[Job] = []
     folders = _Folders(source)
     if options.overwrite != "always":
         require_own_text("--log", options.log, LOG_MARK)
@@ -63,12 +64,14 @@ def run_watch(
         while True:
             try:
                 if folders.may_have_changed():
-                    jobs = plan_jobs(
-                        source,
-                        output,
-                        allow_empty=True,
-                        selection=options.selection,
-                        naming=options.naming,
+                    files.watch(
+                        plan_jobs(
+                            source,
+                            output,
+                            allow_empty=True,
+                            selection=options.selection,
+                            naming=options.naming,
+                        )
                     )
             except UsageError as problem:  # such as two files of one name, of which one may go again
                 if str(problem) != told:
@@ -77,14 +80,43 @@ def run_watch(
                 folders.forget()
                 time.sleep(WATCH_INTERVAL_S)
                 continue
-            now = {job: state for job in jobs if (state := _state(job.source))}
-            settled = [job for job, state in now.items() if seen.get(job) == state != finished.get(job)]
+            settled = files.take_settled()
             if settled:
                 yield from write_each(batch.run(settled), write_line)
                 batch.cancelled.clear()
-            finished.update((job, now[job]) for job in settled)
-            seen = now
             time.sleep(WATCH_INTERVAL_S)
+
+
+class _Files:
+    """Tells which files are whole and new, by two looks. For idle files nothing but the look is done."""
+
+    def __init__(self) -> None:
+        self._jobs: list[Job] = []
+        self._names: list[str] = []
+        self._seen: list[State | None] = []
+        self._taken: list[State | None] = []
+
+    def watch(self, jobs: list[Job]) -> None:
+        """Looks at these from now on, and remembers what is known of those that were looked at before."""
+        seen = dict(zip(self._jobs, self._seen, strict=True))
+        taken = dict(zip(self._jobs, self._taken, strict=True))
+        self._jobs = [job for job in jobs if isinstance(job.source, Path)]
+        self._names = [str(job.source) for job in self._jobs]
+        self._seen = [seen.get(job) for job in self._jobs]
+        self._taken = [taken.get(job) for job in self._jobs]
+
+    def take_settled(self) -> list[Job]:
+        """Looks at all files; returns those that are as at the last look and have not been taken as such."""
+        now = [_state(name) for name in self._names]
+        settled = [
+            i
+            for i, (state, seen, taken) in enumerate(zip(now, self._seen, self._taken, strict=True))
+            if state is not None and seen == state != taken
+        ]
+        for i in settled:
+            self._taken[i] = now[i]
+        self._seen = now
+        return [self._jobs[i] for i in settled]
 
 
 class _Folders:
@@ -156,12 +188,10 @@ def _time_of(folder: str) -> int:
         return -1
 
 
-def _state(path: Location) -> tuple[int, int] | None:
+def _state(file: str) -> State | None:
     """Size and time of change; None where the file has gone."""
-    if not isinstance(path, Path):
-        return None
     try:
-        status = path.stat()
+        status = os.stat(file)
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns

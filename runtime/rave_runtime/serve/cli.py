@@ -20,6 +20,9 @@ _EXIT_WRONG_USE = 2
 def main() -> None:
     """Entry point."""
     warnings.showwarning = lambda message, *_, **__: _say(str(message))
+    from rave_runtime.backends.limits import fit_libraries
+
+    fit_libraries()
     try:
         sys.exit(_run(sys.argv[1:]))
     except KeyboardInterrupt:

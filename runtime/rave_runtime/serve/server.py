@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from rave_runtime.backends.limits import usable_processors
+from rave_runtime.backends.limits import startable_threads, usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError, UsageError
 from rave_runtime.run.memory import choose_tile_size, keep_freed_memory, most_workers
@@ -26,6 +26,9 @@ from rave_runtime.serve.protocol import bounded_protocol
 
 _HEAD_BYTES: Final = 16 * 1024
 """The longest head of a request."""
+
+_FURTHER_THREADS: Final = 3
+"""Threads beside those of the photographs: for the log, for loading the model, and for the end."""
 
 _SWITCH_S: Final = 0.0005
 """How long a worker may keep Python's lock while the event loop wants it. With Python's
@@ -54,6 +57,12 @@ def serve(options: ServeOptions) -> int:
         tile_size=choose_tile_size(options.memory_limit_mib, workers),
         threads=max(1, processors // workers),
     )
+    needed = workers + _FURTHER_THREADS
+    if (allowed := startable_threads(needed)) < needed:
+        raise UsageError(
+            f"{needed} threads are needed for {workers} photographs at a time, and the system allows "
+            f"{allowed}: raise the limit (ulimit -u, or the container's), or give fewer --workers"
+        )
     listener = _listen(options)
     log = LineLog(sys.stdout if options.log else None)
     studio = Studio(enhancer, options.max_megapixels, options.memory_limit_mib)

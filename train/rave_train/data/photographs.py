@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from rave_runtime.arrays import Picture
+from rave_runtime.backends.limits import allowed_memory_mib, startable_threads
 from rave_runtime.errors import PhotoError, printable, reason_of
 from rave_runtime.photos.codecs.raw import is_raw
 from rave_runtime.photos.decoders import decoding, open_picture
 from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS, format_of_content
 from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
 from rave_train.errors import DataError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Role = Literal["backlit", "well-lit"]
 Split = Literal["train", "test"]
@@ -28,6 +32,9 @@ SMALLEST_SIDE_PX: Final = 16
 
 _CHECKING_THREADS: Final = 4
 """Photographs that are decoded at once; each of 50 megapixels takes half a gigabyte."""
+
+_MIB_PER_THREAD: Final = 1024
+"""Memory of a container for each photograph that is decoded at once; the rest of training needs some, too."""
 
 _LAYOUTS: Final[dict[tuple[Role, Split], tuple[str, ...]]] = {
     ("backlit", "train"): ("train/input", "train/resize_input", "resize_input", "our485/low", "input", "low"),
@@ -97,8 +104,7 @@ def find_photographs(folder: Path, role: Role, split: Split = "train") -> Photog
                 f"{folder} holds no pictures ({endings}), nor the {role} side of BAID, LOL or DIV2K{hint}"
             )
         folder, found = inside[0], _picture_files(inside[0])
-    with ThreadPoolExecutor(_CHECKING_THREADS) as pool:
-        checked = list(pool.map(_check, found))
+    checked = _map(_check, found)
     good = tuple(item for item in checked if isinstance(item, Photograph))
     bad = tuple((file, item) for file, item in zip(found, checked, strict=True) if isinstance(item, str))
     if len(good) < 2:
@@ -134,8 +140,19 @@ def load_square(file: Path, size_px: int) -> Picture:
 
 def load_squares(photographs: Sequence[Photograph], size_px: int) -> list[Picture]:
     """`load_square` of many, a few at once."""
-    with ThreadPoolExecutor(_CHECKING_THREADS) as pool:
-        return list(pool.map(lambda photograph: load_square(photograph.file, size_px), photographs))
+    return _map(lambda photograph: load_square(photograph.file, size_px), photographs)
+
+
+def _map(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Does work on all items, a few at once where the system allows threads."""
+    most = min(_CHECKING_THREADS, len(items))
+    if (memory_mib := allowed_memory_mib()) is not None:
+        most = min(most, memory_mib // _MIB_PER_THREAD)
+    threads = startable_threads(most)
+    if threads < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, items))
 
 
 def hash_set(photographs: Sequence[Photograph]) -> str:

@@ -30,6 +30,7 @@ from rave_runtime.photos.headers.jpeg_xl import (
 )
 from rave_runtime.photos.headers.stated_colour import stated_profile
 from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE
+from rave_runtime.photos.metadata.left_behind import FILM_NOTE, has_film
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.xmp import upright_xmp
 
@@ -173,6 +174,8 @@ def _notes(header: JxlHeader, content: bytes) -> tuple[str, ...]:
         notes.append(CREDENTIALS_NOTE)
     if any(box.kind == b"jhgm" for box in _boxes(content)):
         notes.append("its HDR gain map was left behind")
+    if has_film(content):
+        notes.append(FILM_NOTE)
     return tuple(notes)
 
 

@@ -16,7 +16,7 @@ from rave_runtime.photos.metadata.directories import (
     Value,
     write_block,
 )
-from rave_runtime.photos.metadata.photoshop import iptc_of, resource_of_iptc
+from rave_runtime.photos.metadata.photoshop import iptc_of, resource_of_iptc, with_turned_resolution
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.png import png_blocks, png_texts
 from rave_runtime.photos.xmp import without_extension
@@ -68,6 +68,8 @@ def fit_metadata(photo: Photo, format: str) -> Metadata:
         resources = photoshop_resources(photo.source)
     elif photo.format == "PNG" and photo.source is not None:
         resources = png_blocks(photo.source).resources
+    if resources is not None and photo.format != "TIFF":
+        resources = with_turned_resolution(resources, photo.orientation)
     iptc = iptc_of(resources or b"")
     if format not in _HOLD_CAPTIONS:
         if iptc is not None:

@@ -21,6 +21,7 @@ from rave_runtime.photos.png import end_of_png
 from rave_runtime.photos.xmp import further_pictures, without_extension
 
 _FILM: Final = "film (motion photo)"
+FILM_NOTE: Final = f"its {_FILM} was left behind"
 _GAIN_MAP: Final = "HDR gain map"
 GAIN_MAP_NOTE: Final = f"its {_GAIN_MAP} was left behind"
 _DEPTH: Final = "depth map"
@@ -61,6 +62,11 @@ _AUXILIARY_TYPE: Final = re.compile(rb"auxC\0\0\0\0([\x20-\x7e]{1,200})\0")
 _TONE_MAP_ITEM: Final = re.compile(rb"infe(?:[\x02].{7}|[\x03].{9})tmap", re.DOTALL)
 _MAX_BLOCKS: Final = 100
 _FILM_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+_FILM_START: Final = re.compile(
+    rb"\0\0(..)ftyp(?:mp4|iso|qt  |avc|M4V|MSNV|3gp|3g2|hvc|dash|mmp4)", re.DOTALL | re.IGNORECASE
+)
+_AFTER_START: Final = (*_FILM_BOXES[1:], b"moof", b"uuid", b"pnot", b"meta", b"sidx", b"styp")
+"""Boxes that come behind the first one of a film."""
 
 
 def note_left_behind(format: str, content: bytes, xmp: bytes | None, orientation: int = 1) -> tuple[str, ...]:
@@ -99,6 +105,8 @@ def name_left_behind(format: str, content: bytes, xmp: bytes | None) -> tuple[st
         names += _behind(content[8 + length + length % 2 :])
     elif format in ("HEIF", "AVIF"):
         names += _beside_heif(content)
+    elif has_film(content):  # whose end does not say where it is, such as TIFF's and BMP's
+        names.append(_FILM)
     known = [name for name in dict.fromkeys(names) if name]
     specific = [name for name in known if name != _FURTHER]
     return tuple(specific or known)
@@ -140,6 +148,15 @@ def _behind(trailer: bytes) -> Iterator[str]:
         yield "ZIP archive"
     else:
         yield f"trailing data of an unknown kind ({len(rest)} bytes)"
+
+
+def has_film(content: bytes) -> bool:
+    """Tells whether a film begins somewhere inside a file, by its first box and the kind of the second."""
+    for start in _FILM_START.finditer(content, 8):
+        second = start.start() + int.from_bytes(start[1])
+        if second == len(content) or content[second + 4 : second + 8] in _AFTER_START:
+            return True
+    return False
 
 
 def _samsung(trailer: bytes) -> Iterator[str]:

@@ -12,6 +12,9 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+_RESOLUTION: Final = 0x03ED
+"""Across, then down, each a number and two units, in 8 bytes."""
+
 _IPTC: Final = 0x0404
 _THUMBNAILS: Final = (0x0409, 0x040C)
 
@@ -19,6 +22,21 @@ _THUMBNAILS: Final = (0x0409, 0x040C)
 def without_thumbnails(resources: bytes) -> bytes:
     """Takes thumbnails, which show the old picture, out of image resources; leaves damaged ones unchanged."""
     return _without(resources, _THUMBNAILS)
+
+
+def with_turned_resolution(resources: bytes, orientation: int) -> bytes:
+    """Exchanges the resolutions across and down where a turn exchanged the sides.
+
+    Args:
+        resources: image resources.
+        orientation: how the picture was stored, 1 to 8.
+    """
+    turned = resources
+    for number, _, stop, data in _blocks(resources) if orientation >= 5 else ():
+        if number == _RESOLUTION and len(data) == 16:
+            start = stop - 16
+            turned = turned[:start] + data[8:] + data[:8] + turned[stop:]
+    return turned
 
 
 def without_iptc(resources: bytes) -> bytes:

@@ -36,7 +36,7 @@ from rave_runtime.photos.metadata.directories import (
     whole_numbers,
     write_block,
 )
-from rave_runtime.photos.metadata.photoshop import without_thumbnails
+from rave_runtime.photos.metadata.photoshop import with_turned_resolution, without_thumbnails
 from rave_runtime.photos.tiff.strips import compress_pixels
 
 IPTC: Final = 33723
@@ -109,15 +109,16 @@ def tiff_blocks(content: bytes) -> TiffBlocks:
         del tree[_KIND]
     if not _is_only_page(tree.get(_PAGE), reader.order):
         tree.pop(_PAGE, None)
-    if (_first_number(tree.get(_ORIENTATION), reader.order) or 1) != 1 and any(
-        tag in tree for tag in _GEOREFERENCE
-    ):
+    orientation = _first_number(tree.get(_ORIENTATION), reader.order) or 1
+    if orientation != 1 and any(tag in tree for tag in _GEOREFERENCE):
         for tag in _GEOREFERENCE:
             tree.pop(tag, None)
         notes.append("its GeoTIFF scale and tie points were left out: they count in pixels before turning")
     resources = tree.get(PHOTOSHOP)
-    if isinstance(resources, Value) and (kept := without_thumbnails(resources.data)) != resources.data:
-        tree[PHOTOSHOP] = Value(UNDEFINED, len(kept), kept)
+    if isinstance(resources, Value):
+        kept = with_turned_resolution(without_thumbnails(resources.data), orientation)
+        if kept != resources.data:
+            tree[PHOTOSHOP] = Value(UNDEFINED, len(kept), kept)
     block, is_note_right = write_block(tree, reader.order)
     if not is_note_right:
         notes.append("the camera maker's own notes were moved: programs may not find all that is in them")
