@@ -14,6 +14,8 @@ import numpy as np
 from rave_runtime.arrays import Array
 from rave_runtime.films.plane_format import Plane, PlaneFormat
 from rave_runtime.films.shade_colours import ShadeColours
+from rave_runtime.light import compiled
+from rave_runtime.light.reduction import UpsampledLight
 from rave_runtime.light.workspace import Workspace
 
 STRIP_ROWS: Final = 128
@@ -55,23 +57,73 @@ def relight_planes(
     """
     space = workspace or Workspace()
     height, width = planes[0].shape
+    divide = _divide_luma
+    if isinstance(light, UpsampledLight) and compiled.library() is not None:
+        divide = _divide_luma_compiled
     for start in range(0, height, STRIP_ROWS):
         stop = min(start + STRIP_ROWS, height)
-        luma, lifted = space.array("luma", (2, stop - start, width))
-        np.subtract(planes[0][start:stop], np.float32(layout.black), out=luma)
-        luma *= np.float32(1 / layout.luma_span)
-        divisor = light.rows(start, stop, luma, space)
-        np.clip(divisor, np.float32(_LEAST_LIGHT), np.float32(np.inf), out=divisor)
-        np.divide(luma, divisor, out=lifted)
-        if knee is not None:
-            _roll_off(lifted, divisor, knee)
-        np.clip(lifted, np.float32(-1), np.float32(1), out=lifted)
+        shape = (3, -(-(stop - start) // layout.down), -(-width // layout.across))
+        sums = space.array("sums", shape)
+        divide(planes[0][start:stop], layout, light, start, knee, sums, space)
         if layout.has_chroma:
-            _scale_chroma(planes[1:], layout, (luma, lifted, divisor), start, colours, space)
-        lifted *= np.float32(layout.luma_span)
-        lifted += np.float32(layout.black + 0.5)
-        np.clip(lifted, np.float32(0), np.float32(2**layout.bits - 1), out=lifted)
-        np.copyto(planes[0][start:stop], lifted, casting="unsafe")
+            _scale_chroma(planes[1:], layout, sums, start, colours, space)
+
+
+def _divide_luma(
+    plane: Plane,
+    layout: PlaneFormat,
+    light: Light,
+    start: int,
+    knee: float | None,
+    sums: Array,
+    space: Workspace,
+) -> None:
+    """Divides rows of luma by their light, in place.
+
+    Args:
+        plane: [rows, w] of luma.
+        layout: how they are stored.
+        light: the frame's light.
+        start: the first of the rows.
+        knee: as for `relight_planes`.
+        sums: [3, rows of chroma, columns of chroma] float32, which is written: sums of luma and of divided
+            luma over the pixels that share a value of chroma, and the divisor at the first of them.
+        space: memory to use.
+    """
+    luma, lifted = space.array("luma", (2, *plane.shape))
+    np.subtract(plane, np.float32(layout.black), out=luma)
+    luma *= np.float32(1 / layout.luma_span)
+    divisor = light.rows(start, start + len(plane), luma, space)
+    np.clip(divisor, np.float32(_LEAST_LIGHT), np.float32(np.inf), out=divisor)
+    np.divide(luma, divisor, out=lifted)
+    if knee is not None:
+        _roll_off(lifted, divisor, knee)
+    np.clip(lifted, np.float32(-1), np.float32(1), out=lifted)
+    sums[0], sums[1] = _sums(luma, layout), _sums(lifted, layout)
+    sums[2] = divisor[:: layout.down, :: layout.across]
+    lifted *= np.float32(layout.luma_span)
+    lifted += np.float32(layout.black + 0.5)
+    np.clip(lifted, np.float32(0), np.float32(2**layout.bits - 1), out=lifted)
+    np.copyto(plane, lifted, casting="unsafe")
+
+
+def _divide_luma_compiled(
+    plane: Plane,
+    layout: PlaneFormat,
+    light: Light,
+    start: int,
+    knee: float | None,
+    sums: Array,
+    space: Workspace,
+) -> None:
+    """The same in one pass, bit for bit."""
+    assert isinstance(light, UpsampledLight)
+    line = light.wide_line(start, start + len(plane), 1, space)
+    span = layout.luma_span
+    values = np.array([layout.black, 1 / span, span, layout.black + 0.5, 2**layout.bits - 1], np.float32)
+    bounds = np.array([light.low, light.high, _LEAST_LIGHT, knee or 0.0], np.float32)
+    sharing = (layout.across, layout.down)
+    compiled.divide_luma(plane, values, line.values, line.upper, line.share, bounds, *sharing, sums, space)
 
 
 def _roll_off(lifted: Array, divisor: Array, knee: float) -> None:
@@ -101,7 +153,7 @@ def _roll_off(lifted: Array, divisor: Array, knee: float) -> None:
 def _scale_chroma(
     chroma: tuple[Plane, ...],
     layout: PlaneFormat,
-    rows: tuple[Array, Array, Array],
+    sums: Array,
     start: int,
     colours: ShadeColours | None,
     space: Workspace,
@@ -111,27 +163,24 @@ def _scale_chroma(
     Args:
         chroma: both planes, whole.
         layout: how they store values.
-        rows: luma, lifted luma and divisor of the rows.
+        sums: as `_divide_luma` writes them; they are overwritten.
         start: the first of the rows, of luma.
         colours: smooths the chroma first.
         space: memory to use.
     """
-    luma, lifted, divisor = rows
     pixels = layout.across * layout.down
-    before, after = _sums(luma, layout), _sums(lifted, layout)
+    before, after, divisor = sums
     first = start // layout.down
     values = space.array("chroma", (2, *before.shape))
     for value, plane in zip(values, chroma, strict=True):
         np.subtract(plane[first : first + before.shape[0]], np.float32(layout.neutral), out=value)
     if colours is not None:
-        colours.smooth(
-            values, first, before * np.float32(1 / pixels), divisor[:: layout.down, :: layout.across], space
-        )
+        colours.smooth(values, first, before * np.float32(1 / pixels), divisor, space)
     # Where luma is next to nothing its ratio is noise: chroma there grows with the pixel as a whole.
     floor = np.float32(pixels / 255)
-    for sums in (before, after):
-        np.abs(sums, out=sums)
-        sums += floor
+    for part in (before, after):
+        np.abs(part, out=part)
+        part += floor
     after /= before
     values *= after
     values += np.float32(layout.neutral + 0.5)

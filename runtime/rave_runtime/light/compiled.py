@@ -1,7 +1,8 @@
-"""The passes over all pixels of an 8-bit photograph, compiled where the package was built with a C compiler.
+"""The passes over all pixels of an 8-bit photograph, or of a film's luma, compiled.
 
-Without them everything works the same, bit for bit, by numpy and Pillow, and takes about twice as long. The
-source is `passes.c`; `hatch_build.py` compiles it. `RAVE_COMPILED=0` in the environment leaves them unused.
+They are there where the package was built with a C compiler. Without them everything works the same, bit for
+bit, by numpy and Pillow, and takes about twice as long. `hatch_build.py` compiles their source, `passes.c`.
+`RAVE_COMPILED=0` in the environment leaves them unused.
 """
 
 from __future__ import annotations
@@ -153,6 +154,58 @@ def develop(
         None if added is None else _at(added),
         *map(_size, blocks),
         _at(wide),
+    )
+
+
+def divide_luma(
+    plane: NDArray[Any],
+    values: Array,
+    line: Array,
+    upper: NDArray[np.int64],
+    share: Array,
+    bounds: Array,
+    across: int,
+    down: int,
+    sums: Array,
+    space: Workspace,
+) -> None:
+    """Divides rows of a film's luma by their light, in place.
+
+    Args:
+        plane: [h, w] uint8 or uint16; rows may be padded. The first row is the first of a row of chroma.
+        values: [5] float32: black, 1 / span, span, black + 0.5, and the greatest value.
+        line: [2, n, w] float32, slope over luma in [0, 1] and offset.
+        upper: [h] int64, which of the n lies above each row.
+        share: [h] float32, of the one below.
+        bounds: [4] float32: least and greatest light, the least light of all, and the knee, 0 where there is
+            none.
+        across: columns of luma for each column of chroma, 1 or 2.
+        down: rows of luma for each row of chroma, 1 or 2.
+        sums: [3, ceil(h / down), ceil(w / across)] float32, which is written: sums of luma and of divided
+            luma over the pixels that share a value of chroma, and the divisor at the first of them.
+        space: memory for what is computed on the way.
+    """
+    height, width = plane.shape
+    assert plane.strides[1] == plane.itemsize
+    assert line.flags.c_contiguous
+    assert sums.flags.c_contiguous
+    upper, share = np.ascontiguousarray(upper, np.int64), np.ascontiguousarray(share, np.float32)
+    passes = library()
+    assert passes is not None
+    passes.rave_divide_luma(
+        _at(plane),
+        _size(plane.strides[0]),
+        ctypes.c_int(plane.itemsize),
+        *map(_size, (height, width)),
+        _at(values),
+        _at(line),
+        _size(line.shape[1]),
+        _at(upper),
+        _at(share),
+        _at(bounds),
+        *map(_size, (across, down)),
+        *(_at(part) for part in sums),
+        _at(space.array("rows of luma", (6, width))),
     )
 
 

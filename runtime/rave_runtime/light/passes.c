@@ -1,4 +1,4 @@
-/* Passes over the pixels of 8-bit photographs, compiled.
+/* Passes over the pixels of 8-bit photographs, and over the luma of films, compiled.
 
 Each does in one pass, in the processor's registers, what numpy does in many, and gives the same result bit for
 bit: the operations are the same, of the same types, in the same order. Compile with -ffp-contract=off, so that
@@ -180,5 +180,98 @@ void rave_develop(const uint8_t *pixels, uint8_t *out, ptrdiff_t rows, ptrdiff_t
         const float *slope = line + upper[row] * width, *offset = slope + lines * width;
         develop_row(pixels + row * width * 3, out + row * width * 3, width, slope, offset, width, share[row],
                     low, high, knee, steepness, wide, wide + width, wide + 2 * width);
+    }
+}
+
+/* One row of luma divided by its light: `luma` in [0, 1] becomes the divisor in `divisor` and the lifted luma,
+from -1 to 1, in `lifted`. With a knee of 0 or less, highlights are clipped. */
+VARIANTS static void divide_row(const float *restrict luma, float *restrict divisor, float *restrict lifted,
+                                ptrdiff_t width, const float *restrict slope, const float *restrict offset,
+                                ptrdiff_t next, float share, float low, float high, float least_light, float knee)
+{
+    for (ptrdiff_t x = 0; x < width; x++) {
+        float a = (slope[next + x] - slope[x]) * share + slope[x];
+        float b = (offset[next + x] - offset[x]) * share + offset[x];
+        float light = greatest(least(greatest(a * luma[x] + b, low), high), least_light);
+        float value = luma[x] / light;
+        float limited = least(light, 1.0f);
+        float bend = (1.0f - limited) / ((limited * -knee + 1.0f) * (1.0f - knee));
+        float over = value - knee;
+        float rolled = over / (bend * over + 1.0f) + knee;
+        value = knee > 0.0f && value > knee ? rolled : value;
+        divisor[x] = light;
+        lifted[x] = least(greatest(value, -1.0f), 1.0f);
+    }
+}
+
+/* Sums over the pixels that share a value of chroma; a last odd column counts twice. */
+static void add_pixels(const float *restrict above, const float *restrict below, ptrdiff_t width,
+                       ptrdiff_t across, ptrdiff_t down, float *restrict sums)
+{
+    ptrdiff_t count = (width + across - 1) / across;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        ptrdiff_t left = i * across, right = left + 1 < width ? left + 1 : left;
+        float first = down == 2 ? above[left] + below[left] : above[left];
+        float second = down == 2 ? above[right] + below[right] : above[right];
+        sums[i] = across == 2 ? first + second : first;
+    }
+}
+
+VARIANTS static void load_row(const void *row, int bytes, ptrdiff_t width, float black, float scale,
+                              float *restrict luma)
+{
+    if (bytes == 1)
+        for (ptrdiff_t x = 0; x < width; x++)
+            luma[x] = ((float)((const uint8_t *)row)[x] - black) * scale;
+    else
+        for (ptrdiff_t x = 0; x < width; x++)
+            luma[x] = ((float)((const uint16_t *)row)[x] - black) * scale;
+}
+
+VARIANTS static void store_row(const float *restrict lifted, int bytes, ptrdiff_t width, float span, float lift,
+                               float top, void *row)
+{
+    if (bytes == 1)
+        for (ptrdiff_t x = 0; x < width; x++)
+            ((uint8_t *)row)[x] = (uint8_t)(int)least(greatest(lifted[x] * span + lift, 0.0f), top);
+    else
+        for (ptrdiff_t x = 0; x < width; x++)
+            ((uint16_t *)row)[x] = (uint16_t)(int)least(greatest(lifted[x] * span + lift, 0.0f), top);
+}
+
+/* Rows of a film's luma divided by their light, in place; the first row is the first of a row of chroma.
+
+plane, stride   the first row, of 1 or 2 `bytes` a value, and the bytes from row to row.
+values          black, 1 / span, span, black + 0.5, and the greatest value.
+line            [2, lines, width], as for rave_develop, over luma in [0, 1].
+bounds          the least and greatest light, the least of all light, the knee.
+before, after   [ceil(rows / down), ceil(width / across)]: sums of luma and of lifted luma.
+shade           the same shape: the divisor at the first of the pixels.
+rows_of_floats  memory for 6 * width values. */
+void rave_divide_luma(uint8_t *plane, ptrdiff_t stride, int bytes, ptrdiff_t rows, ptrdiff_t width,
+                      const float *values, const float *line, ptrdiff_t lines, const int64_t *upper,
+                      const float *share, const float *bounds, ptrdiff_t across, ptrdiff_t down, float *before,
+                      float *after, float *shade, float *rows_of_floats)
+{
+    ptrdiff_t count = (width + across - 1) / across;
+    for (ptrdiff_t top = 0; top < rows; top += down) {
+        ptrdiff_t here = down < rows - top ? down : rows - top;
+        float *luma = rows_of_floats, *divisor = luma + 2 * width, *lifted = divisor + 2 * width;
+        for (ptrdiff_t i = 0; i < here; i++) {
+            const float *slope = line + upper[top + i] * width;
+            uint8_t *row = plane + (top + i) * stride;
+            load_row(row, bytes, width, values[0], values[1], luma + i * width);
+            divide_row(luma + i * width, divisor + i * width, lifted + i * width, width, slope,
+                       slope + lines * width, width, share[top + i], bounds[0], bounds[1], bounds[2], bounds[3]);
+            store_row(lifted + i * width, bytes, width, values[2], values[3], values[4], row);
+        }
+        ptrdiff_t below = here == 2 ? width : 0; /* a last odd row counts twice */
+        add_pixels(luma, luma + below, width, across, down, before);
+        add_pixels(lifted, lifted + below, width, across, down, after);
+        for (ptrdiff_t i = 0; i < count; i++)
+            shade[i] = divisor[i * across];
+        before += count;
+        after += count;
+        shade += count;
     }
 }
