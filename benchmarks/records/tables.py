@@ -202,13 +202,16 @@ def real_scenes_table(result: Result) -> str:
     """PSNR and SSIM of every method by how far the photograph is below the scene's middle exposure."""
     columns = list(dict.fromkeys(row["stops_below"] for row in result.rows if "stops_below" in row))
     lit = list(dict.fromkeys(row["set"] for row in result.rows if str(row["set"]).startswith("well-lit")))
-    head = ["", *(c if c == "mean" else "middle" if c == 0 else f"-{c:g} stops" for c in columns), *lit]
+    head = ["", *(c if c == "mean" else "middle" if c == 0 else f"-{c:g} stops" for c in columns)]
+    head += ["mean SSIM of luma", *lit]
     lines = []
     for title in dict.fromkeys(row["title"] for row in result.rows if "stops_below" in row):
         rows = [row for row in result.rows if row["title"] == title]
         scenes = {row["stops_below"]: row for row in rows if "stops_below" in row}
         kept = {row["set"]: row for row in rows}
         cells = [f"{scenes[c]['psnr_db']:.2f} / {scenes[c]['ssim']:.3f}" for c in columns]
+        luma = scenes["mean"].get("ssim_luma")
+        cells.append(EMPTY if luma is None else f"{luma:.3f}")
         lines.append([title, *cells, *(f"{kept[name]['psnr_db']:.1f}" for name in lit)])
     return markdown(head, lines)
 

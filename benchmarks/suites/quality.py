@@ -14,7 +14,7 @@ from benchmarks.contestants.enhancers import Enhance
 from rave_runtime.arrays import Picture
 from rave_runtime.photos.reading import load_rgb
 from rave_train.data.batches import to_tensor
-from rave_train.measure.metrics import psnr, ssim
+from rave_train.measure.metrics import luma, psnr, ssim
 
 Distance = Callable[[Picture, Picture], float]
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
@@ -104,6 +104,12 @@ def psnr_db(result: Picture, truth: Picture) -> float:
 def structural_similarity(result: Picture, truth: Picture) -> float:
     """SSIM of [h, w, 3] uint8 pictures, mean of the channels."""
     return ssim(to_tensor(result), to_tensor(truth))
+
+
+def luma_similarity(result: Picture, truth: Picture) -> float:
+    """SSIM of the Rec. 601 luma of [h, w, 3] uint8 pictures, which papers also report as SSIM."""
+    one, other = (luma(to_tensor(side)[None]) for side in (result, truth))
+    return ssim(one, other)
 
 
 def load_lpips(network: str = "squeeze", threads: int = 1) -> Distance:

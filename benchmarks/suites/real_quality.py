@@ -124,6 +124,7 @@ def measure_method(name: str, title: str, enhance: EnhanceOne, pictures: Picture
             "stops_below": record.get("stops_below", "mean"),
             "psnr_db": record["psnr_db"],
             "ssim": record["ssim"],
+            "ssim_luma": record["ssim_luma"],
             "pictures": len(pictures.scenes),
         }
         for record in measure_scenes(enhance, pictures.scenes)

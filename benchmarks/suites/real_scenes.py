@@ -17,7 +17,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.suites.quality import SUFFIXES, PairsError, psnr_db, structural_similarity
+from benchmarks.suites.quality import (
+    SUFFIXES,
+    PairsError,
+    luma_similarity,
+    psnr_db,
+    structural_similarity,
+)
 from rave_runtime.arrays import Picture
 from rave_runtime.photos.reading import load_rgb
 
@@ -54,6 +60,10 @@ class Scene:
     name: str
     photographs: tuple[Path, ...]
     truth: Path
+
+
+_SCORES: Final = {"psnr_db": psnr_db, "ssim": structural_similarity, "ssim_luma": luma_similarity}
+"""What results are measured by, against the truth."""
 
 
 def find_scenes(folder: Path) -> list[Scene]:
@@ -113,17 +123,17 @@ def measure_scenes(enhance: EnhanceOne, scenes: Sequence[Scene]) -> list[dict[st
     """A record per exposure and one of their mean.
 
     Returns:
-        `stops_below` (absent from the mean), `psnr_db` and `ssim` on RGB in 8 bits.
+        `stops_below` (absent from the mean), `psnr_db` and `ssim` on RGB in 8 bits, and `ssim_luma`.
     """
     records = []
     for i, stops in enumerate(STOPS_BELOW_MIDDLE):
         scores = []
         for scene in scenes:
             result, truth = enhance(read_picture(scene.photographs[i])), read_picture(scene.truth)
-            scores.append((psnr_db(result, truth), structural_similarity(result, truth)))
-        psnr, ssim = np.mean(scores, 0)
-        records.append({"stops_below": stops, "psnr_db": float(psnr), "ssim": float(ssim)})
-    mean = {key: float(np.mean([record[key] for record in records])) for key in ("psnr_db", "ssim")}
+            scores.append([measure(result, truth) for measure in _SCORES.values()])
+        means = dict(zip(_SCORES, np.mean(scores, 0).tolist(), strict=True))
+        records.append({"stops_below": stops, **means})
+    mean = {key: float(np.mean([record[key] for record in records])) for key in _SCORES}
     return [*records, mean]
 
 
