@@ -42,7 +42,6 @@ def names(folder: Path, output: Path) -> list[str]:
         "RECYCLED",
         "Network Trash Folder",
         "@GMT-2026.01.02-03.04.05",
-        "Catalog Previews.lrdata",
     ],
 )
 def test_folders_of_the_system_are_left_alone(place: str, tmp_path: Path) -> None:
@@ -58,6 +57,39 @@ def test_folders_of_the_system_are_left_alone_in_stores(tmp_path: Path) -> None:
         (store / name).write(b"x")
     assert sorted(found.name for found in find_photographs(store, tmp_path)) == ["a.jpg", "c/d.jpg"]
     fsspec.filesystem("memory").rm("/nas", recursive=True)
+
+
+@pytest.mark.parametrize(
+    "library",
+    [
+        "Photos Library.photoslibrary",
+        "Catalog Previews.lrdata",
+        "Lightroom Library.lrlibrary",
+        "Capture One Catalog.COCATALOG",
+        "Aperture.aplibrary",
+        "iPhoto Library.migratedphotolibrary",
+    ],
+)
+def test_libraries_of_photo_managers_are_left_alone_with_one_note(library: str, tmp_path: Path) -> None:
+    """Their photographs have the program's own names, and their previews would be enhanced as well."""
+    inside = [f"{place}{library}/originals/{i}/A.jpg" for place in ("", "2025/") for i in "01"]
+    touch(tmp_path / "in", "a.jpg", "2025/b.jpg", *inside)
+    with pytest.warns(UserWarning, match="photo managers' libraries and left alone") as told:
+        planned = plan_jobs(tmp_path / "in", tmp_path / "out")
+    assert [job.name for job in planned] == ["2025/b.jpg", "a.jpg"]
+    assert [str(warning.message).count(library) for warning in told] == [2]
+    assert len(plan_jobs(tmp_path / "in" / library, tmp_path / "out")) == 2, "who names it, means it"
+
+
+def test_libraries_of_photo_managers_are_left_alone_in_stores(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    store = RemoteFile("memory://mac/in")
+    for name in ("a.jpg", "x/P.photoslibrary/originals/b.jpg", "c.photoslibrary.jpg"):
+        (store / name).write(b"x")
+    libraries: set[str] = set()
+    found = sorted(found.name for found in find_photographs(store, tmp_path, libraries))
+    assert (found, libraries) == (["a.jpg", "c.photoslibrary.jpg"], {"x/P.photoslibrary"})
+    fsspec.filesystem("memory").rm("/mac", recursive=True)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import orientation_of
+from rave_runtime.photos.headers.stated_colour import profile_of_numbers
 from rave_runtime.photos.png import chunks, png_blocks, raw_profile
 from rave_runtime.photos.reading import read_photo
 from tests.runtime.handmade import exif, inner_exif, png, png_chunk
-from tests.runtime.zoo.animal import RGB, turned
+from tests.runtime.zoo.animal import HAS_DEEP, HAS_HEIF, HAS_JXL, RGB, turned
 
 NOTE = b"maker note" * 9
 BLOCK = exif({0x0112: (3, 6)}, inner=inner_exif(56, 40, NOTE, 8 + 2 + 12 * 2 + 4))
@@ -53,6 +55,56 @@ def test_exif_in_a_text_turns_the_picture_and_is_kept(
     read = Image.Exif()
     read.load(again.exif)
     assert (read.get_ifd(0x8769)[0xA002], read.get_ifd(0x8769)[0xA003]) == (40, 56)
+
+
+P3 = profile_of_numbers(12, 13, grey=False)
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
+@pytest.mark.parametrize("name", ["icc", "icm", "ICC"])
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("target", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "BMP", "JXL", "HEIF"])
+def test_a_colour_profile_in_a_text_states_the_colours_of_every_result(
+    target: str, deep: bool, name: str, kind: bytes
+) -> None:
+    """The picture came out as sRGB, and paler."""
+    if not {"JXL": HAS_JXL, "HEIF": HAS_HEIF}.get(target, True) or (deep and not HAS_DEEP):
+        pytest.skip("its extra is not installed")
+    assert P3 is not None
+    gamma = png_chunk(b"gAMA", struct.pack(">I", 45455))
+    pixels = RGB.astype(np.uint16) * 257 if deep else RGB
+    content = png(pixels, 2, 16 if deep else 8, before=gamma + text_chunk(kind, name, P3))
+    photo = read_photo(content)
+    assert photo.icc_profile == P3
+    encoded = encode_photo(photo, photo.pixels, target).content
+    again = read_photo(encoded).icc_profile
+    assert again == P3 or (target == "JXL" and again is not None)  # libjxl writes its own words
+    if target == "PNG":
+        kinds = [kind for kind, _ in chunks(encoded)]
+        assert kinds.count(b"iCCP") == 1, "where other programs look for it"
+        assert b"Raw profile" not in encoded
+
+
+def test_a_chunk_that_states_the_colours_overrules_a_profile_in_a_text() -> None:
+    assert P3 is not None
+    text = text_chunk(b"zTXt", "icc", P3)
+    srgb = png(RGB, 2, before=png_chunk(b"sRGB", b"\0") + text)
+    own = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    both = png(RGB, 2, before=png_chunk(b"iCCP", b"x\0\0" + zlib.compress(own)) + text)
+    for content, profile in ((srgb, None), (both, own)):
+        photo = read_photo(content)
+        assert photo.icc_profile == profile
+        again = read_photo(encode_photo(photo, photo.pixels, "PNG").content)
+        assert again.icc_profile == profile
+
+
+def test_a_grey_profile_in_a_text_of_a_colour_picture_is_left_out() -> None:
+    grey = profile_of_numbers(1, 8, grey=True)  # linear
+    assert grey is not None
+    photo = read_photo(png(RGB, 2, before=text_chunk(b"zTXt", "icc", grey)))
+    assert photo.icc_profile is None
+    assert photo.warnings == ("its colour profile is not one for such pixels and was left out",)
+    assert b"Raw profile" not in encode_photo(photo, photo.pixels, "PNG").content
 
 
 def test_other_programs_read_the_corrected_text() -> None:

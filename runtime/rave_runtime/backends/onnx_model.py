@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, NoReturn
 
+import numpy as np
+
 from rave_runtime.backends.onnx_wire import Field, WireReader
 from rave_runtime.bundle import TensorSpec
 
@@ -50,7 +52,9 @@ _DTYPES: Final = {
     11: _Type("float64", 8),
     16: _Type("bfloat16", 2),
 }
-_INT64: Final = 7
+_FLOAT32, _INT64, _BFLOAT16 = 1, 7, 16
+_FRACTIONS: Final = {_FLOAT32: "<f4", 10: "<f2", 11: "<f8", _BFLOAT16: "<u2"}
+"""Types whose numbers may be infinite or none, and how numpy reads their bytes."""
 _MAX_WHOLE_NUMBERS: Final = 16
 """Weights of more numbers are not the borders of a Pad node."""
 
@@ -89,6 +93,8 @@ class OnnxModel:
     _nodes: int = 0
     _weights: dict[str, list[int]] = field(default_factory=dict)
     _paddings: list[str] = field(default_factory=list)
+    _scales: list[str] = field(default_factory=list)
+    _least: dict[str, float] = field(default_factory=dict)
 
     def read(self, content: memoryview) -> None:
         """Reads a file.
@@ -110,6 +116,9 @@ class OnnxModel:
         names = [spec.name for spec in (*self.inputs, *self.outputs)]
         if len(set(names)) != len(names) or set(names) & self._weights.keys():
             raise ValueError("two of its inputs, outputs and weights have the same name")
+        for name in self._scales:
+            if self._least.get(name, 1.0) <= 0:
+                raise ValueError(f"its scale {name!r:.80} of 8-bit values is not above 0")
         for name in self._paddings:
             values = self._weights.get(name, [])
             if not values or not all(0 <= value <= MAX_PADDING_PX for value in values):
@@ -160,6 +169,8 @@ class OnnxModel:
             raise ValueError(f"it uses the operator {' '.join(operators)!r:.80}, which bundles do not need")
         if operators[0] == "Pad" and not self.whole_picture:
             self._paddings.append(inputs[1] if len(inputs) > 1 else "")
+        elif operators[0] in ("QuantizeLinear", "DequantizeLinear"):
+            self._scales += inputs[1:2]
 
     def _read_attribute(self, content: memoryview) -> None:
         name, integers, tensors = "", [], 0
@@ -188,7 +199,7 @@ class OnnxModel:
         Raises:
             ValueError: its values are not in the file, or are not as many as its shape says.
         """
-        name, dtype, raw, numbers = "", 0, None, 0
+        name, dtype, raw, floats = "", 0, None, b""
         shape: list[int] = []
         values: list[int] = []
         for item in self.wire.fields(content):
@@ -204,7 +215,7 @@ class OnnxModel:
             elif item.number == _TENSOR_RAW:
                 raw = item.content
             elif item.number == _TENSOR_FLOATS:
-                numbers += len(item.content) // 4
+                floats += bytes(item.content)
             elif item.number in (_TENSOR_INT32S, _TENSOR_INT64S):
                 values += self.wire.integers(item)
             elif item.number not in _TENSOR_DESCRIBES:
@@ -213,12 +224,16 @@ class OnnxModel:
             raise ValueError(f"its weights are of the unknown type {dtype}")
         if len(shape) > 8 or not all(0 <= side < 1 << 31 for side in shape):
             raise ValueError(f"its weights {name!r:.80} have an impossible shape")
-        size, remainder = numbers + len(values), 0
+        size, remainder = len(floats) // 4 + len(values), len(floats) % 4
         if raw is not None:
             (size, remainder), twice = divmod(len(raw), _DTYPES[dtype].bytes), size > 0
             remainder += twice
         if remainder or size != math.prod(shape):
             raise ValueError(f"its weights {name!r:.80} are not as many as their shape says")
+        least = _least_number(dtype, raw if raw is not None else floats if dtype == _FLOAT32 else values)
+        if not math.isfinite(least):
+            raise ValueError(f"its weights {name!r:.80} hold what is infinite or not a number")
+        self._least[name] = least
         if dtype != _INT64 or size > _MAX_WHOLE_NUMBERS:
             return name, []
         if raw is not None:
@@ -260,6 +275,18 @@ class OnnxModel:
             elif item.number != _AXIS_DENOTATION:
                 _refuse("an axis", item)
         return size
+
+
+def _least_number(dtype: int, stored: memoryview | bytes | list[int]) -> float:
+    """The least of a tensor's numbers; not finite where any of them is not, 1 where none is a fraction."""
+    if dtype not in _FRACTIONS or not len(stored):
+        return 1.0
+    if isinstance(stored, list):  # the bits of 16-bit fractions, as whole numbers
+        stored = np.array([value & 0xFFFF for value in stored], "<u2").tobytes()
+    numbers = np.frombuffer(stored, _FRACTIONS[dtype])
+    if dtype == _BFLOAT16:  # the upper half of a float32
+        numbers = (numbers.astype("<u4") << 16).view("<f4")
+    return float(numbers.min()) if np.isfinite(numbers).all() else math.nan
 
 
 def _text(item: Field) -> str:

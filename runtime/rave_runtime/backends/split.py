@@ -7,9 +7,10 @@ without pooling the window's own features, and what is refused of a graph's resu
 from __future__ import annotations
 
 import contextlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NoReturn
 
 import numpy as np
 
@@ -23,6 +24,10 @@ ContextOutput = Literal["features", "pooled"]
 
 _MAX_LIGHT: Final = 1000.0
 """A window all of whose light is beyond this becomes black; that of a sound network stays near 0 to 1."""
+
+
+_MAX_FEATURE: Final = 1e6
+"""Features of sound networks stay below 1,000; half precision ends at 65,504."""
 
 
 class SplitNetwork(ABC):
@@ -86,7 +91,8 @@ class SplitNetwork(ABC):
             context = self.run_context(images, pool_rows, pool_cols, ("pooled",))
             self._check_context(images, {"pooled": context["pooled"]})
             pooled = self.fetch(context["pooled"])
-        self._check_numbers("context", images, pooled)
+        if not isinstance(context["pooled"], np.ndarray):
+            self._check_features(images, pooled)
         return pooled
 
     def illuminate(self, images: Image, pooled: Array, rows: Array, cols: Array) -> Array:
@@ -118,6 +124,8 @@ class SplitNetwork(ABC):
         }
         for name, value in context.items():
             self._check_shape("context", images, name, value, shapes[name])
+            if isinstance(value, np.ndarray):
+                self._check_features(images, value)
 
     def _check_light(self, images: Image, light: Array) -> None:
         self._check_shape("enhance", images, "light", light, images.shape[:3])
@@ -138,6 +146,16 @@ class SplitNetwork(ABC):
                 f"this window needs {list(expected)}: export the bundle again"
             )
 
+    def _check_features(self, images: Image, values: Array) -> None:
+        """Refuses what an 8-bit graph would round to sound numbers, of which a black picture may come.
+
+        Raises:
+            PhotoError: a value is infinite or not a number, or far beyond any feature.
+        """
+        largest = float(np.maximum(values.max(), -values.min()))
+        if not largest <= _MAX_FEATURE:  # nor where it is not a number
+            self._refuse_numbers("context", images, is_number=math.isfinite(largest))
+
     def _check_numbers(self, part: Part, images: Image, values: Array) -> None:
         """Refuses a result that would make a photograph black, or white, without a word.
 
@@ -146,8 +164,11 @@ class SplitNetwork(ABC):
         """
         is_number = bool(np.isfinite(values).all())
         if not is_number or values.min() > _MAX_LIGHT:
-            wrong = "far beyond 0 to 1" if is_number else "not a number"
-            raise PhotoError(
-                f"cannot be enhanced with this model: {self.graph_file(part, images)} computed light that is "
-                f"{wrong}; choose another --precision (fp32), or another model"
-            )
+            self._refuse_numbers(part, images, is_number=is_number)
+
+    def _refuse_numbers(self, part: Part, images: Image, *, is_number: bool) -> NoReturn:
+        wrong = "far beyond 0 to 1" if is_number else "not a number"
+        raise PhotoError(
+            f"cannot be enhanced with this model: {self.graph_file(part, images)} computed light that is "
+            f"{wrong}; choose another --precision (fp32), or another model"
+        )

@@ -62,7 +62,8 @@ class PngBlocks:
     """A PNG's metadata: each block unpacked, or None.
 
     Attributes:
-        icc_profile: the colour profile.
+        icc_profile: the colour profile, from its own chunk or from a text as ImageMagick writes it, unless
+            the file says that it is sRGB.
         exif: EXIF, from its own chunk or from a text as ImageMagick writes it.
         xmp: the packet.
         resources: Photoshop's image resources, with captions and keywords.
@@ -77,12 +78,15 @@ class PngBlocks:
 def png_blocks(content: bytes) -> PngBlocks:
     """Reads the metadata of a PNG. A block that is damaged or unpacks beyond measure counts as absent."""
     icc = exif = xmp = None
+    is_srgb = False
     raw: dict[str, bytes] = {}
     for start, stop in _spans(content):
         kind = content[start + 4 : start + 8]
         if kind == b"iCCP" and icc is None:
             _, _, packed = content[start + 8 : stop - 4].partition(b"\0")
             icc = _unpack(packed[1:])
+        elif kind == b"sRGB":
+            is_srgb = True
         elif kind == b"eXIf" and exif is None:
             exif = content[start + 8 : stop - 4]
         elif kind in _TEXTS and content.startswith(_RAW_PROFILE, start + 8):
@@ -95,6 +99,9 @@ def png_blocks(content: bytes) -> PngBlocks:
     if resources is not None and not resources.startswith(b"8BIM"):
         resources = resources.removeprefix(b"Photoshop 3.0\0")
         resources = resources if resources.startswith(b"8BIM") else resource_of_iptc(resources)
+    if icc is None and not is_srgb:
+        found = raw.get("icc") or raw.get("icm") or b""
+        icc = found if found[36:40] == b"acsp" else None  # as every profile has there
     return PngBlocks(icc, exif or raw.get("exif"), xmp or raw.get("xmp"), resources)
 
 
@@ -146,10 +153,14 @@ def carry_png(
     """Gives a PNG another one's colour, text, time, density and EXIF chunks.
 
     This is what `carry_jpeg` of `rave_runtime.photos.jpeg` does for JPEG. No PNG changes its colour space
-    here, so every chunk that states one goes over, except a profile that cannot be read. A packet `xmp` takes
-    the place of the source's.
+    here, so every chunk that states one goes over, except a profile that cannot be read. A profile in a text
+    goes into its own chunk, where other programs find it. A packet `xmp` takes the place of the source's.
     """
     kept = []
+    has_own_profile = any(kind in (b"iCCP", b"sRGB") for kind, _ in chunks(source))
+    profile = None if has_own_profile else png_blocks(source).icc_profile
+    if profile is not None and keep_icc:
+        kept.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
     is_raw = xmp is not None and not any(
         kind == b"iTXt" and _holds_xmp(data) for kind, data in chunks(source)
     )
@@ -161,7 +172,8 @@ def carry_png(
         elif kind == b"eXIf":
             data = upright_exif(data, width, height, orientation)
         elif kind in _TEXTS and data.startswith(_RAW_PROFILE):
-            if is_raw and (_read_raw_profile(kind, data) or ("", b""))[0] == "xmp":
+            name = (_read_raw_profile(kind, data) or ("", b""))[0]
+            if (is_raw and name == "xmp") or (profile is not None and name in ("icc", "icm")):
                 continue
             upright_text = _upright_raw_profile(kind, data, width, height, orientation)
             if upright_text is None:

@@ -25,8 +25,17 @@ SYSTEM_FOLDERS: Final = frozenset(
 )
 """Folders, in lower case, where network storage and operating systems keep thumbnails and deleted files."""
 
-SYSTEM_PATTERNS: Final = ("found.[0-9][0-9][0-9]", "@gmt-*", "*.lrdata")
-"""Patterns, in lower case, of more such folders: checked disks, Samba's snapshots, programs' previews."""
+SYSTEM_PATTERNS: Final = ("found.[0-9][0-9][0-9]", "@gmt-*")
+"""Patterns, in lower case, of more such folders: checked disks and Samba's snapshots."""
+
+LIBRARY_ENDINGS: Final = (
+    *(".photoslibrary", ".photolibrary", ".migratedphotolibrary", ".aplibrary", ".migratedaplibrary"),
+    *(".lrlibrary", ".lrdata", ".cocatalog"),
+)
+"""Endings of the folders in which photo managers keep originals, edits and previews under names of their own.
+
+Apple's Photos, iPhoto and Aperture, Lightroom and Capture One.
+"""
 
 COMPANION_ENDINGS: Final = (".xmp", ".aae", ".mov")
 """Files that belong to a photograph of their name: edits and ratings, Apple's edits, a Live Photo's film."""
@@ -66,26 +75,33 @@ class FoundFile:
     companions: tuple[str, ...] = ()
 
 
-def find_photographs(folder: Location, output: Location) -> Iterator[FoundFile]:
+def find_photographs(
+    folder: Location, output: Location, libraries: set[str] | None = None
+) -> Iterator[FoundFile]:
     """Pictures and films below a folder, by their endings, and folders inside it that cannot be listed.
 
     In a store there are no films: they are read from folders of this machine only.
 
-    Hidden files, `SYSTEM_FOLDERS` and the output are left out; links to folders are followed once.
+    Hidden files, `SYSTEM_FOLDERS`, photo managers' libraries and the output are left out; links to folders
+    are followed once.
 
     Args:
         folder: the folder to search, however deep.
         output: the folder of the results, which may be inside a linked one.
+        libraries: gets the names of the libraries that were left out, relative to the folder.
 
     Raises:
         UsageError: the folder itself cannot be listed, or a remote name cannot be a file's name here.
     """
+    libraries = set() if libraries is None else libraries
     if isinstance(folder, Path):
-        yield from _walk(folder, output)
+        yield from _walk(folder, output, libraries)
         return
     by_folder: dict[str, list[str]] = {}  # each with its slashes, of which a key may have several
     for name in folder.names():
-        if _is_shown(name):
+        if (library := _library_of(name)) is not None:
+            libraries.add(library)
+        elif _is_shown(name):
             last = name.rpartition("/")[2]
             by_folder.setdefault(name.removesuffix(last), []).append(last)
     for parent, names in by_folder.items():
@@ -127,7 +143,7 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
     return False
 
 
-def _walk(folder: Path, output: Location) -> Iterator[FoundFile]:
+def _walk(folder: Path, output: Location, libraries: set[str]) -> Iterator[FoundFile]:
     """Yields the pictures below a folder of this machine, into no folder of which it goes twice."""
     seen = {identity_of(output)} if isinstance(output, Path) else set()
     seen.discard(None)
@@ -152,7 +168,9 @@ def _walk(folder: Path, output: Location) -> Iterator[FoundFile]:
         for name, companions in _with_companions(names):
             beside = tuple(os.path.join(here, companion) for companion in companions)
             yield FoundFile(os.path.join(here, name), beside)
-        ahead += [os.path.join(here, name) for name in sorted(inner, reverse=True)]
+        for name in sorted(inner, reverse=True):
+            into = libraries.add if _is_library(name) else ahead.append
+            into(os.path.join(here, name))
 
 
 def _sort_entries(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], list[str]]:
@@ -192,6 +210,17 @@ def _with_companions(names: list[str], *, films: bool = True) -> Iterator[tuple[
 def _is_shown(name: str) -> bool:
     parts = PurePosixPath(name).parts if "/" in name else (name,)
     return not any(part.startswith(".") or _is_of_the_system(part.lower()) for part in parts)
+
+
+def _is_library(folder: str) -> bool:
+    return folder.lower().endswith(LIBRARY_ENDINGS)
+
+
+def _library_of(key: str) -> str | None:
+    """Returns the part of a store's key that names a photo manager's library, if one does."""
+    parts = key.split("/")
+    ends = (i + 1 for i, part in enumerate(parts[:-1]) if _is_library(part))
+    return next(("/".join(parts[:end]) for end in ends), None)
 
 
 def _is_of_the_system(part: str) -> bool:

@@ -182,7 +182,8 @@ def _jobs_below(
     others = set()
     count = films = 0
     into = output / prefix if prefix else output
-    for found in find_photographs(source, output):
+    libraries: set[str] = set()
+    for found in find_photographs(source, output, libraries):
         if is_unreadable_kind(found.name):
             others.add(found.name)
         elif is_film(found.name) and not can_read_films():
@@ -198,6 +199,10 @@ def _jobs_below(
         are = "is of a kind" if len(others) == 1 else "are of kinds"
         text = f"{many} in {source} {are} that rave-run cannot read ({', '.join(endings)})"
         warnings.warn(f"{text}: {remedy_for(endings)}", stacklevel=3)
+    if libraries and not allow_empty:
+        are = "is a photo manager's library" if len(libraries) == 1 else "are photo managers' libraries"
+        text = f"{_listed(sorted(libraries))} in {source} {are} and left alone"
+        warnings.warn(f"{text}: export the photographs first, or name the folder as INPUT", stacklevel=3)
     if films and not allow_empty:
         many = "1 film" if films == 1 else f"{films} films"
         warnings.warn(f"{many} in {source} left out: pip install 'rave-backlit[video]'", stacklevel=3)
