@@ -208,7 +208,7 @@ def tables(
     from benchmarks.records.results import ResultError, read_results
 
     try:
-        block = tables_block(read_results(output))
+        block = tables_block(read_results(output), output)
         if not check:
             typer.echo("updated" if update_page(file, block) else "up to date already")
         elif insert_block(file.read_text(), block) != file.read_text():

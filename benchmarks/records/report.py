@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.records.results import FOLDER, Result, find_result, read_results
+from benchmarks.records.studies import folders_block
 from benchmarks.records.tables import (
     EMPTY,
     cost_table,
@@ -114,8 +115,12 @@ def table_to_html(table: str) -> str:
     return f"<div class=table><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
-def tables_block(results: Sequence[Result]) -> str:
-    """The page's tables: real scenes, pairs, then latency and memory, per device, with machine and command.
+def tables_block(results: Sequence[Result], folder: Path | None = None) -> str:
+    """The page's tables: real scenes, pairs, latency and memory, then folders, with machine and command.
+
+    Args:
+        results: of every measurement.
+        folder: where they lie, with those of studies below it; no folders unless given.
 
     Raises:
         PageError: no latency was measured.
@@ -134,7 +139,8 @@ def tables_block(results: Sequence[Result]) -> str:
             parts.append(_cost_block(latency, memory))
     if not parts:
         raise PageError("no latency result was found: run `python -m benchmarks latency` first")
-    return "\n\n".join(parts)
+    folders = None if folder is None else folders_block(folder)
+    return "\n\n".join([*parts, *([folders] if folders else [])])
 
 
 def update_page(page: Path, block: str) -> bool:

@@ -205,3 +205,23 @@ def test_this_machine_is_described() -> None:
     assert machine.memory_gib > 0.1
     assert "torch" in machine.packages
     assert machine.processor in machine.line()
+
+
+def test_folders_come_last_where_they_were_measured(tmp_path: Path) -> None:
+    assert report.tables_block([latency()], tmp_path) == report.tables_block([latency()])
+    study = {
+        "command": "python -m benchmarks folder-speed",
+        "machine": "2 cores",
+        "photographs": 20,
+        "megapixels_each": 12.0,
+        "median_s": {"pillow into files": 0.7, "rave-run": 1.26},
+        "ratio_to_pillow_into_files": {"pillow into files": 1.0, "rave-run": 1.8},
+        "kinds": {"4 PNGs": {"pillow_s": 2.0, "rave_run_s": 3.0, "ratio": 1.5, "work_ms_each": 900.0}},
+    }
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "folder_speed.json").write_text(json.dumps(study))
+    block = report.tables_block([latency()], tmp_path)
+    assert block.startswith(report.tables_block([latency()]))
+    assert "| rave-run | 1.26 s | 1.80 |" in block
+    assert "| 4 PNGs | 2.00 s | 3.00 s | 1.50 | 900.0 ms |" in block
+    assert "on 2 cores: [`folder_speed.json`]" in block

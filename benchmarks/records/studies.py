@@ -1,0 +1,48 @@
+"""Tables of what studies found, which keep one JSON file each below `benchmarks/results/studies`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.records.tables import markdown
+
+STUDIES: Final = "studies"
+_BASE: Final = "pillow into files"
+
+
+def folders_block(results: Path) -> str | None:
+    """The tables of `folder-speed` with their command and machine; None where it was not run.
+
+    Args:
+        results: the folder of all results.
+    """
+    file = results / STUDIES / "folder_speed.json"
+    if not file.is_file():
+        return None
+    found: dict[str, Any] = json.loads(file.read_text())
+    seconds, ratios = found["median_s"], found[f"ratio_to_{_BASE.replace(' ', '_')}"]
+    lines = [[name, f"{seconds[name]:.2f} s", f"{ratios[name]:.2f}"] for name in seconds]
+    head = [f"{found['photographs']} JPEGs of {found['megapixels_each']:g} MP", "Seconds", f"Times {_BASE}"]
+    parts = [markdown(head, lines)]
+    if "kinds" in found:
+        lines = [
+            [
+                name,
+                f"{kind['pillow_s']:.2f} s",
+                f"{kind['rave_run_s']:.2f} s",
+                f"{kind['ratio']:.2f}",
+                f"{kind['work_ms_each']:.1f} ms",
+            ]
+            for name, kind in found["kinds"].items()
+        ]
+        head = ["Folder", _BASE.capitalize(), "rave-run", "Ratio", "Work of rave-run for each"]
+        parts.append(markdown(head, lines))
+    parts.append(
+        "Whole programs, start included, in turns; Pillow and simplejpeg only decode and encode, with a "
+        "thread for each processor. Work is processor time, start included. "
+        f"`{found['command']}` on {found['machine']}: "
+        f"[`{file.name}`](../benchmarks/results/{STUDIES}/{file.name})."
+    )
+    return "\n\n".join(parts)
