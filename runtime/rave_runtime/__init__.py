@@ -1,15 +1,19 @@
-"""Enhances backlit photographs with a bundle of ONNX graphs. Needs neither torch nor CLIP."""
+"""Enhances backlit photographs with a bundle of ONNX graphs. Needs neither torch nor CLIP.
+
+Names are imported when they are first used, so that programs need not wait for what they do not use.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from rave_runtime.backends.privacy import turn_off_reports
-from rave_runtime.errors import BundleError, DeviceError, PhotoError, RaveError, UsageError
 from rave_runtime.version import __version__
 
+TYPE_CHECKING = False  # as typing has it, which takes as long to import as all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from rave_runtime.enhancer import Enhancer
+    from rave_runtime.errors import BundleError, DeviceError, PhotoError, RaveError, UsageError
     from rave_runtime.run.one_photo import EnhancedPhoto
 
 __all__ = [
@@ -27,7 +31,7 @@ turn_off_reports()
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the enhancer when it is first used, so that `rave-run --help` need not wait for it."""
+    """Imports what is used for the first time."""
     if name == "Enhancer":
         from rave_runtime.enhancer import Enhancer
 
@@ -36,4 +40,9 @@ def __getattr__(name: str) -> Any:
         from rave_runtime.run.one_photo import EnhancedPhoto
 
         return EnhancedPhoto
+    if name in __all__ or name == "errors":
+        import importlib
+
+        errors = importlib.import_module("rave_runtime.errors")
+        return errors if name == "errors" else getattr(errors, name)
     raise AttributeError(f"module 'rave_runtime' has no attribute {name!r}")

@@ -177,3 +177,44 @@ def test_processes_of_processes_are_known() -> None:
 
 def parent_of(process: int) -> int:
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+        return None
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupt())
+from {package} import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["typing", "argparse", "rave_runtime.run.interrupt", "numpy", "numpy._core.multiarray", "PIL.Image"],
+)
+def test_an_interrupt_during_imports_is_no_traceback(module: str, tmp_path: Path) -> None:
+    """numpy made an ImportError of it."""
+    photo = Path(__file__).parents[2] / "examples" / "forest.jpg"
+    code = INTERRUPTED_IMPORT.format(module=module, package="rave_runtime.cli")
+    done = subprocess.run(
+        [sys.executable, "-c", code, photo, tmp_path / "a.jpg"], capture_output=True, text=True
+    )
+    assert done.returncode == EXIT_INTERRUPTED
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last == "rave-run: interrupted; finished photographs are whole, --skip-existing resumes"
+    assert files(tmp_path) == []
+
+
+def test_an_interrupt_during_imports_of_training_is_no_traceback() -> None:
+    pytest.importorskip("typer", reason="the extra `train` is not installed")
+    code = INTERRUPTED_IMPORT.format(module="typer", package="rave_train.__main__")
+    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "rave-train: interrupted before it began\n")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from rave_runtime.cli import _run
+from rave_runtime.cli.program import _run
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.location import RemoteFile, parse_location
 from rave_runtime.files.secrets import without_secrets

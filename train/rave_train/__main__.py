@@ -23,13 +23,16 @@ COMMANDS: Final = {
 
 def main() -> None:
     """Runs the command line, or says what to install where it cannot even be read."""
-    fit_libraries()
     try:
+        fit_libraries()
         from rave_train.cli import main as run
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("rave_train", "rave_runtime"):
             raise
         sys.exit(_run_without_extra(sys.argv[1:], error.name or "more"))
+    except KeyboardInterrupt:
+        print("rave-train: interrupted before it began", file=sys.stderr)
+        sys.exit(130)
     run()
 
 

@@ -7,12 +7,12 @@ this process and for the processes that it starts. No option turns them on.
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Mapping
-from typing import Any, Final
 
-from rave_runtime.errors import DeviceError
+TYPE_CHECKING = False  # as typing has it, which programs need not wait for
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
 
 REPORTS_OFF: Final[Mapping[str, str]] = {
     "ORT_DISABLE_TELEMETRY": "1",  # from onnxruntime 1.31 on: an id and a database of events at home
@@ -28,7 +28,6 @@ def turn_off_reports() -> None:
     os.environ.update(REPORTS_OFF)
 
 
-@functools.cache
 def import_onnxruntime() -> Any:
     """Imports onnxruntime without its usage reports; all code of this project imports it by this function.
 
@@ -42,6 +41,8 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
+        from rave_runtime.errors import DeviceError
+
         raise DeviceError(f"onnxruntime cannot be imported: {error}") from error
     # The host program may have imported it before; on Windows only this call turns it off.
     if hasattr(onnxruntime, "disable_telemetry_events"):

@@ -26,8 +26,8 @@ _MAX_LIGHT: Final = 1000.0
 """A window all of whose light is beyond this becomes black; that of a sound network stays near 0 to 1."""
 
 
-_MAX_FEATURE: Final = 1e6
-"""Features of sound networks stay below 1,000; half precision ends at 65,504."""
+_MAX_FEATURE: Final = 1e20
+"""Features of sound networks stay below 1,000, but the proof of the halo looks at pictures beyond all measure."""
 
 
 class SplitNetwork(ABC):

@@ -30,6 +30,7 @@ class _Section:
 
     is_entered = False
     was_interrupted = False
+    has_signal = False
 
 
 _section = _Section()
@@ -71,6 +72,11 @@ def heed_signals() -> None:
     watcher.start()
 
 
+def was_interrupted() -> bool:
+    """Tells whether a signal of `heed_signals` has come."""
+    return _section.has_signal
+
+
 class _Watcher:
     """Counts signals: by a thread where one is to be had, otherwise by the main thread itself."""
 
@@ -94,6 +100,7 @@ class _Watcher:
         """Python's handler, which runs in the main thread when that comes to it."""
         del number, frame
         self._handled += 1
+        _section.has_signal = True
         self._tell(self._handled)
         if self._raised:
             return

@@ -1,0 +1,258 @@
+"""What rave-run does with its arguments: parses, calls, prints, and returns the exit code."""
+
+from __future__ import annotations
+
+import io
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rave_runtime.backends.limits import fit_libraries
+from rave_runtime.cli.messages import EXIT_SOME_FAILED, EXIT_WRONG_USE, say, wrong_use
+from rave_runtime.cli.parser import as_paths, make_parser
+
+if TYPE_CHECKING:
+    from rave_runtime.run.batch import Result
+    from rave_runtime.run.options import RunOptions
+
+
+def run(arguments: list[str]) -> int:
+    """Does what the arguments of the command line ask for; returns the exit code.
+
+    Raises:
+        KeyboardInterrupt: a signal ended the run.
+    """
+    fit_libraries()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show must not end a run
+            stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _show_warning
+    from rave_runtime.run.interrupt import heed_signals, was_interrupted
+
+    heed_signals()
+    try:
+        return _run(arguments)
+    except Exception as error:
+        if was_interrupted():  # libraries that are being imported make other errors of it
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _run(arguments: list[str]) -> int:
+    """Does what the arguments ask for; returns the exit code."""
+    parser = make_parser()
+    if not arguments:
+        parser.print_help()
+        return EXIT_WRONG_USE
+    values = vars(parser.parse_intermixed_args(as_paths(arguments)))
+    places = values.pop("places", [])
+    doctor, watch = values.pop("doctor", False), values.pop("watch", False)
+    dry_run = values.pop("dry_run", False)
+    film = values.pop("film", False)
+    full_resolution = values.pop("full_resolution", False)
+    if full_resolution and "working_size" in values:
+        wrong_use("--full-resolution and --working-size contradict each other: give one of them")
+    if full_resolution:
+        values["working_size"] = None
+    for name in ("include", "exclude"):
+        values[name] = tuple(values.get(name, ()))
+
+    from rave_runtime.errors import PhotoError, RaveError
+    from rave_runtime.run.memory import keep_freed_memory
+    from rave_runtime.run.options import RunOptions
+
+    keep_freed_memory()
+    options = RunOptions(**values)
+    try:
+        if doctor:
+            return _diagnose(options)
+        if len(places) < 2:
+            wrong_use("INPUT and OUTPUT are needed: rave-run photos/ enhanced/")
+        if not all(places):
+            wrong_use(f"{'INPUT' if '' in places[:-1] else 'OUTPUT'} is empty: is a variable not set?")
+        *inputs, output = places
+        if film or (len(inputs) == 1 and _names_film(inputs)):
+            if dry_run or watch:
+                wrong_use("--dry-run and --watch are for photographs and folders: leave them out for a film")
+            return _enhance_film(inputs, output, options)
+        if options.film_encoder is not None and not _may_hold_films(inputs):
+            wrong_use("--film-encoder is for films: name one as INPUT, or give --film for standard input")
+        if "-" in places:
+            return _enhance_stream(inputs, output, options, lacks={"--watch": watch, "--dry-run": dry_run})
+        if dry_run and watch:
+            wrong_use("--dry-run ends and --watch does not: give one of them")
+        if dry_run:
+            return _preview(inputs, output, options)
+        if watch:
+            return _watch(inputs, output, options)
+        return _enhance_folder(inputs, output, options)
+    except PhotoError as error:
+        is_film = film or (len(places) == 2 and _names_film(places[:1]))
+        say(f"rave-run: the {'film' if is_film else 'photograph'} {error}", error=True)
+        return EXIT_SOME_FAILED
+    except RaveError as error:
+        wrong_use(str(error))
+    except BrokenPipeError:
+        say("rave-run: standard output was closed by its reader", error=True)
+        return EXIT_SOME_FAILED
+    except OSError as error:
+        wrong_use(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
+
+
+def _diagnose(options: RunOptions) -> int:
+    from rave_runtime.cli.command import run_doctor
+
+    found = run_doctor(options)
+    print(found)
+    return EXIT_SOME_FAILED if "PROBLEM" in found else 0
+
+
+def _enhance_stream(inputs: list[str], output: str, options: RunOptions, lacks: dict[str, bool]) -> int:
+    """Enhances one photograph from standard input or to standard output."""
+    from rave_runtime.cli.command import run_stream
+    from rave_runtime.files.location import parse_location
+
+    for option, given in lacks.items():
+        if given:
+            wrong_use(f"{option} is for folders, not for standard input or output")
+    if len(inputs) > 1:
+        wrong_use("standard input and output carry one photograph: give one INPUT, or a folder as OUTPUT")
+    (source,) = inputs
+    for name, stream, used in (("input", sys.stdin, source), ("output", sys.stdout, output)):
+        if stream is None and used == "-":
+            wrong_use(f"standard {name} is closed")
+    warnings = run_stream(
+        sys.stdin.buffer if source == "-" else parse_location(source),
+        sys.stdout.buffer if output == "-" else parse_location(output),
+        options,
+    )
+    for warning in warnings:
+        say(f"note: {warning}", error=True)
+    return 0
+
+
+def _names_film(inputs: list[str]) -> bool:
+    """Whether an input has the name of a film and is not a folder."""
+    from rave_runtime.films.opening import is_film
+
+    return any(is_film(name) and not Path(name).is_dir() for name in inputs)
+
+
+def _may_hold_films(inputs: list[str]) -> bool:
+    """Whether an input is a film, a folder or a pattern, which may stand for films."""
+    return _names_film(inputs) or any(Path(name).is_dir() or set(name) & set("*?[") for name in inputs)
+
+
+def _enhance_film(inputs: list[str], output: str, options: RunOptions) -> int:
+    """Enhances one film, or a stream of one."""
+    from rave_runtime.cli.film import run_film
+
+    if len(inputs) > 1:
+        wrong_use("films are enhanced one by one: give one INPUT")
+    (source,) = inputs
+    result = run_film(
+        sys.stdin.buffer if source == "-" else Path(source),
+        sys.stdout.buffer if output == "-" else Path(output),
+        options,
+    )
+    for warning in result.warnings:
+        say(f"note: {source}: {warning}", error=True)
+    if result.is_unchanged:
+        say(f"copied unchanged into {output} (enhanced before: see --again)", error=output == "-")
+        return 0
+    rate = result.frames / max(result.seconds, 1e-9)
+    size = f"{result.width_px} x {result.height_px}"
+    line = (
+        f"{result.frames} frames of {size} enhanced into {output} by {result.encoder} ({rate:.1f} a second)"
+    )
+    say(line, error=output == "-")
+    return 0
+
+
+def _watch(inputs: list[str], output: str, options: RunOptions) -> int:
+    """Goes on until it is interrupted."""
+    from rave_runtime.files.location import parse_location
+    from rave_runtime.run.progress import notes_of
+    from rave_runtime.run.watch import run_watch
+
+    if len(inputs) > 1:
+        wrong_use(f"--watch is for one folder, and {len(inputs)} inputs came: give one")
+    aside = _is_standard_output(options)
+
+    def say_ready() -> None:
+        say(
+            f"what is put into {inputs[0]} is enhanced into {output}; Ctrl-C ends this",
+            error=True,
+        )
+
+    for arrival in run_watch(parse_location(inputs[0]), parse_location(output), options, say_ready):
+        say(_describe(arrival), error=aside or arrival.status == "failed")
+        for note in notes_of([arrival]):
+            say(note, error=True)
+    return 0
+
+
+def _preview(inputs: list[str], output: str, options: RunOptions) -> int:
+    """Says what a run would do; the exit code is the run's, as far as that can be foreseen."""
+    from rave_runtime.cli.command import preview_folder
+    from rave_runtime.files.location import parse_location
+    from rave_runtime.files.patterns import parse_inputs
+
+    failures = count = 0
+    for text, fails in preview_folder(parse_inputs(inputs), parse_location(output), options):
+        say(text, error=fails)
+        count, failures = count + 1, failures + fails
+    say(f"{count - failures} of {count} would be enhanced; nothing was written")
+    return EXIT_SOME_FAILED if failures else 0
+
+
+def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
+    """Enhances the inputs into a folder or file, prints the outcome and returns the exit code."""
+    from rave_runtime.cli.command import ReportError, run_folder
+    from rave_runtime.files.location import parse_location
+    from rave_runtime.files.patterns import parse_inputs
+    from rave_runtime.films.opening import is_film
+    from rave_runtime.run.progress import ask_user, notes_of
+
+    place = parse_location(output)
+    report_error = None
+    try:
+        results = run_folder(parse_inputs(inputs), place, options, ask_user)
+    except ReportError as error:  # the photographs are done all the same
+        results, report_error = error.results, error
+    for note in notes_of(results):
+        say(note, error=True)
+    failures = [result for result in results if result.status == "failed"]
+    for failure in failures:
+        say(_describe(failure), error=True)
+    done = [result for result in results if result.status == "done"]
+    copied = [result.enhanced_before for result in results if result.status == "copied"]
+    skipped = sum(result.status == "skipped" for result in results)
+    films = [result for result in done if is_film(result.job.source.name)]
+    megapixels = sum(each.width_px * each.height_px for each in done if each not in films) / 1e6
+    many = f", {len(films)} film{'s' * (len(films) > 1)}" * bool(films)
+    line = f"{len(done)} of {len(results)} enhanced into {place} ({megapixels:.1f} megapixels{many})"
+    line += f", {copied.count(False)} copied unchanged (not backlit)" * (False in copied)
+    line += f", {copied.count(True)} copied unchanged (enhanced before: see --again)" * (True in copied)
+    line += f", {skipped} were there already" * bool(skipped)
+    say(line + (f", {len(failures)} failed" if failures else ""), error=_is_standard_output(options))
+    if report_error is not None:
+        say(f"rave-run: {report_error}", error=True)
+    return EXIT_SOME_FAILED if failures or report_error else 0
+
+
+def _is_standard_output(options: RunOptions) -> bool:
+    """Whether the log goes to standard output, so that everything else must not."""
+    return options.log is not None and str(options.log) == "-"
+
+
+def _describe(result: Result) -> str:
+    if result.status == "failed":
+        return f"failed: {result.job.name} {result.error}"
+    return f"{result.status}: {result.job.name} ({result.seconds:.2f} s)"
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as people read it, without the place in the code."""
+    say(f"rave-run: {message}", error=True)
