@@ -83,14 +83,34 @@ class FullDisk(io.BytesIO):
 
 def test_a_log_on_a_full_disk_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_module, "_open", lambda file: FullDisk())
-    with open_log(tmp_path / "log", SETUP) as write:
-        write(result("a.jpg"))
+    with open_log(tmp_path / "log", SETUP) as log:
+        log.write(result("a.jpg"))
         with pytest.warns(
             UserWarning, match=r"cannot be written any more .No space left.*before b\.jpg"
         ) as said:
-            write(result("b.jpg"))
-        write(result("c.jpg"))
+            log.write(result("b.jpg"))
+        log.write(result("c.jpg"))
     assert len(said) == 1
+    assert log.problem == "the log {} lacks b.jpg and what came after it (No space left on device)".format(
+        tmp_path / "log"
+    )
+
+
+def test_a_line_of_which_a_disk_takes_a_part_is_written_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SmallSteps(io.BytesIO):
+        def write(self, content: Any) -> int:
+            return super().write(bytes(content[:7]))
+
+        def close(self) -> None:
+            assert json.loads(self.getvalue())["name"] == "a.jpg"
+            super().close()
+
+    monkeypatch.setattr(log_module, "_open", lambda file: SmallSteps())
+    with open_log(tmp_path / "log", SETUP) as log:
+        log.write(result("a.jpg"))
+    assert log.problem is None
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
@@ -103,9 +123,10 @@ def test_a_run_whose_log_is_full_does_all_and_says_so(picture: MakePicture, tmp_
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert "6 of 6 enhanced" in done.stdout
     assert done.stderr.count("the log /dev/full cannot be written any more") == 1
+    assert done.stderr.splitlines()[-1].startswith("rave-run: the log /dev/full lacks ")
 
 
 def test_a_log_on_standard_output_is_alone_there(picture: MakePicture, tmp_path: Path) -> None:

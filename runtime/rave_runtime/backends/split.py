@@ -27,7 +27,7 @@ _MAX_LIGHT: Final = 1000.0
 
 
 _MAX_FEATURE: Final = 1e20
-"""Features of sound networks stay below 1,000, but the proof of the halo looks at pictures beyond all measure."""
+"""Features of sound networks stay below 1,000; the proof of the halo looks at pictures beyond measure."""
 
 
 class SplitNetwork(ABC):

@@ -32,7 +32,7 @@ Ask = Callable[[str], bool]
 
 
 class ReportError(RaveError):
-    """The photographs are done, but the report of them cannot be written.
+    """The photographs are done, but the report of them cannot be written, or the log lacks some.
 
     Attributes:
         results: what `run_folder` would have returned.
@@ -58,7 +58,7 @@ def run_folder(
         A result for each photograph, in order of names.
 
     Raises:
-        ReportError: the work is done, but the report cannot be written, such as on a full disk.
+        ReportError: the work is done, but the report or the log cannot be written, such as on a full disk.
         RaveError: nothing could be begun: see `plan_jobs`, `Enhancer` and `rave_runtime.cluster.connect`.
         OSError: the log cannot be opened.
     """
@@ -79,20 +79,23 @@ def run_folder(
         claim_free(journal, jobs)
     with (
         _open_runner(options, journal, len(jobs)) as runner,
-        open_log(options.log, runner.setup) as write_line,
+        open_log(options.log, runner.setup) as log,
     ):
         if _is_tree(source) and isinstance(output, Path) and jobs:
             _require_writable_folder("OUTPUT", output, output, _most_private(source))
         elif jobs and isinstance(jobs[0].target, Path):
             _require_writable("OUTPUT", jobs[0].target, _most_private(source))
-        results = show_progress(write_each(runner.run(jobs), write_line), len(jobs))
+        results = show_progress(write_each(runner.run(jobs), log), len(jobs))
+    problems = [] if log.problem is None else [log.problem]
     if options.report is not None:
         from rave_runtime.run.report import write_report
 
         try:
             write_report(options.report, results, runner.setup, options)
         except PhotoError as error:
-            raise ReportError(f"the report {error}", results) from error
+            problems.append(f"the report {error}")
+    if problems:
+        raise ReportError("; ".join(problems), results)
     return results
 
 

@@ -8,15 +8,13 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from rave_runtime.enhancer import Setup
 from rave_runtime.files.secrets import without_secrets
 from rave_runtime.run.batch import Result
-
-WriteLine = Callable[[Result], None]
 
 LOG_MARK: Final = b'{"time": "'
 """How the lines of a log begin, by which it is told from other files."""
@@ -25,9 +23,63 @@ REPORT_MARK: Final = b"<title>rave-run: "
 """What stands in the head of a report."""
 
 
+class Log:
+    """A log that is open for writing, or none.
+
+    Attributes:
+        problem: why the log lacks lines, in words for people; None where it lacks none.
+
+    Args:
+        file: the log's name, for messages.
+        stream: where the lines go; None writes nothing.
+        setup: what the run computes with.
+    """
+
+    def __init__(self, file: Path | None, stream: BinaryIO | None, setup: Setup) -> None:
+        self.problem: str | None = None
+        self._file = file
+        self._stream = stream
+        self._setup = setup
+
+    def write(self, result: Result) -> None:
+        """Appends a result's line; after the first failure, which is said once, nothing more is written."""
+        if self._stream is None or self.problem is not None:
+            return
+        rest = memoryview((json.dumps(self._facts_of(result)) + "\n").encode())
+        try:
+            while rest:  # a disk that is nearly full takes a part, and refuses the next one
+                rest = rest[self._stream.write(rest) or 0 :]
+        except OSError as error:
+            reason = error.strerror or error
+            self.problem = f"the log {self._file} lacks {result.job.name} and what came after it ({reason})"
+            warnings.warn(
+                f"the log {self._file} cannot be written any more ({reason}): it ends before "
+                f"{result.job.name}",
+                stacklevel=2,
+            )
+
+    def _facts_of(self, result: Result) -> dict[str, object]:
+        return {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "name": result.job.name,
+            "target": str(result.job.target),
+            "status": result.status,
+            "error": result.error and without_secrets(result.error),
+            "warnings": [without_secrets(warning) for warning in result.warnings],
+            "width_px": result.width_px,
+            "height_px": result.height_px,
+            "seconds": round(result.seconds, 4),
+            "provider": self._setup.provider,
+            "precision": self._setup.precision,
+            "working_size_px": self._setup.working_size_px,
+            "worker": result.worker or None,
+            "backlit": None if result.backlit is None else round(result.backlit, 3),
+        }
+
+
 @contextlib.contextmanager
-def open_log(file: Path | None, setup: Setup) -> Iterator[WriteLine]:
-    """Gives a function that appends a result to the log; without a file it does nothing.
+def open_log(file: Path | None, setup: Setup) -> Iterator[Log]:
+    """Gives a log to which results are appended; without a file it does nothing.
 
     A log that cannot be written any more, such as on a full disk, is said once and ends no run. Lines of the
     file `-` go to standard output.
@@ -39,43 +91,10 @@ def open_log(file: Path | None, setup: Setup) -> Iterator[WriteLine]:
         OSError: the file cannot be opened.
     """
     if file is None:
-        yield lambda _: None
+        yield Log(None, None, setup)
         return
-    failed = False
     with _open(file) as stream:
-
-        def write(result: Result) -> None:
-            """Appends a result's line; after the first failure nothing more is written."""
-            nonlocal failed
-            if failed:
-                return
-            line = {
-                "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "name": result.job.name,
-                "target": str(result.job.target),
-                "status": result.status,
-                "error": result.error and without_secrets(result.error),
-                "warnings": [without_secrets(warning) for warning in result.warnings],
-                "width_px": result.width_px,
-                "height_px": result.height_px,
-                "seconds": round(result.seconds, 4),
-                "provider": setup.provider,
-                "precision": setup.precision,
-                "working_size_px": setup.working_size_px,
-                "worker": result.worker or None,
-                "backlit": None if result.backlit is None else round(result.backlit, 3),
-            }
-            try:
-                stream.write((json.dumps(line) + "\n").encode())
-            except OSError as error:
-                failed = True
-                reason = error.strerror or error
-                warnings.warn(
-                    f"the log {file} cannot be written any more ({reason}): it ends before {result.job.name}",
-                    stacklevel=2,
-                )
-
-        yield write
+        yield Log(file, stream, setup)
 
 
 def _open(file: Path) -> BinaryIO:
@@ -94,8 +113,8 @@ def _open(file: Path) -> BinaryIO:
     return cast(BinaryIO, os.fdopen(descriptor, "ab", buffering=0))
 
 
-def write_each(results: Iterable[Result], write_line: WriteLine) -> Iterator[Result]:
+def write_each(results: Iterable[Result], log: Log) -> Iterator[Result]:
     """Passes results on, each after its line has been written."""
     for result in results:
-        write_line(result)
+        log.write(result)
         yield result

@@ -59,7 +59,7 @@ def run_watch(
     folders = _Folders(source)
     if options.overwrite != "always":
         require_own_text("--log", options.log, LOG_MARK)
-    with open_log(options.log, batch.setup) as write_line:
+    with open_log(options.log, batch.setup) as log:
         begun()
         while True:
             try:
@@ -82,7 +82,7 @@ def run_watch(
                 continue
             settled = files.take_settled()
             if settled:
-                yield from write_each(batch.run(settled), write_line)
+                yield from write_each(batch.run(settled), log)
                 batch.cancelled.clear()
             time.sleep(WATCH_INTERVAL_S)
 
