@@ -309,8 +309,38 @@ def test_a_missing_exporter_is_one_line(
     monkeypatch.setattr("rave_export.graphs.split.importlib.import_module", clash)
     done = run(checkpoint_file, "-o", tmp_path / "new")
     assert done.exit_code == 1
-    assert "onnxscript does not go with the onnx that is installed (module 'ml_dtypes'" in done.stderr
+    assert (
+        "onnxscript does not go with the onnx and torch that are installed (module 'ml_dtypes'" in done.stderr
+    )
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "missing", ["onnxscript._framework_apis", "onnxscript.evaluator", "onnxscript.function_libs"]
+)
+def test_an_onnxscript_that_lacks_what_torch_asks_for_is_one_line(
+    missing: str, checkpoint_file: Path, tmp_path: Path
+) -> None:
+    """An older one than torch needs: 53 lines of traceback, or the advice to install what is installed."""
+    code = f"""
+import importlib.abc, sys
+
+class Older(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith({missing!r}):
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Older())
+from rave_export.cli import main
+main()
+"""
+    command = [sys.executable, "-c", code, str(checkpoint_file), "-o", str(tmp_path / "new")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if not line.startswith("[")]
+    assert len(said) == 1, done.stderr
+    assert "rave-export: onnxscript does not go with the onnx and torch that are installed" in said[0]
+    assert said[0].endswith("pip install --upgrade onnx onnxscript")
 
 
 def test_postscript_that_is_named_like_a_photograph_runs_no_interpreter(

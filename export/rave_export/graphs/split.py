@@ -149,7 +149,7 @@ def _export(
         "width": torch.export.Dim("width", min=2),
     }
     dynamic = {name: {axis: sizes[size] for axis, size in free.items()} for name, free in axes.items()}
-    with _quiet():
+    with _quiet(), _clashes_in_one_line():
         program = torch.onnx.export(
             module.eval(),
             tuple(inputs.values()),
@@ -188,13 +188,22 @@ def _require_onnxscript() -> None:
     Raises:
         ExportError: it is missing, or does not go with the other packages.
     """
-    try:
+    with _clashes_in_one_line():
         importlib.import_module("onnxscript")
-    except ModuleNotFoundError as error:
-        raise ExportError(f"{error.name} is missing: pip install 'rave-backlit[export]'") from error
+
+
+@contextlib.contextmanager
+def _clashes_in_one_line() -> Iterator[None]:
+    """Tells people what to install where torch's exporter fails; our networks it can export, all of them."""
+    try:
+        yield
+    except MemoryError:
+        raise
     except Exception as error:  # versions that clash fail in every way
+        if isinstance(error, ModuleNotFoundError) and error.name and "." not in error.name:
+            raise ExportError(f"{error.name} is missing: pip install 'rave-backlit[export]'") from error
         raise ExportError(
-            f"onnxscript does not go with the onnx that is installed ({reason_of(error)}): "
+            f"onnxscript does not go with the onnx and torch that are installed ({reason_of(error)}): "
             "pip install --upgrade onnx onnxscript"
         ) from error
 
