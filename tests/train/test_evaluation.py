@@ -19,7 +19,7 @@ from torchvision import transforms
 from rave_train.checkpoint import save_checkpoint
 from rave_train.data.batches import to_tensor
 from rave_train.errors import ConfigError, DataError, MetricUnavailableError
-from rave_train.measure import candidates, learned_metrics
+from rave_train.measure import candidates, learned_metrics, metrics
 from rave_train.measure.candidates import enhance_pixels
 from rave_train.measure.evaluation import Evaluation, Measured, evaluate_folders, write_evaluation
 from rave_train.measure.learned_metrics import Fid, Lpips
@@ -68,6 +68,35 @@ def reference_ssim(left: np.ndarray, right: np.ndarray) -> float:
     c1, c2 = 0.01**2, 0.03**2
     ratio = (2 * mean_l * mean_r + c1) * (2 * cov + c2)
     return float((ratio / ((mean_l**2 + mean_r**2 + c1) * (var_l + var_r + c2))).mean())
+
+
+@pytest.mark.parametrize("values", [1, 700, 4000])
+def test_metrics_in_strips_are_those_of_the_whole_picture(
+    values: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, truth = torch.rand(2, 3, 50, 41, generator=torch.Generator().manual_seed(0))
+
+    def measure() -> list[float]:
+        uniform = metrics.ssim_of_uniform_windows(255 * picture[0], 255 * truth[0], 255)
+        return [metrics.psnr(picture, truth), metrics.ssim(picture, truth), uniform]
+
+    whole = measure()
+    monkeypatch.setattr(metrics, "_STRIP_VALUES", values)
+    assert measure() == pytest.approx(whole, rel=1e-12)
+
+
+def test_large_pictures_are_compared_piece_by_piece() -> None:
+    """SSIM of 12 megapixels took 7 GB."""
+    sizes = []
+
+    def compare(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        sizes.append(x.numel())
+        return x[:, 10:, 10:] - y[:, 10:, 10:]
+
+    large = torch.zeros(1).expand(3, 2000, 3000)
+    assert metrics._mean_in_strips(compare, large, large, 11) == 0
+    assert sum(sizes) >= 3 * 2000 * 3000
+    assert max(sizes) < 1.2 * metrics._STRIP_VALUES
 
 
 def test_psnr_and_ssim_are_those_of_other_implementations(folders: tuple[Path, Path]) -> None:
