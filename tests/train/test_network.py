@@ -130,3 +130,31 @@ def test_the_published_code_gives_the_same_light_map(shared: Path, padding: Padd
     core = tile - HALO_PX
     assert published[:core, -core:].std() > 0.003
     assert np.abs(light[:core, -core:] - published[:core, -core:]).max() < 2e-5
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("mean", [0.95, 0.99, 0.999])
+def test_light_near_1_is_not_rounded_by_half_precision(mean: float, precision: torch.dtype) -> None:
+    """The whole map became 1 at the end of the warm-up, and the identity loss 0, with a gradient of 0."""
+    generator = torch.Generator().manual_seed(1)
+    network = EnhancementNetwork(8)
+    network.initialize(generator, 0.05)
+    image = torch.rand(2, 3, 40, 48, generator=generator)
+    bias = network.cond_add1.bias
+    assert bias is not None
+    with torch.no_grad():
+        bias.fill_(1e3)  # nothing below 0 yet
+        network.cond_add1.weight.mul_(0.3 * (1 - mean) / network(image).std())
+        bias.add_(mean - network(image).mean())
+
+    def identity() -> tuple[float, torch.Tensor]:
+        light = network(image)
+        assert light.dtype == torch.float32
+        cost = (relight(image, light) - image).square().mean()
+        return cost.item(), torch.autograd.grad(cost, network.cond_add1.weight)[0].flatten()
+
+    cost, gradient = identity()
+    with torch.autocast("cpu", precision):
+        half_cost, half_gradient = identity()
+    assert half_cost == pytest.approx(cost, rel=0.02)
+    assert float(torch.cosine_similarity(gradient, half_gradient, dim=0)) > 0.99

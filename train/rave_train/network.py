@@ -221,7 +221,11 @@ class EnhancementNetwork(nn.Module):
         x = self.ResidualBlock4(self.ResidualBlock3(x))
         x = self.condy(x)
         x = self.ResidualBlock6(self.ResidualBlock5(x))
-        return F.relu(self.cond_add1(x))
+        if not torch.is_autocast_enabled(x.device.type):
+            return F.relu(self.cond_add1(x))
+        # Near 1, where the warm-up ends, bf16 has a step of 1/256: all light became 1, and without gradient.
+        with torch.autocast(x.device.type, enabled=False):
+            return F.relu(self.cond_add1(x.float()))
 
 
 def relight(image: Tensor, light: Tensor) -> Tensor:
