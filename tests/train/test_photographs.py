@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rave_train.data import photographs
 from rave_train.data.photographs import find_photographs, hash_set, load_photograph, load_square
 from rave_train.errors import DataError
 from tests.runtime.raws import make_dng
@@ -181,3 +184,39 @@ def test_pictures_are_loaded_upright_and_squashed_whole(tmp_path: Path) -> None:
     square = load_square(tmp_path / "turned.jpg", 16)
     assert square.shape == (16, 16, 3)
     assert square[1].mean() < 10 < 245 < square[14].mean()
+
+
+@pytest.mark.parametrize(("memory_mib", "threads"), [(None, 4), (8192, 4), (2048, 2), (1500, 0)])
+def test_few_photographs_are_decoded_at_once_where_memory_or_threads_are_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_mib: int | None, threads: int
+) -> None:
+    """A container of 2 GB was ended by the system where four photographs of 50 megapixels came together."""
+    asked = []
+
+    def startable(count: int) -> int:
+        asked.append(count)
+        return count
+
+    monkeypatch.setattr(photographs, "startable_threads", startable)
+    monkeypatch.setattr(photographs, "allowed_memory_mib", lambda: memory_mib)
+    for index in range(6):
+        save(tmp_path / f"{index}.png", level=10 * index)
+    assert len(find_photographs(tmp_path, "backlit").photographs) == 6
+    assert max(asked) == max(threads, 1)
+
+
+def test_a_photograph_is_checked_in_one_copy(tmp_path: Path) -> None:
+    """Turned, copied and converted, one of 50 megapixels took 600 MB instead of 150."""
+    image = Image.new("RGB", (3000, 2000), (9, 90, 200))
+    image.save(tmp_path / "a.png", compress_level=1)
+    code = f"""
+import resource
+from pathlib import Path
+from rave_train.data.photographs import _check
+from PIL import Image, PngImagePlugin
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert not isinstance(_check(Path({str(tmp_path / "a.png")!r})), str)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 2 * 3000 * 2000 * 4

@@ -212,7 +212,8 @@ def _check(file: Path) -> Photograph | str:
                     return f"{width}x{height} px, over the limit of {DEFAULT_MAX_MEGAPIXELS:g} megapixels"
                 if image.mode.startswith(("I", "F")):
                     return f"mode {image.mode}, which 8-bit RGB cannot hold: convert it first"
-                _upright_rgb(image)
+                image.load()  # all of it, in one copy; that it becomes colour is tried on a pixel
+                _upright_rgb(image.crop((0, 0, 1, 1)))
     except PhotoError as error:
         return str(error)
     except Exception as error:  # decoders raise whatever a broken file makes them stumble over
