@@ -62,9 +62,14 @@ _AUXILIARY_TYPE: Final = re.compile(rb"auxC\0\0\0\0([\x20-\x7e]{1,200})\0")
 _TONE_MAP_ITEM: Final = re.compile(rb"infe(?:[\x02].{7}|[\x03].{9})tmap", re.DOTALL)
 _MAX_BLOCKS: Final = 100
 _FILM_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
-_FILM_START: Final = re.compile(
-    rb"\0\0(..)ftyp(?:mp4|iso|qt  |avc|M4V|MSNV|3gp|3g2|hvc|dash|mmp4)", re.DOTALL | re.IGNORECASE
+_FILM_BRANDS: Final = (
+    *(b"mp4", b"mmp4", b"iso", b"qt", b"avc", b"hvc"),
+    *(b"M4V", b"MSNV", b"3gp", b"3g2", b"dash"),
 )
+"""How the kinds of films begin that cameras and phones write."""
+
+_MAX_FIRST_BOX: Final = 1 << 16
+_MAX_FILM_STARTS: Final = 10_000
 _AFTER_START: Final = (*_FILM_BOXES[1:], b"moof", b"uuid", b"pnot", b"meta", b"sidx", b"styp")
 """Boxes that come behind the first one of a film."""
 
@@ -152,8 +157,15 @@ def _behind(trailer: bytes) -> Iterator[str]:
 
 def has_film(content: bytes) -> bool:
     """Tells whether a film begins somewhere inside a file, by its first box and the kind of the second."""
-    for start in _FILM_START.finditer(content, 8):
-        second = start.start() + int.from_bytes(start[1])
+    kind = 8
+    for _ in range(_MAX_FILM_STARTS):
+        kind = content.find(b"ftyp", kind + 4)
+        if kind < 0:
+            break
+        length = int.from_bytes(content[kind - 4 : kind])
+        if not 8 < length < _MAX_FIRST_BOX or not content.startswith(_FILM_BRANDS, kind + 4):
+            continue
+        second = kind - 4 + length
         if second == len(content) or content[second + 4 : second + 8] in _AFTER_START:
             return True
     return False
