@@ -9,6 +9,7 @@ from typing import Final, Literal, get_args
 
 from rave_runtime.bundle import MIN_WORKING_SIZE_PX
 from rave_runtime.errors import UsageError
+from rave_runtime.files.places import real_path
 
 Padding = Literal["reflect", "zeros"]
 PADDINGS: Final[tuple[Padding, ...]] = get_args(Padding)
@@ -99,7 +100,7 @@ class ExportOptions:
         if self.web_runtime is not None and self.web is None:
             raise UsageError("--web-runtime is an option of --web: give --web as well, or leave it out")
         folders = {"--output": self.output, "--triton": self.triton, "--web": self.web}
-        named = [(option, folder.resolve()) for option, folder in folders.items() if folder is not None]
+        named = [(option, real_path(folder)) for option, folder in folders.items() if folder is not None]
         for index, (option, folder) in enumerate(named):
             for other, place in named[index + 1 :]:
                 if folder == place or folder in place.parents or place in folder.parents:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import UsageError
 from rave_runtime.files import folding
 from rave_runtime.files.folding import folds_names
@@ -19,6 +20,7 @@ from rave_runtime.files.patterns import parse_inputs
 from rave_runtime.run import jobs as jobs_module
 from rave_runtime.run.inputs import Selection, find_photographs
 from rave_runtime.run.jobs import Naming, plan_jobs
+from rave_runtime.run.options import RunOptions
 
 from .places import touch
 
@@ -74,7 +76,7 @@ def test_libraries_of_photo_managers_are_left_alone_with_one_note(library: str, 
     """Their photographs have the program's own names, and their previews would be enhanced as well."""
     inside = [f"{place}{library}/originals/{i}/A.jpg" for place in ("", "2025/") for i in "01"]
     touch(tmp_path / "in", "a.jpg", "2025/b.jpg", *inside)
-    with pytest.warns(UserWarning, match="photo managers' libraries and left alone") as told:
+    with pytest.warns(UserWarning, match="left alone, as photo managers' libraries") as told:
         planned = plan_jobs(tmp_path / "in", tmp_path / "out")
     assert [job.name for job in planned] == ["2025/b.jpg", "a.jpg"]
     assert [str(warning.message).count(library) for warning in told] == [2]
@@ -271,3 +273,14 @@ def test_a_disk_is_asked_by_files_that_go_again(tmp_path: Path, monkeypatch: pyt
     assert folds_names(RemoteFile("smb://host/share")) is True
     assert folds_names(RemoteFile("s3://bucket")) is False
     assert folding.folds_names(Path("/proc")) is False, "where nothing can be written, nothing is lost"
+
+
+@pytest.mark.parametrize("place", ["loop", "loop/inside"])
+def test_links_that_lead_to_themselves_are_no_fault_of_ours(place: str, tmp_path: Path) -> None:
+    """As OUTPUT they gave a traceback."""
+    touch(tmp_path / "in", "a.jpg", "b.jpg")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match=r"loop.* cannot be written"):
+        run_folder(tmp_path / "in", tmp_path / place, RunOptions(device="cpu"))
+    with pytest.raises(UsageError, match=r"loop.* does not exist"):
+        run_folder(tmp_path / place, tmp_path / "out", RunOptions(device="cpu"))

@@ -59,7 +59,26 @@ def key_of(place: Location) -> str:
 
 def base_name(folder: Location) -> str:
     """Returns the name of a folder, also of one that is given as `.` or by a link."""
-    return folder.name if isinstance(folder, RemoteFile) else folder.resolve().name
+    return folder.name if isinstance(folder, RemoteFile) else real_path(folder).name
+
+
+def real_path(path: Path) -> Path:
+    """Returns a path without links, as far as it exists; links that lead to themselves stay."""
+    return Path(os.path.realpath(path))  # where pathlib raises RuntimeError
+
+
+def is_same(first: Location, second: Location) -> bool:
+    """Tells whether two folders are one, links followed."""
+    if isinstance(first, Path) and isinstance(second, Path):
+        return real_path(first) == real_path(second)
+    return key_of(first) == key_of(second)
+
+
+def is_inside(inner: Location, outer: Location) -> bool:
+    """Tells whether a folder lies inside another one, links followed."""
+    if isinstance(inner, Path) and isinstance(outer, Path):
+        return real_path(outer) in real_path(inner).parents
+    return key_of(inner).startswith(f"{key_of(outer)}/")
 
 
 def absolute(place: Location) -> Location:

@@ -13,7 +13,16 @@ from pathlib import Path
 from rave_runtime.errors import UsageError
 from rave_runtime.files.folding import folds_names
 from rave_runtime.files.location import Location, RemoteFile
-from rave_runtime.files.places import base_name, exists, identity_of, is_folder, is_no_folder, key_of
+from rave_runtime.files.places import (
+    base_name,
+    exists,
+    identity_of,
+    is_folder,
+    is_inside,
+    is_no_folder,
+    is_same,
+    key_of,
+)
 from rave_runtime.films.opening import can_read_films, is_film, is_film_file
 from rave_runtime.photos.formats import (
     KNOWN_ENDINGS,
@@ -200,8 +209,7 @@ def _jobs_below(
         text = f"{many} in {source} {are} that rave-run cannot read ({', '.join(endings)})"
         warnings.warn(f"{text}: {remedy_for(endings)}", stacklevel=3)
     if libraries and not allow_empty:
-        are = "is a photo manager's library" if len(libraries) == 1 else "are photo managers' libraries"
-        text = f"{_listed(sorted(libraries))} in {source} {are} and left alone"
+        text = f"{source}: {_listed(sorted(libraries))} left alone, as photo managers' libraries"
         warnings.warn(f"{text}: export the photographs first, or name the folder as INPUT", stacklevel=3)
     if films and not allow_empty:
         many = "1 film" if films == 1 else f"{films} films"
@@ -259,14 +267,9 @@ def _require_folder(output: Location, sources: Sequence[Location]) -> None:
 
 def _refuse_nesting(source: Location, output: Location, suffix: str) -> bool:
     """Whether results go beside their photographs, which needs a suffix."""
-    if isinstance(source, Path) and isinstance(output, Path):
-        if is_no_folder(output):
-            raise UsageError(f"{output} is a file: for a folder of photographs OUTPUT must be a folder")
-        inner, outer = output.resolve(), source.resolve()
-        same, nested = inner == outer, outer in inner.parents
-    else:
-        same = key_of(output) == key_of(source)
-        nested = key_of(output).startswith(f"{key_of(source)}/")
+    if isinstance(source, Path) and isinstance(output, Path) and is_no_folder(output):
+        raise UsageError(f"{output} is a file: for a folder of photographs OUTPUT must be a folder")
+    same, nested = is_same(output, source), is_inside(output, source)
     if same and not suffix:
         raise UsageError(
             f"{output} is INPUT itself, whose photographs would be replaced: choose another OUTPUT, or give "
