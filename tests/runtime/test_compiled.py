@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -171,14 +171,24 @@ def test_threads_change_nothing(kind: str, threads: int, monkeypatch: pytest.Mon
     np.testing.assert_array_equal(developed(1), developed(threads))
 
 
-def test_work_is_done_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
+@pytest.mark.parametrize("most", [0, 1])
+def test_work_is_done_once_where_few_threads_can_be_started(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = 0
+    start = Thread.start
 
-    monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
+    def start_some(thread: Thread) -> None:
+        nonlocal started
+        if started == most:
+            raise RuntimeError("can't start new thread")
+        started += 1
+        start(thread)
+
+    monkeypatch.setattr(Thread, "start", start_some)
     done: list[int] = []
-    sharing.share(done.extend, range(7), 3)
-    assert sorted(done) == list(range(7))
+    sharing.share(done.extend, range(9), 4)
+    assert sorted(done) == list(range(9))
 
 
 def test_what_goes_wrong_in_a_thread_is_raised() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from threading import Thread
 from typing import Any, Final, TypeVar
 
 from numpy.typing import NDArray
@@ -21,31 +21,39 @@ def threads_for(image: NDArray[Any], threads: int) -> int:
 
 
 def share(work: Callable[[Sequence[T]], None], parts: Sequence[T], threads: int) -> None:
-    """Does some work on all parts, neighbours in one thread.
+    """Does some work on all parts, neighbours in one thread, each part once.
 
     Args:
         work: is called with some parts, once a thread.
         parts: of a photograph.
-        threads: how many to use, the calling one among them, at least 1.
+        threads: how many to use, the calling one among them, at least 1. Where the system lets fewer start,
+            the calling one does their work.
 
     Raises:
         Exception: what the work raises.
     """
     threads = min(threads, len(parts))
-    if threads <= 1:
-        work(parts)
-        return
-    ends = [len(parts) * i // threads for i in range(threads + 1)]
-    groups = [parts[start:stop] for start, stop in pairwise(ends)]
-    with ThreadPoolExecutor(threads - 1, "rave-rows") as pool:
-        others = []
-        while len(groups) > 1:
-            try:
-                others.append(pool.submit(work, groups[-1]))
-            except RuntimeError:  # the system lets no further thread start
-                break
-            groups.pop()
-        for group in groups:
+    ends = [len(parts) * i // max(1, threads) for i in range(max(1, threads) + 1)]
+    own, *groups = (parts[start:stop] for start, stop in pairwise(ends))
+    faults: list[BaseException] = []
+
+    def attempt(group: Sequence[T]) -> None:
+        try:
             work(group)
-        for other in others:
-            other.result()
+        except BaseException as fault:
+            faults.append(fault)
+
+    started = []
+    for group in groups:
+        thread = Thread(target=attempt, args=(group,), name="rave-rows")
+        try:
+            thread.start()
+        except RuntimeError:  # the system lets no further thread start
+            attempt(group)
+        else:
+            started.append(thread)
+    attempt(own)
+    for thread in started:
+        thread.join()
+    if faults:
+        raise faults[0]
