@@ -201,7 +201,7 @@ main()
 )
 def test_an_interrupt_during_imports_is_no_traceback(module: str, tmp_path: Path) -> None:
     """numpy made an ImportError of it."""
-    photo = Path(__file__).parents[2] / "examples" / "forest.jpg"
+    photo = Path(__file__).parents[3] / "examples" / "forest.jpg"
     code = INTERRUPTED_IMPORT.format(module=module, package="rave_runtime.cli")
     done = subprocess.run(
         [sys.executable, "-c", code, photo, tmp_path / "a.jpg"], capture_output=True, text=True

@@ -22,7 +22,7 @@ from rave_runtime.files.location import RemoteFile, parse_location
 from rave_runtime.files.secrets import without_secrets
 
 fsspec = pytest.importorskip("fsspec")
-EXAMPLE = Path(__file__).parents[2] / "examples" / "forest.jpg"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "forest.jpg"
 SECRETS = ("PASSWORD", "TOKEN", "KEY", "USER")
 
 

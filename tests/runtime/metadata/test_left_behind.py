@@ -24,7 +24,7 @@ from rave_runtime.photos.reading import read_photo
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk, scene
 from tests.runtime.zoo.animal import GREY, HAS_HEIF, RGB, save
 
-FAULTS = Path(__file__).parents[3] / "shared" / "data" / "faults"
+FAULTS = Path(__file__).parents[4] / "shared" / "data" / "faults"
 JPEG = save(RGB, "JPEG")
 FILM = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(200)
 

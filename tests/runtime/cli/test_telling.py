@@ -26,8 +26,7 @@ from rave_runtime.run.log import open_log
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.progress import notes_of
 from tests.runtime.pictures import MakePicture
-
-from .places import fill
+from tests.runtime.places import fill
 
 COMMAND = [sys.executable, "-c", "from rave_runtime.cli import main; main()"]
 QUICK = ["--device", "cpu", "--precision", "fp32", "--working-size", "32"]

@@ -18,8 +18,7 @@ from rave_runtime.run.jobs import Shard, parse_shard, plan_jobs
 from rave_runtime.run.journal import PIECE_S, FolderJournal, RemoteJournal, open_journal
 from rave_runtime.run.options import RunOptions
 from tests.runtime.pictures import MakePicture
-
-from .places import contents, fill, remote_contents, upload
+from tests.runtime.places import contents, fill, remote_contents, upload
 
 fsspec = pytest.importorskip("fsspec")
 

@@ -23,8 +23,7 @@ from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.overwriting import is_foreign
 from tests.runtime.pictures import MakePicture
-
-from .places import fill
+from tests.runtime.places import fill
 
 QUICK = RunOptions(device="cpu", precision="fp32", working_size=32)
 

@@ -26,7 +26,7 @@ from rave_runtime.photos.headers.reasons import UNKNOWN_ENDINGS
 from rave_runtime.run.jobs import Naming, plan_jobs
 from rave_runtime.run.options import RunOptions
 
-FAULTS = Path(__file__).parents[3] / "shared" / "data" / "faults"
+FAULTS = Path(__file__).parents[4] / "shared" / "data" / "faults"
 
 
 def saved(format: str) -> bytes:

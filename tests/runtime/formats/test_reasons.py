@@ -17,7 +17,7 @@ from PIL import Image
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.reading import read_photo
 
-FAULTS = Path(__file__).parents[3] / "shared" / "data" / "faults"
+FAULTS = Path(__file__).parents[4] / "shared" / "data" / "faults"
 
 
 def jpeg(**options: object) -> bytes:

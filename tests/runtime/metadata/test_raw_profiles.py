@@ -25,7 +25,7 @@ NOTE = b"maker note" * 9
 BLOCK = exif({0x0112: (3, 6)}, inner=inner_exif(56, 40, NOTE, 8 + 2 + 12 * 2 + 4))
 XMP = b'<x tiff:Orientation="6"/>'
 IPTC = b"8BIM\4\4\0\0\0\0\0\x0b\x1c\2\x78\0\6A view\0"
-SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "faults" / "09-png-raw-profile-exif.png"
+SAMPLE = Path(__file__).parents[4] / "shared" / "data" / "faults" / "09-png-raw-profile-exif.png"
 
 
 def text_chunk(kind: bytes, name: str, data: bytes) -> bytes:

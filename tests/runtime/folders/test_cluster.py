@@ -29,8 +29,7 @@ from rave_runtime.run.jobs import plan_jobs
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.options import RunOptions
 from tests.runtime.pictures import MakePicture
-
-from .places import contents, fill, remote_contents, upload
+from tests.runtime.places import contents, fill, remote_contents, upload
 
 ray = pytest.importorskip("ray")
 

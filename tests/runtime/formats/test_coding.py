@@ -12,8 +12,8 @@ from rave_runtime.photos.decoders import register_heif
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.reading import read_photo
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "forest.jpg"
-FAULTS = Path(__file__).parents[3] / "shared" / "data" / "faults"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "forest.jpg"
+FAULTS = Path(__file__).parents[4] / "shared" / "data" / "faults"
 
 
 def saved(format: str, quality: int, **options: object) -> bytes:
