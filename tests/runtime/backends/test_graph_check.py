@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,48 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rave_runtime import BundleError, Enhancer, PhotoError
+from rave_runtime import BundleError, Enhancer
 from rave_runtime.backends.graph_check import check_graph, read_graph
-from rave_runtime.backends.onnx_model import OnnxModel
-from rave_runtime.bundle import MANIFEST_NAME, GraphFile, embedded_bundle, read_bundle
-from rave_runtime.photos.encode import encode_photo
-from rave_runtime.photos.photo import Photo
-from rave_runtime.run.batch import Batch
-from rave_runtime.run.jobs import Job
-
-onnx = pytest.importorskip("onnx", reason="graphs are changed with the onnx package")
-helper = onnx.helper
-PICTURE = np.full((40, 50, 3), 60, np.uint8)
-DEVICES = ["cpu", pytest.param("openvino", marks=pytest.mark.filterwarnings("default"))]
-
-
-def replace_graph(
-    bundle: Path, part: str, content: bytes, precision: str = "fp32", **declared: Any
-) -> GraphFile:
-    """Puts other bytes in the place of a graph for uint8 pictures; the manifest agrees."""
-    manifest = json.loads((bundle / MANIFEST_NAME).read_text())
-    (entry,) = [
-        graph
-        for graph in manifest["graphs"]
-        if (graph["part"], graph["precision"]) == (part, precision) and graph["image"] != "float32"
-    ]
-    (bundle / entry["file"]).write_bytes(content)
-    entry |= {"sha256": hashlib.sha256(content).hexdigest(), **declared}
-    (bundle / MANIFEST_NAME).write_text(json.dumps(manifest))
-    (graph,) = [item for item in read_bundle(bundle).manifest.graphs if item.file == entry["file"]]
-    return graph
-
-
-def load(part: str, precision: str = "fp32") -> Any:
-    names = {"context": f"context_uint8_{precision}.onnx", "enhance": f"enhance_{precision}.onnx"}
-    return onnx.load(embedded_bundle() / names[part])
-
-
-def change(part: str, edit: Callable[[Any], object], precision: str = "fp32") -> bytes:
-    model = load(part, precision)
-    edit(model)
-    content: bytes = model.SerializeToString()
-    return content
+from rave_runtime.bundle import embedded_bundle, read_bundle
+from tests.runtime.backends.changed_graphs import (
+    DEVICES,
+    FACTS,
+    PICTURE,
+    change,
+    helper,
+    load,
+    onnx,
+    replace_graph,
+)
 
 
 def keep_outside(model: Any) -> None:
@@ -224,7 +193,6 @@ def test_the_embedded_graphs_pass_quickly() -> None:
     assert all(contents)
 
 
-FACTS = read_bundle(embedded_bundle()).manifest.network
 GRAPH = next(
     item for item in read_bundle(embedded_bundle()).manifest.graphs if item.file == "enhance_fp32.onnx"
 )
@@ -260,163 +228,3 @@ def test_headers_that_never_end_are_refused_at_once(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"it holds|longer than|does not end|unknown kind"):
         check_graph(content, GRAPH, FACTS)
     assert time.perf_counter() - started < 3
-
-
-@pytest.mark.parametrize("tile_size", [64, None])
-@pytest.mark.parametrize("device", DEVICES)
-def test_light_that_is_not_a_number_fails_the_photograph(
-    bundle_copy: Path,
-    device: str,
-    tile_size: int | None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It was written as a black picture, and counted as enhanced."""
-    if device == "openvino":
-        pytest.importorskip("openvino")
-    monkeypatch.setenv("RAVE_CACHE_DIR", str(tmp_path / "cache"))
-
-    def spoil_all(model: Any) -> None:
-        for tensor in model.graph.initializer:
-            if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 4:
-                values = onnx.numpy_helper.to_array(tensor)
-                values = np.where(values > 0, np.float32(3e38), np.float32(-3e38))  # sums overflow
-                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-
-    replace_graph(bundle_copy, "context", change("context", spoil_all))
-    replace_graph(bundle_copy, "enhance", change("enhance", spoil_all))
-    enhancer = Enhancer(bundle_copy, precision="fp32", device=device, working_size=None, tile_size=tile_size)
-    with pytest.raises(PhotoError, match=r"computed (light that is not a number|no light at all)"):
-        enhancer.enhance(np.full((100, 120, 3), 60, np.uint8))
-    source, target = tmp_path / "a.png", tmp_path / "out" / "a.png"
-    source.write_bytes(encode_photo(Photo(PICTURE, "PNG"), PICTURE, "PNG").content)
-    (result,) = Batch(enhancer).run([Job(source, target, "a.png")])
-    assert result.status == "failed"
-    assert "cannot be enhanced with this model" in (result.error or "")
-    assert not target.exists()
-
-
-def int8_context() -> GraphFile:
-    return next(
-        item
-        for item in read_bundle(embedded_bundle()).manifest.graphs
-        if (item.part, item.precision, item.image) == ("context", "int8", "uint8")
-    )
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["weight", "scale", "bias"])
-def test_weights_that_are_not_numbers_are_refused_with_the_models_name(name: str, value: float) -> None:
-    """In an 8-bit graph they become finite numbers: the photograph was black, and counted as enhanced."""
-    graph = int8_context()
-    content = (embedded_bundle() / graph.file).read_bytes()
-    model = onnx.load_from_string(content)
-    floats = onnx.TensorProto.FLOAT
-    tensor = next(
-        item for item in model.graph.initializer if item.name.endswith(name) and item.data_type == floats
-    )
-    values = onnx.numpy_helper.to_array(tensor).copy()
-    values.ravel()[-1:] = value
-    tensor.CopyFrom(onnx.numpy_helper.from_array(values.reshape(tuple(tensor.dims)), tensor.name))
-    with pytest.raises(ValueError, match=f"its weights .*{name}' hold what is infinite or not a number"):
-        check_graph(model.SerializeToString(), graph, FACTS)
-    tensor.ClearField("raw_data")
-    tensor.float_data.extend(values.ravel())  # the other way to store them
-    with pytest.raises(ValueError, match="hold what is infinite or not a number"):
-        check_graph(model.SerializeToString(), graph, FACTS)
-
-
-@pytest.mark.parametrize("scale", [0.0, -0.5])
-def test_scales_of_8_bit_values_are_above_0(scale: float) -> None:
-    graph = int8_context()
-    model = onnx.load_from_string((embedded_bundle() / graph.file).read_bytes())
-    tensor = next(item for item in model.graph.initializer if item.name == "leaky_relu_scale")
-    tensor.CopyFrom(onnx.numpy_helper.from_array(np.float32(scale), tensor.name))
-    with pytest.raises(ValueError, match="its scale 'leaky_relu_scale' of 8-bit values is not above 0"):
-        check_graph(model.SerializeToString(), graph, FACTS)
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float64])
-def test_other_fractions_are_looked_at_too(dtype: Any) -> None:
-    for value, is_refused in ((1.0, False), (np.inf, True)):
-        tensor = onnx.numpy_helper.from_array(np.array([1, value], dtype), "w")
-        reader = OnnxModel()
-        if is_refused:
-            with pytest.raises(ValueError, match="'w' hold what is infinite or not a number"):
-                reader._read_tensor(memoryview(tensor.SerializeToString()))
-        else:
-            assert reader._read_tensor(memoryview(tensor.SerializeToString())) == ("w", [])
-
-
-@pytest.mark.parametrize(("level", "words"), [(1e30, "far beyond 0 to 1"), (3e38, "not a number")])
-@pytest.mark.parametrize("tile_size", [64, None])
-def test_infinity_inside_an_8_bit_model_fails_the_photograph(
-    bundle_copy: Path, tile_size: int | None, level: float, words: str
-) -> None:
-    """The enhance graph rounds its input to bytes, and made finite light of it."""
-
-    def enlarge(model: Any) -> None:
-        for tensor in model.graph.initializer:
-            if tensor.name == "network.ResidualBlock2.conv1.weight":
-                values = np.where(onnx.numpy_helper.to_array(tensor) > 0, level, -level).astype(np.float32)
-                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-        # Leave out the rounding behind it, as where a bundle spares the layer.
-        graph = model.graph
-        for node in list(graph.node):
-            if node.op_type in ("QuantizeLinear", "DequantizeLinear") and "weight" not in node.input[0]:
-                source, removed = node.input[0], node.output[0]
-                graph.node.remove(node)
-                for other in graph.node:
-                    other.input[:] = [source if name == removed else name for name in other.input]
-
-    replace_graph(bundle_copy, "context", change("context", enlarge, "int8"), "int8")
-    enhancer = Enhancer(bundle_copy, precision="int8", device="cpu", working_size=None, tile_size=tile_size)
-    noise = np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)
-    with pytest.raises(PhotoError, match=f"context_uint8_int8.onnx computed light that is {words}"):
-        enhancer.enhance(noise)
-
-
-def test_light_far_beyond_any_fails_the_photograph(bundle_copy: Path) -> None:
-    """Finite numbers make a black picture too, as an 8-bit graph computes them instead of infinity."""
-
-    def enlarge(model: Any) -> None:
-        for tensor in model.graph.initializer:
-            if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 4:
-                values = onnx.numpy_helper.to_array(tensor)
-                values = np.abs(values) * np.float32(10)
-                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-
-    for part in ("context", "enhance"):
-        replace_graph(bundle_copy, part, change(part, enlarge))
-    enhancer = Enhancer(bundle_copy, precision="fp32", device="cpu")
-    with pytest.raises(PhotoError, match=r"computed light that is far beyond 0 to 1"):
-        enhancer.enhance(PICTURE)
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_a_graph_whose_output_has_another_shape_is_named(
-    bundle_copy: Path, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It was told as a fault of rave-run."""
-    if device == "openvino":
-        pytest.importorskip("openvino")
-    monkeypatch.setenv("RAVE_CACHE_DIR", str(tmp_path / "cache"))
-
-    def shrink(model: Any) -> None:
-        graph = model.graph
-        last = graph.output[0].name
-        for node in graph.node:
-            node.output[:] = ["wide" if name == last else name for name in node.output]
-        numbers = {"from": [0], "to": [-1], "axis": [2]}
-        graph.initializer.extend(
-            onnx.numpy_helper.from_array(np.array(value, np.int64), name) for name, value in numbers.items()
-        )
-        graph.node.append(helper.make_node("Slice", ["wide", *numbers], [last]))
-
-    graph = replace_graph(bundle_copy, "enhance", change("enhance", shrink))
-    enhancer = Enhancer(bundle_copy, precision="fp32", device=device)
-    with pytest.raises(
-        BundleError, match=r"gave light of the shape \[1, 40, 49\], .* needs \[1, 40, 50\]"
-    ) as caught:
-        enhancer.enhance(PICTURE)
-    assert graph.file in str(caught.value)

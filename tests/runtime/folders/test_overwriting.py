@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -18,23 +17,12 @@ from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import parse_entries
 from rave_runtime.files.location import RemoteFile
-from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal, open_journal
+from rave_runtime.run.journal import JOURNAL_NAME
 from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.options import RunOptions
-from rave_runtime.run.overwriting import is_foreign
+from tests.runtime.folders.runs import QUICK, options
 from tests.runtime.pictures import MakePicture
 from tests.runtime.places import fill
-
-QUICK = RunOptions(device="cpu", precision="fp32", working_size=32)
-
-
-def options(**changes: object) -> RunOptions:
-    return RunOptions(device="cpu", precision="fp32", working_size=32, **changes)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def photos(picture: MakePicture, tmp_path: Path) -> Path:
-    return fill(tmp_path / "photos", picture, ["a.jpg", "b.jpg", "sub/c.png"])
 
 
 def rave_run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -160,40 +148,6 @@ def test_the_user_is_asked_once(answer: bool | None, status: str, photos: Path, 
     assert all("2 files, such as" in question for question in questions)
 
 
-def test_what_a_killed_run_wrote_is_ours(tmp_path: Path) -> None:
-    journal = FolderJournal(tmp_path)
-    (tmp_path / "a.jpg").write_bytes(b"result")
-    assert is_foreign(tmp_path / "a.jpg", journal)
-    digest = "c5cbb0c9b3d4ea2e5b1f2d0b7b4a9b62b7dd8cd9b7a8a6d5a4e1f0c3b2a19080"
-    journal.claim("a.jpg", 6, digest)
-    assert is_foreign(tmp_path / "a.jpg", FolderJournal(tmp_path)), "of that size, but other bytes"
-    import hashlib
-
-    journal.claim("a.jpg", 6, hashlib.sha256(b"result").hexdigest())
-    assert not is_foreign(tmp_path / "a.jpg", FolderJournal(tmp_path))
-    open_journal(tmp_path).close()
-    assert not is_foreign(tmp_path / "a.jpg", FolderJournal(tmp_path)), "the next run remembers it"
-
-
-def test_what_a_killed_cluster_wrote_is_ours(tmp_path: Path) -> None:
-    journal = FolderJournal(tmp_path)
-    journal.claim_all(["a.jpg", "b.jpg"])
-    (tmp_path / "a.jpg").write_bytes(b"result")
-    later = FolderJournal(tmp_path)
-    assert not is_foreign(tmp_path / "a.jpg", later)
-    later.add("b.jpg", "key", 5)
-    later.close()
-    assert os.listdir(tmp_path) in ([JOURNAL_NAME, "a.jpg"], ["a.jpg", JOURNAL_NAME])
-    assert not is_foreign(tmp_path / "a.jpg", FolderJournal(tmp_path))
-
-
-def test_another_runs_results_are_ours_while_it_goes_on(tmp_path: Path) -> None:
-    mine, other = FolderJournal(tmp_path, "1-of-2"), FolderJournal(tmp_path, "2-of-2")
-    (tmp_path / "a.jpg").write_bytes(b"x")
-    other.claim("a.jpg", 1, "")
-    assert mine.is_ours("a.jpg")
-
-
 def test_a_store_keeps_what_rave_run_did_not_write(photos: Path) -> None:
     fsspec = pytest.importorskip("fsspec")
     out = RemoteFile("memory://overwriting/out")
@@ -205,75 +159,6 @@ def test_a_store_keeps_what_rave_run_did_not_write(photos: Path) -> None:
     with pytest.raises(UsageError, match="is there and rave-run did not write it"):
         run_folder(photos / "a.jpg", out / "a.jpg", QUICK)
     fsspec.filesystem("memory").rm("/overwriting", recursive=True)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "[]",
-        "1",
-        "null",
-        '"text"',
-        "{",
-        '{"name": 1, "key": "k", "size": 2}',
-        '{"name": "a", "key": [], "size": 2}',
-    ],
-)
-def test_lines_of_another_shape_are_left_out(line: str, tmp_path: Path) -> None:
-    good = '{"name": "a.jpg", "key": "k", "size": 1}'
-    (tmp_path / JOURNAL_NAME).write_text(f"{good}\n{line}\n" + '{"name": "b", "key": "k", "size": "1"}\n')
-    journal = FolderJournal(tmp_path)
-    assert [entry.name for entry in journal.find("a.jpg")] == ["a.jpg"]
-    journal.add("b.jpg", "key", 2)
-    journal.close()
-    lines = (tmp_path / JOURNAL_NAME).read_text().splitlines()
-    assert [json.loads(text)["name"] for text in lines] == ["a.jpg", "b.jpg"]
-
-
-def test_very_nested_lines_are_left_out(tmp_path: Path) -> None:
-    assert parse_entries("[" * 100_000 + "\n") == []
-
-
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(path.parent / "victim")])
-def test_a_journal_that_is_a_link_or_a_pipe_is_neither_read_nor_written(
-    make: Callable[[Path], None], photos: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "victim").write_bytes(b"precious\n")
-    make(tmp_path / "out" / JOURNAL_NAME)
-    with pytest.warns(UserWarning, match="the journal of .* cannot be written"):
-        results = run_folder(photos, tmp_path / "out", QUICK)
-    assert {result.status for result in results} == {"done"}
-    assert (tmp_path / "out" / "victim").read_bytes() == b"precious\n"
-
-
-def test_times_and_companions_come_along(photos: Path, tmp_path: Path) -> None:
-    (photos / "a.xmp").write_bytes(b"rating")
-    (photos / "sub" / "c.mov").write_bytes(b"film")
-    for file in (photos / "a.jpg", photos / "a.xmp"):
-        os.utime(file, ns=(10**18, 10**18))
-    for _ in range(2):
-        results = run_folder(photos, tmp_path / "out", QUICK)
-        assert [result.warnings for result in results] == [(), (), ()]
-    out = tmp_path / "out"
-    assert (out / "a.xmp").read_bytes() == b"rating"
-    assert (out / "sub" / "c.mov").read_bytes() == b"film"
-    assert (out / "a.jpg").stat().st_mtime_ns == (out / "a.xmp").stat().st_mtime_ns == 10**18
-    (photos / "a.xmp").write_bytes(b"a new rating")
-    run_folder(photos, out, QUICK)
-    assert (out / "a.xmp").read_bytes() == b"a new rating", "a copy of ours is replaced"
-    (out / "a.xmp").write_bytes(b"my own")
-    first, *_ = run_folder(photos, out, QUICK)
-    assert first.warnings == (
-        f"its a.xmp was not copied, since {out / 'a.xmp'} is there and rave-run did not write it",
-    )
-    assert (out / "a.xmp").read_bytes() == b"my own"
-
-
-def test_times_may_be_left(photos: Path, tmp_path: Path) -> None:
-    os.utime(photos / "a.jpg", ns=(10**18, 10**18))
-    run_folder(photos / "a.jpg", tmp_path / "b.jpg", options(keep_times=False))
-    assert (tmp_path / "b.jpg").stat().st_mtime_ns > 10**18
 
 
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(picture: MakePicture, tmp_path: Path) -> None:
