@@ -92,7 +92,7 @@ PLACES = {
     ),
     *("RegionAppliedToDimensionsH", "RegionInfo"),
 }
-"""Tags that turn with the picture; `test_xmp.py` proves how."""
+"""Tags that turn with the picture; `test_regions.py` proves how."""
 
 SIZES = {"ImageWidth", "ImageHeight", "ExifImageWidth", "ExifImageHeight", "ImageSpatialExtent", "ImageSize"}
 FOREIGN = {"System", "ExifTool", "File", "Composite", "JFIF"}
