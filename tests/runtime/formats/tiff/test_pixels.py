@@ -18,7 +18,7 @@ from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.tiff import strips as tiff_strips
 from rave_runtime.photos.tiff import structure as tiff_module
 from rave_runtime.photos.tiff.structure import write_tiff
-from tests.runtime.formats.tagged import pixels_of, tags_of
+from tests.runtime.formats.tiff.tagged import pixels_of, tags_of
 from tests.runtime.handmade import scene, tiff
 from tests.runtime.zoo.animal import save
 

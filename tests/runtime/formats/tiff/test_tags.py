@@ -17,7 +17,7 @@ from rave_runtime.photos.metadata.directories import (
 )
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.tiff.structure import tiff_blocks, write_tiff
-from tests.runtime.formats.tagged import directories, pixels_of, tags_of
+from tests.runtime.formats.tiff.tagged import directories, pixels_of, tags_of
 from tests.runtime.handmade import tiff_of
 
 

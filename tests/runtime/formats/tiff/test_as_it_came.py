@@ -20,7 +20,7 @@ from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.tiff import strips as tiff_strips
 from rave_runtime.photos.tiff.strips import LOSSLESS
 from rave_runtime.photos.tiff.structure import write_tiff
-from tests.runtime.formats.tagged import directories, pixels_of, tags_of
+from tests.runtime.formats.tiff.tagged import directories, pixels_of, tags_of
 from tests.runtime.zoo.animal import save
 
 COMPRESSIONS = ["raw", *(name for name in LOSSLESS if tiff_strips.can_compress(name))]

@@ -18,7 +18,7 @@ from rave_runtime.photos.metadata.directories import (
 )
 from rave_runtime.photos.metadata.maker_notes import move_maker_note
 from rave_runtime.photos.reading import read_photo
-from tests.runtime.formats.tagged import pixels_of
+from tests.runtime.formats.tiff.tagged import pixels_of
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, scene, tiff_of
 from tests.runtime.zoo.animal import save
 
