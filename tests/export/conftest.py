@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
 from rave_export.bundles import Contents, export_bundle
+from rave_export.cli import main
 from rave_export.graphs.variants import Graph, float_graphs
 from rave_export.int8.calibration import synthesize_pictures
 from rave_runtime.bundle import Bundle, read_bundle
@@ -99,3 +101,26 @@ def bundle(exported: Bundle, tmp_path: Path) -> Bundle:
     folder = tmp_path / "bundle"
     shutil.copytree(exported.folder, folder)
     return read_bundle(folder)
+
+
+@dataclass
+class Done:
+    """What a run of the program left."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> Done:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return Done(int(ended.value.code or 0), out, err)
+
+    return call

@@ -1,10 +1,10 @@
+"""rave-export by command line: what it makes, and that errors say what to do."""
+
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,36 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from rave_export.bundles import write_checkpoint
 from rave_export.cli import main
 from rave_export.graphs.variants import Graph
-from rave_runtime.bundle import Bundle, read_bundle, write_manifest
+from rave_runtime.bundle import read_bundle
 from rave_runtime.version import __version__
-from rave_train.checkpoint import Checkpoint, save_checkpoint
+from rave_train.checkpoint import save_checkpoint
 from rave_train.network import EnhancementNetwork
-
-
-@dataclass
-class Done:
-    """What a run of the program left."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> Done:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return Done(int(ended.value.code or 0), out, err)
-
-    return call
+from tests.export.conftest import Run
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -164,41 +141,6 @@ def test_errors_say_what_to_do(
     assert list((tmp_path / "old").iterdir()) == []
 
 
-def test_verify_passes_and_fails(run: Run, bundle: Bundle, checkpoint_file: Path, tmp_path: Path) -> None:
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / "a.png")
-    arguments = ["--verify", str(bundle.folder), "--reference", str(checkpoint_file)]
-    done = run(*arguments, "--images", str(tmp_path))
-    assert done.exit_code == 0, done.stderr
-    assert "within their tolerances" in done.stdout
-    assert "1 only hashed" in done.stdout, "the bundle's own checkpoint is not what was given"
-    assert "mixed batch" in done.stdout
-    assert "given" in done.stdout
-    absent = run(*arguments, "--images", str(tmp_path / "none"))
-    assert absent.exit_code == 2
-    assert "none is not a folder: give --images a folder of photographs" in absent.stderr
-
-    file = bundle.folder / "manifest.json"
-    content = json.loads(file.read_text())
-    content["network"]["halo_px"] = 6
-    file.write_text(json.dumps(content))
-    done = run(*arguments)
-    assert done.exit_code == 1
-    assert "FAILED" in done.stderr
-    assert "is allowed" in done.stderr
-
-
-def test_verify_compares_with_the_bundles_own_checkpoint(run: Run, bundle: Bundle) -> None:
-    arguments = ["--verify", str(bundle.folder)]
-    done = run(*arguments)
-    assert done.exit_code == 0
-    assert "passed: 13 files" in done.stdout
-    other = write_checkpoint(bundle.folder, Checkpoint(EnhancementNetwork(8), {}))
-    write_manifest(bundle.folder, replace(bundle.manifest, checkpoint=other))
-    done = run(*arguments)
-    assert done.exit_code == 1
-    assert "measurements are over their tolerance" in done.stderr
-
-
 @pytest.mark.parametrize(
     ("given", "provenance", "expected_px"),
     [
@@ -232,27 +174,6 @@ def test_the_light_is_estimated_at_the_size_of_the_training(
     assert read_bundle(tmp_path / "two").manifest.working_size_px == expected_px
 
 
-def test_verify_without_torch_compares_with_float32_graphs(
-    run: Run, bundle: Bundle, checkpoint_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(*_: object) -> None:
-        raise ModuleNotFoundError("No module named 'torch'", name="torch")
-
-    monkeypatch.setattr("rave_export.verify_command.find_spec", lambda name: None)
-    monkeypatch.setattr("rave_export.verify_command.read_reference", missing)
-    assert run("--verify", str(bundle.folder)).exit_code == 0
-    done = run("--verify", str(bundle.folder), "--reference", str(checkpoint_file))
-    assert done.exit_code == 1
-    assert "torch is missing: pip install 'rave-backlit[export]'" in done.stderr
-
-
-def test_verify_takes_the_word_for_the_embedded_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rave_export.proof.report.measure_bundle", lambda *_: [])
-    monkeypatch.setattr("rave_export.proof.report.halo_failures", lambda *_: [])
-    done = run("--verify", "embedded")
-    assert (done.exit_code, done.stderr) == (0, "")
-
-
 def test_version_is_printed(run: Run) -> None:
     done = run("--version")
     assert (done.exit_code, done.stdout) == (0, f"rave-export {__version__}\n")
@@ -273,24 +194,6 @@ def test_an_option_without_its_value_leaves_the_checkpoint_alone(run: Run, tmp_p
     done = run("--single-graph", tmp_path / "none.pth", "-o", tmp_path / "new")
     assert done.exit_code == 2
     assert "none.pth does not exist: a checkpoint" in done.stderr
-
-
-def test_a_bundle_is_proven_where_torch_is_not_installed(bundle: Bundle) -> None:
-    code = (
-        "import sys\n"
-        "sys.modules.update(dict.fromkeys(['torch', 'rave_train'], None))\n"
-        "import importlib.util\n"
-        "find = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *rest: None if name == 'torch' else find(name, *rest)\n"
-        "from rave_export.cli import main\n"
-        "main(['--verify', sys.argv[1]])\n"
-    )
-    command = [sys.executable, "-c", code, str(bundle.folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "checkpoint.safetensors" in done.stdout
-    assert "is proven in part" in done.stdout
-    assert "1 only hashed" in done.stdout
 
 
 def test_a_missing_exporter_is_one_line(

@@ -12,6 +12,9 @@ import torch
 from PIL import Image
 
 from rave_train.encoders import Encoder, open_encoder
+from rave_train.guidance.options import RaveOptions
+from rave_train.loop.config import DataOptions, RunConfig
+from tests.train.small_runs import SMALL_NETWORK
 
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
 
@@ -67,3 +70,35 @@ def _toy_clip(factory: pytest.TempPathFactory, name: str, vision: dict[str, obje
     config = factory.mktemp("clip") / f"{name}.json"
     config.write_text(json.dumps({"embed_dim": 16, "vision_cfg": vision, "text_cfg": TEXT}))
     return f"open_clip:{config}@random"
+
+
+@pytest.fixture
+def config(scenes: tuple[Path, Path], toy_resnet: str, tmp_path: Path) -> RunConfig:
+    return RunConfig(
+        "rave",
+        RaveOptions(iterations=4),
+        DataOptions(str(scenes[0]), str(scenes[1])),
+        SMALL_NETWORK,
+        encoder=toy_resnet,
+        cache=str(tmp_path / "cache"),
+        save_every=2,
+    )
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Three pictures and the same ones with noise and less light."""
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        true = (rng.random((6, 8, 3)) * 255).astype(np.uint8)
+        picture = np.asarray(Image.fromarray(true).resize((120, 96), Image.Resampling.BICUBIC))
+        worse = (picture * 0.8 + rng.normal(0, 6, picture.shape)).clip(0, 255).astype(np.uint8)
+        for side, pixels in (("enhanced", worse), ("truth", picture)):
+            (tmp_path / side).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / side / f"{index}.png")
+    return tmp_path / "enhanced", tmp_path / "truth"
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.rand(2, 3, 40, 30, generator=torch.Generator().manual_seed(0))

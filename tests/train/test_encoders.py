@@ -1,8 +1,8 @@
+"""Encoders of every kind: stages, embeddings, weights, and layers that are replaced."""
+
 from __future__ import annotations
 
 import copy
-import time
-import urllib.error
 from pathlib import Path
 
 import open_clip
@@ -14,28 +14,8 @@ from rave_train.encoders import Encoder, open_encoder
 from rave_train.encoders.attention import replace_self_attention
 from rave_train.encoders.encoder import spread_stages
 from rave_train.encoders.folding import fold_batch_norms
-from rave_train.encoders.spec import EncoderSpec, parse_spec
+from rave_train.encoders.spec import parse_spec
 from rave_train.errors import EncoderError
-
-
-@pytest.fixture(scope="module")
-def images() -> torch.Tensor:
-    return torch.rand(2, 3, 40, 30, generator=torch.Generator().manual_seed(0))
-
-
-def test_a_name_is_taken_apart() -> None:
-    assert parse_spec("timm:mobilenetv2_100,pad_type=same,mean=0.5@dir/w.safetensors") == EncoderSpec(
-        "timm", "mobilenetv2_100", {"pad_type": "same", "mean": "0.5"}, "dir/w.safetensors"
-    )
-    assert parse_spec("open_clip:ViT-B-32") == EncoderSpec("open_clip", "ViT-B-32", {}, "")
-
-
-@pytest.mark.parametrize("name", ["ViT-B-32", "keras:vgg", "timm:", "timm:resnet18,small@random"])
-def test_other_names_are_errors(name: str) -> None:
-    with pytest.raises(
-        EncoderError, match=r"is not the name of an encoder: SOURCE:MODEL\[,key=value...\]\[@WEIGHTS\]"
-    ):
-        parse_spec(name)
 
 
 @pytest.mark.parametrize(
@@ -182,121 +162,6 @@ def test_replaced_attention_changes_nothing(toy_vit: str) -> None:
         attention(tokens, attn_mask=torch.zeros(2, 2))
 
 
-def activations(encoder: Encoder) -> set[str]:
-    return {type(m).__name__ for m in encoder.modules() if "GELU" in type(m).__name__}
-
-
-def test_quickgelu_is_chosen_by_setting_and_by_tag(toy_vit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert activations(open_encoder(toy_vit)) == {"GELU"}
-    assert activations(open_encoder(toy_vit.replace("@", ",quickgelu=yes@"))) == {"QuickGELU"}
-    asked: dict[str, object] = {}
-
-    def create(name: str, **arguments: object) -> object:
-        asked.update(arguments, name=name)
-        raise RuntimeError("no more is needed")
-
-    monkeypatch.setattr("open_clip.create_model", create)
-    monkeypatch.setattr("rave_train.encoders.open_clip.fetch_from_hub", lambda *_: Path("weights"))
-    for tag, quick in (("openai", True), ("laion2b_s34b_b79k", False)):
-        with pytest.raises(EncoderError, match="weights does not hold the weights of ViT-B-32: no more is"):
-            open_encoder(f"open_clip:ViT-B-32@{tag}")
-        assert asked["force_quick_gelu"] is quick
-        assert asked["force_preprocess_cfg"]["mean"][0] == pytest.approx(0.48145466)  # type: ignore[index]
-
-
-def test_a_file_that_needs_quickgelu_is_recognised_or_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The hub's file of OpenAI's ViT-B-32 ran with GELU, silently."""
-    asked: dict[str, object] = {}
-
-    def create(name: str, **arguments: object) -> object:
-        asked.update(arguments)
-        raise RuntimeError("no more is needed")
-
-    monkeypatch.setattr("open_clip.create_model", create)
-
-    def quickgelu_of(model: str, file: Path) -> object:
-        asked.clear()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"a": torch.zeros(1)}, file)
-        with pytest.raises(EncoderError):
-            open_encoder(f"open_clip:{model}@{file}")
-        return asked.get("force_quick_gelu")
-
-    file = tmp_path / "open_clip_model.safetensors"
-    assert quickgelu_of("ViT-B-32", file) is None, "refused before anything is built"
-    with pytest.raises(EncoderError, match=r"does not tell .*give open_clip:ViT-B-32,quickgelu=yes@"):
-        open_encoder(f"open_clip:ViT-B-32@{file}")
-    assert quickgelu_of("ViT-B-32,quickgelu=yes", file) is True
-    assert quickgelu_of("ViT-B-32,quickgelu=no", file) is False
-    assert quickgelu_of("RN101", file) is True, "all published weights of this model need it"
-    cached = tmp_path / "models--timm--vit_base_patch32_clip_224.openai" / "snapshots" / file.name
-    assert quickgelu_of("ViT-B-32", cached) is True
-    plain = tmp_path / "models--laion--CLIP-ViT-B-32-laion2B-s34B-b79K" / file.name
-    assert quickgelu_of("ViT-B-32", plain) is False
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        (
-            "open_clip:ViT-B-32@openai",
-            r"downloaded \(huggingface.co cannot be reached: no way\): fetch open_clip_model.safetensors "
-            r"from https://huggingface.co/timm/vit_base_patch32_clip_224.openai on another machine and give "
-            r"open_clip:ViT-B-32,quickgelu=yes@FILE$",
-        ),
-        (
-            "timm:mobilenetv2_100",
-            r"fetch model.safetensors from https://huggingface.co/timm/mobilenetv2_100.ra_in1k on another "
-            r"machine and give timm:mobilenetv2_100@FILE$",
-        ),
-    ],
-)
-def test_no_connection_is_said_at_once_and_once(
-    name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """The hub's client alone tries for a minute, in forty lines."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-
-    def refuse(*_: object, **__: object) -> None:
-        raise urllib.error.URLError(OSError(-2, "no way"))
-
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
-    started = time.monotonic()
-    with pytest.raises(EncoderError, match=words):
-        open_encoder(name)
-    assert time.monotonic() - started < 10
-    assert "".join(capfd.readouterr()) == ""
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("open_clip:ViT-B32@openai", r"open_clip has no model 'ViT-B32' \(did you mean ViT-B-32"),
-        ("timm:mobilnetv2_100@random", r"timm has no model .* \(did you mean mobilenetv2_100"),
-        ("open_clip:RN101@opnai", r"'opnai' is neither a pretrained tag of RN101 \(openai, .*\) nor a file"),
-        ("open_clip:RN101,gelu=yes@random", "unknown setting 'gelu': open_clip takes size and quickgelu"),
-        ("open_clip:RN101,size=big@random", "size a number of pixels"),
-        ("open_clip:absent.json@random", "absent.json is not a file: a model config"),
-        ("timm:resnet10t,colour=1@random", "timm does not take these settings"),
-        ("timm:resnet10t,mean=grey@random", "size, mean and std are numbers"),
-        ("timm:resnet10t@absent.safetensors", "absent.safetensors is not a file: the weights of resnet10t"),
-    ],
-)
-def test_every_wrong_name_says_what_is_wrong(name: str, words: str) -> None:
-    with pytest.raises(EncoderError, match=words):
-        open_encoder(name)
-
-
-def test_an_encoder_without_text_says_the_remedy() -> None:
-    encoder = open_encoder("timm:resnet10t,size=32@random")
-    with pytest.raises(
-        EncoderError, match=r"CLIP-LIT needs a text encoder .* or train with clip-lit-latent or rave"
-    ):
-        encoder.require_text("CLIP-LIT")
-
-
 def test_stages_are_spread_to_the_last_block() -> None:
     assert spread_stages(12) == [1, 4, 6, 9, 11]
     assert spread_stages(5) == [0, 1, 2, 3, 4]
@@ -318,8 +183,3 @@ def test_a_setting_that_changes_what_the_same_weights_compute_changes_the_finger
         for setting in ("", ",pad_type=same")
     )
     assert plain.fingerprint() != padded.fingerprint()
-
-
-def test_a_size_that_an_encoder_cannot_take_is_said_at_once() -> None:
-    with pytest.raises(EncoderError, match=r"cannot take pictures of 64x64 px.*img_size"):
-        open_encoder("timm:vit_tiny_patch16_224,size=64@random")

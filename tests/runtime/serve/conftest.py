@@ -25,6 +25,8 @@ from PIL import Image
 
 from tests.runtime.pictures import MakePicture
 
+from .browser import Browser, open_browser
+
 if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn", "python_multipart")):
     collect_ignore_glob = ["test_*.py"]  # they need the extra `serve`
 
@@ -166,3 +168,30 @@ def rave_run(folder: Path, files: dict[str, bytes], *arguments: str) -> dict[str
         [*command, *arguments, str(folder / "in"), str(folder / "out")], check=True, capture_output=True
     )
     return {path.name: path.read_bytes() for path in (folder / "out").iterdir() if path.name in files}
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def window(downloads: Path) -> Iterator[Browser]:
+    with open_browser(downloads) as opened:
+        yield opened
+
+
+@pytest.fixture
+def browser(window: Browser, service: Service) -> Browser:
+    window.resize(1280, 860)
+    window.open(service.url)
+    window.log()
+    return window
+
+
+@pytest.fixture(scope="session")
+def files(picture: MakePicture) -> dict[str, bytes]:
+    return {
+        "a beach.jpg": encode(picture(600, 800), "JPEG", quality=90),
+        "b.png": encode(picture(500, 300, 1), "PNG"),
+    }

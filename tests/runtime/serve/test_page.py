@@ -1,11 +1,10 @@
-"""The page in a real browser: drop, compare, choose, download; by mouse, by keyboard, on a phone."""
+"""The page in a real browser: drop, compare, choose and download; errors, and no traffic elsewhere."""
 
 from __future__ import annotations
 
 import io
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,85 +14,12 @@ from PIL import Image
 from rave_runtime.serve.app import PAGE
 from tests.runtime.pictures import MakePicture
 from tests.runtime.raws import make_dng
+from tests.runtime.serve.page import ENTER, READY, after, center, cut, finished, set_strength
 
-from .browser import CHROMIUM, DRIVER, Browser, open_browser
+from .browser import CHROMIUM, DRIVER, Browser
 from .conftest import Serve, Service, encode
 
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
-
-READY = (
-    "document.querySelectorAll('#photos button').length === {0} && !document.querySelector('#photos .busy')"
-)
-TAB, ENTER, LEFT, RIGHT, HOME = "\ue004", "\ue007", "\ue012", "\ue014", "\ue011"
-
-
-@pytest.fixture(scope="module")
-def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("downloads")
-
-
-@pytest.fixture(scope="module")
-def window(downloads: Path) -> Iterator[Browser]:
-    with open_browser(downloads) as opened:
-        yield opened
-
-
-@pytest.fixture
-def browser(window: Browser, service: Service) -> Browser:
-    window.resize(1280, 860)
-    window.open(service.url)
-    window.log()
-    return window
-
-
-@pytest.fixture(scope="session")
-def files(picture: MakePicture) -> dict[str, bytes]:
-    return {
-        "a beach.jpg": encode(picture(600, 800), "JPEG", quality=90),
-        "b.png": encode(picture(500, 300, 1), "PNG"),
-    }
-
-
-def finished(folder: Path, name: str) -> bytes:
-    for _ in range(400):
-        if (folder / name).is_file() and not list(folder.glob("*.crdownload")):
-            content = (folder / name).read_bytes()
-            (folder / name).unlink()
-            return content
-        time.sleep(0.05)
-    raise AssertionError(f"{name} never came: {[path.name for path in folder.iterdir()]}")
-
-
-def after(browser: Browser) -> float:
-    """The mean brightness of the enhanced preview."""
-    return float(
-        browser.run(
-            "const canvas = document.getElementById('after');"
-            "const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;"
-            "return data.reduce((sum, value) => sum + value, 0) / data.length"
-        )
-    )
-
-
-def center(browser: Browser, selector: str) -> tuple[float, float]:
-    box = browser.run(
-        "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
-        "return [box.x + box.width / 2, box.y + box.height / 2]",
-        selector,
-    )
-    return float(box[0]), float(box[1])
-
-
-def cut(browser: Browser) -> float:
-    return float(browser.run("return +document.getElementById('cut').value"))
-
-
-def set_strength(browser: Browser, value: float) -> None:
-    browser.run(
-        "const slider = document.getElementById('strength'); slider.value = arguments[0];"
-        "slider.dispatchEvent(new Event('input'))",
-        value,
-    )
 
 
 def test_drop_compare_choose_and_download(
@@ -226,79 +152,6 @@ def test_full_size_shows_every_pixel_of_the_result(browser: Browser, picture: Ma
     browser.wait("document.getElementById('after-full').naturalWidth === 120")
 
 
-def test_by_keyboard_alone(
-    browser: Browser, files: dict[str, bytes], downloads: Path, tmp_path: Path
-) -> None:
-    paths = []
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-        paths.append(tmp_path / name)
-    browser.press(TAB)
-    assert browser.run("return document.activeElement.id") == "choose"
-    browser.choose("#files", paths)  # what the system's dialogue gives
-    browser.wait(READY.format(2))
-    reached = []
-    for _ in range(14):
-        browser.press(TAB)
-        reached.append(browser.run("return document.activeElement.id || document.activeElement.title"))
-    order = [
-        "cut",
-        "strength",
-        "highlights",
-        "hdr",
-        "zoom",
-        "same",
-        "save",
-        "a beach.jpg",
-        "b.png",
-        "more",
-        "save-all",
-        "clear",
-    ]
-    assert [name for name in reached if name in order][: len(order)] == order
-    browser.run("document.getElementById('cut').focus()")
-    browser.press(LEFT, LEFT, LEFT)
-    assert cut(browser) == 48.5
-    browser.run("document.getElementById('strength').focus()")
-    browser.press(HOME, RIGHT, RIGHT)
-    assert browser.run("return document.getElementById('value').textContent") == "0.10"
-    browser.run("document.querySelector('#photos button').focus()")
-    browser.press(RIGHT)
-    assert browser.run("return document.activeElement.title") == "b.png"
-    assert browser.run("return document.activeElement.getAttribute('aria-current')") == "true"
-    browser.wait("!document.getElementById('save').disabled")
-    browser.run("document.getElementById('save').focus()")
-    browser.press(ENTER)
-    assert finished(downloads, "b-enhanced.png")
-    outline = browser.run("return getComputedStyle(document.activeElement).outlineStyle")
-    assert outline == "solid"
-
-
-def test_on_a_phone_nothing_is_cut_off(browser: Browser, files: dict[str, bytes]) -> None:
-    browser.resize(360, 740)
-    browser.drop("#empty", files)
-    browser.wait(READY.format(2))
-    assert browser.run("return document.documentElement.scrollWidth") <= 360
-    small = browser.run(
-        "return [...document.querySelectorAll('button, input[type=range], #for-hdr')].filter((one) => {"
-        "  const box = one.getBoundingClientRect();"
-        "  return one.offsetParent && one.id !== 'cut' &&"
-        "    (box.height < 40 || box.left < 0 || box.right > innerWidth && !one.closest('#photos'));"
-        "}).map((one) => one.id)"
-    )
-    assert small == []
-    assert browser.run("return document.getElementById('stage').getBoundingClientRect().height") > 200
-
-
-@pytest.mark.parametrize("width", [760, 900, 1024, 1200])
-def test_on_a_tablet_nothing_is_cut_off(browser: Browser, files: dict[str, bytes], width: int) -> None:
-    browser.resize(width, 760)
-    browser.drop("#empty", files)
-    browser.wait(READY.format(2))
-    assert browser.run("return document.documentElement.scrollWidth") <= width
-    assert browser.run("return document.getElementById('stage').getBoundingClientRect().height") > 200
-
-
 def test_a_picture_that_cannot_be_read_says_so(browser: Browser, files: dict[str, bytes]) -> None:
     browser.drop("#empty", {"broken.jpg": files["a beach.jpg"][:3000], "notes.txt": b"hello", **files})
     browser.wait(READY.format(4))
@@ -312,18 +165,6 @@ def test_a_picture_that_cannot_be_read_says_so(browser: Browser, files: dict[str
     assert "not a picture" in browser.run("return document.getElementById('note').innerText")
     browser.run("document.querySelectorAll('#photos button')[2].click()")
     browser.wait("!document.getElementById('save').disabled && document.getElementById('note').hidden")
-
-
-def test_in_the_dark_it_is_dark(browser: Browser) -> None:
-    shades = []
-    for scheme in ("light", "dark"):
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        browser.command("Emulation.setEmulatedMedia", {"features": [feature]})
-        colour = browser.run("return getComputedStyle(document.body).backgroundColor")
-        shades.append(int(colour.split("(")[1].split(",")[0]))
-    browser.command("Emulation.setEmulatedMedia", {"features": []})
-    assert shades[0] > 200
-    assert shades[1] < 60
 
 
 def test_it_asks_for_the_token(serve: Serve, browser: Browser, files: dict[str, bytes]) -> None:

@@ -1,0 +1,80 @@
+"""Camera raw files are developed as their preview shows them, at 16 bits and upright."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from rave_runtime.photos.colour import is_srgb
+from rave_runtime.photos.reading import read_photo
+from tests.runtime.formats.raw.developed import as_jpeg, developed, encoded, make_scene, shown
+from tests.runtime.raws import make_dng
+
+rawpy = pytest.importorskip("rawpy")
+
+
+@pytest.mark.parametrize("options", [{}, {"bits": 12}, {"bits": 16}, {"linear": True}], ids=str)
+def test_the_sensor_s_values_are_developed_at_16_bits(options: dict[str, object]) -> None:
+    photo = developed(**options)
+    assert (photo.format, str(photo.pixels.dtype), photo.pixels.shape) == ("RAW", "uint16", (120, 160, 3))
+    assert is_srgb(photo.icc_profile)
+    assert photo.icc_profile is not None
+    wanted = encoded(make_scene())
+    inside = (slice(50, 110), slice(10, 150))  # a mosaic is guessed at edges
+    assert np.abs(photo.pixels[inside] / 65535 - wanted[inside]).max() < 0.01
+    assert len(np.unique(photo.pixels)) > 500  # 8 bits have 256
+
+
+def test_the_picture_is_as_bright_as_the_camera_s_preview() -> None:
+    scene = make_scene() / 2
+    photo = read_photo(make_dng(scene, preview=shown(scene, 3)))
+    inside = (slice(50, 110), slice(10, 150))
+    assert np.abs(photo.pixels[inside] / 65535 - encoded(scene * 3)[inside]).max() < 0.02
+
+
+def test_highlights_roll_off_where_the_gain_would_clip_them() -> None:
+    scene = make_scene()
+    photo = read_photo(make_dng(scene, preview=shown(scene, 4)))
+    window = photo.pixels[10, 85:155, 1].astype(int)
+    assert (np.diff(window) >= 0).all()
+    assert len(np.unique(window)) > 30
+    assert window.max() > 0.97 * 65535
+
+
+def test_without_a_preview_the_file_s_own_exposure_counts() -> None:
+    plain, lifted = developed(), developed(baseline_ev=1.0)
+    assert np.abs(lifted.pixels[60, 80] / 65535 - encoded(2 * make_scene()[60, 80])).max() < 0.01
+    assert (lifted.pixels[60, 80] > plain.pixels[60, 80]).all()
+
+
+@pytest.mark.parametrize("preview", [np.zeros((60, 80, 3), np.uint8), np.full((60, 80, 3), 255, np.uint8)])
+def test_a_preview_without_midtones_says_nothing(preview: NDArray[np.uint8]) -> None:
+    np.testing.assert_array_equal(developed(preview=preview).pixels, developed().pixels)
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_the_picture_is_upright(orientation: int, turns: int) -> None:
+    photo = developed(orientation=orientation, linear=True)
+    upright = np.rot90(developed(linear=True).pixels, turns)
+    np.testing.assert_array_equal(photo.pixels, upright)
+    with Image.open(io.BytesIO(as_jpeg(photo))) as image:
+        assert image.getexif()[274] == 1
+        details = image.getexif().get_ifd(34665)
+    assert (details[40962], details[40963]) == upright.shape[1::-1]
+
+
+@pytest.mark.skipif(shutil.which("dcraw") is None, reason="needs dcraw")
+def test_dcraw_develops_the_same_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.dng").write_bytes(make_dng(make_scene()))
+    command = ["dcraw", "-c", "-w", "-W", "-6", "-g", "2.4", "12.92", str(tmp_path / "a.dng")]
+    done = subprocess.run(command, capture_output=True, check=True)
+    theirs = read_photo(done.stdout).pixels / 65535
+    ours = read_photo(tmp_path / "a.dng").pixels / 65535
+    assert np.median(np.abs(theirs - ours)) < 0.01

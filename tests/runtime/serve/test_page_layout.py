@@ -1,0 +1,98 @@
+"""The page by keyboard, on a phone, on a tablet and in the dark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.serve.page import ENTER, HOME, LEFT, READY, RIGHT, TAB, cut, finished
+
+from .browser import CHROMIUM, DRIVER, Browser
+
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+
+
+def test_by_keyboard_alone(
+    browser: Browser, files: dict[str, bytes], downloads: Path, tmp_path: Path
+) -> None:
+    paths = []
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        paths.append(tmp_path / name)
+    browser.press(TAB)
+    assert browser.run("return document.activeElement.id") == "choose"
+    browser.choose("#files", paths)  # what the system's dialogue gives
+    browser.wait(READY.format(2))
+    reached = []
+    for _ in range(14):
+        browser.press(TAB)
+        reached.append(browser.run("return document.activeElement.id || document.activeElement.title"))
+    order = [
+        "cut",
+        "strength",
+        "highlights",
+        "hdr",
+        "zoom",
+        "same",
+        "save",
+        "a beach.jpg",
+        "b.png",
+        "more",
+        "save-all",
+        "clear",
+    ]
+    assert [name for name in reached if name in order][: len(order)] == order
+    browser.run("document.getElementById('cut').focus()")
+    browser.press(LEFT, LEFT, LEFT)
+    assert cut(browser) == 48.5
+    browser.run("document.getElementById('strength').focus()")
+    browser.press(HOME, RIGHT, RIGHT)
+    assert browser.run("return document.getElementById('value').textContent") == "0.10"
+    browser.run("document.querySelector('#photos button').focus()")
+    browser.press(RIGHT)
+    assert browser.run("return document.activeElement.title") == "b.png"
+    assert browser.run("return document.activeElement.getAttribute('aria-current')") == "true"
+    browser.wait("!document.getElementById('save').disabled")
+    browser.run("document.getElementById('save').focus()")
+    browser.press(ENTER)
+    assert finished(downloads, "b-enhanced.png")
+    outline = browser.run("return getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+
+
+def test_on_a_phone_nothing_is_cut_off(browser: Browser, files: dict[str, bytes]) -> None:
+    browser.resize(360, 740)
+    browser.drop("#empty", files)
+    browser.wait(READY.format(2))
+    assert browser.run("return document.documentElement.scrollWidth") <= 360
+    small = browser.run(
+        "return [...document.querySelectorAll('button, input[type=range], #for-hdr')].filter((one) => {"
+        "  const box = one.getBoundingClientRect();"
+        "  return one.offsetParent && one.id !== 'cut' &&"
+        "    (box.height < 40 || box.left < 0 || box.right > innerWidth && !one.closest('#photos'));"
+        "}).map((one) => one.id)"
+    )
+    assert small == []
+    assert browser.run("return document.getElementById('stage').getBoundingClientRect().height") > 200
+
+
+@pytest.mark.parametrize("width", [760, 900, 1024, 1200])
+def test_on_a_tablet_nothing_is_cut_off(browser: Browser, files: dict[str, bytes], width: int) -> None:
+    browser.resize(width, 760)
+    browser.drop("#empty", files)
+    browser.wait(READY.format(2))
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    assert browser.run("return document.getElementById('stage').getBoundingClientRect().height") > 200
+
+
+def test_in_the_dark_it_is_dark(browser: Browser) -> None:
+    shades = []
+    for scheme in ("light", "dark"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        browser.command("Emulation.setEmulatedMedia", {"features": [feature]})
+        colour = browser.run("return getComputedStyle(document.body).backgroundColor")
+        shades.append(int(colour.split("(")[1].split(",")[0]))
+    browser.command("Emulation.setEmulatedMedia", {"features": []})
+    assert shades[0] > 200
+    assert shades[1] < 60
