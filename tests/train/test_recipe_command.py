@@ -43,12 +43,12 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 def test_it_trains_and_says_how(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "model.safetensors"
-    run(monkeypatch, photographs, "--output", output, *SHORT, "--mix", "0", "0.2", "0.2", "0.6")
+    run(monkeypatch, photographs, "--output", output, *SHORT, "--mix", "0", "0", "0.2", "0.2", "0.6")
     checkpoint = read_checkpoint(output)
     assert checkpoint.network.channels == 16
     told = checkpoint.provenance
     assert told["small"] == {"steps": 2, "batch": 12, "scale": 0.5}
-    assert told["mix"] == {"view": 0.0, "subject": 0.2, "shade": 0.2, "lit": 0.6}
+    assert told["mix"] == {"view": 0.0, "silhouette": 0.0, "subject": 0.2, "shade": 0.2, "lit": 0.6}
     assert told["photographs"] == 2
     assert told["panoramas"] == 0
     assert told["device"] == "cpu"
@@ -89,7 +89,7 @@ def test_a_start_of_another_width_is_refused(
         (("--device", "tpu"), "tpu"),
         (("--steps", "-1", "0", "0", "0"), "0 or more steps"),
         (("--steps", "5"), "expected 4 arguments"),
-        (("--mix", "1", "-1", "0", "1"), "shares of pairs must be 0 or more"),
+        (("--mix", "1", "-1", "0", "0", "1"), "shares of pairs must be 0 or more"),
         (("--output", "model.bin"), "must end in .safetensors"),
         (("--output", "photos/a.png/model.pth"), "photos"),
         (("--panoramas", "photos"), "no .hdr, .exr, .exr.js in photos"),

@@ -61,7 +61,7 @@ class Scene:
         """
         half = self.span_stops / 2
         shots = [np.rint(self.render(stops) * 255).astype(np.uint8) for stops in (-half, 0, half)]
-        return np.clip(np.asarray(cv2.createMergeMertens().process(shots), np.float32), 0, 1)
+        return np.clip(np.asarray(cv2.createMergeMertens(1, 1, 1).process(shots), np.float32), 0, 1)
 
 
 def make_pairs_of_brackets(

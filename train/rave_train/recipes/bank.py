@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from rave_train.recipes.scenes import (
     Sources,
     draw_lit,
     draw_shade,
+    draw_silhouette,
     draw_subject,
     draw_view,
     lifted_stops,
@@ -41,7 +42,8 @@ _TRIES: Final = 12
 _STAYS: Final = 8 / 255
 """Mean difference of a pair up to which the photograph is to stay as it is: noise and compression."""
 
-_LEAST_LIFT_STOPS, _BACKLIT_STOPS = 0.2, (0.6, 0.25)
+_STAYING_WEIGHT, _DARK_WEIGHT, _BACKLIT_WEIGHT = 0.45, 1.6, 2.5
+_DARK_STOPS, _BACKLIT_STOPS = 1.2, (0.6, 0.25)
 """See `weigh`."""
 
 _Draw = Callable[[Sources, np.random.Generator, int, int], list[Pair]]
@@ -53,13 +55,15 @@ class Mix:
 
     Attributes:
         view: a view into a high-dynamic-range panorama.
+        silhouette: such a view, exposed for its highlights.
         subject: a dark subject before a bright view or photograph.
         shade: a well-lit photograph in part darkened.
         lit: a well-lit or low-key picture that must stay as it is.
     """
 
-    view: float = 0.5
-    subject: float = 0.2
+    view: float = 0.44
+    silhouette: float = 0.08
+    subject: float = 0.18
     shade: float = 0.1
     lit: float = 0.2
 
@@ -69,7 +73,7 @@ class Mix:
         Raises:
             ValueError: a share is negative, or all are 0.
         """
-        shares = (self.view, self.subject, self.shade, self.lit)
+        shares = astuple(self)
         if min(shares) < 0 or sum(shares) <= 0:
             raise ValueError(f"shares of pairs must be 0 or more and not all 0, got {shares}")
 
@@ -157,9 +161,10 @@ def save_samples(bank: Bank, folder: Path, count: int = 128) -> None:
 def weigh(bank: Bank) -> list[Array]:
     """How often each pair of a bank is to be drawn once the network knows the whole of it.
 
-    Pictures that stay count once. Of the others, those whose shade hardly rises are left out, since nobody
-    asks a backlit photograph to become darker, and those that are backlit in the narrow sense count twice:
-    their shade rises by more than 0.6 stops, their brightest fifth by less than 0.25.
+    A picture that stays counts less than one that changes, since the network knows it well by then. Of the
+    others, those whose shade does not rise are left out, since nobody asks a backlit photograph to become
+    darker. Those whose shade rises by more than 1.2 stops count more. Those that are backlit in the narrow
+    sense count most: their shade rises by more than 0.6 stops, their brightest fifth by less than 0.25.
 
     Returns:
         [n] float32 for each shape of the bank.
@@ -170,10 +175,13 @@ def weigh(bank: Bank) -> list[Array]:
         for i, pair in enumerate(zip(photographs, truths, strict=True)):
             taken, truth = (side.transpose(1, 2, 0).astype(np.float32) / np.float32(255) for side in pair)
             if np.abs(taken - truth).mean() < _STAYS:
+                weights[-1][i] = _STAYING_WEIGHT
                 continue
             shade, bright = lifted_stops(taken, truth)
-            backlit = shade > _BACKLIT_STOPS[0] and bright < _BACKLIT_STOPS[1]
-            weights[-1][i] = 2 if backlit else float(shade > _LEAST_LIFT_STOPS)
+            if shade > _BACKLIT_STOPS[0] and bright < _BACKLIT_STOPS[1]:
+                weights[-1][i] = _BACKLIT_WEIGHT
+            else:
+                weights[-1][i] = _DARK_WEIGHT if shade > _DARK_STOPS else float(shade > 0)
     return weights
 
 
@@ -207,6 +215,7 @@ def draw_pairs(sources: Sources, mix: Mix, rng: np.random.Generator, height: int
     """Two pairs of one kind."""
     kinds: list[tuple[_Draw, float]] = [
         (draw_view, mix.view if sources.panoramas else 0.0),
+        (draw_silhouette, mix.silhouette if sources.panoramas else 0.0),
         (draw_subject, mix.subject),
         (draw_shade, mix.shade),
         (draw_lit, mix.lit),

@@ -29,6 +29,11 @@ _DARK_HIGHLIGHT: Final = (0.1, 1.6)
 """Light at that quantile in the dark exposure, 1 where the sensor clips: with less the scene is not against
 the light, with more the brackets do not hold it."""
 
+_EXPOSED_QUANTILE: Final = (0.93, 0.998)
+"""Where a photographer who looks at the highlights finds them: quantile of the brightest channel."""
+_EXPOSED_HIGHLIGHT, _EXPOSED_STOPS, _EXPOSED_SPAN = 0.9, (0.0, 1.0), (4.0, 6.6)
+"""Their value in the dark exposure, 1 where the sensor clips; the stops it may lie below; its span."""
+
 _PLAIN_CURVE: Final = 0.3
 """Share of cameras whose curve is sRGB's."""
 
@@ -54,13 +59,18 @@ class Brackets:
     def fuse(self) -> Array:
         """Everything lit as if it were photographed for itself, [h, w, 3] float32, sRGB in [0, 1].
 
+        Contrast, saturation and exposure weigh alike. OpenCV's own choice leaves the exposure out, and such
+        fusions are brighter.
+
         Source: Mertens, Kautz and Van Reeth, Exposure Fusion, 2007; OpenCV's implementation.
         """
         shots = [
             self.tone(linear_to_srgb(np.minimum(self.linear * np.float32(self.dark * 2.0**stops), 1)))
             for stops in (0, self.span_stops / 2, self.span_stops)
         ]
-        fused = cv2.createMergeMertens().process([(255 * shot + 0.5).astype(np.uint8) for shot in shots])
+        fused = cv2.createMergeMertens(1, 1, 1).process(
+            [(255 * shot + 0.5).astype(np.uint8) for shot in shots]
+        )
         return np.clip(np.asarray(fused, np.float32), 0, 1)
 
     def photograph(self, stops_below: float, rng: np.random.Generator) -> Array:
@@ -85,6 +95,16 @@ def take_brackets(linear: Array, rng: np.random.Generator) -> Brackets | None:
     return Brackets(linear, dark, span_stops, tone)
 
 
+def expose_highlights(linear: Array, rng: np.random.Generator) -> Brackets:
+    """Brackets whose dark exposure just holds the highlights, [h, w, 3] float32 linear light.
+
+    So are silhouettes before a sky photographed, whatever the mean of the picture becomes.
+    """
+    highlight = float(np.quantile(linear.max(2), rng.uniform(*_EXPOSED_QUANTILE)))
+    dark = _EXPOSED_HIGHLIGHT / max(highlight, 1e-6) * 2.0 ** -rng.uniform(*_EXPOSED_STOPS)
+    return Brackets(linear, dark, rng.uniform(*_EXPOSED_SPAN), draw_tone_curve(rng))
+
+
 def find_exposure(linear: Array, mean: float, tone: ToneCurve) -> float:
     """The factor with which a scene's mean sRGB value, through the curve, is `mean`."""
     sample = linear[::4, ::4]
@@ -107,4 +127,4 @@ def draw_tone_curve(rng: np.random.Generator) -> ToneCurve:
 def stretch(linear: Array, rng: np.random.Generator) -> Array:
     """The light as it is read back from a camera's pictures: their contrast stretches its range."""
     middle = max(float(np.median(linear)), 1e-5)
-    return np.asarray(middle * (linear / middle) ** rng.uniform(1.0, 1.6), np.float32)
+    return np.asarray(middle * (linear / middle) ** rng.uniform(1.0, 1.9), np.float32)

@@ -49,12 +49,11 @@ def main() -> None:
         "--panoramas", nargs="*", type=Path, default=[], help="folders of .hdr, .exr and .exr.js"
     )
     parser.add_argument("--output", type=Path, required=True, help="checkpoint, .safetensors or .pth")
-    stages = (Recipe.small, Recipe.large, Recipe.chosen, Recipe.rounded)
     parser.add_argument(
         "--steps",
         nargs=4,
         type=int,
-        default=[stage.steps for stage in stages],
+        default=[stage.steps for stage in Recipe().stages],
         metavar=("SMALL", "LARGE", "CHOSEN", "ROUNDED"),
         help="steps on small pictures, larger ones, chosen ones, and the largest with INT8's rounding",
     )
@@ -62,10 +61,10 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
     parser.add_argument(
         "--mix",
-        nargs=4,
+        nargs=5,
         type=float,
         default=astuple(Mix()),
-        metavar=("VIEW", "SUBJECT", "SHADE", "LIT"),
+        metavar=("VIEW", "SILHOUETTE", "SUBJECT", "SHADE", "LIT"),
         help="shares of the kinds of pairs",
     )
     parser.add_argument(

@@ -23,7 +23,14 @@ from rave_train.data.synthesis import (
     shade_mask,
     srgb_to_linear,
 )
-from rave_train.recipes.brackets import CAMERA, find_exposure, stretch, take_brackets
+from rave_train.recipes.brackets import (
+    CAMERA,
+    Brackets,
+    expose_highlights,
+    find_exposure,
+    stretch,
+    take_brackets,
+)
 from rave_train.recipes.panoramas import Direction, view_into
 from rave_train.recipes.subjects import draw_mask
 
@@ -31,6 +38,9 @@ Pair = tuple[Array, Array]
 
 STOPS_BELOW: Final = (-0.4, 2.4)
 """Exposure of photographs of bracketed scenes, in stops below the middle."""
+
+SILHOUETTE_STOPS_BELOW: Final = (0.3, 2.4)
+"""The same where the highlights set the exposure."""
 
 SHADE: Final = replace(SynthesisRange(), coverage=(0.3, 0.8), softness=(0.015, 0.1), field_weight=(0.0, 0.25))
 """Where a photograph is darkened; its stops are those below."""
@@ -64,7 +74,7 @@ class Sources:
         """A random view into a panorama, [h, w, 3] float32, linear light."""
         panorama = self.panoramas[rng.integers(len(self.panoramas))]
         least_deg = _LEAST_FIELD_DEG[panorama.shape[1] < _SMALL_PX]
-        pitch_deg = float(np.clip(rng.normal(0, 12), -35, 35))
+        pitch_deg = float(np.clip(rng.normal(2, 12), -35, 35))
         direction = Direction(
             rng.uniform(-180, 180), pitch_deg, rng.uniform(least_deg, 98), float(rng.normal(0, 3))
         )
@@ -89,7 +99,14 @@ class Sources:
 
 def draw_view(sources: Sources, rng: np.random.Generator, height: int, width: int) -> list[Pair]:
     """Two photographs of a view into a panorama, or none where its light is too even."""
-    return _photograph_scene(sources.view(rng, height, width), rng)
+    brackets = take_brackets(sources.view(rng, height, width), rng)
+    return [] if brackets is None else _photograph_scene(brackets, STOPS_BELOW, rng)
+
+
+def draw_silhouette(sources: Sources, rng: np.random.Generator, height: int, width: int) -> list[Pair]:
+    """Two photographs of a view into a panorama, exposed for its highlights."""
+    brackets = expose_highlights(sources.view(rng, height, width), rng)
+    return _photograph_scene(brackets, SILHOUETTE_STOPS_BELOW, rng)
 
 
 def draw_subject(sources: Sources, rng: np.random.Generator, height: int, width: int) -> list[Pair]:
@@ -99,7 +116,8 @@ def draw_subject(sources: Sources, rng: np.random.Generator, height: int, width:
     else:
         behind = _expand_highlights(srgb_to_linear(sources.crop(rng, height, width)), rng)
     surface = srgb_to_linear(sources.crop(rng, height, width, (0.4, 1.0)))
-    return _photograph_scene(place_subject(behind, surface, rng), rng)
+    brackets = take_brackets(place_subject(behind, surface, rng), rng)
+    return [] if brackets is None else _photograph_scene(brackets, STOPS_BELOW, rng)
 
 
 def draw_shade(sources: Sources, rng: np.random.Generator, height: int, width: int) -> list[Pair]:
@@ -118,15 +136,13 @@ def draw_shade(sources: Sources, rng: np.random.Generator, height: int, width: i
 def draw_lit(sources: Sources, rng: np.random.Generator, height: int, width: int) -> list[Pair]:
     """A well-lit, low-key or spot-lit picture that stays, half of them through a camera."""
     kind = rng.random()
-    if kind < 0.12 and sources.panoramas:
-        truth = _fused_view(sources, rng, height, width)
-    elif kind < 0.25 and sources.panoramas:
+    if kind < 0.14 and sources.panoramas:
         truth = _even_view(sources, rng, height, width)
-    elif kind < 0.35:
+    elif kind < 0.28:
         truth = _subject_on_black(sources, rng, height, width)
-    elif kind < 0.43:
+    elif kind < 0.33:
         truth = _spot_lit(sources, rng, height, width)
-    elif kind < 0.53:
+    elif kind < 0.4:
         # Low-key: dark as a whole, with highlights as bright as ever.
         truth = sources.crop(rng, height, width, (0.6, 1.0)) ** np.float32(rng.uniform(1.2, 2.0))
     else:
@@ -159,13 +175,12 @@ def place_subject(behind: Array, surface: Array, rng: np.random.Generator) -> Ar
     return np.asarray(mask * surface * bright * np.exp2(stops) + (1 - mask) * behind, np.float32)
 
 
-def _photograph_scene(linear: Array, rng: np.random.Generator) -> list[Pair]:
-    """One photograph from each half of `STOPS_BELOW`, and the fused brackets."""
-    brackets = take_brackets(linear, rng)
-    if brackets is None:
-        return []
+def _photograph_scene(
+    brackets: Brackets, stops_below: tuple[float, float], rng: np.random.Generator
+) -> list[Pair]:
+    """One photograph from each half of a range of exposures, and the fused brackets."""
     truth = brackets.fuse()
-    low, high = STOPS_BELOW
+    low, high = stops_below
     middle = (low + high) / 2
     return [
         (brackets.photograph(rng.uniform(*stops), rng), truth) for stops in ((low, middle), (middle, high))
@@ -218,15 +233,6 @@ def _spot_lit(sources: Sources, rng: np.random.Generator, height: int, width: in
     stops = -rng.uniform(1.0, 4.5) * (1 - mask)
     lit = _expose(picture, rng.normal(0.0, 0.2))
     return np.asarray(linear_to_srgb((srgb_to_linear(lit) * np.exp2(stops)).astype(np.float32)), np.float32)
-
-
-def _fused_view(sources: Sources, rng: np.random.Generator, height: int, width: int) -> Array:
-    """The fused brackets of a view: what has become well lit must stay so; else a photograph."""
-    for _ in range(8):
-        brackets = take_brackets(sources.view(rng, height, width), rng)
-        if brackets is not None:
-            return brackets.fuse()
-    return sources.crop(rng, height, width)
 
 
 def _even_view(sources: Sources, rng: np.random.Generator, height: int, width: int) -> Array:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -27,9 +27,6 @@ from rave_train.recipes.losses import light_error, similarity
 from rave_train.recipes.rounding import FakeQuantization
 
 _CPU = torch.device("cpu")
-
-_LEAST_SQUARED: Final = 2e-4
-"""Squared error of 37 dB: better than that is not asked for."""
 
 _FIRST_LIGHT: Final = 0.7
 """The light of every pixel before the first step."""
@@ -48,6 +45,20 @@ class Stage:
     steps: int
     batch: int
     scale: float
+
+
+class Cycle(NamedTuple):
+    """One cycle of the learning rate.
+
+    Attributes:
+        stages: in their order.
+        rate: its peak.
+        squared_floor: see `Recipe`.
+    """
+
+    stages: tuple[Stage, ...]
+    rate: float
+    squared_floor: float
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,9 @@ class Recipe:
         squared_weight: of the mean squared error beside the L1 loss.
         psnr_weight: of minus the PSNR of each picture, per dB: it weighs pictures by how well they are
             met already, so that a photograph that needs little change gets little.
+        squared_floor: squared error in the first cycle below which a picture is good enough: 37 dB.
+        chosen_floor: the same in the other cycles: 27 dB. By then well-lit pictures stay as they are, and
+            what the network can still learn is to be spent on those that are not well lit.
         ssim_weight: of one minus the structural similarity.
         clipped_weight: of the loss that still sees what clipped.
         log_weight: of the error of the light in the log domain, which shadows and lit parts share alike.
@@ -82,10 +96,10 @@ class Recipe:
     channels: int = 16
     padding: Padding = "reflect"
     long_side_px: int = 192
-    pairs: int = 16000
+    pairs: int = 20000
     mix: Mix = field(default_factory=Mix)
-    small: Stage = Stage(3000, 12, 0.5)
-    large: Stage = Stage(1500, 6, 0.75)
+    small: Stage = Stage(6000, 12, 0.5)
+    large: Stage = Stage(2500, 6, 0.75)
     chosen: Stage = Stage(800, 6, 0.75)
     rounded: Stage = Stage(150, 4, 1.0)
     learning_rate: float = 3e-3
@@ -93,6 +107,8 @@ class Recipe:
     rounded_rate: float = 6e-4
     squared_weight: float = 3.0
     psnr_weight: float = 0.02
+    squared_floor: float = 2e-4
+    chosen_floor: float = 2e-3
     ssim_weight: float = 0.1
     clipped_weight: float = 0.1
     log_weight: float = 0.05
@@ -100,13 +116,18 @@ class Recipe:
     average_decay: float = 0.998
     seed: int = 0
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All of them, in their order."""
+        return self.small, self.large, self.chosen, self.rounded
+
     def __post_init__(self) -> None:
         """Checks the numbers.
 
         Raises:
             ValueError: a number is out of its range.
         """
-        steps = [stage.steps for stage in (self.small, self.large, self.chosen, self.rounded)]
+        steps = [stage.steps for stage in self.stages]
         if min(steps) < 0 or self.pairs < 1:
             raise ValueError(
                 f"every stage needs 0 or more steps and the bank 1 or more pairs, got {steps} steps and "
@@ -132,46 +153,45 @@ def train(
     torch.nn.init.constant_(network.cond_add1.bias, _FIRST_LIGHT)
     if start is not None:
         network.load_state_dict(start.state_dict())
-    average = AveragedModel(
-        network,
-        multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay),  # type: ignore[no-untyped-call]
-    )
-    _descend(recipe, network, average, bank, (recipe.small, recipe.large), recipe.learning_rate)
+    first = Cycle((recipe.small, recipe.large), recipe.learning_rate, recipe.squared_floor)
+    _descend(recipe, first, network, bank)
     weights = weigh(bank)
-    network.load_state_dict(average.module.state_dict())
-    _descend(recipe, network, average, bank, (recipe.chosen,), recipe.chosen_rate, weights)
-    network.load_state_dict(average.module.state_dict())
+    second = Cycle((recipe.chosen,), recipe.chosen_rate, recipe.chosen_floor)
+    _descend(recipe, second, network, bank, weights)
     rounding = FakeQuantization(network)
-    _descend(recipe, network, average, bank, (recipe.rounded,), recipe.rounded_rate, weights, rounding)
+    third = Cycle((recipe.rounded,), recipe.rounded_rate, recipe.chosen_floor)
+    _descend(recipe, third, network, bank, weights, rounding)
     rounding.remove()
     trained = EnhancementNetwork(recipe.channels, recipe.padding)
-    trained.load_state_dict(average.module.state_dict())
+    trained.load_state_dict(network.state_dict())
     return trained.eval()
 
 
 def _descend(
     recipe: Recipe,
+    cycle: Cycle,
     network: EnhancementNetwork,
-    average: AveragedModel,
     bank: Bank,
-    stages: tuple[Stage, ...],
-    peak_rate: float,
     weights: list[Array] | None = None,
     rounding: FakeQuantization | None = None,
 ) -> None:
-    """One cycle of the learning rate."""
-    steps = sum(stage.steps for stage in stages)
-    optimizer = torch.optim.AdamW(network.parameters(), peak_rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak_rate, max(steps, 1), pct_start=0.1)
+    """One cycle of the learning rate, after which the network has the moving average of its weights."""
+    average = AveragedModel(
+        network,
+        multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay),  # type: ignore[no-untyped-call]
+    )
+    steps = sum(stage.steps for stage in cycle.stages)
+    optimizer = torch.optim.AdamW(network.parameters(), cycle.rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cycle.rate, max(steps, 1), pct_start=0.1)
     device = next(network.parameters()).device
     precision = pick_precision("auto", device)
     rng = np.random.default_rng([recipe.seed, (weights is not None) + (rounding is not None)])
-    drawn = draw_batches(bank, stages, rng, device, weights)
+    drawn = draw_batches(bank, cycle.stages, rng, device, weights)
     started, shown = time.monotonic(), torch.zeros((), device=device)
     for step, (photographs, truths) in enumerate(drawn, 1):
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             light = network(photographs.contiguous(memory_format=torch.channels_last))
-        loss = loss_of(recipe, photographs, truths, light.float())
+        loss = loss_of(recipe, photographs, truths, light.float(), cycle.squared_floor)
         if rounding is not None:
             loss = loss + recipe.range_weight * rounding.spread()
         optimizer.zero_grad(set_to_none=True)
@@ -188,6 +208,7 @@ def _descend(
                 file=sys.stderr,
                 flush=True,
             )
+    network.load_state_dict(average.module.state_dict())
 
 
 def draw_batches(
@@ -211,12 +232,14 @@ def draw_batches(
             yield photographs, truths
 
 
-def loss_of(recipe: Recipe, photographs: Tensor, truths: Tensor, light: Tensor) -> Tensor:
-    """The recipe's weighted sum, []."""
+def loss_of(
+    recipe: Recipe, photographs: Tensor, truths: Tensor, light: Tensor, squared_floor: float
+) -> Tensor:
+    """The recipe's weighted sum, []; no more is asked for where a picture's squared error is at the floor."""
     enhanced = relight(photographs, light)
     squared = (enhanced - truths).square().mean((1, 2, 3))
     loss = F.l1_loss(enhanced, truths) + recipe.squared_weight * squared.mean()
-    loss = loss + recipe.psnr_weight * 10 * (squared + _LEAST_SQUARED).log10().mean()
+    loss = loss + recipe.psnr_weight * 10 * (squared + squared_floor).log10().mean()
     # What clipped has no gradient: the same equation without the division still has.
     loss = loss + recipe.clipped_weight * F.l1_loss(light * truths, photographs)
     if recipe.log_weight:
