@@ -54,11 +54,13 @@ class Cycle(NamedTuple):
         stages: in their order.
         rate: its peak.
         squared_floor: see `Recipe`.
+        decay: of the moving average of the weights.
     """
 
     stages: tuple[Stage, ...]
     rate: float
     squared_floor: float
+    decay: float
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Recipe:
         range_weight: while rounding, of the largest magnitude of what is rounded, mean over the layers:
             eight bits have no room for features of which one pixel in a million is a hundred times the rest.
         average_decay: of the moving average of the weights.
+        rounded_decay: the same while rounding, whose few steps are to move the average.
         seed: of every random choice.
     """
 
@@ -101,10 +104,10 @@ class Recipe:
     small: Stage = Stage(6000, 12, 0.5)
     large: Stage = Stage(2500, 6, 0.75)
     chosen: Stage = Stage(800, 6, 0.75)
-    rounded: Stage = Stage(150, 4, 1.0)
+    rounded: Stage = Stage(300, 4, 1.0)
     learning_rate: float = 3e-3
     chosen_rate: float = 1.5e-3
-    rounded_rate: float = 6e-4
+    rounded_rate: float = 1e-3
     squared_weight: float = 3.0
     psnr_weight: float = 0.02
     squared_floor: float = 2e-4
@@ -114,6 +117,7 @@ class Recipe:
     log_weight: float = 0.05
     range_weight: float = 0.05
     average_decay: float = 0.998
+    rounded_decay: float = 0.97
     seed: int = 0
 
     @property
@@ -153,14 +157,14 @@ def train(
     torch.nn.init.constant_(network.cond_add1.bias, _FIRST_LIGHT)
     if start is not None:
         network.load_state_dict(start.state_dict())
-    first = Cycle((recipe.small, recipe.large), recipe.learning_rate, recipe.squared_floor)
-    _descend(recipe, first, network, bank)
+    stages, decay = (recipe.small, recipe.large), recipe.average_decay
+    _descend(recipe, Cycle(stages, recipe.learning_rate, recipe.squared_floor, decay), network, bank)
     weights = weigh(bank)
-    second = Cycle((recipe.chosen,), recipe.chosen_rate, recipe.chosen_floor)
-    _descend(recipe, second, network, bank, weights)
+    chosen = Cycle((recipe.chosen,), recipe.chosen_rate, recipe.chosen_floor, decay)
+    _descend(recipe, chosen, network, bank, weights)
     rounding = FakeQuantization(network)
-    third = Cycle((recipe.rounded,), recipe.rounded_rate, recipe.chosen_floor)
-    _descend(recipe, third, network, bank, weights, rounding)
+    rounded = Cycle((recipe.rounded,), recipe.rounded_rate, recipe.chosen_floor, recipe.rounded_decay)
+    _descend(recipe, rounded, network, bank, weights, rounding)
     rounding.remove()
     trained = EnhancementNetwork(recipe.channels, recipe.padding)
     trained.load_state_dict(network.state_dict())
@@ -178,7 +182,7 @@ def _descend(
     """One cycle of the learning rate, after which the network has the moving average of its weights."""
     average = AveragedModel(
         network,
-        multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay),  # type: ignore[no-untyped-call]
+        multi_avg_fn=get_ema_multi_avg_fn(cycle.decay),  # type: ignore[no-untyped-call]
     )
     steps = sum(stage.steps for stage in cycle.stages)
     optimizer = torch.optim.AdamW(network.parameters(), cycle.rate, weight_decay=1e-4)
