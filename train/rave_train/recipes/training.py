@@ -76,7 +76,7 @@ class Recipe:
         small: the first steps, at half the size.
         large: then, in the same cycle of the learning rate.
         chosen: then, in a cycle of its own, on the pairs that `weigh` chooses.
-        rounded: the last steps, in a further cycle, on the same pairs, with rounding as INT8 does it.
+        rounded: the last steps, in a further cycle, on all pairs, with rounding as INT8 does it.
         learning_rate: peak of the first cycle.
         chosen_rate: peak of the second.
         rounded_rate: peak of the third.
@@ -104,10 +104,10 @@ class Recipe:
     small: Stage = Stage(6000, 12, 0.5)
     large: Stage = Stage(2500, 6, 0.75)
     chosen: Stage = Stage(800, 6, 0.75)
-    rounded: Stage = Stage(300, 4, 1.0)
+    rounded: Stage = Stage(140, 4, 1.0)
     learning_rate: float = 3e-3
     chosen_rate: float = 1.5e-3
-    rounded_rate: float = 1e-3
+    rounded_rate: float = 8e-4
     squared_weight: float = 3.0
     psnr_weight: float = 0.02
     squared_floor: float = 2e-4
@@ -115,7 +115,7 @@ class Recipe:
     ssim_weight: float = 0.1
     clipped_weight: float = 0.1
     log_weight: float = 0.05
-    range_weight: float = 0.05
+    range_weight: float = 0.1
     average_decay: float = 0.998
     rounded_decay: float = 0.97
     seed: int = 0
@@ -164,7 +164,7 @@ def train(
     _descend(recipe, chosen, network, bank, weights)
     rounding = FakeQuantization(network)
     rounded = Cycle((recipe.rounded,), recipe.rounded_rate, recipe.chosen_floor, recipe.rounded_decay)
-    _descend(recipe, rounded, network, bank, weights, rounding)
+    _descend(recipe, rounded, network, bank, rounding=rounding)
     rounding.remove()
     trained = EnhancementNetwork(recipe.channels, recipe.padding)
     trained.load_state_dict(network.state_dict())
