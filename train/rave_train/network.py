@@ -221,7 +221,8 @@ class EnhancementNetwork(nn.Module):
         x = self.ResidualBlock4(self.ResidualBlock3(x))
         x = self.condy(x)
         x = self.ResidualBlock6(self.ResidualBlock5(x))
-        if not torch.is_autocast_enabled(x.device.type):
+        # Meta tensors, whose operations are only counted, know no autocast.
+        if x.device.type == "meta" or not torch.is_autocast_enabled(x.device.type):
             return F.relu(self.cond_add1(x))
         # Near 1, where the warm-up ends, bf16 has a step of 1/256: all light became 1, and without gradient.
         with torch.autocast(x.device.type, enabled=False):
