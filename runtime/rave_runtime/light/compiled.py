@@ -1,7 +1,7 @@
 """The passes over all pixels of an 8-bit photograph, or of a film's luma, compiled.
 
 They are there where the package was built with a C compiler. Without them everything works the same, bit for
-bit, by numpy and Pillow, and takes about twice as long. `hatch_build.py` compiles their source, `passes.c`.
+bit, by numpy and Pillow, but takes longer. `hatch_build.py` compiles their source, `passes.c`.
 `RAVE_COMPILED=0` in the environment leaves them unused.
 """
 
