@@ -15,14 +15,7 @@ from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.atomic import is_written_into, remove_abandoned, write_atomically
 from rave_runtime.photos.formats import written_format_of
 from rave_runtime.run.jobs import plan_jobs
-
-
-def touch(folder: Path, *names: str) -> Path:
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-    return folder
+from tests.runtime.places import touch
 
 
 def planned(source: Path, output: Path, format: str | None = None) -> dict[str, str]:

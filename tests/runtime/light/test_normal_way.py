@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rave_runtime import Enhancer, UsageError
 from rave_runtime.arrays import Pixels
-from rave_runtime.light import compiled, normal_way
+from rave_runtime.light import normal_way
 from rave_runtime.light.look import Look, divisor_of, guard_black
 from rave_runtime.light.normal_way import NormalWay
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
@@ -18,19 +18,12 @@ from rave_runtime.photos.colour import tone_curve
 from rave_runtime.photos.photo import Photo
 from tests.runtime.pictures import MakePicture
 
+pytestmark = pytest.mark.usefixtures("passes")
+
 Floats = NDArray[np.float64]
 TO_CHROMA = np.array([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 TO_COLOUR = np.array([[0, 1.402], [-0.344136, -0.714136], [1.772, 0]])
 LUMA = np.array([0.299, 0.587, 0.114])
-
-
-@pytest.fixture(autouse=True, params=["compiled", "numpy"])
-def passes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything holds for both."""
-    if request.param == "numpy":
-        monkeypatch.setattr(compiled, "library", lambda: None)
-    elif compiled.library() is None:
-        pytest.skip("built without a C compiler")
 
 
 def develop(

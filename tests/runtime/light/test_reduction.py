@@ -6,19 +6,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer
-from rave_runtime.light import compiled
 from rave_runtime.light.reduction import GuidedLight, Reduction, box_means, luminance
 from rave_runtime.photos.photo import Photo
 from tests.runtime.pictures import MakePicture
 
-
-@pytest.fixture(autouse=True, params=["compiled", "numpy"])
-def passes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything holds for both."""
-    if request.param == "numpy":
-        monkeypatch.setattr(compiled, "library", lambda: None)
-    elif compiled.library() is None:
-        pytest.skip("built without a C compiler")
+pytestmark = pytest.mark.usefixtures("passes")
 
 
 def guide_of(image: NDArray[np.uint8], long_side_px: int) -> NDArray[np.float32]:

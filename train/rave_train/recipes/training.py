@@ -189,7 +189,7 @@ def _descend(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cycle.rate, max(steps, 1), pct_start=0.1)
     device = next(network.parameters()).device
     precision = pick_precision("auto", device)
-    rng = np.random.default_rng([recipe.seed, (weights is not None) + (rounding is not None)])
+    rng = np.random.default_rng([recipe.seed, 2 if rounding is not None else int(weights is not None)])
     drawn = draw_batches(bank, cycle.stages, rng, device, weights)
     started, shown = time.monotonic(), torch.zeros((), device=device)
     for step, (photographs, truths) in enumerate(drawn, 1):
