@@ -25,8 +25,8 @@ from rave_runtime.run.jobs import Job
 from rave_runtime.run.log import open_log
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.progress import notes_of
+from tests.runtime.folders.places import fill
 from tests.runtime.pictures import MakePicture
-from tests.runtime.places import fill
 
 COMMAND = [sys.executable, "-c", "from rave_runtime.cli import main; main()"]
 QUICK = ["--device", "cpu", "--precision", "fp32", "--working-size", "32"]

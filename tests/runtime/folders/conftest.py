@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rave_runtime.files.location import RemoteFile
+from tests.runtime.folders.places import fill
 from tests.runtime.pictures import MakePicture
-from tests.runtime.places import fill
 
 
 @pytest.fixture

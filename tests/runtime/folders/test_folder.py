@@ -15,7 +15,7 @@ from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.atomic import is_written_into, remove_abandoned, write_atomically
 from rave_runtime.photos.formats import written_format_of
 from rave_runtime.run.jobs import plan_jobs
-from tests.runtime.places import touch
+from tests.runtime.folders.places import touch
 
 
 def planned(source: Path, output: Path, format: str | None = None) -> dict[str, str]:

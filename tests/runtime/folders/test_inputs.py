@@ -21,7 +21,7 @@ from rave_runtime.run import jobs as jobs_module
 from rave_runtime.run.inputs import Selection, find_photographs
 from rave_runtime.run.jobs import Naming, plan_jobs
 from rave_runtime.run.options import RunOptions
-from tests.runtime.places import touch
+from tests.runtime.folders.places import touch
 
 
 def names(folder: Path, output: Path) -> list[str]:

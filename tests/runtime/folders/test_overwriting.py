@@ -20,9 +20,9 @@ from rave_runtime.files.location import RemoteFile
 from rave_runtime.run.journal import JOURNAL_NAME
 from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.options import RunOptions
+from tests.runtime.folders.places import fill
 from tests.runtime.folders.runs import QUICK, options
 from tests.runtime.pictures import MakePicture
-from tests.runtime.places import fill
 
 
 def rave_run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -14,9 +14,9 @@ from rave_runtime.files.location import Location, RemoteFile, parse_location
 from rave_runtime.photos.reading import read_file
 from rave_runtime.run.jobs import plan_jobs
 from rave_runtime.run.options import RunOptions
+from tests.runtime.folders.places import contents, fill, remote_contents, upload
 from tests.runtime.folders.runs import QUICK
 from tests.runtime.pictures import MakePicture
-from tests.runtime.places import contents, fill, remote_contents, upload
 
 fsspec = pytest.importorskip("fsspec")
 

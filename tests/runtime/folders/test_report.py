@@ -20,8 +20,8 @@ from rave_runtime.run.batch import Batch, Result
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.report import _preview, write_report
+from tests.runtime.formats.raw.raws import make_dng
 from tests.runtime.pictures import MakePicture
-from tests.runtime.raws import make_dng
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from rave_runtime.serve.app import PAGE
+from tests.runtime.formats.raw.raws import make_dng
 from tests.runtime.pictures import MakePicture
-from tests.runtime.raws import make_dng
 from tests.runtime.serve.page import ENTER, READY, after, center, cut, finished, set_strength
 
 from .browser import CHROMIUM, DRIVER, Browser

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.options import RunOptions
-from tests.runtime.raws import make_dng
+from tests.runtime.formats.raw.raws import make_dng
 
 OPTIONS = RunOptions(device="cpu", precision="fp32", working_size=64)
 

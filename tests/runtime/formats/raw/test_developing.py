@@ -15,7 +15,7 @@ from PIL import Image
 from rave_runtime.photos.colour import is_srgb
 from rave_runtime.photos.reading import read_photo
 from tests.runtime.formats.raw.developed import as_jpeg, developed, encoded, make_scene, shown
-from tests.runtime.raws import make_dng
+from tests.runtime.formats.raw.raws import make_dng
 
 rawpy = pytest.importorskip("rawpy")
 

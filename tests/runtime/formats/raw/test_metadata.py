@@ -18,7 +18,7 @@ from rave_runtime.photos.colour import is_srgb
 from rave_runtime.photos.metadata.packet import read_packet
 from rave_runtime.run.options import RunOptions
 from tests.runtime.formats.raw.developed import as_jpeg, developed, make_scene, shown
-from tests.runtime.raws import make_dng
+from tests.runtime.formats.raw.raws import make_dng
 
 rawpy = pytest.importorskip("rawpy")
 

@@ -25,7 +25,7 @@ from rave_runtime.run.jobs import Naming, plan_jobs
 from rave_runtime.run.memory import estimate_need
 from rave_runtime.run.options import RunOptions
 from tests.runtime.formats.raw.developed import OPTIONS, as_jpeg, encoded, make_scene, shown
-from tests.runtime.raws import make_dng
+from tests.runtime.formats.raw.raws import make_dng
 
 rawpy = pytest.importorskip("rawpy")
 

@@ -98,7 +98,7 @@ def test_programs_and_extras_keep_their_names() -> None:
     distribution = importlib.metadata.distribution("rave-backlit")
     programs = [entry.name for entry in distribution.entry_points if entry.group == "console_scripts"]
     extras = distribution.metadata.get_all("Provides-Extra") or []
-    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    project = Path(__file__).resolve().parents[3] / "pyproject.toml"
     if (project.parent / "runtime").is_dir():  # an installed tree may be older than its source
         settings = tomllib.loads(project.read_text())["project"]
         programs, extras = list(settings["scripts"]), list(settings["optional-dependencies"])

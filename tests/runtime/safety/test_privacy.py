@@ -18,8 +18,7 @@ import rave_runtime
 from rave_runtime.backends.privacy import REPORTS_OFF
 from rave_runtime.bundle import embedded_bundle
 from tests.runtime.pictures import MakePicture
-
-from .imports import imported
+from tests.walls.imports import imported
 
 ROOMS = Path(rave_runtime.__file__).parents[2]
 RUN = "from rave_runtime.cli import main; main()"

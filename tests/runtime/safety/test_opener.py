@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.reading import load_rgb
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
 
 

@@ -18,7 +18,7 @@ import tensorrt_bindings
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from tests.export.strict_tensorrt import Module, Strict
+    from tests.export.engines.strict_tensorrt import Module, Strict
 else:  # run as a program, where an installed package may be called `tests`
     sys.path.insert(0, str(Path(__file__).parent))
     from strict_tensorrt import Module, Strict

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.imports import circles, import_graph, imported, too_large
+from tests.walls.imports import circles, import_graph, imported, too_large
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
     "rave_runtime": ROOT / "runtime" / "rave_runtime",
     "rave_train": ROOT / "train" / "rave_train",
@@ -51,6 +51,10 @@ def test_no_import_goes_round(package: str) -> None:
 @pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_everything_can_be_seen_at_a_glance(package: str) -> None:
     assert too_large(PACKAGES[package]) == []
+
+
+def test_so_can_the_tests() -> None:
+    assert too_large(ROOT / "tests") == []
 
 
 def test_imports_point_one_way() -> None:

@@ -28,8 +28,8 @@ from rave_runtime.run.batch import Result
 from rave_runtime.run.jobs import plan_jobs
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.options import RunOptions
+from tests.runtime.folders.places import contents, fill, remote_contents, upload
 from tests.runtime.pictures import MakePicture
-from tests.runtime.places import contents, fill, remote_contents, upload
 
 ray = pytest.importorskip("ray")
 

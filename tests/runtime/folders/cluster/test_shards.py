@@ -13,9 +13,9 @@ from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import UsageError
 from rave_runtime.run.jobs import Shard, parse_shard
 from rave_runtime.run.options import RunOptions
+from tests.runtime.folders.places import contents, fill
 from tests.runtime.folders.runs import QUICK
 from tests.runtime.pictures import MakePicture
-from tests.runtime.places import contents, fill
 
 
 @given(st.integers(1, 40), st.sets(st.text(min_size=1, max_size=12), max_size=40), st.text(min_size=1))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import rave_runtime
-from tests.runtime.imports import circles, import_graph, imported, too_large
+from tests.walls.imports import circles, import_graph, imported, too_large
 
 ROOT = Path(rave_runtime.__file__).parent
 FORBIDDEN = {

@@ -12,7 +12,7 @@ from PIL import Image
 from rave_train.data import photographs
 from rave_train.data.photographs import find_photographs, hash_set, load_photograph, load_square
 from rave_train.errors import DataError
-from tests.runtime.raws import make_dng
+from tests.runtime.formats.raw.raws import make_dng
 
 
 def save(file: Path, size: tuple[int, int] = (20, 18), level: int = 90) -> None:

@@ -1,0 +1,103 @@
+"""The recipe's loss, and that a run learns and repeats itself."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from rave_train.network import EnhancementNetwork, relight
+from rave_train.recipes.bank import (
+    Mix,
+    make_bank,
+)
+from rave_train.recipes.losses import light_error, similarity
+from rave_train.recipes.scenes import (
+    Sources,
+)
+from rave_train.recipes.training import Recipe, Stage, loss_of, train
+
+
+def test_the_error_of_the_light_counts_where_the_pictures_tell_it() -> None:
+    truth = torch.full((1, 3, 8, 8), 0.5)
+    truth[..., :4] = 1.0  # blown out: nobody knows
+    light = torch.full((1, 1, 8, 8), 0.4)
+    backlit = truth * light
+    assert float(light_error(backlit, truth, light)) < 0.01
+    assert float(light_error(backlit, truth, 2 * light)) == pytest.approx(np.log(2), rel=0.05)
+    light[..., :4] = 7.0
+    assert float(light_error(backlit, truth, light)) < 0.01
+    assert float(light_error(torch.zeros_like(truth), truth, light)) == 0
+
+
+def test_similarity_is_one_for_equal_pictures_and_falls() -> None:
+    torch.manual_seed(0)
+    picture = torch.rand(2, 1, 32, 32)
+    assert float(similarity(picture, picture)) == pytest.approx(1, abs=1e-5)
+    values = [
+        float(similarity(picture, (picture + k * torch.rand_like(picture)).clamp(0, 1))) for k in (0.1, 0.5)
+    ]
+    assert 1 > values[0] > values[1]
+
+
+def test_the_loss_is_least_at_the_true_light() -> None:
+    torch.manual_seed(0)
+    truth = torch.rand(2, 3, 32, 32) * 0.9
+    light = torch.full((2, 1, 32, 32), 0.4)
+    backlit = truth * light
+    at_truth = float(loss_of(Recipe(), backlit, truth, light, 2e-4))
+    for factor in (0.7, 0.9, 1.1, 1.5):
+        assert float(loss_of(Recipe(), backlit, truth, light * factor, 2e-4)) > at_truth
+
+
+def test_what_clipped_still_has_a_gradient() -> None:
+    truth, backlit = torch.full((1, 3, 16, 16), 0.5), torch.full((1, 3, 16, 16), 0.4)
+    light = torch.full((1, 1, 16, 16), 0.1, requires_grad=True)
+    loss_of(Recipe(ssim_weight=0), backlit, truth, light, 2e-4).backward()
+    assert light.grad is not None
+    assert (light.grad < 0).all()  # more light, please
+
+
+SMALL = Recipe(
+    channels=8,
+    long_side_px=36,
+    pairs=24,
+    small=Stage(8, 4, 0.5),
+    large=Stage(4, 4, 0.75),
+    chosen=Stage(3, 4, 0.75),
+    rounded=Stage(2, 4, 1.0),
+)
+
+
+def test_a_run_learns_and_repeats_itself(sources: Sources) -> None:
+    bank = make_bank(sources, SMALL.mix, SMALL.pairs, SMALL.long_side_px, 0, processes=1)
+    first, again = train(SMALL, bank), train(SMALL, bank)
+    for a, b in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+    scenes = make_bank(sources, Mix(1, 0, 0, 0, 0), 24, 36, 0, processes=1)
+    long = train(dataclasses.replace(SMALL, large=Stage(60, 4, 1.0), average_decay=0.9), scenes)
+    photographs = torch.from_numpy(scenes.photographs[0]).float() / 255
+    truths = torch.from_numpy(scenes.truths[0]).float() / 255
+    with torch.no_grad():
+        after = (relight(photographs, long(photographs)) - truths).square().mean()
+    assert float(after) < 0.8 * float((photographs - truths).square().mean())
+
+
+def test_a_run_goes_on_from_a_network(sources: Sources) -> None:
+    bank = make_bank(sources, SMALL.mix, 8, SMALL.long_side_px, 0, processes=1)
+    torch.manual_seed(9)
+    start = EnhancementNetwork(8, "reflect")
+    nothing = Stage(0, 4, 1.0)
+    still = dataclasses.replace(SMALL, small=nothing, large=nothing, chosen=nothing, rounded=nothing)
+    kept = train(still, bank, start)
+    for a, b in zip(kept.parameters(), start.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_numbers_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="0 or more steps"):
+        Recipe(small=Stage(-1, 4, 0.5))
+    with pytest.raises(ValueError, match="1 or more pairs"):
+        Recipe(pairs=0)
