@@ -14,7 +14,7 @@ from rave_train.checkpoint import read_checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork
 from rave_train.recipes.embedded import main
 
-SHORT = ("--steps", "2", "1", "1", "1", "--pairs", "8", "--threads", "1", "--device", "cpu")
+SHORT = ("--steps", "2", "1", "1", "--pairs", "8", "--threads", "1", "--device", "cpu")
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_it_trains_and_says_how(photographs: Path, tmp_path: Path, monkeypatch: 
     assert told["panoramas"] == 0
     assert told["device"] == "cpu"
     assert told["start"] is None
-    assert told["training_size_px"] == 192
+    assert told["training_size_px"] == 144
 
 
 def test_it_goes_on_from_a_checkpoint(
@@ -63,7 +63,7 @@ def test_it_goes_on_from_a_checkpoint(
     start = EnhancementNetwork(16, "reflect")
     save_checkpoint(start, tmp_path / "start.safetensors", {"seed": 5})
     output = tmp_path / "model.safetensors"
-    words = (*SHORT, "--steps", "0", "0", "0", "0", "--init-from", tmp_path / "start.safetensors")
+    words = (*SHORT, "--steps", "0", "0", "0", "--init-from", tmp_path / "start.safetensors")
     run(monkeypatch, photographs, "--output", output, *words)
     found = read_checkpoint(output)
     for name, weight in found.network.named_parameters():
@@ -87,8 +87,8 @@ def test_a_start_of_another_width_is_refused(
     ("words", "said"),
     [
         (("--device", "tpu"), "tpu"),
-        (("--steps", "-1", "0", "0", "0"), "0 or more steps"),
-        (("--steps", "5"), "expected 4 arguments"),
+        (("--steps", "-1", "0", "0"), "0 or more steps"),
+        (("--steps", "5"), "expected 3 arguments"),
         (("--mix", "1", "-1", "0", "0", "1"), "shares of pairs must be 0 or more"),
         (("--output", "model.bin"), "must end in .safetensors"),
         (("--output", "photos/a.png/model.pth"), "photos"),

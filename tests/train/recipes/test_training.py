@@ -67,7 +67,6 @@ SMALL = Recipe(
     small=Stage(8, 4, 0.5),
     large=Stage(4, 4, 0.75),
     chosen=Stage(3, 4, 0.75),
-    rounded=Stage(2, 4, 1.0),
 )
 
 
@@ -90,7 +89,7 @@ def test_a_run_goes_on_from_a_network(sources: Sources) -> None:
     torch.manual_seed(9)
     start = EnhancementNetwork(8, "reflect")
     nothing = Stage(0, 4, 1.0)
-    still = dataclasses.replace(SMALL, small=nothing, large=nothing, chosen=nothing, rounded=nothing)
+    still = dataclasses.replace(SMALL, small=nothing, large=nothing, chosen=nothing)
     kept = train(still, bank, start)
     for a, b in zip(kept.parameters(), start.parameters(), strict=True):
         assert torch.equal(a, b)

@@ -37,7 +37,7 @@ def provenance_of(
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "precision": precision_name(pick_precision("auto", device)),
         "torch": torch.__version__,
-        "training_size_px": round(recipe.long_side_px * recipe.rounded.scale),
+        "training_size_px": round(recipe.long_side_px * recipe.chosen.scale),
     }
 
 
@@ -51,11 +51,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="checkpoint, .safetensors or .pth")
     parser.add_argument(
         "--steps",
-        nargs=4,
+        nargs=3,
         type=int,
         default=[stage.steps for stage in Recipe().stages],
-        metavar=("SMALL", "LARGE", "CHOSEN", "ROUNDED"),
-        help="steps on small pictures, larger ones, chosen ones, and the largest with INT8's rounding",
+        metavar=("SMALL", "LARGE", "CHOSEN"),
+        help="steps on small pictures, on larger ones, and on chosen ones with INT8's rounding",
     )
     parser.add_argument("--pairs", type=int, default=Recipe.pairs)
     parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
@@ -96,12 +96,11 @@ def _prepare(options: argparse.Namespace) -> Callable[[], tuple[EnhancementNetwo
     if options.threads:
         torch.set_num_threads(options.threads)
     device = pick_device(options.device)
-    small, large, chosen, rounded = options.steps
+    small, large, chosen = options.steps
     recipe = Recipe(
         small=replace(Recipe.small, steps=small),
         large=replace(Recipe.large, steps=large),
         chosen=replace(Recipe.chosen, steps=chosen),
-        rounded=replace(Recipe.rounded, steps=rounded),
         pairs=options.pairs,
         learning_rate=options.learning_rate,
         mix=Mix(*options.mix),

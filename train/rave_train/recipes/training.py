@@ -1,8 +1,7 @@
 """How the network of a recipe is trained: the recipe's numbers, its loss, its descent, its rounding.
 
 The light of a picture is smooth, so most of the training sees small pictures, of which many fit into a
-step; the last steps see pictures as large as those on which the runtime estimates light, rounded as INT8
-graphs round.
+step. The last steps see chosen pairs, and round as INT8 graphs round.
 """
 
 from __future__ import annotations
@@ -54,13 +53,11 @@ class Cycle(NamedTuple):
         stages: in their order.
         rate: its peak.
         squared_floor: see `Recipe`.
-        decay: of the moving average of the weights.
     """
 
     stages: tuple[Stage, ...]
     rate: float
     squared_floor: float
-    decay: float
 
 
 @dataclass(frozen=True)
@@ -75,24 +72,22 @@ class Recipe:
         mix: of the kinds of pairs.
         small: the first steps, at half the size.
         large: then, in the same cycle of the learning rate.
-        chosen: then, in a cycle of its own, on the pairs that `weigh` chooses.
-        rounded: the last steps, in a further cycle, on all pairs, with rounding as INT8 does it.
+        chosen: the last steps, in a second cycle, on the pairs that `weigh` chooses, with rounding as INT8
+            does it.
         learning_rate: peak of the first cycle.
         chosen_rate: peak of the second.
-        rounded_rate: peak of the third.
         squared_weight: of the mean squared error beside the L1 loss.
         psnr_weight: of minus the PSNR of each picture, per dB: it weighs pictures by how well they are
             met already, so that a photograph that needs little change gets little.
         squared_floor: squared error in the first cycle below which a picture is good enough: 37 dB.
-        chosen_floor: the same in the other cycles: 27 dB. By then well-lit pictures stay as they are, and
+        chosen_floor: the same in the second: 27 dB. By then well-lit pictures stay as they are, and
             what the network can still learn is to be spent on those that are not well lit.
         ssim_weight: of one minus the structural similarity.
         clipped_weight: of the loss that still sees what clipped.
         log_weight: of the error of the light in the log domain, which shadows and lit parts share alike.
         range_weight: while rounding, of the largest magnitude of what is rounded, mean over the layers:
             eight bits have no room for features of which one pixel in a million is a hundred times the rest.
-        average_decay: of the moving average of the weights.
-        rounded_decay: the same while rounding, whose few steps are to move the average.
+        average_decay: of the moving average of the weights in each cycle.
         seed: of every random choice.
     """
 
@@ -104,10 +99,8 @@ class Recipe:
     small: Stage = Stage(6000, 12, 0.5)
     large: Stage = Stage(2500, 6, 0.75)
     chosen: Stage = Stage(800, 6, 0.75)
-    rounded: Stage = Stage(140, 4, 1.0)
     learning_rate: float = 3e-3
     chosen_rate: float = 1.5e-3
-    rounded_rate: float = 8e-4
     squared_weight: float = 3.0
     psnr_weight: float = 0.02
     squared_floor: float = 2e-4
@@ -117,13 +110,12 @@ class Recipe:
     log_weight: float = 0.05
     range_weight: float = 0.1
     average_decay: float = 0.998
-    rounded_decay: float = 0.97
     seed: int = 0
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """All of them, in their order."""
-        return self.small, self.large, self.chosen, self.rounded
+        return self.small, self.large, self.chosen
 
     def __post_init__(self) -> None:
         """Checks the numbers.
@@ -157,14 +149,12 @@ def train(
     torch.nn.init.constant_(network.cond_add1.bias, _FIRST_LIGHT)
     if start is not None:
         network.load_state_dict(start.state_dict())
-    stages, decay = (recipe.small, recipe.large), recipe.average_decay
-    _descend(recipe, Cycle(stages, recipe.learning_rate, recipe.squared_floor, decay), network, bank)
-    weights = weigh(bank)
-    chosen = Cycle((recipe.chosen,), recipe.chosen_rate, recipe.chosen_floor, decay)
-    _descend(recipe, chosen, network, bank, weights)
+    first = Cycle((recipe.small, recipe.large), recipe.learning_rate, recipe.squared_floor)
+    _descend(recipe, first, network, bank)
+    # The penalty of wide ranges costs the picture nothing here; as a cycle after this one, it undid the choice.
     rounding = FakeQuantization(network)
-    rounded = Cycle((recipe.rounded,), recipe.rounded_rate, recipe.chosen_floor, recipe.rounded_decay)
-    _descend(recipe, rounded, network, bank, rounding=rounding)
+    second = Cycle((recipe.chosen,), recipe.chosen_rate, recipe.chosen_floor)
+    _descend(recipe, second, network, bank, weigh(bank), rounding)
     rounding.remove()
     trained = EnhancementNetwork(recipe.channels, recipe.padding)
     trained.load_state_dict(network.state_dict())
@@ -182,14 +172,14 @@ def _descend(
     """One cycle of the learning rate, after which the network has the moving average of its weights."""
     average = AveragedModel(
         network,
-        multi_avg_fn=get_ema_multi_avg_fn(cycle.decay),  # type: ignore[no-untyped-call]
+        multi_avg_fn=get_ema_multi_avg_fn(recipe.average_decay),  # type: ignore[no-untyped-call]
     )
     steps = sum(stage.steps for stage in cycle.stages)
     optimizer = torch.optim.AdamW(network.parameters(), cycle.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cycle.rate, max(steps, 1), pct_start=0.1)
     device = next(network.parameters()).device
     precision = pick_precision("auto", device)
-    rng = np.random.default_rng([recipe.seed, 2 if rounding is not None else int(weights is not None)])
+    rng = np.random.default_rng([recipe.seed, int(weights is not None)])
     drawn = draw_batches(bank, cycle.stages, rng, device, weights)
     started, shown = time.monotonic(), torch.zeros((), device=device)
     for step, (photographs, truths) in enumerate(drawn, 1):
