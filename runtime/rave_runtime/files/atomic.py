@@ -22,7 +22,7 @@ from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.regular import walk
 
 _SYSTEM_NAMES: Final = ("/dev", "/dev/fd", "/proc/self/fd")
-"""Folders whose entries stand for streams; where such a stream is a file, only its path tells so."""
+"""Folders whose entries name open streams. A stream may lead to a file: only such a path shows that."""
 
 _ENDING: Final = "rave-partial"
 
@@ -30,10 +30,10 @@ _ABANDONED_S: Final = 24 * 3600.0
 """Age at which a temporary file of another machine counts as abandoned; a living one is seconds old."""
 
 _READER_S: Final = 10.0
-"""How long a pipe is waited for until somebody reads it."""
+"""Longest wait for a program that reads a pipe."""
 
 _NO_FSYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY)
-"""What file systems answer that cannot be told to write to disk at once, such as SMB shares and FUSE."""
+"""Errors of file systems that cannot write to disk on demand, such as some SMB shares and FUSE."""
 
 _live: set[Path] = set()
 """Temporary files that this process is writing."""
@@ -51,14 +51,14 @@ def write_atomically(
     """Writes a file that is there whole or not at all.
 
     A pipe or a device, such as /dev/null, is written into instead of being replaced, and so is whatever
-    /dev/stdout and its like stand for. Until it is complete, the file has a name that nobody can foresee and
-    is readable by its user alone; `remove_abandoned` removes what a killed run left.
+    /dev/stdout and its like stand for. Until it is complete, the file has an unpredictable name and is
+    readable by its user alone; `remove_abandoned` removes such files of killed runs.
 
     Args:
         target: the file to make or replace.
         content: all of its bytes.
-        like: a file whose result this is, or several: the result gets no permission that one of them lacks,
-            and a new folder none that the file's folder lacks.
+        like: the file or files from which the result was made: the result gets no permission that one of
+            them lacks, and a new folder gets none that the first one's folder lacks.
         attributes_of: a file whose times and extended attributes the result gets.
 
     Raises:
@@ -92,7 +92,7 @@ def copy_atomically(source: Path, target: Path) -> None:
 def partial_file(
     target: Path, like: Location | Iterable[Location] | None, attributes_of: Location | None
 ) -> Iterator[tuple[int, Path]]:
-    """A file to write, by descriptor or path, that becomes the target if the block ends well.
+    """Yields a file to write, by descriptor and path, that becomes the target if the block raises nothing.
 
     Arguments and errors are those of `write_atomically`.
     """
@@ -112,7 +112,7 @@ def partial_file(
         if isinstance(attributes_of, Path):
             copy_attributes(attributes_of, partial)
         partial.replace(target)
-    except RaveError:  # of the block; some are errors of values too
+    except RaveError:  # raised by the block; some of them are ValueErrors as well
         raise
     except (OSError, ValueError) as error:
         raise _cannot_be_written(target, error) from error
@@ -124,12 +124,12 @@ def partial_file(
 
 
 def make_folder(folder: Path, like: Path | None = None) -> None:
-    """Makes a folder and those above it that are missing, however deep.
+    """Makes a folder, and the folders above it that are missing.
 
     Args:
         folder: the folder to make.
-        like: a folder that is mirrored: new folders get no permission that it lacks, nor the folders of the
-            same names above it.
+        like: a folder that is mirrored: a new folder gets no permission that this one lacks. Folders above
+            both are compared in the same way as long as their names agree.
 
     Raises:
         OSError: a folder cannot be made.
@@ -166,19 +166,19 @@ def require_writable(folder: Path, like: Path | None = None) -> None:
 
 
 def is_written_into(target: Path) -> bool:
-    """Whether a path is a pipe or a device, or one of the system's names for them, and not to be replaced."""
+    """Tells whether a path is written into, not replaced: a pipe, a device or a name of a stream."""
     try:
         if target.is_dir():
             return False
         return str(target.absolute().parent) in _SYSTEM_NAMES or (target.exists() and not target.is_file())
-    except OSError:  # such as a folder that may not be looked into: writing will tell
+    except OSError:  # such as a folder that may not be read: writing will raise the reason
         return False
 
 
 def remove_abandoned(folder: Location) -> None:
     """Removes temporary files that dead processes left anywhere in a folder.
 
-    Those of this machine go when their process is gone, others when they are a day old.
+    A file of this machine is removed when its process has ended, one of another machine after a day.
     """
     if not isinstance(folder, Path):
         return
@@ -194,7 +194,7 @@ def remove_abandoned(folder: Location) -> None:
 
 
 def remove_own_partials() -> None:
-    """Removes the temporary files that this process is writing, just before it ends at once."""
+    """Removes the temporary files that this process is writing, just before it exits without cleaning up."""
     for file in list(_live):
         with contextlib.suppress(OSError):
             file.unlink()
@@ -202,11 +202,11 @@ def remove_own_partials() -> None:
 
 @functools.cache
 def this_machine() -> str:
-    """Eight letters that tell this system from others; a container is a system, whatever its host name."""
+    """Returns eight hexadecimal digits that identify this system; each container is a system."""
     facts = [socket.gethostname()]
-    for tell in (_boot, _process_space):
+    for read_fact in (_boot, _process_space):
         with contextlib.suppress(OSError):
-            facts.append(tell())
+            facts.append(read_fact())
     return hashlib.sha256(" ".join(facts).encode()).hexdigest()[:8]
 
 
@@ -215,7 +215,7 @@ def _boot() -> str:
 
 
 def _process_space() -> str:
-    """The name of the set of processes that this one can see, by which containers differ."""
+    """Returns the name of the set of processes that this one can see, which differs between containers."""
     return os.readlink("/proc/self/ns/pid")
 
 
@@ -245,10 +245,10 @@ def _flush(descriptor: int) -> None:
             raise
 
 
-def _open_up(descriptor: int, like: list[Path]) -> None:
+def _open_up(descriptor: int, sources: list[Path]) -> None:
     """Gives a complete file the permissions of any new file, without those that one of its sources lacks."""
     mode = 0o666 & ~_umask()
-    for file in like:
+    for file in sources:
         mode &= _mode_of(file) | stat.S_IWUSR
     if hasattr(os, "fchmod"):
         with contextlib.suppress(OSError):  # the file system knows no permissions
@@ -256,7 +256,7 @@ def _open_up(descriptor: int, like: list[Path]) -> None:
 
 
 def _mode_of(file: Path) -> int:
-    """The permissions of a file or folder; all of them where it has gone or cannot be asked."""
+    """Returns the permissions of a file or folder; all of them where it has gone or cannot be asked."""
     try:
         return stat.S_IMODE(file.stat().st_mode)
     except OSError:
@@ -264,7 +264,7 @@ def _mode_of(file: Path) -> int:
 
 
 def _umask() -> int:
-    """Permissions that new files of this process lack."""
+    """Returns the permissions that new files of this process lack."""
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
@@ -274,7 +274,7 @@ def _umask() -> int:
 
 
 def _write_into(target: Path, content: bytes) -> None:
-    """Writes into a pipe, device or stream, and does not wait for ever for a reader of a pipe."""
+    """Writes into a pipe, device or stream; waits at most `_READER_S` for a program that reads a pipe."""
     descriptor = _wait_for(lambda: os.open(target, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0)))
     try:
         if hasattr(os, "set_blocking"):
@@ -308,7 +308,7 @@ def _cannot_be_written(target: Path, error: Exception) -> PhotoError:
 
 def _is_alive(process: str) -> bool:
     if os.name != "posix":
-        return True  # elsewhere, asking so would end it
+        return True  # on Windows, os.kill would end the process
     try:
         os.kill(int(process), 0)
     except (ProcessLookupError, ValueError, OverflowError):

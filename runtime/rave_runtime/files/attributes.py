@@ -15,12 +15,12 @@ _ABOUT_BYTES: Final = re.compile(r"hash|sha\d|md5|checksum|crc", re.IGNORECASE)
 def copy_attributes(source: Path, target: Path) -> None:
     """Gives a file the times of change and access and the user's extended attributes of another one.
 
-    What a file system cannot keep is left out without a word: the file itself matters more. The time of
-    creation cannot be set from Python.
+    Attributes that a file system cannot keep are left out without an error: the file itself matters more.
+    The time of creation cannot be set from Python.
 
     Args:
         source: a file, which may have gone meanwhile.
-        target: a file of this process.
+        target: a file that this process has written.
     """
     with contextlib.suppress(OSError):
         if hasattr(os, "listxattr"):

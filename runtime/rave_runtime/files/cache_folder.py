@@ -1,4 +1,4 @@
-"""Where the three programs keep what takes long to make and can be made again."""
+"""Where the three programs keep files that take long to make but can be made again."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ CacheKind = Literal["graphs", "embeddings", "timings", "downloads"]
 
 
 def cache_folder(kind: CacheKind = "graphs") -> Path | None:
-    """The folder for one kind of cache entries, whether it exists or not.
+    """Returns the folder for one kind of cache entries, whether it exists or not.
 
-    `RAVE_CACHE_DIR` moves all kinds, and keeps none if it is empty. Otherwise they lie where the system
-    keeps caches.
+    The variable `RAVE_CACHE_DIR` moves all kinds; if it is set to nothing, none is kept. Without it they lie
+    where the system keeps caches.
 
     Args:
-        kind: "graphs" are compiled graphs, "embeddings" those of training pictures, "timings" what
-            TensorRT measured while it built engines, "downloads" what was fetched and checked by its hash.
+        kind: "graphs" are compiled graphs, "embeddings" the embeddings of training pictures, "timings"
+            what TensorRT measured while it built engines, "downloads" fetched files with verified hashes.
 
     Returns:
         The folder, or None where nothing is to be kept or the user has no home.
     """
-    given = os.environ.get("RAVE_CACHE_DIR")
-    if given == "":
+    setting = os.environ.get("RAVE_CACHE_DIR")
+    if setting == "":
         return None
     try:
-        base = Path(given) if given is not None else Path(_usual_place()) / "rave-backlit"
+        base = Path(setting) if setting is not None else Path(_usual_place()) / "rave-backlit"
         return base.expanduser() / kind
     except RuntimeError:  # a user without a home
         return None

@@ -1,4 +1,4 @@
-"""What is known of one result: by which photograph and options it was made, and which file it is."""
+"""Entries of a journal: from which photograph and options a result was made, and which file it is."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.regular import open_regular, read_regular
 
 ANY_SIZE: Final = -1
-"""Size in the claim of a result that is not made yet."""
-
+"""Size in an entry that only claims the name of a result, which has not been made yet."""
 
 _NO_FILE: Final = (errno.ELOOP, errno.EMLINK, errno.EINVAL)
-"""What `open_regular` says of links, pipes and devices."""
+"""Errors with which `open_regular` refuses links, pipes and devices."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Entry:
     digest: str = ""
 
     def is_in(self, folder: Location) -> bool:
-        """Whether the folder holds that file with that size."""
+        """Tells whether the folder holds a file of this name and size."""
         place = folder / self.name
         if isinstance(place, RemoteFile):
             return place.size() == self.size
@@ -58,10 +57,10 @@ class ResultJournal(Protocol):
         """The folder of the results."""
 
     def is_done(self, name: str, key: str) -> bool:
-        """Whether that result is there, made from the same photograph in the same way."""
+        """Tells whether that result is there, made from the same photograph in the same way."""
 
     def is_ours(self, name: str) -> bool:
-        """Whether the file of that name in the folder is as a run of rave-run wrote it."""
+        """Tells whether the file of that name in the folder is still as a run of rave-run wrote it."""
 
     def claim(self, name: str, size: int, digest: str) -> None:
         """Records, just before a result is written, that a file with these bytes is this run's."""
@@ -70,16 +69,16 @@ class ResultJournal(Protocol):
         """Records a result that has been written."""
 
     def close(self) -> None:
-        """The batch has ended."""
+        """Completes the journal when the batch has ended."""
 
 
 def digest_of(content: bytes) -> str:
-    """The SHA-256 of a result's bytes."""
+    """Returns the SHA-256 of a result's bytes, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
 def result_key(content: bytes, settings: str) -> str:
-    """A key of a photograph's bytes and everything else that decides its result."""
+    """Returns a SHA-256 of a photograph's bytes and of the settings that decide its result."""
     digest = hashlib.sha256(settings.encode())
     digest.update(b"\0")
     digest.update(content)
@@ -87,19 +86,19 @@ def result_key(content: bytes, settings: str) -> str:
 
 
 def is_done(entries: Sequence[Entry], key: str, folder: Location) -> bool:
-    """Whether a result is there, made from the same photograph in the same way.
+    """Tells whether a result is there, made from the same photograph in the same way.
 
     Args:
         entries: all that is recorded of that result, the newest last.
         key: stands for the photograph and the options.
         folder: the folder of the results.
     """
-    made = [entry for entry in entries if entry.key]
-    return bool(made) and made[-1].key == key and made[-1].is_in(folder)
+    results = [entry for entry in entries if entry.key]
+    return bool(results) and results[-1].key == key and results[-1].is_in(folder)
 
 
 def is_ours(entries: Sequence[Entry], place: Location) -> bool:
-    """Whether the file at a place is one of the results that these entries tell of, unchanged since."""
+    """Tells whether the file at a place is one of the results in these entries, unchanged since."""
     if isinstance(place, RemoteFile):
         size = place.size()
         return any(entry.size in (ANY_SIZE, size) for entry in entries)
@@ -116,18 +115,18 @@ def is_ours(entries: Sequence[Entry], place: Location) -> bool:
 
 
 def _digest_of_file(place: Path) -> str:
-    """The SHA-256 of a file, which may be a film of any size and is read piece by piece."""
+    """Returns the SHA-256 of a file, which is read piece by piece, since films may have any size."""
     with open_regular(place) as descriptor, open(descriptor, "rb", closefd=False) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def line_of(entry: Entry) -> str:
-    """The journal's line of an entry."""
+    """Returns the line that records an entry in a journal."""
     return json.dumps({name: value for name, value in asdict(entry).items() if value != ""}) + "\n"
 
 
 def parse_entries(text: str) -> list[Entry]:
-    """Entries of a journal; a line cut short by a crash, or of another shape, is left out."""
+    """Returns the entries of a journal; a line cut short by a crash, or of another shape, is left out."""
     entries = []
     for line in text.splitlines():
         try:
@@ -141,7 +140,7 @@ def parse_entries(text: str) -> list[Entry]:
 
 
 def read_entries(file: Path) -> list[Entry]:
-    """Entries of a journal's file; none of a file that is missing, or that is a link, a pipe or a device.
+    """Returns the entries of a journal's file; none where it is missing, or is a link, a pipe or a device.
 
     Raises:
         UsageError: it is there and cannot be read.
@@ -151,7 +150,7 @@ def read_entries(file: Path) -> list[Entry]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        if error.errno in _NO_FILE:  # nothing of ours, and writing it will warn
+        if error.errno in _NO_FILE:  # not a journal of rave-run; writing to it will warn
             return []
         raise UsageError(
             f"the journal {file} cannot be read ({error.strerror or error}): remove it or choose another "

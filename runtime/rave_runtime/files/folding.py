@@ -1,4 +1,4 @@
-"""File systems that take two names for one: APFS, exFAT and SMB shares do so with letters and accents."""
+"""File systems on which two names mean one file: APFS, exFAT and SMB shares ignore case or accent forms."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rave_runtime.files.location import Location, RemoteFile
 _EXACT_PROTOCOLS: Final = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory", "http", "https"}
 )
-"""Stores in which each name is told from every other one."""
+"""Protocols of stores in which different names always mean different files."""
 
 _COMPOSED, _DECOMPOSED = "\u00e9", "e\u0301"
 
 
 def folds_names(folder: Location) -> bool:
-    """Whether files in a folder share a name that differs in large and small letters or forms of accents.
+    """Tells whether names in a folder that differ only in case or in forms of accents mean one file.
 
     Args:
-        folder: a folder that need not exist: then the nearest one above it is asked, by two short-lived
-            files. A store whose ways are unknown counts as one that folds.
+        folder: the folder. If it does not exist, the nearest one above it is tested. The test makes
+            short-lived files. A store of an unknown protocol counts as one on which such names mean one file.
     """
     if isinstance(folder, RemoteFile):
         return folder.protocol not in _EXACT_PROTOCOLS

@@ -1,7 +1,7 @@
 """Photographs in object stores and on other machines: any place that fsspec has a URL for.
 
 Only this module knows fsspec (extra `remote`). A file is read and written whole: object stores take an
-object or do not, and elsewhere a file is renamed to its name when it is complete.
+object whole or not at all, and elsewhere a file gets its name when it is complete.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _ATOMIC_PROTOCOLS: Final = frozenset(
 """Stores in which an object is there whole or not at all."""
 
 _FLAT_PROTOCOLS: Final = frozenset({"s3", "s3a", "gs", "gcs"})
-"""Stores that list everything below a name at once, and fail as a whole if they fail."""
+"""Stores that list everything below a name in one request, which fails as a whole if it fails."""
 
 _MAX_DEPTH: Final = 100
-"""Folders inside each other: pages of a web server that list themselves would go on for ever."""
+"""Deepest nesting of folders: pages of a web server that list themselves would go on for ever."""
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file or folder in a store; what it offers is named as in `pathlib`.
+    """A file or folder in a store; its methods are named as in `pathlib`.
 
     Attributes:
         url: the URL of a folder or file, without a slash at its end, such as `s3://bucket/photos`.
-        inner: a name below it, taken letter by letter, whatever its signs mean in URLs.
+        inner: a name below it, taken literally, even where its characters have a meaning in URLs.
     """
 
     url: str
@@ -49,7 +49,7 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """The last part of the path, as a file is called: of a web address, decoded and without its query."""
+        """The last part of the path; for a web address it is decoded and has no query."""
         if self.inner:
             return posixpath.basename(self.inner)
         first, _, rest = self.url.partition("::")  # such as zip://holiday/a.jpg::https://host/photos.zip
@@ -64,22 +64,22 @@ class RemoteFile:
 
     @property
     def protocol(self) -> str:
-        """What stands before the first colon of the URL, in lower case."""
+        """The part of the URL before `://`, in lower case."""
         return _protocol(self.url)
 
     @property
     def suffix(self) -> str:
-        """The ending of the name, with its dot, or nothing."""
+        """The ending of the name, with its dot; empty where it has none."""
         return Path(self.name).suffix
 
     def __str__(self) -> str:
-        """The place as people read it, without what a URL may hold of passwords and tokens."""
+        """Returns the place as people read it, without passwords and tokens of its URL."""
         shown = without_secrets(self.url)
         return f"{shown}/{self.inner}" if self.inner else shown
 
     @property
     def key(self) -> str:
-        """What tells this place from others. It may hold secrets: show `str` of the place instead."""
+        """The text that identifies this place. It may hold secrets: show `str` of the place instead."""
         return f"{self.url}/{self.inner}" if self.inner else self.url
 
     def __truediv__(self, name: str | Path) -> RemoteFile:
@@ -87,11 +87,11 @@ class RemoteFile:
         return RemoteFile(self.url, f"{self.inner}/{text}" if self.inner else text)
 
     def relative_to(self, folder: RemoteFile) -> str:
-        """This file's name inside a folder above it."""
+        """Returns this file's name inside a folder above it."""
         return self.key.removeprefix(folder.key + "/")
 
     def exists(self) -> bool:
-        """Whether a file or folder is there.
+        """Tells whether a file or folder is there.
 
         Raises:
             UsageError: the store cannot be reached.
@@ -105,7 +105,7 @@ class RemoteFile:
         return self._asked(ask)
 
     def is_dir(self) -> bool:
-        """Whether it is a folder; in an object store, whether anything begins with its name.
+        """Tells whether it is a folder; in an object store, whether anything begins with its name.
 
         Raises:
             UsageError: the store cannot be reached.
@@ -118,7 +118,7 @@ class RemoteFile:
         return self._asked(ask)
 
     def names(self) -> Iterator[str]:
-        """Files below this folder, relative to it, with slashes, in no particular order.
+        """Yields the names of files below this folder, relative to it, with slashes, in no particular order.
 
         Raises:
             UsageError: the store cannot be reached, or a folder cannot be listed.
@@ -127,8 +127,8 @@ class RemoteFile:
         root = path.rstrip("/")
         files.invalidate_cache(path)
         if _protocol(self.url) in _FLAT_PROTOCOLS:
-            for found in self._asked(lambda: files.find(path)):
-                yield found.removeprefix(root + "/")
+            for name in self._asked(lambda: files.find(path)):
+                yield name.removeprefix(root + "/")
         else:
             folders = [(path, 0)]
             seen = {root, root + "/"}
@@ -148,10 +148,10 @@ class RemoteFile:
                         raise UsageError(
                             f"{self} has folders inside each other without end: give one of them"
                         )
-        files.invalidate_cache(path)  # which else holds every name for as long as the run lasts
+        files.invalidate_cache(path)  # or it would hold every name for the rest of the run
 
     def matching(self, pattern: str) -> list[str]:
-        """Names of files directly in this folder that match, in order; none where there is no folder.
+        """Returns the sorted names of matching files directly in this folder; none where there is no folder.
 
         Raises:
             UsageError: the store cannot be reached.
@@ -160,13 +160,13 @@ class RemoteFile:
         def ask() -> list[str]:
             files, path = self._open()
             files.invalidate_cache(path)
-            found = files.glob(f"{glob.escape(path.rstrip('/'))}/{pattern}")
-            return sorted(posixpath.basename(str(name)) for name in found)
+            paths = files.glob(f"{glob.escape(path.rstrip('/'))}/{pattern}")
+            return sorted(posixpath.basename(str(name)) for name in paths)
 
         return self._asked(ask)
 
     def read(self, limit_bytes: int | None = None) -> bytes:
-        """The whole file, or its first `limit_bytes`.
+        """Reads the whole file, or its first `limit_bytes`.
 
         Raises:
             PhotoError: it cannot be read.
@@ -174,7 +174,7 @@ class RemoteFile:
         try:
             files, path = self._open()
             if self.size() == 0:
-                return b""  # of which stores have no first bytes to give
+                return b""  # stores fail when asked for the first bytes of an empty file
             content: bytes = files.cat_file(path, end=limit_bytes)
         except RaveError:
             raise
@@ -185,7 +185,7 @@ class RemoteFile:
     def write(self, content: bytes) -> None:
         """Writes the file so that it is there whole or not at all.
 
-        A server that can only rename onto a free name lacks the file for a moment.
+        On a server that can only rename onto a free name, an old file is missing for a moment.
 
         Raises:
             PhotoError: it cannot be written.
@@ -226,7 +226,7 @@ class RemoteFile:
             raise PhotoError(f"cannot be deleted: {_reason(error)}") from error
 
     def is_free(self) -> bool:
-        """Whether no file has this name.
+        """Tells whether no file has this name.
 
         Raises:
             PhotoError: the store does not tell.
@@ -247,7 +247,7 @@ class RemoteFile:
         return False
 
     def size(self) -> int | None:
-        """Size of the file, in bytes; None where there is none."""
+        """Returns the size of the file in bytes; None where there is no file or the store cannot be asked."""
         try:
             files, path = self._open()
             files.invalidate_cache(posixpath.dirname(path))
@@ -282,7 +282,7 @@ Location = Path | RemoteFile
 
 
 def parse_location(text: str) -> Location:
-    """A path, or what a URL names; `file:///` URLs are paths.
+    """Returns the path or remote file that a text names; `file:///` URLs are paths.
 
     Raises:
         UsageError: a URL without a path, or a `file` URL of another machine.
@@ -296,7 +296,7 @@ def parse_location(text: str) -> Location:
             raise UsageError(
                 f"{without_secrets(text)} is of another machine, or lacks a slash: file:///folder is a folder"
             )
-        from urllib.request import url2pathname  # which brings all of http, and few ask for it
+        from urllib.request import url2pathname  # here, because it loads all of http
 
         return Path(url2pathname("/" + path))
     if not rest.strip("/"):
@@ -305,7 +305,7 @@ def parse_location(text: str) -> Location:
 
 
 def name_inside(folder: Location, target: Location) -> str:
-    """A result's name inside the folder of all results."""
+    """Returns a result's name inside the folder of all results."""
     if isinstance(folder, RemoteFile) and isinstance(target, RemoteFile):
         return target.relative_to(folder)
     return str(Path(str(target)).relative_to(str(folder)))

@@ -12,7 +12,7 @@ from rave_runtime.files.location import Location, RemoteFile, parse_location
 
 
 def parse_inputs(texts: Sequence[str]) -> list[Location]:
-    """The places that paths, URLs and patterns name.
+    """Returns the places that paths, URLs and patterns name.
 
     Args:
         texts: each names a place or, where nothing has that name, is a pattern: `*`, `?` and `[a-z]`
@@ -33,12 +33,12 @@ def _places(text: str) -> list[Location]:
         return _matching_objects(place) if "*" in text and not place.exists() else [place]
     if not glob.has_magic(text) or _is_there(place):
         return [place]
-    found: list[Location] = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
-    if not found:
+    matches: list[Location] = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
+    if not matches:
         raise UsageError(
             f"{text} does not exist, and as a pattern it fits no file: give a photograph or a folder"
         )
-    return found
+    return matches
 
 
 def _matching_objects(pattern: RemoteFile) -> list[Location]:

@@ -9,7 +9,7 @@ from rave_runtime.files.location import Location, RemoteFile
 
 
 def exists(place: Location) -> bool:
-    """Whether a place is there; a path that may not be looked into counts, and reading tells the reason."""
+    """Tells whether a place exists; one that may not be looked at counts too: reading gives the reason."""
     try:
         return place.exists()
     except OSError:
@@ -17,7 +17,7 @@ def exists(place: Location) -> bool:
 
 
 def is_folder(place: Location) -> bool:
-    """Whether a place is a folder that is there and may be looked at."""
+    """Tells whether a place is a folder that is there and may be looked at."""
     try:
         return place.is_dir()
     except OSError:
@@ -25,7 +25,7 @@ def is_folder(place: Location) -> bool:
 
 
 def is_no_folder(place: Location) -> bool:
-    """Whether something other than a folder is there, as far as permissions let us see."""
+    """Tells whether something other than a folder is there, as far as permissions let us see."""
     try:
         return place.exists() and not place.is_dir()
     except OSError:
@@ -33,7 +33,7 @@ def is_no_folder(place: Location) -> bool:
 
 
 def is_free(place: Location) -> bool:
-    """Whether no file, folder, link or pipe has this name.
+    """Tells whether no file, folder, link or pipe has this name.
 
     Raises:
         PhotoError: a store does not tell.
@@ -42,7 +42,7 @@ def is_free(place: Location) -> bool:
 
 
 def identity_of(place: Location) -> tuple[int, int] | str | None:
-    """Returns what two places have in common if they are one file; None where a path leads to none."""
+    """Returns a value that is the same for two places that are one file; None where a path leads to none."""
     if isinstance(place, RemoteFile):
         return place.key
     try:
@@ -53,7 +53,7 @@ def identity_of(place: Location) -> tuple[int, int] | str | None:
 
 
 def key_of(place: Location) -> str:
-    """Returns the text that two names have in common if they name one place, whether it exists or not."""
+    """Returns a text that is the same for two names of one place, whether it exists or not."""
     return os.path.normcase(place) if isinstance(place, Path) else place.key
 
 
@@ -64,7 +64,7 @@ def base_name(folder: Location) -> str:
 
 def real_path(path: Path) -> Path:
     """Returns a path without links, as far as it exists; links that lead to themselves stay."""
-    return Path(os.path.realpath(path))  # where pathlib raises RuntimeError
+    return Path(os.path.realpath(path))  # Path.resolve raises RuntimeError for such links
 
 
 def is_same(first: Location, second: Location) -> bool:

@@ -1,4 +1,4 @@
-"""Opening regular files only: nothing waits for a pipe, and no link leads elsewhere."""
+"""Opening regular files only: no call waits for a pipe, and links are followed only where that is allowed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def open_regular(file: Path, flags: int = os.O_RDONLY, *, follow: bool = True) -
 
     Args:
         file: path of the file.
-        flags: as `os.open` takes them. A file that is made is readable as the process's umask says.
+        flags: as `os.open` takes them. A new file gets the permissions that the process's umask leaves.
         follow: whether a symbolic link at the end of the path may lead to the file. Where it may not, a file
             with several names (hard links) is not written either.
 
@@ -44,7 +44,7 @@ def open_regular(file: Path, flags: int = os.O_RDONLY, *, follow: bool = True) -
 
 
 def read_regular(file: Path, *, follow: bool = True) -> bytes:
-    """The bytes of a regular file.
+    """Returns the bytes of a regular file.
 
     Raises:
         OSError: as `open_regular`.
@@ -54,10 +54,10 @@ def read_regular(file: Path, *, follow: bool = True) -> bytes:
 
 
 def read_own(file: Path) -> bytes | None:
-    """The bytes of a regular file, if nobody but this user can have written it; None of any other.
+    """Returns the bytes of a regular file that only this user can have written; None for any other file.
 
-    For entries of caches, which a program trusts: what another user put into a folder that is open to all is
-    not taken, nor what a link or a pipe stands for.
+    This is for entries of caches, which a program trusts: files that another user put into a folder that is
+    open to all are refused, and so are links and pipes.
     """
     try:
         with open_regular(file, follow=False) as descriptor, open(descriptor, "rb", closefd=False) as stream:
@@ -72,7 +72,7 @@ def read_own(file: Path) -> bytes | None:
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]], OSError | None]]:
-    """Every folder below one (itself included), however deep, without following links to folders.
+    """Yields a folder and every folder below it, without following links.
 
     Yields:
         The folder, its entries in order of their names (empty where it cannot be listed), and why it cannot
@@ -82,8 +82,8 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]], OSError |
     while ahead:
         here = ahead.pop()
         try:
-            with os.scandir(here) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            with os.scandir(here) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
             problem = None
         except OSError as error:
             entries, problem = [], error

@@ -6,8 +6,8 @@ import re
 from typing import Final
 
 _SCHEME: Final = r"\b[A-Za-z][A-Za-z0-9+.-]{1,40}:/{1,2}"
-"""How a URL begins; one that was taken for a path has a single slash. All parts have a greatest length, so
-that the time stays in proportion to a text's length."""
+"""How a URL begins; one that was taken for a path has a single slash. Every part of these patterns has a
+greatest length, so that a search takes time in proportion to the text's length."""
 
 _USER: Final = re.compile(
     rf"({_SCHEME})(?:[^/?#@\s:]{{0,200}}@"
@@ -24,11 +24,11 @@ _FRAGMENT: Final = re.compile(rf"({_SCHEME}[^\s'\"?#<>]{{0,1000}})#[A-Za-z_]{{1,
 """A URL whose fragment names values, as a sign-in gives its token."""
 
 _PATH_QUERY: Final = re.compile(rf"(\burl: /[^\s'\"?<>]{{0,1000}})\?{_REST}")
-"""The path of a URL with its query, as libraries tell of it in their errors."""
+"""The path of a URL with its query, as some libraries print it in their errors."""
 
 
 def without_secrets(text: str) -> str:
-    """A text in which URLs have neither user and password nor a query."""
+    """Returns a text without the users, passwords, queries and tokens of the URLs in it."""
     if ":/" in text:
         text = _FRAGMENT.sub(r"\1", _QUERY.sub(r"\1", _USER.sub(r"\1", text)))
     return _PATH_QUERY.sub(r"\1", text)
