@@ -1,6 +1,6 @@
-"""Enhancing many photographs: each worker takes one through reading, light, division and writing.
+"""Enhancing many photographs: each worker reads one, estimates its light, divides by it and writes it.
 
-On a CPU the workers are as many as processors and the network runs on one thread in each: decoding
+On a CPU there are as many workers as processors, and the network runs on one thread in each: decoding
 and encoding then overlap with inference by themselves, nothing waits for a barrier inside a
 convolution, and the number of workers bounds the memory.
 """
@@ -48,13 +48,13 @@ class WriteOptions:
     """How results are encoded.
 
     Attributes:
-        format: the name of a written format; None is what the target's name says.
+        format: the name of a written format; None means the one that the target's name states.
         quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own.
         max_megapixels: larger photographs are refused.
         overwrite: whether files that no run of rave-run wrote are replaced, where a journal can tell.
         keep_times: whether results get the times and extended attributes of their photographs.
         only_backlit: whether photographs that are not backlit are copied as they are.
-        again: whether photographs and films that say that they were enhanced are enhanced once more.
+        again: whether photographs and films that are marked as enhanced are enhanced once more.
         hdr: whether JPEGs get an HDR gain map where their photographs have none.
         film_encoder: an encoder of FFmpeg for films; None follows each film's codec.
     """
@@ -75,7 +75,7 @@ class Result:
     """What became of one photograph.
 
     Attributes:
-        job: which one.
+        job: the photograph's job.
         status: "done", "copied" (not backlit, or enhanced before), "skipped" (it was up to date) or "failed".
         error: why it failed.
         warnings: what a user should know of it.
@@ -83,7 +83,7 @@ class Result:
         seconds: the time from opening the file to renaming the result.
         worker: which process of a cluster made it; "" is this one.
         backlit: how backlit it is, from 0 to 1, where its light was estimated: see `Enhancer.backlit_score`.
-        enhanced_before: whether the photograph said that it had been enhanced.
+        enhanced_before: whether the photograph was marked as enhanced.
     """
 
     job: Job
@@ -99,18 +99,18 @@ class Result:
 
 
 class Runner(Protocol):
-    """What takes photographs from files to files: a batch of this process, or a cluster's workers."""
+    """The interface of what enhances files: a batch of this process, or the workers of a cluster."""
 
     @property
     def setup(self) -> Setup:
-        """What it computes with."""
+        """The device, precision and working size that the run uses."""
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
-        """Yields a result for each job, when it is there."""
+        """Yields the result of each job as soon as it is there."""
 
 
 class Batch:
-    """Takes photographs from files to files.
+    """Enhances photographs from files into files.
 
     Args:
         enhancer: shared by all workers.
@@ -118,7 +118,7 @@ class Batch:
         workers: photographs in work at a time.
         budget: the memory for photographs; None sets no limit.
         journal: the journal of the output folder, so that a run can be resumed; None keeps none.
-        skip_existing: leave out photographs whose result the journal has and the folder holds.
+        skip_existing: whether to leave out photographs whose result is in the journal and in the folder.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Batch:
     ) -> None:
         self.cancelled = threading.Event()
         self._interrupted = threading.Event()
-        self._enhancer = copy.copy(enhancer)  # which others may use meanwhile
+        self._enhancer = copy.copy(enhancer)  # a copy, since others may use this one
         self._enhancer.network = StoppableNetwork(enhancer.network, self._interrupted.is_set)
         self._options = options or WriteOptions()
         self._workers = workers
@@ -143,7 +143,7 @@ class Batch:
 
     @property
     def setup(self) -> Setup:
-        """What it computes with."""
+        """The device, precision and working size that the run uses."""
         return self._enhancer.setup
 
     @property
@@ -155,12 +155,12 @@ class Batch:
         return f"{settings} least_score={BACKLIT_SCORE}" if options.only_backlit else settings
 
     def warm_up(self) -> None:
-        """Loads all that the first photograph of either depth would wait for; the model may then go."""
+        """Loads all that the first photographs would wait for; the model's files may then be deleted."""
         for depth in (np.uint8, np.uint16):
             self._enhancer.enhance(np.zeros((32, 32, 3), depth))
 
     def run(self, jobs: Iterable[Job]) -> Generator[Result]:
-        """Enhances photographs side by side and yields each result when it is there.
+        """Enhances photographs side by side and yields each result as soon as it is there.
 
         Jobs are taken as workers come free, never all at once. After `cancelled` is set, those in
         work are finished and no further one is begun. If the caller closes the generator early, those
@@ -207,7 +207,7 @@ class Batch:
             finished.put(error)
 
     def _run_alone(self, jobs: Iterator[Job]) -> Iterator[Result]:
-        """The same in the calling thread, where the system allows no other one."""
+        """Enhances photographs in the calling thread, where the system allows no further thread."""
         try:
             for job in jobs:
                 if self.cancelled.is_set():
@@ -219,10 +219,10 @@ class Batch:
                 self._journal.close()
 
     def enhance_file(self, job: Job) -> Result:
-        """One photograph from file to file. What is wrong with it is in the result, not raised.
+        """Enhances one photograph from file to file. Its errors are in the result and are not raised.
 
         Raises:
-            BundleError: what is wrong is the model.
+            BundleError: the model is damaged.
         """
         if self.cancelled.is_set():
             return Result(job, "failed", "was not begun: the run was interrupted")
@@ -231,25 +231,25 @@ class Batch:
             if is_film(job.source.name):
                 with contextlib.nullcontext() if self._budget is None else self._budget.reserve(Need(0)):
                     return self._enhance_film(job, started)  # alone: it takes all processors
-            most = self._options.max_megapixels
-            content = None if isinstance(job.source, Path) else read_file(job.source, most)
+            limit_megapixels = self._options.max_megapixels
+            content = None if isinstance(job.source, Path) else read_file(job.source, limit_megapixels)
             if self._budget is None:
-                return self._enhance_file(job, content, started, most)
+                return self._enhance_file(job, content, started, limit_megapixels)
             header = job.source if isinstance(job.source, Path) else content or b""
-            wanted = self._options.format or written_format_of(job.target)
-            need = estimate_need(header, self._enhancer.working_size_px, wanted)
-            if (need.megapixels or 0) > most:  # the reader refuses it
+            written_format = self._options.format or written_format_of(job.target)
+            need = estimate_need(header, self._enhancer.working_size_px, written_format)
+            if (need.megapixels or 0) > limit_megapixels:  # the reader refuses it
                 need = Need(0, megapixels=need.megapixels)
             with self._budget.reserve(need):
-                most = min(most, self._budget.max_megapixels(need))
-                return self._enhance_file(job, content, started, most)
+                limit_megapixels = min(limit_megapixels, self._budget.max_megapixels(need))
+                return self._enhance_file(job, content, started, limit_megapixels)
         except BundleError:
             raise
         except RaveError as problem:
             return Result(job, "failed", str(problem), seconds=time.perf_counter() - started)
         except MemoryError:
             return Result(job, "failed", "does not fit into memory", seconds=time.perf_counter() - started)
-        except Exception as fault:  # ours; it must not take the others with it
+        except Exception as fault:  # a bug of rave-run, which must not end the other photographs
             reason = f"hit a bug in rave-run, please report it: {type(fault).__name__}: {fault}"
             return Result(job, "failed", reason, seconds=time.perf_counter() - started)
 
@@ -301,8 +301,8 @@ class Batch:
         write_atomically(job.target, photo.content, like=job.source, attributes_of=attributes)
         if self._journal is not None:
             self._journal.add(name, key, len(photo.content), digest)
-        renamed = options.format is None and format_of_ending(job.source.suffix) != photo.source_format
-        if renamed and not photo.is_unchanged:
+        is_misnamed = options.format is None and format_of_ending(job.source.suffix) != photo.source_format
+        if is_misnamed and not photo.is_unchanged:
             notes += (f"is {photo.source_format} in spite of its name, and was written as {photo.format}",)
         status: Status = "copied" if photo.is_unchanged else "done"
         size, seconds = (photo.width_px, photo.height_px), time.perf_counter() - started
@@ -310,9 +310,9 @@ class Batch:
 
     def _load_beside(self) -> None:
         """Loads the graphs once, in a thread beside the first photographs' decoding."""
-        if not self._loading.acquire(blocking=False):  # which is never given back
+        if not self._loading.acquire(blocking=False):  # never released: one load is enough
             return
-        with contextlib.suppress(RuntimeError):  # no thread is to be had: the first photograph waits
+        with contextlib.suppress(RuntimeError):  # no thread can start: the first photograph loads
             threading.Thread(target=self._load, name="rave-load").start()
 
     def _load(self) -> None:

@@ -17,7 +17,7 @@ LARGEST_BYTES: Final = 256 << 20
 """Largest companion that is copied. A Live Photo lasts three seconds: a larger film is another one."""
 
 _KEY: Final = "copy"
-"""Key of a companion in the journal, where results have a key of what made them."""
+"""Key of companions in the journal; the key of a result is a hash of what it was made from."""
 
 
 def copy_companions(

@@ -1,4 +1,4 @@
-"""What is installed, what would be used, and why."""
+"""The report of `rave-run --doctor`: what is installed, what would be used, and why."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _EXTRAS: Final = (
 
 
 def diagnose(make_enhancer: Callable[[], Enhancer]) -> str:
-    """A report as lines of text.
+    """Returns the report as lines of text.
 
     Args:
         make_enhancer: makes the enhancer that a run with the same options would use.

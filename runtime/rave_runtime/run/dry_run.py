@@ -27,16 +27,16 @@ from rave_runtime.run.overwriting import is_foreign
 def preview_jobs(
     jobs: Iterable[Job], options: RunOptions, enhancer: Enhancer, journal: Journal | None
 ) -> Iterator[tuple[str, bool]]:
-    """What would become of each photograph.
+    """Tells what would become of each photograph.
 
     Args:
         jobs: the jobs of the run.
         options: the options of the run.
-        enhancer: what would enhance them.
+        enhancer: the enhancer of the run.
         journal: the journal of the results, if there is one.
 
     Yields:
-        A sentence without its end for each photograph, and whether it would fail.
+        For each photograph a sentence without its full stop, and whether it would fail.
     """
     for job in jobs:
         try:
@@ -72,5 +72,5 @@ def _film_sentence(job: Job, options: RunOptions, journal: Journal | None) -> tu
 
 
 def _read_quickly(content: bytes, max_megapixels: float) -> Photo:
-    """A photograph from which only its score is wanted: raw files are developed at half of their size."""
+    """Reads a photograph for its score only: raw files are developed at half their width and height."""
     return read_by_codec(content, max_megapixels, is_draft=True) or read_photo(content, max_megapixels)

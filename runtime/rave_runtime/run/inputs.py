@@ -43,10 +43,10 @@ COMPANION_ENDINGS: Final = (".xmp", ".aae", ".mov")
 
 @dataclass(frozen=True)
 class Selection:
-    """Which names of photographs count.
+    """The names of photographs that a run takes.
 
-    A pattern is written as in a shell (`*`, `?`, `[a-z]`), and large and small letters are the same. It fits
-    the file's name, the name of a folder above it, or the whole path below INPUT, where `*` stands for
+    A pattern is written as in a shell (`*`, `?`, `[a-z]`), but its case does not matter. It fits the file's
+    name, the name of a folder above it, or the whole path below INPUT, where `*` stands for
     slashes too.
 
     Attributes:
@@ -58,7 +58,7 @@ class Selection:
     exclude: tuple[str, ...] = ()
 
     def takes(self, name: str) -> bool:
-        """Whether a photograph of that name, relative to INPUT, is wanted."""
+        """Tells whether the run takes a photograph of that name, relative to INPUT."""
         return (not self.include or _fits(name, self.include)) and not _fits(name, self.exclude)
 
 
@@ -78,9 +78,9 @@ class FoundFile:
 def find_photographs(
     folder: Location, output: Location, libraries: set[str] | None = None
 ) -> Iterator[FoundFile]:
-    """Pictures and films below a folder, by their endings, and folders inside it that cannot be listed.
+    """Yields pictures and films below a folder, by their endings, and folders inside that cannot be listed.
 
-    In a store there are no films: they are read from folders of this machine only.
+    Films are looked for in folders of this machine only, not in stores.
 
     Hidden files, `SYSTEM_FOLDERS`, photo managers' libraries and the output are left out; links to folders
     are followed once.
@@ -97,7 +97,7 @@ def find_photographs(
     if isinstance(folder, Path):
         yield from _walk(folder, output, libraries)
         return
-    by_folder: dict[str, list[str]] = {}  # each with its slashes, of which a key may have several
+    by_folder: dict[str, list[str]] = {}  # a folder's name ends with a slash; a key may have several in a row
     for name in folder.names():
         if (library := _library_of(name)) is not None:
             libraries.add(library)
@@ -106,14 +106,14 @@ def find_photographs(
             by_folder.setdefault(name.removesuffix(last), []).append(last)
     for parent, names in by_folder.items():
         for name, companions in _with_companions(names, films=False):
-            found = FoundFile(parent + name, tuple(parent + companion for companion in companions))
-            if os.sep != "/" and isinstance(output, Path) and (os.sep in found.name or ":" in found.name):
-                raise UsageError(f"{folder / found.name} cannot be a file's name on this machine: rename it")
-            yield found
+            file = FoundFile(parent + name, tuple(parent + companion for companion in companions))
+            if os.sep != "/" and isinstance(output, Path) and (os.sep in file.name or ":" in file.name):
+                raise UsageError(f"{folder / file.name} cannot be a file's name on this machine: rename it")
+            yield file
 
 
 def companions_of(file: Location) -> tuple[str, ...]:
-    """Names of the files beside a local file that belong to it; none for a file in a store."""
+    """Returns the names of the files beside a local file that belong to it; none for a file in a store."""
     if not isinstance(file, Path):
         return ()
     try:
@@ -124,12 +124,12 @@ def companions_of(file: Location) -> tuple[str, ...]:
 
 
 def is_unreadable_kind(name: str) -> bool:
-    """Whether a name is that of a picture of a kind that rave-run cannot read, such as a raw file."""
+    """Tells whether a name is that of a picture of a kind that cannot be read here, such as a raw file."""
     return os.path.splitext(name)[1].lower() in UNREADABLE_ENDINGS
 
 
 def folded(name: str) -> str:
-    """A name as file systems see it that tell neither large from small letters nor forms of accents apart."""
+    """Returns a form that is the same for names that differ only in case or in forms of accents."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -137,14 +137,14 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
     path = folded(name.replace(os.sep, "/"))
     parts = path.split("/")
     for pattern in patterns:
-        wanted = folded(pattern).rstrip("/")
-        if fnmatchcase(path, wanted) or any(fnmatchcase(part, wanted) for part in parts):
+        folded_pattern = folded(pattern).rstrip("/")
+        if fnmatchcase(path, folded_pattern) or any(fnmatchcase(part, folded_pattern) for part in parts):
             return True
     return False
 
 
 def _walk(folder: Path, output: Location, libraries: set[str]) -> Iterator[FoundFile]:
-    """Yields the pictures below a folder of this machine, into no folder of which it goes twice."""
+    """Yields the pictures and films below a folder of this machine, and enters no folder twice."""
     seen = {identity_of(output)} if isinstance(output, Path) else set()
     seen.discard(None)
     if identity_of(folder) in seen:  # results go beside the photographs
@@ -174,7 +174,7 @@ def _walk(folder: Path, output: Location, libraries: set[str]) -> Iterator[Found
 
 
 def _sort_entries(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], list[str]]:
-    """Names of folders to walk into, and names of files, hidden ones left out."""
+    """Returns the names of folders to walk into and the names of files, without hidden ones."""
     folders: list[str] = []
     files: list[str] = []
     for entry in entries:
@@ -188,7 +188,7 @@ def _sort_entries(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], list[
 
 
 def _with_companions(names: list[str], *, films: bool = True) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Pictures and films among the names of one folder, each with the names of what belongs to it."""
+    """Yields pictures and films among the names of one folder, each with the names of its companions."""
     companions: dict[str, list[str]] = {}
     for name in sorted(names):
         stem, ending = os.path.splitext(name)

@@ -14,10 +14,10 @@ from typing import Final
 from rave_runtime.files.atomic import remove_own_partials
 
 EXIT_INTERRUPTED: Final = 130
-"""Exit code of an interrupted run, as shells have it for Ctrl-C."""
+"""Exit code of an interrupted run, the one that shells use for Ctrl-C."""
 
 _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-"""Ctrl-C; what job schedulers send; a terminal that is closed; Ctrl-Break on Windows."""
+"""Signals of Ctrl-C, of job schedulers, of a terminal that is closed, and of Ctrl-Break on Windows."""
 
 _FIRST: Final = (
     b"rave-run: stopping when the tile in work is finished; the same signal (Ctrl-C) again ends it at once\n"
@@ -38,11 +38,11 @@ _section = _Section()
 
 @contextlib.contextmanager
 def deferred_interrupt() -> Iterator[None]:
-    """Has an interrupt of `heed_signals` raised at the end of a section instead of inside it.
+    """Delays an interrupt of `heed_signals` to the end of the block.
 
-    Raised inside a lock's own code, as those of thread pools are, it would leave the lock taken for ever, and
-    the threads that wait for it would never end. A section must be short and wait for nothing. For the main
-    thread only; elsewhere, and where nobody heeds signals, it has no effect.
+    Raised while a thread pool takes or releases a lock, the interrupt would leave the lock taken for ever,
+    and the threads that wait for it would never end. The block must be short and wait for nothing. Outside
+    the main thread, and where `heed_signals` was not called, there is no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -58,11 +58,10 @@ def deferred_interrupt() -> Iterator[None]:
 
 
 def heed_signals() -> None:
-    """Has the first signal raise KeyboardInterrupt in the main thread, and a second one end the process.
+    """Makes the first signal raise KeyboardInterrupt in the main thread, and a second one end the process.
 
-    Both are said on standard error when they come, by a thread that waits for nothing else: the main
-    thread may be busy in a library for long. Signals that the caller has the process ignore, as `nohup` does,
-    stay ignored.
+    A separate thread announces both on standard error at once, since the main thread may be busy in a
+    library for long. Signals that the process was started to ignore, as by `nohup`, stay ignored.
     """
     watcher = _Watcher()
     for name in _NAMES:
@@ -78,13 +77,13 @@ def was_interrupted() -> bool:
 
 
 class _Watcher:
-    """Counts signals: by a thread where one is to be had, otherwise by the main thread itself."""
+    """Counts signals in a separate thread where one can be started, otherwise in the main thread."""
 
     def __init__(self) -> None:
-        self._told = 0  # signals that were said
-        self._handled = 0  # by the main thread
-        self._telling = threading.RLock()
-        self._raised = False
+        self._announced_count = 0  # signals announced on standard error
+        self._handled_count = 0  # signals that the main thread has handled
+        self._lock = threading.RLock()
+        self._has_raised = False
 
     def start(self) -> None:
         """Starts the thread that is told of signals while the main thread is busy."""
@@ -92,39 +91,39 @@ class _Watcher:
             return
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
-        with contextlib.suppress(RuntimeError):  # no thread is to be had
+        with contextlib.suppress(RuntimeError):  # no further thread can be started
             threading.Thread(target=self._read, args=(reading,), name="rave-signals", daemon=True).start()
             signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Python's handler, which runs in the main thread when that comes to it."""
+        """Handles a signal in the main thread, where Python calls it between two instructions."""
         del number, frame
-        self._handled += 1
+        self._handled_count += 1
         _section.has_signal = True
-        self._tell(self._handled)
-        if self._raised:
+        self._tell(self._handled_count)
+        if self._has_raised:
             return
-        self._raised = True
+        self._has_raised = True
         if _section.is_entered:
             _section.was_interrupted = True
             return
         raise KeyboardInterrupt
 
     def _read(self, reading: int) -> None:
-        known = {getattr(signal, name, None) for name in _NAMES}
+        numbers = {getattr(signal, name, None) for name in _NAMES}
         received = 0
         while True:
             for number in os.read(reading, 64):
-                if number in known:
+                if number in numbers:
                     received += 1
                     self._tell(received)
 
     def _tell(self, count: int) -> None:
-        """Says the signal of that number, unless the other thread was faster."""
-        with self._telling:
-            if count <= self._told:
+        """Announces the signal of that count, unless the other thread has done so."""
+        with self._lock:
+            if count <= self._announced_count:
                 return
-            self._told = count
+            self._announced_count = count
             with contextlib.suppress(OSError):  # nobody may be there to read it
                 os.write(2, _FIRST if count == 1 else _SECOND)
         if count > 1:
@@ -136,16 +135,16 @@ class _Watcher:
 
 
 def descendants() -> list[int]:
-    """Processes that this one started, and those that they started, as far as the system tells."""
+    """Returns the ids of all processes below this one, as far as `/proc` lists them."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError):
             parent = int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(folder.name))
-    found: list[int] = []
+    processes: list[int] = []
     ahead = [os.getpid()]
     while ahead:
         started = children.get(ahead.pop(), [])
-        found += started
+        processes += started
         ahead += started
-    return found
+    return processes

@@ -64,9 +64,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `count` parts of all photographs, by a hash of their names alone.
+    """One of `count` parts of all photographs, chosen by a hash of their names alone.
 
-    So a photograph is in the same part on every machine, whatever else is added or removed.
+    A photograph is therefore in the same part on every machine, whatever else is added or removed.
 
     Attributes:
         index: a number from 1 to `count`.
@@ -80,7 +80,7 @@ class Shard:
         return f"{self.index}-of-{self.count}"
 
     def holds(self, name: str) -> bool:
-        """Whether a photograph of that name, relative to the folder, is in this part."""
+        """Tells whether a photograph of that name, relative to the folder, is in this part."""
         digest = hashlib.sha256(name.replace(os.sep, "/").encode("utf-8", "surrogateescape")).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 
@@ -100,21 +100,21 @@ class Naming:
     companions: bool = True
 
     def name_of(self, name: str) -> Path:
-        """The result's name, relative to the output. An object's key may begin with a slash or hold two."""
+        """Returns the result's name, relative to the output, without `..` and leading slashes."""
         path = Path(name)
         if is_film(name):
             return path.with_name(path.stem + self.suffix + path.suffix)
         if path.anchor or os.pardir in path.parts:
             path = Path(*(part for part in path.parts if part not in (path.anchor, os.pardir)))
         own = format_of_ending(path.suffix)
-        ending = path.suffix  # of a file whose name says nothing, the content decides
+        ending = path.suffix  # stays where the name tells no format: the content decides then
         if own is not None or self.format is not None:
             ending = ending_of_result(path.name, output_format(own or "PNG", self.format))
         return path.with_name(path.stem + self.suffix + ending)
 
 
 def parse_shard(text: str) -> Shard:
-    """A part written as `2/8`.
+    """Parses a part written as `2/8`.
 
     Raises:
         UsageError: the text is written otherwise, or names a part that does not exist.
@@ -134,14 +134,14 @@ def plan_jobs(
     selection: Selection | None = None,
     naming: Naming | None = None,
 ) -> list[Job]:
-    """The photographs under `source` and where each goes.
+    """Plans which photographs under `source` to enhance, and where each result goes.
 
     Args:
         source: a photograph, or a folder that is searched (see `find_photographs`), or several of either. A
             folder inside it that cannot be listed becomes a job, which will fail with the reason.
         output: where results go: for a folder, the folder that mirrors its tree; for a file, a file name, or
-            a folder if it is one or has no known ending; for several, a folder, in which each given folder
-            gets one of its name.
+            a folder if it is one or has no known ending; for several, a folder that gets a subfolder for each
+            given folder.
         format: the name of a written format; None keeps each photograph's own.
         allow_empty: a folder without photographs gives no jobs instead of an error.
         shard: which part of the photographs; None is all. A part may be empty.
@@ -169,12 +169,12 @@ def plan_jobs(
     jobs: dict[tuple[object, Location], Job] = {}
     for place in sources:
         prefix = "" if len(sources) == 1 else base_name(place)
-        found = (
+        new_jobs = (
             _jobs_below(place, output, prefix, naming, selection, allow_empty)
             if is_folder(place)
             else _job_of(place, output, naming, several=len(sources) > 1)
         )
-        for job in found:
+        for job in new_jobs:
             source_key = identity_of(job.source) if len(sources) > 1 else None
             jobs.setdefault((source_key or job.source, job.target), job)
     planned = sorted(jobs.values(), key=lambda job: job.name)
@@ -186,26 +186,26 @@ def plan_jobs(
 def _jobs_below(
     source: Location, output: Location, prefix: str, naming: Naming, selection: Selection, allow_empty: bool
 ) -> Iterator[Job]:
-    """Jobs of a folder, in no particular order."""
+    """Yields the jobs of a folder, in no particular order."""
     beside = _refuse_nesting(source, output, naming.suffix)
-    others = set()
+    unreadable_names = set()
     count = films = 0
     into = output / prefix if prefix else output
     libraries: set[str] = set()
-    for found in find_photographs(source, output, libraries):
-        if is_unreadable_kind(found.name):
-            others.add(found.name)
-        elif is_film(found.name) and not can_read_films():
-            films += isinstance(source, Path) and is_film_file(source / found.name)
-        elif isinstance(source, Path) and is_film(found.name) and not is_film_file(source / found.name):
+    for file in find_photographs(source, output, libraries):
+        if is_unreadable_kind(file.name):
+            unreadable_names.add(file.name)
+        elif is_film(file.name) and not can_read_films():
+            films += isinstance(source, Path) and is_film_file(source / file.name)
+        elif isinstance(source, Path) and is_film(file.name) and not is_film_file(source / file.name):
             continue
-        elif selection.takes(found.name) and not (beside and Path(found.name).stem.endswith(naming.suffix)):
+        elif selection.takes(file.name) and not (beside and Path(file.name).stem.endswith(naming.suffix)):
             count += 1
-            yield _make_job(source, into, found, naming, prefix)
-    if others and not allow_empty:
-        endings = sorted({Path(name).suffix.lower() for name in others})
-        many = "1 picture" if len(others) == 1 else f"{len(others)} pictures"
-        are = "is of a kind" if len(others) == 1 else "are of kinds"
+            yield _make_job(source, into, file, naming, prefix)
+    if unreadable_names and not allow_empty:
+        endings = sorted({Path(name).suffix.lower() for name in unreadable_names})
+        many = "1 picture" if len(unreadable_names) == 1 else f"{len(unreadable_names)} pictures"
+        are = "is of a kind" if len(unreadable_names) == 1 else "are of kinds"
         text = f"{many} in {source} {are} that rave-run cannot read ({', '.join(endings)})"
         warnings.warn(f"{text}: {remedy_for(endings)}", stacklevel=3)
     if libraries and not allow_empty:
@@ -232,7 +232,7 @@ def _make_job(source: Location, into: Location, file: FoundFile, naming: Naming,
 
 
 def _job_of(source: Location, output: Location, naming: Naming, several: bool) -> Iterator[Job]:
-    """The job of one file."""
+    """Yields the job of one file."""
     into = several or is_folder(output) or output.suffix.lower() not in KNOWN_ENDINGS
     target = output / naming.name_of(source.name) if into else output
     if not into:
@@ -250,7 +250,7 @@ def _job_of(source: Location, output: Location, naming: Naming, several: bool) -
 
 
 def _companion_target(companion: str, photograph: str, target: Path) -> Path:
-    """Where a companion goes: `a.xmp` follows the stem of the result, `a.jpg.xmp` its whole name."""
+    """Returns where a companion goes: `a.xmp` follows the stem of the result, `a.jpg.xmp` its whole name."""
     ending = os.path.splitext(companion)[1]
     whole = os.path.splitext(companion)[0].lower() == photograph.lower()
     return target.with_name((target.name if whole else target.stem) + ending)
@@ -266,7 +266,7 @@ def _require_folder(output: Location, sources: Sequence[Location]) -> None:
 
 
 def _refuse_nesting(source: Location, output: Location, suffix: str) -> bool:
-    """Whether results go beside their photographs, which needs a suffix."""
+    """Refuses results inside the source; tells whether they go beside it, which needs a suffix."""
     if isinstance(source, Path) and isinstance(output, Path) and is_no_folder(output):
         raise UsageError(f"{output} is a file: for a folder of photographs OUTPUT must be a folder")
     same, nested = is_same(output, source), is_inside(output, source)
@@ -296,7 +296,7 @@ def _refuse_collisions(jobs: list[Job], output: Location) -> None:
 
 
 def _groups(jobs: list[Job], key: Callable[[Location], str]) -> Iterator[tuple[list[str], Location]]:
-    """Names of photographs whose targets have one key, and one of those targets."""
+    """Yields the names of photographs whose targets share a key, with one of those targets."""
     groups: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
         groups[key(job.target)].append(job)

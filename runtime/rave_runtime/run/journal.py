@@ -6,8 +6,8 @@ same now and the file is there with the size it had. Lines are appended while a 
 when it ends, so a resumed run leaves the same journal as an undisturbed one.
 
 The journal also tells which files runs of rave-run have written: only those may be replaced without asking.
-So that a run that is killed does not leave files that nobody knows, a name is claimed before it is written,
-by a line without a key.
+So that a run that is killed leaves no file that the journal does not know, a line without a key claims each
+name before the file is written.
 
 Several runs may share an output folder, each with a part of the photographs: each writes its own journal
 (`.rave-run.2-of-8.jsonl`) and reads those of all. An object store cannot append: there a run
@@ -43,7 +43,7 @@ _READ_ATTEMPTS: Final = 5
 
 
 class Journal(ABC):
-    """The journal of an output folder. Safe to share by threads.
+    """The journal of an output folder. Threads may share it.
 
     Args:
         folder: the folder of the results.
@@ -54,21 +54,21 @@ class Journal(ABC):
         self.folder: Final = folder
         self._lock = threading.Lock()
         self._entries: dict[str, tuple[Entry, ...]] = {}
-        self._added: dict[str, Entry] = {}
-        self._warned = False
+        self._new_entries: dict[str, Entry] = {}
+        self._has_warned = False
         for entry in lines:
             self._remember(entry)
 
     def find(self, name: str) -> tuple[Entry, ...]:
-        """What is known of a result of that name, the newest last."""
+        """Returns the entries of the result of that name, the newest last."""
         return self._entries.get(name, ())
 
     def is_done(self, name: str, key: str) -> bool:
-        """Whether that result is there, made from the same photograph in the same way."""
+        """Tells whether that result is there, made from the same photograph in the same way."""
         return is_done(self.find(name), key, self.folder)
 
     def is_ours(self, name: str) -> bool:
-        """Whether the file of that name in the folder is as a run of rave-run wrote it."""
+        """Tells whether the file of that name in the folder is still as a run of rave-run wrote it."""
         if is_ours(self.find(name), self.folder / name):
             return True
         with self._lock:  # another run may have written it since
@@ -82,7 +82,7 @@ class Journal(ABC):
 
     def claim(self, name: str, size: int, digest: str) -> None:
         """Records, just before a result is written, that a file with these bytes is this run's."""
-        self._make_last(Entry(name, "", size, digest))
+        self._store(Entry(name, "", size, digest))
 
     @abstractmethod
     def claim_all(self, names: Iterable[str]) -> None:
@@ -91,20 +91,20 @@ class Journal(ABC):
     def add(self, name: str, key: str, size: int, digest: str = "") -> None:
         """Records a result that has been written. Trouble with the journal does not spoil the result."""
         entry = Entry(name, key, size, digest)
-        self._added[name] = entry
-        self._make_last(entry)
+        self._new_entries[name] = entry
+        self._store(entry)
 
     def close(self) -> None:
         """Rewrites this run's journal in order of names, with what other runs added meanwhile."""
         with self._lock:
             try:
                 entries = list(self._read())
-                kept = {entry.name: entry for entry in entries if entry.key} | self._added
-                # What a killed run wrote and this one did not take up.
-                left = {entry.name: entry for entry in entries if entry.name not in kept}
-                kept |= {name: entry for name, entry in left.items() if self._holds(name)}
-                if kept or isinstance(self.folder, Path):
-                    self._rewrite("".join(line_of(kept[name]) for name in sorted(kept)))
+                results = {entry.name: entry for entry in entries if entry.key} | self._new_entries
+                # Claims of a killed run for results that this run has not made again.
+                claims = {entry.name: entry for entry in entries if entry.name not in results}
+                results |= {name: entry for name, entry in claims.items() if self._holds(name)}
+                if results or isinstance(self.folder, Path):
+                    self._rewrite("".join(line_of(results[name]) for name in sorted(results)))
                 self._drop_claims()
             except (OSError, RaveError) as error:
                 self._warn(error)
@@ -113,7 +113,7 @@ class Journal(ABC):
         known = self._entries.get(entry.name, ())
         self._entries[entry.name] = (*(other for other in known if other != entry), entry)
 
-    def _make_last(self, entry: Entry) -> None:
+    def _store(self, entry: Entry) -> None:
         with self._lock:
             self._remember(entry)
             try:
@@ -122,8 +122,8 @@ class Journal(ABC):
                 self._warn(error)
 
     def _warn(self, error: Exception) -> None:
-        if not self._warned:
-            self._warned = True
+        if not self._has_warned:
+            self._has_warned = True
             reason = getattr(error, "strerror", None) or error
             warnings.warn(
                 f"the journal of {self.folder} cannot be written ({reason}): --skip-existing will do these "
@@ -132,32 +132,32 @@ class Journal(ABC):
             )
 
     def _holds(self, name: str) -> bool:
-        """Whether the folder of this machine holds a file of that name; a store is not asked for each."""
+        """Tells whether a local folder holds a file of that name; a store is not asked, to save requests."""
         return isinstance(self.folder, Path) and os.path.lexists(self.folder / name)
 
     @abstractmethod
     def _drop_claims(self) -> None:
-        """Forgets what `claim_all` recorded: all that was written has an entry now."""
+        """Removes what `claim_all` stored: every file that was written has an entry now."""
 
     @abstractmethod
     def _append(self, entry: Entry) -> None:
-        """Makes one more entry last."""
+        """Adds an entry to the stored journal, at once or with later ones."""
 
     @abstractmethod
     def _read(self) -> Iterable[Entry]:
-        """What this run's journal holds now."""
+        """Returns the entries that this run's journal holds now."""
 
     @abstractmethod
     def _read_others(self) -> Iterable[Entry]:
-        """What all journals of the folder hold now."""
+        """Returns the entries that all journals of the folder hold now."""
 
     @abstractmethod
     def _rewrite(self, text: str) -> None:
-        """Makes the journal hold this and nothing else. A journal of nothing is not kept."""
+        """Replaces the stored journal by this text. On this machine an empty journal is deleted."""
 
 
 class FolderJournal(Journal):
-    """The journal of a folder of this machine, a line at a time."""
+    """The journal of a folder of this machine, to which lines are appended one by one."""
 
     def __init__(self, folder: Path, part: str = "") -> None:
         self._place = folder
@@ -189,7 +189,7 @@ class FolderJournal(Journal):
         return [*read_entries(self._claims), *read_entries(self._file)]
 
     def _read_others(self) -> Iterable[Entry]:
-        # The newest knows best: an older run may have made the same result in another way.
+        # The newest file comes last and counts: older runs may have made a result in another way.
         return [
             entry
             for file in sorted(self._place.glob(".rave-run*.jsonl"), key=_changed)
@@ -218,8 +218,8 @@ class RemoteJournal(Journal):
         self._stem = self._file.name.removesuffix(".jsonl") + _PIECE_MARK
         self._run = uuid.uuid4().hex[:8]
         self._pieces: list[str] = []
-        self._waiting: list[Entry] = []
-        self._written = time.monotonic()
+        self._pending: list[Entry] = []
+        self._piece_time_s = time.monotonic()
         lines: list[Entry] = []
         for name, entries in _read_all(folder).items():
             lines += entries
@@ -236,24 +236,24 @@ class RemoteJournal(Journal):
         with self._lock:
             for entry in claims:
                 self._remember(entry)
-            self._waiting += claims
+            self._pending += claims
             self._write_piece()
 
     def _append(self, entry: Entry) -> None:
-        self._waiting.append(entry)
-        if time.monotonic() - self._written >= PIECE_S:
+        self._pending.append(entry)
+        if time.monotonic() - self._piece_time_s >= PIECE_S:
             self._write_piece()
 
     def _write_piece(self) -> None:
         name = f"{self._stem}{self._run}-{len(self._pieces):06d}.jsonl"
-        self._written = time.monotonic()
-        if self._waiting:
+        self._piece_time_s = time.monotonic()
+        if self._pending:
             try:
-                (self._folder / name).write("".join(map(line_of, self._waiting)).encode())
+                (self._folder / name).write("".join(map(line_of, self._pending)).encode())
             except PhotoError:
                 return  # the photograph is written; the next piece tells of it as well
             self._pieces.append(name)
-            self._waiting.clear()
+            self._pending.clear()
 
     def _read(self) -> Iterable[Entry]:
         for name, entries in _read_all(self._folder).items():
@@ -270,13 +270,13 @@ class RemoteJournal(Journal):
     def _rewrite(self, text: str) -> None:
         self._file.write(text.encode())
         for name in self._pieces:
-            with contextlib.suppress(PhotoError):  # what stays says nothing that is wrong
+            with contextlib.suppress(PhotoError):  # a piece that stays repeats what the journal says
                 (self._folder / name).remove()
         self._pieces.clear()
 
 
 def open_journal(folder: Location, part: str = "") -> Journal:
-    """The journal of an output folder.
+    """Opens the journal of an output folder.
 
     Args:
         folder: the folder of the results; it need not exist.
@@ -300,9 +300,9 @@ def _changed(file: Path) -> tuple[int, str]:
 
 
 def _read_all(folder: RemoteFile) -> dict[str, list[Entry]]:
-    """Every journal and piece of a remote folder, by name.
+    """Returns the entries of every journal and piece of a remote folder, by file name.
 
-    Another run may replace its pieces by its journal meanwhile: then all is read again.
+    Another run may replace its pieces by its journal meanwhile: then all files are read again.
     """
     for _ in range(_READ_ATTEMPTS):
         try:

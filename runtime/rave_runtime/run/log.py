@@ -17,14 +17,14 @@ from rave_runtime.files.secrets import without_secrets
 from rave_runtime.run.batch import Result
 
 LOG_MARK: Final = b'{"time": "'
-"""How the lines of a log begin, by which it is told from other files."""
+"""First bytes of every line of a log, which tell it from other files."""
 
 REPORT_MARK: Final = b"<title>rave-run: "
-"""What stands in the head of a report."""
+"""Bytes in the head of every report, which tell it from other files."""
 
 
 class Log:
-    """A log that is open for writing, or none.
+    """A log that is open for writing; without a stream it writes nothing.
 
     Attributes:
         problem: why the log lacks lines, in words for people; None where it lacks none.
@@ -42,7 +42,7 @@ class Log:
         self._setup = setup
 
     def write(self, result: Result) -> None:
-        """Appends a result's line; after the first failure, which is said once, nothing more is written."""
+        """Appends a result's line. The first failure gives a warning, and nothing is written after it."""
         if self._stream is None or self.problem is not None:
             return
         rest = memoryview((json.dumps(self._facts_of(result)) + "\n").encode())
@@ -59,6 +59,7 @@ class Log:
             )
 
     def _facts_of(self, result: Result) -> dict[str, object]:
+        """Returns the fields of a result's line, with texts that hold no secrets of URLs."""
         return {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "name": result.job.name,
@@ -79,10 +80,10 @@ class Log:
 
 @contextlib.contextmanager
 def open_log(file: Path | None, setup: Setup) -> Iterator[Log]:
-    """Gives a log to which results are appended; without a file it does nothing.
+    """Yields a log to which results are appended; without a file it writes nothing.
 
-    A log that cannot be written any more, such as on a full disk, is said once and ends no run. Lines of the
-    file `-` go to standard output.
+    Where the log cannot be written any more, such as on a full disk, one warning is given and the run goes
+    on. Lines of the file `-` go to standard output.
 
     Each line holds: time (UTC, ISO 8601), name, target, status, error, warnings, width_px, height_px,
     seconds, provider, precision, working_size_px, worker, backlit. Lines are written as results come.
@@ -98,7 +99,7 @@ def open_log(file: Path | None, setup: Setup) -> Iterator[Log]:
 
 
 def _open(file: Path) -> BinaryIO:
-    """The log without a buffer, so that each line is there at once and closing writes nothing more."""
+    """Opens the log without a buffer, so that each line is there at once and closing writes nothing more."""
     if str(file) == "-":
         return cast(BinaryIO, os.fdopen(os.dup(1), "wb", buffering=0))
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)

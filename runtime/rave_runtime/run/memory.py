@@ -17,7 +17,7 @@ from rave_runtime.photos.formats import format_named, output_format
 from rave_runtime.photos.headers.dimensions import read_dimensions
 
 DEFAULT_LIMIT_MIB: Final = 2048
-"""What photographs and tiles of a batch may take together unless told otherwise, beside the programs."""
+"""Default memory limit of a batch's photographs and tiles together, beside the programs themselves."""
 
 TILE_BYTES_PER_PX: Final = 2900
 """Peak working memory of the network per pixel of a tile, measured with onnxruntime on the CPU."""
@@ -36,7 +36,7 @@ _ROW_BYTES_PER_PX: Final = 220
 """What the light takes for each pixel of a row; it is counted for very long rows only."""
 
 _DEEP_FACTOR: Final = 2.2
-"""Times as much for 16 bits: twice the bytes, and copies of a library for each change of layout."""
+"""Factor of memory for 16 bits: twice the bytes, and copies of a library for each change of layout."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt`, from its malloc.h."""
@@ -62,12 +62,12 @@ def memory_for_one_mib() -> int:
 
 
 def choose_tile_size(limit_mib: int, workers: int) -> int:
-    """Returns the largest tile of which each worker may hold one within half of the limit.
+    """Returns the side, in pixels, of the largest tile of which each worker can hold one in half the limit.
 
-    448 is the most: 16 % of its pixels are halo already, and memory grows with its square.
+    The largest is 448: only 16 % of its pixels are halo, and memory grows with the square of the side.
 
     Raises:
-        UsageError: not even the smallest fits.
+        UsageError: not even the smallest tile fits.
     """
     share = limit_mib * 2**20 / 2 / workers
     for side in _TILE_SIDES_PX:
@@ -80,7 +80,7 @@ def choose_tile_size(limit_mib: int, workers: int) -> int:
 
 
 def keep_freed_memory() -> None:
-    """Has this process keep the memory of one photograph for the next, where the C library is glibc.
+    """Makes this process keep the memory of one photograph for the next, where the C library is glibc.
 
     Otherwise every large buffer is a new mapping, whose pages the kernel clears each time. This is for
     programs: a library must not change the allocator of its host.
@@ -98,7 +98,7 @@ def most_workers(limit_mib: int) -> int:
 
 @dataclass(frozen=True)
 class Need:
-    """What a photograph takes.
+    """The memory that a photograph takes while it is worked on.
 
     Attributes:
         photo_bytes: its pixels and files, on the way from one file to the other.
@@ -127,28 +127,28 @@ class MemoryBudget:
 
     @contextlib.contextmanager
     def reserve(self, need: Need) -> Iterator[None]:
-        """Waits until that much is free, or nothing else is held.
+        """Waits until that much is free or no other photograph holds memory, and holds it during the block.
 
         Raises:
             PhotoError: the photograph would never fit.
         """
         if need.photo_bytes > self.largest_bytes:
-            wanted, limit = -(-need.photo_bytes // 2**20), self.largest_bytes // 2**20
+            need_mib, limit_mib = -(-need.photo_bytes // 2**20), self.largest_bytes // 2**20
             raise PhotoError(
-                f"needs about {wanted} MiB of memory, more than the limit of {limit} MiB: "
-                f"give --memory-limit {wanted}, or make the photograph smaller first"
+                f"needs about {need_mib} MiB of memory, more than the limit of {limit_mib} MiB: "
+                f"give --memory-limit {need_mib}, or make the photograph smaller first"
             )
-        wanted_bytes = need.photo_bytes + need.network_bytes
-        if need.megapixels is None:  # nobody knows
-            wanted_bytes = max(wanted_bytes, self._total)
+        reserved_bytes = need.photo_bytes + need.network_bytes
+        if need.megapixels is None:  # unknown: it is worked on alone
+            reserved_bytes = max(reserved_bytes, self._total)
         with self._changed:
-            self._changed.wait_for(lambda: not self._used or self._used + wanted_bytes <= self._total)
-            self._used += wanted_bytes
+            self._changed.wait_for(lambda: not self._used or self._used + reserved_bytes <= self._total)
+            self._used += reserved_bytes
         try:
             yield
         finally:
             with self._changed:
-                self._used -= wanted_bytes
+                self._used -= reserved_bytes
                 self._changed.notify_all()
 
     def max_megapixels(self, need: Need) -> float:
@@ -159,40 +159,40 @@ class MemoryBudget:
 
 
 def estimate_need(
-    source: Path | bytes, working_size_px: int | None = None, written: str | None = None
+    source: Path | bytes, working_size_px: int | None = None, written_format: str | None = None
 ) -> Need:
-    """Estimates how much memory a photograph takes while it is worked on, rather a little more than less.
+    """Estimates the memory that a photograph takes while it is worked on; the estimate is rather too high.
 
     Args:
         source: a file, or its bytes; only the header is read.
         working_size_px: long side on which its light is estimated; None, in tiles at full size.
-        written: name of the format of the result; None is the photograph's own.
+        written_format: name of the format of the result; None is the photograph's own.
     """
     dimensions = read_dimensions(source)
     if dimensions is None:
         return Need(0)
     width, height = dimensions.width, dimensions.height
-    reading = format_named(dimensions.format).read_bytes_per_px
-    reading += _PROGRESSIVE_BYTES_PER_PX if dimensions.is_progressive else 0
-    out = format_named(output_format(dimensions.format, written))
-    writing = out.written_bytes_per_px or _MOST_BYTES_PER_PX
+    read_bytes = format_named(dimensions.format).read_bytes_per_px
+    read_bytes += _PROGRESSIVE_BYTES_PER_PX if dimensions.is_progressive else 0
+    out = format_named(output_format(dimensions.format, written_format))
+    written_bytes = out.written_bytes_per_px or _MOST_BYTES_PER_PX
     if out.name == "WEBP" and not dimensions.may_have_alpha:
-        writing = out.read_bytes_per_px
-    bytes_per_px = max(reading * (_DEEP_FACTOR if dimensions.is_deep else 1), writing)
-    longest = max(width, height)
+        written_bytes = out.read_bytes_per_px
+    bytes_per_px = max(read_bytes * (_DEEP_FACTOR if dimensions.is_deep else 1), written_bytes)
+    long_side = max(width, height)
     network = 0
     if working_size_px is not None:
-        scale = min(1.0, working_size_px / max(longest, 1))
+        scale = min(1.0, working_size_px / max(long_side, 1))
         network = int(width * scale + 1) * int(height * scale + 1) * TILE_BYTES_PER_PX
     else:
         bytes_per_px += _FULL_SIZE_BYTES_PER_PX
     photo = int(width * height * bytes_per_px) + dimensions.file_bytes
-    if longest > _LONGEST_ROW_PX:  # light is laid on in whole rows, and one of them is the least
-        photo += longest * _ROW_BYTES_PER_PX
+    if long_side > _LONGEST_ROW_PX:  # the light is applied to whole rows, one at least
+        photo += long_side * _ROW_BYTES_PER_PX
     return Need(photo, network, (width * height + 1) / 1e6)
 
 
 def photo_bytes(source: Path | bytes, working_size_px: int | None = None) -> int:
-    """Returns what `estimate_need` says, in one number; 0 where the header does not tell the size."""
+    """Returns the bytes that `estimate_need` gives, as one sum; 0 where the header does not tell the size."""
     need = estimate_need(source, working_size_px)
     return need.photo_bytes + need.network_bytes

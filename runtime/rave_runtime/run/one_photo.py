@@ -1,4 +1,4 @@
-"""One photograph from a file's bytes to a file's bytes: the one way that all programs go."""
+"""Enhancing one photograph from a file's bytes to a file's bytes, as all programs do it."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class EnhancedPhoto:
         media_type: the format as HTTP and mail name it, such as "image/jpeg".
         source_format: the format that the photograph came in.
         warnings: what a user should know of it, a sentence each.
-        backlit: how much light its darkest third lacked, from 0 to 1: see `Enhancer.backlit_score`. None at
-            strength 0, where nobody asks.
+        backlit: how much light its darkest third lacked, from 0 to 1: see `Enhancer.backlit_score`. None
+            where it was not estimated, such as at strength 0.
         is_unchanged: whether its pixels stayed as they were, since its score was too small or it had been
             enhanced before.
-        enhanced_before: whether it said that it had been enhanced, see `rave_runtime.photos.metadata.mark`.
+        enhanced_before: whether it was marked as enhanced, see `rave_runtime.photos.metadata.mark`.
         width_px: upright width.
         height_px: upright height.
         seconds: the time that all of it took.
@@ -77,15 +77,16 @@ def enhance_content(
 ) -> EnhancedPhoto:
     """Enhances one photograph; metadata, profile, depth and encoding stay as they came.
 
-    The result says in its XMP that it was enhanced. A photograph that says so already is left as it is.
+    The result's XMP marks it as enhanced. A photograph with such a mark is left as it is.
 
     Args:
-        enhancer: what enhances it.
+        enhancer: the enhancer to use.
         content: the bytes of a file.
         format: the name of a written format; None keeps the photograph's own, or PNG if it is not written.
         quality: the quality of lossy formats, 1 to 100; None keeps the photograph's own.
         max_megapixels: larger photographs are refused before they are decoded.
-        is_stopped: asked between the stages and before each call of the network, by this thread.
+        is_stopped: called between the stages and before each call of the network, in this thread; True ends
+            the work.
         least_score: a photograph that is less backlit than this is not enhanced.
         may_copy: whether the file of such a photograph is the result as it is, if its format is the one to
             write; otherwise its pixels are encoded again.
@@ -95,7 +96,7 @@ def enhance_content(
     Raises:
         PhotoError: the photograph cannot be read, enhanced or written.
         DeviceError: the provider failed.
-        StoppedError: `is_stopped` said so.
+        StoppedError: `is_stopped` returned True.
     """
     times = [time.perf_counter()]
 
@@ -107,36 +108,38 @@ def enhance_content(
     photo = read_photo(content, max_megapixels)
     end_stage()
     height, width = photo.pixels.shape[:2]
-    before = read_mark(photo.xmp)
-    notes = () if before is None else (before.note(again),)
-    enhanced = backlit = None
-    written = output_format(photo.format, format)
-    if before is None or again:
-        care = HdrCare(photo, written, hdr, content)
+    earlier_mark = read_mark(photo.xmp)
+    notes = () if earlier_mark is None else (earlier_mark.note(again),)
+    new_pixels = backlit = None
+    written_format = output_format(photo.format, format)
+    if earlier_mark is None or again:
+        care = HdrCare(photo, written_format, hdr, content)
         scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
-        enhanced, backlit = scored.pixels, scored.backlit
+        new_pixels, backlit = scored.pixels, scored.backlit
     end_stage()
-    if enhanced is None and may_copy and written == photo.format:
+    if new_pixels is None and may_copy and written_format == photo.format:
         encoded = Encoded(content, notes)
     else:
-        is_marked = enhanced is not None and not enhancer.look.changes_nothing
-        pixels = photo.pixels if enhanced is None else enhanced
-        encoded = encode_photo(photo, pixels, written, quality, mark_of(enhancer) if is_marked else None)
+        is_marked = new_pixels is not None and not enhancer.look.changes_nothing
+        pixels = photo.pixels if new_pixels is None else new_pixels
+        encoded = encode_photo(
+            photo, pixels, written_format, quality, mark_of(enhancer) if is_marked else None
+        )
         encoded = Encoded(encoded.content, photo.warnings + notes + encoded.warnings)
-        encoded = encoded if enhanced is None else care.carried(encoded, enhanced)
+        encoded = encoded if new_pixels is None else care.carried(encoded, new_pixels)
     times.append(time.perf_counter())
     return EnhancedPhoto(
         content=encoded.content,
-        format=written,
-        media_type=media_type_of(written),
+        format=written_format,
+        media_type=media_type_of(written_format),
         source_format=photo.format,
         warnings=encoded.warnings,
         width_px=width,
         height_px=height,
         seconds=times[-1] - times[0],
         backlit=backlit,
-        is_unchanged=enhanced is None,
-        enhanced_before=before is not None,
+        is_unchanged=new_pixels is None,
+        enhanced_before=earlier_mark is not None,
         stage_seconds={
             "read": times[1] - times[0],
             "enhance": times[2] - times[1],
@@ -146,7 +149,7 @@ def enhance_content(
 
 
 def mark_of(enhancer: Enhancer) -> Mark:
-    """What results of an enhancer say of it."""
+    """Returns the mark that an enhancer puts into its results."""
     recipe = enhancer.manifest.provenance.get("recipe", "")
     return Mark(
         version=__version__,
@@ -167,7 +170,7 @@ def enhance_bytes(
     again: bool,
     hdr: bool,
 ) -> EnhancedPhoto:
-    """What `Enhancer.enhance_bytes` does, with everything checked that a caller may have got wrong."""
+    """Does what `Enhancer.enhance_bytes` promises, and checks its arguments first."""
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"quality is {quality}, a number from 1 to 100 is needed")
     name = None if format is None else parse_format(format)
@@ -183,18 +186,18 @@ def vary(
     working_size: int | Literal["same", "full"] = "same",
     is_stopped: Callable[[], bool] | None = None,
 ) -> Enhancer:
-    """An enhancer that shares the network of another one and differs in what one call asks for.
+    """Returns an enhancer that shares the network of another one and differs in what one call asks for.
 
     Args:
-        enhancer: the other one, which stays as it is.
+        enhancer: the other enhancer, which does not change.
         strength: power of the light map, from 0 to 2; None keeps the other's.
         highlights: its power in bright parts, from 0 to 2; None keeps the other's.
         working_size: long side, in pixels, on which the light is estimated; "same" keeps the other's, "full"
             is full resolution.
-        is_stopped: asked before each call of the network, which then raises `StoppedError`.
+        is_stopped: called before each call of the network, which raises `StoppedError` if it is True.
 
     Raises:
-        UsageError: the strength or the size makes no sense.
+        UsageError: the strength or the size is out of range.
     """
     changes: dict[str, object] = {}
     if strength is not None or highlights is not None:
@@ -215,5 +218,5 @@ def vary(
 
 
 def media_type_of(format: str) -> str:
-    """The media type of a format, such as "image/jpeg"."""
+    """Returns the media type of a format, such as "image/jpeg"."""
     return Image.MIME.get(format, f"image/{format.lower()}")

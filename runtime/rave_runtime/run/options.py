@@ -1,4 +1,4 @@
-"""The options of a run, and what they make."""
+"""The options of a run, and the enhancer and batch that they describe."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class RunOptions:
     actors: int | None = None
 
     def check(self, mode: Mode) -> None:
-        """Refuses options that contradict each other or make no sense for what is to be done.
+        """Refuses options that contradict each other or do not apply to this mode.
 
         Args:
             mode: what the run works on: "folder" (or one file), "watch" (a folder for as long as the run
@@ -127,7 +127,7 @@ class RunOptions:
 
     @property
     def selection(self) -> Selection:
-        """Which names of photographs count."""
+        """The names of photographs that the run takes."""
         return Selection(self.include, self.exclude)
 
     @property
@@ -171,21 +171,21 @@ def make_batch(
     processors: int | None = None,
     model: Bundle | None = None,
 ) -> Batch:
-    """The batch that these options describe.
+    """Makes the batch that these options describe.
 
     Args:
         options: the options of the run.
         journal: the journal of the results, if there is one.
         jobs: how many photographs there are, so that no more workers are made.
         processors: how many processors to use; None is all that there are.
-        model: takes the place of the options' model.
+        model: replaces the options' model; None keeps that.
 
     Raises:
         RaveError: as `Enhancer`.
     """
     processors = processors or usable_processors()
     workers = options.workers or max(1, min(processors, jobs, most_workers(options.memory_limit_mib)))
-    # A limit that somebody gave holds for every photograph; otherwise a large one may be worked on alone.
+    # A limit from the user holds for every photograph; otherwise a large one may be worked on alone.
     is_given = options.memory_limit_mib != default_limit_mib()
     alone_mib = options.memory_limit_mib if is_given else memory_for_one_mib()
     return Batch(
@@ -199,13 +199,13 @@ def make_batch(
 
 
 def make_enhancer(options: RunOptions, workers: int, threads: int, model: Bundle | None = None) -> Enhancer:
-    """The enhancer that these options describe.
+    """Makes the enhancer that these options describe.
 
     Args:
         options: the options of the run.
         workers: photographs in work at a time, which share the memory limit.
         threads: processors for each call of the network.
-        model: takes the place of the options' model.
+        model: replaces the options' model; None keeps that.
 
     Raises:
         RaveError: as `Enhancer`, or the memory limit is too small for so many workers.
@@ -226,5 +226,5 @@ def make_enhancer(options: RunOptions, workers: int, threads: int, model: Bundle
 
 
 def _is_one(first: Path, second: Path) -> bool:
-    """Whether two paths lead to one file, which need not be there yet."""
+    """Tells whether two paths lead to one file, which need not be there yet."""
     return os.path.realpath(first) == os.path.realpath(second)

@@ -22,21 +22,21 @@ asked, or they are replaced."""
 
 
 class KnowsOwn(Protocol):
-    """What tells a run's own results from other files."""
+    """The part of a journal that tells results of rave-run from other files."""
 
     @property
     def folder(self) -> Location:
         """The folder of the results."""
 
     def is_ours(self, name: str) -> bool:
-        """Whether the file of that name in the folder is as a run of rave-run wrote it."""
+        """Tells whether the file of that name in the folder is still as a run of rave-run wrote it."""
 
 
 def parse_overwrite(text: str) -> Overwrite:
-    """What `--overwrite` says.
+    """Parses the value of `--overwrite`.
 
     Raises:
-        UsageError: it is none of the known words.
+        UsageError: the value is unknown.
     """
     for word in OVERWRITE:
         if text == word:
@@ -45,7 +45,7 @@ def parse_overwrite(text: str) -> Overwrite:
 
 
 def is_foreign(place: Location, journal: KnowsOwn | None) -> bool:
-    """Whether a file is there that no run of rave-run wrote. A folder is none, since no file replaces it.
+    """Tells whether a file is there that no run of rave-run wrote. Folders do not count: none is replaced.
 
     Raises:
         PhotoError: a store does not tell.
@@ -74,7 +74,7 @@ def require_own_text(option: str, file: Path | None, mark: bytes) -> None:
     Args:
         option: names the file in the message.
         file: its path; None is no file. Pipes and devices take what they get.
-        mark: what stands near the beginning of such a file that rave-run wrote.
+        mark: bytes near the beginning of every such file that rave-run writes.
 
     Raises:
         UsageError: another file is there.
@@ -93,13 +93,13 @@ def require_own_text(option: str, file: Path | None, mark: bytes) -> None:
 def claim_free(journal: Journal, jobs: Iterable[Job]) -> None:
     """Records in a journal that the results of these jobs, where none is there yet, will be this run's.
 
-    For runs whose results are written by other processes, or into a store: they cannot record each result
-    just before it is written, and may be killed just after.
+    This is for runs whose results are written by other processes, or into a store: they cannot record each
+    result just before it is written, and may be killed just after.
     """
     names = (name_inside(journal.folder, job.target) for job in jobs)
     if isinstance(journal.folder, Path):
         folder = journal.folder
         journal.claim_all([name for name in names if not os.path.lexists(folder / name)])
         return
-    there = set(journal.folder.names()) if journal.folder.is_dir() else set()
-    journal.claim_all([name for name in names if name not in there])
+    existing_names = set(journal.folder.names()) if journal.folder.is_dir() else set()
+    journal.claim_all([name for name in names if name not in existing_names])

@@ -10,20 +10,20 @@ from rave_runtime.errors import printable
 from rave_runtime.run.batch import Result
 
 SHOWN_NAMES: Final = 3
-"""Photographs of which a note of several speaks by name."""
+"""Number of photographs that a note on several photographs names."""
 
 _NAME_LETTERS: Final = 30
-"""Letters of a name beside the progress bar."""
+"""Longest name beside the progress bar, in letters."""
 
 
 def show_progress(results: Iterable[Result], total: int) -> list[Result]:
-    """Passes results on as a list, in order of their names, and shows how many there are."""
+    """Passes results on as a list, in order of their names, and shows how many are done."""
     shown = _with_a_bar(results, total) if sys.stderr.isatty() else results
     return sorted(shown, key=lambda result: result.job.name)
 
 
 def ask_user(question: str) -> bool:
-    """The user's answer at the terminal. Anything but yes is no, and so is a run without a terminal."""
+    """Tells whether the user says yes at the terminal. Without a terminal the answer is no."""
     if sys.stdin is None or not sys.stdin.isatty():
         return False
     sys.stderr.write(f"rave-run: {printable(question)} [y/N] ")
@@ -32,7 +32,7 @@ def ask_user(question: str) -> bool:
 
 
 def notes_of(results: Iterable[Result]) -> Iterator[str]:
-    """What a user should know of the results, a line each; equal notes of many photographs are one line."""
+    """Yields what a user should know of the results, a line for each different note."""
     groups: dict[str, list[str]] = {}
     for result in results:
         for warning in result.warnings:
@@ -46,11 +46,11 @@ def notes_of(results: Iterable[Result]) -> Iterator[str]:
 
 
 def _with_a_bar(results: Iterable[Result], total: int) -> list[Result]:
-    """Collects the results while a progress bar on standard error shows how many there are."""
+    """Collects the results while a progress bar on standard error shows how many are done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    # Names come from files: what looks like rich's markup in them is not obeyed.
+    # File names may hold what looks like rich's markup, which must not take effect.
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""A page that shows a run: before and after under a slider, timings, failures. One file, offline."""
+"""The report of a run: a page with before and after under a slider, timings and failures, in one file."""
 
 from __future__ import annotations
 
@@ -116,48 +116,48 @@ box.firstElementChild.addEventListener("click", () => box.close());
 
 
 def write_report(file: Path, results: list[Result], setup: Setup, options: RunOptions | None = None) -> None:
-    """Writes the page.
+    """Writes the report of a run.
 
     Args:
-        file: `.html` to write.
+        file: the `.html` file to write.
         results: the results, in the order to show them.
-        setup: what made them.
-        options: the options of the run, whose strength and model are told; None tells of neither.
+        setup: the device, precision and working size that made them.
+        options: the options of the run, whose strength and model are shown; None shows neither.
 
     Raises:
         PhotoError: the page cannot be written.
     """
     count = Counter(result.status for result in results)
-    before = sum(result.status == "copied" and result.enhanced_before for result in results)
-    unlit = count["copied"] - before
+    before_count = sum(result.status == "copied" and result.enhanced_before for result in results)
+    not_backlit_count = count["copied"] - before_count
     facts = [
         f"{count['done']} enhanced",
-        *([f"{unlit} copied unchanged (not backlit)"] if unlit else []),
-        *([f"{before} copied unchanged (enhanced before)"] if before else []),
+        *([f"{not_backlit_count} copied unchanged (not backlit)"] if not_backlit_count else []),
+        *([f"{before_count} copied unchanged (enhanced before)"] if before_count else []),
         f"{count['failed']} failed",
         *([f"{count['skipped']} were there already"] if count["skipped"] else []),
-        *(_wishes(options) if options is not None else ()),
+        *(_option_facts(options) if options is not None else ()),
         f"{setup.precision} on {setup.provider}",
         f"light at {setup.working_size_px} px" if setup.working_size_px else "light at full resolution",
         time.strftime("%Y-%m-%d %H:%M"),
     ]
-    shown = [result for result in results if result.status != "failed"][:MAX_PREVIEWS]
+    shown_results = [result for result in results if result.status != "failed"][:MAX_PREVIEWS]
     page = _PAGE.format(
         title=f"rave-run: {len(results)} photographs",
         facts=html.escape(" · ".join(facts)),
-        figures="".join(_figure(result, file) for result in shown),
+        figures="".join(_figure(result, file) for result in shown_results),
         rows="".join(_row(result) for result in results),
     )
-    # The page shows the photographs, so that it is for the eyes of those who may see all of them.
+    # The page shows the photographs, so only users who may read all of them may read it.
     write_atomically(
         file,
         page.encode("utf-8", "backslashreplace"),
-        like=[result.job.source for result in shown],
+        like=[result.job.source for result in shown_results],
     )
 
 
-def _wishes(options: RunOptions) -> tuple[str, ...]:
-    """Strength, highlights and model of a run."""
+def _option_facts(options: RunOptions) -> tuple[str, ...]:
+    """Returns strength, highlights and model of a run, as the page shows them."""
     model = "the embedded model" if options.model is None else f"model {options.model.name}"
     highlights = () if options.highlights is None else (f"highlights {options.highlights:g}",)
     return (f"strength {options.strength:g}", *highlights, model)
@@ -183,7 +183,7 @@ def _figure(result: Result, report: Path) -> str:
 
 
 def _link(place: Location, report: Path) -> str:
-    """An attribute that names a file from the report's place; nothing for what is not on this machine."""
+    """Returns an attribute that names a file relative to the report; "" for files in stores."""
     if not isinstance(place, Path):
         return ""
     try:
@@ -194,7 +194,7 @@ def _link(place: Location, report: Path) -> str:
 
 
 def _size(result: Result) -> tuple[int, int]:
-    """Upright width and height; of a result that was there already, as its file says."""
+    """Returns upright width and height in pixels, from the file where the result was there already."""
     if result.width_px or result.status == "failed":
         return result.width_px, result.height_px
     try:
@@ -203,8 +203,8 @@ def _size(result: Result) -> tuple[int, int]:
         if photo is not None:
             return photo.pixels.shape[1], photo.pixels.shape[0]
         with decoding, open_picture(content) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-            return image.size[::-1] if turned else image.size
+            is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            return image.size[::-1] if is_turned else image.size
     except Exception:  # decoders raise anything
         return 0, 0
 
@@ -223,7 +223,7 @@ def _row(result: Result) -> str:
 
 
 def _preview(place: Location) -> str | None:
-    """A small JPEG as a data URL; None where the picture cannot be opened again."""
+    """Returns a small JPEG as a data URL; None where the picture cannot be opened again."""
     try:
         content = read_file(place)
         photo = read_by_codec(content, DEFAULT_MAX_MEGAPIXELS, is_draft=True)
@@ -241,13 +241,13 @@ def _preview(place: Location) -> str | None:
 
 
 def _picture_of(photo: Photo) -> Image.Image:
-    """A photograph that is no file of Pillow's, with 8 bits."""
+    """Returns a photograph that a codec has read as a picture of Pillow with 8 bits per channel."""
     pixels = photo.pixels if photo.pixels.dtype == np.uint8 else (photo.pixels >> 8).astype(np.uint8)
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
 def _data_url(picture: Image.Image, profile: bytes | None) -> str:
-    """A small JPEG of an upright picture; what is transparent is white."""
+    """Returns a small JPEG of an upright picture as a data URL; transparent parts become white."""
     picture.thumbnail((PREVIEW_PX, PREVIEW_PX))
     if picture.has_transparency_data:
         shown = picture.convert("RGBA")

@@ -1,4 +1,4 @@
-"""A folder that is watched: what is put into it is enhanced."""
+"""Watching a folder: photographs that are put into it are enhanced."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CLOCK_TICK_S: Final = 3.0
 """The longest tick of a file system's clock (2 s on FAT), and a little more."""
 
 WATCH_INTERVAL_S: Final = 1.0
-"""How often a watched folder is looked at. A file is taken when it was the same at two looks."""
+"""Time between two looks at a watched folder. A file is enhanced when two looks find it unchanged."""
 
 
 def run_watch(
@@ -55,7 +55,7 @@ def run_watch(
     options.check("watch")
     batch = make_batch(options, open_journal(output), usable_processors())
     files = _Files()
-    told = ""
+    last_problem = ""
     folders = _Folders(source)
     if options.overwrite != "always":
         require_own_text("--log", options.log, LOG_MARK)
@@ -73,10 +73,10 @@ def run_watch(
                             naming=options.naming,
                         )
                     )
-            except UsageError as problem:  # such as two files of one name, of which one may go again
-                if str(problem) != told:
-                    told = str(problem)
-                    warnings.warn(f"nothing is taken from {source}: {told}", stacklevel=2)
+            except UsageError as problem:  # such as two photographs with one result
+                if str(problem) != last_problem:
+                    last_problem = str(problem)
+                    warnings.warn(f"nothing is taken from {source}: {last_problem}", stacklevel=2)
                 folders.forget()
                 time.sleep(WATCH_INTERVAL_S)
                 continue
@@ -88,34 +88,36 @@ def run_watch(
 
 
 class _Files:
-    """Tells which files are whole and new, by two looks. For idle files nothing but the look is done."""
+    """Tells which files are complete and new, by comparing two looks. A look costs one `stat` a file."""
 
     def __init__(self) -> None:
         self._jobs: list[Job] = []
         self._names: list[str] = []
-        self._seen: list[State | None] = []
-        self._taken: list[State | None] = []
+        self._last_states: list[State | None] = []
+        self._taken_states: list[State | None] = []
 
     def watch(self, jobs: list[Job]) -> None:
-        """Looks at these from now on, and remembers what is known of those that were looked at before."""
-        seen = dict(zip(self._jobs, self._seen, strict=True))
-        taken = dict(zip(self._jobs, self._taken, strict=True))
+        """Replaces the watched files; what is known of files that stay among them is kept."""
+        last_states = dict(zip(self._jobs, self._last_states, strict=True))
+        taken_states = dict(zip(self._jobs, self._taken_states, strict=True))
         self._jobs = [job for job in jobs if isinstance(job.source, Path)]
         self._names = [str(job.source) for job in self._jobs]
-        self._seen = [seen.get(job) for job in self._jobs]
-        self._taken = [taken.get(job) for job in self._jobs]
+        self._last_states = [last_states.get(job) for job in self._jobs]
+        self._taken_states = [taken_states.get(job) for job in self._jobs]
 
     def take_settled(self) -> list[Job]:
-        """Looks at all files; returns those that are as at the last look and have not been taken as such."""
+        """Looks at all files; returns those unchanged since the last look and not yet taken in this state."""
         now = [_state(name) for name in self._names]
         settled = [
             i
-            for i, (state, seen, taken) in enumerate(zip(now, self._seen, self._taken, strict=True))
+            for i, (state, seen, taken) in enumerate(
+                zip(now, self._last_states, self._taken_states, strict=True)
+            )
             if state is not None and seen == state != taken
         ]
         for i in settled:
-            self._taken[i] = now[i]
-        self._seen = now
+            self._taken_states[i] = now[i]
+        self._last_states = now
         return [self._jobs[i] for i in settled]
 
 
@@ -135,7 +137,7 @@ class _Folders:
         self._listed_at = -math.inf
 
     def may_have_changed(self) -> bool:
-        """Whether the folder must be listed again; what it finds then is what it compares with next time."""
+        """Tells whether the folder must be listed again; if so, later calls compare with its times of now."""
         now = time.monotonic()
         if now - self._listed_at < _RELIST_S and not self._have_changed():
             return False
@@ -144,7 +146,7 @@ class _Folders:
         return True
 
     def forget(self) -> None:
-        """Has the folder listed again at the next look."""
+        """Makes the next look list the folder again."""
         self._listed_at = -math.inf
 
     def _have_changed(self) -> bool:
@@ -156,10 +158,10 @@ class _Folders:
 
 
 def _times_below(root: Path) -> Iterator[tuple[str, int]]:
-    """A folder and those below it, links to folders followed once, each with the time of its last change."""
+    """Yields a folder and those below it with the times of their last changes; follows links once."""
     seen = set()
     ahead = [str(root)]
-    while ahead:  # by hand: os.walk calls itself for each level
+    while ahead:  # not os.walk, which calls itself for each level
         folder = ahead.pop()
         try:
             status = os.stat(folder)
@@ -181,7 +183,7 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _time_of(folder: str) -> int:
-    """When a folder's entries changed last, in nanoseconds; -1 if it has gone."""
+    """Returns when a folder's entries changed last, in nanoseconds; -1 if it has gone."""
     try:
         return os.stat(folder).st_mtime_ns
     except OSError:
@@ -189,7 +191,7 @@ def _time_of(folder: str) -> int:
 
 
 def _state(file: str) -> State | None:
-    """Size and time of change; None where the file has gone."""
+    """Returns a file's size and time of change; None where it has gone."""
     try:
         status = os.stat(file)
     except OSError:
