@@ -134,7 +134,7 @@ class RemoteFile:
             seen = {root, root + "/"}
             while folders:
                 here, depth = folders.pop()
-                # fsspec's own walk leaves out without a word what it cannot list.
+                # fsspec's own walk silently leaves out what it cannot list.
                 for entry in self._asked(functools.partial(files.ls, here, detail=True)):
                     place = str(entry["name"])
                     if place in seen or "/./" in place or not place.startswith(root + "/" if root else ""):

@@ -78,9 +78,9 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]], OSError |
         The folder, its entries in order of their names (empty where it cannot be listed), and why it cannot
         be listed. Entries that the caller removes from the list are not walked into.
     """
-    ahead = [folder]
-    while ahead:
-        here = ahead.pop()
+    to_visit = [folder]
+    while to_visit:
+        here = to_visit.pop()
         try:
             with os.scandir(here) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
@@ -88,7 +88,7 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]], OSError |
         except OSError as error:
             entries, problem = [], error
         yield here, entries, problem
-        ahead += [Path(entry.path) for entry in reversed(entries) if _is_folder(entry)]
+        to_visit += [Path(entry.path) for entry in reversed(entries) if _is_folder(entry)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
