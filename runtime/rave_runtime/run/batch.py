@@ -226,15 +226,15 @@ class Batch:
         """
         if self.cancelled.is_set():
             return Result(job, "failed", "was not begun: the run was interrupted")
-        started = time.perf_counter()
+        start_s = time.perf_counter()
         try:
             if is_film(job.source.name):
                 with contextlib.nullcontext() if self._budget is None else self._budget.reserve(Need(0)):
-                    return self._enhance_film(job, started)  # alone: it takes all processors
+                    return self._enhance_film(job, start_s)  # alone: it takes all processors
             limit_megapixels = self._options.max_megapixels
             content = None if isinstance(job.source, Path) else read_file(job.source, limit_megapixels)
             if self._budget is None:
-                return self._enhance_file(job, content, started, limit_megapixels)
+                return self._enhance_file(job, content, start_s, limit_megapixels)
             header = job.source if isinstance(job.source, Path) else content or b""
             written_format = self._options.format or written_format_of(job.target)
             need = estimate_need(header, self._enhancer.working_size_px, written_format)
@@ -242,28 +242,28 @@ class Batch:
                 need = Need(0, megapixels=need.megapixels)
             with self._budget.reserve(need):
                 limit_megapixels = min(limit_megapixels, self._budget.max_megapixels(need))
-                return self._enhance_file(job, content, started, limit_megapixels)
+                return self._enhance_file(job, content, start_s, limit_megapixels)
         except BundleError:
             raise
         except RaveError as problem:
-            return Result(job, "failed", str(problem), seconds=time.perf_counter() - started)
+            return Result(job, "failed", str(problem), seconds=time.perf_counter() - start_s)
         except MemoryError:
-            return Result(job, "failed", "does not fit into memory", seconds=time.perf_counter() - started)
+            return Result(job, "failed", "does not fit into memory", seconds=time.perf_counter() - start_s)
         except Exception as fault:  # a bug of rave-run, which must not end the other photographs
             reason = f"hit a bug in rave-run, please report it: {type(fault).__name__}: {fault}"
-            return Result(job, "failed", reason, seconds=time.perf_counter() - started)
+            return Result(job, "failed", reason, seconds=time.perf_counter() - start_s)
 
-    def _enhance_film(self, job: Job, started: float) -> Result:
+    def _enhance_film(self, job: Job, start_s: float) -> Result:
         journal, options = self._journal, self._options
         film = file_film(job.source, job.target, self._enhancer, options, journal, self._skip_existing)
         if film is None:
-            return Result(job, "skipped", seconds=time.perf_counter() - started)
+            return Result(job, "skipped", seconds=time.perf_counter() - start_s)
         notes = *film.warnings, *copy_companions(job.companions, journal, overwrite=options.overwrite)
         status: Status = "copied" if film.is_unchanged else "done"
         size = film.width_px, film.height_px
         return Result(job, status, None, notes, *size, film.seconds, enhanced_before=film.enhanced_before)
 
-    def _enhance_file(self, job: Job, content: bytes | None, started: float, max_megapixels: float) -> Result:
+    def _enhance_file(self, job: Job, content: bytes | None, start_s: float, max_megapixels: float) -> Result:
         """Enhances and writes one photograph that is in work; errors are raised, not put into the result."""
         options = self._options
         name = key = digest = ""
@@ -276,7 +276,7 @@ class Batch:
         if self._journal is not None:
             key = result_key(content, self.settings)
             if self._skip_existing and self._journal.is_done(name, key):
-                return Result(job, "skipped", seconds=time.perf_counter() - started)
+                return Result(job, "skipped", seconds=time.perf_counter() - start_s)
         self._load_beside()
         photo = enhance_content(
             self._enhancer,
@@ -305,7 +305,7 @@ class Batch:
         if is_misnamed and not photo.is_unchanged:
             notes += (f"is {photo.source_format} in spite of its name, and was written as {photo.format}",)
         status: Status = "copied" if photo.is_unchanged else "done"
-        size, seconds = (photo.width_px, photo.height_px), time.perf_counter() - started
+        size, seconds = (photo.width_px, photo.height_px), time.perf_counter() - start_s
         return Result(job, status, None, notes, *size, seconds, "", photo.backlit, photo.enhanced_before)
 
     def _load_beside(self) -> None:

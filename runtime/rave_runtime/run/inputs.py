@@ -149,9 +149,9 @@ def _walk(folder: Path, output: Location, libraries: set[str]) -> Iterator[Found
     seen.discard(None)
     if identity_of(folder) in seen:  # results go beside the photographs
         seen.clear()
-    ahead = [""]
-    while ahead:
-        here = ahead.pop()
+    to_visit = [""]
+    while to_visit:
+        here = to_visit.pop()
         path = folder / here
         identity = identity_of(path)
         if identity is None or identity in seen:
@@ -169,7 +169,7 @@ def _walk(folder: Path, output: Location, libraries: set[str]) -> Iterator[Found
             beside = tuple(os.path.join(here, companion) for companion in companions)
             yield FoundFile(os.path.join(here, name), beside)
         for name in sorted(inner, reverse=True):
-            into = libraries.add if _is_library(name) else ahead.append
+            into = libraries.add if _is_library(name) else to_visit.append
             into(os.path.join(here, name))
 
 

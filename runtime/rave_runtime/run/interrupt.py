@@ -142,9 +142,9 @@ def descendants() -> list[int]:
             parent = int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(folder.name))
     processes: list[int] = []
-    ahead = [os.getpid()]
-    while ahead:
-        started = children.get(ahead.pop(), [])
+    to_visit = [os.getpid()]
+    while to_visit:
+        started = children.get(to_visit.pop(), [])
         processes += started
-        ahead += started
+        to_visit += started
     return processes

@@ -187,7 +187,7 @@ def _jobs_below(
     source: Location, output: Location, prefix: str, naming: Naming, selection: Selection, allow_empty: bool
 ) -> Iterator[Job]:
     """Yields the jobs of a folder, in no particular order."""
-    beside = _refuse_nesting(source, output, naming.suffix)
+    is_beside = _refuse_nesting(source, output, naming.suffix)
     unreadable_names = set()
     count = films = 0
     into = output / prefix if prefix else output
@@ -199,7 +199,7 @@ def _jobs_below(
             films += isinstance(source, Path) and is_film_file(source / file.name)
         elif isinstance(source, Path) and is_film(file.name) and not is_film_file(source / file.name):
             continue
-        elif selection.takes(file.name) and not (beside and Path(file.name).stem.endswith(naming.suffix)):
+        elif selection.takes(file.name) and not (is_beside and Path(file.name).stem.endswith(naming.suffix)):
             count += 1
             yield _make_job(source, into, file, naming, prefix)
     if unreadable_names and not allow_empty:

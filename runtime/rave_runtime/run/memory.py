@@ -62,7 +62,7 @@ def memory_for_one_mib() -> int:
 
 
 def choose_tile_size(limit_mib: int, workers: int) -> int:
-    """Returns the side, in pixels, of the largest tile of which each worker can hold one in half the limit.
+    """Returns the largest tile side, in pixels, at which one tile of each worker fits into half the limit.
 
     The largest is 448: only 16 % of its pixels are halo, and memory grows with the square of the side.
 

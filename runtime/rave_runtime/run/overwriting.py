@@ -73,7 +73,7 @@ def require_own_text(option: str, file: Path | None, mark: bytes) -> None:
 
     Args:
         option: names the file in the message.
-        file: its path; None is no file. Pipes and devices take what they get.
+        file: its path. None, standard output (`-`), pipes and devices are not checked.
         mark: bytes near the beginning of every such file that rave-run writes.
 
     Raises:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from rave_runtime.run.options import RunOptions
 
 PREVIEW_PX: Final = 720
+"""Longest side of the pictures in the page; the full ones are loaded from their files."""
+
 MAX_PREVIEWS: Final = 200
 """Photographs shown with pictures; further ones are in the table only, so that the page stays usable."""
 

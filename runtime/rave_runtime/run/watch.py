@@ -160,16 +160,16 @@ class _Folders:
 def _times_below(root: Path) -> Iterator[tuple[str, int]]:
     """Yields a folder and those below it with the times of their last changes; follows links once."""
     seen = set()
-    ahead = [str(root)]
-    while ahead:  # not os.walk, which calls itself for each level
-        folder = ahead.pop()
+    to_visit = [str(root)]
+    while to_visit:  # not os.walk, which calls itself for each level
+        folder = to_visit.pop()
         try:
             status = os.stat(folder)
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
-                ahead += [entry.path for entry in entries if _leads_to_folder(entry)]
+                to_visit += [entry.path for entry in entries if _leads_to_folder(entry)]
         except OSError:
             continue
         yield folder, status.st_mtime_ns
