@@ -30,7 +30,7 @@ _SRGB_COLUMNS: Final = np.array(
 
 
 def as_seen(photo: Photo) -> Pixels:
-    """The photograph as the network sees it: [h, w, 3], sRGB."""
+    """Returns the photograph as the network sees it: [h, w, 3] uint8 or uint16, sRGB."""
     pixels, profile = photo.pixels, photo.icc_profile
     if pixels.shape[2] == 1:
         grey: Pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
@@ -43,7 +43,7 @@ def as_seen(photo: Photo) -> Pixels:
 
 
 def is_srgb(icc_profile: bytes | None) -> bool:
-    """Tells whether RGB pixels with that profile are sRGB for all that 8 bits can tell.
+    """Tells whether RGB pixels with that profile are sRGB as far as 8 bits can tell.
 
     A profile that cannot be read, or that is not for RGB, counts as sRGB.
     """
@@ -76,13 +76,13 @@ def to_srgb(pixels: NDArray[np.uint8], icc_profile: bytes) -> NDArray[np.uint8]:
 def in_srgb_curve(pixels: NDArray[np.uint16], icc_profile: bytes) -> NDArray[np.uint16]:
     """Returns 16-bit values as sRGB encodes their light, channel by channel; their primaries stay.
 
-    Little CMS would go through 8 bits, whose steps show in the light of a sky that has 16.
+    Little CMS would reduce them to 8 bits, whose steps would show in the light of a smooth sky.
     """
     curve = tone_curve(icc_profile)
     if curve is None:
         return pixels
-    straight = np.linspace(0, 1, len(curve))
-    table = np.interp(np.linspace(0, 1, 65536), straight, curve) * 65535
+    identity = np.linspace(0, 1, len(curve))
+    table = np.interp(np.linspace(0, 1, 65536), identity, curve) * 65535
     return (table + 0.5).astype(np.uint16)[pixels]
 
 
@@ -103,9 +103,9 @@ def convert_to_srgb(pixels: Pixels, icc_profile: bytes) -> Pixels:
     if pixels.shape[2] == 3 and pixels.dtype == np.uint8:
         return to_srgb(pixels.astype(np.uint8, copy=False), icc_profile)
     curve = tone_curve(icc_profile)
-    straight = np.linspace(0, 1, 2 if curve is None else len(curve))
+    identity = np.linspace(0, 1, 2 if curve is None else len(curve))
     top = np.iinfo(pixels.dtype).max
-    encoded = np.interp(np.linspace(0, 1, top + 1), straight, straight if curve is None else curve)
+    encoded = np.interp(np.linspace(0, 1, top + 1), identity, identity if curve is None else curve)
     if pixels.shape[2] == 1:
         return (encoded * top + 0.5).astype(pixels.dtype)[pixels]
     columns = _primaries(icc_profile)
@@ -163,8 +163,8 @@ def tone_curve(icc_profile: bytes | None) -> Array | None:
             return None
         curve = (ramp[:, 1] / 255).astype(np.float32)
     curve = np.maximum.accumulate(curve)
-    straight = np.linspace(0, 1, len(curve), dtype=np.float32)
-    return None if np.abs(curve - straight).max() <= 1.5 / 255 else curve
+    identity = np.linspace(0, 1, len(curve), dtype=np.float32)
+    return None if np.abs(curve - identity).max() <= 1.5 / 255 else curve
 
 
 def _stated_curve(icc_profile: bytes) -> Array | None:
@@ -242,10 +242,10 @@ def _probe(icc_profile: bytes) -> NDArray[np.uint8] | None:
     levels = np.arange(256, dtype=np.uint8)
     grey = np.repeat(levels[:, None], 3, 1)
     primaries = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]], np.uint8)
-    shown = np.asarray(
+    srgb = np.asarray(
         ImageCms.applyTransform(Image.fromarray(np.concatenate([grey, primaries])[None]), transform)
     )[0]
-    if np.abs(shown.astype(int) - np.concatenate([grey, primaries])).max() <= 3:
+    if np.abs(srgb.astype(int) - np.concatenate([grey, primaries])).max() <= 3:
         return None
-    ramp: NDArray[np.uint8] = shown[:256]
+    ramp: NDArray[np.uint8] = srgb[:256]
     return ramp

@@ -1,5 +1,5 @@
-"""Opening pictures with Pillow: only decoders of photographs run, they do it silently, and their
-pixels become arrays with one copy.
+"""Opening pictures with Pillow: only decoders of photographs run, they print and log nothing, and
+their pixels become arrays with one copy.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ for _name in ("PIL", "tifffile"):  # they log what is wrong with a file; it is r
 
 
 class _Decoding:
-    """While any thread is inside: decoders do not warn, and Pillow's own size limit is lifted.
+    """Silences decoders' warnings and lifts Pillow's own size limit while any thread is inside.
 
     Both are settings of the whole process. The first thread in makes them and the last one out takes
     them back, so that no thread restores what another one set.
@@ -79,7 +79,7 @@ class _Decoding:
 
 
 decoding: Final = _Decoding()
-"""Entered around every use of a decoder."""
+"""The one instance, which is entered around every use of a decoder."""
 
 
 def open_picture(content: bytes) -> Image.Image:
@@ -88,7 +88,7 @@ def open_picture(content: bytes) -> Image.Image:
     A JPEG is never opened as a container of several: its first picture is the photograph.
 
     Raises:
-        PhotoError: another format, a damaged header, or a library is missing.
+        PhotoError: the format is unknown, the header is damaged, or a library is missing.
     """
     _keep_blocks()
     _silence_libtiff()
@@ -121,17 +121,16 @@ def open_picture(content: bytes) -> Image.Image:
     if name == "TIFF" and (reason := why_not_taken(content)) is not None:
         raise PhotoError(reason)
     width, height = image.size
-    file.start_decoding(
-        8 * width * height if name == "BMP" else 0
-    )  # runs of equal pixels are read one by one
+    # BMP's runs of equal pixels are read one by one.
+    file.start_decoding(8 * width * height if name == "BMP" else 0)
     return image
 
 
 def to_pixels(image: Image.Image) -> Pixels:
-    """Returns [h, w, c] of a loaded picture: grey or RGB, with alpha last where it has transparency.
+    """Returns a loaded picture as [h, w, 1 to 4] uint8 or uint16: grey or RGB, with any alpha last.
 
     Raises:
-        PhotoError: values without an agreed range.
+        PhotoError: its values have no agreed range.
     """
     image = _to_known_mode(image)
     if image.mode == "L":
@@ -147,7 +146,7 @@ def to_pixels(image: Image.Image) -> Pixels:
 
 
 def bits_per_channel(image: Image.Image, content: bytes) -> int:
-    """Returns the bits of a file whose decoder gives 8 whatever the file has."""
+    """Returns the bits per channel of a file whose decoder reduces them to 8; 8 for other files."""
     if image.format == "HEIF":
         return int(image.info.get("bit_depth", 8))
     if image.format == "AVIF":
@@ -165,8 +164,8 @@ def bits_per_channel(image: Image.Image, content: bytes) -> int:
 def lacks_only_its_end(jpeg: bytes) -> bool:
     """Tells whether all pixels of a JPEG are there, and only the marker of its end is missing.
 
-    Decoders fill up missing pixels by what follows. So two endings show the same picture only where nothing
-    of it was missing.
+    Decoders fill missing pixels from the bytes that follow, so two different endings give the same picture
+    only where no pixel is missing.
     """
     if end_of_jpeg(jpeg) < len(jpeg) or jpeg.endswith(END_OF_JPEG):
         return False
@@ -183,7 +182,7 @@ def lacks_only_its_end(jpeg: bytes) -> bool:
 
 @functools.cache
 def register_heif() -> bool:
-    """Makes Pillow read and write HEIC where the library for it is installed."""
+    """Makes Pillow read and write HEIC; tells whether the library for it is installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -201,7 +200,7 @@ def _keep_blocks() -> None:
 
 @functools.cache
 def _silence_libtiff() -> None:
-    """Has libtiff not print on standard error what is wrong with a file, which Pillow raises as well."""
+    """Stops libtiff from printing on standard error what is wrong with a file: Pillow raises it as well."""
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(vars(Image)["core"].__file__)
         for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
@@ -249,7 +248,7 @@ def _deep_grey(image: Image.Image) -> Pixels:
     tags = getattr(image, "tag_v2", {})
     if tags.get(258) == (12,):
         pixels = pixels << 4 | pixels >> 8
-    if tags.get(262) == 0:  # white is zero, which Pillow heeds only for 8 bits
+    if tags.get(262) == 0:  # white is zero, which Pillow respects only for 8 bits
         pixels = np.uint16(65535) - pixels
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):

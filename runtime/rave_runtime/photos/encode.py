@@ -36,7 +36,7 @@ DEFAULT_QUALITY: Final = 92
 """Quality of lossy output when the input's own cannot be kept."""
 
 _TIFF_OPTIONS: Final = {"compression": "tiff_adobe_deflate"}
-"""How a TIFF is compressed whose photograph was none: without loss."""
+"""Compression of a TIFF whose photograph had another format; it loses nothing."""
 
 _HEIC_SPEED: Final = "superfast"
 """Speed of the HEIC encoder: its usual one takes 2.4 times as long, for files 5 % smaller."""
@@ -60,7 +60,7 @@ def encode_photo(
         pixels: the new pixels, of the shape and dtype of `photo.pixels`.
         format: the name of a format that is written.
         quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own tables.
-        mark: what the file says of having been enhanced, where it can hold XMP; None leaves it as it was.
+        mark: the mark that the photograph was enhanced, for files that can hold XMP; None adds none.
 
     Raises:
         PhotoError: the format cannot hold these pixels, or its library is missing.
@@ -68,10 +68,10 @@ def encode_photo(
     notes: list[str] = []
     height, width = pixels.shape[:2]
     row = format_named(format)
-    longest = row.longest_side_px or width + height
-    if max(width, height) > longest:
+    longest_px = row.longest_side_px or width + height
+    if max(width, height) > longest_px:
         raise PhotoError(
-            f"cannot be written as {format}, whose sides have at most {longest} pixels: "
+            f"cannot be written as {format}, whose sides have at most {longest_px} pixels: "
             f"it is {width} x {height}, which --format png can hold"
         )
     alpha = photo.alpha
@@ -87,30 +87,32 @@ def encode_photo(
             note = (
                 "JXL has 8 bits per channel here outside of sRGB: 16 were reduced, --format tiff keeps them"
             )
-        if photo.format != "RAW":  # whoever wants a JPEG of a raw file knows
+        if photo.format != "RAW":  # nobody expects 16 bits in a JPEG of a raw file
             notes.append(note)
     if not row.has_profile and photo.icc_profile is not None and not is_srgb(photo.icc_profile):
         pixels = convert_to_srgb(pixels, photo.icc_profile)
         notes.append(f"{format} cannot state a colour space: the colours were converted to sRGB")
-    whole = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], 2)
-    carried = photo.format == format and photo.source is not None
-    if is_grey_profile(photo.icc_profile) and _becomes_rgb(format, whole):
+    all_channels = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], 2)
+    is_carried = photo.format == format and photo.source is not None
+    if is_grey_profile(photo.icc_profile) and _becomes_rgb(format, all_channels):
         photo = replace(photo, icc_profile=rgb_of_grey_profile(photo.icc_profile or b""))
         if photo.icc_profile is None:
             notes.append(f"its grey profile was left out: {format} stores this picture as colour")
-    marked = None
+    marked_xmp = None
     if mark is not None and row.has_metadata:
-        marked = mark_xmp(photo.xmp, mark, MAX_JPEG_XMP if format == "JPEG" else None)
-        photo = photo if marked is None else replace(photo, xmp=marked)
-    metadata = Metadata() if carried else fit_metadata(photo, format)
+        marked_xmp = mark_xmp(photo.xmp, mark, MAX_JPEG_XMP if format == "JPEG" else None)
+        photo = photo if marked_xmp is None else replace(photo, xmp=marked_xmp)
+    metadata = Metadata() if is_carried else fit_metadata(photo, format)
     notes += metadata.notes
     if photo.format == format == "TIFF":
-        before = photo.save_options.get("compression") or "raw"
-        if written_compression(whole, photo.save_options) != before:
-            notes.append(f"its compression ({before}) was replaced by Deflate, which loses nothing")
+        old_compression = photo.save_options.get("compression") or "raw"
+        if written_compression(all_channels, photo.save_options) != old_compression:
+            notes.append(f"its compression ({old_compression}) was replaced by Deflate, which loses nothing")
     try:
         with decoding:
-            content = _encode(photo, whole, format, quality, None if carried else metadata, marked)
+            content = _encode(
+                photo, all_channels, format, quality, None if is_carried else metadata, marked_xmp
+            )
     except PhotoError:
         raise
     except MemoryError as error:
@@ -126,10 +128,12 @@ def _encode(
     format: str,
     quality: int | None,
     metadata: Metadata | None,
-    marked: bytes | None,
+    marked_xmp: bytes | None,
 ) -> bytes:
-    """Encodes the file; without `metadata`, that of the photograph's own file is carried over verbatim, but
-    for the packet `marked`.
+    """Encodes the file.
+
+    Without `metadata`, that of the photograph's own file is carried over verbatim, except that a packet
+    `marked_xmp` replaces its XMP.
     """
     height, width, channels = pixels.shape
     if format == "TIFF":
@@ -138,9 +142,9 @@ def _encode(
     if format == "JXL":
         assert metadata is not None
         is_lossless = photo.format == format and photo.save_options.get("lossless", False)
-        wanted = quality or (None if is_lossless else DEFAULT_QUALITY)
+        jxl_quality = quality or (None if is_lossless else DEFAULT_QUALITY)
         profile = None if _is_srgb_colour(photo.icc_profile) else photo.icc_profile
-        return encode_jxl(pixels, wanted, profile, metadata.exif, metadata.xmp)
+        return encode_jxl(pixels, jxl_quality, profile, metadata.exif, metadata.xmp)
     if pixels.dtype == np.uint16 and format == "PPM":
         return write_deep_ppm(pixels.astype(np.uint16, copy=False))
     if pixels.dtype == np.uint16 and channels > 1:
@@ -155,7 +159,7 @@ def _encode(
         return content
     carry = carry_png if format == "PNG" else carry_jpeg
     keep_icc, turn = photo.icc_profile is not None, photo.orientation
-    return carry(photo.source, content, width, height, keep_icc=keep_icc, orientation=turn, xmp=marked)
+    return carry(photo.source, content, width, height, keep_icc=keep_icc, orientation=turn, xmp=marked_xmp)
 
 
 def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:
@@ -184,10 +188,10 @@ def _encode_by_pillow(
     if format == "JPEG":
         options |= _jpeg_options(photo, quality, image.mode)
     elif format == "WEBP":
-        lossless = quality is None and photo.format == "WEBP" and photo.save_options.get("lossless", False)
+        is_lossless = quality is None and photo.format == "WEBP" and photo.save_options.get("lossless", False)
         options |= {
-            "lossless": lossless,
-            "exact": lossless,
+            "lossless": is_lossless,
+            "exact": is_lossless,
             "quality": quality or _own_quality(photo, format),
         }
     elif format == "AVIF":
@@ -215,7 +219,7 @@ def _encode_by_pillow(
 
 
 def _own_quality(photo: Photo, format: str) -> int:
-    """The quality of a lossy result in the input's own format: about the input's."""
+    """Returns the quality of a lossy result: about the input's, where that has the same format."""
     own = photo.save_options.get("quality") if photo.format == format else None
     return own if isinstance(own, int) else DEFAULT_QUALITY
 
@@ -233,14 +237,14 @@ def _memory_file() -> BinaryIO:
 
 
 def _jpeg_options(photo: Photo, quality: int | None, mode: str) -> dict[str, Any]:
-    kept = dict(photo.save_options) if photo.format == "JPEG" else {}
-    if quality is not None or not kept.get("qtables"):
-        kept.pop("qtables", None)
-        kept["quality"] = quality or DEFAULT_QUALITY
-        kept.setdefault("subsampling", 0 if (quality or DEFAULT_QUALITY) >= 90 else 2)
+    options = dict(photo.save_options) if photo.format == "JPEG" else {}
+    if quality is not None or not options.get("qtables"):
+        options.pop("qtables", None)
+        options["quality"] = quality or DEFAULT_QUALITY
+        options.setdefault("subsampling", 0 if (quality or DEFAULT_QUALITY) >= 90 else 2)
     if mode == "L":
-        kept.pop("subsampling", None)
-    return kept
+        options.pop("subsampling", None)
+    return options
 
 
 def _metadata_options(photo: Photo, metadata: Metadata, format: str) -> dict[str, Any]:

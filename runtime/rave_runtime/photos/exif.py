@@ -103,10 +103,10 @@ def avif_exif(image: object) -> bytes | None:
     says, but writes EXIF anew: letters beyond ASCII are lost, and maker notes move.
     """
     try:
-        found = image._decoder.get_info()  # type: ignore[attr-defined]
+        decoder_info = image._decoder.get_info()  # type: ignore[attr-defined]
     except Exception:  # whatever another version of Pillow has there
         return None
-    exif = found[4] if isinstance(found, tuple) and len(found) == 7 else None
+    exif = decoder_info[4] if isinstance(decoder_info, tuple) and len(decoder_info) == 7 else None
     return exif if isinstance(exif, bytes) and exif else None
 
 
@@ -182,12 +182,12 @@ def _erase_thumbnail(data: bytearray, order: str) -> None:
     if not second:
         return
     struct.pack_into(order + "I", data, link, 0)
-    found = {
+    numbers = {
         tag: struct.unpack_from(order + "I", data, where)[0]
         for tag, _, where in _entries(data, order, second)
         if tag in (_THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH)
     }
-    start, length = found.get(_THUMBNAIL_OFFSET, 0), found.get(_THUMBNAIL_LENGTH, 0)
+    start, length = numbers.get(_THUMBNAIL_OFFSET, 0), numbers.get(_THUMBNAIL_LENGTH, 0)
     stop = min(start + length, len(data))
     if link + 4 <= start < stop:
         data[start:stop] = bytes(stop - start)

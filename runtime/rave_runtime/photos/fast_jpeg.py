@@ -1,8 +1,8 @@
 """Decoding JPEG by simplejpeg, where it is installed: into the array at once, in two thirds of the time.
 
 Both are libjpeg-turbo with the same settings, and give the same values; Pillow decodes into its own memory,
-which is then copied. Whatever simplejpeg does not take or does not like is left to Pillow, so that what is
-refused, and with what words, does not depend on what is installed.
+which is then copied. Files that simplejpeg cannot decode are left to Pillow, so that refusals and their
+messages do not depend on what is installed.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Format:
             another one of them.
         read_only_endings: endings of files that hold more than a result does, such as further pictures;
             results get the first of `endings` instead.
-        signatures: pairs of an offset and the byte strings of which one stands there.
+        signatures: pairs of an offset and the byte strings that can stand there.
         written_as: the format that photographs get where their own is not written.
         extra: the extra of this package without which files of the format are left out of folders, with a
             warning; None where there is none.
@@ -212,7 +212,7 @@ UNREADABLE_ENDINGS: Final = (*UNKNOWN_ENDINGS, *_MISSING)
 
 
 def remedy_for(endings: Iterable[str]) -> str:
-    """What to do about pictures with these endings that cannot be read here."""
+    """Returns what to do about pictures with these endings that cannot be read here."""
     rows = [_BY_ENDING.get(ending) for ending in endings]
     extras = sorted({row.extra for row in rows if row is not None and row.extra is not None})
     install = f"pip install 'rave-backlit[{','.join(extras)}]'"
@@ -266,13 +266,13 @@ def parse_format(text: str) -> str:
 
 
 def output_format(input_format: str, format: str | None = None) -> str:
-    """Returns the format to write: the one asked for, the input's, or the one that stands for that."""
+    """Returns the format to write: the one asked for, the input's, or the one that replaces the input's."""
     name = format or input_format
     return name if name in WRITTEN_FORMATS else _BY_NAME[name].written_as if name in _BY_NAME else "PNG"
 
 
 def ending_of_result(name: str, format: str) -> str:
-    """Returns the ending of a result: the photograph's own where it stands for that format and holds no more.
+    """Returns the ending of a result: the photograph's own where results in that format may have it.
 
     Args:
         name: the photograph's name.
@@ -306,10 +306,10 @@ def require_format(target: Location, format: str | None) -> str | None:
     Raises:
         UsageError: the name asks for a format that is not written, or for another one.
     """
-    named = written_format_of(target)
-    if target.suffix and named is None:
+    name_format = written_format_of(target)
+    if target.suffix and name_format is None:
         endings = ", ".join(usual_ending(name) for name in WRITTEN_FORMATS)
         raise UsageError(f"{target.name} asks for a format that is not written: give one of {endings}")
-    if format is not None and named not in (None, format):
+    if format is not None and name_format not in (None, format):
         raise UsageError(f"{target.name} is the name of another format than --format {format.lower()}")
-    return format or named
+    return format or name_format

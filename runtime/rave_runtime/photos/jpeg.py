@@ -94,7 +94,7 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
 def count_scans(content: bytes, limit: int = 1 << 31) -> int:
     """Counts the scans of a JPEG's picture, not those of further pictures or films behind it.
 
-    Counting ends above the limit. A file of more markers than a photograph can have counts as above it.
+    The count ends at `limit` + 1, which is also the answer for a file with too many markers for a photograph.
     """
     scans = 0
     for count, (marker, _) in enumerate(_markers(content)):
@@ -107,7 +107,7 @@ def count_scans(content: bytes, limit: int = 1 << 31) -> int:
 def end_of_jpeg(content: bytes) -> int:
     """Returns the place behind the end of a JPEG's picture; the end of the file where no marker says so.
 
-    Of a file of more markers than a photograph can have, the end of the file.
+    For a file with more markers than a photograph can have, it returns the end of the file.
     """
     markers = itertools.islice(_markers(content), _MAX_MARKERS)
     return next((stop for marker, stop in markers if marker == 0xD9), len(content))
@@ -116,8 +116,8 @@ def end_of_jpeg(content: bytes) -> int:
 def _markers(content: bytes) -> Iterator[tuple[int, int]]:
     """Yields every marker up to the end of the picture, and the place behind it."""
     position = 2
-    while found := _JPEG_MARKER.search(content, position):
-        marker, position = found[0][1], found.end()
+    while match := _JPEG_MARKER.search(content, position):
+        marker, position = match[0][1], match.end()
         yield marker, position
         if marker == 0xD9:
             return
@@ -146,12 +146,12 @@ def carry_jpeg(
         orientation: how the source's pixels were turned to become the target's, 1 to 8.
         xmp: a packet that takes the place of the source's; None keeps that.
     """
-    kept = []
-    jfif: bytes | None = None
+    segments = []
+    source_jfif: bytes | None = None
     credentials = _credentials_of(source)
     for marker, payload in jpeg_segments(source):
         if marker == 0xE0 and payload.startswith(b"JFIF\0"):
-            jfif = payload
+            source_jfif = payload
         if marker in (0xE0, 0xEE) or not (0xE1 <= marker <= 0xEF or marker == 0xFE):
             continue
         if marker == 0xE2 and payload.startswith((b"MPF\0", _GAIN_MAP_SEGMENT)):
@@ -173,19 +173,19 @@ def carry_jpeg(
             start = len(_PHOTOSHOP_SEGMENT)
             resources = with_turned_resolution(without_thumbnails(payload[start:]), orientation)
             payload = payload[:start] + resources
-        kept.append(_segment(marker, payload))
+        segments.append(_segment(marker, payload))
     if xmp is not None:  # the source has none
-        exif = next((at + 1 for at, each in enumerate(kept) if each.startswith(EXIF_HEADER, 4)), 0)
-        kept.insert(exif, _segment(0xE1, XMP_SEGMENT + xmp))
-    own, after = b"", 2
+        exif = next((at + 1 for at, each in enumerate(segments) if each.startswith(EXIF_HEADER, 4)), 0)
+        segments.insert(exif, _segment(0xE1, XMP_SEGMENT + xmp))
+    target_jfif, after = b"", 2
     if target.startswith(b"\xff\xe0", 2):
         (length,) = struct.unpack_from(">H", target, 4)
-        own, after = target[2 : 4 + length], 4 + length
-        if jfif is not None and len(jfif) >= 12 and len(own) >= 16:
-            unit, across, down = jfif[7:8], jfif[8:10], jfif[10:12]
+        target_jfif, after = target[2 : 4 + length], 4 + length
+        if source_jfif is not None and len(source_jfif) >= 12 and len(target_jfif) >= 16:
+            unit, across, down = source_jfif[7:8], source_jfif[8:10], source_jfif[10:12]
             density = down + across if orientation >= 5 else across + down
-            own = own[:11] + unit + density + own[16:]
-    return b"".join([target[:2], own, *kept, memoryview(target)[after:]])
+            target_jfif = target_jfif[:11] + unit + density + target_jfif[16:]
+    return b"".join([target[:2], target_jfif, *segments, memoryview(target)[after:]])
 
 
 def _segment(marker: int, payload: bytes) -> bytes:

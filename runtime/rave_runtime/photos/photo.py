@@ -45,7 +45,7 @@ class Photo:
 
 
 def check_image(image: NDArray[Any]) -> None:
-    """Refuses what cannot be enhanced.
+    """Refuses an array that cannot be enhanced.
 
     Raises:
         PhotoError: it is not [h, w, 3] uint8 or uint16, or has no pixels.

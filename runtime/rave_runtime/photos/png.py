@@ -1,4 +1,4 @@
-"""PNG as a row of chunks: metadata out of it and into it, and whether its pixels are all there."""
+"""PNG as a row of chunks: reading and writing its metadata, and checking that its pixels are all there."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def png_blocks(content: bytes) -> PngBlocks:
         resources = resources.removeprefix(b"Photoshop 3.0\0")
         resources = resources if resources.startswith(b"8BIM") else resource_of_iptc(resources)
     if icc is None and not is_srgb:
-        found = raw.get("icc") or raw.get("icm") or b""
-        icc = found if found[36:40] == b"acsp" else None  # as every profile has there
+        text_profile = raw.get("icc") or raw.get("icm") or b""
+        icc = text_profile if text_profile[36:40] == b"acsp" else None  # the signature of all profiles
     return PngBlocks(icc, exif or raw.get("exif"), xmp or raw.get("xmp"), resources)
 
 
@@ -129,15 +129,15 @@ def end_of_png(content: bytes) -> int:
 def without_chunks(content: bytes, kinds: Container[bytes] = _UNSEEN) -> bytes:
     """Takes chunks of those kinds out of a PNG, for a decoder that needs the pixels only.
 
-    The usual kinds are those that are read here: some unpack to any size, and a decoder refuses the
-    whole picture where one of them is damaged.
+    By default those are the kinds that this module reads: some unpack to any size, and a decoder refuses
+    the whole picture where one of them is damaged.
     """
     spans = list(_spans(content)) if content.startswith(_SIGNATURE) else []
     if not any(content[start + 4 : start + 8] in kinds for start, _ in spans):
         return content
     view = memoryview(content)
-    kept = [view[start:stop] for start, stop in spans if content[start + 4 : start + 8] not in kinds]
-    return b"".join([_SIGNATURE, *kept, view[spans[-1][1] :]])
+    pieces = [view[start:stop] for start, stop in spans if content[start + 4 : start + 8] not in kinds]
+    return b"".join([_SIGNATURE, *pieces, view[spans[-1][1] :]])
 
 
 def carry_png(
@@ -156,12 +156,12 @@ def carry_png(
     here, so every chunk that states one goes over, except a profile that cannot be read. A profile in a text
     goes into its own chunk, where other programs find it. A packet `xmp` takes the place of the source's.
     """
-    kept = []
+    new_chunks = []
     has_own_profile = any(kind in (b"iCCP", b"sRGB") for kind, _ in chunks(source))
     profile = None if has_own_profile else png_blocks(source).icc_profile
     if profile is not None and keep_icc:
-        kept.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
-    is_raw = xmp is not None and not any(
+        new_chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
+    replaces_raw_xmp = xmp is not None and not any(
         kind == b"iTXt" and _holds_xmp(data) for kind, data in chunks(source)
     )
     for kind, data in chunks(source):
@@ -173,7 +173,7 @@ def carry_png(
             data = upright_exif(data, width, height, orientation)
         elif kind in _TEXTS and data.startswith(_RAW_PROFILE):
             name = (_read_raw_profile(kind, data) or ("", b""))[0]
-            if (is_raw and name == "xmp") or (profile is not None and name in ("icc", "icm")):
+            if (replaces_raw_xmp and name == "xmp") or (profile is not None and name in ("icc", "icm")):
                 continue
             upright_text = _upright_raw_profile(kind, data, width, height, orientation)
             if upright_text is None:
@@ -187,11 +187,11 @@ def carry_png(
                 continue
             if after != before:
                 data = _XMP_KEYWORD + bytes(5) + after
-        kept.append(_chunk(kind, data))
+        new_chunks.append(_chunk(kind, data))
     if xmp is not None:
-        kept.append(_chunk(b"iTXt", _XMP_KEYWORD + bytes(5) + xmp))
+        new_chunks.append(_chunk(b"iTXt", _XMP_KEYWORD + bytes(5) + xmp))
     after_header = len(_SIGNATURE) + 25
-    return b"".join([target[:after_header], *kept, memoryview(target)[after_header:]])
+    return b"".join([target[:after_header], *new_chunks, memoryview(target)[after_header:]])
 
 
 def _holds_xmp(data: bytes) -> bool:
@@ -206,7 +206,7 @@ def raw_profile(name: str, data: bytes) -> str:
 
 
 def _read_raw_profile(kind: bytes, data: bytes) -> tuple[str, bytes] | None:
-    """Returns what such a text holds - `exif`, `xmp`, `iptc`, `8bim` or another name - and its bytes."""
+    """Returns name (`exif`, `xmp`, `iptc`, `8bim` or another) and bytes that a raw profile's text holds."""
     keyword = data.partition(b"\0")[0]
     lines = (_text_of(kind, data) or b"").strip().split(b"\n", 2)
     try:
@@ -223,51 +223,51 @@ def _read_raw_profile(kind: bytes, data: bytes) -> tuple[str, bytes] | None:
 def _upright_raw_profile(
     kind: bytes, data: bytes, width: int, height: int, orientation: int
 ) -> tuple[bytes, bytes] | None:
-    """Corrects such a text for the upright picture; returns None where it cannot be turned."""
+    """Corrects a raw profile's text for the upright picture; returns None where it cannot be turned."""
     profile = _read_raw_profile(kind, data)
     if profile is None or profile[0] not in ("exif", "xmp", "8bim", "iptc"):
         return kind, data
-    name, before = profile
+    name, old_bytes = profile
     if name in ("8bim", "iptc"):
-        after: bytes | None = with_turned_resolution(before, orientation)
+        new_bytes: bytes | None = with_turned_resolution(old_bytes, orientation)
     elif name == "exif":
-        after = upright_exif(before, width, height, orientation)
+        new_bytes = upright_exif(old_bytes, width, height, orientation)
     else:
-        after = upright_xmp(before, width, height, orientation)
-    if after is None:
+        new_bytes = upright_xmp(old_bytes, width, height, orientation)
+    if new_bytes is None:
         return None
-    if after == before:
+    if new_bytes == old_bytes:
         return kind, data
     keyword = data.partition(b"\0")[0]
     if keyword.lower().endswith(b"app1") and name == "xmp":
-        after = _XMP_SEGMENT + after
-    text = raw_profile(keyword.removeprefix(_RAW_PROFILE).decode("latin-1"), after)
+        new_bytes = _XMP_SEGMENT + new_bytes
+    text = raw_profile(keyword.removeprefix(_RAW_PROFILE).decode("latin-1"), new_bytes)
     return b"zTXt", keyword + b"\0\0" + zlib.compress(text.encode("latin-1"))
 
 
 def missing_bytes(content: bytes) -> int:
     """Counts the bytes by which a PNG's data falls short of its header; decoders leave that part black."""
-    width, height, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
-    expected = 0
-    for top, left, rows, columns in _PASSES if interlaced else ((0, 0, 1, 1),):
+    width, height, bits, colour, _, _, is_interlaced = struct.unpack_from(">IIBBBBB", content, 16)
+    expected_bytes = 0
+    for top, left, rows, columns in _PASSES if is_interlaced else ((0, 0, 1, 1),):
         wide, high = -(-(width - left) // columns), -(-(height - top) // rows)
         if wide > 0 and high > 0:
-            expected += high * (1 + -(-wide * bits * _SAMPLES.get(colour, 1) // 8))
+            expected_bytes += high * (1 + -(-wide * bits * _SAMPLES.get(colour, 1) // 8))
     unpacker = zlib.decompressobj()
     for kind, data in chunks(content):
         packed = data if kind == b"IDAT" else b""
-        while packed and expected > 0 and not unpacker.eof:
-            expected -= len(unpacker.decompress(packed, 1 << 20))
+        while packed and expected_bytes > 0 and not unpacker.eof:
+            expected_bytes -= len(unpacker.decompress(packed, 1 << 20))
             packed = unpacker.unconsumed_tail
-    return max(0, expected - len(unpacker.flush(1)))
+    return max(0, expected_bytes - len(unpacker.flush(1)))
 
 
 def _spans(content: bytes) -> Iterator[tuple[int, int]]:
     """Yields where each chunk starts and stops, from its length to its checksum."""
-    position, left = len(_SIGNATURE), _MAX_CHUNKS + len(content) // _BYTES_PER_CHUNK
+    position, chunks_left = len(_SIGNATURE), _MAX_CHUNKS + len(content) // _BYTES_PER_CHUNK
     while position + 12 <= len(content):
-        left -= 1
-        if left < 0:
+        chunks_left -= 1
+        if chunks_left < 0:
             raise PhotoError("is damaged, or no photograph: its PNG lies in too many pieces")
         (length,) = struct.unpack_from(">I", content, position)
         yield position, min(position + 12 + length, len(content))

@@ -1,4 +1,4 @@
-"""A photograph in memory, and reading one from a file."""
+"""Reading a photograph from a file into memory."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ _BYTES_PER_PIXEL: Final = 8
 
 _HEAD_BYTES: Final = 64
 """How many bytes of a file are read before it is known to be a picture."""
+
 _METADATA_BYTES: Final = 1 << 28
 """How many bytes a file may hold beside its pixels."""
 
@@ -154,7 +155,7 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
 
 
 def file_limit_bytes(max_megapixels: float) -> int:
-    """The size that no file of a photograph of that many megapixels exceeds, in bytes."""
+    """Returns the size, in bytes, that no file of a photograph of that many megapixels exceeds."""
     return int(min(max_megapixels, 1e9) * 1e6) * _BYTES_PER_PIXEL + _METADATA_BYTES
 
 
@@ -184,11 +185,11 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         if name == "HEIF":
             orientation = orientation_in_heif(content, image.info.get("original_orientation"))
         notes = (*notes, *note_left_behind(name, content, xmp, orientation))
-        decoded = (
+        jpeg_pixels = (
             decode_jpeg(content, image.mode, *image.size) if name == "JPEG" and orientation == 1 else None
         )
-        if decoded is not None:
-            pixels = decoded
+        if jpeg_pixels is not None:
+            pixels = jpeg_pixels
         elif is_deep(image):
             pixels = turned(read_deep(content, image), orientation)
         else:
@@ -205,7 +206,7 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
                 raise PhotoError(
                     f"is damaged or truncated: {missing_bytes(content)} bytes of pixels are missing"
                 )
-            turn = TURNS.get(orientation) if name not in ("HEIF", "TIFF") else None  # they turn themselves
+            turn = TURNS.get(orientation) if name not in ("HEIF", "TIFF") else None  # decoders do
             upright = image
             if turn is not None:
                 upright = image.transpose(turn)
@@ -250,7 +251,7 @@ def _check_size(image: Image.Image, max_megapixels: float) -> None:
 
 
 def _ends_blank(image: Image.Image) -> bool:
-    """Tells whether one of the last two rows is as empty as before decoding."""
+    """Tells whether one of the last two rows is all zeros, as it was before decoding."""
     width, height = image.size
     rows = np.asarray(image.crop((0, max(0, height - 2), width, height)))
     return not all(row.any() for row in rows)
@@ -261,9 +262,9 @@ def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
     if getattr(image, "is_animated", False):
         notes.append("only the first of its frames or pages was taken")
     meanings = getattr(image, "tag_v2", {}).get(_EXTRA_SAMPLES, ())
-    unknown = len(meanings) - len([meaning for meaning in meanings if meaning in (1, 2)][:1])
-    if unknown:
-        what = "its further channel" if unknown == 1 else f"its {unknown} further channels"
+    unknown_count = len(meanings) - len([meaning for meaning in meanings if meaning in (1, 2)][:1])
+    if unknown_count:
+        what = "its further channel" if unknown_count == 1 else f"its {unknown_count} further channels"
         notes.append(f"{what} of no stated meaning, such as a scanner's infrared, was left out")
     bits = bits_per_channel(image, content)
     if bits > 8:
@@ -288,9 +289,8 @@ def _blocks(
             exif = avif_exif(image) or exif
         elif image.format == "JPEG2000":
             exif, xmp = jp2_blocks(content)
-    mode = (
-        "LA" if image.format == "PNG" and content[25] == 4 else image.mode
-    )  # Pillow opens deep ones as RGBA
+    # Pillow opens grey PNG with alpha of 16 bits as RGBA.
+    mode = "LA" if image.format == "PNG" and content[25] == 4 else image.mode
     if isinstance(icc, bytes) and is_profile_of_others(icc, mode):
         icc, notes = None, (*notes, "its colour profile is not one for such pixels and was left out")
     if isinstance(exif, bytes) and not exif.startswith(EXIF_HEADER):

@@ -2,8 +2,8 @@
 
 Colour PNG is read and written by imagecodecs and colour TIFF is read by tifffile, which come with the extra
 `deep`; PPM is simple enough to need neither. Pillow reads and writes grey PNG and TIFF of 16 bits, and
-`rave_runtime.photos.tiff.structure` writes every TIFF. TIFF whose channels lie apart
-goes the same way where it has transparency, whatever its bits: Pillow takes one channel for another.
+`rave_runtime.photos.tiff.structure` writes every TIFF. TIFF whose channels lie apart is also read by tifffile
+where it has transparency, whatever its bits: Pillow takes one channel for another.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _COLOURS: Final = {1: 1, 2: 3}
 
 _ASSOCIATED: Final = 1
 _UNASSOCIATED: Final = 2
-"""TIFF's numbers for alpha with which the colours have been multiplied, and for alpha with which not."""
+"""TIFF's numbers for alpha with which the colours have been multiplied, and for other alpha."""
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Tells whether an opened (not loaded) picture has what Pillow would reduce to 8 bits or mix up."""
+    """Tells whether Pillow would reduce an opened (not loaded) picture to 8 bits or mix up its channels."""
     if image.format == "PNG":
         return image.mode != "I;16" and any("16B" in str(tile[3]) for tile in getattr(image, "tile", ()))
     if image.format == "PPM":
@@ -45,16 +45,19 @@ def is_deep(image: Image.Image) -> bool:
         tags = getattr(image, "tag_v2", {})
         bits = tags.get(258, ())
         is_apart = tags.get(284) == _APART and tags.get(262) in _COLOURS
-        misread = len(bits) in (2, 5) or (len(bits) == 4 and tags.get(259) == _RAW)
-        return len(bits) > 1 and (max(bits) == 16 or (is_apart and misread))
+        is_misread = len(bits) in (2, 5) or (len(bits) == 4 and tags.get(259) == _RAW)
+        return len(bits) > 1 and (max(bits) == 16 or (is_apart and is_misread))
     return False
 
 
 def read_deep(content: bytes, image: Image.Image) -> Pixels:
-    """Reads the pixels of such a picture, [h, w, 1 to 4] uint8 or uint16, as stored (not upright).
+    """Reads the pixels of a picture for which `is_deep` holds, as they are stored (not upright).
+
+    Returns:
+        [h, w, 1 to 4] uint8 or uint16.
 
     Raises:
-        PhotoError: the libraries are missing, or the file is of a layout they do not give.
+        PhotoError: the libraries are missing, or the pixels have an unexpected layout.
     """
     pixels: Pixels
     if image.format == "PNG":
@@ -98,8 +101,8 @@ def _read_png(content: bytes, transparent: object) -> Deep:
     # imagecodecs swaps the bytes of pictures with a transparent colour: it does not see that chunk
     pixels = np.asarray(imagecodecs.png_decode(without_chunks(content, (b"tRNS", b"iCCP", b"gAMA"))))
     if isinstance(transparent, tuple) and pixels.shape[2:] == (3,):
-        seen = np.any(pixels != np.array(transparent), 2)
-        return np.dstack([pixels, np.where(seen, 65535, 0).astype(np.uint16)])
+        is_opaque = np.any(pixels != np.array(transparent), 2)
+        return np.dstack([pixels, np.where(is_opaque, 65535, 0).astype(np.uint16)])
     return pixels
 
 
@@ -123,21 +126,21 @@ def _read_tiff(content: bytes) -> Pixels:
             raise
         if int(page.planarconfig) == 2:
             pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
-        extra = tuple(map(int, page.extrasamples))
-        if extra:  # a channel of no stated meaning, such as a scanner's infrared, is not transparency
+        meanings = tuple(map(int, page.extrasamples))
+        if meanings:  # a channel of no stated meaning, such as a scanner's infrared, is not transparency
             alphas = [
-                colours + at for at, meaning in enumerate(extra) if meaning in (_ASSOCIATED, _UNASSOCIATED)
+                colours + at for at, meaning in enumerate(meanings) if meaning in (_ASSOCIATED, _UNASSOCIATED)
             ]
             if pixels.shape[-1] != colours + len(alphas[:1]):
                 pixels = pixels[..., [*range(colours), *alphas[:1]]]
-            if alphas and extra[alphas[0] - colours] == _ASSOCIATED and pixels.dtype.kind == "u":
+            if alphas and meanings[alphas[0] - colours] == _ASSOCIATED and pixels.dtype.kind == "u":
                 pixels = _unmultiplied(pixels)
         is_large = pixels.dtype.kind == "u" and pixels.dtype.itemsize > 1
         return np.asarray(pixels.astype(np.uint16, copy=False) if is_large else pixels)
 
 
 def _unmultiplied(pixels: Pixels) -> Pixels:
-    """Divides colour that was stored times its alpha by it."""
+    """Divides colours that were stored multiplied by their alpha by that alpha."""
     top = np.iinfo(pixels.dtype).max
     alpha = np.maximum(pixels[..., -1:], 1).astype(np.uint64)
     colour = np.minimum((pixels[..., :-1] * np.uint64(top) + alpha // 2) // alpha, top)

@@ -1,4 +1,4 @@
-"""XMP packets, corrected for a picture that was turned upright and stands alone."""
+"""Correcting XMP packets for a picture that was turned upright and has no further pictures behind it."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def orientation_in_xmp(xmp: bytes) -> int | None:
 
 
 def upright_xmp(xmp: bytes, width: int, height: int, orientation: int = 1) -> bytes | None:
-    """Corrects XMP for a picture whose orientation has been applied and that stands alone.
+    """Corrects XMP for a picture whose orientation has been applied and that has none behind it.
 
     The orientation becomes 1, recorded sizes those of the upright picture, and places in the picture turn
-    with it. The thumbnail of the old picture goes, and so do all promises of further pictures or a film
-    behind the photograph, and of credentials for the unchanged one. The second packet of a turned picture is
-    promised no more: what it holds, such as a depth map, lies as the picture lay.
+    with it. The thumbnail of the old picture is removed, and so is all that speaks of further pictures or a
+    film behind the photograph, and of credentials for the unchanged one. For a turned picture the reference
+    to a second packet is removed too: what that holds, such as a depth map, has not been turned.
 
     Args:
         xmp: a packet.
@@ -105,16 +105,16 @@ def further_pictures(xmp: bytes | None) -> tuple[str, ...]:
     if xmp is None:
         return ()
     packet = open_packet(xmp)[0]
-    found = []
+    semantics = []
     for element in packet.top.walk():
         fields = packet.fields(element)
         if any(name in fields and packet.text(fields[name]) == "1" for name in _FILMS):
-            found.append("MotionPhoto")
+            semantics.append("MotionPhoto")
         if _GAIN_MAP in fields:
-            found.append("GainMap")
+            semantics.append("GainMap")
         if element.name == "rdf:li" and (semantic := _further_picture(packet, element)) is not None:
-            found.append(semantic)
-    return tuple(dict.fromkeys(found))
+            semantics.append(semantic)
+    return tuple(dict.fromkeys(semantics))
 
 
 def without_extension(xmp: bytes) -> bytes:
@@ -138,7 +138,7 @@ def _without_extension(element: Element) -> Edits:
 
 
 def without_development(xmp: bytes) -> bytes:
-    """Takes out how Camera Raw and Lightroom develop a raw file: they would do so again with its picture."""
+    """Takes out how Camera Raw and Lightroom develop a raw file: they would do so again with the result."""
     packet, encoding = open_packet(xmp, (_CAMERA_RAW,))
     edits: Edits = {}
     for element in packet.top.walk() if packet.is_whole else ():
@@ -150,7 +150,7 @@ def without_development(xmp: bytes) -> bytes:
     return corrected if encoding is None else corrected.decode("utf-8").encode(encoding)
 
 
-def open_packet(xmp: bytes, others: tuple[tuple[str, str], ...] = ()) -> tuple[Packet, str | None]:
+def open_packet(xmp: bytes, more_namespaces: tuple[tuple[str, str], ...] = ()) -> tuple[Packet, str | None]:
     """Reads a packet, as UTF-8 where its encoding does not hold ASCII as it is; returns that encoding too.
 
     The arguments are those of `read_packet`.
@@ -158,10 +158,10 @@ def open_packet(xmp: bytes, others: tuple[tuple[str, str], ...] = ()) -> tuple[P
     for mark, encoding in _WIDE.items():
         if xmp.startswith(mark):
             try:
-                return read_packet(xmp.decode(encoding).encode(), others), encoding
+                return read_packet(xmp.decode(encoding).encode(), more_namespaces), encoding
             except UnicodeError:
                 break
-    return read_packet(xmp, others), None
+    return read_packet(xmp, more_namespaces), None
 
 
 def without_names(element: Element, names: tuple[str, ...]) -> Edits:
@@ -172,12 +172,12 @@ def without_names(element: Element, names: tuple[str, ...]) -> Edits:
 
 def _further_picture(packet: Packet, item: Element) -> str | None:
     """Returns what an entry of a list of pictures stands for; None where it is the photograph itself."""
-    ahead = [item]
-    while ahead:
-        element = ahead.pop()
+    to_visit = [item]
+    while to_visit:
+        element = to_visit.pop()
         span = packet.fields(element).get(_SEMANTIC)
         if span is not None:
             semantic = packet.text(span)
             return None if semantic == "Primary" else semantic
-        ahead += [child for child in element.children if child.name != "rdf:li"]
+        to_visit += [child for child in element.children if child.name != "rdf:li"]
     return None

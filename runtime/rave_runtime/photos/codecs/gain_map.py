@@ -1,8 +1,8 @@
 """The gain map of an Ultra HDR JPEG, made to fit the enhanced picture.
 
-Such a file is a JPEG for every screen and a second, smaller one behind it: how many stops brighter each part
-is on an HDR screen, G. Enhancing makes the first one g times as bright, in linear light. The HDR picture
-keeps what was bright there and follows the first picture elsewhere:
+Such a file is a JPEG for every screen, with a second, smaller one behind it that says how many stops
+brighter each part is on an HDR screen: G. Enhancing makes the first one g times as bright, in linear light.
+The HDR picture keeps what was bright there and follows the first picture elsewhere:
 
     G' = max(G - log2(g), min(G, 0)),    g = (Y' + k) / (Y + k)
 
@@ -63,9 +63,10 @@ class GainMap:
 
     Attributes:
         gains: [h, w, 1 or 3] float32, stops by which the HDR picture is brighter, upright.
-        facts: how stops are stored, which stays.
+        facts: how stops are stored, which enhancing does not change.
         segments: marker and payload of the segments of the map's JPEG that state the facts.
-        primary_segments: those of the first picture that announce them, XMP aside.
+        primary_segments: marker and payload of the segments of the first picture, except XMP, that announce
+            the map.
     """
 
     gains: Array
@@ -79,8 +80,8 @@ def read_gain_map(jpeg: bytes, turn: Image.Transpose | None, max_pixels: int) ->
 
     Args:
         jpeg: the file.
-        turn: what makes its pictures upright.
-        max_pixels: a larger map is none.
+        turn: the transposition that makes its pictures upright; None changes nothing.
+        max_pixels: a map with more pixels counts as none.
     """
     for start, size in _further_pictures(jpeg):
         content = jpeg[start : start + size]
@@ -94,16 +95,16 @@ def read_gain_map(jpeg: bytes, turn: Image.Transpose | None, max_pixels: int) ->
                 plain = image if image.mode in ("L", "RGB") else image.convert("RGB")
                 upright = plain if turn is None else plain.transpose(turn)
                 values = np.asarray(upright, np.float32) / np.float32(255)
-        except Exception:  # a map that cannot be read is none
+        except Exception:  # a map that cannot be read counts as none
             return None
         values = values[..., None] if values.ndim == 2 else values
-        announced = tuple(each for each in jpeg_segments(jpeg) if each[1].startswith(ISO_SEGMENT))
-        return GainMap(facts.stops_of(values), facts, _stating(content), announced)
+        primary_segments = tuple(each for each in jpeg_segments(jpeg) if each[1].startswith(ISO_SEGMENT))
+        return GainMap(facts.stops_of(values), facts, _stating_segments(content), primary_segments)
     return None
 
 
 def light_for(gain_map: GainMap, pixels: Pixels) -> Array:
-    """Linear luminance of a picture, sRGB's curve supposed, at the size of a gain map: [h, w] float32."""
+    """Returns linear luminance of pixels, taken as sRGB, at a gain map's size: [h, w] float32, 0 to 1."""
     height, width = gain_map.gains.shape[:2]
     table = _linear(np.iinfo(pixels.dtype).max)
     light = np.empty(pixels.shape[:2], np.float32)
@@ -113,20 +114,20 @@ def light_for(gain_map: GainMap, pixels: Pixels) -> Array:
     return np.asarray(Image.fromarray(light).resize((width, height), Image.Resampling.BOX))
 
 
-def attach_gain_map(jpeg: bytes, gain_map: GainMap, before: Array, after: Array) -> bytes | None:
+def attach_gain_map(jpeg: bytes, gain_map: GainMap, light_before: Array, light_after: Array) -> bytes | None:
     """Puts a gain map that fits the enhanced picture behind it.
 
     Args:
         jpeg: the enhanced picture, with all its metadata.
         gain_map: the photograph's.
-        before: `light_for` of the photograph.
-        after: `light_for` of the enhanced picture.
+        light_before: `light_for` of the photograph.
+        light_after: `light_for` of the enhanced picture.
 
     Returns:
         The file; None where its XMP has no room to announce the map, or is damaged.
     """
     offset = np.float32(gain_map.facts.base_offset)
-    brighter = np.log2((after + offset + 1e-6) / (before + offset + 1e-6))[..., None]
+    brighter = np.log2((light_after + offset + 1e-6) / (light_before + offset + 1e-6))[..., None]
     return join_gains(jpeg, gain_map, np.maximum(gain_map.gains - brighter, np.minimum(gain_map.gains, 0)))
 
 
@@ -142,20 +143,20 @@ def join_gains(jpeg: bytes, gain_map: GainMap, gains: Array) -> bytes | None:
         The file; None where its XMP has no room to announce the map, or is damaged.
     """
     values = (gain_map.facts.values_of(gains) * 255 + np.float32(0.5)).astype(np.uint8)
-    second = _jpeg_of(values, gain_map.segments)
+    map_jpeg = _jpeg_of(values, gain_map.segments)
     xmp = next((data for kind, data in jpeg_segments(jpeg) if _is_xmp(kind, data)), None)
     packet = add_description(
         None if xmp is None else xmp.removeprefix(XMP_SEGMENT),
-        _CONTAINER.format(length=len(second)),
-        _without,
+        _CONTAINER.format(length=len(map_jpeg)),
+        _without_gain_map,
     )
     if packet is None or len(packet) + len(XMP_SEGMENT) > _MAX_SEGMENT:
         return None
-    return _joined(jpeg, packet, gain_map.primary_segments, second)
+    return _joined(jpeg, packet, gain_map.primary_segments, map_jpeg)
 
 
 def _further_pictures(jpeg: bytes) -> list[tuple[int, int]]:
-    """Places and lengths of the pictures that a JPEG's index names behind its first one."""
+    """Returns start and length, in bytes, of the pictures that a JPEG's index names behind its first one."""
     position = 2
     for marker, payload in jpeg_segments(jpeg):
         position = jpeg.find(payload, position) if payload else position
@@ -166,13 +167,13 @@ def _further_pictures(jpeg: bytes) -> list[tuple[int, int]]:
         entries = reader.read(reader.first).get(_MPF_ENTRIES)
         data = entries.data if isinstance(entries, Value) else b""
         rows = struct.iter_unpack(f"{reader.order}IIIHH", data[: len(data) // 16 * 16])
-        found = [(base + offset, size) for _, size, offset, _, _ in rows if offset]
-        return [(start, size) for start, size in found if jpeg.startswith(b"\xff\xd8\xff", start)][:8]
+        places = [(base + offset, size) for _, size, offset, _, _ in rows if offset]
+        return [(start, size) for start, size in places if jpeg.startswith(b"\xff\xd8\xff", start)][:8]
     return []
 
 
-def _stating(content: bytes) -> tuple[tuple[int, bytes], ...]:
-    """The segments of a map's JPEG that say how its stops are stored."""
+def _stating_segments(content: bytes) -> tuple[tuple[int, bytes], ...]:
+    """Returns the segments of a map's JPEG that say how its stops are stored."""
     return tuple(
         (marker, payload)
         for marker, payload in jpeg_segments(content)
@@ -188,8 +189,10 @@ def _jpeg_of(values: NDArray[np.uint8], segments: tuple[tuple[int, bytes], ...])
     return content[:2] + b"".join(_segment(*each) for each in segments) + content[2:]
 
 
-def _joined(jpeg: bytes, packet: bytes, announced: tuple[tuple[int, bytes], ...], second: bytes) -> bytes:
-    """Writes the first picture with another packet and an index of both, and the second one behind it."""
+def _joined(
+    jpeg: bytes, packet: bytes, primary_segments: tuple[tuple[int, bytes], ...], map_jpeg: bytes
+) -> bytes:
+    """Writes the first picture with a new XMP packet and an index of both, and the second one behind it."""
     head, position = [jpeg[:2]], 2
     packet_segment = _segment(0xE1, XMP_SEGMENT + packet)
     last = 1  # behind which the new segments go: JFIF, EXIF and XMP
@@ -203,16 +206,16 @@ def _joined(jpeg: bytes, packet: bytes, announced: tuple[tuple[int, bytes], ...]
             head.append(jpeg[position:stop])
         last = len(head) if kind in (0xE0, 0xE1) else last
         position = stop
-    added = packet_segment + b"".join(_segment(*each) for each in announced)
+    added = packet_segment + b"".join(_segment(*each) for each in primary_segments)
     before = b"".join(head[:last]) + added
     after = b"".join(head[last:]) + jpeg[position:]
     first_bytes = len(before) + len(_segment(0xE2, _index(0, 0, 0))) + len(after)
     base = len(before) + 4 + len(_MPF)
-    return before + _segment(0xE2, _index(first_bytes, first_bytes - base, len(second))) + after + second
+    return before + _segment(0xE2, _index(first_bytes, first_bytes - base, len(map_jpeg))) + after + map_jpeg
 
 
 def _index(first_bytes: int, second_at: int, second_bytes: int) -> bytes:
-    """CIPA's index of two pictures, of which places count from behind its own first four letters."""
+    """Returns CIPA's index of two pictures. Its places count from behind its first four bytes."""
     entries = struct.pack(">IIIHH", _PRIMARY, first_bytes, 0, 0, 0)
     entries += struct.pack(">IIIHH", 0, second_bytes, second_at, 0, 0)
     directory = struct.pack(">H", 3)
@@ -230,8 +233,8 @@ def _is_xmp(marker: int, payload: bytes) -> bool:
     return marker == 0xE1 and payload.startswith(XMP_SEGMENT)
 
 
-def _without(packet: Packet, element: Element) -> Edits:
-    """Returns the changes that take out what a packet said of pictures behind the first one."""
+def _without_gain_map(packet: Packet, element: Element) -> Edits:
+    """Returns the changes that remove what a packet said of pictures behind the first one."""
     del packet
     if element.name == "Container:Directory":
         return {element.whole: b""}

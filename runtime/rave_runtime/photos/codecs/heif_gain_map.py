@@ -43,7 +43,7 @@ _ROTATIONS: Final = {
     b"\2": Image.Transpose.ROTATE_180,
     b"\3": Image.Transpose.ROTATE_270,
 }
-"""What HEIF's numbers of quarter turns, counterclockwise, do."""
+"""Transpositions by HEIF's number of quarter turns counterclockwise."""
 
 _MAX_HEADROOM: Final = 64.0
 
@@ -53,10 +53,11 @@ class HeifGainMap:
     """Where a gain map is, and how it stores its stops.
 
     Attributes:
-        file: a copy of the file of which it is the photograph.
-        facts: how stops are stored, in shares of the pixels' range; None is Apple's way.
+        file: a copy of the photograph's file in which the map is the primary picture.
+        facts: how stops are stored, in shares of the pixels' range; None where they are stored Apple's way.
         headroom: how many times brighter than white Apple's map makes white.
-        turn: what makes its pixels upright where the file turns the photograph and not the map.
+        turn: the transposition that makes its pixels upright where the file turns the photograph but not
+            the map.
     """
 
     file: bytes
@@ -75,49 +76,49 @@ def find_heif_gain_map(content: bytes, exif: bytes | None) -> HeifGainMap | None
     items = read_items(content)
     if items is None:
         return None
-    found = _by_tone_map(content, items) or _by_auxiliary(content, items, exif)
-    if found is None:
+    gain_map = _by_tone_map(content, items) or _by_auxiliary(content, items, exif)
+    if gain_map is None:
         return None
-    own, photograph = _turns(found.file), _turns(content)
-    if own == photograph:
-        return found
-    kind, data = photograph[0] if len(photograph) == 1 and not own else (b"", b"")
-    return replace(found, turn=_ROTATIONS[data]) if kind == b"irot" and data in _ROTATIONS else None
+    map_turns, photograph_turns = _turns(gain_map.file), _turns(content)
+    if map_turns == photograph_turns:
+        return gain_map
+    kind, data = photograph_turns[0] if len(photograph_turns) == 1 and not map_turns else (b"", b"")
+    return replace(gain_map, turn=_ROTATIONS[data]) if kind == b"irot" and data in _ROTATIONS else None
 
 
 def read_stops(
-    found: HeifGainMap, turn: Image.Transpose | None, max_pixels: int
+    gain_map: HeifGainMap, turn: Image.Transpose | None, max_pixels: int
 ) -> tuple[Array, GainMapFacts] | None:
     """Decodes a gain map; None where it cannot be decoded.
 
     Args:
-        found: what `find_heif_gain_map` returned.
-        turn: what makes its decoded pixels upright, as the photograph's.
-        max_pixels: a larger map is none.
+        gain_map: what `find_heif_gain_map` returned.
+        turn: the transposition that makes its decoded pixels upright; None changes nothing.
+        max_pixels: a map with more pixels counts as none.
 
     Returns:
-        [h, w, 1] float32, stops by which the HDR picture is brighter, and how one channel holds them.
+        [h, w, 1] float32, stops by which the HDR picture is brighter, and how to store them in one channel.
     """
     try:
-        with decoding, open_picture(found.file) as image:
+        with decoding, open_picture(gain_map.file) as image:
             if image.size[0] * image.size[1] > max_pixels:
                 return None
             plain = image if image.mode in ("L", "RGB") else image.convert("RGB")
             values = np.asarray(plain if turn is None else plain.transpose(turn), np.float32)
-    except Exception:  # a map that cannot be read is none
+    except Exception:  # a map that cannot be read counts as none
         return None
     values = values.reshape(*values.shape[:2], -1) / np.float32(255)
-    if found.facts is None:
+    if gain_map.facts is None:
         linear = np.where(values < 0.081, values / 4.5, ((values + 0.099) / 1.099) ** (1 / 0.45))
-        stops = np.log2(1 + (found.headroom - 1) * linear.mean(2, keepdims=True))
-        return stops.astype(np.float32), GainMapFacts((0.0,), (math.log2(found.headroom),), (1.0,), 0.0)
-    if len(found.facts.most) == 1:
+        stops = np.log2(1 + (gain_map.headroom - 1) * linear.mean(2, keepdims=True))
+        return stops.astype(np.float32), GainMapFacts((0.0,), (math.log2(gain_map.headroom),), (1.0,), 0.0)
+    if len(gain_map.facts.most) == 1:
         values = values.mean(2, keepdims=True)
     elif values.shape[2] == 1:
         values = np.repeat(values, 3, 2)
-    stops = found.facts.stops_of(values).mean(2, keepdims=True)
-    low, high = min(found.facts.least), max(found.facts.most)
-    return stops, GainMapFacts((low,), (high,), (1.0,), found.facts.base_offset)
+    stops = gain_map.facts.stops_of(values).mean(2, keepdims=True)
+    low, high = min(gain_map.facts.least), max(gain_map.facts.most)
+    return stops, GainMapFacts((low,), (high,), (1.0,), gain_map.facts.base_offset)
 
 
 def _by_tone_map(content: bytes, items: Items) -> HeifGainMap | None:
@@ -154,8 +155,8 @@ def _by_auxiliary(content: bytes, items: Items, exif: bytes | None) -> HeifGainM
 
 def _turns(content: bytes) -> list[tuple[bytes, bytes]]:
     """Returns the properties that turn a file's photograph; a rotation by 0 turns nothing."""
-    found = [each for each in photograph_properties(content) if each[0] in _TURNS]
-    return [each for each in found if each != (b"irot", b"\0")]
+    turns = [each for each in photograph_properties(content) if each[0] in _TURNS]
+    return [each for each in turns if each != (b"irot", b"\0")]
 
 
 def _packet_of(content: bytes, items: Items, item: int) -> bytes | None:
@@ -165,17 +166,17 @@ def _packet_of(content: bytes, items: Items, item: int) -> bytes | None:
 
 
 def _headroom_of_packet(packet: bytes | None) -> float | None:
-    found = None if packet is None else _HEADROOM.search(packet)
+    match = None if packet is None else _HEADROOM.search(packet)
     try:
-        return None if found is None else float(found[1])
+        return None if match is None else float(match[1])
     except ValueError:
         return None
 
 
 def _headroom_of_notes(exif: bytes | None) -> float | None:
-    """Returns what two numbers in the notes of Apple's cameras say, by Apple's formula.
+    """Returns the headroom that two numbers in the notes of Apple's cameras give, by Apple's formula.
 
-    One that is missing is 0, as other programs have it: older cameras write only the first.
+    A missing number counts as 0, as in other programs: older cameras write only the first.
     """
     if exif is None:
         return None

@@ -2,8 +2,8 @@
 
 Both wrap libjxl. pylibjxl writes colour profiles and reads metadata, but knows 8 bits only and gives the last
 frame of several; imagecodecs knows 16 bits, but writes no profile. So 16 bits are written where the colours
-are sRGB's; in other colour spaces `rave_runtime.photos.encode` reduces them to 8, since colours are seen
-sooner than bits.
+are sRGB's; in other colour spaces `rave_runtime.photos.encode` reduces them to 8, since a wrong colour is
+seen sooner than a missing bit.
 
 Source: ISO/IEC 18181-2 (container); libjxl's documentation of quality and distance.
 """
@@ -46,7 +46,7 @@ def read_jxl(content: bytes, max_megapixels: float) -> Photo:
     """Reads a JPEG XL and turns it upright.
 
     Raises:
-        PhotoError: the libraries are missing, it is damaged or too large, or of a kind that cannot be read.
+        PhotoError: the libraries are missing, or the file is damaged, too large, or of an unknown kind.
     """
     codecs = _libraries(f"is {_MISSING} to read it")
     try:
@@ -95,7 +95,8 @@ def encode_jxl(
     Args:
         pixels: [h, w, 1 to 4] uint8, or uint16 in sRGB: grey or colour, with alpha last.
         quality: 1 to 100, of which 100 loses nothing; None loses nothing either.
-        icc_profile: the colour space of uint8 pixels, for colour where grey has alpha; None is sRGB.
+        icc_profile: the colour space of uint8 pixels; None is sRGB. Grey with alpha is written as colour and
+            needs a profile for colour.
         exif: an EXIF block of the upright picture, or None.
         xmp: a packet, or None.
 
@@ -121,7 +122,7 @@ def encode_jxl(
 
 
 def distance_of(quality: int) -> float:
-    """libjxl's distance for a quality of JPEG's scale; 0 loses nothing."""
+    """Returns libjxl's distance, 0 (no loss) to 25, for a quality of 1 to 100 on JPEG's scale."""
     if quality >= 100:
         return 0.0
     if quality >= 30:
@@ -146,6 +147,7 @@ def _libraries(message: str) -> _Codecs:
 
 
 def _check(header: JxlHeader, content: bytes, max_megapixels: float) -> None:
+    """Refuses a picture that is too large, cut off, or of a kind that cannot be read."""
     width, height = header.width, header.height
     if width * height > max_megapixels * 1e6:
         raise PhotoError(
@@ -180,7 +182,7 @@ def _notes(header: JxlHeader, content: bytes) -> tuple[str, ...]:
 
 
 def _scaled(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Values of 9 to 15 bits on the scale of 16."""
+    """Scales values of 9 to 15 bits to the range of 16 bits."""
     if bits in (8, 16) or pixels.dtype != np.uint16:
         return pixels
     top = 2**bits - 1

@@ -1,4 +1,4 @@
-"""The photographs that codecs of extras read, where Pillow has none."""
+"""Reading photographs in formats that Pillow does not know, with codecs of the extras."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rave_runtime.photos.photo import Photo
 
 
 def read_by_codec(content: bytes, max_megapixels: float, *, is_draft: bool = False) -> Photo | None:
-    """Reads a photograph in a format that Pillow does not know; None where it is of another one.
+    """Reads a photograph in a format that Pillow does not know; None for other files.
 
     Args:
         content: the file.

@@ -4,8 +4,8 @@ A photograph is developed with the white balance that the camera chose, in sRGB,
 automatic brightening, which would lift one picture of a series more than the next. Cameras expose for their
 own tone curves, so that the bare values look too dark: the picture gets one gain, in linear light, with which
 its midtones are as bright as those of the preview that the camera stored, and a shoulder that rolls off what
-the gain would clip. Contrast stays as the sensor saw it. Without a preview, a DNG's BaselineExposure counts,
-and else nothing is lifted.
+the gain would clip. Contrast stays as the sensor saw it. Without a preview, the gain is a DNG's
+BaselineExposure, or else 1.
 
 Source: LibRaw's documentation; the DNG specification 1.7; IEC 61966-2-1 (sRGB).
 """
@@ -42,7 +42,7 @@ _GAINS: Final = (0.5, 8.0)
 
 _QUANTILES: Final = np.linspace(0.2, 0.8, 13)
 _MIDTONES: Final = (0.01, 0.6)
-"""Linear light between which a preview's brightness is compared."""
+"""Range of a preview's linear light in which its brightness is compared."""
 
 _KNEE: Final = 0.75
 """Encoded value from which a lifted picture's highlights roll off."""
@@ -140,13 +140,13 @@ def _refusal(rawpy: Any, error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """LibRaw's words, which come as bytes."""
+    """Returns LibRaw's message, which comes as bytes."""
     words = error.args[0] if error.args else b""
     return words.decode("utf-8", "replace") if isinstance(words, bytes) else reason_of(error)
 
 
 def _develop(raw: Any, half_size: bool) -> NDArray[np.uint16]:
-    """Linear light in sRGB's primaries, [h, w, 3], upright."""
+    """Returns linear light in sRGB's primaries: [h, w, 3] uint16, upright."""
     import rawpy
 
     try:
@@ -167,7 +167,7 @@ def _develop(raw: Any, half_size: bool) -> NDArray[np.uint16]:
 
 
 def _preview(raw: Any) -> Any:
-    """The largest picture inside the file as LibRaw gives it, or None."""
+    """Returns the largest picture inside the file as LibRaw gives it, or None."""
     import rawpy
 
     try:
@@ -182,21 +182,21 @@ def _jpeg_of(preview: Any) -> bytes | None:
 
 
 def _gain_of(pixels: NDArray[np.uint16], preview: Any, content: bytes) -> float:
-    """The gain that makes the midtones of linear pixels as bright as the preview's."""
-    shown = _preview_light(preview)
+    """Returns the gain that makes the midtones of linear pixels as bright as the preview's."""
+    preview_light = _preview_light(preview)
     step = max(1, max(pixels.shape[:2]) // _SAMPLE_PX)
-    if shown is not None:
-        own = np.quantile((pixels[::step, ::step] / np.float32(65535)) @ _LUMA, _QUANTILES)
-        wanted = np.quantile(shown, _QUANTILES)
-        counts = (wanted > _MIDTONES[0]) & (wanted < _MIDTONES[1]) & (own > 1e-4) & (own < 0.95)
-        if counts.any():
-            return float(np.clip(np.median(wanted[counts] / own[counts]), *_GAINS))
+    if preview_light is not None:
+        levels = np.quantile((pixels[::step, ::step] / np.float32(65535)) @ _LUMA, _QUANTILES)
+        goals = np.quantile(preview_light, _QUANTILES)
+        is_comparable = (goals > _MIDTONES[0]) & (goals < _MIDTONES[1]) & (levels > 1e-4) & (levels < 0.95)
+        if is_comparable.any():
+            return float(np.clip(np.median(goals[is_comparable] / levels[is_comparable]), *_GAINS))
     stops = number_in_raw(content, _BASELINE_EXPOSURE) if content.startswith(TIFF_LIKE) else None
     return 1.0 if stops is None else float(np.clip(2.0 ** np.clip(stops, -5, 5), *_GAINS))
 
 
 def _preview_light(preview: Any) -> NDArray[np.float32] | None:
-    """Linear luminance of a preview, [n]; None where there is none that can be read."""
+    """Returns the linear luminance of a preview, [n]; None where there is none that can be read."""
     jpeg = _jpeg_of(preview)
     if jpeg is None:
         values = None if preview is None else np.asarray(preview.data)
@@ -207,10 +207,10 @@ def _preview_light(preview: Any) -> NDArray[np.float32] | None:
             with JpegImagePlugin.JpegImageFile(bounded(jpeg)) as image:
                 image.draft("RGB", (_SAMPLE_PX, _SAMPLE_PX))
                 values = np.asarray(image.convert("RGB"))
-        except Exception:  # a preview that cannot be read is none
+        except Exception:  # a preview that cannot be read counts as none
             return None
     step = max(1, max(values.shape[:2]) // _SAMPLE_PX)
-    light: NDArray[np.float32] = _decoded()[values[::step, ::step]] @ _LUMA
+    light: NDArray[np.float32] = _light_of_srgb()[values[::step, ::step]] @ _LUMA
     return light.ravel()
 
 
@@ -223,10 +223,10 @@ def _lift(pixels: NDArray[np.uint16], gain: float) -> None:
 
 
 def _tone_table(gain: float) -> NDArray[np.uint16]:
-    """Encoded values of all linear ones.
+    """Returns the encoded value of each of the 65536 linear values.
 
-    Up to the knee k it is sRGB's curve t of the light times the gain; above, k + (t - k) / (1 + c (t - k)), a
-    hyperbola of the same slope at the knee that takes white to white.
+    Up to the knee k the table is sRGB's curve t of the light times the gain; above, it is
+    k + (t - k) / (1 + c (t - k)), a hyperbola of the same slope at the knee that takes white to white.
     """
     light = np.linspace(0, 1, 65536) * gain
     values = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
@@ -239,8 +239,8 @@ def _tone_table(gain: float) -> NDArray[np.uint16]:
 
 
 @functools.cache
-def _decoded() -> NDArray[np.float32]:
-    """Linear light of each value of 8 bits in sRGB."""
+def _light_of_srgb() -> NDArray[np.float32]:
+    """Returns the linear light of each 8-bit value of sRGB: [256] float32."""
     values = np.arange(256) / 255
     light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     return light.astype(np.float32)

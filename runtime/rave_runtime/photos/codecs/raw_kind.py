@@ -1,7 +1,7 @@
 """Which TIFF structures are camera raw files, by what their directories say of the pixels.
 
-Most cameras write their raw files as a TIFF whose first picture is a small preview. What gives them away
-stands in any of their directories: the pixels of a sensor, or a maker's compression.
+Most cameras write their raw files as a TIFF whose first picture is a small preview. Any of their directories
+may show that they are raw: by the pixels of a sensor, or by a maker's compression.
 
 Source: TIFF 6.0; TIFF/EP (ISO 12234-2); the DNG specification 1.7; ExifTool's list of TIFF compressions.
 """
@@ -26,7 +26,7 @@ RAW_SIGNATURES: Final = (
     (4, (b"ftypcrx",)),
     (6, (b"HEAPCCDR",)),
 )
-"""Pairs of an offset and the byte strings of which one stands there, for raw files unlike a TIFF."""
+"""Pairs of an offset and the byte strings that can stand there, for raw files unlike a TIFF."""
 
 _KIND: Final = 254
 _COMPRESSION: Final = 259
@@ -51,7 +51,7 @@ _SIZES: Final = {3: 2, 4: 4, 13: 4}
 """Bytes of a value of the types that whole numbers have here."""
 
 TIFF_LIKE: Final = (b"II*\0", b"MM\0*", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")
-"""First bytes of raw files that are a TIFF but for their mark: Olympus has its own ones, and Panasonic."""
+"""First bytes of raw files with the structure of a TIFF: those of TIFF, Olympus and Panasonic."""
 
 
 @dataclass
@@ -102,16 +102,16 @@ def _directories(file: BinaryIO) -> Iterator[_Facts]:
         return
     order = ">" if head.startswith(b"MM") else "<"
     (first,) = struct.unpack_from(order + "I", head, 4)
-    ahead = [first]
+    to_visit = [first]
     seen: set[int] = set()
-    while ahead and len(seen) < _MAX_DIRECTORIES:
-        start = ahead.pop()
+    while to_visit and len(seen) < _MAX_DIRECTORIES:
+        start = to_visit.pop()
         if start == 0 or start in seen:
             continue
         seen.add(start)
         facts, following = _read(file, start, order)
         yield facts
-        ahead += [following, *reversed(facts.numbers.get(_INNER, [])[:_MAX_DIRECTORIES])]
+        to_visit += [following, *reversed(facts.numbers.get(_INNER, [])[:_MAX_DIRECTORIES])]
 
 
 def _read(file: BinaryIO, start: int, order: str) -> tuple[_Facts, int]:
@@ -121,11 +121,11 @@ def _read(file: BinaryIO, start: int, order: str) -> tuple[_Facts, int]:
     data = file.read(2)
     count = struct.unpack(order + "H", data)[0] if len(data) == 2 else 0
     data = file.read(12 * min(count, _MAX_ENTRIES) + 4)
-    wanted = (_KIND, _COMPRESSION, _PHOTOMETRIC, _INNER, *_PLACES, *_PLACES.values())
+    number_tags = (_KIND, _COMPRESSION, _PHOTOMETRIC, _INNER, *_PLACES, *_PLACES.values())
     for at in range(0, len(data) - 11, 12):
         tag, kind, number = struct.unpack_from(order + "HHI", data, at)
         facts.tags.add(tag)
-        if tag in wanted and kind in _SIZES and number <= _MAX_VALUES:
+        if tag in number_tags and kind in _SIZES and number <= _MAX_VALUES:
             facts.numbers[tag] = _values(file, data[at + 8 : at + 12], kind, number, order)
     following = data[12 * count : 12 * count + 4] if count <= _MAX_ENTRIES else b""
     return facts, struct.unpack(order + "I", following)[0] if len(following) == 4 else 0

@@ -2,7 +2,7 @@
 
 What describes the sensor and its values stays behind; date, camera, exposure, place, author and the maker's
 own notes go along. The raw files of most cameras are TIFF structures. Canon's CR3 holds such structures in
-boxes of its own. Fujifilm's and others are read by the JPEG that they hold as a preview.
+boxes of its format. For Fujifilm's and other files, the JPEG that they hold as a preview is read.
 
 Source: Exif 3.0; the DNG specification 1.7; ExifTool's descriptions of CR3 and RAF.
 """
@@ -50,7 +50,7 @@ _CANON: Final = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
 _XMP_BOX: Final = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _FUJIFILM: Final = b"FUJIFILMCCD-RAW"
 _PREVIEW_AT: Final = 84
-"""Where a RAF says where its JPEG stands and how long it is."""
+"""Place in a RAF of the start and the length of its JPEG."""
 
 
 def raw_metadata(
@@ -84,8 +84,8 @@ def number_in_raw(content: bytes, tag: int) -> float | None:
     if not content.startswith(TIFF_LIKE):
         return None
     reader = DirectoryReader(content)
-    for found, kind, count, place in reader.entries(reader.first):
-        if found == tag and kind in (5, 10) and count:
+    for entry_tag, kind, count, place in reader.entries(reader.first):
+        if entry_tag == tag and kind in (5, 10) and count:
             above, below = struct.unpack_from(f"{reader.order}2{'I' if kind == 5 else 'i'}", content, place)
             return above / below if below else None
     return None
@@ -93,16 +93,16 @@ def number_in_raw(content: bytes, tag: int) -> float | None:
 
 def _tree_of(content: bytes, preview: Callable[[], bytes | None]) -> tuple[Directory, str, bytes | None]:
     if content.startswith(TIFF_LIKE):
-        return _read(content)
+        return _read_structure(content)
     if content.startswith(b"ftypcrx", 4):
-        return _canon(content)
+        return _read_canon(content)
     if content.startswith(_FUJIFILM) and len(content) >= _PREVIEW_AT + 8:
         start, length = struct.unpack_from(">II", content, _PREVIEW_AT)
-        return _jpeg(content[start : start + length])
-    return _jpeg(preview() or b"")
+        return _read_jpeg(content[start : start + length])
+    return _read_jpeg(preview() or b"")
 
 
-def _read(structure: bytes) -> tuple[Directory, str, bytes | None]:
+def _read_structure(structure: bytes) -> tuple[Directory, str, bytes | None]:
     reader = DirectoryReader(structure)
     unwanted = {tag for tag, *_ in reader.entries(reader.first)} - _KEPT - {_XMP}
     tree = reader.read(reader.first, skipped=unwanted)
@@ -110,7 +110,7 @@ def _read(structure: bytes) -> tuple[Directory, str, bytes | None]:
     return tree, reader.order, (xmp.data or None) if isinstance(xmp, Value) else None
 
 
-def _jpeg(content: bytes) -> tuple[Directory, str, bytes | None]:
+def _read_jpeg(content: bytes) -> tuple[Directory, str, bytes | None]:
     exif = xmp = None
     for marker, payload in jpeg_segments(content):
         if marker == 0xE1 and payload.startswith(EXIF_HEADER):
@@ -119,21 +119,24 @@ def _jpeg(content: bytes) -> tuple[Directory, str, bytes | None]:
             xmp = xmp or payload[len(XMP_SEGMENT) :]
     if exif is None:
         return {}, "<", xmp
-    tree, order, _ = _read(exif.removeprefix(EXIF_HEADER))
+    tree, order, _ = _read_structure(exif.removeprefix(EXIF_HEADER))
     return tree, order, xmp
 
 
-def _canon(content: bytes) -> tuple[Directory, str, bytes | None]:
+def _read_canon(content: bytes) -> tuple[Directory, str, bytes | None]:
+    """Reads directory, byte order and XMP of a Canon CR3, whose EXIF lies in boxes."""
     xmp = next(
         (content[box.start + 16 : box.stop] for box in boxes(content) if _is(content, box, _XMP_BOX)), None
     )
     movie = find_box(content, b"moov")
     inside = () if movie is None else boxes(content, movie.start, movie.stop)
-    own = next((box for box in inside if _is(content, box, _CANON)), None)
-    if own is None:
+    exif_box = next((box for box in inside if _is(content, box, _CANON)), None)
+    if exif_box is None:
         return {}, "<", xmp
-    blocks = {box.kind: content[box.start : box.stop] for box in boxes(content, own.start + 16, own.stop)}
-    tree, order, _ = _read(blocks.get(b"CMT1", b""))
+    blocks = {
+        box.kind: content[box.start : box.stop] for box in boxes(content, exif_box.start + 16, exif_box.stop)
+    }
+    tree, order, _ = _read_structure(blocks.get(b"CMT1", b""))
     for kind, tag in ((b"CMT2", EXIF_IFD), (b"CMT4", GPS_IFD)):
         reader = DirectoryReader(blocks.get(kind, b""))
         inner = reader.read(reader.first)

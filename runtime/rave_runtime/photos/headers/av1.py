@@ -177,10 +177,10 @@ def _read_quantiser(sequence: Sequence, bits: BitReader) -> int | None:
         bits.skip(1)
     if sequence.has_frame_ids:
         bits.skip(sequence.id_bits)
-    overridden = not sequence.reduced and bool(bits.read())
+    states_size = not sequence.reduced and bool(bits.read())
     bits.skip(sequence.order_bits)
     width, height = sequence.width, sequence.height
-    if overridden:
+    if states_size:
         width, height = bits.read(sequence.width_bits) + 1, bits.read(sequence.height_bits) + 1
     if sequence.has_superres and bits.read():
         return None

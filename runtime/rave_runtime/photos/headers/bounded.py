@@ -1,4 +1,4 @@
-"""Files whose headers end: a picture is opened with a limit of how often its file is read.
+"""A limit on how often a picture's file is read while its header is parsed.
 
 Decoders written in Python walk through a header piece by piece, and a file can have any number of pieces
 of no length: zeros after JPEG's first marker, empty chunks, blanks. The limit ends every such walk after a
@@ -36,33 +36,33 @@ class BoundedFile:
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
         self._size = size
-        self._left = _MAX_HEADER_READS
+        self._reads_left = _MAX_HEADER_READS
         self._problem = "its header does not end"
         self.seek = file.seek
         self.tell = file.tell
 
     def start_decoding(self, allowed_reads: int = 0) -> None:
         """Sets the limit anew for the pixels, to at least that many reads."""
-        self._left = max(_MAX_HEADER_READS, self._size // _BYTES_PER_READ, allowed_reads)
+        self._reads_left = max(_MAX_HEADER_READS, self._size // _BYTES_PER_READ, allowed_reads)
         self._problem = "its pixels lie in too many pieces"
 
     def read(self, count: int = -1, /) -> bytes:
-        """Does what a file's does."""
+        """Reads as a file does, and counts the call."""
         self._count()
         return self._file.read(count)
 
     def readline(self, count: int = -1, /) -> bytes:
-        """Does what a file's does."""
+        """Reads a line as a file does, and counts the call."""
         self._count()
         return self._file.readline(count)
 
     def close(self) -> None:
-        """Does what a file's does."""
+        """Closes the file."""
         self._file.close()
 
     def _count(self) -> None:
-        self._left -= 1
-        if self._left < 0:
+        self._reads_left -= 1
+        if self._reads_left < 0:
             raise PhotoError(f"is damaged, or no photograph: {self._problem}")
 
     def __getattr__(self, name: str) -> Any:
@@ -70,5 +70,5 @@ class BoundedFile:
 
 
 def bounded(content: bytes) -> BoundedFile:
-    """Wraps bytes as such a file."""
+    """Wraps bytes as a `BoundedFile`."""
     return BoundedFile(io.BytesIO(content), len(content))

@@ -46,17 +46,17 @@ def boxes(content: bytes, start: int = 0, stop: int | None = None) -> Iterator[B
 
 def find_box(content: bytes, *path: bytes, start: int = 0, stop: int | None = None) -> Box | None:
     """Returns the first box along a path of types, or None."""
-    found = None
+    inner = None
     for kind in path:
-        found = next((box for box in boxes(content, start, stop) if box.kind == kind), None)
-        if found is None:
+        inner = next((box for box in boxes(content, start, stop) if box.kind == kind), None)
+        if inner is None:
             return None
-        start, stop = found.start, found.stop
-    return found
+        start, stop = inner.start, inner.stop
+    return inner
 
 
 def photograph_properties(content: bytes) -> list[tuple[bytes, bytes]]:
-    """Returns type and payload of the properties of an AVIF's or HEIC's primary item, in its order.
+    """Returns type and payload of the properties of an AVIF's or HEIC's primary item, in the item's order.
 
     Where the primary item is made of tiles, the tiles' properties follow its own. A file without a table
     of properties has none.
@@ -92,7 +92,7 @@ def _data(content: bytes, meta: Box) -> bytes:
     version, sizes = content[box.start], struct.unpack_from(">H", content, box.start + 4)[0]
     offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
     index_size = sizes & 15 if version else 0
-    wide = 4 if version == 2 else 2
+    number_bytes = 4 if version == 2 else 2
     position = box.start + 6
 
     def take(size: int) -> int:
@@ -102,8 +102,8 @@ def _data(content: bytes, meta: Box) -> bytes:
         position += size
         return int.from_bytes(content[position - size : position], "big")
 
-    for _ in range(min(take(wide), _MAX_REFERENCES)):
-        item = take(wide)
+    for _ in range(min(take(number_bytes), _MAX_REFERENCES)):
+        item = take(number_bytes)
         method = take(2) & 15 if version else 0
         take(2)
         base, extents = take(base_size), []
@@ -141,14 +141,12 @@ def _properties(content: bytes, meta: Box) -> list[tuple[bytes, bytes]]:
     container = find_box(content, b"ipco", start=iprp.start, stop=iprp.stop)
     if container is None:
         return []
-    listed = list(boxes(content, container.start, container.stop))
+    all_properties = list(boxes(content, container.start, container.stop))
     tables = [box for box in boxes(content, iprp.start, iprp.stop) if box.kind == b"ipma"]
     numbers = {item: entry for table in tables for item, entry in _associations(content, table)}
-    chosen = [index for item in items for index in numbers.get(item, ()) if 0 < index <= len(listed)]
-    return [
-        (listed[index - 1].kind, content[listed[index - 1].start : listed[index - 1].stop])
-        for index in chosen
-    ]
+    indices = (index for item in items for index in numbers.get(item, ()))
+    properties = [all_properties[index - 1] for index in indices if 0 < index <= len(all_properties)]
+    return [(box.kind, content[box.start : box.stop]) for box in properties]
 
 
 def _associations(content: bytes, table: Box) -> Iterator[tuple[int, list[int]]]:
@@ -159,11 +157,11 @@ def _associations(content: bytes, table: Box) -> Iterator[tuple[int, list[int]]]
     for _ in range(min(count, _MAX_REFERENCES)):
         (item,) = struct.unpack_from(">I" if version else ">H", content, position)
         position += 4 if version else 2
-        many = content[position]
-        wide = bool(flags & 1)
-        entries = struct.unpack_from(f">{many}{'H' if wide else 'B'}", content, position + 1)
-        position += 1 + many * (2 if wide else 1)
-        yield item, [entry & (0x7FFF if wide else 0x7F) for entry in entries]
+        property_count = content[position]
+        is_wide = bool(flags & 1)
+        entries = struct.unpack_from(f">{property_count}{'H' if is_wide else 'B'}", content, position + 1)
+        position += 1 + property_count * (2 if is_wide else 1)
+        yield item, [entry & (0x7FFF if is_wide else 0x7F) for entry in entries]
         if position >= table.stop:
             return
 

@@ -1,4 +1,4 @@
-"""How a file is coded, so that its result can be coded like it and comes out about as large."""
+"""How a file is coded, so that its result is coded in the same way and becomes about as large."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEIC_CHROMA: Final = {2: "422", 3: "444"}
 
 
 def coding_options(image: Image.Image, content: bytes) -> dict[str, Any]:
-    """Reads what keeps the coding of an opened picture, for `rave_runtime.photos.encode`.
+    """Reads the settings with which an opened picture was coded, for `rave_runtime.photos.encode`.
 
     Returns:
         For JPEG `qtables`, `subsampling`, `progressive` and `keep_rgb` as Pillow takes them; for WebP

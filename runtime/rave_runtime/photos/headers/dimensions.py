@@ -1,4 +1,4 @@
-"""How large a picture is by its header alone, so that what it will take can be known before it is read."""
+"""How large a picture is by its header alone, so that the memory it needs is known before it is read."""
 
 from __future__ import annotations
 
@@ -84,22 +84,22 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
     if name is None:
         return None
     file.seek(0)
-    own: dict[str, Callable[[BinaryIO], tuple[int, int, bool]]] = {
+    readers: dict[str, Callable[[BinaryIO], tuple[int, int, bool]]] = {
         "PNG": _png,
         "WEBP": _webp,
         "AVIF": _of_items,
         "HEIF": _of_items,
         "JXL": _jxl,
     }
-    progressive = False
-    if name in own:
-        width, height, deep = own[name](file)
+    is_progressive = False
+    if name in readers:
+        width, height, is_deep = readers[name](file)
     else:
         with decoding, _open(name, BoundedFile(file, size)) as image:  # which lifts a limit of Pillow
             width, height = max(image.size, _tile_of(image), key=math.prod)
-            deep = _is_deep(image)
-            progressive = bool(image.info.get("progressive"))
-    return Dimensions(name, width, height, deep, progressive, _may_have_alpha(name, head), size)
+            is_deep = _is_deep(image)
+            is_progressive = bool(image.info.get("progressive"))
+    return Dimensions(name, width, height, is_deep, is_progressive, _may_have_alpha(name, head), size)
 
 
 def _may_have_alpha(name: str, head: bytes) -> bool:
@@ -154,7 +154,7 @@ def _jxl(file: BinaryIO) -> tuple[int, int, bool]:
 
 
 def _of_items(file: BinaryIO) -> tuple[int, int, bool]:
-    """Returns, for an AVIF or HEIC, the largest of the photograph and its tiles."""
+    """Returns the largest width and height of an AVIF's or HEIC's photograph and tiles; False is 8 bits."""
     for _ in range(100):
         start = file.tell()
         length, kind = struct.unpack(">I4s", file.read(8))

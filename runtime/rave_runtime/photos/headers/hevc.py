@@ -48,16 +48,16 @@ def _read(content: bytes) -> int | None:
 
 
 def _parameter_sets(record: bytes) -> list[tuple[int, bytes]]:
-    found, position = [], 23
+    sets, position = [], 23
     for _ in range(record[22]):
         kind = record[position] & 63
         (count,) = struct.unpack_from(">H", record, position + 1)
         position += 3
         for _ in range(min(count, _MAX_UNITS)):
             (length,) = struct.unpack_from(">H", record, position)
-            found.append((kind, record[position + 2 : position + 2 + length]))
+            sets.append((kind, record[position + 2 : position + 2 + length]))
             position += 2 + length
-    return found
+    return sets
 
 
 def _bits(unit: bytes) -> BitReader:
@@ -72,7 +72,7 @@ def _slice_quantiser(unit: bytes, sequence_set: bytes, picture_set: bytes) -> in
     bits.read_exp_golomb()
     bits.skip(1)
     has_output_flag = bits.read()
-    extra = bits.read(3)
+    extra_bits = bits.read(3)
     bits.skip(2)
     bits.read_exp_golomb()
     bits.read_exp_golomb()
@@ -83,7 +83,7 @@ def _slice_quantiser(unit: bytes, sequence_set: bytes, picture_set: bytes) -> in
         return None
     bits.skip(1)
     bits.read_exp_golomb()
-    bits.skip(extra)
+    bits.skip(extra_bits)
     bits.read_exp_golomb()
     bits.skip(has_output_flag)
     if kind not in _IDR:

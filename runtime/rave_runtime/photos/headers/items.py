@@ -1,7 +1,7 @@
 """The pictures and blocks of an AVIF or HEIC beside its photograph: which there are, and how to get at one.
 
-Decoders give the primary item only. From a copy of the file that names another item as the primary one they
-give that one.
+Decoders give the primary item only. Another item is decoded from a copy of the file that names it as the
+primary one.
 
 Source: ISO/IEC 14496-12 and 23008-12 (items, references).
 """
@@ -19,13 +19,13 @@ _UNKNOWN = b"zzzz"
 
 @dataclass(frozen=True)
 class Reference:
-    """What an item says of others.
+    """A reference from one item to others.
 
     Attributes:
         kind: such as b"auxl" for an auxiliary picture of a photograph.
-        source: the item that says it.
-        targets: the others.
-        place: where the kind stands in the file.
+        source: the item that refers.
+        targets: the items to which it refers.
+        place: where the kind stands in the file, in bytes.
     """
 
     kind: bytes
@@ -39,9 +39,9 @@ class Items:
     """The items of a file.
 
     Attributes:
-        primary: the photograph.
+        primary: the item that is the photograph.
         kinds: the kind of each item, such as b"hvc1" or b"tmap".
-        references: what they say of each other.
+        references: the references between them.
     """
 
     primary: int
@@ -52,29 +52,29 @@ class Items:
     _flags: dict[int, int]
 
     def named_by(self, kind: bytes, source: int) -> tuple[int, ...]:
-        """The items to which an item refers in one way."""
+        """Returns the items to which an item refers with a kind of reference."""
         return next(
             (each.targets for each in self.references if (each.kind, each.source) == (kind, source)), ()
         )
 
     def naming(self, kind: bytes, target: int) -> list[int]:
-        """The items that refer to an item in one way."""
+        """Returns the items that refer to an item with a kind of reference."""
         return [each.source for each in self.references if each.kind == kind and target in each.targets]
 
-    def with_primary(self, content: bytes, item: int, forgotten: bytes) -> bytes:
-        """A copy of the file in which an item is the photograph.
+    def with_primary(self, content: bytes, item: int, dropped_kind: bytes) -> bytes:
+        """Returns a copy of the file in which another item is the primary one.
 
         Args:
             content: the file.
             item: the item.
-            forgotten: the kind of its references that must not be followed.
+            dropped_kind: the kind of its references that decoders must not follow; b"" drops none.
         """
         copy = bytearray(content)
         start = self._primary_place
         copy[start : start + self._primary_bytes] = item.to_bytes(self._primary_bytes, "big")
-        copy[self._flags[item]] &= 0xFE  # or it is hidden
+        copy[self._flags[item]] &= 0xFE  # clears the flag that hides the item
         for each in self.references:
-            if each.kind == forgotten and each.source == item:
+            if each.kind == dropped_kind and each.source == item:
                 copy[each.place : each.place + 4] = _UNKNOWN
         return bytes(copy)
 

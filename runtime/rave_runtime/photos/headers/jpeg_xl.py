@@ -21,7 +21,7 @@ _RATIOS: Final = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 """Widths and heights of a size that is stated by its height alone."""
 
 _SIZES: Final = ((1, 9), (1, 13), (1, 18), (1, 30))
-"""How a side is written: what is added, and bits, by a selector of two bits."""
+"""Codings of a side by a selector of two bits: what is added to a number, and the bits of that number."""
 
 _MAX_HEADER: Final = 4096
 _MAX_EXTRA: Final = 16
@@ -36,8 +36,8 @@ class JxlHeader:
         orientation: how decoders turn the picture, as EXIF numbers it.
         bits: per channel.
         is_float: whether the values are floating point.
-        is_lossless: whether the pixels are stored in their own colours rather than in the codec's, which all
-            files do that lose nothing, and few others.
+        is_lossless: whether the pixels are stored in the photograph's colours rather than in the codec's. All
+            files without loss do so, and few others.
         extra_channels: the kinds of channels beside colour, as the standard numbers them; 0 is transparency.
         is_multiplied: whether the colours were multiplied by transparency.
         is_animated: whether it has frames.
@@ -55,7 +55,7 @@ class JxlHeader:
 
 
 class _Bits:
-    """Bits from the lowest of the first byte on, as JPEG XL has them."""
+    """Reads bits from the lowest of the first byte on, as JPEG XL stores them."""
 
     def __init__(self, content: bytes) -> None:
         self._number = int.from_bytes(content, "little")
@@ -70,7 +70,7 @@ class _Bits:
         return value
 
     def choose(self, *ways: tuple[int, int]) -> int:
-        """Reads a number that a selector of two bits tells how to read: what is added, and bits."""
+        """Reads a selector of two bits and the number in the way it selects: what is added, and bits."""
         start, bits = ways[self.read(2)]
         return start + self.read(bits)
 
@@ -83,7 +83,7 @@ def read_jxl_header(content: bytes) -> JxlHeader:
     """
     bits = _Bits(_codestream(content)[2:_MAX_HEADER])
     width, height = _size(bits)
-    if bits.read():  # all as usual: 8 bits, in the codec's own colours
+    if bits.read():  # the defaults: 8 bits, in the codec's colours
         return JxlHeader(width, height)
     orientation, is_animated = 1, False
     if bits.read():
@@ -96,7 +96,7 @@ def read_jxl_header(content: bytes) -> JxlHeader:
         if is_animated:
             _animation(bits)
     depth, is_float = _depth(bits)
-    bits.read()  # whether 16 bits are enough for what lies between
+    bits.read()  # whether 16 bits are enough for intermediate values
     extra, is_multiplied = [], False
     for _ in range(min(bits.choose((0, 0), (1, 0), (2, 4), (1, 12)), _MAX_EXTRA)):
         kind, multiplied = _extra_channel(bits)

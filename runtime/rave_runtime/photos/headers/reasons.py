@@ -14,7 +14,7 @@ UNKNOWN_ENDINGS: Final = (
     *(".pcd", ".pct", ".pcx", ".pfm", ".pict", ".psb", ".psd", ".qoi", ".qtk", ".ras", ".rgb", ".rwz"),
     *(".sgi", ".sun", ".targa", ".tga", ".vda", ".vst", ".wdp", ".xcf"),
 )
-"""Endings of pictures that rave-run cannot read and names in a warning."""
+"""Endings of pictures that rave-run cannot read; a warning names them."""
 
 _KIND: Final = 254
 _BITS: Final = 258
@@ -93,7 +93,7 @@ def why_not_taken(content: bytes) -> str | None:
 
 
 def why_damaged(content: bytes, error: Exception) -> str:
-    """Says what is wrong with a file of which a decoder made nothing."""
+    """Says what is wrong with a file that a decoder could not read."""
     if content.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         reader = DirectoryReader(content)
         if (reason := _compression(reader.read(reader.first), reader.order)) is not None:
@@ -117,6 +117,7 @@ def _jpeg(content: bytes) -> str | None:
 
 
 def _tiff(content: bytes) -> str | None:
+    """Says what is special about a TIFF that cannot be opened; None where it does not state its bits."""
     reader = DirectoryReader(content)
     tags = reader.read(reader.first)
     if _BITS not in tags:

@@ -1,7 +1,7 @@
 """The colour space that a file states in any of the ways its format has, as an ICC profile.
 
 An ICC profile inside the file is returned as it is. Numbers (nclx in AVIF and HEIC, cICP in PNG), gamma and
-primaries (PNG, BMP, TIFF, EXIF) and camera's words (EXIF's Adobe RGB) become a profile made here.
+primaries (PNG, BMP, TIFF, EXIF) and a camera's marks for Adobe RGB (EXIF) become a profile made here.
 """
 
 from __future__ import annotations
@@ -71,17 +71,17 @@ def stated_profile(
         PhotoError: the colours are stated in a way that would be read wrongly, such as PQ or HLG.
     """
     if format == "PNG":
-        stated = _png(content, icc_profile, grey)
-        if stated is not None:
-            return stated or None
+        profile = _png(content, icc_profile, grey)
+        if profile is not None:
+            return profile or None
     elif icc_profile is None and format in ("AVIF", "HEIF"):
         numbers = _nclx(content)
         if numbers is not None:
             return profile_of_numbers(*numbers, grey=grey)
     elif icc_profile is None and format == "JPEG2000":
-        stated = _jp2(content, grey)
-        if stated is not None:
-            return stated or None
+        profile = _jp2(content, grey)
+        if profile is not None:
+            return profile or None
     elif icc_profile is None and format == "BMP":
         return _bmp(content, grey)
     elif icc_profile is None and format == "GIF":
@@ -119,14 +119,14 @@ def profile_of_numbers(primaries: int, transfer: int, *, grey: bool) -> bytes | 
 
 
 def _png(content: bytes, icc_profile: bytes | None, grey: bool) -> bytes | None:
-    """Goes by the chunk that overrules the others: b"" where it says sRGB, None without any."""
-    stated: dict[bytes, bytes] = {}
+    """Returns the profile by the chunk that overrules the others; b"" is sRGB, None without such chunks."""
+    colour_chunks: dict[bytes, bytes] = {}
     for kind, data in chunks(content):
         if kind in (b"cICP", b"sRGB", b"gAMA", b"cHRM"):
-            stated.setdefault(kind, data)
+            colour_chunks.setdefault(kind, data)
         elif kind == b"IDAT":
             break
-    numbers = stated.get(b"cICP", b"")
+    numbers = colour_chunks.get(b"cICP", b"")
     if len(numbers) == 4 and numbers[:2] != bytes([UNSPECIFIED, UNSPECIFIED]):
         if not numbers[3] and numbers[1] not in HDR:
             raise PhotoError(
@@ -136,10 +136,10 @@ def _png(content: bytes, icc_profile: bytes | None, grey: bool) -> bytes | None:
         return profile_of_numbers(numbers[0], numbers[1], grey=grey) or b""
     if icc_profile is not None:
         return None
-    if b"sRGB" in stated:
+    if b"sRGB" in colour_chunks:
         return b""
-    gamma = _number(stated.get(b"gAMA", b""))
-    xy = _chromaticities(stated.get(b"cHRM", b""))
+    gamma = _number(colour_chunks.get(b"gAMA", b""))
+    xy = _chromaticities(colour_chunks.get(b"cHRM", b""))
     if gamma is None and xy is None:
         return None
     return _calibrated(xy, gamma, grey) or b""
@@ -197,7 +197,7 @@ def _is_av1(properties: list[tuple[bytes, bytes]]) -> bool:
 
 
 def _jp2(content: bytes, grey: bool) -> bytes | None:
-    """Returns what `_png` does. The first statement that can be read holds."""
+    """Returns the first profile stated that can be read; b"" is sRGB, None where none is stated."""
     header = find_box(content, b"jp2h")
     if header is None:
         return None
@@ -225,7 +225,7 @@ def _jp2(content: bytes, grey: bool) -> bytes | None:
 
 
 def _bmp(content: bytes, grey: bool) -> bytes | None:
-    """Goes by the header of version 4 or 5. A linked profile is a file elsewhere, which is never opened."""
+    """Returns the profile in a header of version 4 or 5. A linked profile is a file that is never opened."""
     (size,) = struct.unpack_from("<I", content, 14) if len(content) > 18 else (0,)
     if size < 108 or len(content) < 14 + size:
         return None
@@ -281,9 +281,9 @@ def _refuse_hdr_profile(icc_profile: bytes) -> None:
 
 
 def _exif(exif: bytes, grey: bool) -> bytes | None:
-    """Goes by the camera's words for Adobe RGB, or by white point and primaries.
+    """Returns the profile by a camera's marks for Adobe RGB, or by white point and primaries.
 
-    None where it says sRGB or nothing.
+    It is None where EXIF states sRGB or nothing.
     """
     reader = DirectoryReader(exif.removeprefix(EXIF_HEADER))
     tree = reader.read(reader.first)

@@ -29,7 +29,7 @@ def webp_frame(content: bytes) -> tuple[bytes, bytes] | None:
 
 
 def webp_quantiser(content: bytes) -> int | None:
-    """Returns the index of a lossy WebP's quantiser, 0 (best) to 127; None where the file is another one."""
+    """Returns the index of a lossy WebP's quantiser, 0 (best) to 127; None for other files."""
     frame = webp_frame(content)
     if frame is None or frame[0] != b"VP8 ":
         return None
@@ -73,7 +73,7 @@ class _Decoder:
         self._next = 2
         self._value = int.from_bytes(data[:2].ljust(2, b"\0"), "big")
         self._range = 255
-        self._shifted = 0
+        self._shift_count = 0
 
     def read(self, count: int) -> int:
         """Reads a number of that many bits, the highest first."""
@@ -94,9 +94,9 @@ class _Decoder:
         while self._range < 128:
             self._value <<= 1
             self._range <<= 1
-            self._shifted += 1
-            if self._shifted == 8:
-                self._shifted = 0
+            self._shift_count += 1
+            if self._shift_count == 8:
+                self._shift_count = 0
                 if self._next < len(self._data):
                     self._value |= self._data[self._next]
                 self._next += 1

@@ -25,18 +25,18 @@ def jp2_blocks(content: bytes) -> tuple[bytes | None, bytes | None]:
     return exif, xmp
 
 
-def orientation_in_heif(content: bytes, stated: object) -> int:
+def orientation_in_heif(content: bytes, orientation: object) -> int:
     """Returns how the pixels of a HEIC were turned while they were decoded, 1 to 8.
 
-    The container says by itself how to turn them, and decoders go by that. EXIF says the same in another
-    way, but to those who ignore the container: where that turns nothing, nothing was turned.
+    Decoders turn pixels as the container says. EXIF repeats the turn for programs that ignore the container:
+    where the container states none, nothing was turned.
 
     Args:
         content: the file.
-        stated: the orientation that its EXIF or XMP states, if any.
+        orientation: the one that its EXIF or XMP states, if any.
     """
     is_turned = any(
         kind == b"imir" or (kind == b"irot" and data[:1] != b"\0")
         for kind, data in photograph_properties(content)
     )
-    return stated if is_turned and isinstance(stated, int) and 1 <= stated <= 8 else 1
+    return orientation if is_turned and isinstance(orientation, int) and 1 <= orientation <= 8 else 1

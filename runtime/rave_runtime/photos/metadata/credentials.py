@@ -1,4 +1,4 @@
-"""Content Credentials (C2PA): a signed statement on a file's bytes, which no changed picture fulfils.
+"""Content Credentials (C2PA): a signed statement on a file's bytes, which is wrong for a changed picture.
 
 Source: C2PA Technical Specification 2.1, 11.3 and A.3 (embedding); ISO 19566-5 (JUMBF); ISO 19566-1, A.
 """

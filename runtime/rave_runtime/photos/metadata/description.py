@@ -1,4 +1,4 @@
-"""Descriptions of this program's put into XMP packets, beside what others wrote there.
+"""Putting this program's descriptions into XMP packets, beside what other programs wrote there.
 
 Source: ISO 16684-1: a packet may hold several descriptions of one subject, which `rdf:about` names.
 """
@@ -33,8 +33,8 @@ def add_description(
 
     Args:
         xmp: a packet; None begins a new one.
-        rest: the description behind its subject: attributes, and either `/>` or children and the end.
-        without: gives the changes to an element that take an older description out.
+        rest: the description behind `rdf:about`: attributes, and either `/>` or children and the end tag.
+        without: returns the changes to an element that take an older description out.
 
     Returns:
         The packet, in its encoding; None where the old one is damaged.
@@ -50,5 +50,5 @@ def add_description(
     about = _ABOUT.search(content)
     description = b"<rdf:Description rdf:about=" + (about[1] if about else b'""') + b" "
     description += f'xmlns:rdf="{RDF}" {rest}'.encode("ascii", "xmlcharrefreplace")
-    added = content[:place] + description + content[place:]
-    return added if encoding is None else added.decode("utf-8").encode(encoding)
+    result = content[:place] + description + content[place:]
+    return result if encoding is None else result.decode("utf-8").encode(encoding)

@@ -81,8 +81,8 @@ class DirectoryReader:
         order: its byte order as `struct` names it.
         first: where its first directory starts; 0 where the header makes no sense.
 
-    What points out of the file is left out. All values together are never more than the file has, so that
-    entries that share their bytes cannot fill the memory.
+    Entries that point out of the file are left out. All values together never have more bytes than the file,
+    so that entries that share their bytes cannot fill the memory.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -90,31 +90,31 @@ class DirectoryReader:
         self.order = ">" if content.startswith(b"MM") else "<"
         big = content.startswith((b"II+\0", b"MM\0+"))
         self._count, self._word, self._entry = ("Q", "Q", 20) if big else ("H", "I", 12)
-        self._left = len(content)
+        self._bytes_left = len(content)
         self.first = 0
         at = 8 if big else 4
         if content.startswith((b"II", b"MM")) and len(content) >= at + struct.calcsize(self._word):
             self.first = self._unpack(self._word, at)
 
     def read(self, start: int, skipped: Container[int] = (), depth: int = 0) -> Directory:
-        """Reads the directory at a place, with all that it leads to."""
+        """Reads the directory at a place and those that it leads to, without the tags in `skipped`."""
         directory: Directory = {}
         for tag, kind, count, place in self.entries(start):
-            self._left -= self._entry
-            if self._left < 0:
+            self._bytes_left -= self._entry
+            if self._bytes_left < 0:
                 break
             if tag in skipped or tag in directory:
                 continue
             size = SIZES[kind] * count
             if kind in (_IFD, _IFD8) or (tag in _POINTERS and kind in (LONG, _LONG8)):
                 inner = self._unpack("I" if kind in (_IFD, LONG) else "Q", place) if count == 1 else 0
-                if depth < _MAX_DEPTH and (below := self.read(inner, depth=depth + 1)):
-                    directory[tag] = below
+                if depth < _MAX_DEPTH and (inner_directory := self.read(inner, depth=depth + 1)):
+                    directory[tag] = inner_directory
                 continue
-            taken = size if size > struct.calcsize(self._word) else 0  # small values are in the entry
-            if taken > self._left:
+            outer_bytes = size if size > struct.calcsize(self._word) else 0  # small values are in the entry
+            if outer_bytes > self._bytes_left:
                 continue
-            self._left -= taken
+            self._bytes_left -= outer_bytes
             value = self._narrowed(Value(kind, count, self.content[place : place + size], place))
             if value is not None:
                 directory[tag] = value
@@ -160,8 +160,8 @@ class DirectoryReader:
 def write_block(tree: Mapping[int, Value | Directory], order: str) -> tuple[bytes, bool]:
     """Writes a TIFF structure of that directory and all below it, without the `Exif\\0\\0` before it.
 
-    A maker note keeps its place where that is near enough, since the offsets inside it usually count from
-    the start of the structure. Elsewhere they are moved with it.
+    A maker note keeps its place where that is below `_PINNED_BELOW`, since the offsets inside it usually
+    count from the start of the structure. Otherwise it is moved, and the offsets are corrected.
 
     Returns:
         The structure, and whether the offsets inside the maker note are surely right.
@@ -183,18 +183,20 @@ def append_directory(
         values: further values by tag. They go behind the structure, and the directory behind them.
         order: byte order of the structure.
     """
-    written = dict(entries)
+    all_entries = dict(entries)
     for tag, value in values.items():
         field = value.data.ljust(4, b"\0")
         if len(value.data) > 4:
             out += bytes(len(out) % 2)
             field = struct.pack(order + "I", len(out))
             out += value.data
-        written[tag] = struct.pack(order + "HHI", tag, value.kind, value.count) + field
+        all_entries[tag] = struct.pack(order + "HHI", tag, value.kind, value.count) + field
     out += bytes(len(out) % 2)
     start = len(out)
     out += (
-        struct.pack(order + "H", len(written)) + b"".join(written[tag] for tag in sorted(written)) + bytes(4)
+        struct.pack(order + "H", len(all_entries))
+        + b"".join(all_entries[tag] for tag in sorted(all_entries))
+        + bytes(4)
     )
     return start
 

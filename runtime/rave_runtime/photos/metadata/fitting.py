@@ -1,4 +1,4 @@
-"""What of a photograph's metadata fits into a file of another format, and a word on what does not."""
+"""Fitting a photograph's metadata into a file of another format, with notes on what does not fit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IPTC: Final = 33723
 _PHOTOSHOP: Final = 34377
 _MAX_JPEG_EXIF: Final = 65533
 MAX_JPEG_XMP: Final = 65533 - 29
-"""Bytes that fit into a JPEG's one segment of each kind."""
+"""Most bytes of EXIF, and of XMP, that fit into the one segment that a JPEG has for each."""
 
 _HOLD_COMMENTS: Final = ("JPEG", "PNG")
 _HOLD_CAPTIONS: Final = ("JPEG", "PNG", "TIFF")
@@ -53,7 +53,7 @@ class Metadata:
 
 
 def fit_metadata(photo: Photo, format: str) -> Metadata:
-    """Chooses of a photograph's metadata what a file of that format has room for."""
+    """Chooses the part of a photograph's metadata that a file of that format can hold."""
     if not format_named(format).has_metadata:
         has_any = photo.exif or photo.xmp
         note = f"{format} has no room for EXIF and XMP: they were left out"
@@ -110,7 +110,7 @@ def _texts_of(photo: Photo) -> tuple[bytes | None, list[str]]:
 
 
 def _without_captions(exif: bytes | None) -> tuple[bytes | None, bytes | None]:
-    """Parts a TIFF's tags from captions and image resources, and returns those as image resources."""
+    """Returns a TIFF's tags without captions and image resources, and those as image resources."""
     reader = DirectoryReader((exif or b"").removeprefix(EXIF_HEADER))
     tree = reader.read(reader.first)
     resources, iptc = (_bytes_of(tree.pop(tag, None)) for tag in (_PHOTOSHOP, _IPTC))
@@ -136,7 +136,7 @@ def _shortened(exif: bytes) -> tuple[bytes | None, str]:
     reader = DirectoryReader(exif.removeprefix(EXIF_HEADER))
     tree = reader.read(reader.first)
     room = _MAX_JPEG_EXIF - len(EXIF_HEADER)
-    if len(block := write_block(tree, reader.order)[0]) <= room:  # a thumbnail had left a gap
+    if len(block := write_block(tree, reader.order)[0]) <= room:  # an erased thumbnail had left a gap
         return (EXIF_HEADER + block, "") if tree else (None, "it was")
     names = []
     inner = tree.get(EXIF_IFD)

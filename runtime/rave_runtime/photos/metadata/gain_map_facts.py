@@ -43,12 +43,12 @@ class GainMapFacts:
     base_offset: float
 
     def stops_of(self, values: Array) -> Array:
-        """Stops of stored values in [0, 1], [h, w, channels]."""
+        """Returns the stops, [h, w, channels] float32, of stored values in [0, 1]."""
         least, most, gamma = self._arrays()
         return np.asarray(least + (most - least) * values ** (1 / gamma), np.float32)
 
     def values_of(self, stops: Array) -> Array:
-        """The stored values in [0, 1] of stops, limited to what can be stored."""
+        """Returns the stored values in [0, 1] of stops; stops out of range are clipped."""
         least, most, gamma = self._arrays()
         share = (stops - least) / np.maximum(most - least, np.float32(1e-6))
         return np.asarray(np.clip(share, 0, 1) ** gamma, np.float32)
@@ -60,20 +60,20 @@ class GainMapFacts:
 
 def read_facts(jpeg: bytes) -> GainMapFacts | None:
     """Reads how the JPEG of a gain map stores its stops; None where it does not say so."""
-    found = None
+    facts = None
     for marker, payload in jpeg_segments(jpeg):
         try:
             if marker == 0xE2 and payload.startswith(ISO_SEGMENT):
-                found = found or _iso(payload[len(ISO_SEGMENT) :])
+                facts = facts or _iso(payload[len(ISO_SEGMENT) :])
             elif marker == 0xE1 and payload.startswith(XMP_SEGMENT):
-                found = found or _adobe(payload[len(XMP_SEGMENT) :])
+                facts = facts or _adobe(payload[len(XMP_SEGMENT) :])
         except (ValueError, struct.error, ZeroDivisionError):
             continue
-    return found
+    return facts
 
 
 def stating_segments(facts: GainMapFacts) -> tuple[tuple[int, bytes], ...]:
-    """Marker and payload of the segments by which a new map of one channel says how it stores its stops."""
+    """Returns marker and payload of the segments in which a new map of one channel states the facts."""
     least, most, gamma, offset = facts.least[0], facts.most[0], facts.gamma[0], facts.base_offset
     words = {
         "Version": "1.0",
@@ -124,6 +124,7 @@ def _checked(least: list[float], most: list[float], gamma: list[float], offset: 
 
 
 def _adobe(xmp: bytes) -> GainMapFacts | None:
+    """Reads Adobe's words; None without them, and where the file's first picture is the HDR one."""
     packet, _ = open_packet(xmp)
     for element in packet.top.walk():
         numbers = {
@@ -143,7 +144,7 @@ def _adobe(xmp: bytes) -> GainMapFacts | None:
 
 
 def _numbers(packet: Packet, element: Element, name: str) -> list[float]:
-    """A value, or the values of a list: they are attributes, elements, or entries of a sequence."""
+    """Returns the values under a name: one in an attribute or element, or several in a sequence."""
     span = packet.fields(element).get(name)
     if span is not None:
         return [float(packet.text(span))]
@@ -155,7 +156,7 @@ def _numbers(packet: Packet, element: Element, name: str) -> list[float]:
 
 
 def _iso(data: bytes) -> GainMapFacts | None:
-    """Reads ISO's numbers. The first picture of a file has only the versions."""
+    """Reads ISO's numbers; None for the segment of a file's first picture, which has only the versions."""
     if len(data) < 5 or struct.unpack_from(">H", data)[0] != 0:
         return None
     flags, at = data[4], 5

@@ -17,7 +17,7 @@ _PRIMARIES: Final = {
     b"gXYZ": (0.38515, 0.71687, 0.09708),
     b"bXYZ": (0.14307, 0.06061, 0.71410),
 }
-"""sRGB's primaries under D50. Grey stays grey under any."""
+"""sRGB's primaries under D50. Any others would do: grey stays grey."""
 
 _LAB: Final = b"Lab "
 _CURVE_SIZE: Final = 4096
@@ -40,10 +40,10 @@ def rgb_of_grey_profile(icc_profile: bytes) -> bytes | None:
         curve = _light_of_lightness(curve)
     if curve is None or not curve.startswith((b"curv", b"para")):
         return None
-    kept = {tag: tags[tag] for tag in (b"desc", b"cprt", b"wtpt") if tag in tags}
+    shared_tags = {tag: tags[tag] for tag in (b"desc", b"cprt", b"wtpt") if tag in tags}
     primaries = {tag: b"XYZ " + bytes(4) + _fixed(numbers) for tag, numbers in _PRIMARIES.items()}
     curves = dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
-    return _profile(icc_profile[:_HEADER_BYTES], kept | primaries | curves)
+    return _profile(icc_profile[:_HEADER_BYTES], shared_tags | primaries | curves)
 
 
 def _tags_of(icc_profile: bytes) -> dict[bytes, bytes]:

@@ -66,7 +66,7 @@ _FILM_BRANDS: Final = (
     *(b"mp4", b"mmp4", b"iso", b"qt", b"avc", b"hvc"),
     *(b"M4V", b"MSNV", b"3gp", b"3g2", b"dash"),
 )
-"""How the kinds of films begin that cameras and phones write."""
+"""First letters of the brands of films that cameras and phones write."""
 
 _MAX_FIRST_BOX: Final = 1 << 16
 _MAX_FILM_STARTS: Final = 10_000
@@ -110,7 +110,7 @@ def name_left_behind(format: str, content: bytes, xmp: bytes | None) -> tuple[st
         names += _behind(content[8 + length + length % 2 :])
     elif format in ("HEIF", "AVIF"):
         names += _beside_heif(content)
-    elif has_film(content):  # whose end does not say where it is, such as TIFF's and BMP's
+    elif has_film(content):  # formats whose end is not marked, such as TIFF and BMP
         names.append(_FILM)
     known = [name for name in dict.fromkeys(names) if name]
     specific = [name for name in known if name != _FURTHER]
@@ -185,9 +185,9 @@ def _samsung(trailer: bytes) -> Iterator[str]:
                     break
                 back, _ = struct.unpack_from("<II", trailer, at + 4)
                 names.append(_samsung_name(trailer, head - back))
-    known = [_named(name, _SAMSUNG) for name in names]
-    yield from (name for name in known if name)
-    others = [name for name, meaning in zip(names, known, strict=True) if meaning is None and name]
+    meanings = [_named(name, _SAMSUNG) for name in names]
+    yield from (name for name in meanings if name)
+    others = [name for name, meaning in zip(names, meanings, strict=True) if meaning is None and name]
     if others or not names:
         yield f"Samsung trailer ({', '.join(others[:6])})" if others else "Samsung trailer"
 
@@ -214,8 +214,8 @@ def _beside_heif(content: bytes) -> Iterator[str]:
             meta = content[box.start : box.stop]
             if _TONE_MAP_ITEM.search(meta):
                 yield _GAIN_MAP
-            for found in _AUXILIARY_TYPE.finditer(meta):
-                name = found[1].decode("ascii")
+            for match in _AUXILIARY_TYPE.finditer(meta):
+                name = match[1].decode("ascii")
                 meaning = _named(name, _AUXILIARY)
                 yield f"{_FURTHER} ({name})" if meaning is None else meaning
         kinds.add(box.kind)

@@ -2,7 +2,7 @@
 
 Most makers write a directory whose offsets count from the start of the TIFF structure around it, so that
 they point nowhere once the block lies elsewhere. Others count from the start of their own block, which may
-lie anywhere. Which one it is shows in the offsets themselves: they must all point into the block.
+lie anywhere. The offsets themselves show which way it is: they must all point into the block.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def move_maker_note(note: bytes, old: int, new: int, order: str) -> bytes | None
         return note
     for head in _HEADS:
         for each in (order, "<" if order == ">" else ">"):
-            outside = _read_directory(note, head, each)
-            if outside is None:
+            outside_values = _read_directory(note, head, each)
+            if outside_values is None:
                 continue
-            if all(old <= value.offset <= old + len(note) - value.size for value in outside):
-                return _with_offsets(note, outside, new - old, old, each)
+            if all(old <= value.offset <= old + len(note) - value.size for value in outside_values):
+                return _with_offsets(note, outside_values, new - old, old, each)
             for start in (0, head):
-                if all(value.offset + value.size <= len(note) - start for value in outside):
+                if all(value.offset + value.size <= len(note) - start for value in outside_values):
                     return note
     return None
 
@@ -65,19 +65,19 @@ def _read_directory(note: bytes, head: int, order: str) -> list[_Outside] | None
     (count,) = struct.unpack_from(order + "H", note, head)
     if not 0 < count <= _MAX_ENTRIES or head + 2 + 12 * count > len(note):
         return None
-    outside = []
+    outside_values = []
     for at in range(head + 2, head + 2 + 12 * count, 12):
         _, kind, number, offset = struct.unpack_from(order + "HHII", note, at)
         if kind not in _SIZES:
             return None
         if (size := _SIZES[kind] * number) > 4:
-            outside.append(_Outside(at + 8, offset, size))
-    return outside
+            outside_values.append(_Outside(at + 8, offset, size))
+    return outside_values
 
 
-def _with_offsets(note: bytes, outside: list[_Outside], shift: int, old: int, order: str) -> bytes:
+def _with_offsets(note: bytes, outside_values: list[_Outside], shift: int, old: int, order: str) -> bytes:
     moved = bytearray(note)
-    for value in outside:
+    for value in outside_values:
         struct.pack_into(order + "I", moved, value.at, value.offset + shift)
     foot = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", old)
     if moved.endswith(foot):  # Canon notes there where the note was written

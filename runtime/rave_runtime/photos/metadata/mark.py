@@ -37,11 +37,11 @@ class Mark:
     """What a photograph says of having been enhanced.
 
     Attributes:
-        version: of rave-backlit.
+        version: the version of rave-backlit.
         model: the recipe by which the model was made, such as "embedded"; empty where it is not known.
         model_hash: names the model's graphs, 16 hexadecimal digits.
         strength: how much shaded parts were lifted, as `--strength` says it.
-        highlights: the same of bright parts.
+        highlights: how much bright parts were lifted, as `--highlights` says it.
     """
 
     version: str
@@ -54,7 +54,7 @@ class Mark:
         return f"rave-backlit {self.version} at strength {self.strength}"
 
     def note(self, again: bool) -> str:
-        """What a user is told of a picture that has this mark.
+        """Returns what a user is told of a picture that has this mark.
 
         Args:
             again: whether it is enhanced once more, and not left as it is.
@@ -89,15 +89,15 @@ def mark_xmp(xmp: bytes | None, mark: Mark, limit_bytes: int | None = None) -> b
         The packet; None where the old one is damaged, or would not fit.
     """
     marked = add_description(xmp, _rest_of(mark), _without_mark)
-    if marked is None or read_mark(marked) != mark:  # what looks like the end of RDF may be none
+    if marked is None or read_mark(marked) != mark:  # what looks like the end of RDF may be something else
         return None
     return None if limit_bytes is not None and len(marked) > limit_bytes else marked
 
 
 def read_words(text: str) -> Mark | None:
     """Returns the mark that a text holds as a sentence, or None."""
-    found = _WORDS.search(text)
-    return None if found is None else Mark(*(_shown(value) for value in found.groups()))
+    match = _WORDS.search(text)
+    return None if match is None else Mark(*(_shown(value) for value in match.groups()))
 
 
 def with_words(text: str, mark: Mark) -> str:
@@ -124,5 +124,5 @@ def _without_mark(packet: Packet, element: Element) -> Edits:
 
 
 def _shown(text: str) -> str:
-    """A text of a file as it may be shown: short, and on one line."""
+    """Returns a text from a file as it may be shown: short, and on one line."""
     return "".join(letter for letter in text if letter.isprintable())[:100]

@@ -101,11 +101,11 @@ class Element:
 
     def walk(self) -> Iterator[Element]:
         """Yields the element and all below it, in their order."""
-        ahead = [self]
-        while ahead:
-            element = ahead.pop()
+        to_visit = [self]
+        while to_visit:
+            element = to_visit.pop()
             yield element
-            ahead += reversed(element.children)
+            to_visit += reversed(element.children)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Packet:
         return [element.attributes[name], *below] if name in element.attributes else below
 
     def with_edits(self, edits: Mapping[Span, bytes]) -> bytes:
-        """Puts other bytes at those places. Of places inside one another, the outer one counts."""
+        """Returns the content with other bytes at those places; of nested places the outer one counts."""
         pieces, position = [], 0
         for span in sorted(edits, key=lambda each: (each.start, -each.stop)):
             if span.start >= position:
@@ -153,14 +153,14 @@ class Packet:
 
 
 @functools.lru_cache(maxsize=4)
-def read_packet(content: bytes, others: tuple[tuple[str, str], ...] = ()) -> Packet:
-    """Reads an XMP packet as far as it is XML. What was read last is kept, since it is asked for again.
+def read_packet(content: bytes, more_namespaces: tuple[tuple[str, str], ...] = ()) -> Packet:
+    """Reads an XMP packet as far as it is XML. The last packets are cached, since they are asked for again.
 
     Args:
         content: the packet.
-        others: further namespaces that matter to the caller, each with a prefix for it.
+        more_namespaces: further namespaces that matter to the caller, each with a prefix for it.
     """
-    reader = _Reader(content, {**_NAMESPACES, **dict(others)})
+    reader = _Reader(content, {**_NAMESPACES, **dict(more_namespaces)})
     body = content.rstrip(b"\0")
     if declaration := _DECLARATION.match(body):
         body = bytes(declaration.end()).replace(b"\0", b" ") + body[declaration.end() :]
@@ -182,8 +182,8 @@ class _Reader:
         self.top = Element("", whole, whole)
         self._open: list[Element] = []
         self._scopes: list[dict[str, str] | None] = []
-        self._matter = 0
-        self._parts = self._kept = 0
+        self._matter_count = 0
+        self._part_count = self._kept_count = 0
         self._parser = expat.ParserCreate("iso-8859-1")  # in which no byte is wrong
         self._parser.ordered_attributes = True
         self._parser.StartElementHandler = self._start
@@ -215,7 +215,7 @@ class _Reader:
         tag = _NAME.match(self._content, start)
         position = tag.end() if tag else start
         scope: dict[str, str] | None = None
-        found = []
+        attributes = []
         while attribute := _ATTRIBUTE.match(self._content, position):
             value = Span(attribute.start(2) + 1, attribute.end(2) - 1)
             name = attribute[1].decode("latin-1")
@@ -224,7 +224,7 @@ class _Reader:
                 scope = scope or {}
                 scope[name[6:]] = self._namespaces.get(uri, "")
             else:
-                found.append((name, value, Span(position, attribute.end())))
+                attributes.append((name, value, Span(position, attribute.end())))
             self._count()
             position = attribute.end()
         self._scopes.append(scope)
@@ -232,11 +232,11 @@ class _Reader:
         element = Element(
             self._resolve(tag[0][1:].decode("latin-1") if tag else ""), Span(start, -1), Span(inner, -1)
         )
-        for name, value, declared in found:
-            if known := self._resolve(name):
-                element.attributes[known], element.declared[known] = value, declared
+        for name, value, declared in attributes:
+            if resolved_name := self._resolve(name):
+                element.attributes[resolved_name], element.declared[resolved_name] = value, declared
         self._open.append(element)
-        self._matter += _matters(element)
+        self._matter_count += _matters(element)
 
     def _end(self, _name: str) -> None:
         """Closes the innermost element; keeps it if it, or something inside, matters to this program."""
@@ -245,8 +245,8 @@ class _Reader:
         at = self._parser.CurrentByteIndex - len(_ROOT)
         element = self._open.pop()
         self._scopes.pop()
-        is_kept = self._matter > 0 or element.children
-        self._matter -= _matters(element)
+        is_kept = self._matter_count > 0 or element.children
+        self._matter_count -= _matters(element)
         is_single = self._content.startswith(b"/>", element.inner.start - 2)  # where expat is at its end
         stop = element.inner.start if is_single else self._content.find(b">", at) + 1 or len(self._content)
         element.inner = Span(element.inner.start, element.inner.start if is_single else at)
@@ -254,14 +254,14 @@ class _Reader:
         if element.name in _OF_OTHERS:
             element.children.clear()
         if is_kept:
-            self._kept += 1
-            if self._kept > _MAX_KEPT:
+            self._kept_count += 1
+            if self._kept_count > _MAX_KEPT:
                 raise _TooLargeError
             (self._open[-1] if self._open else self.top).children.append(element)
 
     def _count(self) -> None:
-        self._parts += 1
-        if self._parts > _MAX_PARTS:
+        self._part_count += 1
+        if self._part_count > _MAX_PARTS:
             raise _TooLargeError
 
     def _resolve(self, name: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 _RESOLUTION: Final = 0x03ED
-"""Across, then down, each a number and two units, in 8 bytes."""
+"""The resource of the resolutions across and down, each a number and two units in 8 bytes."""
 
 _IPTC: Final = 0x0404
 _THUMBNAILS: Final = (0x0409, 0x040C)
@@ -45,12 +45,12 @@ def without_iptc(resources: bytes) -> bytes:
 
 
 def _without(resources: bytes, numbers: tuple[int, ...]) -> bytes:
-    kept, stop = [], 0
+    blocks, stop = [], 0
     for number, start, stop, _ in _blocks(resources):
         if number not in numbers:
-            kept.append(resources[start:stop])
+            blocks.append(resources[start:stop])
     rest = resources[stop:]
-    return resources if rest.startswith(b"8BIM") else b"".join(kept) + rest
+    return resources if rest.startswith(b"8BIM") else b"".join(blocks) + rest
 
 
 def iptc_of(resources: bytes) -> bytes | None:

@@ -30,11 +30,11 @@ def turn_regions(packet: Packet, top: Element, turn: Turn) -> Edits:
         "Iptc4xmpExt:RegionBoundary": _turn_boundary,
     }
     edits: Edits = {}
-    ahead = [(top, False)]
-    while ahead:
-        element, is_inside = ahead.pop()
+    to_visit = [(top, False)]
+    while to_visit:
+        element, is_inside = to_visit.pop()
         turn_structure = structures.get(element.name)
-        ahead += [(child, is_inside or turn_structure is not None) for child in element.children]
+        to_visit += [(child, is_inside or turn_structure is not None) for child in element.children]
         if turn_structure is not None and not is_inside:
             edits |= turn_structure(packet, element, turn)
         fields = packet.fields(element)

@@ -115,7 +115,7 @@ def compress_pixels(pixels: Pixels, options: Mapping[str, Any], order: str) -> S
 def written_compression(pixels: Pixels, options: Mapping[str, Any]) -> str:
     """Returns the compression that pixels get, as Pillow names it: the options' where that can be written.
 
-    Compressions that are for other pixels or that this Pillow does not have become Deflate.
+    A compression that cannot hold these pixels, or that this Pillow does not have, becomes Deflate.
     """
     name = options.get("compression") or "raw"
     height, width, channels = pixels.shape
@@ -129,7 +129,8 @@ def written_compression(pixels: Pixels, options: Mapping[str, Any]) -> str:
 def can_compress(name: str) -> bool:
     """Tells whether this Pillow has a compression, which depends on how its libtiff was built.
 
-    It is asked to read, because Pillow 11.3 crashes after a compression that its libtiff does not have.
+    It is asked to read one pixel, because Pillow 11.3 crashes after writing with a compression that its
+    libtiff does not have.
     """
     if name not in _ONE_PIXEL:
         return name in LOSSLESS
@@ -160,8 +161,8 @@ def _save(rows: NDArray[np.uint8], name: str) -> bytes:
 def _compress_jpeg(pixels: Pixels, options: Mapping[str, Any]) -> Strips:
     """Makes one strip that is a JPEG, with the tables and subsampling of the options."""
     height, _, channels = pixels.shape
-    known = ("qtables", "subsampling", "keep_rgb")
-    settings = {key: options[key] for key in known if key in options} or {"quality": _DEFAULT_QUALITY}
+    names = ("qtables", "subsampling", "keep_rgb")
+    settings = {key: options[key] for key in names if key in options} or {"quality": _DEFAULT_QUALITY}
     if channels == 1:
         settings = {key: value for key, value in settings.items() if key not in ("subsampling", "keep_rgb")}
     file = io.BytesIO()
@@ -216,8 +217,8 @@ def _jpeg_options(content: bytes) -> dict[str, Any]:
     """Reads tables and subsampling of a TIFF whose strips or tiles are JPEGs and may share their tables."""
     reader = DirectoryReader(content)
     tags = reader.read(reader.first)
-    shared = tags.get(347)
-    tables = shared.data.removesuffix(b"\xff\xd9") if isinstance(shared, Value) else b"\xff\xd8"
+    shared_tables = tags.get(347)
+    tables = shared_tables.data.removesuffix(b"\xff\xd9") if isinstance(shared_tables, Value) else b"\xff\xd8"
     places, lengths = (
         _whole_numbers(tags.get(strip) or tags.get(tile), reader.order)
         for strip, tile in ((273, 324), (279, 325))

@@ -1,4 +1,4 @@
-"""TIFF as a structure: metadata out of it, and a photograph's pixels and metadata into a new one.
+"""TIFF as a structure: reading its metadata, and writing pixels and metadata as a new one.
 
 Pillow compresses the rows and nothing else. Its own writing goes through libtiff, which refuses EXIF's and
 GPS's directories in compressed files (Pillow issue 8529) and gives values the types that it guesses. Here a
@@ -94,13 +94,13 @@ class TiffBlocks:
 def tiff_blocks(content: bytes) -> TiffBlocks:
     """Reads the metadata of a TIFF's first picture, every value with its type and bytes as they are."""
     reader = DirectoryReader(content)
-    present = {tag for tag, _, _, _ in reader.entries(reader.first)}
+    present_tags = {tag for tag, _, _, _ in reader.entries(reader.first)}
     tree = reader.read(reader.first, skipped=_LAYOUT - {_KIND, _PHOTOMETRIC, _PAGE} | {_LAYERS, _C2PA})
     icc, xmp = (_bytes_of(tree.pop(tag, None)) for tag in (_ICC, _XMP))
     notes = []
-    if _LAYERS in present:
+    if _LAYERS in present_tags:
         notes.append("its Photoshop layers were left out: only the flattened picture was taken")
-    if _C2PA in present:
+    if _C2PA in present_tags:
         notes.append(CREDENTIALS_NOTE)
     photometric = _first_number(tree.pop(_PHOTOMETRIC, None), reader.order)
     for tag in _COLOUR if photometric in _CONVERTED else ():
@@ -116,9 +116,9 @@ def tiff_blocks(content: bytes) -> TiffBlocks:
         notes.append("its GeoTIFF scale and tie points were left out: they count in pixels before turning")
     resources = tree.get(PHOTOSHOP)
     if isinstance(resources, Value):
-        kept = with_turned_resolution(without_thumbnails(resources.data), orientation)
-        if kept != resources.data:
-            tree[PHOTOSHOP] = Value(UNDEFINED, len(kept), kept)
+        new_resources = with_turned_resolution(without_thumbnails(resources.data), orientation)
+        if new_resources != resources.data:
+            tree[PHOTOSHOP] = Value(UNDEFINED, len(new_resources), new_resources)
     block, is_note_right = write_block(tree, reader.order)
     if not is_note_right:
         notes.append("the camera maker's own notes were moved: programs may not find all that is in them")
@@ -189,7 +189,7 @@ def _check_size(out: bytearray) -> None:
 
 
 def _open_block(exif: bytes | None) -> tuple[bytearray, dict[int, bytes], str]:
-    """Returns the start of a file, which is a whole EXIF block, its first entries, and its byte order."""
+    """Returns an EXIF block as the start of a file, the entries of its first directory, and its order."""
     block = (exif or b"").removeprefix(EXIF_HEADER)
     reader = DirectoryReader(block)
     order = reader.order
