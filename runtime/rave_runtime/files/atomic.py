@@ -117,7 +117,7 @@ def partial_file(
     except (OSError, ValueError) as error:
         raise _cannot_be_written(target, error) from error
     finally:
-        with contextlib.suppress(OSError):  # it is not there any more where all went well
+        with contextlib.suppress(OSError):  # it has been renamed where all went well
             partial.unlink()
         with _live_lock:
             _live.discard(partial)
