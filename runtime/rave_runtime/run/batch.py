@@ -293,7 +293,7 @@ class Batch:
         del content
         notes = photo.warnings + copy_companions(job.companions, self._journal, overwrite=options.overwrite)
         if self._journal is not None:
-            if not options.overwrite and isinstance(job.target, Path):  # it may have come meanwhile
+            if not options.overwrite and isinstance(job.target, Path):  # a file may have come meanwhile
                 require_replaceable(job.target, self._journal)
             digest = digest_of(photo.content)
             self._journal.claim(name, len(photo.content), digest)

@@ -43,6 +43,9 @@ def deferred_interrupt() -> Iterator[None]:
     Raised while a thread pool takes or releases a lock, the interrupt would leave the lock taken for ever,
     and the threads that wait for it would never end. The block must be short and wait for nothing. Outside
     the main thread, and where `heed_signals` was not called, there is no effect.
+
+    Raises:
+        KeyboardInterrupt: a signal came during the block; raised at its end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -96,7 +99,11 @@ class _Watcher:
             signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Handles a signal in the main thread, where Python calls it between two instructions."""
+        """Handles a signal in the main thread, where Python calls it between two instructions.
+
+        Raises:
+            KeyboardInterrupt: it is the first signal, and no `deferred_interrupt` block is entered.
+        """
         del number, frame
         self._handled_count += 1
         _section.has_signal = True

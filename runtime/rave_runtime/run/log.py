@@ -103,7 +103,7 @@ def _open(file: Path) -> BinaryIO:
     if str(file) == "-":
         return cast(BinaryIO, os.fdopen(os.dup(1), "wb", buffering=0))
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-    try:  # which does not wait for a reader of a pipe
+    try:  # O_NONBLOCK: a pipe without a reader raises ENXIO at once
         descriptor = os.open(file, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0), 0o666)
     except OSError as error:
         if error.errno == errno.ENXIO:

@@ -170,7 +170,12 @@ def enhance_bytes(
     again: bool,
     hdr: bool,
 ) -> EnhancedPhoto:
-    """Does what `Enhancer.enhance_bytes` promises, and checks its arguments first."""
+    """Does what `Enhancer.enhance_bytes` promises, and checks its arguments first.
+
+    Raises:
+        UsageError: an argument is out of range, or the format is unknown.
+        PhotoError, DeviceError: as `enhance_content`.
+    """
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"quality is {quality}, a number from 1 to 100 is needed")
     name = None if format is None else parse_format(format)

@@ -235,7 +235,7 @@ def _preview(place: Location) -> str | None:
             profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "L", "LA", "P") else None
             image.draft("RGB", (PREVIEW_PX, PREVIEW_PX))
             upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):  # which convert("RGB") would clip
+            if upright.mode.startswith("I;16"):  # convert("RGB") would clip the values
                 upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
             return _data_url(upright, profile)
     except Exception:  # decoders raise anything; the page can do without one picture
