@@ -43,7 +43,7 @@ _MAX_RESOURCES: Final = 50_000
 _MAX_COMMENTS: Final = 1000
 """Comments in a PPM of text, each of which costs its decoder a copy of what it has read."""
 
-for _name in ("PIL", "tifffile"):  # they log what is wrong with a file; it is raised here
+for _name in ("PIL", "tifffile"):  # silences their logs on damaged files, which are raised here
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 

@@ -152,9 +152,9 @@ def carry_png(
 ) -> bytes:
     """Gives a PNG another one's colour, text, time, density and EXIF chunks.
 
-    This is what `carry_jpeg` of `rave_runtime.photos.jpeg` does for JPEG. No PNG changes its colour space
-    here, so every chunk that states one goes over, except a profile that cannot be read. A profile in a text
-    goes into its own chunk, where other programs find it. A packet `xmp` takes the place of the source's.
+    This is what `carry_jpeg` of `rave_runtime.photos.jpeg` does for JPEG, with the same arguments. No PNG
+    changes its colour space here, so every chunk that states one goes over, except a profile that cannot be
+    read. A profile in a text goes into its own chunk, where other programs find it.
     """
     new_chunks = []
     has_own_profile = any(kind in (b"iCCP", b"sRGB") for kind, _ in chunks(source))

@@ -134,7 +134,7 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
         return content
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        descriptor = os.open(path, flags)  # which does not wait for a pipe that nobody writes to
+        descriptor = os.open(path, flags)  # O_NONBLOCK: a pipe without a writer does not block
         try:
             status = os.fstat(descriptor)
             if stat.S_ISDIR(status.st_mode):

@@ -95,7 +95,7 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
     if name in readers:
         width, height, is_deep = readers[name](file)
     else:
-        with decoding, _open(name, BoundedFile(file, size)) as image:  # which lifts a limit of Pillow
+        with decoding, _open(name, BoundedFile(file, size)) as image:  # lifts Pillow's size limit
             width, height = max(image.size, _tile_of(image), key=math.prod)
             is_deep = _is_deep(image)
             is_progressive = bool(image.info.get("progressive"))

@@ -184,7 +184,7 @@ class _Reader:
         self._scopes: list[dict[str, str] | None] = []
         self._matter_count = 0
         self._part_count = self._kept_count = 0
-        self._parser = expat.ParserCreate("iso-8859-1")  # in which no byte is wrong
+        self._parser = expat.ParserCreate("iso-8859-1")  # an encoding in which every byte is valid
         self._parser.ordered_attributes = True
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
@@ -247,7 +247,7 @@ class _Reader:
         self._scopes.pop()
         is_kept = self._matter_count > 0 or element.children
         self._matter_count -= _matters(element)
-        is_single = self._content.startswith(b"/>", element.inner.start - 2)  # where expat is at its end
+        is_single = self._content.startswith(b"/>", element.inner.start - 2)  # expat is at its end here
         stop = element.inner.start if is_single else self._content.find(b">", at) + 1 or len(self._content)
         element.inner = Span(element.inner.start, element.inner.start if is_single else at)
         element.whole = Span(element.whole.start, stop)

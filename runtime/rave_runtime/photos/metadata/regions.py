@@ -132,7 +132,7 @@ def _turn_boundary(packet: Packet, boundary: Element, turn: Turn) -> Edits:
         x, y = frame.point(*corner)
         edits |= _write(fields, {"Iptc4xmpExt:rbX": x, "Iptc4xmpExt:rbY": y})
         radius = _numbers(packet, fields, "Iptc4xmpExt:rbRx")
-        if radius is not None and is_relative and turn.swaps_sides:  # it is a share of the width
+        if radius is not None and is_relative and turn.swaps_sides:  # the radius is a share of the width
             edits |= _write(fields, {"Iptc4xmpExt:rbRx": radius[0] * turn.width / turn.height})
     return edits
 
