@@ -1,7 +1,7 @@
 """Compiles `runtime/rave_runtime/light/passes.c` for wheels and editable installs.
 
 Where there is no C compiler, or it fails, the wheel is one for every platform, and numpy does the same work
-in more time. With `RAVE_COMPILED=0` in the environment nothing is compiled.
+more slowly. With `RAVE_COMPILED=0` in the environment nothing is compiled.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE: Final = Path("runtime/rave_runtime/light/passes.c")
 
-# Without contraction of products and sums, results are numpy's bit for bit.
+# Without fused multiply-adds (-ffp-contract=off), results equal numpy's bit for bit.
 FLAGS: Final = ("-O3", "-ffp-contract=off", "-std=c11", "-fPIC", "-shared", "-fvisibility=default")
 
-# Not every linker can choose between variants of a function when a program starts.
+# The second attempt: not every linker can choose between variants of a function when a program starts.
 WITHOUT_VARIANTS: Final = "-DRAVE_ONE_VARIANT"
 
 ENDING: Final = {"darwin": ".dylib"}.get(sys.platform, ".so")
 
 
 class CompiledPasses(BuildHookInterface[Any]):
-    """A library beside its source, loaded by `rave_runtime.light.compiled`."""
+    """Puts the compiled library beside its source, where `rave_runtime.light.compiled` loads it."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
-        """Compiles, and makes the wheel one for this platform if that worked.
+        """Compiles the library, and tags the wheel for this platform if that worked.
 
         Args:
             version: "standard" or "editable".
-            build_data: what hatchling is to know of the files.
+            build_data: hatchling's settings of the wheel, which are changed.
         """
         source = Path(self.root, SOURCE)
         library = source.with_suffix(ENDING)
@@ -56,7 +56,7 @@ class CompiledPasses(BuildHookInterface[Any]):
 
 
 def compile_library(source: Path, library: Path) -> str:
-    """Compiles a library; returns why that failed, or nothing."""
+    """Compiles a library; returns the reason if that failed, otherwise an empty text."""
     if os.name != "posix":
         return "there is no compiler that this build knows"
     names = [os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc"]
@@ -64,11 +64,12 @@ def compile_library(source: Path, library: Path) -> str:
     if compiler is None:
         return "there is no C compiler"
     problem = ""
-    for more in ((), (WITHOUT_VARIANTS,)):
-        command = [*shlex.split(compiler), *FLAGS, *more, "-o", str(library), str(source)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
+    for definitions in ((), (WITHOUT_VARIANTS,)):
+        command = [*shlex.split(compiler), *FLAGS, *definitions, "-o", str(library), str(source)]
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
+        if completed.returncode == 0:
             return ""
-        problem = (done.stderr.strip().splitlines() or [f"{compiler} ended with {done.returncode}"])[-1]
+        messages = completed.stderr.strip().splitlines()
+        problem = messages[-1] if messages else f"{compiler} ended with {completed.returncode}"
     library.unlink(missing_ok=True)
     return problem

@@ -1,6 +1,6 @@
 """Enhances backlit photographs with a bundle of ONNX graphs. Needs neither torch nor CLIP.
 
-Names are imported when they are first used, so that programs need not wait for what they do not use.
+Public names are imported when they are first used, so that programs do not wait for what they do not use.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from rave_runtime.backends.privacy import turn_off_reports
 from rave_runtime.version import __version__
 
-TYPE_CHECKING = False  # as typing has it, which takes as long to import as all of this
+TYPE_CHECKING = False  # type checkers read it as True; importing typing takes as long as this whole module
 if TYPE_CHECKING:
     from typing import Any
 
@@ -31,7 +31,7 @@ turn_off_reports()
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is used for the first time."""
+    """Imports a public name when it is used for the first time."""
     if name == "Enhancer":
         from rave_runtime.enhancer import Enhancer
 

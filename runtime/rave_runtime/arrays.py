@@ -1,4 +1,4 @@
-"""The kinds of arrays that all packages pass around. Docstrings give their shapes."""
+"""The kinds of arrays that all packages pass around. The docstrings of functions give the shapes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-"""Light, luminance and other values that are computed with."""
+"""float32 values of any shape, such as light and luminance."""
 
 Picture = NDArray[np.uint8]
-"""[h, w, 3] uint8 sRGB: what training, exporting and measuring read pictures as."""
+"""[h, w, 3] uint8 sRGB: a picture as training, exporting and measuring read it."""
 
 Pixels = NDArray[np.unsignedinteger[Any]]
-"""[h, w, c] of 8 or 16 bits: a photograph's values as its file holds them."""
+"""[h, w, c] uint8 or uint16: a photograph's values as its file holds them."""

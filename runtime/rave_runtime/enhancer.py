@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 
 GPU_BATCH: Final = 4
-"""Tiles of one photograph per call on a GPU."""
+"""Tiles of one photograph per call of the network on a GPU."""
 
 GATHERED_BATCH: Final = 8
-"""Tiles of several photographs per call, unless TensorRT engines are built for fewer."""
+"""Most tiles of several photographs per call; fewer if TensorRT engines are built for fewer."""
 
 _WHOLE_PX: Final = 512 * 512
-"""Reduced pictures of up to so many pixels run whole: tiles of them would be half halo."""
+"""Reduced pictures of at most this many pixels run whole: half of each of their tiles would be halo."""
 
 _LOOK: Final = 2
-"""Raised when the same model and options make another picture, so that `--skip-existing` makes it again."""
+"""Version of the look, raised when the same options give another picture, for `--skip-existing`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Scored:
 
     Attributes:
         pixels: like the photograph's, in the same colour space; None where its score was too small.
-        backlit: its score, see `Enhancer.backlit_score`; None at strength 0, where nobody asks.
+        backlit: its score, see `Enhancer.backlit_score`; None where it was not needed, at strength 0.
     """
 
     pixels: Pixels | None
@@ -63,7 +63,7 @@ class Scored:
 
 
 class Enhancer:
-    """Enhances backlit photographs with a bundle's network. Safe to share by threads.
+    """Enhances backlit photographs with a bundle's network. Several threads may share one.
 
     Args:
         model: folder of a bundle, or a bundle that was read; None is the embedded one.
@@ -73,15 +73,15 @@ class Enhancer:
             what the bundle says, None is full resolution. A smaller image is never enlarged.
         tile_size: side of the tiles in which the network runs, in pixels; "auto" chooses, None takes every
             image whole, at about 3 GB of memory per megapixel.
-        strength: how much shaded parts are lifted: 0 changes nothing, 1 is the model, up to 2.
+        strength: how much shaded parts are brightened, 0 to 2: 0 changes nothing, 1 is the model.
         threads: processors for one photograph; 0 takes all.
-        highlights: how much bright parts, such as skies, are brightened: 0 keeps them, 1 is the model, up to
-            2; None is the strength, but at most 1.
+        highlights: how much bright parts, such as skies, are brightened, 0 to 2: 0 keeps them, 1 is the
+            model; None is the strength, but at most 1.
 
     Raises:
         BundleError: the model cannot be used.
-        DeviceError: the device or precision is not to be had.
-        UsageError: a size or the strength makes no sense.
+        DeviceError: the device or precision is not available.
+        UsageError: a size, the strength or the highlights are out of range.
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class Enhancer:
         network = load_network(bundle, self.precision, self.device, threads)
         gathers = self.device.name in GPUS
         engines = bundle.manifest.engines if self.device.name == "tensorrt" else ()
-        most = min([GATHERED_BATCH, *(engine.batch for engine in engines)])
-        self.network: LoadedNetwork = GatheringNetwork(network, most) if gathers else network
-        self.batch: Final = min(GPU_BATCH, most) if gathers else 1
+        max_windows = min([GATHERED_BATCH, *(engine.batch for engine in engines)])
+        self.network: LoadedNetwork = GatheringNetwork(network, max_windows) if gathers else network
+        self.batch: Final = min(GPU_BATCH, max_windows) if gathers else 1
         self.tile_size_px: Final = check_tile_size(tile_size, bundle.manifest.network.halo_px)
         recommended = bundle.manifest.working_size_px
         self.working_size_px: Final = check_working_size(working_size, recommended)
@@ -113,19 +113,19 @@ class Enhancer:
 
     @property
     def strength(self) -> float:
-        """How much shaded parts are lifted."""
+        """How much shaded parts are brightened, 0 to 2."""
         return self.look.strength
 
     @property
     def setup(self) -> Setup:
-        """What it computes with."""
+        """The device, provider, precision and working size of this enhancer."""
         return Setup(self.device.name, self.device.provider, self.precision, self.working_size_px)
 
     @property
     def settings(self) -> str:
         """Everything that decides a result, as one line: model, precision, device, size, look.
 
-        Not the tiles: they change nothing, and runs that differ in them may finish each other's work.
+        Tiles are left out: they change no result, so runs with other tiles may finish each other's work.
         """
         return (
             f"model={self.manifest.model_hash} precision={self.precision} provider={self.device.provider} "
@@ -134,7 +134,7 @@ class Enhancer:
         )
 
     def prepare(self) -> None:
-        """Loads what the first 8-bit image most likely waits for; others may be enhanced meanwhile.
+        """Loads the graphs that the first 8-bit image most likely needs; other threads may enhance meanwhile.
 
         Raises:
             BundleError: a graph is missing, damaged or cannot be loaded.
@@ -146,7 +146,7 @@ class Enhancer:
             self.network.prepare(whole=reduced or self.tile_size_px is None)
 
     def enhance(self, image: AnyPixels) -> AnyPixels:
-        """The enhanced photograph.
+        """Enhances a photograph.
 
         Args:
             image: [h, w, 3] uint8 or uint16, sRGB.
@@ -155,7 +155,7 @@ class Enhancer:
             Same shape and dtype, a new array.
 
         Raises:
-            PhotoError: another shape or dtype, no pixels, or the network's light is not usable.
+            PhotoError: the shape or dtype is wrong, there are no pixels, or the light cannot be used.
             DeviceError: the provider failed.
         """
         check_image(image)
@@ -166,10 +166,10 @@ class Enhancer:
         return out
 
     def enhance_stream(self, images: Iterable[AnyPixels], workers: int = 2) -> Iterator[AnyPixels]:
-        """The enhanced images of a stream, such as a video's frames, in order.
+        """Yields the enhanced images of a stream, such as a video's frames, in order.
 
         Args:
-            images: each as for `enhance`; taken no more than `workers` ahead.
+            images: each as for `enhance`; at most `workers` of them are read ahead.
             workers: images in work at a time.
 
         Raises:
@@ -182,11 +182,11 @@ class Enhancer:
         yield from map_in_order(self.enhance, map(np.array, images), workers)
 
     def enhance_photo(self, photo: Photo, *, reuse: bool = False) -> Pixels:
-        """The enhanced pixels of a photograph: grey, 16 bits and other colour spaces included.
+        """Returns the enhanced pixels of a photograph, which may be grey, 16-bit or not in sRGB.
 
         Args:
             photo: as read by `rave_runtime.photos.reading.read_photo`.
-            reuse: the result may take the place of `photo.pixels`, which is not needed any more.
+            reuse: whether the result may be written over `photo.pixels`.
 
         Returns:
             Like `photo.pixels`, in the same colour space; a new array unless reused.
@@ -200,7 +200,7 @@ class Enhancer:
         return pixels
 
     def score_photo(self, photo: Photo, *, reuse: bool = False, least_score: float = 0.0) -> Scored:
-        """The enhanced pixels of a photograph, and how backlit it is.
+        """Returns the enhanced pixels of a photograph, and how backlit it is.
 
         Args:
             photo: as for `enhance_photo`.
@@ -212,7 +212,7 @@ class Enhancer:
         """
         if self.look.changes_nothing and least_score <= 0:
             return Scored(photo.pixels if reuse else photo.pixels.copy(), None)
-        # Strips of a reduced light look at their own rows alone; tiles look at their neighbours'.
+        # With a reduced light, a strip reads its own rows only; tiles also read their neighbours' rows.
         in_place = reuse and self.working_size_px is not None and photo.pixels.flags.writeable
         out = photo.pixels if in_place else np.empty_like(photo.pixels)
         curve = tone_curve(photo.icc_profile)
@@ -220,7 +220,7 @@ class Enhancer:
         return Scored(out if score >= least_score else None, score)
 
     def backlit_score(self, image: Pixels) -> float:
-        """How much light the darkest third of a photograph lacks, from 0 to 1.
+        """Returns how much light the darkest third of a photograph lacks, from 0 to 1.
 
         0 is a photograph that the model leaves as it is; at 0.5 it makes the darkest third about twice as
         bright. Strength and highlights do not matter. See `rave_runtime.light.score`.
@@ -247,7 +247,7 @@ class Enhancer:
         again: bool = False,
         hdr: bool = False,
     ) -> EnhancedPhoto:
-        """The enhanced photograph as a file's bytes; metadata and colours are kept as rave-run keeps them.
+        """Enhances a photograph from file bytes to file bytes, and keeps its metadata and colours.
 
         Args:
             data: the bytes of a file.
@@ -263,7 +263,7 @@ class Enhancer:
         return enhance_bytes(self, data, strength, highlights, format, quality, again, hdr)
 
     def illumination(self, image: Pixels) -> Array:
-        """The illumination map that `enhance` divides by, but for the shoulder of the normal way.
+        """Returns the illumination map by which `enhance` divides, without the roll-off of highlights.
 
         Args:
             image: [h, w, 3] uint8 or uint16, sRGB.
@@ -287,12 +287,13 @@ class Enhancer:
         curve: Array | None,
         least_score: float,
     ) -> float:
-        """Writes an enhanced photograph and returns its score. If that is too small, `out` may stay.
+        """Writes an enhanced photograph and returns its score. If that is too small, `out` may stay as it is.
 
         Args:
             image: the photograph as the network sees it, [h, w, 3].
-            pixels: the photograph, [h, w, c]; `out` is like them, in the normal way it may be them.
-            curve: tone curve of the pixels' space.
+            pixels: the photograph, [h, w, c].
+            out: like the pixels; with a working size it may be the same array.
+            curve: tone curve of the pixels' colour space.
             least_score: the smallest score that is enough.
         """
         if self.working_size_px is not None:
@@ -309,7 +310,7 @@ class Enhancer:
         return backlit_score(lights())
 
     def _normal_way(self, image: NDArray[Any], working_size_px: int) -> tuple[NormalWay, float]:
-        """A photograph in the normal way, and its score; the image is as for `_develop`."""
+        """Returns a photograph in the normal way, and its score; the image is as for `_develop`."""
         is_large = max(image.shape[:2]) > working_size_px
         reduction = Reduction(image, working_size_px, threads_for(image, self._threads)) if is_large else None
         small: NDArray[Any] = image if reduction is None else reduction.pixels

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 
 
 class RaveError(Exception):
-    """Base of every error this package raises on purpose; its message is meant for people."""
+    """Base of every error that this package raises on purpose; its message is meant for users."""
 
 
 class BundleError(RaveError):
@@ -34,24 +34,27 @@ class UsageError(RaveError, ValueError):
 
 
 def printable(text: str) -> str:
-    """A text on one line, without signs that would move, colour or command a terminal."""
+    """Returns a text on one line, with the characters escaped that would control a terminal."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def reason_of(error: Exception) -> str:
-    """An error of another library in one short line."""
+    """Returns the first line of another library's error, at most 200 characters of it."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:200]
 
 
-def with_near_options(message: str, known: Iterable[str]) -> str:
-    """An error of a command line, followed by the options that may have been meant.
+def with_near_options(message: str, known_options: Iterable[str]) -> str:
+    """Returns argparse's message about a command line, and the options that may have been meant.
 
     Args:
-        message: what argparse says.
-        known: all options of the program, such as `--device`.
+        message: argparse's message.
+        known_options: all options of the program, such as `--device`.
     """
     _, is_unknown, rest = message.partition("unrecognized arguments: ")
     options = [word.partition("=")[0] for word in rest.split() if word.startswith("--")]
-    near = [name for option in options for name in get_close_matches(option, list(known), n=2, cutoff=0.7)]
-    return f"{message}; did you mean {' or '.join(dict.fromkeys(near))}?" if is_unknown and near else message
+    names = list(known_options)
+    near_names = [name for option in options for name in get_close_matches(option, names, n=2, cutoff=0.7)]
+    if not (is_unknown and near_names):
+        return message
+    return f"{message}; did you mean {' or '.join(dict.fromkeys(near_names))}?"
