@@ -1,6 +1,7 @@
 """A folder for what takes long to make and can be made again, such as compiled graphs.
 
-`RAVE_CACHE_DIR` says where it is; empty, nothing is kept. Whatever goes wrong with it costs time only.
+`RAVE_CACHE_DIR` names the folder; where it is set and empty, nothing is kept. No error of the folder ends a
+run: it only costs the time to make the content again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 
 
 def recall(key: str) -> bytes | None:
-    """What was kept under a key, if it is there and undamaged."""
+    """Returns the bytes that were kept under a key; None where they are missing or damaged."""
     folder = cache_folder()
     if folder is None:
         return None
@@ -29,26 +30,25 @@ def recall(key: str) -> bytes | None:
     content = read_own(file)
     if content is None:
         return None
-    digest, kept = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    if hashlib.sha256(kept).digest() != digest:
+    digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    if hashlib.sha256(payload).digest() != digest:
         return None
     with contextlib.suppress(OSError):
         os.utime(file)
-    return kept
+    return payload
 
 
 def keep(key: str, content: bytes) -> None:
-    """Keeps bytes under a key that names everything they depend on; the least used entries go."""
+    """Keeps bytes under a key that names everything they depend on; the entries unused for longest go."""
     folder = cache_folder()
     if folder is None:
         return
     with contextlib.suppress(OSError, PhotoError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(folder / _name_of(key), hashlib.sha256(content).digest() + content)
-        (folder / _name_of(key)).chmod(
-            0o600
-        )  # under some umasks a group might write it, and `read_own` refuse
-        # By their ending: the folder may be one that holds other things as well.
+        # Under some umasks the group could write to the file, and `read_own` would then refuse it.
+        (folder / _name_of(key)).chmod(0o600)
+        # Entries are found by their ending: the user's folder may hold other files as well.
         entries = sorted(folder.glob(f"*{_ENDING}"), key=lambda file: file.stat().st_mtime)
         for file in entries[:-_MOST_ENTRIES]:
             file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Which device and precision to use, and why. What was asked for and is not there is an error."""
+"""Chooses the device and precision, and says why. What was asked for but is missing is an error."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ DeviceName = Literal["cpu", "openvino", "cuda", "tensorrt"]
 DEVICES: Final[tuple[DeviceName, ...]] = get_args(DeviceName)
 
 GPUS: Final[tuple[DeviceName, ...]] = ("cuda", "tensorrt")
-"""Devices that gain from batches of tiles, and from half precision. A processor is busy with one tile."""
+"""Devices that gain from batches of tiles and from half precision; one tile already keeps a CPU busy."""
 
 MIN_INT8_SIDE_PX: Final = 32
-"""Shorter side of the smallest pictures that count for INT8. Its rounding averages out over a photograph but
-not over a few pixels: how far off those are is recorded, and says nothing of photographs."""
+"""Pictures with a shorter side are left out when the parity of INT8 is judged. Its rounding averages out over
+a photograph but not over a few pixels, so the error of tiny pictures says nothing about photographs."""
 
 ACCEPTED_PSNR_DB: Final = 45.0
-"""INT8 is chosen by itself only where the exporter measured at least this against float32."""
+""""auto" chooses INT8 only where the exporter measured at least this PSNR against float32."""
 
 CUDA_REMEDY: Final = (
     "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onnxruntime-gpu[cuda,cudnn]'"
@@ -39,9 +39,9 @@ class Device:
 
     Attributes:
         name: as on the command line.
-        provider: onnxruntime's name of it, or the library's own where it runs without onnxruntime.
-        reason: why it was chosen, for people.
-        options: what the provider is told.
+        provider: onnxruntime's name for it, or the name of the library that runs without onnxruntime.
+        reason: why it was chosen, as shown to users.
+        options: the options that are passed to the provider.
     """
 
     name: DeviceName
@@ -68,7 +68,7 @@ class Setup:
 
 
 def choose_device(device: str) -> Device:
-    """The device that a name means on this machine.
+    """Returns the device that a name stands for on this machine.
 
     "auto" takes CUDA where onnxruntime can use it, then OpenVINO, then the plain CPU.
 
@@ -85,9 +85,9 @@ def choose_device(device: str) -> Device:
                 return Device("cpu", "CPUExecutionProvider", reason)
             return Device("openvino", "OpenVINO", "OpenVINO is installed and no usable GPU is")
         return Device("cpu", "CPUExecutionProvider", "neither a usable GPU nor OpenVINO is installed")
-    asked = "it was asked for"
+    reason = "it was asked for"
     if device == "cpu":
-        return Device("cpu", "CPUExecutionProvider", asked)
+        return Device("cpu", "CPUExecutionProvider", reason)
     if device == "openvino":
         if not has_openvino():
             raise DeviceError("OpenVINO is not installed: pip install 'rave-backlit[openvino]'")
@@ -96,11 +96,11 @@ def choose_device(device: str) -> Device:
                 f"OpenVINO needs up to {_openvino_threads()} threads and the system allows {allowed} more "
                 "(ulimit -u, or the container's limit): raise that limit, or use --device cpu"
             )
-        return Device("openvino", "OpenVINO", asked)
+        return Device("openvino", "OpenVINO", reason)
     if device == "cuda":
         if "CUDAExecutionProvider" not in onnxruntime_providers():
             raise DeviceError(f"this onnxruntime has no CUDA: {CUDA_REMEDY}")
-        return Device("cuda", "CUDAExecutionProvider", asked)
+        return Device("cuda", "CUDAExecutionProvider", reason)
     if device == "tensorrt":
         if not (_is_installed("tensorrt") or _is_installed("tensorrt_rtx")):
             raise DeviceError(
@@ -109,51 +109,51 @@ def choose_device(device: str) -> Device:
             )
         if not _is_installed("cuda.bindings"):
             raise DeviceError("cuda.bindings is not installed: pip install 'rave-backlit[trt]'")
-        return Device("tensorrt", "TensorRT", asked)
+        return Device("tensorrt", "TensorRT", reason)
     raise DeviceError(f"device {device!r} is unknown: give one of auto, {', '.join(DEVICES)}")
 
 
 def choose_precision(precision: str, device: Device, manifest: Manifest) -> Precision:
-    """The precision that a choice means for a device and bundle.
+    """Returns the precision that an option stands for, on a device and with a bundle.
 
-    "auto" takes INT8 on a CPU that gains by it where the bundle's recorded parity is at least
-    `ACCEPTED_PSNR_DB` everywhere, FP16 on a GPU where the bundle has it, and float32 otherwise.
+    "auto" takes INT8 on a CPU that is faster with it, if the bundle's recorded parity is at least
+    `ACCEPTED_PSNR_DB` everywhere; FP16 on a GPU if the bundle has it; and float32 otherwise.
 
     Raises:
         DeviceError: the bundle lacks the precision that was asked for.
     """
-    held = manifest.precisions()
+    precisions = manifest.precisions()
     if precision == "auto":
         on_gpu = device.name in GPUS
         preferred: Precision = "fp16" if on_gpu else "int8"
-        if preferred in held and (on_gpu or _may_take_int8(manifest)):
+        if preferred in precisions and (on_gpu or _may_take_int8(manifest)):
             return preferred
-        return "fp32" if "fp32" in held else held[0]
-    for candidate in held:
+        return "fp32" if "fp32" in precisions else precisions[0]
+    for candidate in precisions:
         if candidate == precision:
             return candidate
     raise DeviceError(
-        f"the bundle has no {precision} graphs (it holds {', '.join(held)}): "
+        f"the bundle has no {precision} graphs (it holds {', '.join(precisions)}): "
         f"choose one of those, or export it again with that precision"
     )
 
 
 def _may_take_int8(manifest: Manifest) -> bool:
-    """Whether a CPU runs a bundle's INT8 graphs faster than float32, and they may be used unasked."""
-    fit = all(graph.fits_16_bits for graph in manifest.graphs if graph.precision == "int8")
-    return is_faithful(manifest, "int8") and (fit or sums_bytes_exactly())
+    """Whether this CPU runs a bundle's INT8 graphs faster than float32, and "auto" may choose them."""
+    sums_fit = all(graph.fits_16_bits for graph in manifest.graphs if graph.precision == "int8")
+    return is_faithful(manifest, "int8") and (sums_fit or sums_bytes_exactly())
 
 
 def is_faithful(manifest: Manifest, precision: Precision) -> bool:
-    """Whether a precision was measured at export and is close enough to float32 to be used unasked."""
-    measured = [
+    """Whether a precision was measured at export and is close enough to float32 for "auto" to choose it."""
+    measurements = [
         item
         for item in manifest.parity
         if item.precision == precision
         and (precision != "int8" or min(item.height_px, item.width_px) >= MIN_INT8_SIDE_PX)
     ]
-    return bool(measured) and all(
-        item.psnr_db is None or item.psnr_db >= ACCEPTED_PSNR_DB for item in measured
+    return bool(measurements) and all(
+        item.psnr_db is None or item.psnr_db >= ACCEPTED_PSNR_DB for item in measurements
     )
 
 
@@ -162,7 +162,7 @@ def sums_bytes_exactly() -> bool:
     """Whether this processor multiplies and adds bytes in 32 bits at once (VNNI, or any Arm).
 
     Other x86 processors add two products in 16 bits, which saturates, or take a slower way. Where the
-    system does not tell, the answer is no: right everywhere, if not everywhere fast.
+    system does not tell, the answer is no, which is always safe though not always fastest.
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return True
@@ -174,7 +174,7 @@ def sums_bytes_exactly() -> bool:
 
 
 def onnxruntime_providers() -> list[str]:
-    """What onnxruntime can compute with; imported only where somebody asks."""
+    """Returns the names of onnxruntime's providers. Only this call imports onnxruntime."""
     providers: list[str] = import_onnxruntime().get_available_providers()
     return providers
 
@@ -185,9 +185,9 @@ def has_openvino() -> bool:
 
 
 def _openvino_threads() -> int:
-    """The most threads that OpenVINO and a run around it start.
+    """Returns the most threads that OpenVINO and the run that uses it start.
 
-    On two processors it needed seven; with fewer it failed or ended the whole process.
+    On two processors they needed seven; with fewer OpenVINO failed or ended the whole process.
     """
     return 4 * usable_processors() + 4
 

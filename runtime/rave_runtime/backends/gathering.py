@@ -1,9 +1,9 @@
-"""Windows of several photographs in one call: what keeps a GPU busy where one photograph cannot.
+"""Puts windows of several photographs into one call, since one photograph alone cannot keep a GPU busy.
 
-The pooled context is an input per window, so a batch may mix windows of any photographs, as long as they
-have one shape. It needs neither a thread nor a clock: while the network works for one caller, others queue,
-and the next to run takes the oldest of the queue together with all that fit into its call. A single caller
-never waits.
+Each window brings its own pooled context as an input, so a batch may mix windows of different photographs,
+as long as they have the same shape. Neither a thread nor a timer is needed: while the network works for one
+caller, the others queue; the next call takes the oldest request of the queue together with all others that
+fit. A single caller never waits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Call = Literal["pool", "illuminate", "illuminate_whole"]
 
 @dataclass(eq=False)
 class _Request:
-    """One caller's windows, and what became of them."""
+    """One caller's windows, and their result or error once they are done."""
 
     call: _Call
     arrays: tuple[NDArray[Any], ...]
@@ -39,7 +39,7 @@ class _Request:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """Requests may share a call where all of this is equal."""
+        """The kind of the request; requests of equal kinds may share a call."""
         return (self.call, *((array.shape[1:], array.dtype) for array in self.arrays))
 
 
@@ -47,8 +47,8 @@ class GatheringNetwork:
     """Puts the calls of several threads together into calls of another network: see `Network`.
 
     Args:
-        network: what runs them, one call at a time.
-        max_windows: windows in one call; a request with more runs as it is.
+        network: the network that runs them, one call at a time.
+        max_windows: most windows in one call; a request with more of them runs alone.
     """
 
     def __init__(self, network: LoadedNetwork, max_windows: int) -> None:
@@ -82,7 +82,7 @@ class GatheringNetwork:
         return self._ask(_Request("illuminate_whole", (images, pool_rows, pool_cols, rows, cols)))
 
     def _ask(self, request: _Request) -> Array:
-        """Queues a request, runs groups while nobody else does, and returns the request's result."""
+        """Queues a request, runs queued requests if no other thread does, and returns its result."""
         with self._changed:
             self._queue.append(request)
             self._changed.wait_for(lambda: request.done.is_set() or not self._busy)
@@ -97,7 +97,7 @@ class GatheringNetwork:
                 with self._changed:
                     for member in group:
                         member.done.set()
-                    # Another's windows may have gone first: then the next group, until ours is done.
+                    # Older requests of other callers come first: this thread goes on until its own is done.
                     group = [] if request.done.is_set() else self._take_group()
                     self._busy = bool(group)
                     self._changed.notify_all()
@@ -107,7 +107,7 @@ class GatheringNetwork:
         return request.result
 
     def _take_group(self) -> list[_Request]:
-        """The oldest request and those behind it that fit into its call."""
+        """Takes the oldest request from the queue, and those behind it that fit into its call."""
         first = self._queue.popleft()
         group, windows = [first], first.windows
         for other in list(self._queue):
@@ -120,16 +120,16 @@ class GatheringNetwork:
     def _run(self, group: list[_Request]) -> None:
         """Runs the requests of a group in one call and gives each its part of the result, or its error."""
         try:
-            joined = [
+            arguments = [
                 np.concatenate(parts) if len(parts) > 1 else parts[0]
                 for parts in zip(*(request.arrays for request in group), strict=True)
             ]
-            result: Array = getattr(self._network, group[0].call)(*joined)
+            result: Array = getattr(self._network, group[0].call)(*arguments)
         except Exception as error:
             if len(group) == 1:
                 group[0].error = error
                 return
-            for request in group:  # what was too much together may be possible alone
+            for request in group:  # each may succeed alone, for instance where memory was short
                 self._run([request])
             return
         ends = np.cumsum([request.windows for request in group])

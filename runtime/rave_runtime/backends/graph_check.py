@@ -1,8 +1,8 @@
-"""What a bundle's graph may hold, checked in its bytes before any library that would run it sees them.
+"""Checks the bytes of a bundle's graph before any library that would run the graph sees them.
 
 Libraries that run ONNX do more than arithmetic: they open files beside the graph, read memory at an address
-that it names, run subgraphs and operators of their own. A bundle needs none of that. The check allows what
-our exporter writes and refuses everything else, fields that it does not know included.
+that the graph names, and run subgraphs and non-standard operators. A bundle needs none of that. The check
+allows what rave-export writes and refuses everything else, unknown fields included.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rave_runtime.errors import BundleError
 
 
 def read_graph(bundle: Bundle, graph: GraphFile) -> bytes:
-    """A graph's bytes, the ones that were exported, and safe to give to a library that runs them.
+    """Returns a graph's bytes, which are as they were exported and safe to give to a library that runs them.
 
     Raises:
         BundleError: the file is missing, is not the one that was exported, or holds something that no graph
@@ -45,22 +45,21 @@ def check_graph(content: bytes, graph: GraphFile, network: NetworkFacts) -> None
         ValueError: the message says what the graph holds that it must not.
     """
     _check_declaration(graph, network)
-    found = OnnxModel(whole_picture=graph.part in ("normal", "whole"))
-    found.read(memoryview(content))
-    for kind, specs, declared in (
-        ("inputs", found.inputs, graph.inputs),
-        ("outputs", found.outputs, graph.outputs),
+    model = OnnxModel(whole_picture=graph.part in ("normal", "whole"))
+    model.read(memoryview(content))
+    for kind, actual, declared in (
+        ("inputs", set(model.inputs), set(graph.inputs)),
+        ("outputs", set(model.outputs), set(graph.outputs)),
     ):
-        only_found, only_declared = set(specs) - set(declared), set(declared) - set(specs)
-        if only_found or only_declared:
+        if actual != declared:
             raise ValueError(
                 f"its {kind} are not what the manifest declares: "
-                f"it has {_list(only_found)} where the manifest has {_list(only_declared)}"
+                f"it has {_list(actual - declared)} where the manifest has {_list(declared - actual)}"
             )
 
 
 def expected_tensors(graph: GraphFile, network: NetworkFacts) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    """The inputs and outputs that a graph of its part has; "*" stands for any dtype or any axis."""
+    """Returns the inputs and outputs that a graph of its part has; "*" stands for any dtype or any axis."""
     if graph.part in ("normal", "whole"):
         picture = TensorSpec("image", graph.image or "*", ("*", "*", "*", 3))
         strength = [TensorSpec("strength", "float32", ())] if graph.part == "normal" else []
@@ -98,12 +97,12 @@ def _fits(declared: TensorSpec, expected: TensorSpec) -> bool:
         expected.dtype in ("*", declared.dtype)
         and len(declared.shape) == len(expected.shape)
         and all(
-            isinstance(axis, str) if wanted == "*" else axis == wanted
-            for axis, wanted in zip(declared.shape, expected.shape, strict=True)
+            isinstance(axis, str) if size == "*" else axis == size
+            for axis, size in zip(declared.shape, expected.shape, strict=True)
         )
     )
 
 
 def _list(specs: Iterable[TensorSpec]) -> str:
-    shown = sorted(f"{spec.name} {spec.dtype} [{', '.join(map(str, spec.shape))}]" for spec in specs)
-    return "; ".join(shown)[:300] or "nothing"
+    texts = sorted(f"{spec.name} {spec.dtype} [{', '.join(map(str, spec.shape))}]" for spec in specs)
+    return "; ".join(texts)[:300] or "nothing"

@@ -1,4 +1,4 @@
-"""What the system lets this process use: processors, memory and threads, containers' limits included."""
+"""Finds out how many processors and threads, and how much memory, the system and a container allow."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ _CGROUPS: Final = Path("/sys/fs/cgroup")
 _OWN_CGROUP: Final = Path("/proc/self/cgroup")
 
 _LIBRARIES: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Environment variables by which libraries of arithmetic are told how many threads to start."""
+"""Environment variables that tell numerical libraries how many threads to start."""
 
 _LEAVING_S: Final = 0.2
-"""How long the threads of a probe may take to be gone."""
+"""How long to wait until the system has removed the threads of a probe."""
 
 _NO_LIMIT_BYTES: Final = 1 << 60
-"""Version 1 of control groups writes about 2^63 where there is no limit."""
+"""Larger numbers mean no limit: version 1 of control groups then writes about 2^63."""
 
 
 def usable_processors() -> int:
-    """How many processors this process may run on, or the worth of processors that its container allows.
+    """Returns how many processors this process may use, at least 1: the system's or a container's limit.
 
-    A container's share of time (`cpu.max`, as `docker run --cpus` sets it) is rounded up: with the worth of
-    one and a half processors, two threads are busy most of the time.
+    A container's share of processor time (`cpu.max`, as `docker run --cpus` sets it) is rounded up: with the
+    time of one and a half processors, two threads are busy most of the time.
     """
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([found, *(math.ceil(share) for share in _processor_shares())]))
+    return max(1, min([_processors(), *(math.ceil(share) for share in _processor_shares())]))
 
 
 def allowed_memory_mib() -> int | None:
-    """The memory that the container allows, in MiB; None where no container sets a limit."""
+    """Returns the memory that the container allows, in MiB; None where no container sets a limit."""
     limits = []
     for folder in _own_folders("memory"):
         for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
@@ -45,34 +44,34 @@ def allowed_memory_mib() -> int | None:
 
 
 def startable_threads(count: int) -> int:
-    """How many more threads the system lets this process start, up to a number.
+    """Returns how many more threads the system lets this process start, at most `count`.
 
     Limits of processes per user (`ulimit -u`) and per container show only when a thread is started, so
-    that is what this does; the threads end at once, and none of them counts any more when this returns.
+    this starts threads. They end at once, and none of them counts any more when this returns.
     """
     end = threading.Event()
-    before = _count_threads()
-    started: list[threading.Thread] = []
+    initial_count = _count_threads()
+    probes: list[threading.Thread] = []
     try:
         for _ in range(count):
             thread = threading.Thread(target=end.wait, name="rave-probe", daemon=True)
             thread.start()
-            started.append(thread)
+            probes.append(thread)
     except RuntimeError:
         pass
     finally:
         end.set()
-        for thread in started:
+        for thread in probes:
             thread.join()
-    # The system takes a moment longer than Python to be rid of a thread, and would refuse its successor.
-    patience = time.monotonic() + _LEAVING_S
-    while started and _count_threads() > before and time.monotonic() < patience:
+    # The system removes a thread a moment later than Python does, and until then counts it for the limit.
+    deadline = time.monotonic() + _LEAVING_S
+    while probes and _count_threads() > initial_count and time.monotonic() < deadline:
         time.sleep(0.001)
-    return len(started)
+    return len(probes)
 
 
 def _count_threads() -> int:
-    """How many threads of this process the system has; 0 where it does not tell."""
+    """Returns how many threads of this process the system counts; 0 where it does not tell."""
     try:
         return len(os.listdir("/proc/self/task"))
     except OSError:
@@ -80,21 +79,25 @@ def _count_threads() -> int:
 
 
 def fit_libraries() -> None:
-    """Has libraries of arithmetic start one thread only, where the system allows too few for all processors.
+    """Makes numerical libraries start one thread only, where the system allows too few for all processors.
 
     Otherwise OpenBLAS, which numpy imports, prints four lines and interrupts its process as Ctrl-C does,
-    and the OpenMP below torch ends it. This is for programs, before they import numpy; what the user
-    set stays.
+    and torch's OpenMP ends the process. Programs call this before they import numpy; variables that the user
+    has set stay as they are.
     """
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = 2 * processors + 2  # two such libraries at once, and a thread or two of the program
-    if startable_threads(wanted) < wanted:
+    needed_threads = 2 * _processors() + 2  # two such libraries at once, and one or two of the program
+    if startable_threads(needed_threads) < needed_threads:
         for name in _LIBRARIES:
             os.environ.setdefault(name, "1")
 
 
+def _processors() -> int:
+    """Returns how many processors the system lets this process run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _processor_shares() -> Iterator[float]:
-    """Processors' worth of time that each group above this process allows."""
+    """Yields the processor time that each control group of this process allows, in processors."""
     for folder in _own_folders("cpu"):
         words = (_read(folder / "cpu.max") or "").split()
         if len(words) == 2 and words[0].isdecimal() and words[1].isdecimal() and int(words[1]):
@@ -105,7 +108,7 @@ def _processor_shares() -> Iterator[float]:
 
 
 def _own_folders(controller: str) -> Iterator[Path]:
-    """The folders of this process's control groups, from its own upwards, of both versions."""
+    """Yields the folders of this process's control groups, its own first, then those above; both versions."""
     for line in (_read(_OWN_CGROUP) or "").splitlines():
         _, controllers, place = line.split(":", 2) if line.count(":") >= 2 else ("", "?", "/")
         if controllers and controller not in controllers.split(","):
@@ -113,16 +116,16 @@ def _own_folders(controller: str) -> Iterator[Path]:
         for root in _roots(controllers, controller):
             folder = root / place.lstrip("/")
             yield from (
-                above for above in (folder, *folder.parents) if above == root or root in above.parents
+                group for group in (folder, *folder.parents) if group == root or root in group.parents
             )
 
 
 def _roots(controllers: str, controller: str) -> Iterator[Path]:
-    """Where a hierarchy of control groups may be mounted.
+    """Returns the folders where a hierarchy of control groups may be mounted.
 
-    Where a system has both versions, version 2 lies in the folder `unified`. The folder of two controllers
-    of version 1 need not name them in the order in which the process's own list does (`cpuacct,cpu` lies
-    in `cpu,cpuacct` on RHEL 7), but a link with each one's name stands beside it.
+    Where a system has both versions, version 2 lies in the folder `unified`. In version 1, two controllers
+    may share a folder whose name has them in another order than the process's list has (`cpuacct,cpu` lies
+    in `cpu,cpuacct` on RHEL 7), but beside it there is a link with the name of each controller.
     """
     names = ("", "unified") if not controllers else dict.fromkeys((controllers, controller))
     return (_CGROUPS / name for name in names)

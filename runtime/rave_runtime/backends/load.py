@@ -1,4 +1,4 @@
-"""Choosing what runs a bundle's graphs on a device."""
+"""Loads a bundle's network with the library that runs it on a device."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rave_runtime.bundle import Bundle, Precision
 
 
 def load_network(bundle: Bundle, precision: Precision, device: Device, threads: int = 0) -> LoadedNetwork:
-    """The bundle's network on a device.
+    """Returns the bundle's network, ready to run on a device.
 
     Args:
-        bundle: where the graphs come from.
-        precision: which of them.
+        bundle: the bundle with the graphs.
+        precision: the precision of the graphs to run.
         device: what `rave_runtime.backends.devices.choose_device` chose.
         threads: processors that each call uses; 0 takes all processors this process may use.
 
@@ -32,6 +32,6 @@ def load_network(bundle: Bundle, precision: Precision, device: Device, threads: 
         return TensorRtNetwork(bundle, precision)
     from rave_runtime.backends.onnx_network import OnnxNetwork
 
-    # Each of three sessions starts all of its threads but one, or fails where the system allows fewer.
+    # Three sessions each start `threads - 1` threads, and fail where the system allows fewer.
     threads = 1 + startable_threads(3 * (threads - 1)) // 3
     return OnnxNetwork(bundle, precision, device, threads)

@@ -1,8 +1,8 @@
-"""What tiling needs of a model, whoever runs its graphs.
+"""The interface between tiling and the libraries that run a bundle's graphs.
 
 A bundle's context graph gives features and their share of the pooled grids; its enhance graph turns
-features and pooled grids into the illumination map. Everything above this module speaks in the three
-calls of `Network`, so that another way of running the graphs is another class beside
+features and pooled grids into the illumination map. The code that tiles photographs uses only the three
+calls of `Network`, so that another library is supported by another class beside
 `rave_runtime.backends.onnx_network`.
 """
 
@@ -20,36 +20,37 @@ Image = NDArray[np.uint8] | NDArray[np.float32]
 
 
 class Network(Protocol):
-    """Images are [n, h, w, 3] uint8 in [0, 255] or float32 in [0, 1], C-contiguous.
+    """A network that estimates light, in one call or in two. Several threads may call it at once.
 
-    Matrices are those of `rave_runtime.light.tiling`, one per image of the batch; bins is the length of the
-    stacked grids (12). Implementations may be called by several threads at once.
+    Images are [n, h, w, 3] uint8 in [0, 255] or float32 in [0, 1], C-contiguous. Matrices are those of
+    `rave_runtime.light.tiling`, float32, one per image of the batch; `bins` in their shapes is the length of
+    the stacked grids (12).
     """
 
     @property
     def facts(self) -> NetworkFacts:
-        """Halo, bins, padding."""
+        """The facts that tiling needs, such as halo, bins and padding."""
 
     def pool(self, images: Image, pool_rows: Array, pool_cols: Array) -> Array:
-        """Shares of the pooled grids.
+        """Computes the share of the pooled grids that each window contributes.
 
         Args:
             images: batch of windows.
-            pool_rows: [n, bins, h], of `pooling_matrix`.
-            pool_cols: [n, bins, w], of `pooling_matrix`.
+            pool_rows: [n, bins, h], made by `pooling_matrix`.
+            pool_cols: [n, bins, w], made by `pooling_matrix`.
 
         Returns:
-            [n, channels, bins, bins] float32: add up over the tiles of one image.
+            [n, channels, bins, bins] float32. The sum over all tiles of an image is its pooled grids.
         """
 
     def illuminate(self, images: Image, pooled: Array, rows: Array, cols: Array) -> Array:
-        """Illumination maps of windows whose whole images' pooled grids are given.
+        """Computes the illumination maps of windows from the pooled grids of their whole images.
 
         Args:
             images: batch of windows.
-            pooled: [n, channels, bins, bins].
-            rows: [n, h, bins], of `interpolation_matrix`.
-            cols: [n, w, bins], of `interpolation_matrix`.
+            pooled: [n, channels, bins, bins] float32, the pooled grids of each window's image.
+            rows: [n, h, bins], made by `interpolation_matrix`.
+            cols: [n, w, bins], made by `interpolation_matrix`.
 
         Returns:
             [n, h, w] float32, at least 0.
@@ -58,14 +59,17 @@ class Network(Protocol):
     def illuminate_whole(
         self, images: Image, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array
     ) -> Array:
-        """Both at once for whole images, whose features are computed once. Returns [n, h, w]."""
+        """Pools and illuminates whole images in one call, with their features computed once.
+
+        Arguments are as for `pool` and `illuminate`; returns [n, h, w] float32, at least 0.
+        """
 
 
 class LoadedNetwork(Network, Protocol):
-    """A network whose graphs come from files and are loaded when first needed, or before."""
+    """A network whose graphs come from files and are loaded when first needed, or earlier by `prepare`."""
 
     def prepare(self, *, whole: bool) -> None:
-        """Loads what the first 8-bit picture would wait for; may run while others are decoded.
+        """Loads the graphs that the first 8-bit picture needs; may run while pictures are decoded.
 
         Args:
             whole: whether to prepare `illuminate_whole`; otherwise `pool` and `illuminate`.

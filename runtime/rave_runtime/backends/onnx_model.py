@@ -1,4 +1,4 @@
-"""What an ONNX file holds, read strictly: anything that the graphs of a bundle do not need is refused.
+"""Reads an ONNX file strictly: anything that the graphs of a bundle do not need is refused.
 
 Source of the field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
@@ -28,7 +28,7 @@ PICTURE_OPERATORS: Final = OPERATORS | {
     *("MatMulInteger", "Max", "Min", "Not", "Pow", "Range", "Reciprocal", "ReduceMax", "ReduceMin"),
     *("ReduceSum", "Resize", "Round", "Sin", "Split", "Sqrt", "Where"),
 }
-"""Operators of the graphs that take a whole picture, which reduce it and enlarge its light by themselves."""
+"""Operators of the graphs that take a whole picture: these also reduce it and enlarge its light."""
 
 MAX_PADDING_PX: Final = 64
 """The widest border that a node may add; the networks of bundles add one pixel."""
@@ -54,11 +54,11 @@ _DTYPES: Final = {
 }
 _FLOAT32, _INT64, _BFLOAT16 = 1, 7, 16
 _FRACTIONS: Final = {_FLOAT32: "<f4", 10: "<f2", 11: "<f8", _BFLOAT16: "<u2"}
-"""Types whose numbers may be infinite or none, and how numpy reads their bytes."""
+"""Types whose values may be infinite or NaN, and the dtypes by which numpy reads their bytes."""
 _MAX_WHOLE_NUMBERS: Final = 16
-"""Weights of more numbers are not the borders of a Pad node."""
+"""Values of int64 tensors up to this size are kept: they may be the borders of a Pad node."""
 
-# Numbers of the fields of each message: those that are read, and those that only describe.
+# The field numbers of each message: those that are read, and those that only describe and are skipped.
 _MODEL_GRAPH, _MODEL_OPSET, _MODEL_DESCRIBES = 7, 8, {1, 2, 3, 4, 5, 6, 14}
 _OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 5, 11, 12
@@ -78,10 +78,11 @@ _DOMAINS: Final = ("", "ai.onnx")
 
 @dataclass
 class OnnxModel:
-    """What was found in a file, message by message.
+    """The inputs, outputs and weights of one ONNX file, filled in by `read`.
 
     Attributes:
         whole_picture: whether the graph takes a whole picture, and therefore may compute sizes and borders.
+        wire: reads the file's fields.
         inputs: the graph's inputs, in the file's order.
         outputs: the graph's outputs, in the file's order.
     """
@@ -94,10 +95,10 @@ class OnnxModel:
     _weights: dict[str, list[int]] = field(default_factory=dict)
     _paddings: list[str] = field(default_factory=list)
     _scales: list[str] = field(default_factory=list)
-    _least: dict[str, float] = field(default_factory=dict)
+    _minima: dict[str, float] = field(default_factory=dict)
 
     def read(self, content: memoryview) -> None:
-        """Reads a file.
+        """Reads a file. It must hold one graph with distinct names, and nothing that bundles do not need.
 
         Raises:
             ValueError: the message says what the file holds that it must not.
@@ -117,7 +118,7 @@ class OnnxModel:
         if len(set(names)) != len(names) or set(names) & self._weights.keys():
             raise ValueError("two of its inputs, outputs and weights have the same name")
         for name in self._scales:
-            if self._least.get(name, 1.0) <= 0:
+            if self._minima.get(name, 1.0) <= 0:
                 raise ValueError(f"its scale {name!r:.80} of 8-bit values is not above 0")
         for name in self._paddings:
             values = self._weights.get(name, [])
@@ -146,7 +147,7 @@ class OnnxModel:
                 _refuse("the graph", item)
 
     def _read_node(self, content: memoryview) -> None:
-        """Notes a node's inputs and operator; refuses what bundles do not need, such as other domains."""
+        """Reads a node's inputs and operator; refuses what bundles do not need, such as other domains."""
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise ValueError(f"it holds more than {MAX_NODES} nodes")
@@ -164,8 +165,8 @@ class OnnxModel:
                     raise ValueError(f"it uses operators of {_text(item)!r}, which bundles do not need")
             elif item.number not in _NODE_DESCRIBES:
                 _refuse("a node", item)
-        allowed = PICTURE_OPERATORS if self.whole_picture else OPERATORS
-        if len(operators) != 1 or operators[0] not in allowed:
+        allowed_operators = PICTURE_OPERATORS if self.whole_picture else OPERATORS
+        if len(operators) != 1 or operators[0] not in allowed_operators:
             raise ValueError(f"it uses the operator {' '.join(operators)!r:.80}, which bundles do not need")
         if operators[0] == "Pad" and not self.whole_picture:
             self._paddings.append(inputs[1] if len(inputs) > 1 else "")
@@ -173,6 +174,7 @@ class OnnxModel:
             self._scales += inputs[1:2]
 
     def _read_attribute(self, content: memoryview) -> None:
+        """Reads an attribute of a node; refuses subgraphs and borders that are too wide."""
         name, integers, tensors = "", [], 0
         for item in self.wire.fields(content):
             if item.number == _ATTRIBUTE_NAME:
@@ -194,10 +196,10 @@ class OnnxModel:
         self._weights[name] = values
 
     def _read_tensor(self, content: memoryview) -> tuple[str, list[int]]:
-        """A tensor's name, and its values where they are few whole numbers.
+        """Returns a tensor's name, and its values if it is int64 and small, otherwise an empty list.
 
         Raises:
-            ValueError: its values are not in the file, or are not as many as its shape says.
+            ValueError: its values are not in the file, not finite, or not as many as its shape says.
         """
         name, dtype, raw, floats = "", 0, None, b""
         shape: list[int] = []
@@ -226,14 +228,15 @@ class OnnxModel:
             raise ValueError(f"its weights {name!r:.80} have an impossible shape")
         size, remainder = len(floats) // 4 + len(values), len(floats) % 4
         if raw is not None:
-            (size, remainder), twice = divmod(len(raw), _DTYPES[dtype].bytes), size > 0
-            remainder += twice
+            has_both = size > 0  # values in two fields, which contradict each other
+            size, remainder = divmod(len(raw), _DTYPES[dtype].bytes)
+            remainder += has_both
         if remainder or size != math.prod(shape):
             raise ValueError(f"its weights {name!r:.80} are not as many as their shape says")
-        least = _least_number(dtype, raw if raw is not None else floats if dtype == _FLOAT32 else values)
-        if not math.isfinite(least):
+        minimum = _least_number(dtype, raw if raw is not None else floats if dtype == _FLOAT32 else values)
+        if not math.isfinite(minimum):
             raise ValueError(f"its weights {name!r:.80} hold what is infinite or not a number")
-        self._least[name] = least
+        self._minima[name] = minimum
         if dtype != _INT64 or size > _MAX_WHOLE_NUMBERS:
             return name, []
         if raw is not None:
@@ -265,7 +268,7 @@ class OnnxModel:
         return TensorSpec(name, _DTYPES[dtype].name if dtype in _DTYPES else str(dtype), shapes[0])
 
     def _read_axis(self, axis: Field) -> int | str:
-        """An axis' size, or the name of it where it is free."""
+        """Returns an axis's size, or its name where the size is free."""
         size: int | str = ""
         for item in self.wire.fields(axis.content):
             if item.number == _AXIS_SIZE:
@@ -277,13 +280,13 @@ class OnnxModel:
         return size
 
 
-def _least_number(dtype: int, stored: memoryview | bytes | list[int]) -> float:
-    """The least of a tensor's numbers; not finite where any of them is not, 1 where none is a fraction."""
-    if dtype not in _FRACTIONS or not len(stored):
+def _least_number(dtype: int, values: memoryview | bytes | list[int]) -> float:
+    """Returns the least of a tensor's numbers; NaN where any is not finite, 1 for types of whole numbers."""
+    if dtype not in _FRACTIONS or not len(values):
         return 1.0
-    if isinstance(stored, list):  # the bits of 16-bit fractions, as whole numbers
-        stored = np.array([value & 0xFFFF for value in stored], "<u2").tobytes()
-    numbers = np.frombuffer(stored, _FRACTIONS[dtype])
+    if isinstance(values, list):  # ONNX stores the bits of 16-bit floats as whole numbers
+        values = np.array([value & 0xFFFF for value in values], "<u2").tobytes()
+    numbers = np.frombuffer(values, _FRACTIONS[dtype])
     if dtype == _BFLOAT16:  # the upper half of a float32
         numbers = (numbers.astype("<u4") << 16).view("<f4")
     return float(numbers.min()) if np.isfinite(numbers).all() else math.nan

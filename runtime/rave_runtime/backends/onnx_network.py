@@ -1,4 +1,4 @@
-"""A bundle's graphs through onnxruntime: on the CPU, or on a GPU with tensors that stay there."""
+"""Runs a bundle's graphs by onnxruntime: on the CPU, or on a GPU with features that stay there."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ class OnnxNetwork(SplitNetwork):
     """Runs a bundle through onnxruntime, which is imported when the first session is needed: see `Network`.
 
     Args:
-        bundle: where the graphs come from.
-        precision: which of them; the bundle must hold it.
+        bundle: the bundle with the graphs.
+        precision: the precision of the graphs to run, which the bundle must hold.
         device: "cpu" or "cuda".
         threads: how many threads each session on the CPU uses.
+
+    Raises:
+        BundleError: the bundle does not hold the precision.
     """
 
     def __init__(self, bundle: Bundle, precision: Precision, device: Device, threads: int = 1) -> None:
@@ -42,7 +45,7 @@ class OnnxNetwork(SplitNetwork):
 
     def prepare(self, *, whole: bool) -> None:
         """See `LoadedNetwork.prepare`."""
-        del whole  # the same graphs
+        del whole  # the same two graphs serve both ways
         self._session(self._bundle.manifest.graph("context", self.precision, "uint8"))
         self._session(self._bundle.manifest.graph("enhance", self.precision))
 
@@ -90,19 +93,19 @@ class OnnxNetwork(SplitNetwork):
             return self._sessions[graph.file]
 
     def _make_session(self, graph: GraphFile) -> onnxruntime.InferenceSession:
-        """Returns a session that runs a graph on the device; its provider must not be replaced by another."""
+        """Makes a session that runs a graph on the device; refuses one that fell back to another provider."""
         content = read_graph(self._bundle, graph)
-        onnxruntime = import_onnxruntime()  # here, beside the first photographs' decoding
+        onnxruntime = import_onnxruntime()  # only now, so that the first photographs are decoded meanwhile
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Planned buffers of graphs whose shapes are free took twice the memory and no less time.
+        # With free shapes, planned buffers took twice the memory and saved no time.
         options.enable_mem_pattern = False
-        # Workers wait for photographs as well: spinning threads would take their processors.
+        # Idle threads must not spin: photographs that are decoded or encoded need the processors.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not (graph.fits_16_bits or sums_bytes_exactly()):
-            # Products of 8 bits would be added in 16, which saturates: exact sums, slower than float32.
+            # Without it, products of bytes are added in 16 bits, which saturates. It is slower than float32.
             options.add_session_config_entry("session.x64quantprecision", "1")
         if self.device.name == "cuda" and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
@@ -128,16 +131,16 @@ class OnnxNetwork(SplitNetwork):
 def _run_on_gpu(
     session: onnxruntime.InferenceSession, outputs: list[str], inputs: dict[str, Any]
 ) -> list[Any]:
-    """Runs with tensors bound: features and pooled grids stay on the GPU, the light comes back."""
+    """Runs a session whose features, and pooled grids beside them, stay on the GPU; the light comes back."""
     binding = session.io_binding()
     for name, value in inputs.items():
         if isinstance(value, np.ndarray):
             binding.bind_cpu_input(name, value)
         else:
             binding.bind_ortvalue_input(name, value)
-    stays = {"features"} if outputs != ["features", "pooled"] else {"features", "pooled"}
+    on_gpu = {"features"} if outputs != ["features", "pooled"] else {"features", "pooled"}
     for name in outputs:
-        binding.bind_output(name, "cuda" if name in stays else "cpu")
+        binding.bind_output(name, "cuda" if name in on_gpu else "cpu")
     session.run_with_iobinding(binding)
     values = binding.get_outputs()
-    return [value if name in stays else value.numpy() for name, value in zip(outputs, values, strict=True)]
+    return [value if name in on_gpu else value.numpy() for name, value in zip(outputs, values, strict=True)]

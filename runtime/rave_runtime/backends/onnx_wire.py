@@ -1,7 +1,7 @@
-"""The bytes of an ONNX file read and written field by field, without the onnx package.
+"""Reads and writes the bytes of an ONNX file field by field, without the onnx package.
 
-ONNX files are messages of Protocol Buffers. This module knows that encoding and nothing of graphs: it gives
-the fields of one message at a time, inside a bound on how many a file may hold, and writes one field.
+ONNX files are messages of Protocol Buffers. This module knows that encoding and nothing about graphs: it
+reads the fields of one message at a time, limits how many a file may hold, and writes one field.
 
 Source: https://protobuf.dev/programming-guides/encoding/
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 MAX_FIELDS: Final = 500_000
-"""A file with more fields than this is refused: our largest graphs have some thousand."""
+"""A file with more fields than this is refused: the largest exported graphs have some thousand."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_SIZES: Final = {_FIXED64: 8, _FIXED32: 4}
@@ -23,9 +23,9 @@ class Field(NamedTuple):
     """One field of a message.
 
     Attributes:
-        number: which field of its message it is.
-        integer: its value where it is a number of variable length, otherwise None.
-        content: its bytes where it is a string, a message, packed numbers or of fixed size, otherwise empty.
+        number: the field's number in its message.
+        integer: the value of a number of variable length, otherwise None.
+        content: the bytes of a string, a message, packed numbers or a number of fixed size, otherwise empty.
     """
 
     number: int
@@ -43,10 +43,10 @@ class WireReader:
         self._remaining = MAX_FIELDS
 
     def fields(self, message: memoryview) -> Iterator[Field]:
-        """The fields of a message, in the file's order; nested messages are given as bytes.
+        """Yields the fields of a message, in the file's order; nested messages are given as bytes.
 
         Raises:
-            ValueError: the bytes are no message, or the file holds too many fields.
+            ValueError: the bytes are not a message, or the file holds too many fields.
         """
         place, end = 0, len(message)
         while place < end:
@@ -71,10 +71,10 @@ class WireReader:
             place += length
 
     def integers(self, field: Field) -> list[int]:
-        """The values of a field of signed 64-bit numbers, packed or single.
+        """Returns the values of a field of signed 64-bit numbers, packed or single.
 
         Raises:
-            ValueError: the bytes are no such numbers, or the file holds too many.
+            ValueError: the bytes are not such numbers, or the file holds too many fields.
         """
         if field.integer is not None:
             return [_as_signed(field.integer)]
@@ -89,7 +89,7 @@ class WireReader:
 
 
 def write_field(number: int, value: int | bytes | memoryview) -> bytes:
-    """A field of a message as bytes: a number of at least 0, or what a string or a nested message holds."""
+    """Returns a field as bytes; its value is a number of at least 0, or the bytes of a string or message."""
     if isinstance(value, int):
         return _write_varint(number << 3 | _VARINT) + _write_varint(value)
     return _write_varint(number << 3 | _BYTES) + _write_varint(len(value)) + bytes(value)
@@ -104,7 +104,7 @@ def _write_varint(value: int) -> bytes:
 
 
 def _read_varint(message: memoryview, place: int) -> tuple[int, int]:
-    """A number of variable length, and the place after it."""
+    """Returns a number of variable length, and the place after it."""
     value = 0
     for index, byte in enumerate(message[place : place + _MAX_VARINT_BYTES]):
         value |= (byte & 0x7F) << (7 * index)

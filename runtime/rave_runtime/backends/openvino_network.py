@@ -1,4 +1,4 @@
-"""A bundle's graphs through OpenVINO, the fastest way on a CPU.
+"""Runs a bundle's graphs by OpenVINO, the fastest way on a CPU.
 
 OpenVINO's own Python package is used rather than its plug-in for onnxruntime, which offers itself on
 Intel processors only; the package runs on AMD and Arm as well.
@@ -27,33 +27,37 @@ from rave_runtime.version import __version__
 _CONVERTER: Final = "openvino.tools.ovc"
 
 _CHANGES: Final = "join, round once"
-"""What is done to graphs before they are compiled, so that what was compiled otherwise is not taken."""
+"""A name for the changes made to graphs before they are compiled. It is part of the cache's key, so that
+graphs that were compiled with other changes are not used."""
 
 _OF_ENHANCE: Final = "_of_enhance"
-"""Ending of the enhance graph's inputs where both graphs are one."""
+"""Suffix of the names of the enhance graph's inputs after both graphs were joined."""
 
 
 @functools.cache
 def import_openvino() -> Any:
-    """OpenVINO without its telemetry and its converter; it can do without either.
+    """Imports OpenVINO without its telemetry and its model converter, neither of which it needs.
 
     On import it would report its use to a web service, from a forked process. Nobody who enhances
-    photographs has agreed to that. The converter of other formats takes half the time of the import; who
-    wants it beside this package imports it by its own name.
+    photographs has agreed to that. The converter takes half the time of the import; a program that needs it
+    can still import it by name.
+
+    Returns:
+        The module.
 
     Raises:
         DeviceError: it cannot be imported.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    unwanted = _CONVERTER not in sys.modules
-    if unwanted:
+    hides_converter = _CONVERTER not in sys.modules
+    if hides_converter:
         sys.modules[_CONVERTER] = None  # type: ignore[assignment]
     try:
         import openvino
     except ImportError as error:
         raise DeviceError(f"OpenVINO cannot be imported: {error}") from error
     finally:
-        if unwanted:
+        if hides_converter:
             del sys.modules[_CONVERTER]
     return openvino
 
@@ -62,9 +66,12 @@ class OpenVinoNetwork(SplitNetwork):
     """Runs a bundle through OpenVINO, which is imported when the first graph is compiled: see `Network`.
 
     Args:
-        bundle: where the graphs come from.
-        precision: which of them; the bundle must hold it.
+        bundle: the bundle with the graphs.
+        precision: the precision of the graphs to run, which the bundle must hold.
         threads: how many threads each call uses; as many calls run at once as all processors allow.
+
+    Raises:
+        BundleError: the bundle does not hold the precision.
     """
 
     def __init__(self, bundle: Bundle, precision: Precision, threads: int = 1) -> None:
@@ -75,7 +82,7 @@ class OpenVinoNetwork(SplitNetwork):
         self._properties = {
             "INFERENCE_NUM_THREADS": usable_processors(),
             "NUM_STREAMS": max(1, usable_processors() // threads),
-            # Some processors would compute float32 graphs in bfloat16, 40 dB away, without a word.
+            # Otherwise OpenVINO silently computes in bfloat16 on some processors: 40 dB PSNR from float32.
             "INFERENCE_PRECISION_HINT": "f32",
             "ENABLE_CPU_PINNING": False,
         }
@@ -102,7 +109,7 @@ class OpenVinoNetwork(SplitNetwork):
         self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> dict[str, Array]:
         """See `SplitNetwork.run_context`."""
-        del outputs  # both are there
+        del outputs  # the graph gives both anyway
         context, _ = self._graphs(_type_of(images))
         return self._run({"image": images, "rows": pool_rows, "cols": pool_cols}, context)
 
@@ -119,7 +126,7 @@ class OpenVinoNetwork(SplitNetwork):
         return result
 
     def run_whole(self, images: Image, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array) -> Array:
-        """See `SplitNetwork.run_whole`: both graphs run as one."""
+        """See `SplitNetwork.run_whole`: both graphs are joined and run as one."""
         inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
         inputs |= {"rows" + _OF_ENHANCE: rows, "cols" + _OF_ENHANCE: cols}
         light: Array = self._run(inputs, *self._graphs(_type_of(images)))["light"].copy()
@@ -132,7 +139,7 @@ class OpenVinoNetwork(SplitNetwork):
         )
 
     def _run(self, inputs: dict[str, Any], *graphs: GraphFile) -> dict[str, Any]:
-        """Results live in the calling thread's request until its next run of the same graphs."""
+        """Runs graphs; the results stay valid until the calling thread runs the same graphs again."""
         request = self._request(graphs)
         try:
             request.infer(inputs, share_inputs=True)
@@ -151,27 +158,27 @@ class OpenVinoNetwork(SplitNetwork):
         return requests[_names(graphs)]
 
     def _model(self, *graphs: GraphFile) -> Any:
-        """One graph, or the context graph joined to the enhance graph, compiled."""
+        """Returns one graph, or the context graph joined to the enhance graph, compiled."""
         with self._loading:
             if _names(graphs) not in self._compiled:
                 self._compiled[_names(graphs)] = self._compile(graphs)
             return self._compiled[_names(graphs)]
 
     def _compile(self, graphs: tuple[GraphFile, ...]) -> Any:
-        """Compiles graphs that run as one, or takes what an earlier run compiled and kept."""
+        """Compiles graphs that run as one, or loads what an earlier run compiled and kept."""
         openvino = import_openvino()
         if self._core is None:
             try:
                 core = openvino.Core()
-                core.get_property("CPU", "FULL_DEVICE_NAME")  # which loads the part for processors
+                core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the CPU plug-in, which may fail
             except Exception as error:  # OpenVINO raises RuntimeError for everything
                 reason = str(error).strip().splitlines()[-1]
                 raise DeviceError(
                     f"OpenVINO {openvino.__version__} cannot be used: {reason} (use --device cpu)"
                 ) from error
             self._core = core
-            # Its first call fills a table of C++ that asks for Python's lock: two threads that make it at
-            # once wait for each other for ever.
+            # The first call of `to_dtype` fills a table in C++ that needs Python's lock: two threads that
+            # make that call at once would wait for each other for ever. Here only one thread makes it.
             openvino.Type.f32.to_dtype()
         contents = [read_graph(self._bundle, graph) for graph in graphs]
         # Compiling takes several times as long as reading what was compiled before.
@@ -180,13 +187,13 @@ class OpenVinoNetwork(SplitNetwork):
         key = f"{versions} {self._processor()} {self._properties} {hashes}"
         compiled = recall(key)
         if compiled is not None:
-            with contextlib.suppress(Exception):  # of another build of OpenVINO, for one
+            with contextlib.suppress(Exception):  # for instance where another build of OpenVINO compiled it
                 return self._core.import_model(compiled, "CPU", self._properties)
         try:
             models = [self._core.read_model(content) for content in contents]
             model = _join(*models) if len(models) == 2 else models[0]
             _round_once(model)
-            made = self._core.compile_model(model, "CPU", self._properties)
+            executable = self._core.compile_model(model, "CPU", self._properties)
         except Exception as error:
             message = str(error).strip().splitlines()[-1]
             raise BundleError(
@@ -194,8 +201,8 @@ class OpenVinoNetwork(SplitNetwork):
                 f"{openvino.__version__}: {message}"
             ) from error
         with contextlib.suppress(Exception):  # it runs, whether it can be kept or not
-            keep(key, made.export_model().getvalue())
-        return made
+            keep(key, executable.export_model().getvalue())
+        return executable
 
     def _processor(self) -> str:
         return " ".join(
@@ -205,16 +212,16 @@ class OpenVinoNetwork(SplitNetwork):
 
 
 def _join(context: Any, enhance: Any) -> Any:
-    """One model of both graphs: features need not leave it, nor the layout and bytes it has them in.
+    """Joins both graphs into one model, in which features keep OpenVINO's inner layout and type.
 
     Its inputs are those of the context graph, and the enhance graph's rows and columns, renamed.
     """
-    made = {name: result for result in context.outputs for name in result.names}
+    context_outputs = {name: result for result in context.outputs for name in result.names}
     parameters = list(context.get_parameters())
     for parameter in enhance.get_parameters():
         name = parameter.friendly_name
-        if name in made:
-            source = made[name].node.input_value(0)
+        if name in context_outputs:
+            source = context_outputs[name].node.input_value(0)
             for reader in parameter.output(0).get_target_inputs():
                 reader.replace_source_output(source)
         else:
@@ -223,16 +230,17 @@ def _join(context: Any, enhance: Any) -> Any:
     return import_openvino().Model([result.node for result in enhance.outputs], parameters, "whole")
 
 
-_ROUNDED: Final = ("Multiply", "Subtract", "Convert", "Convert", "FakeQuantize")
-"""What a value of an INT8 graph passes to become bytes and floats again, from the last to the first."""
+_ROUNDING: Final = ("Multiply", "Subtract", "Convert", "Convert", "FakeQuantize")
+"""The operations by which an INT8 graph rounds a value to bytes and back to floats, the last one first."""
 
 
 def _round_once(model: Any) -> None:
-    """Takes out of an INT8 model the bytes between a convolution and what OpenVINO does in the same pass.
+    """Removes the rounding between a convolution and the addition or activation that follows it.
 
-    onnxruntime adds and activates bytes, so that its graphs round before each of these steps. OpenVINO
-    has them in float32 still and rounds for the next convolution only; told to round before, it leaves
-    the convolution's pass for two more, which took a fifth of the time, and is further from float32.
+    onnxruntime adds and activates bytes, so exported INT8 graphs round before each of these steps. OpenVINO
+    does both in the same pass as the convolution, in float32, and needs to round only for the next
+    convolution. With the earlier rounding it makes two more passes, which took a fifth of the time, and the
+    result is further from float32.
     """
     for node in model.get_ordered_ops():
         if node.get_type_name() in ("Add", "PRelu"):
@@ -243,8 +251,8 @@ def _round_once(model: Any) -> None:
 
 
 def _before_rounding(output: Any) -> Any | None:
-    """What was rounded to bytes for one reader only; None if nothing was, or others read the bytes."""
-    for kind in _ROUNDED:
+    """Returns the value before its rounding; None if it was not rounded or has other readers as well."""
+    for kind in _ROUNDING:
         if output.node.get_type_name() != kind or len(output.get_target_inputs()) != 1:
             return None
         output = output.node.input_value(0)

@@ -1,6 +1,6 @@
-"""Libraries that report their use to their makers do not do so here.
+"""Turns off the usage reports of other libraries.
 
-Several libraries below and around this project send usage reports unless they are told not to. Nobody who
+Several libraries that this project uses send usage reports unless they are told not to. Nobody who
 enhances photographs has agreed to that, so importing any package of this project turns the reports off, for
 this process and for the processes that it starts. No option turns them on.
 """
@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import os
 
-TYPE_CHECKING = False  # as typing has it, which programs need not wait for
+TYPE_CHECKING = False  # type checkers read it as True; programs need not wait for the import of typing
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Final
 
 REPORTS_OFF: Final[Mapping[str, str]] = {
-    "ORT_DISABLE_TELEMETRY": "1",  # from onnxruntime 1.31 on: an id and a database of events at home
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime from 1.31 on keeps an id and a database of events in HOME
     "RAY_USAGE_STATS_ENABLED": "0",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "DO_NOT_TRACK": "1",  # what several libraries heed
+    "DO_NOT_TRACK": "1",  # several libraries obey it
 }
-"""Environment variables by which libraries are told to report nothing, and their values."""
+"""Environment variables that tell libraries to report nothing, and their values."""
 
 
 def turn_off_reports() -> None:
@@ -44,7 +44,7 @@ def import_onnxruntime() -> Any:
         from rave_runtime.errors import DeviceError
 
         raise DeviceError(f"onnxruntime cannot be imported: {error}") from error
-    # The host program may have imported it before; on Windows only this call turns it off.
+    # The calling program may have imported it earlier; on Windows only this call turns its reports off.
     if hasattr(onnxruntime, "disable_telemetry_events"):
         onnxruntime.disable_telemetry_events()
     return onnxruntime

@@ -1,7 +1,7 @@
-"""The three calls of a network, composed once from the two graphs into which a bundle splits it.
+"""The three calls of a network, composed of the two graphs into which a bundle splits it.
 
-A class that runs graphs says only how it runs either of them. The order of the calls, how a map is computed
-without pooling the window's own features, and what is refused of a graph's results, stand here.
+A subclass implements only how each graph is run. This base class has the order of the calls, the way to
+compute a map without pooling the window's own features, and the checks of the graphs' results.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ Part = Literal["context", "enhance"]
 ContextOutput = Literal["features", "pooled"]
 
 _MAX_LIGHT: Final = 1000.0
-"""A window all of whose light is beyond this becomes black; that of a sound network stays near 0 to 1."""
-
+"""A window whose light is greater than this everywhere would become black, and is refused. Sound networks
+give 0 to about 1."""
 
 _MAX_FEATURE: Final = 1e20
-"""Features of sound networks stay below 1,000; the proof of the halo looks at pictures beyond measure."""
+"""Greater features are refused. Those of sound networks stay below 1,000, but the export's proof of the halo
+runs them on pictures with extreme values."""
 
 
 class SplitNetwork(ABC):
@@ -37,7 +38,7 @@ class SplitNetwork(ABC):
 
     @abstractmethod
     def graph_file(self, part: Part, images: Image) -> str:
-        """Name of the file that holds a part of the network, for messages."""
+        """Returns the name of the file that holds a part of the network, for messages."""
 
     @abstractmethod
     def run_context(
@@ -52,8 +53,8 @@ class SplitNetwork(ABC):
             outputs: the outputs that the caller uses.
 
         Returns:
-            At least these outputs, in whatever form `run_enhance` takes them. They need to last only
-            until the next run of the same thread.
+            At least these outputs, in a form that `run_enhance` takes. They need to stay valid only until
+            the same thread runs a graph again.
         """
 
     @abstractmethod
@@ -77,12 +78,12 @@ class SplitNetwork(ABC):
         return self.run_enhance(context["features"], context["pooled"], rows, cols)
 
     def fetch(self, pooled: Any) -> Array:
-        """The pooled grids of `run_context` as an array that nothing else writes to."""
+        """Returns the pooled grids of `run_context` as a float32 array that nothing else writes to."""
         result: Array = pooled
         return result
 
     def exclusive(self) -> contextlib.AbstractContextManager[object]:
-        """What is held from the first graph of a call to the end of the last one: by default nothing."""
+        """Returns the lock that is held while the graphs of one call run: by default none."""
         return contextlib.nullcontext()
 
     def pool(self, images: Image, pool_rows: Array, pool_cols: Array) -> Array:
@@ -97,7 +98,7 @@ class SplitNetwork(ABC):
 
     def illuminate(self, images: Image, pooled: Array, rows: Array, cols: Array) -> Array:
         """See `Network.illuminate`."""
-        # The context graph pools as well: with matrices of zeros, nothing of this window.
+        # The context graph also pools. Matrices of zeros make it pool nothing of this window.
         no_rows, no_cols = (np.zeros(np.swapaxes(each, 1, 2).shape, np.float32) for each in (rows, cols))
         with self.exclusive():
             context = self.run_context(images, no_rows, no_cols, ("features",))
@@ -116,6 +117,7 @@ class SplitNetwork(ABC):
         return light
 
     def _check_context(self, images: Image, context: Mapping[str, Any]) -> None:
+        """Checks the shapes of the context graph's results, and their values where they are on the CPU."""
         count, height, width = images.shape[:3]
         bins = sum(self.facts.bins)
         shapes = {
@@ -137,7 +139,7 @@ class SplitNetwork(ABC):
         """Refuses a graph whose result has another shape than the window needs.
 
         Raises:
-            BundleError: it has.
+            BundleError: the shape is another one.
         """
         shape = value.shape() if callable(value.shape) else value.shape  # a method of onnxruntime's values
         if tuple(shape) != tuple(expected):
@@ -147,20 +149,20 @@ class SplitNetwork(ABC):
             )
 
     def _check_features(self, images: Image, values: Array) -> None:
-        """Refuses what an 8-bit graph would round to sound numbers, of which a black picture may come.
+        """Refuses unusable features here, since an 8-bit graph would round them to ordinary numbers.
 
         Raises:
-            PhotoError: a value is infinite or not a number, or far beyond any feature.
+            PhotoError: a value is infinite or not a number, or far greater than any sound feature.
         """
         largest = float(np.maximum(values.max(), -values.min()))
-        if not largest <= _MAX_FEATURE:  # nor where it is not a number
+        if not largest <= _MAX_FEATURE:  # in this form, NaN is refused too
             self._refuse_numbers("context", images, is_number=math.isfinite(largest))
 
     def _check_numbers(self, part: Part, images: Image, values: Array) -> None:
-        """Refuses a result that would make a photograph black, or white, without a word.
+        """Refuses a result that would silently make a photograph black or white.
 
         Raises:
-            PhotoError: a value is infinite or not a number, or all are far beyond light, which is 0 to 1.
+            PhotoError: a value is infinite or not a number, or all are greater than `_MAX_LIGHT`.
         """
         is_number = bool(np.isfinite(values).all())
         if not is_number or values.min() > _MAX_LIGHT:

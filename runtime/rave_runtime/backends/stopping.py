@@ -1,4 +1,4 @@
-"""A network that can be told to stop between two calls: an interrupt need not wait for a picture."""
+"""A network that can be told to stop between two calls, so that an interrupt need not wait for a picture."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class StoppableNetwork:
     """Passes calls on to another network until it is to stop: see `Network`.
 
     Args:
-        network: what runs the calls.
-        is_stopped: asked before each call, by any thread.
+        network: the network that runs the calls.
+        is_stopped: whether to stop; it is called before each call, by any thread.
     """
 
     def __init__(self, network: LoadedNetwork, is_stopped: Callable[[], bool]) -> None:

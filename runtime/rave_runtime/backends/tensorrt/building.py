@@ -1,8 +1,8 @@
-"""Building a TensorRT engine of one of a bundle's graphs, for both TensorRTs and for all who build.
+"""Builds a TensorRT engine of one of a bundle's graphs, for rave-export and for the first use of a bundle.
 
-Precision lives in the ONNX graph and the network is strongly typed, so the same calls serve TensorRT 10.12
-and newer, 11 (which knows nothing else) and TensorRT for RTX. `trt` is the library's module, handed in so
-that tests can check every call against the real bindings without a GPU.
+The ONNX graph decides the precision and the network is strongly typed, so the same calls serve TensorRT from
+10.12 on, TensorRT 11 (which is always strongly typed) and TensorRT for RTX. `trt` is the library's module, an
+argument so that tests can check every call against the real bindings without a GPU.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from rave_runtime.bundle import GraphFile, TensorSpec
 from rave_runtime.errors import DeviceError
 
 MIN_SIDE_PX: Final = 2
-"""Smallest window that reflection at its borders allows."""
+"""Smallest side of a window: reflection at the borders needs two pixels."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Windows that an engine takes and is tuned for: up to a number of them, up to a side.
+    """The windows that an engine takes and is tuned for.
 
     Attributes:
         batch: most windows per run.
-        side_px: longest side of a window.
+        side_px: longest side of a window, in pixels.
     """
 
     batch: int
@@ -41,15 +41,15 @@ def build_plan(
     configure: Callable[[Any], None] = lambda _: None,
     check_network: Callable[[Any], None] = lambda _: None,
 ) -> bytes:
-    """One engine, serialized.
+    """Builds an engine and returns it serialized.
 
     Args:
         trt: the library's module.
-        content: the ONNX file.
-        graph: what the manifest says of it.
-        profiles: windows to tune for, each of them apart.
-        configure: sets what is special in the builder's configuration.
-        check_network: may refuse the parsed network by an error.
+        content: the bytes of the ONNX file.
+        graph: the graph's entry in the manifest.
+        profiles: windows to tune for; the engine gets a separate profile for each.
+        configure: changes the builder's configuration, where a caller needs other settings.
+        check_network: is called with the parsed network, and may refuse it by raising an error.
 
     Raises:
         DeviceError: the library cannot parse or build it; the library's own messages are in the error.
@@ -88,10 +88,10 @@ def build_rtx_plan(
     configure: Callable[[Any], None] = lambda _: None,
     check_network: Callable[[Any], None] = lambda _: None,
 ) -> bytes:
-    """One engine of TensorRT for RTX, serialized.
+    """Builds an engine of TensorRT for RTX and returns it serialized.
 
     Args:
-        targets: the GPUs that will run it. Turing needs an engine from a graph without matrix products.
+        targets: the GPUs that will run it. Turing needs an engine of a graph without matrix products.
         trt, content, graph, profiles, configure, check_network: as `build_plan`.
 
     Raises:
@@ -114,7 +114,7 @@ def build_rtx_plan(
 
 
 def profile_shapes(spec: TensorSpec, profile: Profile) -> tuple[tuple[int, ...], ...]:
-    """Smallest, best and largest shape of an input: from one tiny window to a full batch."""
+    """Returns the smallest, best and largest shape of an input: from one tiny window to a full batch."""
     ranges = {
         "batch": (1, profile.batch, profile.batch),
         "height": (MIN_SIDE_PX, profile.side_px, profile.side_px),
@@ -125,7 +125,7 @@ def profile_shapes(spec: TensorSpec, profile: Profile) -> tuple[tuple[int, ...],
 
 
 def make_logger(trt: Any) -> Any:
-    """A logger for TensorRT whose `reasons()` are its last errors."""
+    """Makes a logger for TensorRT whose method `reasons` returns its last errors as a text."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         """Keeps errors for the message of an exception."""
@@ -135,12 +135,12 @@ def make_logger(trt: Any) -> Any:
             self.lines: list[str] = []
 
         def log(self, severity: Any, msg: str) -> None:
-            """Called by TensorRT."""
+            """Keeps a message if it is an error; TensorRT calls this."""
             if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
                 self.lines.append(msg)
 
         def reasons(self) -> str:
-            """The last errors."""
+            """Returns the last three errors, separated by semicolons."""
             return "; ".join(self.lines[-3:])
 
     return Log()

@@ -1,4 +1,4 @@
-"""One TensorRT engine on the GPU, with an execution context for each of its profiles that is needed."""
+"""Runs one TensorRT engine on the GPU, with an execution context for each profile that is needed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Engine:
 
     Args:
         trt: the module of the library that built it.
-        description: its entry in a manifest, or one like it.
-        plan: its bytes.
-        gpu: that runs it, part of the key under which compiled kernels are kept.
+        description: its entry in a manifest; for an engine that is not in a bundle, an entry like it.
+        plan: the serialized engine.
+        gpu: the GPU that runs it; part of the key under which compiled kernels are kept.
 
     Raises:
-        DeviceError: the library does not load it.
+        DeviceError: the library cannot load it.
     """
 
     def __init__(self, trt: Any, description: EngineFile, plan: bytes, gpu: Gpu) -> None:
@@ -52,7 +52,7 @@ class Engine:
 
         Args:
             inputs: tensors by input name.
-            memory: where the outputs are placed; its stream is the one on which the engine runs.
+            memory: where the outputs are placed; the engine runs on its stream.
 
         Returns:
             Tensors by output name, valid until the next run.
@@ -78,7 +78,7 @@ class Engine:
         return outputs
 
     def _read_profiles(self) -> list[tuple[int, dict[str, Any]]]:
-        """Each profile's index and, by input, its smallest, best and largest shape; the smallest first."""
+        """Returns the profiles by size: the index, and by input the smallest, best and largest shape."""
         profiles = [
             (index, {name: self._engine.get_tensor_profile_shape(name, index) for name in self._inputs})
             for index in range(self._engine.num_optimization_profiles)
@@ -86,9 +86,9 @@ class Engine:
         return sorted(profiles, key=lambda item: math.prod(tuple(item[1][self._inputs[0]][2])))
 
     def _context_for(self, inputs: dict[str, GpuTensor], memory: GpuMemory) -> Any:
-        """The context of the smallest profile that takes these shapes, made when it is first needed.
+        """Returns the context of the smallest profile that takes these shapes; makes it when first needed.
 
-        A context reserves memory for the largest shapes of its profile.
+        A context reserves memory for the largest shapes of its profile, hence the smallest.
         """
         for index, shapes in self._profiles:
             if all(_lies_within(tensor.shape, shapes[name]) for name, tensor in inputs.items()):
@@ -125,22 +125,22 @@ class _Kernels:
         self._key = f"TensorRT for RTX, kernels of {key}"
         self.config = engine.create_runtime_config()
         self._cache = self.config.create_runtime_cache()
-        kept = recall(self._key)
-        if kept is not None:
-            self._cache.deserialize(kept)  # False for another driver: then they are compiled again
+        stored_kernels = recall(self._key)
+        if stored_kernels is not None:
+            self._cache.deserialize(stored_kernels)  # fails after a change of driver: they are compiled again
         self.config.set_runtime_cache(self._cache)
         self._shapes: set[tuple[tuple[int, ...], ...]] = set()
-        self._kept = kept
+        self._stored_kernels = stored_kernels
 
     def keep_new(self, shapes: tuple[tuple[int, ...], ...]) -> None:
-        """Keeps the kernels where a run of new shapes may have compiled some."""
+        """Keeps the kernels after a run of new shapes, which may have compiled some."""
         if shapes in self._shapes:
             return
         self._shapes.add(shapes)
         content = bytes(self._cache.serialize())
-        if content != self._kept:
+        if content != self._stored_kernels:
             keep(self._key, content)
-            self._kept = content
+            self._stored_kernels = content
 
 
 def _compiles(description: EngineFile) -> bool:

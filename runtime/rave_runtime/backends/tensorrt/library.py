@@ -1,7 +1,7 @@
-"""NVIDIA's two TensorRTs as libraries: which are installed, which versions serve, and the GPU they run on.
+"""Finds NVIDIA's two TensorRT libraries, checks their versions, and finds the GPU that they run on.
 
-TensorRT tunes engines on the GPU that runs them. TensorRT for RTX builds engines anywhere, for several
-generations of GPUs at once, and the GPU that runs them compiles them to the end.
+TensorRT tunes an engine on the GPU that will run it. TensorRT for RTX builds engines on any machine, for
+several generations of GPUs at once, and finishes compiling them on the GPU that runs them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from rave_runtime.errors import DeviceError, reason_of
 
 @dataclass(frozen=True)
 class Library:
-    """One of the two.
+    """One of the two libraries.
 
     Attributes:
-        module: its name in Python.
-        title: its name for people.
-        oldest: first version that serves. Strong typing was young in TensorRT before 10.12.
+        module: the name of its Python module.
+        title: its name in messages.
+        oldest: oldest version that can be used. TensorRT's strong typing is incomplete before 10.12.
         extra: the extra of this distribution that installs it.
     """
 
@@ -38,11 +38,11 @@ LIBRARIES: Final[dict[Flavour, Library]] = {
 }
 
 RTX_TARGETS: Final = ("8.0", "8.6", "8.9", "12.0", "12.1", "newer")
-"""Compute capabilities for which TensorRT for RTX builds by default: Ampere, Ada, Blackwell and what follows,
+"""Compute capabilities for which TensorRT for RTX builds by default: Ampere, Ada, Blackwell and newer, but
 neither Turing (7.5) nor Hopper (9.0). Source: the header of a plan of 1.7.1, and NVIDIA's support matrix."""
 
 TURING_TARGETS: Final = ("7.5",)
-"""Turing, for which TensorRT for RTX builds where it is told to, from graphs without matrix products."""
+"""Turing, for which TensorRT for RTX builds only on request, and only from graphs without matrix products."""
 
 TargetSet = tuple[str, ...]
 """Compute capabilities of one engine of TensorRT for RTX: `RTX_TARGETS` or `TURING_TARGETS`."""
@@ -50,7 +50,7 @@ TargetSet = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Gpu:
-    """What an engine's key is compared with: this machine's GPU, and the versions of the libraries.
+    """This machine's GPU and the versions of the libraries, with which an engine's key is compared.
 
     Attributes:
         name: the name of the GPU's model.
@@ -66,7 +66,7 @@ class Gpu:
 
 
 def import_library(flavour: Flavour) -> Any:
-    """The module of a TensorRT.
+    """Imports one of the two libraries and returns its module.
 
     Raises:
         DeviceError: it is missing or too old; the message says how to get it.
@@ -87,7 +87,7 @@ def import_library(flavour: Flavour) -> Any:
 
 
 def installed_libraries() -> dict[Flavour, Any]:
-    """The modules of both, as far as they are installed.
+    """Returns the modules of those of the two libraries that can be used.
 
     Raises:
         DeviceError: neither can be used.
@@ -105,7 +105,7 @@ def installed_libraries() -> dict[Flavour, Any]:
 
 
 def import_cuda() -> Any:
-    """NVIDIA's Python bindings of the CUDA runtime.
+    """Imports NVIDIA's Python bindings of the CUDA runtime and returns the module.
 
     Raises:
         DeviceError: they are missing.
@@ -118,7 +118,7 @@ def import_cuda() -> Any:
 
 
 def find_gpu(cudart: Any, versions: dict[Flavour, str]) -> Gpu:
-    """The first GPU of this machine.
+    """Describes the first GPU of this machine.
 
     Args:
         cudart: what `import_cuda` returns.
@@ -137,16 +137,16 @@ def find_gpu(cudart: Any, versions: dict[Flavour, str]) -> Gpu:
 
 
 def rtx_targets_of(compute_capability: str) -> TargetSet | None:
-    """For what TensorRT for RTX builds an engine that a GPU runs; None where it knows no such GPU."""
+    """Returns the targets that include a GPU; None where TensorRT for RTX does not support the GPU."""
     sets: tuple[TargetSet, ...] = (RTX_TARGETS, TURING_TARGETS)
     return next((targets for targets in sets if runs_rtx(compute_capability, targets)), None)
 
 
 def runs_rtx(compute_capability: str, targets: TargetSet) -> bool:
     """Whether a GPU runs an engine of TensorRT for RTX that was built for some targets."""
-    named = [target for target in targets if target != "newer"]
-    is_newer = all(_number(compute_capability) > _number(target) for target in named)
-    return compute_capability in named or ("newer" in targets and is_newer)
+    capabilities = [target for target in targets if target != "newer"]
+    is_newer = all(_number(compute_capability) > _number(target) for target in capabilities)
+    return compute_capability in capabilities or ("newer" in targets and is_newer)
 
 
 def _number(compute_capability: str) -> tuple[int, ...]:
@@ -154,7 +154,7 @@ def _number(compute_capability: str) -> tuple[int, ...]:
 
 
 def checked(result: tuple[Any, ...]) -> Any:
-    """The value of a CUDA call.
+    """Returns the value of a CUDA call's result, which is an error code and perhaps a value.
 
     Raises:
         DeviceError: the call failed.

@@ -1,4 +1,4 @@
-"""Tensors on an NVIDIA GPU, allocated and copied through NVIDIA's own Python bindings."""
+"""Allocates and copies tensors on an NVIDIA GPU through NVIDIA's Python bindings."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ class GpuTensor:
 
 
 class GpuMemory:
-    """Allocations of one call, reused by the next: one block for each use, as large as was ever needed.
+    """Memory on the GPU that the next call uses again: one block for each use, as large as was ever needed.
 
     Attributes:
-        stream: on which everything is copied and run.
+        stream: the CUDA stream on which everything is copied and run.
+
+    Args:
+        cudart: what `rave_runtime.backends.tensorrt.library.import_cuda` returns.
     """
 
     def __init__(self, cudart: Any) -> None:
@@ -34,7 +37,7 @@ class GpuMemory:
         self._blocks: dict[str, tuple[int, int]] = {}
 
     def upload(self, use: str, array: NDArray[Any]) -> GpuTensor:
-        """Copies an array to the GPU."""
+        """Copies an array to the GPU, where it stays until the next upload for the same use."""
         array = np.ascontiguousarray(array)
         tensor = self.reserve(use, array.shape, array.dtype)
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
@@ -45,7 +48,7 @@ class GpuMemory:
         return tensor
 
     def download(self, tensor: GpuTensor) -> Array:
-        """Copies a tensor back, as float32."""
+        """Copies a tensor from the GPU and returns it as float32."""
         array = np.empty(tensor.shape, tensor.dtype)
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
         checked(
@@ -55,12 +58,12 @@ class GpuMemory:
         return array.astype(np.float32, copy=False)
 
     def reserve(self, use: str, shape: tuple[int, ...], dtype: Any) -> GpuTensor:
-        """Room for a tensor, until the next reservation for the same use."""
+        """Reserves room for a tensor, until the next reservation for the same use."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         address, room = self._blocks.get(use, (0, 0))
         if size > room:
             if room:
-                # Photographs of every shape come by: their blocks must not pile up.
+                # Photographs come in every shape: their blocks must not accumulate.
                 checked(self._cudart.cudaStreamSynchronize(self.stream))
                 del self._blocks[use]
                 checked(self._cudart.cudaFree(address))

@@ -1,4 +1,4 @@
-"""A bundle's network on an NVIDIA GPU by TensorRT: native, with neither torch nor onnxruntime.
+"""Runs a bundle's network on an NVIDIA GPU by TensorRT, without torch and onnxruntime.
 
 Engines come with the bundle, or TensorRT for RTX builds them at first use. Features stay on the GPU between
 the two engines of a call.
@@ -38,21 +38,20 @@ BATCH: Final = 8
 
 _TILE_PX: Final = 512
 _WHOLE_PX: Final = 2048
-"""Sides of windows for which engines are built at first use: tiles, and one reduced picture of any shape."""
+"""Longest sides of the windows for which engines are built at first use: tiles, and one whole picture."""
 
 
 class TensorRtNetwork(SplitNetwork):
-    """See `rave_runtime.backends.network.Network`. One call runs at a time.
+    """Runs a bundle by TensorRT, one call at a time: see `rave_runtime.backends.network.Network`.
 
     Args:
-        bundle: whose engines or graphs run.
+        bundle: the bundle with the engines or graphs.
         precision: the precision of the engines.
-        plans: engines of the bundle's graphs that are not files of it, with their bytes; None takes those of
-            the bundle.
+        plans: descriptions and bytes of engines to use in place of the bundle's; None takes the bundle's.
 
     Raises:
         DeviceError: the libraries or a GPU are missing, or no engine fits and none can be built here; the
-            message says which are there and how to build one.
+            message says which engines the bundle has and how to build one.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class TensorRtNetwork(SplitNetwork):
 
     def prepare(self, *, whole: bool) -> None:
         """See `LoadedNetwork.prepare`."""
-        del whole  # the same engines
+        del whole  # the same two engines serve both ways
         with self._lock:
             self._find("context", "uint8")
             self._find("enhance", None)
@@ -82,10 +81,10 @@ class TensorRtNetwork(SplitNetwork):
         """Loads the engines of every graph of the precision.
 
         Returns:
-            Names of their files.
+            The names of their files.
 
         Raises:
-            DeviceError: one does not fit this GPU.
+            DeviceError: an engine does not fit this GPU.
         """
         graphs = [
             graph
@@ -109,10 +108,10 @@ class TensorRtNetwork(SplitNetwork):
         self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> dict[str, GpuTensor]:
         """See `SplitNetwork.run_context`."""
-        del outputs  # both are there
+        del outputs  # the engine gives both anyway
         inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
-        placed = {name: self._memory.upload(f"context {name}", value) for name, value in inputs.items()}
-        return self._find("context", _type_of(images)).run(placed, self._memory)
+        tensors = {name: self._memory.upload(f"context {name}", value) for name, value in inputs.items()}
+        return self._find("context", _type_of(images)).run(tensors, self._memory)
 
     def run_enhance(self, features: GpuTensor, pooled: GpuTensor | Array, rows: Array, cols: Array) -> Array:
         """See `SplitNetwork.run_enhance`."""
@@ -135,7 +134,7 @@ class TensorRtNetwork(SplitNetwork):
         return self._engines[graph.file]
 
     def _load(self, graph: GraphFile) -> Engine:
-        """The engine that fits, or one that is built now where none does."""
+        """Loads the engine that fits, or builds one where none does."""
         try:
             description = self._choose(graph)
         except DeviceError:
@@ -159,7 +158,7 @@ class TensorRtNetwork(SplitNetwork):
         return self._bundle.read_file(description)
 
     def _build(self, graph: GraphFile, targets: TargetSet) -> tuple[EngineFile, bytes]:
-        """An engine of TensorRT for RTX for this GPU, built in some seconds or kept from an earlier run."""
+        """Builds an engine of TensorRT for RTX for this GPU in some seconds, or takes one kept earlier."""
         trt = self._libraries["tensorrt-rtx"]
         profiles = first_use_profiles(self._bundle.manifest)
         key = f"TensorRT for RTX {trt.__version__}, {graph.sha256}, {self._gpu}, {profiles}"
@@ -188,27 +187,28 @@ def _type_of(images: Image) -> ImageType:
 
 
 def buildable_targets(gpu: Gpu) -> TargetSet | None:
-    """What engines are built for at first use; None where TensorRT for RTX is missing or lacks the GPU."""
+    """Returns the targets of engines built at first use; None where none can be built for the GPU."""
     return rtx_targets_of(gpu.compute_capability) if gpu.rtx_version else None
 
 
 def first_use_profiles(manifest: Manifest) -> tuple[Profile, ...]:
-    """What engines are tuned for that are built at first use: the normal way, tiles, and one long picture."""
-    working = () if manifest.working_size_px is None else (Profile(BATCH, manifest.working_size_px),)
-    return (*working, Profile(BATCH, _TILE_PX), Profile(1, _WHOLE_PX))
+    """Returns the profiles of engines built at first use: reduced pictures, tiles, one whole picture."""
+    size_px = manifest.working_size_px
+    reduced = () if size_px is None else (Profile(BATCH, size_px),)
+    return (*reduced, Profile(BATCH, _TILE_PX), Profile(1, _WHOLE_PX))
 
 
 def choose_engine(engines: Sequence[EngineFile], graph: GraphFile, gpu: Gpu) -> EngineFile:
-    """The engine of a graph that may run on a GPU with the TensorRTs that are installed.
+    """Returns the engine of a graph that may run on a GPU with the installed TensorRT libraries.
 
     Raises:
-        DeviceError: none may; a mismatch is never run.
+        DeviceError: no engine matches the GPU and the versions.
     """
     candidates = [engine for engine in engines if engine.graph == graph.file]
     for engine in candidates:
         if _fits_gpu(engine, gpu) and _fits_version(engine, gpu):
             return engine
-    held = "; ".join(map(_describe, candidates)) or "none"
+    descriptions = "; ".join(map(_describe, candidates)) or "none"
     versions = " and ".join(
         f"{title} {version}"
         for title, version in (("TensorRT", gpu.tensorrt_version), ("TensorRT for RTX", gpu.rtx_version))
@@ -219,12 +219,12 @@ def choose_engine(engines: Sequence[EngineFile], graph: GraphFile, gpu: Gpu) -> 
         advice = "TensorRT for RTX cannot use it: choose --device cuda, or pip install 'rave-backlit[trt]'"
     raise DeviceError(
         f"no engine of {graph.file} is for {gpu.name} (compute capability {gpu.compute_capability}) with "
-        f"{versions}; the bundle has {held}: {advice}"
+        f"{versions}; the bundle has {descriptions}: {advice}"
     )
 
 
 def _describe(engine: EngineFile) -> str:
-    """An engine's key, as people read it."""
+    """Describes in words on which GPU and with which library an engine runs."""
     if engine.flavour == "tensorrt-rtx":
         return f"compute capability {', '.join(engine.targets)}, TensorRT for RTX {engine.tensorrt_version}"
     return (
@@ -244,7 +244,7 @@ def _fits_gpu(engine: EngineFile, gpu: Gpu) -> bool:
 
 def _fits_version(engine: EngineFile, gpu: Gpu) -> bool:
     if engine.flavour == "tensorrt-rtx":
-        return engine.tensorrt_version == gpu.rtx_version  # exactly: releases promise nothing to each other
+        return engine.tensorrt_version == gpu.rtx_version  # its releases do not run each other's engines
     if engine.version_compatible:
         return engine.tensorrt_version.split(".")[0] == gpu.tensorrt_version.split(".")[0]
     return engine.tensorrt_version == gpu.tensorrt_version

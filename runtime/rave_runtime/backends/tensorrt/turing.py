@@ -1,9 +1,9 @@
-"""A tiling graph without matrix products, as TensorRT for RTX needs it on Turing (RTX 20, GTX 16, T4).
+"""Rewrites a tiling graph without matrix products, for TensorRT for RTX on Turing (RTX 20, GTX 16, T4).
 
-There it multiplies no float32 matrices: "Cannot compile operation 'node_matmul' for Turing (SM75): FP32 GEMM
-is not supported" (1.7.1). The product of a [.., m, k] and b [.., k, n] is therefore written as what it
-means: the sum over k of a [.., m, k, 1] times b [.., 1, k, n]. Elsewhere graphs stay as they are, since a
-runtime that computes this literally needs the memory of all [.., m, k, n] products.
+On Turing it cannot multiply float32 matrices: "Cannot compile operation 'node_matmul' for Turing (SM75): FP32
+GEMM is not supported" (1.7.1). The product of a [.., m, k] and b [.., k, n] is therefore written out as the
+sum over k of a [.., m, k, 1] times b [.., 1, k, n]. For other GPUs graphs stay as they are, since a runtime
+that computes this literally needs the memory of all [.., m, k, n] products.
 
 Source of the operators: https://onnx.ai/onnx/operators (Unsqueeze 13, ReduceSum 13).
 """
@@ -26,20 +26,23 @@ _ATTRIBUTE_NAME, _ATTRIBUTE_INTEGER, _ATTRIBUTE_KIND, _KIND_INTEGER = 1, 3, 20, 
 _TENSOR_DIMS, _TENSOR_DTYPE, _TENSOR_NAME, _TENSOR_RAW, _INT64 = 1, 2, 8, 9, 7
 
 _OLDEST_OPSET: Final = 13
-"""The first in which the axes of Unsqueeze and ReduceSum are inputs."""
+"""The first opset in which the axes of Unsqueeze and ReduceSum are inputs."""
 
 _AXES: Final = {"last": -1, "third_last": -3, "second_last": -2}
 _PREFIX: Final = "without_matmul_"
 
 
 def without_matrix_products(content: bytes) -> bytes:
-    """A graph in which every MatMul is Unsqueeze, Unsqueeze, Mul and ReduceSum; the rest stays as it is.
+    """Replaces every MatMul of a graph by Unsqueeze, Unsqueeze, Mul and ReduceSum; the rest stays as it is.
 
     Args:
-        content: an ONNX file whose matrix products have factors of at least two axes.
+        content: the bytes of an ONNX file whose matrix products have factors of at least two axes.
+
+    Returns:
+        The bytes of the rewritten ONNX file.
 
     Raises:
-        ValueError: the bytes are no ONNX file, or its operators are of before opset 13.
+        ValueError: the bytes are not an ONNX file, or it uses an opset before 13.
     """
     wire = WireReader()
     rewritten = bytearray()
@@ -63,7 +66,7 @@ def _check_opset(wire: WireReader, content: memoryview) -> None:
 
 
 def _rewrite_graph(wire: WireReader, graph: memoryview) -> Iterator[bytes]:
-    """The fields of a graph's message; nodes stay in an order in which they can be computed."""
+    """Yields the fields of the rewritten graph; its nodes stay in an order in which they can be computed."""
     products = 0
     for item in wire.fields(graph):
         if item.number == _GRAPH_NODE:
@@ -79,7 +82,7 @@ def _rewrite_graph(wire: WireReader, graph: memoryview) -> Iterator[bytes]:
 
 
 def _factors(wire: WireReader, node: memoryview) -> tuple[bytes, bytes, bytes] | None:
-    """The names of both inputs and of the output of a matrix product; None for other nodes."""
+    """Returns the names of both inputs and of the output of a matrix product; None for other nodes."""
     inputs, outputs, operator = [], [], b""
     for item in wire.fields(node):
         if item.number == _NODE_INPUT:
@@ -92,9 +95,9 @@ def _factors(wire: WireReader, node: memoryview) -> tuple[bytes, bytes, bytes] |
 
 
 def _sum_of_products(index: int, a: bytes, b: bytes, result: bytes) -> Iterator[bytes]:
-    """The nodes that take the place of one."""
-    own = f"{_PREFIX}{index}_"
-    columns, rows, products = (f"{own}{name}".encode() for name in ("columns", "rows", "products"))
+    """Yields the nodes that take the place of one matrix product."""
+    prefix = f"{_PREFIX}{index}_"
+    columns, rows, products = (f"{prefix}{name}".encode() for name in ("columns", "rows", "products"))
     yield _node("Unsqueeze", (a, f"{_PREFIX}last".encode()), columns)
     yield _node("Unsqueeze", (b, f"{_PREFIX}third_last".encode()), rows)
     yield _node("Mul", (columns, rows), products)
@@ -102,7 +105,7 @@ def _sum_of_products(index: int, a: bytes, b: bytes, result: bytes) -> Iterator[
 
 
 def _node(operator: str, inputs: tuple[bytes, ...], output: bytes, **integers: int) -> bytes:
-    """A node as a field of its graph."""
+    """Returns a node as a field of its graph."""
     content = b"".join(write_field(_NODE_INPUT, name) for name in inputs)
     content += write_field(_NODE_OUTPUT, output) + write_field(_NODE_NAME, b"node_" + output + b"_sum")
     content += write_field(_NODE_OPERATOR, operator.encode())
@@ -113,7 +116,7 @@ def _node(operator: str, inputs: tuple[bytes, ...], output: bytes, **integers: i
 
 
 def _axis(name: str, axis: int) -> bytes:
-    """An axis as weights of the graph: [1] int64."""
+    """Returns an axis as the message of a tensor of weights, [1] int64."""
     content = write_field(_TENSOR_DIMS, 1) + write_field(_TENSOR_DTYPE, _INT64)
     content += write_field(_TENSOR_NAME, f"{_PREFIX}{name}".encode())
     return content + write_field(_TENSOR_RAW, struct.pack("<q", axis))
