@@ -1,1 +1,1 @@
-"""From pixels to their light and back: tiles, the reduced picture, the division. Needs numpy and Pillow."""
+"""Estimates a photograph's light and divides by it: tiles, reduced picture, division. Needs numpy, Pillow."""

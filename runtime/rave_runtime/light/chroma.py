@@ -1,7 +1,7 @@
-"""Colour noise and JPEG's blocks of colour, smoothed where a photograph is lifted. Luma is left alone.
+"""Smooths colour noise and JPEG's blocks of colour where a photograph is brightened. Luma stays as it is.
 
-What a camera and JPEG do to colours in the shade is hidden by darkness until the shade is lifted; then purple
-and green blotches of sixteen pixels appear on skin. Real differences of colour are larger than that noise.
+A camera's noise and JPEG distort the colours of the shade. Darkness hides that until the shade is brightened;
+then purple and green blotches, sixteen pixels wide, appear on skin. Real differences of colour are larger.
 """
 
 from __future__ import annotations
@@ -26,27 +26,28 @@ _STRIP_BLOCKS: Final = 4
 """Rows of blocks averaged at a time: their pixels stay in the processor's cache."""
 
 _NOISE: Final = 6 / 255
-"""Difference of colour that counts as noise by half. Smaller ones are smoothed, larger ones are kept."""
+"""Difference of colour, in values of [0, 1], that is smoothed by half. Smaller ones are smoothed more, larger
+ones less."""
 
 _SHADE: Final = (0.35, 0.7)
-"""Divisor up to which colours are smoothed wholly, and from which they are not."""
+"""Up to the first divisor, colours are smoothed fully; from the second on, not at all."""
 
 _TO_CHROMA: Final = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
 )
-"""Y, Cb and Cr of R, G and B, as JPEG has them."""
+"""The matrix from R, G and B to Y, Cb and Cr, as JPEG defines them."""
 
 _TO_COLOUR: Final = np.array([[0, 1.402], [-0.344136, -0.714136], [1.772, 0]], np.float32)
-"""R, G and B of Cb and Cr; adds nothing to Y."""
+"""The matrix from Cb and Cr to R, G and B, without the share of Y."""
 
 
 class Correction(NamedTuple):
-    """What is added to some rows of a photograph.
+    """The values to add to some rows of a photograph.
 
     Attributes:
-        columns: the pixels of each row to which something is added.
-        values: [3, blocks, columns] float32, of red, green and blue, for values in [0, 1]: each row for
-            `BLOCK_PX` rows of pixels, the last one also for those that remain.
+        columns: the columns of pixels to which something is added.
+        values: [3, blocks, columns] float32, to be added to red, green and blue in [0, 1]. Each row is for
+            `BLOCK_PX` rows of pixels, the last one also for the pixels below the last whole block.
     """
 
     columns: slice
@@ -54,23 +55,23 @@ class Correction(NamedTuple):
 
 
 class ChromaCorrection:
-    """What to add to a photograph's values so that the colours of its shade are smooth.
+    """Computes what to add to a photograph's values so that the colours of its shade are smooth.
 
     With B the mean of Cb and Cr over each block of 8 x 8 pixels, Y the mean luma of the block, S the mean of
     B over 5 x 5 blocks, fewer at the borders, all in [0, 1], and t = 6 / 255:
 
         E = (S - B) * t^2 / (t^2 + |S - B|^2) * Y / (Y + t) * a
 
-    a is clip((0.7 - d) / 0.35, 0, 1) of the divisor d on the reduced picture, interpolated linearly to the
-    grid of blocks, centres of pixels aligned. R, G and B of E are added to all pixels of the block. Rows and
-    columns beyond the last whole block are given what the last block is given.
+    a is clip((0.7 - d) / 0.35, 0, 1), where d is the divisor of the reduced picture, and is interpolated
+    linearly to the grid of blocks, with centres of pixels aligned. E is a pair of Cb and Cr; its R, G and B
+    are added to all pixels of the block. Rows and columns beyond the last whole block get the last block's E.
 
     Args:
         pixels: [h, w, 3] uint8 or uint16; at least one block each way. They may change after this call.
-        divisor: [h', w'] float32, what the reduced picture is divided by; at least 2 pixels each way.
-        curve: tone curve of the pixels' space where it is not sRGB's: see
+        divisor: [h', w'] float32, the divisor of the reduced picture; at least 2 pixels each way.
+        curve: tone curve of the pixels' colour space; None for sRGB's: see
             `rave_runtime.photos.colour.tone_curve`.
-        threads: among which the rows of blocks are shared.
+        threads: how many threads share the rows of blocks.
     """
 
     def __init__(
@@ -85,81 +86,81 @@ class ChromaCorrection:
         rows, columns = self._rows, self._columns
         if rows.start == rows.stop:
             return
-        around_rows, around_columns = _widened(rows, down), _widened(columns, across)
-        luma, *chroma = _block_means(pixels, around_rows, around_columns, curve, threads)
-        means = _means_around(np.stack(chroma), down, across, around_rows.start, around_columns.start)
-        inside = (
-            slice(rows.start - around_rows.start, rows.stop - around_rows.start),
-            slice(columns.start - around_columns.start, columns.stop - around_columns.start),
+        wide_rows, wide_columns = _widened(rows, down), _widened(columns, across)
+        luma, *chroma = _block_means(pixels, wide_rows, wide_columns, curve, threads)
+        means = _means_around(np.stack(chroma), down, across, wide_rows.start, wide_columns.start)
+        core = (
+            slice(rows.start - wide_rows.start, rows.stop - wide_rows.start),
+            slice(columns.start - wide_columns.start, columns.stop - wide_columns.start),
         )
-        shift = means[:, *inside] - np.stack(chroma)[:, *inside]
-        luma = luma[inside]
+        shift = means[:, *core] - np.stack(chroma)[:, *core]
+        luma = luma[core]
         noise = np.float32(_NOISE)
         weight = noise * noise + shift[0] * shift[0] + shift[1] * shift[1]
         weight = luma / (weight * (luma + noise)) * (noise * noise)
         self._shift: Array = shift * (weight * shade[rows, columns])
 
     def blocks(self, start: int, stop: int) -> Array | None:
-        """The correction of some rows, one value a block and channel; None where nothing is to be added.
+        """Returns the correction of some rows, one value per block and channel; None if it is all zero.
 
         Args:
             start: first row of the picture, a multiple of `BLOCK_PX`.
             stop: row after the last, at least one block further.
 
         Returns:
-            [3, blocks, blocks across] float32 of all blocks of these rows, for values in [0, 1].
+            [3, blocks, blocks across] float32, for red, green and blue in [0, 1] of all blocks of these rows.
         """
         first, blocks = start // BLOCK_PX, (stop - start) // BLOCK_PX
-        taken = range(max(first, self._rows.start), min(first + blocks, self._rows.stop))
-        if not taken:
+        block_rows = range(max(first, self._rows.start), min(first + blocks, self._rows.stop))
+        if not block_rows:
             return None
-        wide = np.zeros((3, blocks, self._width // BLOCK_PX), np.float32)
-        part = wide[:, taken.start - first : taken.stop - first, self._columns]
-        for channel, colour in enumerate(self._colours(taken)):
+        values = np.zeros((3, blocks, self._width // BLOCK_PX), np.float32)
+        part = values[:, block_rows.start - first : block_rows.stop - first, self._columns]
+        for channel, colour in enumerate(self._colours(block_rows)):
             part[channel] = colour
-        return wide
+        return values
 
-    def _colours(self, taken: range) -> Iterator[Array]:
-        """Red, green and blue of rows of blocks, those of `_columns`."""
-        blue, red = self._shift[:, taken.start - self._rows.start : taken.stop - self._rows.start]
-        for of_blue, of_red in _TO_COLOUR:
-            yield of_blue * blue + of_red * red
+    def _colours(self, block_rows: range) -> Iterator[Array]:
+        """Yields the red, green and blue correction of rows of blocks, for the columns `_columns`."""
+        blue, red = self._shift[:, block_rows.start - self._rows.start : block_rows.stop - self._rows.start]
+        for blue_factor, red_factor in _TO_COLOUR:
+            yield blue_factor * blue + red_factor * red
 
     def rows(self, start: int, stop: int, workspace: Workspace | None = None) -> Correction | None:
-        """The correction of some rows; None where nothing is to be added.
+        """Returns the correction of some rows, one value per column; None if it is all zero.
 
         Args:
             start: first row of the picture, a multiple of `BLOCK_PX`.
             stop: row after the last, at least one block further.
-            workspace: where the result lies, until it is asked again; fresh memory unless given.
+            workspace: memory for the result, which is valid until the next use; None allocates new memory.
         """
         first, blocks = start // BLOCK_PX, (stop - start) // BLOCK_PX
-        taken = range(max(first, self._rows.start), min(first + blocks, self._rows.stop))
-        if not taken:
+        block_rows = range(max(first, self._rows.start), min(first + blocks, self._rows.stop))
+        if not block_rows:
             return None
         columns = slice(self._columns.start * BLOCK_PX, self._columns.stop * BLOCK_PX)
         whole = columns.stop - columns.start
         if columns.stop + BLOCK_PX > self._width:
             columns = slice(columns.start, self._width)
-        wide = (workspace or Workspace()).array("chroma", (3, blocks, columns.stop - columns.start))
-        wide.fill(0)
-        for channel, colour in enumerate(self._colours(taken)):
-            part = wide[channel, taken.start - first : taken.stop - first]
+        values = (workspace or Workspace()).array("chroma", (3, blocks, columns.stop - columns.start))
+        values.fill(0)
+        for channel, colour in enumerate(self._colours(block_rows)):
+            part = values[channel, block_rows.start - first : block_rows.stop - first]
             for column in range(BLOCK_PX):
                 part[:, column:whole:BLOCK_PX] = colour
             part[:, whole:] = colour[:, -1:]
-        return Correction(columns, wide)
+        return Correction(columns, values)
 
 
 def _interpolated(values: Array, rows: int) -> Array:
-    """[h, w] -> [rows, w], linearly, centres of pixels aligned."""
+    """Interpolates [h, w] to [rows, w] linearly, with centres of pixels aligned."""
     lower, share = neighbours(values.shape[0], rows, 0, rows)
-    between: Array = values[lower] * (1 - share[:, None]) + values[lower + 1] * share[:, None]
-    return between
+    result: Array = values[lower] * (1 - share[:, None]) + values[lower + 1] * share[:, None]
+    return result
 
 
 def _range(values: Array) -> slice:
-    """Returns the part from the first to the last value that is not zero."""
+    """Returns the range from the first to the last value that is not zero; empty if all are."""
     places = np.flatnonzero(values)
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
 
@@ -171,7 +172,15 @@ def _widened(places: slice, length: int) -> slice:
 def _block_means(
     pixels: NDArray[Any], rows: slice, columns: slice, curve: Array | None, threads: int
 ) -> Array:
-    """Means of Y, Cb and Cr over blocks, [3, blocks down, blocks across] float32, of values in [0, 1]."""
+    """Returns the mean Y, Cb and Cr of blocks, [3, rows, columns] float32, for values in [0, 1].
+
+    Args:
+        pixels: [h, w, 3] uint8 or uint16.
+        rows: the rows of blocks.
+        columns: the columns of blocks.
+        curve: as for `ChromaCorrection`.
+        threads: as for `ChromaCorrection`.
+    """
     top = 1 if curve is not None else np.iinfo(pixels.dtype).max
     weights = _TO_CHROMA / np.float32(top * BLOCK_PX * BLOCK_PX)
     is_compiled = curve is None and compiled.takes(pixels)
@@ -185,17 +194,17 @@ def _block_means(
             else:
                 sums = _block_sums(pixels, part, columns, curve)
             strip = means[:, part.start - rows.start : part.stop - rows.start]
-            for result, (of_red, of_green, of_blue) in zip(strip, weights, strict=True):
-                np.multiply(sums[0], of_red, out=result)
-                result += of_green * sums[1]
-                result += of_blue * sums[2]
+            for result, (red, green, blue) in zip(strip, weights, strict=True):
+                np.multiply(sums[0], red, out=result)
+                result += green * sums[1]
+                result += blue * sums[2]
 
     share(mean, range(rows.start, rows.stop, _STRIP_BLOCKS), threads)
     return means
 
 
 def _block_sums(pixels: NDArray[Any], rows: slice, columns: slice, curve: Array | None) -> Array:
-    """What `compiled.block_sums` gives, for pixels of any kind."""
+    """Returns what `compiled.block_sums` returns, for uint8 or uint16 pixels with any tone curve."""
     wide: Any = np.uint16 if pixels.dtype == np.uint8 else np.uint32
     values: NDArray[Any] = pixels[
         rows.start * BLOCK_PX : rows.stop * BLOCK_PX, columns.start * BLOCK_PX : columns.stop * BLOCK_PX
@@ -205,22 +214,22 @@ def _block_sums(pixels: NDArray[Any], rows: slice, columns: slice, curve: Array 
         values = encode[values]
     down, across = rows.stop - rows.start, columns.stop - columns.start
     sums = np.add.reduce(values.reshape(down, BLOCK_PX, across * BLOCK_PX * 3), 1, dtype=wide)
-    adding = np.tile(np.eye(3, dtype=np.float32), (1, BLOCK_PX))
-    product: Array = adding @ sums.astype(np.float32).reshape(-1, BLOCK_PX * 3).T
+    column_sum = np.tile(np.eye(3, dtype=np.float32), (1, BLOCK_PX))  # adds the columns of a block by channel
+    product: Array = column_sum @ sums.astype(np.float32).reshape(-1, BLOCK_PX * 3).T
     return product.reshape(3, down, across)
 
 
 def _means_around(values: Array, down: int, across: int, first_row: int, first_column: int) -> Array:
-    """Means over 5 x 5 blocks, fewer at the borders of the picture: [2, h, w] float32 -> the same.
+    """Returns means over 5 x 5 blocks, fewer at the borders of the picture: [2, h, w] float32.
 
-    Right for all blocks but those at a border of the array that is not one of the picture.
+    They are wrong within two blocks of a border of the array that is not a border of the picture.
 
     Args:
-        values: Cb and Cr of a part of the blocks.
+        values: [2, h, w] float32, Cb and Cr of a part of the picture's blocks.
         down: blocks of the whole picture, from top to bottom.
         across: blocks of the whole picture, from left to right.
-        first_row: row of the whole picture in which the values begin.
-        first_column: its column.
+        first_row: row of blocks of the whole picture at which the values begin.
+        first_column: column of blocks of the whole picture at which the values begin.
     """
     for axis, whole, first in ((1, down, first_row), (2, across, first_column)):
         length = values.shape[axis]

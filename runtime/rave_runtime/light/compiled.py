@@ -1,7 +1,7 @@
-"""The passes over all pixels of an 8-bit photograph, or of a film's luma, compiled.
+"""Calls the compiled passes over all pixels of an 8-bit photograph, or of a film's luma.
 
-They are there where the package was built with a C compiler. Without them everything works the same, bit for
-bit, by numpy and Pillow, but takes longer. `hatch_build.py` compiles their source, `passes.c`.
+The passes exist where the package was built with a C compiler: `hatch_build.py` compiles their source,
+`passes.c`. Without them numpy and Pillow give the same results, bit for bit, but take longer.
 `RAVE_COMPILED=0` in the environment leaves them unused.
 """
 
@@ -22,14 +22,14 @@ from rave_runtime.light.relight import BLOCK_PX
 from rave_runtime.light.workspace import Workspace
 
 MOST_ROWS: Final = 257
-"""Rows of bytes whose sum 16 bits hold."""
+"""Most rows of bytes whose sum fits into 16 bits."""
 
 _ENDING: Final = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled passes, or None where there are none, or none for this processor."""
+    """Returns the compiled passes; None where there are none for this processor, or they are turned off."""
     if os.environ.get("RAVE_COMPILED") == "0":
         return None
     try:
@@ -53,10 +53,10 @@ def box_means(pixels: NDArray[np.uint8], across: int, down: int, boxes: NDArray[
     """Writes means over boxes of pixels, as `PIL.Image.Image.reduce` gives them.
 
     Args:
-        pixels: that `takes` takes.
+        pixels: [h, w, 3] uint8 pixels that `takes` accepts.
         across: width of a box in pixels.
         down: height of a box in pixels, at most `MOST_ROWS`.
-        boxes: [ceil(h / down), ceil(w / across), 3] uint8.
+        boxes: [ceil(h / down), ceil(w / across), 3] uint8, where the means are written.
     """
     assert down <= MOST_ROWS
     assert boxes.flags.c_contiguous
@@ -68,15 +68,15 @@ def box_means(pixels: NDArray[np.uint8], across: int, down: int, boxes: NDArray[
 
 
 def block_sums(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Array:
-    """Sums of red, green and blue over blocks of `BLOCK_PX` x `BLOCK_PX` pixels.
+    """Returns sums of red, green and blue over blocks of `BLOCK_PX` x `BLOCK_PX` pixels.
 
     Args:
-        pixels: that `takes` takes.
-        rows: of blocks, whole ones.
-        columns: of blocks, whole ones.
+        pixels: [h, w, 3] uint8 pixels that `takes` accepts.
+        rows: the rows of blocks; all must lie wholly within the picture.
+        columns: the columns of blocks; all must lie wholly within the picture.
 
     Returns:
-        [3, rows, columns] float32, exact.
+        [3, rows, columns] float32, exact sums.
     """
     down, across = rows.stop - rows.start, columns.stop - columns.start
     result = np.empty((3, down, across), np.float32)
@@ -95,9 +95,9 @@ def widen(values: Array, left: NDArray[np.int64], share: Array, wide: Array) -> 
 
     Args:
         values: [..., n] float32.
-        left: [w] int64, which of the n is to the left of each of the w; the next one is to its right.
-        share: [w] float32, of the one to the right.
-        wide: [..., w] float32.
+        left: [w] int64, the index among the n values of each result's left neighbour.
+        share: [w] float32 in [0, 1], the weight of its right neighbour, at the index after.
+        wide: [..., w] float32, where the result is written.
     """
     values = np.ascontiguousarray(values, np.float32)
     assert wide.flags.c_contiguous
@@ -120,19 +120,19 @@ def develop(
     added: Array | None,
     space: Workspace,
 ) -> None:
-    """Rows of a photograph in the normal way; the first is the first of a block.
+    """Enhances rows of a photograph in the normal way. The first row must be the first of a block.
 
     Args:
-        pixels: [h, w, 3] uint8 that `takes` takes.
-        out: the same; may be the pixels.
-        line: [2, n, w] float32, slope over luma in values of a pixel and offset.
-        upper: [h] int64, which of the n lies above each row.
-        share: [h] float32, of the one below.
+        pixels: [h, w, 3] uint8 pixels that `takes` accepts.
+        out: like the pixels, where the result is written; may be the pixels.
+        line: [2, n, w] float32: the light's slope over luma in [0, 255], and its offset.
+        upper: [h] int64, the index among the n lines of the one above each row.
+        share: [h] float32 in [0, 1], the weight of the line below.
         bounds: least and greatest light.
-        knee: see `rave_runtime.light.normal_way`.
+        knee: result, in [0, 1], from which highlights roll off: see `rave_runtime.light.normal_way`.
         steepness: 1 / (1 - knee).
-        added: [3, blocks, blocks across] float32, what is added to a block's values; None adds nothing.
-        space: memory for what is computed on the way.
+        added: [3, blocks, blocks across] float32, added to a block's values in [0, 255]; None adds nothing.
+        space: memory for intermediate values.
     """
     height, width = pixels.shape[:2]
     assert line.flags.c_contiguous
@@ -174,16 +174,16 @@ def divide_luma(
     Args:
         plane: [h, w] uint8 or uint16; rows may be padded. The first row is the first of a row of chroma.
         values: [5] float32: black, 1 / span, span, black + 0.5, and the greatest value.
-        line: [2, n, w] float32, slope over luma in [0, 1] and offset.
-        upper: [h] int64, which of the n lies above each row.
-        share: [h] float32, of the one below.
-        bounds: [4] float32: least and greatest light, the least light of all, and the knee, 0 where there is
-            none.
+        line: [2, n, w] float32: the light's slope over luma in [0, 1], and its offset.
+        upper: [h] int64, the index among the n lines of the one above each row.
+        share: [h] float32 in [0, 1], the weight of the line below.
+        bounds: [4] float32: least and greatest light of this frame, the least divisor of any frame, and the
+            knee; 0 for no knee.
         across: columns of luma for each column of chroma, 1 or 2.
         down: rows of luma for each row of chroma, 1 or 2.
-        sums: [3, ceil(h / down), ceil(w / across)] float32, which is written: sums of luma and of divided
+        sums: [3, ceil(h / down), ceil(w / across)] float32, where this writes the sums of luma and of divided
             luma over the pixels that share a value of chroma, and the divisor at the first of them.
-        space: memory for what is computed on the way.
+        space: memory for intermediate values.
     """
     height, width = plane.shape
     assert plane.strides[1] == plane.itemsize

@@ -1,4 +1,4 @@
-"""From the network's light to the divisor of a photograph: how much is lifted where, before single pixels.
+"""Turns the network's light into the divisor of a photograph: how much each part is brightened.
 
 All of it happens on the reduced picture, so that it costs next to nothing.
 """
@@ -18,29 +18,30 @@ from rave_runtime.light.reduction import box_means
 MAX_STRENGTH: Final = 2.0
 
 BRIGHT_LIGHT: Final = (0.6, 0.9)
-"""Light up to which a part counts as shaded, and from which it counts as bright. `strength` rules the shaded
-parts, `highlights` the bright ones, and a smooth step leads from one to the other."""
+"""Up to the first light a part counts as shaded, from the second on as bright. `strength` applies to shaded
+parts, `highlights` to bright ones, and a smooth step leads from one to the other."""
 
 DIVISOR_BOUNDS: Final = (1e-4, 1e4)
-"""Smallest and greatest divisor of the normal way: thirteen stops."""
+"""Smallest and greatest divisor of the normal way: thirteen stops each way."""
 
 BLACK_DIVISOR: Final = np.float32(0.5)
-"""Smallest divisor where a pixel is black: it at most doubles, which nobody sees as grey."""
+"""Smallest divisor of a black pixel: its value at most doubles, which still looks black."""
 
+# In `guard_black`, each pair has the values between which a smooth step leads from one state to the other.
 _BLACK: Final = (8 / 255, 16 / 255)
-"""Value up to which a pixel is black, and from which it is not."""
+"""A pixel whose brightest channel is at most the first value is black; from the second on it is not."""
 
 _DARK: Final = (12 / 255, 20 / 255)
-"""Value up to which a neighbour counts wholly where it is asked what lies in the dark, and from which not."""
+"""A neighbour with at most the first value is dark and counts fully; from the second on it does not count."""
 
 _EMPTY: Final = (1 / 255, 2.5 / 255)
-"""Deviation of the dark neighbours up to which there is nothing in the dark, and from which there is."""
+"""Dark neighbours with at most the first standard deviation show nothing; from the second on, a texture."""
 
 _NEUTRAL: Final = (3 / 255, 6 / 255)
-"""Difference between a pixel's channels up to which it has no colour, and from which it has."""
+"""A pixel whose channels differ by at most the first value has no colour; from the second on it has."""
 
 _REACH_SHARE: Final = 1 / 16
-"""Reach of a neighbourhood to each side, as a share of the reduced picture's long side."""
+"""How far a neighbourhood reaches to each side, as a share of the reduced picture's long side."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class Look:
     """How much of the model's light is used.
 
     Attributes:
-        strength: power of the light in shaded parts: 0 changes nothing, 1 is the model, up to 2.
-        highlights: power of the light in bright parts, such as skies: 0 keeps them, 1 is the model, up to 2.
-            None is the strength, but at most 1, so that more light in the shade burns no sky.
+        strength: exponent of the light in shaded parts, 0 to 2: 0 changes nothing, 1 is the model.
+        highlights: exponent of the light in bright parts, such as skies, 0 to 2: 0 keeps them, 1 is the
+            model. None is the strength, but at most 1, so that a greater strength does not burn out skies.
 
     Raises:
         UsageError: a number is out of range.
@@ -66,7 +67,7 @@ class Look:
 
     @property
     def bright_power(self) -> float:
-        """Power of the light in bright parts."""
+        """Exponent of the light in bright parts."""
         return min(self.strength, 1.0) if self.highlights is None else self.highlights
 
     @property
@@ -76,7 +77,7 @@ class Look:
 
     @property
     def knee(self) -> float:
-        """Result, in [0, 1], from which highlights roll off; the earlier the more is asked for.
+        """Result, in [0, 1], from which highlights roll off: 0.75, and less at a strength above 1.
 
         See `rave_runtime.light.normal_way`.
         """
@@ -84,14 +85,14 @@ class Look:
 
 
 def divisor_of(light: Array, look: Look) -> Array:
-    """What a photograph is divided by: the light to the power of strength, or of highlights.
+    """Returns the divisor of a photograph: the light to the power of strength, or of highlights.
 
     d = light ^ (strength + (highlights - strength) * s(light)), where s is a smooth step from 0 to 1 over
     `BRIGHT_LIGHT`.
 
     Args:
         light: any shape, float32, at least 0.
-        look: the powers.
+        look: the exponents.
 
     Returns:
         The same shape, float32.
@@ -105,17 +106,17 @@ def divisor_of(light: Array, look: Look) -> Array:
 
 
 def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
-    """Keeps black backgrounds black: where a pixel is black and nothing is in the dark, it at most doubles.
+    """Keeps black backgrounds black: black pixels at most double where the dark around them shows nothing.
 
-    With m the brightest of a pixel's three channels, n the darkest, of 255, s(x; a, b) a smooth step from 0
-    at a to 1 at b, mean_r the mean over a square that reaches r pixels to each side, smaller at the borders,
-    R a sixteenth of the long side, rounded, and q = 1 - s(m; 12, 20):
+    m is the brightest of a pixel's three channels and n the darkest, in [0, 255]; s(x; a, b) is a smooth step
+    from 0 at a to 1 at b; mean_r is the mean over a square that reaches r pixels to each side, smaller at the
+    borders; R is a sixteenth of the long side, rounded; and q = 1 - s(m; 12, 20):
 
         d' = max(d, 0.5 * (1 - max(s(m; 8, 16), s(sigma; 1, 2.5), s(mean_1(m - n); 3, 6))))
         sigma ^ 2 = max(mean_R(q * m * m) / Q - (mean_R(q * m) / Q) ^ 2, 0),  Q = max(mean_R(q), 0.001)
 
-    Silhouettes, wood in the shade and night skies have texture or colour in the dark, and are lifted; a
-    bright subject beside the black does not count.
+    Silhouettes, wood in the shade and night skies have texture or colour in the dark, and are brightened.
+    Since only dark neighbours count (q), a bright subject beside a black background does not brighten it.
 
     Args:
         divisor: [h', w'] float32, on the reduced picture.
@@ -135,16 +136,19 @@ def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
     share = np.maximum(share, np.float32(1e-3))
     deviation = np.sqrt(np.maximum(second / share - (first / share) ** 2, 0))
     spread = (largest - smallest).astype(np.float32) / np.float32(top)
-    seen = np.maximum(smooth_step(brightest, *_BLACK), smooth_step(deviation, *_EMPTY))
-    seen = np.maximum(seen, smooth_step(box_means(spread[None], 1)[0], *_NEUTRAL))
+    content = np.maximum(smooth_step(brightest, *_BLACK), smooth_step(deviation, *_EMPTY))
+    content = np.maximum(content, smooth_step(box_means(spread[None], 1)[0], *_NEUTRAL))
     low, high = DIVISOR_BOUNDS
-    least = BLACK_DIVISOR * (1 - seen)
-    guarded: Array = np.clip(np.maximum(divisor, least), np.float32(low), np.float32(high))
-    return guarded
+    minimum = BLACK_DIVISOR * (1 - content)
+    result: Array = np.clip(np.maximum(divisor, minimum), np.float32(low), np.float32(high))
+    return result
 
 
 def smooth_step(values: Array, low: float, high: float) -> Array:
-    """0 up to `low`, 1 from `high`, and t * t * (3 - 2 * t) between them; float32."""
+    """Returns 0 up to `low`, 1 from `high` on, and t * t * (3 - 2 * t) between them, as float32.
+
+    t rises linearly from 0 at `low` to 1 at `high`.
+    """
     t = np.clip((values - np.float32(low)) / np.float32(high - low), np.float32(0), np.float32(1))
     step: Array = t * t * (3 - 2 * t)
     return step

@@ -1,4 +1,4 @@
-"""Pixels as planes of one channel each, and back: processors compute on neighbours in memory."""
+"""Splits pixels into a plane per channel, and back: processors are fast on values that lie side by side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rave_runtime.light.workspace import Workspace
 
 
 def load_planes(pixels: NDArray[Any], space: Workspace) -> list[Array]:
-    """The channels of a picture, [h, w, c] uint8 or uint16, as [h, w] float32 each, in pixel values."""
+    """Returns the channels of a picture, [h, w, c] uint8 or uint16, as [h, w] float32 each, not rescaled."""
     height, width, channels = pixels.shape
     planes = [space.array(f"plane {channel}", (height, width)) for channel in range(channels)]
     for channel, plane in enumerate(planes):
@@ -21,7 +21,7 @@ def load_planes(pixels: NDArray[Any], space: Workspace) -> list[Array]:
 
 
 def store_planes(planes: list[Array], out: NDArray[Any]) -> None:
-    """Writes planes as a picture, rounded half up; they are overwritten.
+    """Writes planes as a picture, rounded half up; the planes are overwritten.
 
     Args:
         planes: [h, w] float32 each, within the range of a pixel.

@@ -1,9 +1,9 @@
-"""A reduced picture for the network, and its light brought back to full resolution.
+"""Reduces a picture for the network, and brings the light back to full resolution.
 
-Upsampling follows the picture's edges with a guided filter: around every pixel of the reduced
-picture the light is fitted as a line over luminance; the line's two coefficients are smooth, so they
-are what is interpolated, and the full picture's own luminance puts the edges back. The full light is
-made in strips of rows and never exists whole.
+Upsampling follows the picture's edges with a guided filter: around every pixel of the reduced picture the
+light is fitted as a linear function (a line) of luminance. Its two coefficients are smooth, so they are
+interpolated, and applied to the full picture's luminance, which has the edges. The full light is computed in
+strips of rows and never exists whole.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STRIP_ROWS: Final = 64
 """Rows that are reduced at a time."""
 
 _REDUCING_GAP: Final = 2.0
-"""Boxes of pixels are averaged until the picture is this many times too large; Lanczos does the rest."""
+"""Boxes of pixels are averaged to a picture this many times too large; a Lanczos filter does the rest."""
 
 _LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -32,25 +32,25 @@ EPSILON: Final = 1e-4
 """Variance of luminance below which a neighbourhood counts as flat, and its light as constant."""
 
 RADIUS_PER_FACTOR: Final = 2.0
-"""Radius of the fit, in pixels of the reduced picture, per factor of reduction beyond 1."""
+"""Radius of the fit, in pixels of the reduced picture, for each unit of the factor of reduction above 1."""
 
 
 class Reduction:
-    """An antialiased reduction of a picture, and the luminance of the whole one.
+    """An antialiased reduction of a picture, and the luminance of the full picture.
 
     Attributes:
         pixels: [h', w', 3] uint8; where the image has 16 bits, float32 in [0, 1].
 
     Args:
-        image: [h, w, 3] uint8 or uint16. Rows must still be as they were when their luminance is asked for.
+        image: [h, w, 3] uint8 or uint16. Rows must not change before `luminance` is called for them.
         long_side_px: long side of the reduction; the other side keeps the proportion, at least 2 pixels.
-        threads: among which the rows of an 8-bit picture are shared.
+        threads: how many threads share the rows of an 8-bit picture.
     """
 
     def __init__(self, image: NDArray[Any], long_side_px: int, threads: int = 1) -> None:
         height, width = image.shape[:2]
         longest = max(height, width)
-        # One division, so that halves are exactly that: exported graphs round the same.
+        # With a single division, exact halves stay exact, so that exported graphs round in the same way.
         size = (max(2, round(width * long_side_px / longest)), max(2, round(height * long_side_px / longest)))
         self.pixels: NDArray[np.uint8] | Array
         self._image = image
@@ -63,7 +63,7 @@ class Reduction:
             self.pixels = _reduce_deep(image, size)
 
     def luminance(self, start: int, stop: int) -> NDArray[np.uint8] | Array:
-        """Rec. 601 luma of rows of the whole picture, [stop - start, w]: uint8, or float32 in [0, 1]."""
+        """Returns rows of the full picture's Rec. 601 luma, [stop - start, w] uint8 or float32 in [0, 1]."""
         if self._luma is not None:
             return self._luma[start:stop]
         rows = self._image[start:stop]
@@ -72,18 +72,18 @@ class Reduction:
         return luminance(rows)
 
     def is_of(self, pixels: NDArray[Any]) -> bool:
-        """Whether these are the very pixels that were reduced, in memory."""
+        """Whether these are the pixels that were reduced, at the same place in memory."""
         image = self._image
-        same = (pixels.shape, pixels.dtype, pixels.strides) == (image.shape, image.dtype, image.strides)
-        return same and pixels.ctypes.data == image.ctypes.data
+        has_layout = (pixels.shape, pixels.dtype, pixels.strides) == (image.shape, image.dtype, image.strides)
+        return has_layout and pixels.ctypes.data == image.ctypes.data
 
 
 def _reduce_bytes(
     image: NDArray[np.uint8], size: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """What Pillow's `resize` with a reducing gap of 2 makes of the whole picture, and its luma.
+    """Reduces a picture as Pillow's `resize` with a reducing gap of 2 does; returns it and the full luma.
 
-    In strips, so that Pillow's four-byte pixels stay in the processor's cache for both.
+    Both are made strip by strip, so that Pillow's four-byte pixels stay in the processor's cache.
     """
     height, width = image.shape[:2]
     across, down = _box_sides(image, size)
@@ -98,7 +98,7 @@ def _reduce_bytes(
 
 
 def _reduce_compiled(image: NDArray[np.uint8], size: tuple[int, int], threads: int) -> NDArray[np.uint8]:
-    """The same reduction by `rave_runtime.light.compiled`."""
+    """Makes the same reduction as `_reduce_bytes` by compiled passes."""
     across, down = _box_sides(image, size)
     if down > compiled.MOST_ROWS:
         return _reduce_bytes(image, size)[0]
@@ -113,7 +113,7 @@ def _reduce_compiled(image: NDArray[np.uint8], size: tuple[int, int], threads: i
 
 
 def _box_sides(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of the boxes that are averaged, in pixels."""
+    """Returns the width and height, in pixels, of the boxes to average."""
     height, width = image.shape[:2]
     return int(width / size[0] / _REDUCING_GAP) or 1, int(height / size[1] / _REDUCING_GAP) or 1
 
@@ -121,7 +121,7 @@ def _box_sides(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[int, in
 def _resize(
     boxes: NDArray[np.uint8], size: tuple[int, int], width: float, height: float
 ) -> NDArray[np.uint8]:
-    """Boxes reduced to their size; the last of a row or column may lie beyond the picture in part."""
+    """Resizes boxes, of which `width` x `height` lie within the picture, to the size of the reduction."""
     reduced = Image.fromarray(boxes).resize(size, Image.Resampling.LANCZOS, box=(0, 0, width, height))
     return np.asarray(reduced)
 
@@ -141,8 +141,8 @@ class WideLine(NamedTuple):
 
     Attributes:
         values: [2, n, width] float32, slope and offset.
-        upper: [rows] int, which of the n is above each row of the picture; the next one is below it.
-        share: [rows] float32, of the one below.
+        upper: [rows] int64, the index among the n lines of the one above each row of the picture.
+        share: [rows] float32 in [0, 1], the weight of the line below, at the index after.
     """
 
     values: Array
@@ -151,18 +151,15 @@ class WideLine(NamedTuple):
 
 
 class UpsampledLight:
-    """A reduced light as a function of the full picture's rows.
+    """Computes the light of rows of the full picture from a reduced light.
 
     Attributes:
-        low: least light that is given.
-        high: greatest light that is given.
+        low, high: as given.
 
     Args:
-        line: [2, h', w'] float32, slope and offset of the light over luminance, of `fit_line`.
-        low: least light to give. Between neighbours a fit may overshoot what the network ever said.
-        high: greatest light to give.
-        height: height of the full picture, in pixels.
-        width: width of the full picture, in pixels.
+        line: [2, h', w'] float32, slope and offset of the light over luminance, made by `fit_line`.
+        low, high: limits of the light to return; between pixels, a fit may go beyond the network's light.
+        height, width: size of the full picture, in pixels.
     """
 
     def __init__(self, line: Array, low: float, high: float, height: int, width: int) -> None:
@@ -177,62 +174,61 @@ class UpsampledLight:
         luma: NDArray[np.uint8] | Array,
         workspace: Workspace | None = None,
     ) -> Array:
-        """The light of some rows.
+        """Returns the light of some rows.
 
         Args:
             start: first row of the full picture.
             stop: row after the last.
             luma: [stop - start, width] uint8, or float32 in [0, 1], of those rows of the picture.
-            workspace: where the result lies, until it is asked again; fresh memory unless given.
+            workspace: memory for the result, which is valid until the next use; None allocates new memory.
 
         Returns:
             [stop - start, width] float32, within the range of the reduced light.
         """
-        wide = self.wide_line(start, stop, 255 if luma.dtype == np.uint8 else 1, workspace)
+        line = self.wide_line(start, stop, 255 if luma.dtype == np.uint8 else 1, workspace)
         slope: Array
         slope, offset = (workspace or Workspace()).array("line", (2, stop - start, self._width))
-        for row, end in _runs(wide.upper):
-            share = wide.share[row:end, None]
+        for row, end in _runs(line.upper):
+            share = line.share[row:end, None]
             for part, target in enumerate((slope, offset)):
-                line = wide.values[part, wide.upper[row]]
-                np.multiply(wide.values[part, wide.upper[row] + 1] - line, share, out=target[row:end])
-                target[row:end] += line
+                above = line.values[part, line.upper[row]]
+                np.multiply(line.values[part, line.upper[row] + 1] - above, share, out=target[row:end])
+                target[row:end] += above
         slope *= luma
         slope += offset
         light: Array = np.clip(slope, self.low, self.high, out=slope)
         return light
 
     def wide_line(self, start: int, stop: int, luma_top: int, workspace: Workspace | None = None) -> WideLine:
-        """The line of some rows of the full picture, brought to its width but not to its height.
+        """Returns the lines for some rows of the full picture, interpolated to its width, not to its height.
 
         Args:
             start: first row of the full picture.
             stop: row after the last.
             luma_top: the luma of white.
-            workspace: where the values lie, until they are asked again; fresh memory unless given.
+            workspace: memory for the values, which are valid until the next use; None allocates new memory.
         """
         upper, share = neighbours(self._line.shape[1], self._height, start, stop)
         first, last = int(upper[0]), int(upper[-1]) + 1
         line = self._line[:, first : last + 1] / np.array([luma_top, 1], np.float32)[:, None, None]
-        wide = (workspace or Workspace()).array("wide line", (*line.shape[:2], self._width))
+        values = (workspace or Workspace()).array("wide line", (*line.shape[:2], self._width))
         if compiled.library() is None:
             left, right = (np.take(line, self._left + step, 2) for step in (0, 1))
             right -= left
             right *= self._share
-            np.add(right, left, out=wide)
+            np.add(right, left, out=values)
         else:
-            compiled.widen(line, self._left, self._share, wide)
-        return WideLine(wide, upper - first, share)
+            compiled.widen(line, self._left, self._share, values)
+        return WideLine(values, upper - first, share)
 
 
 class GuidedLight(UpsampledLight):
-    """A reduced illumination map, fitted to a guide and brought to full size.
+    """Fits a reduced illumination map to a guide, and computes it for rows of the full picture.
 
     Args:
         light: [h', w'] float32.
-        guide: [h', w'] float32 in [0, 1], `luminance` of the picture it was estimated on.
-        height: height of the full picture, in pixels.
-        width: width of the full picture, in pixels.
+        guide: [h', w'] float32 in [0, 1], `luminance` of the picture on which the light was estimated.
+        height, width: size of the full picture, in pixels.
         radius_px: radius of the fit, in pixels of the reduced picture; None follows the factor of reduction.
         epsilon: variance of luminance below which a neighbourhood counts as flat.
     """
@@ -253,7 +249,7 @@ class GuidedLight(UpsampledLight):
 def fit_line(
     light: Array, guide: Array, long_side_px: int, radius_px: int | None = None, epsilon: float = EPSILON
 ) -> Array:
-    """The light as a line over luminance, fitted around every pixel.
+    """Fits the light as a line over luminance around every pixel.
 
     Args:
         light: [h', w'] float32.
@@ -278,10 +274,14 @@ def fit_line(
 
 
 def neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[np.int64], Array]:
-    """Between which pixels of a reduced axis pixels of the full one lie.
+    """Finds the two pixels of a reduced axis between which each pixel of the full axis lies.
+
+    Args:
+        small, large: pixels of the reduced axis, at least 2, and of the full axis.
+        start, stop: range of pixels of the full axis.
 
     Returns:
-        The lower neighbour of each of [start, stop), at most `small - 2`, and the share of the other.
+        [stop - start] int64, the lower neighbour, at most `small - 2`; and float32, the weight of the other.
     """
     position = (np.arange(start, stop, dtype=np.float32) + 0.5) * (small / large) - 0.5
     position = np.clip(position, 0, small - 1)
@@ -290,21 +290,21 @@ def neighbours(small: int, large: int, start: int, stop: int) -> tuple[NDArray[n
 
 
 def _runs(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """First place and end of each run of equal values."""
+    """Yields the first index and the end of each run of equal values."""
     ends = [*(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
     yield from zip([0, *ends[:-1]], ends, strict=True)
 
 
 def luminance(image: NDArray[Any]) -> Array:
-    """Rec. 601 luma in [0, 1], [h, w] float32, of [h, w, 3] uint8, uint16 or float32 in [0, 1]."""
+    """Returns Rec. 601 luma in [0, 1], [h, w] float32, of [h, w, 3] uint8, uint16 or float32 in [0, 1]."""
     top = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
     luma: Array = image.astype(np.float32) @ (_LUMA / np.float32(top))
     return luma
 
 
 def box_means(values: Array, radius: int) -> Array:
-    """Means over square windows, smaller at the borders. [n, h, w] float32 -> the same."""
-    for _ in range(2):  # along rows, each time: numpy's sums down columns are ten times slower
+    """Returns [n, h, w] float32 means over windows that reach `radius` to each side, less at the borders."""
+    for _ in range(2):  # along rows, then transposed: numpy's sums down columns are ten times slower
         length = values.shape[2]
         sums = np.empty((*values.shape[:2], length + 2 * radius + 1))
         inner = sums[..., radius + 1 : radius + 1 + length]

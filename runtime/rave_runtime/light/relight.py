@@ -1,4 +1,4 @@
-"""Dividing a photograph by its illumination map."""
+"""Divides a photograph by its illumination map."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rave_runtime.light.planes import load_planes, store_planes
 from rave_runtime.light.workspace import Workspace
 
 BLOCK_PX: Final = 8
-"""Side of the blocks of which the mean colour is corrected: JPEG's. What happens inside a block stays."""
+"""Side of the blocks whose mean colour is corrected, as in JPEG. Differences inside a block are kept."""
 
 LIGHT_FLOOR: Final = 1e-12
-"""Smallest divisor: no picture of 8 or 16 bits can tell it from zero, and black stays black."""
+"""Smallest divisor: too small to matter with 8 or 16 bits, but above zero, so that black stays black."""
 
 
 def relight(image: NDArray[Any], light: Array, out: NDArray[Any], curve: Array | None = None) -> None:
@@ -26,16 +26,15 @@ def relight(image: NDArray[Any], light: Array, out: NDArray[Any], curve: Array |
         image: [h, w, c] uint8 or uint16.
         light: [h, w] float32, at least 0.
         out: like the image; may be the image.
-        curve: tone curve of the image's space where it is not sRGB's: see
-            `rave_runtime.photos.colour.tone_curve`. The division then happens in sRGB's encoding.
+        curve: tone curve of the image's colour space; None for sRGB's: see
+            `rave_runtime.photos.colour.tone_curve`. The division happens in sRGB's encoding.
     """
     height, width, channels = image.shape
     top = np.iinfo(image.dtype).max
-    # `clip`, also where one bound would do: with a scalar, `minimum` and `maximum` take five times as long
-    # (numpy 2.4 with AVX2).
+    # `clip` is used even for one bound: `maximum` with a scalar takes five times as long (numpy 2.4, AVX2).
     gain = np.clip(light, np.float32(LIGHT_FLOOR), np.float32(np.inf))
     np.reciprocal(gain, out=gain)
-    # Rows of values rather than of pixels: numpy is slow where its inner loop has three turns.
+    # Arrays have rows of values, not of pixels: numpy is slow along a last axis of length three.
     result = _repeat(gain, channels)
     values = image.reshape(height, width * channels)
     if curve is None:
@@ -56,20 +55,20 @@ def relight_gently(
     curve: Array | None = None,
     workspace: Workspace | None = None,
 ) -> None:
-    """Writes an image divided by its light, with a shoulder for the highlights, into `out`.
+    """Writes an image divided by its light, with a roll-off of highlights, into `out`.
 
-    See `rave_runtime.light.normal_way` for its equations.
+    `rave_runtime.light.normal_way` gives the equations.
 
     Args:
         image: [h, w, c] uint8 or uint16, one channel or three.
         divisor: [h, w] float32, within `rave_runtime.light.look.DIVISOR_BOUNDS`.
         out: like the image; may be the image.
         knee: result, in [0, 1], from which highlights roll off.
-        correction: columns of pixels, and [c, n, columns] float32, what is added to their values in [0, 1]
-            before the gain: each row to `BLOCK_PX` rows of the image, the last one also to those that remain.
-            None adds nothing. See `rave_runtime.light.chroma`.
-        curve: tone curve of the image's space where it is not sRGB's, as for `relight`.
-        workspace: memory for what is computed on the way; fresh memory unless given.
+        correction: a range of columns, and [c, n, columns] float32 values that are added to their pixels,
+            in [0, 1], before the gain: each row to `BLOCK_PX` rows of the image, the last one also to the
+            rows that remain. None adds nothing. See `rave_runtime.light.chroma.Correction`.
+        curve: tone curve of the image's colour space, as for `relight`.
+        workspace: memory for intermediate values; None allocates new memory.
     """
     top = np.iinfo(image.dtype).max
     space = workspace or Workspace()
@@ -84,8 +83,8 @@ def relight_gently(
         if correction is None:
             plane *= gain
         else:
-            columns, added = correction
-            _add_blocks(plane[:, columns], added[channel] * scale)
+            columns, values = correction
+            _add_blocks(plane[:, columns], values[channel] * scale)
             plane *= gain
             part = plane[:, columns]
             np.clip(part, np.float32(0), scale, out=part)
@@ -95,44 +94,46 @@ def relight_gently(
 
 
 def _gain(divisor: Array, brightest: Array, knee: float, space: Workspace) -> Array:
-    """The gain of each pixel, step 4 of `rave_runtime.light.normal_way`; `brightest` is overwritten."""
+    """Returns the gain g of each pixel, step 4 of `rave_runtime.light.normal_way`, with its names.
+
+    Memory is used again for several of them. `brightest`, which is m, is overwritten.
+    """
     zero, one = np.float32(0), np.float32(1)
     shape = divisor.shape
     darkens = bool(divisor.max() > 1)
-    limited = np.clip(divisor, zero, one, out=space.array("limited", shape)) if darkens else divisor
-    rest: Array = np.multiply(limited, np.float32(knee), out=space.array("rest", shape))
-    above: Array = np.subtract(brightest, rest, out=space.array("above", shape))
-    if above.max() <= 0:  # no highlights here: the division alone
-        np.divide(one, divisor, out=rest)
-        return rest
-    plain = np.less_equal(above, zero, out=space.array("plain", shape, np.bool_))
-    np.clip(above, zero, one, out=above)
-    np.subtract(one, rest, out=rest)
-    bent: Array = np.subtract(one, limited, out=space.array("bent", shape))
-    bent *= above
-    bent *= steepness(knee)
+    d1 = np.clip(divisor, zero, one, out=space.array("d1", shape)) if darkens else divisor
+    threshold: Array = np.multiply(d1, np.float32(knee), out=space.array("gain", shape))  # k * D1
+    w: Array = np.subtract(brightest, threshold, out=space.array("w", shape))
+    if w.max() <= 0:  # no highlights here: the division alone
+        gain: Array = np.divide(one, divisor, out=threshold)
+        return gain
+    is_below_knee = np.less_equal(w, zero, out=space.array("below knee", shape, np.bool_))
+    np.clip(w, zero, one, out=w)
+    e: Array = np.subtract(one, threshold, out=threshold)
+    a: Array = np.subtract(one, d1, out=space.array("a", shape))
+    a *= w
+    a *= steepness(knee)
     brightest += np.float32(LIGHT_FLOOR)  # without it, black would be 0 / 0
-    below: Array = np.multiply(limited, rest, out=above)
-    below += bent
-    below *= brightest
-    rest *= brightest
-    bent *= np.float32(knee)
-    rest += bent
-    rest /= below
+    denominator: Array = np.multiply(d1, e, out=w)
+    denominator += a
+    denominator *= brightest
+    gain = np.multiply(e, brightest, out=e)
+    a *= np.float32(knee)
+    gain += a
+    gain /= denominator
     if darkens:
-        np.divide(limited, divisor, out=below)
-        rest *= below
-    np.copyto(rest, np.divide(one, divisor, out=below), where=plain)
-    return rest
+        gain *= np.divide(d1, divisor, out=denominator)
+    np.copyto(gain, np.divide(one, divisor, out=denominator), where=is_below_knee)
+    return gain
 
 
 def steepness(knee: float) -> np.float32:
-    """1 / (1 - k), for step 4 of `rave_runtime.light.normal_way`."""
+    """Returns 1 / (1 - k), for step 4 of `rave_runtime.light.normal_way`."""
     return np.float32(1 / (1 - knee))
 
 
 def _brightest(planes: list[Array], scale: np.float32, space: Workspace) -> Array:
-    """The greatest channel of each pixel, scaled, [h, w]."""
+    """Returns the greatest channel of each pixel times `scale`, [h, w]."""
     brightest: Array = space.array("brightest", planes[0].shape)
     if len(planes) == 1:
         np.multiply(planes[0], scale, out=brightest)
@@ -143,27 +144,34 @@ def _brightest(planes: list[Array], scale: np.float32, space: Workspace) -> Arra
     return brightest
 
 
-def _add_blocks(plane: Array, added: Array) -> None:
-    """Adds [n, w] to [h, w]: each row to `BLOCK_PX` rows, the last one also to those that remain."""
-    blocks, width = added.shape
+def _add_blocks(plane: Array, values: Array) -> None:
+    """Adds [n, w] values to a [h, w] plane: each row to `BLOCK_PX` rows, the last one also to the rest."""
+    blocks, width = values.shape
     whole = blocks * BLOCK_PX
     rows = plane[:whole].reshape(blocks, BLOCK_PX, width) if plane.flags.c_contiguous else None
     if rows is not None:
-        rows += added[:, None]
+        rows += values[:, None]
     else:
         for row in range(BLOCK_PX):
-            plane[row:whole:BLOCK_PX] += added
-    plane[whole:] += added[-1]
+            plane[row:whole:BLOCK_PX] += values
+    plane[whole:] += values[-1]
 
 
 def _decode(result: Array, decode: Array, top: int) -> Array:
-    """Values in [0, 1] of sRGB's encoding as pixel values of another space."""
+    """Converts values in [0, 1] of sRGB's encoding to pixel values of another colour space.
+
+    Args:
+        result: the values, which are overwritten.
+        decode: the second table of `value_tables`.
+        top: the greatest pixel value.
+    """
     np.clip(result, np.float32(0), np.float32(1), out=result)
     np.multiply(result, len(decode) - 1, out=result)
     if top == np.iinfo(np.uint8).max:
         decoded: Array = decode[result.astype(np.uint16)]
         return decoded
-    lower = np.minimum(result.astype(np.int32), len(decode) - 2)  # 16 bits see the steps of a table
+    # The steps of the table matter with 16 bits: values between two of its entries are interpolated.
+    lower = np.minimum(result.astype(np.int32), len(decode) - 2)
     result -= lower
     result *= decode[lower + 1] - decode[lower]
     result += decode[lower]
@@ -171,14 +179,14 @@ def _decode(result: Array, decode: Array, top: int) -> Array:
 
 
 def _write(result: Array, out: NDArray[Any], top: int) -> None:
-    """Rounds half up, as the published code does, and limits to what a pixel holds."""
+    """Writes values rounded half up, as the published code does, and limited to the range of a pixel."""
     result += np.float32(0.5)
     np.clip(result, np.float32(0), np.float32(top), out=result)
     np.copyto(out, result.reshape(out.shape), casting="unsafe")
 
 
 def _repeat(gain: Array, channels: int) -> Array:
-    """[h, w] -> [h, w * channels], as `np.repeat` but in half of its time."""
+    """Repeats each value of [h, w] to [h, w * channels], as `np.repeat` does but in half the time."""
     if channels == 1:
         return gain
     height, width = gain.shape
@@ -190,9 +198,18 @@ def _repeat(gain: Array, channels: int) -> Array:
 
 @functools.lru_cache(maxsize=8)
 def value_tables(curve: bytes, top: int) -> tuple[Array, Array]:
-    """A curve for every pixel value, and its inverse for 65536 equal steps, in pixel values."""
-    shape = np.frombuffer(curve, np.float32)
-    straight = np.linspace(0, 1, len(shape))
-    encode = np.interp(np.linspace(0, 1, top + 1), straight, shape)
-    decode = np.interp(np.linspace(0, 1, 65536), shape, straight) * top
+    """Returns two tables of a tone curve.
+
+    Args:
+        curve: bytes of float32 values in [0, 1], the curve at equal steps.
+        top: the greatest pixel value, 255 or 65535.
+
+    Returns:
+        [top + 1] float32, the curve for every pixel value; and [65536] float32, its inverse at equal steps of
+        [0, 1], in pixel values.
+    """
+    results = np.frombuffer(curve, np.float32)
+    arguments = np.linspace(0, 1, len(results))
+    encode = np.interp(np.linspace(0, 1, top + 1), arguments, results)
+    decode = np.interp(np.linspace(0, 1, 65536), results, arguments) * top
     return encode.astype(np.float32), decode.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Rows of one photograph shared among threads: numpy and the compiled passes let go of Python's lock."""
+"""Shares the rows of one photograph among threads: numpy and the compiled passes release Python's lock."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from numpy.typing import NDArray
 T = TypeVar("T")
 
 _LEAST_PX: Final = 2_000_000
-"""Photographs with fewer pixels are not shared: to start threads for them takes longer than it saves."""
+"""Photographs with fewer pixels are not shared: starting threads would take more time than it saves."""
 
 
 def threads_for(image: NDArray[Any], threads: int) -> int:
-    """How many of some threads an image, [h, w, c], is worth."""
+    """Returns how many threads to use for an image, [h, w, c]: `threads`, or 1 if it is small."""
     return threads if image.shape[0] * image.shape[1] >= _LEAST_PX else 1
 
 
 def share(work: Callable[[Sequence[T]], None], parts: Sequence[T], threads: int) -> None:
-    """Does some work on all parts, neighbours in one thread, each part once.
+    """Calls a function for groups of neighbouring parts, one group per thread; each part is done once.
 
     Args:
-        work: is called with some parts, once a thread.
-        parts: of a photograph.
-        threads: how many to use, the calling one among them, at least 1. Where the system lets fewer start,
-            the calling one does their work.
+        work: is called with a group of parts, once in each thread.
+        parts: the parts of a photograph.
+        threads: how many threads to use, at least 1, the calling one included. It also does the work of
+            threads that the system does not let start.
 
     Raises:
-        Exception: what the work raises.
+        Exception: what the function raised first, after all threads have ended.
     """
     threads = min(threads, len(parts))
     ends = [len(parts) * i // max(1, threads) for i in range(max(1, threads) + 1)]
-    own, *groups = (parts[start:stop] for start, stop in pairwise(ends))
+    own_group, *groups = (parts[start:stop] for start, stop in pairwise(ends))
     faults: list[BaseException] = []
 
     def attempt(group: Sequence[T]) -> None:
@@ -43,7 +43,7 @@ def share(work: Callable[[Sequence[T]], None], parts: Sequence[T], threads: int)
         except BaseException as fault:
             faults.append(fault)
 
-    started = []
+    running: list[Thread] = []
     for group in groups:
         thread = Thread(target=attempt, args=(group,), name="rave-rows")
         try:
@@ -51,9 +51,9 @@ def share(work: Callable[[Sequence[T]], None], parts: Sequence[T], threads: int)
         except RuntimeError:  # the system lets no further thread start
             attempt(group)
         else:
-            started.append(thread)
-    attempt(own)
-    for thread in started:
+            running.append(thread)
+    attempt(own_group)
+    for thread in running:
         thread.join()
     if faults:
         raise faults[0]

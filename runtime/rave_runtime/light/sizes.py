@@ -1,4 +1,4 @@
-"""How large tiles and reduced pictures may be."""
+"""Checks the sizes of tiles and of reduced pictures."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from rave_runtime.bundle import MIN_WORKING_SIZE_PX
 from rave_runtime.errors import UsageError
 
 DEFAULT_TILE_PX: Final = 384
-"""Greatest side of a tile where none is given: under 500 MiB, and no slower than larger ones."""
+"""Greatest side of a tile by default: it needs less than 500 MiB, and is not slower than larger ones."""
 
 
 def check_tile_size(tile_size: int | str | None, halo_px: int) -> int | None:
-    """The greatest side of a tile, in pixels; None where every image is taken whole.
+    """Returns the greatest side of a tile, in pixels; None where every image is taken whole.
 
     Args:
         tile_size: "auto", a number of pixels, or None.
         halo_px: how far the network looks around a pixel.
 
     Raises:
-        UsageError: it is something else, or too small to leave a core between two halos.
+        UsageError: the size is something else, or too small to leave a core between two halos.
     """
     if tile_size is None:
         return None
@@ -38,14 +38,14 @@ def check_tile_size(tile_size: int | str | None, halo_px: int) -> int | None:
 
 
 def check_working_size(working_size: int | str | None, recommended: int | None) -> int | None:
-    """The long side, in pixels, on which the light is estimated; None at full resolution.
+    """Returns the long side, in pixels, on which the light is estimated; None for full resolution.
 
     Args:
         working_size: "recommended", a number of pixels, or None.
         recommended: what the bundle recommends, in pixels, or None.
 
     Raises:
-        UsageError: it is something else, or too small.
+        UsageError: the size is something else, or less than `MIN_WORKING_SIZE_PX`.
     """
     if working_size == "recommended":
         return recommended

@@ -1,6 +1,7 @@
-"""A network run tile by tile, equal to the same network run on the whole image.
+"""Runs a network tile by tile, with the same result as on the whole image.
 
-Pass one adds up what every tile contributes to the pooled grids; pass two gives each tile the sums.
+The first pass adds up what every tile contributes to the pooled grids; the second pass gives the sums to each
+tile.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ LightPart = tuple[slice, slice, Array]
 def full_light(
     network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1
 ) -> Iterator[LightPart]:
-    """The network's illumination map of an image at its own size, part by part, each pixel once.
+    """Yields the illumination map of an image at its full size, part by part, each pixel once.
 
     Args:
-        network: what runs the windows.
-        image: [h, w, 3] uint8, uint16 or float32 in [0, 1]. An axis of one pixel is doubled and cut.
+        network: the network that runs the windows.
+        image: [h, w, 3] uint8, uint16 or float32 in [0, 1]. An axis of one pixel is doubled for the network.
         tile_px: greatest side of the windows; None takes the image whole.
-        batch: windows per call of the network; more than one are all of that size.
+        batch: windows per call of the network; with more than one, each has exactly the side `tile_px`.
 
     Raises:
-        PhotoError: all of the light is zero although the image is not black. Some libraries make zero of what
-            is not a number, and the result would be white.
+        PhotoError: all of the light is zero although the image is not black. Some libraries turn NaN into
+            zero, and the result would be white.
     """
     height, width = image.shape[:2]
     doubled = np.repeat(image, 2, 0) if height == 1 else image
     doubled = np.repeat(doubled, 2, 1) if width == 1 else doubled
-    lit = False
+    has_light = False
     for tile, light in tiled_light(network, doubled, tile_px, batch, fixed=batch > 1):
         rows, cols = tile.rows, tile.cols
         row_stop, col_stop = min(rows.core_stop, height), min(cols.core_stop, width)
@@ -46,10 +47,10 @@ def full_light(
             rows.core_start - rows.start : row_stop - rows.start,
             cols.core_start - cols.start : col_stop - cols.start,
         ]
-        lit = lit or bool(core.any())
+        has_light = has_light or bool(core.any())
         yield slice(rows.core_start, row_stop), slice(cols.core_start, col_stop), core
     top = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
-    if not lit and image.max() > top / 32:
+    if not has_light and image.max() > top / 32:
         raise PhotoError(
             "cannot be enhanced with this model: it computed no light at all; "
             "choose another --precision (fp32), or another model"
@@ -57,7 +58,7 @@ def full_light(
 
 
 def whole_light(network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1) -> Array:
-    """The parts of `full_light` as one map, [h, w] float32."""
+    """Returns the parts of `full_light` as one map, [h, w] float32; arguments and errors are the same."""
     result = np.empty(image.shape[:2], np.float32)
     for rows, cols, light in full_light(network, image, tile_px, batch):
         result[rows, cols] = light
@@ -67,17 +68,18 @@ def whole_light(network: Network, image: NDArray[Any], tile_px: int | None, batc
 def tiled_light(
     network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1, *, fixed: bool = False
 ) -> Iterator[tuple[Tile, Array]]:
-    """The network's illumination map of an image, window by window, equal to the whole image's.
+    """Yields the illumination map of an image window by window, equal to the whole image's.
 
     Args:
-        network: what runs the windows.
+        network: the network that runs the windows.
         image: [h, w, 3] uint8, uint16 or float32 in [0, 1], at least 2 pixels each way.
         tile_px: greatest side of the windows; None takes the image whole.
         batch: windows per call of the network, which gains on GPUs only.
-        fixed: windows of exactly that size, which may share a call with those of other images.
+        fixed: makes the sides of all windows exactly `tile_px`, so that windows of several images may share
+            a call.
 
     Yields:
-        Each tile with the light [h, w] float32 of its window; only its core is right.
+        Each tile, and the light of its window, [h, w] float32, which is right only in the tile's core.
     """
     height, width = image.shape[:2]
     side = tile_px or max(height, width)
@@ -98,7 +100,7 @@ def tiled_light(
 def pool_image(
     network: Network, image: NDArray[Any], tile_px: int, batch: int = 1, *, fixed: bool = False
 ) -> Array:
-    """The whole image's pooled grids, [1, channels, bins, bins], summed over its tiles."""
+    """Returns the whole image's pooled grids, [1, channels, bins, bins] float32, summed over its tiles."""
     height, width = image.shape[:2]
     facts = network.facts
     total: NDArray[np.float64] = np.zeros((1, facts.channels, sum(facts.bins), sum(facts.bins)))
@@ -115,7 +117,7 @@ def _groups(tiles: list[Tile], size: int) -> Iterator[list[Tile]]:
 
 
 def _windows(image: NDArray[Any], tiles: list[Tile]) -> NDArray[Any]:
-    """The tiles' windows as the graphs take them: 16 bits become float32 in [0, 1]."""
+    """Returns the tiles' windows stacked as the graphs take them: 16 bits become float32 in [0, 1]."""
     windows = [image[t.rows.start : t.rows.stop, t.cols.start : t.cols.stop] for t in tiles]
     stacked: NDArray[Any] = np.stack(windows) if len(windows) > 1 else windows[0][None]
     if image.dtype == np.uint16:

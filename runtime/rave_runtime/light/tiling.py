@@ -1,9 +1,9 @@
-"""Tile geometry and the pooling and interpolation matrices: pure numpy, no model inside.
+"""Tile geometry and the pooling and interpolation matrices, in numpy and independent of any model.
 
 The network pools features of the whole image (bins of 1, 2, 3 and 6 per axis), so a halo alone can
-never make tiling exact. Both halves of that pooling are linear and separable: with the matrices here
-the contribution of any part of the image to the pooled grids is `rows @ features @ cols.T`, the
-contributions of disjoint parts add up, and the upsampling back to any tile is another such product.
+never make tiling exact. Pooling and the upsampling after it are linear and separable: with the matrices
+here, the contribution of any part of the image to the pooled grids is `rows @ features @ cols.T`, the
+contributions of disjoint parts add up, and the upsampling to any tile is another such product.
 All grids are stacked on one axis of `sum(bins)` entries.
 """
 
@@ -35,7 +35,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Tile:
-    """A window and its core on both axes. The cores of a plan cover the image once."""
+    """A window and its core on both axes. The cores of all tiles of an image cover it once."""
 
     rows: Span
     cols: Span
@@ -44,14 +44,14 @@ class Tile:
 def plan_axis(length: int, window: int, halo: int, *, fixed: bool = False) -> list[Span]:
     """Splits an axis into windows of equal length whose cores are disjoint and cover it.
 
-    Windows never leave the image; where a window ends inside it, its core keeps `halo` away.
+    Windows never leave the image; the core stays `halo` away from each end of a window inside the image.
 
     Args:
         length: length of the axis in pixels, at least 1.
         window: greatest length of a window; an axis no longer than it becomes one span.
         halo: how far the network looks around a pixel.
-        fixed: make windows exactly that long, so that tiles of different images can share a batch;
-            otherwise no longer than their number makes necessary, since overlaps are computed twice.
+        fixed: makes windows exactly `window` long, so that tiles of different images can share a batch;
+            otherwise they are as short as their number allows, since overlaps are computed twice.
 
     Raises:
         UsageError: the window is not larger than two halos.
@@ -74,15 +74,20 @@ def plan_axis(length: int, window: int, halo: int, *, fixed: bool = False) -> li
 
 
 def plan_tiles(height: int, width: int, tile: int, halo: int, *, fixed: bool = False) -> list[Tile]:
-    """All tiles of an image, row by row: see `plan_axis`."""
+    """Returns all tiles of an image, row by row: see `plan_axis`."""
     columns = plan_axis(width, tile, halo, fixed=fixed)
     return [Tile(rows, cols) for rows in plan_axis(height, tile, halo, fixed=fixed) for cols in columns]
 
 
 def pooling_matrix(length: int, span: Span, bins: tuple[int, ...]) -> Array:
-    """Weights that turn a window's features into its core's share of the pooled means of one axis.
+    """Returns weights that turn a window's features into its core's share of the pooled means of one axis.
 
-    Adaptive average pooling: bin i of b covers floor(i * length / b) to ceil((i + 1) * length / b).
+    In adaptive average pooling, bin i of b covers floor(i * length / b) to ceil((i + 1) * length / b).
+
+    Args:
+        length: length of the image's axis in pixels.
+        span: the window and its core on that axis.
+        bins: how many bins each grid has per axis.
 
     Returns:
         [sum(bins), window length] float32; zero outside the core.
@@ -100,7 +105,12 @@ def pooling_matrix(length: int, span: Span, bins: tuple[int, ...]) -> Array:
 
 
 def interpolation_matrix(length: int, span: Span, bins: tuple[int, ...]) -> Array:
-    """Bilinear weights (corners aligned) from the stacked grids to the pixels of a window.
+    """Returns bilinear weights (corners aligned) from the stacked grids to the pixels of a window.
+
+    Args:
+        length: length of the image's axis in pixels.
+        span: the window on that axis.
+        bins: how many bins each grid has per axis.
 
     Returns:
         [window length, sum(bins)] float32; each grid's share of a row sums to 1.

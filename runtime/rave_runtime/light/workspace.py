@@ -1,7 +1,7 @@
 """Arrays that are used again for every strip of a photograph.
 
-To get memory from the system and to give it back may cost more than what is computed in it: the system clears
-every page that it hands out.
+Memory from the system may cost more time than the computation in it: the system clears every page that it
+hands out.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class Workspace:
-    """Memory by name, kept from one strip to the next. Not for several threads at once."""
+    """Memory by name, kept from one strip to the next. Only one thread may use a workspace at a time."""
 
     def __init__(self) -> None:
         self._memory: dict[str, NDArray[np.uint8]] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
-        """An array of unknown contents; what was given for the same name before is overwritten.
+        """Returns an array of unknown contents. Earlier arrays of the same name share its memory.
 
         Args:
-            name: what it is for.
-            shape: of the array.
-            dtype: of its values.
+            name: the name of the array's use.
+            shape: the shape of the array.
+            dtype: the dtype of its values.
         """
         kind = np.dtype(dtype)
         size = kind.itemsize
