@@ -1,8 +1,8 @@
-"""The bundle: a folder with `manifest.json` and the graphs it names. Schema, reading, writing.
+"""The bundle, a folder with `manifest.json` and the graphs it names: its schema, reading and writing.
 
-The exporter writes manifests and the runtime reads them; both do it with this module, so the schema
-lives here alone. An unknown key is an error: a manifest that says more than this version understands
-may mean something else by what it does understand.
+The exporter writes manifests and the runtime reads them; both use this module, so the schema is defined
+only here. An unknown key is an error: in a manifest of a newer version it may change the meaning of the
+keys that this version knows.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ FORMAT: Final = 1
 MANIFEST_NAME: Final = "manifest.json"
 
 EMBEDDED: Final = "embedded"
-"""The word for the bundle that comes with this package, where no file and no bundle is called so."""
+"""The name of the bundle that comes with this package, unless a file or bundle has that name."""
 
 MIN_WORKING_SIZE_PX: Final = 32
-"""Below it a reduction shows too little for a light map."""
+"""Shortest long side on which the light can be estimated: smaller pictures show too little."""
 
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
@@ -45,14 +45,14 @@ Flavour = Literal["tensorrt", "tensorrt-rtx"]
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What a runtime must know of the network to tile it exactly.
+    """The facts about the network that a runtime needs to tile it exactly.
 
     Attributes:
         channels: how many planes of features the context graph gives.
         bins: side lengths of the pooling grids.
         context_halo_px: how far the pooled features look around a pixel.
         halo_px: how far the illumination map looks around a pixel, pooling aside.
-        padding: what the four outer convolutions see beyond the image's borders.
+        padding: how the four outer convolutions continue the image beyond its borders.
     """
 
     channels: int
@@ -79,12 +79,12 @@ class GraphFile:
         file: its name inside the bundle's folder.
         sha256: the hash of its bytes, in hexadecimal.
         part: "context" (image tile -> features, pooled), "enhance" (features, pooled -> light), or "normal"
-            or "whole" (image -> enhanced image, light; at working or full size), which others embed.
-        precision: what its weights and arithmetic are in.
+            or "whole" (image -> enhanced image, light; at working or full size), for use in other programs.
+        precision: the precision of its weights and arithmetic.
         image: dtype of the image that a context graph takes: uint8 in [0, 255] or float32 in
             [0, 1]; None for enhance graphs, which take features.
-        fits_16_bits: whether an INT8 graph's products of bytes fit into 16 bits by twos; processors without
-            VNNI add them so.
+        fits_16_bits: whether the sum of any two of an INT8 graph's products fits into 16 bits, in which
+            processors without VNNI add them.
     """
 
     file: str
@@ -99,7 +99,7 @@ class GraphFile:
 
 @dataclass(frozen=True)
 class EngineFile:
-    """One TensorRT engine, made from one graph. All fields but the first two are its key.
+    """One TensorRT engine, built from one graph. All fields but the first two are its key.
 
     Attributes:
         file, sha256: as for a graph.
@@ -107,11 +107,11 @@ class EngineFile:
         gpu: name of the GPU model on which it was built.
         compute_capability: the compute capability of that GPU, such as "9.0".
         tensorrt_version: the version of the library that built it.
-        precision: the graph's, which the engine keeps (it is strongly typed).
-        tile_px: longest side of a window; it is tuned for windows of exactly this size.
+        precision: the graph's precision, which the engine keeps (it is strongly typed).
+        tile_px: longest side of a window, in pixels; the engine is tuned for windows of exactly this size.
         batch: how many windows it takes per run, at most.
         hardware: which other GPUs may run it: "none", "ampere_plus" or "same_compute_capability".
-        version_compatible: whether other TensorRT versions of the same major may run it, by host code.
+        version_compatible: whether TensorRT of the same major version may run it, with code in the engine.
         flavour: which library built it and runs it.
         targets: compute capabilities that run an engine of TensorRT for RTX; its `gpu` is then empty.
     """
@@ -133,7 +133,7 @@ class EngineFile:
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """The network that the graphs were made from: to train on, to export again, to prove graphs against.
+    """The checkpoint that the graphs were exported from, for further training, export and comparison.
 
     The runtime never reads it.
 
@@ -150,14 +150,14 @@ BundleFile = GraphFile | EngineFile | CheckpointFile
 
 @dataclass(frozen=True)
 class Parity:
-    """How far the graphs, tiled, were from the reference network at one size, at export.
+    """How far the tiled graphs were from the reference network at export, for one size of picture.
 
     Attributes:
         precision, provider: what was run, such as "fp32" on "CPUExecutionProvider".
         reference: what it was compared with, such as "torch float32, whole image".
         height_px, width_px, tile_px: sizes of the picture and its tiles; tile_px None is untiled.
-        max_abs_error, mean_abs_error: how far the illumination map is off.
-        psnr_db: how close the enhanced picture is; None where it is identical.
+        max_abs_error, mean_abs_error: the error of the illumination map.
+        psnr_db: PSNR of the enhanced picture, in dB; None where it is identical.
         label: what was special about the picture, such as "mixed batch".
     """
 
@@ -175,7 +175,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle holds.
+    """The contents of a bundle.
 
     Attributes:
         format: version of this schema.
@@ -200,7 +200,7 @@ class Manifest:
     exporter: str = ""
 
     def graph(self, part: Part, precision: Precision, image: ImageType | None = None) -> GraphFile:
-        """The graph of that part and precision.
+        """Returns the graph of that part, precision and image type.
 
         Raises:
             BundleError: the bundle holds none.
@@ -215,23 +215,23 @@ class Manifest:
 
     @property
     def model_hash(self) -> str:
-        """Names the model by its graphs, in 16 hexadecimal digits."""
+        """A name of the model: a hash of its graphs, in 16 hexadecimal digits."""
         graphs = sorted(graph.sha256 for graph in self.graphs)
         return hashlib.sha256("".join(graphs).encode()).hexdigest()[:16]
 
     def running_files(self) -> tuple[GraphFile | EngineFile, ...]:
-        """What the runtime may need of the bundle beside its manifest."""
+        """Returns the files that the runtime may need: graphs and engines."""
         return (*self.graphs, *self.engines)
 
     def files(self) -> tuple[BundleFile, ...]:
-        """Everything the bundle holds beside its manifest."""
+        """Returns all files of the bundle except its manifest."""
         checkpoint = () if self.checkpoint is None else (self.checkpoint,)
         return (*self.running_files(), *checkpoint)
 
     def precisions(self) -> tuple[Precision, ...]:
-        """The precisions that the bundle holds."""
-        held = {graph.precision for graph in self.graphs}
-        return tuple(precision for precision in PRECISIONS if precision in held)
+        """Returns the precisions of the graphs that the bundle holds."""
+        graph_precisions = {graph.precision for graph in self.graphs}
+        return tuple(precision for precision in PRECISIONS if precision in graph_precisions)
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ class Bundle:
     manifest: Manifest
 
     def read_file(self, item: BundleFile) -> bytes:
-        """A file's bytes, checked against the manifest's hash.
+        """Returns a file's bytes, checked against the manifest's hash.
 
         Raises:
             BundleError: the file is missing or not the one that was exported.
@@ -264,21 +264,20 @@ class Bundle:
 
 
 def embedded_bundle() -> Path:
-    """Folder of the bundle that comes with this package."""
+    """Returns the folder of the bundle that comes with this package."""
     return Path(__file__).parents[1] / "models" / "default"
 
 
 def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     """Reads and checks a bundle's manifest and that its graphs and engines are there.
 
-    Hashes are checked when a graph is read, since most runs read two of many.
+    Hashes are checked when a graph is read, since most runs read only two of the graphs.
 
     Args:
         folder: the bundle's folder, or `EMBEDDED`.
 
     Raises:
-        BundleError: the folder is not a bundle, a file is missing, or the manifest is damaged, of another
-            version or out of all proportion.
+        BundleError: it is not a bundle, lacks a file, or its manifest is damaged or of another version.
     """
     path = Path(folder)
     if os.fspath(folder) == EMBEDDED and not (path.is_file() or (path / MANIFEST_NAME).is_file()):
@@ -315,6 +314,6 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Writes `manifest.json`, readable and in stable order."""
+    """Writes `manifest.json` as indented text, with keys in the order of the schema."""
     text = json.dumps(asdict(manifest), indent=1, allow_nan=False)
     (folder / MANIFEST_NAME).write_text(text + "\n", "utf-8")

@@ -1,6 +1,6 @@
-"""How much of a bundle is read, and how large what its manifest says may be.
+"""Limits of a bundle's files and of the numbers in its manifest.
 
-A bundle may come from anybody. What it claims is compared with these bounds before memory is taken for it.
+A bundle may come from anybody, so its numbers are compared with these limits before memory is allocated.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from rave_runtime.bundle import Manifest
 
 MAX_MANIFEST_BYTES: Final = 4 << 20
-"""A longer manifest is not read: ours have some 20 KB."""
+"""A longer manifest is not read: rave-export writes about 20 KB."""
 
 MAX_FILE_BYTES: Final = 1 << 29
-"""A larger graph, engine or checkpoint is not read: our graphs have some MB."""
+"""A larger graph, engine or checkpoint is not read: exported graphs have a few MB."""
 
 MAX_ITEMS: Final = 1000
 """The longest list in a manifest."""
@@ -27,7 +27,7 @@ MAX_DEPTH: Final = 32
 """How deep lists and objects of a manifest may be nested."""
 
 MAX_BINS: Final = 64
-"""The greatest sum of the pooling grids' sides. Pooled grids take channels times its square numbers."""
+"""The greatest sum of the pooling grids' sides. Pooled grids hold channels times its square values."""
 
 MAX_CHANNELS: Final = 1024
 MAX_HALO_PX: Final = 128
@@ -37,11 +37,11 @@ MAX_WORKING_SIZE_PX: Final = 1 << 16
 
 
 def read_content(file: Path, max_bytes: int) -> bytes:
-    """A file's bytes.
+    """Returns a file's bytes, at most `max_bytes` of them.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is longer than allowed, or is a pipe or a device, which may never end.
+        OSError: the file cannot be read.
+        ValueError: it is longer than that, or is a pipe or a device, which may never end.
     """
     if file.exists() and not file.is_file():
         raise ValueError("it is not a file")
@@ -53,10 +53,10 @@ def read_content(file: Path, max_bytes: int) -> bytes:
 
 
 def parse_manifest(content: bytes) -> Any:
-    """What a manifest's JSON says, unchecked but for its proportions.
+    """Parses a manifest's JSON. Only its nesting and the lengths of its lists are checked.
 
     Raises:
-        ValueError: it is not JSON, is nested too deep or holds too long a list.
+        ValueError: it is not JSON, is nested too deep, or holds a list or object that is too long.
     """
     try:
         value = json.loads(content, parse_constant=_refuse_constant)
@@ -71,7 +71,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def check_manifest(manifest: Manifest) -> None:
-    """Refuses values that no network has, before anything is made as large as they say.
+    """Refuses values out of range, before memory is allocated by them, and names that are unsafe or repeated.
 
     Raises:
         ValueError: the message says which value, and its range.
@@ -99,8 +99,8 @@ def check_manifest(manifest: Manifest) -> None:
         )
     names = [item.file for item in manifest.files()]
     for name in names:
-        plain = Path(name).name == name and name not in {"", ".", ".."} and len(name) <= 200
-        if not plain or "\\" in name or not name.isprintable():
+        is_plain = Path(name).name == name and name not in {"", ".", ".."} and len(name) <= 200
+        if not is_plain or "\\" in name or not name.isprintable():
             raise ValueError(f"file {shorten(name)} must be a plain name inside the bundle")
     roles = [(graph.part, graph.precision, graph.image) for graph in manifest.graphs]
     if len(set(names)) != len(names) or len(set(roles)) != len(roles):

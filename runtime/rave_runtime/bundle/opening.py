@@ -1,4 +1,4 @@
-"""Where a model comes from: a bundle's folder, or the memory of another process."""
+"""Opens a model from a bundle's folder, or from bytes that another process sent."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ Model = str | os.PathLike[str] | Bundle | None
 
 @dataclass(frozen=True)
 class CarriedBundle(Bundle):
-    """A bundle whose files are in memory, so that a process that is killed leaves none on a disk.
+    """A bundle whose files are in memory, so that a process that is killed leaves no files behind.
 
     Attributes:
-        contents: the bytes of what the runtime may need, by name; their hashes were checked.
+        contents: by name, the bytes of the files that the runtime may need; their hashes were checked.
     """
 
     contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def read_file(self, item: BundleFile) -> bytes:
-        """A file's bytes."""
+        """Returns a file's bytes."""
         return self.contents[item.file]
 
 
 def open_bundle(model: Model) -> Bundle:
-    """The bundle that a caller names.
+    """Returns the bundle that a caller names, reading it if necessary.
 
     Raises:
         BundleError: as `read_bundle`.
@@ -39,7 +39,7 @@ def open_bundle(model: Model) -> Bundle:
 
 
 def carry_bundle(folder: str | os.PathLike[str]) -> CarriedBundle:
-    """Reads all that the runtime may need of a bundle, which leaves out its checkpoint.
+    """Reads into memory all files of a bundle that the runtime may need, which excludes the checkpoint.
 
     Raises:
         BundleError: as `read_bundle`, or a file is not the one that was exported.

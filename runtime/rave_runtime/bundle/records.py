@@ -1,4 +1,4 @@
-"""Records read from JSON: frozen dataclasses whose every key and type is checked."""
+"""Makes dataclasses from parsed JSON, with every key and type checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN_CHARACTERS: Final = 80
 
 
 def shorten(value: object) -> str:
-    """A value as messages show it, however long it is."""
+    """Returns a value as a text for messages, at most 80 characters."""
     text = _SHORT.repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
@@ -28,7 +28,7 @@ _SHORT.maxlist = _SHORT.maxdict = 8
 def check_sizes(value: object, where: str, max_depth: int, max_items: int) -> None:
     """Refuses parsed JSON that is nested too deep, or holds a list or object that is too long.
 
-    What walks through it later may then call itself once per level.
+    Afterwards recursive functions can walk through it safely.
 
     Args:
         value: what a JSON parser gave.
@@ -37,7 +37,7 @@ def check_sizes(value: object, where: str, max_depth: int, max_items: int) -> No
         max_items: entries of one list or object.
 
     Raises:
-        ValueError: it is too deep or too long.
+        ValueError: it is nested too deep, or holds a list or object that is too long.
     """
     level = [value]
     for _ in range(max_depth + 1):
@@ -54,7 +54,7 @@ def check_sizes(value: object, where: str, max_depth: int, max_items: int) -> No
 
 
 def build_record(kind: type[T], value: object, where: str) -> T:
-    """A dataclass made from parsed JSON, with every key and type checked.
+    """Makes a dataclass from parsed JSON, with every key and type checked.
 
     Args:
         kind: the dataclass. Its fields may be strings, numbers, booleans, literals, None, dictionaries, other
@@ -68,12 +68,12 @@ def build_record(kind: type[T], value: object, where: str) -> T:
     if not isinstance(value, dict):
         raise ValueError(f"{where} must be an object")
     assert is_dataclass(kind)
-    hints, known = _fields_of(kind)
-    unknown = sorted(value.keys() - known.keys())
+    hints, known_fields = _fields_of(kind)
+    unknown = sorted(value.keys() - known_fields.keys())
     if unknown:
         raise ValueError(f"{where} has the unknown key {shorten(unknown[0])}")
     arguments = {}
-    for name, item in known.items():
+    for name, item in known_fields.items():
         if name in value:
             arguments[name] = _convert(hints[name], value[name], f"{where}.{name}")
         elif item.default is MISSING and item.default_factory is MISSING:
@@ -83,12 +83,12 @@ def build_record(kind: type[T], value: object, where: str) -> T:
 
 @functools.cache
 def _fields_of(kind: type[Any]) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
-    """Types and fields of a dataclass by name. To resolve the annotations takes longer than all the rest."""
+    """Returns the types and fields of a dataclass by name; cached, since resolving annotations is slow."""
     return typing.get_type_hints(kind), {item.name: item for item in fields(kind)}
 
 
 def _convert(hint: Any, value: object, where: str) -> Any:
-    """Returns a value parsed from JSON as the type that an annotation asks for; `where` is its place."""
+    """Converts a value parsed from JSON to the type of an annotation; `where` is its name in messages."""
     origin = get_origin(hint)
     if origin is Literal:
         if not any(value == option and type(value) is type(option) for option in get_args(hint)):
