@@ -1,6 +1,6 @@
 """rave-run: enhances photographs and folders of them.
 
-The program itself is imported inside `main`, so that Ctrl-C during its imports is answered as at any other
+The program itself is imported inside `main`, so that Ctrl-C during the imports is handled as at any other
 time.
 """
 
@@ -10,13 +10,13 @@ import sys
 
 
 def main() -> None:
-    """Entry point."""
+    """Runs the program with the arguments of the command line, and exits with its code."""
     try:
         from rave_runtime.cli.program import run
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
-        words = "rave-run: interrupted; finished photographs are whole, --skip-existing resumes"
-        print(words, file=sys.stderr, flush=True)
-        code = 130  # as shells have it for Ctrl-C
+        message = "rave-run: interrupted; finished photographs are whole, --skip-existing resumes"
+        print(message, file=sys.stderr, flush=True)
+        code = 130  # the code that shells use for Ctrl-C
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""What `rave-run` does, without the parsing and printing around it."""
+"""The work of `rave-run`, without the parsing and printing around it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from rave_runtime.run.overwriting import claim_free, is_foreign, require_own_tex
 from rave_runtime.run.progress import show_progress
 
 Ask = Callable[[str], bool]
-"""Puts a question to the user; True is yes."""
+"""Asks the user a question; True is yes."""
 
 
 class ReportError(RaveError):
-    """The photographs are done, but the report of them cannot be written, or the log lacks some.
+    """The photographs are done, but the report cannot be written, or the log is incomplete.
 
     Attributes:
-        results: what `run_folder` would have returned.
+        results: the results that `run_folder` would have returned.
     """
 
     def __init__(self, message: str, results: list[Result]) -> None:
@@ -59,7 +59,7 @@ def run_folder(
 
     Raises:
         ReportError: the work is done, but the report or the log cannot be written, such as on a full disk.
-        RaveError: nothing could be begun: see `plan_jobs`, `Enhancer` and `rave_runtime.cluster.connect`.
+        RaveError: the run could not begin: see `plan_jobs`, `Enhancer` and `rave_runtime.cluster.connect`.
         OSError: the log cannot be opened.
     """
     options.check("folder")
@@ -102,10 +102,11 @@ def run_folder(
 def preview_folder(
     source: Location | Sequence[Location], output: Location, options: RunOptions
 ) -> Iterator[tuple[str, bool]]:
-    """What `run_folder` would do; nothing is written.
+    """Tells what `run_folder` would do; nothing is written.
 
     Yields:
-        As `rave_runtime.run.dry_run.preview_jobs`.
+        A line of text for each photograph, and whether it would fail: see
+        `rave_runtime.run.dry_run.preview_jobs`.
 
     Raises:
         RaveError: as `run_folder`.
@@ -120,7 +121,7 @@ def preview_folder(
 def _prepare(
     source: Location | Sequence[Location], output: Location, options: RunOptions, clean: bool = True
 ) -> tuple[list[Job], Journal | None, RunOptions, Location]:
-    """Jobs, the journal of their results, and options and output as the workers of a cluster need them."""
+    """Plans the jobs and opens the journal; returns both, and the options and output that the run uses."""
     shard = None if options.shard is None else parse_shard(options.shard)
     tree = _is_tree(source)
     if options.skip_existing and not tree and any(exists(place) for place in _listed(source)):
@@ -133,7 +134,7 @@ def _prepare(
         if clean:
             remove_abandoned(output)
         return jobs, open_journal(output, str(shard or "")), options, output
-    target = jobs[0].target if jobs else None  # of one photograph; a shard may leave none
+    target = jobs[0].target if jobs else None  # there is one job, or none if a shard leaves it out
     if not isinstance(target, Path) or is_written_into(target):
         return jobs, None, options, output
     return jobs, open_journal(target.parent), options, output
@@ -144,16 +145,16 @@ def _listed(source: Location | Sequence[Location]) -> list[Location]:
 
 
 def _is_tree(source: Location | Sequence[Location]) -> bool:
-    """Whether results go into a folder that is theirs: for a folder, or for several inputs."""
+    """Whether the output is a folder for results: where the input is a folder, or several inputs."""
     places = _listed(source)
     return len(places) > 1 or is_folder(places[0])
 
 
 def _check_single(job: Job, journal: Journal | None, options: RunOptions) -> None:
-    """Refuses to replace a file by the result of one photograph, before the model is loaded.
+    """Refuses to replace a file by the result of a single photograph, before the model is loaded.
 
     Raises:
-        UsageError: a file is there that no run of rave-run wrote.
+        UsageError: the file exists and no run of rave-run wrote it.
     """
     if options.overwrite == "always" or (isinstance(job.target, Path) and is_written_into(job.target)):
         return
@@ -165,7 +166,7 @@ def _check_single(job: Job, journal: Journal | None, options: RunOptions) -> Non
 
 
 def _may_replace(jobs: list[Job], journal: Journal | None, ask: Ask | None) -> bool:
-    """The user's answer to whether files that rave-run did not write may be replaced."""
+    """Asks the user whether files that rave-run did not write may be replaced; False if there are none."""
     foreign = [job.target for job in jobs if is_foreign(job.target, journal)]
     if not foreign or ask is None:
         return False
@@ -174,18 +175,24 @@ def _may_replace(jobs: list[Job], journal: Journal | None, ask: Ask | None) -> b
 
 
 def _most_private(source: Location | Sequence[Location]) -> Path | None:
-    """The folder of the photographs, or among several the one that the fewest may look into."""
+    """Returns the folder of the photographs; of several folders, the one that the fewest users may read."""
     places = [place for place in _listed(source) if isinstance(place, Path)]
     folders = [place if place.is_dir() else place.absolute().parent for place in places]
-    return min((folder for folder in folders if folder.is_dir()), key=_openness, default=None)
+    return min((folder for folder in folders if folder.is_dir()), key=_count_permissions, default=None)
 
 
-def _openness(folder: Path) -> int:
+def _count_permissions(folder: Path) -> int:
+    """Counts the permissions that a folder gives to its group and to all others."""
     return (folder.stat().st_mode & 0o077).bit_count()
 
 
 def _require_writable(name: str, file: Path, like: Path | None) -> None:
-    """Before hours of work. A new folder gets no permission that the folder `like` lacks.
+    """Refuses a file that cannot be written, before hours of work.
+
+    Args:
+        name: the option or argument that names the file, for messages.
+        file: the file; its folder is made if it is missing.
+        like: a folder; a new folder gets no permission that this one lacks.
 
     Raises:
         UsageError: a file cannot be made there.
@@ -198,13 +205,13 @@ def _require_writable(name: str, file: Path, like: Path | None) -> None:
         raise UsageError(f"{name} {file} cannot be written: this user may not write into it")
 
 
-def _require_writable_folder(name: str, told: Path, folder: Path, like: Path | None) -> None:
-    """Refuses a folder in which no file can be made; what is told of is the file or the folder itself."""
+def _require_writable_folder(name: str, place: Path, folder: Path, like: Path | None) -> None:
+    """Refuses a folder in which no file can be made; `place` is the file or folder that the user named."""
     try:
         require_writable(folder, like)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{name} {told} cannot be written: {reason}") from error
+        raise UsageError(f"{name} {place} cannot be written: {reason}") from error
 
 
 def run_stream(
@@ -218,16 +225,16 @@ def run_stream(
         options: the options of the run.
 
     Returns:
-        What a user should know of the result, a sentence each.
+        Notes about the result for the user, a sentence each.
 
     Raises:
         RaveError: the options do not fit, or the photograph cannot be read, enhanced or written.
         OSError: a stream was closed by the program at its other end.
     """
     options.check("stream")
-    wanted = options.format_name
+    format_name = options.format_name
     if isinstance(output, (Path, RemoteFile)):
-        wanted = require_format(output, wanted)
+        format_name = require_format(output, format_name)
     if isinstance(source, (Path, RemoteFile)):
         content = read_file(source, options.max_megapixels)
     else:
@@ -239,7 +246,7 @@ def run_stream(
         journal = open_journal(output.parent) if isinstance(output, Path) and not is_folder(output) else None
         if options.overwrite != "always":
             require_replaceable(output, journal)
-    photo = enhance_bytes(content, options, wanted)
+    photo = enhance_bytes(content, options, format_name)
     if isinstance(output, (Path, RemoteFile)):
         if journal is not None:
             journal.claim(output.name, len(photo.content), digest_of(photo.content))
@@ -260,13 +267,13 @@ def enhance_bytes(content: bytes, options: RunOptions, format: str | None = None
     Args:
         content: the bytes of a file.
         options: the options of the run; those for many photographs have no effect.
-        format: the name of the format to write where `options` name none; None keeps the input's.
+        format: the name of the format to write if `options` name none; None keeps the input's.
 
     Returns:
-        The new file's bytes, and what is known of it.
+        The new file's bytes, with its size, format and notes.
 
     Raises:
-        RaveError: it cannot be read, enhanced or written.
+        RaveError: the photograph cannot be read, enhanced or written.
     """
     return enhance_content(
         make_enhancer(options, 1, usable_processors()),
@@ -281,7 +288,7 @@ def enhance_bytes(content: bytes, options: RunOptions, format: str | None = None
 
 
 def run_doctor(options: RunOptions) -> str:
-    """What is installed, what would be used, and why, as lines of text."""
+    """Returns lines of text that say what is installed, what would be used, and why."""
     from rave_runtime.run.doctor import diagnose
 
     return diagnose(lambda: make_enhancer(options, 1, usable_processors()))
@@ -289,6 +296,7 @@ def run_doctor(options: RunOptions) -> str:
 
 @contextlib.contextmanager
 def _open_runner(options: RunOptions, journal: Journal | None, jobs: int) -> Iterator[Runner]:
+    """Opens what enhances a number of jobs: a batch in this process, or a pool of workers on a cluster."""
     if options.cluster is None:
         yield make_batch(options, journal, jobs)
         return
@@ -297,6 +305,6 @@ def _open_runner(options: RunOptions, journal: Journal | None, jobs: int) -> Ite
     try:
         with open_pool(options, options.cluster, journal, jobs) as pool:
             yield pool
-    finally:  # workers that were ended in the middle of a photograph have left temporary files
+    finally:  # workers that were ended during a photograph have left temporary files
         if journal is not None:
             remove_abandoned(journal.folder)

@@ -1,4 +1,4 @@
-"""What `rave-run` does with a film."""
+"""The work of `rave-run` for one film."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ def run_film(source: Path | BinaryIO, output: Path | BinaryIO, options: RunOptio
         output: a file or a folder, or the stream to write to, as MPEG-TS.
         options: the options of the run.
 
+    Returns:
+        Size, number of frames, encoder and notes of the new film.
+
     Raises:
-        RaveError: the options do not fit, PyAV is missing, a file is there that rave-run did not write, or
-            the film cannot be read or written.
+        RaveError: the options do not fit, PyAV is missing, the output is a file that rave-run did not write,
+            or the film cannot be read or written.
     """
     options.check("film")
     enhancer = make_enhancer(options, 1, 1)

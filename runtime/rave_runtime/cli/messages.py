@@ -1,4 +1,4 @@
-"""What rave-run says, and the codes with which it ends."""
+"""Prints rave-run's messages, and has its exit codes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ EXIT_INTERRUPTED: Final = 130
 
 
 def wrong_use(message: str) -> NoReturn:
-    """Says what is wrong with the command line, and ends the program with exit code 2."""
+    """Prints what is wrong with the command line, and ends the program with exit code 2."""
     say(f"rave-run: {message}", error=True)
     sys.exit(EXIT_WRONG_USE)
 
 
 def say(message: str, *, error: bool = False) -> None:
-    """Prints a message on one line, as a terminal can show it, whatever names and URLs are in it."""
+    """Prints a message on one line, without control characters and without secrets of URLs."""
     from rave_runtime.errors import printable
     from rave_runtime.files.secrets import without_secrets
 
@@ -26,5 +26,5 @@ def say(message: str, *, error: bool = False) -> None:
     stream = sys.stderr if error else sys.stdout
     try:
         print(line, file=stream, flush=True)
-    except BrokenPipeError:  # who read it has gone, and the photographs are done all the same
+    except BrokenPipeError:  # the reader of the output has gone; the photographs are still worth finishing
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,6 +1,6 @@
-"""The command line of rave-run.
+"""Parses the command line of rave-run.
 
-It is parsed by argparse: to import typer, which the other commands use, takes a third of the time of a run.
+It uses argparse: importing typer, which other commands use, takes a third of the time of a short run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all options. Those that are not given are left to the defaults of `RunOptions`."""
+    """Makes the parser of all options. It leaves out options without a value: `RunOptions` has defaults."""
     parser = _Parser(
         "rave-run",
         usage="rave-run [OPTIONS] INPUT... OUTPUT",
@@ -102,11 +102,15 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _number(kind: type[int] | type[float], least: float, most: float = math.inf) -> Callable[[str], float]:
+def _number(
+    kind: type[int] | type[float], minimum: float, maximum: float = math.inf
+) -> Callable[[str], float]:
+    """Returns a function that parses a number within limits, for argparse."""
+
     def parse(text: str) -> float:
         value = kind(text)
-        if not least <= value <= most:
-            limit = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        if not minimum <= value <= maximum:
+            limit = f"at least {minimum:g}" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"
             raise argparse.ArgumentTypeError(f"{text} is not {limit}")
         return value
 
@@ -121,13 +125,13 @@ def _local_file(text: str) -> Path:
 
 
 def _path(text: str) -> Path:
-    if not text:  # pathlib takes it for the current folder
+    if not text:  # pathlib would take an empty text for the current folder
         raise argparse.ArgumentTypeError("it is empty: is a variable not set?")
     return Path(text)
 
 
 def as_paths(arguments: list[str]) -> list[str]:
-    """Arguments after `--` as paths that no parser takes for options, whatever they begin with."""
+    """Rewrites arguments after `--` as paths that no parser takes for options, whatever they begin with."""
     if "--" not in arguments:
         return arguments
     at = arguments.index("--")

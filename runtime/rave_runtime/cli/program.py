@@ -1,4 +1,4 @@
-"""What rave-run does with its arguments: parses, calls, prints, and returns the exit code."""
+"""The program rave-run: parses the arguments, calls the work, prints, and returns the exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(arguments: list[str]) -> int:
     """
     fit_libraries()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show must not end a run
+        if isinstance(stream, io.TextIOWrapper):  # names that a terminal cannot show must not end a run
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
     from rave_runtime.run.interrupt import heed_signals, was_interrupted
@@ -34,13 +34,13 @@ def run(arguments: list[str]) -> int:
     try:
         return _run(arguments)
     except Exception as error:
-        if was_interrupted():  # libraries that are being imported make other errors of it
+        if was_interrupted():  # libraries turn an interrupt during their import into other errors
             raise KeyboardInterrupt from error
         raise
 
 
 def _run(arguments: list[str]) -> int:
-    """Does what the arguments ask for; returns the exit code."""
+    """Parses the arguments, chooses the work that they ask for, and returns its exit code."""
     parser = make_parser()
     if not arguments:
         parser.print_help()
@@ -103,18 +103,25 @@ def _run(arguments: list[str]) -> int:
 def _diagnose(options: RunOptions) -> int:
     from rave_runtime.cli.command import run_doctor
 
-    found = run_doctor(options)
-    print(found)
-    return EXIT_SOME_FAILED if "PROBLEM" in found else 0
+    report = run_doctor(options)
+    print(report)
+    return EXIT_SOME_FAILED if "PROBLEM" in report else 0
 
 
 def _enhance_stream(inputs: list[str], output: str, options: RunOptions, lacks: dict[str, bool]) -> int:
-    """Enhances one photograph from standard input or to standard output."""
+    """Enhances one photograph from standard input or to standard output.
+
+    Args:
+        inputs: the inputs of the command line.
+        output: its output.
+        options: the options of the run.
+        lacks: options that a stream does not have, and whether each is set.
+    """
     from rave_runtime.cli.command import run_stream
     from rave_runtime.files.location import parse_location
 
-    for option, given in lacks.items():
-        if given:
+    for option, is_set in lacks.items():
+        if is_set:
             wrong_use(f"{option} is for folders, not for standard input or output")
     if len(inputs) > 1:
         wrong_use("standard input and output carry one photograph: give one INPUT, or a folder as OUTPUT")
@@ -171,14 +178,14 @@ def _enhance_film(inputs: list[str], output: str, options: RunOptions) -> int:
 
 
 def _watch(inputs: list[str], output: str, options: RunOptions) -> int:
-    """Goes on until it is interrupted."""
+    """Enhances what is put into the input folder, until the program is interrupted."""
     from rave_runtime.files.location import parse_location
     from rave_runtime.run.progress import notes_of
     from rave_runtime.run.watch import run_watch
 
     if len(inputs) > 1:
         wrong_use(f"--watch is for one folder, and {len(inputs)} inputs came: give one")
-    aside = _is_standard_output(options)
+    logs_to_output = _is_standard_output(options)
 
     def say_ready() -> None:
         say(
@@ -187,14 +194,14 @@ def _watch(inputs: list[str], output: str, options: RunOptions) -> int:
         )
 
     for arrival in run_watch(parse_location(inputs[0]), parse_location(output), options, say_ready):
-        say(_describe(arrival), error=aside or arrival.status == "failed")
+        say(_describe(arrival), error=logs_to_output or arrival.status == "failed")
         for note in notes_of([arrival]):
             say(note, error=True)
     return 0
 
 
 def _preview(inputs: list[str], output: str, options: RunOptions) -> int:
-    """Says what a run would do; the exit code is the run's, as far as that can be foreseen."""
+    """Prints what a run would do; returns the exit code that the run would have, as far as that is known."""
     from rave_runtime.cli.command import preview_folder
     from rave_runtime.files.location import parse_location
     from rave_runtime.files.patterns import parse_inputs
@@ -219,7 +226,7 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     report_error = None
     try:
         results = run_folder(parse_inputs(inputs), place, options, ask_user)
-    except ReportError as error:  # the photographs are done all the same
+    except ReportError as error:  # the photographs are done nevertheless
         results, report_error = error.results, error
     for note in notes_of(results):
         say(note, error=True)
@@ -243,7 +250,7 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
 
 
 def _is_standard_output(options: RunOptions) -> bool:
-    """Whether the log goes to standard output, so that everything else must not."""
+    """Whether the log goes to standard output, so that messages must go elsewhere."""
     return options.log is not None and str(options.log) == "-"
 
 
@@ -254,5 +261,5 @@ def _describe(result: Result) -> str:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """A warning as people read it, without the place in the code."""
+    """Prints a warning without its place in the code."""
     say(f"rave-run: {message}", error=True)
