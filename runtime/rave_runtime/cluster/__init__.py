@@ -1,1 +1,1 @@
-"""The same run on a Ray cluster. Only the modules of this package import Ray."""
+"""Runs rave-run's work on a Ray cluster. Only the modules of this package import Ray."""

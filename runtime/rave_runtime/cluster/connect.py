@@ -1,8 +1,8 @@
-"""The same run on a Ray cluster: the pipeline of one machine, in many processes.
+"""Connects to a Ray cluster and opens a pool of workers on it: one machine's pipeline in many processes.
 
-Each actor is a process with a warm `Batch` (`rave_runtime.cluster.worker`). The driver sees to it that there
-are as many as are wanted (`rave_runtime.cluster.crew`) and hands out chunks of photographs
-(`rave_runtime.cluster.pool`). Only these four modules know Ray (extra `cluster`).
+Each actor is a process with a loaded `Batch` (`rave_runtime.cluster.worker`). This process, the driver, keeps
+the number of actors (`rave_runtime.cluster.crew`) and hands out chunks of photographs
+(`rave_runtime.cluster.pool`). Only these four modules use Ray (extra `cluster`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rave_runtime.run.journal import Journal
 from rave_runtime.run.options import RunOptions
 
 LOCAL: Final = "local"
-"""The address that starts a cluster of this machine alone."""
+"""The address that starts a cluster on this machine alone."""
 
 
 @contextlib.contextmanager
@@ -41,21 +41,21 @@ def open_pool(
     worker: type[Worker] = Worker,
     chunk_photographs: int | None = None,
 ) -> Iterator[Pool]:
-    """A pool of workers on a cluster.
+    """Opens a pool of workers on a cluster; afterwards its workers are ended.
 
     Args:
-        options: the options of the run. `workers` is how many photographs each actor has in work at a time, 1
-            unless given, and how many processors it takes; `actors` how many there are, as many as
-            the cluster has room for unless given. An actor takes a GPU if `device` is one.
+        options: the options of the run. `workers` is the number of photographs that each actor has in work
+            at a time, and of processors that it takes, by default 1. `actors` is the number of actors, by
+            default as many as the cluster has room for. An actor takes a GPU if `device` is one.
         address: the cluster's address, as Ray takes it, or "local". Where Ray is connected already, that
             cluster is used.
-        journal: the journal of the results, kept by this process alone.
-        jobs: how many photographs there are, so that no more actors are asked for.
-        worker: what each actor runs.
+        journal: the journal of the results, which only this process writes.
+        jobs: the number of photographs; no more actors than that are started.
+        worker: the class that each actor runs.
         chunk_photographs: how many photographs an actor gets at a time; None adapts it to their time.
 
     Raises:
-        UsageError: Ray is not installed, or the cluster is not there.
+        UsageError: Ray is not installed, or the cluster cannot be reached.
         RaveError: the model cannot be used.
     """
     turn_off_reports()
@@ -65,8 +65,8 @@ def open_pool(
         import ray
     except ImportError as error:
         raise UsageError("--cluster needs Ray: pip install 'rave-backlit[cluster]'") from error
-    ours = not ray.is_initialized()
-    if ours:
+    connects = not ray.is_initialized()
+    if connects:
         with _own_signals():
             _connect(ray, address)
     try:
@@ -95,7 +95,7 @@ def open_pool(
         finally:
             crew.stop()
     finally:
-        if ours:
+        if connects:
             ray.shutdown()
 
 
@@ -111,7 +111,7 @@ def _connect(ray: Any, address: str) -> None:
                     ray.init(address=LOCAL, num_cpus=usable_processors(), include_dashboard=False, **quiet)
             else:
                 ray.init(address=address, **quiet)
-    except Exception as error:  # Ray raises whatever its connection stumbled over
+    except Exception as error:  # Ray's errors have no base class in common
         raise UsageError(
             f"there is no Ray cluster at {address}: {reason_of(error)} (`ray start --head` starts one; "
             f"--cluster {LOCAL} needs none)"
@@ -120,7 +120,7 @@ def _connect(ray: Any, address: str) -> None:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keeps this program's way with SIGTERM, in whose place Ray puts one that aborts."""
+    """Restores this program's handler of SIGTERM, which Ray replaces by one that aborts the process."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -130,13 +130,13 @@ def _own_signals() -> Iterator[None]:
 
 
 def _stay_on_this_machine() -> None:
-    """Has a local cluster listen on the loopback address alone and ask everybody for a token.
+    """Makes a local cluster listen on the loopback address alone and require a token.
 
-    Whoever reaches a cluster without a token can run any program on it. The token is made for this run and
-    handed to Ray's processes in their environment; no file keeps it. Ray reads these variables when it is
-    imported.
+    Anybody who can reach a cluster without a token can run any program on it. The token is made for this run
+    and passed to Ray's processes in their environment; it is not stored in a file. Ray reads these variables
+    when it is imported.
     """
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # as Ray does by itself on Windows and macOS
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # loopback only, Ray's default on Windows and macOS
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
@@ -146,7 +146,7 @@ def _stay_on_this_machine() -> None:
 def _without_dashboard() -> Iterator[None]:
     """Keeps Ray from starting its dashboard's process, which asks the cloud's metadata service where it is.
 
-    Ray starts that process even where no dashboard is wanted, to report usage, and goes on where it fails.
+    Ray starts that process even with `include_dashboard=False`, to report usage, and goes on if it fails.
     """
     from ray._private import services
 
@@ -159,12 +159,12 @@ def _without_dashboard() -> Iterator[None]:
 
 
 def _knock(address: str) -> None:
-    """Fails at once where nobody listens; Ray would try for minutes."""
+    """Fails at once where no program listens at the address; Ray would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _resources(ray: Any) -> dict[str, float]:
-    found: dict[str, float] = ray.cluster_resources()
-    return found
+    resources: dict[str, float] = ray.cluster_resources()
+    return resources

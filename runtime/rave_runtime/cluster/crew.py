@@ -1,7 +1,7 @@
-"""The actors of a cluster: placed on machines, prepared, replaced, ended.
+"""Starts the actors of a cluster on its machines, prepares, replaces and ends them.
 
-The first that is ready decides the device and precision of all: results must not depend on the machine that
-made them.
+The first actor that is ready decides the device and precision of all: results must not depend on the machine
+that made them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from rave_runtime.run.jobs import Job
 from rave_runtime.version import __version__
 
 _PLACEMENT_TIMEOUT_S: Final = 120.0
-"""The longest time that the cluster may take to find room for a first worker."""
+"""The longest time for which the cluster may have no room for any worker."""
 
 _RESTART_PAUSE_S: Final = 5.0
-"""Between attempts to replace a worker that could not start."""
+"""The pause between attempts to replace a worker that could not start."""
 
 
 @dataclass
@@ -30,9 +30,9 @@ class Chunk:
     """Photographs that an actor was given at once.
 
     Attributes:
-        jobs: what it was given.
-        alone: it has but one, which may be what killed an earlier worker.
-        given_at_s: when it was given to the actor, by the monotonic clock.
+        jobs: the jobs of the photographs.
+        alone: whether it is one suspect: a photograph that may have killed an earlier worker.
+        given_at_s: when the actor could begin with it, by the monotonic clock.
     """
 
     jobs: list[Job]
@@ -45,11 +45,11 @@ class Actor:
     """A process on one of the machines.
 
     Attributes:
-        handle: Ray's.
+        handle: Ray's handle of the actor.
         name: its name in messages.
-        node: Ray's name of its machine, once it is placed.
-        size: photographs in its next chunk.
-        chunks: the chunks that are in work or waiting, by the reference to their answer.
+        node: Ray's name of its machine, empty until it is placed.
+        size: how many photographs to put into its next chunk.
+        chunks: the chunks that it has in work or waiting, by Ray's reference to their answer.
     """
 
     handle: Any
@@ -60,25 +60,25 @@ class Actor:
 
     @property
     def is_alone(self) -> bool:
-        """Whether it has a photograph that must be alone."""
+        """Whether it has a suspect, beside which it may have no other photograph."""
         return any(chunk.alone for chunk in self.chunks.values())
 
 
 class Crew:
-    """As many actors as are wanted, each on its way to work or at it.
+    """A fixed number of actors, each of which is starting or at work.
 
     Args:
         ray: the module.
-        remote_worker: the actors' class, as Ray has it.
-        arguments: what each actor is made with.
-        size: how many are wanted.
+        remote_worker: the actors' class, wrapped by `ray.remote`.
+        arguments: the arguments of that class.
+        size: the number of actors.
         workers: photographs that each has in work at a time.
         device: as on the command line.
         precision: as on the command line.
 
     Attributes:
-        actors: those at work.
-        setup: what they compute with, once the first is there.
+        actors: the actors that are ready for work.
+        setup: their device and precision; None until the first is ready.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Crew:
         self._seen_at = time.monotonic()
 
     def start(self) -> None:
-        """Asks for all actors and waits for the first.
+        """Asks for all actors and waits until the first is ready.
 
         Raises:
             RaveError: the model cannot be used on the cluster.
@@ -121,27 +121,31 @@ class Crew:
             self.advance(timeout_s=0.2)
 
     def starting(self) -> list[Any]:
-        """References that are answered when an actor has come a step on."""
+        """Returns Ray's references that are answered when a starting actor was placed or prepared."""
         return [*self._placing, *self._preparing]
 
     def replace(self, actor: Actor) -> None:
-        """Ends one and asks for another in its place."""
+        """Ends an actor and asks for another in its place."""
         self.actors.remove(actor)
-        self._kill(actor)  # one that is only out of reach must not write beside its successor
+        self._kill(actor)  # it may only be out of reach, and must not write at the same time as its successor
         self._start_actor()
 
     def stop(self) -> None:
-        """Ends all; what they had in work is lost, what they had written is whole."""
+        """Ends all actors. Photographs in work are lost; results that were written are whole."""
         for actor in [*self.actors, *self._placing.values(), *self._placed, *self._preparing.values()]:
             self._kill(actor)
-        for held in (self.actors, self._placing, self._placed, self._preparing):
-            held.clear()
+        for collection in (self.actors, self._placing, self._placed, self._preparing):
+            collection.clear()
 
     def advance(self, timeout_s: float) -> None:
-        """Brings starting actors a step on: placed on a machine, prepared, at work.
+        """Takes starting actors to the next step: placed on a machine, then prepared, then at work.
+
+        Args:
+            timeout_s: how long to wait for Ray's answers.
 
         Raises:
-            RaveError, UsageError: as `start`; later, that no worker is left and none finds room.
+            RaveError: as `start`.
+            UsageError: as `start`, or no worker is left and none finds room.
         """
         now = time.monotonic()
         for _ in [due for due in self._restarts if due <= now]:
@@ -165,8 +169,8 @@ class Crew:
         starting = self.starting()
         if not starting:
             return
-        done, _ = self._ray.wait(starting, num_returns=len(starting), timeout=timeout_s)
-        for ref in done:
+        ready, _ = self._ray.wait(starting, num_returns=len(starting), timeout=timeout_s)
+        for ref in ready:
             if ref in self._placing:
                 self._on_placed(ref, self._placing.pop(ref))
             else:
@@ -204,7 +208,12 @@ class Crew:
         self.actors.append(actor)
 
     def _give_up(self, actor: Actor, error: Exception) -> None:
-        """A worker that could not start: the reason where none ever did, else another attempt later."""
+        """Ends a worker that could not start. If none ever did, that is an error; otherwise it tries again.
+
+        Raises:
+            RaveError: the worker's error, if it concerns the model or device.
+            UsageError: any other error.
+        """
         self._kill(actor)
         if self.setup is None:
             cause = getattr(error, "cause", None)
@@ -225,6 +234,6 @@ class Crew:
 
 
 def cause_of(error: Any) -> str:
-    """What went wrong, in one line: of an error of Ray's, what the worker raised."""
+    """Returns the reason of an error in one line; for an error of Ray's, what the worker raised."""
     cause = getattr(error, "cause", None)
     return reason_of(cause if isinstance(cause, Exception) else error)

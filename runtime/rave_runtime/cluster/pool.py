@@ -1,9 +1,9 @@
-"""Gives photographs to the actors of a cluster, and decides what becomes of those that a lost actor had.
+"""Gives photographs to the actors of a cluster, and decides what happens to those of a lost actor.
 
-The driver hands out chunks of photographs, two to an actor so that none waits, long enough that handing
-out costs little. A worker may die at any time. What it had begun is done again, each photograph alone:
-one that dies once more with its worker is the one that killed it, and is named and left out. A machine
-that went away, or could not be reached, blames nobody.
+The driver gives each actor two chunks of photographs, so that none waits; chunks are large enough that
+handing them out costs little. A worker may die at any time. The photographs that it had begun are then
+suspects, and each is tried again alone: if the next worker dies too, the photograph is reported as failed
+and left out. Where a machine was lost or could not be reached, no photograph is blamed.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ CHUNK_S: Final = 2.0
 """How long a chunk should take: a thousand actors then ask the driver for 500 chunks a second."""
 
 MAX_CHUNK: Final = 64
+"""Most photographs in a chunk."""
 
 _AHEAD: Final = 2
-"""Chunks at an actor: one in work, one waiting there."""
+"""How many chunks an actor has: one in work, one waiting."""
 
 _STRIKES: Final = 2
-"""A photograph is left out when its workers died this often while their machines went on."""
+"""A photograph is left out after this many of its workers died while their machines went on."""
 
 _LOSSES: Final = 6
 """Most retries of a photograph whose worker was lost, whatever the cause."""
@@ -47,11 +48,11 @@ class _Work:
 
     Attributes:
         fresh: photographs that no worker has had.
-        again: those whose worker was lost before it began with them.
-        suspects: those that a lost worker had begun; each goes to a worker alone.
-        strikes: how often a worker died of itself while it had that photograph alone, or first.
-        losses: how often its worker was lost for any reason.
-        unfinished: how many have no result yet.
+        unfinished: how many photographs have no result yet.
+        again: photographs whose worker was lost before it began with them.
+        suspects: photographs that a lost worker had begun; each goes to a worker alone.
+        strikes: by photograph, how often its worker died while its machine went on.
+        losses: by photograph, how often its worker was lost for any reason.
     """
 
     fresh: Iterator[Job]
@@ -67,7 +68,7 @@ class Pool:
 
     Args:
         ray: the module.
-        crew: at work.
+        crew: the actors, of which at least one is ready.
         workers: photographs that each actor has in work at a time.
         journal: the journal of the results.
         chunk_photographs: how many photographs a worker gets at a time; None adapts it so that a chunk takes
@@ -91,7 +92,7 @@ class Pool:
 
     @property
     def setup(self) -> Setup:
-        """What its workers compute with."""
+        """The device and precision of its workers."""
         assert self._crew.setup is not None
         return self._crew.setup
 
@@ -102,19 +103,19 @@ class Pool:
             UsageError: every worker is gone and no new one finds room; or OUTPUT is not the same
                 folder for a worker as for this process.
         """
-        listed = list(jobs)
+        job_list = list(jobs)
         if self._journal is not None:
-            claim_free(self._journal, listed)
-        work = _Work(iter(listed), len(listed))
+            claim_free(self._journal, job_list)
+        work = _Work(iter(job_list), len(job_list))
         try:
             while work.unfinished:
                 self._hand_out(work)
-                waiting = {ref: actor for actor in self._crew.actors for ref in actor.chunks}
-                done = self._wait([*waiting, *self._crew.starting()])
+                actors = {ref: actor for actor in self._crew.actors for ref in actor.chunks}
+                ready = self._wait([*actors, *self._crew.starting()])
                 self._crew.advance(timeout_s=0)
-                for ref in done:
-                    if ref in waiting and ref in waiting[ref].chunks:
-                        for result in self._take(waiting[ref], ref, work):
+                for ref in ready:
+                    if ref in actors and ref in actors[ref].chunks:
+                        for result in self._take(actors[ref], ref, work):
                             work.unfinished -= 1
                             yield result
         finally:
@@ -123,8 +124,8 @@ class Pool:
 
     def _hand_out(self, work: _Work) -> None:
         """Gives every actor chunks of photographs until each has one in work and one waiting."""
-        # No chunk so large that the last ones leave others with nothing to do.
-        most = max(1, min(MAX_CHUNK, work.unfinished // (4 * max(1, len(self._crew.actors)))))
+        # Towards the end chunks become smaller, so that all actors finish at about the same time.
+        max_size = max(1, min(MAX_CHUNK, work.unfinished // (4 * max(1, len(self._crew.actors)))))
         for actor in self._crew.actors:
             while len(actor.chunks) < _AHEAD and not actor.is_alone:
                 if work.suspects:
@@ -132,7 +133,7 @@ class Pool:
                         break  # it will be idle soon, and then takes a suspect
                     self._give(actor, [work.suspects.popleft()], alone=True)
                     break
-                size = max(min(self._chunk_photographs or actor.size, most), self._workers)
+                size = max(min(self._chunk_photographs or actor.size, max_size), self._workers)
                 jobs = [work.again.popleft() for _ in range(min(len(work.again), size))]
                 jobs += islice(work.fresh, size - len(jobs))
                 if not jobs:
@@ -140,22 +141,23 @@ class Pool:
                 self._give(actor, jobs, alone=False)
 
     def _give(self, actor: Actor, jobs: list[Job], alone: bool) -> None:
+        """Gives a chunk to an actor, with the journal's entries of its results and companions."""
         tasks = []
         for job in jobs:
-            known: tuple[Entry, ...] = ()
+            entries: tuple[Entry, ...] = ()
             if self._journal is not None:
                 for place in (job.target, *(copy for _, copy in job.companions)):
-                    known += self._journal.find(name_inside(self._journal.folder, place))
-            tasks.append(Task(job, known))
+                    entries += self._journal.find(name_inside(self._journal.folder, place))
+            tasks.append(Task(job, entries))
         actor.chunks[actor.handle.enhance.remote(tasks)] = Chunk(jobs, alone, time.monotonic())
 
     def _take(self, actor: Actor, ref: Any, work: _Work) -> Iterator[Result]:
-        """The results of a chunk, or what its worker's end means for its photographs."""
+        """Yields the results of a chunk; if its worker or answer was lost, plans another attempt."""
         from ray.exceptions import ObjectLostError, RayError, RayTaskError
 
         try:
             answers: list[Answer] = self._ray.get(ref)
-        except RayTaskError as error:  # a fault of ours: it must not end a run of millions
+        except RayTaskError as error:  # a bug of rave-run's: it must not end a run of millions
             chunk = actor.chunks.pop(ref)
             if chunk.alone:
                 yield Result(
@@ -164,7 +166,7 @@ class Pool:
             else:
                 work.suspects.extend(chunk.jobs)
             return
-        except ObjectLostError:  # done, but the answer went down with its machine
+        except ObjectLostError:  # the work is done, but the answer was lost with its machine
             work.again.extend(actor.chunks.pop(ref).jobs)
             return
         except RayError as error:
@@ -184,14 +186,21 @@ class Pool:
 
     @staticmethod
     def _adapt(actor: Actor, chunk: Chunk, answers: list[Answer], now: float) -> None:
-        """Chunks of `CHUNK_S`, growing at most twofold; what was skipped or failed promises nothing."""
-        done = sum(answer.result.status in ("done", "copied") for answer in answers)
-        if done and not chunk.alone:
-            wanted = done * CHUNK_S / max(now - chunk.given_at_s, 1e-3)
-            actor.size = max(1, min(round(wanted), 2 * len(chunk.jobs), MAX_CHUNK))
+        """Sets the size of an actor's next chunk so that it takes `CHUNK_S`, at most twice the last size.
+
+        Photographs that were skipped or failed say nothing about the time of the next ones.
+        """
+        finished = sum(answer.result.status in ("done", "copied") for answer in answers)
+        if finished and not chunk.alone:
+            size = finished * CHUNK_S / max(now - chunk.given_at_s, 1e-3)
+            actor.size = max(1, min(round(size), 2 * len(chunk.jobs), MAX_CHUNK))
 
     def _check_shared(self, actor: Actor, answers: list[Answer]) -> None:
-        """What the first worker of each machine wrote must be there for this process."""
+        """Checks that this process sees what the first worker of each machine wrote.
+
+        Raises:
+            UsageError: the output is another folder on that machine.
+        """
         if self._journal is None or actor.node in self._shared_with:
             return
         for answer in answers:
@@ -205,8 +214,8 @@ class Pool:
                 return
 
     def _bury(self, actor: Actor, error: Exception, work: _Work) -> Iterator[Result]:
-        """A worker is lost: its chunks go elsewhere, and a new worker is asked for."""
-        of_itself = self._died_of_itself(actor, error)
+        """Replaces a lost worker and plans its photographs anew; yields the failures of those left out."""
+        is_strike = self._died_alone(actor, error)
         self._crew.replace(actor)
         chunks, actor.chunks = list(actor.chunks.values()), {}
         for index, chunk in enumerate(chunks):
@@ -215,26 +224,27 @@ class Pool:
                 continue
             for job in chunk.jobs:
                 work.losses[job] = work.losses.get(job, 0) + 1
-                work.strikes[job] = work.strikes.get(job, 0) + of_itself
+                work.strikes[job] = work.strikes.get(job, 0) + is_strike
                 if work.strikes[job] < _STRIKES and work.losses[job] < _LOSSES:
                     work.suspects.append(job)
                     continue
                 reason = f"ended its worker {work.losses[job]} times and was left out ({cause_of(error)})"
                 yield Result(job, "failed", reason, worker=actor.name)
 
-    def _died_of_itself(self, actor: Actor, error: Exception) -> bool:
+    def _died_alone(self, actor: Actor, error: Exception) -> bool:
         """Whether a worker's process ended while its machine went on."""
         from ray.exceptions import ActorUnavailableError
 
         if isinstance(error, ActorUnavailableError):
             return False  # its machine may be dying, which the cluster notices later
-        return any(found["NodeID"] == actor.node and found["Alive"] for found in self._ray.nodes())
+        return any(node["NodeID"] == actor.node and node["Alive"] for node in self._ray.nodes())
 
     def _wait(self, refs: list[Any]) -> list[Any]:
+        """Waits up to a second for an answer, and returns the references of all that have come."""
         if not refs:
             time.sleep(0.2)
             return []
-        done, _ = self._ray.wait(refs, num_returns=1, timeout=1.0)
-        if done and len(refs) > 1:
-            done, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
-        return list(done)
+        ready, _ = self._ray.wait(refs, num_returns=1, timeout=1.0)
+        if ready and len(refs) > 1:
+            ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
+        return list(ready)

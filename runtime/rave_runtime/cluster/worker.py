@@ -1,4 +1,4 @@
-"""The work of one process of a cluster: chunks of photographs in, results and journal entries out."""
+"""The work of one process of a cluster: it takes chunks of photographs, and returns results and entries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rave_runtime.version import __version__
 
 @dataclass(frozen=True)
 class Task:
-    """A photograph to enhance, and what the journal knows of its result and its companions."""
+    """A photograph to enhance, with the journal's entries of its result and of its companion files."""
 
     job: Job
     entries: tuple[Entry, ...]
@@ -26,7 +26,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a photograph, with the journal's new entries of it and of its companions."""
+    """A photograph's result, with new journal entries of it and of its companion files."""
 
     result: Result
     entry: Entry | None
@@ -35,11 +35,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Program:
-    """What a worker would run; all workers of a run must agree.
+    """The version and settings of a worker, which must be the same for all workers of a run.
 
     Attributes:
         version: the version of this package.
-        settings: everything that decides a result, as `Enhancer.settings` says it.
+        settings: everything that decides a result, as `Enhancer.settings` gives it.
     """
 
     version: str
@@ -47,7 +47,7 @@ class Program:
 
 
 class _CarriedJournal:
-    """The journal as a worker sees it: the entries that came with its tasks, and its own."""
+    """The journal as a worker sees it: the entries that came with its tasks, and those that it adds."""
 
     def __init__(self, folder: Location) -> None:
         self.folder = folder
@@ -55,10 +55,10 @@ class _CarriedJournal:
         self.added: dict[str, Entry] = {}
 
     def is_done(self, name: str, key: str) -> bool:
-        return is_done(self._known_of(name), key, self.folder)
+        return is_done(self._entries_of(name), key, self.folder)
 
     def is_ours(self, name: str) -> bool:
-        return is_ours(self._known_of(name), self.folder / name)
+        return is_ours(self._entries_of(name), self.folder / name)
 
     def claim(self, name: str, size: int, digest: str) -> None:
         """Does nothing: the driver has claimed the names of all results."""
@@ -66,15 +66,22 @@ class _CarriedJournal:
     def add(self, name: str, key: str, size: int, digest: str = "") -> None:
         self.added[name] = Entry(name, key, size, digest)
 
-    def _known_of(self, name: str) -> list[Entry]:
+    def _entries_of(self, name: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.name == name]
 
     def close(self) -> None:
-        """Nothing is open: the driver keeps the journal."""
+        """Does nothing: only the driver has the journal's file open."""
 
 
 class Worker:
-    """What an actor runs: one process, one warm batch."""
+    """The class that an actor runs: one process with one loaded batch.
+
+    Args:
+        model: the bundle; None is the embedded one.
+        options: the options of the run.
+        folder: the folder of the journal; None where there is no journal.
+        threads: processors that this process uses.
+    """
 
     def __init__(
         self, model: Bundle | None, options: RunOptions, folder: Location | None, threads: int
@@ -87,7 +94,7 @@ class Worker:
         self._name = ""
 
     def place(self) -> str:
-        """The machine it is on, as Ray names it."""
+        """Returns Ray's name of the machine on which this process runs."""
         import ray
 
         return str(ray.get_runtime_context().get_node_id())
@@ -100,10 +107,13 @@ class Worker:
             device: as on the command line; "auto" for the first worker, the same for all others.
             precision: as on the command line, for the first worker; the same for all others.
 
+        Returns:
+            Device and precision, and what must be the same for all workers.
+
         Raises:
             RaveError: as `Enhancer`.
         """
-        keep_freed_memory()  # this process is the run's own
+        keep_freed_memory()  # this process serves only this run
         options = dataclasses.replace(self._options, device=device, precision=precision)
         workers = options.workers or 1
         self._batch = make_batch(options, self._journal, workers, self._threads, self._model)
@@ -112,7 +122,7 @@ class Worker:
         return self._batch.setup, Program(__version__, self._batch.settings)
 
     def enhance(self, tasks: list[Task]) -> list[Answer]:
-        """A chunk of photographs from files to files."""
+        """Enhances a chunk of photographs from files to files."""
         batch, journal = self._batch, self._journal
         assert batch is not None
         if journal is not None:
