@@ -1,4 +1,4 @@
-"""Decoding a film, estimating the light of its frames and dividing them by it, in order."""
+"""Decodes a film, estimates the light of its frames, and divides the frames by it, in order."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class FilmOptions:
 
     Attributes:
         encoder: an encoder of FFmpeg, such as "h264_nvenc"; None follows the input's codec.
-        quality: 1 to 100; None is like the input's.
+        quality: 1 to 100; None is about the input's quality.
         container: FFmpeg's name of the container; None follows the target's name, or is MPEG-TS for a pipe.
-        live: whether each frame must leave at once, as for a camera's stream.
-        workers: threads that divide frames; 0 is all processors.
-        again: whether a film that says that it was enhanced is enhanced once more, and not refused.
+        live: whether each frame must be written without delay, as for a camera's stream.
+        workers: threads that divide frames; 0 is one per processor.
+        again: whether a film with the mark of an earlier enhancement is enhanced once more, not refused.
     """
 
     encoder: str | None = None
@@ -49,17 +49,17 @@ class FilmOptions:
 
 @dataclass
 class FilmResult:
-    """What became of a film.
+    """The result of enhancing a film.
 
     Attributes:
-        frames: frames written.
+        frames: how many frames were written.
         width_px, height_px: size of a frame, as stored.
-        seconds: time it took.
-        cuts: cuts at which the light began anew.
+        seconds: the time it took.
+        cuts: how many cuts were found, at which the light is not steadied.
         encoder: the encoder that was used.
-        enhanced_before: whether it said that it had been enhanced.
+        enhanced_before: whether the film has the mark of an earlier enhancement.
         is_unchanged: whether it was copied as it is for that reason.
-        warnings: what a user should know.
+        warnings: notes for the user.
     """
 
     frames: int = 0
@@ -78,10 +78,11 @@ DEFAULT_WORKING_SIZE_PX: Final = 192
 
 
 _LUMA_WEIGHTS: Final = {1: (0.2126, 0.7152, 0.0722), 9: (0.2627, 0.6780, 0.0593)}
+"""Weights of red, green and blue in luma, by the matrix's number in ITU-T H.273."""
 
 
 _LUMA_WEIGHTS_601: Final = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in luma by the matrix of ITU-T H.273; others are those of BT.601."""
+"""The weights for all other matrices, those of BT.601."""
 
 
 _SWS_MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
@@ -89,20 +90,27 @@ _SWS_MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
 
 _UNSPECIFIED: Final = 2
+"""The number in ITU-T H.273 for a matrix that is not stated."""
 
 
 _HD_HEIGHT_PX: Final = 720
-"""Films of this height and more are BT.709 where they do not say, smaller ones BT.601."""
+"""Films of this height or more that do not state a matrix are taken for BT.709, smaller ones for BT.601."""
 
 
 class DividedFilm:
-    """Decoding and dividing: yields packets to pass on and frames to encode, in order.
+    """Decodes and divides a film: `items` yields packets to pass on and frames to encode, in order.
+
+    Attributes:
+        container: the opened film.
+        video: its video stream.
+        info: facts about its frames; None until the first is decoded.
+        first_frame: the first decoded frame.
 
     Args:
         container: the opened film.
         enhancer: estimates the light.
         options: the options of the run.
-        result: where frames, cuts and warnings are noted.
+        result: where cuts and warnings are added.
     """
 
     def __init__(self, container: Any, enhancer: Enhancer, options: FilmOptions, result: FilmResult) -> None:
@@ -117,10 +125,10 @@ class DividedFilm:
         self._stop = threading.Event()
         self._items: queue.Queue[Any] = queue.Queue(self._workers + 2)
         self._steady: SteadyLight | None = None
-        self._own = threading.local()
+        self._thread_local = threading.local()
 
     def items(self) -> Iterator[Any]:
-        """Frames, divided, and packets of the other streams, as the film has them."""
+        """Yields divided frames, and packets of the other streams unchanged, in the film's order."""
         with ThreadPoolExecutor(self._workers, "rave-film") as pool:
             producer = threading.Thread(target=self._produce, args=(pool,), name="rave-film-decode")
             producer.start()
@@ -140,6 +148,7 @@ class DividedFilm:
                 producer.join()
 
     def _put(self, item: Any) -> bool:
+        """Puts an item into the queue; returns False if the film is not read any more."""
         while not self._stop.is_set():
             with contextlib.suppress(queue.Full):
                 self._items.put(item, timeout=0.1)
@@ -147,17 +156,18 @@ class DividedFilm:
         return False
 
     def _produce(self, pool: ThreadPoolExecutor) -> None:
+        """Decodes the film, has the pool divide its frames, and queues them; then None, or the error."""
         try:
             for item in self._decoded():
-                ready = pool.submit(self.divide, *item) if isinstance(item, tuple) else item
-                if not self._put(ready):
+                entry = pool.submit(self.divide, *item) if isinstance(item, tuple) else item
+                if not self._put(entry):
                     return
             self._put(None)
         except BaseException as error:
             self._put(error)
 
     def _decoded(self) -> Iterator[Any]:
-        """Packets of other streams, and frames each with its light."""
+        """Yields packets of the other streams, and pairs of a frame and its light."""
         av = import_av()
         broken = 0
         packets = self.container.demux()
@@ -183,7 +193,7 @@ class DividedFilm:
             raise PhotoError("holds no frame that can be decoded")
 
     def light_frame(self, frame: Any) -> tuple[Any, UpsampledLight]:
-        """A decoded frame and its steadied light. Frames must come in order.
+        """Returns a decoded frame and its steadied light. Frames must come in order.
 
         Raises:
             PhotoError: the film is HDR, its pixels cannot be divided, or its frames change their size.
@@ -205,30 +215,30 @@ class DividedFilm:
         return frame, UpsampledLight(line.coefficients, line.low, line.high, frame.height, frame.width)
 
     def _light_of(self, frame: Any) -> Line:
-        """The steadied light of a frame, as a line over its luma."""
+        """Estimates the light of a frame and steadies it; returns it as a linear function of luma."""
         assert self._steady is not None
         assert self.info is not None
         rgb = _reduced(frame, self._enhancer.working_size_px or DEFAULT_WORKING_SIZE_PX)
         turns = round(self.info.rotation_deg / 90)
         light = np.rot90(self._enhancer.illumination(np.ascontiguousarray(np.rot90(rgb, turns))), -turns)
         guide: Array = (rgb @ np.array(_weights(frame), np.float32) / np.float32(255)).astype(np.float32)
-        own = Line(
+        frame_line = Line(
             fit_line(np.ascontiguousarray(light), guide, max(frame.width, frame.height)),
             float(light.min()),
             float(light.max()),
         )
-        line = self._steady.update(own, guide)
+        line = self._steady.update(frame_line, guide)
         self._result.cuts = self._steady.cuts
         return line
 
     def divide(self, frame: Any, light: UpsampledLight) -> Any:
-        """The frame, divided by its light. Threads may divide several frames at once."""
+        """Returns the frame divided by its light. Several threads may divide frames at once."""
         assert self.info is not None
         layout = self.info.layout
         if frame.format.name != self.info.pixel_format:
-            plain = frame.reformat(format=self.info.pixel_format)
-            plain.pts, plain.time_base = frame.pts, frame.time_base
-            frame = plain
+            planar = frame.reformat(format=self.info.pixel_format)
+            planar.pts, planar.time_base = frame.pts, frame.time_base
+            frame = planar
         frame.make_writable()
         planes = tuple(
             as_plane(plane, plane.height, plane.width, plane.line_size, layout.bits) for plane in frame.planes
@@ -236,14 +246,14 @@ class DividedFilm:
         colours = None
         if MeanColours.fits(layout, frame.height, frame.width) and not self._enhancer.look.changes_nothing:
             colours = MeanColours((planes[1], planes[2]), layout)
-        if not hasattr(self._own, "workspace"):
-            self._own.workspace = Workspace()
-        relight_planes(planes, layout, light, self._enhancer.look.knee, colours, self._own.workspace)
+        if not hasattr(self._thread_local, "workspace"):
+            self._thread_local.workspace = Workspace()
+        relight_planes(planes, layout, light, self._enhancer.look.knee, colours, self._thread_local.workspace)
         return frame
 
 
 def _reduced(frame: Any, long_side_px: int) -> NDArray[np.uint8]:
-    """A frame as [h', w', 3] uint8 RGB with a given long side."""
+    """Returns a frame as [h', w', 3] uint8 RGB, reduced to a long side."""
     scale = min(1.0, long_side_px / max(frame.width, frame.height))
     width, height = (max(2, round(side * scale)) for side in (frame.width, frame.height))
     matrix = _matrix(frame)
@@ -255,7 +265,7 @@ def _reduced(frame: Any, long_side_px: int) -> NDArray[np.uint8]:
 
 
 def _matrix(frame: Any) -> int:
-    """The matrix between RGB and the planes, by its number in ITU-T H.273."""
+    """Returns the number in ITU-T H.273 of the matrix between RGB and the planes."""
     matrix = int(frame.colorspace)
     if matrix == _UNSPECIFIED:
         return 1 if frame.height >= _HD_HEIGHT_PX else 6

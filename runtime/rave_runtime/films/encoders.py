@@ -1,4 +1,4 @@
-"""Which of FFmpeg's encoders can be used: for a film, and on this machine."""
+"""Finds out which of FFmpeg's encoders work on this machine, and their options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUALITY_OPTIONS: Final = {
     "videotoolbox": "q",
     "amf": "qp_p",
 }
-"""The option by which each encoder, or each family of hardware encoders, takes its constant quality."""
+"""The name of the option for constant quality, by encoder or by family of hardware encoders."""
 
 _OFFERED: Final = (
     *("libx264", "libx265", "libsvtav1", "libvpx-vp9"),
@@ -34,17 +34,18 @@ _TRIAL_PX: Final = 256
 """Side of the frame for which an encoder is tried: some hardware refuses smaller ones."""
 
 _TRIAL_QUALITY: Final = 24
+"""The constant quality for which an encoder is tried, on the encoder's scale."""
 
 
 def require_encoder(name: str, *, is_used_here: bool = True) -> str:
-    """An encoder's own name, such as "libx264" for "h264".
+    """Returns an encoder's full name, such as "libx264" for "h264".
 
     Args:
         name: an encoder of FFmpeg.
-        is_used_here: whether it must work on this machine, not only be known to the installed FFmpeg.
+        is_used_here: whether it must start on this machine, not only be part of the installed FFmpeg.
 
     Raises:
-        UsageError: it is not an encoder for films, or does not start here; the message names those that can.
+        UsageError: it is not an encoder for films, or does not start here; the message names those that do.
     """
     av = import_av()
     try:
@@ -56,8 +57,8 @@ def require_encoder(name: str, *, is_used_here: bool = True) -> str:
     elif is_used_here and not _opens(codec.name):
         problem = "does not start on this machine, which may lack its hardware or driver"
     else:
-        own_name: str = codec.name
-        return own_name
+        full_name: str = codec.name
+        return full_name
     usable = [each for each in _OFFERED if each in av.codecs_available and _opens(each)]
     raise UsageError(
         f"--film-encoder {name} {problem}: give one of {', '.join(usable)}, or leave the option out"
@@ -65,12 +66,12 @@ def require_encoder(name: str, *, is_used_here: bool = True) -> str:
 
 
 def encoder_options(encoder: str, quality: int, *, live: bool) -> dict[str, str]:
-    """FFmpeg's options for an encoder.
+    """Returns FFmpeg's options for an encoder.
 
     Args:
         encoder: an encoder of FFmpeg.
         quality: constant quality on the encoder's scale.
-        live: whether frames must leave at once, at the cost of some compression.
+        live: whether frames must be written without delay, at the cost of some compression.
     """
     name = _QUALITY_OPTIONS.get(encoder) or _QUALITY_OPTIONS.get(encoder.rpartition("_")[2])
     options = {name: str(quality)} if name else {}
@@ -88,7 +89,7 @@ def encoder_options(encoder: str, quality: int, *, live: bool) -> dict[str, str]
 
 
 def supported_format(encoder: str, pixel_format: str) -> str:
-    """A pixel format where the encoder takes it, or the nearest that it takes."""
+    """Returns the pixel format if the encoder takes it, otherwise the nearest that it takes."""
     formats = import_av().codec.Codec(encoder, "w").video_formats
     names = [item.name for item in formats or ()]
     if not names or pixel_format in names:
@@ -103,9 +104,9 @@ def supported_format(encoder: str, pixel_format: str) -> str:
 
 
 def _opens(encoder: str) -> bool:
-    """Whether an encoder starts on this machine, tried with a small frame's size.
+    """Whether an encoder starts on this machine, which is tried for small frames.
 
-    Libraries that FFmpeg brings along, whose names begin with lib, need nothing of the machine.
+    Software encoders, whose names begin with lib, work on every machine and are not tried.
     """
     if encoder.startswith("lib"):
         return True

@@ -1,4 +1,4 @@
-"""How an enhanced film is encoded: like the input, as far as there is an encoder."""
+"""Chooses how an enhanced film is encoded: like the input, as far as there is an encoder."""
 
 from __future__ import annotations
 
@@ -20,22 +20,25 @@ _ENCODERS: Final = {
     "libvpx-vp9": "libvpx-vp9",
     "vp8": "libvpx-vp9",
 }
-"""The encoder for each codec of an input; others become H.264."""
+"""The encoder for each codec of an input; other codecs become H.264."""
 
 _TYPICAL_BITS_PER_PIXEL: Final = {"libx264": 0.07, "libx265": 0.045, "libsvtav1": 0.035, "libvpx-vp9": 0.045}
 _TYPICAL_QUALITY: Final = {"libx264": 21, "libx265": 24, "libsvtav1": 30, "libvpx-vp9": 31}
+"""The constant quality that each encoder gets for an input with the typical bits per pixel and frame."""
+
 _BEST_QUALITY: Final = 14
 _WORST_QUALITY: Final = 36
+"""Limits of the constant quality, for 100 and 0 of `--quality`."""
 
 _INTERLACED_FLAGS: Final = (1 << 18) | (1 << 29)
-"""Interlaced transforms and motion, of FFmpeg's codec flags."""
+"""FFmpeg's codec flags for interlaced transforms and motion."""
 
 
 def choose_encoder(info: FilmInfo, encoder: str | None) -> str:
-    """The encoder to use.
+    """Returns the name of the encoder to use.
 
     Args:
-        info: the input.
+        info: facts about the input.
         encoder: an encoder of FFmpeg by name, such as "h264_nvenc"; None follows the input's codec.
 
     Raises:
@@ -51,15 +54,15 @@ def choose_encoder(info: FilmInfo, encoder: str | None) -> str:
 
 
 def quality_of(info: FilmInfo, encoder: str, quality: int | None) -> int:
-    """The constant-quality number for an encoder, on its scale, where smaller is better.
+    """Returns the constant quality for an encoder, on its scale, where smaller is better.
 
-    Without a wish it follows the input: six steps of an H.264 quantiser halve the bits, so an input with
-    twice the usual bits per pixel gets six steps better.
+    By default it follows the input: six steps of an H.264 quantiser halve the bits, so an input with
+    twice the usual bits per pixel gets a number that is smaller by six.
 
     Args:
-        info: the input.
+        info: facts about the input.
         encoder: what `choose_encoder` returns.
-        quality: 1 to 100 as for photographs, or None.
+        quality: 1 to 100 as for photographs; None follows the input.
     """
     typical = _TYPICAL_QUALITY.get(encoder, 23)
     if quality is not None:
@@ -74,22 +77,22 @@ def quality_of(info: FilmInfo, encoder: str, quality: int | None) -> int:
 def add_video(
     output: Any, source: Any, frame: Any, info: FilmInfo, encoder: str, quality: int, *, live: bool
 ) -> Any:
-    """The output's video stream, set up like the input's.
+    """Adds a video stream to the output, set up like the input's, and returns it.
 
     Args:
         output: the container to write.
         source: the input's video stream.
         frame: its first frame.
-        info: the input.
+        info: facts about the input.
         encoder: what `choose_encoder` returns.
         quality: what `quality_of` returns.
-        live: whether frames must leave at once, at the cost of some compression.
+        live: whether frames must be written without delay, at the cost of some compression.
 
     Raises:
-        UsageError: the container has no place for what the encoder makes.
+        UsageError: the container cannot hold the encoder's codec.
     """
     if encoder == "libsvtav1":
-        os.environ.setdefault("SVT_LOG", "1")  # which otherwise writes thirty lines to standard error
+        os.environ.setdefault("SVT_LOG", "1")  # otherwise it writes thirty lines to standard error
     settings = encoder_options(encoder, quality, live=live)
     try:
         stream = output.add_stream(encoder, rate=info.rate, options=settings)
@@ -111,7 +114,7 @@ def add_video(
     if info.is_interlaced and encoder == "libx264":
         context.flags |= _INTERLACED_FLAGS
     if info.codec == "hevc" and encoder == "libx265" and output.format.name in ("mp4", "mov"):
-        context.codec_tag = "hvc1"  # without it Apple's players show nothing
+        context.codec_tag = "hvc1"  # Apple's players need it
     stream.metadata.update(source.metadata)
     if info.rotation_deg:
         stream.set_display_rotation(info.rotation_deg)

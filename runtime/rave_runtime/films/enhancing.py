@@ -1,8 +1,8 @@
-"""One film from file to file, or from pipe to pipe.
+"""Enhances one film from file to file, or from pipe to pipe.
 
-A thread decodes and estimates the light, frame by frame, since the light is steadied over time; a pool
-divides frames; the calling thread encodes them in order and passes sound, subtitles and everything else on.
-Queues are short, so memory does not grow with the film.
+One thread decodes and estimates the light, frame by frame, since the light is steadied over time. A pool of
+threads divides frames. The calling thread encodes them in order, and passes on sound, subtitles and
+everything else. Queues are short, so memory does not grow with the film's length.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CONTAINERS: Final = {
     ".mpg": "mpeg",
     ".mpeg": "mpeg",
 }
-"""FFmpeg's name of the container for each ending."""
+"""FFmpeg's name of the container, by the ending of the file's name."""
 
 _NO_MARK_NOTE: Final = (
     "its result does not say that it was enhanced, since files of that kind have no place for a comment: do "
@@ -57,11 +57,14 @@ def enhance_film(
 
     Args:
         source: a file, or a binary stream that is read as it comes.
-        target: a file, which is there whole or not at all, or a binary stream.
-        enhancer: estimates the light. Its working size and strength apply.
+        target: a file, which appears only when it is complete, or a binary stream.
+        enhancer: estimates the light. Its working size, strength and highlights apply.
         options: how the film is written.
-        attributes_of: a file whose times and extended attributes a target that is a file gets.
-        before_replacing: called with the whole new file just before that takes the target's place.
+        attributes_of: a file whose times and extended attributes are given to the target, if that is a file.
+        before_replacing: called with the complete new file just before that takes the target's place.
+
+    Returns:
+        Size, number of frames, encoder and notes of the new film.
 
     Raises:
         PhotoError: the film cannot be read, is HDR, was enhanced before, or cannot be written.
@@ -73,22 +76,22 @@ def enhance_film(
     container = options.container or _container_of(target)
     mark = None if enhancer.look.changes_nothing else mark_of(enhancer)
     av = import_av()
-    with open_film(source) as opened:
-        before = mark_of_film(opened)
-        if before is not None and not options.again:
-            raise PhotoError(f"was enhanced before, by {before}: --again enhances it once more")
-        result.enhanced_before = before is not None
-        result.warnings += [] if before is None else [before.note(again=True)]
-        run = DividedFilm(opened, enhancer, options, result)
+    with open_film(source) as film:
+        earlier_mark = mark_of_film(film)
+        if earlier_mark is not None and not options.again:
+            raise PhotoError(f"was enhanced before, by {earlier_mark}: --again enhances it once more")
+        result.enhanced_before = earlier_mark is not None
+        result.warnings += [] if earlier_mark is None else [earlier_mark.note(again=True)]
+        divided = DividedFilm(film, enhancer, options, result)
         if isinstance(target, Path):
             like = source if isinstance(source, Path) else None
             with partial_file(target, like, attributes_of) as (_, partial):
-                _write(av, run, str(partial), container, options, result, mark)
+                _write(av, divided, str(partial), container, options, result, mark)
                 before_replacing(partial)
             if mark is not None and not can_hold_mark(container):
                 result.warnings.append(_NO_MARK_NOTE)
         else:
-            _write(av, run, target, container, options, result, mark)
+            _write(av, divided, target, container, options, result, mark)
     result.seconds = time.perf_counter() - started
     return result
 
@@ -102,32 +105,42 @@ def _write(
     result: FilmResult,
     mark: Mark | None,
 ) -> None:
-    """Encodes frames and passes packets on until the film ends."""
+    """Encodes frames and passes packets on until the film ends.
+
+    Args:
+        av: PyAV's module.
+        run: decodes and divides the film.
+        target: a file's name or a binary stream.
+        container: FFmpeg's name of the container to write.
+        options: how the film is written.
+        result: where the number of frames, the encoder and notes are added.
+        mark: the mark to write into the film; None writes none.
+    """
     settings = _container_options(run.container, container)
     try:
         with av.open(target, "w", format=container, options=settings) as output:
             output.metadata.update(run.container.metadata)
             if mark is not None and can_hold_mark(container):
                 mark_film(output.metadata, mark)
-            copied: dict[int, Any] = {}
-            waiting: list[Any] = []
+            streams: dict[int, Any] = {}
+            early_packets: list[Any] = []
             video: Any = None
             last_pts = None
             for item in run.items():
                 if isinstance(item, av.Packet):
                     if video is None:
-                        waiting.append(item)
+                        early_packets.append(item)
                     else:
-                        _pass_on(output, copied, item)
+                        _pass_on(output, streams, item)
                     continue
                 if video is None:
                     video = _start_video(run, output, container, options, result)
-                    copied = _copy_streams(av, run, output, result)
+                    streams = _copy_streams(av, run, output, result)
                     with contextlib.suppress(av.FFmpegError, ValueError, NotImplementedError):
                         output.set_chapters(run.container.chapters())
-                    for packet in waiting:
-                        _pass_on(output, copied, packet)
-                    waiting.clear()
+                    for packet in early_packets:
+                        _pass_on(output, streams, packet)
+                    early_packets.clear()
                 item.pict_type = 0  # the encoder chooses its key frames
                 if last_pts is not None and (item.pts is None or item.pts <= last_pts):
                     item.pts = last_pts + 1
@@ -146,6 +159,7 @@ def _write(
 def _start_video(
     run: DividedFilm, output: Any, container: str, options: FilmOptions, result: FilmResult
 ) -> Any:
+    """Chooses encoder and quality, adds the video stream to the output, and returns the stream."""
     assert run.info is not None
     encoder = choose_encoder(run.info, options.encoder)
     if container == "webm" and options.encoder is None and encoder not in ("libvpx-vp9", "libsvtav1"):
@@ -160,8 +174,8 @@ def _start_video(
 
 
 def _copy_streams(av: Any, run: DividedFilm, output: Any, result: FilmResult) -> dict[int, Any]:
-    """Streams of the output for everything but the film itself, by the index of the input's stream."""
-    copied = {}
+    """Adds a stream to the output for each stream except the video; returns them by the input's index."""
+    streams = {}
     for stream in run.container.streams:
         if stream is run.video or _is_chapter_track(run.container, stream):
             continue
@@ -174,23 +188,24 @@ def _copy_streams(av: Any, run: DividedFilm, output: Any, result: FilmResult) ->
                 f"its {stream.type} stream {stream.index} was left out: that kind of file has no place for it"
             )
             continue
-        copied[stream.index] = twin
-    return copied
+        streams[stream.index] = twin
+    return streams
 
 
 def _is_chapter_track(container: Any, stream: Any) -> bool:
-    """Whether a stream is QuickTime's track of chapter titles, which is written anew from the chapters."""
+    """Whether a stream is QuickTime's track of chapter titles, which FFmpeg writes anew from the chapters."""
     return stream.type == "data" and stream.name == "bin_data" and bool(container.chapters())
 
 
-def _pass_on(output: Any, copied: dict[int, Any], packet: Any) -> None:
-    twin = copied.get(packet.stream.index)
+def _pass_on(output: Any, streams: dict[int, Any], packet: Any) -> None:
+    twin = streams.get(packet.stream.index)
     if twin is not None:
         packet.stream = twin
         output.mux(packet)
 
 
 def _container_of(target: Path | IO[bytes]) -> str:
+    """Returns FFmpeg's name of the container by the target's name; a stream is MPEG-TS."""
     if not isinstance(target, Path):
         return "mpegts"
     container = _CONTAINERS.get(target.suffix.lower())
@@ -200,7 +215,7 @@ def _container_of(target: Path | IO[bytes]) -> str:
 
 
 def _container_options(source: Any, container: str) -> dict[str, str]:
-    """Keeps the keys that phones write, which a plain MP4 has no room for."""
+    """Returns the options that make MP4 and MOV keep the metadata keys of phones, if the source has some."""
     if container in ("mp4", "mov") and any(key.startswith("com.") for key in source.metadata):
         return {"movflags": "use_metadata_tags"}
     return {}

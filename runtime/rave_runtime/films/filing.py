@@ -1,4 +1,4 @@
-"""One film from a file to a file of a folder that a journal knows: resumable, and never torn."""
+"""Enhances one film into a folder with a journal: it can be resumed, and the target is never incomplete."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _BLOCK_BYTES: Final = 1 << 20
 
 
 class FilmWishes(Protocol):
-    """What a run's options say of films: see `rave_runtime.run.batch.WriteOptions`."""
+    """The options of a run that concern films: see `rave_runtime.run.batch.WriteOptions`."""
 
     @property
     def quality(self) -> int | None:
-        """1 to 100; None is like the input's."""
+        """1 to 100; None is about the input's quality."""
 
     @property
     def film_encoder(self) -> str | None:
@@ -44,15 +44,15 @@ class FilmWishes(Protocol):
 
     @property
     def again(self) -> bool:
-        """Whether films that say that they were enhanced are enhanced once more, and not copied."""
+        """Whether films with the mark of an earlier enhancement are enhanced once more, not copied."""
 
     @property
     def format(self) -> str | None:
-        """A format of photographs, which means nothing to a film."""
+        """A format of photographs, which does not apply to films."""
 
     @property
     def only_backlit(self) -> bool:
-        """Whether photographs that are not backlit are copied, which means nothing to a film."""
+        """Whether photographs that are not backlit are copied, which does not apply to films."""
 
 
 def file_film(
@@ -67,18 +67,18 @@ def file_film(
 
     Args:
         source: the film, or a stream that is read as it comes.
-        target: where the result goes; it has the same ending or another one of a film.
+        target: where the result goes; the ending of its name decides the container.
         enhancer: estimates the light.
-        wishes: how it is written.
-        journal: of the target's folder; None keeps none.
-        skip_existing: whether a result is left that the journal knows to be up to date.
+        wishes: how the film is written.
+        journal: the journal of the target's folder; None keeps no journal.
+        skip_existing: whether to skip a film whose result is up to date by the journal.
 
     Returns:
-        What became of it; None where the result was there already.
+        Size, encoder and notes of the new film; None where it was skipped.
 
     Raises:
-        RaveError: a place is in a store, a file is there that rave-run did not write, PyAV is missing, or the
-            film cannot be read or written.
+        RaveError: the source or target is in a store, the target is a file that rave-run did not write,
+            PyAV is missing, or the film cannot be read or written.
     """
     if isinstance(source, RemoteFile) or not isinstance(target, Path):
         raise PhotoError("is a film, and films are read from and written to folders of this machine only")
@@ -92,20 +92,20 @@ def file_film(
         key = _digest_of(source, settings.encode() + b"\0") if isinstance(source, Path) else "stream"
         if skip_existing and journal.is_done(name, key):
             return None
-    written = (0, "")
+    size_and_digest = (0, "")
 
     def claim(partial: Path) -> None:
-        nonlocal written
+        nonlocal size_and_digest
         if journal is not None:
-            written = partial.stat().st_size, _digest_of(partial)
-            if not wishes.overwrite:  # it may have come meanwhile
+            size_and_digest = partial.stat().st_size, _digest_of(partial)
+            if not wishes.overwrite:  # the file may have appeared since the first check
                 require_replaceable(target, journal)
-            journal.claim(name, *written)
+            journal.claim(name, *size_and_digest)
 
     attributes_of = source if wishes.keep_times and isinstance(source, Path) else None
-    before = read_film_mark(source) if isinstance(source, Path) and not wishes.again else None
-    if isinstance(source, Path) and before is not None:
-        result = _copy_film(source, target, before, attributes_of, claim)
+    earlier_mark = read_film_mark(source) if isinstance(source, Path) and not wishes.again else None
+    if isinstance(source, Path) and earlier_mark is not None:
+        result = _copy_film(source, target, earlier_mark, attributes_of, claim)
     else:
         live = not isinstance(source, Path)
         options = FilmOptions(wishes.film_encoder, wishes.quality, live=live, again=wishes.again)
@@ -113,23 +113,23 @@ def file_film(
             source, target, enhancer, options, attributes_of=attributes_of, before_replacing=claim
         )
     if journal is not None:
-        journal.add(name, key, *written)
+        journal.add(name, key, *size_and_digest)
     if ignored := _ignored(wishes):
         result.warnings.append(f"is a film, to which {ignored} not apply")
     return result
 
 
 def _copy_film(
-    source: Path, target: Path, before: Mark, attributes_of: Path | None, claim: Callable[[Path], None]
+    source: Path, target: Path, mark: Mark, attributes_of: Path | None, claim: Callable[[Path], None]
 ) -> FilmResult:
-    """Copies a film that was enhanced before, whole or not at all.
+    """Copies a film that was enhanced before; the target appears only when it is complete.
 
     Raises:
-        PhotoError: the target is of another kind, into which nothing can be copied, or cannot be written.
+        PhotoError: the target's name has another ending than the film's, or it cannot be written.
     """
     if target.suffix.lower() != source.suffix.lower():
         raise PhotoError(
-            f"was enhanced before, by {before}, and can be left as it is in a {source.suffix} file only: "
+            f"was enhanced before, by {mark}, and can be left as it is in a {source.suffix} file only: "
             f"give --again to enhance it once more, or an OUTPUT that ends in {source.suffix}"
         )
     started = time.perf_counter()
@@ -141,30 +141,30 @@ def _copy_film(
         seconds=time.perf_counter() - started,
         enhanced_before=True,
         is_unchanged=True,
-        warnings=[before.note(again=False)],
+        warnings=[mark.note(again=False)],
     )
 
 
 def _ignored(wishes: FilmWishes) -> str:
-    """Options that were given and mean nothing to a film, with their verb."""
-    given = [
+    """Returns the options that were set but do not apply to films, with "do" or "does" for a sentence."""
+    options = [
         name
-        for name, is_given in (
+        for name, is_set in (
             ("--format", wishes.format is not None),
             ("--only-backlit", wishes.only_backlit),
         )
-        if is_given
+        if is_set
     ]
-    return " and ".join(given) + (" does" if len(given) == 1 else " do") if given else ""
+    return " and ".join(options) + (" does" if len(options) == 1 else " do") if options else ""
 
 
-def _digest_of(file: Path, before: bytes = b"") -> str:
-    """The SHA-256 of some bytes and a file's, which is read block by block.
+def _digest_of(file: Path, prefix: bytes = b"") -> str:
+    """Returns the SHA-256 of a prefix and a file's bytes, which are read block by block.
 
     Raises:
-        PhotoError: it cannot be read.
+        PhotoError: the file cannot be read.
     """
-    digest = hashlib.sha256(before)
+    digest = hashlib.sha256(prefix)
     try:
         with file.open("rb") as stream:
             while block := stream.read(_BLOCK_BYTES):

@@ -1,4 +1,4 @@
-"""Working on several items of a stream at a time, with results in the stream's order."""
+"""Works on several items of a stream at a time, with results in the stream's order."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ R = TypeVar("R")
 
 
 def map_in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """The results of a function, in order, computed by several threads.
+    """Yields a function's results for items, in order, computed by several threads.
 
     Args:
         function: it may be called by several threads at once.
-        items: what it is called with; taken no more than `workers` ahead.
+        items: the arguments of the calls; at most `workers` of them are read ahead.
         workers: how many items are in work at a time.
 
     Raises:
-        Exception: what the function raises, when the item's turn comes, or what the items raise, after the
-            results of all items before.
+        Exception: what the function raises, when the item's turn comes, or what the iteration of the items
+            raises, after the results of all earlier items.
     """
     pending: deque[Future[R]] = deque()
     source = iter(items)

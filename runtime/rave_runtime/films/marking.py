@@ -1,7 +1,7 @@
-"""The mark that a film was enhanced: a sentence in its comment, which most containers keep and players show.
+"""Reads and writes the mark of an enhanced film: a sentence in its comment, which most players show.
 
-XMP in a film would not outlive the next program that copies the film into another file; FFmpeg, on which most
-of them are built, keeps the comment and drops boxes of XMP.
+XMP would be lost in the next program that copies the film into another file: FFmpeg, on which most such
+programs are built, keeps the comment and drops XMP.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def can_hold_mark(container: str) -> bool:
 
 
 def mark_of_film(container: Any) -> Mark | None:
-    """The mark in an opened film, or None."""
+    """Returns the mark in an opened film, or None."""
     return read_words(_comment_of(container.metadata))
 
 
 def read_film_mark(film: Path) -> Mark | None:
-    """The mark in a film's file, or None.
+    """Returns the mark in a film's file, or None.
 
     Raises:
         UsageError: PyAV is missing.
@@ -40,7 +40,7 @@ def read_film_mark(film: Path) -> Mark | None:
 
 
 def mark_film(metadata: MutableMapping[str, str], mark: Mark) -> None:
-    """Puts a mark into a film's metadata, behind a comment that is there, in the place of an older mark."""
+    """Writes a mark into a film's metadata, after the comment if there is one; it replaces an older mark."""
     comment = _comment_of(metadata)
     for key in [key for key in metadata if key.lower() == _COMMENT]:
         del metadata[key]
@@ -48,5 +48,5 @@ def mark_film(metadata: MutableMapping[str, str], mark: Mark) -> None:
 
 
 def _comment_of(metadata: MutableMapping[str, str]) -> str:
-    """The comment, whose key Matroska writes in capitals."""
+    """Returns the comment, whose key is in capitals in Matroska; an empty text if there is none."""
     return next((text for key, text in metadata.items() if key.lower() == _COMMENT), "")

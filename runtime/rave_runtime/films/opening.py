@@ -1,4 +1,4 @@
-"""Opening films: what can be enhanced, and what is refused by name."""
+"""Opens films, tells their facts, and refuses those that cannot be enhanced."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ FILM_ENDINGS: Final = (
 """Endings, in lower case, of files that count as films."""
 
 _TRANSPORT_ENDINGS: Final = (".ts", ".mts", ".m2ts")
-"""Endings of transport streams, of which programmers use one for other files."""
+"""Endings of transport streams; other files may share one of them, such as TypeScript's .ts."""
 
 _HDR_TRANSFERS: Final = {16: "PQ", 18: "HLG"}
-"""Transfer characteristics of ITU-T H.273 that are not for ordinary screens."""
+"""The HDR transfer characteristics, by their numbers in ITU-T H.273."""
 
 _FULL_RANGE: Final = 2
+"""FFmpeg's number for luma that uses all values."""
+
 _PLANAR: Final = {
     f"yuv{j}{name}p{suffix}": (across, down, bits, j == "j")
     for name, across, down in (("420", 2, 2), ("422", 2, 1), ("444", 1, 1))
     for suffix, bits in (("", 8), ("10le", 10), ("12le", 12))
     for j in (("", "j") if bits == 8 else ("",))
 }
-"""Planar pixel formats: subsampling across and down, bits, and whether the name says full range."""
+"""Planar pixel formats: chroma subsampling across and down, bits, and whether the name says full range."""
 
 _CONVERTED: Final = {
     "nv12": "yuv420p",
@@ -43,11 +45,11 @@ _CONVERTED: Final = {
     "yuyv422": "yuv422p",
     "uyvy422": "yuv422p",
 }
-"""Formats that hold the same values in another order."""
+"""Formats that are converted first, to planar ones with the same values in another order."""
 
 
 def import_av() -> Any:
-    """PyAV.
+    """Imports PyAV and returns its module.
 
     Raises:
         UsageError: it is not installed.
@@ -67,7 +69,9 @@ def is_film(name: str) -> bool:
 def is_film_file(file: Path) -> bool:
     """Whether a file is a film by its name, and by its first bytes where other files share the ending.
 
-    Source: ISO/IEC 13818-1: packets of 188 bytes, in camcorders' files with 4 before them, begin with G.
+    In a transport stream, packets of 188 bytes begin with G; camcorders put 4 more bytes before each.
+
+    Source: ISO/IEC 13818-1.
     """
     if not is_film(file.name):
         return False
@@ -90,18 +94,18 @@ def can_read_films() -> bool:
 
 @dataclass(frozen=True)
 class FilmInfo:
-    """What a film's picture is like.
+    """Facts about a film's frames.
 
     Attributes:
-        codec: name of the codec, such as "h264".
+        codec: name of the codec or decoder, such as "h264".
         width: width of a frame, in pixels, as stored.
         height: height of a frame, in pixels, as stored.
         pixel_format: the planar format in which frames are divided, such as "yuv420p10le".
         layout: how that format stores its values.
         rate: frames per second.
         bits_per_pixel: bits of the film per pixel and frame; None where the file does not tell.
-        rotation_deg: how far players turn the frames, counterclockwise.
-        is_interlaced: whether a frame holds two moments.
+        rotation_deg: how far players turn the frames, in degrees counterclockwise.
+        is_interlaced: whether the odd and even rows of a frame are from two moments.
     """
 
     codec: str
@@ -117,7 +121,7 @@ class FilmInfo:
 
 @contextlib.contextmanager
 def open_film(source: Path | IO[bytes]) -> Iterator[Any]:
-    """A film's container, closed afterwards.
+    """Opens a film's container, and closes it afterwards.
 
     Raises:
         UsageError: PyAV is missing.
@@ -137,12 +141,12 @@ def open_film(source: Path | IO[bytes]) -> Iterator[Any]:
 
 
 def main_video(container: Any) -> Any:
-    """The first video stream that is not a cover picture."""
+    """Returns the first video stream that is not a cover picture."""
     return next(stream for stream in container.streams.video if _is_moving(stream))
 
 
 def describe_film(stream: Any, frame: Any) -> FilmInfo:
-    """What a film's frames are like.
+    """Returns the facts about a film's frames.
 
     Args:
         stream: the video stream, of PyAV.
@@ -158,27 +162,26 @@ def describe_film(stream: Any, frame: Any) -> FilmInfo:
             "convert it to SDR first (ffmpeg's zscale and tonemap filters do)"
         )
     name = frame.format.name
-    stored = _CONVERTED.get(name, name)
-    if stored.startswith("gray"):
-        bits = 8 if stored == "gray" else int(stored.removeprefix("gray").removesuffix("le"))
+    pixel_format = _CONVERTED.get(name, name)
+    if pixel_format.startswith("gray"):
+        bits = 8 if pixel_format == "gray" else int(pixel_format.removeprefix("gray").removesuffix("le"))
         across = down = 1
         named_full = False
-    elif stored in _PLANAR:
-        across, down, bits, named_full = _PLANAR[stored]
+    elif pixel_format in _PLANAR:
+        across, down, bits, named_full = _PLANAR[pixel_format]
     else:
         raise PhotoError(f"has pixels of the format {name}, which cannot be enhanced: convert it to yuv420p")
     context = stream.codec_context
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     bit_rate = context.bit_rate or stream.container.bit_rate
     pixels_per_s = frame.width * frame.height * float(rate)
-    layout = PlaneFormat(
-        bits, across, down, named_full or int(frame.color_range) == _FULL_RANGE, not stored.startswith("gray")
-    )
+    is_full_range = named_full or int(frame.color_range) == _FULL_RANGE
+    layout = PlaneFormat(bits, across, down, is_full_range, not pixel_format.startswith("gray"))
     return FilmInfo(
         codec=context.name,
         width=frame.width,
         height=frame.height,
-        pixel_format=stored,
+        pixel_format=pixel_format,
         layout=layout,
         rate=Fraction(rate),
         bits_per_pixel=bit_rate / pixels_per_s if bit_rate else None,

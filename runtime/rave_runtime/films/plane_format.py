@@ -1,4 +1,4 @@
-"""The planes of a frame in memory: how they store luma and chroma."""
+"""How the planes of a frame store luma and chroma in memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PlaneFormat:
         bits: bits per value, from 8 to 16. More than 8 are stored in two bytes.
         across: columns of luma for each column of chroma, 1 or 2.
         down: rows of luma for each row of chroma, 1 or 2.
-        is_full_range: whether luma uses all values, instead of 16 to 235 (times a power of two).
+        is_full_range: whether luma uses all values, instead of 16 to 235 times 2^(bits - 8).
         has_chroma: whether there are chroma planes.
     """
 
@@ -53,7 +53,7 @@ class PlaneFormat:
 
 
 def as_plane(buffer: Any, height: int, width: int, line_bytes: int, bits: int) -> Plane:
-    """[height, width] uint8, or uint16 above 8 bits, over a buffer of padded rows, without a copy."""
+    """Returns a view of a buffer of padded rows: [height, width] uint8, or uint16 above 8 bits."""
     dtype = np.uint8 if bits == 8 else np.uint16
     flat: NDArray[Any] = np.frombuffer(buffer, dtype)
     step = line_bytes // flat.itemsize

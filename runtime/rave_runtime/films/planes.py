@@ -1,8 +1,8 @@
-"""Dividing a film's frame by its light, on the luma and chroma planes that the film holds.
+"""Divides a film's frame by its light, on the luma and chroma planes of the film.
 
-Y'CbCr is a matrix product of gamma-encoded R'G'B', so dividing red, green and blue by one light divides
-luma and both chroma differences by it. The planes need no conversion: 4:2:0 has half the values of RGB, and
-chroma is never resampled.
+Y'CbCr is a matrix product of gamma-encoded R'G'B', so dividing red, green and blue by the same light divides
+luma and both chroma differences by it too. Hence the planes need not be converted to RGB, which would have
+twice the values of 4:2:0, and chroma is never resampled.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from rave_runtime.light.reduction import UpsampledLight
 from rave_runtime.light.workspace import Workspace
 
 STRIP_ROWS: Final = 128
-"""Rows divided at a time: few enough to stay in a processor's cache, and a multiple of every subsampling."""
+"""Rows divided at a time: few enough to stay in a processor's cache, and even, as subsampling needs."""
 
 _LEAST_LIGHT: Final = 1.0 / 64
-"""Films are lifted by six stops at most: below that there is only the noise of the codec."""
+"""The least divisor, which brightens by six stops: darker values hold only the codec's noise."""
 
 
 class Light(Protocol):
     """The light of a frame's rows: see `rave_runtime.light.reduction.UpsampledLight.rows`."""
 
     def rows(self, start: int, stop: int, luma: Array, workspace: Workspace | None = None) -> Array:
-        """[stop - start, width] float32 for rows whose luma, in [0, 1], is given."""
+        """Returns the light of rows from their luma in [0, 1]: [stop - start, width] float32."""
 
 
 def relight_planes(
@@ -42,18 +42,18 @@ def relight_planes(
 ) -> None:
     """Divides a frame by its light, in place.
 
-    Luma is limited to white; with a knee, it rolls off from there instead, as photographs do. Chroma is
-    scaled by what luma was really scaled by, averaged over the pixels that share a value of chroma, so that
-    highlights keep their hue instead of turning into saturated colour.
+    Luma above white is clipped; with a knee, it rolls off from the knee to white instead, as in photographs.
+    Chroma is scaled by the factor of luma after that, averaged over the pixels that share a value of chroma,
+    so that highlights do not become too colourful.
 
     Args:
         planes: luma [h, w], and blue and red difference [ceil(h / down), ceil(w / across)] unless the format
             has no chroma; uint8 or uint16, writable, rows may be padded.
-        layout: how they store values.
+        layout: how the planes store values.
         light: the frame's light.
         knee: result, in [0, 1], from which highlights roll off; None clips them.
         colours: smooths the colours of the shade before they are scaled; None leaves them as they are.
-        workspace: memory to use again from frame to frame; fresh memory unless given.
+        workspace: memory to use again from frame to frame; None allocates new memory.
     """
     space = workspace or Workspace()
     height, width = planes[0].shape
@@ -84,27 +84,27 @@ def _divide_luma(
         plane: [rows, w] of luma.
         layout: how they are stored.
         light: the frame's light.
-        start: the first of the rows.
+        start: the frame's row with which the plane begins.
         knee: as for `relight_planes`.
-        sums: [3, rows of chroma, columns of chroma] float32, which is written: sums of luma and of divided
-            luma over the pixels that share a value of chroma, and the divisor at the first of them.
-        space: memory to use.
+        sums: [3, rows of chroma, columns of chroma] float32, where this writes the sums of luma and of
+            divided luma over the pixels that share a value of chroma, and the divisor at the first of them.
+        space: memory for intermediate values.
     """
-    luma, lifted = space.array("luma", (2, *plane.shape))
+    luma, result = space.array("luma", (2, *plane.shape))
     np.subtract(plane, np.float32(layout.black), out=luma)
     luma *= np.float32(1 / layout.luma_span)
     divisor = light.rows(start, start + len(plane), luma, space)
     np.clip(divisor, np.float32(_LEAST_LIGHT), np.float32(np.inf), out=divisor)
-    np.divide(luma, divisor, out=lifted)
+    np.divide(luma, divisor, out=result)
     if knee is not None:
-        _roll_off(lifted, divisor, knee)
-    np.clip(lifted, np.float32(-1), np.float32(1), out=lifted)
-    sums[0], sums[1] = _sums(luma, layout), _sums(lifted, layout)
+        _roll_off(result, divisor, knee)
+    np.clip(result, np.float32(-1), np.float32(1), out=result)
+    sums[0], sums[1] = _sums(luma, layout), _sums(result, layout)
     sums[2] = divisor[:: layout.down, :: layout.across]
-    lifted *= np.float32(layout.luma_span)
-    lifted += np.float32(layout.black + 0.5)
-    np.clip(lifted, np.float32(0), np.float32(2**layout.bits - 1), out=lifted)
-    np.copyto(plane, lifted, casting="unsafe")
+    result *= np.float32(layout.luma_span)
+    result += np.float32(layout.black + 0.5)
+    np.clip(result, np.float32(0), np.float32(2**layout.bits - 1), out=result)
+    np.copyto(plane, result, casting="unsafe")
 
 
 def _divide_luma_compiled(
@@ -116,7 +116,7 @@ def _divide_luma_compiled(
     sums: Array,
     space: Workspace,
 ) -> None:
-    """The same in one pass, bit for bit."""
+    """Does what `_divide_luma` does in one compiled pass, bit for bit."""
     assert isinstance(light, UpsampledLight)
     line = light.wide_line(start, start + len(plane), 1, space)
     span = layout.luma_span
@@ -126,28 +126,28 @@ def _divide_luma_compiled(
     compiled.divide_luma(plane, values, line.values, line.upper, line.share, bounds, *sharing, sums, space)
 
 
-def _roll_off(lifted: Array, divisor: Array, knee: float) -> None:
-    """Takes t above the knee k to k + (t - k) / (1 + c * (t - k)), in place: white stays white.
+def _roll_off(result: Array, divisor: Array, knee: float) -> None:
+    """Maps t above the knee k to k + (t - k) / (1 + c * (t - k)), in place: white stays white.
 
-    c is how much the shoulder of each pixel bends, see `rave_runtime.light.normal_way`. Most pixels of most
-    films lie below the knee, so only the others are computed.
+    c is the bend of each pixel, see `rave_runtime.light.normal_way`. Most pixels of most films are below the
+    knee, so only the others are computed.
     """
-    values, k = lifted.reshape(-1), np.float32(knee)
+    values, k = result.reshape(-1), np.float32(knee)
     places = np.flatnonzero(values > k)
     if not places.size:
         return
-    limited = np.minimum(divisor.reshape(-1)[places], np.float32(1))
-    bend = 1 - limited
-    limited *= -k
-    limited += 1
-    limited *= 1 - k
-    bend /= limited
-    over = values[places] - k
-    bend *= over
+    d1 = np.minimum(divisor.reshape(-1)[places], np.float32(1))
+    bend = 1 - d1
+    d1 *= -k
+    d1 += 1
+    d1 *= 1 - k
+    bend /= d1
+    excess = values[places] - k
+    bend *= excess
     bend += 1
-    over /= bend
-    over += k
-    values[places] = over
+    excess /= bend
+    excess += k
+    values[places] = excess
 
 
 def _scale_chroma(
@@ -161,37 +161,37 @@ def _scale_chroma(
     """Scales the chroma of some rows by how much their luma grew.
 
     Args:
-        chroma: both planes, whole.
+        chroma: both planes of the whole frame.
         layout: how they store values.
         sums: as `_divide_luma` writes them; they are overwritten.
-        start: the first of the rows, of luma.
+        start: the first of the rows, counted in rows of luma.
         colours: smooths the chroma first.
-        space: memory to use.
+        space: memory for intermediate values.
     """
     pixels = layout.across * layout.down
-    before, after, divisor = sums
+    old_luma, new_luma, divisor = sums
     first = start // layout.down
-    values = space.array("chroma", (2, *before.shape))
+    values = space.array("chroma", (2, *old_luma.shape))
     for value, plane in zip(values, chroma, strict=True):
-        np.subtract(plane[first : first + before.shape[0]], np.float32(layout.neutral), out=value)
+        np.subtract(plane[first : first + old_luma.shape[0]], np.float32(layout.neutral), out=value)
     if colours is not None:
-        colours.smooth(values, first, before * np.float32(1 / pixels), divisor, space)
-    # Where luma is next to nothing its ratio is noise: chroma there grows with the pixel as a whole.
+        colours.smooth(values, first, old_luma * np.float32(1 / pixels), divisor, space)
+    # In near black the ratio of luma is noise: adding a little to both sums takes it towards 1.
     floor = np.float32(pixels / 255)
-    for part in (before, after):
+    for part in (old_luma, new_luma):
         np.abs(part, out=part)
         part += floor
-    after /= before
-    values *= after
+    new_luma /= old_luma
+    values *= new_luma
     values += np.float32(layout.neutral + 0.5)
     low, high = layout.chroma_bounds
     np.clip(values, np.float32(low), np.float32(high + 0.5), out=values)
     for value, plane in zip(values, chroma, strict=True):
-        np.copyto(plane[first : first + before.shape[0]], value, casting="unsafe")
+        np.copyto(plane[first : first + old_luma.shape[0]], value, casting="unsafe")
 
 
 def _sums(values: Array, layout: PlaneFormat) -> Array:
-    """Sums over the pixels that share a value of chroma, new; a last odd row or column counts twice."""
+    """Returns new sums over pixels that share a value of chroma; a last odd row or column counts twice."""
     height, width = values.shape
     if height % layout.down:
         values = np.concatenate([values, values[-1:]], 0)

@@ -1,9 +1,9 @@
-"""The light of a film's frames, steadied over time so that nothing flickers, pumps or lags behind a cut.
+"""Steadies the light of a film's frames over time, so that it does not flicker, pump or lag behind a cut.
 
-The network sees each frame alone, so its light trembles with noise and with whatever enters the picture. What
-is steadied is not the light but the two coefficients with which the guided filter makes it from the frame's
-own luminance (`rave_runtime.light.reduction`): they are smooth in space, so they may follow slowly without
-ghosts, while edges of the light stay on edges of the frame at hand.
+The network sees each frame alone, so its light varies with noise and with whatever enters the picture. This
+module does not steady the light itself but its two coefficients, from which the guided filter computes the
+light with the frame's luminance (`rave_runtime.light.reduction`). They are smooth in space, so they may
+change slowly without ghosts, while the edges of the light stay on the edges of the current frame.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import numpy as np
 from rave_runtime.arrays import Array
 
 SETTLING_S: Final = 0.6
-"""Time in which a still scene's light covers 63 % of a change."""
+"""Time in which the light of a still scene follows 63 % of a change."""
 
 _MOVING_SHARE: Final = 0.35
-"""Share of the new frame's coefficients where the picture moves: a change is covered in about six frames."""
+"""Share of the new frame's coefficients where the picture moves: the light follows in about six frames."""
 
 _STILL_STEP: Final = 0.012
 _MOVING_STEP: Final = 0.06
-"""Changes of luminance, on the reduced and blurred frame, up to which a pixel counts as still, and from which
-as moving. Noise of five grey levels at full size changes it by less than 0.003."""
+"""A pixel of the reduced and blurred frame counts as still up to the first change of luminance, in [0, 1],
+and as moving from the second on. Noise of five grey levels at full size changes it by less than 0.003."""
 
 _CUT_STEP: Final = 0.10
 _CUT_FACTOR: Final = 3.0
-"""A cut changes luminance by this much on average, and by this many times the last frames' usual change."""
+"""A cut changes mean luminance by more than the step, and by more than the factor times the usual change."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ class Line:
 class SteadyLight:
     """Steadies the coefficients of successive frames.
 
+    Attributes:
+        cuts: how many cuts were found.
+
     Args:
         frames_per_s: rate of the film.
     """
@@ -62,21 +65,21 @@ class SteadyLight:
         self.cuts = 0
 
     def update(self, line: Line, guide: Array) -> Line:
-        """The steadied coefficients of a frame.
+        """Returns the steadied coefficients of a frame.
 
         Args:
             line: the frame's own coefficients.
             guide: [h', w'] float32 in [0, 1], luminance of the reduced frame.
 
         Returns:
-            Coefficients between those of the frame and of the frames before, or the frame's own after a cut.
+            Coefficients between those of the frame and of the earlier frames; the frame's after a cut.
         """
-        before, seen = self._line, self._guide
+        previous, previous_guide = self._line, self._guide
         self._guide = guide
-        if before is None or seen is None or seen.shape != guide.shape:
+        if previous is None or previous_guide is None or previous_guide.shape != guide.shape:
             self._line = line
             return line
-        step = _blurred(np.abs(guide - seen))
+        step = _blurred(np.abs(guide - previous_guide))
         mean_step = float(step.mean())
         if mean_step > _CUT_STEP and mean_step > _CUT_FACTOR * self._usual_step:
             self.cuts += 1
@@ -86,18 +89,18 @@ class SteadyLight:
         self._usual_step += 0.2 * (mean_step - self._usual_step)
         moving = np.clip((step - _STILL_STEP) / (_MOVING_STEP - _STILL_STEP), 0, 1)
         share = self._still_share + (max(_MOVING_SHARE, self._still_share) - self._still_share) * moving
-        coefficients = before.coefficients + share * (line.coefficients - before.coefficients)
+        coefficients = previous.coefficients + share * (line.coefficients - previous.coefficients)
         bounds_share = float(share.mean())
         self._line = Line(
             coefficients.astype(np.float32, copy=False),
-            before.low + bounds_share * (line.low - before.low),
-            before.high + bounds_share * (line.high - before.high),
+            previous.low + bounds_share * (line.low - previous.low),
+            previous.high + bounds_share * (line.high - previous.high),
         )
         return self._line
 
 
 def _blurred(values: Array) -> Array:
-    """Means over 5 x 5 pixels, with repeated borders."""
+    """Returns means over 5 x 5 pixels, [h, w] float32, with border pixels repeated outwards."""
     for axis in (0, 1):
         padded = np.pad(values, [(2, 2) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
         length = values.shape[axis]
