@@ -1,4 +1,4 @@
-"""The application: what is answered at which path."""
+"""The application: the service's paths and their answers."""
 
 from __future__ import annotations
 
@@ -44,14 +44,21 @@ _PAGE_FILES: Final = {
 }
 
 _MOST_BATCHES: Final = 2
-"""Batches in work at a time; each has as many photographs in work or waiting as there are workers."""
+"""Most batches in work at a time; each has as many photographs in work or waiting as there are workers."""
 
 
 class Service:
-    """All that the requests share.
+    """The state that all requests share, and the functions that answer them.
+
+    Attributes:
+        work: the queue of tasks for the worker threads.
+        ledger: counts the bytes of bodies and results in memory.
+        is_ready: whether the model is loaded.
+        is_draining: whether the service takes no more photographs, since it is ending.
+        facts: version, precision, provider and number of workers, for clients and logs.
 
     Args:
-        studio: what enhances photographs.
+        studio: enhances photographs.
         options: the options of the service.
         workers: photographs in work at a time.
         log: where requests are written.
@@ -85,12 +92,16 @@ class Service:
         )
 
     def drain(self) -> None:
-        """Takes no more photographs, and gives those in work what is left of the time to end."""
+        """Takes no more photographs, and gives those in work the rest of `drain_s` to finish."""
         self.is_draining = True
         self.work.drain(max(0.1, self.options.drain_s - 1))
 
     def app(self, secret: str | None) -> ASGIApp:
-        """The application, behind its guard."""
+        """Makes the application, with its guard in front.
+
+        Args:
+            secret: the token that requests must bring; None asks for none.
+        """
         routes = [
             *(Route(path, self.page, methods=["GET"]) for path in _PAGE_FILES),
             Route("/enhance", self.enhance, methods=["POST"]),
@@ -115,18 +126,18 @@ class Service:
         return app
 
     async def page(self, request: Request) -> Response:
-        """The page for people, and its two files."""
+        """Answers with the web page, or with one of its two files."""
         return Response(self._files[request.url.path], media_type=_PAGE_FILES[request.url.path][1])
 
     async def health(self, request: Request) -> Response:
-        """Whether the process is worth keeping: 503 when every worker hangs."""
+        """Answers whether the process works; 503 when every worker hangs and a restart is needed."""
         del request
         if self.work.is_stuck(time.monotonic()):
             raise RefusedError(503, "every worker has been busy far longer than allowed: restart the service")
         return _json({"status": "ok"})
 
     async def readiness(self, request: Request) -> Response:
-        """Whether photographs may be sent here now."""
+        """Answers whether photographs may be sent here now; 503 while the service starts or ends."""
         del request
         if self.is_draining or not self.is_ready:
             raise RefusedError(
@@ -135,22 +146,22 @@ class Service:
         return _json({"status": "ready"})
 
     async def version(self, request: Request) -> Response:
-        """What runs."""
+        """Answers with the version and how this service computes."""
         del request
         return _json(self.facts)
 
     async def openapi(self, request: Request) -> Response:
-        """The description for programs."""
+        """Answers with the description in OpenAPI."""
         del request
         return Response(self._document, media_type="application/json")
 
     async def figures(self, request: Request) -> Response:
-        """Metrics for Prometheus."""
+        """Answers with the metrics for Prometheus."""
         del request
         return Response(self.metrics.text(), media_type=CONTENT_TYPE)
 
     async def enhance(self, request: Request) -> Response:
-        """One photograph in, one out."""
+        """Enhances one photograph and answers with its file."""
 
         def task(body: bytes, wishes: Wishes, is_stopped: IsStopped) -> EnhancedPhoto:
             return self.studio.enhance(body, wishes, is_stopped)
@@ -163,7 +174,7 @@ class Service:
         return _Result(photo.content, self.ledger, headers=headers, media_type=photo.media_type)
 
     async def light(self, request: Request) -> Response:
-        """One photograph in, its illumination map out."""
+        """Estimates the illumination map of one photograph and answers with its file."""
 
         def task(body: bytes, wishes: Wishes, is_stopped: IsStopped) -> LightMap:
             return self.studio.light(body, wishes, is_stopped)
@@ -177,7 +188,7 @@ class Service:
         )
 
     async def batch(self, request: Request) -> Response:
-        """Many photographs in, a zip of them out."""
+        """Enhances many photographs and answers with a zip of them, sent while it is made."""
         self._refuse_early()
         if self._batches >= _MOST_BATCHES:
             raise RefusedError(429, f"{self._batches} batches are in work: try again", 10)
@@ -227,7 +238,7 @@ class Service:
                 await reading.__aexit__(None, None, None)
 
     async def _one_photo(self, request: Request, parameters: tuple[str, ...], task: Any) -> Any:
-        """Reads a body and does one task with the photograph in it, for as long as the client waits."""
+        """Reads a body, runs a task with its photograph while the client waits, and returns the answer."""
         self._refuse_early()
         async with reading_body(request, self.options.max_body_mib << 20, self.ledger) as body:
             content_type = request.headers.get("content-type", "")
@@ -261,7 +272,7 @@ class Service:
 
 
 class _Result(Response):
-    """An answer whose bytes are counted until the client has read them, however slowly."""
+    """An answer whose bytes count as memory in use until the client has read them, however slowly."""
 
     def __init__(self, content: bytes, ledger: ByteLedger, **settings: Any) -> None:
         super().__init__(content, **settings)
@@ -276,7 +287,7 @@ class _Result(Response):
 
 
 def _facts(width_px: int, height_px: int, warnings: tuple[str, ...]) -> dict[str, str]:
-    """What is told beside a result: its upright size, and what a user should know as a list in JSON."""
+    """Returns the headers of a result: its upright size, and the notes for users as a JSON list."""
     return {"Rave-Size": f"{width_px}x{height_px}", "Rave-Warnings": json.dumps(list(warnings))}
 
 

@@ -1,4 +1,4 @@
-"""Many photographs in one request: a zip or a form comes, a zip goes out while it is being made."""
+"""Many photographs in one request: reads a zip or a form, and sends a zip while it is being made."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from rave_runtime.serve.problems import RefusedError, problem_of
 _END_RECORD: Final = b"PK\5\6"
 _ZIP64_LOCATOR: Final = b"PK\6\7"
 _ENTRY_BYTES: Final = 1 << 10
-"""What an entry may take in a zip's directory: its 46 bytes, a name and a word beside it."""
+"""Most bytes of an entry in a zip's directory, on average: 46 fixed bytes, a name and some extra data."""
 
 Source = Callable[[], bytes]
-"""Gives the bytes of one photograph when they are needed, in a worker's thread."""
+"""A function that returns the bytes of one photograph; it is called when they are needed, by a worker."""
 
 
 def photographs_of(
     body: bytes, content_type: str, max_photos: int, max_bytes: int
 ) -> tuple[list[Source], list[tuple[str, str]]]:
-    """The photographs of a batch, in order, and the other fields of its form. Names are not looked at.
+    """Returns the photographs of a batch, in order, and the other fields of its form. File names are ignored.
 
     Args:
-        body: a zip, or a form of files, of which one may be a zip.
+        body: a zip, or a form of files; a single file may be a zip.
         content_type: the Content-Type of the request.
-        max_photos: how many there may be.
-        max_bytes: the most bytes that each of them may have.
+        max_photos: most photographs in the batch.
+        max_bytes: most bytes of each photograph.
 
     Raises:
-        RefusedError: there are none or too many, or the zip makes no sense.
+        RefusedError: there are no photographs or too many, or the zip is damaged or of another kind.
     """
     if content_type.split(";")[0].strip().lower() in ("application/zip", "application/x-zip-compressed"):
         files: tuple[bytes, ...] = (body,)
@@ -56,7 +56,7 @@ def photographs_of(
 
 
 def _zip_sources(content: bytes, max_photos: int, max_bytes: int) -> list[Source]:
-    """Returns what reads each file of a zip, after its directory was checked against the limits."""
+    """Returns a function for each file of a zip that reads it, after checking the zip's directory."""
     _check_directory(content, max_photos)
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
@@ -75,7 +75,7 @@ def _zip_sources(content: bytes, max_photos: int, max_bytes: int) -> list[Source
 
 
 def _check_directory(content: bytes, max_photos: int) -> None:
-    """Refuses a zip whose directory alone would fill the memory, before anything is made of it."""
+    """Refuses a zip whose directory alone would fill the memory, before it is parsed."""
     at = content.rfind(_END_RECORD, max(0, len(content) - 22 - 65535))
     if at < 0 or at + 22 > len(content):
         raise RefusedError(422, "the zip is damaged or cut short: make it again")
@@ -87,19 +87,19 @@ def _check_directory(content: bytes, max_photos: int) -> None:
 
 
 def _read_entry(content: bytes, entry: zipfile.ZipInfo, max_bytes: int) -> bytes:
-    """One file of a zip, never more of it than is allowed, whatever the zip says of its size."""
+    """Returns one file of a zip, and never reads more than `max_bytes`, whatever size the zip states."""
     if entry.flag_bits & 1:
         raise RefusedError(415, "the file is encrypted: send it without a password")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise RefusedError(415, "the file is compressed in another way than Deflate: zip it again")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(entry) as stream:
-            found = stream.read(max_bytes + 1)
+            data = stream.read(max_bytes + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, OSError):
         raise RefusedError(422, "the file is damaged inside its zip: make the zip again") from None
-    if len(found) > max_bytes:
+    if len(data) > max_bytes:
         raise RefusedError(413, f"the file is over the limit of {max_bytes / 2**20:g} MiB: shrink it")
-    return found
+    return data
 
 
 async def stream_zip(
@@ -107,11 +107,11 @@ async def stream_zip(
     enhance: Callable[[Source], Awaitable[EnhancedPhoto]],
     ahead: int,
 ) -> AsyncIterator[bytes]:
-    """A zip of results, piece by piece: 0001.jpg and so on, and `results.json` with a record of each.
+    """Yields a zip of results, piece by piece: 0001.jpg and so on, and `results.json` with a record of each.
 
     Args:
         sources: the photographs, which are numbered from 1.
-        enhance: what enhances one of them.
+        enhance: enhances one of them.
         ahead: how many are in work while one is written.
     """
     sink = _Sink()
@@ -150,7 +150,7 @@ async def stream_zip(
 
 
 class _Sink:
-    """A file that can only be written, and whose pieces are taken away."""
+    """A file that can only be written; what was written is fetched with `take`."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -164,7 +164,7 @@ class _Sink:
         """Does nothing: pieces are taken, not flushed."""
 
     def take(self) -> bytes:
-        """What was written since the last time."""
-        taken = b"".join(self._pieces)
+        """Returns what was written since the last call."""
+        content = b"".join(self._pieces)
         self._pieces.clear()
-        return taken
+        return content

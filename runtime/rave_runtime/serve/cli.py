@@ -18,7 +18,7 @@ _EXIT_WRONG_USE = 2
 
 
 def main() -> None:
-    """Entry point."""
+    """Runs the program with the arguments of the command line, and exits with its code."""
     warnings.showwarning = lambda message, *_, **__: _say(str(message))
     from rave_runtime.backends.limits import fit_libraries
 
@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all options. Those that are not given are left to the defaults of `ServeOptions`."""
+    """Makes the parser of all options. It leaves out options without a value: `ServeOptions` has defaults."""
     parser = _Parser(
         "rave-serve",
         usage="rave-serve [OPTIONS]",
@@ -104,11 +104,13 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _number(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], float]:
+def _number(kind: type[int] | type[float], minimum: float, maximum: float) -> Callable[[str], float]:
+    """Returns a function that parses a number within limits, for argparse."""
+
     def parse(text: str) -> float:
         value = kind(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text} is not from {least:g} to {most:g}")
+        if not minimum <= value <= maximum:
+            raise argparse.ArgumentTypeError(f"{text} is not from {minimum:g} to {maximum:g}")
         return value
 
     parse.__name__ = kind.__name__  # argparse shows this name when the text is not a number
@@ -121,8 +123,8 @@ def _run(arguments: list[str]) -> int:
     for name in ("allow_origins", "allow_hosts"):
         if name in values:
             values[name] = tuple(values[name])
-    needed = ("starlette", "uvicorn", "python_multipart")
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    modules = ("starlette", "uvicorn", "python_multipart")
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         _say(f"{missing[0]} is not installed: pip install 'rave-backlit[serve]'")
         return _EXIT_FAILED

@@ -1,4 +1,4 @@
-"""What stands before every request: who may ask, what leaves, what is logged and counted."""
+"""Wraps the application: checks who may ask, adds headers, bounds the answer's time, logs and counts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SEND_S: Final = 30.0
 OPEN_PATHS: Final = frozenset(
     {"/", "/page.css", "/page.js", "/healthz", "/readyz", "/version", "/openapi.json"}
 )
-"""What is answered without a token: it says nothing of anybody's photographs."""
+"""The paths that are answered without a token, since they tell nothing about photographs."""
 
 ROUTES: Final = OPEN_PATHS | {"/enhance", "/light", "/batch", "/metrics"}
 
@@ -48,14 +48,14 @@ _HEADERS: Final = (
 
 
 class Guard:
-    """Checks requests before the application sees them, and finishes whatever it answers.
+    """Checks requests before the application gets them, and turns its errors into answers.
 
     Args:
         app: the application.
         options: the options of the service.
         secret: the token that requests must bring; None asks for none.
         metrics: where requests are counted.
-        log: where they are written.
+        log: where requests are written.
     """
 
     def __init__(
@@ -70,14 +70,18 @@ class Guard:
         self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Answers one request, then logs and counts it.
+
+        Raises:
+            ClientGoneError: the answer is not complete; uvicorn then closes the connection.
+        """
         if scope["type"] != "http":
             return
         started = time.perf_counter()
         answer = _Answer(send)
         facts: dict[str, Any] = {"id": uuid.uuid4().hex[:16]}
         scope["facts"] = facts
-        scope["app"] = self  # so that Starlette raises what it refuses, and it is told as all else
+        scope["app"] = self  # makes Starlette raise its refusals, which then become answers like all others
         bytes_in = 0
 
         async def counted_receive() -> Message:
@@ -113,9 +117,10 @@ class Guard:
                 **facts,
             )
         if answer.status is None or not answer.is_complete:
-            raise ClientGoneError  # which has uvicorn close the connection
+            raise ClientGoneError
 
     async def _tell(self, scope: Scope, error: Exception, answer: _Answer, facts: dict[str, Any]) -> None:
+        """Answers with the problem that an error is for the client, and adds it to the facts for the log."""
         problem = problem_of(error)
         if problem is None:
             lines = traceback.format_exception(error)
@@ -126,16 +131,17 @@ class Guard:
         elif isinstance(error, RaveError):
             facts["error"] = type(error).__name__
             if problem.status == 503:
-                facts["reason"] = str(error)  # of the model or device: it concerns whoever runs the service
+                facts["reason"] = str(error)  # about the model or device: only for the operator's log
         if answer.status is not None:
-            raise ClientGoneError  # half an answer cannot be taken back
+            raise ClientGoneError  # the answer has begun, and cannot become another one
         await problem.response()(scope, _nothing, answer)
 
     def _check(self, scope: Scope) -> None:
-        """Who may ask.
+        """Refuses requests that are not allowed.
 
         Raises:
-            RefusedError: 401 no token or a wrong one, 403 another site's page, or another name.
+            RefusedError: 401 the token is missing or wrong; 403 the request comes from another site's page,
+                or uses another host name.
         """
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1").lower()
@@ -148,21 +154,27 @@ class Guard:
         if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
             origin = headers.get(b"origin", b"").decode("latin-1")
             site = headers.get(b"sec-fetch-site", b"").decode("latin-1")
-            own = not origin or origin.partition("://")[2].lower() == host
-            foreign = not own or (not origin and site not in ("", "none", "same-origin"))
-            if foreign and origin not in self._origins:
+            is_own = not origin or origin.partition("://")[2].lower() == host
+            is_foreign = not is_own or (not origin and site not in ("", "none", "same-origin"))
+            if is_foreign and origin not in self._origins:
                 raise RefusedError(403, "another web site may not use this service: --allow-origin lets one")
         if self._secret is None or scope["path"] in OPEN_PATHS:
             return
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        # Digests have one length, so that the time tells nothing of how much of a token was right.
+        # Digests are compared: they have one length, so the time does not tell how much of a token is right.
         is_right = hmac.compare_digest(hashlib.sha256(token.strip()).digest(), self._secret)
         if scheme.lower() != b"bearer" or not is_right:
             raise RefusedError(401, "the token is missing or wrong: send Authorization: Bearer TOKEN")
 
 
 class _Answer:
-    """Sends an answer in pieces, each of which the client must read in time."""
+    """Sends an answer in pieces, each of which the client must read within `SEND_S`.
+
+    Attributes:
+        status: the HTTP status that was sent; None before.
+        length: how many bytes of the body were sent.
+        is_complete: whether the whole body was sent.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -171,6 +183,7 @@ class _Answer:
         self.is_complete = False
 
     async def __call__(self, message: Message) -> None:
+        """Sends one message of the application: the head with our headers added, or a part of the body."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             present = {name for name, _ in message["headers"]}
@@ -192,7 +205,7 @@ class _Answer:
 
 
 def _host_name(text: str) -> str:
-    """The name or address in a Host header without its port; empty where it makes no sense."""
+    """Returns the name or address in a Host header without its port; empty where it is not valid."""
     if not all(sign.isalnum() or sign in ".-:[]_" for sign in text):
         return ""
     try:

@@ -1,4 +1,4 @@
-"""Reading what a request brings: bodies of bounded size and time, in memory only, and their parts."""
+"""Reads the bodies of requests, within limits of size and time and only in memory, and their parts."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _FIELD_BYTES: Final = 256
 
 @dataclass(frozen=True)
 class Form:
-    """What a body holds.
+    """The parts of a body.
 
     Attributes:
-        photographs: the bytes of each file, in the order in which they came. Their names are not looked at.
+        photographs: the bytes of each file, in the order in which they came. File names are ignored.
         fields: the texts of the other parts, by name.
     """
 
@@ -42,15 +42,16 @@ class Form:
 
 @contextlib.asynccontextmanager
 async def reading_body(request: Request, limit: int, ledger: ByteLedger) -> AsyncIterator[bytes]:
-    """The bytes of a request's body, counted in the ledger for as long as the context lasts.
+    """Reads a request's body; its bytes are counted in the ledger for as long as the context lasts.
 
     Args:
-        request: whose body has not been read.
-        limit: bytes at most.
-        ledger: where they are counted as they come.
+        request: a request whose body has not been read.
+        limit: most bytes of the body.
+        ledger: where the bytes are counted as they come.
 
     Raises:
-        RefusedError: 413 it is too long, 408 too slow, 429 too much with all others, 415 compressed.
+        RefusedError: 413 the body is too long, 408 it comes too slowly, 415 it is compressed, 429 all bodies
+            together are too long.
         ClientGoneError: the client went away in the middle.
     """
     if request.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
@@ -85,14 +86,14 @@ async def reading_body(request: Request, limit: int, ledger: ByteLedger) -> Asyn
 
 
 async def while_connected(request: Request, work: Awaitable[Answer]) -> Answer:
-    """Waits for work for as long as its client does; the work is cancelled when the client has gone.
+    """Waits for work and returns its answer; cancels the work when the client has gone.
 
     Args:
-        request: whose body has been read.
-        work: what to wait for.
+        request: a request whose body has been read.
+        work: the work to wait for.
 
     Raises:
-        ClientGoneError: there is nobody to answer.
+        ClientGoneError: the client has closed the connection.
     """
 
     async def wait_for_end() -> None:
@@ -115,15 +116,15 @@ async def while_connected(request: Request, work: Awaitable[Answer]) -> Answer:
 
 
 def read_form(body: bytes, content_type: str, max_files: int) -> Form:
-    """What a body holds, by its Content-Type: parts, or else one photograph.
+    """Parses a body: the parts of a form, or one photograph, depending on its Content-Type.
 
     Args:
         body: the body of the request.
-        content_type: its header; empty where there was none.
-        max_files: photographs at most.
+        content_type: the header's value; empty where there was none.
+        max_files: most photographs.
 
     Raises:
-        RefusedError: 400 the parts make no sense, 413 too many of them, 415 another kind of body.
+        RefusedError: 400 the form is damaged, 413 it has too many parts, 415 the body is of another kind.
     """
     kind, options = python_multipart.multipart.parse_options_header(content_type)
     if kind != b"multipart/form-data":
@@ -152,7 +153,7 @@ def read_form(body: bytes, content_type: str, max_files: int) -> Form:
 
 
 class _Parts:
-    """Collects the parts of a body that is in memory whole, by the parser's callbacks."""
+    """Collects the parts of a form through the parser's callbacks."""
 
     def __init__(self, max_files: int) -> None:
         self.photographs: list[bytes] = []
@@ -166,7 +167,7 @@ class _Parts:
         self._pieces: list[bytes] = []
 
     def callbacks(self) -> dict[str, Callable[..., None]]:
-        """What the parser calls."""
+        """Returns the functions that the parser calls, by the parser's names for them."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
@@ -190,6 +191,7 @@ class _Parts:
             self._disposition = value
 
     def _end_part(self) -> None:
+        """Keeps a finished part: as a photograph if it has a file name, otherwise as a field."""
         content = b"".join(self._pieces)
         self._pieces = []
         _, options = python_multipart.multipart.parse_options_header(self._disposition)

@@ -1,4 +1,4 @@
-"""The access log: a line of JSON per request, written beside the event loop and without any contents."""
+"""The access log: a line of JSON per request, without photographs or names, written by a separate thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LineLog:
     """Writes lines of JSON in a thread, so that a full pipe or disk never stops a request.
 
     Args:
-        stream: where to; None writes nothing.
+        stream: where the lines are written; None writes nothing.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -39,7 +39,7 @@ class LineLog:
             self._dropped += 1
 
     def close(self) -> None:
-        """Writes what waits, for two seconds at most."""
+        """Writes the lines that wait, for two seconds at most."""
         if self._stream is not None:
             try:
                 self._queue.put_nowait(None)

@@ -1,4 +1,4 @@
-"""Figures of a running service in Prometheus's text format (version 0.0.4)."""
+"""Counts what a running service does, and writes it in Prometheus's text format (version 0.0.4)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Histogram:
-    """Counts of seconds by upper bounds."""
+    """A histogram of times: how many are at most each of `_BOUNDS_S`, and their sum in seconds."""
 
     def __init__(self) -> None:
         self._counts = [0] * (len(_BOUNDS_S) + 1)
         self._sum = 0.0
 
     def add(self, seconds: float) -> None:
-        """Counts one more."""
+        """Counts one more time."""
         self._counts[bisect_left(_BOUNDS_S, seconds)] += 1
         self._sum += seconds
 
     def lines(self, name: str, labels: Labels) -> Iterator[str]:
-        """Its lines in the text format."""
+        """Yields the histogram's lines in the text format."""
         total = 0
         for bound, count in zip((*map(str, _BOUNDS_S), "+Inf"), self._counts, strict=True):
             total += count
@@ -38,11 +38,11 @@ class Histogram:
 
 
 class Metrics:
-    """What has happened since the start. Used by the event loop's thread only.
+    """Counts since the start of the service. Only the event loop's thread may use it.
 
     Args:
-        gauges: by each gauge's name, what it means and what gives its value now.
-        facts: labels of the one figure that says what runs.
+        gauges: by name, each gauge's meaning and the function that returns its current value.
+        facts: the labels of `rave_info`, such as the version.
     """
 
     def __init__(self, gauges: dict[str, tuple[str, Callable[[], float]]], facts: Labels) -> None:
@@ -56,7 +56,7 @@ class Metrics:
         self._pixels = 0
 
     def count_request(self, route: str, status: int, seconds: float, bytes_in: int, bytes_out: int) -> None:
-        """Counts an answered request; the route is one of ours, whatever the client asked for."""
+        """Counts an answered request; the route is one of the service's paths, or "other"."""
         self._requests[(("route", route), ("status", str(status)))] += 1
         self._seconds[(("route", route),)].add(seconds)
         self._bytes[(("direction", "in"),)] += bytes_in
@@ -72,7 +72,7 @@ class Metrics:
         self._stages[(("stage", stage),)].add(seconds)
 
     def text(self) -> str:
-        """All of it."""
+        """Returns all metrics in the text format."""
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
@@ -102,7 +102,7 @@ class Metrics:
 
 
 def resident_bytes() -> float:
-    """Memory of this process that is in RAM; 0 where the system does not tell."""
+    """Returns this process's memory in RAM, in bytes; 0 where the system does not tell."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -23,11 +23,11 @@ _REFUSALS: Final = {
 
 
 def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
-    """Returns the document.
+    """Returns the OpenAPI document of the service.
 
     Args:
         options: the options of the service; the document names its limits.
-        needs_token: whether requests must bring one.
+        needs_token: whether requests must bring a token.
     """
     photograph = {
         "required": True,

@@ -1,4 +1,4 @@
-"""The options of `rave-serve`, and what they must fit."""
+"""The options of `rave-serve`, and the rules for its token."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ TOKEN_VARIABLE: Final = "RAVE_SERVE_TOKEN"
 """The environment variable that may hold the token."""
 
 _SHORTEST_TOKEN: Final = 16
+"""Fewest characters of a token."""
 
 
 @dataclass(frozen=True)
@@ -55,25 +56,29 @@ class ServeOptions:
 
     @property
     def body_budget_bytes(self) -> int:
-        """How many bytes of all bodies together may wait in memory."""
+        """The most bytes that all bodies and results in memory may have together."""
         return max(self.max_body_mib, self.max_batch_mib, self.memory_limit_mib // 4) << 20
 
     def secret(self, environment: Mapping[str, str] = os.environ) -> str | None:
-        """The token that requests must bring; None where the address is loopback and none was given.
+        """Returns the token that requests must bring; None if none was set and the address is loopback.
+
+        Args:
+            environment: the environment variables.
 
         Raises:
-            UsageError: there are two, it is too short, its file cannot be read, or there must be one.
+            UsageError: two tokens are set, the token is too short, its file cannot be read, or none is set
+                although other machines can reach the address.
         """
-        found = {
+        options = {
             "--token": self.token,
             "--token-file": None if self.token_file is None else _read_token(self.token_file),
         }
-        given = {name: text for name, text in found.items() if text is not None}
-        if len(given) > 1:
+        tokens = {name: text for name, text in options.items() if text is not None}
+        if len(tokens) > 1:
             raise UsageError("--token and --token-file both name a token: give one of them")
-        if not given and environment.get(TOKEN_VARIABLE):
-            given = {TOKEN_VARIABLE: environment[TOKEN_VARIABLE]}
-        for name, text in given.items():
+        if not tokens and environment.get(TOKEN_VARIABLE):
+            tokens = {TOKEN_VARIABLE: environment[TOKEN_VARIABLE]}
+        for name, text in tokens.items():
             if len(text) < _SHORTEST_TOKEN or not text.isascii() or not text.isprintable() or " " in text:
                 raise UsageError(
                     f"the token of {name} must have at least {_SHORTEST_TOKEN} letters, digits or signs "

@@ -1,4 +1,4 @@
-"""What a worker thread does with a photograph: check it, enhance it, or estimate its light."""
+"""The work of a worker thread: checks a photograph, and enhances it or estimates its light."""
 
 from __future__ import annotations
 
@@ -40,18 +40,20 @@ ENHANCE_PARAMETERS: Final = (
 LIGHT_PARAMETERS: Final = ("format", "long_side", "working_size")
 
 _LEAST_SIDE_PX: Final = 16
+"""Shortest long side that may be asked for of a light map."""
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a request asks for beside the photograph; None is what the photograph and the service have.
+    """The parameters of a request; None stands for the service's setting, or keeps the photograph's.
 
     Attributes:
-        strength: power of the light map, 0 to 2.
-        highlights: its power in bright parts, 0 to 2.
-        format: the name of a written format; of a light map, "png" or "npy".
+        strength: exponent of the light map, 0 to 2.
+        highlights: its exponent in bright parts, 0 to 2.
+        format: the name of the format to write; for a light map, "png" or "npy".
         quality: the quality of lossy formats, 1 to 100.
-        working_size: long side, in pixels, on which the light is estimated, "full" or "same".
+        working_size: long side, in pixels, on which the light is estimated; "full" is full resolution, "same"
+            the service's setting.
         long_side: the long side of a light map, in pixels.
         again: whether a photograph that was enhanced before is enhanced once more.
         hdr: whether a JPEG gets an HDR gain map where the photograph has none.
@@ -69,7 +71,7 @@ class Wishes:
 
 @dataclass(frozen=True)
 class LightMap:
-    """An illumination map as the bytes of a file, and the upright size of the photograph it is of."""
+    """An illumination map as the bytes of a file, with the upright size of its photograph."""
 
     content: bytes
     media_type: str
@@ -79,38 +81,38 @@ class LightMap:
 
 
 def parse_wishes(pairs: Iterable[tuple[str, str]], parameters: tuple[str, ...]) -> Wishes:
-    """The wishes of a request's query and form.
+    """Parses the parameters of a request's query and form.
 
     Args:
         pairs: names and values as they came.
         parameters: names that this request may have.
 
     Raises:
-        UsageError: a name is unknown or there twice, or its value makes no sense.
+        UsageError: a name is unknown or comes twice, or its value is out of range or of another kind.
     """
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for name, value in pairs:
         if name not in parameters:
             raise UsageError(
                 f"{name[:40]!r} is not a parameter of this request: it takes {', '.join(parameters)}"
             )
-        if name in found:
+        if name in texts:
             raise UsageError(f"{name} is there twice: give it once")
-        found[name] = value
-    strength = None if "strength" not in found else _number("strength", found["strength"], 0, 2)
-    highlights = None if "highlights" not in found else _number("highlights", found["highlights"], 0, 2)
+        texts[name] = value
+    strength = None if "strength" not in texts else _number("strength", texts["strength"], 0, 2)
+    highlights = None if "highlights" not in texts else _number("highlights", texts["highlights"], 0, 2)
     quality = None
-    if "quality" in found:
-        quality = int(_number("quality", found["quality"], 1, 100, whole=True))
+    if "quality" in texts:
+        quality = int(_number("quality", texts["quality"], 1, 100, whole=True))
     working: int | Literal["same", "full"] = "same"
-    if "working_size" in found:
-        text = found["working_size"]
+    if "working_size" in texts:
+        text = texts["working_size"]
         working = "full" if text == "full" else int(_number("working_size", text, 2, 1 << 16, whole=True))
     long_side = None
-    if "long_side" in found:
-        long_side = int(_number("long_side", found["long_side"], _LEAST_SIDE_PX, 1 << 16, whole=True))
-    again, hdr = (_truth(name, found.get(name, "false")) for name in ("again", "hdr"))
-    return Wishes(strength, highlights, found.get("format"), quality, working, long_side, again, hdr)
+    if "long_side" in texts:
+        long_side = int(_number("long_side", texts["long_side"], _LEAST_SIDE_PX, 1 << 16, whole=True))
+    again, hdr = (_truth(name, texts.get(name, "false")) for name in ("again", "hdr"))
+    return Wishes(strength, highlights, texts.get("format"), quality, working, long_side, again, hdr)
 
 
 def _truth(name: str, text: str) -> bool:
@@ -119,24 +121,25 @@ def _truth(name: str, text: str) -> bool:
     return text.lower() == "true"
 
 
-def _number(name: str, text: str, least: int, most: int, *, whole: bool = False) -> float:
+def _number(name: str, text: str, minimum: int, maximum: int, *, whole: bool = False) -> float:
+    """Parses a number within limits, which may have to be whole; other texts are a `UsageError`."""
     try:
         value = int(text) if whole else float(text)
     except ValueError:
         value = float("nan")
-    if not least <= value <= most or len(text) > 20:
+    if not minimum <= value <= maximum or len(text) > 20:
         kind = "a whole number" if whole else "a number"
-        raise UsageError(f"{name} is {text[:20]!r}, {kind} from {least} to {most} is needed")
+        raise UsageError(f"{name} is {text[:20]!r}, {kind} from {minimum} to {maximum} is needed")
     return value
 
 
 class Studio:
-    """Enhances photographs within the bounds of a service. Safe to share by threads.
+    """Enhances photographs within the limits of a service. Several threads may share one.
 
     Args:
-        enhancer: what enhances them.
+        enhancer: enhances the photographs.
         max_megapixels: larger photographs are refused.
-        memory_limit_mib: what all photographs in work may take together.
+        memory_limit_mib: the memory that all photographs in work may take together, in MiB.
     """
 
     def __init__(self, enhancer: Enhancer, max_megapixels: float, memory_limit_mib: int) -> None:
@@ -146,18 +149,24 @@ class Studio:
         self._budget = MemoryBudget(memory_limit_mib << 20)
 
     def warm_up(self) -> None:
-        """Loads everything that the first photograph would wait for."""
+        """Loads everything that the first photograph needs."""
         self.enhancer.prepare()
         self.enhancer.enhance(np.zeros((32, 32, 3), np.uint8))
 
     def enhance(self, content: bytes, wishes: Wishes, is_stopped: IsStopped) -> EnhancedPhoto:
-        """A photograph from bytes to bytes.
+        """Enhances a photograph from the bytes of a file to the bytes of a file.
+
+        Args:
+            content: the bytes of the photograph's file.
+            wishes: the parameters of the request.
+            is_stopped: whether to stop, since nobody waits for the result.
 
         Raises:
-            RefusedError: it is refused.
+            RefusedError: it is not a photograph, or too large.
+            StoppedError: it was told to stop.
             RaveError: as `enhance_content`.
         """
-        written = None if wishes.format is None else _parse_format(wishes.format)
+        format_name = None if wishes.format is None else _parse_format(wishes.format)
         enhancer = vary(
             self.enhancer,
             strength=wishes.strength,
@@ -171,7 +180,7 @@ class Studio:
             photo = enhance_content(
                 enhancer,
                 content,
-                format=written,
+                format=format_name,
                 quality=wishes.quality,
                 max_megapixels=self._max_megapixels,
                 is_stopped=is_stopped,
@@ -181,10 +190,13 @@ class Studio:
         return replace(photo, warnings=tuple(map(_as_parameters, photo.warnings)))
 
     def light(self, content: bytes, wishes: Wishes, is_stopped: IsStopped) -> LightMap:
-        """The illumination map of a photograph, upright: a PNG of 16 bits (65535 is 1) or an NPY of float32.
+        """Estimates the upright illumination map of a photograph: a 16-bit PNG (65535 is 1) or a float32 NPY.
+
+        Arguments are as for `enhance`.
 
         Raises:
-            RefusedError: it is refused.
+            RefusedError: it is not a photograph, or too large.
+            StoppedError: it was told to stop.
             RaveError: as `Enhancer.illumination`.
         """
         kind = (wishes.format or "png").lower()
@@ -212,7 +224,7 @@ class Studio:
         )
 
     def _check(self, content: bytes, working_size_px: int | None) -> Need:
-        """The memory that a photograph takes.
+        """Checks a photograph's size from its header, and returns the memory that it needs.
 
         Raises:
             RefusedError: it is not a photograph, or too large.
@@ -225,7 +237,7 @@ class Studio:
         try:
             with decoding, open_picture(without_chunks(content)) as image:
                 width, height = image.size
-        except Exception:  # a camera's raw file, or the reader says what is wrong with it
+        except Exception:  # it is a camera's raw file, or the reader will say what is wrong with it
             width = height = 0
         if width * height > self._max_megapixels * 1e6:
             raise RefusedError(
@@ -234,18 +246,18 @@ class Studio:
                 f"{self._max_megapixels:g} megapixels: send it smaller",
             )
         need = estimate_need(content, working_size_px)
-        needed = need.photo_bytes + need.network_bytes
-        if needed > self._limit_mib << 20:
+        needed_bytes = need.photo_bytes + need.network_bytes
+        if needed_bytes > self._limit_mib << 20:
             raise RefusedError(
                 413,
-                f"the photograph needs about {needed >> 20} MiB of memory, this service has "
+                f"the photograph needs about {needed_bytes >> 20} MiB of memory, this service has "
                 f"{self._limit_mib} MiB for photographs: send it smaller",
             )
         return need
 
 
 def _as_parameters(note: str) -> str:
-    """A note in which the options of rave-run are the parameters of a request."""
+    """Rewrites a note so that it names parameters of a request in place of rave-run's options."""
     note = re.sub(r"--(again|hdr)\b", r"\1=true", note)
     return re.sub(r"--(format|quality) (\w+)", r"\1=\2", note)
 
@@ -258,7 +270,7 @@ def _parse_format(text: str) -> str:
 
 
 def _grey_png(light: NDArray[np.float32]) -> bytes:
-    """65535 is a light of 1; more is cut off."""
+    """Writes a light map as a 16-bit grey PNG, in which 65535 is a light of 1; greater light is clipped."""
     levels = (np.clip(light, 0, 1) * np.float32(65535) + np.float32(0.5)).astype(np.uint16)
     file = io.BytesIO()
     Image.fromarray(levels).save(file, "PNG", compress_level=1)

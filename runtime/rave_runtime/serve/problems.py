@@ -1,4 +1,4 @@
-"""What a request can be refused for, as JSON: RFC 9457's problem details with rave-run's sentences."""
+"""The reasons to refuse a request, as JSON: RFC 9457's problem details with rave-run's messages."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _INSIDES: Final = re.compile(r"<[^<>]*\bat 0x[0-9a-fA-F]+>|(?<![\w.])(?:[A-Za-z]
 """Descriptions of Python objects and paths of this machine, which clients must not see."""
 
 _PHRASES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
-"""Where Python's phrases are older than RFC 9110."""
+"""Phrases of RFC 9110 for which some versions of Python have older ones."""
 
 _ROUTING: Final = {404: "there is nothing at this path", 405: "this path is not for this method"}
 
 
 class RefusedError(Exception):
-    """A request that is not done, and why.
+    """A request that is refused, and the reason.
 
     Args:
         status: the HTTP status.
-        detail: a sentence for people: what came, what is needed, what to do.
-        retry_after_s: when it may work; None says nothing of it.
+        detail: a sentence for users: what came, what is needed, what to do.
+        retry_after_s: after how many seconds to try again; None leaves the header out.
     """
 
     def __init__(self, status: int, detail: str, retry_after_s: int | None = None) -> None:
@@ -43,11 +43,11 @@ class RefusedError(Exception):
         return _PHRASES.get(self.status) or http.HTTPStatus(self.status).phrase
 
     def content(self) -> bytes:
-        """The JSON."""
+        """Returns the problem as JSON."""
         return json.dumps({"title": self.title, "status": self.status, "detail": self.detail}).encode()
 
     def response(self) -> Response:
-        """The answer to the client."""
+        """Returns the answer to the client."""
         headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
@@ -59,7 +59,7 @@ class ClientGoneError(Exception):
 
 
 def problem_of(error: Exception) -> RefusedError | None:
-    """The problem that an error of the runtime is for a client; None for a bug of ours."""
+    """Returns the answer that a client gets for an error; None if the error is a bug of the service."""
     if isinstance(error, RefusedError):
         return error
     if isinstance(error, HTTPException):  # of Starlette's router
@@ -72,8 +72,6 @@ def problem_of(error: Exception) -> RefusedError | None:
         return RefusedError(400, str(error))
     if isinstance(error, MemoryError):
         return RefusedError(503, "there is not enough memory for this photograph now: try again", 5)
-    if isinstance(
-        error, RaveError
-    ):  # of the model or the device; whoever runs the service sees it in the log
+    if isinstance(error, RaveError):  # about the model or device: its message is only for the operator's log
         return RefusedError(503, "the model cannot be used here: the service's log says why")
     return None

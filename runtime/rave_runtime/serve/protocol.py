@@ -1,7 +1,7 @@
-"""Connections: so many at a time, each with so long for its next request.
+"""Limits the number of connections, and the time that each may wait for its next request.
 
 uvicorn waits for ever for a request that does not come or comes letter by letter. Here such a connection
-is closed after `HEAD_S` seconds, and sooner if another one needs its place.
+is closed after `HEAD_S` seconds, or earlier if another one needs its place.
 """
 
 from __future__ import annotations
@@ -15,26 +15,32 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from rave_runtime.serve.problems import RefusedError
 
 HEAD_S: Final = 10.0
-"""How long a connection may be without a request, or a request's head be incomplete."""
+"""How long a connection may have no request, or only an incomplete head of one."""
 
 _LINGER_S: Final = 0.3
-"""How long a refused client may take to read why."""
+"""How long a refused client may take to read the reason."""
 
 
 class BoundedProtocol(H11Protocol):
-    """HTTP/1.1 of uvicorn, with bounds on connections. `max_connections` is set by `bounded_protocol`."""
+    """uvicorn's HTTP/1.1 with limits for connections. `bounded_protocol` sets the attributes for a server.
+
+    Attributes:
+        max_connections: most connections at a time.
+        idle: the connections that wait for a request, the longest first; a dictionary for its order.
+        lingering: the refused connections that are not yet closed.
+    """
 
     max_connections: ClassVar[int] = 512
     idle: ClassVar[dict[BoundedProtocol, None]] = {}
     lingering: ClassVar[set[BoundedProtocol]] = set()
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
         self._head_timer: asyncio.TimerHandle | None = None
         self._is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Takes a connection, in the place of one that does nothing if there is no other; or refuses it."""
+        """Accepts a connection; at the limit it closes an idle one instead, or else refuses the new one."""
         if len(self.connections) >= self.max_connections and not self._evict():
             self._refuse(transport)
             return
@@ -61,14 +67,14 @@ class BoundedProtocol(H11Protocol):
             self._become_idle()
 
     def on_response_complete(self) -> None:
-        """The connection waits for its next request."""
+        """Starts the time limit of the next request."""
         super().on_response_complete()
         if not self.transport.is_closing() and not self._is_busy():
             self._stop_timer()
             self._become_idle()
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is not HTTP in JSON, as everything else."""
+        """Answers with a problem in JSON where the request cannot be parsed."""
         del msg
         content = RefusedError(400, "this is not a request of HTTP/1.1 that can be read").content()
         headers = [
@@ -103,7 +109,7 @@ class BoundedProtocol(H11Protocol):
             self.transport.abort()
 
     def _evict(self) -> bool:
-        """Closes the connection that has been idle for longest."""
+        """Closes the connection that has been idle for longest; returns False if none is idle."""
         oldest = next(iter(self.idle), None)
         if oldest is None:
             return False
@@ -132,6 +138,6 @@ class BoundedProtocol(H11Protocol):
 
 
 def bounded_protocol(max_connections: int) -> type[BoundedProtocol]:
-    """The protocol of one server."""
+    """Makes the protocol class of one server, which limits its number of connections."""
     bounds: dict[str, Any] = {"max_connections": max_connections, "idle": {}, "lingering": set()}
     return type("ServerProtocol", (BoundedProtocol,), bounds)

@@ -1,4 +1,4 @@
-"""Starting and ending: the socket, the model, signals, and what happens to requests in between."""
+"""Starts and ends the service: opens the socket, loads the model, and handles signals."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from rave_runtime.serve.pictures import Studio
 from rave_runtime.serve.protocol import bounded_protocol
 
 _HEAD_BYTES: Final = 16 * 1024
-"""The longest head of a request."""
+"""Most bytes of a request's head."""
 
 _FURTHER_THREADS: Final = 3
-"""Threads beside those of the photographs: for the log, for loading the model, and for the end."""
+"""Threads beside those of the photographs: for the log, for loading the model, and for ending."""
 
 _SWITCH_S: Final = 0.0005
-"""How long a worker may keep Python's lock while the event loop wants it. With Python's
-5 ms, a health check would wait for that time more than once."""
+"""How long a worker may keep Python's lock while the event loop waits for it. Python's default is 5 ms, and
+a health check would wait several times that."""
 
 
 def serve(options: ServeOptions) -> int:
     """Answers requests until a signal ends it.
 
     Returns:
-        The exit code: 0 ended as asked, 1 the model could not be loaded.
+        The exit code: 0 if a signal ended the service, 1 if the model could not be loaded.
 
     Raises:
-        RaveError: the options or the model make no sense, or the address cannot be had.
+        RaveError: the options or the model cannot be used, or the address cannot be listened on.
     """
     secret = options.secret()
     keep_freed_memory()
@@ -57,10 +57,10 @@ def serve(options: ServeOptions) -> int:
         tile_size=choose_tile_size(options.memory_limit_mib, workers),
         threads=max(1, processors // workers),
     )
-    needed = workers + _FURTHER_THREADS
-    if (allowed := startable_threads(needed)) < needed:
+    needed_threads = workers + _FURTHER_THREADS
+    if (allowed := startable_threads(needed_threads)) < needed_threads:
         raise UsageError(
-            f"{needed} threads are needed for {workers} photographs at a time, and the system allows "
+            f"{needed_threads} threads are needed for {workers} photographs at a time, and the system allows "
             f"{allowed}: raise the limit (ulimit -u, or the container's), or give fewer --workers"
         )
     listener = _listen(options)
@@ -68,7 +68,7 @@ def serve(options: ServeOptions) -> int:
     studio = Studio(enhancer, options.max_megapixels, options.memory_limit_mib)
     service = Service(studio, options, workers, log)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # the access log tells
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # the service has its access log instead
     config = uvicorn.Config(
         service.app(secret),
         http=bounded_protocol(options.max_connections),
@@ -91,17 +91,17 @@ def serve(options: ServeOptions) -> int:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    if service.work.running:  # a thread that cannot be stopped must not hold up the end
+    if service.work.running:  # threads that do not stop must not delay the end
         os._exit(code)
     return code
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server; the signals are handled here, so that a signal does not count as a failure."""
+    """uvicorn's server without its signal handling, which would end the process as if it had failed."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leaves the signals alone."""
+        """Leaves the signals to `_serve`."""
         yield
 
 
@@ -143,15 +143,15 @@ async def _serve(server: _Server, service: Service, listener: socket.socket) -> 
 
 
 def _note(service: Service, context: dict[str, Any]) -> None:
-    """What asyncio would print: a connection that broke at a bad moment."""
+    """Logs an error that asyncio would print, such as a connection that broke."""
     service.log.write(event="connection", reason=str(context.get("message", ""))[:200])
 
 
 def _listen(options: ServeOptions) -> socket.socket:
-    """A socket at the address.
+    """Opens a socket at the address and prints the address.
 
     Raises:
-        UsageError: it cannot be had.
+        UsageError: the address cannot be listened on.
     """
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
@@ -170,11 +170,11 @@ def _listen(options: ServeOptions) -> socket.socket:
 
 
 def _raise_file_limit() -> None:
-    """Lets this process have as many connections as the system allows it."""
+    """Raises the process's limit of open files, and so of connections, as far as the system allows."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard == resource.RLIM_INFINITY or soft < hard:
-            wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+            limit = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))

@@ -1,7 +1,7 @@
-"""Photographs in work: so many at a time, so many waiting, each for so long, and none for nobody.
+"""Runs tasks in threads, with limits on how many run and wait, and for how long.
 
-Everything here but the tasks themselves happens in the event loop's thread, so nothing needs a lock. Each
-task gets a thread for itself: a thread that dies takes one request with it and nothing else.
+A task whose client has gone is told to stop. Everything but the tasks themselves happens in the event loop's
+thread, so nothing needs a lock. Each task gets a new thread: if it dies, only one request fails.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from rave_runtime.serve.problems import RefusedError
 Answer = TypeVar("Answer")
 
 IsStopped = Callable[[], bool]
+"""Tells a task whether it is to stop."""
 
 
 class WorkQueue:
-    """Runs tasks in threads, a bounded number at a time, first come, first served.
+    """Runs tasks in threads, a limited number at a time, in the order in which they came.
 
     Args:
         workers: tasks in work at a time.
         max_waiting: requests that may wait for one of them; further ones are refused at once.
-        seconds: how long a task may wait and run; then its client is told, and it is asked to stop.
+        seconds: how long a task may wait and run; then its request is refused, and it is told to stop.
     """
 
     def __init__(self, workers: int, max_waiting: int, seconds: float) -> None:
@@ -49,12 +50,16 @@ class WorkQueue:
         return self.workers - self._free
 
     def is_stuck(self, now: float) -> bool:
-        """Whether every worker has been busy for nobody, for longer than a whole task may take."""
+        """Whether every worker has been running a task without a client for longer than the time limit.
+
+        Args:
+            now: the time by the event loop's clock, in seconds.
+        """
         late = [since for since in self._abandoned.values() if now - since > self._seconds]
         return len(late) >= self.workers
 
     def refuse_when_full(self) -> None:
-        """Says at once that there is no room, before a body is read.
+        """Refuses a request at once if there is no room, before its body is read.
 
         Raises:
             RefusedError: 429, or 503 while the service ends.
@@ -69,7 +74,7 @@ class WorkQueue:
             )
 
     def drain(self, seconds: float) -> None:
-        """Takes no more tasks, and gives those that wait or run at most so long."""
+        """Takes no more tasks, and gives those that wait or run at most this many seconds."""
         self._end = asyncio.get_running_loop().time() + seconds
         for limit in self._limits:
             when = limit.when()
@@ -80,29 +85,29 @@ class WorkQueue:
     ) -> tuple[Answer, float]:
         """Runs a task in a thread when its turn comes.
 
-        Cancelling this frees its place in the queue, or asks the task to stop.
+        Cancelling this coroutine frees its place in the queue, or tells the task to stop.
 
         Args:
             task: called in a thread with a function that says whether it is to stop.
-            patient: it waits however many wait, for callers that bound their number themselves.
+            patient: whether the task may wait even if the queue is full, for callers that limit their number.
 
         Returns:
-            What the task gave, and the seconds for which it had waited.
+            What the task returned, and the seconds for which it had waited.
 
         Raises:
-            RefusedError: 429 when too many wait, 503 when it took too long.
+            RefusedError: 429 when too many wait, 503 when it took too long or the service ends.
         """
         if not patient:
             self.refuse_when_full()
         loop = asyncio.get_running_loop()
-        started = loop.time()
-        end = started + self._seconds
+        start = loop.time()
+        end = start + self._seconds
         try:
             async with asyncio.timeout_at(end if self._end is None else min(end, self._end)) as limit:
                 self._limits.add(limit)
                 try:
                     await self._take_place()
-                    waited = loop.time() - started
+                    waited = loop.time() - start
                     return await self._run(task), waited
                 finally:
                     self._limits.discard(limit)
@@ -114,6 +119,7 @@ class WorkQueue:
             raise RefusedError(503, f"it took longer than {self._seconds:g} seconds: try again", 5) from None
 
     async def _take_place(self) -> None:
+        """Takes a free worker, or waits in the queue for one."""
         if self._free > 0:
             self._free -= 1
             return
@@ -122,13 +128,14 @@ class WorkQueue:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # the place had come, and goes to the next
+            if turn.done() and not turn.cancelled():  # it got a worker just now: the next one gets it
                 self._give_place()
             else:
                 self._waiting.remove(turn)
             raise
 
     def _give_place(self) -> None:
+        """Gives a worker to the first in the queue, or back to the free ones."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -137,7 +144,7 @@ class WorkQueue:
         self._free += 1
 
     async def _run(self, task: Callable[[IsStopped], Answer]) -> Answer:
-        """Runs a task in a thread, and tells it to stop if the caller is cancelled."""
+        """Runs a task in a new thread, and tells it to stop if this coroutine is cancelled."""
         loop = asyncio.get_running_loop()
         stop = threading.Event()
         outcome: asyncio.Future[Answer] = loop.create_future()
@@ -185,7 +192,7 @@ class ByteLedger:
     """Counts the bytes of all bodies and results that are in memory.
 
     Args:
-        total: how many there may be.
+        total: the most bytes of bodies that may be in memory.
     """
 
     def __init__(self, total: int) -> None:
@@ -196,16 +203,16 @@ class ByteLedger:
         """Counts further bytes.
 
         Raises:
-            RefusedError: 429, they would be too many.
+            RefusedError: 429, with these bytes the total would be exceeded.
         """
         if self.held + count > self._total:
             raise RefusedError(429, "too many bytes are on their way to this service: try again", 2)
         self.held += count
 
     def take_anyway(self, count: int) -> None:
-        """Counts the bytes of a result, which is there already: the next bodies have to wait for it."""
+        """Counts the bytes of a result, even beyond the total; the next bodies are then refused."""
         self.held += count
 
     def give(self, count: int) -> None:
-        """Counts bytes that are gone."""
+        """Subtracts bytes that are not in memory any more."""
         self.held -= count
