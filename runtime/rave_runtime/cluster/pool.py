@@ -215,7 +215,7 @@ class Pool:
 
     def _bury(self, actor: Actor, error: Exception, work: _Work) -> Iterator[Result]:
         """Replaces a lost worker and plans its photographs anew; yields the failures of those left out."""
-        is_strike = self._died_alone(actor, error)
+        is_strike = self._process_died(actor, error)
         self._crew.replace(actor)
         chunks, actor.chunks = list(actor.chunks.values()), {}
         for index, chunk in enumerate(chunks):
@@ -231,7 +231,7 @@ class Pool:
                 reason = f"ended its worker {work.losses[job]} times and was left out ({cause_of(error)})"
                 yield Result(job, "failed", reason, worker=actor.name)
 
-    def _died_alone(self, actor: Actor, error: Exception) -> bool:
+    def _process_died(self, actor: Actor, error: Exception) -> bool:
         """Whether a worker's process ended while its machine went on."""
         from ray.exceptions import ActorUnavailableError
 
