@@ -151,7 +151,7 @@ def train(
         network.load_state_dict(start.state_dict())
     first = Cycle((recipe.small, recipe.large), recipe.learning_rate, recipe.squared_floor)
     _descend(recipe, first, network, bank)
-    # The penalty of wide ranges costs the picture nothing here; as a cycle after this one, it undid the choice.
+    # Rounding in a cycle after the second one undid what the second one had chosen.
     rounding = FakeQuantization(network)
     second = Cycle((recipe.chosen,), recipe.chosen_rate, recipe.chosen_floor)
     _descend(recipe, second, network, bank, weigh(bank), rounding)
