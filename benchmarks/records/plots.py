@@ -64,8 +64,8 @@ def plot_over_megapixels(result: Result, quantity: str) -> str:
 def plot_quality(result: Result) -> str:
     """Draws PSNR over time per photograph as SVG, with the Pareto front."""
     figure, axes = plt.subplots(figsize=(9, 5.2))
-    measured = [row for row in result.rows if row["outcome"] == "measured"]
-    for index, row in enumerate(measured):
+    rows = [row for row in result.rows if row["outcome"] == "measured"]
+    for index, row in enumerate(rows):
         name = f"{row['title']}, {row['weights']}" if row["weights"] else row["title"]
         axes.scatter(
             max(row["median_s"], 1e-5),
@@ -75,7 +75,7 @@ def plot_quality(result: Result) -> str:
             s=60,
             label=name,
         )
-    front = pareto_front([(row["median_s"], row["psnr_db"]) for row in measured])
+    front = pareto_front([(row["median_s"], row["psnr_db"]) for row in rows])
     axes.plot(
         [max(t, 1e-5) for t, _ in front], [q for _, q in front], color="#444444", linestyle=":", zorder=0
     )

@@ -120,7 +120,7 @@ def cost_table(result: Result) -> str:
 
 def quality_table(result: Result) -> str:
     """A table of quality and time, the methods sorted by PSNR, and last those that were not measured."""
-    measured = sorted(
+    rows = sorted(
         (row for row in result.rows if row["outcome"] == "measured"), key=lambda row: -row["psnr_db"]
     )
     lines = [
@@ -131,7 +131,7 @@ def quality_table(result: Result) -> str:
             EMPTY if row["lpips"] is None else f"{row['lpips']:.3f}",
             seconds_words(row["median_s"]),
         ]
-        for row in measured
+        for row in rows
     ]
     lines += [
         [_weighted_title(row), row["outcome"], EMPTY, EMPTY, EMPTY]

@@ -101,22 +101,24 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
     enhancer = Enhancer(options.bundle, precision="fp32", working_size=None)
-    measured: dict[str, list[dict[str, float]]] = {}
+    rows_by_column: dict[str, list[dict[str, float]]] = {}
     for path in sorted(options.photos.iterdir()) if options.photos else []:
         image = read(path)
         full = enhancer.enhance(image)
         for size_px in (256, 512):
-            measured.setdefault(f"fidelity {size_px}", []).append(measure(enhancer, image, size_px, full))
+            rows_by_column.setdefault(f"fidelity {size_px}", []).append(
+                measure(enhancer, image, size_px, full)
+            )
     for path in sorted(options.pairs[0].iterdir())[:: options.every] if options.pairs else []:
         image, truth = read(path), read(options.pairs[1] / path.name)
         for size_px in (96, 128, 192):
-            measured.setdefault(f"truth {size_px}", []).append(measure(enhancer, image, size_px, truth))
+            rows_by_column.setdefault(f"truth {size_px}", []).append(measure(enhancer, image, size_px, truth))
     means = {
         column: {name: round(float(np.mean([row[name] for row in rows])), 2) for name in WAYS}
-        for column, rows in measured.items()
+        for column, rows in rows_by_column.items()
     }
     print("| way | " + " | ".join(means) + " |\n|---|" + "---|" * len(means))
     for name in WAYS:
         print(f"| {name} | " + " | ".join(f"{column[name]:.2f}" for column in means.values()) + " |")
-    findings = {"pictures": {column: len(rows) for column, rows in measured.items()}, "psnr_db": means}
+    findings = {"pictures": {column: len(rows) for column, rows in rows_by_column.items()}, "psnr_db": means}
     report_study("upsampling", arguments, findings, options.output)

@@ -93,8 +93,8 @@ def int8_graphs(
     enhance = next(graph.model for graph in graphs if graph.part == "enhance")
     kinds = observe_ranges(facts, context, enhance, pictures)
 
-    def build(kind: str, spared: tuple[str, ...]) -> NetworkInMemory:
-        keep = spared if every_layer else (*SENSITIVE, *spared)
+    def build(kind: str, float32_layers: tuple[str, ...]) -> NetworkInMemory:
+        keep = float32_layers if every_layer else (*SENSITIVE, *float32_layers)
         parts = zip((context, enhance), kinds[kind], strict=True)
         return NetworkInMemory(facts, *(Session(quantize(part, ranges, keep=keep)) for part, ranges in parts))
 
@@ -106,12 +106,12 @@ def int8_graphs(
         layers = [
             name for name in convolutions(context) + convolutions(enhance) if not name.endswith(SENSITIVE)
         ]
-        spared = spared_layers(partial(build, kind), layers, pictures, expected, enough_db)
-        for name, reached_db in spared:
+        float32_layers = spared_layers(partial(build, kind), layers, pictures, expected, enough_db)
+        for name, reached_db in float32_layers:
             say(f"int8 leaves {name.removesuffix('.weight')} in float32: {reached_db:.1f} dB with it")
-        if (spared[-1][1] if spared else reached[kind]) < enough_db:
+        if (float32_layers[-1][1] if float32_layers else reached[kind]) < enough_db:
             say(f"int8 stays short of {enough_db:g} dB from float32 on the worst calibration picture")
-        keep = (*SENSITIVE, *(name for name, _ in spared))
+        keep = (*SENSITIVE, *(name for name, _ in float32_layers))
     ranges = dict(zip(("context", "enhance"), kinds[kind], strict=True))
     return [
         Graph(quantize(graph.model, ranges[graph.part], keep=keep), graph.part, "int8", graph.image)

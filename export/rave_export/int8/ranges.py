@@ -103,14 +103,14 @@ class _Extremes:
         self.ranges: dict[str, tuple[float, float]] = {}
         self._outputs = len(model.graph.output)
         self._tensors = observed_tensors(model)
-        watched = onnx.ModelProto()
-        watched.CopyFrom(model)
+        observed_model = onnx.ModelProto()
+        observed_model.CopyFrom(model)
         for tensor in self._tensors:
             for kind in ("ReduceMin", "ReduceMax"):
                 name = f"{tensor}_{kind}"
-                watched.graph.node.append(helper.make_node(kind, [tensor], [name], keepdims=0))
-                watched.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
-        self._graph = Session(watched)
+                observed_model.graph.node.append(helper.make_node(kind, [tensor], [name], keepdims=0))
+                observed_model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
+        self._graph = Session(observed_model)
 
     def run(self, inputs: dict[str, Any]) -> list[Any]:
         """See `Runnable.run`."""
@@ -132,17 +132,19 @@ class _Counts:
         self._outputs = len(model.graph.output)
         inputs = {item.name for item in model.graph.input}
         self._tensors = [name for name in extremes if name not in inputs]
-        watched = onnx.ModelProto()
-        watched.CopyFrom(model)
+        observed_model = onnx.ModelProto()
+        observed_model.CopyFrom(model)
         every = (0, 0), (np.iinfo(np.int64).max,) * 2, (2, 3), (_STRIDE, _STRIDE)
         names = [f"sampled_{what}" for what in ("starts", "ends", "axes", "steps")]
         for name, numbers in zip(names, every, strict=True):
-            watched.graph.initializer.append(numpy_helper.from_array(np.array(numbers, np.int64), name))
+            observed_model.graph.initializer.append(
+                numpy_helper.from_array(np.array(numbers, np.int64), name)
+            )
         for tensor in self._tensors:
             name = f"{tensor}_sampled"
-            watched.graph.node.append(helper.make_node("Slice", [tensor, *names], [name]))
-            watched.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-        self._graph = Session(watched)
+            observed_model.graph.node.append(helper.make_node("Slice", [tensor, *names], [name]))
+            observed_model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+        self._graph = Session(observed_model)
 
     def run(self, inputs: dict[str, Any]) -> list[Any]:
         """See `Runnable.run`."""

@@ -59,22 +59,22 @@ def spared_layers(
         float32. Empty if the PSNR is enough without, or if no single layer helps.
     """
 
-    def distances(spared: tuple[str, ...], indices: Sequence[int]) -> list[float]:
-        network = build(spared)
+    def distances(float32_layers: tuple[str, ...], indices: Sequence[int]) -> list[float]:
+        network = build(float32_layers)
         return [_psnr_db(network, pictures[index], expected[index]) for index in indices]
 
     first = distances((), range(len(pictures)))
     worst, hard = min(first), [int(index) for index in np.argsort(first)[:_PICTURES]]
-    spared: list[tuple[str, float]] = []
-    while worst < enough_db and len(spared) < MAX_SPARED:
-        before = tuple(name for name, _ in spared)
+    float32_layers: list[tuple[str, float]] = []
+    while worst < enough_db and len(float32_layers) < MAX_SPARED:
+        before = tuple(name for name, _ in float32_layers)
         trials = [(min(distances((*before, name), hard)), name) for name in layers if name not in before]
         reached, name = max(trials)
         if reached < worst + _WORTH_DB:
             break
         worst = reached
-        spared.append((name, reached))
-    return spared
+        float32_layers.append((name, reached))
+    return float32_layers
 
 
 _WORTH_DB: Final = 0.5

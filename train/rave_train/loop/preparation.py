@@ -86,13 +86,13 @@ def _begin(config: RunConfig, run: RunFolder, ingredients: Ingredients, state: T
         raise
 
 
-def _require_same(written: dict[str, Any], facts: dict[str, Any], run: RunFolder) -> None:
+def _require_same(recorded: dict[str, Any], facts: dict[str, Any], run: RunFolder) -> None:
     """Checks that a run is resumed with the pictures and encoders it began with.
 
     Raises:
         ConfigError: a value in made_of.json differs from what was found now.
     """
-    differing = [name for name, value in facts.items() if written.get(name) != value]
+    differing = [name for name, value in facts.items() if recorded.get(name) != value]
     if differing:
         raise ConfigError(
             f"{run.folder} was begun with other values of {', '.join(differing)}: bring the same data and "

@@ -198,14 +198,14 @@ def _photograph_scene(
     ]
 
 
-def lifted_stops(taken: Array, truth: Array) -> tuple[float, float]:
+def lifted_stops(picture: Array, truth: Array) -> tuple[float, float]:
     """By how many stops a photograph is darker than its truth, in its darkest third and its brightest fifth.
 
     Args:
-        taken: the photograph, [h, w, 3] float32, sRGB in [0, 1].
+        picture: the photograph, [h, w, 3] float32, sRGB in [0, 1].
         truth: the truth in the same shape and range.
     """
-    before, after = (srgb_to_linear(side[::2, ::2]) @ _LUMINANCE for side in (taken, truth))
+    before, after = (srgb_to_linear(side[::2, ::2]) @ _LUMINANCE for side in (picture, truth))
     dark, bright = before <= np.quantile(before, 1 / 3), before >= np.quantile(before, 0.8)
     shade, light = (
         float(np.log2((after[part].mean() + 1e-4) / (before[part].mean() + 1e-4))) for part in (dark, bright)
