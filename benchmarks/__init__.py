@@ -1,1 +1,1 @@
-"""Measures rave-backlit and the methods people would use instead: `python -m benchmarks --help`."""
+"""Measures rave-backlit and the methods that people would use instead: `python -m benchmarks --help`."""

@@ -32,7 +32,7 @@ STUDIES = {
     "int8-library": ("benchmarks.studies.int8_library", "INT8 by hand against onnxruntime's own tool."),
     "serve": ("benchmarks.studies.serve", "rave-serve under more load than it can take."),
 }
-"""Studies by the command's name: the module, whose `main` takes the arguments, and what it measures."""
+"""Studies by the name of the command: the module, whose `main` takes the arguments, and the help."""
 
 QUANTITIES = {
     "latency": "Time of every method over sizes, providers and precisions.",
@@ -41,7 +41,7 @@ QUANTITIES = {
     "tiling": "Tile sizes of our runtime at full resolution: time, memory, error against no tiles.",
     "roofline": "Share of the machine's measured limits that networks and providers reach.",
 }
-"""Commands that measure one quantity of every method, and what their help says."""
+"""Commands that measure one quantity of every method, with their help."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -247,6 +247,7 @@ def _request(
 
 
 def _parse_size(text: str) -> Size:
+    """The size that a text such as "640x480" means; raises ValueError where it means none."""
     from benchmarks.suites.contest import Size
 
     width, _, height = text.partition("x")
@@ -256,7 +257,8 @@ def _parse_size(text: str) -> Size:
         raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, got {text!r}") from None
 
 
-def _run(quantity: str, request: Request, output: Path, known: list[Row] | None = None) -> list[Row]:
+def _run(quantity: str, request: Request, output: Path, latency: list[Row] | None = None) -> list[Row]:
+    """Measures one quantity and writes the result; `roofline` can use the rows of a latency run."""
     from benchmarks.suites import suites
 
     measures: dict[str, Callable[[Request], list[Row]]] = {
@@ -264,7 +266,7 @@ def _run(quantity: str, request: Request, output: Path, known: list[Row] | None 
         "memory": suites.measure_memory,
         "scale": suites.measure_scale,
         "tiling": suites.measure_tiling,
-        "roofline": lambda asked: suites.measure_roofline(asked, known or ()),
+        "roofline": lambda r: suites.measure_roofline(r, latency or ()),
     }
     typer.echo(f"== {quantity}")
     rows = measures[quantity](request)

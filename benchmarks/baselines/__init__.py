@@ -1,1 +1,1 @@
-"""The methods that rave-backlit is compared with, one file each, written from their papers."""
+"""The methods that rave-backlit is compared with, each in one file and written from its paper."""

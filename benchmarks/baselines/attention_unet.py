@@ -1,7 +1,7 @@
 """The generator of EnlightenGAN: a U-Net whose features are weighted by how dark each pixel is.
 
-Written from the paper (Jiang et al., TIP 2021, arXiv 1906.06972), section III-C; parameter names as
-published (`conv1_1`, `bn1_1`, `deconv5`, ...).
+Written from the paper (Jiang et al., TIP 2021, arXiv 1906.06972), section III-C. Parameter names are the
+published ones (`conv1_1`, `bn1_1`, `deconv5`, ...).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class AttentionUNet(nn.Module):
         self.conv10 = nn.Conv2d(widths[0], 3, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Maps images [b, 3, h, w] in [-1, 1] to enhanced ones, guided by how dark each pixel is."""
+        """Enhances images [n, 3, h, w] in [-1, 1], guided by how dark each pixel is."""
         rgb = (image + 1) / 2
         dark = 1 - (0.299 * rgb[:, :1] + 0.587 * rgb[:, 1:2] + 0.114 * rgb[:, 2:])
         depth = len(self.widths)

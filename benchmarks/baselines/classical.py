@@ -1,6 +1,6 @@
 """Methods without a network: gamma, CLAHE, multi-scale Retinex and LIME-style illumination.
 
-Each takes and gives [h, w, 3] float32 in [0, 1].
+Each takes and returns [h, w, 3] float32 in [0, 1].
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def multi_scale_retinex(image: Image, sigmas_px: tuple[float, ...] = (15, 80, 25
 def lime(image: Image, strength: float = 0.15, exponent: float = 0.8, sigma_px: float = 2.0) -> Image:
     """Divides by the brightest channel, smoothed within structures, to the power of `exponent`.
 
-    The weighted smoothing is one sparse linear system (the paper's fast solver), solved by scipy's
-    conjugate gradients to one percent, from the unsmoothed map.
+    The weighted smoothing is one sparse linear system (the paper's fast solver). Scipy's conjugate gradients
+    solve it to one percent, starting from the unsmoothed map.
 
     Args:
         image: [h, w, 3] in [0, 1].
-        strength: the strength of the smoothing (the paper's alpha).
-        exponent: applied to the illumination before the division.
-        sigma_px: the sigma of the Gaussian that gathers gradients into weights (the paper's third strategy).
+        strength: weight of the smoothing (the paper's alpha).
+        exponent: power to which the illumination is raised before the division.
+        sigma_px: sigma of the Gaussian that averages gradients into weights (the paper's third strategy).
 
     Source: Guo, Li and Ling, IEEE TIP 2017, eqs. 8, 17-20.
     """
@@ -90,7 +90,7 @@ def lime(image: Image, strength: float = 0.15, exponent: float = 0.8, sigma_px: 
 
 
 def _blur(image: Image, sigma_px: float) -> Image:
-    """Gaussian blur; wide ones on a reduced image, since a blurred image holds no detail to lose."""
+    """Blurs an image by a Gaussian, on a reduced image if that is wide, since no detail would be left."""
     height, width = image.shape[:2]
     factor = max(1, min(int(sigma_px // 4), height, width))
     size = (max(1, width // factor), max(1, height // factor))
@@ -106,6 +106,6 @@ def _blur(image: Image, sigma_px: float) -> Image:
 
 def _smoothing_weights(gradient: npt.NDArray[np.float64], sigma_px: float) -> npt.NDArray[np.float64]:
     floor = 1e-3
-    gathered = ndimage.gaussian_filter(gradient, sigma_px, mode="nearest")
-    weights: npt.NDArray[np.float64] = 1 / ((np.abs(gathered) + floor) * (np.abs(gradient) + floor))
+    mean = ndimage.gaussian_filter(gradient, sigma_px, mode="nearest")
+    weights: npt.NDArray[np.float64] = 1 / ((np.abs(mean) + floor) * (np.abs(gradient) + floor))
     return weights

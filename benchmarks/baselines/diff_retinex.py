@@ -1,4 +1,4 @@
-"""A Diff-Retinex-style pipeline: decompose, diffuse reflectance and illumination anew, multiply.
+"""A Diff-Retinex-style pipeline: decompose, sample reflectance and illumination by diffusion, multiply.
 
 Written from the paper (Yi et al., ICCV 2023, arXiv 2308.13164), with the widths, depths and schedules
 of the published configuration. Parameter names of the six networks are the published ones.
@@ -42,6 +42,7 @@ class MultiScaleAttention(nn.Module):
         self.project_out = nn.Conv2d(c, c, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] -> the same shape."""
         x = self.qkv(x)
         scales = [conv(x).chunk(3, 1) for conv in (self.qkv_dwconv_3, self.qkv_dwconv_5, self.qkv_dwconv_7)]
         q, k, v = (
@@ -53,7 +54,7 @@ class MultiScaleAttention(nn.Module):
 
 
 class DenseFeedForward(nn.Module):
-    """1x1, full (not depthwise) 3x3, GELU, 1x1."""
+    """A 1x1 convolution, a full (not depthwise) 3x3 convolution, GELU, and a 1x1 convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -63,6 +64,7 @@ class DenseFeedForward(nn.Module):
         self.project_out = nn.Conv2d(hidden, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] -> the same shape."""
         out: Tensor = self.project_out(F.gelu(self.dwconv(self.project_in(x))))
         return out
 
@@ -91,21 +93,21 @@ class Decomposition(nn.Module):
 
 
 class Refinement(EncoderDecoder):
-    """A small Restormer that is told the noise level: estimates the clean reflectance.
+    """A small Restormer that estimates the clean reflectance, with the noise level as a second input.
 
     [n, 6, h, w], [n, 1] -> [n, 3, h, w]; sides multiples of 4.
     """
 
     def __init__(self, channels: int = 32) -> None:
-        made: dict[int, int] = {}
+        block_counts: dict[int, int] = {}
 
         def plain(width: int, heads: int) -> list[nn.Module]:
             return [TransformerBlock(width, TransposedAttention(width, heads), DenseFeedForward(width))]
 
         def block(width: int, heads: int) -> list[nn.Module]:
-            made[width] = made.get(width, 0) + 1
-            told = width < 4 * channels or made[width] % 2 == 0
-            return [*plain(width, heads), *([NoiseBias(channels, width)] if told else [])]
+            block_counts[width] = block_counts.get(width, 0) + 1
+            has_bias = width < 4 * channels or block_counts[width] % 2 == 0
+            return [*plain(width, heads), *([NoiseBias(channels, width)] if has_bias else [])]
 
         super().__init__(block, 6, 3, channels, (1, 1, 2), 2, last_heads=2, refine=plain)
         self.noise_level_mlp = nn.Sequential(
@@ -116,6 +118,7 @@ class Refinement(EncoderDecoder):
         )
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """[n, 6, h, w] and noise levels [n, 1] -> [n, 3, h, w]."""
         if condition is None:
             raise ValueError("the refinement needs the noise level as its second argument")
         return super().forward(x, self.noise_level_mlp(condition))
@@ -126,8 +129,8 @@ class DiffRetinex(nn.Module):
 
     Args:
         samples: DDIM steps per diffusion; None samples all 1000.
-        width: channels of the first level of the reflectance U-Net; the rest follows in proportion.
-        seed: the seed of the noise, so that every run does the same.
+        width: channels of the first level of the reflectance U-Net; the other widths are in proportion.
+        seed: the seed of the noise, which is the same in every run.
     """
 
     multiple_px = 8

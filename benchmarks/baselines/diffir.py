@@ -1,8 +1,8 @@
 """DiffIR, second stage: a Restormer modulated by a small vector that four diffusion steps estimate.
 
 Written from the paper (Xia et al., ICCV 2023, arXiv 2303.09472) in its deblurring configuration
-(48 features, 3, 5, 6, 6 blocks, 4 of refinement, expansion 2, four steps), the one for inputs as large
-as outputs. Parameter names of the transformer and the encoder are those of the published checkpoints.
+(48 features, 3, 5, 6, 6 blocks, 4 of refinement, expansion 2, four steps), which is the one for inputs as
+large as outputs. Parameter names of the transformer and the encoder are those of the published checkpoints.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.baselines.restormer import (
 )
 
 BETAS = (0.1, 0.99)
-"""First and last of the linear noise schedule."""
+"""First and last noise variance of the linear schedule."""
 
 
 class DynamicAttention(TransposedAttention):
@@ -33,6 +33,7 @@ class DynamicAttention(TransposedAttention):
         self.kernel = nn.Sequential(nn.Linear(prior, 2 * channels, bias=False))
 
     def forward(self, x: Tensor, prior: Tensor) -> Tensor:  # type: ignore[override]
+        """[n, c, h, w] and priors [n, prior] -> [n, c, h, w]."""
         return super().forward(_modulate(x, self.kernel(prior)))
 
 
@@ -44,6 +45,7 @@ class DynamicFeedForward(GatedFeedForward):
         self.kernel = nn.Sequential(nn.Linear(prior, 2 * channels, bias=False))
 
     def forward(self, x: Tensor, prior: Tensor) -> Tensor:  # type: ignore[override]
+        """[n, c, h, w] and priors [n, prior] -> [n, c, h, w]."""
         return super().forward(_modulate(x, self.kernel(prior)))
 
 
@@ -58,6 +60,7 @@ class DynamicBlock(nn.Module):
         self.ffn = DynamicFeedForward(channels, expansion, prior)
 
     def forward(self, x: Tensor, prior: Tensor) -> Tensor:
+        """[n, c, h, w] and priors [n, prior] -> [n, c, h, w]."""
         x = x + self.attn(self.norm1(x), prior)
         out: Tensor = x + self.ffn(self.norm2(x), prior)
         return out
@@ -103,6 +106,7 @@ class PlainResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] -> the same shape."""
         out: Tensor = x + self.body(x)
         return out
 
@@ -117,6 +121,7 @@ class Denoiser(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, 2 * prior + 1] -> [n, prior]."""
         out: Tensor = self.resmlp(x)
         return out
 
@@ -129,6 +134,7 @@ class HiddenLayer(nn.Module):
         self.resmlp = nn.Sequential(nn.Linear(width, width), nn.LeakyReLU(0.1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, width] -> the same shape."""
         out: Tensor = self.resmlp(x)
         return out
 
@@ -140,11 +146,14 @@ class DiffIR(nn.Module):
     generator.
 
     Args:
-        channels, depths, refinement, expansion: the transformer's sizes.
+        channels: the channels of the transformer's first level.
+        depths: its blocks per level.
+        refinement: its blocks after the decoder.
+        expansion: factor on the channels inside its feed-forward networks.
         prior_features: the features of the prior encoder; the prior is four times as long.
         encoder_depth: residual blocks of the prior encoder.
         denoiser_depth: hidden layers of the denoiser.
-        steps: the steps of the diffusion.
+        steps: number of steps of the diffusion.
     """
 
     multiple_px = 8
@@ -172,20 +181,21 @@ class DiffIR(nn.Module):
         self.steps = steps
         betas = np.linspace(*BETAS, steps)
         self.alphas = [float(a) for a in 1 - betas]
-        self.alphas_kept = [float(a) for a in np.cumprod(1 - betas)]
+        self.signal_shares = [float(a) for a in np.cumprod(1 - betas)]
 
     def forward(self, image: Tensor) -> Tensor:
+        """Restores images under the prior that is estimated from them."""
         restored: Tensor = self.G(image, self.estimate_prior(image)) + image
         return restored
 
     def estimate_prior(self, image: Tensor) -> Tensor:
-        """Reverse diffusion of the prior, without the noise added between steps (paper, eq. 11)."""
+        """Estimates the prior of images, [n, prior], by reverse diffusion without added noise (eq. 11)."""
         condition = self.condition(image)
         prior = torch.randn_like(condition)
         for step in reversed(range(self.steps)):
             time = torch.full_like(condition[:, :1], step / (10 * self.steps))
             noise = self.denoise(torch.cat([condition, time, prior], 1))
-            share = (1 - self.alphas[step]) / (1 - self.alphas_kept[step]) ** 0.5
+            share = (1 - self.alphas[step]) / (1 - self.signal_shares[step]) ** 0.5
             prior = (prior - share * noise) / self.alphas[step] ** 0.5
         return prior
 

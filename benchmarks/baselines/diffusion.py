@@ -1,4 +1,4 @@
-"""Linear noise schedules and the two ways to sample: all steps, or DDIM's few.
+"""Linear noise schedules, and two ways of sampling by them: all steps, or the few of DDIM.
 
 Sources: Ho et al., arXiv 2006.11239 (eqs. 6, 7, 15); Song et al., arXiv 2010.02502 (eqs. 12, 16).
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 Predictor = Callable[[Tensor, Tensor], Tensor]
-"""(picture [n, c, h, w], noise level [n, 1]) -> picture."""
+"""A function from a picture [n, c, h, w] and a noise level [n, 1] to a picture."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Schedule:
     """A linear noise schedule.
 
     Attributes:
-        first, last: variance of the noise added by the first and the last step.
+        first: variance of the noise that the first step adds.
+        last: variance of the noise that the last step adds.
         steps: number of steps.
     """
 
@@ -29,17 +30,21 @@ class Schedule:
     last: float
     steps: int = 1000
 
-    def kept(self) -> list[float]:
-        """Share of the signal's variance left after 0, 1, ... steps: `steps + 1` numbers from 1 down."""
+    def signal_shares(self) -> list[float]:
+        """Share of the signal's variance that is left after 0, 1, ... steps, `steps + 1` falling numbers."""
         betas = np.linspace(self.first, self.last, self.steps)
         return [1.0, *(float(share) for share in np.cumprod(1 - betas))]
 
 
 def ddim_times(steps: int, samples: int) -> list[int]:
-    """Steps at which DDIM looks, last first: evenly spaced, ending with the schedule's last step.
+    """The numbers of the steps that DDIM takes, in falling order from the last step, evenly spaced.
+
+    Args:
+        steps: number of steps of the schedule.
+        samples: how many of them to take.
 
     Raises:
-        ValueError: no sample, or more than the schedule has steps.
+        ValueError: `samples` is less than 1 or more than `steps`.
     """
     if not 1 <= samples <= steps:
         raise ValueError(f"samples must be from 1 to {steps}, got {samples}")
@@ -57,29 +62,30 @@ def sample(
 ) -> Tensor:
     """Draws a picture under a condition.
 
-    Each step estimates the noise, from it the clean picture, and has that refined; the next noisy
-    picture is made of the refined one and the noise.
+    Each step estimates the noise and from it the clean picture, which is then refined. The refined picture
+    and the noise make the next noisy picture.
 
     Args:
-        condition: [n, c, h, w] in [-1, 1]; the picture drawn has the same shape.
+        condition: [n, c, h, w] in [-1, 1]; the result has the same shape.
         schedule: the schedule of the noise.
-        predict_noise: takes condition and noisy picture, [n, 2c, h, w], and the level.
-        refine: takes the condition and the estimated clean picture.
+        predict_noise: estimates the noise from the condition and the noisy picture, [n, 2 c, h, w], and the
+            noise level.
+        refine: refines the clean picture, from the condition and that picture, [n, 2 c, h, w], and the level.
         samples: DDIM steps, or None for every step of the schedule.
-        eta: 0 adds no noise between steps, 1 as much as full sampling.
-        generator: source of the noise.
+        eta: amount of noise added between steps: 0 adds none, 1 as much as full sampling.
+        generator: source of the noise; None is torch's global one.
 
     Returns:
         [n, c, h, w] in [-1, 1].
 
     Raises:
-        ValueError: no sample, or more than the schedule has steps.
+        ValueError: `samples` is less than 1 or more than the schedule's steps.
     """
-    kept = schedule.kept()
+    shares = schedule.signal_shares()
     times = ddim_times(schedule.steps, schedule.steps if samples is None else samples)
     picture = _noise_like(condition, generator)
     for time, before in zip(times, [*times[1:], 0], strict=True):
-        now, then = kept[time], kept[before]
+        now, then = shares[time], shares[before]
         level = condition.new_full((len(condition), 1), now**0.5)
         noise = predict_noise(torch.cat([condition, picture], 1), level)
         clean = ((picture - (1 - now) ** 0.5 * noise) / now**0.5).clamp(-1, 1)

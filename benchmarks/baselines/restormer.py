@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 BlockFactory = Callable[[int, int], list[nn.Module]]
-"""(channels, heads) -> the modules that make up one block, in order."""
+"""A function from channels and heads to the modules of one block, in order."""
 
 
 class ChannelNorm(nn.Module):
@@ -25,6 +25,7 @@ class ChannelNorm(nn.Module):
         self.body = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] -> the same shape."""
         normed: Tensor = self.body(x.permute(0, 2, 3, 1))
         return normed.permute(0, 3, 1, 2)
 
@@ -33,8 +34,10 @@ def transposed_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -
     """Attention between channels, whose cost is linear in the number of pixels.
 
     Args:
-        q: [n, c, h, w]; k and v have the same shape.
-        temperature: [heads, 1, 1], multiplies the cosine similarities.
+        q: queries [n, c, h, w]; k and v have the same shape.
+        k: keys.
+        v: values.
+        temperature: [heads, 1, 1], the factor on the cosine similarities.
 
     Returns:
         [n, c, h, w].
@@ -59,6 +62,7 @@ class TransposedAttention(nn.Module):
         self.project_out = nn.Conv2d(channels, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] -> the same shape."""
         q, k, v = self.qkv_dwconv(self.qkv(x)).chunk(3, 1)
         out: Tensor = self.project_out(transposed_attention(q, k, v, self.temperature))
         return out
@@ -75,18 +79,19 @@ class GatedFeedForward(nn.Module):
         self.project_out = nn.Conv2d(hidden, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] -> the same shape."""
         gate, value = self.dwconv(self.project_in(x)).chunk(2, 1)
         out: Tensor = self.project_out(F.gelu(gate) * value)
         return out
 
 
 class TransformerBlock(nn.Module):
-    """Attention, then feed-forward, each normed before and added to its input.
+    """Attention and then a feed-forward network, each on normalised features and added to its input.
 
     Args:
         channels: the channels of the features.
-        attention: [n, c, h, w] -> same.
-        feed_forward: [n, c, h, w] -> same.
+        attention: a module [n, c, h, w] -> the same shape.
+        feed_forward: a module [n, c, h, w] -> the same shape.
     """
 
     def __init__(self, channels: int, attention: nn.Module, feed_forward: nn.Module) -> None:
@@ -97,6 +102,7 @@ class TransformerBlock(nn.Module):
         self.ffn = feed_forward
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """[n, c, h, w] -> the same shape; the condition is ignored."""
         x = x + self.attn(self.norm1(x))
         out: Tensor = x + self.ffn(self.norm2(x))
         return out
@@ -109,13 +115,14 @@ class EncoderDecoder(nn.Module):
 
     Args:
         block: makes the modules of one block.
-        inputs, outputs: image channels.
+        inputs: channels of the input image.
+        outputs: channels of the output image.
         channels: the channels of the first level.
         depths: blocks per level; three or four levels.
         refinement: blocks after the decoder.
         heads: attention heads per level.
-        last_heads: the attention heads of the decoder's last level, where they differ from the first's.
-        refine: makes the refinement's blocks, where they differ.
+        last_heads: the attention heads of the decoder's last level; None takes those of the first level.
+        refine: makes the blocks of the refinement; None takes `block`.
 
     Raises:
         ValueError: fewer than three or more than four levels.
@@ -199,6 +206,7 @@ class Restormer(EncoderDecoder):
         super().__init__(block, channels=channels, depths=depths, refinement=refinement)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Adds what the encoder-decoder computes to the images."""
         return super().forward(x, condition) + x
 
 
@@ -210,6 +218,7 @@ class Resample(nn.Module):
         self.body = nn.Sequential(conv, shuffle)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] -> twice the sides and half the channels, or the reverse."""
         out: Tensor = self.body(x)
         return out
 
@@ -220,6 +229,7 @@ def depthwise(channels: int, size: int) -> nn.Conv2d:
 
 
 def _through(blocks: nn.ModuleList, x: Tensor, condition: Tensor | None) -> Tensor:
+    """Features after all blocks, one after the other."""
     for block in blocks:
         x = block(x, condition)
     return x

@@ -23,7 +23,7 @@ class IlluminationEstimator(nn.Module):
         self.conv2 = nn.Conv2d(features, 3, 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """[n, 3, h, w] -> features [n, c, h, w], map [n, 3, h, w]."""
+        """[n, 3, h, w] -> features [n, c, h, w] and a map [n, 3, h, w]."""
         prior = image.mean(1, keepdim=True)
         features = self.depth_conv(self.conv1(torch.cat([image, prior], 1)))
         return features, self.conv2(features)
@@ -47,10 +47,10 @@ class GuidedAttention(nn.Module):
         heads = len(self.rescale)
         tokens = x.reshape(n, h * w, c)
         values = self.to_v(tokens)
-        lit = values * illumination.reshape(n, h * w, c)
+        weighted = values * illumination.reshape(n, h * w, c)
         q, k, v = (
             t.reshape(n, h * w, heads, c // heads).permute(0, 2, 3, 1)
-            for t in (self.to_q(tokens), self.to_k(tokens), lit)
+            for t in (self.to_q(tokens), self.to_k(tokens), weighted)
         )
         similarity = F.normalize(k, dim=-1) @ F.normalize(q, dim=-1).transpose(-2, -1)
         mixed = (similarity * self.rescale).softmax(-1) @ v
@@ -61,7 +61,7 @@ class GuidedAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """1x1 to four times the width, depthwise 3x3, 1x1 back; layer norm before."""
+    """Layer norm, a 1x1 convolution to four times the width, a depthwise 3x3, and a 1x1 back."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -76,6 +76,7 @@ class FeedForward(nn.Module):
         self.fn = nn.ModuleDict({"net": layers})
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, h, w, c] -> the same shape."""
         out: Tensor = self.fn["net"](self.norm(x).permute(0, 3, 1, 2))
         return out.permute(0, 2, 3, 1)
 
@@ -126,15 +127,16 @@ class Denoiser(nn.Module):
         self.mapping = nn.Conv2d(channels, 3, 3, padding=1, bias=False)
 
     def forward(self, image: Tensor, illumination: Tensor) -> Tensor:
+        """[n, 3, h, w] and illumination features [n, c, h, w] -> [n, 3, h, w]."""
         x = self.embedding(image)
-        kept: list[tuple[Tensor, Tensor]] = []
+        skips: list[tuple[Tensor, Tensor]] = []
         for layer in self.encoder_layers:
             blocks, halve, halve_light = layer.children()
             x = blocks(x, illumination)
-            kept.append((x, illumination))
+            skips.append((x, illumination))
             x, illumination = halve(x), halve_light(illumination)
         x = self.bottleneck(x, illumination)
-        for layer, (skip, light) in zip(self.decoder_layers, reversed(kept), strict=True):
+        for layer, (skip, light) in zip(self.decoder_layers, reversed(skips), strict=True):
             double, fuse, blocks = layer.children()
             x = blocks(fuse(torch.cat([double(x), skip], 1)), light)
         out: Tensor = self.mapping(x) + image
@@ -159,6 +161,7 @@ class Retinexformer(nn.Module):
         self.body = nn.ModuleList([stage])
 
     def forward(self, image: Tensor) -> Tensor:
+        """Estimates the illumination of images, lights them up and cleans them."""
         for stage in self.body:
             estimator, denoiser = stage.children()
             features, light = estimator(image)

@@ -1,7 +1,7 @@
-"""The denoising U-Net of SR3: residual blocks told the noise level, attention at one resolution.
+"""The denoising U-Net of SR3: residual blocks that get the noise level, with attention at one resolution.
 
-Written from the paper (Saharia et al., arXiv 2104.07636; the variant whose noise level is added as a
-bias after an embedding as in WaveGrad). Parameter names are those of the public checkpoints.
+Written from the paper (Saharia et al., arXiv 2104.07636), in the variant that embeds the noise level as in
+WaveGrad and adds it as a bias. Parameter names are those of the public checkpoints.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class NoiseLevel(nn.Module):
         self.width = width
 
     def forward(self, level: Tensor) -> Tensor:
+        """[n, 1] -> [n, width]."""
         half = self.width // 2
         exponents = torch.arange(half, device=level.device, dtype=level.dtype) / half
         angles = level * torch.exp(-math.log(1e4) * exponents)
@@ -31,13 +32,14 @@ class NoiseLevel(nn.Module):
 
 
 class NoiseBias(nn.Module):
-    """Adds a linear function of the noise embedding to every pixel. Called as `(x, noise)`."""
+    """Adds a linear function of the noise embedding to every pixel."""
 
     def __init__(self, embedding: int, channels: int) -> None:
         super().__init__()
         self.noise_func = nn.Sequential(nn.Linear(embedding, channels))
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        """[n, c, h, w] and [n, embedding] -> [n, c, h, w]."""
         bias: Tensor = self.noise_func(noise)[:, :, None, None]
         return x + bias
 
@@ -51,12 +53,13 @@ class Conv(nn.Module):
         self.block = nn.Sequential(*norm, nn.SiLU(), nn.Identity(), nn.Conv2d(inputs, outputs, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, inputs, h, w] -> [n, outputs, h, w]."""
         out: Tensor = self.block(x)
         return out
 
 
 class ResidualBlock(nn.Module):
-    """Two `Conv`s with the noise level between them, around a (projected) identity."""
+    """Two `Conv`s, with the noise level added between them, and a shortcut around both."""
 
     def __init__(self, inputs: int, outputs: int, embedding: int, normed: bool) -> None:
         super().__init__()
@@ -66,12 +69,13 @@ class ResidualBlock(nn.Module):
         self.res_conv = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        """[n, inputs, h, w] and [n, embedding] -> [n, outputs, h, w]."""
         out: Tensor = self.block2(self.noise_func(self.block1(x), noise)) + self.res_conv(x)
         return out
 
 
 class Attention(nn.Module):
-    """Single-head attention between all pixels, its cost quadratic in their number."""
+    """Single-head attention between all pixels, whose cost is quadratic in their number."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -80,6 +84,7 @@ class Attention(nn.Module):
         self.out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] -> the same shape."""
         n, c, h, w = x.shape
         q, k, v = self.qkv(self.norm(x)).reshape(n, 3, 1, c, h * w).transpose(3, 4).unbind(1)
         mixed = F.scaled_dot_product_attention(q, k, v)
@@ -88,7 +93,7 @@ class Attention(nn.Module):
 
 
 class Stage(nn.Module):
-    """A residual block, attended or not."""
+    """A residual block, with attention after it if `attended` is true."""
 
     def __init__(self, inputs: int, outputs: int, embedding: int, attended: bool, normed: bool) -> None:
         super().__init__()
@@ -96,6 +101,7 @@ class Stage(nn.Module):
         self.attn = Attention(outputs) if attended else None
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        """[n, inputs, h, w] and [n, embedding] -> [n, outputs, h, w]."""
         out: Tensor = self.res_block(x, noise)
         return out if self.attn is None else self.attn(out)
 
@@ -108,6 +114,7 @@ class Down(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] -> [n, c, h / 2, w / 2]."""
         out: Tensor = self.conv(x)
         return out
 
@@ -120,6 +127,7 @@ class Up(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] -> [n, c, 2 h, 2 w]."""
         out: Tensor = self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
         return out
 
@@ -130,12 +138,13 @@ class DiffusionUNet(nn.Module):
     [n, inputs, h, w], [n, 1] -> [n, outputs, h, w]; sides multiples of 2 ** (levels - 1).
 
     Args:
-        inputs, outputs: channels.
+        inputs: channels of picture and condition together.
+        outputs: channels of the result.
         channels: the channels of the first level.
-        multipliers: what the channels are multiplied by, per level.
-        attended: level whose blocks attend.
+        multipliers: for each level the factor on `channels`.
+        attended: number of the level whose blocks have attention.
         depth: residual blocks per level.
-        normed: whether the convolutions are group-normed.
+        normed: whether there is a group norm before each convolution.
         residual: input channel that is added to the output, or None.
     """
 
@@ -160,37 +169,38 @@ class DiffusionUNet(nn.Module):
         )
         last = len(multipliers) - 1
         width = channels
-        kept = [width]
+        skip_widths = [width]
         self.downs = nn.ModuleList([nn.Conv2d(inputs, channels, 3, padding=1)])
         for level, multiplier in enumerate(multipliers):
             for _ in range(depth):
                 self.downs.append(Stage(width, multiplier * channels, channels, level == attended, normed))
                 width = multiplier * channels
-                kept.append(width)
+                skip_widths.append(width)
             if level < last:
                 self.downs.append(Down(width))
-                kept.append(width)
+                skip_widths.append(width)
         self.mid = nn.ModuleList(Stage(width, width, channels, attend, normed) for attend in (True, False))
         self.ups = nn.ModuleList()
         for level in reversed(range(len(multipliers))):
             out = multipliers[level] * channels
             for _ in range(depth + 1):
-                self.ups.append(Stage(width + kept.pop(), out, channels, level == attended, normed))
+                self.ups.append(Stage(width + skip_widths.pop(), out, channels, level == attended, normed))
                 width = out
             if level > 0:
                 self.ups.append(Up(width))
         self.final_conv = Conv(width, outputs, normed)
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """[n, inputs, h, w] and noise levels [n, 1] -> [n, outputs, h, w]."""
         noise = self.noise_level_mlp(level)
-        added = 0 if self.residual is None else x[:, self.residual : self.residual + 1]
-        kept: list[Tensor] = []
+        residual = 0 if self.residual is None else x[:, self.residual : self.residual + 1]
+        skips: list[Tensor] = []
         for layer in self.downs:
             x = layer(x, noise) if isinstance(layer, Stage) else layer(x)
-            kept.append(x)
+            skips.append(x)
         for layer in self.mid:
             x = layer(x, noise)
         for layer in self.ups:
-            x = layer(torch.cat([x, kept.pop()], 1), noise) if isinstance(layer, Stage) else layer(x)
-        out: Tensor = self.final_conv(x) + added
+            x = layer(torch.cat([x, skips.pop()], 1), noise) if isinstance(layer, Stage) else layer(x)
+        out: Tensor = self.final_conv(x) + residual
         return out

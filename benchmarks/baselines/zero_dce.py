@@ -1,6 +1,7 @@
-"""Zero-DCE++: per-pixel tone curves from seven depthwise-separable convolutions, the speed reference.
+"""Zero-DCE++: tone curves per pixel from seven depthwise-separable convolutions; the reference of speed.
 
-Written from the paper (Li, Guo and Loy, TPAMI 2021, arXiv 2103.00860); parameter names as published.
+Written from the paper (Li, Guo and Loy, TPAMI 2021, arXiv 2103.00860). Parameter names are the published
+ones.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ ITERATIONS = 8
 
 
 class SeparableConv(nn.Module):
-    """3x3 depthwise, then 1x1, both with bias."""
+    """A depthwise 3x3 convolution and a 1x1 convolution, both with bias."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -21,6 +22,7 @@ class SeparableConv(nn.Module):
         self.point_conv = nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[n, inputs, h, w] -> [n, outputs, h, w]."""
         out: Tensor = self.point_conv(self.depth_conv(x))
         return out
 
@@ -29,7 +31,7 @@ class ZeroDcePlusPlus(nn.Module):
     """Estimates one curve map at reduced size and applies it eight times at full size.
 
     Args:
-        scale: how much smaller the image is on which the curves are estimated; the paper's 12.
+        scale: factor by which the image is reduced to estimate the curves; the paper takes 12.
         features: width of the convolutions.
     """
 

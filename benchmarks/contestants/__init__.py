@@ -1,1 +1,1 @@
-"""Who is compared: the methods, how each is loaded and run, and its parameters and operations."""
+"""The methods that are compared: how each is loaded and run, and its parameters and operations."""

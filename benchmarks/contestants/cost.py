@@ -1,4 +1,4 @@
-"""What a method must compute for a picture, counted once per size."""
+"""Counts what a method must compute for a picture, once per size."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ from rave_runtime.bundle import Manifest, embedded_bundle, read_bundle
 
 
 def cost_of(method: Method, setting: Setting, height: int, width: int, batch: int = 1) -> Count | None:
-    """Parameters, multiply-accumulates and traffic; None for methods without a network.
+    """Parameters, multiply-accumulates and traffic of a method; None for methods without a network.
 
-    Our runtime is charged for the bundle's network at the size on which it estimates the light, without
-    the halos of its tiles; diffusion for all its steps.
+    For our runtime, the bundle's network is counted at the size on which it estimates the light, without the
+    halos of its tiles. For diffusion, all steps are counted.
+
+    Args:
+        method: the method.
+        setting: how it runs.
+        height: height of the picture in pixels.
+        width: width of the picture in pixels.
+        batch: pictures at once.
     """
     if method.kind == "array":
         return None
@@ -32,17 +39,17 @@ def cost_of(method: Method, setting: Setting, height: int, width: int, batch: in
 
 def working_size_px(method: Method, setting: Setting) -> int | None:
     """Long side on which our runtime estimates the light; None is full resolution."""
-    wanted = method.arguments.get("working_size", "recommended")
+    size = method.arguments.get("working_size", "recommended")
     if setting.working_size != "method":
-        wanted = setting.working_size
-    if wanted != "recommended":
-        return None if wanted is None else int(wanted)
+        size = setting.working_size
+    if size != "recommended":
+        return None if size is None else int(size)
     manifest = _read_manifest(setting.weights)
     return None if manifest is None else manifest.working_size_px
 
 
 def reduced_shape(height: int, width: int, long_side: int | None) -> tuple[int, int]:
-    """The shape reduced to a long side, in proportion; never enlarged."""
+    """Height and width after a reduction to a long side, in proportion; smaller shapes stay as they are."""
     if long_side is None or long_side >= max(height, width):
         return height, width
     scale = long_side / max(height, width)
@@ -51,7 +58,7 @@ def reduced_shape(height: int, width: int, long_side: int | None) -> tuple[int, 
 
 @functools.cache
 def _count(name: str, height: int, width: int, batch: int, channels: int | None = None) -> Count:
-    """Counts a method's parameters and operations; samples of a diffusion are counted once and multiplied."""
+    """Counts a method's parameters and operations; one step of a diffusion is counted and multiplied."""
     method = find_method(name)
     build: Callable[..., Any] = resolve(method.entry)
     multiple = build.multiple_px  # type: ignore[attr-defined]
@@ -73,7 +80,7 @@ def _count(name: str, height: int, width: int, batch: int, channels: int | None 
 
 @functools.cache
 def _read_manifest(bundle: str | None) -> Manifest | None:
-    """The bundle's manifest; None where it cannot be read, which its run will tell."""
+    """The bundle's manifest; None if it cannot be read, which running the method will report."""
     try:
         return read_bundle(bundle or embedded_bundle()).manifest
     except BundleError:

@@ -1,7 +1,7 @@
 """Counts parameters and multiply-accumulates without computing anything.
 
-Matrix products, convolutions and attention are counted, as everybody counts them; element-wise work is
-not. One multiply-accumulate is two FLOPs.
+As usual, matrix products, convolutions and attention are counted, and element-wise operations are not. One
+multiply-accumulate is two FLOPs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ COUNTED = {
     torch.ops.aten._scaled_dot_product_efficient_attention,
     torch.ops.aten._scaled_dot_product_flash_attention,
 }
+"""Operations whose operands and results count as traffic."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Count:
     """What one forward pass of a network needs.
 
     Attributes:
-        parameters: trainable numbers.
+        parameters: number of trainable parameters.
         macs: multiply-accumulates of matrix products, convolutions and attention.
         traffic_bytes: what `count_traffic` returns.
     """
@@ -48,7 +49,7 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def count_macs(run: Callable[..., Any], *inputs: Tensor) -> int:
-    """Multiply-accumulates of `run(*inputs)`; on meta tensors nothing is computed."""
+    """Counts the multiply-accumulates of `run(*inputs)`; with meta tensors nothing is computed."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         run(*inputs)
@@ -56,9 +57,10 @@ def count_macs(run: Callable[..., Any], *inputs: Tensor) -> int:
 
 
 def count_traffic(run: Callable[..., Any], *inputs: Tensor) -> int:
-    """Bytes that `run(*inputs)` moves if each convolution and product reads its operands and writes its
-    result once, and all else is fused into them: what a good runtime cannot avoid without keeping whole
-    layers in cache.
+    """Counts the bytes that `run(*inputs)` must move.
+
+    Each convolution and product reads its operands and writes its result once, and all else is fused into
+    them. A good runtime cannot avoid this traffic unless it keeps whole layers in cache.
     """
     with torch.no_grad(), _Traffic() as traffic:
         run(*inputs)
@@ -67,6 +69,8 @@ def count_traffic(run: Callable[..., Any], *inputs: Tensor) -> int:
 
 
 class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the bytes of operands and results of the operations in `COUNTED`."""
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
@@ -74,18 +78,21 @@ class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func._overloadpacket in COUNTED:
-            moved = [*args, *(result if isinstance(result, tuple) else (result,))]
-            self.total += sum(t.numel() * t.element_size() for t in moved if isinstance(t, Tensor))
+            values = [*args, *(result if isinstance(result, tuple) else (result,))]
+            self.total += sum(t.numel() * t.element_size() for t in values if isinstance(t, Tensor))
         return result
 
 
 def count_network(build: Callable[[], nn.Module], height: int, width: int, batch: int = 1) -> Count:
-    """Counts a network that maps images [n, 3, h, w], built on the meta device: no memory, no time.
+    """Counts a network that maps images [n, 3, h, w].
+
+    It is built on the meta device, which takes neither memory nor time.
 
     Args:
         build: makes the network.
-        height, width: the size of the image, in pixels, such as the network takes.
-        batch: images.
+        height: height of the images in pixels; the network must accept it.
+        width: width of the images in pixels; the network must accept it.
+        batch: number of images.
 
     Raises:
         ValueError: height, width or batch below 1.

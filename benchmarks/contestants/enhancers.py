@@ -1,4 +1,4 @@
-"""Every method as one kind of function: photographs in, photographs out, 8 bits both."""
+"""Builds every method as a function from photographs in 8 bits to photographs in 8 bits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.processes.worker import resolve
 
 Photographs = npt.NDArray[np.uint8]
 Enhance = Callable[[Photographs], Photographs]
-"""[n, h, w, 3] uint8 -> same. Returns when the result is in host memory."""
+"""A function [n, h, w, 3] uint8 -> the same shape; it returns when the result is in host memory."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class Setting:
     """How a method runs.
 
     Attributes:
-        precision: "fp32", "bf16" or "fp16" for torch networks; what the bundle holds, or "auto", for
+        precision: "fp32", "bf16" or "fp16" for torch networks; a precision of the bundle, or "auto", for
             the runtime; classical methods ignore it.
-        device: "cpu" or "cuda" for networks; a device of the runtime for it.
+        device: "cpu" or "cuda" for torch networks; one of the runtime's devices for the runtime.
         threads: how many threads compute.
-        weights: file or folder of the network's weights, or the runtime's bundle; None is random
-            weights for networks and the embedded bundle for the runtime.
-        tile_size: the tile size of the runtime, in pixels; "auto", or None for no tiles.
-        working_size: the working size of the runtime, in place of the method's; "method" keeps that.
-        channels_last: memory format of networks.
+        weights: file or folder of the network's weights, or the runtime's bundle; None stands for random
+            weights of networks and for the embedded bundle of the runtime.
+        tile_size: the runtime's tile size in pixels, "auto", or None for no tiles.
+        working_size: the runtime's working size in pixels; "method" takes the method's.
+        channels_last: whether torch networks run in the memory format channels-last.
     """
 
     precision: str = "fp32"
@@ -46,8 +46,12 @@ class Setting:
 def load_enhancer(method: Method, setting: Setting) -> Enhance:
     """Builds a method.
 
+    Args:
+        method: the method.
+        setting: how it runs.
+
     Raises:
-        ValueError: the method is a command, which has no arrays.
+        ValueError: the method is a command, which works on files.
         WeightsError: the weights are not the network's.
     """
     if method.kind == "network":
@@ -60,7 +64,7 @@ def load_enhancer(method: Method, setting: Setting) -> Enhance:
 
 
 def _network(method: Method, setting: Setting) -> Enhance:
-    """Builds a network of PyTorch and returns the function that enhances one picture by it."""
+    """Builds a torch network and returns the function that enhances pictures by it."""
     import torch
     from torch.nn import functional as F
 
@@ -94,6 +98,7 @@ def _network(method: Method, setting: Setting) -> Enhance:
 
 
 def _arrays(method: Method) -> Enhance:
+    """The function that enhances pictures by a classical method."""
     function: Callable[..., Any] = resolve(method.entry)
 
     def enhance(photographs: Photographs) -> Photographs:
@@ -104,6 +109,7 @@ def _arrays(method: Method) -> Enhance:
 
 
 def _runtime(method: Method, setting: Setting) -> Enhance:
+    """The function that enhances pictures by our runtime."""
     from rave_runtime import Enhancer
 
     arguments: dict[str, Any] = dict(method.arguments)

@@ -1,6 +1,6 @@
-"""The methods compared: what each is, where it comes from, and how to build it.
+"""The methods that are compared: what each is, where it comes from, and how to build it.
 
-Named by strings, so that listing them imports no torch.
+Entries are strings, so that listing the methods does not import torch.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ class Method:
     """One way to enhance a photograph.
 
     Attributes:
-        name: on the command line.
+        name: its name on the command line.
         title: its name in tables.
-        family: what it is made of.
+        family: what kind of method it is.
         kind: a torch network, a function of arrays, our runtime in a process, or the `rave-run` command.
-        source: paper or package.
+        source: the paper or package it comes from.
         entry: `module:name` of the network or function; "" for the runtime.
         arguments: the arguments of the network or function; of `Enhancer` for the runtime.
-        signed: the network takes and gives [-1, 1] rather than [0, 1].
-        sampled: number of equal diffusion steps, where counting one and two of them is enough to know
-            the cost of all; `arguments` then holds `samples`.
-        quality_only: another method costs exactly the same, so that only the quality is worth measuring.
+        signed: whether the network takes and returns values in [-1, 1] rather than [0, 1].
+        sampled: number of equal diffusion steps, whose cost follows from that of one and two of them;
+            `arguments` then holds `samples`. None for other methods.
+        quality_only: whether only quality is measured, since another method costs exactly the same.
     """
 
     name: str
@@ -153,7 +153,7 @@ METHODS: dict[str, Method] = {
             "IEEE TIP 26(2), 2017",
             f"{_BASELINES}.classical:lime",
         ),
-        # Lightened less than their authors say: the exponents that do best on real scenes against the light
+        # These lighten less than their authors propose. Their exponents do best on real backlit scenes
         # (gamma 0.6, LIME 0.5) and on the synthetic pairs (gamma 0.7, LIME 0.3).
         Method(
             "gamma-0.6",
@@ -200,10 +200,10 @@ METHODS: dict[str, Method] = {
 
 
 def find_method(name: str) -> Method:
-    """The method of that name.
+    """Finds a method by its name.
 
     Raises:
-        ValueError: there is none; the message lists those there are.
+        ValueError: no method has this name; the message lists all names.
     """
     if name not in METHODS:
         raise ValueError(f"method {name!r} is unknown: choose among {', '.join(METHODS)}")

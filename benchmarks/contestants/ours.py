@@ -1,4 +1,4 @@
-"""Our network in torch: as upstream runs it, at full resolution, and in the runtime's normal way."""
+"""Our network in torch: at full resolution as upstream runs it, and in the runtime's normal way."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rave_train.network import EnhancementNetwork, Padding, relight
 
 
 class WholeImage(nn.Module):
-    """Light map and division in one call. [n, 3, h, w] in [0, 1] -> [n, 3, h, w]."""
+    """Our network and the division by its light map, [n, 3, h, w] in [0, 1] -> [n, 3, h, w]."""
 
     multiple_px = 1
 
@@ -27,18 +27,18 @@ class WholeImage(nn.Module):
         self.network = EnhancementNetwork(channels, padding)
 
     def forward(self, image: Tensor) -> Tensor:
-        """The enhanced images."""
+        """Enhances images [n, 3, h, w] in [0, 1]."""
         light: Tensor = self.network(image)
         enhanced: Tensor = relight(image, light)
         return enhanced
 
 
 def light_at(checkpoint: Path, working_size_px: int) -> Callable[[Picture], Picture]:
-    """A checkpoint's network in the runtime's normal way: its light on a reduction, brought back along edges.
+    """A checkpoint's network in the runtime's normal way, which estimates the light on a reduced picture.
 
     Args:
         checkpoint: the checkpoint of our network, or an official one.
-        working_size_px: long side of the reduction; smaller pictures are taken whole.
+        working_size_px: long side of the reduced picture; smaller pictures are not reduced.
 
     Returns:
         A function of one picture, [h, w, 3] uint8 -> the same shape.

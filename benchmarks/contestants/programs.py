@@ -1,4 +1,4 @@
-"""What the workers run: a method on a photograph, in memory or from file to file."""
+"""The programs that workers run: a method on a photograph, in memory or from file to file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEED = 0
 
 
 def make_photographs(height: int, width: int, batch: int = 1, seed: int = SEED) -> Photographs:
-    """A dark scene before a bright sky, with texture: as compressible as a photograph, no file needed.
+    """Draws dark scenes before a bright sky, with texture, about as compressible as photographs.
 
     Returns:
         [batch, height, width, 3] uint8.
@@ -44,7 +44,15 @@ def make_photographs(height: int, width: int, batch: int = 1, seed: int = SEED) 
 def enhance_arrays(
     method: str, height: int, width: int, batch: int = 1, **setting: Any
 ) -> Callable[[], object]:
-    """A method on photographs that are in memory already, result in memory."""
+    """A function that runs a method on photographs in memory and leaves the result in memory.
+
+    Args:
+        method: name of the method.
+        height: height of the photographs in pixels.
+        width: width of the photographs in pixels.
+        batch: how many photographs.
+        setting: fields of `Setting`.
+    """
     enhance = load_enhancer(find_method(method), Setting(**setting))
     photographs = make_photographs(height, width, batch)
     return lambda: enhance(photographs)
@@ -53,20 +61,22 @@ def enhance_arrays(
 def run_command(
     height: int, width: int, batch: int = 1, weights: str | None = None, **options: Any
 ) -> Callable[[], None]:
-    """`rave-run` on JPEG files, as a user types it: start, decoding and encoding are included.
+    """A function that runs `rave-run` on JPEG files as a user does, with its start, decoding and encoding.
 
-    So is putting the input into a new folder, which leaves nothing behind when the process is killed
-    between runs.
+    Its time includes writing the input into a new folder, so that nothing is left behind when the process is
+    killed between runs.
     """
     encoded = []
     for photograph in make_photographs(height, width, batch):
         buffer = io.BytesIO()
         PIL.Image.fromarray(photograph).save(buffer, "jpeg", quality=92)
         encoded.append(buffer.getvalue())
-    given = {"model": weights} | {name: options.get(name) for name in ("precision", "device", "tile_size")}
+    option_values = {"model": weights} | {
+        name: options.get(name) for name in ("precision", "device", "tile_size")
+    }
     flags = [
         word
-        for name, value in given.items()
+        for name, value in option_values.items()
         if value not in (None, "auto")
         for word in (f"--{name.replace('_', '-')}", str(value))
     ]
@@ -79,15 +89,15 @@ def run_command(
                 (source / f"{index}.jpg").write_bytes(content)
             files = (source, target) if batch > 1 else (source / "0.jpg", target.with_suffix(".jpg"))
             command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", *map(str, files)]
-            done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"rave-run ended with {done.returncode}: {done.stderr.strip()[-400:]}")
+            result = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
+            if result.returncode:
+                raise RuntimeError(f"rave-run ended with {result.returncode}: {result.stderr.strip()[-400:]}")
 
     return run
 
 
 def program_of(method: Method, setting: Setting, height: int, width: int, batch: int = 1) -> Program:
-    """The program that runs a method on a made photograph."""
+    """The program that runs a method on drawn photographs of this size."""
     arguments: dict[str, Any] = {"height": height, "width": width, "batch": batch, **asdict(setting)}
     if method.kind == "command":
         return Program("benchmarks.contestants.programs:run_command", arguments, setting.threads)

@@ -20,7 +20,7 @@ PARTS = {
     "reflectance": {"denoise_fn.": "reflectance_noise.", "Unet_fn.": "reflectance_refinement."},
     "illumination": {"denoise_fn.": "illumination_noise.", "Unet_fn.": "illumination_refinement."},
 }
-"""Diff-Retinex comes as three files; which names of each become which of ours."""
+"""Diff-Retinex comes as three files; for each, the prefixes of its names and those of ours in their place."""
 
 
 class WeightsError(ValueError):
@@ -37,23 +37,25 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
     Raises:
         WeightsError: the file is missing or holds other tensors than the network's.
-        CheckpointError: the same for our network.
+        CheckpointError: the same, if the network is ours.
     """
     if isinstance(network, WholeImage):
         network.network = load_checkpoint(path)
         return
     tensors = _read_parts(path) if path.is_dir() else read_tensors(path)
-    own = network.state_dict()
+    network_tensors = network.state_dict()
     tensors = {
         name: tensor
         for name, tensor in tensors.items()
-        if name in own or not name.endswith("num_batches_tracked")
+        if name in network_tensors or not name.endswith("num_batches_tracked")
     }
-    wanted = {name: value for name, value in own.items() if not name.endswith("num_batches_tracked")}
-    missing = sorted(set(wanted) - set(tensors))
-    unknown = sorted(set(tensors) - set(own))
-    shaped = sorted(n for n in set(wanted) & set(tensors) if wanted[n].shape != tensors[n].shape)
-    for what, names in (("lacks", missing), ("also holds", unknown), ("has other shapes for", shaped)):
+    required = {
+        name: value for name, value in network_tensors.items() if not name.endswith("num_batches_tracked")
+    }
+    missing = sorted(set(required) - set(tensors))
+    unknown = sorted(set(tensors) - set(network_tensors))
+    misshapen = sorted(n for n in set(required) & set(tensors) if required[n].shape != tensors[n].shape)
+    for what, names in (("lacks", missing), ("also holds", unknown), ("has other shapes for", misshapen)):
         if names:
             raise WeightsError(
                 f"{path} {what} {len(names)} tensors, {names[0]} among them: "
@@ -63,28 +65,29 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, without wrappers and without `module.`.
+    """Reads the tensors of a file by name; wrapping keys and the prefix `module.` are removed.
 
     Raises:
         WeightsError: the file is missing, or holds anything but tensors.
     """
     try:
         if path.suffix == ".safetensors":
-            found: Any = load_file(path)
+            content: Any = load_file(path)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(f"{path} cannot be read as weights: {error}") from error
     for key in WRAPPERS:
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
             break
-    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsError(f"{path} holds no state dict of tensors")
-    return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
 def _read_parts(folder: Path) -> dict[str, Tensor]:
+    """Reads the three files of Diff-Retinex, with the names of our network."""
     tensors: dict[str, Tensor] = {}
     for part, prefixes in PARTS.items():
         for name, tensor in read_tensors(folder / f"{part}.pth").items():

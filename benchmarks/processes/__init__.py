@@ -1,1 +1,1 @@
-"""Each contestant in a process that can be timed, measured and halted, and the machine it runs on."""
+"""Runs each contestant in a process that can be timed, measured and halted, and describes the machine."""

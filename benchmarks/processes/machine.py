@@ -1,4 +1,4 @@
-"""Says on what a measurement was made."""
+"""Describes the machine on which a measurement is made."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Machine:
     """A machine and its software.
 
     Attributes:
-        processor: its name.
-        cores: logical cores that this process may use.
-        instructions: those of `INSTRUCTIONS` it has.
-        memory_gib: the memory of the whole machine.
-        system: operating system, release and architecture.
-        python: version.
-        packages: version by name, those installed of `PACKAGES`.
-        gpu: name and driver, or None.
+        processor: name of the processor.
+        cores: number of logical cores that this process may use.
+        instructions: which of `INSTRUCTIONS` the processor has.
+        memory_gib: the memory of the whole machine, in GiB.
+        system: operating system and architecture.
+        python: version of Python.
+        packages: version by name of those of `PACKAGES` that are installed.
+        gpu: name and driver of the first GPU, or None.
     """
 
     processor: str
@@ -49,7 +49,7 @@ class Machine:
     gpu: str | None
 
     def line(self) -> str:
-        """One line for the foot of a table."""
+        """One line about the machine, for the foot of a table."""
         features = f" ({', '.join(self.instructions)})" if self.instructions else ""
         gpu = f", {self.gpu}" if self.gpu else ""
         versions = ", ".join(f"{name} {version}" for name, version in self.packages.items())
@@ -82,13 +82,14 @@ def describe_machine() -> Machine:
 
 
 def usable_cores() -> int:
-    """Logical cores that this process may use."""
+    """Number of logical cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _cpuinfo() -> dict[str, str]:
+    """Fields of the first processor in /proc/cpuinfo; none on systems without that file."""
     try:
         first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     except OSError:
@@ -98,6 +99,7 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def _gpu() -> str | None:
+    """Name and driver of the first NVIDIA GPU, or None."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return None

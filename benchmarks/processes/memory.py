@@ -1,4 +1,4 @@
-"""Memory by the operating system's and the driver's own accounting."""
+"""Reads figures of memory from the operating system and from the GPU's driver."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MIB = 2**20
 
 
 def peak_rss_mib() -> float:
-    """Largest resident memory that this process, or any child it waited for, ever had.
+    """Largest resident memory that this process, or any child it waited for, ever had, in MiB.
 
-    Linux's per-address-space high-water mark is read rather than `ru_maxrss`, which a process inherits
-    from whoever started it.
+    Linux's high-water mark of the address space is read rather than `ru_maxrss`, which a process inherits
+    from the process that started it.
     """
     own = _status_mib("VmHWM")
     if own is None:
@@ -25,7 +25,7 @@ def peak_rss_mib() -> float:
 
 
 def rss_mib(pid: int) -> float:
-    """Resident memory of a process and its children now; 0 where it is gone or cannot be read."""
+    """Resident memory of a process and its children now, in MiB; 0 if it is gone or cannot be read."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -36,7 +36,7 @@ def rss_mib(pid: int) -> float:
 
 
 def available_mib() -> float:
-    """Memory that may still be taken: the machine's, or less where a control group says so."""
+    """Memory in MiB that is still free on the machine, or within the limit of a control group if less."""
     free = _meminfo_mib("MemAvailable")
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
@@ -47,12 +47,12 @@ def available_mib() -> float:
 
 
 def total_mib() -> float:
-    """The machine's memory."""
+    """The machine's memory in MiB."""
     return _meminfo_mib("MemTotal")
 
 
 def gpu_used_mib() -> float | None:
-    """Memory in use on the first GPU by all processes, as the driver counts it; None without one."""
+    """Memory in MiB that all processes use on the first NVIDIA GPU, by its driver; None without a GPU."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return None
@@ -65,6 +65,7 @@ def gpu_used_mib() -> float | None:
 
 
 def _status_mib(field: str) -> float | None:
+    """A field of /proc/self/status in MiB; None where there is none."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -76,6 +77,7 @@ def _status_mib(field: str) -> float | None:
 
 
 def _meminfo_mib(field: str) -> float:
+    """A field of /proc/meminfo in MiB; the machine's memory where there is none."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

@@ -1,9 +1,9 @@
-"""Programs under measurement, one process each: started, run, stopped and watched.
+"""Starts, runs, stops and watches programs under measurement, each in a process.
 
-A program is a function, named by module or file, that takes JSON-able arguments and returns what is to
-be timed. Its process is stopped (SIGSTOP) between its turns, so that spinning threads of one program do
-not slow another; it is killed when a turn outlasts its cap or its memory grows past a limit, and both
-are results.
+A program is a function, named by module or file, that takes JSON values as arguments and returns the callable
+to be timed. Its process is stopped (SIGSTOP) between its turns, so that spinning threads of one program do
+not slow another. It is killed when a turn takes longer than its cap or when its memory exceeds a limit; both
+are recorded as results.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from benchmarks.processes.memory import rss_mib
 
 Status = Literal["ready", "ok", "out_of_memory", "over_cap", "failed"]
 POLL_S = 0.02
+"""Seconds between two looks at a process's time and memory."""
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -32,7 +34,7 @@ class Program:
     """What to measure.
 
     Attributes:
-        entry: `module:function` or `file.py:function`; it returns a callable, which is what is timed.
+        entry: `module:function` or `file.py:function`; the function returns the callable that is timed.
         arguments: the function's arguments by name.
         threads: how many threads its libraries may use, set through their environment variables.
     """
@@ -44,13 +46,13 @@ class Program:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one turn of a program gave.
+    """The result of one turn of a program.
 
     Attributes:
-        status: "ready" (built), "ok" (ran), or how it ended.
-        seconds: the time of each run, or of building where the status is "ready".
+        status: "ready" if it was built, "ok" if it ran, else why it ended.
+        seconds: the time of each run, or of building if the status is "ready".
         peak_rss_mib: largest resident memory of the process so far.
-        detail: the error's words, or "".
+        detail: the message of the error, or "".
     """
 
     status: Status
@@ -60,7 +62,7 @@ class Turn:
 
 
 class Worker:
-    """One program's process. Use as a context manager: leaving it ends the process.
+    """The process of one program; as a context manager, it ends the process when the block ends.
 
     Args:
         program: the program to build.
@@ -89,11 +91,11 @@ class Worker:
         self.stop()
 
     def build(self, cap_s: float) -> Turn:
-        """Builds the program; `seconds` of the answer is how long that took."""
+        """Builds the program within a time limit; `seconds` of the turn is the time that this took."""
         return self._turn(self._order, cap_s)
 
     def run(self, cap_s: float, runs: int = 1) -> Turn:
-        """Runs the program a number of times, each timed inside its process; `cap_s` is for all."""
+        """Runs the program a number of times, each timed inside its process; `cap_s` limits their sum."""
         self._signal(signal.SIGCONT)
         turn = self._turn(json.dumps({"runs": runs}), cap_s)
         self._signal(signal.SIGSTOP)
@@ -123,13 +125,15 @@ class Worker:
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""
-        ended = watch.end()
+        kill_reason = watch.end()
         if not line:
             code = self._process.wait()
-            if ended is None:
+            if kill_reason is None:
                 killed = code == -signal.SIGKILL
-                ended = ("out_of_memory", "killed, as a system short of memory does") if killed else None
-            status, detail = ended or ("failed", f"the process ended with exit status {code}")
+                kill_reason = (
+                    ("out_of_memory", "killed, as a system short of memory does") if killed else None
+                )
+            status, detail = kill_reason or ("failed", f"the process ended with exit status {code}")
             return Turn(status, (), watch.peak_mib, detail)
         answer = json.loads(line)
         seconds = answer.get("seconds", ())
@@ -138,21 +142,23 @@ class Worker:
 
 
 class _Watch:
-    """Kills a process that lasts or grows too much, and remembers why."""
+    """Kills a process that takes too long or too much memory, and records the reason."""
 
     def __init__(self, process: subprocess.Popen[str], cap_s: float, memory_cap_mib: float | None) -> None:
         self.peak_mib = 0.0
         self._reason: tuple[Status, str] | None = None
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, args=(process, cap_s, memory_cap_mib), daemon=True)
+        self._thread = threading.Thread(target=self._poll, args=(process, cap_s, memory_cap_mib), daemon=True)
         self._thread.start()
 
     def end(self) -> tuple[Status, str] | None:
+        """Stops watching; returns status and detail if the process was killed, else None."""
         self._done.set()
         self._thread.join()
         return self._reason
 
-    def _look(self, process: subprocess.Popen[str], cap_s: float, memory_cap_mib: float | None) -> None:
+    def _poll(self, process: subprocess.Popen[str], cap_s: float, memory_cap_mib: float | None) -> None:
+        """Reads time and memory of the process again and again until the watch ends or it is killed."""
         deadline = time.monotonic() + cap_s
         while not self._done.wait(POLL_S):
             self.peak_mib = max(self.peak_mib, rss_mib(process.pid))

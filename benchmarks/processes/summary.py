@@ -12,10 +12,11 @@ class Summary:
     """Statistics of repeated measurements, in their unit.
 
     Attributes:
-        median: the middle.
-        low, high: first and third quartile: half of the measurements lie between.
-        least: the smallest.
-        count: how many there were.
+        median: the median.
+        low: the first quartile.
+        high: the third quartile.
+        least: the smallest measurement.
+        count: the number of measurements.
     """
 
     median: float
@@ -26,10 +27,10 @@ class Summary:
 
 
 def summarize(samples: Sequence[float]) -> Summary:
-    """Median and quartiles (interpolated between neighbours).
+    """Computes median and quartiles, interpolated between neighbouring samples.
 
     Raises:
-        ValueError: no samples.
+        ValueError: there are no samples.
     """
     if not samples:
         raise ValueError("there is nothing to summarize: at least one sample is needed")
@@ -41,9 +42,9 @@ def summarize(samples: Sequence[float]) -> Summary:
 
 
 def paired_ratio(samples: Sequence[float], reference: Sequence[float]) -> float | None:
-    """The median of `samples[i] / reference[i]`, which stays the same when the machine's speed drifts.
+    """The median of `samples[i] / reference[i]`, which does not change when the machine's speed drifts.
 
-    Measurements taken in the same round share an index; the longer list's tail is left out. None where
+    Measurements taken in the same round have the same index; the end of the longer list is ignored. None if
     either is empty.
     """
     ratios = [a / b for a, b in zip(samples, reference, strict=False) if b > 0]

@@ -1,7 +1,7 @@
-"""The measured side of `process`: builds one program and runs it when asked.
+"""Builds one program and runs it when asked, in the process that `process` measures.
 
-Reads JSON lines from standard input, answers with JSON lines on what was standard output; whatever the
-program prints goes to standard error. Imports nothing heavy itself, so that the memory measured is the
+It reads JSON lines from standard input and answers with JSON lines on the original standard output. Output of
+the program goes to standard error instead. It imports nothing large, so that the measured memory is the
 program's.
 """
 
@@ -27,6 +27,7 @@ NO_MEMORY = (
     "failed to allocate",
     "not enough memory",
 )
+"""Phrases, in lower case, by which libraries report a lack of memory."""
 
 
 def main() -> None:
@@ -56,16 +57,16 @@ def main() -> None:
 def resolve(entry: str) -> Callable[..., Callable[[], object]]:
     """The function that `module:function` or `path/to/file.py:function` names."""
     where, _, name = entry.rpartition(":")
-    found: Callable[..., Callable[[], object]]
+    function: Callable[..., Callable[[], object]]
     if where.endswith(".py"):
-        found = runpy.run_path(where)[name]
+        function = runpy.run_path(where)[name]
     else:
-        found = getattr(importlib.import_module(where), name)
-    return found
+        function = getattr(importlib.import_module(where), name)
+    return function
 
 
 def classify(error: BaseException) -> str:
-    """ "out_of_memory" where the error says so in one of the libraries' ways, else "failed"."""
+    """The status of an error: "out_of_memory" if its type or message says so, else "failed"."""
     words = f"{type(error).__name__} {error}".lower()
     if isinstance(error, MemoryError) or any(phrase in words for phrase in NO_MEMORY):
         return "out_of_memory"

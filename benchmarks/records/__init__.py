@@ -1,1 +1,1 @@
-"""Results on disk, and the tables, plots and pages made of them."""
+"""Writes results, and makes tables, plots and pages of them."""

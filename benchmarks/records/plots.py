@@ -1,4 +1,4 @@
-"""Results as plots, in SVG."""
+"""Draws results as plots in SVG."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MARKERS = "osD^vPX*<>hp"
 
 
 def plot_over_megapixels(result: Result, quantity: str) -> str:
-    """SVG of time ("time") or peak memory ("memory") over megapixels, both axes logarithmic."""
+    """Draws time ("time") or peak memory ("memory") over megapixels as SVG, both axes logarithmic."""
     values: dict[str, Callable[[dict[str, Any]], float | None]] = {
         "time": lambda row: row["median_s"],
         "memory": lambda row: (
@@ -62,10 +62,10 @@ def plot_over_megapixels(result: Result, quantity: str) -> str:
 
 
 def plot_quality(result: Result) -> str:
-    """SVG of PSNR over time per photograph: the Pareto picture."""
+    """Draws PSNR over time per photograph as SVG, with the Pareto front."""
     figure, axes = plt.subplots(figsize=(9, 5.2))
-    measured = [row for row in result.rows if row["outcome"] == "measured"]
-    for index, row in enumerate(measured):
+    rows = [row for row in result.rows if row["outcome"] == "measured"]
+    for index, row in enumerate(rows):
         name = f"{row['title']}, {row['weights']}" if row["weights"] else row["title"]
         axes.scatter(
             max(row["median_s"], 1e-5),
@@ -75,7 +75,7 @@ def plot_quality(result: Result) -> str:
             s=60,
             label=name,
         )
-    front = pareto_front([(row["median_s"], row["psnr_db"]) for row in measured])
+    front = pareto_front([(row["median_s"], row["psnr_db"]) for row in rows])
     axes.plot(
         [max(t, 1e-5) for t, _ in front], [q for _, q in front], color="#444444", linestyle=":", zorder=0
     )
@@ -86,7 +86,7 @@ def plot_quality(result: Result) -> str:
 
 
 def pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points (cost, value) that no other beats in both, cheapest first."""
+    """The points (cost, value) for which no cheaper one has as high a value, the cheapest first."""
     front: list[tuple[float, float]] = []
     for cost, value in sorted(points, key=lambda p: (p[0], -p[1])):
         if not front or value > front[-1][1]:
@@ -95,7 +95,7 @@ def pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]
 
 
 def plot_roofline(result: Result) -> str:
-    """SVG of the rates reached under the machine's roof."""
+    """Draws the rates that networks reach, and the machine's limit over FLOP per byte, as SVG."""
     figure, axes = plt.subplots(figsize=(9, 5.2))
     rows = result.rows
     if rows:
@@ -122,6 +122,7 @@ def plot_roofline(result: Result) -> str:
 
 
 def _svg(figure: Figure) -> str:
+    """A figure as SVG text that is the same in every run; the figure is closed."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "rave-backlit", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})

@@ -1,4 +1,4 @@
-"""Turns rows into results on disk, with how they were measured."""
+"""Writes rows as results, together with how they were measured."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ STEP_OPTIONS = ("batch", "size", "guidance", "identity", "device", "threads", "r
 def record_result(
     quantity: str, request: Request, rows: Sequence[Row], folder: Path, arguments: Sequence[str]
 ) -> list[str]:
-    """Writes a result and returns what there is to say of it: its tables and where it lies.
+    """Writes a result; returns its tables and a line that names the file.
 
     Args:
-        quantity: "latency", "memory", ...
+        quantity: what was measured, such as "latency" or "memory".
         request: what was asked for.
-        rows: what came of it.
+        rows: the rows that were measured.
         folder: the folder to write into.
         arguments: the arguments of the command line; of paths only the last part is kept.
     """
@@ -64,23 +64,26 @@ def record_result(
 def measure_train_step(arguments: Sequence[str]) -> list[Row]:
     """Runs `benchmarks/studies/train_step.py`; returns a row per part of the step and variant.
 
+    Args:
+        arguments: command-line arguments of the study.
+
     Raises:
-        ModuleNotFoundError: the script, or something it needs, is not there.
+        ModuleNotFoundError: the study, or a package that it needs, is missing.
     """
     module = importlib.import_module("benchmarks.studies.train_step")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "steps.json"
         module.main([*arguments, "--json", str(file)])
-        found: dict[str, Any] = json.loads(file.read_text())
-    options = {name: found["options"][name] for name in STEP_OPTIONS if name in found["options"]}
+        figures: dict[str, Any] = json.loads(file.read_text())
+    options = {name: figures["options"][name] for name in STEP_OPTIONS if name in figures["options"]}
     return [
         {"part": part, "variant": variant, "seconds": seconds, "peak_mib": peak, **options}
-        for part, variants in found["parts"].items()
+        for part, variants in figures["parts"].items()
         for variant, (seconds, peak) in variants.items()
     ]
 
 
 def _without_folders(word: str) -> str:
-    """An argument as others can type it: METHOD=FILE and paths without this machine's folders."""
+    """An argument without this machine's folders, of a path or of METHOD=FILE."""
     method, equals, file = word.rpartition("=")
     return method + equals + Path(file).name if "/" in file else word

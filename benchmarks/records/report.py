@@ -1,4 +1,4 @@
-"""All results as one Markdown page and one HTML page, and the tables of `docs/benchmarks.md`."""
+"""Writes all results as a Markdown page and an HTML page, and the tables of `docs/benchmarks.md`."""
 
 from __future__ import annotations
 
@@ -51,25 +51,25 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
 
 
 class PageError(ValueError):
-    """The page has no place for the tables, or there is nothing to put there."""
+    """The page lacks the markers of the tables, or there are no results for them."""
 
 
 def write_report(folder: Path = FOLDER) -> list[Path]:
-    """Writes `results.md`, `index.html` and the plots into the folder, from the results in it."""
+    """Writes `results.md`, `index.html` and the plots into the folder of the results; returns the files."""
     results = read_results(folder)
     plots = {r.stem: draw_plots(r) for r in results}
-    written = [folder / "results.md", folder / "index.html"]
-    written[0].write_text(render_markdown(results))
-    written[1].write_text(render_html(results, plots))
-    for drawn in plots.values():
-        for name, svg in drawn.items():
-            written.append(folder / f"{name}.svg")
-            written[-1].write_text(svg)
-    return written
+    files = [folder / "results.md", folder / "index.html"]
+    files[0].write_text(render_markdown(results))
+    files[1].write_text(render_html(results, plots))
+    for svgs in plots.values():
+        for name, svg in svgs.items():
+            files.append(folder / f"{name}.svg")
+            files[-1].write_text(svg)
+    return files
 
 
 def draw_plots(result: Result) -> dict[str, str]:
-    """SVGs of a result by file stem."""
+    """Draws the plots of a result; returns SVG by file stem."""
     from benchmarks.records import plots
 
     drawers: dict[str, Callable[[], str]] = {
@@ -82,7 +82,7 @@ def draw_plots(result: Result) -> dict[str, str]:
 
 
 def render_markdown(results: Sequence[Result]) -> str:
-    """Every result with its command, machine and notes."""
+    """The Markdown page: the tables of every result, with its command, machine and notes."""
     parts = ["# Benchmarks", "Written by `python -m benchmarks report` from the JSON files beside it."]
     for result in results:
         parts.append(f"## {_title(result)}")
@@ -93,7 +93,7 @@ def render_markdown(results: Sequence[Result]) -> str:
 
 
 def render_html(results: Sequence[Result], plots: dict[str, dict[str, str]]) -> str:
-    """The same as one file of HTML with the plots inside it; nothing is loaded from elsewhere."""
+    """The HTML page: the same tables and the plots in one file, which loads nothing from elsewhere."""
     parts = []
     for result in results:
         parts.append(f"<h2>{html.escape(_title(result))}</h2>")
@@ -106,7 +106,7 @@ def render_html(results: Sequence[Result], plots: dict[str, dict[str, str]]) -> 
 
 
 def table_to_html(table: str) -> str:
-    """A Markdown table of `tables.markdown` as HTML."""
+    """Converts a Markdown table of `tables.markdown` into HTML."""
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     head = "".join(f"<th>{_inline(cell)}</th>" for cell in lines[0])
     body = "".join(
@@ -116,14 +116,16 @@ def table_to_html(table: str) -> str:
 
 
 def tables_block(results: Sequence[Result], folder: Path | None = None) -> str:
-    """The page's tables: real scenes, pairs, latency and memory, then folders, with machine and command.
+    """The tables of `docs/benchmarks.md`, each with machine and command.
+
+    They show real scenes, pairs, latency and memory, and last the folders of `folder-speed`.
 
     Args:
-        results: of every measurement.
-        folder: where they lie, with those of studies below it; no folders unless given.
+        results: the results of all measurements.
+        folder: their folder, with the results of studies below it; None leaves out the last tables.
 
     Raises:
-        PageError: no latency was measured.
+        PageError: there is no result of latency.
     """
     parts = []
     for device in ("cpu", "cuda"):
@@ -144,7 +146,7 @@ def tables_block(results: Sequence[Result], folder: Path | None = None) -> str:
 
 
 def update_page(page: Path, block: str) -> bool:
-    """Puts the block between the page's markers; returns whether that changed anything.
+    """Puts the tables between the page's markers; returns whether that changed the page.
 
     Raises:
         PageError: the markers are missing.
@@ -157,7 +159,7 @@ def update_page(page: Path, block: str) -> bool:
 
 
 def insert_block(text: str, block: str) -> str:
-    """The text with the block between the markers.
+    """The text with the tables between its markers.
 
     Raises:
         PageError: the markers are missing.
@@ -169,6 +171,7 @@ def insert_block(text: str, block: str) -> str:
 
 
 def _real_block(real: Result) -> str:
+    """The tables of real scenes, with how they were measured."""
     foot = (
         "Real bracketed scenes: the photograph lies so many stops below the middle exposure, the truth is "
         f"the fusion of the brackets. Well-lit photographs should stay. `{real.command}`, {real.date}: "
@@ -178,6 +181,7 @@ def _real_block(real: Result) -> str:
 
 
 def _quality_block(quality: Result) -> str:
+    """The table of quality on pairs, with how it was measured."""
     measured = [row for row in quality.rows if row["outcome"] == "measured"]
     pairs = max((row["pairs"] for row in measured), default=0)
     foot = (
@@ -188,26 +192,29 @@ def _quality_block(quality: Result) -> str:
 
 
 def _cost_block(latency: Result, memory: Result) -> str:
-    """Returns the table of time and memory: a row per method, columns for three sizes."""
+    """The table of time and memory, with a row per method and a column for each of three sizes."""
     sizes = sorted({(r["megapixels"], r["width"], r["height"]) for r in latency.rows})
-    wanted = sizes[:: max(1, (len(sizes) - 1) // 2)][:3] if len(sizes) > 3 else sizes
-    held = {(variant(r), r["width"], r["height"]): r for r in memory.rows}
-    remembered = [s for s in sizes if any((s[1], s[2]) == k[1:] for k in held)]
-    peak_at = remembered[len(remembered) // 2] if remembered else sizes[-1]
-    found = {(variant(r), r["width"], r["height"]): r for r in latency.rows}
+    columns = sizes[:: max(1, (len(sizes) - 1) // 2)][:3] if len(sizes) > 3 else sizes
+    memory_rows = {(variant(r), r["width"], r["height"]): r for r in memory.rows}
+    memory_sizes = [s for s in sizes if any((s[1], s[2]) == k[1:] for k in memory_rows)]
+    peak_at = memory_sizes[len(memory_sizes) // 2] if memory_sizes else sizes[-1]
+    time_rows = {(variant(r), r["width"], r["height"]): r for r in latency.rows}
     lines = []
     for name in dict.fromkeys(variant(r) for r in latency.rows):
         first = next(r for r in latency.rows if variant(r) == name)
-        peak = held.get((name, peak_at[1], peak_at[2]))
+        peak = memory_rows.get((name, peak_at[1], peak_at[2]))
         lines.append(
             [
                 name,
                 EMPTY if first["parameters"] is None else f"{first['parameters'] / 1e6:.3f} M",
-                *(time_cell(found[name, w, h]) if (name, w, h) in found else EMPTY for _, w, h in wanted),
+                *(
+                    time_cell(time_rows[name, w, h]) if (name, w, h) in time_rows else EMPTY
+                    for _, w, h in columns
+                ),
                 memory_cell(peak) if peak else EMPTY,
             ]
         )
-    header = ["", "Parameters", *(f"{w}x{h}" for _, w, h in wanted), f"Memory at {peak_at[1]}x{peak_at[2]}"]
+    header = ["", "Parameters", *(f"{w}x{h}" for _, w, h in columns), f"Memory at {peak_at[1]}x{peak_at[2]}"]
     where = " and ".join(
         dict.fromkeys(f"[`{r.stem}.json`](../benchmarks/results/{r.stem}.json)" for r in (latency, memory))
     )

@@ -1,4 +1,4 @@
-"""Results on disk: one JSON file per quantity and device, its rows again as CSV."""
+"""Writes and reads results: a JSON file per quantity and device, and its rows again as CSV."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parents[1] / "results"
 
 
 class ResultError(ValueError):
-    """A result file cannot be read as one."""
+    """A file cannot be read as a result."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Result:
     """One run of one command.
 
     Attributes:
-        quantity: "latency", "memory", ...
+        quantity: what was measured, such as "latency" or "memory".
         device: "cpu" or "cuda".
-        quick: whether sizes and repetitions were cut.
-        command: the command line as typed.
-        date: ISO, UTC.
-        machine: the machine that ran it.
-        notes: how it was measured, and what to beware of.
-        rows: flat records.
+        quick: whether there were fewer sizes and repetitions.
+        command: the command line, without folders.
+        date: the date in UTC, as YYYY-MM-DD.
+        machine: the machine on which it ran.
+        notes: sentences on how it was measured.
+        rows: the measurements, values by name.
     """
 
     quantity: str
@@ -45,7 +45,7 @@ class Result:
 
     @property
     def stem(self) -> str:
-        """Name of its files without the suffix."""
+        """Name of the result's files without the suffix."""
         return f"{self.quantity}-{self.device}" + ("-quick" if self.quick else "")
 
 
@@ -67,7 +67,7 @@ def read_result(path: Path) -> Result:
     """Reads a result's JSON.
 
     Raises:
-        ResultError: the file is not JSON, has another format, or lacks something.
+        ResultError: the file cannot be read, is not JSON, has another format, or lacks a value.
     """
     try:
         content = json.loads(path.read_text())
@@ -84,14 +84,14 @@ def read_result(path: Path) -> Result:
 
 
 def read_results(folder: Path = FOLDER) -> list[Result]:
-    """All results of a folder, by name; a full run hides the quick one of the same quantity and device.
+    """Reads all results of a folder, by name, without quick runs for which there is a full one.
 
     Raises:
         ResultError: a JSON file in the folder is not a result.
     """
-    found = [read_result(path) for path in sorted(folder.glob("*.json"))]
-    full = {(r.quantity, r.device) for r in found if not r.quick}
-    return [r for r in found if not r.quick or (r.quantity, r.device) not in full]
+    results = [read_result(path) for path in sorted(folder.glob("*.json"))]
+    full = {(r.quantity, r.device) for r in results if not r.quick}
+    return [r for r in results if not r.quick or (r.quantity, r.device) not in full]
 
 
 def find_result(results: Sequence[Result], quantity: str, device: str = "cpu") -> Result | None:
@@ -100,7 +100,7 @@ def find_result(results: Sequence[Result], quantity: str, device: str = "cpu") -
 
 
 def _rounded(value: Any) -> Any:
-    """Floats to six significant digits: more is noise, and noise makes large diffs."""
+    """A value with floats of six significant digits; further digits are noise, which makes large diffs."""
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Tables of what studies found, which keep one JSON file each below `benchmarks/results/studies`."""
+"""Makes tables of the findings of studies, each a JSON file in `benchmarks/results/studies`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BASE: Final = "pillow into files"
 
 
 def folders_block(results: Path) -> str | None:
-    """The tables of `folder-speed` with their command and machine; None where it was not run.
+    """The tables of `folder-speed` with their command and machine; None if there is no such result.
 
     Args:
         results: the folder of all results.
@@ -21,12 +21,16 @@ def folders_block(results: Path) -> str | None:
     file = results / STUDIES / "folder_speed.json"
     if not file.is_file():
         return None
-    found: dict[str, Any] = json.loads(file.read_text())
-    seconds, ratios = found["median_s"], found[f"ratio_to_{_BASE.replace(' ', '_')}"]
+    findings: dict[str, Any] = json.loads(file.read_text())
+    seconds, ratios = findings["median_s"], findings[f"ratio_to_{_BASE.replace(' ', '_')}"]
     lines = [[name, f"{seconds[name]:.2f} s", f"{ratios[name]:.2f}"] for name in seconds]
-    head = [f"{found['photographs']} JPEGs of {found['megapixels_each']:g} MP", "Seconds", f"Times {_BASE}"]
+    head = [
+        f"{findings['photographs']} JPEGs of {findings['megapixels_each']:g} MP",
+        "Seconds",
+        f"Times {_BASE}",
+    ]
     parts = [markdown(head, lines)]
-    if "kinds" in found:
+    if "kinds" in findings:
         lines = [
             [
                 name,
@@ -35,14 +39,14 @@ def folders_block(results: Path) -> str | None:
                 f"{kind['ratio']:.2f}",
                 f"{kind['work_ms_each']:.1f} ms",
             ]
-            for name, kind in found["kinds"].items()
+            for name, kind in findings["kinds"].items()
         ]
         head = ["Folder", _BASE.capitalize(), "rave-run", "Ratio", "Work of rave-run for each"]
         parts.append(markdown(head, lines))
     parts.append(
         "Whole programs, start included, in turns; Pillow and simplejpeg only decode and encode, with a "
         "thread for each processor. Work is processor time, start included. "
-        f"`{found['command']}` on {found['machine']}: "
+        f"`{findings['command']}` on {findings['machine']}: "
         f"[`{file.name}`](../benchmarks/results/{STUDIES}/{file.name})."
     )
     return "\n\n".join(parts)

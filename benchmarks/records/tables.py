@@ -1,4 +1,4 @@
-"""Results as Markdown tables."""
+"""Makes Markdown tables of results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def seconds_words(seconds: float | None) -> str:
-    """Three significant digits in the unit that suits."""
+    """A time with three significant digits, in ms below a second and in s above."""
     if seconds is None:
         return EMPTY
     if seconds < 1:
@@ -27,14 +27,14 @@ def seconds_words(seconds: float | None) -> str:
 
 
 def mib_words(mib: float | None) -> str:
-    """MiB below a GiB, GiB above."""
+    """An amount of memory, in MiB below 1000 MiB and in GiB above."""
     if not mib:
         return EMPTY
     return f"{mib:.0f} MiB" if mib < 1000 else f"{mib / 1024:.1f} GiB"
 
 
 def gmacs_words(gmacs: float | None) -> str:
-    """Multiply-accumulates in the unit that suits, three significant digits."""
+    """Multiply-accumulates with three significant digits, from MMAC to PMAC."""
     if gmacs is None:
         return EMPTY
     for scale, unit in ((1e-3, "MMAC"), (1, "GMAC"), (1e3, "TMAC")):
@@ -44,7 +44,7 @@ def gmacs_words(gmacs: float | None) -> str:
 
 
 def time_cell(row: Row) -> str:
-    """The median, "*" after a single cold run, or what happened instead with the work there was to do."""
+    """The median time, with "*" after a single cold run; without a time the outcome, and the work to do."""
     if row["median_s"] is not None:
         return seconds_words(row["median_s"]) + ("*" if row["outcome"] == "one run" else "")
     work = f" ({gmacs_words(row['gmacs'])})" if row["gmacs"] else ""
@@ -53,7 +53,7 @@ def time_cell(row: Row) -> str:
 
 
 def memory_cell(row: Row) -> str:
-    """Peak resident memory, and the GPU's where it was asked for."""
+    """Peak resident memory, and the GPU's memory if it was measured."""
     if row["outcome"] == "out of memory":
         return f"out of memory (over {mib_words(row['peak_rss_mib'])})"
     if row["median_s"] is None:
@@ -63,7 +63,7 @@ def memory_cell(row: Row) -> str:
 
 
 def variant(row: Row) -> str:
-    """What tells rows of one method apart."""
+    """A name by which rows of one method are told apart: its title, precision and device."""
     parts = [row["title"]]
     if row["family"] != "classical":
         parts.append(row["precision"])
@@ -73,7 +73,12 @@ def variant(row: Row) -> str:
 
 
 def size_table(result: Result, cell: str) -> str:
-    """Methods down, sizes across. `cell` is "time", "memory" or "ratio" (median of paired ratios)."""
+    """A table with a row per method and a column per size.
+
+    Args:
+        result: the result.
+        cell: what the cells show: "time", "memory" or "ratio", the median of paired ratios to our time.
+    """
     cells: dict[str, Callable[[Row], str]] = {
         "time": time_cell,
         "memory": memory_cell,
@@ -81,17 +86,23 @@ def size_table(result: Result, cell: str) -> str:
     }
     sizes = list(dict.fromkeys((row["width"], row["height"]) for row in result.rows))
     names = list(dict.fromkeys(variant(row) for row in result.rows))
-    found = {(variant(row), row["width"], row["height"]): row for row in result.rows}
+    rows_by_size = {(variant(row), row["width"], row["height"]): row for row in result.rows}
     header = ["", *(f"{w}x{h} ({w * h / 1e6:.2g} MP)" for w, h in sizes)]
     lines = [
-        [name, *(cells[cell](found[name, *size]) if (name, *size) in found else EMPTY for size in sizes)]
+        [
+            name,
+            *(
+                cells[cell](rows_by_size[name, *size]) if (name, *size) in rows_by_size else EMPTY
+                for size in sizes
+            ),
+        ]
         for name in names
     ]
     return markdown(header, lines)
 
 
 def cost_table(result: Result) -> str:
-    """Parameters and multiply-accumulates of every network at the smallest size measured."""
+    """A table of parameters and multiply-accumulates of every network at the smallest measured size."""
     first = min((row["megapixels"] for row in result.rows), default=0)
     lines = {
         row["title"]: [
@@ -108,8 +119,8 @@ def cost_table(result: Result) -> str:
 
 
 def quality_table(result: Result) -> str:
-    """Quality and time of every method that was measured, best PSNR first; the others after."""
-    measured = sorted(
+    """A table of quality and time, the methods sorted by PSNR, and last those that were not measured."""
+    rows = sorted(
         (row for row in result.rows if row["outcome"] == "measured"), key=lambda row: -row["psnr_db"]
     )
     lines = [
@@ -120,7 +131,7 @@ def quality_table(result: Result) -> str:
             EMPTY if row["lpips"] is None else f"{row['lpips']:.3f}",
             seconds_words(row["median_s"]),
         ]
-        for row in measured
+        for row in rows
     ]
     lines += [
         [_weighted_title(row), row["outcome"], EMPTY, EMPTY, EMPTY]
@@ -131,7 +142,7 @@ def quality_table(result: Result) -> str:
 
 
 def scale_table(result: Result) -> str:
-    """Throughput over batches and threads."""
+    """A table of throughput by batch and number of threads."""
     lines = [
         [
             variant(row),
@@ -147,7 +158,7 @@ def scale_table(result: Result) -> str:
 
 
 def tiling_table(result: Result) -> str:
-    """Time, memory and error over tile sizes."""
+    """A table of time, memory and error by tile size."""
     lines = [
         [
             "no tiles" if row["tile_size"] is None else f"{row['tile_size']} px",
@@ -165,7 +176,7 @@ def tiling_table(result: Result) -> str:
 
 
 def roofline_table(result: Result) -> str:
-    """FLOPs per byte, rate, limit and share."""
+    """A table of FLOPs per byte, the rate that was reached, its limit and their ratio."""
     lines = [
         [
             variant(row),
@@ -182,7 +193,7 @@ def roofline_table(result: Result) -> str:
 
 
 def plain_table(result: Result) -> str:
-    """Any rows, every column as it is."""
+    """A table of all values of all rows."""
     columns = list(dict.fromkeys(key for row in result.rows for key in row))
     lines = [[_plain(row.get(column)) for column in columns] for row in result.rows]
     return markdown(columns, lines)
@@ -199,25 +210,27 @@ def _weighted_title(row: Row) -> str:
 
 
 def real_scenes_table(result: Result) -> str:
-    """PSNR and SSIM of every method by how far the photograph is below the scene's middle exposure."""
+    """A table of PSNR and SSIM of every method, by how far photographs are below the middle exposure."""
     columns = list(dict.fromkeys(row["stops_below"] for row in result.rows if "stops_below" in row))
-    lit = list(dict.fromkeys(row["set"] for row in result.rows if str(row["set"]).startswith("well-lit")))
+    well_lit_sets = list(
+        dict.fromkeys(row["set"] for row in result.rows if str(row["set"]).startswith("well-lit"))
+    )
     head = ["", *(c if c == "mean" else "middle" if c == 0 else f"-{c:g} stops" for c in columns)]
-    head += ["mean SSIM of luma", *lit]
+    head += ["mean SSIM of luma", *well_lit_sets]
     lines = []
     for title in dict.fromkeys(row["title"] for row in result.rows if "stops_below" in row):
         rows = [row for row in result.rows if row["title"] == title]
         scenes = {row["stops_below"]: row for row in rows if "stops_below" in row}
-        kept = {row["set"]: row for row in rows}
+        rows_by_set = {row["set"]: row for row in rows}
         cells = [f"{scenes[c]['psnr_db']:.2f} / {scenes[c]['ssim']:.3f}" for c in columns]
         luma = scenes["mean"].get("ssim_luma")
         cells.append(EMPTY if luma is None else f"{luma:.3f}")
-        lines.append([title, *cells, *(f"{kept[name]['psnr_db']:.1f}" for name in lit)])
+        lines.append([title, *cells, *(f"{rows_by_set[name]['psnr_db']:.1f}" for name in well_lit_sets)])
     return markdown(head, lines)
 
 
 def lifts_table(result: Result) -> str:
-    """What became of backlit and low-key pictures, in EV and points of clipped pixels."""
+    """A table of how backlit and low-key pictures changed, in EV and percentage points of clipped pixels."""
     lines = []
     for row in result.rows:
         if row["set"] == "backlit":

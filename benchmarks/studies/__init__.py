@@ -1,1 +1,1 @@
-"""Studies: each measures one choice and writes its own result."""
+"""Studies, each of which measures one question and writes one result."""

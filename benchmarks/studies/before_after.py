@@ -1,6 +1,6 @@
 """A sheet of scenes before and after: `python -m benchmarks before-after SCENES... --output FILE`.
 
-A row for each scene: the photograph, what the runtime makes of it, and the fusion of its brackets.
+The sheet has a row for each scene: the photograph, its enhanced version, and the fusion of its brackets.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ TITLES = ("photograph", "enhanced", "brackets fused")
 
 
 def draw_sheet(scenes: Sequence[Scene], exposure: int, enhance: EnhanceOne) -> PIL.Image.Image:
-    """The sheet; pictures keep their size, so all must be equally wide for a tidy one.
+    """Draws the sheet. Pictures keep their size, so they should all be equally wide.
 
     Args:
-        scenes: one a row.
-        exposure: which photograph of each, 0 the darkest.
-        enhance: the middle column.
+        scenes: the scenes, one in each row.
+        exposure: number of the photograph to show of each scene; 0 is the darkest.
+        enhance: makes the picture of the middle column from the photograph.
     """
     rows: list[tuple[str, list[Picture]]] = []
     for scene in scenes:
@@ -50,7 +50,7 @@ def draw_sheet(scenes: Sequence[Scene], exposure: int, enhance: EnhanceOne) -> P
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses, enhances, draws, saves."""
+    """Runs the study with these command-line arguments."""
     parser = study_parser("before-after", __doc__)
     parser.add_argument("scenes", type=Path, help="folder of scenes")
     parser.add_argument("--names", nargs="*", help="names of the scenes to show; all unless given")

@@ -1,11 +1,11 @@
-"""What a Ray cluster costs and gains, measured, and what a thousand workers would do, computed from it.
+"""Measures what a Ray cluster costs and gains, and computes from that what a thousand workers would do.
 
     python -m benchmarks cluster --photos 200 --output benchmarks/results/studies/cluster.json
 
-Measures `rave-run` alone with one worker, on a cluster with one actor, and with two, each of one
-thread, in turns, whole processes, on photographs of 12 megapixels. Alone it is held to one processor,
-while an actor's driver may use another. Then measures what the driver does for a chunk and for a
-photograph, with workers that do nothing, and plays a run of a thousand workers.
+It times whole processes of `rave-run` in turns, on photographs of 12 megapixels: alone with one worker, on a
+cluster with one actor, and with two, each of one thread. Alone it is limited to one processor, while the
+driver of an actor may use another. Then it measures the driver's time for a chunk and for a photograph, with
+workers that do nothing, and simulates a run of a thousand workers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from rave_runtime.run.journal import open_journal
 from rave_runtime.run.options import RunOptions
 
 DISTINCT = 20
-"""Different photographs; the others are links to them."""
+"""Number of different photographs; all others are links to them."""
 
 STORE = {
     "list_names_per_s": 10_000,
@@ -49,10 +49,10 @@ STORE = {
 
 
 class IdleWorker(Worker):
-    """Answers at once, as if all photographs were done; only the first of a chunk is written, as one byte."""
+    """A worker that reports all photographs as done at once, and writes one byte for the first of a chunk."""
 
     def enhance(self, tasks: list[Task]) -> list[Answer]:
-        """One answer for each task, with an entry for the journal."""
+        """Returns an answer for each task, with an entry for the journal."""
         first = tasks[0].job.target
         assert isinstance(first, Path)
         first.write_bytes(b"x")  # the pool checks once that it sees what a worker wrote
@@ -63,7 +63,7 @@ class IdleWorker(Worker):
 
 
 def run_program(photos: Path, output: Path, arguments: list[str]) -> float:
-    """Seconds of a whole `rave-run` process with one worker."""
+    """Runs a whole `rave-run` process with one worker; returns its seconds."""
     code = "from rave_runtime.cli import main; main()"
     command = [sys.executable, "-c", code, str(photos), str(output), "--workers", "1", "--device", "cpu"]
     started = time.perf_counter()
@@ -72,10 +72,16 @@ def run_program(photos: Path, output: Path, arguments: list[str]) -> float:
 
 
 def measure_rates(photographs: int, rounds: int, source: Path | None) -> dict[str, Any]:
-    """Photographs per second alone, with one actor and with two, on a cluster that is there."""
+    """Measures photographs per second alone, and with one and two actors on a cluster that it starts.
+
+    Args:
+        photographs: how many each run enhances.
+        rounds: how often each way is run.
+        source: folder of photographs to enlarge; None draws some.
+    """
     import ray
 
-    # One thread each, also for `rave-run` alone: it takes as many as it may use.
+    # One processor alone makes `rave-run` use one thread, since it takes as many as it may use.
     ways = {
         "alone, 1 thread": ([], {0}),
         "1 actor": (["--actors", "1"], None),
@@ -116,10 +122,10 @@ def measure_rates(photographs: int, rounds: int, source: Path | None) -> dict[st
 
 
 def measure_driver(photographs: int = 60_000) -> dict[str, float]:
-    """Seconds of the driver for a chunk and for a photograph, and its bytes for a photograph.
+    """Measures the driver's seconds for a chunk and for a photograph, and its bytes for a photograph.
 
-    Two actors that do nothing are given chunks of 1, then of `MAX_CHUNK` photographs: the driver's time
-    is a line through both.
+    Two actors that do nothing get chunks of 1, then of `MAX_CHUNK` photographs. The time is taken to be
+    linear in the size of a chunk.
     """
     tracemalloc.start()
     jobs = [Job(Path(f"/in/{i:09}.jpg"), Path(f"/out/{i:09}.jpg"), f"{i:09}.jpg") for i in range(photographs)]
@@ -146,29 +152,30 @@ def measure_driver(photographs: int = 60_000) -> dict[str, float]:
 def play(
     workers: int, photographs: int, photo_s: float, driver: dict[str, float], shards: int = 1
 ) -> dict[str, float]:
-    """Plays one driver's share of a run, chunk by chunk: its workers wait for it, it for nobody.
+    """Simulates one driver's share of a run, chunk by chunk; workers wait for the driver.
 
     Args:
         workers: how many workers all drivers have together.
         photographs: how many photographs all drivers have together.
         photo_s: a worker's seconds for a photograph, transfers included.
-        driver: as `measure_driver` gives it.
-        shards: drivers, each with its part of both.
+        driver: the result of `measure_driver`.
+        shards: number of drivers, each with an equal share of both.
 
     Returns:
-        Hours of the run without its listing, the driver's and the workers' busy shares.
+        "hours" of the run without listing, and the shares of time in which the driver and the workers are
+        busy.
     """
-    mine, left = workers // shards, photographs // shards
+    shard_workers, shard_photographs = workers // shards, photographs // shards
     chunk = max(1, min(MAX_CHUNK, int(CHUNK_S / photo_s)))
-    # Long runs settle at once: what is played is long enough to show it, and then scaled.
-    played = min(left, mine * chunk * 40)
+    # A run soon reaches a steady state, so a part of it is simulated and then scaled.
+    simulated = min(shard_photographs, shard_workers * chunk * 40)
     service_s = driver["s_per_chunk"] + chunk * driver["s_per_photograph"]
-    free_at = [0.0] * mine
+    free_at = [0.0] * shard_workers
     heapq.heapify(free_at)
     driver_free, busy, done = 0.0, 0.0, 0
-    while done < played:
+    while done < simulated:
         begun = max(heapq.heappop(free_at), driver_free - chunk * photo_s)
-        # The answer waits for the driver; the chunk that was given ahead runs meanwhile.
+        # The answer waits for the driver; meanwhile the worker runs the chunk that it was given ahead.
         finished = begun + chunk * photo_s
         driver_free = max(driver_free, finished) + service_s
         busy += service_s
@@ -176,31 +183,31 @@ def play(
         done += chunk
     total = max(driver_free, max(free_at))
     return {
-        "hours": total / played * left / 3600,
+        "hours": total / simulated * shard_photographs / 3600,
         "driver_busy": busy / total,
-        "workers_busy": done * photo_s / (total * mine),
+        "workers_busy": done * photo_s / (total * shard_workers),
     }
 
 
 def compute(photo_s: float, driver: dict[str, float]) -> list[dict[str, Any]]:
-    """A hundred million photographs on a thousand workers of one thread, by the number of drivers."""
+    """Computes a run of a hundred million photographs on a thousand workers, for some numbers of drivers."""
     photographs, workers = 100_000_000, 1000
     with_transfers = photo_s + 2 * STORE["seconds_per_transfer"]
     rows = []
     for shards in (1, 4, 16):
-        found = play(workers, photographs, with_transfers, driver, shards)
-        rate = photographs / (found["hours"] * 3600)
+        simulation = play(workers, photographs, with_transfers, driver, shards)
+        rate = photographs / (simulation["hours"] * 3600)
         rows.append(
             {
                 "drivers": shards,
-                "hours": round(found["hours"], 1),
+                "hours": round(simulation["hours"], 1),
                 "listing_hours": round(photographs / shards / STORE["list_names_per_s"] / 3600, 2),
                 "photographs_per_s": round(rate),
-                "driver_busy": round(found["driver_busy"], 3),
-                "workers_busy": round(found["workers_busy"], 3),
+                "driver_busy": round(simulation["driver_busy"], 3),
+                "workers_busy": round(simulation["workers_busy"], 3),
                 "driver_gib": round(photographs / shards * driver["bytes_per_photograph"] / 2**30, 1),
                 "prefixes_needed": max(1, -(-round(rate) // int(STORE["puts_per_s_and_prefix"]))),
-                "core_hours": round(found["hours"] * workers),
+                "core_hours": round(simulation["hours"] * workers),
                 "request_dollars": round(
                     photographs
                     / 1e6
@@ -212,7 +219,7 @@ def compute(photo_s: float, driver: dict[str, float]) -> list[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses, measures, plays, prints, saves."""
+    """Runs the study with these command-line arguments."""
     parser = study_parser("cluster", __doc__)
     parser.add_argument("--photos", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=1)

@@ -1,12 +1,12 @@
-"""How fast a film is enhanced, against decoding and encoding it alone, and where the time goes.
+"""Measures how fast a film is enhanced, compared with only decoding and encoding it, and what takes the time.
 
     python -m benchmarks films [--frames 300] [--rounds 3] [--size 1920x1080] [--grain 4] [--output FILE]
 
-Makes a film by panning over a photograph against the light, with grain. Then, in turns: decoding and encoding
-it with the same encoder and quality; and enhancing it. Both use all processors. The time of processors is
-told as well, since other programs take their share of a machine. One frame's steps are timed alone.
-`--memory-frames 1000,5000,10000` first enhances a film as long as the largest of these numbers, of 320 x 180
-pixels, and tells the most memory that was resident up to each of these frames.
+It makes a film by panning over a backlit photograph, with grain. Then it takes turns in decoding and encoding
+the film with the same encoder and quality, and in enhancing it; both use all processors. Processor time is
+given as well, since other programs may use the machine. The steps of one frame are timed alone.
+`--memory-frames 1000,5000,10000` first enhances a film of 320 x 180 pixels, as long as the largest of these
+numbers, and gives the peak of resident memory up to each of these frames.
 """
 
 from __future__ import annotations
@@ -40,7 +40,15 @@ RATE = 30
 
 
 def make_film(path: Path, frames: int, width: int, height: int, grain_levels: float) -> None:
-    """Pans over an enlarged example, with grain of a standard deviation, as H.264."""
+    """Writes a film in H.264 that pans over an enlarged example.
+
+    Args:
+        path: file to write.
+        frames: number of frames.
+        width: width in pixels.
+        height: height in pixels.
+        grain_levels: standard deviation of the grain, in levels of 255.
+    """
     rng = np.random.default_rng(0)
     picture = Image.open(EXAMPLE).resize((width * 5 // 4, height * 5 // 4), Image.Resampling.BICUBIC)
     pixels = np.asarray(picture, np.int16)
@@ -59,7 +67,7 @@ def make_film(path: Path, frames: int, width: int, height: int, grain_levels: fl
 
 
 def recode(source: Path, target: Path) -> float:
-    """Seconds to decode and encode a film, with the encoder and quality that enhancing it would use."""
+    """Decodes and encodes a film with the encoder and quality of enhancing it; returns the seconds."""
     started = time.perf_counter()
     with av.open(str(source)) as opened, av.open(str(target), "w") as output:
         stream = main_video(opened)
@@ -78,13 +86,13 @@ def recode(source: Path, target: Path) -> float:
 
 
 def measure_steps(source: Path, enhancer: Enhancer, frames: int) -> dict[str, float]:
-    """Milliseconds of a processor for each step of one frame, one step after the other."""
-    taken: dict[str, list[float]] = {}
+    """Median milliseconds of processor time of each step of a frame, by name of the step."""
+    times_s: dict[str, list[float]] = {}
 
     def timed(name: str, step: Callable[[], Any]) -> Any:
         started = time.process_time()
         result = step()
-        taken.setdefault(name, []).append(time.process_time() - started)
+        times_s.setdefault(name, []).append(time.process_time() - started)
         return result
 
     with av.open(str(source)) as opened:
@@ -92,27 +100,27 @@ def measure_steps(source: Path, enhancer: Enhancer, frames: int) -> dict[str, fl
         decoded = opened.decode(film.video)
         for _ in range(frames):
             frame = timed("decode", lambda: next(decoded))
-            lit = timed("reduce, network, fit, steady", partial(film.light_frame, frame))
-            timed("divide", partial(film.divide, *lit))
-    return {name: round(1000 * statistics.median(values), 2) for name, values in taken.items()}
+            inputs = timed("reduce, network, fit, steady", partial(film.light_frame, frame))
+            timed("divide", partial(film.divide, *inputs))
+    return {name: round(1000 * statistics.median(values), 2) for name, values in times_s.items()}
 
 
 def measure_memory(source: Path, target: Path, enhancer: Enhancer, frames: Sequence[int]) -> dict[str, int]:
-    """The most resident memory, in MiB, up to each of some frames of a film that is enhanced."""
-    seen: list[float] = []
+    """Enhances a film; returns the peak of resident memory, in MiB, up to each of some frames."""
+    resident_mib: list[float] = []
     divide = DividedFilm.divide
 
     def watched(film: DividedFilm, frame: Any, light: UpsampledLight) -> Any:
-        seen.append(rss_mib(os.getpid()))
+        resident_mib.append(rss_mib(os.getpid()))
         return divide(film, frame, light)
 
     with mock.patch.object(DividedFilm, "divide", watched):
         enhance_film(source, target, enhancer)
-    return {str(count): round(max(seen[:count])) for count in frames}
+    return {str(count): round(max(resident_mib[:count])) for count in frames}
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses, makes the film, measures in turns, prints, saves."""
+    """Runs the study with these command-line arguments."""
     parser = study_parser("films", __doc__)
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)

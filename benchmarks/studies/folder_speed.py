@@ -1,17 +1,17 @@
-"""How fast `rave-run` takes a folder of 12-megapixel JPEGs, against what nobody can avoid.
+"""Measures how fast `rave-run` enhances a folder of 12-megapixel JPEGs, compared with decoding and encoding.
 
     python -m benchmarks folder-speed [--photos 20] [--rounds 3] [--source FOLDER] [--kinds] [--output JSON]
 
-Compares, in turns in one run, on the same processors:
-- Pillow alone decoding the files and encoding them again at the same quality, a photograph per thread, into
-  memory; and once more into files, since Pillow lets go of Python's lock only there;
-- simplejpeg doing the same, where it is installed: the fastest codec that there is in Python;
-- `rave-run` at the model's own working size and at 512 pixels, on every device present.
-Prints medians of wall time and ratios pair by pair. `--source` takes real photographs to enlarge;
-without it the pictures are synthetic scenes with grain. `--kinds` also takes folders of other kinds of files,
-among them pictures so small that next to all of the time is bookkeeping, and one photograph alone.
+It compares, in turns in one run, on the same processors:
+- Pillow, which only decodes the files and encodes them again at the same quality, a photograph per thread;
+  into memory, and once more into files, since only then Pillow releases Python's lock;
+- simplejpeg doing the same, if it is installed, since it is the fastest codec for Python;
+- `rave-run` at the model's working size and at 512 pixels, on every device of the machine.
+It prints medians of wall time, and medians of the ratios of each round. `--source` takes real photographs to
+enlarge; without it the pictures are synthetic scenes with grain. `--kinds` also measures folders of other
+kinds of files, among them pictures so small that almost all of the time is overhead, and a single photograph.
 
-Installed packages come with compiled bytecode; `rave-run` is allowed to write it before it is measured.
+Installed packages come with compiled bytecode, so `rave-run` may write its own before it is measured.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Kind(NamedTuple):
     """A folder of files.
 
     Attributes:
-        photographs: how many.
-        width: of each, in pixels.
-        height: of each, in pixels.
-        ending: of their names.
-        options: of Pillow's `save`.
+        photographs: number of files.
+        width: width of each in pixels.
+        height: height of each in pixels.
+        ending: ending of their names.
+        options: options of Pillow's `save`.
     """
 
     photographs: int
@@ -74,7 +74,13 @@ _SIMPLEJPEG = "simplejpeg into files"
 
 
 def make_photographs(folder: Path, count: int, source: Path | None) -> None:
-    """Writes 12-megapixel JPEGs with the detail and grain of a camera's."""
+    """Writes 12-megapixel JPEGs with grain like a camera's.
+
+    Args:
+        folder: where they are written.
+        count: how many.
+        source: folder of photographs to enlarge; None draws smooth scenes.
+    """
     rng = np.random.default_rng(0)
     originals = sorted(path for path in source.iterdir() if path.is_file()) if source else []
     for i in range(count):
@@ -89,7 +95,7 @@ def make_photographs(folder: Path, count: int, source: Path | None) -> None:
 
 
 def make_kind(folder: Path, kind: Kind) -> None:
-    """Writes a folder of files: one scene with grain, shifted for each."""
+    """Writes a folder of files that show one scene with grain, shifted by another amount in each."""
     rng = np.random.default_rng(0)
     size = (kind.width, kind.height)
     smooth = Image.fromarray(rng.integers(0, 255, (30, 40, 3), np.uint8)).resize(
@@ -102,12 +108,11 @@ def make_kind(folder: Path, kind: Kind) -> None:
 
 
 def measure_kinds(rounds: int) -> dict[str, dict[str, float]]:
-    """Seconds of Pillow into files and of `rave-run` for each kind, and their ratio.
+    """Measures each kind: seconds of Pillow into files and of `rave-run`, their ratio, and the work.
 
-    Also the work for each photograph, in milliseconds of all processors together, the start of the program
-    among it.
+    Work is milliseconds of all processors together for each photograph, the start of the program included.
     """
-    found = {}
+    findings = {}
     for name, kind in KINDS.items():
         with tempfile.TemporaryDirectory() as scratch:
             photos, output = Path(scratch, "photos"), Path(scratch, "output")
@@ -119,16 +124,17 @@ def measure_kinds(rounds: int) -> dict[str, dict[str, float]]:
                 before = _work_of_children_s()
                 rave_s.append(run_rave(photos, output, []))
                 work_s.append(_work_of_children_s() - before)
-        found[name] = {
+        findings[name] = {
             "pillow_s": round(statistics.median(pillow_s), 3),
             "rave_run_s": round(statistics.median(rave_s), 3),
             "ratio": round(statistics.median(a / b for a, b in zip(rave_s, pillow_s, strict=True)), 2),
             "work_ms_each": round(1000 * statistics.median(work_s) / kind.photographs, 2),
         }
-    return found
+    return findings
 
 
 def _work_of_children_s() -> float:
+    """Processor seconds of all ended child processes so far."""
     times = os.times()
     return times.children_user + times.children_system
 
@@ -136,7 +142,13 @@ def _work_of_children_s() -> float:
 def run_pillow(
     folder: Path, output: Path | None = None, save_options: Mapping[str, Any] = _JPEG_OPTIONS
 ) -> float:
-    """Seconds to decode and encode every file, a thread per processor; into memory unless told where to."""
+    """Decodes and encodes every file by Pillow, a thread per processor; returns the seconds.
+
+    Args:
+        folder: the files.
+        output: folder to write into; None encodes into memory.
+        save_options: options of Pillow's `save`.
+    """
     if output is not None:
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir()
@@ -155,7 +167,7 @@ def run_pillow(
 
 
 def run_simplejpeg(folder: Path, output: Path) -> float:
-    """Seconds to decode and encode every file by simplejpeg, a thread per processor, into files."""
+    """Decodes and encodes every file by simplejpeg, a thread per processor; returns the seconds."""
     import simplejpeg
 
     shutil.rmtree(output, ignore_errors=True)
@@ -172,7 +184,7 @@ def run_simplejpeg(folder: Path, output: Path) -> float:
 
 
 def run_rave(folder: Path, output: Path, arguments: list[str]) -> float:
-    """Seconds of the whole `rave-run` process."""
+    """Runs a whole `rave-run` process; returns its seconds."""
     shutil.rmtree(output, ignore_errors=True)
     command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", str(folder), str(output)]
     started = time.perf_counter()
@@ -181,12 +193,12 @@ def run_rave(folder: Path, output: Path, arguments: list[str]) -> float:
 
 
 def _environment() -> dict[str, str]:
-    """This environment, in which Python writes its bytecode, as pip does for an installed package."""
+    """The environment of this process, in which Python may write bytecode, as pip does on installation."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _ratios(seconds: dict[str, list[float]], base: str) -> dict[str, float]:
-    """Medians of the ratios of each round."""
+    """Medians of the ratios of each round to the seconds named `base`."""
     return {
         name: round(statistics.median(a / b for a, b in zip(values, seconds[base], strict=True)), 2)
         for name, values in seconds.items()
@@ -194,7 +206,7 @@ def _ratios(seconds: dict[str, list[float]], base: str) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses, measures in turns, prints, saves."""
+    """Runs the study with these command-line arguments."""
     parser = study_parser("folder-speed", __doc__)
     parser.add_argument("--photos", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
@@ -221,12 +233,12 @@ def main(arguments: Sequence[str]) -> None:
         make_photographs(photos, options.photos, options.source)
         size_mb = sum(path.stat().st_size for path in photos.iterdir()) / 1e6 / options.photos
         for turn in range(options.rounds + 1):
-            measured = dict(zip(_PILLOW, (run_pillow(photos), run_pillow(photos, output)), strict=True))
+            turn_seconds = dict(zip(_PILLOW, (run_pillow(photos), run_pillow(photos, output)), strict=True))
             if _SIMPLEJPEG in seconds:
-                measured[_SIMPLEJPEG] = run_simplejpeg(photos, output)
-            measured |= {name: run_rave(photos, output, extra) for name, extra in variants.items()}
+                turn_seconds[_SIMPLEJPEG] = run_simplejpeg(photos, output)
+            turn_seconds |= {name: run_rave(photos, output, extra) for name, extra in variants.items()}
             if turn:
-                for name, value in measured.items():
+                for name, value in turn_seconds.items():
                     seconds[name].append(value)
     findings = {
         "photographs": options.photos,

@@ -1,15 +1,15 @@
-"""The network at full resolution, as `rave-run --full-resolution` runs it, against PyTorch running it whole.
+"""Compares the network at full resolution, as `rave-run --full-resolution` runs it, with PyTorch.
 
     python -m benchmarks full-resolution CHECKPOINT BUNDLE [--megapixels 12] [--rounds 2] [--photographs 20]
         [--output FILE.json]
 
-Three comparisons after a run to warm up, on all processors. PyTorch, in both memory layouts, comes first and
-alone: beside another library's idle threads, which spin, it is slower. The others take turns.
-- one window of 512x512, which fits a tile: PyTorch and each precision and device of the bundle;
-- a photograph of 12 megapixels in tiles: each precision and device, per pixel against PyTorch's window,
-  since 12 megapixels at once do not fit into PyTorch's memory;
-- a folder of photographs of 3 megapixels by the whole program, from JPEG to JPEG, against the network alone
-  on such a photograph: the share of its rate that is left.
+It makes three comparisons on all processors, each after a run to warm up. PyTorch, in both memory layouts, is
+measured first and alone, since idle threads of another library spin and would slow it. The others take turns.
+- One window of 512x512, which fits a tile: PyTorch and each precision and device of the bundle.
+- A photograph of 12 megapixels in tiles: each precision and device, compared per pixel with PyTorch's window,
+  since 12 megapixels at once do not fit into PyTorch's memory.
+- A folder of photographs of 3 megapixels by the whole program, from JPEG to JPEG, compared with the network
+  alone on such a photograph.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LAYOUTS = {
 
 
 def make_picture(height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """A sky over a dark ground, with grain."""
+    """Draws a bright sky over a dark ground with grain, [height, width, 3] uint8."""
     rng = np.random.default_rng(0)
     light = np.where(np.arange(height) < 0.4 * height, 200, 40)[:, None, None]
     grain = rng.integers(0, 30, (height, width, 3))
@@ -51,25 +51,30 @@ def make_picture(height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtyp
 
 
 def seconds_of(run: Callable[[], object]) -> float:
-    """Seconds that one run takes."""
+    """Runs a function once; returns its seconds."""
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
 
 
 def measure(options: argparse.Namespace) -> dict[str, object]:
-    """Seconds per megapixel of everything, and how many times faster than PyTorch, turn by turn."""
+    """Measures seconds per megapixel of everything, and how many times faster than PyTorch it is."""
     network = load_checkpoint(options.checkpoint)
     height = round((options.megapixels * 1e6 * 3 / 4) ** 0.5)
     photograph = make_picture(*PHOTOGRAPH_PX)
     window, large = make_picture(WINDOW_PX, WINDOW_PX), make_picture(height, height * 4 // 3)
     planes = torch.from_numpy(window).permute(2, 0, 1)[None].float() / 255
 
-    taken: dict[str, list[float]] = {}
+    times_per_mp: dict[str, list[float]] = {}
     for name, layout in LAYOUTS.items():
-        whole, given = network.to(memory_format=layout), planes.contiguous(memory_format=layout)
-        times = [seconds_of(partial(_in_torch, whole, given)) for _ in range(2 * options.rounds + 2)][1:]
-        taken[name] = [seconds / (WINDOW_PX**2 / 1e6) for seconds in times]
+        torch_network, input_planes = (
+            network.to(memory_format=layout),
+            planes.contiguous(memory_format=layout),
+        )
+        times = [
+            seconds_of(partial(_in_torch, torch_network, input_planes)) for _ in range(2 * options.rounds + 2)
+        ][1:]
+        times_per_mp[name] = [seconds / (WINDOW_PX**2 / 1e6) for seconds in times]
     runs: dict[str, tuple[Callable[[], object], float]] = {}
     for device in ["cpu", "openvino"] if has_openvino() else ["cpu"]:
         for precision in ("fp32", "int8"):
@@ -85,20 +90,20 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
                     partial(enhancer.enhance, photograph),
                     photograph.size / 3e6,
                 )
-    taken |= {name: [] for name in runs}
+    times_per_mp |= {name: [] for name in runs}
     for turn in range(options.rounds + 1):
         for name, (run, megapixels) in runs.items():
             if turn or not name.endswith("tiled"):
                 seconds = seconds_of(run)
                 if turn:
-                    taken[name].append(seconds / megapixels)
+                    times_per_mp[name].append(seconds / megapixels)
                     print(f"{name}: {seconds / megapixels:.3f} s per megapixel", file=sys.stderr, flush=True)
-    median = {name: statistics.median(times) for name, times in taken.items()}
+    median = {name: statistics.median(times) for name, times in times_per_mp.items()}
     ends = {
-        precision: statistics.median(taken[f"cpu {precision}, a photograph"])
+        precision: statistics.median(times_per_mp[f"cpu {precision}, a photograph"])
         / seconds_of_folder(options.bundle, precision, options.photographs)
         for precision in ("fp32", "int8")
-        if f"cpu {precision}, a photograph" in taken
+        if f"cpu {precision}, a photograph" in times_per_mp
     }
     return {
         "megapixels": round(large.size / 3e6, 1),
@@ -114,12 +119,13 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
 
 @torch.no_grad()
 def _in_torch(network: EnhancementNetwork, planes: torch.Tensor) -> None:
+    """Computes the light of a whole picture and divides by it."""
     light = network(planes)
     (planes / light.clamp_min(1e-12)).clamp(0, 1)
 
 
 def seconds_of_folder(bundle: Path, precision: str, photographs: int) -> float:
-    """Seconds per megapixel of `rave-run --full-resolution`, its start and end included."""
+    """Runs `rave-run --full-resolution` on a folder; returns seconds per megapixel, its start included."""
     with tempfile.TemporaryDirectory() as scratch:
         folder, output = Path(scratch, "photographs"), Path(scratch, "output")
         folder.mkdir()
@@ -141,7 +147,7 @@ def seconds_of_folder(bundle: Path, precision: str, photographs: int) -> float:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses, measures, prints, saves."""
+    """Runs the study with these command-line arguments."""
     parser = study_parser("full-resolution", __doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("bundle", type=Path, help="the bundle exported from the checkpoint, with --int8")

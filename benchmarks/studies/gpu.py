@@ -1,16 +1,16 @@
-"""Everything that a bundle can do on an NVIDIA GPU: is it right, and how fast, in one run under 8 minutes.
+"""Checks and times everything that a bundle can do on an NVIDIA GPU, in one run of less than 8 minutes.
 
     python -m benchmarks gpu CHECKPOINT [--budget 420] [--output FILE.json] [--cpu]
 
-It fetches nothing: onnxruntime-gpu, and TensorRT or TensorRT for RTX where they are to be measured, must be
-installed. A bundle with fp32, fp16, the graph of the normal way and the engines that can be built is made
-first. Each step is measured by itself, and a step that fails leaves its error in its place:
+It downloads nothing: onnxruntime-gpu must be installed, and TensorRT or TensorRT for RTX to measure them.
+First it makes a bundle with fp32, fp16, the graph of the normal way and the engines that can be built. Each
+step is measured by itself; of a step that fails, the error is recorded:
 - parity of every precision, graph and engine against torch, as `rave-export --verify` measures it;
 - tiles of 512 px and whole pictures of 192x128 px, 1 and 8 at a time, by onnxruntime with CUDA and by
   TensorRT, arrays in and out, and by torch in fp32, fp16 and compiled, whose tensors stay on the GPU;
 - the normal way by `Enhancer` and by its graph on photographs of 2, 12 and 50 megapixels;
 - GPU memory, and the share of the GPU's measured peak that the network reaches.
-`--cpu` walks all steps on the CPU, to see that they work.
+`--cpu` does all steps on the CPU, to check that they work.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from rave_train.checkpoint import Checkpoint, read_checkpoint
 from rave_train.network import EnhancementNetwork
 
 SHAPES: Final = ((1, 512, 512), (8, 512, 512), (1, 128, 192), (8, 128, 192))
-"""Batch, height and width of the windows that are measured."""
+"""Batch, height and width of each window that is measured."""
 
 PHOTOGRAPHS_MP: Final = (2, 12, 50)
 Step = tuple[str, Callable[[], object]]
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs the study."""
+    """Runs the study with these command-line arguments."""
     parser = study_parser("gpu", __doc__)
     parser.add_argument("checkpoint", help="what rave-export takes, such as embedded")
     parser.add_argument(
@@ -78,15 +78,15 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _outcome(step: Callable[[], object]) -> object:
-    """What a step found, or its error: one that fails does not end the others."""
+    """Does a step; returns its findings, or its error, so that the next steps follow all the same."""
     try:
         return step()
-    except Exception as error:  # libraries of GPUs fail in every way
+    except Exception as error:  # libraries of GPUs raise errors of any class
         return {"error": f"{type(error).__name__}: {reason_of(error)}"}
 
 
 def _steps(checkpoint: Checkpoint, folder: Path, *, is_cpu: bool) -> Iterator[Step]:
-    """The steps in order; later ones use the bundle that the first one makes."""
+    """Yields the steps with their names, in order; the later ones use the bundle that "export" makes."""
     device_name = "cpu" if is_cpu else "cuda"
     shapes = SHAPES[2:] if is_cpu else SHAPES
     network = checkpoint.network
@@ -106,6 +106,7 @@ def _steps(checkpoint: Checkpoint, folder: Path, *, is_cpu: bool) -> Iterator[St
 
 
 def _describe_gpu(device: str) -> dict[str, object]:
+    """Name, memory and other facts of the first GPU."""
     if device == "cpu":
         return {"gpu": None}
     properties = torch.cuda.get_device_properties(0)
@@ -119,6 +120,7 @@ def _describe_gpu(device: str) -> dict[str, object]:
 
 
 def _export(checkpoint: Checkpoint, folder: Path) -> dict[str, object]:
+    """Exports the bundle; returns its graphs and how long it took."""
     began = time.monotonic()
     manifest = export_bundle(checkpoint, folder, Contents(fp16=True, single_graph="normal"))
     return {
@@ -128,7 +130,7 @@ def _export(checkpoint: Checkpoint, folder: Path) -> dict[str, object]:
 
 
 def _add_engines(checkpoint: Checkpoint, folder: Path) -> dict[str, object]:
-    """How long engines of both TensorRTs and both precisions took, or why they are not there."""
+    """Builds engines of both TensorRTs in both precisions; returns how long each took, or why it failed."""
     outcome: dict[str, object] = {}
     size_px = read_bundle(folder).manifest.working_size_px
     flavours: tuple[Flavour, ...] = ("tensorrt", "tensorrt-rtx")
@@ -146,6 +148,7 @@ def _add_engines(checkpoint: Checkpoint, folder: Path) -> dict[str, object]:
 
 
 def _prove(checkpoint: Checkpoint, folder: Path) -> dict[str, object]:
+    """Proves the bundle against torch; returns the least PSNR by provider and precision, and failures."""
     proof = prove_bundle(read_bundle(folder), torch_reference(checkpoint.network))
     worst: dict[str, float] = {}
     for row in proof.parity:
@@ -167,7 +170,7 @@ def _time_network(
     device: str,
     shapes: Sequence[tuple[int, int, int]],
 ) -> dict[str, object]:
-    """Seconds of one call of the network, arrays in and out, so with the way to the GPU and back."""
+    """Times calls of the network on arrays, with the transfer to the GPU and back."""
     bundle = read_bundle(folder)
     network = load_network(bundle, precision, choose_device(device))
     bins = network.facts.bins
@@ -191,7 +194,7 @@ def _time_network(
 def _time_torch(
     network: EnhancementNetwork, kind: str, device: str, shapes: Sequence[tuple[int, int, int]]
 ) -> dict[str, object]:
-    """Seconds of the torch network, tensors on the GPU, in the memory layout that is fastest there."""
+    """Times the torch network on tensors on the GPU, in the memory layout that is fastest there."""
     dtype = torch.float16 if kind.startswith("fp16") and device == "cuda" else torch.float32
     placed: Any = network.to(device, dtype).to(memory_format=torch.channels_last)
     model = torch.compile(placed) if kind.endswith("compiled") and device == "cuda" else placed
@@ -218,7 +221,7 @@ def _time_torch(
 
 
 def _time_normal_way(folder: Path, device: str, megapixels: int) -> dict[str, object]:
-    """Seconds of `Enhancer` on every device that runs here, and of the graph of the normal way."""
+    """Times `Enhancer` on every device that works here, and the graph of the normal way."""
     height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
     photograph = make_picture(height, height * 4 // 3)
     outcome: dict[str, object] = {}
@@ -242,7 +245,7 @@ def _normal_session(bundle: Bundle, device: Device) -> Any:
 
 
 def _peak_tflops(device: str) -> dict[str, float]:
-    """What a large product of matrices reaches, the practical peak, by dtype."""
+    """The practical peak in TFLOP/s by dtype, which is the rate of a large product of matrices."""
     side = 512 if device == "cpu" else 8192
     outcome = {}
     for dtype in (torch.float32, torch.float16):
@@ -258,7 +261,7 @@ def _peak_tflops(device: str) -> dict[str, float]:
 
 
 def _rate(network: EnhancementNetwork, seconds: float, shape: tuple[int, int, int]) -> dict[str, float]:
-    """Milliseconds, megapixels and operations of one call; the operations are counted, not measured."""
+    """Milliseconds of a call, megapixels per second and TFLOP/s; operations are counted, not measured."""
     batch, height, width = shape
     meta = EnhancementNetwork(network.channels).to("meta")
     operations = 2 * count_macs(meta, torch.empty(batch, 3, height, width, device="meta"))
@@ -270,7 +273,7 @@ def _rate(network: EnhancementNetwork, seconds: float, shape: tuple[int, int, in
 
 
 def _median_seconds(run: Callable[[], object], repeats: int = 15) -> float:
-    """The median of several runs after two that warm up."""
+    """The median seconds of several runs, after two to warm up."""
     for _ in range(2):
         run()
     times = []

@@ -1,14 +1,14 @@
-"""INT8 by hand against onnxruntime's `quantize_static`: distance from float32, time, and lines of code.
+"""Compares our INT8 with onnxruntime's `quantize_static`: distance from float32, time, and lines of code.
 
     python -m benchmarks int8-library [--checkpoint FILE] [--padding reflect] [--photographs FOLDER ...]
         [--limit 24] [--rounds 9] [--output FILE.json]
 
-Both are calibrated on the same pictures, the default ones of `rave-export --int8`: the library sees exactly
-the tensors that our own calibration sees. It is tried as it comes, with a scale per channel, and told what we
-found out: the convolutions that ours leaves in float32 stay so, and perhaps all but convolutions. Its
-percentiles and entropies are not tried, since they refuse pictures of different sizes. Distances are PSNR of
-the enhanced photographs from those of the float32 graphs; times are those of the light of one photograph, in
-turns in one process.
+Both are calibrated on the same pictures, the default ones of `rave-export --int8`, and on the same tensors.
+The library is tried in four ways, each with the changes of the one before: with its defaults; with a scale
+per channel; with those convolutions in float32 that ours leaves in float32; with all other operators in
+float32. Its calibration by percentiles and by entropy is not tried, since it refuses pictures of different
+sizes. Distances are PSNR between photographs enhanced by each network and by the float32 graphs. Times are
+those of the light of one photograph, in turns in one process.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from rave_train.checkpoint import read_checkpoint
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 
 Graphs = tuple[onnx.ModelProto, onnx.ModelProto]
-"""The context graph, for uint8 images, and the enhance graph."""
+"""The context graph, which takes uint8 images, and the enhance graph."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Setting:
     """How the library is called.
 
     Attributes:
-        per_channel: a scale for each output channel of a convolution.
-        convolutions_only: what is not a convolution stays in float32.
-        spares_same: the convolutions that INT8 by hand leaves in float32 stay so.
+        per_channel: whether each output channel of a convolution has a scale.
+        convolutions_only: whether all operators but convolutions stay in float32.
+        spares_same: whether the convolutions stay in float32 that our INT8 leaves in float32.
     """
 
     per_channel: bool = False
@@ -69,7 +69,7 @@ SETTINGS: Final = {
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs the study."""
+    """Runs the study with these command-line arguments."""
     parser = study_parser("int8-library", __doc__)
     parser.add_argument("--checkpoint", type=Path, default=embedded_bundle(), help="weights, or a bundle")
     parser.add_argument("--padding", choices=["reflect", "zeros"], default="reflect")
@@ -79,8 +79,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", type=Path, help="write the findings into this file as well")
     options = parser.parse_args(arguments)
     network = read_checkpoint(options.checkpoint, options.padding).network
-    facts, made = network_facts(network), float_graphs(network, "fp32")
-    graphs = _pair(made)
+    facts, float32_graphs = network_facts(network), float_graphs(network, "fp32")
+    graphs = _pair(float32_graphs)
     calibration = default_pictures()
     folders = options.photographs or [EXAMPLES]
     photographs = [
@@ -92,8 +92,8 @@ def main(arguments: Sequence[str]) -> None:
 
     reference = network_of(graphs)
     expected = lights(reference, photographs)
-    by_hand = _pair(int8_graphs(made, facts, calibration))
-    kept = frozenset(
+    by_hand = _pair(int8_graphs(float32_graphs, facts, calibration))
+    float32_weights = frozenset(
         item.name
         for graph in by_hand
         for item in graph.graph.initializer
@@ -104,8 +104,8 @@ def main(arguments: Sequence[str]) -> None:
     lights(NetworkInMemory(facts, context, enhance), calibration)
     for name, setting in SETTINGS.items():
         pair = (
-            quantize_by_library(graphs[0], context.seen, setting, kept),
-            quantize_by_library(graphs[1], enhance.seen, setting, kept),
+            quantize_by_library(graphs[0], context.inputs, setting, float32_weights),
+            quantize_by_library(graphs[1], enhance.inputs, setting, float32_weights),
         )
         networks[name] = network_of(pair)
     seconds = _seconds(networks, photographs[0], options.rounds)
@@ -125,21 +125,26 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def quantize_by_library(
-    model: onnx.ModelProto, seen: Sequence[dict[str, Any]], setting: Setting, kept: frozenset[str]
+    model: onnx.ModelProto,
+    calibration_inputs: Sequence[dict[str, Any]],
+    setting: Setting,
+    float32_weights: frozenset[str],
 ) -> onnx.ModelProto:
-    """A float32 graph in eight bits by `onnxruntime.quantization.quantize_static`.
+    """Quantises a float32 graph by `onnxruntime.quantization.quantize_static`.
 
     Args:
-        model: the graph; it stays as it is.
-        seen: the inputs on which it is calibrated, by name.
+        model: the graph, which is not changed.
+        calibration_inputs: the inputs on which it is calibrated, arrays by name.
         setting: how the library is called.
-        kept: weights of convolutions that the setting may have left in float32.
+        float32_weights: names of the weights of convolutions that stay in float32 if the setting says so.
     """
-    import_onnxruntime()  # first, so that it reports nothing
+    import_onnxruntime()  # first, since this turns off its reports
     library = importlib.import_module("onnxruntime.quantization")
 
-    spared = [
-        node.name for node in model.graph.node if node.op_type == "Conv" and kept.intersection(node.input)
+    float32_nodes = [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv" and float32_weights.intersection(node.input)
     ]
     with tempfile.TemporaryDirectory(prefix="int8-library-") as folder:
         source, target = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
@@ -147,42 +152,43 @@ def quantize_by_library(
         library.quantize_static(
             source,
             target,
-            _Reader(seen),
+            _Reader(calibration_inputs),
             quant_format=library.QuantFormat.QDQ,
             activation_type=library.QuantType.QUInt8,
             weight_type=library.QuantType.QInt8,
             per_channel=setting.per_channel,
             op_types_to_quantize=["Conv"] if setting.convolutions_only else None,
-            nodes_to_exclude=spared if setting.spares_same else [],
+            nodes_to_exclude=float32_nodes if setting.spares_same else [],
         )
         return onnx.load(target)
 
 
 class _Reader:
-    """What the library reads its calibration from."""
+    """The object from which the library reads the inputs of its calibration."""
 
-    def __init__(self, seen: Sequence[dict[str, Any]]) -> None:
-        self._seen = iter(seen)
+    def __init__(self, inputs: Sequence[dict[str, Any]]) -> None:
+        self._inputs = iter(inputs)
 
     def get_next(self) -> dict[str, Any] | None:
         """The next inputs, or None at the end."""
-        return next(self._seen, None)
+        return next(self._inputs, None)
 
 
 class _Recorder:
-    """A graph that keeps the inputs it is given."""
+    """A graph that records the inputs on which it is run."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._session = Session(model)
-        self.seen: list[dict[str, Any]] = []
+        self.inputs: list[dict[str, Any]] = []
 
     def run(self, inputs: dict[str, Any]) -> list[Any]:
         """See `rave_export.int8.in_memory.Runnable.run`."""
-        self.seen.append({name: np.array(value) for name, value in inputs.items()})
+        self.inputs.append({name: np.array(value) for name, value in inputs.items()})
         return self._session.run(inputs)
 
 
 def _pair(graphs: Sequence[Any]) -> Graphs:
+    """The context graph for uint8 images and the enhance graph among some graphs."""
     context = next(graph.model for graph in graphs if graph.image == "uint8")
     return context, next(graph.model for graph in graphs if graph.part == "enhance")
 
@@ -190,8 +196,8 @@ def _pair(graphs: Sequence[Any]) -> Graphs:
 def _distances(
     network: NetworkInMemory, photographs: Sequence[Picture], expected: Sequence[Any]
 ) -> dict[str, float]:
-    found = list(_psnr(network, photographs, expected))
-    return {"worst_db": round(min(found), 1), "median_db": round(statistics.median(found), 1)}
+    distances_db = list(_psnr(network, photographs, expected))
+    return {"worst_db": round(min(distances_db), 1), "median_db": round(statistics.median(distances_db), 1)}
 
 
 def _psnr(
@@ -204,7 +210,7 @@ def _psnr(
 
 
 def _seconds(networks: dict[str, NetworkInMemory], picture: Picture, rounds: int) -> dict[str, float]:
-    """Median seconds of the light of one picture, in turns."""
+    """Median seconds of the light of one picture by each network, which take turns."""
     taken: dict[str, list[float]] = {name: [] for name in networks}
     for _ in range(rounds + 1):
         for name, network in networks.items():
@@ -215,7 +221,7 @@ def _seconds(networks: dict[str, NetworkInMemory], picture: Picture, rounds: int
 
 
 def _lines_by_hand() -> dict[str, int]:
-    """Lines of the modules that INT8 by hand needs and the library would not."""
+    """Lines of the modules that our INT8 needs and the library would replace."""
     folder = Path(str(int8.__file__)).parent
     names = ("quantize.py", "ranges.py")
     return {name: len((folder / name).read_text("utf-8").splitlines()) for name in names}

@@ -1,7 +1,7 @@
 """Scenes against the light from panoramas: `python -m benchmarks panorama-scenes FILE... --output DIR`.
 
-Each view becomes a scene as `quality-real` reads them: four exposures, NAME-0.jpg to NAME-3.jpg, and the
-fusion of its brackets, NAME.png. Views whose light is too even for brackets are passed over.
+Each view becomes a scene that `quality-real` can read: four exposures, NAME-0.jpg to NAME-3.jpg, and the
+fusion of its brackets, NAME.png. Views whose light is too even for brackets are left out.
 """
 
 from __future__ import annotations
@@ -22,22 +22,29 @@ from rave_train.recipes.panoramas import Direction, load_panorama, view_into
 def take_scenes(
     panorama: Array, count: int, long_side_px: int, rng: np.random.Generator
 ) -> list[tuple[Direction, Brackets]]:
-    """Bracketed views, spread around the horizon; fewer than `count` where the light is even."""
+    """Takes brackets of views spread around the horizon; fewer than `count` where the light is too even.
+
+    Args:
+        panorama: [h, 2h, 3] float32, linear light.
+        count: most views.
+        long_side_px: long side of the views, which are 3:2.
+        rng: where every random choice comes from.
+    """
     height, width = round(long_side_px * 2 / 3), long_side_px
-    taken = []
+    scenes = []
     for yaw_deg in np.arange(count) * 360 / count - 180:
         direction = Direction(float(yaw_deg), rng.uniform(-5, 10), rng.uniform(60, 85))
         linear = view_into(panorama, direction, height, width)
         for _ in range(8):
             brackets = take_brackets(linear, rng)
             if brackets is not None:
-                taken.append((direction, brackets))
+                scenes.append((direction, brackets))
                 break
-    return taken
+    return scenes
 
 
 def write_scene(brackets: Brackets, name: str, folder: Path, rng: np.random.Generator) -> None:
-    """Writes the exposures as JPEG and the truth as PNG."""
+    """Writes the exposures of a scene as JPEG and its truth as PNG."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, stops in enumerate(STOPS_BELOW_MIDDLE):
         _image(brackets.photograph(stops, rng)).save(folder / f"{name}-{i}.jpg", quality=92)
@@ -49,7 +56,7 @@ def _image(picture: Array) -> PIL.Image.Image:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses, makes, writes."""
+    """Runs the study with these command-line arguments."""
     parser = study_parser("panorama-scenes", __doc__)
     parser.add_argument("panoramas", nargs="+", type=Path, help="equirectangular .hdr, .exr or .exr.js")
     parser.add_argument("--output", type=Path, required=True, help="folder of the scenes")

@@ -1,4 +1,4 @@
-"""What every study does with its findings: print them as JSON, and save them with command and machine."""
+"""Parses the options of studies, and prints and saves their findings with command and machine."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.processes.machine import describe_machine
 
 
 def study_parser(study: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser for a study's options.
+    """Makes a parser for a study's options.
 
     Args:
         study: the command's name.
-        description: the module's docstring, shown as it stands.
+        description: the module's docstring, which the help shows with its line breaks.
     """
     return argparse.ArgumentParser(
         f"python -m benchmarks {study}",

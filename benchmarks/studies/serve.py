@@ -1,11 +1,11 @@
-"""What `rave-serve` does under more load than it can take, on loopback.
+"""Measures what `rave-serve` does under more load than it can take, on loopback.
 
     python -m benchmarks serve [--seconds 120] [--clients 32] [--memory-limit 1024] [--output FILE.json]
 
-Clients send JPEGs of 2 and 12 megapixels as fast as they are answered, and try again when they are told to
-(429 and Retry-After). Every answer is compared with the bytes that `rave-run` writes. Beside them another
-process asks `/healthz` twenty times a second, and the resident memory of the service is read. `rave-run`
-enhances the same photographs before and after, and throughput is compared with the mean of both.
+Clients send JPEGs of 2 and 12 megapixels as fast as they get answers, and try again when an answer asks for
+it (429 and Retry-After). Every answer is compared with the bytes that `rave-run` writes. Meanwhile another
+process requests `/healthz` up to twenty times a second, and the resident memory of the service is recorded.
+`rave-run` enhances the same photographs before and after, and throughput is compared with the mean of both.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from benchmarks.studies.folder_speed import QUALITY, make_photographs, run_rave
 from benchmarks.studies.reporting import report_study, study_parser
 
 DISTINCT = 4
-"""Different photographs of each size."""
+"""Number of different photographs of each size."""
 
 
 _PROBE = """
@@ -63,7 +63,7 @@ def make_inputs(folder: Path) -> None:
 
 
 def measure_rave_run(photos: Path, scratch: Path, copies: int, arguments: list[str]) -> float:
-    """Photographs per second of the whole `rave-run` process over several copies of each photograph."""
+    """Runs a whole `rave-run` process on copies of each photograph; returns photographs per second."""
     folder = scratch / "many"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -73,7 +73,11 @@ def measure_rave_run(photos: Path, scratch: Path, copies: int, arguments: list[s
 
 
 class Service:
-    """A `rave-serve` process on a free port."""
+    """A `rave-serve` process on a free port, started and ready.
+
+    Args:
+        arguments: its options.
+    """
 
     def __init__(self, arguments: list[str]) -> None:
         command = [sys.executable, "-c", "from rave_runtime.serve.cli import main; main()", "--port", "0"]
@@ -90,7 +94,7 @@ class Service:
         self.start_s = time.perf_counter() - started
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of one answer."""
+        """Sends a request; returns status, headers by lower-case name, and body of the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, path, body)
@@ -101,12 +105,12 @@ class Service:
             connection.close()
 
     def resident_mib(self) -> float:
-        """Resident memory now."""
+        """Resident memory of the process now, in MiB."""
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def end(self) -> float:
-        """Ends it by SIGTERM; the seconds that this took."""
+        """Ends the process by SIGTERM; returns the seconds that this took."""
         started = time.perf_counter()
         self._process.terminate()
         self._process.communicate(timeout=60)
@@ -120,12 +124,12 @@ def load(
 
     Args:
         service: the service to put under load.
-        inputs: photographs and the results that are right.
-        clients: how many.
-        seconds: how long it is loaded; what is in work then is waited for.
+        inputs: pairs of a photograph and the right result.
+        clients: how many clients there are.
+        seconds: how long they send requests; answers to the last ones are waited for.
 
     Returns:
-        Counts of "right", "wrong", "refused" and everything else by its name; and the seconds that it took.
+        Counts of the outcomes "right", "wrong", "refused" and others by name, and the seconds in all.
     """
     counts: Counter[str] = Counter()
     lock = threading.Lock()
@@ -163,14 +167,14 @@ def load(
 
 
 def watch_memory(service: Service, samples: list[tuple[float, float]], over: threading.Event) -> None:
-    """Appends (seconds, MiB) four times a second until it is over."""
+    """Appends seconds and resident MiB of the service to the samples, four times a second until `over`."""
     started = time.monotonic()
     while not over.wait(0.25):
         samples.append((time.monotonic() - started, service.resident_mib()))
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses, measures, prints, saves."""
+    """Runs the study with these command-line arguments."""
     parser = study_parser("serve", __doc__)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--clients", type=int, default=32)
@@ -192,7 +196,7 @@ def main(arguments: Sequence[str]) -> None:
         ]
         speeds = [measure_rave_run(photos, scratch, options.copies, shared)]
         service = Service(shared)
-        load(service, inputs, 2, 5)  # so that nothing is measured that happens once
+        load(service, inputs, 2, 5)  # warms up, so that work done only once is not measured
         memory: list[tuple[float, float]] = []
         over = threading.Event()
         watcher = threading.Thread(target=watch_memory, args=(service, memory, over))
@@ -220,7 +224,7 @@ def summarise(
     memory: list[tuple[float, float]],
     speeds: list[float],
 ) -> dict[str, Any]:
-    """The findings: what was answered, how fast, how health was, and what memory did."""
+    """The findings: counts of answers, throughput, latency of `/healthz`, and memory."""
     half = memory[-1][0] / 2
     ordered = sorted(health_ms)
     per_s = counts["right"] / seconds

@@ -1,10 +1,10 @@
-"""The graph of the normal way against `Enhancer`: time, memory, and how far apart their pictures are.
+"""Compares the graph of the normal way with `Enhancer`: time, memory, and the difference of their pictures.
 
     python -m benchmarks single-graph [--model BUNDLE] [--megapixels 12] [--rounds 5] [--threads 0]
         [--output FILE.json]
 
-Both run in turns in one process, on a smooth scene with grain. The graph's peak memory is that of a process
-that runs nothing else, Python and the picture included.
+Both take turns in one process, on a smooth scene with grain. The graph's peak memory is that of a process
+that runs nothing else, with Python and the picture included.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs the study."""
+    """Runs the study with these command-line arguments."""
     parser = study_parser("single-graph", __doc__)
     parser.add_argument("--model", default=EMBEDDED, help="bundle with fp32 graphs")
     parser.add_argument("--megapixels", type=float, default=12)
@@ -62,15 +62,15 @@ def main(arguments: Sequence[str]) -> None:
     height = round((options.megapixels * 1e6 * 3 / 4) ** 0.5)
     picture = make_picture(height, height * 4 // 3)
     inputs = {"image": picture[None], "strength": np.array(1, np.float32)}
-    taken: dict[str, list[float]] = {"Enhancer": [], "graph": []}
+    seconds_by_way: dict[str, list[float]] = {"Enhancer": [], "graph": []}
     for _ in range(options.rounds + 1):
         began = time.perf_counter()
         expected = enhancer.enhance(picture)
         between = time.perf_counter()
         (enhanced,) = session.run(["enhanced"], inputs)
-        taken["Enhancer"].append(between - began)
-        taken["graph"].append(time.perf_counter() - between)
-    medians = {name: statistics.median(times[1:]) for name, times in taken.items()}
+        seconds_by_way["Enhancer"].append(between - began)
+        seconds_by_way["graph"].append(time.perf_counter() - between)
+    medians = {name: statistics.median(times[1:]) for name, times in seconds_by_way.items()}
     steps = np.abs(enhanced[0].astype(np.int16) - expected)
     findings = {
         "megapixels": picture.shape[0] * picture.shape[1] / 1e6,
@@ -84,22 +84,22 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def open_session(content: bytes, threads: int) -> Any:
-    """The graph in plain onnxruntime."""
+    """Opens a graph in onnxruntime on the CPU, with threads that do not spin."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.enable_mem_pattern = False
     options.log_severity_level = 3
-    # Threads that spin would take the processors of whoever runs beside it, `Enhancer` included.
+    # Threads that spin would take processors from other programs and from `Enhancer`.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _peak_mib(content: bytes, shape: Sequence[int], threads: int) -> int:
-    """The peak memory of a process that runs the graph once."""
+    """The peak memory in MiB of a process that runs the graph once on a picture of this height and width."""
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         file.write(content)
         file.flush()
         command = [sys.executable, "-c", _ALONE, file.name, *map(str, (*shape, threads))]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(done.stdout)
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(result.stdout)

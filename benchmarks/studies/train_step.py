@@ -1,13 +1,13 @@
 """Times a training step against the published way: `python -m benchmarks.studies.train_step`.
 
-Published: the encoders are called picture by picture, the input's identity features are computed with
-the graph kept and the whole identity encoder run, everything in float32 and the default layout.
-Ours: one batched pass per encoder, no graph for the input, no layer deeper than the identity loss
-needs, batch norms folded, channels last, and the precision of `--precision`, as `rave-train` has it:
-bf16 where the GPU or CPU multiplies it natively, unless told otherwise.
+The published way calls the encoders picture by picture, runs the whole identity encoder, records gradients
+for the input's identity features too, and computes everything in float32 and the default layout. Our way
+makes one batched pass per encoder, records no gradients for the input, runs no layer deeper than the identity
+loss needs, folds batch norms, and computes in channels-last and in the precision of `--precision`. As in
+`rave-train`, that is bf16 by default where the GPU or CPU multiplies it natively.
 
-Each variant runs in a process of its own, so that the peak memory is its own, and they take turns, so that
-another load on the machine hits both.
+Each variant runs in a separate process, so that its peak memory can be measured. They take turns, so that
+other load on the machine affects both.
 """
 
 from __future__ import annotations
@@ -47,21 +47,29 @@ Models = tuple[Any, ...]
 
 
 def published_losses(backlit: Tensor, enhanced: Tensor, models: Models, residual: Residual) -> Tensor:
-    """The encoders' part of the loss, picture by picture, through open_clip's own models."""
-    guided, kept = [], []
+    """The encoders' part of the loss, computed picture by picture with open_clip's models.
+
+    Args:
+        backlit: [n, 3, h, w] in [0, 1].
+        enhanced: the enhanced pictures, in the same shape.
+        models: the models of guidance and identity.
+        residual: what guides.
+    """
+    guidance_losses, identity_losses = [], []
     for i in range(len(backlit)):
         picture, original = enhanced[i : i + 1], backlit[i : i + 1]
-        guided.append(residual_loss(models[0].encode_image(CLIP_INPUT.squash(picture)), residual))
+        guidance_losses.append(residual_loss(models[0].encode_image(CLIP_INPUT.squash(picture)), residual))
         after, before = (
             models[1].visual.forward_intermediates(CLIP_INPUT.squash(seen))["image_intermediates"]
             for seen in (picture, original)
         )
-        kept.append(identity_loss(before, after, stage_weights(len(after), warm_up=False)))
-    return 6 * 320 * torch.stack(guided).mean() + 0.9 * IDENTITY_SCALE * torch.stack(kept).mean()
+        identity_losses.append(identity_loss(before, after, stage_weights(len(after), warm_up=False)))
+    guidance, identity = (torch.stack(losses).mean() for losses in (guidance_losses, identity_losses))
+    return 6 * 320 * guidance + 0.9 * IDENTITY_SCALE * identity
 
 
 def open_models(specs: tuple[str, str], device: torch.device) -> Models:
-    """Models as open_clip builds them, whole, with nothing folded, frozen."""
+    """Builds open_clip's models without any change, and freezes them."""
     models = [open_clip.create_model(parse_spec(spec).model) for spec in specs]
     return tuple(model.eval().requires_grad_(False).to(device) for model in models)
 
@@ -69,7 +77,7 @@ def open_models(specs: tuple[str, str], device: torch.device) -> Models:
 def make_steps(
     variant: str, options: argparse.Namespace
 ) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
-    """A whole step, its encoders' part and its network's part, of one variant."""
+    """Functions that do a whole step of one variant, its encoders' part, and its network's part."""
     device = torch.device(options.device)
     torch.manual_seed(0)
     ours = variant == "ours"
@@ -78,7 +86,7 @@ def make_steps(
     residual = Residual(unit(torch.randn(512)), torch.tensor(0.1)).to(device)
     if ours:
         guidance, identity = (open_encoder(spec).to(device) for spec in specs)
-        guidance.text = identity.text = None  # as in training, which needs no text after its start
+        guidance.text = identity.text = None  # training needs no text either after its start
         objective = Objective(
             guidance, identity, lambda e: residual_loss(e, residual), 6.0, 0.9, 0.0, precision
         )
@@ -123,11 +131,11 @@ def make_steps(
 
 
 def serve(options: argparse.Namespace) -> None:
-    """Runs the parts that are asked for on standard input; answers seconds, at last the peak memory."""
+    """Runs the parts named on standard input; prints the seconds of each, and at the end the peak MiB."""
     torch.set_num_threads(options.threads)
     parts = dict(zip(("whole", "encoders", "network"), make_steps(options.serve, options), strict=True))
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as stream:
-        stream.write("5")  # Linux: the peak counts from here, without what loading the models took
+        stream.write("5")  # resets the peak on Linux, so that loading the models does not count
     for line in sys.stdin:
         run = parts[line.strip()]
         started = time.perf_counter()
@@ -142,7 +150,7 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def peak_mib() -> float:
-    """Peak resident memory of this process."""
+    """Peak resident memory of this process in MiB."""
     with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii") as stream:
         for line in stream:
             if line.startswith("VmHWM"):
@@ -152,7 +160,7 @@ def peak_mib() -> float:
 
 @contextlib.contextmanager
 def served(variant: str, arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    """A process of one variant."""
+    """Runs the process of one variant until the block ends, and yields it."""
     command = [sys.executable, "-m", "benchmarks.studies.train_step", *arguments, "--serve", variant]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
@@ -160,7 +168,7 @@ def served(variant: str, arguments: Sequence[str]) -> Iterator[subprocess.Popen[
 
 
 def ask(process: subprocess.Popen[str], part: str) -> float:
-    """Seconds of one run of a part."""
+    """Has a process run a part once; returns the seconds."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(part + "\n")
@@ -169,26 +177,26 @@ def ask(process: subprocess.Popen[str], part: str) -> float:
 
 
 def measure_part(part: str, repeats: int, arguments: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Best seconds and peak MiB per variant, the variants taking turns after one run to warm up."""
+    """Measures the least seconds and the peak MiB of each variant, in turns after a run to warm up."""
     seconds: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-    found = {}
+    results = {}
     with contextlib.ExitStack() as stack:
         processes = {variant: stack.enter_context(served(variant, arguments)) for variant in VARIANTS}
         for turn in range(repeats + 1):
             for variant, process in processes.items():
-                taken = ask(process, part)
+                seconds_of_turn = ask(process, part)
                 if turn:
-                    seconds[variant].append(taken)
+                    seconds[variant].append(seconds_of_turn)
         for variant, process in processes.items():
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.close()
-            found[variant] = (min(seconds[variant]), float(process.stdout.readline()))
-    return found
+            results[variant] = (min(seconds[variant]), float(process.stdout.readline()))
+    return results
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=128, help="side of the training pictures, pixels")

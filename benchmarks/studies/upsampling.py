@@ -1,10 +1,10 @@
-"""How to bring a light map from a reduced picture back to full resolution.
+"""Compares ways of bringing a light map from a reduced picture back to full resolution.
 
     python -m benchmarks upsampling --bundle BUNDLE --photos FOLDER --pairs BACKLIT TRUTH [--output FILE]
 
-Compares ways of upsampling by two measures:
-- fidelity: PSNR of the enhanced picture against the same network's full-resolution result (`--photos`);
-- truth: PSNR of the enhanced picture against the well-lit partner (`--pairs`, matched by name).
+Ways of upsampling are compared by two measures:
+- fidelity: PSNR between the enhanced picture and the same network's full-resolution result (`--photos`);
+- truth: PSNR between the enhanced picture and its well-lit partner (`--pairs`, matched by name).
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from rave_runtime.light.relight import relight
 from rave_runtime.photos.reading import load_rgb
 
 Upsample = Callable[[Array, NDArray[np.uint8], NDArray[np.uint8]], Array]
+"""A function from the light of a reduced picture [h2, w2], that picture and the full picture to [h, w]."""
 
 
 def resized(resampling: Image.Resampling) -> Upsample:
-    """Plain resampling of the light, blind to the picture."""
+    """Plain resampling of the light, which does not look at the picture."""
 
     def upsample(light: Array, reduced: NDArray[np.uint8], image: NDArray[np.uint8]) -> Array:
         del reduced
@@ -39,7 +40,13 @@ def resized(resampling: Image.Resampling) -> Upsample:
 
 
 def guided(per_factor: float, epsilon: float, *, log: bool = False) -> Upsample:
-    """A guided filter whose radius grows with the factor of reduction; `log` fits the light's logarithm."""
+    """A guided filter whose radius grows with the factor of reduction.
+
+    Args:
+        per_factor: radius in reduced pixels, divided by the factor minus 1.
+        epsilon: regularisation of the filter.
+        log: whether the light's logarithm is fitted instead of the light.
+    """
 
     def upsample(light: Array, reduced: NDArray[np.uint8], image: NDArray[np.uint8]) -> Array:
         height, width = image.shape[:2]
@@ -66,26 +73,26 @@ WAYS: dict[str, Upsample] = {
 
 
 def read(path: Path) -> NDArray[np.uint8]:
-    """[h, w, 3] uint8 of a file."""
+    """Reads a file as [h, w, 3] uint8."""
     return load_rgb(path)
 
 
 def measure(
     enhancer: Enhancer, image: NDArray[np.uint8], size_px: int, truth: NDArray[np.uint8]
 ) -> dict[str, float]:
-    """PSNR of every way at one working size."""
+    """PSNR in dB of every way at one working size, by its name."""
     reduced = Reduction(image, size_px).pixels.astype(np.uint8, copy=False)
     light = enhancer.illumination(reduced)
-    found = {}
+    psnr_by_way = {}
     for name, upsample in WAYS.items():
         out = np.empty_like(image)
         relight(image, upsample(light, reduced, image), out)
-        found[name] = psnr_db(out, truth)
-    return found
+        psnr_by_way[name] = psnr_db(out, truth)
+    return psnr_by_way
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses, measures, prints a table, saves the findings."""
+    """Runs the study with these command-line arguments."""
     parser = study_parser("upsampling", __doc__)
     parser.add_argument("--bundle", type=Path, help="default: the embedded model")
     parser.add_argument("--photos", type=Path)
@@ -94,22 +101,24 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
     enhancer = Enhancer(options.bundle, precision="fp32", working_size=None)
-    measured: dict[str, list[dict[str, float]]] = {}
+    rows_by_column: dict[str, list[dict[str, float]]] = {}
     for path in sorted(options.photos.iterdir()) if options.photos else []:
         image = read(path)
         full = enhancer.enhance(image)
         for size_px in (256, 512):
-            measured.setdefault(f"fidelity {size_px}", []).append(measure(enhancer, image, size_px, full))
+            rows_by_column.setdefault(f"fidelity {size_px}", []).append(
+                measure(enhancer, image, size_px, full)
+            )
     for path in sorted(options.pairs[0].iterdir())[:: options.every] if options.pairs else []:
         image, truth = read(path), read(options.pairs[1] / path.name)
         for size_px in (96, 128, 192):
-            measured.setdefault(f"truth {size_px}", []).append(measure(enhancer, image, size_px, truth))
+            rows_by_column.setdefault(f"truth {size_px}", []).append(measure(enhancer, image, size_px, truth))
     means = {
         column: {name: round(float(np.mean([row[name] for row in rows])), 2) for name in WAYS}
-        for column, rows in measured.items()
+        for column, rows in rows_by_column.items()
     }
     print("| way | " + " | ".join(means) + " |\n|---|" + "---|" * len(means))
     for name in WAYS:
         print(f"| {name} | " + " | ".join(f"{column[name]:.2f}" for column in means.values()) + " |")
-    findings = {"pictures": {column: len(rows) for column, rows in measured.items()}, "psnr_db": means}
+    findings = {"pictures": {column: len(rows) for column, rows in rows_by_column.items()}, "psnr_db": means}
     report_study("upsampling", arguments, findings, options.output)

@@ -1,1 +1,1 @@
-"""What each command measures: latency, memory, scale, tiling, roofline and quality."""
+"""Measures what the commands ask for: latency, memory, scale, tiling, roofline and quality."""

@@ -1,4 +1,4 @@
-"""Runs contestants against each other over sizes, and tells each result as a row."""
+"""Measures contestants in turns over sizes of photographs; each measurement is a row."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ Row = dict[str, Any]
 Say = Callable[[str], None]
 
 PATIENCE = 1.5
-"""A size is left out when the time at the last size, scaled by pixels, is this many times the cap."""
+"""A size is left out if the expected time, scaled by pixels from the last size, is this many times the
+cap."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """The size of a photograph in pixels, and how many are given at once."""
+    """The size of photographs in pixels, and how many are enhanced at once."""
 
     height: int
     width: int
@@ -62,21 +63,21 @@ class Contestant:
 def choose_contestants(
     names: Iterable[str], device: str, threads: int, bundle: str | None, every_precision: bool
 ) -> list[Contestant]:
-    """Every method named, in every precision and on every provider that is at hand for the device.
+    """The methods named, in each precision and on each provider that this machine has for the device.
 
     Args:
         names: names of methods.
         device: "cpu" or "cuda".
         threads: how many threads compute on the processor.
         bundle: folder of the runtime's model; None is the embedded one.
-        every_precision: whether to measure every precision: those of the bundle for the runtime, float32 and
-            a half precision for networks (on the processor for ours only, since nobody runs the others so).
-            Otherwise the runtime chooses, and networks run in float32.
+        every_precision: whether to measure every precision: those of the bundle for the runtime; float32 and
+            a half precision for torch networks, on the processor for ours only. If false, the runtime chooses
+            its precision, and networks run in float32.
 
     Raises:
         ValueError: a name is unknown.
     """
-    found: list[Contestant] = []
+    contestants: list[Contestant] = []
     half = "fp16" if device == "cuda" else "bf16"
     for name in names:
         if name not in METHODS:
@@ -86,18 +87,18 @@ def choose_contestants(
             both = every_precision and (device == "cuda" or method.family == "ours")
             for precision in ["fp32", half] if both else ["fp32"]:
                 setting = Setting(precision, device, threads, channels_last=True)
-                found.append(Contestant(method, setting))
+                contestants.append(Contestant(method, setting))
         elif method.kind == "array":
-            found.append(Contestant(method, Setting(threads=1)))
+            contestants.append(Contestant(method, Setting(threads=1)))
         else:
             precisions = bundle_precisions(bundle) if every_precision else ["auto"]
             providers = runtime_devices(device) if method.kind == "runtime" else ["auto"]
-            found += [
+            contestants += [
                 Contestant(method, Setting(precision, provider, threads, bundle))
                 for provider in providers
                 for precision in precisions
             ]
-    return found
+    return contestants
 
 
 def runtime_devices(device: str) -> list[str]:
@@ -105,7 +106,7 @@ def runtime_devices(device: str) -> list[str]:
     from rave_runtime import RaveError
     from rave_runtime.backends.devices import DEVICES, GPUS, choose_device
 
-    found = []
+    devices = []
     for name in DEVICES:
         if (name in GPUS) != (device == "cuda"):
             continue
@@ -113,8 +114,8 @@ def runtime_devices(device: str) -> list[str]:
             choose_device(name)
         except RaveError:
             continue
-        found.append(str(name))
-    return found
+        devices.append(str(name))
+    return devices
 
 
 def bundle_precisions(bundle: str | None) -> list[str]:
@@ -137,8 +138,18 @@ def run_contest(
 ) -> list[Row]:
     """Measures every contestant at every size, all of one size in turns or each alone.
 
-    A contestant that did not finish at one size is not tried at a larger one, nor is one whose time
-    at the last size says that it would be far over the cap.
+    A contestant that did not finish at one size is not tried at a larger one, nor is one whose time at the
+    last size suggests that it would take far longer than the cap.
+
+    Args:
+        contestants: whom to measure.
+        sizes: the sizes; they are measured in ascending order.
+        plan: how much to measure.
+        say: called with a line on what happens.
+        alone: whether each contestant is measured without the others in turns.
+
+    Returns:
+        A row per size and contestant.
     """
     rows: list[Row] = []
     last: dict[str, tuple[Size, Measurement]] = {}
@@ -151,14 +162,16 @@ def run_contest(
             if reasons[c.label] is None
         }
         groups = [{name: program} for name, program in programs.items()] if alone else [programs]
-        measured: dict[str, Measurement] = {}
+        measurements: dict[str, Measurement] = {}
         for group in groups:
-            measured |= measure_in_turns(group, plan, lambda words: say(f"  {words}"))
+            measurements |= measure_in_turns(group, plan, lambda words: say(f"  {words}"))
         reference = next((c.label for c in contestants if c.method.name == "ours"), None)
-        ours = measured.get(reference, Measurement("not tried")) if reference else Measurement("not tried")
+        ours = (
+            measurements.get(reference, Measurement("not tried")) if reference else Measurement("not tried")
+        )
         for contestant in contestants:
             label = contestant.label
-            measurement = measured.get(label) or Measurement("not tried", detail=reasons[label] or "")
+            measurement = measurements.get(label) or Measurement("not tried", detail=reasons[label] or "")
             if measurement.outcome != "not tried":
                 last[label] = (size, measurement)
             rows.append(make_row(contestant, size, measurement, ours))
@@ -166,7 +179,7 @@ def run_contest(
 
 
 def make_row(contestant: Contestant, size: Size, measurement: Measurement, ours: Measurement) -> Row:
-    """One line of the CSV file: a measurement, and what was measured."""
+    """A row of the result: a measurement, what was measured, and its ratio to our time."""
     method, setting = contestant.method, contestant.setting
     cost = cost_of(method, setting, size.height, size.width, size.batch)
     time = summarize(measurement.seconds) if measurement.seconds else None
@@ -201,6 +214,7 @@ def make_row(contestant: Contestant, size: Size, measurement: Measurement, ours:
 
 
 def _reason_against(last: tuple[Size, Measurement] | None, size: Size, plan: Plan) -> str | None:
+    """Why a contestant is not tried at a size, after its measurement at the last one; None if it is tried."""
     if last is None:
         return None
     before, measurement = last

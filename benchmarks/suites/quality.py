@@ -1,4 +1,4 @@
-"""PSNR, SSIM and LPIPS of any method over a folder of pairs, and the time it took."""
+"""Measures PSNR, SSIM, LPIPS and time of a method over pairs of photographs."""
 
 from __future__ import annotations
 
@@ -33,10 +33,15 @@ class Pair:
 
 
 def find_pairs(photographs: Path, truths: Path, limit: int | None = None) -> list[Pair]:
-    """Pairs of files with the same stem, by name; evenly picked where there is a limit.
+    """Finds pairs of files with the same stem, by name.
+
+    Args:
+        photographs: folder of backlit photographs.
+        truths: folder of their truths.
+        limit: most pairs, which are evenly picked; None takes all.
 
     Raises:
-        PairsError: there are none.
+        PairsError: there are no pairs.
     """
     left, right = _by_stem(photographs), _by_stem(truths)
     stems = sorted(set(left) & set(right))
@@ -53,19 +58,19 @@ def find_pairs(photographs: Path, truths: Path, limit: int | None = None) -> lis
 def measure_quality(
     enhance: Enhance, pairs: Sequence[Pair], distance: Distance | None = None
 ) -> dict[str, Any]:
-    """Means over pairs of one method.
+    """Measures means over pairs for one method.
 
     Args:
-        enhance: the method.
-        pairs: at least one.
-        distance: LPIPS, of `load_lpips`; None leaves it out.
+        enhance: the function of the method.
+        pairs: the pairs, at least one.
+        distance: LPIPS, from `load_lpips`; None leaves it out.
 
     Returns:
         `psnr_db` and `ssim` on RGB in 8 bits (SSIM with the paper's 11-pixel Gaussian), `lpips` or
-        None, `median_s` per photograph with the first one left out, `megapixels` (mean), `pairs`.
+        None, `median_s` per photograph with the first one left out, `megapixels` (mean) and `pairs` (count).
 
     Raises:
-        PairsError: the pictures of a pair differ in size, or no pair was given.
+        PairsError: the pictures of a pair differ in size, or there are no pairs.
     """
     if not pairs:
         raise PairsError("there are no pairs to measure")
@@ -97,23 +102,31 @@ def measure_quality(
 
 
 def psnr_db(result: Picture, truth: Picture) -> float:
-    """Peak signal-to-noise ratio over all channels of [h, w, 3] uint8 pictures; 100 for equal ones."""
+    """PSNR in dB over all channels of two pictures [h, w, 3] uint8; 100 for equal ones."""
     return psnr(to_tensor(result), to_tensor(truth))
 
 
 def structural_similarity(result: Picture, truth: Picture) -> float:
-    """SSIM of [h, w, 3] uint8 pictures, mean of the channels."""
+    """SSIM of two pictures [h, w, 3] uint8, as the mean over channels."""
     return ssim(to_tensor(result), to_tensor(truth))
 
 
 def luma_similarity(result: Picture, truth: Picture) -> float:
-    """SSIM of the Rec. 601 luma of [h, w, 3] uint8 pictures, which papers also report as SSIM."""
+    """SSIM of the Rec. 601 luma of two pictures [h, w, 3] uint8, which papers also report as SSIM."""
     one, other = (luma(to_tensor(side)[None]) for side in (result, truth))
     return ssim(one, other)
 
 
 def load_lpips(network: str = "squeeze", threads: int = 1) -> Distance:
-    """LPIPS by its authors' package; needs the backbone's weights on disk or a network to fetch them."""
+    """Loads LPIPS from its authors' package, which downloads the backbone's weights if they are not on disk.
+
+    Args:
+        network: backbone: "squeeze", "alex" or "vgg".
+        threads: how many threads compute.
+
+    Returns:
+        A function from two pictures [h, w, 3] uint8 to their distance, 0 for equal ones.
+    """
     import contextlib
     import io
     import warnings
@@ -138,6 +151,7 @@ def load_lpips(network: str = "squeeze", threads: int = 1) -> Distance:
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder by stem; none where there is no such folder."""
     files = folder.iterdir() if folder.is_dir() else iter(())
     return {file.stem: file for file in sorted(files) if file.suffix.lower() in SUFFIXES}
 

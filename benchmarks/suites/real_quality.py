@@ -1,4 +1,4 @@
-"""Who is measured on real scenes: the picture as it is, classical methods, checkpoints and a bundle."""
+"""Measures unchanged pictures, classical methods, checkpoints and a bundle on real scenes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from rave_runtime import Enhancer
 from rave_runtime.arrays import Picture
 
 CLASSICAL: Final = ("gamma-0.6", "lime-0.5")
-"""Methods without a network, at the exponents that do best on the scenes."""
+"""Methods without a network, with the exponents that do best on the scenes."""
 
 STRONG: Final = 2.0
 """The greatest strength of the runtime, where highlights clip first."""
@@ -40,13 +40,14 @@ STRONG: Final = 2.0
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is measured on.
+    """The pictures that methods are measured on.
 
     Attributes:
-        scenes: with their truths.
+        scenes: bracketed scenes with their truths.
         well_lit: pictures that should stay as they are.
-        backlit: photographs against the light without a truth.
+        backlit: backlit photographs without a truth.
         part: which scenes were taken: "all", "steering" or "aside".
+        low_key: dark pictures that should stay dark.
     """
 
     scenes: Sequence[Scene]
@@ -57,11 +58,11 @@ class Pictures:
 
 
 def find_all(scenes: Path, well_lit: Sequence[Path], backlit: Sequence[Path], part: str) -> Pictures:
-    """Reads the folders' names; the low-key pictures are the darkest of the well-lit ones.
+    """Finds the pictures of all kinds; the low-key ones are the darkest of the well-lit ones.
 
     Raises:
         PairsError: there are no scenes, or one lacks an exposure.
-        ValueError: the part has no such name.
+        ValueError: there is no part of this name.
         OSError: a folder cannot be read.
     """
     lit = find_pictures(well_lit)
@@ -77,15 +78,14 @@ def measure_real(
     checkpoints: Sequence[Path],
     say: Callable[[str], None],
 ) -> list[Row]:
-    """A row per method and set of pictures.
+    """Measures all methods; returns a row per method and set of pictures.
 
     Args:
-        pictures: what is measured on.
-        bundle: the bundle of the runtime; None is the embedded one.
-        precision: the bundle's.
-        checkpoints: other networks, whose light is estimated at the bundle's working size and brought back
-            as the runtime does.
-        say: is told each method's name before it is measured.
+        pictures: the pictures to measure on.
+        bundle: folder of the runtime's bundle; None is the embedded one.
+        precision: the precision of the bundle: "fp32", "fp16" or "int8".
+        checkpoints: other networks, which run as in the runtime, at the bundle's working size.
+        say: called with each method's name before it is measured.
     """
 
     def run(strength: float = 1.0, of: str = precision) -> EnhanceOne:
@@ -115,7 +115,7 @@ def measure_real(
 
 
 def measure_method(name: str, title: str, enhance: EnhanceOne, pictures: Pictures) -> list[Row]:
-    """All rows of one method."""
+    """Measures one method; returns a row per set of pictures."""
     about: dict[str, Any] = {"method": name, "title": title}
     rows: list[Row] = [
         {
@@ -155,7 +155,7 @@ def measure_method(name: str, title: str, enhance: EnhanceOne, pictures: Picture
 
 
 def measure_lifts(name: str, title: str, enhance: EnhanceOne, files: Sequence[Path]) -> list[Row]:
-    """A row per backlit photograph."""
+    """Measures how a method changes backlit photographs; returns a row for each."""
     rows: list[Row] = []
     for file in files:
         picture = read_picture(file)
@@ -174,14 +174,18 @@ def measure_lifts(name: str, title: str, enhance: EnhanceOne, files: Sequence[Pa
     return rows
 
 
-def measure_rounding(title: str, rounded: EnhanceOne, exact: EnhanceOne, pictures: Pictures) -> Row:
-    """How far a precision is from float32, over all pictures: the lowest and the median PSNR."""
+def measure_rounding(
+    title: str, enhance_rounded: EnhanceOne, enhance_exact: EnhanceOne, pictures: Pictures
+) -> Row:
+    """Measures how far a precision is from float32 over all pictures: the lowest and the median PSNR."""
     files = [file for scene in pictures.scenes for file in scene.photographs]
     files += [*pictures.backlit, *pictures.well_lit]
     distances: list[tuple[float, str]] = []
     for file in files:
         picture: Picture = read_picture(file)
-        distances.append((min(EQUAL_DB, psnr_db(rounded(picture), exact(picture))), file.stem))
+        distances.append(
+            (min(EQUAL_DB, psnr_db(enhance_rounded(picture), enhance_exact(picture))), file.stem)
+        )
     return {
         "method": "rounding",
         "title": title,

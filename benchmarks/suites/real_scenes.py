@@ -1,10 +1,10 @@
-"""Quality on real bracketed scenes by exposure, and what becomes of pictures that have no truth.
+"""Measures quality on real bracketed scenes by exposure, and how pictures without a truth change.
 
-A scene is one place photographed against the light at several exposures, and its truth the fusion of a
-dark, a middle and a bright shot. One mean would hide that some methods only do well where everything is
-dark, others only where the middle is exposed well, so every exposure has its own column. Well-lit pictures
-should stay as they are, and low-key pictures should keep their mood. Of backlit photographs it is measured
-how much the shade rises, how much the light rises, and how much more of the picture clips.
+A scene is one backlit place photographed at several exposures; its truth is the fusion of a dark, a middle
+and a bright shot. A single mean would hide that some methods do well only where everything is dark, others
+only where the middle is exposed well, so each exposure is measured separately. Well-lit pictures should stay
+as they are, and low-key pictures should stay dark. For backlit photographs without a truth it is measured how
+much the dark and the bright parts rise, and how much more of the picture clips.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rave_runtime.arrays import Picture
 from rave_runtime.photos.reading import load_rgb
 
 EnhanceOne = Callable[[Picture], Picture]
-"""[h, w, 3] uint8 -> the same shape."""
+"""A function of one picture, [h, w, 3] uint8 -> the same shape."""
 
 Values = npt.NDArray[np.float64]
 
@@ -36,15 +36,15 @@ STOPS_BELOW_MIDDLE: Final = (2.0, 1.3, 0.6, 0.0)
 """How far the photographs NAME-0, NAME-1, ... of a scene are below its middle exposure."""
 
 LOW_KEY_PICTURES: Final = 20
-"""Number of pictures, the darkest of all that are well lit, whose mood should stay."""
+"""Number of low-key pictures, which are the darkest of the well-lit ones and should stay dark."""
 
 EQUAL_DB: Final = 60.0
-"""PSNR that equal pictures count in a mean over well-lit ones, and the most that any counts."""
+"""Limit in dB of each PSNR in a mean over well-lit pictures; that of equal ones would be infinite."""
 
 _LUMA: Final = np.array([0.2126, 0.7152, 0.0722])
 _DARK, _BRIGHT = 1 / 3, 1 / 5
 _FLOOR: Final = 1e-5
-"""Linear light added before a logarithm: a hundredth of what 8 bits tell from black."""
+"""Linear light that is added before a logarithm, about a thirtieth of the smallest 8-bit step above black."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Scene:
 
     Attributes:
         name: stem of the truth.
-        photographs: one for each of `STOPS_BELOW_MIDDLE`.
-        truth: the fused picture.
+        photographs: a file for each of `STOPS_BELOW_MIDDLE`.
+        truth: the file of the fused picture.
     """
 
     name: str
@@ -63,14 +63,14 @@ class Scene:
 
 
 _SCORES: Final = {"psnr_db": psnr_db, "ssim": structural_similarity, "ssim_luma": luma_similarity}
-"""What results are measured by, against the truth."""
+"""Functions that compare a result with the truth, by name."""
 
 
 def find_scenes(folder: Path) -> list[Scene]:
-    """Scenes by name: files NAME-0.jpg, NAME-1.jpg, ... and NAME.png.
+    """Finds the scenes of a folder, each of files NAME-0.jpg, NAME-1.jpg, ... and NAME.png; sorted by name.
 
     Raises:
-        PairsError: there is none, or a scene lacks an exposure.
+        PairsError: there are no scenes, or one lacks an exposure.
     """
     scenes = []
     for truth in sorted(folder.glob("*.png")):
@@ -88,7 +88,7 @@ def find_scenes(folder: Path) -> list[Scene]:
 
 
 def select_part(scenes: Sequence[Scene], part: str) -> list[Scene]:
-    """The scenes to steer by, those kept aside for the end (every third by name), or all of them.
+    """Selects a part of the scenes: every third by name ("aside", for final figures), the others, or all.
 
     Raises:
         ValueError: the part is not "all", "steering" or "aside".
@@ -101,14 +101,14 @@ def select_part(scenes: Sequence[Scene], part: str) -> list[Scene]:
 
 
 def find_pictures(folders: Iterable[Path]) -> list[Path]:
-    """Picture files of folders, by folder and name."""
+    """Finds the picture files of folders, by folder and name."""
     return [
         file for folder in folders for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES
     ]
 
 
 def read_picture(file: Path) -> Picture:
-    """[h, w, 3] uint8 of a file."""
+    """Reads a file as [h, w, 3] uint8."""
     return load_rgb(file)
 
 
@@ -120,10 +120,11 @@ def find_low_key(files: Sequence[Path]) -> list[Path]:
 
 
 def measure_scenes(enhance: EnhanceOne, scenes: Sequence[Scene]) -> list[dict[str, float]]:
-    """A record per exposure and one of their mean.
+    """Measures a method on scenes.
 
     Returns:
-        `stops_below` (absent from the mean), `psnr_db` and `ssim` on RGB in 8 bits, and `ssim_luma`.
+        A record per exposure and one of their mean, with `stops_below` (not in the mean), `psnr_db` and
+        `ssim` on RGB in 8 bits, and `ssim_luma`.
     """
     records = []
     for i, stops in enumerate(STOPS_BELOW_MIDDLE):
@@ -138,13 +139,13 @@ def measure_scenes(enhance: EnhanceOne, scenes: Sequence[Scene]) -> list[dict[st
 
 
 def measure_unchanged(enhance: EnhanceOne, files: Sequence[Path]) -> float:
-    """Mean PSNR in dB of well-lit pictures against themselves, `EQUAL_DB` at most each."""
+    """Mean PSNR in dB between well-lit pictures and what a method makes of them, each at most `EQUAL_DB`."""
     pictures = map(read_picture, files)
     return float(np.mean([min(EQUAL_DB, psnr_db(enhance(picture), picture)) for picture in pictures]))
 
 
 def measure_mean_changes(enhance: EnhanceOne, files: Sequence[Path]) -> dict[str, float]:
-    """Returns, by file stem, how many EV the mean of each picture changes in linear light."""
+    """By file stem, the change in EV of the mean linear light of each picture."""
     changes = {}
     for file in files:
         picture = read_picture(file)
@@ -155,12 +156,12 @@ def measure_mean_changes(enhance: EnhanceOne, files: Sequence[Path]) -> dict[str
 
 @dataclass(frozen=True)
 class Lift:
-    """What became of one backlit photograph.
+    """How a method changed one backlit photograph.
 
     Attributes:
-        dark_ev: change of the mean in linear light of the pixels that were the darkest third.
-        bright_ev: the same of the brightest fifth.
-        clipped_points: growth of the share of pixels with a channel at 255, percentage points.
+        dark_ev: change in EV of the mean linear light of the pixels that were the darkest third.
+        bright_ev: the same for the pixels that were the brightest fifth.
+        clipped_points: increase of the share of pixels with a channel at 255, in percentage points.
     """
 
     dark_ev: float
@@ -182,7 +183,7 @@ def measure_lift(picture: Picture, result: Picture) -> Lift:
 
 
 def linear_luminance(picture: Picture) -> Values:
-    """Rec. 709 luminance in linear light, [h, w] in [0, 1]."""
+    """Rec. 709 luminance in linear light of a picture [h, w, 3] uint8 -> [h, w] in [0, 1]."""
     levels = np.linspace(0, 1, 256)
     linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
     luminance: Values = linear[picture] @ _LUMA

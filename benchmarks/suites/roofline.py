@@ -1,11 +1,12 @@
-"""How near each provider comes to what the machine can do.
+"""Measures how near each provider comes to the limit of the machine.
 
-The limit of a network is the lesser of the machine's measured matrix-product rate, in the numbers that the
-network is computed in, and of its measured copy rate times the FLOPs per byte that the network needs
-(Williams et al., CACM 2009). Matrices are multiplied by torch, whose libraries (MKL and oneDNN; cuBLAS) are
-the fastest that there are for each kind of number.
+The limit of a network is the lesser of two measured rates: that of matrix products in the kind of numbers in
+which the network is computed, and the copy rate times the FLOPs per byte that the network needs (Williams et
+al., CACM 2009). Matrices are multiplied by torch, whose libraries (MKL and oneDNN; cuBLAS) are the fastest
+for each kind of number.
 
-A share above 1 is no error: Winograd's algorithm computes a convolution with fewer products than are counted.
+A share above 1 can be right, since Winograd's algorithm computes a convolution with fewer products than are
+counted.
 """
 
 from __future__ import annotations
@@ -34,16 +35,22 @@ _KINDS: dict[str, dict[str, torch.dtype]] = {
 def measure_product_rates(
     device: str = "cpu", threads: int = 1, side: int = SIDE, repetitions: int = 5
 ) -> dict[str, float]:
-    """FLOP/s of a square matrix product by torch, TF32 off, by kind of number: the best of some repetitions.
+    """Measures the FLOP/s of a square matrix product by torch, for each kind of numbers.
 
-    Numbers that this torch cannot multiply on the device are left out.
+    Kinds that this torch cannot multiply on the device are left out.
+
+    Args:
+        device: "cpu" or "cuda".
+        threads: how many threads compute on the processor.
+        side: number of rows and columns.
+        repetitions: how many products are timed; the fastest counts.
     """
     torch.set_num_threads(threads)
     rates = {}
     for name, dtype in _KINDS[device].items():
-        whole = dtype == torch.int8
-        matrix = torch.randint(-127, 128, (side, side)) if whole else torch.rand(side, side)
-        multiply = partial(torch._int_mm if whole else torch.matmul, *[matrix.to(device, dtype)] * 2)
+        is_integer = dtype == torch.int8
+        matrix = torch.randint(-127, 128, (side, side)) if is_integer else torch.rand(side, side)
+        multiply = partial(torch._int_mm if is_integer else torch.matmul, *[matrix.to(device, dtype)] * 2)
         try:
             rates[name] = 2 * side**3 / _least_s(multiply, device, repetitions)
         except (RuntimeError, NotImplementedError):
@@ -52,7 +59,7 @@ def measure_product_rates(
 
 
 def kind_of_numbers(device: str, precision: str) -> str:
-    """In which numbers a precision multiplies on a device: processors multiply fp16 as fp32."""
+    """The kind of numbers in which a precision multiplies on a device; processors multiply fp16 as fp32."""
     kind = "fp32" if precision == "auto" else precision
     return kind if kind in _KINDS[device] else "fp32"
 
@@ -60,7 +67,7 @@ def kind_of_numbers(device: str, precision: str) -> str:
 def measure_copy_rate(
     device: str = "cpu", threads: int = 1, mib: int = COPY_MIB, repetitions: int = 5
 ) -> float:
-    """Bytes read and written per second while copying an array larger than the caches, at best."""
+    """Measures the most bytes read and written per second while copying an array larger than the caches."""
     torch.set_num_threads(threads)
     source = torch.rand(mib * 2**18, device=device)
     target = torch.empty_like(source)
@@ -68,13 +75,13 @@ def measure_copy_rate(
 
 
 def limit_flops(macs: float, traffic_bytes: float, product_rate: float, copy_rate: float) -> float:
-    """FLOP/s that the machine allows a network of that intensity.
+    """The FLOP/s to which the machine limits a network.
 
     Args:
-        macs: multiply-accumulates.
-        traffic_bytes: bytes that must move.
-        product_rate: FLOP/s.
-        copy_rate: bytes/s.
+        macs: multiply-accumulates of the network.
+        traffic_bytes: bytes that the network must move.
+        product_rate: rate of matrix products, FLOP/s.
+        copy_rate: rate of copying, bytes/s.
     """
     return min(product_rate, 2 * macs / traffic_bytes * copy_rate)
 
@@ -85,15 +92,15 @@ def add_shares(
     product_rates: dict[str, float],
     copy_rate: float,
 ) -> list[dict[str, Any]]:
-    """Rows of networks that ran, each with its intensity, its limit and the share of it reached.
+    """Rows of the networks that ran, with FLOPs per byte, the limit, and the share of it that was reached.
 
     Args:
-        rows: of a contest.
-        traffic_bytes: what a row's network must move; None where that is not known.
-        product_rates: as `measure_product_rates` gives them.
-        copy_rate: bytes/s.
+        rows: the rows of a contest.
+        traffic_bytes: gives the bytes that a row's network must move; None if that is not known.
+        product_rates: the result of `measure_product_rates`.
+        copy_rate: rate of copying, bytes/s.
     """
-    found = []
+    results = []
     for row in rows:
         traffic = traffic_bytes(row)
         if not row["gmacs"] or not row["median_s"] or not traffic:
@@ -102,7 +109,7 @@ def add_shares(
         kind = kind_of_numbers(device, row["precision"])
         product_rate = product_rates.get(kind, product_rates["fp32"])
         limit = limit_flops(row["gmacs"] * 1e9, traffic, product_rate, copy_rate)
-        found.append(
+        results.append(
             {
                 **{k: row[k] for k in ("method", "title", "family", "device", "precision", "threads")},
                 **{k: row[k] for k in ("height", "width", "megapixels", "gmacs", "median_s")},
@@ -116,10 +123,11 @@ def add_shares(
                 "copy_gb_per_s": copy_rate / 1e9,
             }
         )
-    return found
+    return results
 
 
 def _least_s(run: Callable[[], object], device: str, repetitions: int) -> float:
+    """The least seconds of several runs and one to warm up."""
     samples = []
     for _ in range(1 + repetitions):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What each command measures, in full and in brief."""
+"""Measures what each command asks for, in full or in a quick run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ QUICK_SIZES = (Size(128, 128), Size(512, 512))
 MEMORY_SIZES = (Size(256, 256), Size(1024, 1024), Size(3000, 4000), Size(6144, 8192))
 TILES_PX = (128, 256, 512, 1024, None)
 MEMORY_SHARE = 0.7
-"""The share of the memory free at the start to which a program may grow."""
+"""Share of the memory that is free at the start to which a program may grow."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Request:
     """What the command line asks for.
 
     Attributes:
-        quick: few sizes, few repetitions.
+        quick: whether to measure few sizes with few repetitions.
         device: "cpu" or "cuda".
         threads: how many threads compute on the processor.
         bundle: folder of the runtime's model; None is the embedded one.
-        names: methods; empty is all.
+        names: names of methods; empty is all.
         memory_cap_mib: resident memory at which a program is stopped; None is 70 % of what is free.
         sizes: the sizes to use in place of the command's own; empty keeps those.
-        load: load average of the last minute at the start. Above about 1, other programs slow the figures.
-        say: a function that is called with a line on what happens.
+        load: load average of the last minute at the start; above about 1, other programs distort the figures.
+        say: called with a line on what happens.
     """
 
     quick: bool = False
@@ -87,20 +87,20 @@ class Request:
 
 
 def measure_latency(request: Request) -> list[Row]:
-    """Every method over sizes, in turns."""
+    """Measures the time of every method over sizes, in turns."""
     sizes = request.sizes or (QUICK_SIZES if request.quick else FULL_SIZES)
     return run_contest(request.contestants(), sizes, request.plan(), request.say)
 
 
 def measure_memory(request: Request) -> list[Row]:
-    """One cold run of every method over sizes, each alone on the machine."""
+    """Measures the memory of one cold run of every method over sizes, each without the others."""
     sizes = request.sizes or (QUICK_SIZES if request.quick else MEMORY_SIZES)
     plan = replace(request.plan(), rounds=0)
     return run_contest(request.contestants(), sizes, plan, request.say, alone=True)
 
 
 def measure_scale(request: Request) -> list[Row]:
-    """Our network and the fastest baseline over batch sizes and numbers of threads."""
+    """Measures our network and the fastest baseline over batch sizes and numbers of threads."""
     height, width = (128, 128) if request.quick else (256, 256)
     batches = (1, 4) if request.quick else (1, 2, 4, 8, 16)
     names = ("ours", "zero-dce++") if request.quick else ("ours", "ours-torch", "zero-dce++")
@@ -120,7 +120,7 @@ def measure_scale(request: Request) -> list[Row]:
 
 
 def measure_tiling(request: Request) -> list[Row]:
-    """Our runtime at full resolution over tile sizes: time, memory, and the error against no tiles."""
+    """Measures time, memory and error (against no tiles) of our runtime at full resolution by tile size."""
     small, large = (Size(140, 180), Size(384, 512)) if request.quick else (Size(600, 800), Size(1500, 2000))
     sizes = request.sizes or (large,)
     method = METHODS["ours-full"]
@@ -137,12 +137,12 @@ def measure_tiling(request: Request) -> list[Row]:
 
 
 def tile_error(setting: Setting, size: Size) -> dict[str, Any]:
-    """Largest difference of light map (float) and picture (8 bits) between tiles and none."""
+    """The largest difference between tiles and no tiles, of the light map and of the 8-bit picture."""
     from benchmarks.contestants.programs import make_photographs
     from rave_runtime import Enhancer, RaveError
 
     photograph = make_photographs(size.height, size.width)[0]
-    found = []
+    results = []
     try:
         for tile in (setting.tile_size, None):
             enhancer = Enhancer(
@@ -153,10 +153,10 @@ def tile_error(setting: Setting, size: Size) -> dict[str, Any]:
                 tile_size=tile,
                 threads=setting.threads,
             )
-            found.append((enhancer.illumination(photograph), enhancer.enhance(photograph)))
+            results.append((enhancer.illumination(photograph), enhancer.enhance(photograph)))
     except RaveError as error:
         return {"light_error": None, "picture_error": None, "detail": str(error)}
-    (light, picture), (whole_light, whole_picture) = found
+    (light, picture), (whole_light, whole_picture) = results
     return {
         "light_error": float(np.abs(light - whole_light).max()),
         "picture_error": int(np.abs(picture.astype(int) - whole_picture).max()),
@@ -164,11 +164,11 @@ def tile_error(setting: Setting, size: Size) -> dict[str, Any]:
 
 
 def measure_roofline(request: Request, rows: Sequence[Row] = ()) -> list[Row]:
-    """Share of the machine's limit that every network reaches at one size.
+    """Measures the share of the machine's limit that every network reaches at one size.
 
     Args:
         request: what to measure.
-        rows: the rows of a latency run just done, in place of measuring again.
+        rows: rows of a latency run to use instead of measuring the times again.
     """
     from benchmarks.suites.roofline import add_shares, measure_copy_rate, measure_product_rates
 
@@ -177,13 +177,13 @@ def measure_roofline(request: Request, rows: Sequence[Row] = ()) -> list[Row]:
     names += [] if request.quick else ["diffir", "restormer", "retinexformer", "enlightengan"]
     side, mib = (1024, 64) if request.quick else (2048, 256)
     request.say("matrix product and copy rates")
-    products = measure_product_rates(request.device, request.threads, side)
-    copy = measure_copy_rate(request.device, request.threads, mib)
+    product_rates = measure_product_rates(request.device, request.threads, side)
+    copy_rate = measure_copy_rate(request.device, request.threads, mib)
     contestants = request.contestants(names)
     if rows:
         names_here = {c.method.name for c in contestants}
-        wanted = (size.height, size.width)
-        rows = [r for r in rows if (r["height"], r["width"]) == wanted and r["method"] in names_here]
+        shape = (size.height, size.width)
+        rows = [r for r in rows if (r["height"], r["width"]) == shape and r["method"] in names_here]
     else:
         rows = run_contest(contestants, (size,), request.plan(), request.say)
 
@@ -198,7 +198,7 @@ def measure_roofline(request: Request, rows: Sequence[Row] = ()) -> list[Row]:
         width = {"fp32": 1.0, "auto": 1.0, "int8": 0.25}.get(row["precision"], 0.5)
         return cost.traffic_bytes * width if cost else None
 
-    return add_shares(rows, traffic, products, copy)
+    return add_shares(rows, traffic, product_rates, copy_rate)
 
 
 def measure_quality_of(
@@ -208,13 +208,14 @@ def measure_quality_of(
     weights: Sequence[tuple[str, str]] = (),
     limit: int | None = None,
 ) -> list[Row]:
-    """Every method that has weights, or needs none, over pairs; the picture itself comes first.
+    """Measures the quality of the unchanged picture and of every method that has weights or needs none.
 
     Args:
         request: methods and device.
-        photographs, truths: folders of pairs.
-        weights: (method, file) each; a method may come several times. Bundles for the runtime.
-        limit: pairs at most; None is 4 when quick, else 24.
+        photographs: folder of backlit photographs.
+        truths: folder of their truths, with the same stems.
+        weights: pairs of a method and a file, or a bundle for the runtime; a method may occur several times.
+        limit: most pairs; None is 4 in a quick run, else 24.
     """
     from benchmarks.suites.quality import find_pairs, load_lpips, measure_quality
 
@@ -242,15 +243,15 @@ def measure_quality_of(
     rows = [one("input", "The photograph as it is", "classical", "", lambda: lambda batch: batch)]
     for name in request.names or METHODS:
         method = find_method(name)
-        given = [path for wanted, path in weights if wanted == name]
+        paths = [path for weighted_method, path in weights if weighted_method == name]
         if method.kind == "command":
             continue
-        if method.kind == "runtime" and not given:
-            given = [request.bundle or ""]
-        if method.kind == "network" and not given:
+        if method.kind == "runtime" and not paths:
+            paths = [request.bundle or ""]
+        if method.kind == "network" and not paths:
             blank = {"method": name, "title": method.title, "family": method.family, "weights": ""}
             rows.append({**blank, "outcome": "no weights", "detail": f"--weights {name}=FILE measures it"})
-        for path in given or ([""] if method.kind == "array" else []):
+        for path in paths or ([""] if method.kind == "array" else []):
             devices = runtime_devices(request.device)[:1] if method.kind == "runtime" else [request.device]
             precision = "auto" if method.kind == "runtime" else "fp32"
             setting = Setting(

@@ -1,4 +1,4 @@
-"""Making a bundle: graphs, manifest, proof; whole or not at all."""
+"""Makes a bundle: exports its graphs, writes the manifest and proves both, whole or not at all."""
 
 from __future__ import annotations
 
@@ -46,19 +46,21 @@ PROOF_SIDE_PX: Final = 384
 """Longest side of the pictures on which INT8 is proven."""
 
 _PROOF_PICTURES: Final = 6
+"""Synthesised scenes among them, and about as many of the calibration photographs."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a bundle is to hold beside the float32 graphs, and how they are made.
+    """What a bundle holds beside the float32 graphs, and how it is made.
 
     Attributes:
-        fp16, int8: also export these precisions.
+        fp16: whether to export fp16 graphs as well.
+        int8: whether to export int8 graphs as well.
         calibration: pictures for int8, [h, w, 3] uint8; None synthesises a set.
-        every_layer: int8 also in the first and last convolution.
+        every_layer: whether int8 includes the first and the last convolution.
         enough_db: PSNR of the worst calibration picture at which int8 leaves no further layer in float32.
-        single_graph: also a graph of the whole picture for each precision: "normal" does what `rave-run`
-            does, "full" runs the network on every pixel; None makes neither.
+        single_graph: also export a graph of the whole picture for each precision: "normal" does what
+            `rave-run` does, "full" runs the network on every pixel; None exports neither.
         opset: the opset of the graphs.
     """
 
@@ -82,16 +84,16 @@ def export_bundle(
 ) -> Manifest:
     """Exports a checkpoint's network, proves every graph, and writes the bundle.
 
-    The bundle is made beside `output` and moved there when everything in it has been proven, so that
-    a failure of any kind leaves what was there before. INT8 graphs that are too far off are only left out:
-    the others took minutes and are right.
+    The bundle is made beside `output` and moved there when everything in it has been proven, so that a
+    failure of any kind leaves what was there before. INT8 graphs that are too far from the network are left
+    out without an error, since the other graphs took minutes and are right.
 
     Args:
         checkpoint: the network and its provenance.
         output: folder to make.
         contents: precisions beside float32, and their options.
-        working_size_px: long side on which the light is estimated unless a run is told; None is full size,
-            "recommended" what the checkpoint recommends.
+        working_size_px: long side on which a run estimates the light unless its options say otherwise; None
+            is full size, "recommended" is what the checkpoint recommends.
         force: replace an existing bundle.
         say: called with a line per stage.
 
@@ -105,8 +107,8 @@ def export_bundle(
     with new_folder(target) as folder:
         if working_size_px == "recommended":
             working_size_px = checkpoint.working_size_px
-        made = _graphs(checkpoint.network, contents, working_size_px, say)
-        graphs = [write_graph(folder, graph) for graph in made]
+        exported_graphs = _graphs(checkpoint.network, contents, working_size_px, say)
+        graphs = [write_graph(folder, graph) for graph in exported_graphs]
         manifest = Manifest(
             format=FORMAT,
             network=network_facts(checkpoint.network),
@@ -124,8 +126,8 @@ def export_bundle(
         parity += measure_normal_way(bundle)
         failures = [(row.precision, failure) for row in parity if (failure := over_tolerance(row))]
         serious = [failure for precision, failure in failures if precision != "int8"]
-        if found := serious + halo_failures(bundle):
-            raise ParityError("the graphs are too far from the network:\n" + "\n".join(found))
+        if reasons := serious + halo_failures(bundle):
+            raise ParityError("the graphs are too far from the network:\n" + "\n".join(reasons))
         manifest = replace(manifest, parity=tuple(parity))
         if failures:
             for _, failure in failures:
@@ -136,15 +138,14 @@ def export_bundle(
 
 
 def _proof_pictures(contents: Contents) -> list[Picture]:
-    """What INT8 is proven on beside the built-in pictures, at about the size at which light is estimated.
+    """The pictures on which INT8 is proven beside the built-in ones, at about the size of light estimation.
 
-    They are scenes that it was not calibrated on, well-lit and dark, and some of the photographs that were
-    given.
+    They are well-lit and dark scenes that it was not calibrated on, and some of the calibration photographs.
     """
-    given = contents.calibration or ()
-    step = max(1, len(given) // _PROOF_PICTURES)
-    chosen = [*proof_pictures(_PROOF_PICTURES), *given[::step]]
-    return [reduce_picture(picture, PROOF_SIDE_PX) for picture in chosen]
+    photographs = contents.calibration or ()
+    step = max(1, len(photographs) // _PROOF_PICTURES)
+    pictures = [*proof_pictures(_PROOF_PICTURES), *photographs[::step]]
+    return [reduce_picture(picture, PROOF_SIDE_PX) for picture in pictures]
 
 
 def _without_int8(folder: Path, manifest: Manifest) -> Manifest:
@@ -169,8 +170,8 @@ def _graphs(
             "give --working-size as well, or --single-graph full"
         )
     say("exporting fp32 graphs")
-    full = float_graphs(network, "fp32", contents.opset)
-    graphs = list(full)
+    float32_graphs = float_graphs(network, "fp32", contents.opset)
+    graphs = list(float32_graphs)
     if contents.fp16:
         say("exporting fp16 graphs")
         graphs += float_graphs(network, "fp16", contents.opset)
@@ -179,7 +180,7 @@ def _graphs(
         say(f"calibrating int8 graphs on {len(pictures)} pictures")
         facts = network_facts(network)
         graphs += int8_graphs(
-            full,
+            float32_graphs,
             facts,
             pictures,
             every_layer=contents.every_layer,
@@ -193,7 +194,7 @@ def _graphs(
 
 
 def write_graph(folder: Path, graph: Graph) -> GraphFile:
-    """Writes one graph, weights inside, and describes it for the manifest."""
+    """Writes one graph with its weights into a bundle's folder; returns its entry for the manifest."""
     name = "_".join(filter(None, [graph.part, graph.image, graph.precision])) + ".onnx"
     content = graph.model.SerializeToString()
     (folder / name).write_bytes(content)
@@ -219,7 +220,11 @@ def _describe_tensor(value: onnx.ValueInfoProto) -> TensorSpec:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> CheckpointFile:
-    """Writes what the graphs are made from, and describes it for the manifest."""
+    """Writes the checkpoint into a bundle's folder; returns its entry for the manifest.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     file = folder / CHECKPOINT_NAME
     save_checkpoint(checkpoint.network, file, checkpoint.provenance)
     return CheckpointFile(file.name, hashlib.sha256(file.read_bytes()).hexdigest())

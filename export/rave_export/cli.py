@@ -29,9 +29,9 @@ _BOTH: Final = ("padding",)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point; `arguments` are those of the command line unless given."""
+    """Entry point of `rave-export`; `arguments` default to those of the command line."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that a terminal cannot show is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):  # else a name that a terminal cannot show would stop it
             stream.reconfigure(errors="backslashreplace")
     fit_libraries()
     try:
@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
+    """A parser whose errors name options with similar spelling, and exit with 2."""
+
     def error(self, message: str) -> NoReturn:
         near = with_near_options(message, self._option_string_actions)
         _fail(f"{near} (rave-export --help tells more)", _EXIT_WRONG_USE)
@@ -60,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "checkpoint",
         nargs="?",
-        default=None,  # argparse hands a default that is a text to `type`, the word for none included
+        default=None,  # argparse would give SUPPRESS, which is a text, to `type` and so make it a path
         type=_path,
         metavar="CHECKPOINT",
         help="A checkpoint: .safetensors by rave-train, .pth as published, a bundle that holds one, or the "
@@ -200,7 +202,7 @@ def _path(text: str) -> Path:
 
 
 def _with_explicit_kind(arguments: list[str]) -> list[str]:
-    """`--single-graph` with its kind, so that a CHECKPOINT behind it is not taken for one."""
+    """The arguments with a kind after `--single-graph`, so that it does not take a CHECKPOINT for one."""
     return [
         f"{word}=normal" if word == "--single-graph" and following not in SINGLE_GRAPHS else word
         for word, following in zip(arguments, [*arguments, ""][1:], strict=True)
@@ -227,30 +229,32 @@ def _run(arguments: list[str]) -> int:
 
 
 def _export_options(values: dict[str, Any]) -> ExportOptions:
+    """The checked options of an export; exits where they are incomplete, or not of an export."""
     if "checkpoint" not in values or "output" not in values:
         _fail("give a CHECKPOINT and --output BUNDLE, or --verify BUNDLE; --help says more", _EXIT_WRONG_USE)
-    given = [_flag(name) for name in _ONLY_VERIFY if name in values]
-    if given:
-        _fail(f"{' and '.join(given)} can be given with --verify BUNDLE only", _EXIT_WRONG_USE)
+    verify_flags = [_flag(name) for name in _ONLY_VERIFY if name in values]
+    if verify_flags:
+        _fail(f"{' and '.join(verify_flags)} can be given with --verify BUNDLE only", _EXIT_WRONG_USE)
     options = ExportOptions(**values)
     options.check()
     return options
 
 
 def _verify_options(values: dict[str, Any]) -> VerifyOptions:
+    """The checked options of a proof; exits where there are options of an export among them."""
     bundle = values.pop("verify")
     allowed = (*_ONLY_VERIFY, *_BOTH)
     names = sorted(values.keys() - set(allowed))
-    others = ["CHECKPOINT" if name == "checkpoint" else _flag(name) for name in names]
-    if others:
-        _fail(f"--verify only checks a bundle: remove {', '.join(others)}", _EXIT_WRONG_USE)
+    export_flags = ["CHECKPOINT" if name == "checkpoint" else _flag(name) for name in names]
+    if export_flags:
+        _fail(f"--verify only checks a bundle: remove {', '.join(export_flags)}", _EXIT_WRONG_USE)
     options = VerifyOptions(bundle, **values)
     options.check()
     return options
 
 
 def _flag(name: str) -> str:
-    """The option that sets a field."""
+    """The command-line option that sets a field of the option classes."""
     stem = name.removesuffix("_px").removesuffix("_db")
     return "--" + stem.replace("_", "-")
 
@@ -293,7 +297,7 @@ def _verify(options: VerifyOptions) -> int:
 
 
 class _Progress:
-    """Lines of what is being done, each with the seconds since the start."""
+    """Prints a line per stage on standard error, each with the seconds since the start."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()

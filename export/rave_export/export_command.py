@@ -27,9 +27,9 @@ class Exported:
     """What an export made.
 
     Attributes:
-        bundle: with everything that was made.
+        bundle: the bundle as it was written, engines included.
         models: names of the models in the Triton repository.
-        missing: why parts that were asked for were not made, a sentence each.
+        missing: a sentence for each part that was asked for and not made, with the reason.
     """
 
     bundle: Bundle
@@ -38,7 +38,7 @@ class Exported:
 
 
 def run_export(options: ExportOptions, say: Say) -> Exported:
-    """Makes a bundle and what else the options ask for.
+    """Makes a bundle, and the engines, Triton repository and web page that the options ask for.
 
     Args:
         options: what to make.
@@ -75,7 +75,7 @@ def run_export(options: ExportOptions, say: Say) -> Exported:
 
 
 def _contents(options: ExportOptions) -> Contents:
-    """What the bundle is to hold, calibration pictures included."""
+    """What the options ask a bundle to hold; calibration photographs are read here."""
     pictures = None if options.calibration is None else with_darker(read_pictures(options.calibration))
     return Contents(
         fp16=options.fp16,
@@ -89,8 +89,8 @@ def _contents(options: ExportOptions) -> Contents:
 
 
 def _add_engines(options: ExportOptions, checkpoint: Checkpoint, say: Say) -> tuple[str, ...]:
-    """Adds the engines that are asked for to the bundle; why those that are not there were not made."""
-    wanted: dict[Flavour, bool] = {"tensorrt": options.trt, "tensorrt-rtx": options.trt_rtx}
+    """Adds the engines that are asked for to the bundle; returns a sentence for each kind that failed."""
+    requested: dict[Flavour, bool] = {"tensorrt": options.trt, "tensorrt-rtx": options.trt_rtx}
     missing = []
     if options.int8 and (options.trt or options.trt_rtx):
         precision = "fp16" if options.fp16 else "fp32"
@@ -98,7 +98,7 @@ def _add_engines(options: ExportOptions, checkpoint: Checkpoint, say: Say) -> tu
             f"engines are built in {precision}: TensorRT takes INT8 with zero points of 0 only, with which "
             "this network loses 4 to 10 dB; the int8 graphs are for CPUs"
         )
-    for flavour in (name for name, is_wanted in wanted.items() if is_wanted):
+    for flavour in (name for name, is_requested in requested.items() if is_requested):
         engine_options = EngineOptions(
             precision="fp16" if options.fp16 else "fp32",
             tile_px=options.trt_tile_px,

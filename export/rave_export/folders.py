@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all."""
+"""Makes folders that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rave_export.errors import ExportError, InputError
 
 
 def check_replaceable(target: Path, force: bool, mark: str, kind: str) -> None:
-    """Refuses a target that exists, unless it is to be replaced and is what it should be.
+    """Refuses a target that exists, unless it may be replaced and is a folder of the expected kind.
 
     Args:
         target: folder to make.
         force: whether it may be replaced.
-        mark: name of the file that tells such a folder from any other.
-        kind: what such a folder is called, such as "a bundle".
+        mark: name of the file by which a folder of that kind is recognised.
+        kind: the kind for messages, such as "a bundle".
 
     Raises:
-        InputError: the target exists and is not to be, or must not be, replaced.
+        InputError: the target is a link, or exists and `force` is false, or is of another kind.
     """
     if target.is_symlink():
         raise InputError(f"{target} is a link: name the folder itself, or another output folder")
@@ -39,10 +39,10 @@ def check_replaceable(target: Path, force: bool, mark: str, kind: str) -> None:
 
 @contextlib.contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill, moved to `target` when the block ends well and removed when it does not.
+    """Yields a folder to fill, moved to `target` when the block ends well and removed when it does not.
 
     Raises:
-        ExportError: writing failed.
+        ExportError: the folder cannot be made or moved, or the block raised an OSError.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

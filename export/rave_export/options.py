@@ -1,4 +1,4 @@
-"""The options of `rave-export`, checked in one place each: those of an export, and those of a proof."""
+"""The options of `rave-export`, of an export and of a proof, each with one function that checks them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ PADDINGS: Final[tuple[Padding, ...]] = get_args(Padding)
 
 Hardware = Literal["none", "ampere_plus", "same_compute_capability"]
 HARDWARE: Final[tuple[Hardware, ...]] = get_args(Hardware)
-"""Other GPUs that may run an engine than the one it was built on."""
+"""Which GPUs may run an engine beside the model that it was built on."""
 
 SingleGraph = Literal["normal", "full"]
 SINGLE_GRAPHS: Final[tuple[SingleGraph, ...]] = get_args(SingleGraph)
 """What a single graph computes: what `rave-run` does, or the network on every pixel."""
 
 ENOUGH_DB: Final = 49.0
-"""PSNR of the worst picture at which INT8 is good enough: 4 dB above what a bundle must reach, since there
-are harder pictures than those of a calibration."""
+"""PSNR of the worst calibration picture at which INT8 is good enough. That is 4 dB above what a bundle must
+reach, since there are harder pictures than those of a calibration."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,11 @@ class ExportOptions:
     Attributes:
         checkpoint: a file of weights, a bundle that holds one, or the word for the embedded model.
         output: folder of the bundle to make.
-        fp16, int8: also export these precisions.
+        fp16: whether to export fp16 graphs as well.
+        int8: whether to export int8 graphs as well.
         calibration: folder of photographs for int8; None takes the built-in set.
-        int8_every_layer: int8 also in the first and last convolution.
-        int8_target_db: PSNR from float32 at which int8 leaves no further layer in float32; None is
+        int8_every_layer: whether int8 includes the first and the last convolution.
+        int8_target_db: PSNR against float32 at which int8 leaves no further layer in float32; None is
             `ENOUGH_DB`.
         single_graph: also export whole-picture graphs: "normal" does what `rave-run` does, "full" runs the
             network on every pixel; None exports neither.

@@ -1,4 +1,4 @@
-"""Photographs that are given to calibrate INT8 on or to prove a bundle with: one opener for both."""
+"""Reads the photographs on which INT8 is calibrated or a bundle is proven."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from rave_runtime.photos.formats import READ_ENDINGS
 from rave_runtime.photos.reading import read_photo
 
 PICTURES: Final = 16
-"""Most pictures of a folder that are read."""
+"""Most pictures that are read from a folder."""
 
 MAX_SIDE_PX: Final = 768
-"""Longest side of the pictures: larger ones are reduced, since ranges barely change beyond, and time does."""
+"""Longest side of the pictures; larger ones take longer and barely change the ranges, so they are reduced."""
 
 
 def read_pictures(
     folder: str | os.PathLike[str], limit: int = PICTURES, option: str = "--calibration"
 ) -> list[Picture]:
-    """Photographs of a folder, evenly chosen where it has more than `limit`.
+    """Reads the photographs of a folder, evenly chosen by name where there are more than `limit`.
 
-    They are opened as `rave-run` opens photographs: only files that are of a format it reads, whatever
-    their names say.
+    They are opened as `rave-run` opens photographs: in the formats that it reads, which a file's content
+    decides, not its name.
 
     Args:
-        folder: with the photographs in it or in folders below it.
+        folder: holds the photographs, or folders with them.
         limit: most pictures to read.
-        option: the option of the command, for the messages of errors.
+        option: the command's option that named the folder, for messages.
 
     Returns:
         [h, w, 3] uint8 sRGB each, upright, at most `MAX_SIDE_PX` long.
@@ -54,7 +54,11 @@ def read_pictures(
 
 
 def _read_picture(file: Path, option: str) -> Picture:
-    """One photograph as 8-bit sRGB, reduced to `MAX_SIDE_PX`."""
+    """Reads one photograph as [h, w, 3] uint8 sRGB, reduced to `MAX_SIDE_PX`.
+
+    Raises:
+        InputError: it cannot be read, or is less than 2 pixels wide or high.
+    """
     try:
         photo = read_photo(file)
     except PhotoError as error:
@@ -73,7 +77,7 @@ def _read_picture(file: Path, option: str) -> Picture:
 
 
 def reduce_picture(picture: Picture, side_px: int) -> Picture:
-    """A picture whose longest side is at most so many pixels, averaged over boxes."""
+    """A picture [h, w, 3] uint8, reduced by box averages if its longest side is over `side_px`."""
     image = Image.fromarray(picture)
     image.thumbnail((side_px, side_px), Image.Resampling.BOX)
     return np.asarray(image, np.uint8)

@@ -1,9 +1,10 @@
-"""A model repository for Triton Inference Server.
+"""Writes a model repository for Triton Inference Server.
 
-Source of the rules: Triton's documentation, "Model Repository" and "Model Configuration": a folder per
-model, its name the model's; in it `config.pbtxt` and a folder per version, named by a number above 0;
-in that `model.onnx` for the backend onnxruntime and `model.plan` for tensorrt. With `max_batch_size`
-above 0 the first axis of every tensor is the batch and is left out of `dims`.
+Each model has a folder of its name. That folder holds `config.pbtxt` and a folder per version, named by a
+number above 0, with `model.onnx` for the backend onnxruntime or `model.plan` for tensorrt. With
+`max_batch_size` above 0 the first axis of every tensor is the batch and is left out of `dims`.
+
+Source: Triton's documentation, "Model Repository" and "Model Configuration".
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from rave_runtime.bundle import Bundle, EngineFile, GraphFile, TensorSpec
 _TYPES: Final = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32", "float16": "TYPE_FP16"}
 
 MARK: Final = "README.md"
-"""File by which such a repository is told from any other folder; Triton looks at folders only."""
+"""File by which such a repository is recognised; Triton looks at folders only."""
 
 MAX_BATCH: Final = 4
-"""Requests of one shape that the server may join; engines know their own. A photograph of 12 megapixels takes
-half a gigabyte, so that larger batches would need memory rather than save time."""
+"""Most requests of one shape that the server joins for an ONNX model; an engine has a limit from its build. A
+photograph of 12 megapixels takes half a gigabyte, so larger batches would cost memory and save no time."""
 
 MAX_DELAY_US: Final = 2000
-"""How long a request may wait for others to join it."""
+"""How long a request may wait for others to join it, in microseconds."""
 
 _WARM_PX: Final = (1080, 1920)
 """Height and width of the picture that is run once before the server says that it is ready."""
@@ -38,9 +39,10 @@ _WARM_PX: Final = (1080, 1920)
 def write_triton_repository(bundle: Bundle, target: Path, force: bool = False) -> list[str]:
     """Writes a model repository that serves a bundle.
 
-    Graphs of the whole picture become models that take and give photographs: those of the normal way, or
-    where there are none those at full resolution. Every TensorRT engine, and the tiling graphs where there is
-    no other, become models of tiles, for clients that tile as `rave_runtime.light.tiling` does.
+    Graphs of the whole picture become models that take and return photographs. These are the graphs of the
+    normal way, or where there are none those at full resolution. Every TensorRT engine becomes a model of
+    tiles, for clients that tile as `rave_runtime.light.tiling` does, and so do the tiling graphs of a bundle
+    that has no whole-picture graph.
 
     Args:
         bundle: the bundle to serve.
@@ -71,7 +73,7 @@ def write_triton_repository(bundle: Bundle, target: Path, force: bool = False) -
 
 
 def _served_graphs(bundle: Bundle) -> list[GraphFile]:
-    """The graphs that become models: of the normal way, else of whole pictures, else of tiles."""
+    """The graphs that become models: those of the normal way, else of whole pictures, else of tiles."""
     for part in ("normal", "whole"):
         graphs = [graph for graph in bundle.manifest.graphs if graph.part == part]
         if graphs:
@@ -80,7 +82,7 @@ def _served_graphs(bundle: Bundle) -> list[GraphFile]:
 
 
 def check_repository(target: Path, force: bool) -> None:
-    """Refuses a folder that exists, unless it is a repository of ours and to be replaced.
+    """Refuses a folder that exists, unless it is a repository of rave-export and may be replaced.
 
     Raises:
         InputError: the folder exists and must not be replaced.
@@ -135,7 +137,10 @@ def with_strengths(content: bytes) -> bytes:
 
 
 def _warm_up(inputs: tuple[TensorSpec, ...]) -> str:
-    """One run before the server is ready: onnxruntime prepares its kernels and memory in the first."""
+    """The text of `model_warmup`, by which the server runs a model once before it says that it is ready.
+
+    onnxruntime prepares its kernels and memory in the first run.
+    """
     height, width = _WARM_PX
     dims = {"image": f"{height}, {width}, 3", "strength": "1"}
     lines = ["model_warmup [ {", '  name: "one_picture"', "  batch_size: 1"]
@@ -148,13 +153,14 @@ def _warm_up(inputs: tuple[TensorSpec, ...]) -> str:
 def model_config(
     name: str, backend: str, batch: int, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
 ) -> str:
-    """The text of a `config.pbtxt`: dynamic batching of requests of equal shape, any number of GPUs.
+    """The text of a `config.pbtxt`, with dynamic batching of requests of equal shape, on any number of GPUs.
 
     Args:
         name: the name of the model, equal to its folder's.
         backend: "onnxruntime" or "tensorrt".
-        batch: most requests joined, at least 1.
-        inputs, outputs: those of the graph, the batch first.
+        batch: most requests that are joined, at least 1.
+        inputs: the inputs of the graph, whose first axis is the batch.
+        outputs: the outputs of the graph, whose first axis is the batch.
     """
     kind = "KIND_GPU" if backend == "tensorrt" else "KIND_AUTO"
     lines = [
@@ -170,6 +176,7 @@ def model_config(
 
 
 def _tensors(field: str, specs: tuple[TensorSpec, ...]) -> list[str]:
+    """The lines of `config.pbtxt` that describe the inputs or outputs."""
     entries = []
     for spec in specs:
         dims = ", ".join(str(size) if isinstance(size, int) else "-1" for size in spec.shape[1:])
@@ -197,7 +204,7 @@ _TILES: Final = """`rave_context_*` and `rave_enhance_*` take tiles and matrices
 
 
 def _readme(names: list[str], bundle: Bundle) -> str:
-    """What the models take and give, how to run them, and how large pictures may be."""
+    """The text of README.md: what the models take and return, how to run them, how large pictures may be."""
     models = "\n".join(f"- `{name}`" for name in names)
     kinds = {
         "rave_normal": _NORMAL.format(size=bundle.manifest.working_size_px),

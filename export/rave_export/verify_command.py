@@ -1,4 +1,4 @@
-"""What `rave-export --verify` does, given its options. Only a checkpoint as the reference needs torch."""
+"""What `rave-export --verify` does, given its options. It needs torch only to read a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rave_runtime.errors import BundleError
 
 
 def run_verify(options: VerifyOptions) -> Proof:
-    """Proves a bundle again, on everything of this machine that can run a part of it.
+    """Proves a bundle again on every device of this machine that can run a part of it.
 
     Raises:
         UsageError: options contradict each other.
@@ -25,7 +25,7 @@ def run_verify(options: VerifyOptions) -> Proof:
     try:
         bundle = read_bundle(options.bundle)
     except BundleError as error:
-        if (options.bundle / MANIFEST_NAME).exists():  # it is a bundle, which has not passed
+        if (options.bundle / MANIFEST_NAME).exists():  # it is a bundle, and a damaged one fails the proof
             raise
         raise InputError(str(error)) from error
     source = options.reference
@@ -33,5 +33,5 @@ def run_verify(options: VerifyOptions) -> Proof:
         source = bundle.folder
     reference = None if source is None else read_reference(source, options.padding, bundle.manifest)
     pictures = [] if options.images is None else read_pictures(options.images, option="--images")
-    own = source is not None and source == bundle.folder
-    return prove_bundle(bundle, reference, pictures, uses_own_checkpoint=own)
+    uses_own_checkpoint = source is not None and source == bundle.folder
+    return prove_bundle(bundle, reference, pictures, uses_own_checkpoint=uses_own_checkpoint)

@@ -157,7 +157,7 @@ def test_sampling_with_a_perfect_predictor_finds_the_picture(samples: int | None
 
 
 def test_the_schedule_keeps_what_its_betas_leave() -> None:
-    assert Schedule(0.5, 0.5, 3).kept() == [1.0, 0.5, 0.25, 0.125]
+    assert Schedule(0.5, 0.5, 3).signal_shares() == [1.0, 0.5, 0.25, 0.125]
 
 
 def test_diff_retinex_does_the_same_every_time() -> None:

@@ -39,8 +39,9 @@ class Checkpoint:
         network: the network, in eval mode, on the CPU, float32.
         provenance: what the trainer recorded (method, data, steps, ...), JSON values; empty for
             files of upstream.
-        working_size_px: long side of the pictures on which it knows the light: what the bundle that it came
-            in recommends (None is full size), else the size it was trained on, else the published one.
+        working_size_px: longest side of the pictures on which the network estimates the light well: what
+            the bundle around the checkpoint recommends (None is full size), else the size of the training
+            pictures, else the published 512.
     """
 
     network: EnhancementNetwork
@@ -49,12 +50,16 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None) -> EnhancementNetwork:
-    """The network in a checkpoint file, in eval mode: `read_checkpoint` without the provenance."""
+    """The network in a checkpoint file, in eval mode: `read_checkpoint` without the provenance.
+
+    Raises:
+        CheckpointError: see `read_checkpoint`.
+    """
     return read_checkpoint(path, padding).network
 
 
 def read_checkpoint(path: str | os.PathLike[str], padding: Padding | None = None) -> Checkpoint:
-    """Reads a checkpoint of either kind; which one is seen from its content, not its name.
+    """Reads a checkpoint of either kind, which its content tells, not its name.
 
     Args:
         path: safetensors of ours, or a `.pth` state dict, its names with `module.` or without; a
@@ -161,7 +166,7 @@ def _find(path: str | os.PathLike[str]) -> tuple[Path, Manifest | None]:
         bundle = read_bundle(path)
         if bundle.manifest.checkpoint is None:
             raise CheckpointError(f"{file} is a bundle without its checkpoint: give the checkpoint itself")
-        bundle.read_file(bundle.manifest.checkpoint)  # for its hash
+        bundle.read_file(bundle.manifest.checkpoint)  # checks its hash
     except BundleError as error:
         raise CheckpointError(str(error)) from error
     return bundle.folder / bundle.manifest.checkpoint.file, bundle.manifest
@@ -198,7 +203,7 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(file, framework="pt") as opened:
             names = list(opened.keys())
-            _check_names(file, names)  # before the numbers of something else are read, however many
+            _check_names(file, names)  # first, since another model's numbers may be many
             return {name: opened.get_tensor(name) for name in names}, opened.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} is truncated or not a safetensors file: {reason_of(error)}") from error
@@ -216,15 +221,15 @@ def _build(file: Path, tensors: dict[str, Tensor], padding: Padding) -> Enhancem
     with torch.device("meta"):
         expected = EnhancementNetwork(first.shape[0], padding).state_dict()
     for name, value in expected.items():
-        found = tensors[name]
-        if found.shape != value.shape or found.dtype not in _FLOATS:
+        tensor = tensors[name]
+        if tensor.shape != value.shape or tensor.dtype not in _FLOATS:
             raise CheckpointError(
-                f"{file} is a checkpoint of another network: {name} is {list(found.shape)} {found.dtype}, "
+                f"{file} is a checkpoint of another network: {name} is {list(tensor.shape)} {tensor.dtype}, "
                 f"{list(value.shape)} floating point is needed"
             )
-        if not _is_plain(found):
+        if not _is_plain(tensor):
             raise CheckpointError(f"{file}: {name} does not store all its numbers: save it as a plain tensor")
-        if not torch.isfinite(found).all():
+        if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{file}: {name} has NaN or infinite values; the training run diverged")
     network = EnhancementNetwork(first.shape[0], padding)
     network.load_state_dict(tensors)
@@ -239,6 +244,7 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def _check_names(file: Path, names: list[str]) -> None:
+    """Raises CheckpointError unless the names are those of the enhancement network's tensors."""
     with torch.device("meta"):
         expected = set(EnhancementNetwork(PUBLISHED_CHANNELS).state_dict())
     if "cond1.weight" not in names:

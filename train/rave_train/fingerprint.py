@@ -8,9 +8,17 @@ import torch
 from torch import nn
 
 
-def hash_weights(module: nn.Module, described: str = "") -> str:
-    """Hash of a module's tensors by name, and of what else makes it what it is."""
-    digest = hashlib.blake2b(described.encode(), digest_size=16)
+def hash_weights(module: nn.Module, description: str = "") -> str:
+    """Hashes a module's tensors and their names.
+
+    Args:
+        module: the module whose state dict is hashed.
+        description: further text to hash, for what the tensors do not tell.
+
+    Returns:
+        BLAKE2b hash, 32 hexadecimal digits.
+    """
+    digest = hashlib.blake2b(description.encode(), digest_size=16)
     for name, value in sorted(module.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

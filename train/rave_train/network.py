@@ -82,14 +82,14 @@ class PyramidPooling(nn.Module):
 class SplitPyramidPooling(nn.Module):
     """The block with its pooling done elsewhere, for tiles: see `EnhancementNetwork.illuminate`.
 
-    `fuse` is linear before its PReLU, and a convolution of an upsampled grid is again rows times a
-    (larger) grid times columns. So the grids' part of it is never computed as a convolution: a quarter
-    of the work, and in float32 whatever the precision of the rest, since it sets the light of the whole
-    picture, and would be lost in eight bits beside the larger features. Of the stacked grids, only a
-    grid with itself is read (`reads`).
+    `fuse` is linear before its PReLU, and a convolution of an upsampled grid is again rows times a (larger)
+    grid times columns. So the grids' part of `fuse` is computed as such a product, which saves a quarter of
+    the work. It is computed in float32 whatever the precision of the rest: it sets the light of the whole
+    picture, and in eight bits the larger features would drown it. `reads` masks the stacked grids, so that
+    each grid is combined with itself only.
 
     Args:
-        block: whose weights are taken, in its dtype; later changes of it are not seen.
+        block: the block whose weights are copied, in its dtype; later changes of it have no effect here.
     """
 
     def __init__(self, block: PyramidPooling) -> None:
@@ -121,7 +121,7 @@ class SplitPyramidPooling(nn.Module):
         self.register_buffer("taps", taps.detach().float())
 
     def forward(self, x: Tensor, pooled: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
-        """As `EnhancementNetwork.illuminate` says -> [n, channels, h, w]."""
+        """Takes what `EnhancementNetwork.illuminate` takes -> [n, channels, h, w]."""
         local = F.conv2d(x, self.fuse, padding=1)
         fused: Tensor = self.activate(local + self._of_grids(pooled, rows, cols).to(x.dtype))
         return fused
@@ -145,7 +145,7 @@ class EnhancementNetwork(nn.Module):
             trains with "zeros" and infers with "reflect".
 
     Raises:
-        ValueError: another padding, or channels that PPM cannot divide.
+        ValueError: the padding is another, or PPM cannot divide the channels.
 
     Source: CLIP-LIT (arXiv 2303.17569), section 3.2; RAVE (arXiv 2404.01889) uses the same.
     """
@@ -192,7 +192,7 @@ class EnhancementNetwork(nn.Module):
         return light[:, :, :height, :width]
 
     def features(self, image: Tensor) -> Tensor:
-        """What PPM pools. [n, 3, h, w] in [0, 1] -> [n, channels, h, w]; looks 5 px around."""
+        """The features that PPM pools, [n, 3, h, w] in [0, 1] -> [n, channels, h, w]; they see 5 px far."""
         x = _lrelu(self.cond1(image))
         features: Tensor = self.ResidualBlock2(self.ResidualBlock1(x))
         return features
@@ -201,7 +201,7 @@ class EnhancementNetwork(nn.Module):
         """Illumination map of a tile whose whole-image pooling is given.
 
         Args:
-            features: [n, channels, h, w], of `features` on the tile.
+            features: [n, channels, h, w], the result of `features` on the tile.
             pooled: [n, channels, 12, 12] float32, means of the whole image's features; row bins by
                 column bins, all grids stacked (1 + 2 + 3 + 6 = 12). Only the blocks on the diagonal
                 (a grid with itself) are read.
@@ -210,21 +210,21 @@ class EnhancementNetwork(nn.Module):
             cols: [n, w, 12] float32, the same for the tile's columns.
 
         Returns:
-            [n, 1, h, w], dtype of the features. Right where the tile's border is the image's, and
+            [n, 1, h, w], dtype of the features. It is exact at borders of the tile that are the image's, and
             `HALO_PX` inside any other border.
         """
         return self.light(SplitPyramidPooling(self.PPM1)(features, pooled, rows, cols))
 
     def light(self, x: Tensor) -> Tensor:
-        """Illumination map [n, 1, h, w] from the output of PPM; looks 11 px around."""
+        """Illumination map [n, 1, h, w] from the output [n, channels, h, w] of PPM; it sees 11 px far."""
         x = self.condx(x)
         x = self.ResidualBlock4(self.ResidualBlock3(x))
         x = self.condy(x)
         x = self.ResidualBlock6(self.ResidualBlock5(x))
-        # Meta tensors, whose operations are only counted, know no autocast.
+        # Meta tensors, whose operations are only counted, do not support autocast.
         if x.device.type == "meta" or not torch.is_autocast_enabled(x.device.type):
             return F.relu(self.cond_add1(x))
-        # Near 1, where the warm-up ends, bf16 has a step of 1/256: all light became 1, and without gradient.
+        # Near 1, where the warm-up ends, bf16 has steps of 1/256: all light would be 1, without a gradient.
         with torch.autocast(x.device.type, enabled=False):
             return F.relu(self.cond_add1(x.float()))
 
@@ -246,7 +246,7 @@ def relight(image: Tensor, light: Tensor) -> Tensor:
 
 
 def _neighbours(weights: Tensor) -> Tensor:
-    """[n, length, k] -> [n, length, 3 k]: those of the pixel before, its own, of the one after; or zeros."""
+    """[n, length, k] -> [n, length, 3 k]: each pixel's weights between those of its neighbours, or zeros."""
     padded = F.pad(weights, (0, 0, 1, 1))
     return torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], 2)
 

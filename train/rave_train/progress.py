@@ -1,8 +1,8 @@
-"""The function by which long work tells its caller how far it is."""
+"""The function by which long work tells its caller how far it has come."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Report = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done, and how much there is."""
+"""It is called with what is being done, how many parts are done, and how many parts there are."""

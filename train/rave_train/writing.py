@@ -1,4 +1,4 @@
-"""The one way in which files are written here: whole or not at all."""
+"""Writes files whole or not at all; this package writes its results through these functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rave_runtime.errors import PhotoError
 
 
 def write_whole(file: Path, content: bytes | str) -> None:
-    """Writes beside the file and puts the result in its place; several processes may do so at once.
+    """Writes a file beside its place and then moves it there; several processes may do so at once.
 
     Args:
         file: the file to make or replace; its folder is made where it is missing.
@@ -37,7 +37,7 @@ def write_whole(file: Path, content: bytes | str) -> None:
 
 
 def make_folder_of(photographs: Iterable[Path], folder: Path) -> None:
-    """Makes a folder for what is made of photographs: who cannot read one of them cannot look into it.
+    """Makes a folder for results made of photographs, readable to those only who can read all of these.
 
     Args:
         photographs: files that are there.
@@ -64,7 +64,7 @@ def write_table(file: Path, rows: Iterable[Iterable[object]]) -> None:
 
 
 def torch_file(content: dict[str, Any]) -> bytes:
-    """What `torch.save` writes of a dictionary, as bytes."""
+    """The bytes that `torch.save` writes for a dictionary."""
     import torch
 
     buffer = io.BytesIO()

@@ -1,1 +1,1 @@
-"""TensorRT engines: built from a bundle's graphs, checked, and entered into its manifest."""
+"""TensorRT engines, which are built from a bundle's graphs, checked, and entered into its manifest."""

@@ -1,4 +1,4 @@
-"""Engines become part of a bundle when they have been built, checked and, on a GPU, proven."""
+"""Adds engines to a bundle after they have been built, checked and, where a GPU built them, proven."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def add_engines(
 
     Args:
         folder: the folder of the bundle.
-        options: what the engines are for.
-        network: that the graphs were exported from.
+        options: what the engines are built for.
+        network: the network from which the graphs were exported.
         say: called with a line per stage.
 
     Returns:
@@ -34,56 +34,56 @@ def add_engines(
 
     Raises:
         ExportError: TensorRT or a GPU is missing, or an engine cannot be built, is not of its graph's
-            precision, or cannot be written. The bundle is what it was.
+            precision, or cannot be written. The bundle is unchanged.
         ParityError: engines differ from the network by more than their tolerance.
         BundleError: the bundle is damaged.
     """
     bundle = read_bundle(folder)
     trt = import_tensorrt(options.flavour)
     if options.flavour == "tensorrt-rtx":
-        # What they compute is what their graphs, proven already, compute; to run them takes such a GPU.
+        # They cannot be run here, which takes such a GPU; their graphs have been proven already.
         return write_engines(bundle, build_engines(bundle, options, trt, None, say), [])
-    built = build_engines(bundle, options, trt, find_build_gpu(trt), say)
+    plans = build_engines(bundle, options, trt, find_build_gpu(trt), say)
     say("proving the engines on the GPU")
-    candidates, reasons = engine_candidates(bundle, built)
+    candidates, reasons = engine_candidates(bundle, plans)
     if reasons:
         raise ExportError(
             f"the engines do not run on the GPU that built them: {next(iter(reasons.values()))}"
         )
-    cases = engine_cases([engine for engine, _ in built])
+    cases = engine_cases([engine for engine, _ in plans])
     parity = measure_parity(candidates, torch_reference(network), cases)
     failures = [failure for failure in map(over_tolerance, parity) if failure]
     if failures:
         raise ParityError("the engines are too far from the network:\n" + "\n".join(failures))
-    return write_engines(bundle, built, parity)
+    return write_engines(bundle, plans, parity)
 
 
-def write_engines(bundle: Bundle, built: list[tuple[EngineFile, bytes]], parity: list[Parity]) -> Bundle:
+def write_engines(bundle: Bundle, plans: list[tuple[EngineFile, bytes]], parity: list[Parity]) -> Bundle:
     """Writes engines into a bundle and its manifest; engines of the same key are replaced.
 
     Args:
-        bundle: that they were built from.
-        built: description and bytes of each.
-        parity: what was measured with them, which replaces earlier measurements of engines.
+        bundle: the bundle from whose graphs they were built.
+        built: manifest entry and bytes of each engine.
+        parity: measurements of these engines, which replace earlier ones of engines; none leave those.
 
     Returns:
         The bundle, read again.
 
     Raises:
-        ExportError: writing failed; the bundle is what it was.
+        ExportError: writing failed; the bundle is unchanged.
     """
-    names = {engine.file for engine, _ in built}
-    kept = [engine for engine in bundle.manifest.engines if engine.file not in names]
-    others = [row for row in bundle.manifest.parity if row.provider != TENSORRT or not parity]
+    names = {engine.file for engine, _ in plans}
+    other_engines = [engine for engine in bundle.manifest.engines if engine.file not in names]
+    other_rows = [row for row in bundle.manifest.parity if row.provider != TENSORRT or not parity]
     manifest = replace(
         bundle.manifest,
-        engines=(*kept, *(engine for engine, _ in built)),
-        parity=(*others, *parity),
+        engines=(*other_engines, *(engine for engine, _ in plans)),
+        parity=(*other_rows, *parity),
     )
     fresh = names - {engine.file for engine in bundle.manifest.engines}
     partial = bundle.folder / f".{MANIFEST_NAME}.partial"
     try:
-        for engine, plan in built:
+        for engine, plan in plans:
             part = bundle.folder / f".{engine.file}.partial"
             part.write_bytes(plan)
             part.replace(bundle.folder / engine.file)

@@ -1,7 +1,7 @@
-"""TensorRT engines of a bundle's tiling graphs: built, checked and described.
+"""Builds TensorRT engines of a bundle's tiling graphs, checks them, and describes them for the manifest.
 
-TensorRT needs the GPU that will run its engines; TensorRT for RTX needs none, and its engines can be run on
-several generations of GPUs, so what can be proven here is that they are built and keep their types.
+TensorRT builds on the GPU model that will run its engines. TensorRT for RTX needs no GPU to build, and its
+engines run on several generations of GPUs; so here only their building and their types can be checked.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from rave_runtime.files.regular import read_own
 Say = Callable[[str], None]
 
 GATHERED_BATCH: Final = 8
-"""Reduced pictures that `rave-run` puts into one run at most."""
+"""Most reduced pictures that `rave-run` puts into one run of an engine."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,18 @@ class EngineOptions:
     """What engines are built for.
 
     Attributes:
-        precision: the precision of the graphs that are built: "fp16" or "fp32" (int8 graphs are
-            onnxruntime's: their zero points are not 0, which TensorRT needs).
-        tile_px: longest side of a tile, for which they are tuned.
-        batch: most tiles per run, for which they are tuned.
-        working_size_px: long side of reduced pictures, for which they are tuned as well; None tunes for tiles
-            alone.
-        hardware: other GPUs that may run them.
-        version_compatible: let other TensorRT versions of the same major run them.
-        timing_cache: file of measured kernels, kept between builds; None chooses one in the user's cache
+        precision: the precision of the graphs that are built, "fp16" or "fp32". TensorRT cannot build int8
+            graphs, since it needs zero points of 0.
+        tile_px: longest side of a tile, for which engines are tuned.
+        batch: most tiles per run, for which engines are tuned.
+        working_size_px: long side of reduced pictures, for which engines are tuned as well; None tunes for
+            tiles alone.
+        hardware: which other GPUs may run the engines.
+        version_compatible: whether other TensorRT versions of the same major version may run them.
+        timing_cache: file of kernel timings, kept between builds; None chooses one in the user's cache
             folder.
-        flavour: TensorRT, or TensorRT for RTX, which ignores the three options before.
+        flavour: TensorRT, or TensorRT for RTX, which ignores `hardware`, `version_compatible` and
+            `timing_cache`.
     """
 
     precision: Precision = "fp16"
@@ -71,7 +72,7 @@ class EngineOptions:
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
-        """Windows to tune for: full tiles, and reduced pictures where those are smaller."""
+        """The windows to tune for: full tiles, and reduced pictures if those are smaller."""
         tiles = Profile(self.batch, self.tile_px)
         side_px = self.working_size_px
         if side_px is None or side_px >= self.tile_px:
@@ -80,10 +81,10 @@ class EngineOptions:
 
 
 def import_tensorrt(flavour: Flavour = "tensorrt") -> Any:
-    """The module of a TensorRT.
+    """Imports the Python module of TensorRT or of TensorRT for RTX.
 
     Raises:
-        ExportError: it is missing or too old; the message says how to get it.
+        ExportError: it is missing or too old; the message says how to install it.
     """
     try:
         return import_library(flavour)
@@ -92,10 +93,10 @@ def import_tensorrt(flavour: Flavour = "tensorrt") -> Any:
 
 
 def find_build_gpu(trt: Any) -> Gpu:
-    """The GPU that engines would be built on and for.
+    """Finds the GPU that engines are built on and for.
 
     Raises:
-        ExportError: there is none.
+        ExportError: this machine has none that can be used.
     """
     try:
         return find_gpu(import_cuda(), {"tensorrt": str(trt.__version__)})
@@ -111,14 +112,14 @@ def build_engines(
     """Builds and checks an engine of every tiling graph of a precision.
 
     Args:
-        bundle: with graphs of that precision.
-        options: what for.
+        bundle: the bundle, which holds graphs of that precision.
+        options: what the engines are built for.
         trt: the library's module.
-        gpu: the GPU of this machine; None for TensorRT for RTX, which builds for all that it runs on.
+        gpu: the GPU of this machine; None for TensorRT for RTX, which builds for all GPUs that it supports.
         say: called with a line per stage.
 
     Returns:
-        Each engine's description and bytes.
+        Each engine's manifest entry and bytes.
 
     Raises:
         ExportError: a graph cannot be parsed or built, or the engine's layers are not of the precision of its
@@ -166,7 +167,7 @@ def _describe(
 def _build_for_rtx(
     trt: Any, content: bytes, graph: GraphFile, options: EngineOptions, targets: TargetSet, say: Say
 ) -> bytes:
-    """An engine of TensorRT for RTX, checked by the types of its parsed layers."""
+    """Builds an engine of TensorRT for RTX; the types of its parsed layers are checked."""
 
     def configure(config: Any) -> None:
         config.progress_monitor = _make_monitor(trt, say)
@@ -181,13 +182,13 @@ def _build_for_rtx(
 
 
 class _Builder:
-    """TensorRT on one GPU: kernels are timed, and engines inspected."""
+    """Builds engines with TensorRT on one GPU, where kernels are timed and engines can be inspected."""
 
     def __init__(self, gpu: Gpu) -> None:
         self._gpu = gpu
 
     def build(self, trt: Any, content: bytes, graph: GraphFile, options: EngineOptions, say: Say) -> bytes:
-        """An engine whose layers have the precision of their graph."""
+        """Builds the engine of a graph and checks that its layers have the graph's precision."""
         cache = options.timing_cache or default_timing_cache(str(trt.__version__), self._gpu)
         configs = []
 
@@ -198,8 +199,8 @@ class _Builder:
                 config.hardware_compatibility_level = level
             if options.version_compatible:
                 config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-            kept = _kept(cache, is_named=options.timing_cache is not None)
-            config.set_timing_cache(config.create_timing_cache(kept), ignore_mismatch=False)
+            timings = _read_timings(cache, is_named=options.timing_cache is not None)
+            config.set_timing_cache(config.create_timing_cache(timings), ignore_mismatch=False)
             configs.append(config)
 
         try:
@@ -207,7 +208,7 @@ class _Builder:
         except DeviceError as error:
             raise ExportError(str(error)) from error
         if cache is not None:
-            _keep(cache, bytes(configs[0].get_timing_cache().serialize()))
+            _write_timings(cache, bytes(configs[0].get_timing_cache().serialize()))
         layers = inspect_engine(trt, plan, options.version_compatible)
         if options.precision == "fp16":
             check_precision(layers, content, graph.file)
@@ -215,7 +216,7 @@ class _Builder:
 
 
 def inspect_engine(trt: Any, plan: bytes, version_compatible: bool) -> dict[str, Any]:
-    """What the inspector says of an engine's layers, as parsed JSON.
+    """What TensorRT's inspector says about an engine's layers, as parsed JSON.
 
     Raises:
         ExportError: the engine does not load.
@@ -232,7 +233,7 @@ def inspect_engine(trt: Any, plan: bytes, version_compatible: bool) -> dict[str,
 
 
 def engine_name(graph: GraphFile, options: EngineOptions, version: str, target: Gpu | TargetSet) -> str:
-    """File name that holds the whole key, so that engines of many machines live in one bundle."""
+    """The file name of an engine, with all that distinguishes engines, so that one bundle can hold many."""
     gpu = target if isinstance(target, Gpu) else None
     place = ["rtx", "turing"] if target == TURING_TARGETS else ["rtx"]
     if gpu is not None:
@@ -246,7 +247,7 @@ def engine_name(graph: GraphFile, options: EngineOptions, version: str, target: 
 
 
 def default_timing_cache(version: str, gpu: Gpu) -> Path | None:
-    """Where kernel timings are kept between builds, apart for each TensorRT and GPU; None keeps none."""
+    """The file of kernel timings in the user's cache, one for each TensorRT and GPU; None without a cache."""
     folder = cache_folder("timings")
     return None if folder is None else folder / f"tensorrt-{version}-{_slug(gpu.name)}.timing"
 
@@ -259,12 +260,12 @@ def _make_monitor(trt: Any, say: Say) -> Any:
     """Returns a progress monitor for TensorRT's builder that reports by `say`."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
-        """Says how far the outermost phases are, at most every two seconds."""
+        """Reports how far the outermost phases have come, at most every two seconds."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self.steps: dict[str, int] = {}
-            self.said = time.monotonic()
+            self.last_report_s = time.monotonic()
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             """Called by TensorRT."""
@@ -274,8 +275,8 @@ def _make_monitor(trt: Any, say: Say) -> Any:
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             """Called by TensorRT; True goes on."""
-            if phase_name in self.steps and time.monotonic() - self.said > 2:
-                self.said = time.monotonic()
+            if phase_name in self.steps and time.monotonic() - self.last_report_s > 2:
+                self.last_report_s = time.monotonic()
                 say(f"TensorRT: {phase_name} {step} of {self.steps[phase_name]}")
             return True
 
@@ -286,16 +287,16 @@ def _make_monitor(trt: Any, say: Say) -> Any:
     return Monitor()
 
 
-def _kept(cache: Path | None, *, is_named: bool) -> bytes:
-    """A timing cache's bytes; none where it is missing, or may be another user's and nobody named it."""
+def _read_timings(cache: Path | None, *, is_named: bool) -> bytes:
+    """The bytes of a timing cache; none if it is missing, or may be another user's and no option named it."""
     if cache is None or not cache.is_file():
         return b""
     return cache.read_bytes() if is_named else read_own(cache) or b""
 
 
-def _keep(cache: Path, content: bytes) -> None:
-    """Writes the timing cache; a machine that cannot keep one builds slower, nothing worse."""
+def _write_timings(cache: Path, content: bytes) -> None:
+    """Writes the timing cache; errors are ignored, since without a cache builds only take longer."""
     with contextlib.suppress(OSError, PhotoError):
         cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(cache, content)
-        cache.chmod(0o600)  # under some umasks a group might write it, and `read_own` refuse
+        cache.chmod(0o600)  # some umasks let a group write to it, which `read_own` refuses

@@ -1,8 +1,9 @@
-"""Whether an engine kept the precision of its graph, from what TensorRT's inspector says of it.
+"""Checks that an engine kept the precision of its graph, by what TensorRT's inspector says about it.
 
-The inspector's JSON differs: TensorRT 10 describes a tensor by one text ("Format/Datatype": "Row major
-linear FP16 format"), 11 by a data type ("Half") apart from the format. Source: NVIDIA's migration
-notes from 10.x to 11.x, IEngineInspector.
+The inspector's JSON differs between versions: TensorRT 10 describes a tensor by one text ("Format/Datatype":
+"Row major linear FP16 format"), TensorRT 11 by a data type ("Half") beside the format.
+
+Source: NVIDIA's migration notes from 10.x to 11.x, IEngineInspector.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def check_precision(information: dict[str, Any], graph: bytes, name: str) -> Non
     """Fails unless the convolutions of an FP16 graph's engine compute in FP16.
 
     Args:
-        information: the inspector's JSON of the whole engine, made with detailed verbosity.
+        information: the inspector's JSON of the whole engine, which was built with detailed verbosity.
         graph: the ONNX file that the engine was built from; its float32 convolutions are allowed.
         name: the name of the graph, for the message.
 
@@ -37,19 +38,21 @@ def check_precision(information: dict[str, Any], graph: bytes, name: str) -> Non
             f"TensorRT does not describe the layers of {name}'s engine, so its precision is unproven: "
             "no engine was written"
         )
-    described = [(layer, _types(layer)) for layer in layers]
-    if not any("half" in types for _, types in described):
+    layer_types = [(layer, _types(layer)) for layer in layers]
+    if not any("half" in types for _, types in layer_types):
         raise ExportError(
             f"fp16 was asked for, but no layer of {name}'s engine is fp16: no engine was written"
         )
-    slow = [
-        str(layer.get("Name", "?")) for layer, types in described if _convolves(layer) and types == {"float"}
+    float32_names = [
+        str(layer.get("Name", "?"))
+        for layer, types in layer_types
+        if _convolves(layer) and types == {"float"}
     ]
     allowed = float32_convolutions(graph)
-    if len(slow) > allowed:
+    if len(float32_names) > allowed:
         raise ExportError(
-            f"fp16 was asked for, and {len(slow)} convolutions of {name}'s engine work in float32 "
-            f"({allowed} are meant to), such as {slow[0]}: no engine was written"
+            f"fp16 was asked for, and {len(float32_names)} convolutions of {name}'s engine work in float32 "
+            f"({allowed} are meant to), such as {float32_names[0]}: no engine was written"
         )
 
 
@@ -60,20 +63,20 @@ def check_parsed_precision(trt: Any, network: Any, graph: bytes, name: str) -> N
 
     Args:
         trt: the library's module.
-        network: as parsed.
+        network: the parsed network.
         graph: the ONNX file that it was parsed from.
         name: the name of the graph, for the message.
 
     Raises:
-        ExportError: another number of convolutions works in float32 than the graph means to.
+        ExportError: the number of convolutions in float32 is not the graph's.
     """
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     convolutions = [layer for layer in layers if layer.type == trt.LayerType.CONVOLUTION]
-    slow = sum(layer.get_output(0).dtype == trt.DataType.FLOAT for layer in convolutions)
+    count = sum(layer.get_output(0).dtype == trt.DataType.FLOAT for layer in convolutions)
     meant = float32_convolutions(graph)
-    if slow != meant:
+    if count != meant:
         raise ExportError(
-            f"{slow} of {len(convolutions)} convolutions of {name} would work in float32, {meant} should: "
+            f"{count} of {len(convolutions)} convolutions of {name} would work in float32, {meant} should: "
             "no engine was written"
         )
 
@@ -86,20 +89,21 @@ def float32_convolutions(graph: bytes) -> int:
 
 
 def _convolves(layer: dict[str, Any]) -> bool:
+    """Whether a layer is a convolution."""
     kinds = f"{layer.get('LayerType', '')} {layer.get('ParameterType', '')}".lower()
     return "conv" in kinds
 
 
 def _types(layer: dict[str, Any]) -> set[str]:
-    """ "half" and "float", as far as a layer's tensors are that."""
-    found = set()
+    """Which of "half" and "float" are types of a layer's tensors."""
+    types = set()
     for tensor in [*layer.get("Inputs", []), *layer.get("Outputs", [])]:
         if not isinstance(tensor, dict):
             continue
         texts = [str(value) for key, value in tensor.items() if re.search("datatype|format", key, re.I)]
         for text in texts:
             if _HALF.search(text):
-                found.add("half")
+                types.add("half")
             elif _FLOAT.search(text):
-                found.add("float")
-    return found
+                types.add("float")
+    return types

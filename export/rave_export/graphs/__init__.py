@@ -1,1 +1,1 @@
-"""ONNX graphs made from the torch network: the two of tiles, and those of whole pictures."""
+"""ONNX graphs made from the torch network: two graphs for tiles, and graphs of whole pictures."""

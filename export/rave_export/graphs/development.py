@@ -1,8 +1,8 @@
-"""A picture's colours smoothed in the shade, and its division by the divisor with a shoulder, as graphs.
+"""Graphs that smooth a picture's colours in the shade, and divide it by the divisor with a shoulder.
 
 The arithmetic is that of `rave_runtime.light.normal_way` and of the modules that it names. The brightest
-channel counts as at least 1, since black would be 0 / 0.
-Rows are padded to whole blocks, so that what is the same for the rows of a block is broadcast over them.
+channel counts as at least 1, since black would give 0 / 0. Rows are padded to whole blocks, so that values
+shared by the rows of a block can be broadcast over them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rave_export.graphs.joining import Versions, parse_part
 from rave_runtime.light.relight import BLOCK_PX
 
 _LUMA_OF_65536: Final = (19595, 38470, 7471)
-"""Shares of red, green and blue in luma, as Pillow's integers have them."""
+"""Pillow's integer weights of red, green and blue in luma, out of 65536."""
 
 _CHROMA: Final = """
 chroma (uint8[batch, 3, height, width] planes, float[batch, 1, h2, w2] divisor) =>
@@ -228,9 +228,9 @@ relight (float[batch, 3, tall, width] values, float[batch, 3, bands, 1, width] c
 
     x = a / e (`bent`),  g = (m + k * x) / ((D + x) * m)
 
-since a is 0 where D is above 1. `in_bands` takes its shape from the gain, so that it is made last, and what
-is added and multiplied can take its place. `QuantizeLinear` rounds, limits and casts in one pass. It rounds
-halves to even, `relight_gently` up."""
+since a is 0 where D is above 1. `in_bands` takes its shape from the gain, so that it is made last and the
+results of the sum and the product can reuse its memory. `QuantizeLinear` rounds, limits and casts in one
+pass. It rounds halves to even, while `relight_gently` rounds them up."""
 
 _NOISE: Final = 6 / 255
 _TO_CHROMA: Final = (0.299, 0.587, 0.114, -0.168736, -0.331264, 0.5, 0.5, -0.418688, -0.081312)
@@ -239,7 +239,7 @@ _TO_COLOUR: Final = (0.0, 1.402, -0.344136, -0.714136, 1.772, 0.0)
 
 
 def chroma_graph(versions: Versions) -> onnx.ModelProto:
-    """A picture's planes and its divisor -> the planes as float32, and by blocks what smooths colours."""
+    """Planes of a picture and its divisor -> the planes as float32, the change of colour of each block."""
     return parse_part(
         "chroma",
         _CHROMA,
@@ -254,11 +254,11 @@ def chroma_graph(versions: Versions) -> onnx.ModelProto:
 
 
 def relight_graph(versions: Versions) -> onnx.ModelProto:
-    """Planes, what smooths their colours, the divisor as lines -> the enhanced picture, the divisor."""
+    """Planes, the change of their colours, the divisor as lines -> the enhanced picture, the divisor."""
     luma = _listed(share / 65536 for share in _LUMA_OF_65536)
     return parse_part("relight", _RELIGHT, versions, block=BLOCK_PX, luma=luma)
 
 
 def _listed(values: Iterable[float]) -> str:
-    """Numbers as ONNX's syntax wants them."""
+    """Numbers as a list in ONNX's text syntax."""
     return ", ".join(f"{value:.10f}" for value in values)

@@ -1,8 +1,8 @@
-"""The network on every pixel as one graph, whole image in and out, for people who embed it elsewhere.
+"""Builds one graph that runs the network on every pixel of a whole image, for use in other programs.
 
-It is put together from the bundle's two graphs of any precision: before them the pooling and
-interpolation matrices are computed from the image's size, in integers and therefore exactly; after
-them comes the division. Every size works, down to one pixel.
+It is put together from a bundle's context and enhance graph of any precision. Before them the pooling and
+interpolation matrices are computed from the image's size, in integers and therefore exactly; after them comes
+the division. Every size works, down to one pixel.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ after (uint8[batch, height, width, 3] photo, float[batch, h2, w2] doubled_light)
 
 
 def join_graphs(context: onnx.ModelProto, enhance: onnx.ModelProto) -> onnx.ModelProto:
-    """The single graph of a context graph (for uint8 images) and an enhance graph.
+    """Joins a context graph (for uint8 images) and an enhance graph to a single graph of the whole image.
 
     Returns:
         A graph with the input `image` [n, h, w, 3] uint8, and the outputs `enhanced` [n, h, w, 3] uint8 and
@@ -132,16 +132,16 @@ def join_graphs(context: onnx.ModelProto, enhance: onnx.ModelProto) -> onnx.Mode
 
 
 def without_cast(context: onnx.ModelProto) -> onnx.ModelProto:
-    """A context graph that takes float32 values from 0 to 255, from the one that takes bytes.
+    """A context graph that takes float32 values from 0 to 255, made from the one that takes bytes.
 
-    Bytes are cast where they come in: TensorRT takes them nowhere else.
+    The joined graph casts the bytes right at its input, the only place where TensorRT takes them.
     """
     model = onnx.ModelProto()
     model.CopyFrom(context)
     graph = model.graph
     (cast,) = [node for node in graph.node if node.op_type == "Cast" and node.input[0] == "image"]
-    kept = [node for node in graph.node if node is not cast]
-    for node in kept:
+    nodes = [node for node in graph.node if node is not cast]
+    for node in nodes:
         node.input[:] = ["image" if name == cast.output[0] else name for name in node.input]
     graph.node.remove(cast)
     del graph.value_info[:]
@@ -151,7 +151,9 @@ def without_cast(context: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def matrices_graph(versions: Versions, dtype: str) -> onnx.ModelProto:
-    """The image as float32, its axes of one pixel doubled, and the matrices of `rave_runtime.light.tiling`.
+    """A graph from an image to its float32 values, axes of one pixel doubled, and the matrices for its size.
+
+    The matrices are those of `rave_runtime.light.tiling`.
 
     Args:
         versions: the versions of the model's format and operators.

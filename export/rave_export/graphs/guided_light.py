@@ -1,4 +1,4 @@
-"""The divisor of the normal way on the reduced picture as a graph: `light.look` and `light.reduction`."""
+"""A graph of the divisor on the reduced picture, computed as in `rave_runtime.light.look`, `.reduction`."""
 
 from __future__ import annotations
 
@@ -126,7 +126,8 @@ fit (float[batch, h2, w2, 3] small, float[batch, h2, w2] network_light, float st
     line = Concat <axis = 1> (slopes_used, offsets_used)
 }}
 """
-"""`line` is slope and offset of the divisor over luma, or 0 and the divisor where nothing was reduced."""
+"""`line` holds slope and offset of the divisor over luma, or 0 and the divisor if the picture was not
+reduced."""
 
 _PLACES: Final = """
     {axis}_stop = Squeeze ({axis}_length)
@@ -143,7 +144,7 @@ _BOX: Final = """
     {axis}_{name}_box = Div ({axis}_{name}_near_f, {axis}_{name}_count)
     {axis}_{name}_box_t = Transpose ({axis}_{name}_box)
 """
-"""Means over windows of a radius, smaller at the borders, as a matrix."""
+"""A matrix of means over windows of a radius, which are smaller at the borders."""
 
 _STEP: Final = """
     {name}_over_low = Sub ({values}, {name}_from)
@@ -158,7 +159,10 @@ _STEP: Final = """
 
 
 def fit_graph(versions: Versions) -> onnx.ModelProto:
-    """The network's light and the reduced picture -> the divisor as lines over luma, and its range."""
+    """The graph from the network's light and the reduced picture to the divisor as lines over luma.
+
+    It also gives the divisor itself, its range, and the knee of the shoulder.
+    """
     radii = {"fit": "radius", "reach": "reach", "next": "one"}
     axes = "".join(
         _PLACES.format(axis=axis)

@@ -1,4 +1,4 @@
-"""Putting graphs together from parts that are written as text."""
+"""Puts graphs together from parts that are written as text."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ class Versions:
 
 
 def versions_of(model: onnx.ModelProto) -> Versions:
-    """The versions that parts must have to be joined with a model."""
+    """The versions that parts must have so that they can be joined with a model."""
     opset = next(item.version for item in model.opset_import if not item.domain)
     return Versions(model.ir_version, opset)
 
 
 def parse_part(name: str, text: str, versions: Versions, **values: object) -> onnx.ModelProto:
-    """A part from its text in ONNX's syntax, with the part's name before the names of all its tensors.
+    """Parses a part from ONNX's text syntax, and puts its name and "_" before the names of its tensors.
 
     Args:
         name: the name of the part.
-        text: a graph with places for values in braces; ONNX's own braces are doubled.
+        text: the text of a graph as a template of `str.format`; ONNX's own braces are doubled.
         versions: the versions of the model's format and operators.
-        values: what the places hold.
+        values: the values of the template.
     """
     model = parser.parse_model((_HEADER + text).format(**asdict(versions), **values))
     return compose.add_prefix(model, f"{name}_")
 
 
 def rename_tensors(model: onnx.ModelProto, names: dict[str, str], shaped: str = "") -> onnx.ModelProto:
-    """A joined graph under its public names: inputs and outputs that are not named are no longer such.
+    """Gives the inputs and outputs of a joined graph their public names, and keeps no other inputs.
 
     Args:
-        model: that is changed.
+        model: the joined graph, which is changed.
         names: public name of each tensor, by the name that joining gave it.
-        shaped: beginning of the names of tensors whose stated shapes stay: runtimes let one tensor take the
-            place of another only where they know that the two are alike.
+        shaped: beginning of the names of tensors whose stated shapes stay; runtimes reuse a tensor's memory
+            for another only if they know that the two have one shape.
 
     Returns:
         The same model, checked.

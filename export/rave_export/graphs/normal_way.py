@@ -1,9 +1,10 @@
-"""What `rave-run` does with a photograph as one graph: any size in, the enhanced photograph out.
+"""Builds one graph that does with a photograph of any size what `rave-run` does.
 
-The light is estimated on an antialiased reduction, fitted to the picture's edges, brought back to full size,
-and divided by. The arithmetic is that of `rave_runtime.light`, with sizes and matrices computed from the
-picture's own shape. Only standard operators are used, none with a graph inside. Pictures are planar inside,
-so that the long sides are the inner loops of every operator, and bytes while they are only moved.
+The light is estimated on an antialiased reduction, fitted to the picture's edges and brought back to full
+size; then the picture is divided by it. The arithmetic is that of `rave_runtime.light`, with sizes and
+matrices computed from the picture's shape. Only standard operators are used, none of which holds a subgraph.
+Inside, pictures are planar, so that the long sides are the inner loops of every operator, and they stay bytes
+while they are only moved.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rave_export.graphs.reduction import reduction_graph
 
 
 def normal_way(context: onnx.ModelProto, enhance: onnx.ModelProto, working_size_px: int) -> onnx.ModelProto:
-    """The graph of the normal way from a context graph (for uint8 images) and an enhance graph.
+    """Builds the graph of the normal way from a context graph (for uint8 images) and an enhance graph.
 
     Args:
         context: the context graph, of any precision.
@@ -27,8 +28,9 @@ def normal_way(context: onnx.ModelProto, enhance: onnx.ModelProto, working_size_
         working_size_px: long side on which the light is estimated.
 
     Returns:
-        Inputs `image` [n, h, w, 3] uint8 and `strength`, a float32 from 0 to 2; outputs `enhanced`
-        [n, h, w, 3] uint8, and `light` [n, h, w] float32, at least 0. Only what is asked for is computed.
+        A graph with the inputs `image` [n, h, w, 3] uint8 and `strength`, a float32 from 0 to 2, and the
+        outputs `enhanced` [n, h, w, 3] uint8 and `light` [n, h, w] float32, at least 0. A runtime computes
+        only the outputs that are asked for.
     """
     versions = versions_of(context)
     joined = compose.merge_models(

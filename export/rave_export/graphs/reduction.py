@@ -92,10 +92,10 @@ reduce (uint8[batch, height, width, 3] image) =>
     factor_radius = Max (radius, one)
 }}
 """
-"""`small` is the reduced picture, 0 to 255, `is_small` whether the picture was too small to reduce.
+"""`small` is the reduced picture, 0 to 255; `is_small` is 1 if the picture was too small to reduce, else 0.
 
 Pillow divides the sum of a box of n pixels by multiplying with 2^24 / n, cut to an integer. Unless n is a
-power of two, a sum that n divides comes out one too low. `counts_down` makes it so here."""
+power of two, the result is then one too low for a sum that n divides. `counts_down` reproduces that here."""
 
 _REDUCE_AXIS: Final = """
     {axis}_scaled = Mul ({axis}_length, side)
@@ -158,11 +158,12 @@ _REDUCE_AXIS: Final = """
     {axis}_sum = ReduceSum <keepdims = 1> ({axis}_raw, one)
     {axis}_weights = Div ({axis}_raw, {axis}_sum)
 """
-"""One axis: its reduced length, rounded half to even, boxes to average, and Lanczos weights for the rest."""
+"""The part for one axis computes its reduced length, rounded half to even, the boxes that are averaged first,
+and the Lanczos weights for the rest of the reduction."""
 
 
 def reduction_graph(versions: Versions, working_size_px: int) -> onnx.ModelProto:
-    """A picture's planes, its reduction, and the radius of the fit that follows.
+    """The graph from a picture to its planes, its reduction, and the radius of the fit that follows.
 
     Args:
         versions: the versions of the model's format and operators.

@@ -1,7 +1,7 @@
-"""The two ONNX graphs of a bundle, made from the torch network.
+"""Exports the torch network as the two ONNX graphs of a bundle.
 
-Split at the pooling block, see `rave_runtime.backends.network`. Features are handed from one graph to the
-other, so no weight is stored twice and an image that fits one window is computed once.
+The network is split at the pooling block; `rave_runtime.backends.network` tells why. The features go from one
+graph to the other, so no weight is stored twice, and an image that fits one window is computed once.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from rave_train.network import EnhancementNetwork, SplitPyramidPooling
 
 OPSET: Final = 18
 MIN_OPSET: Final = 18
-"""Below it, Pad has no axes input, which the exporter writes."""
+"""Below this version `Pad` has no input for axes, which torch's exporter writes."""
 
 IR_VERSION: Final = 10
-"""Newest that all supported runtimes read; onnx itself would write a newer one."""
+"""The newest version of the file format that all supported runtimes read; onnx would write a newer one."""
 
 
 class ContextGraph(nn.Module):
-    """Image tile -> features, and their share of the pooled grids."""
+    """The module from an image tile to its features, and their share of the pooled grids."""
 
     def __init__(self, network: EnhancementNetwork) -> None:
         super().__init__()
@@ -39,14 +39,14 @@ class ContextGraph(nn.Module):
 
     def forward(self, image: Tensor, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
         """See `rave_runtime.backends.network.Network.pool`; the image is uint8."""
-        planes = image.float().permute(0, 3, 1, 2)  # TensorRT takes bytes into a cast only
+        planes = image.float().permute(0, 3, 1, 2)  # TensorRT takes bytes as the input of a cast only
         features = self.network.features((planes / 255).to(self.network.cond1.weight.dtype))
         pooled = rows.unsqueeze(1) @ features.float() @ cols.unsqueeze(1).transpose(2, 3)
         return features, pooled
 
 
 class EnhanceGraph(nn.Module):
-    """Features and the whole image's pooled grids -> illumination map."""
+    """The module from features and the whole image's pooled grids to the illumination map."""
 
     def __init__(self, network: EnhancementNetwork) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class EnhanceGraph(nn.Module):
 
 
 def export_context(network: EnhancementNetwork, opset: int = OPSET) -> onnx.ModelProto:
-    """The context graph for uint8 images, its arithmetic in the dtype of the network's weights.
+    """Exports the context graph for uint8 images, which computes in the dtype of the network's weights.
 
     Args:
         network: float32 or float16, in eval mode.
@@ -84,10 +84,10 @@ def export_context(network: EnhancementNetwork, opset: int = OPSET) -> onnx.Mode
 
 
 def with_float_image(context: onnx.ModelProto) -> onnx.ModelProto:
-    """The context graph for float32 images in [0, 1], from the one for uint8 images.
+    """The context graph for float32 images in [0, 1], made from the one for uint8 images.
 
-    The same nodes without the cast and the division by 255, so that all names stay: one calibration
-    serves both.
+    Only the cast and the division by 255 are removed. All other nodes keep their names, so that one
+    calibration serves both graphs.
     """
     model = onnx.ModelProto()
     model.CopyFrom(context)
@@ -96,12 +96,12 @@ def with_float_image(context: onnx.ModelProto) -> onnx.ModelProto:
     model_input.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     cast = next(node for node in graph.node if node.op_type == "Cast" and node.input[0] == "image")
     division = next(node for node in graph.node if node.op_type == "Div")
-    renamed = {cast.output[0]: "image", division.output[0]: division.input[0]}
-    kept = [node for node in graph.node if node not in (cast, division)]
+    new_names = {cast.output[0]: "image", division.output[0]: division.input[0]}
+    nodes = [node for node in graph.node if node not in (cast, division)]
     del graph.node[:], graph.value_info[:]
-    graph.node.extend(kept)
+    graph.node.extend(nodes)
     for node in graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.input[:] = [new_names.get(name, name) for name in node.input]
     used = {name for node in graph.node for name in node.input}
     constants = [item for item in graph.initializer if item.name in used]
     del graph.initializer[:]
@@ -111,7 +111,7 @@ def with_float_image(context: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def export_enhance(network: EnhancementNetwork, opset: int = OPSET) -> onnx.ModelProto:
-    """The enhance graph, its arithmetic in the dtype of the network's weights.
+    """Exports the enhance graph, which computes in the dtype of the network's weights.
 
     Raises:
         InputError: the opset is too low.
@@ -139,7 +139,19 @@ def _export(
     outputs: list[str],
     opset: int,
 ) -> onnx.ModelProto:
-    """Exports a module by torch's exporter with free sizes, and checks the graph's names and opset."""
+    """Exports a module by torch's exporter with the given axes of any size, and checks the opset.
+
+    Args:
+        module: the module to export.
+        inputs: example inputs by name.
+        axes: for each input, the names of its axes of any size: "batch", "height" or "width".
+        outputs: names of the outputs.
+        opset: version of the operator set.
+
+    Raises:
+        InputError: the opset is too low.
+        ExportError: the installed packages cannot export it.
+    """
     if opset < MIN_OPSET:
         raise InputError(f"opset {opset} is too low for these graphs: give at least {MIN_OPSET}")
     _require_onnxscript()
@@ -162,10 +174,10 @@ def _export(
         )
     assert program is not None
     model = program.model_proto
-    made = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
-    if made != opset:
+    written = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
+    if written != opset:
         raise ExportError(
-            f"this torch and onnx cannot write opset {opset}, they wrote {made}: give --opset {made}"
+            f"this torch and onnx cannot write opset {opset}, they wrote {written}: give --opset {written}"
         )
     model.ir_version = IR_VERSION
     model.producer_name = "rave-export"
@@ -183,10 +195,10 @@ def _export(
 
 
 def _require_onnxscript() -> None:
-    """Torch's exporter needs onnxscript and tells what is wrong with it in dozens of lines.
+    """Imports onnxscript, since torch's exporter reports a problem with it in dozens of lines.
 
     Raises:
-        ExportError: it is missing, or does not go with the other packages.
+        ExportError: it is missing, or does not work with the other packages.
     """
     with _clashes_in_one_line():
         importlib.import_module("onnxscript")
@@ -194,12 +206,19 @@ def _require_onnxscript() -> None:
 
 @contextlib.contextmanager
 def _clashes_in_one_line() -> Iterator[None]:
-    """Tells people what to install where torch's exporter fails; our networks it can export, all of them."""
+    """Turns errors of torch's exporter into a line that says what to install.
+
+    The exporter can export every network of this project, so an error means that packages do not fit
+    together.
+
+    Raises:
+        ExportError: the block raised an error.
+    """
     try:
         yield
     except MemoryError:
         raise
-    except Exception as error:  # versions that clash fail in every way
+    except Exception as error:  # versions that do not fit together raise errors of any class
         if isinstance(error, ModuleNotFoundError) and error.name and "." not in error.name:
             raise ExportError(f"{error.name} is missing: pip install 'rave-backlit[export]'") from error
         raise ExportError(
@@ -210,7 +229,7 @@ def _clashes_in_one_line() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the exporter's progress prints and advice away from people who cannot act on it."""
+    """Hides the exporter's progress and advice, which users cannot act on."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

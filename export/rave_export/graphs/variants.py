@@ -34,7 +34,7 @@ class Graph:
 
 
 def network_facts(network: EnhancementNetwork) -> NetworkFacts:
-    """What a runtime must know of a network to tile it."""
+    """The facts about a network that a runtime needs to tile it."""
     return NetworkFacts(
         channels=network.channels,
         bins=BINS,
@@ -47,20 +47,20 @@ def network_facts(network: EnhancementNetwork) -> NetworkFacts:
 def float_graphs(
     network: EnhancementNetwork, precision: Literal["fp32", "fp16"], opset: int = OPSET
 ) -> list[Graph]:
-    """The context graphs, for images in bytes and in float32, and the enhance graph.
+    """Exports the context graphs, for images in bytes and in float32, and the enhance graph.
 
-    In fp16 the network itself is halved before the export, so the graphs are what torch would run;
-    pooled sums, matrices, the first convolution's division by 255 and the light map stay float32.
+    For fp16 the network itself is converted before the export, so the graphs are what torch would run. Pooled
+    sums, matrices, the division by 255 before the first convolution and the light map stay float32.
 
     Raises:
         InputError: the opset is too low.
     """
-    chosen = copy.deepcopy(network).half() if precision == "fp16" else network
-    context = export_context(chosen, opset)
+    converted = copy.deepcopy(network).half() if precision == "fp16" else network
+    context = export_context(converted, opset)
     return [
         Graph(context, "context", precision, "uint8"),
         Graph(with_float_image(context), "context", precision, "float32"),
-        Graph(export_enhance(chosen, opset), "enhance", precision),
+        Graph(export_enhance(converted, opset), "enhance", precision),
     ]
 
 
@@ -73,28 +73,28 @@ def int8_graphs(
     enough_db: float = ENOUGH_DB,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Graph]:
-    """INT8 versions of the float32 graphs.
+    """Makes INT8 versions of the float32 graphs.
 
-    Ranges are of the kind that serves these pictures better. The first and last convolution stay
-    float32, and those that `sparing` finds too harmful.
+    Of the two kinds of ranges that `observe_ranges` gives, the one that serves these pictures better is
+    taken. The first and the last convolution stay float32, and so do those that `sparing` finds too harmful.
 
     Args:
         graphs: the fp32 graphs that `float_graphs` returns.
         facts: the facts of the network.
         pictures: the pictures to calibrate on, [h, w, 3] uint8.
         every_layer: quantise every 3x3 convolution, whatever it costs.
-        enough_db: PSNR of the worst picture, from float32, at which no further layer is spared.
-        say: called with a line for each layer that is spared.
+        enough_db: PSNR of the worst picture against float32 at which no further layer is left in float32.
+        say: called with a line for each layer that is left in float32.
 
     Raises:
-        ExportError: no pictures, or a range that is not finite.
+        ExportError: there are no pictures, or a range is not finite.
     """
     context = next(graph.model for graph in graphs if graph.image == "uint8")
     enhance = next(graph.model for graph in graphs if graph.part == "enhance")
     kinds = observe_ranges(facts, context, enhance, pictures)
 
-    def build(kind: str, spared: tuple[str, ...]) -> NetworkInMemory:
-        keep = spared if every_layer else (*SENSITIVE, *spared)
+    def build(kind: str, float32_layers: tuple[str, ...]) -> NetworkInMemory:
+        keep = float32_layers if every_layer else (*SENSITIVE, *float32_layers)
         parts = zip((context, enhance), kinds[kind], strict=True)
         return NetworkInMemory(facts, *(Session(quantize(part, ranges, keep=keep)) for part, ranges in parts))
 
@@ -106,12 +106,12 @@ def int8_graphs(
         layers = [
             name for name in convolutions(context) + convolutions(enhance) if not name.endswith(SENSITIVE)
         ]
-        spared = spared_layers(partial(build, kind), layers, pictures, expected, enough_db)
-        for name, reached_db in spared:
+        float32_layers = spared_layers(partial(build, kind), layers, pictures, expected, enough_db)
+        for name, reached_db in float32_layers:
             say(f"int8 leaves {name.removesuffix('.weight')} in float32: {reached_db:.1f} dB with it")
-        if (spared[-1][1] if spared else reached[kind]) < enough_db:
+        if (float32_layers[-1][1] if float32_layers else reached[kind]) < enough_db:
             say(f"int8 stays short of {enough_db:g} dB from float32 on the worst calibration picture")
-        keep = (*SENSITIVE, *(name for name, _ in spared))
+        keep = (*SENSITIVE, *(name for name, _ in float32_layers))
     ranges = dict(zip(("context", "enhance"), kinds[kind], strict=True))
     return [
         Graph(quantize(graph.model, ranges[graph.part], keep=keep), graph.part, "int8", graph.image)
@@ -120,7 +120,7 @@ def int8_graphs(
 
 
 def single_graphs(graphs: Sequence[Graph], working_size_px: int | None) -> list[Graph]:
-    """A single graph of the whole picture for each precision among split graphs.
+    """Joins the split graphs of each precision to a single graph of the whole picture.
 
     Args:
         graphs: context and enhance graphs.

@@ -1,1 +1,1 @@
-"""INT8 graphs: what they are calibrated on, which ranges they round in, and which layers they leave alone."""
+"""INT8 graphs: their calibration pictures, the ranges they round in, and the layers that stay float32."""

@@ -1,4 +1,4 @@
-"""The pictures INT8 is calibrated on where no photographs are given, and darker ones of those that are."""
+"""Pictures to calibrate INT8 on: synthesised ones where no photographs are given, and darkened copies."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from rave_export.pictures import PICTURES
 from rave_runtime.arrays import Picture
 
 _DARKER: Final = (0.15, 0.3, 0.5)
-"""Shares of their values that darkened photographs keep."""
+"""Factors on the values of darkened photographs."""
 
 _TWO_STOPS: Final = (0.5,)
-"""About two stops too dark. Darker scenes would widen the ranges beyond what photographs need: the embedded
-model's worst photograph is then 43 dB from float32 and not 46; without any dark ones it was 25."""
+"""Factor that makes synthesised scenes about two stops too dark. Darker ones would widen the ranges beyond
+what photographs need: the embedded model's worst photograph then has 43 dB against float32 instead of 46.
+Without any dark scenes it had 25 dB."""
 
 _PROOF_SHARES: Final = (0.5, 0.7)
+"""Factors on the values of the darkened scenes of a proof."""
 
 _SKY_STOPS: Final = {False: (-1.0, 0.3), True: (2.0, 4.5)}
-"""Exposure of skies, in stops, without and with clipping."""
+"""Ranges of the exposure of skies, in stops, by whether they are clipped."""
 
 
 def with_darker(pictures: Sequence[Picture], shares: Sequence[float] = _DARKER) -> tuple[Picture, ...]:
-    """Pictures, and each once more darkened, in turns to these shares of its values.
+    """Returns pictures, and after them each once more, its values multiplied by these factors in turns.
 
-    Most folders are of well-lit photographs, and what a network does to them says little of the ranges it
-    needs where all is dark, which is what it is for.
+    Most folders hold well-lit photographs, which say little about the ranges that a network needs for the
+    dark pictures it is made for.
     """
     darker = (
         np.rint(picture * shares[index % len(shares)]).astype(np.uint8)
@@ -37,22 +39,26 @@ def with_darker(pictures: Sequence[Picture], shares: Sequence[float] = _DARKER) 
 
 
 def default_pictures() -> tuple[Picture, ...]:
-    """Scenes to calibrate on where no photographs are given, each once more as a dark exposure."""
+    """Scenes to calibrate on where no photographs are given, and each once more as a dark exposure."""
     return with_darker(synthesize_pictures(), _TWO_STOPS)
 
 
 def proof_pictures(count: int) -> tuple[Picture, ...]:
-    """Scenes that are not calibrated on, each once more as a dark exposure, to prove INT8 on."""
+    """Scenes to prove INT8 on, which are not among those of calibration, and each once more darkened."""
     return with_darker(synthesize_pictures(count + 2, seed=1)[2:], _PROOF_SHARES)
 
 
 def synthesize_pictures(count: int = PICTURES, seed: int = 0) -> list[Picture]:
-    """Backlit scenes made of overlapping discs, for networks exported where no photographs are.
+    """Draws backlit scenes of overlapping discs, to calibrate on without photographs.
 
-    Discs whose radii follow a power law give edges and plains at every scale, as photographs have;
-    a bright sky behind a shaded foreground gives the light, and every other sky is clipped to white, as
-    skies behind backlit subjects are. The first pictures are extremes: a black-to-white checkerboard, and
-    primary colours.
+    Discs whose radii follow a power law give edges and plain areas at every scale, as photographs have. A
+    bright sky lies behind a shaded foreground, and every other sky is clipped to white, as skies behind
+    backlit subjects are. The first two pictures are extremes: a checkerboard of black and white, and primary
+    colours.
+
+    Args:
+        count: how many pictures.
+        seed: the seed of every random choice.
 
     Returns:
         [h, w, 3] uint8 each, of mixed sizes.

@@ -1,4 +1,4 @@
-"""A network whose graphs are not files yet, run as the runtime runs those of a bundle."""
+"""Runs a network whose graphs are not files yet, as the runtime runs those of a bundle."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Runnable(Protocol):
     """A graph that can be run."""
 
     def run(self, inputs: dict[str, Any]) -> list[Any]:
-        """Arrays by input name -> every output, in the order of the graph."""
+        """Runs the graph on arrays by input name; returns every output in the order of the graph."""
 
 
 class Session:
-    """A model on plain onnxruntime, holding no more memory than it needs."""
+    """A model on onnxruntime on the CPU, with options that keep its memory small."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         onnxruntime = import_onnxruntime()
@@ -57,7 +57,7 @@ class NetworkInMemory(SplitNetwork):
         self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
     ) -> dict[str, Array]:
         """See `SplitNetwork.run_context`."""
-        del outputs  # both are there
+        del outputs  # the graph always gives both
         results = self._context.run({"image": images, "rows": pool_rows, "cols": pool_cols})
         return dict(zip(("features", "pooled"), results, strict=True))
 

@@ -1,10 +1,10 @@
-"""INT8 graphs: QDQ nodes put where onnxruntime runs whole regions in eight bits.
+"""Makes INT8 graphs, with Q and DQ nodes placed so that onnxruntime runs whole regions in eight bits.
 
-Activations are uint8 (asymmetric), weights int8 per output channel (symmetric), with steps so wide that no
-two neighbours overflow the 16 bits in which processors without VNNI add their products: that costs a
-fraction of a bit of the weights, and spares the slower sums. Reflected borders are moves of bytes, so `Pad`
-stands between Q and DQ and works on uint8 itself: written the usual way (Q and DQ around each), every one of
-them was a float32 island.
+Q and DQ are the operators QuantizeLinear and DequantizeLinear. Activations are uint8 (asymmetric), weights
+int8 per output channel (symmetric). The steps of the weights are so wide that the products of no two
+neighbouring channels overflow the 16 bits in which processors without VNNI add them; this costs a fraction of
+a bit, and allows the faster sums. `Pad` only moves bytes, so it stands between Q and DQ and works on uint8;
+with DQ before and Q after each `Pad`, as is usual, it would run in float32.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from onnx import helper, numpy_helper
 from rave_export.errors import ExportError
 
 Ranges = Mapping[str, tuple[float, float]]
-"""Smallest and largest value seen of each tensor, by name."""
+"""Smallest and largest observed value of each tensor, by its name."""
 
 SENSITIVE: Final = ("cond1.weight", "cond_add1.weight")
-"""Endings of the weights of the first and last convolution: 1 % of the work, 5 dB of the result."""
+"""Endings of the weights of the first and last convolution, which do 1 % of the work and cost 5 dB in
+INT8."""
 
 _ELEMENTWISE: Final = ("Add", "LeakyRelu")
 
 _LARGEST_SUM: Final = 128
-"""The largest sum of two weights: 255 times as much still fits into 16 bits."""
+"""The largest allowed sum of two weights, whose product with 255 still fits into 16 bits."""
 
 
 def observed_tensors(model: onnx.ModelProto) -> list[str]:
@@ -52,7 +53,7 @@ def require_finite(tensor: str, low: float, high: float) -> None:
 
 
 def convolutions(model: onnx.ModelProto) -> list[str]:
-    """Weights of the 3x3 convolutions, those that can run in eight bits, in the order of the graph."""
+    """Names of weights of the 3x3 convolutions, which can run in eight bits, in the order of the graph."""
     weights = {item.name: item for item in model.graph.initializer}
     return [
         node.input[1]
@@ -62,15 +63,15 @@ def convolutions(model: onnx.ModelProto) -> list[str]:
 
 
 def quantize(model: onnx.ModelProto, ranges: Ranges, *, keep: Collection[str] = SENSITIVE) -> onnx.ModelProto:
-    """The INT8 version of one of a bundle's float32 graphs, its inputs and outputs unchanged.
+    """Makes the INT8 version of one of a bundle's float32 graphs; its inputs and outputs stay as they are.
 
     Args:
         model: a float32 graph of `rave_export.graphs.split`.
-        ranges: the ranges of `observed_tensors`, from `rave_export.int8.calibration`.
+        ranges: the ranges of `observed_tensors`, from `rave_export.int8.ranges`.
         keep: endings of the weights whose convolutions stay float32.
 
     Returns:
-        A new model. The 1x1 convolutions of the pooled grids stay float32: they cost nothing.
+        A new model. The 1x1 convolutions of the pooled grids stay float32, since they take hardly any time.
 
     Raises:
         ExportError: a range is missing or not finite.
@@ -81,7 +82,7 @@ def quantize(model: onnx.ModelProto, ranges: Ranges, *, keep: Collection[str] = 
 def fits_16_bits(model: onnx.ModelProto) -> bool:
     """Whether no sum of an INT8 graph saturates on processors without VNNI.
 
-    They add the products of two neighbouring channels in 16 bits, before they go on in 32.
+    Those add the products of two neighbouring channels in 16 bits, and further sums in 32 bits.
     """
     weights = [numpy_helper.to_array(item) for item in model.graph.initializer]
     convolved = [weight for weight in weights if weight.dtype == np.int8 and weight.ndim == 4]
@@ -89,10 +90,10 @@ def fits_16_bits(model: onnx.ModelProto) -> bool:
 
 
 def _sums_of_two(weight: NDArray[Any]) -> NDArray[Any]:
-    """Per output channel, what two weights that are added in 16 bits come to at most, of one sign.
+    """The largest sum of two weights of one sign that are added in 16 bits, per output channel.
 
-    Those are of two channels side by side, at one place of the kernel. Where the channels are odd in
-    number they may be any two, since the one without a partner meets the next place's first.
+    These are the weights of two neighbouring channels at one place of the kernel. With an odd number of
+    channels any two weights count, since the last channel of one place is added to the first of the next.
 
     [o, i, h, w] -> [o], at least 0.
     """
@@ -104,7 +105,7 @@ def _sums_of_two(weight: NDArray[Any]) -> NDArray[Any]:
 
 
 class _Rewrite:
-    """One pass over the nodes in order, knowing which tensors exist as bytes by now."""
+    """Rewrites a graph in one pass over its nodes, and keeps track of which tensors exist as bytes."""
 
     def __init__(self, model: onnx.ModelProto, ranges: Ranges, keep: tuple[str, ...]) -> None:
         self.result = onnx.ModelProto()
@@ -131,16 +132,16 @@ class _Rewrite:
         del graph.node[:], graph.value_info[:]
         graph.node.extend(self.nodes)
         used = {name for node in self.nodes for name in node.input}
-        kept = [item for item in graph.initializer if item.name in used]
+        used_initializers = [item for item in graph.initializer if item.name in used]
         del graph.initializer[:]
-        graph.initializer.extend(kept)
-        made = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
-        graph.initializer.extend(made)
+        graph.initializer.extend(used_initializers)
+        new_initializers = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
+        graph.initializer.extend(new_initializers)
         onnx.checker.check_model(self.result, full_check=True)
         return self.result
 
     def _visit(self, node: onnx.NodeProto) -> None:
-        """Emits one node of the float graph as its 8-bit counterpart, or as it is."""
+        """Adds one node of the float graph to the result, as its 8-bit counterpart or unchanged."""
         name = node.output[0]
         if node.op_type == "Pad" and (node.input[0] in self.bytes_of or self._leads_to_bytes(node)):
             prefix = self._as_bytes(node.input[0])
@@ -168,6 +169,7 @@ class _Rewrite:
             self.nodes.append(node)
 
     def _runs_in_bytes(self, node: onnx.NodeProto) -> bool:
+        """Whether a node is to run in eight bits."""
         if node.op_type == "Conv":
             weight = self.weights[node.input[1]]
             return weight.dims[2] == 3 and not weight.name.endswith(self.keep)
@@ -178,10 +180,10 @@ class _Rewrite:
         )
 
     def _leads_to_bytes(self, node: onnx.NodeProto) -> bool:
-        """Whether a convolution in bytes reads it, directly or through nodes that can be in bytes.
+        """Whether a convolution in bytes reads the output, directly or through nodes that can be in bytes.
 
-        Where none does (before the float32 convolution at the end), rounding would cost a decibel
-        and gain nothing.
+        Where none does, as before the float32 convolution at the end, rounding would cost a decibel and gain
+        nothing.
         """
         return any(
             self._runs_in_bytes(reader)
@@ -194,13 +196,14 @@ class _Rewrite:
         return node.op_type in _ELEMENTWISE or (node.op_type == "PRelu" and self._slope(node) is not None)
 
     def _slope(self, node: onnx.NodeProto) -> float | None:
+        """The single slope of a PRelu; None where it has one per channel."""
         slope = self.weights.get(node.input[1])
         if slope is None or np.prod(slope.dims) != 1:
             return None
         return float(numpy_helper.to_array(slope).reshape(()))
 
     def _make_leaky(self, node: onnx.NodeProto) -> None:
-        """PRelu with one slope is LeakyRelu, which has an eight-bit kernel."""
+        """Replaces PRelu with a single slope by LeakyRelu, which has an eight-bit kernel."""
         if node.op_type != "PRelu":
             return
         slope = self._slope(node)
@@ -212,14 +215,15 @@ class _Rewrite:
     def _quantize_weights(self, node: onnx.NodeProto, input_scale: str) -> None:
         """Rounds a convolution's weights to 8 bits per output channel, and its bias to 32 bits."""
         weight = numpy_helper.to_array(self.weights[node.input[1]])
-        widest = np.maximum(
+        steps = np.maximum(
             np.abs(weight).reshape(len(weight), -1).max(1) / 127,
-            _sums_of_two(weight) / (_LARGEST_SUM - 1),  # one less, since both may be rounded up
+            _sums_of_two(weight)
+            / (_LARGEST_SUM - 1),  # 1 is subtracted, since both weights may be rounded up
         )
-        scale = np.maximum(widest, np.finfo(np.float32).tiny).astype(np.float32)
-        shaped = scale.reshape(-1, 1, 1, 1)
-        whole = np.clip(np.rint(weight / shaped), -127, 127).astype(np.int8)
-        node.input[1] = self._constant_in_integers(node.input[1], whole, scale)
+        scale = np.maximum(steps, np.finfo(np.float32).tiny).astype(np.float32)
+        scale_per_channel = scale.reshape(-1, 1, 1, 1)
+        integers = np.clip(np.rint(weight / scale_per_channel), -127, 127).astype(np.int8)
+        node.input[1] = self._constant_in_integers(node.input[1], integers, scale)
         if len(node.input) == 3:
             bias = numpy_helper.to_array(self.weights[node.input[2]])
             bias_scale = (scale * self.constants[input_scale + _SCALE]).astype(np.float32)
@@ -236,7 +240,7 @@ class _Rewrite:
         return name + _FLOAT
 
     def _as_bytes(self, tensor: str) -> str:
-        """Makes a tensor exist as bytes; the prefix of its scale."""
+        """Makes a tensor exist as bytes; returns the prefix of its scale's name."""
         if tensor not in self.bytes_of:
             prefix = self._add_scale(tensor)
             self._quantize(tensor, prefix, tensor + _BYTES)
@@ -244,7 +248,7 @@ class _Rewrite:
         return self.bytes_of[tensor]
 
     def _as_float(self, tensor: str, reader: onnx.NodeProto) -> str:
-        """A tensor's bytes as float32 for one reader: onnxruntime fuses a DQ that has one reader."""
+        """Adds a DQ for one reader, since onnxruntime fuses a DQ only if it has one; returns its output."""
         name = f"{tensor}_for_{reader.output[0]}"
         self._dequantize(tensor, name)
         return name
@@ -265,6 +269,7 @@ class _Rewrite:
         self.nodes.append(helper.make_node("DequantizeLinear", inputs, [target]))
 
     def _add_scale(self, tensor: str) -> str:
+        """Adds the scale and zero point of a tensor's range; returns the prefix of their names."""
         if tensor + _SCALE not in self.constants:
             low, high = self.ranges.get(tensor, (np.nan, np.nan))
             require_finite(tensor, low, high)
@@ -276,7 +281,7 @@ class _Rewrite:
 
 
 def _image_range(model: onnx.ModelProto) -> Ranges:
-    """The image's planes are in [0, 1] by definition, so that bytes of a photograph stay as they are."""
+    """The range of the image's planes, which is [0, 1], so that bytes of a photograph stay as they are."""
     makers = {node.output[0]: node for node in model.graph.node}
     for node in model.graph.node:
         if node.op_type == "Conv" and node.input[1].endswith("cond1.weight"):

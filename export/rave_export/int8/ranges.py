@@ -1,9 +1,9 @@
-"""The ranges INT8 rounds activations in: run pictures exactly as the runtime does, and count.
+"""Finds the ranges in which INT8 rounds activations, by running pictures exactly as the runtime does.
 
-Two kinds, of which neither is always better. From the smallest to the largest value nothing is clipped,
-but one pixel in ten thousand may be thirty times the rest, and 256 steps spread over all of it leave the
-rest a handful. The range of least squared error clips such pixels, and with them the one picture in ten
-that is full of them.
+There are two kinds of ranges, and neither is always better. A range from the smallest to the largest value
+clips nothing. But one pixel in ten thousand may have thirty times the value of all others, which then share a
+handful of the 256 steps. The range of least squared error clips such pixels, but also harms the one picture
+in ten that is full of them.
 
 Source: Nagel et al., A White Paper on Neural Network Quantization, arXiv 2106.08295, section 3.1.
 """
@@ -29,10 +29,10 @@ from rave_runtime.light.tiled import tiled_light
 _BINS: Final = 4096
 _STEPS: Final = 255
 _STRIDE: Final = 3
-"""Every third row and column is counted, since neighbours have much the same value."""
+"""Every third row and column is counted, since neighbouring pixels have nearly the same value."""
 
 _FRACTIONS: Final = np.geomspace(1 / 50, 1, 60)
-"""The shares of the smallest and of the largest value that are tried as ends of the range."""
+"""Factors on the smallest and on the largest value, which are tried as ends of the range."""
 
 
 def observe_ranges(
@@ -47,7 +47,7 @@ def observe_ranges(
         pictures: [h, w, 3] uint8, at least 2 pixels each way.
 
     Returns:
-        By kind, "widest" and "least error": ranges of the context graph's tensors and of the enhance
+        By kind, "widest" or "least error", the ranges of the context graph's tensors and those of the enhance
         graph's.
 
     Raises:
@@ -66,7 +66,7 @@ def observe_ranges(
 
 
 def least_error_range(counts: NDArray[np.int64], low: float, high: float) -> tuple[float, float]:
-    """The range, with 0 in it, in which 256 even steps lose least.
+    """The range around 0 that gives the least squared error with 256 values at even distances.
 
     Args:
         counts: [bins], how many values lie in each of the equally wide bins from low to high.
@@ -74,7 +74,8 @@ def least_error_range(counts: NDArray[np.int64], low: float, high: float) -> tup
         high: the largest value.
 
     Returns:
-        Both ends, where clipping what is outside and rounding what is inside have the least sum of squares.
+        Both ends of the range. The error is that of clipping values outside plus that of rounding those
+        inside.
     """
     low, high = min(low, 0.0), max(high, 0.0)
     edges = np.linspace(low, high, len(counts) + 1)
@@ -89,28 +90,30 @@ def least_error_range(counts: NDArray[np.int64], low: float, high: float) -> tup
 
 
 def _run(network: NetworkInMemory, pictures: Sequence[Picture]) -> None:
+    """Runs pictures through a network, which observes its activations."""
     for picture in pictures:
         for _ in tiled_light(network, picture, DEFAULT_TILE_PX):
             pass
 
 
 class _Extremes:
-    """A graph that also gives the smallest and largest value of its activations."""
+    """A graph that also observes the smallest and the largest value of its activations."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.ranges: dict[str, tuple[float, float]] = {}
         self._outputs = len(model.graph.output)
         self._tensors = observed_tensors(model)
-        watched = onnx.ModelProto()
-        watched.CopyFrom(model)
+        observed_model = onnx.ModelProto()
+        observed_model.CopyFrom(model)
         for tensor in self._tensors:
             for kind in ("ReduceMin", "ReduceMax"):
                 name = f"{tensor}_{kind}"
-                watched.graph.node.append(helper.make_node(kind, [tensor], [name], keepdims=0))
-                watched.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
-        self._graph = Session(watched)
+                observed_model.graph.node.append(helper.make_node(kind, [tensor], [name], keepdims=0))
+                observed_model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
+        self._graph = Session(observed_model)
 
     def run(self, inputs: dict[str, Any]) -> list[Any]:
+        """See `Runnable.run`."""
         results = self._graph.run(inputs)
         lows, highs = results[self._outputs :: 2], results[self._outputs + 1 :: 2]
         for tensor, low, high in zip(self._tensors, lows, highs, strict=True):
@@ -121,7 +124,7 @@ class _Extremes:
 
 
 class _Counts:
-    """A graph that also tells how often its activations have which value."""
+    """A graph that also counts how often its activations have which value."""
 
     def __init__(self, model: onnx.ModelProto, extremes: Ranges) -> None:
         self._extremes = extremes
@@ -129,19 +132,22 @@ class _Counts:
         self._outputs = len(model.graph.output)
         inputs = {item.name for item in model.graph.input}
         self._tensors = [name for name in extremes if name not in inputs]
-        watched = onnx.ModelProto()
-        watched.CopyFrom(model)
+        observed_model = onnx.ModelProto()
+        observed_model.CopyFrom(model)
         every = (0, 0), (np.iinfo(np.int64).max,) * 2, (2, 3), (_STRIDE, _STRIDE)
         names = [f"sampled_{what}" for what in ("starts", "ends", "axes", "steps")]
         for name, numbers in zip(names, every, strict=True):
-            watched.graph.initializer.append(numpy_helper.from_array(np.array(numbers, np.int64), name))
+            observed_model.graph.initializer.append(
+                numpy_helper.from_array(np.array(numbers, np.int64), name)
+            )
         for tensor in self._tensors:
             name = f"{tensor}_sampled"
-            watched.graph.node.append(helper.make_node("Slice", [tensor, *names], [name]))
-            watched.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-        self._graph = Session(watched)
+            observed_model.graph.node.append(helper.make_node("Slice", [tensor, *names], [name]))
+            observed_model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+        self._graph = Session(observed_model)
 
     def run(self, inputs: dict[str, Any]) -> list[Any]:
+        """See `Runnable.run`."""
         results = self._graph.run(inputs)
         for name, values in zip(self._tensors, results[self._outputs :], strict=True):
             self._count(name, values)
@@ -157,4 +163,5 @@ class _Counts:
             self._counts[name] += np.bincount(places.clip(0, _BINS - 1), minlength=_BINS)
 
     def ranges(self) -> dict[str, tuple[float, float]]:
+        """The range of least squared error of each tensor."""
         return {name: least_error_range(self._counts[name], *self._extremes[name]) for name in self._extremes}

@@ -1,8 +1,8 @@
-"""Which convolutions INT8 must leave in float32: few or none, found by measuring.
+"""Finds by measuring which convolutions INT8 must leave in float32; they are few or none.
 
-One layer whose inputs have a long tail can cost more than all others together: 256 steps between the
-extremes leave few for the rest. Which layer that is depends on how a network was trained, so nobody can
-list it beforehand.
+A layer whose inputs have a few very large values can cost more than all other layers together, since these
+values take most of the 256 steps. Which layer that is depends on how a network was trained, so it cannot be
+listed beforehand.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from rave_runtime.arrays import Array, Pixels
 from rave_runtime.light.sizes import DEFAULT_TILE_PX
 
 MAX_SPARED: Final = 3
-"""Most layers that are left in float32; a network that needs more should be trained for INT8."""
+"""Most layers that are left in float32; a network that needs more of them should be trained for INT8."""
 
 _PICTURES: Final = 4
-"""The worst ones of the first measurement, on which layers are compared."""
+"""How many pictures, the worst ones of the first measurement, the layers are compared on."""
 
 Build = Callable[[tuple[str, ...]], NetworkInMemory]
-"""Names of weights that stay float32 -> the INT8 network."""
+"""Makes the INT8 network from the names of the weights that stay float32."""
 
 
 def lights(network: NetworkInMemory, pictures: Sequence[Pixels]) -> list[Array]:
@@ -34,7 +34,7 @@ def lights(network: NetworkInMemory, pictures: Sequence[Pixels]) -> list[Array]:
 
 
 def worst_db(network: NetworkInMemory, pictures: Sequence[Pixels], expected: Sequence[Array]) -> float:
-    """PSNR of the enhanced picture that is farthest from what the expected `lights` give."""
+    """Least PSNR in dB between pictures enhanced by a network and by the expected `lights`."""
     return min(_psnr_db(network, *pair) for pair in zip(pictures, expected, strict=True))
 
 
@@ -45,40 +45,40 @@ def spared_layers(
     expected: Sequence[Array],
     enough_db: float = ENOUGH_DB,
 ) -> list[tuple[str, float]]:
-    """The layers to leave in float32, the most harmful first.
+    """Chooses the layers to leave in float32, the most harmful first.
 
     Args:
-        build: makes the INT8 network that leaves some layers alone.
-        layers: weights of the convolutions that would be in eight bits.
+        build: makes the INT8 network that leaves some layers in float32.
+        layers: names of the weights of the convolutions that would be in eight bits.
         pictures: the pictures to measure on, [h, w, 3] uint8.
-        expected: `lights` of them from the float32 network.
-        enough_db: PSNR of the worst picture at which no further layer is spared.
+        expected: the `lights` of these pictures by the float32 network.
+        enough_db: PSNR of the worst picture at which no further layer is left in float32.
 
     Returns:
-        Each with the PSNR of the worst picture, dB, once it and those before it are spared. Empty where
-        that is enough as it is, or where no single layer helps.
+        The name of each with the PSNR of the worst picture, in dB, once it and those before it are left in
+        float32. Empty if the PSNR is enough without, or if no single layer helps.
     """
 
-    def distances(spared: tuple[str, ...], indices: Sequence[int]) -> list[float]:
-        network = build(spared)
+    def distances(float32_layers: tuple[str, ...], indices: Sequence[int]) -> list[float]:
+        network = build(float32_layers)
         return [_psnr_db(network, pictures[index], expected[index]) for index in indices]
 
     first = distances((), range(len(pictures)))
     worst, hard = min(first), [int(index) for index in np.argsort(first)[:_PICTURES]]
-    spared: list[tuple[str, float]] = []
-    while worst < enough_db and len(spared) < MAX_SPARED:
-        before = tuple(name for name, _ in spared)
+    float32_layers: list[tuple[str, float]] = []
+    while worst < enough_db and len(float32_layers) < MAX_SPARED:
+        before = tuple(name for name, _ in float32_layers)
         trials = [(min(distances((*before, name), hard)), name) for name in layers if name not in before]
         reached, name = max(trials)
         if reached < worst + _WORTH_DB:
             break
         worst = reached
-        spared.append((name, reached))
-    return spared
+        float32_layers.append((name, reached))
+    return float32_layers
 
 
 _WORTH_DB: Final = 0.5
-"""How many dB a layer must gain in float32, where it is several times slower."""
+"""Least gain in dB for which a layer is left in float32, where it is several times slower."""
 
 
 def _light(network: NetworkInMemory, picture: Pixels) -> Array:
@@ -86,5 +86,5 @@ def _light(network: NetworkInMemory, picture: Pixels) -> Array:
 
 
 def _psnr_db(network: NetworkInMemory, picture: Pixels, expected: Array) -> float:
-    found = psnr_db(relit(picture, _light(network, picture)), relit(picture, expected))
-    return np.inf if found is None else found
+    distance_db = psnr_db(relit(picture, _light(network, picture)), relit(picture, expected))
+    return np.inf if distance_db is None else distance_db

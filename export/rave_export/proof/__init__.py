@@ -1,1 +1,1 @@
-"""Proof that a bundle's graphs compute what the network computes, and the tables that show it."""
+"""Proves that a bundle's graphs compute what the network computes, and shows the figures in tables."""

@@ -1,4 +1,4 @@
-"""TensorRT engines as something to prove: those that this machine's GPU runs, and why not the others."""
+"""Opens the TensorRT engines that this machine's GPU runs, to prove them, and tells why others do not run."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from rave_runtime.errors import DeviceError
 def engine_candidates(
     bundle: Bundle, plans: Sequence[tuple[EngineFile, bytes]] | None = None
 ) -> tuple[list[SplitGraphs], dict[str, str]]:
-    """The engines as networks, run by what `rave-run` runs them with.
+    """Opens engines as networks, with the backend that `rave-run` uses.
 
     Args:
-        bundle: whose graphs the engines were built from.
+        bundle: the bundle from whose graphs the engines were built.
         plans: engines that are not files of the bundle yet; None takes those of the bundle.
 
     Returns:
-        A candidate for each precision whose engines run here, and by file of each engine that does not run
-        here, the reason.
+        A candidate for each precision whose engines run here, and for each engine's file that does not run
+        here the reason.
     """
     engines = bundle.manifest.engines if plans is None else tuple(engine for engine, _ in plans)
     candidates: list[SplitGraphs] = []
     reasons = {engine.file: reason for engine in engines if (reason := _missing_library(engine))}
-    left = [engine for engine in engines if engine.file not in reasons]
-    for precision in sorted({engine.precision for engine in left}):
-        files = {engine.file for engine in left if engine.precision == precision}
+    loadable = [engine for engine in engines if engine.file not in reasons]
+    for precision in sorted({engine.precision for engine in loadable}):
+        files = {engine.file for engine in loadable if engine.precision == precision}
         try:
             network = TensorRtNetwork(bundle, precision, plans)
             running = network.load_all()
@@ -51,7 +51,7 @@ def _missing_library(engine: EngineFile) -> str | None:
 
 
 def engine_cases(engines: Sequence[EngineFile]) -> list[Case]:
-    """The built-in pictures whose tiles every engine takes."""
+    """The built-in cases whose windows and batches every engine takes."""
     tile_px = min(engine.tile_px for engine in engines)
     batch = min(engine.batch for engine in engines)
     return [case for case in probe_cases() if _side_px(case) <= tile_px and len(case.pictures) <= batch]

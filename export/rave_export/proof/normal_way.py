@@ -1,4 +1,4 @@
-"""Graphs of the normal way against what `rave-run` itself makes of the same pictures."""
+"""Compares graphs of the normal way with what `rave-run` makes of the same pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import DeviceError, reason_of
 
 MIN_SHARE: Final = 0.999
-"""Share of a picture's values that must be within one step of the 256."""
+"""Least share of a picture's 8-bit values that differ by at most 1."""
 
 _STRENGTHS: Final = (1.0, 0.6)
 
@@ -26,7 +26,7 @@ def measure_normal_way(bundle: Bundle, pictures: Sequence[Pixels] = ()) -> list[
     """Runs a bundle's graphs of the normal way on every provider of onnxruntime that this machine has.
 
     Args:
-        bundle: which may hold none of them.
+        bundle: the bundle, which need not hold such graphs.
         pictures: the pictures to run beside the built-in ones, [h, w, 3] uint8.
 
     Returns:
@@ -34,7 +34,7 @@ def measure_normal_way(bundle: Bundle, pictures: Sequence[Pixels] = ()) -> list[
 
     Raises:
         BundleError, DeviceError: a graph does not load or run.
-        ParityError: too many values of a picture are more than a step away from what `rave-run` makes.
+        ParityError: too many 8-bit values of a picture differ by more than 1 from those of `rave-run`.
     """
     graphs = [graph for graph in bundle.manifest.graphs if graph.part == "normal"]
     devices = [device for device in present_devices() if device.provider in onnxruntime_providers()]
@@ -47,7 +47,7 @@ def measure_normal_way(bundle: Bundle, pictures: Sequence[Pixels] = ()) -> list[
 
 
 def _built_in(bundle: Bundle) -> list[Pixels]:
-    """Smaller and larger than the working size, with and without rests of boxes, portrait and a line."""
+    """Pictures below and above the working size, with and without incomplete boxes, and a line of pixels."""
     side = bundle.manifest.working_size_px or 0
     sizes = [
         (side // 2 + 1, side),
@@ -79,6 +79,7 @@ def _measure(
 
 
 def _require_share(graph: GraphFile, enhanced: Pixels, expected: Pixels) -> None:
+    """Raises ParityError unless enough values of a picture differ by at most 1 from the expected ones."""
     steps = np.abs(enhanced.astype(np.int16) - expected)
     share = float((steps <= 1).mean())
     if share < MIN_SHARE:
@@ -92,7 +93,7 @@ def _require_share(graph: GraphFile, enhanced: Pixels, expected: Pixels) -> None
 def _describe(
     graph: GraphFile, device: Device, reached_db: float | None, error: Array, strength: float
 ) -> Parity:
-    """The record of one picture; `error` [h, w] is the light map's."""
+    """The measurement of one picture; `error` is that of the light map, [h, w]."""
     return Parity(
         precision=graph.precision,
         provider=device.provider,

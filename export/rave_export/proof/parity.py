@@ -1,4 +1,4 @@
-"""How far graphs are from a reference, on pictures of every awkward kind, and how far they may be."""
+"""Measures how far graphs are from a reference, on pictures of difficult sizes, and how far they may be."""
 
 from __future__ import annotations
 
@@ -17,9 +17,6 @@ from rave_runtime.light.relight import relight
 from rave_runtime.light.tiled import tiled_light
 from rave_runtime.light.tiling import interpolation_matrix, plan_tiles, pooling_matrix
 
-"""[h, w, 3] uint8 or uint16."""
-
-
 SINGLE_GRAPH: Final = "single graph"
 """Label of measurements of a whole-image graph."""
 
@@ -27,12 +24,17 @@ NORMAL_WAY: Final = "normal way"
 """Label of measurements of a graph that does what `rave-run` does."""
 
 TENSORRT: Final = "TensorRT"
-"""Provider of measurements of engines, which no provider of onnxruntime runs."""
+"""Name that stands for the provider in measurements of engines, which onnxruntime does not run."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What a precision must reach at every size: an error of the light map, or a PSNR of the result."""
+    """What a precision must reach at every size.
+
+    Attributes:
+        max_abs_error: largest allowed error of the light map; None does not limit it.
+        min_psnr_db: least allowed PSNR of the enhanced picture, in dB; None does not limit it.
+    """
 
     max_abs_error: float | None = None
     min_psnr_db: float | None = None
@@ -46,17 +48,17 @@ TOLERANCES: Final[dict[Precision, Tolerance]] = {
 
 
 NORMAL_TOLERANCE: Final = Tolerance(min_psnr_db=55.0)
-"""How near a graph of the normal way must be to what `rave-run` makes by the same precision."""
+"""How near a graph of the normal way must be to what `rave-run` makes in the same precision."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Pictures that are run at once, and how.
+    """Pictures that are run at once, and in what tiles.
 
     Attributes:
-        pictures: [h, w, 3] uint8 or uint16 each; several share a batch: see `mixed_batch_lights`.
-        tile_px: greatest side of the tiles; None runs the picture whole.
-        label: what is special about it, for the table.
+        pictures: [h, w, 3] uint8 or uint16 each; several share a batch, see `mixed_batch_lights`.
+        tile_px: largest side of the tiles; None runs the picture whole.
+        label: what is special about the case, for the table.
     """
 
     pictures: tuple[Pixels, ...]
@@ -69,8 +71,8 @@ class Reference:
     """What graphs are compared with.
 
     Attributes:
-        name: its name in the record, such as "torch float32, whole image".
-        light: [h, w, 3] uint8 or uint16 -> illumination map [h, w] float32.
+        name: its name in measurements, such as "torch float32, whole image".
+        light: the function from a picture [h, w, 3] uint8 or uint16 to its light map [h, w] float32.
     """
 
     name: str
@@ -86,14 +88,14 @@ class Candidate(Protocol):
 
     @property
     def provider(self) -> str:
-        """What it runs on, for the record."""
+        """What it runs on, as measurements name it."""
 
     @property
     def label(self) -> str:
-        """What distinguishes it from another of that precision and provider, or nothing."""
+        """What distinguishes it from others of its precision and provider; empty if there are none."""
 
     def run(self, case: Case) -> list[tuple[Array, Pixels]] | None:
-        """Illumination map and enhanced picture of each picture; None where the case is not for it."""
+        """The light map and the enhanced picture of each picture; None if it cannot run such a case."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class SplitGraphs:
 
 
 def probe_cases(seed: int = 0) -> list[Case]:
-    """Sizes divisible and not by 6, tiny, tall, many tiles, 16 bits, and a batch that mixes pictures."""
+    """The built-in cases: small, narrow and ordinary sizes, many tiles, 16 bits, and a mixed batch."""
 
     def case(height: int, width: int, tile_px: int | None, label: str = "") -> Case:
         return Case((probe_picture(height, width, seed),), tile_px, label)
@@ -138,7 +140,11 @@ def probe_cases(seed: int = 0) -> list[Case]:
 
 
 def probe_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-    """A backlit-looking picture: bright above, dark below, edges and grain. [h, w, 3] uint8."""
+    """Draws a picture that looks backlit, bright above and dark below, with edges and grain.
+
+    Returns:
+        [height, width, 3] uint8.
+    """
     rng = np.random.default_rng([seed, height, width])
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     sky = 1 / (1 + np.exp((y - 0.4 - 0.1 * np.sin(9 * x)) * 30))
@@ -148,7 +154,7 @@ def probe_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def split_light(network: Network, picture: Pixels, tile_px: int | None) -> Array:
-    """The graphs' illumination map, put together from tiles as the runtime does. [h, w] float32."""
+    """The light map [h, w] float32 of a picture, put together from tiles as in the runtime."""
     result = np.empty(picture.shape[:2], np.float32)
     for tile, light in tiled_light(network, picture, tile_px):
         rows, cols = tile.rows, tile.cols
@@ -160,12 +166,15 @@ def split_light(network: Network, picture: Pixels, tile_px: int | None) -> Array
 
 
 def mixed_batch_lights(network: Network, pictures: Sequence[Pixels], tile_px: int) -> list[Array]:
-    """Illumination maps of pictures of different sizes, the tiles of all of them in one batch.
+    """Light maps of pictures of different sizes, computed from all their tiles in one batch.
 
     Args:
-        network: what runs the batch.
-        pictures: [h, w, 3] uint8, of sizes whose windows have one shape (87 and 88 px, say, at 64).
+        network: the network that runs the batch.
+        pictures: [h, w, 3] uint8 each, of sizes whose windows have one shape, such as 87 and 88 px at 64.
         tile_px: side of the tiles.
+
+    Returns:
+        [h, w] float32 each.
     """
     bins = network.facts.bins
     owners: list[int] = []
@@ -206,20 +215,20 @@ def measure_parity(
     """Runs every candidate on every case; the reference runs each picture once, whole.
 
     Args:
-        candidates: taken one at a time and let go, so that an iterator keeps one in memory only.
-        reference: what is right.
+        candidates: what to measure; an iterator that opens them one at a time has only one in memory.
+        reference: what counts as right.
         cases: pictures to run.
 
     Returns:
-        Ordered by candidate, then by case.
+        The measurements, ordered by candidate, then by case.
 
     Raises:
         BundleError, DeviceError: the graphs do not load or run.
     """
-    known = [(case, [reference.light(picture) for picture in case.pictures]) for case in cases]
+    expected_lights = [(case, [reference.light(picture) for picture in case.pictures]) for case in cases]
     rows = []
     for candidate in candidates:
-        for case, lights in known:
+        for case, lights in expected_lights:
             results = candidate.run(case) or []
             for picture, expected, (light, enhanced) in zip(case.pictures, lights, results, strict=False):
                 rows.append(_compare(candidate, reference, case, picture, light, enhanced, expected))
@@ -254,7 +263,7 @@ def _compare(
 
 
 def is_of(parity: Parity, item: GraphFile | EngineFile) -> bool:
-    """Whether a measurement is of a graph or engine of a bundle."""
+    """Whether a measurement was made with a certain graph or engine of a bundle."""
     part = item.part if isinstance(item, GraphFile) else ""
     return (
         parity.precision == item.precision
@@ -265,7 +274,7 @@ def is_of(parity: Parity, item: GraphFile | EngineFile) -> bool:
 
 
 def over_tolerance(parity: Parity) -> str | None:
-    """Why a measurement fails its precision's tolerance, or None."""
+    """A sentence if a measurement exceeds its precision's tolerance, else None."""
     side_px = min(parity.height_px, parity.width_px)
     if parity.precision == "int8" and side_px < MIN_INT8_SIDE_PX:
         return None
@@ -285,13 +294,13 @@ def over_tolerance(parity: Parity) -> str | None:
 
 
 def relit(picture: Pixels, light: Array) -> Pixels:
-    """The enhanced picture, a new array like `picture`; where the light is not a number, it counts as 0."""
+    """The picture enhanced by a light map [h, w], in a new array like `picture`; light of NaN counts as 0."""
     out = np.empty_like(picture)
     relight(picture, np.nan_to_num(light, nan=0.0), out)
     return out
 
 
 def psnr_db(result: Pixels, expected: Pixels) -> float | None:
-    """Peak signal-to-noise ratio of integers of one dtype; None where they are equal."""
+    """Peak signal-to-noise ratio in dB of two pictures of one integer dtype; None if they are equal."""
     error = np.mean((result.astype(np.float64) - expected) ** 2)
     return None if error == 0 else float(10 * np.log10(float(np.iinfo(expected.dtype).max) ** 2 / error))

@@ -1,9 +1,9 @@
-"""Whether a network looks no further around a pixel than its manifest says.
+"""Checks that a network sees no further around a pixel than its manifest says.
 
-Tiles are as exact as the halo is wide enough. How much the outermost pixels matter depends on the weights
-and may be less than any tolerance on one network and visible on the next, so pictures alone do not prove
-a halo. Here everything beyond it is made a million times brighter than white: what then reaches
-the middle, the halo has missed.
+Tiles are exact only if the halo around them is wide enough. How much the outermost pixels matter depends on
+the weights: with one network it may be less than any tolerance, with the next it may be visible. So comparing
+pictures does not prove a halo. Here everything beyond the halo is made a million times brighter than white.
+If that changes the middle of the picture, the halo is too small.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from rave_runtime.arrays import Array
 from rave_runtime.backends.network import Network
 
 _LOUD: Final = 1e6
-"""Times as bright as white."""
+"""Factor on the values beyond the halo; white is 1."""
 
 _TRIES: Final = 8
-"""Pictures: a rectifier at the end hides what reaches it in some."""
+"""How many pictures are tried, since the last rectifier may hide the change in some."""
 
 _BEYOND_PX: Final = 4
-"""How many pixels are looked at beyond the halo."""
+"""Width of the border beyond the halo, in pixels, that is made brighter."""
 
 _ROUNDING: Final = 1e-5
-"""Relative difference that sums of float32 in another order may make."""
+"""Largest relative difference that a different order of float32 sums can make."""
 
 
 def check_reach(network: Network) -> list[str]:
-    """Why the halos of a network's facts are too small, empty where they are not.
+    """Checks the halos in a network's facts.
 
     Args:
-        network: float32; its graphs must take float32 images.
+        network: a network in float32 that takes float32 images.
 
     Returns:
-        A sentence for each halo that is too small.
+        A sentence for each halo that is too small; none if both are wide enough.
 
     Raises:
         BundleError, DeviceError: the graphs do not load or run.
@@ -47,7 +47,7 @@ def check_reach(network: Network) -> list[str]:
     pooled = rng.uniform(0, 0.5, (_TRIES, facts.channels, bins, bins)).astype(np.float32)
 
     def features_in_the_middle(image: Array) -> Array:
-        # "Bins" of one pixel each: the middle's features are what is pooled.
+        # Every bin holds the middle pixel alone, so the pooled features are those of the middle.
         one = np.zeros((_TRIES, bins, image.shape[1]), np.float32)
         one[..., image.shape[1] // 2] = 1
         return network.pool(image, one, one)
@@ -66,11 +66,11 @@ def check_reach(network: Network) -> list[str]:
         side = 2 * (halo_px + _BEYOND_PX) + 1
         quiet = rng.random((_TRIES, side, side, 3), np.float32)
         sign = rng.choice(np.array([-1, 1], np.float32), quiet.shape)
-        seen = slice(_BEYOND_PX, side - _BEYOND_PX)
+        inside = slice(_BEYOND_PX, side - _BEYOND_PX)
         loud = quiet * sign * np.float32(_LOUD)
-        loud[:, seen, seen] = quiet[:, seen, seen]
-        expected, found = value_of(quiet), value_of(loud)
-        if not np.abs(found - expected).max() <= _ROUNDING * np.abs(expected).max():
+        loud[:, inside, inside] = quiet[:, inside, inside]
+        expected, actual = value_of(quiet), value_of(loud)
+        if not np.abs(actual - expected).max() <= _ROUNDING * np.abs(expected).max():
             failures.append(
                 f"{name} is {halo_px} in the manifest, but the graphs look further around a pixel: tiles "
                 "would show at their borders"

@@ -1,4 +1,4 @@
-"""What graphs are proven against: the torch network."""
+"""The torch network as the reference with which graphs are compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rave_train.network import EnhancementNetwork
 
 
 def torch_reference(network: EnhancementNetwork) -> Reference:
-    """The torch network on whole pictures, float32, on the CPU."""
+    """A reference that runs the torch network on whole pictures, in float32 on the CPU."""
 
     def light(picture: Pixels) -> Array:
         planes = np.ascontiguousarray(picture.transpose(2, 0, 1)[None]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The proof of a whole bundle: what was run and how far it is off, and what was not run and why."""
+"""Proves a whole bundle: measures what can be run here, and says what was not run and why."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class PartProof:
     """What was done with one file of a bundle.
 
     Attributes:
-        file: its name.
-        status: "proven" where it was run and compared; "not run here" where it can run elsewhere only;
-            "only hashed" where its bytes are those that were exported and no more is known.
+        file: the name of the file.
+        status: "proven" if it was run and compared; "not run here" if it runs only on other machines; "only
+            hashed" if all that was checked is that its bytes are those that were exported.
         detail: what it ran on, or why it did not run.
     """
 
@@ -34,12 +34,12 @@ class PartProof:
 
 @dataclass(frozen=True)
 class Proof:
-    """What a proof found.
+    """The result of proving a bundle.
 
     Attributes:
         parity: every measurement.
-        parts: a line for every file of the bundle.
-        failures: what is wrong, a sentence each; empty where everything that was run is right.
+        parts: what was done with each file of the bundle.
+        failures: a sentence for each thing that is wrong; empty if everything that was run is right.
         over_tolerance: how many measurements are over their tolerance.
     """
 
@@ -49,7 +49,7 @@ class Proof:
     over_tolerance: int = 0
 
     def summary(self) -> str:
-        """What to say of the bundle in one line; "passed" only where nothing was left out."""
+        """The result in one line; it says "passed" only if every file was run and compared."""
         if self.over_tolerance:
             return (
                 f"FAILED: {self.over_tolerance} of {len(self.parity)} measurements are over their tolerance"
@@ -82,10 +82,13 @@ def prove_bundle(
         pictures: the pictures to run beside the built-in ones, [h, w, 3] uint8.
         uses_own_checkpoint: whether the reference was read from the bundle's checkpoint.
 
+    Returns:
+        The measurements, what was done with each file, and what is wrong.
+
     Raises:
         BundleError: a file is missing or not the one that was exported, or does not load.
-        ExportError: a graph is not what a bundle may hold.
-        DeviceError: something that should run failed.
+        ExportError: a graph of the normal way differs too much from `rave-run`.
+        DeviceError: a graph failed to run on a device of this machine.
     """
     expected = reference or graph_reference(bundle)
     parity = measure_bundle(bundle, expected, pictures) + measure_normal_way(bundle, pictures)
@@ -101,6 +104,7 @@ def prove_bundle(
 def _part_proof(
     item: BundleFile, parity: Sequence[Parity], reasons: dict[str, str], uses_own_checkpoint: bool
 ) -> PartProof:
+    """What was done with one file, from all measurements and the reasons why engines did not run."""
     if isinstance(item, EngineFile) and item.file in reasons:
         return PartProof(item.file, "not run here", reasons[item.file])
     if not isinstance(item, GraphFile | EngineFile):

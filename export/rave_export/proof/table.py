@@ -1,4 +1,4 @@
-"""Measurements as a table of text."""
+"""Writes measurements as tables of text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rave_runtime.bundle import Bundle, Parity
 
 
 def parity_table(rows: Iterable[Parity]) -> str:
-    """One line per measurement, columns aligned."""
+    """A table with a line per measurement."""
     head = ["precision", "provider", "picture", "tile", "light max err", "light mean err", "PSNR dB", "case"]
     body = [
         [
@@ -29,12 +29,12 @@ def parity_table(rows: Iterable[Parity]) -> str:
 
 
 def files_table(bundle: Bundle) -> str:
-    """One line per file: its size, and the worst of what was measured with it."""
+    """A table with a line per file: its size, and the worst figures that were measured with it."""
     rows = [["file", "KiB", "light max err", "worst PSNR dB"]]
     for item in bundle.manifest.running_files():
-        measured = [row for row in bundle.manifest.parity if is_of(row, item)]
+        measurements = [row for row in bundle.manifest.parity if is_of(row, item)]
         size = (bundle.folder / item.file).stat().st_size
-        rows.append([item.file, f"{size / 1024:.0f}", *_worst(measured)])
+        rows.append([item.file, f"{size / 1024:.0f}", *_worst(measurements)])
     if bundle.manifest.checkpoint is not None:
         file = bundle.manifest.checkpoint.file
         size = (bundle.folder / file).stat().st_size
@@ -43,21 +43,21 @@ def files_table(bundle: Bundle) -> str:
 
 
 def parts_table(parts: Iterable[PartProof]) -> str:
-    """One line per file: whether it was run, and on what or why not."""
+    """A table with a line per file: whether it was run, and on what, or why it was not."""
     return align([["file", "proof", "how"], *([part.file, part.status, part.detail] for part in parts)])
 
 
-def _worst(counted: Sequence[Parity]) -> tuple[str, str]:
+def _worst(measurements: Sequence[Parity]) -> tuple[str, str]:
     """The greatest error and the least PSNR among measurements, as text."""
-    if not counted:
+    if not measurements:
         return "not measured", "not measured"
-    psnr = [row.psnr_db for row in counted if row.psnr_db is not None]
-    error = max(row.max_abs_error for row in counted)
+    psnr = [row.psnr_db for row in measurements if row.psnr_db is not None]
+    error = max(row.max_abs_error for row in measurements)
     return f"{error:.1e}", f"{min(psnr):.1f}" if psnr else "same"
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as lines, each column as wide as its widest cell."""
+    """Lays rows of cells out as lines, each column as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

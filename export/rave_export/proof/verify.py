@@ -1,4 +1,4 @@
-"""Re-proves a bundle: every graph, precision and provider, against its checkpoint or float32 graphs."""
+"""Runs every graph of a bundle in each precision and on each provider, and compares it with a reference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from rave_runtime.bundle import Bundle, GraphFile, Manifest, Parity
 from rave_runtime.errors import BundleError, DeviceError, reason_of
 
 PICTURE_TILE_PX = 256
-"""Tiles in which a user's pictures are run, so that even small ones need several."""
+"""Side of the tiles in which a user's pictures are run, so small that most need several."""
 
 
 def measure_bundle(
@@ -46,9 +46,9 @@ def measure_bundle(
         A measurement per precision, provider and picture.
 
     Raises:
-        BundleError: a file is missing or not the one that was exported, does not load, or holds what no
-            graph of a bundle needs.
-        DeviceError: a provider failed.
+        BundleError: a file is missing or not the one that was exported, does not load, or holds parts that
+            no graph of a bundle needs.
+        DeviceError: a graph failed to run on a provider.
     """
     for item in bundle.manifest.files():
         if isinstance(item, GraphFile):
@@ -60,7 +60,7 @@ def measure_bundle(
 
 
 def halo_failures(bundle: Bundle) -> list[str]:
-    """Why the bundle's halos are too small for its float32 graphs, empty where they are not.
+    """A sentence for each halo of a bundle that is too small for its float32 graphs.
 
     Raises:
         BundleError, DeviceError: the graphs do not load or run.
@@ -69,7 +69,7 @@ def halo_failures(bundle: Bundle) -> list[str]:
 
 
 def candidates(bundle: Bundle) -> Iterator[Candidate]:
-    """Everything in a bundle that this machine can run, one at a time."""
+    """Yields the graphs of a bundle that this machine can run, one candidate at a time."""
     for device in present_devices():
         for precision in bundle.manifest.precisions():
             yield SplitGraphs(load_network(bundle, precision, device), precision, device.provider)
@@ -79,7 +79,12 @@ def candidates(bundle: Bundle) -> Iterator[Candidate]:
 
 
 class SingleGraph:
-    """A whole-image graph, run as those who embed it run it: bytes in, bytes out.
+    """A whole-image graph, run as another program would run it: bytes in, bytes out.
+
+    Args:
+        bundle: the bundle that holds the graph.
+        graph: its entry in the manifest.
+        device: where to run it.
 
     Raises:
         BundleError: the file is not the one that was exported, or does not load.
@@ -93,7 +98,7 @@ class SingleGraph:
         self._session = make_session(bundle, graph, device)
 
     def run(self, case: Case) -> list[tuple[Array, Pixels]] | None:
-        """See `Candidate.run`; None for 16 bits and mixed sizes, which it does not take."""
+        """See `Candidate.run`; None for 16 bits and for mixed sizes, which such a graph does not take."""
         if len(case.pictures) > 1 or case.pictures[0].dtype != np.uint8:
             return None
         try:
@@ -105,7 +110,7 @@ class SingleGraph:
 
 
 def make_session(bundle: Bundle, graph: GraphFile, device: Device) -> Any:
-    """A graph on onnxruntime, as those who embed it run it.
+    """Opens a graph on onnxruntime, as another program would.
 
     Raises:
         BundleError: the file is not the one that was exported, or does not load.
@@ -123,16 +128,16 @@ def make_session(bundle: Bundle, graph: GraphFile, device: Device) -> Any:
 
 
 def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Reference:
-    """The torch network of a checkpoint as a reference. Needs torch.
+    """Reads the torch network of a checkpoint as a reference. This needs torch.
 
     Args:
         path: the path of the checkpoint, or of a bundle that holds it.
-        padding: the padding of its outer convolutions; None takes the bundle's, since upstream's files state
-            none.
+        padding: the padding of the outer convolutions; None takes the bundle's, since upstream's files do not
+            state theirs.
         manifest: the manifest of the bundle that is to be proven.
 
     Raises:
-        InputError: the file is not a checkpoint, or is one of another width.
+        InputError: the file is not a checkpoint, or its network has another width.
     """
     from rave_export.proof.reference import torch_reference
     from rave_train.checkpoint import read_checkpoint
@@ -152,7 +157,7 @@ def read_reference(path: Path, padding: str | None, manifest: Manifest) -> Refer
 
 
 def graph_reference(bundle: Bundle) -> Reference:
-    """The bundle's float32 graphs on whole pictures, on the CPU.
+    """A reference that runs the bundle's float32 graphs on whole pictures, on the CPU.
 
     Raises:
         BundleError: the bundle holds no float32 graphs.
@@ -166,10 +171,10 @@ def graph_reference(bundle: Bundle) -> Reference:
 
 
 def present_devices() -> list[Device]:
-    """What this machine can run graphs on."""
+    """The devices of this machine that run graphs."""
     devices = []
     for name in DEVICES:
-        if name == "tensorrt":  # it runs engines, not graphs: see `rave_export.proof.engines`
+        if name == "tensorrt":  # runs engines instead of graphs, see `rave_export.proof.engines`
             continue
         try:
             devices.append(choose_device(name))

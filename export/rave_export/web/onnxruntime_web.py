@@ -1,4 +1,4 @@
-"""onnxruntime for browsers: one version of its npm package, checked by the hash that npm publishes."""
+"""Fetches onnxruntime for browsers: one version of its npm package, checked by the hash that npm states."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FILES: Final = (
     "ort-wasm-simd-threaded.asyncify.mjs",
     "ort-wasm-simd-threaded.asyncify.wasm",
 )
-"""What a page needs of the package's folder `dist`: for WebAssembly alone, and for WebGPU."""
+"""The files of the package's folder `dist` that a page needs, for WebAssembly and for WebGPU."""
 
 _LICENSE: Final = f"""onnxruntime-web {VERSION}, Copyright (c) Microsoft Corporation, MIT License
 https://github.com/microsoft/onnxruntime/blob/v{VERSION}/LICENSE
@@ -40,12 +40,12 @@ def place_runtime(folder: Path, archive: Path | None = None) -> None:
 
     Args:
         folder: where its files go.
-        archive: the npm package as a file; None takes one that was kept, or asks npm for it.
+        archive: the npm package as a file; None takes it from the cache folder, or asks npm for it.
 
     Raises:
-        ExportError: the package cannot be had, or is not the one whose hash is known.
+        ExportError: the package cannot be fetched or read, or its hash is not `SHA512`.
     """
-    content = _read_archive(archive) if archive is not None else _kept_or_fetched()
+    content = _read_archive(archive) if archive is not None else _cached_or_fetched()
     with tempfile.TemporaryDirectory() as work:
         file = Path(work) / "package.tgz"
         file.write_bytes(content)
@@ -59,7 +59,11 @@ def place_runtime(folder: Path, archive: Path | None = None) -> None:
 
 
 def _read_archive(archive: Path) -> bytes:
-    """The bytes of an archive, if they are those that npm published."""
+    """Reads an archive and checks that its bytes are those that npm published.
+
+    Raises:
+        InputError: it cannot be read, or is another file.
+    """
     try:
         content = archive.read_bytes()
     except OSError as error:
@@ -69,28 +73,32 @@ def _read_archive(archive: Path) -> bytes:
     return content
 
 
-def _kept_or_fetched() -> bytes:
-    """The archive from the cache folder, or from npm and then kept there."""
+def _cached_or_fetched() -> bytes:
+    """The archive from the cache folder, or from npm, after which it is put into that folder."""
     folder = cache_folder("downloads")
-    kept = None if folder is None else folder / f"onnxruntime-web-{VERSION}.tgz"
-    if kept is not None and kept.is_file():
+    cached = None if folder is None else folder / f"onnxruntime-web-{VERSION}.tgz"
+    if cached is not None and cached.is_file():
         try:
-            return _read_archive(kept)
+            return _read_archive(cached)
         except ExportError:
-            kept.unlink(missing_ok=True)
+            cached.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as work:
         content = _read_archive(_fetch(Path(work)))
-    if kept is not None:
+    if cached is not None:
         try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_bytes(content)
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            cached.write_bytes(content)
         except OSError:
-            kept.unlink(missing_ok=True)
+            cached.unlink(missing_ok=True)
     return content
 
 
 def _fetch(folder: Path) -> Path:
-    """The package's archive, by the npm client and from wherever that is told to look."""
+    """Fetches the package's archive into a folder by the npm client, from the registry that npm is set to.
+
+    Raises:
+        ExportError: npm is not installed, or could not fetch it.
+    """
     npm = shutil.which("npm")
     by_hand = f"get the file with npm pack {PACKAGE} elsewhere and give it as --web-runtime"
     if npm is None:

@@ -1,4 +1,4 @@
-"""Writing the web page: the graph of the normal way, onnxruntime for browsers, and a page around them."""
+"""Writes the web page: the graph of the normal way, onnxruntime for browsers, and a page around them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from rave_runtime.bundle import Bundle
 from rave_runtime.version import __version__
 
 MARK: Final = "rave-web.json"
-"""File by which such a page is told from any other folder."""
+"""File by which such a page's folder is recognised."""
 
 MODEL_NAME: Final = "model.onnx"
 _ASSETS: Final = Path(__file__).with_name("assets")
 _PROBE_PX: Final = (40, 256)
-"""Height and width of the picture by which the page checks what the browser computes."""
+"""Height and width of the picture with which the page checks what the browser computes."""
 
 
 def check_page(target: Path, force: bool) -> None:
-    """Refuses a folder that exists, unless it is a page of ours and to be replaced.
+    """Refuses a folder that exists, unless it is a page of rave-export and may be replaced.
 
     Raises:
-        InputError: the folder exists and is not to be, or must not be, replaced.
+        InputError: the folder exists and must not be replaced.
     """
     check_replaceable(target, force, MARK, "a web page of rave-export")
 
@@ -41,15 +41,15 @@ def write_page(bundle: Bundle, target: Path, runtime: Path | None = None, force:
     """Writes a static folder that enhances photographs in the browser of whoever opens it.
 
     Args:
-        bundle: with float32 graphs and a working size.
+        bundle: the bundle; it must have a working size.
         target: folder to make.
         runtime: the npm package of onnxruntime for browsers as a file; None asks npm for it.
         force: replace a page that is there.
 
     Raises:
         ExportError: the target exists or cannot be written, the bundle is for full size, or onnxruntime for
-            browsers cannot be had.
-        BundleError: a graph of the bundle is damaged, or holds what no bundle needs.
+            browsers cannot be fetched.
+        BundleError: a graph of the bundle is damaged, or holds parts that no bundle needs.
     """
     check_page(target, force)
     model = page_graph(bundle)
@@ -87,7 +87,7 @@ def page_graph(bundle: Bundle) -> onnx.ModelProto:
 
 
 def probe(height: int, width: int) -> Picture:
-    """A small picture with every value in it, [h, w, 3] uint8."""
+    """A small picture that holds every 8-bit value, [height, width, 3] uint8."""
     y, x, c = np.mgrid[:height, :width, :3]
     values: Picture = ((3 * y + 5 * x * (1 + c) + 40 * c) % 256 * (0.25 + 0.75 * (x > width // 2))).astype(
         np.uint8
@@ -96,7 +96,7 @@ def probe(height: int, width: int) -> Picture:
 
 
 def _enhance(model: bytes, picture: Picture) -> Picture:
-    """What onnxruntime on this machine makes of a picture."""
+    """The picture enhanced by a graph of the normal way, on onnxruntime on this machine's CPU."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

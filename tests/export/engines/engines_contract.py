@@ -129,7 +129,7 @@ class World:
             monitor.phase_start("Tactics", "Building", 2)
             assert monitor.step_complete("Tactics", 1) is True
             monitor.phase_finish("Tactics")
-            monitor.said -= 10
+            monitor.last_report_s -= 10
             assert monitor.step_complete("Building", 1) is True
             monitor.phase_finish("Building")
             logger.log(TRT.ILogger.Severity.ERROR, "out of tricks")

@@ -47,8 +47,8 @@ def test_a_collapse_is_seen_late_in_the_warm_up_and_after_it(config: RunConfig) 
     ]
     assert not torch.equal(state.network.cond1.weight, first)
     later = Position("enhance", step=500, length=900, total=800)
-    watch.seen.clear()
-    while len(watch.seen) < 29:
+    watch.flat_shares.clear()
+    while len(watch.flat_shares) < 29:
         watch.look(later, 1.0)
     with pytest.raises(TrainingError, match="collapsed by step 800: its pictures have no middle tones"):
         watch.look(later, 1.0)

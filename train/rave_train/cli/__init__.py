@@ -1,4 +1,4 @@
-"""`rave-train`: parses, calls, prints, exits. Each command has its function in a module beside this."""
+"""`rave-train`: its command line. Each command is a function in a module beside this one."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ def interpret(
 
         folder = run.absolute()
         with progress("") as report, RunFolder(run).where_it_started():
-            found = interpret_run(folder, count, word or list(DEFAULT_WORDS), report)
-        written = write_interpretation(found, out or run / "interpretation")
-    say(found.as_text())
+            interpretation = interpret_run(folder, count, word or list(DEFAULT_WORDS), report)
+        written = write_interpretation(interpretation, out or run / "interpretation")
+    say(interpretation.as_text())
     say(f"written to {written}")
 
 
@@ -66,12 +66,12 @@ def evaluate(
         from rave_train.measure.protocol import Protocol
 
         how = Protocol(cast(Literal["ours", "upstream"], protocol), gray, size, gt_mean, lpips_net)
-        wanted = None if metrics is None else tuple(name.strip() for name in metrics.split(","))
+        metric_names = None if metrics is None else tuple(name.strip() for name in metrics.split(","))
         if out is not None:  # before hours of measuring
             out.mkdir(parents=True, exist_ok=True)
         with progress("measuring") as report:
             result = evaluate_folders(
-                enhanced, truth, checkpoint or (), wanted, how, inception, report,
+                enhanced, truth, checkpoint or (), metric_names, how, inception, report,
                 announce=lambda line: say(line, error=True),
             )  # fmt: skip
         if out is not None:  # first: nothing that the terminal refuses may lose it

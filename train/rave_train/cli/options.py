@@ -69,9 +69,9 @@ def command_with_options(
     def command(ctx: typer.Context, out: Path, config: Path | None, **values: Any) -> None:
         if config is not None:
             with errors_on_one_line():
-                kept = values_of(config)
-            given = {name for name in values if not _is_default(ctx, name)}
-            values |= {name: value for name, value in kept.items() if name not in given}
+                config_values = values_of(config)
+            command_line_names = {name for name in values if not _is_default(ctx, name)}
+            values |= {name: value for name, value in config_values.items() if name not in command_line_names}
         for argument in arguments:
             if values[argument.name] is None:
                 raise typer.BadParameter("a folder is needed", param_hint=argument.name.upper())

@@ -40,15 +40,15 @@ def synthesize(
             from rave_train.data.synthesize_panoramas import synthesize_panoramas
 
             with progress("synthesizing") as report:
-                made = synthesize_panoramas(well_lit, out, size, versions, seed, report)
+                result = synthesize_panoramas(well_lit, out, size, versions, seed, report)
         else:
             from rave_train.data.synthesis import SynthesisRange
             from rave_train.data.synthesize_folder import synthesize_folder
 
             scene = SynthesisRange(untouched=untouched)
             with progress("synthesizing") as report:
-                made = synthesize_folder(well_lit, out, size, versions, seed, report, scene)
-    _tell(made, out)
+                result = synthesize_folder(well_lit, out, size, versions, seed, report, scene)
+    _tell(result, out)
 
 
 def brackets(
@@ -61,11 +61,11 @@ def brackets(
         from rave_train.data.bracket_pairs import make_pairs_of_brackets
 
         with progress("merging brackets") as report:
-            made = make_pairs_of_brackets(folder, out, size, report)
-    _tell(made, out)
+            result = make_pairs_of_brackets(folder, out, size, report)
+    _tell(result, out)
 
 
-def _tell(synthesized: Synthesized, out: Path) -> None:
-    for line in synthesized.left_out:
+def _tell(result: Synthesized, out: Path) -> None:
+    for line in result.left_out:
         say(line, error=True)
-    say(f"{synthesized.pairs} pairs in {out}/input and {out}/gt; look at {out}/contact_sheet.png")
+    say(f"{result.pairs} pairs in {out}/input and {out}/gt; look at {out}/contact_sheet.png")

@@ -31,7 +31,7 @@ class RunDisplay:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            # What is left of the line: it is cut first on a narrow terminal, and losses.csv has it all.
+            # The losses get what is left of the line; a narrow terminal cuts them, and losses.csv has all.
             TextColumn("{task.fields[losses]}", markup=False, table_column=losses),
             console=console,
             expand=True,

@@ -40,9 +40,10 @@ def make_output_lenient() -> None:
 
 @contextmanager
 def errors_on_one_line() -> Iterator[None]:
-    """Wrong use and bad input exit with 2, a missing extra and what a machine refuses with 1.
+    """Prints expected errors of the block on one line and exits.
 
-    Anything else is a bug of this program and keeps its traceback.
+    The exit code is 2 for wrong use and bad input, 1 for a missing extra and for what the machine refuses,
+    such as writing to a full disk. Any other error is a bug of this program and keeps its traceback.
     """
     try:
         yield
@@ -59,7 +60,7 @@ def errors_on_one_line() -> Iterator[None]:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error, gone at the end; yields what moves it."""
+    """Shows a progress bar on standard error until the block ends; yields the function that moves it."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (

@@ -129,17 +129,17 @@ def _values_of(file: Path, method: str) -> dict[str, Any]:
 @contextmanager
 def _stop_on_signal() -> Iterator[Callable[[], bool]]:
     """The first Ctrl-C (or SIGTERM) ends the run after the step at hand, the second at once."""
-    asked: list[int] = []
+    signals: list[int] = []
 
     def ask(number: int, frame: object) -> None:
         del frame
-        if asked:
+        if signals:
             sys.exit(130)
-        asked.append(number)
+        signals.append(number)
 
     previous = {name: signal.signal(name, ask) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(signals)
     finally:
         for name, handler in previous.items():
             signal.signal(name, handler)

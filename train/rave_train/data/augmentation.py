@@ -18,9 +18,9 @@ class Augmentation:
     Attributes:
         flip: probability of each of horizontal flip, vertical flip and transposition.
         zoom: probability of zooming.
-        zoom_range: factor of each axis, drawn apart.
+        zoom_range: smallest and largest factor of zooming; each axis has a factor drawn for it.
         rotation: probability of rotating.
-        rotation_deg: largest angle either way.
+        rotation_deg: largest angle either way, in degrees.
     """
 
     flip: float = 0.5
@@ -42,8 +42,9 @@ class Placement:
         mirrored: left and right swapped.
         upside_down: top and bottom swapped.
         transposed: rows and columns swapped.
-        matrix: where to look for each output position, rows of a 2x2 matrix acting on (x, y) from
-            the centre in units of half a side; None leaves the pixels untouched.
+        matrix: the two rows of the matrix that maps a position (x, y) of the output to the position in the
+            picture whose value it takes, both from the centre in units of half a side; None leaves the
+            pixels untouched.
     """
 
     mirrored: bool
@@ -53,7 +54,7 @@ class Placement:
 
 
 def draw_placement(augmentation: Augmentation, rng: np.random.Generator) -> Placement:
-    """Draws one; the same generator state gives the same placement."""
+    """Draws a placement; the same generator state gives the same one."""
     flips = rng.random(3) < augmentation.flip
     zooms, turns = rng.random() < augmentation.zoom, rng.random() < augmentation.rotation
     factors = rng.uniform(*augmentation.zoom_range, size=2) if zooms else np.ones(2)

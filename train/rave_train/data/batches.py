@@ -51,7 +51,12 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         return len(self.files)
 
     def __getitem__(self, sample: int) -> tuple[Tensor, Tensor]:
-        """Sample of any number from 0: backlit [3, size, size] float32, and its partner or [0]."""
+        """The sample with a number from 0 up: a backlit picture and its partner, augmented alike.
+
+        Returns:
+            [3, size, size] float32 in [0, 1] each; in place of the partner an empty tensor where the set
+            has none.
+        """
         epoch, place_in_epoch = divmod(sample, len(self.files))
         if self._order[0] != epoch:
             order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.files))
@@ -68,7 +73,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
 def draw_batches(
     pictures: TrainingPictures, start: int, batch: int, rank: int, world: int, workers: int
 ) -> Generator[tuple[Tensor, Tensor]]:
-    """This process's share of the batches from step `start` on, without end.
+    """Yields this process's share of the batches from step `start` on, without end.
 
     Args:
         pictures: what to draw from.
@@ -77,6 +82,10 @@ def draw_batches(
         rank: the number of this process.
         world: number of processes.
         workers: processes that decode and augment; 0 does it in this one.
+
+    Yields:
+        The samples of a step, stacked: [batch / world, 3, size, size] float32 in [0, 1], and their partners
+        in the same shape, or [batch / world, 0] where the set has none.
     """
 
     def numbers() -> Iterator[list[int]]:
@@ -93,7 +102,10 @@ def draw_batches(
 
 
 def _leave_signals_to_the_run(worker: int) -> None:
-    """A whole job is often told to stop at once; the run then ends its workers, after it saved its state."""
+    """Makes a worker ignore signals to stop, which often go to all processes of a job at once.
+
+    The run ends its workers itself, after it has saved its state.
+    """
     del worker
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -1,8 +1,8 @@
-"""Training pairs of exposure brackets: aligned, merged to the light of the scene, and fused.
+"""Training pairs made of exposure brackets: shots are aligned, merged to the light of the scene, and fused.
 
-The pairs look like those real scenes that backlit models are judged by: from all shots together, photographs
-are rendered below and at the middle exposure, and their truth is the exposure fusion of a dark, a middle and
-a bright one.
+The pairs resemble the real scenes by which backlit models are judged. From the merged light, photographs are
+rendered at and below the middle exposure. Their truth is the exposure fusion of a dark, a middle and a bright
+rendering.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Scene:
     """The light of a bracketed scene.
 
     Attributes:
-        light: [h, w, 3] float32, linear, in units of what saturates the shot of the middle exposure.
+        light: [h, w, 3] float32, linear; 1 saturates a shot at the middle exposure.
         span_stops: the difference in exposure from the darkest to the brightest shot.
     """
 
@@ -55,7 +55,7 @@ class Scene:
         return linear_to_srgb(np.minimum(self.light * np.float32(2.0**stops), 1))
 
     def fuse(self) -> Array:
-        """The scene with each part lit as if it had been exposed for, [h, w, 3] float32 sRGB in [0, 1].
+        """The scene as if each part had been exposed for itself, [h, w, 3] float32 sRGB in [0, 1].
 
         Source: Mertens, Kautz and Van Reeth, Exposure Fusion, 2007; OpenCV's implementation.
         """
@@ -70,11 +70,13 @@ def make_pairs_of_brackets(
     """Writes `out`/input and `out`/gt, PNG, and `out`/contact_sheet.png.
 
     Args:
-        folder: a folder of photographs, brackets and others; those that belong together are found by their
-            EXIF.
+        folder: a folder of photographs, brackets and others; their EXIF tells which belong together.
         out: new or empty.
         longest_side_px: larger pictures are reduced to it.
         report: told of the progress.
+
+    Returns:
+        How many pairs were written, and what was left out.
 
     Raises:
         DataError: the folder holds no usable bracket, `out` is not empty, or the size is too small.
@@ -82,9 +84,9 @@ def make_pairs_of_brackets(
     if longest_side_px < SMALLEST_SIDE_PX:
         raise DataError(f"size is {longest_side_px} px, at least {SMALLEST_SIDE_PX} are needed")
     require_new_folder(out)
-    found = find_photographs(folder, "backlit")
-    search: BracketSearch = find_brackets(found.photographs)
-    left_out = [*found.describe_skipped(), *search.left_out]
+    photograph_set = find_photographs(folder, "backlit")
+    search: BracketSearch = find_brackets(photograph_set.photographs)
+    left_out = [*photograph_set.describe_skipped(), *search.left_out]
     sheet: list[tuple[Picture, Picture]] = []
     count = 0
     for done, bracket in enumerate(search.brackets, 1):
@@ -95,7 +97,7 @@ def make_pairs_of_brackets(
             left_out.append(f"{name} and {len(bracket) - 1} more: {error}")
             continue
         if not count:
-            make_folder_of((photograph.file for photograph in found.photographs), out)
+            make_folder_of((photograph.file for photograph in photograph_set.photographs), out)
         truth = to_pixels(scene.fuse().transpose(2, 0, 1))
         for index, stops in enumerate(STOPS_BELOW):
             backlit = to_pixels(scene.render(-stops).transpose(2, 0, 1))
@@ -108,10 +110,10 @@ def make_pairs_of_brackets(
         if report is not None:
             report("merging brackets", done, len(search.brackets))
     if not count:
-        shown = "".join(f"; {line}" for line in left_out[:5])
+        reasons = "".join(f"; {line}" for line in left_out[:5])
         raise DataError(
             f"{folder} holds no exposure bracket that can be used (shots of one scene within seconds, "
-            f"2 stops or more apart, with their EXIF){shown}"
+            f"2 stops or more apart, with their EXIF){reasons}"
         )
     columns = [("backlit", [row[0] for row in sheet]), ("fused", [row[1] for row in sheet])]
     save_grid(out / "contact_sheet.png", columns)
@@ -138,7 +140,7 @@ def merge_bracket(bracket: Sequence[Shot], longest_side_px: int) -> Scene:
     ]
     _require_one_scene(values, lights)
     weights = [np.float32(1e-4) + np.clip(1 - np.abs(2 * value - 1), 0, 1) for value in values]
-    # What is black even in the brightest shot, or white even in the darkest, is told by that shot alone.
+    # Where even the brightest shot is black, it alone counts; where even the darkest is white, that one.
     weights[0] = np.where(values[0] > 0.9, np.float32(1), weights[0])
     weights[-1] = np.where(values[-1] < 0.1, np.float32(1), weights[-1])
     total = np.sum(weights, 0)
@@ -176,10 +178,18 @@ def _align(pictures: Sequence[Picture]) -> list[Picture]:
 
 
 def _require_one_scene(values: Sequence[Array], lights: Sequence[Array]) -> None:
-    """Neighbouring shots must agree on the light of what both exposed well, up to the camera's curve."""
+    """Checks that neighbouring shots agree on the light of what both exposed well, up to the camera's curve.
+
+    Args:
+        values: [h, w, 3] float32 sRGB in [0, 1] of each shot, from dark to bright.
+        lights: [h, w, 3] float32 linear light of each shot, all in one unit.
+
+    Raises:
+        DataError: they do not agree.
+    """
     for i in range(len(values) - 1):
         both = ((values[i] > 0.1) & (values[i] < 0.9) & (values[i + 1] > 0.1) & (values[i + 1] < 0.9)).all(2)
-        if both.mean() < 0.005:  # far apart, they share next to nothing
+        if both.mean() < 0.005:  # shots far apart have too few such pixels to tell
             continue
         ratio = np.log2(lights[i + 1][both].mean(1) / lights[i][both].mean(1))
         if float((np.abs(ratio - np.median(ratio)) > 0.5).mean()) > _MAX_DIFFERENT:

@@ -32,7 +32,7 @@ class Shot:
         camera: maker, model, focal length and size in pixels; equal for all shots of a bracket.
         taken_at: when the exposure began.
         seconds: how long it lasted.
-        stops: log2 of the light that was let in, at ISO 100, one second and f/1.
+        stops: log2 of the exposure, which is 0 for ISO 100, one second and f/1.
     """
 
     photograph: Photograph
@@ -53,7 +53,7 @@ class BracketSearch:
 
     Attributes:
         brackets: shots of each scene, from the darkest to the brightest exposure.
-        left_out: photographs that belong to no bracket, and why; lines.
+        left_out: a line for each photograph or group that makes no bracket, with the reason.
     """
 
     brackets: tuple[tuple[Shot, ...], ...]
@@ -61,7 +61,7 @@ class BracketSearch:
 
 
 def find_brackets(photographs: Sequence[Photograph]) -> BracketSearch:
-    """Groups photographs that one camera took right after one another, each with another exposure."""
+    """Groups photographs that one camera took right after one another, each with a different exposure."""
     shots: list[Shot] = []
     left_out: list[str] = []
     for photograph in photographs:
@@ -94,32 +94,33 @@ def find_brackets(photographs: Sequence[Photograph]) -> BracketSearch:
 
 
 def read_shot(photograph: Photograph) -> Shot | str:
-    """A photograph's exposure from its EXIF, or what is missing there."""
+    """Reads a photograph's exposure from its EXIF; a text instead says what is missing there."""
     try:
         with open_photograph(photograph.file) as image:
             size = f"{image.width}x{image.height}"
             exif = image.getexif()
-            inside = exif.get_ifd(ExifTags.IFD.Exif)
+            details = exif.get_ifd(ExifTags.IFD.Exif)
     except (DataError, KeyError, OSError, SyntaxError, ValueError) as error:
         return f"its EXIF cannot be read ({error})"
-    seconds = _number(inside.get(ExifTags.Base.ExposureTime))
-    aperture = _number(inside.get(ExifTags.Base.FNumber)) or 1.0  # a lens without contacts has one aperture
-    iso = _number(inside.get(ExifTags.Base.ISOSpeedRatings)) or 100.0
-    taken = _moment(
-        inside.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime),
-        inside.get(ExifTags.Base.SubsecTimeOriginal),
+    seconds = _number(details.get(ExifTags.Base.ExposureTime))
+    aperture = _number(details.get(ExifTags.Base.FNumber)) or 1.0  # a lens without contacts has one aperture
+    iso = _number(details.get(ExifTags.Base.ISOSpeedRatings)) or 100.0
+    taken_at = _moment(
+        details.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime),
+        details.get(ExifTags.Base.SubsecTimeOriginal),
     )
-    if seconds is None or taken is None:
+    if seconds is None or taken_at is None:
         missing = "exposure time" if seconds is None else "time of capture"
         return f"its EXIF has no {missing}"
     camera = (
         str(exif.get(ExifTags.Base.Make, "")), str(exif.get(ExifTags.Base.Model, "")),
-        str(inside.get(ExifTags.Base.FocalLength, "")), size,
+        str(details.get(ExifTags.Base.FocalLength, "")), size,
     )  # fmt: skip
-    return Shot(photograph, camera, taken, seconds, math.log2(seconds * iso / 100 / aperture**2))
+    return Shot(photograph, camera, taken_at, seconds, math.log2(seconds * iso / 100 / aperture**2))
 
 
 def _continues(group: Sequence[Shot], shot: Shot) -> bool:
+    """Whether a shot belongs to the same bracket as the group of shots just before it."""
     last = group[-1]
     pause = shot.taken_at - last.ended
     if shot.camera != last.camera or pause > timedelta(seconds=_MAX_PAUSE_S):
@@ -139,6 +140,7 @@ def _number(value: Any) -> float | None:
 
 
 def _moment(text: Any, fraction: Any) -> datetime | None:
+    """The time that EXIF states in two values, one for the whole seconds and one for their fraction."""
     try:
         moment = datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Picture grids: the same scenes in a row each, with a title over every column."""
+"""Picture grids: a row for each scene, a column with a title for each version of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def draw_grid(columns: Sequence[tuple[str, Sequence[Picture]]], tile_px: int = 2
 
     Args:
         columns: title and pictures ([h, w, 3] uint8) of each column, from top to bottom.
-        tile_px: side of a tile.
+        tile_px: side of a tile in pixels.
     """
     tiles = [(title, [_fit(pixels, tile_px) for pixels in pictures]) for title, pictures in columns]
     rows = max(len(pictures) for _, pictures in tiles)
@@ -49,7 +49,7 @@ def _fit(pixels: Picture, tile_px: int) -> Image.Image:
 
 
 def save_grid(file: Path, columns: Sequence[tuple[str, Sequence[Picture]]], tile_px: int = 256) -> None:
-    """`draw_grid` into a file."""
+    """Writes what `draw_grid` draws into a file, in the format that its name says."""
     draw_grid(columns, tile_px).save(file)
 
 

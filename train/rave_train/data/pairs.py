@@ -35,7 +35,7 @@ class Pairing:
         pairs: (backlit, well-lit), sorted by name. Several backlit pictures may share a well-lit one.
         backlit_alone: names of backlit pictures without a partner.
         well_lit_alone: names of well-lit pictures without a partner.
-        ambiguous: pictures of one side that name the same scene, and were left out; lines.
+        ambiguous: a line for each two pictures of one side that name the same scene and were left out.
     """
 
     pairs: tuple[tuple[Photograph, Photograph], ...]
@@ -56,37 +56,39 @@ class Pairing:
 def match_pairs(backlit: Sequence[Photograph], well_lit: Sequence[Photograph]) -> Pairing:
     """Pairs pictures by name: first those of equal names, then those that differ in role words only.
 
-    Endings, capital letters and the way in which accents are stored never matter. What is still alone is
-    then matched without its copy number, as in 0152(1) and 0152.
+    Endings, capital letters and the way in which accents are stored never matter. Backlit pictures that are
+    still without a partner are then matched without their copy number, as 0152(1) with 0152.
     """
     partners: dict[int, Photograph] = {}
-    used: set[int] = set()
+    matched_ids: set[int] = set()
     ambiguous: list[str] = []
-    for key_of, both_alone in ((plain_name, True), (scene_name, True), (_without_copy_number, False)):
-        waiting = [
+    for key_of, one_to_one in ((plain_name, True), (scene_name, True), (_without_copy_number, False)):
+        unmatched = [
             photograph
             for photograph in backlit
             if id(photograph) not in partners
-            and (both_alone or _COPY_NUMBER.search(plain_name(photograph.file)))
+            and (one_to_one or _COPY_NUMBER.search(plain_name(photograph.file)))
         ]
-        offered = [photograph for photograph in well_lit if not both_alone or id(photograph) not in used]
-        truths = _by_key(offered, scene_name if key_of is _without_copy_number else key_of)
-        for key, pictures in _by_key(waiting, key_of).items():
+        candidates = [
+            photograph for photograph in well_lit if not one_to_one or id(photograph) not in matched_ids
+        ]
+        truths = _by_key(candidates, scene_name if key_of is _without_copy_number else key_of)
+        for key, pictures in _by_key(unmatched, key_of).items():
             others = truths.get(key, [])
             if not others:
                 continue
-            if len(others) > 1 or (both_alone and len(pictures) > 1):
+            if len(others) > 1 or (one_to_one and len(pictures) > 1):
                 doubled = others if len(others) > 1 else pictures
                 names = " and ".join(picture.file.name for picture in doubled[:2])
                 ambiguous.append(f"{names} name the same scene {key!r}: keep one of them")
                 continue
-            used.add(id(others[0]))
+            matched_ids.add(id(others[0]))
             partners |= {id(picture): others[0] for picture in pictures}
     pairs = [(picture, partners[id(picture)]) for picture in backlit if id(picture) in partners]
     return Pairing(
         tuple(sorted(pairs, key=lambda pair: scene_name(pair[0].file))),
         tuple(sorted(picture.file.name for picture in backlit if id(picture) not in partners)),
-        tuple(sorted(picture.file.name for picture in well_lit if id(picture) not in used)),
+        tuple(sorted(picture.file.name for picture in well_lit if id(picture) not in matched_ids)),
         tuple(dict.fromkeys(ambiguous)),
     )
 
@@ -125,11 +127,13 @@ def plain_name(file: Path) -> str:
 
 
 def _without_copy_number(file: Path) -> str:
+    """A file's scene name without the copy number at its end."""
     return _ROLE_WORDS.sub("", _COPY_NUMBER.sub("", plain_name(file)))
 
 
 def _by_key(photographs: Sequence[Photograph], key_of: Callable[[Path], str]) -> dict[str, list[Photograph]]:
-    found: dict[str, list[Photograph]] = {}
+    """Groups photographs by a key of their files."""
+    groups: dict[str, list[Photograph]] = {}
     for photograph in photographs:
-        found.setdefault(key_of(photograph.file), []).append(photograph)
-    return found
+        groups.setdefault(key_of(photograph.file), []).append(photograph)
+    return groups

@@ -49,11 +49,11 @@ _LAYOUTS: Final[dict[tuple[Role, Split], tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Photograph:
-    """A file that decodes.
+    """A photograph's file, which has been decoded once without an error.
 
     Attributes:
-        file: where it is.
-        content_hash: the hash of the file's bytes, hexadecimal.
+        file: its path.
+        content_hash: BLAKE2b hash of the file's bytes, 32 hexadecimal digits.
     """
 
     file: Path
@@ -68,7 +68,7 @@ class PhotographSet:
         folder: where they are (inside a known layout, the folder of the role).
         photographs: sorted by name.
         skipped: files that look like pictures and are not usable, with the reason.
-        left_out: what else lies there and is not looked at, such as camera raw files or subfolders; lines.
+        left_out: a line for each kind of other things in the folder, such as camera raw files or subfolders.
     """
 
     folder: Path
@@ -77,7 +77,7 @@ class PhotographSet:
     left_out: tuple[str, ...] = ()
 
     def describe_skipped(self) -> list[str]:
-        """What of the folder does not take part, and why; a line each."""
+        """A line for each thing in the folder that is left out, with the reason."""
         return [*(f"skipped {file}: {reason}" for file, reason in self.skipped), *self.left_out]
 
 
@@ -86,34 +86,34 @@ def find_photographs(folder: Path, role: Role, split: Split = "train") -> Photog
 
     Args:
         folder: a folder of pictures, or the top of a data set in the layout of BAID, LOL or DIV2K.
-        role: which side of such a layout.
-        split: which part of such a layout.
+        role: which side of such a layout to take.
+        split: which part of such a layout to take.
 
     Raises:
         DataError: the folder is missing, or fewer than two pictures in it are usable.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: a folder of {role} photographs is needed")
-    found = _picture_files(folder)
-    if not found:
-        inside = [folder / name for name in _LAYOUTS[role, split] if _picture_files(folder / name)]
-        if not inside:
+    files = _picture_files(folder)
+    if not files:
+        layout_folders = [folder / name for name in _LAYOUTS[role, split] if _picture_files(folder / name)]
+        if not layout_folders:
             endings = ", ".join(sorted(READ_ENDINGS))
             hint = "".join(f"; {line}" for line in _describe_left_out(folder))
             raise DataError(
                 f"{folder} holds no pictures ({endings}), nor the {role} side of BAID, LOL or DIV2K{hint}"
             )
-        folder, found = inside[0], _picture_files(inside[0])
-    checked = _map(_check, found)
-    good = tuple(item for item in checked if isinstance(item, Photograph))
-    bad = tuple((file, item) for file, item in zip(found, checked, strict=True) if isinstance(item, str))
-    if len(good) < 2:
-        reasons = "".join(f"; {printable(file.name)}: {reason}" for file, reason in bad[:3])
+        folder, files = layout_folders[0], _picture_files(layout_folders[0])
+    results = _map(_check, files)
+    usable = tuple(item for item in results if isinstance(item, Photograph))
+    skipped = tuple((file, item) for file, item in zip(files, results, strict=True) if isinstance(item, str))
+    if len(usable) < 2:
+        reasons = "".join(f"; {printable(file.name)}: {reason}" for file, reason in skipped[:3])
         raise DataError(
-            f"{folder} holds {len(good)} usable {role} photograph{'' if len(good) == 1 else 's'}, "
+            f"{folder} holds {len(usable)} usable {role} photograph{'' if len(usable) == 1 else 's'}, "
             f"at least 2 are needed{reasons}"
         )
-    return PhotographSet(folder, good, bad, tuple(_describe_left_out(folder)))
+    return PhotographSet(folder, usable, skipped, tuple(_describe_left_out(folder)))
 
 
 def load_photograph(file: Path) -> Picture:
@@ -139,16 +139,16 @@ def load_square(file: Path, size_px: int) -> Picture:
 
 
 def load_squares(photographs: Sequence[Photograph], size_px: int) -> list[Picture]:
-    """`load_square` of many, a few at once."""
+    """Loads many photographs as `load_square` does, a few at once."""
     return _map(lambda photograph: load_square(photograph.file, size_px), photographs)
 
 
 def _map(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Does work on all items, a few at once where the system allows threads."""
-    most = min(_CHECKING_THREADS, len(items))
+    """Returns the work's result for each item, computed a few at once where the system allows threads."""
+    limit = min(_CHECKING_THREADS, len(items))
     if (memory_mib := allowed_memory_mib()) is not None:
-        most = min(most, memory_mib // _MIB_PER_THREAD)
-    threads = startable_threads(most)
+        limit = min(limit, memory_mib // _MIB_PER_THREAD)
+    threads = startable_threads(limit)
     if threads < 2:
         return [work(item) for item in items]
     with ThreadPoolExecutor(threads) as pool:
@@ -156,7 +156,7 @@ def _map(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
 
 
 def hash_set(photographs: Sequence[Photograph]) -> str:
-    """One hash of what all pictures of a set hold, in their order: partners and draws go by it."""
+    """One hash of the contents of all photographs in their order, which decides pairs and random draws."""
     digest = hashlib.blake2b(digest_size=16)
     for photograph in photographs:
         digest.update(photograph.content_hash.encode())
@@ -164,6 +164,7 @@ def hash_set(photographs: Sequence[Photograph]) -> str:
 
 
 def _picture_files(folder: Path) -> list[Path]:
+    """The files of a folder whose names end as pictures do, sorted; none where there is no such folder."""
     if not folder.is_dir():
         return []
     return sorted(
@@ -174,7 +175,7 @@ def _picture_files(folder: Path) -> list[Path]:
 
 
 def _describe_left_out(folder: Path) -> list[str]:
-    """Pictures of kinds that cannot be read and subfolders; a line for either."""
+    """A line about pictures of kinds that cannot be read, and one about subfolders, where there are any."""
     entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "@", "#", "$"))]
     unread = [entry for entry in entries if entry.suffix.lower() in UNREADABLE_ENDINGS]
     folders = [entry.name for entry in entries if entry.is_dir()]
@@ -212,7 +213,7 @@ def _check(file: Path) -> Photograph | str:
                     return f"{width}x{height} px, over the limit of {DEFAULT_MAX_MEGAPIXELS:g} megapixels"
                 if image.mode.startswith(("I", "F")):
                     return f"mode {image.mode}, which 8-bit RGB cannot hold: convert it first"
-                image.load()  # all of it, in one copy; that it becomes colour is tried on a pixel
+                image.load()  # decodes all of it; the conversion to RGB is tried on one pixel to save memory
                 _upright_rgb(image.crop((0, 0, 1, 1)))
     except PhotoError as error:
         return str(error)
@@ -223,7 +224,11 @@ def _check(file: Path) -> Photograph | str:
 
 @contextmanager
 def open_photograph(file: Path) -> Iterator[Image.Image]:
-    """The one way in which this package opens a picture: by the runtime's list of formats, never by name."""
+    """Opens a picture by its content, in the formats that the runtime reads; this package has no other way.
+
+    Raises:
+        DataError: the file cannot be read, or its content is not such a picture.
+    """
     try:
         with decoding, open_picture(read_file(file)) as image:
             yield image

@@ -35,8 +35,8 @@ class SynthesisRange:
         read_noise: standard deviation of the noise floor, linear light.
         shot_noise: variance of the photon noise per unit of linear light.
         jpeg_quality: the quality of the final compression, as Pillow counts.
-        clean: probability that neither noise nor JPEG is applied. A large photograph that was reduced
-            shows none; a network that never saw such ones takes them for well-lit.
+        clean: probability that neither noise nor JPEG is applied. A large photograph shows neither once it
+            is reduced, and a network that never saw such pictures takes them for well-lit.
     """
 
     foreground_stops: tuple[float, float] = (-4.5, -0.7)
@@ -75,7 +75,7 @@ def synthesize_backlit(image: Array, rng: np.random.Generator, scene: SynthesisR
 
 @dataclass(frozen=True)
 class ToneCurve:
-    """A camera's picture style: an S-curve and a gamma on sRGB values; it keeps 0 and 1.
+    """A camera's picture style: an S-curve and a gamma on sRGB values, under which 0 and 1 stay the same.
 
     Attributes:
         contrast: share of the S-curve, negative for a flatter picture.
@@ -92,7 +92,7 @@ class ToneCurve:
 
 
 def draw_tone_curve(rng: np.random.Generator) -> ToneCurve:
-    """One of the styles that cameras have."""
+    """Draws one of the styles that cameras have."""
     return ToneCurve(rng.uniform(-0.1, 0.25), rng.uniform(0.92, 1.12))
 
 
@@ -125,7 +125,7 @@ def photograph(
 
 
 def shade_mask(image: Array, rng: np.random.Generator, scene: SynthesisRange) -> Array:
-    """How much of each pixel lies in the shade. [h, w, 3] sRGB -> [h, w] float32 in [0, 1]."""
+    """Draws how much of each pixel lies in the shade: [h, w, 3] sRGB -> [h, w] float32, both in [0, 1]."""
     height, width = image.shape[:2]
     size = max(height, width)
     luma = (image @ _LUMA).astype(np.float32)
@@ -139,7 +139,13 @@ def shade_mask(image: Array, rng: np.random.Generator, scene: SynthesisRange) ->
 
 
 def guided_filter(target: Array, guide: Array, radius: int, epsilon: float) -> Array:
-    """Smooths `target` while keeping the edges of `guide`; both [h, w] float32.
+    """Smooths `target` while keeping the edges of `guide`; both and the result are [h, w] float32.
+
+    Args:
+        target: the map to smooth.
+        guide: the picture whose edges stay.
+        radius: pixels from the centre of a square window to its border.
+        epsilon: variance of the guide above which an edge stays.
 
     Source: He, Sun and Tang, Guided Image Filtering, TPAMI 2013, eq. 5-8.
     """

@@ -28,7 +28,7 @@ class Synthesized:
 
     Attributes:
         pairs: how many were made.
-        left_out: files and folders that took no part, and why; lines.
+        left_out: a line for each file or folder that took no part, with the reason.
     """
 
     pairs: int
@@ -56,6 +56,9 @@ def synthesize_folder(
         report: told of the progress.
         scene: ranges to draw from.
 
+    Returns:
+        How many pairs were written, and what was left out.
+
     Raises:
         DataError: no usable photographs, two of one name, `out` is not empty, or an option is out of range.
     """
@@ -64,41 +67,41 @@ def synthesize_folder(
         raise DataError(f"size is {longest_side_px} px, at least {SMALLEST_SIDE_PX} are needed")
     if seed < 0:
         raise DataError(f"seed is {seed}, 0 or more is needed")
-    found = find_photographs(well_lit, "well-lit")
+    photograph_set = find_photographs(well_lit, "well-lit")
     by_scene: dict[str, str] = {}
-    for photograph in found.photographs:
+    for photograph in photograph_set.photographs:
         first = by_scene.setdefault(plain_name(photograph.file), photograph.file.name)
         if first != photograph.file.name:
             raise DataError(
                 f"{first} and {photograph.file.name} would both be written as one pair: rename one of them"
             )
-    make_folder_of((photograph.file for photograph in found.photographs), out)
+    make_folder_of((photograph.file for photograph in photograph_set.photographs), out)
     for side in ("input", "gt"):
         (out / side).mkdir(parents=True, exist_ok=True)
     sheet: list[tuple[Picture, Picture]] = []
-    for index, photograph in enumerate(found.photographs):
+    for index, photograph in enumerate(photograph_set.photographs):
         truth = _load(photograph, longest_side_px)
         for version in range(versions):
             name = photograph.file.stem + (f"_v{version}" if versions > 1 else "") + ".png"
             rng = np.random.default_rng([seed, version, *os.fsencode(photograph.file.stem)])
-            made = synthesize_backlit(np.divide(truth, 255, dtype=np.float32), rng, scene)
-            backlit = (made * 255 + 0.5).astype(np.uint8)
+            picture = synthesize_backlit(np.divide(truth, 255, dtype=np.float32), rng, scene)
+            backlit = (picture * 255 + 0.5).astype(np.uint8)
             Image.fromarray(backlit).save(out / "input" / name)
             Image.fromarray(truth).save(out / "gt" / name)
             if len(sheet) < _SHEET_ROWS:
                 sheet.append((backlit, truth))
         if report is not None:
-            report("synthesizing", index + 1, len(found.photographs))
+            report("synthesizing", index + 1, len(photograph_set.photographs))
     columns = [("backlit", [row[0] for row in sheet]), ("well-lit", [row[1] for row in sheet])]
     save_grid(out / "contact_sheet.png", columns)
-    return Synthesized(versions * len(found.photographs), tuple(found.describe_skipped()))
+    return Synthesized(versions * len(photograph_set.photographs), tuple(photograph_set.describe_skipped()))
 
 
 def require_new_folder(out: Path) -> None:
-    """Makes sure that nothing is mixed with what lies in a folder already.
+    """Makes sure that a folder is new or empty, so that results are not mixed with older files.
 
     Raises:
-        DataError: it is a file, or not empty.
+        DataError: `out` is a file, or a folder that is not empty.
     """
     if out.is_file():
         raise DataError(f"{out} is a file: give a new or empty folder")

@@ -1,4 +1,4 @@
-"""Training pairs of high-dynamic-range panoramas: views against their light, as a camera takes them."""
+"""Training pairs made of high-dynamic-range panoramas: views towards the light, as a camera takes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rave_train.writing import make_folder_of
 
 DEFAULT_SIDE_PX: Final = 512
 _TRIES: Final = 24
-"""Views tried for one pair: in some directions the light is too even, or more than any bracket holds."""
+"""Most views tried for one pair: in some directions the light is too even, or exceeds what brackets hold."""
 
 _SHEET_ROWS: Final = 12
 
@@ -36,9 +36,12 @@ def synthesize_panoramas(
         folder: a folder of equirectangular panoramas, Radiance (.hdr) or OpenEXR (.exr).
         out: new or empty.
         longest_side_px: the longest side of the views, which are 3:2; None takes `DEFAULT_SIDE_PX`.
-        versions: how many views of each panorama.
+        versions: how many views to take of each panorama.
         seed: the seed of every random choice; a view depends on it and on the panorama's name only.
         report: told of the progress.
+
+    Returns:
+        How many pairs were written, and what was left out.
 
     Raises:
         DataError: the folder holds no panorama that can be read, `out` is not empty, or an option is out of

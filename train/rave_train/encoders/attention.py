@@ -1,8 +1,8 @@
-"""Self-attention of a frozen vision transformer without the detours of torch's own module.
+"""Self-attention of a frozen vision transformer, faster than torch's own module.
 
-`nn.MultiheadAttention` turns batch and tokens around before its first product, which torch then carries out
-with a copy of the weights for every picture, in the backward pass too: a quarter of a step of guidance on a
-CPU. The same weights and the same sums, with batch first throughout.
+`nn.MultiheadAttention` transposes batch and tokens before its first product, which torch then computes with a
+copy of the weights for every picture, in the backward pass too. On a CPU that is a quarter of a step of
+guidance. The module here computes the same from the same weights and keeps the batch first throughout.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class SelfAttention(nn.Module):
         """[n, tokens, width] -> the same shape, and no weights.
 
         Args:
-            query: keys and values are made from it as well.
-            key: the query itself, or nothing.
-            value: the query itself, or nothing.
+            query: the tokens, from which keys and values are computed as well.
+            key: the query itself, or None.
+            value: the query itself, or None.
             need_weights: must be false.
             attn_mask: must be absent.
 
@@ -47,8 +47,8 @@ class SelfAttention(nn.Module):
         n, tokens, width = query.shape
         joined = F.linear(query.contiguous(), self.in_proj_weight, self.in_proj_bias)
         heads = joined.view(n, tokens, 3, self.num_heads, width // self.num_heads)
-        asked, offered, carried = heads.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(asked, offered, carried)
+        queries, keys, values = heads.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(queries, keys, values)
         result: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(n, tokens, width))
         return result, None
 
@@ -72,6 +72,6 @@ def replace_self_attention(model: nn.Module) -> int:
 
 
 def _is_plain(attention: nn.MultiheadAttention) -> bool:
-    # Of keys or values of other widths, torch registers the joined weight as None.
+    # Where keys or values have other widths than queries, torch registers the joined weight as None.
     joined = attention._parameters["in_proj_weight"] is not None
     return attention.batch_first and joined and attention.bias_k is None and not attention.add_zero_attn

@@ -28,7 +28,7 @@ class Encoder(nn.Module, ABC):
     """A frozen image encoder: gradients flow through it to the pictures, never into its weights.
 
     Attributes:
-        spec: what it was opened by.
+        spec: the name by which it was opened.
         preprocessing: its input format.
         text: its text encoder, or None where it has none that can be steered.
     """
@@ -43,16 +43,20 @@ class Encoder(nn.Module, ABC):
         """Fixes the weights and lays them out for channels-last convolutions."""
         self.eval().requires_grad_(False)
         for value in (*self.parameters(), *self.buffers()):
-            if value.dim() == 4:  # a few networks have weights of five, which have no such layout
+            if value.dim() == 4:  # weights of five axes, which a few networks have, have no such layout
                 value.data = value.data.contiguous(memory_format=torch.channels_last)
 
     def with_weights_in(self, dtype: torch.dtype) -> Self:
-        """This encoder for passes under autocast: weights of its products in that precision, no text.
+        """A version for passes under autocast, its weights converted once instead of at every pass.
 
-        Autocast converts weights at every pass, and keeps what it converted only for weights that learn.
+        Autocast keeps converted weights for the next pass only where the weights learn.
+
+        Args:
+            dtype: the precision of autocast.
 
         Returns:
-            A copy, or this very encoder where the precision is float32.
+            A copy without the text encoder, whose convolutions, linear layers and attention have weights of
+            that precision; this encoder itself where the precision is float32.
         """
         if dtype == torch.float32:
             return self
@@ -70,8 +74,8 @@ class Encoder(nn.Module, ABC):
 
         Args:
             pixels: [n, 3, size_px, size_px], normalised.
-            embed: whether the embedding is wanted.
-            stages: whether the stages are wanted; no deeper layer is run than is needed.
+            embed: whether to return the embedding.
+            stages: whether to return features of the stages. No layer is run that neither needs.
 
         Returns:
             [n, d] float32 embedding (not normalised) or None; features of up to `STAGES` stages from
@@ -83,7 +87,7 @@ class Encoder(nn.Module, ABC):
         return self._embedding(self._squash(images))
 
     def embed_framed(self, images: Tensor) -> Tensor:
-        """The same with the encoder's own resizing and centre crop instead of the squashing."""
+        """Like `embed`, with the encoder's own resizing and centre crop instead of the squashing."""
         return self._embedding(self.preprocessing.frame(images).contiguous(memory_format=torch.channels_last))
 
     def stages(self, images: Tensor) -> list[Tensor]:
@@ -97,10 +101,14 @@ class Encoder(nn.Module, ABC):
         return found
 
     def require_text(self, purpose: str, remedy: str = _TEXT_REMEDY) -> TextEncoder:
-        """Its text encoder.
+        """Returns the text encoder.
+
+        Args:
+            purpose: what needs it; the message of the error begins with this.
+            remedy: what to do without one; the message ends with this.
 
         Raises:
-            EncoderError: it has none; `purpose` begins the message and `remedy` ends it.
+            EncoderError: the encoder has none that can be steered.
         """
         if self.text is None:
             raise EncoderError(
@@ -117,10 +125,9 @@ class Encoder(nn.Module, ABC):
         return self.embed(torch.zeros(1, 3, size, size, device=device)).shape[1]
 
     def fingerprint(self) -> str:
-        """Hash of weights, architecture and input format: the same encoder gives the same embeddings.
+        """Hash of all that decides the embeddings: weights, input format, and the spec up to its "@".
 
-        The spec without the place of its weights counts as well: `pad_type` or `quickgelu` change what the
-        same weights compute.
+        The spec counts since settings such as `pad_type` or `quickgelu` change what the same weights compute.
         """
         named = self.spec.partition("@")[0]
         return hash_weights(self, f"{named} {self.preprocessing!r}")
@@ -134,7 +141,7 @@ class Encoder(nn.Module, ABC):
 
 
 def spread_stages(depth: int) -> list[int]:
-    """Indices of at most `STAGES` of `depth` blocks, evenly apart, the last one always among them."""
+    """Indices of at most `STAGES` of `depth` blocks, evenly apart; the last block is always among them."""
     if depth <= STAGES:
         return list(range(depth))
     return [round((i + 1) * depth / STAGES) - 1 for i in range(STAGES)]

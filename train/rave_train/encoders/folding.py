@@ -13,10 +13,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def fold_batch_norms(model: nn.Module) -> int:
-    """Folds every batch norm that directly follows a convolution, in CLIP's ResNets, in place.
+    """Folds every batch norm that directly follows a convolution in CLIP's ResNets, in place.
 
-    The pairs are known by their names there: conv1 and bn1, conv2 and bn2, conv3 and bn3 of a block or
-    the stem, and neighbours within a downsampling shortcut. Models without such names stay as they are.
+    The pairs are found by their names: conv1 and bn1, conv2 and bn2, conv3 and bn3 of a block or the stem,
+    and neighbours within a downsampling shortcut. Models without such names stay as they are.
 
     Args:
         model: the model, in eval mode.

@@ -1,4 +1,4 @@
-"""Fetching published weights: what is there already is not asked for, and no connection is said at once."""
+"""Fetches published weights, from a cache where possible; a missing connection is reported at once."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ from urllib.parse import urlsplit
 from rave_runtime.errors import reason_of
 
 _PROBE_S: Final = 10.0
-"""How long a server may take for its first answer."""
+"""How long a server may take for its first answer, in seconds."""
 
 
 class NotFetchedError(OSError):
-    """Weights are neither here nor to be had; the message says why."""
+    """Weights are neither on this machine nor could they be fetched; the message says why."""
 
 
 def fetch_from_hub(repository: str, names: Sequence[str]) -> Path:
-    """The first of some files that a repository of Hugging Face's hub has, from its cache where possible.
+    """Returns the first of some files that a repository of Hugging Face's hub has, cached where possible.
+
+    Args:
+        repository: owner and name, such as "timm/resnet50.a1_in1k".
+        names: names of files in the repository, the preferred one first.
 
     Raises:
-        NotFetchedError: the hub cannot be reached, or has none of them.
+        NotFetchedError: the hub cannot be reached, or the repository has none of the files.
     """
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError
@@ -48,7 +52,7 @@ def fetch_from_hub(repository: str, names: Sequence[str]) -> Path:
 
 
 def require_reachable(url: str) -> None:
-    """Asks a server once, where the hub's own client would try again for minutes.
+    """Asks a server once whether it answers, since the hub's own client would try again for minutes.
 
     Raises:
         NotFetchedError: it does not answer.
@@ -56,7 +60,7 @@ def require_reachable(url: str) -> None:
     request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "rave-backlit"})
     try:
         urllib.request.urlopen(request, timeout=_PROBE_S).close()
-    except urllib.error.HTTPError:  # an answer, if not to this question
+    except urllib.error.HTTPError:  # the server has answered, if only with an error
         return
     except OSError as error:
         reason = getattr(error, "reason", None) or error
@@ -66,7 +70,7 @@ def require_reachable(url: str) -> None:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Lets libraries neither log nor warn: what goes wrong is raised, and told once."""
+    """Keeps libraries from logging and warning: their errors are raised and reported once."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

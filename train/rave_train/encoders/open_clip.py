@@ -28,7 +28,7 @@ _NOT_WEIGHTS: Final = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's archives keep among their tensors."""
 
 _PREPROCESSING: Final = ("mean", "std", "interpolation", "resize_mode")
-"""What a pretrained tag says of its pictures."""
+"""Settings of a pretrained tag that say how its pictures are prepared."""
 
 _HUB_FILES: Final = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
@@ -51,11 +51,11 @@ class OpenClipEncoder(Encoder):
         """See `Encoder.forward`."""
         if not stages:
             return self.visual(pixels).float(), []
-        found = self.visual.forward_intermediates(
+        outputs = self.visual.forward_intermediates(
             pixels, indices=self.stage_indices, stop_early=not embed, intermediates_only=not embed
         )
-        features = [stage.float() for stage in found["image_intermediates"]]
-        return (found["image_features"].float() if embed else None), features
+        features = [stage.float() for stage in outputs["image_intermediates"]]
+        return (outputs["image_features"].float() if embed else None), features
 
 
 def open_open_clip(spec: str, parsed: EncoderSpec) -> OpenClipEncoder:
@@ -81,7 +81,7 @@ def open_open_clip(spec: str, parsed: EncoderSpec) -> OpenClipEncoder:
     file = None if weights == "random" else _fetch(spec, parsed, tag) if tag else Path(weights)
     try:
         archive = file is not None and is_torchscript(file)
-        with silence():  # that a network starts from random weights, before it gets its own
+        with silence():  # open_clip warns of random weights, which the file's replace below
             model = open_clip.create_model(
                 name,
                 pretrained=None if file is None or archive else str(file),
@@ -106,7 +106,7 @@ def _wants_quickgelu(spec: str, parsed: EncoderSpec, name: str, tag: dict[str, A
     """Whether the weights were trained with QuickGELU, without which they give other embeddings.
 
     Raises:
-        EncoderError: neither the name nor the file tells.
+        EncoderError: neither the name nor the file tells it.
     """
     if "quickgelu" in parsed.settings:
         return parsed.settings["quickgelu"] == "yes"
@@ -116,7 +116,7 @@ def _wants_quickgelu(spec: str, parsed: EncoderSpec, name: str, tag: dict[str, A
     if parsed.weights == "random" or (open_clip.get_model_config(name) or {}).get("quick_gelu"):
         return False  # the model's own config decides
     if is_torchscript(file):
-        return True  # OpenAI's
+        return True  # such archives are OpenAI's, all trained with QuickGELU
     tags = {other: get_pretrained_cfg(name, other) for other in list_pretrained_tags_by_model(name)}
     for config in tags.values():  # a file in the hub's cache lies in a folder named after its repository
         folder = "models--" + config.get("hf_hub", "").strip("/").replace("/", "--")
@@ -133,7 +133,11 @@ def _wants_quickgelu(spec: str, parsed: EncoderSpec, name: str, tag: dict[str, A
 
 
 def _fetch(spec: str, parsed: EncoderSpec, tag: dict[str, Any]) -> Path:
-    """The file of a pretrained tag."""
+    """The file of a pretrained tag, downloaded where it is not in the cache.
+
+    Raises:
+        EncoderError: it cannot be downloaded.
+    """
     repository, named = os.path.split(tag.get("hf_hub") or "")
     names = (named,) if named else _HUB_FILES
     place = f"{names[0]} from https://huggingface.co/{repository}" if repository else tag.get("url", "")
@@ -152,6 +156,11 @@ def _fetch(spec: str, parsed: EncoderSpec, tag: dict[str, Any]) -> Path:
 
 
 def _model_name(model: str) -> str:
+    """The name under which open_clip knows a model, or a model config, which is registered here.
+
+    Raises:
+        EncoderError: there is no such model or file.
+    """
     if model.endswith(".json"):
         if not Path(model).is_file():
             raise EncoderError(f"{model} is not a file: a model config of open_clip is needed")
@@ -164,6 +173,11 @@ def _model_name(model: str) -> str:
 
 
 def _preprocessing(spec: str, model: Any) -> Preprocessing:
+    """The input format that open_clip states for a model.
+
+    Raises:
+        EncoderError: it resizes pictures in another way than `Preprocessing` can.
+    """
     config = model.visual.preprocess_cfg
     size = config["size"] if isinstance(config["size"], int) else config["size"][0]
     if config["resize_mode"] not in ("shortest", "squash"):

@@ -20,8 +20,8 @@ class Preprocessing:
         size_px: side of the square input.
         resize_px: length of the shorter side before the centre crop; None squashes the picture.
         interpolation: the interpolation of the resizing, always antialiased.
-        mean: per channel, subtracted from sRGB in [0, 1].
-        std: per channel, divided by.
+        mean: what is subtracted from each channel of sRGB in [0, 1].
+        std: what each channel is then divided by.
         squash_by: how pictures are squashed in the losses: "antialiased" resizes as the encoder was trained,
             "bilinear" takes the four nearest pixels, as the published code does.
     """
@@ -31,7 +31,7 @@ class Preprocessing:
     interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    squash_by: str = field(default="antialiased", repr=False)  # no part of the encoder's fingerprint
+    squash_by: str = field(default="antialiased", repr=False)  # so the fingerprint ignores it
 
     def squash(self, images: Tensor) -> Tensor:
         """Whole pictures, whatever their shape, as the published losses see them.
@@ -54,7 +54,7 @@ class Preprocessing:
         """Pictures as the encoder's own evaluation sees them: resized, centre-cropped.
 
         Args:
-            images: [n, 3, h, w] floating point, sRGB in [0, 1], n of equal shape.
+            images: [n, 3, h, w] floating point, sRGB in [0, 1].
 
         Returns:
             [n, 3, size_px, size_px], normalised; differentiable. Equal to what torchvision and timm

@@ -21,7 +21,7 @@ class EncoderSpec:
     Attributes:
         source: "open_clip" or "timm".
         model: name of the model there; for open_clip also a path to a model config (.json).
-        settings: what the weights need that the name does not say, such as size or mean.
+        settings: texts by key that say what the model's name leaves open, such as size or mean.
         weights: a pretrained tag, a file, "random", or "" for the source's default.
     """
 
@@ -38,8 +38,8 @@ def parse_spec(spec: str) -> EncoderSpec:
         EncoderError: it does not follow the grammar.
     """
     source, colon, rest = spec.partition(":")
-    named, _, weights = rest.partition("@")
-    model, *pairs = named.split(",")
+    before_weights, _, weights = rest.partition("@")
+    model, *pairs = before_weights.split(",")
     if not colon or not model or source not in ("open_clip", "timm") or not all("=" in p for p in pairs):
         raise EncoderError(f"{spec!r} is not the name of an encoder: {GRAMMAR} is needed")
     settings = dict(pair.split("=", 1) for pair in pairs)

@@ -27,7 +27,7 @@ class TextEncoder(nn.Module):
 
     @staticmethod
     def is_steerable(model: Any) -> bool:
-        """Whether the text tower reads token embeddings causally and answers at the end of the text."""
+        """Whether the text tower reads token embeddings causally, with its feature at the end of the text."""
         tower = getattr(model, "text", model)
         pool = getattr(tower, "text_pool_type", getattr(tower, "pool_type", None))
         return (
@@ -42,7 +42,7 @@ class TextEncoder(nn.Module):
         return self._embed_ids(self._tokenize(words))
 
     def prompt_tokens(self, text: str) -> tuple[Tensor, int]:
-        """What a learnable prompt starts from.
+        """The token embeddings from which a learnable prompt starts.
 
         Returns:
             [context_length, width] token embeddings of the text, and the position of its end.
@@ -108,5 +108,5 @@ class TextEncoder(nn.Module):
 
 
 def _end_of_text(ids: Tensor) -> Tensor:
-    """The end-of-text token has the highest number of all, in CLIP's vocabulary; its first place."""
+    """[n, length] token ids -> [n] first positions of the end-of-text token, CLIP's highest id."""
     return ids.argmax(-1)

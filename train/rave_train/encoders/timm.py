@@ -21,6 +21,8 @@ from rave_train.encoders.spec import EncoderSpec, name_near_matches
 from rave_train.errors import EncoderError, reason_of_loading
 
 _OURS: Final = ("size", "mean", "std")
+"""Settings of the input format; all others are arguments of `timm.create_model`."""
+
 _HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -36,12 +38,12 @@ class TimmEncoder(Encoder):
         """See `Encoder.forward`."""
         if not stages:
             return self.model(pixels).float(), []
-        found = self.model.forward_intermediates(
+        outputs = self.model.forward_intermediates(
             pixels, indices=self.stage_indices, stop_early=not embed, intermediates_only=not embed
         )
         if not embed:
-            return None, [stage.float() for stage in found]
-        final, features = found
+            return None, [stage.float() for stage in outputs]
+        final, features = outputs
         embedding = self.model.forward_head(final, pre_logits=True)
         return embedding.float(), [stage.float() for stage in features]
 
@@ -53,12 +55,12 @@ def open_timm(spec: str, parsed: EncoderSpec) -> TimmEncoder:
         EncoderError: unknown model or setting, weights that do not fit or cannot be had.
     """
     settings = dict(parsed.settings)
-    own: dict[str, str] = {key: settings.pop(key) for key in _OURS if key in settings}
+    input_settings: dict[str, str] = {key: settings.pop(key) for key in _OURS if key in settings}
     if not timm.is_model(parsed.model):
         near = name_near_matches(parsed.model, timm.list_models())
         raise EncoderError(f"timm has no model {parsed.model!r}{near}")
     arguments: dict[str, Any] = {key: _literal(value) for key, value in settings.items()}
-    if not parsed.weights:  # as tensors, from which timm cannot run anything
+    if not parsed.weights:  # given as tensors, so that timm does not unpickle a file itself
         arguments |= {
             "pretrained": True,
             "pretrained_cfg_overlay": {"state_dict": _fetch(spec, parsed.model)},
@@ -73,18 +75,20 @@ def open_timm(spec: str, parsed: EncoderSpec) -> TimmEncoder:
         raise EncoderError(f"{spec}: timm gives no intermediate features of this model: choose another")
     if parsed.weights not in ("", "random"):
         _load(spec, model, Path(parsed.weights))
-    return TimmEncoder(spec, model, _preprocessing(spec, model, own))
+    return TimmEncoder(spec, model, _preprocessing(spec, model, input_settings))
 
 
 def _fetch(spec: str, name: str) -> dict[str, Tensor]:
-    """The weights of timm's own choice for a model."""
+    """The weights that timm chooses for a model, from the hub or its cache.
+
+    Raises:
+        EncoderError: timm has none for it, or they cannot be downloaded.
+    """
     config = timm.get_pretrained_cfg(name)
     repository = None if config is None else config.hf_hub_id
     if config is None or repository is None:
         raise EncoderError(f"{spec}: timm has no weights of this model: name a file, timm:{name}@FILE")
-    names = (
-        (config.hf_hub_filename,) if config.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
-    )
+    names = (config.hf_hub_filename,) if config.hf_hub_filename else _HUB_FILES
     try:
         return _read(fetch_from_hub(repository, names))
     except OSError as error:
@@ -95,13 +99,13 @@ def _fetch(spec: str, name: str) -> dict[str, Tensor]:
 
 
 def _read(file: Path) -> dict[str, Tensor]:
-    """Tensors of a file.
+    """Reads the tensors of a file of weights.
 
     Raises:
-        EncoderError: it holds something else.
+        EncoderError: the file holds something else.
     """
     try:
-        with silence():  # torch warns of archives with a program inside, and refuses them
+        with silence():  # torch warns of archives with a program inside before it refuses them
             tensors: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
     except (
         AttributeError, EOFError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError,
@@ -113,7 +117,11 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 
 def _load(spec: str, model: Any, file: Path) -> None:
-    """Loads weights from a file into a timm model without its classifier."""
+    """Loads weights from a file into a timm model, those of a classifier left out.
+
+    Raises:
+        EncoderError: the file is missing, or holds the weights of another model.
+    """
     if not file.is_file():
         raise EncoderError(
             f"{spec}: {file} is not a file: the weights of {model.default_cfg['architecture']}"
@@ -136,12 +144,17 @@ def _load(spec: str, model: Any, file: Path) -> None:
         ) from error
 
 
-def _preprocessing(spec: str, model: Any, own: dict[str, str]) -> Preprocessing:
+def _preprocessing(spec: str, model: Any, input_settings: dict[str, str]) -> Preprocessing:
+    """The input format that timm states for a model, changed by the settings in the encoder's name.
+
+    Raises:
+        EncoderError: a setting is not a number.
+    """
     config: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     try:
-        size = int(own.get("size", config["input_size"][-1]))
-        mean = (float(own["mean"]),) * 3 if "mean" in own else tuple(config["mean"])
-        std = (float(own["std"]),) * 3 if "std" in own else tuple(config["std"])
+        size = int(input_settings.get("size", config["input_size"][-1]))
+        mean = (float(input_settings["mean"]),) * 3 if "mean" in input_settings else tuple(config["mean"])
+        std = (float(input_settings["std"]),) * 3 if "std" in input_settings else tuple(config["std"])
     except ValueError as error:
         raise EncoderError(f"{spec}: size, mean and std are numbers: {error}") from error
     squashes = config.get("crop_mode") == "squash"

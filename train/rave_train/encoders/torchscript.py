@@ -33,7 +33,7 @@ _STORAGES: Final = {
 }
 _LISTS: Final = ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")
 _MAX_TABLE_BYTES: Final = 64 << 20
-"""Size of the table of modules; OpenAI's have a few hundred KiB."""
+"""Largest table of modules that is read; OpenAI's have a few hundred KiB."""
 
 
 def is_torchscript(file: Path) -> bool:
@@ -64,7 +64,7 @@ def read_torchscript(file: Path) -> dict[str, Tensor]:
 
 
 class _Module:
-    """Stands for any class of the archive's program: it keeps what was saved of it."""
+    """Stands for every class of the archive's program, and keeps the values saved of an instance."""
 
     def __init__(self) -> None:
         self.state: dict[str, Any] = {}
@@ -76,13 +76,14 @@ class _Module:
 
 
 class _Reader(pickle.Unpickler):
-    """Unpickles a table of modules; the only things it can call are those named here."""
+    """Unpickles a table of modules; it can call nothing but what `find_class` names."""
 
     def __init__(self, archive: zipfile.ZipFile, prefix: str, table: bytes) -> None:
         super().__init__(io.BytesIO(table))
         self._archive, self._prefix = archive, prefix
 
     def find_class(self, module: str, name: str) -> Any:
+        """What stands for a name that the table asks for; raises UnpicklingError for unknown names."""
         if module == "__torch__" or module.startswith("__torch__."):
             return _Module
         if (module, name) == ("collections", "OrderedDict"):
@@ -96,6 +97,7 @@ class _Reader(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is neither a module nor a tensor")
 
     def persistent_load(self, pid: Any) -> Tensor:
+        """The values of a storage that the table refers to, as a tensor of one axis."""
         kind, dtype, key, _, count = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(count, int):
             raise pickle.UnpicklingError("it asks for something else than a storage")
@@ -104,7 +106,7 @@ class _Reader(pickle.Unpickler):
 
 
 def _read_record(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
-    """A record's bytes, which torch stores as they are: a compressed one could grow without bound."""
+    """A record's bytes. Torch stores them uncompressed; a compressed record could expand without bound."""
     record = archive.getinfo(name)
     if record.compress_type != zipfile.ZIP_STORED or record.file_size > max_bytes:
         raise pickle.UnpicklingError(f"its record {name} is compressed or larger than what it stands for")
@@ -114,6 +116,7 @@ def _read_record(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
 def _rebuild_tensor(
     storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
 ) -> Tensor:
+    """A tensor from its storage; stands for the function of torch that the archive names."""
     needed = torch.Size(size).numel() if all(side > 0 for side in size) else 0
     if needed > storage.numel():  # strides of 0 would let a small file claim any size
         raise pickle.UnpicklingError(f"a tensor of {list(size)} has only {storage.numel()} values")
@@ -122,17 +125,17 @@ def _rebuild_tensor(
 
 def _tensors_of(root: Any) -> dict[str, Tensor]:
     """Every tensor below a module, by the names of the modules that lead to it."""
-    found: dict[str, Tensor] = {}
-    waiting: list[tuple[str, Any]] = [("", root)]
+    tensors: dict[str, Tensor] = {}
+    queue: list[tuple[str, Any]] = [("", root)]
     seen: set[int] = set()
-    while waiting:
-        prefix, module = waiting.pop()
+    while queue:
+        prefix, module = queue.pop()
         if not isinstance(module, _Module) or id(module) in seen:
             continue
         seen.add(id(module))
         for name, value in module.state.items():
             if isinstance(value, Tensor):
-                found[f"{prefix}{name}"] = value
+                tensors[f"{prefix}{name}"] = value
             else:
-                waiting.append((f"{prefix}{name}.", value))
-    return found
+                queue.append((f"{prefix}{name}.", value))
+    return tensors

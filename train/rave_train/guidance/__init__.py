@@ -1,1 +1,1 @@
-"""What pulls the network: the three methods, the identity loss and their sum."""
+"""What the network is trained by: the guidance of the three methods, the identity loss, and their sum."""

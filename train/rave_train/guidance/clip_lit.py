@@ -1,4 +1,4 @@
-"""CLIP-LIT: the pair of points are texts whose token embeddings are learned.
+"""CLIP-LIT: the two points are texts whose token embeddings are learned.
 
 Source: CLIP-LIT (arXiv 2303.17569), and RAVE (arXiv 2404.01889), section 3.1.
 """
@@ -14,7 +14,7 @@ from rave_train.encoders import TextEncoder
 from rave_train.guidance.guidance import PairGuidance
 
 INITIAL_PROMPT: Final = " ".join(["X"] * 16)
-"""Both prompts start from these sixteen tokens, as upstream's."""
+"""Both prompts start from these sixteen tokens, as upstream's do."""
 
 
 class PromptGuidance(PairGuidance):

@@ -1,4 +1,4 @@
-"""CLIP-LIT-Latent: the pair of points is learned in the encoder's space itself; no text is needed.
+"""CLIP-LIT-Latent: the two points are learned in the encoder's space itself; no text is needed.
 
 Source: RAVE (arXiv 2404.01889), section 3.2.
 """

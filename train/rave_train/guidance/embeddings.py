@@ -1,4 +1,4 @@
-"""Embeddings of photographs, in batches, cached by what the files hold."""
+"""Embeddings of photographs, computed in batches and cached by the hash of each file's content."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from rave_train.encoders import Encoder
 from rave_train.progress import Report
 from rave_train.writing import write_whole
 
-_KEPT_EVERY_BATCHES: Final = 64
+_WRITE_EVERY_BATCHES: Final = 64
 """Batches after which embeddings are written, so that a killed run need not embed a large set again."""
 
 
 def default_cache() -> Path | None:
-    """Where embeddings are kept between runs: beside the runtime's compiled graphs; None keeps none."""
+    """The folder of embeddings in the user's cache; None where the user has turned the cache off."""
     return cache_folder("embeddings")
 
 
@@ -43,8 +43,8 @@ def embed_photographs(
     Args:
         encoder: already on `device`.
         photographs: what to embed.
-        cache: folder of embeddings; those of the same encoder and file content are read from it, new
-            ones added. None keeps none.
+        cache: folder of embeddings; those of the same encoder and file content are read from it, and new
+            ones are added to it. None computes all and writes none.
         device: where to compute.
         batch: pictures per pass.
         report: told of the progress.
@@ -53,41 +53,47 @@ def embed_photographs(
         [n, d] float32 on the CPU, not normalised.
     """
     file = _cache_file(cache, f"images-{encoder.fingerprint()}")
-    known = read_cache(file)
-    missing = [p for p in {p.content_hash: p for p in photographs}.values() if p.content_hash not in known]
+    embeddings = read_cache(file)
+    by_hash = {photograph.content_hash: photograph for photograph in photographs}
+    missing = [photograph for key, photograph in by_hash.items() if key not in embeddings]
     for first in range(0, len(missing), batch):
         part = missing[first : first + batch]
         pixels = torch.cat([_framed(encoder, photograph.file) for photograph in part]).to(device)
-        found, _ = encoder(pixels.contiguous(memory_format=torch.channels_last), True, False)
-        assert found is not None
-        known.update(zip((p.content_hash for p in part), found.cpu(), strict=True))
+        batch_embeddings, _ = encoder(pixels.contiguous(memory_format=torch.channels_last), True, False)
+        assert batch_embeddings is not None
+        embeddings.update(zip((p.content_hash for p in part), batch_embeddings.cpu(), strict=True))
         if report is not None:
             report("embedding photographs", first + len(part), len(missing))
-        if (first // batch + 1) % _KEPT_EVERY_BATCHES == 0 or first + batch >= len(missing):
-            write_cache(file, known)
-    return torch.stack([known[photograph.content_hash] for photograph in photographs])
+        if (first // batch + 1) % _WRITE_EVERY_BATCHES == 0 or first + batch >= len(missing):
+            write_cache(file, embeddings)
+    return torch.stack([embeddings[photograph.content_hash] for photograph in photographs])
 
 
 def embed_vocabulary(encoder: Encoder, cache: Path | None, report: Report | None = None) -> Tensor:
     """Text embeddings of the whole vocabulary, [tokens, d] float32 on the CPU, not normalised.
+
+    Args:
+        encoder: the encoder whose text side embeds.
+        cache: folder in which they are kept, as in `embed_photographs`.
+        report: told of the progress.
 
     Raises:
         EncoderError: the encoder has no text encoder.
     """
     text = encoder.require_text("embedding a vocabulary")
     file = _cache_file(cache, f"vocabulary-{encoder.fingerprint()}")
-    known = read_cache(file)
-    if "tokens" not in known:
-        done = None if report is None else lambda n, of: report("embedding the vocabulary", n, of)
-        known = {"tokens": text.embed_vocabulary(report=done)}
-        write_cache(file, known)
-    return known["tokens"]
+    tensors = read_cache(file)
+    if "tokens" not in tensors:
+        progress = None if report is None else lambda n, of: report("embedding the vocabulary", n, of)
+        tensors = {"tokens": text.embed_vocabulary(report=progress)}
+        write_cache(file, tensors)
+    return tensors["tokens"]
 
 
 def read_cache(file: Path | None) -> dict[str, Tensor]:
-    """Tensors of a cache file; none where it is missing, broken, or may be another user's work.
+    """Tensors of a cache file by name; none where it is missing, broken, or may be another user's work.
 
-    It is then made anew.
+    The caller then computes and writes them anew.
     """
     content = None if file is None else read_own(file)
     try:
@@ -102,12 +108,12 @@ def write_cache(file: Path | None, tensors: dict[str, Tensor]) -> None:
         return
     content = {name: value.contiguous().clone() for name, value in tensors.items()}
     write_whole(file, save(content))
-    with contextlib.suppress(OSError):  # under some umasks a group might write it, and `read_own` refuse
+    with contextlib.suppress(OSError):  # some umasks let a group write to it, which `read_own` refuses
         file.chmod(0o600)
 
 
 def _cache_file(cache: Path | None, name: str) -> Path | None:
-    """A file of the cache, whose folder is made now: before hours of embedding."""
+    """A file of the cache. Its folder is made here, so that an error comes before hours of embedding."""
     if cache is None:
         return None
     try:

@@ -22,11 +22,11 @@ RANKING_SCALE: Final = 200.0
 
 
 class Guidance(nn.Module, ABC):
-    """Guides by embeddings; its state dict is what a run must keep of it."""
+    """Guides the network by embeddings of its pictures; its state dict is all that a run must save of it."""
 
     @abstractmethod
     def fixed_loss(self) -> GuidanceLoss:
-        """The guidance loss as it stands now, without gradients to the guidance itself."""
+        """The guidance loss with the guidance as it is now, without gradients to the guidance itself."""
 
     @abstractmethod
     def direction(self) -> Tensor:

@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 PUBLISHED_COST_OF_HALVING: Final = 0.06
-"""What halving the brightness of pictures costs in the identity loss of the published encoder, by estimate:
-0.0045 was the weight that trained best with timm's mobilenetv2_100, whose features make it 12, and the
-published weight is 0.9."""
+"""Identity loss between pictures and their versions at half the brightness, with the published encoder.
+
+This is an estimate: with timm's mobilenetv2_100, whose features give a loss of 12, the weight that trained
+best was 0.0045, and the published weight is 0.9. So 12 * 0.0045 / 0.9 = 0.06."""
 
 SCALE_PICTURES: Final = 16
+"""Pictures on which that loss is measured for another encoder."""
 
 
 def stage_weights(stages: int, warm_up: bool) -> list[float]:

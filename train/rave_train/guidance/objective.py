@@ -35,16 +35,17 @@ class Objective:
     """What an enhancement step minimises.
 
     Attributes:
-        guidance_encoder: whose embeddings guide.
-        identity_encoder: whose stages the identity loss compares; the same object shares the pass.
+        guidance_encoder: the encoder whose embeddings guide.
+        identity_encoder: the encoder whose stages the identity loss compares; where both are one object,
+            they share the pass.
         guidance_loss: computes the guidance loss of embeddings of enhanced pictures.
         guidance_weight: the weight of the guidance term.
         identity_weight: the weight of the identity term.
         pixel_weight: the weight of the L1 term against the partners.
-        autocast: precision of the encoders' passes; float32 leaves them alone. Of encoders given in
-            float32, copies are made. The identity term is computed in float32 where this is bfloat16, whose
-            rounding would outweigh the small differences between a picture and its enhanced version.
-        identity_scale: brings the identity term to the scale of the published encoder.
+        autocast: precision of the encoders' passes; for another one than float32 the encoders are copied.
+            The identity term is computed in float32 where this is bfloat16, whose rounding would outweigh
+            the small differences between a picture and its enhanced version.
+        identity_scale: factor that brings the identity term to the scale of the published encoder.
     """
 
     guidance_encoder: Encoder
@@ -74,7 +75,7 @@ class Objective:
             backlit: [n, 3, h, w] in [0, 1].
             light: [n, 1, h, w] illumination map, with gradients.
             truth: [n, 3, h, w] partners, read only where `pixel_weight` is not 0.
-            warm_up: identity alone, all stages with weight 1, without `identity_weight`.
+            warm_up: compute the identity term alone, all stages with weight 1, without `identity_weight`.
 
         Returns:
             "loss" and its terms "guidance", "identity" and "pixel" (where they take part), [] each.
@@ -110,5 +111,5 @@ def _precision(device: str, dtype: torch.dtype) -> torch.autocast:
 
 @torch.no_grad()
 def luma_psnr(before: Tensor, after: Tensor) -> float:
-    """PSNR of the Y channel between two batches [n, 3, h, w] in [0, 1], dB; over all their pixels."""
+    """PSNR in dB of the Y channel between two batches [n, 3, h, w] in [0, 1], over all their pixels."""
     return psnr(luma(before), luma(after))

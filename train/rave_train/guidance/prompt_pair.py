@@ -24,7 +24,7 @@ POSITIVE: Final = 1
 """Rows of a pair: the backlit point, then the well-lit one."""
 
 LOGIT_SCALE: Final = 100.0
-"""Sharpness of the softmax, as CLIP's and upstream's; the paper writes none."""
+"""Factor on the cosines in the softmax, as in CLIP and upstream's code; the paper writes none."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Margins:
 
 
 PUBLISHED_MARGINS: Final = {2: Margins(1.0, 0.0), 3: Margins(0.9, 0.2), 4: Margins(0.9, 0.1)}
-"""Upstream's margins by the number of ranks: with no, one or two enhanced sets in the middle."""
+"""Upstream's margins by the number of ranks: 2, plus one for each enhanced set between them."""
 
 
 def backlit_scores(embeddings: Tensor, pair: Tensor) -> Tensor:
     """How backlit pictures look, in [0, 1].
 
     Args:
-        embeddings: [n, d] image embeddings of any length.
-        pair: [2, d] backlit point, well-lit point, of any length.
+        embeddings: [n, d] image embeddings of any norm.
+        pair: [2, d] backlit point and well-lit point, of any norm.
 
     Returns:
         [n] softmax of the scaled cosines, taken at the backlit point.
@@ -89,8 +89,8 @@ def ranking_loss(scores: Sequence[Tensor], margins: Margins | None = None) -> Te
         margins: None takes the published ones for this number of ranks.
 
     Returns:
-        [] mean over the n tuples of: well-lit and the first enhanced set against backlit, and every
-        neighbouring pair above backlit.
+        [] mean over the n tuples of a sum of hinge terms: well-lit and the first enhanced set against
+        backlit, and every two neighbouring ranks above backlit.
 
     Raises:
         ValueError: fewer than two or more than four ranks.
@@ -110,4 +110,5 @@ def ranking_loss(scores: Sequence[Tensor], margins: Margins | None = None) -> Te
 
 
 def _exceeds(lower: Tensor, higher: Tensor, margin: float) -> Tensor:
+    """By how much scores that should be lower than others by a margin miss that, at least 0; [n] each."""
     return torch.relu(lower - higher + margin)

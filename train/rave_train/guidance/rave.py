@@ -37,7 +37,7 @@ class RaveGuidance(Guidance):
         return lambda embeddings: residual_loss(embeddings, residual)
 
     def direction(self) -> Tensor:
-        """The residual vector, shifted or of a word where that was asked for."""
+        """The residual vector, which may be shifted, or the direction of a word in its place."""
         return self.vector
 
 
@@ -54,12 +54,12 @@ def guide_by_residual(
         options: whether to shift, or to guide by a word.
         backlit: [n, d] embeddings.
         well_lit: [m, d] embeddings.
-        encoder: whose space it is; its text is read for `guide_token` only.
+        encoder: the encoder of the embeddings; its text side is used for `guide_token` only.
         vocabulary: [tokens, d] text embeddings, needed for `shift_tokens`.
 
     Raises:
         DataError: a set is empty, or both means coincide.
-        ValueError: the shift has no vocabulary.
+        ValueError: `shift_tokens` is given without the vocabulary.
         EncoderError: a word is asked for and the encoder has no text encoder.
     """
     if options.guide_token is not None:

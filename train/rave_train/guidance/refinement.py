@@ -47,13 +47,13 @@ def embed_views(
     network: EnhancementNetwork | None = None,
     report: Report | None = None,
 ) -> Tensor:
-    """Embeddings of augmented views, enhanced before the augmentation where a network is given.
+    """Embeds augmented views of pictures, which a network enhances first if one is given.
 
     Args:
         encoder: on `device`.
         squares: [size, size, 3] uint8 pictures.
-        views: how many of each.
-        seed: the seed of the augmentation: the same seed gives the same views, enhanced or not.
+        views: how many views of each picture.
+        seed: the seed of the augmentation; the same seed gives the same views, enhanced or not.
         device: where to compute.
         network: on `device`, or None for the pictures as they are.
         report: told of the progress.
@@ -78,16 +78,16 @@ def embed_views(
 
 
 def pair_loss(bank: ViewBank, pair: Tensor, batch: int, rng: np.random.Generator) -> Tensor:
-    """Loss of one guidance step.
+    """Loss of one guidance step, [].
 
-    Without enhanced views it is the cross-entropy of eq. 1 and 7 over half a batch of each kind, with
-    them the ranking of eq. 5 over a batch of tuples.
+    Without enhanced views it is the cross-entropy of eq. 1 and 7 over half a batch of each kind. With
+    enhanced views it is the ranking loss of eq. 5 over a batch of tuples.
 
     Args:
-        bank: what to draw from.
-        pair: [2, d], with gradients.
+        bank: the views to draw from.
+        pair: [2, d] backlit point and well-lit point, with gradients.
         batch: pictures of both kinds together, or tuples.
-        rng: draws the tuples.
+        rng: the generator that draws them.
     """
     count = batch if bank.enhanced else max(batch // 2, 1)
     backlit_rows, views = _draw(bank.backlit, count, rng)
@@ -103,7 +103,7 @@ def pair_loss(bank: ViewBank, pair: Tensor, batch: int, rng: np.random.Generator
 
 @torch.no_grad()
 def separation(bank: ViewBank, pair: Tensor) -> tuple[float, float]:
-    """Mean backlit score of the backlit and of the well-lit views: apart where the pair has learned."""
+    """Mean backlit scores in [0, 1] of the backlit and of the well-lit views; learning moves them apart."""
     backlit, well_lit = (
         backlit_scores(embeddings.flatten(0, 1), pair).mean().item()
         for embeddings in (bank.backlit, bank.well_lit)
@@ -112,6 +112,7 @@ def separation(bank: ViewBank, pair: Tensor) -> tuple[float, float]:
 
 
 def _draw(bank: Tensor, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Draws rows and views of a bank [pictures, views, d], with repetition; [count] int64 each."""
     rows = torch.from_numpy(rng.integers(bank.shape[0], size=count)).to(bank.device)
     views = torch.from_numpy(rng.integers(bank.shape[1], size=count)).to(bank.device)
     return rows, views

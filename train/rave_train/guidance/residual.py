@@ -16,11 +16,11 @@ from rave_train.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Residual:
-    """Where RAVE pulls the enhanced pictures.
+    """The direction in which RAVE pulls the enhanced pictures, and how far.
 
     Attributes:
         direction: [d] unit vector from backlit to well-lit.
-        target: [] projection of the well-lit mean on it, which every enhanced picture should reach.
+        target: [] projection of the well-lit mean on the direction; every enhanced picture should reach it.
     """
 
     direction: Tensor
@@ -37,7 +37,7 @@ def unit(vectors: Tensor) -> Tensor:
 
 
 def mean_direction(embeddings: Tensor) -> Tensor:
-    """f(mean f(v)): [n, d] embeddings of any length -> [d] unit vector.
+    """f(mean f(v)) of the paper: [n, d] embeddings of any norm -> [d] unit vector.
 
     Raises:
         DataError: no embeddings, or their directions cancel out.
@@ -54,8 +54,8 @@ def residual_vector(backlit: Tensor, well_lit: Tensor) -> Tensor:
     """Unit direction in embedding space from backlit to well-lit pictures.
 
     Args:
-        backlit: [n, d] floating point, image embeddings of any length.
-        well_lit: [m, d] floating point, image embeddings; n and m may differ.
+        backlit: [n, d] floating point, image embeddings of any norm.
+        well_lit: [m, d] floating point, image embeddings of any norm; n and m may differ.
 
     Returns:
         [d], unit length.
@@ -77,7 +77,7 @@ def residual_loss(enhanced: Tensor, residual: Residual) -> Tensor:
     """Mean squared distance along the residual vector between pictures and the well-lit mean.
 
     Args:
-        enhanced: [n, d] embeddings of enhanced pictures, of any length.
+        enhanced: [n, d] embeddings of enhanced pictures, of any norm.
         residual: direction and target.
 
     Returns:
@@ -97,14 +97,14 @@ def token_similarities(tokens: Tensor, direction: Tensor) -> Tensor:
 
 
 def shift_away_from_tokens(direction: Tensor, tokens: Tensor, count: int) -> Tensor:
-    """RAVE-shifted: removes what the direction shares with its most telling words.
+    """RAVE-shifted: removes from the direction what it shares with the words most and least similar to it.
 
     The means are weighted by the signed similarities, so the least similar words enter reversed.
 
     Args:
         direction: [d] residual vector, unit length.
         tokens: [t, d] text embeddings of the vocabulary, not normalised.
-        count: how many of the most similar and of the least similar words to use each.
+        count: how many words to use from each end, the most similar and the least similar.
 
     Returns:
         [d] unit length, perpendicular to the direction of those words.
@@ -131,7 +131,7 @@ def direction_of_word(word: Tensor, backlit: Tensor, well_lit: Tensor) -> Tensor
         well_lit: [m, d] image embeddings.
 
     Returns:
-        [d] unit length: plus or minus the word.
+        [d] unit vector: the word's, or its opposite.
     """
     direction = unit(word)
     towards = (mean_direction(well_lit) - mean_direction(backlit)) @ direction

@@ -1,4 +1,4 @@
-"""Seeing a network collapse: in its warm-up it begins anew, later the run ends with the remedy."""
+"""Notices that a network has collapsed: in the warm-up it is drawn anew, later the run ends with an error."""
 
 from __future__ import annotations
 
@@ -14,46 +14,48 @@ from rave_train.loop.schedule import RUNNING_LOSS_STEPS, Position, lengthen
 from rave_train.loop.state import TrainingState, new_network, new_optimizer
 
 CHECK_STEPS: Final = 100
-"""Steps between two looks at the output in the warm-up; upstream looks once, after as many."""
+"""Steps between two checks of the output in the warm-up; upstream checks once, after as many steps."""
 
 MIN_PSNR_DB: Final = 8.0
-"""Least agreement of output and input in the warm-up; upstream draws a new network below it."""
+"""Least PSNR between output and input in the warm-up; below it upstream draws a new network, too."""
 
 MAX_FLAT_SHARE: Final = 0.9
-"""Share of pictures without any middle tones; above it nothing is left to learn from."""
+"""Largest mean share of pictures without any middle tones, which give no gradient to learn from."""
 
 MAX_ATTEMPTS: Final = 20
+"""Networks that are drawn before the run ends with an error."""
 
 
 class CollapseWatch:
-    """Looks at every step of a run's network.
+    """Checks the network of a run after every step.
 
     Args:
-        config: the run's.
+        config: the config of the run.
         state: the state of the run; its network is drawn anew in place.
-        listen: told of every new beginning.
+        listen: told whenever the network is drawn anew.
     """
 
     def __init__(self, config: RunConfig, state: TrainingState, listen: Listener) -> None:
         self.config, self.state, self.listen = config, state, listen
-        self.seen: deque[float] = deque(maxlen=RUNNING_LOSS_STEPS)
+        self.flat_shares: deque[float] = deque(maxlen=RUNNING_LOSS_STEPS)
 
     def look(self, position: Position, flat: float) -> Position:
-        """Looks at the network after a step.
+        """Checks the network after a step.
 
         Args:
             position: the position of the step just done.
             flat: share of its pictures without any middle tones.
 
         Returns:
-            The same position, in a longer warm-up where the network has begun anew.
+            The same position; in a longer warm-up where the network was drawn anew.
 
         Raises:
-            TrainingError: the network collapsed again and again, or after the warm-up.
+            TrainingError: too many networks collapsed in the warm-up, or one collapsed after it.
         """
-        self.seen.append(flat)
-        full = len(self.seen) == RUNNING_LOSS_STEPS
-        if position.phase == "enhance" and full and sum(self.seen) / len(self.seen) > MAX_FLAT_SHARE:
+        self.flat_shares.append(flat)
+        mean_flat = sum(self.flat_shares) / len(self.flat_shares)
+        is_full = len(self.flat_shares) == RUNNING_LOSS_STEPS
+        if position.phase == "enhance" and is_full and mean_flat > MAX_FLAT_SHARE:
             raise TrainingError(
                 f"the network collapsed by step {position.total}: its pictures have no middle tones left. "
                 "Begin a new run with --light-bias 0.7 or a lower --learning-rate"

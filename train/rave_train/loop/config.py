@@ -99,7 +99,7 @@ class NetworkOptions:
 
     @property
     def warm_up_steps(self) -> int:
-        """`warm_up`, its default resolved: weights to go on from have had theirs."""
+        """`warm_up`, or its default: none for given weights, which have had their warm-up."""
         if self.warm_up is not None:
             return self.warm_up
         return PUBLISHED_WARM_UP_STEPS if self.init_from is None else 0
@@ -148,7 +148,7 @@ class RunConfig:
 
     @property
     def identity_encoder_name(self) -> str:
-        """Name of the encoder of the identity loss, its default resolved."""
+        """`identity_encoder`, or the name that stands for it by default."""
         if self.identity_encoder is not None:
             return self.identity_encoder
         published = is_published_guidance(self.encoder)
@@ -261,22 +261,23 @@ def read_config(file: Path) -> RunConfig:
 
 
 def _build(kind: type[T], values: dict[str, Any]) -> T:
-    """An instance of a dataclass, of values whose types JSON may have changed.
+    """Makes an instance of a dataclass from values by field name as JSON gives them.
 
     Raises:
         TypeError: a name is unknown or missing, or a value is of another type.
     """
     hints = get_type_hints(kind)
     for name, value in values.items():
-        wanted = hints.get(name, object)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        kinds = get_args(wanted) or (wanted,)
-        if not ((whole and float in kinds) or (type(value) in kinds) or wanted is object):
-            words = " or ".join(kind.__name__ for kind in kinds).replace("NoneType", "null")
+        hint = hints.get(name, object)
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        types = get_args(hint) or (hint,)
+        if not ((is_whole and float in types) or (type(value) in types) or hint is object):
+            words = " or ".join(kind.__name__ for kind in types).replace("NoneType", "null")
             raise TypeError(f"{name} is {value!r}, {words} is needed")
     return kind(**values)
 
 
 def _require(holds: bool, message: str) -> None:
+    """Raises ConfigError with the message unless a condition holds."""
     if not holds:
         raise ConfigError(message)

@@ -12,10 +12,10 @@ _PRECISIONS: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": tor
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" is the GPU where there is one.
+    """The device that a name means: "cpu", "cuda", or "auto" for the GPU where there is one, else the CPU.
 
     Raises:
-        ConfigError: no such device here.
+        ConfigError: the name is another, or torch finds no GPU for "cuda".
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -31,12 +31,15 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """The precision of convolutions; losses and the division stay in float32.
+    """The precision of the convolutions; losses and the division by the light stay in float32.
 
-    "auto" is bf16 where the device multiplies it natively, else fp16 on a GPU and float32 on a CPU.
+    Args:
+        name: "fp32", "bf16", "fp16" or "auto": bf16 where the device multiplies it natively, else fp16 on a
+            GPU and float32 on a CPU.
+        device: the device of the run.
 
     Raises:
-        ConfigError: no such precision.
+        ConfigError: the name is another.
     """
     if name == "auto":
         if device.type == "cuda":
@@ -49,14 +52,14 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def precision_name(precision: torch.dtype) -> str:
-    """A precision as options name it."""
+    """The name by which options call a precision, such as "bf16"."""
     return next(name for name, dtype in _PRECISIONS.items() if dtype == precision)
 
 
 def _multiplies_bf16() -> bool:
-    """Whether the processor does so itself; others convert to and fro, and are slower than in float32."""
+    """Whether the processor multiplies bf16 itself; one that converts to float32 and back is slower by it."""
     try:
-        found = torch.cpu.get_capabilities()
+        capabilities = torch.cpu.get_capabilities()
     except (AttributeError, RuntimeError):  # older torch, other platforms
         return False
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

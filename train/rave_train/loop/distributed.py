@@ -15,12 +15,12 @@ from torch import Tensor, distributed, nn
 
 @dataclass(frozen=True)
 class Processes:
-    """The group this process works in.
+    """The group of processes of a run, and the place of this process in it.
 
     Attributes:
-        rank: the number of this process; 0 writes the files.
-        world: how many there are.
-        local_rank: the number of this process on its machine, which is its GPU's number.
+        rank: the number of this process; the process 0 writes the files.
+        world: the number of processes.
+        local_rank: the number of this process among those on its machine, which is also its GPU's number.
     """
 
     rank: int = 0
@@ -46,7 +46,7 @@ class Processes:
             start += gradient.numel()
 
     def average(self, values: dict[str, Tensor]) -> dict[str, float]:
-        """Mean of each value over all processes: the same numbers, and so decisions, everywhere."""
+        """Mean of each value over all processes, so that all of them decide by the same numbers."""
         stacked = torch.stack([value.detach().double() for value in values.values()])
         if self.world > 1:
             distributed.all_reduce(stacked)
@@ -60,7 +60,12 @@ class Processes:
                 distributed.broadcast(value, 0)
 
     def any(self, here: bool, device: torch.device) -> bool:
-        """Whether it holds in any process."""
+        """Whether a condition holds in at least one process.
+
+        Args:
+            here: whether it holds in this one.
+            device: the device of this process, for the exchange.
+        """
         if self.world == 1:
             return here
         flag = torch.tensor([float(here)], device=device)
@@ -72,7 +77,7 @@ def join_processes(device: str) -> Processes:
     """Joins the group of processes that `torchrun` announces in the environment, if there is one.
 
     Args:
-        device: "cpu" talks through gloo, others through NCCL.
+        device: type of the device: processes exchange tensors by gloo on a "cpu", by NCCL on others.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
@@ -83,6 +88,6 @@ def join_processes(device: str) -> Processes:
 
 
 def leave_processes() -> None:
-    """Ends the group, if there is one."""
+    """Leaves the group of processes, if there is one."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

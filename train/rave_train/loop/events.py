@@ -10,14 +10,20 @@ from rave_train.loop.schedule import Position
 
 @dataclass(frozen=True)
 class Note:
-    """Something worth a line: pictures skipped, a network begun anew, a checkpoint."""
+    """A line for the user, such as that pictures were skipped or that a network was drawn anew."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Work:
-    """Progress of work before or between steps."""
+    """Progress of work before or between steps.
+
+    Attributes:
+        what: what is being done.
+        done: how many parts are done.
+        total: how many parts there are.
+    """
 
     what: str
     done: int
@@ -26,11 +32,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Step:
-    """A step done.
+    """A step that has just been done.
 
     Attributes:
         position: the position of that step.
-        total: how many steps the run will have, as far as is known.
+        total: how many steps the run will have, unless phases are extended.
         losses: weighted terms and their sum, "loss".
         running: mean of the sum over the last steps.
     """
@@ -46,5 +52,5 @@ Listener = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """A listener for callers who do not want to be told anything."""
+    """A listener that does nothing with an event."""
     del event

@@ -1,4 +1,4 @@
-"""Gathering what a run needs before its first step: pictures, encoders and guidance."""
+"""Gathers what a run needs before its first step: pictures, encoders and guidance."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class TrainingData:
 
     Attributes:
         backlit: pictures to be enhanced.
-        well_lit: pictures to be like; in paired data the partners, in the same order.
+        well_lit: well-lit pictures; in paired data the partners of the backlit ones, in the same order.
         paired: whether they are partners.
-        report: what matched, what did not, what was skipped; lines.
+        report: lines about what matched, what did not, and what was skipped.
     """
 
     backlit: tuple[Photograph, ...]
@@ -56,8 +56,8 @@ class ShownPictures:
 
     Attributes:
         backlit: [n, 3, size, size] float32 in [0, 1].
-        truth: their partners, or None.
-        held_out: whether they are validation pictures, worth a PSNR.
+        truth: their partners in the same shape, or None.
+        held_out: whether they are validation pictures, whose PSNR chooses the best checkpoint.
     """
 
     backlit: Tensor
@@ -67,18 +67,19 @@ class ShownPictures:
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What `train` puts together.
+    """What a run is made of.
 
     Attributes:
-        data: the pictures.
-        pictures: the same as training samples.
-        guidance_encoder: on the device.
-        identity_encoder: on the device; the same object where both have one name.
-        guidance: on the CPU.
-        views: squares of backlit and well-lit pictures for a guidance that learns; else empty.
+        data: the photographs.
+        pictures: the backlit ones as training samples.
+        guidance_encoder: the encoder that guides, on the device.
+        identity_encoder: the encoder of the identity loss, on the device; the same object as the other where
+            both have one name.
+        guidance: the guidance before its first step, on the CPU.
+        views: squares of backlit and of well-lit pictures for a guidance that learns; empty for another.
         identity_scale: factor on the identity loss, which brings it to the published encoder's scale.
         shown: pictures for the grid and the validation.
-        made_of: hashes that a resumed run must find again.
+        made_of: JSON values, among them hashes of data and encoders, that a resumed run must find again.
     """
 
     data: TrainingData
@@ -98,15 +99,14 @@ def gather(
     """Finds the pictures, opens the encoders and builds the guidance.
 
     Args:
-        config: the run's.
+        config: the config of the run.
         device: where to compute.
         listen: told of the progress.
         identity_scale: for a resumed run, the scale it began with; None measures it.
 
     Raises:
-        DataError: the folders do not hold what is needed.
+        DataError: the folders do not hold what is needed, or both sets look the same to the encoder.
         EncoderError: an encoder cannot be opened or lacks what the method needs.
-        ValueError: both sets look the same to the encoder.
     """
     data = find_training_data(config)
     listen(Note(data.report))
@@ -153,10 +153,10 @@ def gather(
 
 
 def find_training_data(config: RunConfig) -> TrainingData:
-    """The pictures a run uses, paired or not.
+    """Finds the pictures of a run, and pairs them where the config asks for it or the names allow it.
 
     Raises:
-        DataError: a folder is missing or empty, or pairs were asked for and are not there.
+        DataError: a folder is missing or empty, or pairs are needed and not found.
     """
     backlit = find_photographs(Path(config.data.backlit), "backlit")
     well_lit = find_photographs(Path(config.data.well_lit), "well-lit")
@@ -183,11 +183,16 @@ def find_training_data(config: RunConfig) -> TrainingData:
 def measure_identity_scale(
     encoder: Encoder, photographs: Sequence[Photograph], device: torch.device
 ) -> float:
-    """What brings an encoder's identity loss to the scale of the published one's, CLIP's RN101.
+    """Measures the factor that brings an encoder's identity loss to the scale of CLIP RN101's, the published.
 
-    Encoders differ a thousandfold in how large their features are. The measure is what the first few
-    pictures of the set cost when they are halved in brightness. Three digits are kept, so that a run
-    resumed on another machine goes on with the same factor.
+    Encoders differ a thousandfold in how large their features are. The measure is the identity loss between
+    the first few pictures of the set and their versions at half the brightness. The factor is rounded to
+    three digits, so that a run resumed on another machine goes on with the same one.
+
+    Args:
+        encoder: the encoder of the identity loss, on `device`.
+        photographs: the set, of which the first `SCALE_PICTURES` are used.
+        device: where to compute.
     """
     if is_published_identity(encoder.spec):
         return 1.0
@@ -201,7 +206,12 @@ def measure_identity_scale(
 def build_guidance(
     config: RunConfig, data: TrainingData, encoder: Encoder, device: torch.device, listen: Listener
 ) -> Guidance:
-    """The method's guidance before its first step."""
+    """Builds the method's guidance as it is before its first step, on the CPU.
+
+    Raises:
+        EncoderError: the encoder lacks the text side that the method needs.
+        DataError: both sets look the same to the encoder.
+    """
     if isinstance(config.options, ClipLitOptions):
         return PromptGuidance(encoder.require_text("CLIP-LIT"))
     if not isinstance(config.options, RaveOptions):
@@ -221,18 +231,18 @@ def build_guidance(
     return guide_by_residual(config.options, backlit, well_lit, encoder, vocabulary)
 
 
-def _choose_shown(config: RunConfig, data: TrainingData, most: int = 6) -> ShownPictures:
+def _choose_shown(config: RunConfig, data: TrainingData, limit: int = 6) -> ShownPictures:
     """All validation pictures, or a few of the training pictures."""
     size = config.network.size_px
     if config.data.validation_backlit is None or config.data.validation_well_lit is None:
-        backlit, truth = data.backlit[:most], data.well_lit[:most] if data.paired else None
+        backlit, truth = data.backlit[:limit], data.well_lit[:limit] if data.paired else None
         return ShownPictures(_stack(backlit, size), None if truth is None else _stack(truth, size), False)
     held_out = require_pairs(
         find_photographs(Path(config.data.validation_backlit), "backlit", "test").photographs,
         find_photographs(Path(config.data.validation_well_lit), "well-lit", "test").photographs,
     )
-    seen = {photograph.content_hash for photograph in data.backlit}
-    leaked = [pair[0].file.name for pair in held_out.pairs if pair[0].content_hash in seen]
+    training_hashes = {photograph.content_hash for photograph in data.backlit}
+    leaked = [pair[0].file.name for pair in held_out.pairs if pair[0].content_hash in training_hashes]
     if leaked:
         raise DataError(
             f"{leaked[0]} is both a training and a validation picture ({len(leaked)} such): "

@@ -54,7 +54,7 @@ class LossesLog:
             self.board.add_scalar(f"{position.phase}/{name}", value, position.total)
 
     def log_validation(self, total: int, psnr_input_db: float, psnr_db: float) -> None:
-        """Adds what held-out pictures say after `total` steps."""
+        """Adds the mean PSNR of the validation pictures, unchanged and enhanced, after `total` steps."""
         row = {"step": total, "psnr_input_db": f"{psnr_input_db:.4f}", "psnr_db": f"{psnr_db:.4f}"}
         _append(self.validation, _VALIDATION_COLUMNS, row)
         self.board.add_scalar("validation/psnr_db", psnr_db, total)
@@ -64,11 +64,12 @@ class LossesLog:
         self.board.add_image("grid", np.asarray(grid), total, dataformats="HWC")
 
     def close(self) -> None:
-        """Writes what is still held back."""
+        """Writes what is still buffered, and closes the files."""
         self.board.close()
 
 
 def _append(file: Path, columns: tuple[str, ...], row: dict[str, Any]) -> None:
+    """Appends a row to a CSV file, after a line of titles if the file is new."""
     is_new = not file.is_file()
     with file.open("a", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns, extrasaction="ignore")
@@ -78,7 +79,7 @@ def _append(file: Path, columns: tuple[str, ...], row: dict[str, Any]) -> None:
 
 
 def _forget_after(file: Path, last_step: int) -> None:
-    """Drops the rows of later steps, and what a power cut left of a row."""
+    """Drops the rows of later steps, and rows that a power cut left incomplete."""
     if not file.is_file():
         return
     lines = file.read_text(encoding="utf-8", errors="replace").replace("\0", "").splitlines()

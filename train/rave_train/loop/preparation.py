@@ -23,7 +23,7 @@ from rave_train.network import EnhancementNetwork
 from rave_train.writing import make_folder_of
 
 _MAY_CHANGE: Final = ("device", "workers", "compile", "save_every", "epoch_steps", "cache")
-"""Fields of a run's config that decide where and how it is computed, not what comes out."""
+"""Fields of a run's config that do not change its result, only where and how fast it is computed."""
 
 
 def prepare(
@@ -32,29 +32,32 @@ def prepare(
 ) -> tuple[Ingredients, TrainingState, torch.dtype]:  # fmt: skip
     """Gathers a run's ingredients and its state, saved or new, alike in every process.
 
-    A resumed run keeps the precision it began with, whatever "auto" would mean on this machine, and the
-    kind of its network, whatever has become of the weights that it went on from.
+    A resumed run keeps the precision it began with, whatever "auto" would mean on this machine, and the width
+    and padding of its network, even if the file of weights that it started from has changed.
+
+    Returns:
+        The ingredients, the state, and the precision of the convolutions.
 
     Raises:
         TrainError: options, data, encoders or the folder are not what is needed.
     """
-    known = run.made_of() if resume else {}
-    precision = pick_precision(known.get("precision", config.precision), device)
+    recorded = run.made_of() if resume else {}
+    precision = pick_precision(recorded.get("precision", config.precision), device)
     first = (
-        EnhancementNetwork(known["channels"], known["padding"]).to(memory_format=torch.channels_last)
-        if "channels" in known
+        EnhancementNetwork(recorded["channels"], recorded["padding"]).to(memory_format=torch.channels_last)
+        if "channels" in recorded
         else new_network(config, attempt=0)
     )
     if processes.leads and not resume:
         run.require_free()
-    ingredients = gather(config, device, listen, known.get("identity_scale"))
-    kept = {"precision": precision_name(precision), "channels": first.channels, "padding": first.padding}
+    ingredients = gather(config, device, listen, recorded.get("identity_scale"))
+    facts = {"precision": precision_name(precision), "channels": first.channels, "padding": first.padding}
     if config.network.init_from is not None:
-        kept["first_weights"] = known.get("first_weights") or hash_weights(first)
-    ingredients.made_of.update(kept)
+        facts["first_weights"] = recorded.get("first_weights") or hash_weights(first)
+    ingredients.made_of.update(facts)
     state = new_state(config, first, ingredients.guidance, device, precision)
     if resume:
-        _require_same({**kept, **known}, ingredients.made_of, run)
+        _require_same({**facts, **recorded}, ingredients.made_of, run)
         _require_same_config(state.load(run.state_file), config, run)
         if processes.leads:
             remove_abandoned(run.folder)
@@ -83,18 +86,28 @@ def _begin(config: RunConfig, run: RunFolder, ingredients: Ingredients, state: T
         raise
 
 
-def _require_same(written: dict[str, Any], facts: dict[str, Any], run: RunFolder) -> None:
-    """A run goes on only with the pictures and encoders it began with."""
-    other = [name for name, value in facts.items() if written.get(name) != value]
-    if other:
+def _require_same(recorded: dict[str, Any], facts: dict[str, Any], run: RunFolder) -> None:
+    """Checks that a run is resumed with the pictures and encoders it began with.
+
+    Raises:
+        ConfigError: a value in made_of.json differs from what was found now.
+    """
+    differing = [name for name, value in facts.items() if recorded.get(name) != value]
+    if differing:
         raise ConfigError(
-            f"{run.folder} was begun with other values of {', '.join(other)}: bring the same data and "
+            f"{run.folder} was begun with other values of {', '.join(differing)}: bring the same data and "
             "encoders back, or begin a new run"
         )
 
 
 def _require_same_config(saved: dict[str, Any], config: RunConfig, run: RunFolder) -> None:
-    """A changed config would be followed in part only: phases keep the lengths they began with."""
+    """Checks that the config has not changed; a resumed run would follow a changed one in part only.
+
+    Phases, for example, keep the lengths they began with.
+
+    Raises:
+        ConfigError: a field has changed that may not.
+    """
     if not saved:
         return
     now = _flat(json.loads(json.dumps(dataclasses.asdict(config))))
@@ -109,11 +122,11 @@ def _require_same_config(saved: dict[str, Any], config: RunConfig, run: RunFolde
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    """Values of a nested config by dotted names."""
-    found: dict[str, Any] = {}
+    """The values of a nested config by dotted names, such as "network.batch"."""
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):
-            found |= {f"{name}.{inner}": of_inner for inner, of_inner in _flat(value).items()}
+            flat |= {f"{name}.{inner}": of_inner for inner, of_inner in _flat(value).items()}
         else:
-            found[name] = value
-    return found
+            flat[name] = value
+    return flat

@@ -1,4 +1,4 @@
-"""A run's folder: what was asked, what it was made of, how it went, and what came out.
+"""The folder of a run: what was asked for, what the run is made of, how it went, and its results.
 
 ```
 config.json        method, options and seed: `rave-train resume RUN` needs nothing else
@@ -32,7 +32,11 @@ _PACKAGES: Final = ("rave-backlit", "torch", "torchvision", "open_clip_torch", "
 
 
 class RunFolder:
-    """Writes a run's files. One process of a run uses it."""
+    """Names and writes the files of a run's folder. Only the leading process of a run writes.
+
+    Args:
+        folder: the folder, which need not exist yet.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,18 +57,18 @@ class RunFolder:
         return self.folder / "guidance.safetensors"
 
     def checkpoint_file(self, name: str) -> Path:
-        """A checkpoint's file: "best" or "last"."""
+        """The file of a checkpoint, by its name: "best" or "last"."""
         return self.folder / "checkpoints" / f"{name}.safetensors"
 
     def grid_file(self, total: int) -> Path:
-        """The picture grid after so many steps."""
+        """The file of the picture grid after `total` steps."""
         return self.folder / "grids" / f"step_{total:06d}.png"
 
     def require_free(self) -> None:
-        """Makes sure that a run may begin here, before hours of work.
+        """Makes sure, before hours of work, that a run may begin in this folder.
 
         Raises:
-            RunFolderError: it holds another run, or anything else, or cannot be made.
+            RunFolderError: the folder holds another run or other files, or cannot be made.
         """
         if self.config_file.is_file():
             raise RunFolderError(
@@ -73,18 +77,18 @@ class RunFolder:
             )
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise RunFolderError(f"{self.folder} is not empty: give another --out")
-        there = next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
+        existing = next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
         try:
-            with tempfile.TemporaryFile(dir=there):
+            with tempfile.TemporaryFile(dir=existing):
                 pass
         except OSError as error:
             raise RunFolderError(f"{self.folder} cannot be made: {error.strerror}") from error
 
     def create(self) -> None:
-        """Makes the folder.
+        """Makes the folder and the folders in it.
 
         Raises:
-            RunFolderError: it cannot be made.
+            RunFolderError: one cannot be made.
         """
         try:
             for name in ("checkpoints", "grids"):
@@ -93,7 +97,12 @@ class RunFolder:
             raise RunFolderError(f"{self.folder} cannot be made: {error.strerror}") from error
 
     def describe(self, made_of: dict[str, Any], data: str) -> None:
-        """Writes what the run is made of."""
+        """Writes made_of.json and data.txt.
+
+        Args:
+            made_of: JSON values by name; versions of packages and the current folder are added.
+            data: lines about the pictures, for data.txt.
+        """
         content = {
             **made_of,
             "python": platform.python_version(),
@@ -104,14 +113,17 @@ class RunFolder:
         write_whole(self.folder / "data.txt", data + "\n")
 
     def made_of(self) -> dict[str, Any]:
-        """What `describe` wrote."""
+        """The values of made_of.json; none where there is no such file."""
         file = self.folder / "made_of.json"
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         return content
 
     @contextmanager
     def where_it_started(self) -> Iterator[None]:
-        """Relative paths mean what they meant at the beginning, if that folder is still there."""
+        """Runs the block in the folder from which the run was started, if that still exists.
+
+        Relative paths in the config then mean what they meant at the beginning.
+        """
         started_in, here = self.made_of().get("started_in"), Path.cwd()
         if started_in and Path(started_in).is_dir():
             os.chdir(started_in)
@@ -123,10 +135,10 @@ class RunFolder:
 
 def installed_versions() -> dict[str, str]:
     """Versions of the packages that a result may depend on."""
-    found = {}
+    versions = {}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions

@@ -21,8 +21,8 @@ class Extension:
     """Makes a phase longer while its running loss is too high at the end.
 
     Attributes:
-        steps: how many are added each time.
-        above: the running loss that must be undercut.
+        steps: how many steps are added each time.
+        above: the phase is extended while its running loss is above this.
     """
 
     steps: int
@@ -33,9 +33,9 @@ class Extension:
 class Schedule:
     """Lengths of all phases, in steps.
 
-    The order: initialize, warm-up, then rounds of enhance and refine, the last one without refine.
-    A length of 0 leaves the phase out. `extensions` is how often a phase may be extended at most, so
-    that a run ends.
+    The order is initialize, warm-up, then rounds of enhance and refine, the last round without refine. A
+    length of 0 leaves the phase out. `extensions` limits how often a phase may be extended, so that a run
+    ends.
     """
 
     initialize: int
@@ -58,12 +58,12 @@ class Position:
 
     Attributes:
         phase: the phase of that step.
-        round: its number, from 0.
-        step: its number, from 0, within the phase.
+        round: the number of its round, from 0.
+        step: the number of the step within the phase, from 0.
         length: the length of the phase, extensions included.
         extended: how often the phase was extended.
         total: steps of all kinds done so far.
-        drawn: enhancement steps done so far, which is the place in the training pictures.
+        drawn: steps of the network done so far, which is also the number of the next training batch.
     """
 
     phase: Phase = "initialize"
@@ -76,7 +76,7 @@ class Position:
 
     @property
     def learns_guidance(self) -> bool:
-        """Whether the step is one of the guidance rather than of the network."""
+        """Whether the step trains the guidance rather than the network."""
         return self.phase in ("initialize", "refine")
 
 
@@ -89,7 +89,7 @@ def advance(schedule: Schedule, position: Position, running_loss: float) -> Posi
     """The position after the step at `position`.
 
     Args:
-        schedule: the run's.
+        schedule: the schedule of the run.
         position: the position of the step just done.
         running_loss: mean total loss over the last `RUNNING_LOSS_STEPS` steps of the phase.
     """
@@ -117,7 +117,7 @@ def reopen(position: Position, steps: int) -> Position:
     """The position of a finished run that gets more enhancement steps in its last round.
 
     Raises:
-        ConfigError: it is not finished, or no steps are added.
+        ConfigError: the run is not finished, or no steps are added.
     """
     if position.phase != "done":
         raise ConfigError(
@@ -129,6 +129,8 @@ def reopen(position: Position, steps: int) -> Position:
 
 
 def _next_phase(schedule: Schedule, position: Position) -> Position:
+    """The beginning of the phase after the one of a position, which may have no steps."""
+
     def phase(name: Phase, length: int, in_round: int) -> Position:
         return replace(position, phase=name, round=in_round, step=0, length=length, extended=0)
 
@@ -145,7 +147,7 @@ def _next_phase(schedule: Schedule, position: Position) -> Position:
 
 
 def _enter(schedule: Schedule, position: Position) -> Position:
-    """Passes over phases without steps."""
+    """The beginning of the first phase with steps, from a position on."""
     while position.phase != "done" and position.length == 0:
         position = _next_phase(schedule, position)
     return position

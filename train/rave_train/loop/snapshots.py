@@ -26,7 +26,16 @@ def end_epoch(
     config: RunConfig, state: TrainingState, run: RunFolder, ingredients: Ingredients, log: LossesLog | None,
     device: torch.device,
 ) -> None:  # fmt: skip
-    """Enhances the shown pictures; the leader writes the grid, the validation and the checkpoints."""
+    """Enhances the shown pictures; the leading process writes the grid, the validation and the checkpoints.
+
+    Args:
+        config: the config of the run.
+        state: its state, whose validation figures are updated.
+        run: its folder.
+        ingredients: its ingredients.
+        log: the log of the leading process; None in all others, which write nothing.
+        device: where to compute.
+    """
     shown, total = ingredients.shown, state.position.total
     with torch.no_grad():
         enhanced = torch.cat([
@@ -66,7 +75,16 @@ def save_network(
     config: RunConfig, state: TrainingState, run: RunFolder, ingredients: Ingredients, name: str,
     current: bool = False,
 ) -> None:  # fmt: skip
-    """Writes a checkpoint: "last" and `current` the weights as they are, else the round's best."""
+    """Writes a checkpoint.
+
+    Args:
+        config: the config of the run.
+        state: its state.
+        run: its folder.
+        ingredients: its ingredients.
+        name: "last" for the weights as they are now, "best" for the best ones of the round.
+        current: with "best", take the weights as they are now.
+    """
     weights = state.best if name == "best" and not current else copy_weights(state.network)
     assert weights is not None
     network = network_of(state.network, weights, torch.device("cpu"))
@@ -84,14 +102,14 @@ def save_network(
 
 
 def save_guidance(file: Path, guidance: Guidance) -> None:
-    """Writes what the guidance has learned, and "direction", the unit vector to interpret."""
+    """Writes the guidance's state dict, and with it "direction", the unit vector to interpret."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in guidance.state_dict().items()}
     tensors["direction"] = guidance.direction().cpu().contiguous().clone()
     write_whole(file, save(tensors))
 
 
 def network_of(like: EnhancementNetwork, weights: Weights, device: torch.device) -> EnhancementNetwork:
-    """A network of the same kind with given weights, on a device."""
+    """A network of the width and padding of `like` with these weights, on a device."""
     network = EnhancementNetwork(like.channels, like.padding)
     network.load_state_dict(weights)
     return network.to(device).to(memory_format=torch.channels_last)

@@ -32,18 +32,18 @@ class TrainingState:
     """A run between two steps.
 
     Attributes:
-        network: being trained.
+        network: the network that is trained.
         optimizer: the optimizer of the network.
-        guidance: what guides it.
+        guidance: the guidance.
         guidance_optimizer: the optimizer of a guidance that learns, else None.
-        scaler: the scaler of gradients in fp16; idle in other precisions.
+        scaler: the scaler of gradients in fp16; it does nothing in other precisions.
         position: the position of the next step.
         recent: total losses of the phase's last `RUNNING_LOSS_STEPS` steps.
         recent_psnr: luma PSNR between input and output over the last warm-up steps.
         attempt: how often the network was initialised anew.
-        best: weights with the lowest running loss of this round, once there are any.
+        best: weights with the lowest running loss of this round, or None before the first comparison.
         best_loss: that loss.
-        older_best: `best` of the round before.
+        older_best: `best` of the round before, or None.
         best_psnr: highest mean PSNR on the validation pictures, dB.
         last_psnr: mean PSNR on the validation pictures at the last epoch, dB.
         input_psnr: mean PSNR of the validation pictures as they are, dB.
@@ -77,11 +77,11 @@ class TrainingState:
             self.recent_psnr = [*self.recent_psnr, psnr_db][-RUNNING_LOSS_STEPS:]
 
     def begin_round(self) -> None:
-        """Makes this round's best weights the older ones, and looks for new ones."""
+        """Begins a round: the best weights become the older ones, and new best ones are looked for."""
         self.older_best, self.best, self.best_loss = self.best, None, float("inf")
 
     def keep_if_best(self) -> bool:
-        """Copies the weights if their running loss is the lowest of the round; whether it was."""
+        """Copies the weights if their running loss is the lowest of the round; returns whether it is."""
         if self.running_loss >= self.best_loss:
             return False
         self.best, self.best_loss = copy_weights(self.network), self.running_loss
@@ -116,10 +116,11 @@ class TrainingState:
         write_whole(file, torch_file(content))
 
     def load(self, file: Path) -> dict[str, Any]:
-        """Takes over a saved state.
+        """Replaces this state by a saved one.
 
         Returns:
-            The config that it was saved with, as JSON; empty where the state is older than that.
+            The config that was saved with it, as JSON values; empty for states of older versions, which hold
+            no config.
 
         Raises:
             StateError: the file is missing, broken, or of another version or run.
@@ -150,7 +151,7 @@ class TrainingState:
 
 
 def read_state(file: Path) -> dict[str, Any]:
-    """What `TrainingState.save` wrote, as tensors and plain values.
+    """Reads a file of `TrainingState.save`, as tensors and plain values by name.
 
     Raises:
         StateError: the file is missing, broken, or of another version.
@@ -176,7 +177,15 @@ def new_state(
     device: torch.device,
     precision: torch.dtype,
 ) -> TrainingState:
-    """The state before the first step."""
+    """The state of a run before its first step.
+
+    Args:
+        config: the config of the run.
+        network: the network, with its first weights.
+        guidance: the guidance.
+        device: where both are put.
+        precision: the precision of the convolutions.
+    """
     network = network.to(device)
     guidance = guidance.to(device)
     guidance_optimizer = None
@@ -197,11 +206,15 @@ def new_state(
 
 
 def new_network(config: RunConfig, attempt: int) -> EnhancementNetwork:
-    """The network before its first step; every attempt draws other weights, unless they are given.
+    """The network before its first step, with the given weights or with drawn ones.
+
+    Args:
+        config: the config of the run.
+        attempt: how often weights were drawn before; each number gives other weights.
 
     Raises:
-        CheckpointError: those to go on from cannot be read.
-        ConfigError: they are of another width than was asked for.
+        CheckpointError: the given weights cannot be read.
+        ConfigError: they are of another width than the config asks for.
     """
     options = config.network
     padding = cast(Padding | None, options.padding)
@@ -223,11 +236,11 @@ def new_network(config: RunConfig, attempt: int) -> EnhancementNetwork:
 
 
 def new_optimizer(config: RunConfig, network: EnhancementNetwork) -> torch.optim.Optimizer:
-    """Adam as published."""
+    """Adam with the config's learning rate and weight decay; all else is torch's default, as published."""
     options = config.network
     return torch.optim.Adam(network.parameters(), options.learning_rate, weight_decay=options.weight_decay)
 
 
 def copy_weights(network: EnhancementNetwork) -> Weights:
-    """The network's tensors, detached from what training does to it next."""
+    """Copies of the network's tensors on the CPU, which further training does not change."""
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}

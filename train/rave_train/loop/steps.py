@@ -1,4 +1,4 @@
-"""The two kinds of steps of a run: learning the guidance, and training the network by it."""
+"""The two kinds of steps of a run: those that train the guidance, and those that train the network by it."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ class Steps(Protocol):
 
 
 class LearnGuidance:
-    """Steps of a guidance that learns a pair of points; the network stands still.
+    """Steps of a guidance that learns a pair of points; the network does not change.
 
     Args:
-        config: the run's.
+        config: the config of the run.
         options: the options of the pair; the same as the config's.
         guidance: the pair; the same object as the state's.
         optimizer: the optimizer of the pair; the same object as the state's.
         ingredients: pictures and encoders.
         state: the state of the run.
-        processes: that work together.
+        processes: the processes of the run.
         device: where to compute.
         listen: told of the progress.
     """
@@ -67,7 +67,7 @@ class LearnGuidance:
         self.processes, self.device, self.listen = processes, device, listen
 
     def enter(self, position: Position) -> None:
-        """Embeds the views that the pair learns from: in a refinement, enhanced ones too."""
+        """Embeds the views that the pair learns from; a refinement needs enhanced ones as well."""
         earlier = [self.state.older_best, self.state.best] if position.phase == "refine" else []
         networks = [
             network_of(self.state.network, weights, self.device) for weights in earlier if weights is not None
@@ -79,7 +79,7 @@ class LearnGuidance:
         )
 
     def step(self, position: Position) -> dict[str, Tensor]:
-        """One step of the pair."""
+        """Does one step of the pair; returns its loss."""
         rng = np.random.default_rng([self.config.seed, 4, position.total])
         loss = pair_loss(self.bank, self.guidance.pair(), self.options.guidance_batch, rng)
         loss = loss * (RANKING_SCALE if self.bank.enhanced else 1.0)
@@ -89,7 +89,7 @@ class LearnGuidance:
         return {"loss": loss}
 
     def leave(self, position: Position) -> None:
-        """Agrees on the pair and says how well it tells the two sets apart."""
+        """Makes the pair the same in all processes, and reports how well it tells the two sets apart."""
         self.processes.agree(self.guidance)
         backlit, well_lit = separation(self.bank, self.guidance.pair())
         self.listen(Note(f"backlit pictures score {backlit:.3f}, well-lit {well_lit:.3f}"))
@@ -97,7 +97,7 @@ class LearnGuidance:
             self.state.begin_round()
 
     def close(self) -> None:
-        """Has no helper processes."""
+        """Does nothing, since these steps have no helper processes."""
 
     def _embed(self, position: Position, role: int, network: EnhancementNetwork | None) -> Tensor:
         phase = 0 if position.phase == "initialize" else position.round + 1
@@ -109,14 +109,14 @@ class LearnGuidance:
 
 
 class TrainNetwork:
-    """Steps of the enhancement network; the guidance stands still.
+    """Steps of the enhancement network; the guidance does not change.
 
     Args:
-        config: the run's.
+        config: the config of the run.
         ingredients: pictures and encoders.
         state: the state of the run.
-        run: where the guidance is written.
-        processes: that work together.
+        run: the folder into which the guidance is written.
+        processes: the processes of the run.
         device: where to compute.
         precision: the precision of the convolutions.
 
@@ -139,7 +139,7 @@ class TrainNetwork:
         self.network = torch.compile(state.network) if config.compile else state.network
 
     def enter(self, position: Position) -> None:
-        """Fixes the guidance as it stands now, and writes it."""
+        """Builds the objective with the guidance as it is now, and writes the guidance."""
         del position
         network = self.config.network
         self.objective = Objective(
@@ -151,7 +151,7 @@ class TrainNetwork:
             save_guidance(self.run.guidance_file, self.state.guidance)
 
     def step(self, position: Position) -> dict[str, Tensor]:
-        """One step of the network.
+        """Does one step of the network.
 
         Returns:
             The losses, "flat" (share of pictures without any middle tones), and in the warm-up "psnr"
@@ -170,6 +170,7 @@ class TrainNetwork:
             ) from error
 
     def _step(self, position: Position) -> dict[str, Tensor]:
+        """Does what `step` says, whatever memory that takes."""
         backlit, truth = (side.to(self.device, non_blocking=True) for side in next(self.batches))
         backlit = backlit.contiguous(memory_format=torch.channels_last)
         self.state.optimizer.zero_grad(set_to_none=True)
@@ -186,14 +187,14 @@ class TrainNetwork:
         return sums
 
     def leave(self, position: Position) -> None:
-        """Has nothing to do at the end of a phase."""
+        """Does nothing, since nothing is due at the end of a phase."""
 
     def close(self) -> None:
         """Ends the processes that decode pictures."""
         self.batches.close()
 
     def _accumulate(self, backlit: Tensor, truth: Tensor, warm_up: bool) -> dict[str, Tensor]:
-        """Adds the gradients of a part of the batch; returns its terms."""
+        """Adds the gradients of a part of the batch to those of the parts before; returns its terms."""
         low = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=low):
             light = self.network(backlit)
@@ -208,11 +209,13 @@ class TrainNetwork:
 
 
 def share_of_flat(backlit: Tensor, enhanced: Tensor) -> Tensor:
-    """Share of pictures in which the enhancement left nothing but full or empty colour channels.
+    """Share of pictures that have middle tones, of which the enhancement left almost none.
+
+    A value in (0.02, 0.98) is a middle tone. Pictures count that had over 10 % of them and keep under 1 %.
 
     Args:
         backlit: [n, 3, h, w] in [0, 1].
-        enhanced: the same pictures enhanced.
+        enhanced: the same pictures enhanced, in the same shape.
 
     Returns:
         [] from 0 to 1.

@@ -1,4 +1,4 @@
-"""The training loop: one for all methods, from the first step to the last."""
+"""The training loop, which is the same for all methods."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Outcome:
     """How a call of `train` ended.
 
     Attributes:
-        finished: False where it was asked to stop; the run can be resumed.
-        steps: done in the whole run.
-        best: the checkpoint to use.
-        input_psnr_db: mean of the validation pictures as they are, or None without them.
-        psnr_db: mean of the validation pictures enhanced by the best checkpoint, or None without them.
-        last_psnr_db: mean of the validation pictures enhanced by the last checkpoint, or None.
+        finished: whether the run has done all its steps; one that was stopped can be resumed.
+        steps: steps done in the whole run.
+        best: the file of the checkpoint to use.
+        input_psnr_db: mean PSNR of the validation pictures as they are, or None without such pictures.
+        psnr_db: mean PSNR of the validation pictures enhanced by the best checkpoint, or None.
+        last_psnr_db: mean PSNR of the validation pictures enhanced by the last checkpoint, or None.
     """
 
     finished: bool
@@ -65,7 +65,7 @@ def train(
     """Trains an enhancement network.
 
     Args:
-        config: what to train; of a resumed run, its own.
+        config: what to train; for a resumed run, the config that it began with.
         folder: the folder of the run.
         resume: go on from the folder's saved state instead of beginning.
         lengthen_by: enhancement steps to add to a finished run.
@@ -73,10 +73,10 @@ def train(
         should_stop: asked after every step; True saves the state and ends the call.
 
     Raises:
-        TrainError: options, data, encoders or the folder are not what is needed (each with its own
-            subclass); before the first step wherever that can be known.
-        TrainingError: the network collapses again and again, a loss is not finite, or the device's memory
-            does not do.
+        TrainError: options, data, encoders or the folder are not what is needed, each with another
+            subclass; raised before the first step wherever that can be known.
+        TrainingError: the network collapses again and again, a loss is not finite, or the device has too
+            little memory.
     """
     config.check()
     run, schedule = RunFolder(folder), config.schedule()
@@ -110,7 +110,7 @@ def train(
             steps.enter(position)
         parts = steps.step(position)
 
-        # What it amounts to, the same numbers in every process.
+        # The losses of the step, averaged so that every process has the same numbers.
         losses = processes.average({name: value.to(device) for name, value in parts.items()})
         if not np.isfinite(losses["loss"]):
             raise TrainingError(
@@ -127,7 +127,7 @@ def train(
         state.position = advance(schedule, position, state.running_loss)
         leaves = (state.position.phase, state.position.round) != entered
 
-        # Keeping the best of the round.
+        # The best weights of the round are kept.
         if position.phase == "enhance" and (leaves or (position.step + 1) % BEST_EVERY_STEPS == 0):
             is_best = state.keep_if_best()
             if is_best and processes.leads and not ingredients.shown.held_out:
@@ -136,7 +136,7 @@ def train(
             state.recent = []
             steps.leave(position)
 
-        # Once per epoch, and at the end: pictures, validation, checkpoints.
+        # Pictures, validation and checkpoints are made once per epoch, and at the end.
         ends = state.position.phase == "done"
         if not position.learns_guidance and (state.position.drawn % epoch_steps == 0 or ends):
             end_epoch(config, state, run, ingredients, log, device)
@@ -175,7 +175,7 @@ def read_outcome(folder: Path) -> Outcome | None:
 def _pair_of(
     config: RunConfig, state: TrainingState
 ) -> tuple[PairOptions, PairGuidance, torch.optim.Optimizer] | None:
-    """What a guidance that learns consists of; None for one that does not learn."""
+    """Options, pair and optimizer of a guidance that learns; None where the guidance does not learn."""
     options, guidance, optimizer = config.options, state.guidance, state.guidance_optimizer
     if isinstance(options, PairOptions) and isinstance(guidance, PairGuidance) and optimizer is not None:
         return options, guidance, optimizer
@@ -183,5 +183,6 @@ def _pair_of(
 
 
 def _epoch_steps(pictures: int, batch: int) -> int:
+    """Steps of the fewest whole passes over the pictures that make `EPOCH_LEAST_STEPS`."""
     one_pass = max(1, -(-pictures // batch))
     return one_pass * -(-EPOCH_LEAST_STEPS // one_pass)

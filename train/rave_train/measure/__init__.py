@@ -1,1 +1,1 @@
-"""Measuring pictures against true ones, and naming what a guidance direction means."""
+"""Measures pictures against true ones, and names the words nearest to a guidance direction."""

@@ -21,7 +21,7 @@ from rave_train.checkpoint import load_checkpoint
 from rave_train.network import BINS, CONTEXT_HALO_PX, HALO_PX, EnhancementNetwork, SplitPyramidPooling
 
 TILE_PX: Final = 512
-"""Side of the windows in which a checkpoint runs: whole pictures take 2 GB per megapixel."""
+"""Side of the windows in which a checkpoint runs, since whole pictures take 2 GB per megapixel."""
 
 Enhance = Callable[[Picture], Picture]
 """[h, w, 3] uint8 -> the same shape and dtype."""
@@ -29,11 +29,11 @@ Enhance = Callable[[Picture], Picture]
 
 @dataclass(frozen=True)
 class Candidate:
-    """Something whose pictures are measured.
+    """A way of making pictures that are then measured.
 
     Attributes:
-        name: the name of its row.
-        enhance: what it makes of a picture.
+        name: the name of its row in the table.
+        enhance: the function that makes a picture from a backlit one.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Candidate:
 
 
 def open_candidate(name: str) -> Candidate:
-    """A checkpoint, which runs at full resolution as published, or a bundle, which runs as in rave-run.
+    """Opens a checkpoint, to run at full resolution as published, or a bundle, to run as in rave-run.
 
     Args:
         name: file of a checkpoint, folder of a bundle, or the word "embedded".
@@ -62,7 +62,10 @@ def open_candidate(name: str) -> Candidate:
 
 
 def enhance_pixels(network: EnhancementNetwork, pixels: Picture) -> Picture:
-    """A picture enhanced at full resolution, tile by tile: [h, w, 3] uint8 -> the same, as if whole."""
+    """Enhances a picture at full resolution, [h, w, 3] uint8 -> the same shape and dtype.
+
+    It is computed tile by tile, with the result of the network on the whole picture.
+    """
     light = np.empty(pixels.shape[:2], np.float32)
     for tile, part in tiled_light(TorchNetwork(network), pixels, TILE_PX):
         rows, cols = tile.rows, tile.cols

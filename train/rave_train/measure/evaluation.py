@@ -1,4 +1,4 @@
-"""Measuring pictures, or what checkpoints and bundles make of them, against true ones."""
+"""Measures pictures, or what checkpoints and bundles make of them, against true ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from rave_train.progress import Report
 from rave_train.writing import write_table, write_whole
 
 UNTOUCHED = "input"
-"""Name of the row of the pictures as they are, beside those of checkpoints and bundles."""
+"""Name of the row of the unchanged pictures, which stands beside those of checkpoints and bundles."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured.
+    """The result of a measurement.
 
     Attributes:
-        protocol: how.
-        candidates: figures of each, in the order in which they were asked for.
-        missing: metrics that could not be computed, and why.
-        left_out: pictures that were not measured, and why; lines.
+        protocol: how the pictures were compared.
+        candidates: the figures of each candidate, in the order in which they were asked for.
+        missing: by name of each metric that could not be computed, the reason.
+        left_out: lines about pictures that were not measured, with the reason.
     """
 
     protocol: Protocol
@@ -75,9 +75,9 @@ class Evaluation:
         return [name for name in METRICS if any(name in measured.means for measured in self.candidates)]
 
     def as_text(self) -> str:
-        """A row of means per candidate, the protocol under it, then what was left out.
+        """A table with a row of means per candidate, then the protocol, then what was left out.
 
-        Where nothing could be measured, only why.
+        Where nothing could be measured, only the reasons.
         """
         why = [f"{name} not measured: {reason}" for name, reason in self.missing.items()]
         if not self.metrics:
@@ -109,8 +109,8 @@ def evaluate_folders(
         truth: their partners.
         models: checkpoints, bundles, or the word "embedded"; the pictures as they are get a row as well.
         metrics: some of `METRICS`; None takes PSNR and SSIM, and those others whose weights are here.
-        protocol: how to compare.
-        inception: weights for FID.
+        protocol: how to compare; None is the protocol "ours".
+        inception: file of the weights for FID; None looks in torch's cache and downloads.
         report: told of the progress.
         announce: told of every file of weights before it is fetched.
 
@@ -121,9 +121,9 @@ def evaluate_folders(
     """
     protocol = protocol or Protocol()
     protocol.check()
-    wanted = _metrics_at_hand(protocol, inception) if metrics is None else metrics
-    unknown = [name for name in wanted if name not in METRICS]
-    if unknown or not wanted:
+    metric_names = _metrics_at_hand(protocol, inception) if metrics is None else metrics
+    unknown = [name for name in metric_names if name not in METRICS]
+    if unknown or not metric_names:
         raise ConfigError(
             f"{', '.join(unknown) or 'nothing'} is not a metric: choose among {', '.join(METRICS)}"
         )
@@ -135,9 +135,9 @@ def evaluate_folders(
     if pairing.backlit_alone or pairing.well_lit_alone:
         left_out += pairing.describe().splitlines()[1:]
     missing: dict[str, str] = {}
-    lpips, fids = _open_learned(protocol, wanted, inception, len(candidates), missing, announce)
-    rows, different = _measure_pairs(pairing, candidates, protocol, wanted, lpips, fids, report)
-    left_out += different
+    lpips, fids = _open_learned(protocol, metric_names, inception, len(candidates), missing, announce)
+    rows, skipped = _measure_pairs(pairing, candidates, protocol, metric_names, lpips, fids, report)
+    left_out += skipped
     if not rows[0]:
         raise DataError("\n".join(["no pair can be compared", *left_out]))
     measured = []
@@ -153,7 +153,12 @@ def evaluate_folders(
 
 
 def write_evaluation(result: Evaluation, folder: Path) -> None:
-    """Writes table.csv (a row per candidate and picture, then the means) and metrics.json (the same)."""
+    """Writes table.csv (a row per candidate and picture, then the means) and metrics.json (the same).
+
+    Raises:
+        DataError: `folder` is a file.
+        OSError: a file cannot be written.
+    """
     if folder.is_file():
         raise DataError(f"{folder} is a file: give a folder that --out can write into")
     names = result.metrics
@@ -179,19 +184,19 @@ def write_evaluation(result: Evaluation, folder: Path) -> None:
 def _metrics_at_hand(protocol: Protocol, inception: Path | None) -> list[str]:
     """PSNR and SSIM, and the metrics whose weights need not be fetched."""
     lpips = LPIPS_NETS.get(protocol.lpips_net)
-    found = ["psnr", "ssim"]
+    metrics = ["psnr", "ssim"]
     if lpips is None or weights_place(lpips).is_file():
-        found.append("lpips")
+        metrics.append("lpips")
     if inception is not None or weights_place(INCEPTION_FILE).is_file():
-        found.append("fid")
-    return found
+        metrics.append("fid")
+    return metrics
 
 
 def _open_learned(
     protocol: Protocol, metrics: Sequence[str], inception: Path | None, count: int,
     missing: dict[str, str], announce: Announce | None,
 ) -> tuple[Lpips | None, list[Fid]]:  # fmt: skip
-    """LPIPS, and FID once per candidate; what cannot be had is noted."""
+    """Opens LPIPS, and FID once per candidate, and adds the reasons to `missing` where that is impossible."""
     lpips, fids = None, []
     try:
         lpips = Lpips(protocol.lpips_net, announce) if "lpips" in metrics else None
@@ -208,14 +213,14 @@ def _measure_pairs(
     pairing: Pairing, candidates: Sequence[Candidate], protocol: Protocol, metrics: Sequence[str],
     lpips: Lpips | None, fids: Sequence[Fid], report: Report | None,
 ) -> tuple[list[list[tuple[str, dict[str, float]]]], list[str]]:  # fmt: skip
-    """Rows per candidate, and lines about pictures that cannot be compared. One picture is held at a time."""
+    """Measures all pairs, one at a time; returns rows per candidate, and lines about pairs left out."""
     rows: list[list[tuple[str, dict[str, float]]]] = [[] for _ in candidates]
-    different = []
+    skipped = []
     for done, (left, right) in enumerate(pairing.pairs, 1):
         try:
             picture, true = protocol.load(left.file, right.file)
         except ShapesDifferError as error:
-            different.append(f"skipped {left.file}: {error}")
+            skipped.append(f"skipped {left.file}: {error}")
             continue
         for index, candidate in enumerate(candidates):
             result = _finish(candidate.enhance(picture), true, protocol)
@@ -227,15 +232,16 @@ def _measure_pairs(
             rows[index].append((left.file.name, values))
         if report is not None:
             report("measuring", done, len(pairing.pairs))
-    return rows, different
+    return rows, skipped
 
 
 def _finish(result: Picture, true: Picture, protocol: Protocol) -> Picture:
+    """An enhanced picture as the protocol compares it: scaled to the truth's mean if that is asked for."""
     return with_mean_of(result, true) if protocol.gt_mean else result
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows neither infinity nor NaN: they become null."""
+    """Replaces infinity and NaN in nested values by None, since JSON has neither."""
     if isinstance(value, dict):
         return {name: _finite(inner) for name, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

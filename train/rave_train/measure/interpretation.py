@@ -1,4 +1,4 @@
-"""What a guidance direction means in words: the paper's Tables 2 and 3 for any run.
+"""Which words a guidance direction is near to: the paper's Tables 2 and 3 for any run.
 
 Source: RAVE (arXiv 2404.01889), section 4.1, eq. 14.
 """
@@ -29,12 +29,12 @@ DEFAULT_WORDS: Final = ("silhouette", "dark", "darkness")
 
 @dataclass(frozen=True)
 class Interpretation:
-    """A direction in words.
+    """What a direction means in words.
 
     Attributes:
-        nearest: tokens most similar to the direction, with their cosines, from the top.
-        farthest: tokens least similar to it, with their cosines, from the bottom.
-        words: asked-for words, with the mean cosine of the backlit and of the well-lit pictures.
+        nearest: tokens most similar to the direction, with their cosines, the highest first.
+        farthest: tokens least similar to it, with their cosines, the lowest first.
+        words: each word that was asked for, with its mean cosine to the backlit and to the well-lit pictures.
     """
 
     nearest: tuple[tuple[str, float], ...]
@@ -42,7 +42,7 @@ class Interpretation:
     words: tuple[tuple[str, float, float], ...]
 
     def as_text(self) -> str:
-        """Both tables."""
+        """Both tables as text."""
         lines = [f"{'lowest similarity':<28}{'highest similarity':<28}"]
         for low, high in zip(self.farthest, self.nearest, strict=True):
             lines.append(f"{low[0]:<20}{low[1]:>+7.3f} {high[0]:<20}{high[1]:>+7.3f}")
@@ -58,7 +58,7 @@ def interpret_run(
 
     Args:
         folder: the folder of the run.
-        count: tokens from each end.
+        count: how many tokens to list from each end.
         words: the words to compare the picture sets with.
         report: told of the progress.
 
@@ -119,16 +119,16 @@ def write_interpretation(interpretation: Interpretation, folder: Path) -> Path:
 
 
 _MOST_BARS: Final = 40
-"""Bars drawn for each end: more could not be read, and the tables have them all."""
+"""Most bars drawn for each end; more could not be read, and the tables have them all."""
 
 
 def _label(token: str) -> str:
-    """A token as matplotlib shows it: its fonts lack many letters, and a dollar would begin a formula."""
+    """A token as matplotlib can show it: its fonts lack many letters, and a dollar would begin a formula."""
     return token.encode("ascii", "replace").decode().replace("$", r"\$")
 
 
 def _plot(interpretation: Interpretation, file: Path) -> None:
-    """Bars of both ends of the vocabulary, least similar at the bottom."""
+    """Draws bars for both ends of the vocabulary, the least similar token at the bottom."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

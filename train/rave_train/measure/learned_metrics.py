@@ -1,4 +1,4 @@
-"""LPIPS and FID: metrics by networks whose weights are fetched, and from which nothing is ever run."""
+"""LPIPS and FID: metrics by networks whose weights are fetched; no code in those files is ever run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LPIPS_NETS: Final = {
     "squeeze": "squeezenet1_1-b8a52dc0.pth",
     "vgg": "vgg16-397923af.pth",
 }
-"""Backbones of LPIPS, and the file that torchvision looks for."""
+"""Backbones of LPIPS, each with the file that torchvision looks for."""
 
 INCEPTION_FILE: Final = "pt_inception-2015-12-05-6726825d.pth"
 _TORCHVISION_URL: Final = "https://download.pytorch.org/models/"
@@ -35,7 +35,7 @@ Announce = Callable[[str], None]
 
 
 def weights_place(name: str) -> Path:
-    """Where torch keeps a file of weights."""
+    """The path at which torch keeps a file of weights."""
     return Path(torch.hub.get_dir()) / "checkpoints" / name
 
 
@@ -43,7 +43,7 @@ class Lpips:
     """Learned perceptual distance of pictures, 0 for equal ones.
 
     Args:
-        net: "alex" (as published), "squeeze" or "vgg"; numbers of different nets do not compare.
+        net: "alex" (as published), "squeeze" or "vgg"; figures of different ones cannot be compared.
         announce: told of a file before it is fetched.
 
     Raises:
@@ -68,14 +68,14 @@ class Lpips:
 
     @torch.no_grad()
     def of_normalised(self, picture: Tensor, truth: Tensor) -> float:
-        """The same for pictures that are in [-1, 1] already, or normalised in another way."""
+        """The same distance for pictures that are in [-1, 1] already, or normalised in another way."""
         return float(self._net(picture[None], truth[None]).squeeze())
 
 
 class Fid:
-    """Fréchet distance between two sets of pictures in the Inception network's pooled features.
+    """Fréchet distance between two sets of pictures in the Inception network's pooled features, from 0 up.
 
-    Pictures are given one after another and not kept.
+    Pictures are added one after another, and only sums of their features are kept.
 
     Args:
         weights: the weights of the Inception network as torch-fidelity names it, or None to look in torch's
@@ -101,7 +101,7 @@ class Fid:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 extractor = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(file))
-        except Exception as error:  # weights of anything else make torch stumble over anything
+        except Exception as error:  # other weights make torch raise errors of any class
             raise MetricUnavailableError(
                 f"FID: {file} does not hold the weights of {INCEPTION_FILE}: {reason_of(error)}"
             ) from error
@@ -109,14 +109,14 @@ class Fid:
         self.start()
 
     def start(self) -> None:
-        """Forgets all pictures."""
+        """Begins two new, empty sets."""
         from torchmetrics.image.fid import FrechetInceptionDistance
 
         self._metric = FrechetInceptionDistance(feature=_Features(self._extractor))
 
     @torch.no_grad()
     def add(self, picture: Picture, truth: Picture) -> None:
-        """Takes in a picture of either set, [h, w, 3] uint8 each; the network scales them itself."""
+        """Adds a picture to each set, [h, w, 3] uint8 of any size; the network scales them itself."""
         for is_real, pixels in ((True, truth), (False, picture)):
             self._metric.update(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None], real=is_real)
 
@@ -127,7 +127,7 @@ class Fid:
 
 
 class _Features(torch.nn.Module):
-    """The extractor as torchmetrics wants a custom one: a tensor in, [n, features] out."""
+    """The extractor in the form that torchmetrics needs: [n, 3, h, w] uint8 -> [n, features]."""
 
     num_features = 2048
 
@@ -143,7 +143,11 @@ class _Features(torch.nn.Module):
 def _require_weights(
     metric: str, name: str, url: str, announce: Announce | None, otherwise: str = ""
 ) -> Path:
-    """A file of weights in torch's cache, fetched where it is missing, and known to hold tensors only."""
+    """A file of weights in torch's cache, which is fetched if it is missing, and holds tensors only.
+
+    Raises:
+        MetricUnavailableError: it cannot be fetched, or holds something else.
+    """
     file = weights_place(name)
     if not file.is_file():
         try:
@@ -151,8 +155,8 @@ def _require_weights(
             if announce is not None:
                 announce(f"{metric} fetches {url} into {file.parent}")
             file.parent.mkdir(parents=True, exist_ok=True)
-            found = re.search(r"-([0-9a-f]{8})[.]pth$", name)
-            prefix = found[1] if found and name != INCEPTION_FILE else None
+            match = re.search(r"-([0-9a-f]{8})[.]pth$", name)
+            prefix = match[1] if match and name != INCEPTION_FILE else None
             torch.hub.download_url_to_file(url, str(file), prefix, progress=False)
         except (OSError, RuntimeError) as error:
             raise MetricUnavailableError(
@@ -164,12 +168,16 @@ def _require_weights(
 
 
 def _require_tensors(metric: str, file: Path, name: str) -> None:
-    """Refuses a file that holds anything else: the libraries that load it next would run it."""
+    """Checks that a file holds tensors only, since the libraries that load it next would run anything else.
+
+    Raises:
+        MetricUnavailableError: it holds something else.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file of anything makes torch stumble over anything
+    except Exception as error:  # a file of another kind makes torch raise errors of any class
         raise MetricUnavailableError(
             f"{metric}: {file} does not hold the weights of {name}: {reason_of_loading(error)}"
         ) from error

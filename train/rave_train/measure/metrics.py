@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 PSNR_OF_EQUAL_DB: Final = 100.0
-"""Equal pictures have no error; they count as this, so that a mean over pictures stays a number."""
+"""PSNR of equal pictures, by convention: without error it would be infinite, and so would means with it."""
 
 LUMA_BT601: Final = (0.299, 0.587, 0.114)
-"""Shares of red, green and blue in the grey (Y) of a picture, as upstream's scripts take it."""
+"""Weights of red, green and blue in luma (Y) as upstream's scripts compute it."""
 
 _STRIP_VALUES: Final = 1 << 20
-"""Values that are compared at once, of all channels; each takes about 150 bytes on the way."""
+"""Values of all channels that are compared at once; each takes about 150 bytes of memory meanwhile."""
 
 SSIM_WINDOW_PX: Final = 11
 _SSIM_SIGMA_PX: Final = 1.5
@@ -48,8 +48,8 @@ def luma(images: Tensor) -> Tensor:
 def ssim(picture: Tensor, truth: Tensor) -> float:
     """Structural similarity of one picture.
 
-    Gaussian windows of 11 px with a sigma of 1.5 px that lie wholly inside the picture (its borders are not
-    extended), biased variances, mean over windows and channels.
+    The windows are Gaussian, 11 px wide with a sigma of 1.5 px, and lie wholly inside the picture, whose
+    borders are not extended. Variances are biased. The result is the mean over windows and channels.
 
     Args:
         picture: [channels, h, w] floating point in [0, 1], both sides at least `SSIM_WINDOW_PX`.
@@ -104,10 +104,12 @@ def ssim_of_uniform_windows(picture: Tensor, truth: Tensor, contrast: float) -> 
 def _mean_in_strips(
     compare: Callable[[Tensor, Tensor], Tensor], picture: Tensor, truth: Tensor, window_px: int = 1
 ) -> Tensor:
-    """Mean of a map over all windows of two pictures, strip by strip: whole, 12 megapixels took 7 GB.
+    """Mean of a map over all windows of two pictures, computed strip by strip to save memory.
+
+    All at once, pictures of 12 megapixels took 7 GB.
 
     Args:
-        compare: makes a map of two strips in float64, a value for each window inside them.
+        compare: makes a map of two strips in float64, with a value for each window inside them.
         picture: [..., h, w].
         truth: the same shape.
         window_px: side of the windows.

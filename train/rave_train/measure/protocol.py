@@ -26,7 +26,8 @@ SMALLEST_COMPARED_PX: Final = 16
 UPSTREAM_LPIPS_SIDE_PX: Final = 1024
 
 _SHAPE_TOLERANCE: Final = 0.02
-"""Difference of aspect ratios that is tolerated beside one pixel: networks round sides to their stride."""
+"""Difference of the logarithms of aspect ratios that is tolerated beside one pixel of rounding: some networks
+round sides to multiples of their stride."""
 
 _UPSTREAM_GREY: Final = np.array([3735, 19235, 9798])
 """OpenCV's fixed-point weights of red, green and blue (BT.601 times 2^15), with red and blue swapped."""
@@ -36,7 +37,7 @@ _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 
 class ShapesDifferError(Exception):
-    """Two pictures of different aspect ratio: stretched to one size, they would measure the stretching."""
+    """Two pictures differ in aspect ratio, so that a comparison at one size would measure the stretching."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,12 @@ class Protocol:
     Attributes:
         name: "ours" for the definitions of the metrics' authors; "upstream" for the published script of RAVE
             (compute_metrics.py), to compare with the tables of its paper.
-        gray: PSNR and SSIM on grey pictures (BT.601, rounded to 8 bits) instead of all three channels.
-        size_px: both pictures squashed to a square of this side; None compares at the truth's size,
+        gray: whether PSNR and SSIM are taken on grey pictures (BT.601, rounded to 8 bits) instead of all
+            three channels.
+        size_px: side of the square to which both pictures are squashed; None compares at the truth's size,
             to which an enhanced picture of another size is resized.
-        gt_mean: the enhanced picture scaled so that its mean grey equals the truth's, as some papers
-            do; it hides errors of exposure.
+        gt_mean: whether the enhanced picture is scaled so that its mean grey equals the truth's, as some
+            papers do; that hides errors of exposure.
         lpips_net: backbone of LPIPS: "alex", "squeeze" or "vgg".
     """
 
@@ -97,7 +99,7 @@ class Protocol:
         return "; ".join(lines[name] for name in METRICS if name in metrics) + f"; {size}{mean}"
 
     def load(self, photograph: Path, truth: Path) -> tuple[Picture, Picture]:
-        """Both pictures at the size at which they are compared, [h, w, 3] uint8 each.
+        """Loads both pictures at the size at which they are compared, [h, w, 3] uint8 each.
 
         Raises:
             ShapesDifferError: their aspect ratios differ.
@@ -118,7 +120,7 @@ class Protocol:
         return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)), true
 
     def measure(self, picture: Picture, true: Picture, metrics: Sequence[str]) -> dict[str, float]:
-        """PSNR (dB) and SSIM of [h, w, 3] uint8 pictures, as far as they are asked for."""
+        """PSNR (dB) and SSIM of two pictures [h, w, 3] uint8 by name, those of them that `metrics` names."""
         values = {}
         if self.name == "upstream":
             left, right = (upstream_grey(pixels) for pixels in (picture, true))
@@ -136,7 +138,11 @@ class Protocol:
         return values
 
     def for_lpips(self, pixels: Picture) -> Tensor:
-        """[h, w, 3] uint8 -> [3, h, w] float32 in [-1, 1], or whatever upstream's script makes of it."""
+        """A picture in the form in which LPIPS takes it, [h, w, 3] uint8 -> [3, h, w] float32.
+
+        Values are in [-1, 1]. Upstream's script instead scales the shorter side to 1024 px and normalises by
+        ImageNet's mean and standard deviation.
+        """
         if self.name == "ours":
             return to_tensor(pixels) * 2 - 1
         scale = UPSTREAM_LPIPS_SIDE_PX / min(pixels.shape[:2])
@@ -147,7 +153,7 @@ class Protocol:
 
 
 def with_mean_of(picture: Picture, true: Picture) -> Picture:
-    """The picture scaled so that its mean grey is the true one's, [h, w, 3] uint8 each."""
+    """The picture scaled so that its mean grey is that of the true one, [h, w, 3] uint8 each."""
     gain = float(grey(true).mean()) / max(float(grey(picture).mean()), 1e-6)
     return (picture.astype(np.float32) * gain + 0.5).clip(0, 255).astype(np.uint8)
 
@@ -159,6 +165,6 @@ def grey(pixels: Picture) -> Tensor:
 
 
 def upstream_grey(pixels: Picture) -> Tensor:
-    """[h, w, 3] uint8 RGB -> [h, w] float64 in [0, 255]: BGR pixels read by OpenCV, taken for RGB ones."""
+    """[h, w, 3] uint8 RGB -> [h, w] float64 in [0, 255]; as upstream takes BGR for RGB, red and blue swap."""
     levels = (pixels.astype(np.int64) @ _UPSTREAM_GREY + (1 << 14)) >> 15
     return torch.from_numpy(levels.astype(np.float64))

@@ -1,1 +1,1 @@
-"""Runs that made something this project ships, each repeatable by one command."""
+"""Training runs whose results this project ships, each repeatable by one command."""

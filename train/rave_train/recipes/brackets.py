@@ -1,7 +1,7 @@
-"""A scene as a photographer with a tripod takes it: three exposures, their fusion, all photographs between.
+"""A scene as a photographer with a tripod takes it: three exposures, their fusion, and photographs between.
 
-Where the exposures lie decides what is backlit, so it follows real scenes, of which the mean of the middle
-exposure and the span of the brackets are known, and not a rule about highlights alone.
+The exposures decide how backlit a photograph is. They are drawn as they are in real scenes, of which the mean
+of the middle exposure and the span of the brackets are known; a rule about highlights alone would not do.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from rave_runtime.arrays import Array
 from rave_train.data.synthesis import SynthesisRange, ToneCurve, linear_to_srgb, photograph
 
 SPAN_STOPS: Final = (4.2, 6.8)
-"""Range of the stops between the dark and the bright exposure."""
+"""Range from which the stops between the dark and the bright exposure are drawn."""
 
 CAMERA: Final = replace(SynthesisRange(), glare=(0.0, 0.025), jpeg_quality=(60, 96), clean=0.4)
 """What a camera does to the light; only its glare, noise and compression are read."""
 
 _MIDDLE_MEAN, _MIDDLE_SPREAD, _MIDDLE_RANGE = 0.36, 0.15, (0.12, 0.75)
-"""Mean sRGB value of middle exposures, its standard deviation and its bounds."""
+"""Mean of the mean sRGB value of middle exposures, its standard deviation, and its bounds."""
 
 _HIGHLIGHT_QUANTILE: Final = 0.975
 _DARK_HIGHLIGHT: Final = (0.1, 1.6)
-"""Light at that quantile in the dark exposure, 1 where the sensor clips: with less the scene is not against
-the light, with more the brackets do not hold it."""
+"""Bounds of the light at that quantile in the dark exposure; 1 is where the sensor clips. With less light the
+scene is not backlit, with more the brackets do not hold its range."""
 
 _EXPOSED_QUANTILE: Final = (0.93, 0.998)
-"""Where a photographer who looks at the highlights finds them: quantile of the brightest channel."""
+"""Range of the quantile of the brightest channel that is exposed for, where the highlights decide."""
 _EXPOSED_HIGHLIGHT, _EXPOSED_STOPS, _EXPOSED_SPAN = 0.9, (0.0, 1.0), (4.0, 6.6)
-"""Their value in the dark exposure, 1 where the sensor clips; the stops it may lie below; its span."""
+"""The highlights' light in the dark exposure, where 1 clips; the stops below that; the stops of the span."""
 
 _PLAIN_CURVE: Final = 0.3
-"""Share of cameras whose curve is sRGB's."""
+"""Probability that a camera's curve is sRGB's."""
 
 _BISECTIONS: Final = 14
 
@@ -46,8 +46,8 @@ class Brackets:
 
     Attributes:
         linear: [h, w, 3] float32, linear light in any unit.
-        dark: factor of the exposure that holds the bright parts.
-        span_stops: from there to the exposure that shows the dark parts; the middle is half-way.
+        dark: factor on the light of the dark exposure, which holds the bright parts.
+        span_stops: stops from the dark exposure to the bright one; the middle one is half-way.
         tone: the camera's curve.
     """
 
@@ -57,10 +57,10 @@ class Brackets:
     tone: ToneCurve
 
     def fuse(self) -> Array:
-        """Everything lit as if it were photographed for itself, [h, w, 3] float32, sRGB in [0, 1].
+        """The scene as if each part had been exposed for itself, [h, w, 3] float32, sRGB in [0, 1].
 
-        Contrast, saturation and exposure weigh alike. OpenCV's own choice leaves the exposure out, and such
-        fusions are brighter.
+        Contrast, saturation and exposure have equal weights. OpenCV's defaults give exposure no weight, and
+        such fusions are brighter.
 
         Source: Mertens, Kautz and Van Reeth, Exposure Fusion, 2007; OpenCV's implementation.
         """
@@ -74,7 +74,11 @@ class Brackets:
         return np.clip(np.asarray(fused, np.float32), 0, 1)
 
     def photograph(self, stops_below: float, rng: np.random.Generator) -> Array:
-        """A photograph below the middle exposure, above it if negative, at least the dark one.
+        """Takes a photograph of the scene.
+
+        Args:
+            stops_below: stops below the middle exposure, above it if negative; never below the dark exposure.
+            rng: where every random choice comes from.
 
         Returns:
             [h, w, 3] float32, sRGB in [0, 1], through the camera.
@@ -84,7 +88,12 @@ class Brackets:
 
 
 def take_brackets(linear: Array, rng: np.random.Generator) -> Brackets | None:
-    """Brackets of a scene, [h, w, 3] float32 linear light; None where its light is too even or too uneven."""
+    """Takes brackets of a scene; None where its light is too even or too uneven for them.
+
+    Args:
+        linear: [h, w, 3] float32, linear light in any unit.
+        rng: where every random choice comes from.
+    """
     tone = draw_tone_curve(rng)
     span_stops = rng.uniform(*SPAN_STOPS)
     mean = float(np.clip(rng.normal(_MIDDLE_MEAN, _MIDDLE_SPREAD), *_MIDDLE_RANGE))
@@ -96,9 +105,13 @@ def take_brackets(linear: Array, rng: np.random.Generator) -> Brackets | None:
 
 
 def expose_highlights(linear: Array, rng: np.random.Generator) -> Brackets:
-    """Brackets whose dark exposure just holds the highlights, [h, w, 3] float32 linear light.
+    """Takes brackets whose dark exposure just holds the highlights.
 
-    So are silhouettes before a sky photographed, whatever the mean of the picture becomes.
+    Silhouettes before a sky are photographed so, however dark the mean of the picture becomes.
+
+    Args:
+        linear: [h, w, 3] float32, linear light in any unit.
+        rng: where every random choice comes from.
     """
     highlight = float(np.quantile(linear.max(2), rng.uniform(*_EXPOSED_QUANTILE)))
     dark = _EXPOSED_HIGHLIGHT / max(highlight, 1e-6) * 2.0 ** -rng.uniform(*_EXPOSED_STOPS)
@@ -106,7 +119,7 @@ def expose_highlights(linear: Array, rng: np.random.Generator) -> Brackets:
 
 
 def find_exposure(linear: Array, mean: float, tone: ToneCurve) -> float:
-    """The factor with which a scene's mean sRGB value, through the curve, is `mean`."""
+    """The factor on a scene's light with which its mean sRGB value, after the curve, is `mean`."""
     sample = linear[::4, ::4]
     base = 1 / max(float(np.median(sample.max(2))), 1e-6)
     low, high = -12.0, 16.0
@@ -118,13 +131,13 @@ def find_exposure(linear: Array, mean: float, tone: ToneCurve) -> float:
 
 
 def draw_tone_curve(rng: np.random.Generator) -> ToneCurve:
-    """A camera's curve, from sRGB's own to a contrasty one."""
+    """Draws a camera's curve, from sRGB's to one of high contrast."""
     if rng.random() < _PLAIN_CURVE:
         return ToneCurve(0.0, 1.0)
     return ToneCurve(rng.uniform(-0.1, 0.45), 2.0 ** rng.normal(0, 0.12))
 
 
 def stretch(linear: Array, rng: np.random.Generator) -> Array:
-    """The light as it is read back from a camera's pictures: their contrast stretches its range."""
+    """Stretches the range of linear light about its median, as the contrast of a camera's pictures does."""
     middle = max(float(np.median(linear)), 1e-5)
     return np.asarray(middle * (linear / middle) ** rng.uniform(1.0, 1.9), np.float32)

@@ -1,7 +1,7 @@
 """Trains a model to embed: `python -m rave_train.recipes.embedded PHOTOS... --panoramas DIR --output FILE`.
 
-No pre-trained weight goes into the network: it learns from photographs and panoramas whose rights are
-clear, made to stand against the light here.
+No pre-trained weight goes into the network. It learns from photographs and panoramas whose rights are clear,
+and which this recipe makes backlit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,14 @@ from rave_train.recipes.training import Recipe, train
 def provenance_of(
     recipe: Recipe, sources: Sources, device: torch.device, start: Checkpoint | None = None
 ) -> dict[str, object]:
-    """What a checkpoint of the recipe says of where it comes from."""
+    """What a checkpoint of the recipe states about its origin, as JSON values by name.
+
+    Args:
+        recipe: how the network was trained.
+        sources: the photographs and panoramas it was trained on.
+        device: where it was trained.
+        start: the checkpoint it was trained from, or None.
+    """
     return {
         "recipe": "rave_train.recipes.embedded",
         **asdict(recipe),
@@ -42,7 +49,7 @@ def provenance_of(
 
 
 def main() -> None:
-    """Parses, trains, saves."""
+    """Parses the command line, trains, and saves the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("photos", nargs="+", type=Path, help="well-lit photographs, or folders of them")
     parser.add_argument(
@@ -86,10 +93,13 @@ def main() -> None:
 
 
 def _prepare(options: argparse.Namespace) -> Callable[[], tuple[EnhancementNetwork, dict[str, object]]]:
-    """Reads and checks everything before an hour's work, which it returns.
+    """Reads and checks everything that the training needs.
+
+    Returns:
+        A function that trains for about an hour and returns the network and its provenance.
 
     Raises:
-        ValueError: wrong words; `CheckpointError` and `ConfigError` are such.
+        ValueError: an option cannot be used; `CheckpointError` and `ConfigError` are subclasses.
         OSError: something cannot be read, or the result could not be written.
     """
     _require_writable(options.output)
@@ -129,7 +139,12 @@ def _read_start(name: str, recipe: Recipe) -> Checkpoint:
 
 
 def _require_writable(output: Path) -> None:
-    """Makes the folder; raises CheckpointError for another ending, OSError where nothing can be written."""
+    """Makes the folder of the checkpoint and checks that it can be written.
+
+    Raises:
+        CheckpointError: the name ends in neither .safetensors nor .pth.
+        OSError: nothing can be written there.
+    """
     if output.suffix not in (".safetensors", ".pth"):
         raise CheckpointError(f"{output} must end in .safetensors (ours) or .pth (upstream's)")
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the loss of the embedded model's recipe is made of."""
+"""The terms of the loss of the embedded model's recipe."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch.nn import functional as F
 
 _DIM: Final = 0.02
 _GLARING: Final = 0.97
-"""What is darker or brighter than these says nothing of the light."""
+"""Pixels darker than the one or brighter than the other tell nothing about the light."""
 
 
 def light_error(photograph: Tensor, truth: Tensor, light: Tensor) -> Tensor:
-    """Mean absolute error of the light in the log domain, where the pictures tell the true one.
+    """Mean absolute error of the light in the log domain, over the pixels where the true light is known.
 
     Args:
         photograph: [n, 3, h, w] in [0, 1].
-        truth: [n, 3, h, w] in [0, 1], the picture it should become.
-        light: [n, 1, h, w].
+        truth: [n, 3, h, w] in [0, 1], the picture that the photograph should become.
+        light: [n, 1, h, w], the network's light.
 
     Returns:
         [] in nepers; pixels that are black in the photograph or white in the truth do not count.

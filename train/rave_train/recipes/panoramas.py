@@ -1,6 +1,6 @@
 """High-dynamic-range panoramas: how they are found and read, and views into them.
 
-A photograph does not hold the light of a scene against the light. Panoramas hold all of it: in them a
+A photograph cannot hold the whole range of light of a backlit scene. These panoramas hold it: in them a
 window is a hundred times brighter than the room.
 """
 
@@ -19,27 +19,27 @@ import numpy as np
 from rave_runtime.arrays import Array
 
 ENDINGS: Final = (".hdr", ".exr", ".exr.js")
-"""Radiance and OpenEXR files, and OpenEXR as the npm package `@pmndrs/assets` has it."""
+"""Endings of Radiance and OpenEXR files, and of OpenEXR inside a module, as npm's `@pmndrs/assets` has it."""
 
 UNUSED: Final = ("sky", "bridge", "studio")
-"""Names of panoramas that no camera took, or that show a studio's lamps and little else."""
+"""Names of panoramas that are left out: no camera took them, or they show little but a studio's lamps."""
 
 HELD_OUT: Final = ("world/courtyard", "world/city", "panoramas/vestibule_1k")
 """Panoramas that no network is trained on: views into them are for measuring."""
 
 _SUPERSAMPLING: Final = 2
 _BRIGHTEST: Final = 0.9995
-"""Quantile above which light is cut: the disc of the sun would fill the pixels that it is averaged into."""
+"""Quantile at which a view's light is cut; else the sun's disc would dominate all pixels averaged with it."""
 
 
 def find_panoramas(folders: Iterable[Path]) -> dict[str, Path]:
-    """Panorama files of folders, by folder and name: "world/city"."""
-    found: dict[str, Path] = {}
+    """The panorama files in folders, by names such as "world/city": the folder's, then the file's."""
+    panoramas: dict[str, Path] = {}
     for folder in folders:
         for file in sorted(folder.iterdir()):
             if file.name.endswith(ENDINGS):
-                found[f"{folder.name}/{file.name.split('.')[0]}"] = file
-    return found
+                panoramas[f"{folder.name}/{file.name.split('.')[0]}"] = file
+    return panoramas
 
 
 def load_panorama(file: Path) -> Array:
@@ -71,10 +71,10 @@ class Direction:
     """Where a camera in a panorama looks.
 
     Attributes:
-        yaw_deg: along the horizon, 0 at the panorama's centre, positive to the right.
-        pitch_deg: positive above the horizon.
-        field_of_view_deg: along the view's longer side, below 180.
-        roll_deg: of the camera about its axis.
+        yaw_deg: angle along the horizon, 0 at the panorama's centre, positive to the right.
+        pitch_deg: angle above the horizon.
+        field_of_view_deg: angle that the view's longer side covers, below 180.
+        roll_deg: turn of the camera about its axis.
     """
 
     yaw_deg: float
@@ -88,7 +88,7 @@ def view_into(panorama: Array, direction: Direction, height: int, width: int) ->
 
     Args:
         panorama: [h, 2h, 3] float32, linear light.
-        direction: of the camera.
+        direction: where the camera looks.
         height: height of the view in pixels.
         width: width of the view in pixels.
 

@@ -1,9 +1,9 @@
 """The kinds of training pairs: a photograph as a camera took it, and the picture that it should become.
 
-Two kinds are scenes with more light than a photograph holds, whose truth is the fusion of their brackets:
-views into panoramas, and dark subjects before such a view or before a photograph. Photographs in part
-darkened have themselves as truth, which teaches by how much a silhouette rises before a sky that was exposed
-well. Well-lit and low-key pictures are their own truth: they must stay.
+Views into panoramas, and dark subjects before such a view or before a photograph, have a wider range of
+light than a photograph holds; their truth is the fusion of their brackets. The truth of a partly darkened
+photograph is the photograph itself; such pairs teach by how much to raise a silhouette before a sky that was
+exposed well. Well-lit and low-key pictures are their own truth, since a network must leave them as they are.
 """
 
 from __future__ import annotations
@@ -37,30 +37,31 @@ from rave_train.recipes.subjects import draw_mask
 Pair = tuple[Array, Array]
 
 STOPS_BELOW: Final = (-0.4, 2.4)
-"""Exposure of photographs of bracketed scenes, in stops below the middle."""
+"""Range of exposures of photographs of bracketed scenes, in stops below the middle."""
 
 SILHOUETTE_STOPS_BELOW: Final = (0.3, 2.4)
-"""The same where the highlights set the exposure."""
+"""The same range for scenes whose highlights set the exposure."""
 
 SHADE: Final = replace(SynthesisRange(), coverage=(0.3, 0.8), softness=(0.015, 0.1), field_weight=(0.0, 0.25))
-"""Where a photograph is darkened; its stops are those below."""
+"""Shape of the region in which a photograph is darkened; by how much, `_SHADE_STOPS` says."""
 
 _SHADE_STOPS, _LIT_STOPS = (-3.0, -1.0), (-0.15, 0.25)
-"""By how much the shaded and the lit part of a darkened photograph change, in stops."""
+"""Ranges, in stops, of the changes of the shaded and of the lit part of a darkened photograph."""
 
 _SUBJECT_STOPS: Final = (-5.5, -1.5)
-"""Light on a subject against that of what is bright behind it, in stops."""
+"""Range of the light on a subject relative to the bright parts behind it, in stops."""
 
 _LUMINANCE: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 _PLAIN: Final = ToneCurve(0.0, 1.0)
 _SMALL_PX, _LEAST_FIELD_DEG = 1024, {True: 62.0, False: 45.0}
-"""A panorama narrower than that has few pixels a degree: views into it are wider, so that they are sharp."""
+"""Least field of view by whether a panorama is narrower than `_SMALL_PX`. Such a one has few pixels per
+degree, so views into it must be wider to be sharp."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What pairs are made of.
+    """The pictures that pairs are made of.
 
     Attributes:
         photographs: [h, w, 3] float32 each, sRGB in [0, 1], well lit.
@@ -71,7 +72,7 @@ class Sources:
     panoramas: list[Array]
 
     def view(self, rng: np.random.Generator, height: int, width: int) -> Array:
-        """A random view into a panorama, [h, w, 3] float32, linear light."""
+        """Draws a view into a panorama, [height, width, 3] float32, linear light."""
         panorama = self.panoramas[rng.integers(len(self.panoramas))]
         least_deg = _LEAST_FIELD_DEG[panorama.shape[1] < _SMALL_PX]
         pitch_deg = float(np.clip(rng.normal(2, 12), -35, 35))
@@ -85,7 +86,17 @@ class Sources:
     def crop(
         self, rng: np.random.Generator, height: int, width: int, share: tuple[float, float] = (0.5, 1.0)
     ) -> Array:
-        """A random crop of a photograph, mirrored or not, of that share of its size; [h, w, 3] sRGB."""
+        """Draws a crop of a photograph, in half of the cases mirrored.
+
+        Args:
+            rng: where every random choice comes from.
+            height: height of the result in pixels.
+            width: width of the result in pixels.
+            share: range of the crop's side as a share of the largest crop of that shape.
+
+        Returns:
+            [height, width, 3] float32, sRGB in [0, 1].
+        """
         picture = self.photographs[rng.integers(len(self.photographs))]
         full_h, full_w = picture.shape[:2]
         scale = min(full_h / height, full_w / width) * rng.uniform(*share)
@@ -98,7 +109,7 @@ class Sources:
 
 
 def draw_view(sources: Sources, rng: np.random.Generator, height: int, width: int) -> list[Pair]:
-    """Two photographs of a view into a panorama, or none where its light is too even."""
+    """Two photographs of a view into a panorama; none where its light is too even or too uneven."""
     brackets = take_brackets(sources.view(rng, height, width), rng)
     return [] if brackets is None else _photograph_scene(brackets, STOPS_BELOW, rng)
 
@@ -110,7 +121,7 @@ def draw_silhouette(sources: Sources, rng: np.random.Generator, height: int, wid
 
 
 def draw_subject(sources: Sources, rng: np.random.Generator, height: int, width: int) -> list[Pair]:
-    """Two photographs of a subject in its own shade before a view or a photograph, or none as above."""
+    """Two photographs of a subject in its own shade before a view or a photograph; none as in `draw_view`."""
     if sources.panoramas and rng.random() < 0.7:
         behind = sources.view(rng, height, width)
     else:
@@ -121,7 +132,7 @@ def draw_subject(sources: Sources, rng: np.random.Generator, height: int, width:
 
 
 def draw_shade(sources: Sources, rng: np.random.Generator, height: int, width: int) -> list[Pair]:
-    """A photograph in part darkened, by its luminance or within an outline; the truth is the photograph."""
+    """A partly darkened photograph, by its luminance or within an outline; the truth is the photograph."""
     truth = _expose(sources.crop(rng, height, width), rng.normal(-0.05, 0.2))
     if rng.random() < 0.5:
         mask = shade_mask(truth, rng, SHADE)[..., None]
@@ -134,7 +145,7 @@ def draw_shade(sources: Sources, rng: np.random.Generator, height: int, width: i
 
 
 def draw_lit(sources: Sources, rng: np.random.Generator, height: int, width: int) -> list[Pair]:
-    """A well-lit, low-key or spot-lit picture that stays, half of them through a camera."""
+    """A well-lit, low-key or spot-lit picture as its own truth, in half of the cases through a camera."""
     kind = rng.random()
     if kind < 0.14 and sources.panoramas:
         truth = _even_view(sources, rng, height, width)
@@ -143,7 +154,7 @@ def draw_lit(sources: Sources, rng: np.random.Generator, height: int, width: int
     elif kind < 0.33:
         truth = _spot_lit(sources, rng, height, width)
     elif kind < 0.4:
-        # Low-key: dark as a whole, with highlights as bright as ever.
+        # A low-key picture is dark as a whole, while its highlights stay as bright as in others.
         truth = sources.crop(rng, height, width, (0.6, 1.0)) ** np.float32(rng.uniform(1.2, 2.0))
     else:
         truth = _expose(sources.crop(rng, height, width, (0.6, 1.0)), rng.normal(-0.05, 0.25))
@@ -178,7 +189,7 @@ def place_subject(behind: Array, surface: Array, rng: np.random.Generator) -> Ar
 def _photograph_scene(
     brackets: Brackets, stops_below: tuple[float, float], rng: np.random.Generator
 ) -> list[Pair]:
-    """One photograph from each half of a range of exposures, and the fused brackets."""
+    """Two pairs: a photograph from each half of a range of exposures, with the fused brackets as truth."""
     truth = brackets.fuse()
     low, high = stops_below
     middle = (low + high) / 2
@@ -187,14 +198,14 @@ def _photograph_scene(
     ]
 
 
-def lifted_stops(taken: Array, truth: Array) -> tuple[float, float]:
-    """By how many stops the darkest third and the brightest fifth of a photograph are darker than in truth.
+def lifted_stops(picture: Array, truth: Array) -> tuple[float, float]:
+    """By how many stops a photograph is darker than its truth, in its darkest third and its brightest fifth.
 
     Args:
-        taken: [h, w, 3] float32, sRGB in [0, 1].
-        truth: the same shape and range.
+        picture: the photograph, [h, w, 3] float32, sRGB in [0, 1].
+        truth: the truth in the same shape and range.
     """
-    before, after = (srgb_to_linear(side[::2, ::2]) @ _LUMINANCE for side in (taken, truth))
+    before, after = (srgb_to_linear(side[::2, ::2]) @ _LUMINANCE for side in (picture, truth))
     dark, bright = before <= np.quantile(before, 1 / 3), before >= np.quantile(before, 0.8)
     shade, light = (
         float(np.log2((after[part].mean() + 1e-4) / (before[part].mean() + 1e-4))) for part in (dark, bright)
@@ -203,14 +214,16 @@ def lifted_stops(taken: Array, truth: Array) -> tuple[float, float]:
 
 
 def _expand_highlights(linear: Array, rng: np.random.Generator) -> Array:
-    """Light whose upper end rises by up to ten times, as that of a sky that a photograph compressed."""
+    """Raises the upper end of the light by up to ten times, as if a photograph had compressed a sky."""
     share = rng.uniform(0, 0.9)
     return np.asarray(linear * (1 - share) / (1 - share * np.minimum(linear, 1)), np.float32)
 
 
 def _expose(picture: Array, powers: float) -> Array:
-    """sRGB values times a power of two. A network that knows few photographs by heart, each at one
-    exposure, would make every picture as bright as those."""
+    """Multiplies sRGB values by a power of two, so that a network sees each photograph at many exposures.
+
+    If it knew few photographs by heart, each at one exposure, it would make all pictures as bright as those.
+    """
     return np.asarray(np.clip(picture * 2.0**powers, 0, 1), np.float32)
 
 
@@ -223,7 +236,7 @@ def _subject_on_black(sources: Sources, rng: np.random.Generator, height: int, w
 
 
 def _spot_lit(sources: Sources, rng: np.random.Generator, height: int, width: int) -> Array:
-    """A lit subject before a background in the dark, as by a flash, a spotlight or the sun through leaves."""
+    """A lit subject before a dark background, as a flash, a spotlight or the sun through leaves makes it."""
     mask = draw_mask(height, width, rng)
     blurred = cv2.GaussianBlur(mask, (0, 0), max(0.5, width * rng.uniform(0.0, 0.08)))
     mask = np.asarray(blurred, np.float32)[..., None]
@@ -236,7 +249,7 @@ def _spot_lit(sources: Sources, rng: np.random.Generator, height: int, width: in
 
 
 def _even_view(sources: Sources, rng: np.random.Generator, height: int, width: int) -> Array:
-    """A view that one exposure holds whole: neither clipped nor dark; a photograph where none is found."""
+    """A view that one exposure shows without clipped or dark parts; a photograph after eight failed tries."""
     for _ in range(8):
         linear = sources.view(rng, height, width)
         exposure = find_exposure(linear, rng.uniform(0.36, 0.5), _PLAIN)

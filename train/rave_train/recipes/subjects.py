@@ -1,4 +1,4 @@
-"""Outlines of what stands against the light: skylines, people, window frames, trees, and soft blobs."""
+"""Outlines of subjects that stand against the light: skylines, people, window frames, trees, soft blobs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ _SUPERSAMPLING: Final = 4
 
 
 def draw_mask(height: int, width: int, rng: np.random.Generator) -> Array:
-    """The share of each pixel that a subject covers, [h, w, 1] float32 in [0, 1]; half are out of focus."""
-    chosen = int(rng.integers(len(_OUTLINES) + 1))
+    """Draws the share of each pixel that a subject covers, [height, width, 1] float32 in [0, 1].
+
+    Half of the subjects are out of focus.
+    """
+    choice = int(rng.integers(len(_OUTLINES) + 1))
     mask = _blob(height, width, rng)
-    if chosen < len(_OUTLINES):
+    if choice < len(_OUTLINES):
         big = Image.new("L", (width * _SUPERSAMPLING, height * _SUPERSAMPLING))
-        _OUTLINES[chosen](ImageDraw.Draw(big), *big.size, rng)
+        _OUTLINES[choice](ImageDraw.Draw(big), *big.size, rng)
         mask = np.asarray(big.resize((width, height), Image.Resampling.BOX), np.float32) / np.float32(255)
     if rng.random() < 0.5:
         mask = ndimage.gaussian_filter(mask, rng.uniform(0.4, 1.6))
@@ -31,7 +34,7 @@ def draw_mask(height: int, width: int, rng: np.random.Generator) -> Array:
 
 
 def _blob(height: int, width: int, rng: np.random.Generator) -> Array:
-    """A smooth random region with an edge that is sharp or soft, more often at the bottom."""
+    """Draws a smooth region with a sharp or soft edge, more often at the bottom; [height, width] float32."""
     field = ndimage.gaussian_filter(rng.standard_normal((height, width)), width * rng.uniform(0.06, 0.2))
     field = (field - field.mean()) / field.std() + rng.uniform(0, 1.5) * np.linspace(-1, 1, height)[:, None]
     steepness = rng.uniform(8, 60)
@@ -40,7 +43,7 @@ def _blob(height: int, width: int, rng: np.random.Generator) -> Array:
 
 
 def _skyline(pen: Pen, width: int, height: int, rng: np.random.Generator) -> None:
-    """Roofs, towers and hills along the bottom."""
+    """Draws roofs, towers and hills along the bottom."""
     base, x = rng.uniform(0.3, 0.8), 0.0
     points = [(0.0, float(height))]
     smooth = rng.random() < 0.4
@@ -56,7 +59,7 @@ def _skyline(pen: Pen, width: int, height: int, rng: np.random.Generator) -> Non
 
 
 def _person(pen: Pen, width: int, height: int, rng: np.random.Generator) -> None:
-    """A head and shoulders, or several."""
+    """Draws the heads and shoulders of one to three people."""
     for _ in range(rng.integers(1, 4)):
         head = min(width, height) * rng.uniform(0.08, 0.25)
         x, y = rng.uniform(0.15, 0.85) * width, rng.uniform(0.2, 0.6) * height
@@ -67,7 +70,7 @@ def _person(pen: Pen, width: int, height: int, rng: np.random.Generator) -> None
 
 
 def _window(pen: Pen, width: int, height: int, rng: np.random.Generator) -> None:
-    """A dark room around bright openings."""
+    """Draws a dark room around bright windows."""
     pen.rectangle((0, 0, width, height), fill=255)
     for _ in range(rng.integers(1, 4)):
         w, h = rng.uniform(0.15, 0.5) * width, rng.uniform(0.25, 0.7) * height
@@ -81,7 +84,7 @@ def _window(pen: Pen, width: int, height: int, rng: np.random.Generator) -> None
 
 
 def _tree(pen: Pen, width: int, height: int, rng: np.random.Generator) -> None:
-    """A trunk with branches that grow thinner, and the ground it stands on."""
+    """Draws one or two trunks with branches that grow thinner, and the ground they stand on."""
     pen.rectangle((0, height * rng.uniform(0.75, 0.95), width, height), fill=255)
 
     def branch(x: float, y: float, angle: float, length: float, thickness: float) -> None:
