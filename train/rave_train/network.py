@@ -217,16 +217,21 @@ class EnhancementNetwork(nn.Module):
 
     def light(self, x: Tensor) -> Tensor:
         """Illumination map [n, 1, h, w] from the output [n, channels, h, w] of PPM; it sees 11 px far."""
-        x = self.condx(x)
-        x = self.ResidualBlock4(self.ResidualBlock3(x))
-        x = self.condy(x)
-        x = self.ResidualBlock6(self.ResidualBlock5(x))
+        x = self.light_features(x)
         # Meta tensors, whose operations are only counted, do not support autocast.
         if x.device.type == "meta" or not torch.is_autocast_enabled(x.device.type):
             return F.relu(self.cond_add1(x))
         # Near 1, where the warm-up ends, bf16 has steps of 1/256: all light would be 1, without a gradient.
         with torch.autocast(x.device.type, enabled=False):
             return F.relu(self.cond_add1(x.float()))
+
+    def light_features(self, x: Tensor) -> Tensor:
+        """Returns what the last convolution reads, from the output of PPM: [n, channels, h, w] each."""
+        x = self.condx(x)
+        x = self.ResidualBlock4(self.ResidualBlock3(x))
+        x = self.condy(x)
+        features: Tensor = self.ResidualBlock6(self.ResidualBlock5(x))
+        return features
 
 
 def relight(image: Tensor, light: Tensor) -> Tensor:

@@ -53,11 +53,14 @@ class Cycle(NamedTuple):
         stages: in their order.
         rate: its peak.
         squared_floor: see `Recipe`.
+        coarse_light: whether the last convolution, too, is in bf16 where the others are. It then rounds
+            light that is nearly 1 to 1, so that a picture that stays costs nothing once it hardly changes.
     """
 
     stages: tuple[Stage, ...]
     rate: float
     squared_floor: float
+    coarse_light: bool
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Recipe:
     ssim_weight: float = 0.1
     clipped_weight: float = 0.1
     log_weight: float = 0.05
-    range_weight: float = 0.1
+    range_weight: float = 0.4
     average_decay: float = 0.998
     seed: int = 0
 
@@ -149,11 +152,11 @@ def train(
     torch.nn.init.constant_(network.cond_add1.bias, _FIRST_LIGHT)
     if start is not None:
         network.load_state_dict(start.state_dict())
-    first = Cycle((recipe.small, recipe.large), recipe.learning_rate, recipe.squared_floor)
+    first = Cycle((recipe.small, recipe.large), recipe.learning_rate, recipe.squared_floor, coarse_light=True)
     _descend(recipe, first, network, bank)
     # Rounding in a cycle after the second one undid what the second one had chosen.
     rounding = FakeQuantization(network)
-    second = Cycle((recipe.chosen,), recipe.chosen_rate, recipe.chosen_floor)
+    second = Cycle((recipe.chosen,), recipe.chosen_rate, recipe.chosen_floor, coarse_light=False)
     _descend(recipe, second, network, bank, weigh(bank), rounding)
     rounding.remove()
     trained = EnhancementNetwork(recipe.channels, recipe.padding)
@@ -184,7 +187,7 @@ def _descend(
     started, shown = time.monotonic(), torch.zeros((), device=device)
     for step, (photographs, truths) in enumerate(drawn, 1):
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            light = network(photographs.contiguous(memory_format=torch.channels_last))
+            light = _light(network, photographs, cycle.coarse_light)
         loss = loss_of(recipe, photographs, truths, light.float(), cycle.squared_floor)
         if rounding is not None:
             loss = loss + recipe.range_weight * rounding.spread()
@@ -203,6 +206,15 @@ def _descend(
                 flush=True,
             )
     network.load_state_dict(average.module.state_dict())
+
+
+def _light(network: EnhancementNetwork, photographs: Tensor, is_coarse: bool) -> Tensor:
+    """The illumination map, [n, 1, h, w]; its last convolution in the other layers' precision if coarse."""
+    image = photographs.contiguous(memory_format=torch.channels_last)
+    if not is_coarse:
+        return network(image)  # type: ignore[no-any-return]
+    features = network.light_features(network.PPM1(network.features(image)))
+    return F.relu(network.cond_add1(features))
 
 
 def draw_batches(
