@@ -42,7 +42,7 @@ _TRIES: Final = 12
 _STAYS: Final = 8 / 255
 """Mean difference of a pair up to which the photograph is to stay as it is: noise and compression."""
 
-_STAYING_WEIGHT, _DARK_WEIGHT, _BACKLIT_WEIGHT = 0.8, 1.6, 3.0
+_STAYING_WEIGHT, _DARK_WEIGHT, _BACKLIT_WEIGHT = 0.6, 1.6, 2.5
 _DARK_STOPS, _BACKLIT_STOPS = 1.2, (0.6, 0.25)
 """See `weigh`."""
 

@@ -111,7 +111,7 @@ class Recipe:
     ssim_weight: float = 0.1
     clipped_weight: float = 0.1
     log_weight: float = 0.05
-    range_weight: float = 0.4
+    range_weight: float = 0.3
     average_decay: float = 0.998
     seed: int = 0
 
