@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from rave_export.bundles import Contents, export_bundle
 from rave_export.cli import main
 from rave_export.graphs.variants import Graph, float_graphs
 from rave_export.int8.calibration import synthesize_pictures
-from rave_runtime.bundle import Bundle, read_bundle
+from rave_runtime.bundle import Bundle, EngineFile, read_bundle, write_manifest
 from rave_train.checkpoint import Checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork, Padding
 
@@ -32,6 +34,26 @@ def tiny_network(padding: Padding = "reflect", seed: int = 0) -> EnhancementNetw
         assert network.cond_add1.bias is not None
         network.cond_add1.bias.fill_(0.5)
     return network.eval()
+
+
+def with_plan(bundle: Bundle, **facts: Any) -> Bundle:
+    """Adds the file `e.plan` to a bundle, as an engine of the fp16 enhance graph."""
+    content = b"plan"
+    (bundle.folder / "e.plan").write_bytes(content)
+    engine = EngineFile(
+        file="e.plan",
+        sha256=hashlib.sha256(content).hexdigest(),
+        graph=bundle.manifest.graph("enhance", "fp16").file,
+        gpu="GPU",
+        compute_capability="9.0",
+        tensorrt_version="10.16.1",
+        precision="fp16",
+        tile_px=512,
+        batch=3,
+    )
+    manifest = replace(bundle.manifest, engines=(replace(engine, **facts),))
+    write_manifest(bundle.folder, manifest)
+    return Bundle(bundle.folder, manifest)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -35,11 +35,12 @@ from rave_export.proof.verify import (
 )
 from rave_runtime.backends.devices import DEVICES, choose_device
 from rave_runtime.backends.onnx_network import OnnxNetwork
-from rave_runtime.bundle import Bundle, EngineFile, Parity, read_bundle, write_manifest
+from rave_runtime.bundle import Bundle, Parity, read_bundle, write_manifest
 from rave_runtime.errors import BundleError
 from rave_runtime.light.tiling import Span, interpolation_matrix, pooling_matrix
 from rave_train.checkpoint import save_checkpoint
 from rave_train.network import EnhancementNetwork
+from tests.export.conftest import with_plan
 
 FEW = [case for case in probe_cases() if case.label in ("many tiles", "mixed batch", "tall")]
 
@@ -191,22 +192,14 @@ def test_an_engine_that_does_not_run_here_is_not_passed(
     """Its bytes are checked, it is told why it did not run, and the bundle is proven in part only."""
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
-    graph = bundle.manifest.graph("enhance", "fp16")
-    (bundle.folder / "e.plan").write_bytes(b"plan")
-    engine = EngineFile(
-        file="e.plan",
-        sha256=hashlib.sha256(b"plan").hexdigest(),
-        graph=graph.file,
+    with_plan(
+        bundle,
         gpu="",
         compute_capability="",
         tensorrt_version="1.7.1.116",
-        precision="fp16",
-        tile_px=512,
-        batch=8,
         flavour="tensorrt-rtx",
         targets=("8.6", "8.9"),
     )
-    write_manifest(bundle.folder, replace(bundle.manifest, engines=(engine,)))
     proof = prove_bundle(read_bundle(bundle.folder))
     (part,) = [part for part in proof.parts if part.file == "e.plan"]
     assert part.status == "not run here"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import re
@@ -19,28 +18,14 @@ from rave_export.errors import ExportError
 from rave_export.graphs.normal_way import normal_way
 from rave_export.graphs.variants import Graph
 from rave_export.triton import write_triton_repository
-from rave_runtime.bundle import Bundle, EngineFile, write_manifest
+from rave_runtime.bundle import Bundle
+from tests.export.conftest import with_plan
 
 
 @pytest.fixture
 def with_engine(bundle: Bundle) -> Bundle:
     """A bundle with something in the place of an engine."""
-    graph = bundle.manifest.graph("enhance", "fp16")
-    (bundle.folder / "e.plan").write_bytes(b"plan")
-    engine = EngineFile(
-        file="e.plan",
-        sha256=hashlib.sha256(b"plan").hexdigest(),
-        graph=graph.file,
-        gpu="GPU",
-        compute_capability="9.0",
-        tensorrt_version="10.16.1",
-        precision="fp16",
-        tile_px=512,
-        batch=3,
-    )
-    manifest = replace(bundle.manifest, engines=(engine,))
-    write_manifest(bundle.folder, manifest)
-    return Bundle(bundle.folder, manifest)
+    return with_plan(bundle)
 
 
 def test_layout_follows_tritons_rules(with_engine: Bundle, tmp_path: Path) -> None:

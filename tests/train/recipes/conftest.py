@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from rave_runtime.arrays import Array
-from rave_train.recipes.scenes import (
-    Sources,
-)
+from rave_train.recipes.scenes import Sources
 
 
 def make_panorama(height: int = 64) -> Array:

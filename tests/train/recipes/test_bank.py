@@ -19,10 +19,7 @@ from rave_train.recipes.bank import (
     save_samples,
     weigh,
 )
-from rave_train.recipes.scenes import (
-    Sources,
-    lifted_stops,
-)
+from rave_train.recipes.scenes import Sources, lifted_stops
 from rave_train.recipes.training import Stage, draw_batches
 
 

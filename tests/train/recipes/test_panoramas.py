@@ -11,9 +11,7 @@ import pytest
 from PIL import Image
 
 from rave_runtime.arrays import Array
-from rave_train.recipes.bank import (
-    load_sources,
-)
+from rave_train.recipes.bank import load_sources
 from rave_train.recipes.panoramas import Direction, find_panoramas, load_panorama, view_into
 from tests.train.recipes.conftest import make_panorama
 

@@ -9,15 +9,10 @@ import pytest
 import torch
 
 from rave_train.network import EnhancementNetwork, relight
-from rave_train.recipes.bank import (
-    Mix,
-    make_bank,
-)
+from rave_train.recipes.bank import Mix, make_bank
 from rave_train.recipes.losses import light_error, similarity
-from rave_train.recipes.scenes import (
-    Sources,
-)
-from rave_train.recipes.training import Recipe, Stage, loss_of, train
+from rave_train.recipes.scenes import Sources
+from rave_train.recipes.training import Recipe, Stage, _light, loss_of, train
 
 
 def test_the_error_of_the_light_counts_where_the_pictures_tell_it() -> None:
@@ -58,6 +53,22 @@ def test_what_clipped_still_has_a_gradient() -> None:
     loss_of(Recipe(ssim_weight=0), backlit, truth, light, 2e-4).backward()
     assert light.grad is not None
     assert (light.grad < 0).all()  # more light, please
+
+
+def test_coarse_light_near_1_is_1() -> None:
+    """A well-lit picture that hardly changes then has no loss."""
+    network = EnhancementNetwork(8, "reflect")
+    with torch.no_grad():
+        network.cond_add1.weight.zero_()
+        assert network.cond_add1.bias is not None
+        network.cond_add1.bias.fill_(0.9985)
+    photographs = torch.rand(1, 3, 24, 36)
+    with torch.autocast("cpu", torch.bfloat16):
+        coarse, fine = (_light(network, photographs, is_coarse) for is_coarse in (True, False))
+    assert coarse.dtype == torch.bfloat16
+    assert (coarse == 1).all()
+    assert torch.allclose(fine, torch.tensor(0.9985))
+    torch.testing.assert_close(_light(network, photographs, True), network(photographs))
 
 
 SMALL = Recipe(

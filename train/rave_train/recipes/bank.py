@@ -44,7 +44,7 @@ _STAYS: Final = 8 / 255
 
 _STAYING_WEIGHT, _DARK_WEIGHT, _BACKLIT_WEIGHT = 0.6, 1.6, 2.5
 _DARK_STOPS, _BACKLIT_STOPS = 1.2, (0.6, 0.25)
-"""See `weigh`."""
+"""How often `weigh` has pairs drawn, and in how many stops it tells their kinds apart."""
 
 _Draw = Callable[[Sources, np.random.Generator, int, int], list[Pair]]
 

@@ -36,9 +36,9 @@ class Stage:
     """Steps at one size.
 
     Attributes:
-        steps: of the optimizer.
-        batch: pictures a step.
-        scale: of the bank's pictures.
+        steps: number of steps of the optimizer.
+        batch: pictures in a step.
+        scale: factor on the sides of the bank's pictures.
     """
 
     steps: int
@@ -50,11 +50,11 @@ class Cycle(NamedTuple):
     """One cycle of the learning rate.
 
     Attributes:
-        stages: in their order.
-        rate: its peak.
+        stages: its stages, in their order.
+        rate: peak of the learning rate.
         squared_floor: see `Recipe`.
         coarse_light: whether the last convolution, too, is in bf16 where the others are. It then rounds
-            light that is nearly 1 to 1, so that a picture that stays costs nothing once it hardly changes.
+            light that is nearly 1 to 1, so that a well-lit picture that hardly changes has no loss.
     """
 
     stages: tuple[Stage, ...]
@@ -68,30 +68,29 @@ class Recipe:
     """Everything that decides the weights besides the photographs and the panoramas.
 
     Attributes:
-        channels: of the network's outer blocks; the published networks have 32.
-        padding: of its outer convolutions.
-        long_side_px: of the bank's pictures.
-        pairs: drawn once, before training.
-        mix: of the kinds of pairs.
+        channels: width of the network's outer blocks; the published networks have 32.
+        padding: padding of its outer convolutions.
+        long_side_px: long side of the bank's pictures.
+        pairs: number of pairs, which are drawn once, before training.
+        mix: shares of the kinds of pairs.
         small: the first steps, at half the size.
-        large: then, in the same cycle of the learning rate.
-        chosen: the last steps, in a second cycle, on the pairs that `weigh` chooses, with rounding as INT8
-            does it.
+        large: the next steps, in the same cycle of the learning rate.
+        chosen: the last steps, in a second cycle, on the pairs that `weigh` chooses, with INT8's rounding.
         learning_rate: peak of the first cycle.
         chosen_rate: peak of the second.
-        squared_weight: of the mean squared error beside the L1 loss.
-        psnr_weight: of minus the PSNR of each picture, per dB: it weighs pictures by how well they are
-            met already, so that a photograph that needs little change gets little.
-        squared_floor: squared error in the first cycle below which a picture is good enough: 37 dB.
-        chosen_floor: the same in the second: 27 dB. By then well-lit pictures stay as they are, and
-            what the network can still learn is to be spent on those that are not well lit.
-        ssim_weight: of one minus the structural similarity.
-        clipped_weight: of the loss that still sees what clipped.
-        log_weight: of the error of the light in the log domain, which shadows and lit parts share alike.
-        range_weight: while rounding, of the largest magnitude of what is rounded, mean over the layers:
-            eight bits have no room for features of which one pixel in a million is a hundred times the rest.
-        average_decay: of the moving average of the weights in each cycle.
-        seed: of every random choice.
+        squared_weight: weight of the mean squared error, beside the L1 loss.
+        psnr_weight: weight of minus the PSNR of each picture, per dB. It rises fastest for pictures that are
+            nearly right, so that photographs that need little change get little.
+        squared_floor: squared error below which a picture is good enough in the first cycle: 37 dB.
+        chosen_floor: the same in the second cycle: 27 dB. Well-lit pictures stay as they are by then, and
+            the network should spend what it can still learn on the others.
+        ssim_weight: weight of one minus the structural similarity.
+        clipped_weight: weight of the loss that has a gradient where the result is clipped.
+        log_weight: weight of the error of the light's logarithm, in which shade and lit parts count the same.
+        range_weight: weight of the largest magnitude of what is rounded, mean over the layers. Eight bits are
+            too few for features of which one pixel in a million is a hundred times the rest.
+        average_decay: decay of the moving average of the weights in each cycle.
+        seed: seed of every random choice.
     """
 
     channels: int = 16
@@ -117,7 +116,7 @@ class Recipe:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """All of them, in their order."""
+        """All stages, in their order."""
         return self.small, self.large, self.chosen
 
     def __post_init__(self) -> None:
@@ -209,7 +208,7 @@ def _descend(
 
 
 def _light(network: EnhancementNetwork, photographs: Tensor, is_coarse: bool) -> Tensor:
-    """The illumination map, [n, 1, h, w]; its last convolution in the other layers' precision if coarse."""
+    """Returns the illumination map, [n, 1, h, w]; its last convolution is in float32 unless it is coarse."""
     image = photographs.contiguous(memory_format=torch.channels_last)
     if not is_coarse:
         return network(image)  # type: ignore[no-any-return]
