@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.arrays import Array, Pixels
+from rave_runtime.arrays import Array, Pixels, empty_like_pixels
 from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
 from rave_runtime.backends.devices import Setup as Setup
 from rave_runtime.backends.gathering import GatheringNetwork
@@ -45,7 +45,7 @@ GATHERED_BATCH: Final = 8
 _WHOLE_PX: Final = 512 * 512
 """Reduced pictures of at most this many pixels run whole: half of each of their tiles would be halo."""
 
-_LOOK: Final = 2
+_LOOK: Final = 3
 """Version of the look, raised when the same options give another picture, for `--skip-existing`."""
 
 
@@ -162,7 +162,7 @@ class Enhancer:
         if self.look.changes_nothing:
             return image.copy()
         out = np.empty_like(image)
-        self._develop(image, image, out, None, 0.0)
+        self._develop(image, None, out, 0.0)
         return out
 
     def enhance_stream(self, images: Iterable[AnyPixels], workers: int = 2) -> Iterator[AnyPixels]:
@@ -214,27 +214,28 @@ class Enhancer:
             return Scored(photo.pixels if reuse else photo.pixels.copy(), None)
         # With a reduced light, a strip reads its own rows only; tiles also read their neighbours' rows.
         in_place = reuse and self.working_size_px is not None and photo.pixels.flags.writeable
-        out = photo.pixels if in_place else np.empty_like(photo.pixels)
-        curve = tone_curve(photo.icc_profile)
-        score = self._develop(as_seen(photo), photo.pixels, out, curve, least_score)
+        out = photo.pixels if in_place else empty_like_pixels(photo.pixels)
+        score = self._develop(photo.pixels, photo.icc_profile, out, least_score)
         return Scored(out if score >= least_score else None, score)
 
-    def backlit_score(self, image: Pixels) -> float:
+    def backlit_score(self, image: Pixels, icc_profile: bytes | None = None) -> float:
         """Returns how much light the darkest third of a photograph lacks, from 0 to 1.
 
         0 is a photograph that the model leaves as it is; at 0.5 it makes the darkest third about twice as
         bright. Strength and highlights do not matter. See `rave_runtime.light.score`.
 
         Args:
-            image: [h, w, 3] uint8 or uint16, sRGB.
+            image: [h, w, 3] uint8 or uint16.
+            icc_profile: its colour space; None is sRGB.
 
         Raises:
             PhotoError, DeviceError: as `enhance`.
         """
         check_image(image)
         if self.working_size_px is None:
-            return backlit_score([whole_light(self.network, image, self.tile_size_px, self.batch)])
-        return self._normal_way(image, self.working_size_px)[1]
+            seen = as_seen(image, icc_profile)
+            return backlit_score([whole_light(self.network, seen, self.tile_size_px, self.batch)])
+        return self._normal_way(image, icc_profile, self.working_size_px)[1]
 
     def enhance_bytes(
         self,
@@ -276,31 +277,24 @@ class Enhancer:
         """
         check_image(image)
         if self.working_size_px is not None:
-            return self._normal_way(image, self.working_size_px)[0].divisor()
+            return self._normal_way(image, None, self.working_size_px)[0].divisor()
         return divisor_of(whole_light(self.network, image, self.tile_size_px, self.batch), self.look)
 
     def _develop(
-        self,
-        image: NDArray[Any],
-        pixels: NDArray[Any],
-        out: NDArray[Any],
-        curve: Array | None,
-        least_score: float,
+        self, pixels: NDArray[Any], icc_profile: bytes | None, out: NDArray[Any], least_score: float
     ) -> float:
-        """Writes an enhanced photograph and returns its score. If that is too small, `out` may stay as it is.
+        """Writes an enhanced photograph, [h, w, 1 or 3] in the profile's space, and returns its score.
 
-        Args:
-            image: the photograph as the network sees it, [h, w, 3].
-            pixels: the photograph, [h, w, c].
-            out: like the pixels; with a working size it may be the same array.
-            curve: tone curve of the pixels' colour space.
-            least_score: the smallest score that is enough.
+        If the score is too small, `out` may stay as it is. With a working size it may be the pixels.
         """
+        curve = tone_curve(icc_profile)
         if self.working_size_px is not None:
-            normal, score = self._normal_way(image, self.working_size_px)
+            normal, score = self._normal_way(pixels, icc_profile, self.working_size_px)
             if score >= least_score:
                 normal.develop(pixels, out, curve, threads_for(pixels, self._threads))
             return score
+
+        image = as_seen(pixels, icc_profile)
 
         def lights() -> Iterator[Array]:
             for rows, cols, light in full_light(self.network, image, self.tile_size_px, self.batch):
@@ -309,11 +303,17 @@ class Enhancer:
 
         return backlit_score(lights())
 
-    def _normal_way(self, image: NDArray[Any], working_size_px: int) -> tuple[NormalWay, float]:
-        """Returns a photograph in the normal way, and its score; the image is as for `_develop`."""
+    def _normal_way(
+        self, pixels: NDArray[Any], icc_profile: bytes | None, working_size_px: int
+    ) -> tuple[NormalWay, float]:
+        """Returns a photograph in the normal way, and its score; the arguments are as for `_develop`."""
+        # In sRGB's tone curve the pixels can guide as they are, and only the reduced picture is converted.
+        keeps_space = tone_curve(icc_profile) is None
+        image = as_seen(pixels, None if keeps_space else icc_profile)
         is_large = max(image.shape[:2]) > working_size_px
         reduction = Reduction(image, working_size_px, threads_for(image, self._threads)) if is_large else None
         small: NDArray[Any] = image if reduction is None else reduction.pixels
-        tile_px = self.tile_size_px if small.shape[0] * small.shape[1] > _WHOLE_PX else None
-        light = whole_light(self.network, small, tile_px, self.batch)
-        return NormalWay(image, light, self.look, reduction), backlit_score([light])
+        seen = as_seen(small, icc_profile if keeps_space else None)
+        tile_px = self.tile_size_px if seen.shape[0] * seen.shape[1] > _WHOLE_PX else None
+        light = whole_light(self.network, seen, tile_px, self.batch)
+        return NormalWay(image, light, self.look, reduction, seen), backlit_score([light])

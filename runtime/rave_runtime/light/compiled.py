@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.arrays import Array
+from rave_runtime.arrays import Array, is_wide
 from rave_runtime.light.relight import BLOCK_PX
 from rave_runtime.light.workspace import Workspace
 
@@ -39,14 +39,13 @@ def library() -> ctypes.CDLL | None:
 
 
 def takes(pixels: NDArray[Any]) -> bool:
-    """Whether the compiled passes are there and take these pixels: [h, w, 3] uint8, row by row in memory."""
-    return (
-        library() is not None
-        and pixels.dtype == np.uint8
-        and pixels.ndim == 3
-        and pixels.shape[2] == 3
-        and pixels.flags.c_contiguous
-    )
+    """Whether the compiled passes are there and take these pixels: [h, w, 3] uint8, row by row in memory.
+
+    Pixels may lie four bytes apart, see `rave_runtime.arrays.wide_pixels`.
+    """
+    if library() is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        return False
+    return bool(pixels.flags.c_contiguous) or is_wide(pixels)
 
 
 def box_means(pixels: NDArray[np.uint8], across: int, down: int, boxes: NDArray[np.uint8]) -> None:
@@ -61,10 +60,12 @@ def box_means(pixels: NDArray[np.uint8], across: int, down: int, boxes: NDArray[
     assert down <= MOST_ROWS
     assert boxes.flags.c_contiguous
     height, width = pixels.shape[:2]
-    sums = np.empty(3 * width, np.uint16)
+    step = _step(pixels)
+    sums = np.empty(step * width, np.uint16)
     passes = library()
     assert passes is not None
-    passes.rave_box_means(_at(pixels), *map(_size, (height, width, across, down)), _at(boxes), _at(sums))
+    sizes = map(_size, (step, height, width, across, down))
+    passes.rave_box_means(_at(pixels), *sizes, _at(boxes), _at(sums))
 
 
 def block_sums(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Array:
@@ -80,13 +81,13 @@ def block_sums(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Array:
     """
     down, across = rows.stop - rows.start, columns.stop - columns.start
     result = np.empty((3, down, across), np.float32)
-    sums = np.empty(across * BLOCK_PX * 3, np.uint16)
+    step = _step(pixels)
+    sums = np.empty(across * BLOCK_PX * step, np.uint16)
     corner = pixels[rows.start * BLOCK_PX :, columns.start * BLOCK_PX :]
     passes = library()
     assert passes is not None
-    passes.rave_block_sums(
-        _at(corner), *map(_size, (pixels.shape[1] * 3, down, across)), _at(result), _at(sums)
-    )
+    sizes = map(_size, (step, pixels.shape[1] * step, down, across))
+    passes.rave_block_sums(_at(corner), *sizes, _at(result), _at(sums))
     return result
 
 
@@ -124,7 +125,7 @@ def develop(
 
     Args:
         pixels: [h, w, 3] uint8 pixels that `takes` accepts.
-        out: like the pixels, where the result is written; may be the pixels.
+        out: like the pixels and laid out like them, where the result is written; may be the pixels.
         line: [2, n, w] float32: the light's slope over luma in [0, 255], and its offset.
         upper: [h] int64, the index among the n lines of the one above each row.
         share: [h] float32 in [0, 1], the weight of the line below.
@@ -135,6 +136,8 @@ def develop(
         space: memory for intermediate values.
     """
     height, width = pixels.shape[:2]
+    step = _step(pixels)
+    assert step == _step(out)
     assert line.flags.c_contiguous
     low, high = bounds
     blocks = (0, 0) if added is None else added.shape[1:]
@@ -145,7 +148,7 @@ def develop(
     passes.rave_develop(
         _at(pixels),
         _at(out),
-        *map(_size, (height, width)),
+        *map(_size, (step, height, width)),
         _at(line),
         _size(line.shape[1]),
         _at(upper),
@@ -207,6 +210,11 @@ def divide_luma(
         *(_at(part) for part in sums),
         _at(space.array("rows of luma", (6, width))),
     )
+
+
+def _step(pixels: NDArray[Any]) -> int:
+    """Returns the bytes from a pixel to the next, 3 or 4."""
+    return 4 if is_wide(pixels) else 3
 
 
 def _at(array: NDArray[Any]) -> ctypes.c_void_p:

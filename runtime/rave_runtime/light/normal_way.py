@@ -28,7 +28,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.arrays import Array
+from rave_runtime.arrays import Array, is_wide
 from rave_runtime.light import compiled
 from rave_runtime.light.chroma import ChromaCorrection
 from rave_runtime.light.look import Look, divisor_of, guard_black
@@ -48,21 +48,32 @@ class NormalWay:
     """Computes a photograph's divisor in the normal way, and divides the photograph by it.
 
     Args:
-        image: [h, w, 3] uint8 or uint16, the photograph as the network sees it.
+        image: [h, w, 3] uint8 or uint16, the photograph, in sRGB's tone curve.
         light: [h', w'] float32, the network's light of the reduced image, or of the image if not reduced.
         look: how much of the light is used.
         reduction: the reduced image; None where the image is so small that it is not reduced.
+        seen: [h', w', 3], what the network saw, where that has other primaries; None where it is the reduced
+            image, or the image if not reduced.
     """
 
-    def __init__(self, image: NDArray[Any], light: Array, look: Look, reduction: Reduction | None) -> None:
+    def __init__(
+        self,
+        image: NDArray[Any],
+        light: Array,
+        look: Look,
+        reduction: Reduction | None,
+        seen: NDArray[Any] | None = None,
+    ) -> None:
         self._height, self._width = image.shape[:2]
         self._look = look
         self._reduction = reduction
         if reduction is None:
-            top = np.float32(np.iinfo(image.dtype).max)
-            self._divisor = guard_black(divisor_of(light, look), image.astype(np.float32) / top)
+            shown = image if seen is None else seen
+            top = np.float32(np.iinfo(shown.dtype).max)
+            self._divisor = guard_black(divisor_of(light, look), shown.astype(np.float32) / top)
         else:
-            self._divisor = guard_black(divisor_of(light, look), reduction.pixels)
+            shown = reduction.pixels if seen is None else seen
+            self._divisor = guard_black(divisor_of(light, look), shown)
             self._guided = GuidedLight(self._divisor, luminance(reduction.pixels), self._height, self._width)
 
     def divisor(self) -> Array:
@@ -107,7 +118,7 @@ class NormalWay:
         """Whether compiled passes take these pixels: they must be the very pixels that were reduced."""
         if self._reduction is None or curve is not None or not self._reduction.is_of(pixels):
             return False
-        return compiled.takes(pixels) and compiled.takes(out)
+        return compiled.takes(pixels) and compiled.takes(out) and is_wide(pixels) == is_wide(out)
 
     def _develop_compiled(
         self,

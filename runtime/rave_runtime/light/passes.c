@@ -22,6 +22,12 @@ no product and sum become one operation with one rounding. `compiled.py` calls t
 #define TURNS_ARE_INDEPENDENT
 #endif
 
+#if defined(__GNUC__)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE inline
+#endif
+
 #define BLOCK_PX 8
 
 static inline float least(float a, float b) { return a < b ? a : b; }
@@ -48,13 +54,13 @@ static uint32_t reciprocal(ptrdiff_t divisor)
 }
 
 /* Means over boxes of pixels, rounded as Pillow's Image.reduce rounds. Boxes at the right and at the bottom
-may be smaller. `sums` is memory for 3 * width values. */
-void rave_box_means(const uint8_t *pixels, ptrdiff_t height, ptrdiff_t width, ptrdiff_t across, ptrdiff_t down,
-                    uint8_t *boxes, uint16_t *sums)
+may be smaller. A pixel's values are the first three of `step` bytes. `sums` is memory for step * width values. */
+void rave_box_means(const uint8_t *pixels, ptrdiff_t step, ptrdiff_t height, ptrdiff_t width, ptrdiff_t across,
+                    ptrdiff_t down, uint8_t *boxes, uint16_t *sums)
 {
     for (ptrdiff_t top = 0; top < height; top += down) {
         ptrdiff_t rows = down < height - top ? down : height - top;
-        add_rows(pixels + top * width * 3, rows, width * 3, width * 3, sums);
+        add_rows(pixels + top * width * step, rows, width * step, width * step, sums);
         uint32_t factor = reciprocal(rows * across), half = (uint32_t)(rows * across / 2);
         for (ptrdiff_t left = 0; left < width; left += across) {
             ptrdiff_t columns = across < width - left ? across : width - left;
@@ -63,7 +69,7 @@ void rave_box_means(const uint8_t *pixels, ptrdiff_t height, ptrdiff_t width, pt
                 half = (uint32_t)(rows * columns / 2);
             }
             uint32_t red = half, green = half, blue = half;
-            for (const uint16_t *sum = sums + left * 3, *end = sum + columns * 3; sum < end; sum += 3) {
+            for (const uint16_t *sum = sums + left * step, *end = sum + columns * step; sum < end; sum += step) {
                 red += sum[0];
                 green += sum[1];
                 blue += sum[2];
@@ -75,18 +81,19 @@ void rave_box_means(const uint8_t *pixels, ptrdiff_t height, ptrdiff_t width, pt
     }
 }
 
-/* Sums of red, green and blue over blocks of 8 x 8 pixels: [3, down, across] float32, exact. `stride` is the
-length of a row of the picture in bytes, `sums` memory for 24 * across values. */
-void rave_block_sums(const uint8_t *pixels, ptrdiff_t stride, ptrdiff_t down, ptrdiff_t across,
+/* Sums of red, green and blue over blocks of 8 x 8 pixels: [3, down, across] float32, exact. A pixel's values
+are the first three of `step` bytes, a row of the picture has `stride` bytes, and `sums` is memory for
+8 * step * across values. */
+void rave_block_sums(const uint8_t *pixels, ptrdiff_t step, ptrdiff_t stride, ptrdiff_t down, ptrdiff_t across,
                      float *restrict result, uint16_t *sums)
 {
     ptrdiff_t plane = down * across;
     for (ptrdiff_t row = 0; row < down; row++) {
-        add_rows(pixels + row * BLOCK_PX * stride, BLOCK_PX, stride, across * BLOCK_PX * 3, sums);
+        add_rows(pixels + row * BLOCK_PX * stride, BLOCK_PX, stride, across * BLOCK_PX * step, sums);
         for (ptrdiff_t column = 0; column < across; column++) {
             uint32_t red = 0, green = 0, blue = 0;
             for (int i = 0; i < BLOCK_PX; i++) {
-                const uint16_t *sum = sums + (column * BLOCK_PX + i) * 3;
+                const uint16_t *sum = sums + (column * BLOCK_PX + i) * step;
                 red += sum[0];
                 green += sum[1];
                 blue += sum[2];
@@ -111,56 +118,84 @@ VARIANTS void rave_widen(const float *values, ptrdiff_t rows, ptrdiff_t length, 
     }
 }
 
-/* One row of the normal way. `slope` and `offset` are two rows of the line each, the second `next` values
-after the first; `added` are three rows of what is added to red, green and blue. */
+/* One pixel's red, green and blue, in their lowest 24 bits, enhanced: the same layout. `a` and `b` are the
+pixel's line, and the last three what is added to its values. */
+static ALWAYS_INLINE uint32_t develop_pixel(int red, int green, int blue, float a, float b, float low, float high,
+                                            float knee, float steepness, float red_added, float green_added,
+                                            float blue_added)
+{
+    const float scale = 1.0f / 255.0f;
+    float luma = (float)((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16);
+    float divisor = least(greatest(a * luma + b, low), high);
+
+    int largest = red > green ? red : green;
+    largest = largest > blue ? largest : blue;
+    float brightest = (float)largest * scale;
+    float limited = least(divisor, 1.0f);
+    float bend_start = limited * knee;
+    float above = brightest - bend_start;
+    float rest = 1.0f - bend_start;
+    float bent = (1.0f - limited) * greatest(above, 0.0f) * steepness;
+    brightest += 1e-12f;
+    float below = (limited * rest + bent) * brightest;
+    float shoulder = (rest * brightest + bent * knee) / below * (limited / divisor);
+    float gain = above > 0.0f ? shoulder : 1.0f / divisor;
+
+    float r = least(greatest(((float)red + red_added) * gain, 0.0f), 255.0f) + 0.5f;
+    float g = least(greatest(((float)green + green_added) * gain, 0.0f), 255.0f) + 0.5f;
+    float v = least(greatest(((float)blue + blue_added) * gain, 0.0f), 255.0f) + 0.5f;
+    return (uint32_t)(int)r | (uint32_t)(int)g << 8 | (uint32_t)(int)v << 16;
+}
+
+#define LINE_AT(x)                                                                                               \
+    (slope[next + x] - slope[x]) * share + slope[x], (offset[next + x] - offset[x]) * share + offset[x]
+
+/* One row of the normal way, of pixels of three bytes. `slope` and `offset` are two rows of the line each, the
+second `next` values after the first; `added` are three rows of what is added to red, green and blue. */
 VARIANTS static void develop_row(const uint8_t *pixels, uint8_t *out, ptrdiff_t width,
                                  const float *restrict slope, const float *restrict offset, ptrdiff_t next,
                                  float share, float low, float high, float knee, float steepness,
                                  const float *restrict red_added, const float *restrict green_added,
                                  const float *restrict blue_added)
 {
-    const float scale = 1.0f / 255.0f;
     TURNS_ARE_INDEPENDENT
     for (ptrdiff_t x = 0; x < width; x++) {
-        int red = pixels[3 * x], green = pixels[3 * x + 1], blue = pixels[3 * x + 2];
-        float luma = (float)((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16);
-        float a = (slope[next + x] - slope[x]) * share + slope[x];
-        float b = (offset[next + x] - offset[x]) * share + offset[x];
-        float divisor = least(greatest(a * luma + b, low), high);
+        uint32_t pixel = develop_pixel(pixels[3 * x], pixels[3 * x + 1], pixels[3 * x + 2], LINE_AT(x), low, high,
+                                       knee, steepness, red_added[x], green_added[x], blue_added[x]);
+        out[3 * x] = (uint8_t)pixel;
+        out[3 * x + 1] = (uint8_t)(pixel >> 8);
+        out[3 * x + 2] = (uint8_t)(pixel >> 16);
+    }
+}
 
-        int largest = red > green ? red : green;
-        largest = largest > blue ? largest : blue;
-        float brightest = (float)largest * scale;
-        float limited = least(divisor, 1.0f);
-        float bend_start = limited * knee;
-        float above = brightest - bend_start;
-        float rest = 1.0f - bend_start;
-        float bent = (1.0f - limited) * greatest(above, 0.0f) * steepness;
-        brightest += 1e-12f;
-        float below = (limited * rest + bent) * brightest;
-        float shoulder = (rest * brightest + bent * knee) / below * (limited / divisor);
-        float gain = above > 0.0f ? shoulder : 1.0f / divisor;
-
-        float r = least(greatest(((float)red + red_added[x]) * gain, 0.0f), 255.0f) + 0.5f;
-        float g = least(greatest(((float)green + green_added[x]) * gain, 0.0f), 255.0f) + 0.5f;
-        float v = least(greatest(((float)blue + blue_added[x]) * gain, 0.0f), 255.0f) + 0.5f;
-        out[3 * x] = (uint8_t)(int)r;
-        out[3 * x + 1] = (uint8_t)(int)g;
-        out[3 * x + 2] = (uint8_t)(int)v;
+/* The same for pixels of four bytes, on processors that keep the lowest byte first. The fourth stays. */
+VARIANTS static void develop_wide_row(const uint32_t *pixels, uint32_t *out, ptrdiff_t width,
+                                      const float *restrict slope, const float *restrict offset, ptrdiff_t next,
+                                      float share, float low, float high, float knee, float steepness,
+                                      const float *restrict red_added, const float *restrict green_added,
+                                      const float *restrict blue_added)
+{
+    TURNS_ARE_INDEPENDENT
+    for (ptrdiff_t x = 0; x < width; x++) {
+        uint32_t pixel = pixels[x];
+        int red = pixel & 255, green = pixel >> 8 & 255, blue = pixel >> 16 & 255;
+        out[x] = (pixel & 0xff000000u) | develop_pixel(red, green, blue, LINE_AT(x), low, high, knee, steepness,
+                                                       red_added[x], green_added[x], blue_added[x]);
     }
 }
 
 /* Rows of the normal way, from its first row of blocks.
 
-pixels, out   [rows, width, 3]; may be the same.
+pixels, out   [rows, width, step], of which the first three bytes are a pixel's values; may be the same.
 line          [2, lines, width]: slope per value of luma and offset, already as wide as the picture.
 upper, share  [rows]: the line above each row, and the share of the one below.
 added         [3, blocks, across], or 0: what is added to the pixels of each block, in values of a pixel. Rows
               and columns beyond the last block are given what the last one is given.
 wide          memory for 3 * width values. */
-void rave_develop(const uint8_t *pixels, uint8_t *out, ptrdiff_t rows, ptrdiff_t width, const float *line,
-                  ptrdiff_t lines, const int64_t *upper, const float *share, float low, float high, float knee,
-                  float steepness, const float *added, ptrdiff_t blocks, ptrdiff_t across, float *wide)
+void rave_develop(const uint8_t *pixels, uint8_t *out, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t width,
+                  const float *line, ptrdiff_t lines, const int64_t *upper, const float *share, float low,
+                  float high, float knee, float steepness, const float *added, ptrdiff_t blocks,
+                  ptrdiff_t across, float *wide)
 {
     for (ptrdiff_t i = 0; i < 3 * width; i++)
         wide[i] = 0.0f;
@@ -178,8 +213,14 @@ void rave_develop(const uint8_t *pixels, uint8_t *out, ptrdiff_t rows, ptrdiff_t
             }
         }
         const float *slope = line + upper[row] * width, *offset = slope + lines * width;
-        develop_row(pixels + row * width * 3, out + row * width * 3, width, slope, offset, width, share[row],
-                    low, high, knee, steepness, wide, wide + width, wide + 2 * width);
+        const uint8_t *from = pixels + row * width * step;
+        uint8_t *to = out + row * width * step;
+        if (step == 4)
+            develop_wide_row((const uint32_t *)from, (uint32_t *)to, width, slope, offset, width, share[row], low,
+                             high, knee, steepness, wide, wide + width, wide + 2 * width);
+        else
+            develop_row(from, to, width, slope, offset, width, share[row], low, high, knee, steepness, wide,
+                        wide + width, wide + 2 * width);
     }
 }
 

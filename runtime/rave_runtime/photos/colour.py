@@ -19,7 +19,6 @@ from PIL import Image, ImageCms
 
 from rave_runtime.arrays import Array, Pixels
 from rave_runtime.errors import PhotoError
-from rave_runtime.photos.photo import Photo
 
 _CURVE_SIZE: Final = 4096
 
@@ -29,17 +28,23 @@ _SRGB_COLUMNS: Final = np.array(
 """XYZ of sRGB's primaries under D50, as columns. Source: IEC 61966-2-1, adapted by Bradford's matrix."""
 
 
-def as_seen(photo: Photo) -> Pixels:
-    """Returns the photograph as the network sees it: [h, w, 3] uint8 or uint16, sRGB."""
-    pixels, profile = photo.pixels, photo.icc_profile
+def as_seen(pixels: NDArray[Any], icc_profile: bytes | None) -> NDArray[Any]:
+    """Returns pixels as the network sees them.
+
+    Args:
+        pixels: [h, w, 1 or 3] uint8 or uint16, or float32 in [0, 1] whose tone curve is sRGB's.
+        icc_profile: their colour space; None is sRGB.
+
+    Returns:
+        [h, w, 3] of the same dtype, sRGB; where there is nothing to convert, the pixels themselves.
+    """
     if pixels.shape[2] == 1:
-        grey: Pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-        return grey
-    if profile is None or is_srgb(profile):
+        return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    if icc_profile is None or pixels.dtype == np.float32 or is_srgb(icc_profile):
         return pixels
     if pixels.dtype == np.uint16:
-        return in_srgb_curve(pixels.astype(np.uint16, copy=False), profile)
-    return to_srgb(pixels.astype(np.uint8, copy=False), profile)
+        return in_srgb_curve(pixels, icc_profile)
+    return to_srgb(pixels, icc_profile)
 
 
 def is_srgb(icc_profile: bytes | None) -> bool:

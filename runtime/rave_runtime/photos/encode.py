@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
-from rave_runtime.arrays import Pixels
+from rave_runtime.arrays import Pixels, is_wide, with_fourth_byte
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.photos.codecs.jpeg_xl import encode_jxl
 from rave_runtime.photos.colour import convert_to_srgb, is_srgb
@@ -142,9 +142,9 @@ def _encode(
     if format == "JXL":
         assert metadata is not None
         is_lossless = photo.format == format and photo.save_options.get("lossless", False)
-        jxl_quality = quality or (None if is_lossless else DEFAULT_QUALITY)
         profile = None if _is_srgb_colour(photo.icc_profile) else photo.icc_profile
-        return encode_jxl(pixels, jxl_quality, profile, metadata.exif, metadata.xmp)
+        own_quality = None if is_lossless else DEFAULT_QUALITY
+        return encode_jxl(pixels, quality or own_quality, profile, metadata.exif, metadata.xmp)
     if pixels.dtype == np.uint16 and format == "PPM":
         return write_deep_ppm(pixels.astype(np.uint16, copy=False))
     if pixels.dtype == np.uint16 and channels > 1:
@@ -153,13 +153,21 @@ def _encode(
             carrier = _encode_by_pillow(photo, Image.new("L", (1, 1)), format, quality, metadata)
             content = carry_png(carrier, content, width, height, keep_icc=True)
     else:
-        image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+        image = _image_of(pixels, format)
         content = _encode_by_pillow(photo, image, format, quality, metadata)
     if metadata is not None or photo.source is None:
         return content
     carry = carry_png if format == "PNG" else carry_jpeg
     keep_icc, turn = photo.icc_profile is not None, photo.orientation
     return carry(photo.source, content, width, height, keep_icc=keep_icc, orientation=turn, xmp=marked_xmp)
+
+
+def _image_of(pixels: Pixels, format: str) -> Image.Image:
+    """Returns an image for Pillow to encode; pixels in the layout of its own are not copied for JPEG."""
+    if format == "JPEG" and is_wide(pixels):
+        memory = with_fourth_byte(pixels.view(np.uint8))
+        return Image.frombuffer("RGBX", pixels.shape[1::-1], memory, "raw", "RGBX", 0, 1)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
 def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:

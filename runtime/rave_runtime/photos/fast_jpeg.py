@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from rave_runtime.arrays import Pixels
+from rave_runtime.arrays import Pixels, wide_pixels, with_fourth_byte
 
 _Decode = Callable[..., Any]
 
 
-def decode_jpeg(content: bytes, mode: str, width: int, height: int) -> Pixels | None:
+def decode_jpeg(content: bytes, mode: str, width: int, height: int, wide: bool = False) -> Pixels | None:
     """Decodes the first picture of a JPEG, as it is stored, not turned.
 
     Args:
@@ -26,6 +26,7 @@ def decode_jpeg(content: bytes, mode: str, width: int, height: int) -> Pixels | 
         mode: what Pillow says that it holds, such as "RGB" or "L".
         width: in pixels, by its header.
         height: in pixels, by its header.
+        wide: whether pixels in colour lie four bytes apart, see `rave_runtime.arrays.wide_pixels`.
 
     Returns:
         [h, w, 3] uint8 for "RGB", [h, w, 1] for "L"; None where Pillow has to decode it: another mode, a
@@ -34,13 +35,19 @@ def decode_jpeg(content: bytes, mode: str, width: int, height: int) -> Pixels | 
     decode = _decoder()
     if decode is None or mode not in ("RGB", "L"):
         return None
-    pixels = np.empty((height, width, 3 if mode == "RGB" else 1), np.uint8)
+    pixels: Pixels
+    if mode == "RGB" and wide:
+        pixels = wide_pixels(height, width)
+        memory, kind = with_fourth_byte(pixels), "RGBX"
+    else:
+        pixels = memory = np.empty((height, width, 3 if mode == "RGB" else 1), np.uint8)
+        kind = "RGB" if mode == "RGB" else "GRAY"
     try:
         # Strictly: what libjpeg only warns of is for Pillow to judge.
-        decoded = decode(content, "RGB" if mode == "RGB" else "GRAY", buffer=pixels, strict=True)
+        decoded = decode(content, kind, buffer=memory, strict=True)
     except (ValueError, RuntimeError):
         return None
-    return pixels if decoded.shape == pixels.shape else None
+    return pixels if decoded.shape == memory.shape else None
 
 
 @functools.cache

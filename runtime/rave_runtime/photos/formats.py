@@ -1,7 +1,7 @@
 """The one table of picture formats: how each is recognised, what a file of it can hold, and its memory.
 
 Reading, writing, planning, the command line and the other packages all ask this module. To add a format,
-add a row to `FORMATS`; a format that Pillow cannot open needs a codec in `rave_runtime.photos.decoders` and
+add a row to `FORMATS`; a format that Pillow cannot open needs a codec in `rave_runtime.photos.codecs` and
 `rave_runtime.photos.encode`, and a reader of its header in `rave_runtime.photos.headers.dimensions`.
 """
 

@@ -69,7 +69,9 @@ TURNS: Final[Mapping[int, Image.Transpose]] = {
 """What makes a picture of each orientation upright; 1 is upright."""
 
 
-def read_photo(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Photo:
+def read_photo(
+    source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, *, wide: bool = False
+) -> Photo:
     """Reads a photograph and turns it upright.
 
     Grey stays grey; palettes become colour; CMYK becomes sRGB by its profile, L*a*b* too, with a note;
@@ -78,6 +80,7 @@ def read_photo(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEG
     Args:
         source: a file, or its bytes.
         max_megapixels: larger pictures are refused before they are decoded.
+        wide: whether the pixels of a JPEG may lie four bytes apart, see `rave_runtime.arrays.wide_pixels`.
 
     Raises:
         PhotoError: it cannot be read, is not a picture, is truncated or too large, or would lose values
@@ -88,7 +91,7 @@ def read_photo(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEG
         raise PhotoError("is empty (0 bytes)")
     try:
         with decoding:
-            return read_by_codec(content, max_megapixels) or _decode(content, max_megapixels)
+            return read_by_codec(content, max_megapixels) or _decode(content, max_megapixels, wide)
     except PhotoError:
         raise
     except MemoryError as error:
@@ -172,7 +175,7 @@ def check_file_size(size: int, limit: int, max_megapixels: float) -> None:
         )
 
 
-def _decode(content: bytes, max_megapixels: float) -> Photo:
+def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
     """Decodes a photograph whose format Pillow reads: pixels upright, and everything else beside them."""
     with open_picture(without_chunks(content)) as image:
         _check_size(image, max_megapixels)
@@ -185,11 +188,10 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
         if name == "HEIF":
             orientation = orientation_in_heif(content, image.info.get("original_orientation"))
         notes = (*notes, *note_left_behind(name, content, xmp, orientation))
-        jpeg_pixels = (
-            decode_jpeg(content, image.mode, *image.size) if name == "JPEG" and orientation == 1 else None
-        )
+        jpeg_pixels = decode_jpeg(content, image.mode, *image.size, wide) if name == "JPEG" else None
         if jpeg_pixels is not None:
-            pixels = jpeg_pixels
+            pixels = turned(jpeg_pixels, orientation)
+            del jpeg_pixels  # one copy is enough
         elif is_deep(image):
             pixels = turned(read_deep(content, image), orientation)
         else:
@@ -198,7 +200,7 @@ def _decode(content: bytes, max_megapixels: float) -> Photo:
             except OSError:
                 if name != "JPEG" or not lacks_only_its_end(content):
                     raise
-                photo = _decode(content + END_OF_JPEG, max_megapixels)
+                photo = _decode(content + END_OF_JPEG, max_megapixels, wide)
                 return replace(
                     photo, warnings=(*photo.warnings, "its last two bytes are missing; the picture is whole")
                 )

@@ -1,8 +1,7 @@
 """Enhancing many photographs: each worker reads one, estimates its light, divides by it and writes it.
 
-On a CPU there are as many workers as processors, and the network runs on one thread in each: decoding
-and encoding then overlap with inference by themselves, nothing waits for a barrier inside a
-convolution, and the number of workers bounds the memory.
+On a CPU there are as many workers as processors, and the network runs on one thread in each: decoding and
+encoding then overlap with inference, and the number of workers bounds the memory.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from rave_runtime.errors import BundleError, RaveError
 from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.entries import ResultJournal, digest_of, result_key
 from rave_runtime.files.location import name_inside
-from rave_runtime.films.filing import file_film
 from rave_runtime.films.opening import is_film
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import format_of_ending, written_format_of
@@ -254,6 +252,8 @@ class Batch:
             return Result(job, "failed", reason, seconds=time.perf_counter() - start_s)
 
     def _enhance_film(self, job: Job, start_s: float) -> Result:
+        from rave_runtime.films.filing import file_film  # only films wait for it
+
         journal, options = self._journal, self._options
         film = file_film(job.source, job.target, self._enhancer, options, journal, self._skip_existing)
         if film is None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
 from rave_runtime.files.places import is_free
@@ -45,7 +43,7 @@ def preview_jobs(
                 continue
             content = read_file(job.source, options.max_megapixels)
             photo = _read_quickly(content, options.max_megapixels)
-            score = enhancer.backlit_score(np.ascontiguousarray(as_seen(photo)))
+            score = enhancer.backlit_score(as_seen(photo.pixels, None), photo.icc_profile)
             if options.overwrite != "always" and is_foreign(job.target, journal):
                 text = f"{job.name} would be left out: {job.target} is there and rave-run did not write it"
                 yield text, True

@@ -12,6 +12,7 @@ from PIL import Image
 
 from rave_runtime.backends.stopping import StoppableNetwork, StoppedError
 from rave_runtime.errors import UsageError
+from rave_runtime.light import compiled
 from rave_runtime.light.look import Look
 from rave_runtime.light.sizes import check_working_size
 from rave_runtime.photos.codecs.hdr_care import HdrCare
@@ -105,7 +106,7 @@ def enhance_content(
         if is_stopped is not None and is_stopped():
             raise StoppedError
 
-    photo = read_photo(content, max_megapixels)
+    photo = read_photo(content, max_megapixels, wide=compiled.library() is not None)
     end_stage()
     height, width = photo.pixels.shape[:2]
     earlier_mark = read_mark(photo.xmp)

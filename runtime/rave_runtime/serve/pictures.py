@@ -210,10 +210,10 @@ class Studio:
                 raise StoppedError
             photo = read_photo(content, self._max_megapixels)
             height, width = photo.pixels.shape[:2]
-            seen = as_seen(photo)
+            seen = as_seen(photo.pixels, photo.icc_profile)
             if wishes.long_side is not None and wishes.long_side < max(height, width):
                 small = Reduction(seen, wishes.long_side).pixels
-                seen = small if small.dtype == np.uint8 else (small * 65535 + 0.5).astype(np.uint16)  # type: ignore[assignment]
+                seen = small if small.dtype == np.uint8 else (small * 65535 + 0.5).astype(np.uint16)
             light = enhancer.illumination(np.ascontiguousarray(seen))
         return LightMap(
             _npy(light) if kind == "npy" else _grey_png(light),

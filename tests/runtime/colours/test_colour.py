@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from rave_runtime import Enhancer
+from rave_runtime.photos import colour
 from rave_runtime.photos.colour import cmyk_to_rgb, is_srgb, to_srgb, tone_curve
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
+from tests.runtime.colours.stated import P3
+from tests.runtime.pictures import make_picture
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
@@ -158,3 +161,23 @@ def test_a_profile_for_other_pixels_is_left_out_aloud(format: str, space: bytes)
     assert photo.warnings == ("its colour profile is not one for such pixels and was left out",)
     for target in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF"):
         assert read_photo(encode_photo(photo, photo.pixels, target).content).icc_profile is None
+
+
+def test_display_p3_is_enhanced_like_its_conversion_to_srgb(monkeypatch: pytest.MonkeyPatch) -> None:
+    enhancer, picture = Enhancer(device="cpu"), make_picture(480, 640)
+    to_p3 = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), io.BytesIO(P3), "RGB", "RGB")
+    pixels = np.array(ImageCms.applyTransform(Image.fromarray(picture), to_p3))
+    converted: list[int] = []
+
+    def convert(values: np.ndarray, icc_profile: bytes) -> np.ndarray:
+        converted.append(max(values.shape))
+        return to_srgb(values, icc_profile)
+
+    monkeypatch.setattr(colour, "to_srgb", convert)
+    enhanced = enhancer.enhance_photo(Photo(pixels, icc_profile=P3, format="JPEG"))
+    expected = enhancer.enhance(picture)
+    shown = to_srgb(enhanced.astype(np.uint8), P3)
+    assert np.abs(expected.astype(int) - picture).mean() > 3
+    assert np.square(shown.astype(float) - expected).mean() < 2  # 45 dB; both are rounded twice
+    # Little CMS converts the reduced picture alone: all pixels would take most of the time.
+    assert converted == [enhancer.working_size_px]

@@ -47,8 +47,10 @@ def test_values_are_those_of_pillow(
 ) -> None:
     content = encoded(**{"quality": quality, "subsampling": subsampling} | options)
     assert fast_jpeg.decode_jpeg(content, "RGB", 133, 97) is not None
+    wide = fast_jpeg.decode_jpeg(content, "RGB", 133, 97, wide=True)
     fast, usual = by_both(content, monkeypatch)
     np.testing.assert_array_equal(fast.pixels, usual.pixels)
+    np.testing.assert_array_equal(wide, usual.pixels)
     assert fast.save_options.keys() == usual.save_options.keys()
 
 

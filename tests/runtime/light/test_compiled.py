@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from rave_runtime.arrays import empty_like_pixels, wide_pixels, with_fourth_byte
 from rave_runtime.light import chroma, compiled, normal_way, sharing
 from rave_runtime.light.look import Look
 from rave_runtime.light.normal_way import NormalWay
@@ -38,14 +39,25 @@ def scene(height: int, width: int, seed: int) -> Bytes:
     return (smooth + rng.integers(-9, 10, smooth.shape)).clip(0, 255).astype(np.uint8)
 
 
-def develop(image: Bytes, size: int, look: Look, seed: int, *, in_place: bool = False) -> Bytes:
-    pixels = image.copy()
+def widened(image: Bytes) -> Bytes:
+    """The same pixels four bytes apart; the fourth is noise."""
+    pixels = wide_pixels(*image.shape[:2])
+    noise = np.random.default_rng(image.shape[0]).integers(0, 256, image.shape[:2])
+    with_fourth_byte(pixels)[..., 3] = noise
+    pixels[...] = image
+    return pixels
+
+
+def develop(
+    image: Bytes, size: int, look: Look, seed: int, *, in_place: bool = False, wide: bool = False
+) -> Bytes:
+    pixels = widened(image) if wide else image.copy()
     reduction = Reduction(pixels, size)
     rng = np.random.default_rng(seed)
     height, width = reduction.pixels.shape[:2]
     field = Image.fromarray(rng.uniform(0.02, 1.3, (5, 6)).astype(np.float32))
     light = np.asarray(field.resize((width, height), Image.Resampling.BILINEAR))
-    out = pixels if in_place else np.empty_like(pixels)
+    out = pixels if in_place else empty_like_pixels(pixels)
     NormalWay(pixels, light, look, reduction).develop(pixels, out)
     return out
 
@@ -58,13 +70,14 @@ def develop(image: Bytes, size: int, look: Look, seed: int, *, in_place: bool = 
     share=st.floats(0.05, 0.9),
     strength=st.sampled_from([0.4, 1.0, 1.7]),
     in_place=st.booleans(),
+    wide=st.booleans(),
     seed=st.integers(0, 1000),
 )
 def test_the_normal_way_is_the_same_bit_for_bit(
-    height: int, width: int, share: float, strength: float, in_place: bool, seed: int
+    height: int, width: int, share: float, strength: float, in_place: bool, wide: bool, seed: int
 ) -> None:
     image, size = scene(height, width, seed), max(2, int(max(height, width) * share))
-    fast = develop(image, size, Look(strength), seed, in_place=in_place)
+    fast = develop(image, size, Look(strength), seed, in_place=in_place, wide=wide)
     plain = by_numpy(lambda: develop(image, size, Look(strength), seed))
     assert plain.std() > 0
     np.testing.assert_array_equal(fast, plain)
@@ -87,9 +100,10 @@ def test_means_over_boxes_are_pillows(size: tuple[int, int], box: tuple[int, int
     image = scene(*size, seed=sum(size))
     across, down = box[0], min(box[1], compiled.MOST_ROWS)
     expected = np.asarray(Image.fromarray(image).reduce((across, down)))
-    means = np.zeros_like(expected)
-    compiled.box_means(image, across, down, means)
-    np.testing.assert_array_equal(means, expected)
+    for pixels in (image, widened(image)):
+        means = np.zeros_like(expected)
+        compiled.box_means(pixels, across, down, means)
+        np.testing.assert_array_equal(means, expected)
 
 
 @needs_passes
@@ -133,13 +147,35 @@ def test_the_light_is_the_same_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> N
         np.zeros((8, 8, 3), np.uint16),
         np.zeros((8, 8, 1), np.uint8),
         np.zeros((8, 8), np.uint8),
-        np.zeros((8, 8, 4), np.uint8)[..., :3],
+        np.zeros((8, 8, 4), np.uint8)[..., 1:],
+        np.zeros((8, 8, 4), np.uint8)[:, 1:, :3],
+        np.zeros((8, 8, 4), np.uint8)[::-1, :, :3],
+        np.zeros((8, 8, 5), np.uint8)[..., :3],
         np.zeros((8, 16, 3), np.uint8)[:, ::2],
     ],
-    ids=["16 bits", "one channel", "no channel", "four-byte pixels", "every other column"],
+    ids=[
+        "16 bits",
+        "one channel",
+        "no channel",
+        "the last three of four bytes",
+        "some columns of four-byte pixels",
+        "rows from below",
+        "five-byte pixels",
+        "every other column",
+    ],
 )
 def test_other_pixels_are_not_taken(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
     assert not compiled.takes(pixels)
+
+
+@needs_passes
+def test_the_fourth_byte_of_wide_pixels_stays() -> None:
+    image = widened(scene(90, 130, 5))
+    fourth = with_fourth_byte(image)[..., 3].copy()
+    assert compiled.takes(image)
+    assert compiled.takes(image[8:40])
+    NormalWay(image, np.full((36, 52), 0.4, np.float32), Look(), Reduction(image, 52)).develop(image, image)
+    np.testing.assert_array_equal(with_fourth_byte(image)[..., 3], fourth)
 
 
 def test_they_can_be_left_unused(monkeypatch: pytest.MonkeyPatch) -> None:

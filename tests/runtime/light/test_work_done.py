@@ -14,15 +14,20 @@ from types import FrameType
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from rave_runtime import Enhancer
+from rave_runtime.arrays import is_wide
 from rave_runtime.light import compiled
 from rave_runtime.photos.reading import read_photo
+from rave_runtime.run.one_photo import enhance_content
 from tests.runtime.pictures import make_picture
 
 WIDTH, HEIGHT = 2400, 1600
 IMAGE_BYTES = WIDTH * HEIGHT * 3
+WIDE_BYTES = WIDTH * HEIGHT * 4
+"""A JPEG is decoded into four bytes a pixel, see `rave_runtime.arrays.wide_pixels`."""
+
 SMALL_BYTES = 6 << 20
 """What is computed on the reduced picture, however large the photograph is."""
 
@@ -89,9 +94,45 @@ def test_by_numpy_the_light_and_strips_are_all_that_is_added(
 
 def test_decoding_makes_one_array(scene: NDArray[np.uint8]) -> None:
     pytest.importorskip("simplejpeg")
-    file = io.BytesIO()
-    Image.fromarray(scene).save(file, "JPEG", quality=90)
-    assert peak_bytes(lambda: read_photo(file.getvalue())) < 1.2 * IMAGE_BYTES
+    content = jpeg(scene)
+    assert peak_bytes(lambda: read_photo(content)) < 1.2 * IMAGE_BYTES
+    assert peak_bytes(lambda: read_photo(content, wide=True)) < 1.2 * WIDE_BYTES
+
+
+@pytest.mark.skipif(compiled.library() is None, reason="built without a C compiler")
+def test_a_jpeg_is_decoded_enhanced_and_encoded_in_one_array(
+    enhancer: Enhancer, scene: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("simplejpeg")
+    content, copied = jpeg(scene), []
+    frombuffer, tobytes = Image.frombuffer, Image.Image.tobytes
+
+    def count_buffer(mode: str, size: tuple[int, int], data: object, *rest: object) -> Image.Image:
+        image = frombuffer(mode, size, data, *rest)  # type: ignore[arg-type]
+        copied.append(0 if image.readonly else size[0] * size[1])
+        return image
+
+    def count_bytes(image: Image.Image, *rest: object) -> bytes:
+        copied.append(image.width * image.height)
+        return tobytes(image, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image, "frombuffer", count_buffer)
+    monkeypatch.setattr(Image.Image, "tobytes", count_bytes)
+    peak = peak_bytes(lambda: enhance_content(enhancer, content))
+    assert peak < 1.15 * WIDE_BYTES + SMALL_BYTES + 3 * len(content)
+    assert max(copied) < 0.1 * WIDTH * HEIGHT  # by Pillow, whose memory is not counted above
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_jpeg_is_turned_as_pillow_turns_it(scene: NDArray[np.uint8], orientation: int) -> None:
+    pytest.importorskip("simplejpeg")
+    content = jpeg(scene[:330, :250], orientation)
+    with Image.open(io.BytesIO(content)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    for wide in (False, True):
+        photo = read_photo(content, wide=wide)
+        np.testing.assert_array_equal(photo.pixels, expected)
+        assert is_wide(photo.pixels) == wide
 
 
 @pytest.mark.skipif(compiled.library() is None, reason="built without a C compiler")
@@ -107,4 +148,11 @@ def test_calls_grow_with_strips_and_not_with_rows(enhancer: Enhancer) -> None:
 def png(picture: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG", compress_level=0)
+    return file.getvalue()
+
+
+def jpeg(picture: NDArray[np.uint8], orientation: int = 1) -> bytes:
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(picture).save(file, "JPEG", quality=90, exif=exif)
     return file.getvalue()
