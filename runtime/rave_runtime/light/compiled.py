@@ -91,6 +91,24 @@ def block_sums(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Array:
     return result
 
 
+def window_means(values: Array, radius: int) -> Array:
+    """Returns what `rave_runtime.light.reduction.box_means` returns.
+
+    Args:
+        values: [n, h, w] float32.
+        radius: how far a window reaches to each side, at least 0.
+    """
+    values = np.ascontiguousarray(values, np.float32)
+    height, width = values.shape[1:]
+    means, turned = np.empty_like(values), np.empty((width, height), np.float32)
+    sums = np.empty(max(height, width) + 1)
+    passes = library()
+    assert passes is not None
+    sizes = map(_size, (*values.shape, radius))
+    passes.rave_window_means(_at(values), *sizes, _at(means), _at(turned), _at(sums))
+    return means
+
+
 def widen(values: Array, left: NDArray[np.int64], share: Array, wide: Array) -> None:
     """Writes values interpolated along their last axis.
 

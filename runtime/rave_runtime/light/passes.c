@@ -105,6 +105,34 @@ void rave_block_sums(const uint8_t *pixels, ptrdiff_t step, ptrdiff_t stride, pt
     }
 }
 
+/* Means of each row of [rows, length] over windows that reach `radius` to each side, less at the ends, written
+as columns: [length, rows]. `sums` is memory for length + 1 values. */
+static void mean_along(const float *values, ptrdiff_t rows, ptrdiff_t length, ptrdiff_t radius, double *sums,
+                       float *columns)
+{
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        double sum = sums[0] = 0.0;
+        for (ptrdiff_t i = 0; i < length; i++)
+            sums[i + 1] = sum += (double)values[row * length + i];
+        for (ptrdiff_t i = 0; i < length; i++) {
+            ptrdiff_t start = i > radius ? i - radius : 0;
+            ptrdiff_t stop = i + radius + 1 < length ? i + radius + 1 : length;
+            columns[i * rows + row] = (float)((sums[stop] - sums[start]) / (double)(stop - start));
+        }
+    }
+}
+
+/* Means of each plane of [planes, height, width] over square windows that reach `radius` to each side, less at the
+borders. `turned` is memory for height * width values, `sums` for one more than the longer side. */
+void rave_window_means(const float *values, ptrdiff_t planes, ptrdiff_t height, ptrdiff_t width, ptrdiff_t radius,
+                       float *means, float *turned, double *sums)
+{
+    for (ptrdiff_t plane = 0; plane < planes; plane++) {
+        mean_along(values + plane * height * width, height, width, radius, sums, turned);
+        mean_along(turned, width, height, radius, sums, means + plane * height * width);
+    }
+}
+
 /* Rows interpolated between their values: [rows, length] to [rows, width]. `left` and `share` are, for each of
 the width, which value is to its left, and the share of the one to its right. */
 VARIANTS void rave_widen(const float *values, ptrdiff_t rows, ptrdiff_t length, ptrdiff_t width,

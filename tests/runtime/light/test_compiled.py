@@ -17,7 +17,7 @@ from rave_runtime.arrays import empty_like_pixels, wide_pixels, with_fourth_byte
 from rave_runtime.light import chroma, compiled, normal_way, sharing
 from rave_runtime.light.look import Look
 from rave_runtime.light.normal_way import NormalWay
-from rave_runtime.light.reduction import Reduction, UpsampledLight, luminance
+from rave_runtime.light.reduction import Reduction, UpsampledLight, box_means, luminance
 from rave_runtime.light.workspace import Workspace
 
 Bytes = NDArray[np.uint8]
@@ -104,6 +104,22 @@ def test_means_over_boxes_are_pillows(size: tuple[int, int], box: tuple[int, int
         means = np.zeros_like(expected)
         compiled.box_means(pixels, across, down, means)
         np.testing.assert_array_equal(means, expected)
+
+
+@needs_passes
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 60), st.integers(1, 60)),
+    radius=st.integers(0, 70),
+    seed=st.integers(0, 1000),
+)
+def test_means_over_windows_are_numpys(shape: tuple[int, int, int], radius: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(0.4, 30, shape).astype(np.float32)
+    fast = box_means(values, radius)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "library", lambda: None)
+        plain = box_means(values, radius)
+    np.testing.assert_array_equal(fast, plain)
 
 
 @needs_passes
