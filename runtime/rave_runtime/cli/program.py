@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 import warnings
@@ -63,6 +64,7 @@ def _run(arguments: list[str]) -> int:
     from rave_runtime.run.options import RunOptions
 
     keep_freed_memory()
+    gc.enable()
     options = RunOptions(**values)
     try:
         if doctor:
