@@ -20,8 +20,8 @@ _LUMA_OF_65536: Final = (19595, 38470, 7471)
 
 _CHROMA: Final = """
 chroma (uint8[batch, 3, height, width] planes, float[batch, 1, h2, w2] divisor) =>
-    (float[batch, 3, tall, width] values, float[batch, 3, bands, 1, width] colour,
-     uint8[batch, 1, points] brightest)
+    (uint8[batch, 3, tall, width] padded, float[batch, 3, bands, 1, width] colour,
+     uint8[batch, 1, points] brightest, float[batch, 1, points] luma_raw)
 <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}},
  int64[1] four = {{4}},
  int64[1] block = {{{block}}}, int64[1] seven = {{{before_block}}}, int64[6] no_pad = {{0, 0, 0, 0, 0, 0}},
@@ -30,7 +30,7 @@ chroma (uint8[batch, 3, height, width] planes, float[batch, 1, h2, w2] divisor) 
  int64[1] minus_one = {{-1}}, int64[3] planes_apart = {{1, 1, 1}}, float none = {{0.0}},
  float unit = {{1.0}}, float shade_to = {{0.7}}, float shade_over = {{0.35}}, float noise = {{{noise}}},
  float noise_square = {{{noise_square}}}, float[3, 3] to_chroma = {{{to_chroma}}},
- float[3, 2] to_colour = {{{to_colour}}}>
+ float[3, 2] to_colour = {{{to_colour}}}, float[1, 3] luma_of = {{{luma}}}>
 {{
     shape = Shape (planes)
     n = Slice (shape, zero, one)
@@ -43,6 +43,8 @@ chroma (uint8[batch, 3, height, width] planes, float[batch, 1, h2, w2] divisor) 
     pads = Concat <axis = 0> (no_pad, rows_pad, zero)
     padded = Pad (planes, pads, no_byte)
     values = Cast <to = 1> (padded)
+    pixels = Reshape (values, flat)
+    luma_raw = MatMul (luma_of, pixels)
     flat_bytes = Reshape (padded, flat)
     red, green, blue = Split <axis = 1> (flat_bytes, planes_apart)
     brightest = Max (red, green, blue, one_byte)
@@ -110,20 +112,18 @@ chroma (uint8[batch, 3, height, width] planes, float[batch, 1, h2, w2] divisor) 
 """
 
 _RELIGHT: Final = """
-relight (float[batch, 3, tall, width] values, float[batch, 3, bands, 1, width] colour,
-         uint8[batch, 1, points] brightest,
+relight (uint8[batch, 3, tall, width] padded, float[batch, 3, bands, 1, width] colour,
+         uint8[batch, 1, points] brightest, float[batch, 1, points] luma_raw,
          int64[4] shape, float[batch, 2, h2, w2] line, float[batch, 1, 1, 1] low,
          float[batch, 1, 1, 1] high, float[batch, 1, 1] knee, float is_small) =>
     (uint8[batch, height, width, 3] enhanced, float[batch, height, width] light)
 <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}},
  int64[1] four = {{4}},
  int64[1] block = {{{block}}}, int64[2] halves = {{1, 1}}, int64 start = {{0}}, int64 step = {{1}},
- int64[3] flat = {{0, 3, -1}}, int64[3] flat_one = {{0, 1, -1}}, float half = {{0.5}},
+ int64[3] flat_one = {{0, 1, -1}}, int64[3] planes_apart = {{1, 1, 1}}, float half = {{0.5}},
  float unit = {{1.0}}, float none = {{0.0}}, float top = {{255.0}}, uint8 no_byte = {{0}},
- float[1, 3] luma = {{{luma}}},
- float[batch, 3, points] pixels, float[batch, 3, points] corrected_flat, float[batch, 3, points] developed,
- float[batch, 3, bands, {block}, width] in_bands, float[batch, 3, bands, {block}, width] corrected,
- float[batch, 1, points] shade, float[batch, 1, points] shade_byte, float[batch, 1, points] slope,
+{plane_shapes}
+ float[batch, 1, points] luma_byte, float[batch, 1, points] slope,
  float[batch, 1, points] slanted, float[batch, 1, points] offset, float[batch, 1, points] fitted,
  float[batch, 1, points] at_most, float[batch, 1, points] divisor, float[batch, 1, points] limited,
  float[batch, 1, points] bent_from, float[batch, 1, points] rest, float[batch, 1, points] above,
@@ -135,7 +135,7 @@ relight (float[batch, 3, tall, width] values, float[batch, 3, bands, 1, width] c
     n = Slice (shape, zero, one)
     height_of = Slice (shape, two, three)
     width_of = Slice (shape, three, four)
-    tall_shape = Shape (values)
+    tall_shape = Shape (padded)
     tall_of = Slice (tall_shape, two, three)
 
     line_shape = Shape (line)
@@ -170,13 +170,11 @@ relight (float[batch, 3, tall, width] values, float[batch, 3, bands, 1, width] c
     slope_rows, offset_rows = Split <axis = 1> (lines_taken, halves)
     wide_size = Concat <axis = 0> (n, one, tall_of, width_of)
 
-    pixels = Reshape (values, flat)
-    shade = MatMul (luma, pixels)
-    shade_byte = Round (shade)
+    luma_byte = Round (luma_raw)
     slopes = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel">
         (slope_rows, , , wide_size)
     slope = Reshape (slopes, flat_one)
-    slanted = Mul (slope, shade_byte)
+    slanted = Mul (slope, luma_byte)
     offsets = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel">
         (offset_rows, , , wide_size)
     offset = Reshape (offsets, flat_one)
@@ -212,14 +210,12 @@ relight (float[batch, 3, tall, width] values, float[batch, 3, bands, 1, width] c
     points_of = Slice (gain_shape, two, three)
     band_points = Mul (width_of, block)
     bands_of_gain = Div (points_of, band_points)
-    band_shape = Concat <axis = 0> (n, three, bands_of_gain, block, width_of)
-    in_bands = Reshape (values, band_shape)
-    corrected = Add (in_bands, colour)
-    corrected_flat = Reshape (corrected, flat)
-    developed = Mul (corrected_flat, gain)
-    rounded = QuantizeLinear (developed, unit, no_byte)
-    planes_shape = Concat <axis = 0> (n, three, tall_of, width_of)
-    planes = Reshape (rounded, planes_shape)
+    band_shape = Concat <axis = 0> (n, one, bands_of_gain, block, width_of)
+    plane_shape = Concat <axis = 0> (n, one, tall_of, width_of)
+    red, green, blue = Split <axis = 1> (padded, planes_apart)
+    red_added, green_added, blue_added = Split <axis = 1> (colour, planes_apart)
+{planes}
+    planes = Concat <axis = 1> (red_plane, green_plane, blue_plane)
     pixels_tall = Transpose <perm = [0, 2, 3, 1]> (planes)
     enhanced = Slice (pixels_tall, zero, height_of, one)
 }}
@@ -228,9 +224,25 @@ relight (float[batch, 3, tall, width] values, float[batch, 3, bands, 1, width] c
 
     x = a / e (`bent`),  g = (m + k * x) / ((D + x) * m)
 
-since a is 0 where D is above 1. `in_bands` takes its shape from the gain, so that it is made last and the
-results of the sum and the product can reuse its memory. `QuantizeLinear` rounds, limits and casts in one
+since a is 0 where D is above 1. Colours become float32 one plane at a time, after the gain, from which their
+shape comes, so that few planes of float32 exist together. `QuantizeLinear` rounds, limits and casts in one
 pass. It rounds halves to even, while `relight_gently` rounds them up."""
+
+_PLANE_SHAPES: Final = """ float[batch, 1, bands, {block}, width] {name}_bands,
+ float[batch, 1, bands, {block}, width] {name}_corrected,
+ float[batch, 1, points] {name}_flat, float[batch, 1, points] {name}_developed,"""
+
+_PLANE: Final = """
+    {name}_bytes = Reshape ({name}, band_shape)
+    {name}_bands = Cast <to = 1> ({name}_bytes)
+    {name}_corrected = Add ({name}_bands, {name}_added)
+    {name}_flat = Reshape ({name}_corrected, flat_one)
+    {name}_developed = Mul ({name}_flat, gain)
+    {name}_rounded = QuantizeLinear ({name}_developed, unit, no_byte)
+    {name}_plane = Reshape ({name}_rounded, plane_shape)"""
+"""The last step for one colour."""
+
+_COLOURS: Final = ("red", "green", "blue")
 
 _NOISE: Final = 6 / 255
 _TO_CHROMA: Final = (0.299, 0.587, 0.114, -0.168736, -0.331264, 0.5, 0.5, -0.418688, -0.081312)
@@ -239,7 +251,7 @@ _TO_COLOUR: Final = (0.0, 1.402, -0.344136, -0.714136, 1.772, 0.0)
 
 
 def chroma_graph(versions: Versions) -> onnx.ModelProto:
-    """Planes of a picture and its divisor -> the planes as float32, the change of colour of each block."""
+    """Planes of a picture and its divisor -> planes of whole blocks, the change of their colours, luma."""
     return parse_part(
         "chroma",
         _CHROMA,
@@ -250,13 +262,20 @@ def chroma_graph(versions: Versions) -> onnx.ModelProto:
         noise_square=_NOISE**2,
         to_chroma=_listed(value / 255 for value in _TO_CHROMA),
         to_colour=_listed(value * 255 for value in _TO_COLOUR),
+        luma=_listed(share / 65536 for share in _LUMA_OF_65536),
     )
 
 
 def relight_graph(versions: Versions) -> onnx.ModelProto:
     """Planes, the change of their colours, the divisor as lines -> the enhanced picture, the divisor."""
-    luma = _listed(share / 65536 for share in _LUMA_OF_65536)
-    return parse_part("relight", _RELIGHT, versions, block=BLOCK_PX, luma=luma)
+    return parse_part(
+        "relight",
+        _RELIGHT,
+        versions,
+        block=BLOCK_PX,
+        plane_shapes="\n".join(_PLANE_SHAPES.format(name=name, block=BLOCK_PX) for name in _COLOURS),
+        planes="".join(_PLANE.format(name=name) for name in _COLOURS),
+    )
 
 
 def _listed(values: Iterable[float]) -> str:

@@ -82,16 +82,17 @@ def normal_way(context: onnx.ModelProto, enhance: onnx.ModelProto, working_size_
         io_map=[("reduce_planes", "chroma_planes"), ("fit_divisor", "chroma_divisor")],
         outputs=[
             *("reduce_shape", "reduce_is_small", "fit_line", "fit_low", "fit_high", "fit_knee"),
-            *("chroma_values", "chroma_colour", "chroma_brightest"),
+            *("chroma_padded", "chroma_colour", "chroma_brightest", "chroma_luma_raw"),
         ],
     )
     joined = compose.merge_models(
         joined,
         relight_graph(versions),
         io_map=[
-            ("chroma_values", "relight_values"),
+            ("chroma_padded", "relight_padded"),
             ("chroma_colour", "relight_colour"),
             ("chroma_brightest", "relight_brightest"),
+            ("chroma_luma_raw", "relight_luma_raw"),
             ("reduce_shape", "relight_shape"),
             ("fit_line", "relight_line"),
             ("fit_low", "relight_low"),
