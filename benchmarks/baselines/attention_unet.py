@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rave_train.measure.metrics import luma
+
 WIDTHS = (32, 64, 128, 256, 512)
 
 
@@ -38,7 +40,7 @@ class AttentionUNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Enhances images [n, 3, h, w] in [-1, 1], guided by how dark each pixel is."""
         rgb = (image + 1) / 2
-        dark = 1 - (0.299 * rgb[:, :1] + 0.587 * rgb[:, 1:2] + 0.114 * rgb[:, 2:])
+        dark = 1 - luma(rgb)[:, None]
         depth = len(self.widths)
         attention = [dark]
         for _ in range(depth - 1):

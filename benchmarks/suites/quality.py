@@ -12,12 +12,12 @@ import numpy as np
 
 from benchmarks.contestants.enhancers import Enhance
 from rave_runtime.arrays import Picture
+from rave_runtime.photos.formats import READ_ENDINGS
 from rave_runtime.photos.reading import load_rgb
 from rave_train.data.batches import to_tensor
 from rave_train.measure.metrics import luma, psnr, ssim
 
 Distance = Callable[[Picture, Picture], float]
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
 
 
 class PairsError(ValueError):
@@ -153,7 +153,7 @@ def load_lpips(network: str = "squeeze", threads: int = 1) -> Distance:
 def _by_stem(folder: Path) -> dict[str, Path]:
     """The pictures of a folder by stem; none where there is no such folder."""
     files = folder.iterdir() if folder.is_dir() else iter(())
-    return {file.stem: file for file in sorted(files) if file.suffix.lower() in SUFFIXES}
+    return {file.stem: file for file in sorted(files) if file.suffix.lower() in READ_ENDINGS}
 
 
 def _read(path: Path) -> Picture:

@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.suites.quality import (
-    SUFFIXES,
     PairsError,
     luma_similarity,
     psnr_db,
     structural_similarity,
 )
 from rave_runtime.arrays import Picture
+from rave_runtime.photos.formats import READ_ENDINGS
 from rave_runtime.photos.reading import load_rgb
 
 EnhanceOne = Callable[[Picture], Picture]
@@ -103,7 +103,7 @@ def select_part(scenes: Sequence[Scene], part: str) -> list[Scene]:
 def find_pictures(folders: Iterable[Path]) -> list[Path]:
     """Finds the picture files of folders, by folder and name."""
     return [
-        file for folder in folders for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES
+        file for folder in folders for file in sorted(folder.iterdir()) if file.suffix.lower() in READ_ENDINGS
     ]
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import onnx
 
 from rave_export.graphs.joining import Versions, parse_part
+from rave_runtime.light.luma import FROM_CBCR, TO_YCBCR
 from rave_runtime.light.relight import BLOCK_PX
 
 _LUMA_OF_65536: Final = (19595, 38470, 7471)
@@ -245,9 +246,6 @@ _PLANE: Final = """
 _COLOURS: Final = ("red", "green", "blue")
 
 _NOISE: Final = 6 / 255
-_TO_CHROMA: Final = (0.299, 0.587, 0.114, -0.168736, -0.331264, 0.5, 0.5, -0.418688, -0.081312)
-_TO_COLOUR: Final = (0.0, 1.402, -0.344136, -0.714136, 1.772, 0.0)
-"""The matrices of `rave_runtime.light.chroma`: from R, G and B to Y, Cb and Cr, and back."""
 
 
 def chroma_graph(versions: Versions) -> onnx.ModelProto:
@@ -260,8 +258,8 @@ def chroma_graph(versions: Versions) -> onnx.ModelProto:
         before_block=BLOCK_PX - 1,
         noise=_NOISE,
         noise_square=_NOISE**2,
-        to_chroma=_listed(value / 255 for value in _TO_CHROMA),
-        to_colour=_listed(value * 255 for value in _TO_COLOUR),
+        to_chroma=_listed(value / 255 for row in TO_YCBCR for value in row),
+        to_colour=_listed(value * 255 for row in FROM_CBCR for value in row),
         luma=_listed(share / 65536 for share in _LUMA_OF_65536),
     )
 

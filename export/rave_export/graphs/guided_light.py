@@ -8,6 +8,7 @@ import onnx
 
 from rave_export.graphs.joining import Versions, parse_part
 from rave_runtime.light.look import BLACK_DIVISOR, BRIGHT_LIGHT, DIVISOR_BOUNDS
+from rave_runtime.light.luma import LUMA_BT601
 from rave_runtime.light.reduction import EPSILON
 
 _FIT: Final = """
@@ -18,7 +19,7 @@ fit (float[batch, h2, w2, 3] small, float[batch, h2, w2] network_light, float st
 <int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}}, int64[1] sixteen = {{16}},
  int64[1] thirty_two = {{32}}, int64 start = {{0}}, int64 step = {{1}},
  int64[2] sides = {{2, 3}}, int64[3] per_picture = {{-1, 1, 1}}, int64[1] channel = {{3}},
- float unit = {{1.0}}, float none = {{0.0}}, float[3, 1] luma = {{0.299, 0.587, 0.114}},
+ float unit = {{1.0}}, float none = {{0.0}}, float[3, 1] luma = {{{luma}}},
  float top = {{255.0}},
  float epsilon = {{{epsilon}}}, int64[2] halves = {{1, 1}}, int64[3] thirds = {{1, 1, 1}},
  int64[4] quarters = {{1, 1, 1, 1}}, float bright_from = {{{bright_from}}},
@@ -179,6 +180,7 @@ def fit_graph(versions: Versions) -> onnx.ModelProto:
     texts = {name: _STEP.format(name=name, values=values) for name, values in steps.items()}
     bright_from, bright_to = BRIGHT_LIGHT
     lowest, highest = DIVISOR_BOUNDS
+    texts["luma"] = ", ".join(map(str, LUMA_BT601))
     numbers = {
         "epsilon": EPSILON,
         "bright_from": bright_from,

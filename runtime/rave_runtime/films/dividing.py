@@ -22,6 +22,7 @@ from rave_runtime.films.plane_format import as_plane
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.films.steady import Line, SteadyLight
+from rave_runtime.light.luma import LUMA_BT601
 from rave_runtime.light.reduction import UpsampledLight, fit_line
 from rave_runtime.light.workspace import Workspace
 
@@ -78,11 +79,7 @@ DEFAULT_WORKING_SIZE_PX: Final = 192
 
 
 _LUMA_WEIGHTS: Final = {1: (0.2126, 0.7152, 0.0722), 9: (0.2627, 0.6780, 0.0593)}
-"""Weights of red, green and blue in luma, by the matrix's number in ITU-T H.273."""
-
-
-_LUMA_WEIGHTS_601: Final = (0.299, 0.587, 0.114)
-"""The weights for all other matrices, those of BT.601."""
+"""Weights of red, green and blue in luma, by the matrix's number in ITU-T H.273; others are BT.601."""
 
 
 _SWS_MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
@@ -273,4 +270,4 @@ def _matrix(frame: Any) -> int:
 
 
 def _weights(frame: Any) -> tuple[float, float, float]:
-    return _LUMA_WEIGHTS.get(_matrix(frame), _LUMA_WEIGHTS_601)
+    return _LUMA_WEIGHTS.get(_matrix(frame), LUMA_BT601)

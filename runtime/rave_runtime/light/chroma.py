@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rave_runtime.arrays import Array
 from rave_runtime.light import compiled
+from rave_runtime.light.luma import FROM_CBCR, TO_YCBCR
 from rave_runtime.light.reduction import neighbours
 from rave_runtime.light.relight import BLOCK_PX, value_tables
 from rave_runtime.light.sharing import share
@@ -32,13 +33,8 @@ ones less."""
 _SHADE: Final = (0.35, 0.7)
 """Up to the first divisor, colours are smoothed fully; from the second on, not at all."""
 
-_TO_CHROMA: Final = np.array(
-    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
-)
-"""The matrix from R, G and B to Y, Cb and Cr, as JPEG defines them."""
-
-_TO_COLOUR: Final = np.array([[0, 1.402], [-0.344136, -0.714136], [1.772, 0]], np.float32)
-"""The matrix from Cb and Cr to R, G and B, without the share of Y."""
+_TO_CHROMA: Final = np.array(TO_YCBCR, np.float32)
+_TO_COLOUR: Final = np.array(FROM_CBCR, np.float32)
 
 
 class Correction(NamedTuple):

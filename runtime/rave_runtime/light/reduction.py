@@ -2,8 +2,7 @@
 
 Upsampling follows the picture's edges with a guided filter: around every pixel of the reduced picture the
 light is fitted as a linear function (a line) of luminance. Its two coefficients are smooth, so they are
-interpolated, and applied to the full picture's luminance, which has the edges. The full light is computed in
-strips of rows and never exists whole.
+interpolated, and applied to the luminance of the full picture, strip by strip.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from PIL import Image
 
 from rave_runtime.arrays import Array
 from rave_runtime.light import compiled
+from rave_runtime.light.luma import LUMA_BT601
 from rave_runtime.light.sharing import share
 from rave_runtime.light.workspace import Workspace
 
@@ -26,7 +26,7 @@ _STRIP_ROWS: Final = 64
 _REDUCING_GAP: Final = 2.0
 """Boxes of pixels are averaged to a picture this many times too large; a Lanczos filter does the rest."""
 
-_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA: Final = np.array(LUMA_BT601, np.float32)
 
 EPSILON: Final = 1e-4
 """Variance of luminance below which a neighbourhood counts as flat, and its light as constant."""

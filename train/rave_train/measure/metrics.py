@@ -6,17 +6,17 @@ Every figure of this project that compares two pictures is computed here or in `
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rave_runtime.light.luma import LUMA_BT601
+
 PSNR_OF_EQUAL_DB: Final = 100.0
 """PSNR of equal pictures, by convention: without error it would be infinite, and so would means with it."""
-
-LUMA_BT601: Final = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in luma (Y) as upstream's scripts compute it."""
 
 _STRIP_VALUES: Final = 1 << 20
 """Values of all channels that are compared at once; each takes about 150 bytes of memory meanwhile."""
@@ -65,15 +65,7 @@ def ssim(picture: Tensor, truth: Tensor) -> float:
         rows = F.conv2d(values[:, None], window[None, None, :, None])
         return F.conv2d(rows, window[None, None, None])[:, 0]
 
-    def similarity(x: Tensor, y: Tensor) -> Tensor:
-        mean_x, mean_y = mean(x), mean(y)
-        variance_x, variance_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
-        covariance = mean(x * y) - mean_x * mean_y
-        c1, c2 = 0.01**2, 0.03**2
-        likeness = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-        return likeness / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
-
-    return float(_mean_in_strips(similarity, picture, truth, SSIM_WINDOW_PX))
+    return float(_mean_in_strips(partial(_similarity, mean), picture, truth, SSIM_WINDOW_PX))
 
 
 def ssim_of_uniform_windows(picture: Tensor, truth: Tensor, contrast: float) -> float:
@@ -90,15 +82,27 @@ def ssim_of_uniform_windows(picture: Tensor, truth: Tensor, contrast: float) -> 
     def mean(values: Tensor) -> Tensor:
         return F.avg_pool2d(values[None, None], side, 1)[0, 0]
 
-    def similarity(x: Tensor, y: Tensor) -> Tensor:
-        mean_x, mean_y = mean(x), mean(y)
-        variance_x, variance_y = share * (mean(x * x) - mean_x**2), share * (mean(y * y) - mean_y**2)
-        covariance = share * (mean(x * y) - mean_x * mean_y)
-        c1, c2 = (0.01 * contrast) ** 2, (0.03 * contrast) ** 2
-        likeness = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-        return likeness / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
+    compare = partial(_similarity, mean, contrast=contrast, share=share)
+    return float(_mean_in_strips(compare, picture, truth, side))
 
-    return float(_mean_in_strips(similarity, picture, truth, side))
+
+def _similarity(
+    mean: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, contrast: float = 1.0, share: float = 1.0
+) -> Tensor:
+    """Returns the structural similarity in each window.
+
+    Args:
+        mean: takes the mean of a map over each window.
+        x, y: what is compared, of one shape, in float64.
+        contrast: difference between the largest and the smallest possible value.
+        share: factor of variances: 1 for biased ones, n / (n - 1) for those of a sample.
+    """
+    mean_x, mean_y = mean(x), mean(y)
+    variance_x, variance_y = share * (mean(x * x) - mean_x**2), share * (mean(y * y) - mean_y**2)
+    covariance = share * (mean(x * y) - mean_x * mean_y)
+    c1, c2 = (0.01 * contrast) ** 2, (0.03 * contrast) ** 2
+    likeness = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return likeness / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
 
 
 def _mean_in_strips(

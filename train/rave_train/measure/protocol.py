@@ -14,10 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from rave_runtime.arrays import Picture
+from rave_runtime.light.luma import LUMA_BT601
 from rave_train.data.batches import to_tensor
 from rave_train.data.photographs import load_photograph, load_square
 from rave_train.errors import ConfigError
-from rave_train.measure.metrics import LUMA_BT601, psnr, ssim, ssim_of_uniform_windows
+from rave_train.measure.metrics import psnr, ssim, ssim_of_uniform_windows
 
 METRICS: Final = ("psnr", "ssim", "lpips", "fid")
 SMALLEST_COMPARED_PX: Final = 16

@@ -1,4 +1,4 @@
-"""The training pairs of the embedded model, drawn once, in parallel, the same ones from the same seed."""
+"""Draws the training pairs of the embedded model: once, in parallel, and the same ones from the same seed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from rave_runtime.arrays import Array, Picture
+from rave_runtime.photos.formats import format_named
 from rave_runtime.photos.reading import load_rgb
 from rave_train.recipes.panoramas import ENDINGS, HELD_OUT, UNUSED, find_panoramas, load_panorama
 from rave_train.recipes.scenes import (
@@ -33,25 +34,25 @@ SHAPES: Final = ((2, 3), (2, 3), (2, 3), (3, 2))
 """Height and width of the training pictures in turn: three of four lie, one stands."""
 
 LONG_SIDE_PX: Final = 640
-"""Photographs are kept at this size; a crop of half of one still is reduced for training."""
+"""Long side at which photographs are kept: a crop of half a photograph is still reduced for training."""
 
-_PICTURE_ENDINGS: Final = {".png", ".jpg", ".jpeg"}
+_PICTURE_ENDINGS: Final = (*format_named("PNG").endings, *format_named("JPEG").endings)
 _TRIES: Final = 12
 """How often a scene is drawn before a well-lit picture takes its place."""
 
 _STAYS: Final = 8 / 255
-"""Mean difference of a pair up to which the photograph is to stay as it is: noise and compression."""
+"""Mean difference of a pair, in [0, 1], that noise and compression make: the photograph shall stay."""
 
 _STAYING_WEIGHT, _DARK_WEIGHT, _BACKLIT_WEIGHT = 0.6, 1.6, 2.5
 _DARK_STOPS, _BACKLIT_STOPS = 1.2, (0.6, 0.25)
-"""How often `weigh` has pairs drawn, and in how many stops it tells their kinds apart."""
+"""The weights of `weigh`, and the stops by which it tells kinds of pairs apart, as its docstring says."""
 
 _Draw = Callable[[Sources, np.random.Generator, int, int], list[Pair]]
 
 
 @dataclass(frozen=True)
 class Mix:
-    """How often each kind of pair is drawn; shares of their sum.
+    """How often each kind of pair is drawn, as shares of their sum.
 
     Attributes:
         view: a view into a high-dynamic-range panorama.
@@ -80,7 +81,12 @@ class Mix:
 
 @dataclass(frozen=True)
 class Bank:
-    """Pairs by shape, lying and standing: photographs and truths, [n, 3, h, w] uint8 each."""
+    """Training pairs in memory, in one array for each shape: pictures that lie, and pictures that stand.
+
+    Attributes:
+        photographs: [n, 3, h, w] uint8 for each shape.
+        truths: the same shapes; each is what its photograph should become.
+    """
 
     photographs: list[Picture]
     truths: list[Picture]
@@ -90,10 +96,10 @@ class Bank:
 
 
 def load_sources(photographs: Iterable[Path], panoramas: Iterable[Path] = ()) -> Sources:
-    """Reads what pairs are made of.
+    """Reads the photographs and panoramas of which pairs are made.
 
     Args:
-        photographs: picture files, or folders of them.
+        photographs: PNG and JPEG files, or folders of them.
         panoramas: folders of equirectangular panoramas; those of `UNUSED` and `HELD_OUT` are left out.
 
     Raises:
@@ -127,12 +133,12 @@ def make_bank(
     """Draws pairs until there are as many as wanted.
 
     Args:
-        sources: what they are made of.
-        mix: of the kinds; those of panoramas count as 0 where there is none.
-        pairs: how many, a multiple of 8 for equal shares of `SHAPES`.
-        long_side_px: of each picture; the other side is two thirds of it.
-        seed: pair i depends on it and on i only, not on `processes`.
-        processes: that draw; one a core unless given.
+        sources: what the pairs are made of.
+        mix: the shares of the kinds; kinds that need a panorama count as 0 where there is none.
+        pairs: how many pairs; a multiple of 8 gives equal shares of `SHAPES`.
+        long_side_px: the long side of each picture; the other side is two thirds of it.
+        seed: pair i depends on it and on i only, not on the number of processes.
+        processes: how many processes draw; None takes one for each core.
     """
     photographs: dict[bool, list[Picture]] = {False: [], True: []}
     truths: dict[bool, list[Picture]] = {False: [], True: []}
@@ -149,7 +155,7 @@ def make_bank(
 
 
 def save_samples(bank: Bank, folder: Path, count: int = 128) -> None:
-    """Writes pairs, evenly picked, as NNN.png into `photographs` and `truths` below a folder."""
+    """Writes `count` evenly picked pairs as NNN.png into `photographs` and `truths` below a folder."""
     for name, sides in (("photographs", bank.photographs), ("truths", bank.truths)):
         (folder / name).mkdir(parents=True, exist_ok=True)
         pictures = [picture for side in sides for picture in side]
@@ -159,7 +165,7 @@ def save_samples(bank: Bank, folder: Path, count: int = 128) -> None:
 
 
 def weigh(bank: Bank) -> list[Array]:
-    """How often each pair of a bank is to be drawn once the network knows the whole of it.
+    """Computes how often each pair of a bank is drawn once the network has seen all of them.
 
     A picture that stays counts less than one that changes, since the network knows it well by then. Of the
     others, those whose shade does not rise are left out, since nobody asks a backlit photograph to become
@@ -188,9 +194,15 @@ def weigh(bank: Bank) -> list[Array]:
 def batches(
     bank: Bank, batch: int, rng: np.random.Generator, weights: list[Array] | None = None
 ) -> Iterator[tuple[Picture, Picture]]:
-    """Endless batches of one shape each, [batch, 3, h, w] uint8, mirrored at random.
+    """Yields batches without end: photographs and truths, [batch, 3, h, w] uint8, mirrored at random.
 
-    `weights` says how often each pair is drawn, as `weigh` does; all equally often unless given.
+    All pairs of a batch have one shape.
+
+    Args:
+        bank: the pairs.
+        batch: pairs in a batch.
+        rng: the source of all choices.
+        weights: how often each pair is drawn, as `weigh` says; None draws all equally often.
     """
     if weights is None:
         weights = [np.ones(len(side), np.float32) for side in bank.photographs]
@@ -207,12 +219,12 @@ def batches(
 
 
 def to_tensor(pixels: Picture, device: torch.device | None = None) -> Tensor:
-    """[n, 3, h, w] uint8 -> the same, float32 in [0, 1], on the CPU unless a device is given."""
+    """Converts [n, 3, h, w] uint8 to float32 in [0, 1], on the CPU unless a device is given."""
     return torch.from_numpy(pixels).to(device).float() / 255
 
 
 def draw_pairs(sources: Sources, mix: Mix, rng: np.random.Generator, height: int, width: int) -> list[Pair]:
-    """Two pairs of one kind."""
+    """Draws two pairs [h, w, 3] of one kind; of a scene that cannot be drawn, a well-lit picture."""
     kinds: list[tuple[_Draw, float]] = [
         (draw_view, mix.view if sources.panoramas else 0.0),
         (draw_silhouette, mix.silhouette if sources.panoramas else 0.0),

@@ -1,4 +1,4 @@
-"""Training with the rounding of INT8 graphs."""
+"""Rounds a network's features during training as INT8 graphs will round them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from torch import Tensor, nn
 
 from rave_train.network import EnhancementNetwork
 
-_FORGET: Final = 0.998
-"""Of the ranges of quantization, a step."""
+_DECAY: Final = 0.998
+"""Factor of the ranges of quantization in each step: the network may learn to need smaller ones."""
 
 
 class FakeQuantization:
-    """Eight-bit rounding of all that INT8 graphs round, with its gradient passed straight through.
+    """Rounds to eight bits all that INT8 graphs round; gradients pass as if nothing were rounded.
 
-    The input and the output of every 3x3 convolution but the first and the last, which stay float32 in
-    the exported graphs, as do the pooled grids that PPM's convolution reads. Ranges are the widest seen,
-    as calibration takes them, with some room.
+    That is the input and the output of every 3x3 convolution, except the first and the last, which stay
+    float32 in the exported graphs, as do the pooled grids that PPM's convolution reads. Ranges are the widest
+    seen, as calibration takes them, with some room.
+
+    Args:
+        network: the network, in whose convolutions the rounding is put.
+        headroom: factor of the widest values seen.
 
     Sources: Jacob et al., Quantization and Training of Neural Networks, 2018, section 3; for `spread`,
     Kundu et al., R2 Loss: Range Restriction Loss for Model Compression and Quantization, 2023, its L-inf.
@@ -40,7 +44,7 @@ class FakeQuantization:
                 ]
 
     def spread(self) -> Tensor:
-        """Largest magnitude since the last call, mean over what is rounded: [] with gradient."""
+        """Returns the largest magnitude since the last call, mean over what is rounded: [] with gradient."""
         peaks, self._peaks = self._peaks, []
         return torch.stack(peaks).mean()
 
@@ -65,9 +69,9 @@ class FakeQuantization:
         self._peaks.append(torch.maximum(-lowest, highest).float())
         # Tensors throughout: reading a number would wait for a GPU.
         seen = torch.stack([-lowest, highest]).detach().float() * self._headroom
-        # Forgets slowly: weights move, and with them what is the widest.
+        # Ranges shrink slowly, since the widest values move with the weights.
         ranges = self._ranges.get(place)
-        ranges = seen if ranges is None else torch.maximum(seen, ranges * _FORGET)
+        ranges = seen if ranges is None else torch.maximum(seen, ranges * _DECAY)
         self._ranges[place] = ranges = ranges.clamp_min(0)
         step = (ranges.sum() / 255).clamp_min(1e-8)
         zero_point = (ranges[0] / step).round().to(torch.int32)
