@@ -29,8 +29,8 @@ from benchmarks.studies.reporting import report_study, study_parser
 from rave_export import int8
 from rave_export.graphs.variants import float_graphs, int8_graphs, network_facts
 from rave_export.int8.calibration import default_pictures
+from rave_export.int8.float_layers import lights
 from rave_export.int8.in_memory import NetworkInMemory, Session
-from rave_export.int8.sparing import lights
 from rave_export.pictures import read_pictures
 from rave_export.proof.parity import psnr_db, relit, split_light
 from rave_runtime.arrays import Picture

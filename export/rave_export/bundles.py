@@ -12,7 +12,6 @@ from typing import Final, Literal
 import onnx
 
 from rave_export.errors import InputError, ParityError
-from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs.split import OPSET
 from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
 from rave_export.int8.calibration import default_pictures, proof_pictures
@@ -23,6 +22,7 @@ from rave_export.proof.normal_way import measure_normal_way
 from rave_export.proof.parity import over_tolerance
 from rave_export.proof.reference import torch_reference
 from rave_export.proof.verify import halo_failures, measure_bundle
+from rave_export.whole_folders import check_replaceable, new_folder
 from rave_runtime.arrays import Picture
 from rave_runtime.bundle import (
     FORMAT,

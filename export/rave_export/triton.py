@@ -16,7 +16,7 @@ from typing import Final
 import onnx
 
 from rave_export.errors import ExportError
-from rave_export.folders import check_replaceable, new_folder
+from rave_export.whole_folders import check_replaceable, new_folder
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.bundle import Bundle, EngineFile, GraphFile, TensorSpec
 

@@ -16,10 +16,10 @@ from PIL import Image
 from rave_export.errors import ExportError
 from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts
 from rave_export.int8.calibration import synthesize_pictures, with_darker
+from rave_export.int8.float_layers import find_float_layers, lights, worst_db
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.int8.quantize import fits_16_bits, observed_tensors, quantize
 from rave_export.int8.ranges import least_error_range, observe_ranges
-from rave_export.int8.sparing import lights, spared_layers, worst_db
 from rave_export.pictures import MAX_SIDE_PX, read_pictures
 from rave_export.proof.parity import probe_picture
 from rave_runtime.bundle import Bundle
@@ -164,7 +164,7 @@ def test_no_layer_is_spared_where_none_helps(fp32_graphs: list[Graph], network: 
         builds.append(spared)
         return exact
 
-    assert spared_layers(build, ["a", "b"], PICTURES, lights(exact, PICTURES)) == []
+    assert find_float_layers(build, ["a", "b"], PICTURES, lights(exact, PICTURES)) == []
     assert builds == [()], "it is right as it is, so nothing else is tried"
 
 

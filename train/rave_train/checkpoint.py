@@ -20,7 +20,7 @@ from rave_runtime.bundle import EMBEDDED, MIN_WORKING_SIZE_PX, Manifest, read_bu
 from rave_runtime.errors import BundleError, reason_of
 from rave_train.errors import CheckpointError, reason_of_loading
 from rave_train.network import PADDINGS, PUBLISHED_CHANNELS, EnhancementNetwork, Padding
-from rave_train.writing import torch_file, write_whole
+from rave_train.whole_files import torch_file, write_whole
 
 UPSTREAM_PREFIX: Final = "module."
 """The prefix that upstream's `DataParallel` gives each name, and that its scripts cut off again."""

@@ -13,10 +13,10 @@ import onnx
 from rave_export.graphs.full_resolution import join_graphs
 from rave_export.graphs.normal_way import normal_way
 from rave_export.graphs.split import OPSET, export_context, export_enhance, with_float_image
+from rave_export.int8.float_layers import find_float_layers, lights, worst_db
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.int8.quantize import SENSITIVE, convolutions, quantize
 from rave_export.int8.ranges import observe_ranges
-from rave_export.int8.sparing import lights, spared_layers, worst_db
 from rave_export.options import ENOUGH_DB
 from rave_runtime.arrays import Picture
 from rave_runtime.bundle import ImageType, NetworkFacts, Part, Precision
@@ -106,7 +106,7 @@ def int8_graphs(
         layers = [
             name for name in convolutions(context) + convolutions(enhance) if not name.endswith(SENSITIVE)
         ]
-        float32_layers = spared_layers(partial(build, kind), layers, pictures, expected, enough_db)
+        float32_layers = find_float_layers(partial(build, kind), layers, pictures, expected, enough_db)
         for name, reached_db in float32_layers:
             say(f"int8 leaves {name.removesuffix('.weight')} in float32: {reached_db:.1f} dB with it")
         if (float32_layers[-1][1] if float32_layers else reached[kind]) < enough_db:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 
 from rave_export.errors import InputError
+from rave_export.proof.halo import check_halo
 from rave_export.proof.parity import (
     SINGLE_GRAPH,
     Candidate,
@@ -19,7 +20,6 @@ from rave_export.proof.parity import (
     probe_cases,
     split_light,
 )
-from rave_export.proof.reach import check_reach
 from rave_runtime.arrays import Array, Pixels
 from rave_runtime.backends.devices import DEVICES, Device, choose_device, onnxruntime_providers
 from rave_runtime.backends.graph_check import read_graph
@@ -65,7 +65,7 @@ def halo_failures(bundle: Bundle) -> list[str]:
     Raises:
         BundleError, DeviceError: the graphs do not load or run.
     """
-    return check_reach(load_network(bundle, "fp32", choose_device("cpu")))
+    return check_halo(load_network(bundle, "fp32", choose_device("cpu")))
 
 
 def candidates(bundle: Bundle) -> Iterator[Candidate]:

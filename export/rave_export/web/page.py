@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 
 from rave_export.errors import InputError
-from rave_export.folders import check_replaceable, new_folder
 from rave_export.graphs.normal_way import normal_way
 from rave_export.web.onnxruntime_web import place_runtime
+from rave_export.whole_folders import check_replaceable, new_folder
 from rave_runtime.arrays import Picture
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.privacy import import_onnxruntime

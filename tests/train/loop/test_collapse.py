@@ -36,11 +36,11 @@ def test_a_collapse_is_seen_late_in_the_warm_up_and_after_it(config: RunConfig) 
     watch = CollapseWatch(config, state, lambda event: notes.append(getattr(event, "text", "")))
     state.recent_psnr = [20.0] * 30
     early = Position("warm-up", step=99, length=300)
-    assert watch.look(early, 0.0) == early
+    assert watch.check(early, 0.0) == early
     state.recent_psnr = [5.0] * 30
     between = Position("warm-up", step=150, length=300)
-    assert watch.look(between, 0.0) == between, "looked at every hundred steps"
-    again = watch.look(Position("warm-up", step=199, length=300), 0.0)
+    assert watch.check(between, 0.0) == between, "looked at every hundred steps"
+    again = watch.check(Position("warm-up", step=199, length=300), 0.0)
     assert again.length == 500, "its whole warm-up anew"
     assert notes == [
         "input and output agree to only 5.0 dB in the warm-up: the run starts again with a new network"
@@ -49,9 +49,9 @@ def test_a_collapse_is_seen_late_in_the_warm_up_and_after_it(config: RunConfig) 
     later = Position("enhance", step=500, length=900, total=800)
     watch.flat_shares.clear()
     while len(watch.flat_shares) < 29:
-        watch.look(later, 1.0)
+        watch.check(later, 1.0)
     with pytest.raises(TrainingError, match="collapsed by step 800: its pictures have no middle tones"):
-        watch.look(later, 1.0)
+        watch.check(later, 1.0)
 
 
 def test_a_network_without_light_is_seen(config: RunConfig, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_what_a_killed_run_left_half_written_is_removed(config: RunConfig, tmp_p
     run = tmp_path / "run"
     train(config, run, should_stop=after_steps(3))
     code = (
-        "import os, signal, sys; from pathlib import Path; from rave_train.writing import write_whole\n"
+        "import os, signal, sys; from pathlib import Path; from rave_train.whole_files import write_whole\n"
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
         "write_whole(Path(sys.argv[1]), b'half')\n"
     )

@@ -24,7 +24,7 @@ from rave_train.data.synthesis import linear_to_srgb, srgb_to_linear
 from rave_train.data.synthesize_folder import Synthesized, require_new_folder
 from rave_train.errors import DataError
 from rave_train.progress import Report
-from rave_train.writing import make_folder_of
+from rave_train.whole_files import make_folder_of
 
 STOPS_BELOW: Final = (0.0, 0.6, 1.3, 2.0)
 """Exposures of the backlit pictures, in stops below the middle."""

@@ -17,7 +17,7 @@ from rave_train.data.photographs import SMALLEST_SIDE_PX, Photograph, find_photo
 from rave_train.data.synthesis import SynthesisRange, synthesize_backlit
 from rave_train.errors import DataError
 from rave_train.progress import Report
-from rave_train.writing import make_folder_of
+from rave_train.whole_files import make_folder_of
 
 _SHEET_ROWS: Final = 12
 

@@ -17,7 +17,7 @@ from rave_train.errors import DataError
 from rave_train.progress import Report
 from rave_train.recipes.panoramas import ENDINGS, find_panoramas, load_panorama
 from rave_train.recipes.scenes import Sources, draw_view
-from rave_train.writing import make_folder_of
+from rave_train.whole_files import make_folder_of
 
 DEFAULT_SIDE_PX: Final = 512
 _TRIES: Final = 24

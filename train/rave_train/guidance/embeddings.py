@@ -18,7 +18,7 @@ from rave_train.data.batches import to_tensor
 from rave_train.data.photographs import Photograph, load_photograph
 from rave_train.encoders import Encoder
 from rave_train.progress import Report
-from rave_train.writing import write_whole
+from rave_train.whole_files import write_whole
 
 _WRITE_EVERY_BATCHES: Final = 64
 """Batches after which embeddings are written, so that a killed run need not embed a large set again."""

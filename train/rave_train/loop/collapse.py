@@ -39,7 +39,7 @@ class CollapseWatch:
         self.config, self.state, self.listen = config, state, listen
         self.flat_shares: deque[float] = deque(maxlen=RUNNING_LOSS_STEPS)
 
-    def look(self, position: Position, flat: float) -> Position:
+    def check(self, position: Position, flat: float) -> Position:
         """Checks the network after a step.
 
         Args:

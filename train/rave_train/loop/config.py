@@ -17,7 +17,7 @@ from rave_train.encoders.spec import (
 from rave_train.errors import ConfigError
 from rave_train.guidance.options import ClipLitLatentOptions, ClipLitOptions, PairOptions, RaveOptions
 from rave_train.loop.schedule import Schedule
-from rave_train.writing import write_whole
+from rave_train.whole_files import write_whole
 
 PUBLISHED_WARM_UP_STEPS: Final = 1000
 

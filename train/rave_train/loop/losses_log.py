@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from rave_train.loop.schedule import Position
-from rave_train.writing import write_whole
+from rave_train.whole_files import write_whole
 
 _LOSS_COLUMNS: Final = (
     "step",

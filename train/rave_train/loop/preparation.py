@@ -20,7 +20,7 @@ from rave_train.loop.ingredients import Ingredients, gather
 from rave_train.loop.run_folder import RunFolder
 from rave_train.loop.state import TrainingState, new_network, new_state
 from rave_train.network import EnhancementNetwork
-from rave_train.writing import make_folder_of
+from rave_train.whole_files import make_folder_of
 
 _MAY_CHANGE: Final = ("device", "workers", "compile", "save_every", "epoch_steps", "cache")
 """Fields of a run's config that do not change its result, only where and how fast it is computed."""

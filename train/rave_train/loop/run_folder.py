@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rave_train.errors import RunFolderError
-from rave_train.writing import write_whole
+from rave_train.whole_files import write_whole
 
 _PACKAGES: Final = ("rave-backlit", "torch", "torchvision", "open_clip_torch", "timm", "numpy", "pillow")
 

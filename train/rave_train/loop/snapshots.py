@@ -19,7 +19,7 @@ from rave_train.loop.run_folder import RunFolder
 from rave_train.loop.state import TrainingState, Weights, copy_weights
 from rave_train.measure.metrics import psnr
 from rave_train.network import EnhancementNetwork, relight
-from rave_train.writing import write_whole
+from rave_train.whole_files import write_whole
 
 
 def end_epoch(

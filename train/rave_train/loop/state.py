@@ -20,7 +20,7 @@ from rave_train.guidance.options import PairOptions
 from rave_train.loop.config import RunConfig
 from rave_train.loop.schedule import RUNNING_LOSS_STEPS, Position, begin
 from rave_train.network import PUBLISHED_CHANNELS, PUBLISHED_STD, EnhancementNetwork, Padding
-from rave_train.writing import torch_file, write_whole
+from rave_train.whole_files import torch_file, write_whole
 
 Weights = dict[str, Tensor]
 

@@ -123,7 +123,7 @@ def train(
             log.log(position, losses, state.running_loss, time.perf_counter() - started)
             total = max(schedule.total(), position.total + position.length - position.step)
             listen(Step(position, total, losses, state.running_loss))
-        position = watch.look(position, flat)
+        position = watch.check(position, flat)
         state.position = advance(schedule, position, state.running_loss)
         leaves = (state.position.phase, state.position.round) != entered
 

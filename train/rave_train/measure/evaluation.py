@@ -27,7 +27,7 @@ from rave_train.measure.learned_metrics import (
 )
 from rave_train.measure.protocol import METRICS, Protocol, ShapesDifferError, with_mean_of
 from rave_train.progress import Report
-from rave_train.writing import write_table, write_whole
+from rave_train.whole_files import write_table, write_whole
 
 UNTOUCHED = "input"
 """Name of the row of the unchanged pictures, which stands beside those of checkpoints and bundles."""

@@ -21,7 +21,7 @@ from rave_train.loop.config import read_config
 from rave_train.loop.ingredients import find_training_data
 from rave_train.loop.run_folder import RunFolder
 from rave_train.progress import Report
-from rave_train.writing import write_table, write_whole
+from rave_train.whole_files import write_table, write_whole
 
 DEFAULT_WORDS: Final = ("silhouette", "dark", "darkness")
 """The words of the paper's Table 3."""

@@ -29,7 +29,7 @@ _ROUNDING: Final = 1e-5
 """Largest relative difference that a different order of float32 sums can make."""
 
 
-def check_reach(network: Network) -> list[str]:
+def check_halo(network: Network) -> list[str]:
     """Checks the halos in a network's facts.
 
     Args:

@@ -10,7 +10,7 @@ import torch
 
 from rave_train.checkpoint import save_checkpoint
 from rave_train.network import EnhancementNetwork
-from rave_train.writing import make_folder_of, torch_file, write_whole
+from rave_train.whole_files import make_folder_of, torch_file, write_whole
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(

@@ -38,7 +38,7 @@ def worst_db(network: NetworkInMemory, pictures: Sequence[Pixels], expected: Seq
     return min(_psnr_db(network, *pair) for pair in zip(pictures, expected, strict=True))
 
 
-def spared_layers(
+def find_float_layers(
     build: Build,
     layers: Sequence[str],
     pictures: Sequence[Pixels],
