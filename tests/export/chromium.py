@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+SOFTWARE_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -46,13 +47,14 @@ def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 class Page:
-    """A page of a browser of its own."""
+    """A page in its own browser; with `software_gpu`, one whose WebGPU is computed by the processor."""
 
-    def __init__(self, program: str, profile: Path, address: str) -> None:
+    def __init__(self, program: str, profile: Path, address: str, software_gpu: bool = False) -> None:
         to_read, to_write = os.pipe()
         from_read, from_write = os.pipe()
         options = [
-            *("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"),
+            *("--headless=new", "--no-sandbox", "--remote-debugging-pipe", "--no-first-run"),
+            *(SOFTWARE_GPU if software_gpu else ("--disable-gpu",)),
             *("--disable-dev-shm-usage", "--disable-background-networking", f"--user-data-dir={profile}"),
             # Whatever the page would ask of another machine fails.
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",

@@ -43,11 +43,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    yield from opened(folder, tmp_path_factory.mktemp("profile"))
+
+
+@pytest.fixture(scope="module")
+def gpu_page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    yield from opened(folder, tmp_path_factory.mktemp("profile"), software_gpu=True)
+
+
+def opened(folder: Path, profile: Path, software_gpu: bool = False) -> Iterator[Page]:
     program = find_chromium()
     if program is None:
         pytest.skip("Chromium is not installed")
     with serving(folder) as (address, asked):
-        page = Page(program, tmp_path_factory.mktemp("profile"), address)
+        page = Page(program, profile, address, software_gpu)
         try:
             page.wait_for("ready")
             yield page
@@ -84,6 +93,20 @@ def test_the_browser_makes_what_python_makes(page: Page, tmp_path: Path, index: 
     assert share_within_a_step(picture_of(page), expected) >= 0.999
     before = picture_of(page, ENHANCED.replace("after", "before"))
     np.testing.assert_array_equal(before, np.asarray(image))
+
+
+def test_webgpu_makes_what_python_makes(gpu_page: Page, tmp_path: Path) -> None:
+    if "WebGPU" not in gpu_page.evaluate("document.getElementById('engine').textContent"):
+        pytest.skip("Chromium offers no WebGPU in software here")
+    image = (
+        Image.open(EXAMPLES[0], formats=["JPEG"]).convert("RGB").resize((500, 333), Image.Resampling.LANCZOS)
+    )
+    file = tmp_path / "photo.png"
+    image.save(file)
+    gpu_page.choose(file)
+    gpu_page.wait_for("done")
+    expected = Enhancer(device="cpu", precision="fp32").enhance(np.asarray(image))
+    assert share_within_a_step(picture_of(gpu_page), expected) >= 0.999
 
 
 def test_strength_is_heeded(page: Page, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ reduce (uint8[batch, height, width, 3] image) =>
  int64[1] twice_radius = {{{twice_radius}}}, int64[4] no_pad = {{0, 0, 0, 0}}, int64[2] none = {{0, 0}},
  float half = {{0.5}},
  float black = {{0.0}}, float top = {{255.0}}, float unit = {{1.0}}, float pi = {{3.14159265358979}},
- uint8 no_byte = {{0}}, uint8 one_byte = {{1}}, float near = {{0.0001}}, float lobes = {{3.0}},
+ uint8 no_byte = {{0}}, float one_float = {{1.0}}, float near = {{0.0001}}, float lobes = {{3.0}},
  int64[1] scale_bits = {{16777216}}>
 {{
     image_shape = Shape (image)
@@ -40,7 +40,8 @@ reduce (uint8[batch, height, width, 3] image) =>
     tall_shape = Concat <axis = 0> (last, row_box, col_padded)
     tall = Reshape (padded, tall_shape)
     row_shape = Concat <axis = 0> (one, row_box)
-    row_ones = Expand (one_byte, row_shape)
+    row_ones_f = Expand (one_float, row_shape)
+    row_ones = Cast <to = 2> (row_ones_f)
     row_sums_i = MatMulInteger (row_ones, tall)
     row_sums = Cast <to = 1> (row_sums_i)
     wide_shape = Concat <axis = 0> (last, col_box)
@@ -159,7 +160,8 @@ _REDUCE_AXIS: Final = """
     {axis}_weights = Div ({axis}_raw, {axis}_sum)
 """
 """The part for one axis computes its reduced length, rounded half to even, the boxes that are averaged first,
-and the Lanczos weights for the rest of the reduction."""
+and the Lanczos weights for the rest of the reduction. The ones that add up the rows of a box are expanded as
+float32: WebGPU cannot expand bytes (onnxruntime-web 1.30)."""
 
 
 def reduction_graph(versions: Versions, working_size_px: int) -> onnx.ModelProto:
