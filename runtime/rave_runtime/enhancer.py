@@ -27,7 +27,7 @@ from rave_runtime.light.score import backlit_score
 from rave_runtime.light.sharing import threads_for
 from rave_runtime.light.sizes import check_tile_size, check_working_size
 from rave_runtime.light.tiled import full_light, whole_light
-from rave_runtime.photos.colour import as_seen, tone_curve
+from rave_runtime.photos.colour import as_seen, in_srgb_curve, tone_curve
 from rave_runtime.photos.photo import Photo, check_image
 
 if TYPE_CHECKING:
@@ -308,12 +308,11 @@ class Enhancer:
     ) -> tuple[NormalWay, float]:
         """Returns a photograph in the normal way, and its score; the arguments are as for `_develop`."""
         # In sRGB's tone curve the pixels can guide as they are, and only the reduced picture is converted.
-        keeps_space = tone_curve(icc_profile) is None
-        image = as_seen(pixels, None if keeps_space else icc_profile)
+        image = as_seen(in_srgb_curve(pixels, icc_profile), None)
         is_large = max(image.shape[:2]) > working_size_px
         reduction = Reduction(image, working_size_px, threads_for(image, self._threads)) if is_large else None
         small: NDArray[Any] = image if reduction is None else reduction.pixels
-        seen = as_seen(small, icc_profile if keeps_space else None)
+        seen = as_seen(small, icc_profile, is_in_srgb_curve=True)
         tile_px = self.tile_size_px if seen.shape[0] * seen.shape[1] > _WHOLE_PX else None
         light = whole_light(self.network, seen, tile_px, self.batch)
         return NormalWay(image, light, self.look, reduction, seen), backlit_score([light])

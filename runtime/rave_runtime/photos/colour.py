@@ -28,12 +28,16 @@ _SRGB_COLUMNS: Final = np.array(
 """XYZ of sRGB's primaries under D50, as columns. Source: IEC 61966-2-1, adapted by Bradford's matrix."""
 
 
-def as_seen(pixels: NDArray[Any], icc_profile: bytes | None) -> NDArray[Any]:
+def as_seen(
+    pixels: NDArray[Any], icc_profile: bytes | None, *, is_in_srgb_curve: bool = False
+) -> NDArray[Any]:
     """Returns pixels as the network sees them.
 
     Args:
-        pixels: [h, w, 1 or 3] uint8 or uint16, or float32 in [0, 1] whose tone curve is sRGB's.
+        pixels: [h, w, 1 or 3] uint8 or uint16, or float32 in [0, 1] in sRGB's tone curve.
         icc_profile: their colour space; None is sRGB.
+        is_in_srgb_curve: whether the pixels come from `in_srgb_curve`, so that only their primaries are left
+            to convert.
 
     Returns:
         [h, w, 3] of the same dtype, sRGB; where there is nothing to convert, the pixels themselves.
@@ -43,8 +47,8 @@ def as_seen(pixels: NDArray[Any], icc_profile: bytes | None) -> NDArray[Any]:
     if icc_profile is None or pixels.dtype == np.float32 or is_srgb(icc_profile):
         return pixels
     if pixels.dtype == np.uint16:
-        return in_srgb_curve(pixels, icc_profile)
-    return to_srgb(pixels, icc_profile)
+        return pixels if is_in_srgb_curve else in_srgb_curve(pixels, icc_profile)
+    return to_srgb(_in_own_curve(pixels, icc_profile) if is_in_srgb_curve else pixels, icc_profile)
 
 
 def is_srgb(icc_profile: bytes | None) -> bool:
@@ -78,17 +82,34 @@ def to_srgb(pixels: NDArray[np.uint8], icc_profile: bytes) -> NDArray[np.uint8]:
     return np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), transform))
 
 
-def in_srgb_curve(pixels: NDArray[np.uint16], icc_profile: bytes) -> NDArray[np.uint16]:
-    """Returns 16-bit values as sRGB encodes their light, channel by channel; their primaries stay.
+def in_srgb_curve(pixels: NDArray[Any], icc_profile: bytes | None) -> NDArray[Any]:
+    """Returns values as sRGB encodes their light, channel by channel; their primaries stay.
 
-    Little CMS would reduce them to 8 bits, whose steps would show in the light of a smooth sky.
+    Little CMS would take longer, and would reduce 16 bits to 8, whose steps would show in the light of smooth
+    skies.
+
+    Args:
+        pixels: [h, w, c] uint8 or uint16.
+        icc_profile: their colour space; None is sRGB.
+
+    Returns:
+        The same shape and dtype; the pixels themselves where their curve is sRGB's.
     """
     curve = tone_curve(icc_profile)
     if curve is None:
         return pixels
-    identity = np.linspace(0, 1, len(curve))
-    table = np.interp(np.linspace(0, 1, 65536), identity, curve) * 65535
-    return (table + 0.5).astype(np.uint16)[pixels]
+    top = int(np.iinfo(pixels.dtype).max)
+    table = np.interp(np.linspace(0, 1, top + 1), np.linspace(0, 1, len(curve)), curve) * top
+    return np.take((table + 0.5).astype(pixels.dtype), pixels)
+
+
+def _in_own_curve(pixels: NDArray[np.uint8], icc_profile: bytes) -> NDArray[np.uint8]:
+    """Undoes `in_srgb_curve`, within a step."""
+    curve = tone_curve(icc_profile)
+    if curve is None:
+        return pixels
+    table = np.interp(np.linspace(0, 1, 256), curve, np.linspace(0, 1, len(curve))) * 255
+    return np.take((table + 0.5).astype(np.uint8), pixels)
 
 
 def convert_to_srgb(pixels: Pixels, icc_profile: bytes) -> Pixels:

@@ -17,6 +17,7 @@ from rave_runtime.photos.colour import cmyk_to_rgb, is_srgb, to_srgb, tone_curve
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
+from tests.runtime.colours.stated import ADOBE as ADOBE_RGB
 from tests.runtime.colours.stated import P3
 from tests.runtime.pictures import make_picture
 
@@ -163,10 +164,13 @@ def test_a_profile_for_other_pixels_is_left_out_aloud(format: str, space: bytes)
         assert read_photo(encode_photo(photo, photo.pixels, target).content).icc_profile is None
 
 
-def test_display_p3_is_enhanced_like_its_conversion_to_srgb(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("space", [P3, ADOBE_RGB], ids=["Display P3", "Adobe RGB"])
+def test_other_spaces_are_enhanced_like_their_conversion_to_srgb(
+    space: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     enhancer, picture = Enhancer(device="cpu"), make_picture(480, 640)
-    to_p3 = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), io.BytesIO(P3), "RGB", "RGB")
-    pixels = np.array(ImageCms.applyTransform(Image.fromarray(picture), to_p3))
+    to_space = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), io.BytesIO(space), "RGB", "RGB")
+    pixels = np.array(ImageCms.applyTransform(Image.fromarray(picture), to_space))
     converted: list[int] = []
 
     def convert(values: np.ndarray, icc_profile: bytes) -> np.ndarray:
@@ -174,9 +178,9 @@ def test_display_p3_is_enhanced_like_its_conversion_to_srgb(monkeypatch: pytest.
         return to_srgb(values, icc_profile)
 
     monkeypatch.setattr(colour, "to_srgb", convert)
-    enhanced = enhancer.enhance_photo(Photo(pixels, icc_profile=P3, format="JPEG"))
+    enhanced = enhancer.enhance_photo(Photo(pixels, icc_profile=space, format="JPEG"))
     expected = enhancer.enhance(picture)
-    shown = to_srgb(enhanced.astype(np.uint8), P3)
+    shown = to_srgb(enhanced.astype(np.uint8), space)
     assert np.abs(expected.astype(int) - picture).mean() > 3
     assert np.square(shown.astype(float) - expected).mean() < 2  # 45 dB; both are rounded twice
     # Little CMS converts the reduced picture alone: all pixels would take most of the time.
