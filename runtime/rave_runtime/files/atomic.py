@@ -77,17 +77,6 @@ def write_atomically(
         _write_all(descriptor, content)
 
 
-def copy_atomically(source: Path, target: Path) -> None:
-    """Copies a file with its times and attributes, so that the copy is there whole or not at all.
-
-    Raises:
-        PhotoError: the source cannot be read or the target not written.
-    """
-    with partial_file(target, source, source) as (descriptor, _), source.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            _write_all(descriptor, block)
-
-
 @contextlib.contextmanager
 def partial_file(
     target: Path, like: Location | Iterable[Location] | None, attributes_of: Location | None
