@@ -85,8 +85,10 @@ def enhance_film(
         divided = DividedFilm(film, enhancer, options, result)
         if isinstance(target, Path):
             like = source if isinstance(source, Path) else None
-            with partial_file(target, like, attributes_of) as (_, partial):
-                _write(av, divided, str(partial), container, options, result, mark)
+            with partial_file(target, like, attributes_of) as (descriptor, partial):
+                # Opened by its name, it could be a link that somebody put there meanwhile.
+                with open(descriptor, "wb", closefd=False) as stream:
+                    _write(av, divided, stream, container, options, result, mark)
                 before_replacing(partial)
             if mark is not None and not can_hold_mark(container):
                 result.warnings.append(_NO_MARK_NOTE)

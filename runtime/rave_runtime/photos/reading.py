@@ -121,8 +121,10 @@ def load_rgb(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAP
     return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), np.uint8)
 
 
-def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> bytes:
+def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, follow: bool = True) -> bytes:
     """Reads a file's bytes, unless it is not a file, or is larger than a photograph of that size can be.
+
+    A symbolic link is read as the file that it leads to, or is refused where `follow` is False.
 
     Raises:
         PhotoError: it cannot be read or is refused.
@@ -133,6 +135,7 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
         check_file_size(len(content), limit, max_megapixels)
         return content
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags |= 0 if follow else getattr(os, "O_NOFOLLOW", 0)
     try:
         descriptor = os.open(path, flags)  # O_NONBLOCK: a pipe without a writer does not block
         try:
