@@ -93,6 +93,12 @@ def write_deep_ppm(pixels: Deep) -> bytes:
     return head + pixels.astype(">u2").tobytes()
 
 
+def to_8_bits(pixels: Pixels) -> Pixels:
+    """Returns uint16 pixels as uint8, rounded."""
+    reduced: Pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    return reduced
+
+
 def _read_png(content: bytes, transparent: object) -> Deep:
     try:
         import imagecodecs
