@@ -2,17 +2,40 @@
 
 Libraries that run ONNX do more than arithmetic: they open files beside the graph, read memory at an address
 that the graph names, and run subgraphs and non-standard operators. A bundle needs none of that. The check
-allows what rave-export writes and refuses everything else, unknown fields included.
+allows what rave-export writes and refuses everything else, unknown fields included. It also follows the sizes
+of all tensors for a small and a very large picture, since a graph of a hundred bytes can ask for any amount
+of memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from rave_runtime.backends.onnx_model import OnnxModel
 from rave_runtime.bundle import Bundle, GraphFile, NetworkFacts, TensorSpec
 from rave_runtime.errors import BundleError
+
+_PICTURES: Final = ((2, 127, 131), (61, 131, 1_000_003), (61, 1_000_003, 131))
+"""Count, height and width of the pictures for which a graph's tensors are followed, all of them primes. Fixed
+sizes show in the small ones; in the wide and in the tall ones, whatever grows faster than a picture does."""
+
+_MAX_PEAK_VALUES: Final = (12, 64)
+"""Most values that exist at once, per pixel, for each channel of the network and besides. Exported graphs
+have 6 for each channel, or 8 in very small networks."""
+
+_MAX_VALUES: Final = (200, 400)
+"""The same for all tensors together, which no runtime keeps all. Exported graphs have 20 to 135 for each
+channel."""
+
+_MAX_VALUES_OF_PICTURE: Final = (300, 800)
+"""The same for graphs of a whole picture. Exported graphs have 70 to 255 for each channel."""
+
+_MAX_PRODUCTS: Final = (600, 1000)
+"""Most products of convolutions and matrices per pixel, for each pair of channels and besides for each one.
+Exported graphs have 37 to 285 for each pair. It does not bind graphs of a whole picture, whose means over
+windows are products with matrices as large as the working size."""
 
 
 def read_graph(bundle: Bundle, graph: GraphFile) -> bytes:
@@ -56,6 +79,49 @@ def check_graph(content: bytes, graph: GraphFile, network: NetworkFacts) -> None
                 f"its {kind} are not what the manifest declares: "
                 f"it has {_list(actual - declared)} where the manifest has {_list(declared - actual)}"
             )
+    _check_growth(model, graph, network)
+
+
+def _check_growth(model: OnnxModel, graph: GraphFile, network: NetworkFacts) -> None:
+    """Refuses a graph whose tensors are larger, or take more work, than those of any network of its width."""
+    channels = network.channels
+    values = _MAX_VALUES_OF_PICTURE if model.whole_picture else _MAX_VALUES
+    for count, height, width in _PICTURES:
+        growth = model.growth(_input_shapes(graph, network, count, height, width))
+        pixels = count * height * width
+        for needed, limit, what in (
+            (growth.peak_values, _limit(_MAX_PEAK_VALUES, channels), "values at once"),
+            (growth.values, _limit(values, channels), "values"),
+            (growth.products, _limit(_MAX_PRODUCTS, channels) * channels, "products"),
+        ):
+            if needed > limit * pixels and not (what == "products" and model.whole_picture):
+                raise ValueError(
+                    f"it computes {needed // pixels} {what} for each pixel of {count} x {height} x {width}, "
+                    f"the graphs of a network of {channels} channels need fewer than {limit}"
+                )
+
+
+def _limit(per_channel_and_besides: tuple[int, int], channels: int) -> int:
+    per_channel, besides = per_channel_and_besides
+    return per_channel * channels + besides
+
+
+def _input_shapes(
+    graph: GraphFile, network: NetworkFacts, count: int, height: int, width: int
+) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a graph's inputs for pictures of a size."""
+    bins = sum(network.bins)
+    if graph.part == "enhance":
+        return {
+            "features": (count, network.channels, height, width),
+            "pooled": (count, network.channels, bins, bins),
+            "rows": (count, height, bins),
+            "cols": (count, width, bins),
+        }
+    image = {"image": (count, height, width, 3)}
+    if graph.part == "context":
+        return image | {"rows": (count, bins, height), "cols": (count, bins, width)}
+    return image | {"strength": ()}
 
 
 def expected_tensors(graph: GraphFile, network: NetworkFacts) -> tuple[list[TensorSpec], list[TensorSpec]]:

@@ -114,6 +114,8 @@ class OnnxNetwork(SplitNetwork):
                 content,
                 options,
                 providers=[(self.device.provider, self.device.options)],
+                # On the CPU it would only try the same once more, and print four lines about that.
+                enable_fallback=int(self.device.name != "cpu"),
             )
         except Exception as error:
             raise BundleError(

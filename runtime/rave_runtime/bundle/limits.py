@@ -29,7 +29,8 @@ MAX_DEPTH: Final = 32
 MAX_BINS: Final = 64
 """The greatest sum of the pooling grids' sides. Pooled grids hold channels times its square values."""
 
-MAX_CHANNELS: Final = 1024
+MAX_CHANNELS: Final = 256
+"""The published networks have 32. The memory of a tile grows with the channels."""
 MAX_HALO_PX: Final = 128
 """Two halos must leave room for a core in a tile of the usual size."""
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from rave_runtime.backends.limits import usable_processors
+from rave_runtime.cli.places import (
+    listed,
+    most_private,
+    require_same_place,
+    require_writable_file,
+    require_writable_folder,
+)
 from rave_runtime.errors import PhotoError, RaveError, UsageError
-from rave_runtime.files.atomic import is_written_into, remove_abandoned, require_writable, write_atomically
+from rave_runtime.files.atomic import is_written_into, remove_abandoned, write_atomically
 from rave_runtime.files.entries import digest_of
 from rave_runtime.files.location import Location, RemoteFile
-from rave_runtime.files.places import absolute, exists, is_folder
+from rave_runtime.files.places import absolute, exists, identity_of, is_folder
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import require_format
 from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_file
@@ -67,7 +73,8 @@ def run_folder(
         require_own_text("--log", options.log, LOG_MARK)
         require_own_text("--report", options.report, REPORT_MARK)
     if options.report is not None:
-        _require_writable("--report", options.report, _most_private(source))
+        require_writable_file("--report", options.report, most_private(source))
+    report_folder = None if options.report is None else identity_of(options.report.parent)
     jobs, journal, options, output = _prepare(source, output, options)
     if options.overwrite == "ask":
         options = dataclasses.replace(
@@ -82,15 +89,16 @@ def run_folder(
         open_log(options.log, runner.setup) as log,
     ):
         if _is_tree(source) and isinstance(output, Path) and jobs:
-            _require_writable_folder("OUTPUT", output, output, _most_private(source))
+            require_writable_folder("OUTPUT", output, output, most_private(source))
         elif jobs and isinstance(jobs[0].target, Path):
-            _require_writable("OUTPUT", jobs[0].target, _most_private(source))
+            require_writable_file("OUTPUT", jobs[0].target, most_private(source))
         results = show_progress(write_each(runner.run(jobs), log), len(jobs))
     problems = [] if log.problem is None else [log.problem]
     if options.report is not None:
         from rave_runtime.run.report import write_report
 
         try:
+            require_same_place(options.report, report_folder)
             write_report(options.report, results, runner.setup, options)
         except PhotoError as error:
             problems.append(f"the report {error}")
@@ -124,10 +132,10 @@ def _prepare(
     """Plans the jobs and opens the journal; returns both, and the options and output that the run uses."""
     shard = None if options.shard is None else parse_shard(options.shard)
     tree = _is_tree(source)
-    if options.skip_existing and not tree and any(exists(place) for place in _listed(source)):
+    if options.skip_existing and not tree and any(exists(place) for place in listed(source)):
         raise UsageError("--skip-existing is for folders, whose results it remembers: leave it out")
     if options.cluster is not None:  # workers have other working folders
-        source = [absolute(place) for place in _listed(source)]
+        source = [absolute(place) for place in listed(source)]
         output = absolute(output)
     jobs = plan_jobs(source, output, shard=shard, selection=options.selection, naming=options.naming)
     if tree:
@@ -140,13 +148,9 @@ def _prepare(
     return jobs, open_journal(target.parent), options, output
 
 
-def _listed(source: Location | Sequence[Location]) -> list[Location]:
-    return [source] if isinstance(source, (Path, RemoteFile)) else list(source)
-
-
 def _is_tree(source: Location | Sequence[Location]) -> bool:
     """Whether the output is a folder for results: where the input is a folder, or several inputs."""
-    places = _listed(source)
+    places = listed(source)
     return len(places) > 1 or is_folder(places[0])
 
 
@@ -172,46 +176,6 @@ def _may_replace(jobs: list[Job], journal: Journal | None, ask: Ask | None) -> b
         return False
     many = f"{len(foreign)} files, such as {foreign[0]}, are" if len(foreign) > 1 else f"{foreign[0]} is"
     return ask(f"{many} there and rave-run did not write {'them' if len(foreign) > 1 else 'it'}. Replace?")
-
-
-def _most_private(source: Location | Sequence[Location]) -> Path | None:
-    """Returns the folder of the photographs; of several folders, the one that the fewest users may read."""
-    places = [place for place in _listed(source) if isinstance(place, Path)]
-    folders = [place if place.is_dir() else place.absolute().parent for place in places]
-    return min((folder for folder in folders if folder.is_dir()), key=_count_permissions, default=None)
-
-
-def _count_permissions(folder: Path) -> int:
-    """Counts the permissions that a folder gives to its group and to all others."""
-    return (folder.stat().st_mode & 0o077).bit_count()
-
-
-def _require_writable(name: str, file: Path, like: Path | None) -> None:
-    """Refuses a file that cannot be written, before hours of work.
-
-    Args:
-        name: the option or argument that names the file, for messages.
-        file: the file; its folder is made if it is missing.
-        like: a folder; a new folder gets no permission that this one lacks.
-
-    Raises:
-        UsageError: a file cannot be made there.
-    """
-    if is_folder(file):
-        raise UsageError(f"{name} {file} is a folder: name the file to write")
-    if not is_written_into(file):
-        _require_writable_folder(name, file, file.parent, like)
-    elif file.exists() and not os.access(file, os.W_OK):  # opening a pipe would wait for its reader
-        raise UsageError(f"{name} {file} cannot be written: this user may not write into it")
-
-
-def _require_writable_folder(name: str, place: Path, folder: Path, like: Path | None) -> None:
-    """Refuses a folder in which no file can be made; `place` is the file or folder that the user named."""
-    try:
-        require_writable(folder, like)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{name} {place} cannot be written: {reason}") from error
 
 
 def run_stream(

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import socket
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -65,11 +67,7 @@ def open_pool(
         import ray
     except ImportError as error:
         raise UsageError("--cluster needs Ray: pip install 'rave-backlit[cluster]'") from error
-    connects = not ray.is_initialized()
-    if connects:
-        with _own_signals():
-            _connect(ray, address)
-    try:
+    with _connected(ray, address):
         workers = options.workers or 1
         needs = {"num_cpus": workers, "num_gpus": 1 if options.device in GPUS else 0}
         resources = _resources(ray)
@@ -94,13 +92,39 @@ def open_pool(
             yield Pool(ray, crew, workers, journal, chunk_photographs)
         finally:
             crew.stop()
-    finally:
-        if connects:
+
+
+@contextlib.contextmanager
+def _connected(ray: Any, address: str) -> Iterator[None]:
+    """Connects Ray to a cluster, unless it is connected, and disconnects it afterwards."""
+    if ray.is_initialized():
+        yield
+        return
+    with _private_folder() if address == LOCAL else contextlib.nullcontext() as folder:
+        with _own_signals():
+            _connect(ray, address, folder)
+        try:
+            yield
+        finally:
             ray.shutdown()
 
 
-def _connect(ray: Any, address: str) -> None:
-    """Connects Ray to the cluster at an address, or starts one on this machine."""
+@contextlib.contextmanager
+def _private_folder() -> Iterator[str]:
+    """Yields a folder for Ray's sockets and logs that only this user can enter, and removes it afterwards.
+
+    Ray's own choice is below /tmp/ray, in folders where every user of the machine may connect to its sockets
+    and replace its files. The names of sockets must be short, so the folder lies in /tmp where there is one.
+    """
+    folder = tempfile.mkdtemp(prefix="rave-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
+    try:
+        yield os.path.join(folder, "r")  # Ray opens the folder that it is given to all users
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _connect(ray: Any, address: str, folder: str | None) -> None:
+    """Connects Ray to the cluster at an address, or starts one on this machine, with files in a folder."""
     quiet = {"log_to_driver": False, "logging_level": "error"}
     try:
         _knock(address)
@@ -108,7 +132,13 @@ def _connect(ray: Any, address: str) -> None:
             warnings.simplefilter("ignore")
             if address == LOCAL:
                 with _without_dashboard():
-                    ray.init(address=LOCAL, num_cpus=usable_processors(), include_dashboard=False, **quiet)
+                    ray.init(
+                        address=LOCAL,
+                        num_cpus=usable_processors(),
+                        include_dashboard=False,
+                        _temp_dir=folder,
+                        **quiet,
+                    )
             else:
                 ray.init(address=address, **quiet)
     except Exception as error:  # Ray's errors have no base class in common

@@ -77,17 +77,6 @@ def write_atomically(
         _write_all(descriptor, content)
 
 
-def copy_atomically(source: Path, target: Path) -> None:
-    """Copies a file with its times and attributes, so that the copy is there whole or not at all.
-
-    Raises:
-        PhotoError: the source cannot be read or the target not written.
-    """
-    with partial_file(target, source, source) as (descriptor, _), source.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            _write_all(descriptor, block)
-
-
 @contextlib.contextmanager
 def partial_file(
     target: Path, like: Location | Iterable[Location] | None, attributes_of: Location | None
@@ -107,10 +96,10 @@ def partial_file(
             yield descriptor, partial
             _flush(descriptor)
             _open_up(descriptor, sources)
+            if isinstance(attributes_of, Path):
+                copy_attributes(attributes_of, descriptor if os.utime in os.supports_fd else partial)
         finally:
             os.close(descriptor)
-        if isinstance(attributes_of, Path):
-            copy_attributes(attributes_of, partial)
         partial.replace(target)
     except RaveError:  # raised by the block; some of them are ValueErrors as well
         raise
@@ -165,12 +154,17 @@ def require_writable(folder: Path, like: Path | None = None) -> None:
     probe.unlink()
 
 
+def is_stream_name(target: Path) -> bool:
+    """Tells whether a path is one of the system's names of an open stream, such as /dev/stdout."""
+    return str(target.absolute().parent) in _SYSTEM_NAMES
+
+
 def is_written_into(target: Path) -> bool:
     """Tells whether a path is written into, not replaced: a pipe, a device or a name of a stream."""
     try:
         if target.is_dir():
             return False
-        return str(target.absolute().parent) in _SYSTEM_NAMES or (target.exists() and not target.is_file())
+        return is_stream_name(target) or (target.exists() and not target.is_file())
     except OSError:  # such as a folder that may not be read: writing will raise the reason
         return False
 

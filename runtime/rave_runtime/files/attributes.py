@@ -12,7 +12,7 @@ _ABOUT_BYTES: Final = re.compile(r"hash|sha\d|md5|checksum|crc", re.IGNORECASE)
 """Names of attributes that describe a file's bytes: they are wrong for a file of other bytes."""
 
 
-def copy_attributes(source: Path, target: Path) -> None:
+def copy_attributes(source: Path, target: Path | int) -> None:
     """Gives a file the times of change and access and the user's extended attributes of another one.
 
     Attributes that a file system cannot keep are left out without an error: the file itself matters more.
@@ -20,7 +20,7 @@ def copy_attributes(source: Path, target: Path) -> None:
 
     Args:
         source: a file, which may have gone meanwhile.
-        target: a file that this process has written.
+        target: a file that this process has written, or its descriptor.
     """
     with contextlib.suppress(OSError):
         if hasattr(os, "listxattr"):

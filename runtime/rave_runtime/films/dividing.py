@@ -38,6 +38,7 @@ class FilmOptions:
         live: whether each frame must be written without delay, as for a camera's stream.
         workers: threads that divide frames; 0 is one per processor.
         again: whether a film with the mark of an earlier enhancement is enhanced once more, not refused.
+        alone: whether everything is done in the calling thread, where the system allows no others.
     """
 
     encoder: str | None = None
@@ -46,6 +47,7 @@ class FilmOptions:
     live: bool = False
     workers: int = 0
     again: bool = False
+    alone: bool = False
 
 
 @dataclass
@@ -114,6 +116,13 @@ class DividedFilm:
         self.container = container
         self.video = main_video(container)
         self.video.thread_type = "SLICE" if options.live else "AUTO"
+        if options.alone:
+            self.video.thread_type = "NONE"
+            self.video.codec_context.thread_count = 1
+        self._alone = options.alone
+        # Older versions of PyAV convert in the calling thread, and have no such option.
+        may_choose = "threads" in (import_av().VideoFrame.reformat.__doc__ or "")
+        self._conversion = {"threads": 1} if options.alone and may_choose else {}
         self.info: FilmInfo | None = None
         self.first_frame: Any = None
         self._enhancer = enhancer
@@ -126,6 +135,9 @@ class DividedFilm:
 
     def items(self) -> Iterator[Any]:
         """Yields divided frames, and packets of the other streams unchanged, in the film's order."""
+        if self._alone:
+            yield from (self.divide(*item) if isinstance(item, tuple) else item for item in self._decoded())
+            return
         with ThreadPoolExecutor(self._workers, "rave-film") as pool:
             producer = threading.Thread(target=self._produce, args=(pool,), name="rave-film-decode")
             producer.start()
@@ -215,7 +227,8 @@ class DividedFilm:
         """Estimates the light of a frame and steadies it; returns it as a linear function of luma."""
         assert self._steady is not None
         assert self.info is not None
-        rgb = _reduced(frame, self._enhancer.working_size_px or DEFAULT_WORKING_SIZE_PX)
+        long_side_px = self._enhancer.working_size_px or DEFAULT_WORKING_SIZE_PX
+        rgb = _reduced(frame, long_side_px, self._conversion)
         turns = round(self.info.rotation_deg / 90)
         light = np.rot90(self._enhancer.illumination(np.ascontiguousarray(np.rot90(rgb, turns))), -turns)
         guide: Array = (rgb @ np.array(_weights(frame), np.float32) / np.float32(255)).astype(np.float32)
@@ -233,7 +246,7 @@ class DividedFilm:
         assert self.info is not None
         layout = self.info.layout
         if frame.format.name != self.info.pixel_format:
-            planar = frame.reformat(format=self.info.pixel_format)
+            planar = frame.reformat(format=self.info.pixel_format, **self._conversion)
             planar.pts, planar.time_base = frame.pts, frame.time_base
             frame = planar
         frame.make_writable()
@@ -249,14 +262,13 @@ class DividedFilm:
         return frame
 
 
-def _reduced(frame: Any, long_side_px: int) -> NDArray[np.uint8]:
-    """Returns a frame as [h', w', 3] uint8 RGB, reduced to a long side."""
+def _reduced(frame: Any, long_side_px: int, conversion: dict[str, int]) -> NDArray[np.uint8]:
+    """Returns a frame as [h', w', 3] uint8 RGB, reduced to a long side with options of PyAV's conversion."""
     scale = min(1.0, long_side_px / max(frame.width, frame.height))
     width, height = (max(2, round(side * scale)) for side in (frame.width, frame.height))
     matrix = _matrix(frame)
-    small = frame.reformat(
-        width, height, "rgb24", src_colorspace=_SWS_MATRICES.get(matrix, 5), interpolation="AREA"
-    )
+    matrices = {"src_colorspace": _SWS_MATRICES.get(matrix, 5)}
+    small = frame.reformat(width, height, "rgb24", interpolation="AREA", **matrices, **conversion)
     pixels: NDArray[np.uint8] = small.to_ndarray()
     return pixels
 

@@ -30,6 +30,9 @@ _OFFERED: Final = (
 )
 """Encoders that are tried when a message names those that work."""
 
+_LEAST_THREADS: Final = {"libx265": 4, "libsvtav1": 40}
+"""Threads without which an encoder waits for ever, or says that there is no memory. Others need none."""
+
 _TRIAL_PX: Final = 256
 """Side of the frame for which an encoder is tried: some hardware refuses smaller ones."""
 
@@ -65,13 +68,14 @@ def require_encoder(name: str, *, is_used_here: bool = True) -> str:
     )
 
 
-def encoder_options(encoder: str, quality: int, *, live: bool) -> dict[str, str]:
+def encoder_options(encoder: str, quality: int, *, live: bool, alone: bool = False) -> dict[str, str]:
     """Returns FFmpeg's options for an encoder.
 
     Args:
         encoder: an encoder of FFmpeg.
         quality: constant quality on the encoder's scale.
         live: whether frames must be written without delay, at the cost of some compression.
+        alone: whether the encoder starts as few threads as it can.
     """
     name = _QUALITY_OPTIONS.get(encoder) or _QUALITY_OPTIONS.get(encoder.rpartition("_")[2])
     options = {name: str(quality)} if name else {}
@@ -80,12 +84,20 @@ def encoder_options(encoder: str, quality: int, *, live: bool) -> dict[str, str]
         if live:
             options["tune"] = "zerolatency"
         if encoder == "libx265":
-            options["x265-params"] = "log-level=error"
+            options["x265-params"] = "log-level=error" + ":pools=none:frame-threads=1" * alone
     elif encoder == "libsvtav1":
         options["preset"] = "10"
+        if alone:
+            options["svtav1-params"] = "lp=1"
     elif encoder == "libvpx-vp9":
-        options |= {"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
+        options |= {"b": "0", "deadline": "realtime", "cpu-used": "6"}
+        options["row-mt"] = "0" if alone else "1"
     return options
+
+
+def least_threads(encoder: str) -> int:
+    """Returns the least number of threads that an encoder needs beside the calling one."""
+    return _LEAST_THREADS.get(encoder, 0)
 
 
 def supported_format(encoder: str, pixel_format: str) -> str:

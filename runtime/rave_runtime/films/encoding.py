@@ -75,7 +75,15 @@ def quality_of(info: FilmInfo, encoder: str, quality: int | None) -> int:
 
 
 def add_video(
-    output: Any, source: Any, frame: Any, info: FilmInfo, encoder: str, quality: int, *, live: bool
+    output: Any,
+    source: Any,
+    frame: Any,
+    info: FilmInfo,
+    encoder: str,
+    quality: int,
+    *,
+    live: bool,
+    alone: bool = False,
 ) -> Any:
     """Adds a video stream to the output, set up like the input's, and returns it.
 
@@ -87,13 +95,14 @@ def add_video(
         encoder: what `choose_encoder` returns.
         quality: what `quality_of` returns.
         live: whether frames must be written without delay, at the cost of some compression.
+        alone: whether the encoder works in the calling thread, as far as it can.
 
     Raises:
         UsageError: the container cannot hold the encoder's codec.
     """
     if encoder == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # otherwise it writes thirty lines to standard error
-    settings = encoder_options(encoder, quality, live=live)
+    settings = encoder_options(encoder, quality, live=live, alone=alone)
     try:
         stream = output.add_stream(encoder, rate=info.rate, options=settings)
     except ValueError as error:

@@ -8,15 +8,19 @@ everything else. Queues are short, so memory does not grow with the film's lengt
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
 
+from rave_runtime.backends.limits import startable_threads, usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError, RaveError, UsageError, reason_of
 from rave_runtime.files.atomic import partial_file
 from rave_runtime.films.dividing import DividedFilm, FilmOptions, FilmResult
+from rave_runtime.films.encoders import least_threads
 from rave_runtime.films.encoding import add_video, choose_encoder, quality_of
 from rave_runtime.films.marking import can_hold_mark, mark_film, mark_of_film
 from rave_runtime.films.opening import import_av, open_film
@@ -41,6 +45,16 @@ _CONTAINERS: Final = {
 _NO_MARK_NOTE: Final = (
     "its result does not say that it was enhanced, since files of that kind have no place for a comment: do "
     "not give the result to rave-run once more"
+)
+
+_THREADS: Final = 48
+_THREADS_PER_PROCESSOR: Final = 12
+"""Threads that decoding, dividing and encoding start together, at most: on two processors 20 were counted
+with H.264 and 53 with AV1."""
+
+_TOO_FEW_THREADS: Final = (
+    "needs more threads than the system allows: raise the limit (ulimit -u, or the container's), or give "
+    "--film-encoder libx264, which needs the fewest"
 )
 
 
@@ -71,6 +85,8 @@ def enhance_film(
         UsageError: PyAV or an encoder is missing, or the target's name is not that of a film.
     """
     options = options or FilmOptions()
+    if not options.workers and not _has_threads():
+        options = replace(options, alone=True)
     started = time.perf_counter()
     result = FilmResult()
     container = options.container or _container_of(target)
@@ -85,8 +101,10 @@ def enhance_film(
         divided = DividedFilm(film, enhancer, options, result)
         if isinstance(target, Path):
             like = source if isinstance(source, Path) else None
-            with partial_file(target, like, attributes_of) as (_, partial):
-                _write(av, divided, str(partial), container, options, result, mark)
+            with partial_file(target, like, attributes_of) as (descriptor, partial):
+                # Opened by its name, it could be a link that somebody put there meanwhile.
+                with open(descriptor, "wb", closefd=False) as stream:
+                    _write(av, divided, stream, container, options, result, mark)
                 before_replacing(partial)
             if mark is not None and not can_hold_mark(container):
                 result.warnings.append(_NO_MARK_NOTE)
@@ -94,6 +112,12 @@ def enhance_film(
             _write(av, divided, target, container, options, result, mark)
     result.seconds = time.perf_counter() - started
     return result
+
+
+def _has_threads() -> bool:
+    """Tells whether the system allows as many threads as a film may take."""
+    count = _THREADS + _THREADS_PER_PROCESSOR * usable_processors()
+    return startable_threads(count) == count
 
 
 def _write(
@@ -150,9 +174,15 @@ def _write(
             output.mux(video.encode())
     except (RaveError, MemoryError):
         raise
+    except RuntimeError as error:
+        if "new thread" in str(error):  # as Python says where another program took the last ones meanwhile
+            raise PhotoError(_TOO_FEW_THREADS) from error
+        raise
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, BrokenPipeError):
             raise
+        if isinstance(error, OSError) and error.errno == errno.EAGAIN:
+            raise PhotoError(_TOO_FEW_THREADS) from error
         raise PhotoError(f"cannot be written as a film: {reason_of(error)}") from error
 
 
@@ -167,9 +197,12 @@ def _start_video(
     quality = quality_of(run.info, encoder, options.quality)
     result.encoder = encoder
     result.width_px, result.height_px = run.info.width, run.info.height
-    video = add_video(output, run.video, run.first_frame, run.info, encoder, quality, live=options.live)
-    if options.workers:
-        video.codec_context.thread_count = options.workers
+    if options.alone and startable_threads(count := least_threads(encoder)) < count:
+        raise PhotoError(_TOO_FEW_THREADS)
+    start = {"live": options.live, "alone": options.alone}
+    video = add_video(output, run.video, run.first_frame, run.info, encoder, quality, **start)
+    if options.workers or options.alone:
+        video.codec_context.thread_count = 1 if options.alone else options.workers
     return video
 
 

@@ -133,8 +133,8 @@ def _copy_film(
             f"give --again to enhance it once more, or an OUTPUT that ends in {source.suffix}"
         )
     started = time.perf_counter()
-    with partial_file(target, source, attributes_of) as (_, partial):
-        with source.open("rb") as stream, partial.open("wb") as copy:
+    with partial_file(target, source, attributes_of) as (descriptor, partial):
+        with source.open("rb") as stream, open(descriptor, "wb", closefd=False) as copy:
             shutil.copyfileobj(stream, copy, _BLOCK_BYTES)
         claim(partial)
     return FilmResult(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,31 @@ FILM_ENDINGS: Final = (
 
 _TRANSPORT_ENDINGS: Final = (".ts", ".mts", ".m2ts")
 """Endings of transport streams; other files may share one of them, such as TypeScript's .ts."""
+
+_CONTAINERS: Final = (
+    *(
+        "mov",
+        "matroska",
+        "avi",
+        "mpegts",
+        "mpeg",
+        "flv",
+        "ogg",
+        "asf",
+        "mxf",
+        "gxf",
+        "nut",
+        "dv",
+        "ivf",
+        "obu",
+    ),
+    *("mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "mjpeg", "yuv4mpegpipe"),
+)
+"""FFmpeg's names of the containers that are read. None of them opens another file; playlists do."""
+
+_NOT_A_FILM: Final = (
+    "is not a film, or of a kind that is not read, such as a playlist of other files: convert it to MP4 first"
+)
 
 _HDR_TRANSFERS: Final = {16: "PQ", 18: "HLG"}
 """The HDR transfer characteristics, by their numbers in ITU-T H.273."""
@@ -128,9 +154,14 @@ def open_film(source: Path | IO[bytes]) -> Iterator[Any]:
         PhotoError: the file cannot be read, or holds no moving picture.
     """
     av = import_av()
+    # An absolute path, since FFmpeg takes a name such as "concat:a.mp4" for several files.
+    place = str(source.absolute()) if isinstance(source, Path) else source
+    options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
     try:
-        container = av.open(str(source) if isinstance(source, Path) else source, metadata_errors="replace")
+        container = av.open(place, metadata_errors="replace", options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.EINVAL:
+            raise PhotoError(_NOT_A_FILM) from error
         raise PhotoError(f"cannot be opened as a film: {reason_of(error)}") from error
     try:
         if not any(_is_moving(stream) for stream in container.streams.video):

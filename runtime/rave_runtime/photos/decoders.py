@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import functools
 import logging
+import os
 import threading
 import warnings
 from typing import Any, Final, Self
@@ -91,6 +92,7 @@ def open_picture(content: bytes) -> Image.Image:
         PhotoError: the format is unknown, the header is damaged, or a library is missing.
     """
     _keep_blocks()
+    _limit_threads()
     _silence_libtiff()
     name = format_of_content(content)
     if name is None:
@@ -189,6 +191,18 @@ def register_heif() -> bool:
         return False
     pillow_heif.register_heif_opener()
     return True
+
+
+@functools.cache
+def _limit_threads() -> None:
+    """Makes Pillow decode AVIF in the calling thread where libraries are told to start no others.
+
+    libavif calls a picture damaged for which it could not start a thread.
+    """
+    if os.environ.get("OMP_NUM_THREADS") == "1":
+        from PIL import AvifImagePlugin
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
 @functools.cache

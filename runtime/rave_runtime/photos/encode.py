@@ -28,7 +28,7 @@ from rave_runtime.photos.metadata.mark import Mark, mark_xmp
 from rave_runtime.photos.metadata.photoshop import without_iptc
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.png import LEVEL, carry_png, raw_profile
-from rave_runtime.photos.sixteen_bit import write_deep_png, write_deep_ppm
+from rave_runtime.photos.sixteen_bit import over_white, to_8_bits, write_deep_png, write_deep_ppm
 from rave_runtime.photos.tiff.strips import written_compression
 from rave_runtime.photos.tiff.structure import write_tiff
 
@@ -51,7 +51,13 @@ class Encoded:
 
 
 def encode_photo(
-    photo: Photo, pixels: Pixels, format: str, quality: int | None = None, mark: Mark | None = None
+    photo: Photo,
+    pixels: Pixels,
+    format: str,
+    quality: int | None = None,
+    mark: Mark | None = None,
+    *,
+    alone: bool = False,
 ) -> Encoded:
     """Encodes new pixels with an old photograph's metadata.
 
@@ -61,13 +67,13 @@ def encode_photo(
         format: the name of a format that is written.
         quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own tables.
         mark: the mark that the photograph was enhanced, for files that can hold XMP; None adds none.
+        alone: whether libraries start as few threads as they can.
 
     Raises:
         PhotoError: the format cannot hold these pixels, or its library is missing.
     """
     notes: list[str] = []
-    height, width = pixels.shape[:2]
-    row = format_named(format)
+    (height, width), row = pixels.shape[:2], format_named(format)
     longest_px = row.longest_side_px or width + height
     if max(width, height) > longest_px:
         raise PhotoError(
@@ -76,12 +82,12 @@ def encode_photo(
         )
     alpha = photo.alpha
     if alpha is not None and not row.has_alpha:
-        pixels, alpha = _over_white(pixels, alpha), None
+        pixels, alpha = over_white(pixels, alpha), None
         notes.append(f"{format} has no transparency: a white background was put behind the picture")
     keeps_colours = format != "JXL" or _is_srgb_colour(photo.icc_profile)
     if pixels.dtype == np.uint16 and not (row.has_16_bits and keeps_colours):
-        pixels = _to_8_bits(pixels)
-        alpha = None if alpha is None else _to_8_bits(alpha)
+        pixels = to_8_bits(pixels)
+        alpha = None if alpha is None else to_8_bits(alpha)
         note = f"{format} has 8 bits per channel here: 16 were reduced"
         if not keeps_colours:
             note = (
@@ -111,7 +117,7 @@ def encode_photo(
     try:
         with decoding:
             content = _encode(
-                photo, all_channels, format, quality, None if is_carried else metadata, marked_xmp
+                photo, all_channels, format, quality, None if is_carried else metadata, marked_xmp, alone
             )
     except PhotoError:
         raise
@@ -129,6 +135,7 @@ def _encode(
     quality: int | None,
     metadata: Metadata | None,
     marked_xmp: bytes | None,
+    alone: bool,
 ) -> bytes:
     """Encodes the file.
 
@@ -154,7 +161,7 @@ def _encode(
             content = carry_png(carrier, content, width, height, keep_icc=True)
     else:
         image = _image_of(pixels, format)
-        content = _encode_by_pillow(photo, image, format, quality, metadata)
+        content = _encode_by_pillow(photo, image, format, quality, metadata, alone)
     if metadata is not None or photo.source is None:
         return content
     carry = carry_png if format == "PNG" else carry_jpeg
@@ -185,7 +192,12 @@ def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:
 
 
 def _encode_by_pillow(
-    photo: Photo, image: Image.Image, format: str, quality: int | None, metadata: Metadata | None
+    photo: Photo,
+    image: Image.Image,
+    format: str,
+    quality: int | None,
+    metadata: Metadata | None,
+    alone: bool = False,
 ) -> bytes:
     """Encodes by Pillow, without metadata where that is carried over verbatim afterwards."""
     options: dict[str, Any] = {}
@@ -203,12 +215,12 @@ def _encode_by_pillow(
             "quality": quality or _own_quality(photo, format),
         }
     elif format == "AVIF":
-        options["quality"] = quality or _own_quality(photo, format)
+        options |= {"quality": quality or _own_quality(photo, format)} | ({"max_threads": 1} if alone else {})
         if photo.format == format and "subsampling" in photo.save_options:
             options["subsampling"] = photo.save_options["subsampling"]
     elif format == "HEIF":
         options["quality"] = quality or _own_quality(photo, format)
-        options["enc_params"] = {"preset": _HEIC_SPEED}
+        options["enc_params"] = {"preset": _HEIC_SPEED} | ({"x265:pools": "none"} if alone else {})
         if photo.format == format and "chroma" in photo.save_options:
             options["enc_params"]["chroma"] = photo.save_options["chroma"]
     elif format == "PNG":
@@ -306,15 +318,3 @@ def _avif_holds_grey() -> bool:
     Image.new("L", (1, 1)).save(file, "AVIF")
     with Image.open(file) as image:
         return image.mode == "L"
-
-
-def _over_white(pixels: Pixels, alpha: Pixels) -> Pixels:
-    top = float(np.iinfo(pixels.dtype).max)
-    share = alpha.astype(np.float32)[..., None] / top
-    laid: Pixels = (pixels * share + top * (1 - share) + 0.5).astype(pixels.dtype)
-    return laid
-
-
-def _to_8_bits(pixels: Pixels) -> Pixels:
-    reduced: Pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    return reduced

@@ -36,7 +36,7 @@ from rave_runtime.photos.metadata.containers import jp2_blocks, orientation_in_h
 from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.png import missing_bytes, png_blocks, without_chunks
-from rave_runtime.photos.sixteen_bit import is_deep, read_deep, turned
+from rave_runtime.photos.sixteen_bit import is_deep, read_deep, to_8_bits, turned
 from rave_runtime.photos.tiff.structure import tiff_blocks
 from rave_runtime.photos.xmp import upright_xmp
 
@@ -116,16 +116,16 @@ def load_rgb(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAP
         PhotoError: as `read_photo`.
     """
     photo = read_photo(source, max_megapixels)
-    pixels = photo.pixels
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    pixels = to_8_bits(photo.pixels) if photo.pixels.dtype == np.uint16 else photo.pixels
     if photo.icc_profile is not None and not is_srgb(photo.icc_profile):
         pixels = convert_to_srgb(pixels, photo.icc_profile)
     return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), np.uint8)
 
 
-def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> bytes:
+def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, follow: bool = True) -> bytes:
     """Reads a file's bytes, unless it is not a file, or is larger than a photograph of that size can be.
+
+    A symbolic link is read as the file that it leads to, or is refused where `follow` is False.
 
     Raises:
         PhotoError: it cannot be read or is refused.
@@ -136,6 +136,7 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) ->
         check_file_size(len(content), limit, max_megapixels)
         return content
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags |= 0 if follow else getattr(os, "O_NOFOLLOW", 0)
     try:
         descriptor = os.open(path, flags)  # O_NONBLOCK: a pipe without a writer does not block
         try:
@@ -191,7 +192,6 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
         jpeg_pixels = decode_jpeg(content, image.mode, *image.size, wide) if name == "JPEG" else None
         if jpeg_pixels is not None:
             pixels = turned(jpeg_pixels, orientation)
-            del jpeg_pixels  # one copy is enough
         elif is_deep(image):
             pixels = turned(read_deep(content, image), orientation)
         else:

@@ -93,6 +93,12 @@ def write_deep_ppm(pixels: Deep) -> bytes:
     return head + pixels.astype(">u2").tobytes()
 
 
+def to_8_bits(pixels: Pixels) -> Pixels:
+    """Returns uint16 pixels as uint8, rounded."""
+    reduced: Pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    return reduced
+
+
 def _read_png(content: bytes, transparent: object) -> Deep:
     try:
         import imagecodecs
@@ -194,3 +200,11 @@ def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
         8: pixels.swapaxes(0, 1)[::-1],
     }
     return views.get(orientation, pixels)
+
+
+def over_white(pixels: Pixels, alpha: Pixels) -> Pixels:
+    """Returns pixels [h, w, c] over a white background, by their transparency [h, w] of the same dtype."""
+    top = float(np.iinfo(pixels.dtype).max)
+    share = alpha.astype(np.float32)[..., None] / top
+    laid: Pixels = (pixels * share + top * (1 - share) + 0.5).astype(pixels.dtype)
+    return laid

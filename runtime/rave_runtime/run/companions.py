@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
 from rave_runtime.errors import PhotoError
-from rave_runtime.files.atomic import copy_atomically, write_atomically
+from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.entries import ResultJournal, digest_of
 from rave_runtime.files.location import Location, name_inside
 from rave_runtime.files.places import is_free
 from rave_runtime.files.regular import read_regular
+from rave_runtime.run.inputs import companions_of
+from rave_runtime.run.jobs import Job
 from rave_runtime.run.overwriting import is_foreign
 
 LARGEST_BYTES: Final = 256 << 20
@@ -20,13 +23,15 @@ _KEY: Final = "copy"
 """Key of companions in the journal; the key of a result is a hash of what it was made from."""
 
 
-def copy_companions(
-    companions: tuple[tuple[Location, Location], ...], journal: ResultJournal | None, *, overwrite: bool
-) -> tuple[str, ...]:
-    """Copies files that belong to a photograph, each with its times.
+def copy_companions(job: Job, journal: ResultJournal | None, *, overwrite: bool) -> tuple[str, ...]:
+    """Copies the files that belong to a photograph, each with its times.
+
+    Nothing looks into these files, so a link is followed only to where the user's own links lead: into the
+    folder that was given, or to the file that belongs to the photograph where a link to that leads. A link
+    of a stranger could otherwise bring any file of this machine among the results.
 
     Args:
-        companions: each file with the place of its copy.
+        job: the photograph with its companions.
         journal: the journal of the results, which records the copies.
         overwrite: whether files that no run of rave-run wrote are replaced.
 
@@ -34,9 +39,9 @@ def copy_companions(
         What a user should know, a sentence for each file that was not copied.
     """
     notes = []
-    for source, target in companions:
+    for source, target in job.companions:
         try:
-            reason = _copy(source, target, journal, overwrite)
+            reason = _copy(job, source, target, journal, overwrite)
         except PhotoError as error:
             reason = str(error)
         if reason:
@@ -44,15 +49,21 @@ def copy_companions(
     return tuple(notes)
 
 
-def _copy(source: Location, target: Location, journal: ResultJournal | None, overwrite: bool) -> str | None:
+def _copy(
+    job: Job, source: Location, target: Location, journal: ResultJournal | None, overwrite: bool
+) -> str | None:
     """Copies one file, or gives the reason why not."""
+    file = None
     if not isinstance(source, Path):
         content = source.read(LARGEST_BYTES + 1)
     else:
+        file = Path(os.path.realpath(source))
+        if source.is_symlink() and not _may_follow(file, job):
+            return "was not copied: it is a link to a file outside the folder of the photographs"
         try:
-            if source.stat().st_size > LARGEST_BYTES:
+            if file.stat().st_size > LARGEST_BYTES:
                 return "was not copied: it is too large for a Live Photo's film"
-            content = read_regular(source)
+            content = read_regular(file, follow=False)
         except OSError as error:
             return f"was not copied: {error.strerror or error}"
     if len(content) > LARGEST_BYTES:
@@ -66,15 +77,20 @@ def _copy(source: Location, target: Location, journal: ResultJournal | None, ove
     if journal is not None:
         name = name_inside(journal.folder, target)
         journal.claim(name, len(content), digest)
-    if isinstance(source, Path) and isinstance(target, Path):
-        copy_atomically(source, target)
-    elif isinstance(target, Path):
-        write_atomically(target, content)
-    else:
-        target.write(content)
+    write_atomically(target, content, like=file, attributes_of=file)
     if journal is not None:
         journal.add(name, _KEY, len(content), digest)
     return None
+
+
+def _may_follow(file: Path, job: Job) -> bool:
+    """Tells whether a link to a file, whose own path has no links, may be followed."""
+    assert isinstance(job.source, Path)
+    folder = job.source.parent if job.folder is None else job.folder
+    if file.is_relative_to(os.path.realpath(folder)):
+        return True
+    photograph = Path(os.path.realpath(job.source))
+    return file.parent == photograph.parent and file.name in companions_of(photograph)
 
 
 def _holds(place: Location, content: bytes) -> bool:

@@ -123,6 +123,13 @@ def companions_of(file: Location) -> tuple[str, ...]:
     return next((companions for name, companions in _with_companions(names) if name == file.name), ())
 
 
+def companion_target(companion: str, photograph: str, target: Path) -> Path:
+    """Returns where a companion goes: `a.xmp` follows the stem of the result, `a.jpg.xmp` its whole name."""
+    ending = os.path.splitext(companion)[1]
+    whole = os.path.splitext(companion)[0].lower() == photograph.lower()
+    return target.with_name((target.name if whole else target.stem) + ending)
+
+
 def is_unreadable_kind(name: str) -> bool:
     """Tells whether a name is that of a picture of a kind that cannot be read here, such as a raw file."""
     return os.path.splitext(name)[1].lower() in UNREADABLE_ENDINGS

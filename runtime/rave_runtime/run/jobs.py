@@ -38,6 +38,7 @@ from rave_runtime.photos.formats import (
 from rave_runtime.run.inputs import (
     FoundFile,
     Selection,
+    companion_target,
     companions_of,
     find_photographs,
     folded,
@@ -54,12 +55,14 @@ class Job:
         target: file to write.
         name: the source's name, relative to the folder that was given.
         companions: files that belong to the photograph, each with the place of its copy.
+        folder: the folder of this machine that was given; None where a file or a store was.
     """
 
     source: Location
     target: Location
     name: str
     companions: tuple[tuple[Location, Location], ...] = field(default=(), compare=False)
+    folder: Path | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -225,10 +228,11 @@ def _make_job(source: Location, into: Location, file: FoundFile, naming: Naming,
     target = naming.name_of(file.name)
     name = f"{prefix}{os.sep}{file.name}" if prefix else file.name
     companions = [
-        (source / companion, into / _companion_target(companion, file.name, target))
+        (source / companion, into / companion_target(companion, file.name, target))
         for companion in (file.companions if naming.companions else ())
     ]
-    return Job(source / file.name, into / target, name, tuple(companions))
+    folder = source if isinstance(source, Path) else None
+    return Job(source / file.name, into / target, name, tuple(companions), folder)
 
 
 def _job_of(source: Location, output: Location, naming: Naming, several: bool) -> Iterator[Job]:
@@ -244,16 +248,9 @@ def _job_of(source: Location, output: Location, naming: Naming, several: bool) -
     companions: list[tuple[Location, Location]] = []
     if naming.companions and isinstance(source, Path) and isinstance(target, Path):
         for name in companions_of(source):
-            beside = target.parent / _companion_target(name, source.name, Path(target.name))
+            beside = target.parent / companion_target(name, source.name, Path(target.name))
             companions.append((source.parent / name, beside))
     yield Job(source, target, source.name, tuple(companions))
-
-
-def _companion_target(companion: str, photograph: str, target: Path) -> Path:
-    """Returns where a companion goes: `a.xmp` follows the stem of the result, `a.jpg.xmp` its whole name."""
-    ending = os.path.splitext(companion)[1]
-    whole = os.path.splitext(companion)[0].lower() == photograph.lower()
-    return target.with_name((target.name if whole else target.stem) + ending)
 
 
 def _require_folder(output: Location, sources: Sequence[Location]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from rave_runtime.enhancer import Setup
+from rave_runtime.files.atomic import is_stream_name
 from rave_runtime.files.secrets import without_secrets
 from rave_runtime.run.batch import Result
 
@@ -103,12 +105,20 @@ def _open(file: Path) -> BinaryIO:
     if str(file) == "-":
         return cast(BinaryIO, os.fdopen(os.dup(1), "wb", buffering=0))
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+    if not is_stream_name(file):
+        flags |= getattr(os, "O_NOFOLLOW", 0)
     try:  # O_NONBLOCK: a pipe without a reader raises ENXIO at once
         descriptor = os.open(file, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0), 0o666)
     except OSError as error:
         if error.errno == errno.ENXIO:
             raise OSError(errno.ENXIO, "it is a pipe that no program reads", str(file)) from error
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a symbolic link", str(file)) from error
         raise
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and not is_stream_name(file):
+        os.close(descriptor)
+        raise OSError(errno.EMLINK, "it has other names (hard links)", str(file))
     if hasattr(os, "set_blocking"):
         os.set_blocking(descriptor, True)
     return cast(BinaryIO, os.fdopen(descriptor, "ab", buffering=0))

@@ -6,12 +6,13 @@ import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from PIL import Image
 
+from rave_runtime.backends.limits import startable_threads, usable_processors
 from rave_runtime.backends.stopping import StoppableNetwork, StoppedError
-from rave_runtime.errors import UsageError
+from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.light import compiled
 from rave_runtime.light.look import Look
 from rave_runtime.light.sizes import check_working_size
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from rave_runtime.enhancer import Enhancer
 
 Stage = Literal["read", "enhance", "write"]
+
+_THREADS: Final = 8
+"""Threads that a library for HEIC or AVIF may start, beside two for each processor."""
+
+_HEIC_THREADS: Final = 3
+"""Threads without which x265 waits for ever: it needs one here, and other photographs take some meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +130,8 @@ def enhance_content(
     else:
         is_marked = new_pixels is not None and not enhancer.look.changes_nothing
         pixels = photo.pixels if new_pixels is None else new_pixels
-        encoded = encode_photo(
-            photo, pixels, written_format, quality, mark_of(enhancer) if is_marked else None
-        )
+        mark = mark_of(enhancer) if is_marked else None
+        encoded = encode_photo(photo, pixels, written_format, quality, mark, alone=_is_alone(written_format))
         encoded = Encoded(encoded.content, photo.warnings + notes + encoded.warnings)
         encoded = encoded if new_pixels is None else care.carried(encoded, new_pixels)
     times.append(time.perf_counter())
@@ -147,6 +153,24 @@ def enhance_content(
             "write": times[3] - times[2],
         },
     )
+
+
+def _is_alone(format: str) -> bool:
+    """Tells whether the system allows too few threads for a format's library to start as many as it likes.
+
+    Raises:
+        PhotoError: it allows fewer than the library needs: it would wait for them for ever.
+    """
+    if format not in ("AVIF", "HEIF"):
+        return False
+    count = _THREADS + 2 * usable_processors()
+    threads = startable_threads(count)
+    if format == "HEIF" and threads < _HEIC_THREADS:
+        raise PhotoError(
+            "cannot be written as HEIC, which needs more threads than the system allows: raise the limit "
+            "(ulimit -u, or the container's), or give --format jpeg"
+        )
+    return threads < count
 
 
 def mark_of(enhancer: Enhancer) -> Mark:

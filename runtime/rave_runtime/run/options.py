@@ -11,6 +11,7 @@ from rave_runtime.backends.limits import usable_processors
 from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
+from rave_runtime.files.atomic import is_stream_name
 from rave_runtime.files.entries import ResultJournal
 from rave_runtime.films.encoders import require_encoder
 from rave_runtime.photos.formats import KNOWN_ENDINGS, parse_format
@@ -88,6 +89,9 @@ class RunOptions:
             raise UsageError(
                 f"--log and --report are one file, {self.log}: choose another name for one of them"
             )
+        for name, file in (("--log", self.log), ("--report", self.report)):
+            if file is not None and os.path.islink(file) and not is_stream_name(file):
+                raise UsageError(f"{name} {file} is a symbolic link: name the file that it leads to")
         if mode == "film":
             self._check_film()
         if self.film_encoder is not None:

@@ -167,7 +167,8 @@ def _option_facts(options: RunOptions) -> tuple[str, ...]:
 
 def _figure(result: Result, report: Path) -> str:
     """Returns the HTML of one photograph with its slider; nothing where a picture cannot be shown."""
-    before, after = _preview(result.job.source), _preview(result.job.target)
+    # A link in the place of a result was put there after the run: it could show a picture of anybody's.
+    before, after = _preview(result.job.source), _preview(result.job.target, follow=False)
     if before is None or after is None:
         return ""
     name = html.escape(result.job.name)
@@ -200,7 +201,7 @@ def _size(result: Result) -> tuple[int, int]:
     if result.width_px or result.status == "failed":
         return result.width_px, result.height_px
     try:
-        content = read_file(result.job.target)
+        content = read_file(result.job.target, follow=False)
         photo = read_by_codec(content, DEFAULT_MAX_MEGAPIXELS)
         if photo is not None:
             return photo.pixels.shape[1], photo.pixels.shape[0]
@@ -224,10 +225,10 @@ def _row(result: Result) -> str:
     )
 
 
-def _preview(place: Location) -> str | None:
+def _preview(place: Location, *, follow: bool = True) -> str | None:
     """Returns a small JPEG as a data URL; None where the picture cannot be opened again."""
     try:
-        content = read_file(place)
+        content = read_file(place, follow=follow)
         photo = read_by_codec(content, DEFAULT_MAX_MEGAPIXELS, is_draft=True)
         if photo is not None:
             return _data_url(_picture_of(photo), photo.icc_profile)

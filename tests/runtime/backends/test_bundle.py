@@ -96,7 +96,7 @@ def network(**changes: Any) -> dict[str, Any]:
         ({"network": network(bins=[64, 1])}, r"bins is \[64, 1\], sizes .* that add up to at most 64"),
         ({"network": network(bins=[64] * 999)}, "that add up to at most 64 are needed"),
         ({"network": network(bins=[0])}, "sizes of at least 1"),
-        ({"network": network(channels=6000)}, "network.channels is 6000, a number from 1 to 1024"),
+        ({"network": network(channels=6000)}, "network.channels is 6000, a number from 1 to 256"),
         ({"network": network(channels=10**30)}, "network.channels is 10{30}, a number"),
         ({"network": network(halo_px=129)}, "network.halo_px is 129, a number from 0 to 128"),
         ({"network": network(context_halo_px=18)}, "context_halo_px is 18, a number from 0 to 17"),

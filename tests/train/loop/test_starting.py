@@ -69,7 +69,8 @@ def test_a_start_that_cannot_be_is_found_first(config: RunConfig, tmp_path: Path
     run.mkdir(parents=True)
     (run / "best.safetensors").touch()
     assert "is a run of rave-train: give the checkpoint in it" in error_of(init_from=str(run.parent))
-    assert "channels is 18, a multiple of 4 is needed" in error_of(channels=18)
+    assert "channels is 18, a multiple of 4 up to 256 is needed" in error_of(channels=18)
+    assert "channels is 512, a multiple of 4 up to 256 is needed" in error_of(channels=512)
 
 
 def test_bad_input_is_found_before_the_first_step(config: RunConfig, tmp_path: Path, toy_resnet: str) -> None:

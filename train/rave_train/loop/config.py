@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
+from rave_runtime.bundle.limits import MAX_CHANNELS
 from rave_train.encoders.spec import (
     PUBLISHED_GUIDANCE_ENCODER,
     PUBLISHED_IDENTITY_ENCODER,
@@ -207,8 +208,8 @@ class RunConfig:
         )
         channels = network.channels
         _require(
-            channels is None or (channels >= 4 and channels % 4 == 0),
-            f"channels is {channels}, a multiple of 4 is needed",
+            channels is None or (4 <= channels <= MAX_CHANNELS and channels % 4 == 0),
+            f"channels is {channels}, a multiple of 4 up to {MAX_CHANNELS} is needed",
         )
         _require(
             network.init_from is None or (network.light_bias is None and std is None),

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import JpegImagePlugin
 
 from rave_runtime.errors import PhotoError, reason_of
-from rave_runtime.photos.codecs.raw_kind import TIFF_LIKE, is_raw_tiff, missing_bytes
+from rave_runtime.photos.codecs.raw_kind import TIFF_LIKE, is_raw_tiff, why_incomplete
 from rave_runtime.photos.codecs.raw_metadata import number_in_raw, raw_metadata
 from rave_runtime.photos.exif import upright_exif
 from rave_runtime.photos.formats import format_of_content
@@ -46,6 +46,16 @@ _MIDTONES: Final = (0.01, 0.6)
 
 _KNEE: Final = 0.75
 """Encoded value from which a lifted picture's highlights roll off."""
+
+_WORDS: Final = {
+    "Input/output error": "the file ends before the picture does",
+    "Data error or unsupported file format": (
+        "its pixels make no sense, or are of a kind that LibRaw does not know"
+    ),
+    "Image too big for processing": "its header states an impossible size",
+    "Unspecified error": "LibRaw cannot decode its pixels",
+}
+"""What LibRaw says of damaged files, in words that a photographer knows."""
 
 _SAMPLE_PX: Final = 512
 _LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -91,12 +101,14 @@ def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) 
                 f"is {width} x {height}, over the limit of {max_megapixels:g} megapixels: "
                 "raise it with --max-megapixels if the file can be trusted"
             )
-        if lacking := missing_bytes(content):
-            raise PhotoError(f"is damaged or truncated: {lacking} bytes of pixels are missing")
+        if (reason := why_incomplete(content)) is not None:
+            raise PhotoError(reason)
         orientation = _ORIENTATIONS.get(raw.sizes.flip, 1)
         preview = functools.cache(lambda: _preview(raw))
         exif, xmp, notes = raw_metadata(content, lambda: _jpeg_of(preview()))
         pixels = _develop(raw, half_size)
+        if _is_blank(raw):
+            raise PhotoError("is damaged: all values of its raw picture are the same")
         gain = _gain_of(pixels, preview(), content)
     _lift(pixels, gain)
     height, width = pixels.shape[:2]
@@ -142,7 +154,8 @@ def _refusal(rawpy: Any, error: Exception) -> str:
 def _reason(error: Exception) -> str:
     """Returns LibRaw's message, which comes as bytes."""
     words = error.args[0] if error.args else b""
-    return words.decode("utf-8", "replace") if isinstance(words, bytes) else reason_of(error)
+    text = words.decode("utf-8", "replace") if isinstance(words, bytes) else reason_of(error)
+    return _WORDS.get(text, text)
 
 
 def _develop(raw: Any, half_size: bool) -> NDArray[np.uint16]:
@@ -164,6 +177,16 @@ def _develop(raw: Any, half_size: bool) -> NDArray[np.uint16]:
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, 2)
     return np.ascontiguousarray(pixels[..., :3])
+
+
+def _is_blank(raw: Any) -> bool:
+    """Tells whether a developed file's raw values are all the same, as where LibRaw found no pixels."""
+    values = raw.raw_image
+    if values is None or not values.size:
+        return False
+    values = np.asarray(values)
+    values = values[..., :3] if values.ndim == 3 else values
+    return bool((values == values.flat[0]).all())
 
 
 def _preview(raw: Any) -> Any:

@@ -29,11 +29,30 @@ RAW_SIGNATURES: Final = (
 """Pairs of an offset and the byte strings that can stand there, for raw files unlike a TIFF."""
 
 _KIND: Final = 254
+_WIDTH, _HEIGHT, _BITS = 256, 257, 258
 _COMPRESSION: Final = 259
+_UNCOMPRESSED: Final = 1
 _PHOTOMETRIC: Final = 262
 _MAKE: Final = 271
-_PLACES: Final = {273: 279, 324: 325}
+_TILES: Final = 324
+_PLACES: Final = {273: 279, _TILES: 325}
 """Tags of the places of strips and of tiles, with the tags of their lengths."""
+
+_SAMPLES: Final = 277
+_STRIP_ROWS: Final = 278
+_PLANAR: Final = 284
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
+_PANASONIC_PLACE: Final = 280
+"""Where Panasonic's raw files state the place of their pixels. Their length is stated as two bytes a pixel;
+the pixels are packed into 1.14 bytes, or into fewer in newer cameras."""
+_SINGLE: Final = (
+    *(_KIND, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _STRIP_ROWS, _PLANAR),
+    *(_TILE_WIDTH, _TILE_HEIGHT, _PANASONIC_PLACE),
+)
+"""Tags whose first value matters here."""
+
+_UNKNOWN: Final = 0xFFFFFFFF
+"""A place or length that a maker has not filled in."""
 
 _INNER: Final = 330
 _DNG_VERSION: Final = 50706
@@ -59,11 +78,12 @@ class _Facts:
     """What one directory says of its picture: the tags that matter here with their whole numbers."""
 
     numbers: dict[int, list[int]] = field(default_factory=dict)
+    counts: dict[int, int] = field(default_factory=dict)
     tags: set[int] = field(default_factory=set)
 
-    def first(self, tag: int) -> int:
+    def first(self, tag: int, default: int = 0) -> int:
         values = self.numbers.get(tag)
-        return values[0] if values else 0
+        return values[0] if values else default
 
 
 def is_raw_tiff(file: BinaryIO) -> bool:
@@ -82,16 +102,55 @@ def is_raw_tiff(file: BinaryIO) -> bool:
     return False
 
 
-def missing_bytes(content: bytes) -> int:
-    """Returns by how many bytes a raw file is shorter than its directories say; 0 where it is whole."""
+def why_incomplete(content: bytes) -> str | None:
+    """Says what a raw file lacks, by its directories; None where it lacks nothing that they tell.
+
+    LibRaw makes a black picture of a DNG whose tiles are missing. Other raw files are asked for the place of
+    their last byte only, since makers fill in the rest as they like.
+    """
     if not content.startswith(TIFF_LIKE):
-        return 0
+        return None
     stop = 0
-    for facts in _directories(io.BytesIO(content)):
-        for places, lengths in _PLACES.items():
-            pairs = zip(facts.numbers.get(places, ()), facts.numbers.get(lengths, ()), strict=False)
-            stop = max([stop, *(place + length for place, length in pairs)])
-    return max(0, stop - len(content))
+    directories = list(_directories(io.BytesIO(content)))
+    is_dng = any(_DNG_VERSION in facts.tags for facts in directories)
+    for facts in directories:
+        for places_tag, lengths_tag in _PLACES.items():
+            pairs = list(
+                zip(facts.numbers.get(places_tag, ()), facts.numbers.get(lengths_tag, ()), strict=False)
+            )
+            if is_dng and places_tag in facts.tags and (reason := _why_too_few(facts, places_tag, pairs)):
+                return reason
+            for place, length in pairs:
+                if place == _UNKNOWN and len(content) - facts.first(_PANASONIC_PLACE) < length // 8:
+                    return "is damaged or truncated: the file ends before the picture does"
+            ends = (place + length for place, length in pairs if _UNKNOWN not in (place, length))
+            stop = max([stop, *ends])
+    if stop > len(content):
+        return f"is damaged or truncated: {stop - len(content)} bytes of pixels are missing"
+    return None
+
+
+def _why_too_few(facts: _Facts, places_tag: int, pairs: list[tuple[int, int]]) -> str | None:
+    """Says how many of a picture's tiles or strips are missing, or that they are too short; else None."""
+    width, height = facts.first(_WIDTH), facts.first(_HEIGHT)
+    if not width or not height or facts.counts.get(places_tag, 0) > _MAX_VALUES:
+        return None
+    if places_tag == _TILES:
+        across, down = facts.first(_TILE_WIDTH), facts.first(_TILE_HEIGHT)
+        needed = -(-width // across) * -(-height // down) if across and down else 0
+    else:
+        needed = -(-height // max(1, facts.first(_STRIP_ROWS, height)))
+    samples = facts.first(_SAMPLES, 1)
+    needed *= samples if facts.first(_PLANAR) == 2 else 1
+    present = sum(1 for place, length in pairs if place and length)
+    if present < needed:
+        parts = "tiles" if places_tag == _TILES else "strips"
+        return f"is damaged: {needed - present} of the {needed} {parts} of its picture are missing"
+    held_bits, needed_bits = 8 * sum(length for _, length in pairs), width * height * samples
+    if facts.first(_COMPRESSION) == _UNCOMPRESSED and held_bits < needed_bits * facts.first(_BITS, 1):
+        lacking = (needed_bits * facts.first(_BITS, 1) - held_bits + 7) // 8
+        return f"is damaged: {lacking} bytes of pixels are missing"
+    return None
 
 
 def _directories(file: BinaryIO) -> Iterator[_Facts]:
@@ -121,10 +180,11 @@ def _read(file: BinaryIO, start: int, order: str) -> tuple[_Facts, int]:
     data = file.read(2)
     count = struct.unpack(order + "H", data)[0] if len(data) == 2 else 0
     data = file.read(12 * min(count, _MAX_ENTRIES) + 4)
-    number_tags = (_KIND, _COMPRESSION, _PHOTOMETRIC, _INNER, *_PLACES, *_PLACES.values())
+    number_tags = (*_SINGLE, _INNER, *_PLACES, *_PLACES.values())
     for at in range(0, len(data) - 11, 12):
         tag, kind, number = struct.unpack_from(order + "HHI", data, at)
         facts.tags.add(tag)
+        facts.counts[tag] = number
         if tag in number_tags and kind in _SIZES and number <= _MAX_VALUES:
             facts.numbers[tag] = _values(file, data[at + 8 : at + 12], kind, number, order)
     following = data[12 * count : 12 * count + 4] if count <= _MAX_ENTRIES else b""

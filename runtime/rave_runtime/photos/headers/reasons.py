@@ -63,6 +63,9 @@ _FRAMES: Final = {
 }
 """Kinds of JPEG that no usual program reads, by the marker of their frame. Source: ITU-T T.81, table B.1."""
 
+_NO_THREAD: Final = "unexpected C++ exception"
+"""What libheif says where it cannot start a thread."""
+
 
 def why_unreadable(format: str, content: bytes) -> str | None:
     """Returns a sentence on what is special about a file of a known format; None where nothing is seen."""
@@ -98,6 +101,11 @@ def why_damaged(content: bytes, error: Exception) -> str:
         reader = DirectoryReader(content)
         if (reason := _compression(reader.read(reader.first), reader.order)) is not None:
             return reason
+    if _NO_THREAD in str(error):
+        return (
+            "cannot be read as HEIC: it is damaged, or the library needs one more thread than the system "
+            "allows (ulimit -u, or the container's limit)"
+        )
     return f"is damaged or truncated: {reason_of(error)}"
 
 

@@ -88,6 +88,7 @@ def make_dng(
     xmp: bytes | None = None,
     adobe_rgb: bool = False,
     gps: bool = True,
+    tile_px: int | None = None,
 ) -> bytes:
     """A DNG of a scene.
 
@@ -101,6 +102,8 @@ def make_dng(
         xmp: a packet.
         adobe_rgb: whether the camera was set to Adobe RGB for its JPEGs.
         gps: whether it says where it was taken.
+        tile_px: the side of the tiles that its pixels stand in, of which its sides are multiples; None is
+            one strip.
     """
     height, width = scene.shape[:2]
     file = _File()
@@ -108,17 +111,26 @@ def make_dng(
         values = np.clip(scene * np.array(WHITE) * (2**bits - 1) + 0.5, 0, 2**bits - 1).astype(np.uint16)
     else:
         values = mosaic(scene, bits)
-    strip = file.put(values.astype("<u2").tobytes())
+    if tile_px is None:
+        strip = file.put(values.astype("<u2").tobytes())
+        pieces = [long(273, strip), long(278, height), long(279, values.nbytes)]
+    else:
+        tiles = [
+            values[top : top + tile_px, left : left + tile_px].astype("<u2").tobytes()
+            for top in range(0, height, tile_px)
+            for left in range(0, width, tile_px)
+        ]
+        places = [file.put(tile) for tile in tiles]
+        pieces = [long(322, tile_px), long(323, tile_px), long(324, *places)]
+        pieces.append(long(325, *map(len, tiles)))
     picture = [
         long(256, width),
         long(257, height),
         short(258, *((16,) * (3 if linear else 1))),
         short(259, 1),
         short(262, 34892 if linear else 32803),
-        long(273, strip),
+        *pieces,
         short(277, 3 if linear else 1),
-        long(278, height),
-        long(279, values.nbytes),
         short(284, 1),
         long(50717, *((2**bits - 1,) * (3 if linear else 1))),
     ]

@@ -18,7 +18,7 @@ from rave_runtime.cli.command import preview_folder, run_folder
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.photos import formats
 from rave_runtime.photos.codecs.raw import is_raw
-from rave_runtime.photos.codecs.raw_kind import is_raw_tiff, missing_bytes
+from rave_runtime.photos.codecs.raw_kind import is_raw_tiff, why_incomplete
 from rave_runtime.photos.headers.dimensions import read_dimensions
 from rave_runtime.photos.reading import load_rgb, read_photo
 from rave_runtime.run.jobs import Naming, plan_jobs
@@ -154,7 +154,7 @@ def test_truncated_files_fail_in_one_line() -> None:
     struct.pack_into("<I", behind, at + 8, len(content) - 1000)
     with pytest.raises(PhotoError, match="is damaged or truncated: 37400 bytes of pixels are missing"):
         read_photo(bytes(behind))
-    assert missing_bytes(content) == 0
+    assert why_incomplete(content) is None
 
 
 def outcome_of(content: bytes) -> str:

@@ -1,0 +1,69 @@
+"""Checks of the places that a user named: whether a file can be written there, before and after the work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rave_runtime.errors import PhotoError, UsageError
+from rave_runtime.files.atomic import is_stream_name, is_written_into, require_writable
+from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.files.places import identity_of, is_folder
+
+
+def listed(source: Location | Sequence[Location]) -> list[Location]:
+    """Returns the places of one input or several."""
+    return [source] if isinstance(source, (Path, RemoteFile)) else list(source)
+
+
+def most_private(source: Location | Sequence[Location]) -> Path | None:
+    """Returns the folder of the photographs; of several folders, the one that the fewest users may read."""
+    places = [place for place in listed(source) if isinstance(place, Path)]
+    folders = [place if place.is_dir() else place.absolute().parent for place in places]
+    return min((folder for folder in folders if folder.is_dir()), key=_count_permissions, default=None)
+
+
+def _count_permissions(folder: Path) -> int:
+    """Counts the permissions that a folder gives to its group and to all others."""
+    return (folder.stat().st_mode & 0o077).bit_count()
+
+
+def require_writable_file(name: str, file: Path, like: Path | None) -> None:
+    """Refuses a file that cannot be written, before hours of work.
+
+    Args:
+        name: the option or argument that names the file, for messages.
+        file: the file; its folder is made if it is missing.
+        like: a folder; a new folder gets no permission that this one lacks.
+
+    Raises:
+        UsageError: a file cannot be made there.
+    """
+    if is_folder(file):
+        raise UsageError(f"{name} {file} is a folder: name the file to write")
+    if not is_written_into(file):
+        require_writable_folder(name, file, file.parent, like)
+    elif file.exists() and not os.access(file, os.W_OK):  # opening a pipe would wait for its reader
+        raise UsageError(f"{name} {file} cannot be written: this user may not write into it")
+
+
+def require_same_place(report: Path, folder: object) -> None:
+    """Refuses a report in whose place, or in the place of whose folder, a link was put during the run.
+
+    Raises:
+        PhotoError: it would be written elsewhere.
+    """
+    if folder not in (None, identity_of(report.parent)):
+        raise PhotoError(f"cannot be written to {report}: another folder is in the place of its folder now")
+    if report.is_symlink() and not is_stream_name(report):
+        raise PhotoError(f"cannot be written to {report}: it is a symbolic link now")
+
+
+def require_writable_folder(name: str, place: Path, folder: Path, like: Path | None) -> None:
+    """Refuses a folder in which no file can be made; `place` is the file or folder that the user named."""
+    try:
+        require_writable(folder, like)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{name} {place} cannot be written: {reason}") from error

@@ -1,0 +1,32 @@
+"""Every graph that can be exported stays within what the runtime allows of tensors and work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rave_export.bundles import write_graph
+from rave_export.graphs.variants import float_graphs, int8_graphs, network_facts, single_graphs
+from rave_runtime.backends.graph_check import check_graph
+from rave_train.network import EnhancementNetwork, Padding
+
+
+@pytest.mark.parametrize(("channels", "padding"), [(4, "zeros"), (32, "reflect"), (64, "reflect")])
+def test_the_graphs_of_any_width_pass_the_runtimes_limits(
+    tmp_path: Path, channels: int, padding: Padding
+) -> None:
+    network = EnhancementNetwork(channels, padding).eval()
+    network.initialize(torch.Generator().manual_seed(0))
+    facts = network_facts(network)
+    graphs = float_graphs(network, "fp32")
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    graphs += int8_graphs(graphs, facts, [picture], every_layer=True)
+    whole = [each for size in (None, 32, 1024, 65536) for each in single_graphs(graphs, size)]
+    assert len(graphs) == 6
+    assert len(whole) == 8
+    for graph in (*graphs, *whole):
+        entry = write_graph(tmp_path, graph)
+        check_graph((tmp_path / entry.file).read_bytes(), entry, facts)
