@@ -254,3 +254,9 @@ def test_the_embedded_graphs_take_milliseconds_more() -> None:
             check_graph(content, graph, bundle.manifest.network)
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 0.2
+
+
+def test_the_embedded_graphs_pass_though_no_start_checks_them() -> None:
+    bundle = read_bundle(embedded_bundle())
+    for graph in bundle.manifest.graphs:
+        check_graph(bundle.read_file(graph), graph, bundle.manifest.network)
