@@ -117,6 +117,10 @@ def misstate(model: Any) -> None:
     model.graph.node[-1].attribute[0].type = onnx.AttributeProto.INT
 
 
+def add_an_axis_twice(model: Any) -> None:
+    add(model, "Unsqueeze", "features", numbers(model, 1, 1))
+
+
 TOO_MUCH = (
     r"it computes \d+ (values|values at once|products) for each pixel of [\d x]+, the graphs of a network "
 )
@@ -132,6 +136,7 @@ GROWTHS: dict[str, tuple[Callable[[Any], None], str]] = {
     "a computed size": (compute_a_size, "the size of what a Reshape node gives is not known before"),
     "a piece of large pictures": (pick, "a Slice node cuts more than a narrow border"),
     "steps": (leave_out, r"a Conv node leaves out pixels \(strides\)"),
+    "an axis twice": (add_an_axis_twice, "an Unsqueeze node names an axis twice"),
     "another type": (misstate, "attribute 'strides' is not of the type that it states"),
 }
 

@@ -208,6 +208,8 @@ def _unsqueeze(node: Node, inputs: Inputs) -> list[Tensor]:
     axes = _axes(node, inputs, [])
     rank = len(data.shape) + len(axes)
     places = {_axis(node, axis, rank) for axis in axes}
+    if len(places) != len(axes):
+        raise ValueError("an Unsqueeze node names an axis twice")
     sides = iter(data.shape)
     shape = tuple(1 if axis in places else next(sides) for axis in range(rank))
     return [Tensor(shape, None if data.values is None else data.values.reshape(shape))]
