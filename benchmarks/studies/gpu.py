@@ -46,7 +46,7 @@ from rave_runtime.light.tiling import Span, interpolation_matrix, pooling_matrix
 from rave_train.checkpoint import Checkpoint, read_checkpoint
 from rave_train.network import EnhancementNetwork
 
-SHAPES: Final = ((1, 512, 512), (8, 512, 512), (1, 128, 192), (8, 128, 192))
+SHAPES: Final = ((1, 512, 512), (8, 512, 512), (1, 96, 144), (8, 96, 144))
 """Batch, height and width of each window that is measured."""
 
 PHOTOGRAPHS_MP: Final = (2, 12, 50)

@@ -76,7 +76,7 @@ class FilmResult:
     warnings: list[str] = field(default_factory=list)
 
 
-DEFAULT_WORKING_SIZE_PX: Final = 192
+DEFAULT_WORKING_SIZE_PX: Final = 144
 """Long side on which the light is estimated where the enhancer works at full resolution."""
 
 

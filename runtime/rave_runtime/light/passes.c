@@ -166,8 +166,10 @@ static ALWAYS_INLINE uint32_t develop_pixel(int red, int green, int blue, float 
     float bent = (1.0f - limited) * greatest(above, 0.0f) * steepness;
     brightest += 1e-12f;
     float below = (limited * rest + bent) * brightest;
-    float shoulder = (rest * brightest + bent * knee) / below * (limited / divisor);
-    float gain = above > 0.0f ? shoulder : 1.0f / divisor;
+    float inverse = 1.0f / divisor;
+    float excess = divisor > 1.0f ? inverse : 1.0f; /* limited / divisor, without a further division */
+    float shoulder = (rest * brightest + bent * knee) / below * excess;
+    float gain = above > 0.0f ? shoulder : inverse;
 
     float r = least(greatest(((float)red + red_added) * gain, 0.0f), 255.0f) + 0.5f;
     float g = least(greatest(((float)green + green_added) * gain, 0.0f), 255.0f) + 0.5f;

@@ -9,6 +9,7 @@ import ctypes
 import functools
 import logging
 import os
+import re
 import threading
 import warnings
 from typing import Any, Final, Self
@@ -37,7 +38,10 @@ END_OF_JPEG: Final = b"\xff\xd9"
 
 UNKNOWN_FORMAT: Final = "is not a picture, or of a format that is not known here"
 
-_RESOURCE: Final = b"8BIM"
+_SCAN: Final = re.compile(rb"\xff\xda\x00")
+"""The marker of a scan and the first byte of its length, which is never above 14; coded pixels hold no such bytes."""
+
+_PHOTOSHOP, _RESOURCE = b"Photoshop 3.0\0", b"8BIM"
 _MAX_RESOURCES: Final = 50_000
 """Marks of Photoshop's image resources in a JPEG, which has tens of them."""
 
@@ -104,9 +108,9 @@ def open_picture(content: bytes) -> Image.Image:
     file = bounded(content)
     try:
         if name == "JPEG":
-            if content.count(b"\xff\xda") > _MAX_SCANS and count_scans(content, _MAX_SCANS) > _MAX_SCANS:
+            if len(_SCAN.findall(content)) > _MAX_SCANS and count_scans(content, _MAX_SCANS) > _MAX_SCANS:
                 raise PhotoError(f"has over {_MAX_SCANS} scans, which would take hours to decode")
-            if content.count(_RESOURCE) > _MAX_RESOURCES:
+            if _PHOTOSHOP in content and content.count(_RESOURCE) > _MAX_RESOURCES:
                 raise PhotoError("is damaged, or no photograph: its header does not end")
             image: Image.Image = JpegImagePlugin.JpegImageFile(file)
         elif name == "PPM" and _is_plain(content) and content.count(b"#") > _MAX_COMMENTS:
