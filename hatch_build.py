@@ -19,8 +19,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE: Final = Path("runtime/rave_runtime/light/passes.c")
 
-# Without fused multiply-adds (-ffp-contract=off), results equal numpy's bit for bit. Nobody asks for exceptions of
-# the arithmetic (-fno-trapping-math), without which a sixth of the time is saved and no value changes.
+# Without fused multiply-adds (-ffp-contract=off), results equal numpy's bit for bit. Without exceptions of the
+# arithmetic (-fno-trapping-math), for which nobody asks, a sixth of the time is saved and no value changes.
 FLAGS: Final = (
     *("-O3", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"),
     *("-std=c11", "-fPIC", "-shared", "-fvisibility=default"),
