@@ -39,7 +39,7 @@ END_OF_JPEG: Final = b"\xff\xd9"
 UNKNOWN_FORMAT: Final = "is not a picture, or of a format that is not known here"
 
 _SCAN: Final = re.compile(rb"\xff\xda\x00")
-"""The marker of a scan and the first byte of its length, which is at most 14. Coded pixels hold no such bytes."""
+"""The marker of a scan and the first byte of its length, at most 14. Coded pixels hold no such bytes."""
 
 _PHOTOSHOP, _RESOURCE = b"Photoshop 3.0\0", b"8BIM"
 _MAX_RESOURCES: Final = 50_000
