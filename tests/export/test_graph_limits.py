@@ -14,7 +14,7 @@ from rave_runtime.backends.graph_check import check_graph
 from rave_train.network import EnhancementNetwork, Padding
 
 
-@pytest.mark.parametrize(("channels", "padding"), [(4, "zeros"), (32, "reflect"), (64, "reflect")])
+@pytest.mark.parametrize(("channels", "padding"), [(4, "zeros"), (64, "reflect")])
 def test_the_graphs_of_any_width_pass_the_runtimes_limits(
     tmp_path: Path, channels: int, padding: Padding
 ) -> None:

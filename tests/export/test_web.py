@@ -95,6 +95,7 @@ def test_the_browser_makes_what_python_makes(page: Page, tmp_path: Path, index: 
     np.testing.assert_array_equal(before, np.asarray(image))
 
 
+@pytest.mark.slow
 def test_webgpu_makes_what_python_makes(gpu_page: Page, tmp_path: Path) -> None:
     if "WebGPU" not in gpu_page.evaluate("document.getElementById('engine').textContent"):
         pytest.skip("Chromium offers no WebGPU in software here")
