@@ -41,8 +41,8 @@ windows are products with matrices as large as the working size."""
 def read_graph(bundle: Bundle, graph: GraphFile) -> bytes:
     """Returns a graph's bytes, which are as they were exported and safe to give to a library that runs them.
 
-    The embedded model is not checked at every start, which would take 10 ms: whoever could change it could
-    change this program as well.
+    The embedded model is not checked at every start, since whoever could change it could change this program
+    as well.
 
     Raises:
         BundleError: the file is missing, is not the one that was exported, or holds something that no graph

@@ -21,5 +21,5 @@ def main() -> None:
         message = "rave-run: interrupted; finished photographs are whole, --skip-existing resumes"
         print(message, file=sys.stderr, flush=True)
         code = 130  # the code that shells use for Ctrl-C
-    gc.freeze()  # otherwise the last collection walks over all objects, which takes 30 ms
+    gc.freeze()  # otherwise the last collection walks over all objects
     sys.exit(code)

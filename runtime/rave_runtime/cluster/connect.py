@@ -113,8 +113,8 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
 def _private_folder() -> Iterator[str]:
     """Yields a folder for Ray's sockets and logs that only this user can enter, and removes it afterwards.
 
-    Ray's own choice is below /tmp/ray, in folders where every user of the machine may connect to its sockets
-    and replace its files. The names of sockets must be short, so the folder lies in /tmp where there is one.
+    In the folders that Ray would choose, every user of the machine may connect to its sockets and replace its
+    files. The names of sockets must be short, so the folder lies directly in the one for temporary files.
     """
     folder = tempfile.mkdtemp(prefix="rave-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
     try:

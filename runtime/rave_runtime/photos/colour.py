@@ -174,6 +174,7 @@ def cmyk_to_rgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
+@functools.lru_cache(maxsize=8)
 def tone_curve(icc_profile: bytes | None) -> Array | None:
     """Returns the sRGB-encoded value of equally spaced values of a profile's space.
 
