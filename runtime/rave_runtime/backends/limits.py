@@ -78,15 +78,19 @@ def _count_threads() -> int:
         return 0
 
 
-def fit_libraries() -> None:
-    """Makes numerical libraries start one thread only, where the system allows too few for all processors.
+def fit_libraries(*, multiplies: bool = True) -> None:
+    """Makes numerical libraries start one thread only, where more would be of no use or are not allowed.
 
-    Otherwise OpenBLAS, which numpy imports, prints four lines and interrupts its process as Ctrl-C does,
-    and torch's OpenMP ends the process. Programs call this before they import numpy; variables that the user
-    has set stay as they are.
+    Where the system allows too few threads for all processors, OpenBLAS, which numpy imports, prints four
+    lines and interrupts its process as Ctrl-C does, and torch's OpenMP ends the process. Where it allows
+    them, OpenBLAS's threads keep the other processors busy for the first tenth of a second without any work.
+    Programs call this before they import numpy; variables that the user has set stay as they are.
+
+    Args:
+        multiplies: whether the program has numpy or torch multiply large matrices, which gains from threads.
     """
     needed_threads = 2 * _processors() + 2  # two such libraries at once, and one or two of the program
-    if startable_threads(needed_threads) < needed_threads:
+    if not multiplies or startable_threads(needed_threads) < needed_threads:
         for name in _LIBRARIES:
             os.environ.setdefault(name, "1")
 

@@ -13,6 +13,9 @@ T = TypeVar("T")
 
 _SHOWN_CHARACTERS: Final = 80
 
+_PLAIN: Final = (str, int, bool)
+"""Types whose values are taken as a JSON parser gives them, where they are of no other type."""
+
 
 def shorten(value: object) -> str:
     """Returns a value as a text for messages, at most 80 characters."""
@@ -87,17 +90,25 @@ def _fields_of(kind: type[Any]) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
     return typing.get_type_hints(kind), {item.name: item for item in fields(kind)}
 
 
+@functools.cache
+def _parts_of(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Returns the origin and arguments of an annotation: of `tuple[int, ...]`, tuple and (int, ...)."""
+    return get_origin(hint), get_args(hint)
+
+
 def _convert(hint: Any, value: object, where: str) -> Any:
     """Converts a value parsed from JSON to the type of an annotation; `where` is its name in messages."""
-    origin = get_origin(hint)
+    if hint in _PLAIN and type(value) is hint:  # most values: a manifest holds thousands
+        return value
+    origin, options = _parts_of(hint)
     if origin is Literal:
-        if not any(value == option and type(value) is type(option) for option in get_args(hint)):
-            raise ValueError(
-                f"{where} is {shorten(value)}, one of {', '.join(map(str, get_args(hint)))} is needed"
-            )
+        if not any(value == option and type(value) is type(option) for option in options):
+            raise ValueError(f"{where} is {shorten(value)}, one of {', '.join(map(str, options))} is needed")
         return value
     if origin in (types.UnionType, typing.Union):
-        for option in get_args(hint):
+        if type(value) in options:
+            return _convert(type(value), value, where)
+        for option in options:
             try:
                 return _convert(option, value, where)
             except ValueError:
@@ -106,7 +117,7 @@ def _convert(hint: Any, value: object, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list):
             raise ValueError(f"{where} must be a list")
-        return tuple(_convert(get_args(hint)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        return tuple(_convert(options[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
             raise ValueError(f"{where} must be an object")

@@ -24,7 +24,7 @@ def run(arguments: list[str]) -> int:
     Raises:
         KeyboardInterrupt: a signal ended the run.
     """
-    fit_libraries()
+    fit_libraries(multiplies=False)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names that a terminal cannot show must not end a run
             stream.reconfigure(errors="backslashreplace")
@@ -218,6 +218,9 @@ def _preview(inputs: list[str], output: str, options: RunOptions) -> int:
 
 def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     """Enhances the inputs into a folder or file, prints the outcome and returns the exit code."""
+    from rave_runtime.cli.ahead import Ahead
+
+    ahead = Ahead(options, inputs)
     from rave_runtime.cli.command import ReportError, run_folder
     from rave_runtime.files.location import parse_location
     from rave_runtime.files.patterns import parse_inputs
@@ -227,7 +230,7 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     place = parse_location(output)
     report_error = None
     try:
-        results = run_folder(parse_inputs(inputs), place, options, ask_user)
+        results = run_folder(parse_inputs(inputs), place, options, ask_user, ahead.make)
     except ReportError as error:  # the photographs are done nevertheless
         results, report_error = error.results, error
     for note in notes_of(results):

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.arrays import Array, is_wide
+from rave_runtime.light.lanczos import Taps
 from rave_runtime.light.relight import BLOCK_PX
 from rave_runtime.light.workspace import Workspace
 
@@ -68,6 +69,41 @@ def box_means(pixels: NDArray[np.uint8], across: int, down: int, boxes: NDArray[
     passes.rave_box_means(_at(pixels), *sizes, _at(boxes), _at(sums))
 
 
+def resample(pixels: NDArray[np.uint8], columns: Taps, rows: Taps) -> NDArray[np.uint8]:
+    """Resamples a picture along its rows and then along its columns, and rounds after each, as Pillow does.
+
+    Args:
+        pixels: [h, w, 3] uint8.
+        columns: the columns that each new column is made of.
+        rows: the rows that each new row is made of.
+
+    Returns:
+        [new rows, new columns, 3] uint8.
+    """
+    pixels = np.ascontiguousarray(pixels)
+    height, width = pixels.shape[:2]
+    new_height, new_width = len(rows.first), len(columns.first)
+    result = np.empty((new_height, new_width, 3), np.uint8)
+    lanes, narrow = np.zeros(48 * (width + new_width), np.uint8), np.empty(3 * height * new_width, np.uint8)
+    sums = np.empty(3 * new_width, np.int32)
+    passes = library()
+    assert passes is not None
+    taps = [
+        argument
+        for axis in (columns, rows)
+        for argument in (*map(_at, axis), _size(axis.weights.shape[1]))
+    ]
+    passes.rave_resample(
+        _at(pixels),
+        *map(_size, (height, width)),
+        _at(result),
+        *map(_size, (new_height, new_width)),
+        *taps,
+        *map(_at, (lanes, narrow, sums)),
+    )
+    return result
+
+
 def block_sums(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Array:
     """Returns sums of red, green and blue over blocks of `BLOCK_PX` x `BLOCK_PX` pixels.
 
@@ -100,12 +136,12 @@ def window_means(values: Array, radius: int) -> Array:
     """
     values = np.ascontiguousarray(values, np.float32)
     height, width = values.shape[1:]
-    means, turned = np.empty_like(values), np.empty((width, height), np.float32)
-    sums = np.empty(max(height, width) + 1)
+    longer = max(height, width)
+    means, lanes, sums = np.empty_like(values), np.empty(16 * longer, np.float32), np.empty(8 * longer + 8)
     passes = library()
     assert passes is not None
     sizes = map(_size, (*values.shape, radius))
-    passes.rave_window_means(_at(values), *sizes, _at(means), _at(turned), _at(sums))
+    passes.rave_window_means(_at(values), *sizes, _at(means), _at(lanes), _at(sums))
     return means
 
 

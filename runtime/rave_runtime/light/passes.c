@@ -81,6 +81,86 @@ void rave_box_means(const uint8_t *pixels, ptrdiff_t step, ptrdiff_t height, ptr
     }
 }
 
+/* Rows of pixels that are resampled side by side. */
+#define ROWS 16
+
+/* Where the taps of each value of an axis begin, how many there are, and their weights times 2^22. */
+#define WEIGHT_BITS 22
+struct taps {
+    const int64_t *first, *count;
+    const int32_t *weights;
+    ptrdiff_t most; /* weights from one value's to the next value's */
+};
+
+static inline uint8_t rounded_byte(int32_t sum)
+{
+    int32_t value = sum >> WEIGHT_BITS;
+    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+}
+
+/* Sums of taps for ROWS rows at once: `values` and `results` are [width, 3, ROWS]. */
+VARIANTS static void resample_rows(const uint8_t *restrict values, struct taps taps, ptrdiff_t width,
+                                   uint8_t *restrict results)
+{
+    for (ptrdiff_t x = 0; x < width; x++) {
+        const int32_t *weights = taps.weights + x * taps.most;
+        const uint8_t *from = values + taps.first[x] * 3 * ROWS;
+        int32_t sums[3 * ROWS];
+        for (int i = 0; i < 3 * ROWS; i++)
+            sums[i] = 1 << (WEIGHT_BITS - 1);
+        for (ptrdiff_t tap = 0; tap < taps.count[x]; tap++, from += 3 * ROWS)
+            for (int i = 0; i < 3 * ROWS; i++)
+                sums[i] += weights[tap] * from[i];
+        for (int i = 0; i < 3 * ROWS; i++)
+            results[x * 3 * ROWS + i] = rounded_byte(sums[i]);
+    }
+}
+
+/* Sums of `count` rows, `length` bytes each, with these weights. `sums` is memory for `length` values. */
+VARIANTS static void resample_column(const uint8_t *rows, ptrdiff_t count, const int32_t *weights,
+                                     ptrdiff_t length, int32_t *restrict sums, uint8_t *restrict result)
+{
+    for (ptrdiff_t i = 0; i < length; i++)
+        sums[i] = 1 << (WEIGHT_BITS - 1);
+    for (ptrdiff_t tap = 0; tap < count; tap++) {
+        const uint8_t *restrict from = rows + tap * length;
+        int32_t weight = weights[tap];
+        for (ptrdiff_t i = 0; i < length; i++)
+            sums[i] += weight * from[i];
+    }
+    for (ptrdiff_t i = 0; i < length; i++)
+        result[i] = rounded_byte(sums[i]);
+}
+
+/* Resamples [height, width, 3] pixels to [new_height, new_width, 3], along rows first, and rounds after each
+way, as Pillow does. `lanes` is memory for 48 * (width + new_width) bytes, `narrow` for 3 * height * new_width,
+and `sums` for 3 * new_width values. */
+void rave_resample(const uint8_t *pixels, ptrdiff_t height, ptrdiff_t width, uint8_t *result, ptrdiff_t new_height,
+                   ptrdiff_t new_width, const int64_t *first_column, const int64_t *columns,
+                   const int32_t *column_weights, ptrdiff_t most_columns, const int64_t *first_row,
+                   const int64_t *rows, const int32_t *row_weights, ptrdiff_t most_rows, uint8_t *lanes,
+                   uint8_t *narrow, int32_t *sums)
+{
+    struct taps across = {first_column, columns, column_weights, most_columns};
+    uint8_t *turned = lanes + 3 * ROWS * width;
+    for (ptrdiff_t top = 0; top < height; top += ROWS) {
+        ptrdiff_t used = ROWS < height - top ? ROWS : height - top;
+        const uint8_t *from[ROWS];
+        for (ptrdiff_t row = 0; row < ROWS; row++) /* rows below the picture repeat the last one and are not kept */
+            from[row] = pixels + (top + (row < used ? row : used - 1)) * 3 * width;
+        for (ptrdiff_t i = 0; i < 3 * width; i++)
+            for (int row = 0; row < ROWS; row++)
+                lanes[i * ROWS + row] = from[row][i];
+        resample_rows(lanes, across, new_width, turned);
+        for (ptrdiff_t row = 0; row < used; row++)
+            for (ptrdiff_t i = 0; i < 3 * new_width; i++)
+                narrow[(top + row) * 3 * new_width + i] = turned[i * ROWS + row];
+    }
+    for (ptrdiff_t y = 0; y < new_height; y++)
+        resample_column(narrow + first_row[y] * 3 * new_width, rows[y], row_weights + y * most_rows, 3 * new_width,
+                        sums, result + y * 3 * new_width);
+}
+
 /* Sums of red, green and blue over blocks of 8 x 8 pixels: [3, down, across] float32, exact. A pixel's values
 are the first three of `step` bytes, a row of the picture has `stride` bytes, and `sums` is memory for
 8 * step * across values. */
@@ -105,31 +185,69 @@ void rave_block_sums(const uint8_t *pixels, ptrdiff_t step, ptrdiff_t stride, pt
     }
 }
 
-/* Means of each row of [rows, length] over windows that reach `radius` to each side, less at the ends, written
-as columns: [length, rows]. `sums` is memory for length + 1 values. */
-static void mean_along(const float *values, ptrdiff_t rows, ptrdiff_t length, ptrdiff_t radius, double *sums,
-                       float *columns)
+/* Rows or columns whose sums run side by side. */
+#define LANES 8
+
+/* Means of LANES rows at once, over windows that reach `radius` to each side, less at the ends: `values` and
+`means` are [length, LANES], and `sums` is memory for [length + 1, LANES]. */
+VARIANTS static void means_of_lanes(const float *restrict values, ptrdiff_t length, ptrdiff_t radius,
+                                    double *restrict sums, float *restrict means)
 {
-    for (ptrdiff_t row = 0; row < rows; row++) {
-        double sum = sums[0] = 0.0;
-        for (ptrdiff_t i = 0; i < length; i++)
-            sums[i + 1] = sum += (double)values[row * length + i];
-        for (ptrdiff_t i = 0; i < length; i++) {
-            ptrdiff_t start = i > radius ? i - radius : 0;
-            ptrdiff_t stop = i + radius + 1 < length ? i + radius + 1 : length;
-            columns[i * rows + row] = (float)((sums[stop] - sums[start]) / (double)(stop - start));
-        }
+    double sum[LANES] = {0.0};
+    for (int lane = 0; lane < LANES; lane++)
+        sums[lane] = 0.0;
+    for (ptrdiff_t i = 0; i < length; i++)
+        for (int lane = 0; lane < LANES; lane++)
+            sums[(i + 1) * LANES + lane] = sum[lane] += (double)values[i * LANES + lane];
+    for (ptrdiff_t i = 0; i < length; i++) {
+        ptrdiff_t start = i > radius ? i - radius : 0;
+        ptrdiff_t stop = i + radius + 1 < length ? i + radius + 1 : length;
+        double count = (double)(stop - start);
+        for (int lane = 0; lane < LANES; lane++)
+            means[i * LANES + lane] = (float)((sums[stop * LANES + lane] - sums[start * LANES + lane]) / count);
     }
 }
 
-/* Means of each plane of [planes, height, width] over square windows that reach `radius` to each side, less at the
-borders. `turned` is memory for height * width values, `sums` for one more than the longer side. */
-void rave_window_means(const float *values, ptrdiff_t planes, ptrdiff_t height, ptrdiff_t width, ptrdiff_t radius,
-                       float *means, float *turned, double *sums)
+/* Copies `used` lines of `length` values into lanes: [length, LANES], of which the others are zero. A line's
+values are `step` apart, and the lines `stride`. */
+static void into_lanes(const float *lines, ptrdiff_t step, ptrdiff_t stride, ptrdiff_t used, ptrdiff_t length,
+                       float *restrict lanes)
 {
+    for (ptrdiff_t i = 0; i < length; i++)
+        for (ptrdiff_t lane = 0; lane < LANES; lane++)
+            lanes[i * LANES + lane] = lane < used ? lines[i * step + lane * stride] : 0.0f;
+}
+
+static void out_of_lanes(const float *restrict lanes, ptrdiff_t used, ptrdiff_t length, float *lines,
+                         ptrdiff_t step, ptrdiff_t stride)
+{
+    for (ptrdiff_t i = 0; i < length; i++)
+        for (ptrdiff_t lane = 0; lane < used; lane++)
+            lines[i * step + lane * stride] = lanes[i * LANES + lane];
+}
+
+/* Means of each plane of [planes, height, width] over square windows that reach `radius` to each side, less at the
+borders: along rows first. For the longer side, `lanes` is memory for 16 times as many values, and `sums` for 8
+times as many and 8 more. */
+void rave_window_means(const float *values, ptrdiff_t planes, ptrdiff_t height, ptrdiff_t width, ptrdiff_t radius,
+                       float *means, float *lanes, double *sums)
+{
+    ptrdiff_t longer = height > width ? height : width;
+    float *turned = lanes + LANES * longer;
+    for (ptrdiff_t row = 0; row < planes * height; row += LANES) {
+        ptrdiff_t used = LANES < planes * height - row ? LANES : planes * height - row;
+        into_lanes(values + row * width, 1, width, used, width, lanes);
+        means_of_lanes(lanes, width, radius, sums, turned);
+        out_of_lanes(turned, used, width, means + row * width, 1, width);
+    }
     for (ptrdiff_t plane = 0; plane < planes; plane++) {
-        mean_along(values + plane * height * width, height, width, radius, sums, turned);
-        mean_along(turned, width, height, radius, sums, means + plane * height * width);
+        for (ptrdiff_t column = 0; column < width; column += LANES) {
+            ptrdiff_t used = LANES < width - column ? LANES : width - column;
+            float *corner = means + plane * height * width + column;
+            into_lanes(corner, width, 1, used, height, lanes);
+            means_of_lanes(lanes, height, radius, sums, turned);
+            out_of_lanes(turned, used, height, corner, width, 1);
+        }
     }
 }
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.arrays import Array
-from rave_runtime.light.planes import load_planes, store_planes
 from rave_runtime.light.workspace import Workspace
 
 BLOCK_PX: Final = 8
@@ -72,7 +71,7 @@ def relight_gently(
     """
     top = np.iinfo(image.dtype).max
     space = workspace or Workspace()
-    planes, scale = load_planes(image, space), np.float32(top)
+    planes, scale = _load_planes(image, space), np.float32(top)
     if curve is not None:
         encode, decode = value_tables(curve.tobytes(), top)
         for channel, plane in enumerate(planes):
@@ -90,7 +89,31 @@ def relight_gently(
             np.clip(part, np.float32(0), scale, out=part)
         if curve is not None:
             plane[...] = _decode(plane, decode, top)
-    store_planes(planes, out)  # nothing is above white, nor below black
+    _store_planes(planes, out)  # nothing is above white, nor below black
+
+
+def _load_planes(pixels: NDArray[Any], space: Workspace) -> list[Array]:
+    """Returns the channels of a picture, [h, w, c] uint8 or uint16, as [h, w] float32 each, not rescaled.
+
+    Processors are fast on values that lie side by side.
+    """
+    height, width, channels = pixels.shape
+    planes = [space.array(f"plane {channel}", (height, width)) for channel in range(channels)]
+    for channel, plane in enumerate(planes):
+        np.copyto(plane, pixels[..., channel])
+    return planes
+
+
+def _store_planes(planes: list[Array], out: NDArray[Any]) -> None:
+    """Writes planes as a picture, rounded half up; the planes are overwritten.
+
+    Args:
+        planes: [h, w] float32 each, within the range of a pixel.
+        out: [h, w, c] uint8 or uint16.
+    """
+    for channel, plane in enumerate(planes):
+        plane += np.float32(0.5)
+        np.copyto(out[..., channel], plane, casting="unsafe")
 
 
 def _gain(divisor: Array, brightest: Array, knee: float, space: Workspace) -> Array:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
+
+DEFAULT_MAX_MEGAPIXELS: Final = 300.0
+"""Larger pictures are refused unless the limit is raised: a small file can claim any size."""
 
 
 @dataclass(frozen=True)

@@ -34,14 +34,11 @@ from rave_runtime.photos.headers.reasons import why_damaged
 from rave_runtime.photos.headers.stated_colour import stated_profile
 from rave_runtime.photos.metadata.containers import jp2_blocks, orientation_in_heif
 from rave_runtime.photos.metadata.left_behind import note_left_behind
-from rave_runtime.photos.photo import Photo
+from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, Photo
 from rave_runtime.photos.png import missing_bytes, png_blocks, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep, to_8_bits, turned
 from rave_runtime.photos.tiff.structure import tiff_blocks
 from rave_runtime.photos.xmp import upright_xmp
-
-DEFAULT_MAX_MEGAPIXELS: Final = 300.0
-"""Larger pictures are refused unless the limit is raised: a small file can claim any size."""
 
 _BYTES_PER_PIXEL: Final = 8
 """The most that a pixel takes in a file: colour and transparency of 16 bits, not compressed."""

@@ -30,7 +30,8 @@ from rave_runtime.files.location import name_inside
 from rave_runtime.films.opening import is_film
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import format_of_ending, written_format_of
-from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
+from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
+from rave_runtime.photos.reading import read_file
 from rave_runtime.run.companions import copy_companions
 from rave_runtime.run.interrupt import deferred_interrupt
 from rave_runtime.run.jobs import Job

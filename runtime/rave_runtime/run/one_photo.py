@@ -20,7 +20,8 @@ from rave_runtime.photos.codecs.hdr_care import HdrCare
 from rave_runtime.photos.encode import Encoded, encode_photo
 from rave_runtime.photos.formats import output_format, parse_format
 from rave_runtime.photos.metadata.mark import Mark, read_mark
-from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_photo
+from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
+from rave_runtime.photos.reading import read_photo
 from rave_runtime.version import __version__
 
 if TYPE_CHECKING:

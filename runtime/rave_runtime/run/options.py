@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.files.atomic import is_stream_name
-from rave_runtime.files.entries import ResultJournal
-from rave_runtime.films.encoders import require_encoder
 from rave_runtime.photos.formats import KNOWN_ENDINGS, parse_format
-from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS
-from rave_runtime.run.batch import Batch, WriteOptions
-from rave_runtime.run.inputs import Selection
-from rave_runtime.run.jobs import Naming, parse_shard
+from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.run.memory import (
     MemoryBudget,
     choose_tile_size,
@@ -26,7 +22,15 @@ from rave_runtime.run.memory import (
     memory_for_one_mib,
     most_workers,
 )
-from rave_runtime.run.overwriting import parse_overwrite
+
+if TYPE_CHECKING:  # the program imports these while the model loads: see `rave_runtime.cli.ahead`
+    from rave_runtime.files.entries import ResultJournal
+    from rave_runtime.run.batch import Batch, WriteOptions
+    from rave_runtime.run.inputs import Selection
+    from rave_runtime.run.jobs import Naming
+
+MakeEnhancer = Callable[..., Enhancer]
+"""What takes the arguments of `Enhancer` and returns one, such as the class itself."""
 
 Mode = Literal["folder", "watch", "stream", "film"]
 
@@ -74,6 +78,9 @@ class RunOptions:
         Raises:
             UsageError: the message says which options do not fit, and what to do.
         """
+        from rave_runtime.run.jobs import parse_shard
+        from rave_runtime.run.overwriting import parse_overwrite
+
         _ = self.format_name
         parse_overwrite(self.overwrite)
         if any(sign in self.suffix for sign in "/\\\0"):
@@ -95,6 +102,8 @@ class RunOptions:
         if mode == "film":
             self._check_film()
         if self.film_encoder is not None:
+            from rave_runtime.films.encoders import require_encoder
+
             require_encoder(self.film_encoder, is_used_here=self.cluster is None)
         if mode in ("stream", "film"):
             self._check_stream("one film" if mode == "film" else "standard input or output")
@@ -132,6 +141,8 @@ class RunOptions:
     @property
     def selection(self) -> Selection:
         """The names of photographs that the run takes."""
+        from rave_runtime.run.inputs import Selection
+
         return Selection(self.include, self.exclude)
 
     @property
@@ -141,11 +152,15 @@ class RunOptions:
         Raises:
             UsageError: as `format_name`.
         """
+        from rave_runtime.run.jobs import Naming
+
         return Naming(self.format_name, self.suffix, self.companions)
 
     @property
     def write_options(self) -> WriteOptions:
         """How results are written."""
+        from rave_runtime.run.batch import WriteOptions
+
         return WriteOptions(
             self.format_name,
             self.quality,
@@ -174,6 +189,7 @@ def make_batch(
     jobs: int,
     processors: int | None = None,
     model: Bundle | None = None,
+    make: MakeEnhancer = Enhancer,
 ) -> Batch:
     """Makes the batch that these options describe.
 
@@ -183,17 +199,19 @@ def make_batch(
         jobs: how many photographs there are, so that no more workers are made.
         processors: how many processors to use; None is all that there are.
         model: replaces the options' model; None keeps that.
+        make: makes the enhancer.
 
     Raises:
         RaveError: as `Enhancer`.
     """
-    processors = processors or usable_processors()
-    workers = options.workers or max(1, min(processors, jobs, most_workers(options.memory_limit_mib)))
+    from rave_runtime.run.batch import Batch
+
+    workers, threads = divide_processors(options, jobs, processors)
     # A limit from the user holds for every photograph; otherwise a large one may be worked on alone.
     is_given = options.memory_limit_mib != default_limit_mib()
     alone_mib = options.memory_limit_mib if is_given else memory_for_one_mib()
     return Batch(
-        make_enhancer(options, workers, max(1, processors // workers), model),
+        make_enhancer(options, workers, threads, model, make),
         options.write_options,
         workers,
         MemoryBudget(options.memory_limit_mib * 2**20, alone_mib * 2**20),
@@ -202,7 +220,23 @@ def make_batch(
     )
 
 
-def make_enhancer(options: RunOptions, workers: int, threads: int, model: Bundle | None = None) -> Enhancer:
+def divide_processors(options: RunOptions, jobs: int, processors: int | None = None) -> tuple[int, int]:
+    """Returns how many photographs are in work at a time, and how many processors each call has.
+
+    The arguments are those of `make_batch`.
+    """
+    processors = processors or usable_processors()
+    workers = options.workers or max(1, min(processors, jobs, most_workers(options.memory_limit_mib)))
+    return workers, max(1, processors // workers)
+
+
+def make_enhancer(
+    options: RunOptions,
+    workers: int,
+    threads: int,
+    model: Bundle | None = None,
+    make: MakeEnhancer = Enhancer,
+) -> Enhancer:
     """Makes the enhancer that these options describe.
 
     Args:
@@ -210,6 +244,7 @@ def make_enhancer(options: RunOptions, workers: int, threads: int, model: Bundle
         workers: photographs in work at a time, which share the memory limit.
         threads: processors for each call of the network.
         model: replaces the options' model; None keeps that.
+        make: makes the enhancer.
 
     Raises:
         RaveError: as `Enhancer`, or the memory limit is too small for so many workers.
@@ -217,7 +252,7 @@ def make_enhancer(options: RunOptions, workers: int, threads: int, model: Bundle
     tile_size = options.tile_size
     if tile_size is None:
         tile_size = choose_tile_size(options.memory_limit_mib, workers)
-    return Enhancer(
+    return make(
         model or options.model,
         precision=options.precision,
         device=options.device,

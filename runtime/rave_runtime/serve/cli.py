@@ -22,7 +22,7 @@ def main() -> None:
     warnings.showwarning = lambda message, *_, **__: _say(str(message))
     from rave_runtime.backends.limits import fit_libraries
 
-    fit_libraries()
+    fit_libraries(multiplies=False)
     try:
         sys.exit(_run(sys.argv[1:]))
     except KeyboardInterrupt:

@@ -19,7 +19,8 @@ from rave_runtime.errors import PhotoError, printable, reason_of
 from rave_runtime.photos.codecs.raw import is_raw
 from rave_runtime.photos.decoders import decoding, open_picture
 from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS, format_of_content
-from rave_runtime.photos.reading import DEFAULT_MAX_MEGAPIXELS, read_file
+from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
+from rave_runtime.photos.reading import read_file
 from rave_train.errors import DataError
 
 T = TypeVar("T")

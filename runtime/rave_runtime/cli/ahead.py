@@ -1,0 +1,80 @@
+"""Loads the model while the program still imports its other modules.
+
+Imports need Python's lock; OpenVINO does not need it to load graphs, so that both go on at once. With
+onnxruntime nothing would be gained: most of its loading is its own import, which goes on beside the decoding
+of the first photographs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from rave_runtime.backends.limits import usable_processors
+from rave_runtime.enhancer import Enhancer
+from rave_runtime.errors import RaveError
+from rave_runtime.run.options import RunOptions, divide_processors, make_enhancer
+
+
+class Ahead:
+    """Begins to load the enhancer that a run will most likely need.
+
+    Nothing is loaded for runs that may need no model here: on a cluster, or where all results may be there.
+    Whatever is wrong with the model is left for the run to tell, when it makes the enhancer itself.
+
+    Args:
+        options: the options of the run.
+        inputs: the inputs of the command line, from which the number of photographs is guessed.
+    """
+
+    def __init__(self, options: RunOptions, inputs: Sequence[str]) -> None:
+        self._arguments: tuple[Any, ...] = ()
+        self._enhancer: Enhancer | None = None
+        if options.cluster is None and not options.skip_existing:
+            self._workers, threads = divide_processors(options, _least_photographs(inputs))
+            with contextlib.suppress(RaveError, RuntimeError):  # RuntimeError: no thread can start
+                make_enhancer(options, self._workers, threads, make=self._begin)
+
+    def make(self, *arguments: Any, **named_arguments: Any) -> Enhancer:
+        """Returns the enhancer that was made, if it was made with these arguments, or a new one.
+
+        Args:
+            arguments, named_arguments: those of `Enhancer`.
+
+        Raises:
+            RaveError: as `Enhancer`.
+        """
+        if self._enhancer is not None and self._arguments == (arguments, named_arguments):
+            return self._enhancer
+        return Enhancer(*arguments, **named_arguments)
+
+    def _begin(self, *arguments: Any, **named_arguments: Any) -> Enhancer:
+        """Makes an enhancer, and lets a thread load its graphs."""
+        enhancer = Enhancer(*arguments, **named_arguments)
+        self._arguments, self._enhancer = (arguments, named_arguments), enhancer
+        if enhancer.device.name == "openvino":
+            from rave_runtime.backends.openvino_network import import_openvino
+
+            import_openvino()
+            threading.Thread(target=self._load, args=(enhancer,), name="rave-ahead").start()
+        return enhancer
+
+    def _load(self, enhancer: Enhancer) -> None:
+        with contextlib.suppress(Exception):  # the first photograph that needs the graph tells
+            enhancer.prepare(trials=min(self._workers, usable_processors()))
+
+
+def _least_photographs(inputs: Sequence[str]) -> int:
+    """Returns 1 where the inputs are one photograph, or a folder with one entry, and otherwise many."""
+    many = usable_processors()
+    if len(inputs) != 1:
+        return many
+    try:
+        with os.scandir(inputs[0]) as entries:
+            return many if len(list(itertools.islice(entries, 2))) > 1 else 1
+    except OSError:  # it is a file, or a pattern, or is not there
+        return many if set(inputs[0]) & set("*?[") else 1

@@ -1,0 +1,62 @@
+"""The weights of a Lanczos filter, with the rounding of Pillow's `resize`, for compiled passes."""
+
+from __future__ import annotations
+
+import functools
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LOBES: Final = 3
+"""How far the filter reaches to each side, in pixels of the coarser picture."""
+
+_WEIGHT_BITS: Final = 22
+"""Weights are integers, in units of 2^-22."""
+
+
+class Taps(NamedTuple):
+    """The values of an axis that each value of a resampled axis is made of.
+
+    Attributes:
+        first: [n] int64, the first of them.
+        count: [n] int64, how many there are.
+        weights: [n, k] int32, their weights times 2^22; those from `count` on are zero.
+    """
+
+    first: NDArray[np.int64]
+    count: NDArray[np.int64]
+    weights: NDArray[np.int32]
+
+
+@functools.lru_cache(maxsize=16)
+def lanczos_taps(length: int, used: float, new_length: int) -> Taps:
+    """Returns the taps that resample an axis by a Lanczos filter of three lobes.
+
+    Args:
+        length: values of the axis.
+        used: how much of the axis is resampled, from its start, in values; as Pillow's `box`, a float32.
+        new_length: values of the resampled axis.
+    """
+    scale = float(np.float32(used)) / new_length
+    coarseness = max(scale, 1.0)
+    support = _LOBES * coarseness
+    centres = (np.arange(new_length) + 0.5) * scale
+    first = np.maximum((centres - support + 0.5).astype(np.int64), 0)
+    count = np.minimum((centres + support + 0.5).astype(np.int64), length) - first
+    taps = np.arange(int(count.max()))
+    weights = _lanczos((taps + first[:, None] - centres[:, None] + 0.5) / coarseness)
+    weights[taps >= count[:, None]] = 0
+    sums = np.cumsum(weights, 1)[:, -1:]  # in order, as Pillow adds them
+    scaled = weights / sums * (1 << _WEIGHT_BITS)
+    return Taps(first, count, (scaled + np.copysign(0.5, scaled)).astype(np.int32))
+
+
+def _lanczos(offsets: NDArray[np.float64]) -> NDArray[np.float64]:
+    inside = (offsets >= -_LOBES) & (offsets < _LOBES)
+    return np.where(inside, _sinc(offsets) * _sinc(offsets / _LOBES), 0.0)
+
+
+def _sinc(offsets: NDArray[np.float64]) -> NDArray[np.float64]:
+    angles = offsets * np.pi
+    return np.where(offsets == 0, 1.0, np.sin(angles) / np.where(offsets == 0, 1.0, angles))
