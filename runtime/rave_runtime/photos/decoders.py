@@ -23,7 +23,7 @@ from rave_runtime.errors import PhotoError
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import bounded
 from rave_runtime.photos.headers.reasons import why_not_taken, why_unreadable
-from rave_runtime.photos.jpeg import count_scans, end_of_jpeg
+from rave_runtime.photos.jpeg import count_scans, end_of_jpeg, plain_header
 
 _STRIP_ROWS: Final = 64
 """Rows copied at a time: a strip that stays in the cache is copied at a third of the cost."""
@@ -108,10 +108,7 @@ def open_picture(content: bytes) -> Image.Image:
     file = bounded(content)
     try:
         if name == "JPEG":
-            if len(_SCAN.findall(content)) > _MAX_SCANS and count_scans(content, _MAX_SCANS) > _MAX_SCANS:
-                raise PhotoError(f"has over {_MAX_SCANS} scans, which would take hours to decode")
-            if _PHOTOSHOP in content and content.count(_RESOURCE) > _MAX_RESOURCES:
-                raise PhotoError("is damaged, or no photograph: its header does not end")
+            _refuse_endless(content)
             image: Image.Image = JpegImagePlugin.JpegImageFile(file)
         elif name == "PPM" and _is_plain(content) and content.count(b"#") > _MAX_COMMENTS:
             raise PhotoError(f"is a PPM of text with over {_MAX_COMMENTS} comments: save it as a binary PPM")
@@ -130,6 +127,24 @@ def open_picture(content: bytes) -> Image.Image:
     # BMP's runs of equal pixels are read one by one.
     file.start_decoding(8 * width * height if name == "BMP" else 0)
     return image
+
+
+def _refuse_endless(jpeg: bytes) -> None:
+    """Refuses a JPEG whose header or scans would keep a decoder busy for hours.
+
+    Of a header that any decoder reads in the same way, and of a picture in one scan, the coded pixels need not
+    be searched.
+
+    Raises:
+        PhotoError: it has too many scans, or too many image resources.
+    """
+    header = plain_header(jpeg)
+    if header is None or not header.is_one_scan:
+        if len(_SCAN.findall(jpeg)) > _MAX_SCANS and count_scans(jpeg, _MAX_SCANS) > _MAX_SCANS:
+            raise PhotoError(f"has over {_MAX_SCANS} scans, which would take hours to decode")
+    head = jpeg if header is None else jpeg[: header.end]
+    if _PHOTOSHOP in head and head.count(_RESOURCE) > _MAX_RESOURCES:
+        raise PhotoError("is damaged, or no photograph: its header does not end")
 
 
 def to_pixels(image: Image.Image) -> Pixels:

@@ -12,7 +12,7 @@ import itertools
 import re
 import struct
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
 from rave_runtime.photos.metadata.credentials import credential_boxes
@@ -22,6 +22,12 @@ from rave_runtime.photos.xmp import upright_xmp
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))
 """Markers that have no length, and 0, which stands for no marker."""
+
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Markers that begin a frame: what kind of JPEG it is, its size and its components."""
+
+_END_PAIR: Final = 0xD9FF
+"""The marker of a picture's end as a number whose lowest byte comes first."""
 
 _MAX_MARKERS: Final = 100_000
 """Markers of a JPEG that are looked at, those of restarts aside; photographs have hundreds."""
@@ -91,6 +97,43 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
         position += 2 + length
 
 
+class PlainHeader(NamedTuple):
+    """A JPEG's header that any decoder reads in the same way.
+
+    Attributes:
+        segments: its marker segments: marker and payload; the last one begins the first scan.
+        end: the place behind them, where coded pixels begin.
+    """
+
+    segments: tuple[tuple[int, bytes], ...]
+    end: int
+
+    @property
+    def is_one_scan(self) -> bool:
+        """Whether the first scan holds all components of a picture that is not progressive."""
+        frames = [payload for marker, payload in self.segments if marker in _FRAMES]
+        plain = [payload for marker, payload in self.segments if marker in (0xC0, 0xC1)]
+        scan = self.segments[-1][1]
+        return len(frames) == len(plain) == 1 and len(plain[0]) > 5 and scan[:1] == plain[0][5:6]
+
+
+def plain_header(content: bytes) -> PlainHeader | None:
+    """Returns a JPEG's header; None where it has bytes or markers at which decoders may go different ways."""
+    segments, position = [], 2
+    for _ in range(_MAX_MARKERS):
+        if position + 4 > len(content) or content[position] != 0xFF or content[position + 1] < 0xC0:
+            return None
+        marker = content[position + 1]
+        if marker in _ALONE or marker == 0xFF:
+            return None
+        (length,) = struct.unpack_from(">H", content, position + 2)
+        segments.append((marker, content[position + 4 : position + 2 + length]))
+        position += 2 + length
+        if marker == 0xDA:
+            return PlainHeader(tuple(segments), position)
+    return None
+
+
 def count_scans(content: bytes, limit: int = 1 << 31) -> int:
     """Counts the scans of a JPEG's picture, not those of further pictures or films behind it.
 
@@ -109,8 +152,26 @@ def end_of_jpeg(content: bytes) -> int:
 
     For a file with more markers than a photograph can have, it returns the end of the file.
     """
+    header = plain_header(content)
+    if header is not None and not _holds_end(content, header.end):
+        return len(content)
     markers = itertools.islice(_markers(content), _MAX_MARKERS)
     return next((stop for marker, stop in markers if marker == 0xD9), len(content))
+
+
+def _holds_end(content: bytes, start: int) -> bool:
+    """Whether the marker of the end stands between a place and the last two bytes.
+
+    numpy looks at all bytes several times as fast as a search of markers, and without Python's lock.
+    """
+    import numpy as np  # not with this module, which the parser of the command line needs: see `fit_libraries`
+
+    coded = np.frombuffer(content, np.uint8)[start:-2]
+    for first in (0, 1):
+        pairs = coded[first : first + (len(coded) - first) // 2 * 2].view("<u2")
+        if (pairs == _END_PAIR).any():
+            return True
+    return coded[-1:].tobytes() + content[-2:-1] == b"\xff\xd9"
 
 
 def _markers(content: bytes) -> Iterator[tuple[int, int]]:
