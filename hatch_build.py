@@ -21,8 +21,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SOURCE: Final = Path("runtime/rave_runtime/light/passes.c")
 
 # Without fused multiply-adds (-ffp-contract=off), results equal numpy's bit for bit. The other promises about
-# numbers make loops faster and change no value: nobody asks for exceptions of arithmetic, and where no value is
-# infinite and nobody asks for the sign of a zero, the lesser of two is one instruction instead of two.
+# numbers make loops faster and change no value: nobody asks for exceptions of arithmetic, and where no value
+# is infinite and nobody asks for the sign of a zero, the lesser of two is one instruction instead of two.
 FLAGS: Final = (
     *("-O3", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"),
     *("-ffinite-math-only", "-fno-signed-zeros"),

@@ -220,6 +220,7 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     """Enhances the inputs into a folder or file, prints the outcome and returns the exit code."""
     from rave_runtime.cli.ahead import Ahead
 
+    gc.disable()
     ahead = Ahead(options, inputs)
     from rave_runtime.cli.command import ReportError, run_folder
     from rave_runtime.files.location import parse_location
@@ -227,6 +228,8 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     from rave_runtime.films.opening import is_film
     from rave_runtime.run.progress import ask_user, notes_of
 
+    gc.freeze()  # what the modules made is no garbage: later collections need not walk over it
+    gc.enable()
     place = parse_location(output)
     report_error = None
     try:

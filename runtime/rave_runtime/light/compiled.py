@@ -89,9 +89,7 @@ def resample(pixels: NDArray[np.uint8], columns: Taps, rows: Taps) -> NDArray[np
     passes = library()
     assert passes is not None
     taps = [
-        argument
-        for axis in (columns, rows)
-        for argument in (*map(_at, axis), _size(axis.weights.shape[1]))
+        argument for axis in (columns, rows) for argument in (*map(_at, axis), _size(axis.weights.shape[1]))
     ]
     passes.rave_resample(
         _at(pixels),

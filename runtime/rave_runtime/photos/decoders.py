@@ -132,16 +132,17 @@ def open_picture(content: bytes) -> Image.Image:
 def _refuse_endless(jpeg: bytes) -> None:
     """Refuses a JPEG whose header or scans would keep a decoder busy for hours.
 
-    Of a header that any decoder reads in the same way, and of a picture in one scan, the coded pixels need not
-    be searched.
+    The coded pixels need not be searched where any decoder reads the header in the same way, and the picture
+    is one scan.
 
     Raises:
         PhotoError: it has too many scans, or too many image resources.
     """
     header = plain_header(jpeg)
-    if header is None or not header.is_one_scan:
-        if len(_SCAN.findall(jpeg)) > _MAX_SCANS and count_scans(jpeg, _MAX_SCANS) > _MAX_SCANS:
-            raise PhotoError(f"has over {_MAX_SCANS} scans, which would take hours to decode")
+    is_one_scan = header is not None and header.is_one_scan
+    may_have_many = not is_one_scan and len(_SCAN.findall(jpeg)) > _MAX_SCANS
+    if may_have_many and count_scans(jpeg, _MAX_SCANS) > _MAX_SCANS:
+        raise PhotoError(f"has over {_MAX_SCANS} scans, which would take hours to decode")
     head = jpeg if header is None else jpeg[: header.end]
     if _PHOTOSHOP in head and head.count(_RESOURCE) > _MAX_RESOURCES:
         raise PhotoError("is damaged, or no photograph: its header does not end")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
-import os
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image, features
@@ -19,6 +17,7 @@ from rave_runtime.photos.codecs.jpeg_xl import encode_jxl
 from rave_runtime.photos.colour import convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import decoding, register_heif
 from rave_runtime.photos.exif import without_orientation
+from rave_runtime.photos.fast_jpeg import bytes_written
 from rave_runtime.photos.formats import format_named
 from rave_runtime.photos.headers.bmp import add_bmp_profile
 from rave_runtime.photos.jpeg import add_photoshop_resources, carry_jpeg
@@ -227,10 +226,12 @@ def _encode_by_pillow(
         options["compress_level"] = LEVEL
     if format == "HEIF" and not register_heif():
         raise PhotoError("cannot be written as HEIC: pip install 'rave-backlit[heif]'")
-    with _memory_file() if format == "JPEG" else io.BytesIO() as file:
+    if format == "JPEG":
+        content = bytes_written(lambda file: image.save(file, format, **options))
+    else:
+        file = io.BytesIO()
         image.save(file, format, **options)
-        file.seek(0)
-        content = file.read()
+        content = file.getvalue()
     if format == "JPEG" and metadata is not None and metadata.resources is not None:
         return add_photoshop_resources(content, metadata.resources)
     if format == "BMP" and photo.icc_profile is not None:
@@ -242,18 +243,6 @@ def _own_quality(photo: Photo, format: str) -> int:
     """Returns the quality of a lossy result: about the input's, where that has the same format."""
     own = photo.save_options.get("quality") if photo.format == format else None
     return own if isinstance(own, int) else DEFAULT_QUALITY
-
-
-def _memory_file() -> BinaryIO:
-    """Opens a file in memory, if possible one into which Pillow encodes without Python's lock.
-
-    Into Python's own buffers Pillow encodes with the lock held: one photograph at a time, while the
-    others wait.
-    """
-    if hasattr(os, "memfd_create"):
-        with contextlib.suppress(OSError):
-            return open(os.memfd_create("rave-run"), "w+b", buffering=0)
-    return io.BytesIO()
 
 
 def _jpeg_options(photo: Photo, quality: int | None, mode: str) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def _holds_end(content: bytes, start: int) -> bool:
 
     numpy looks at all bytes several times as fast as a search of markers, and without Python's lock.
     """
-    import numpy as np  # not with this module, which the parser of the command line needs: see `fit_libraries`
+    import numpy as np  # not with this module, which the parser needs before `fit_libraries` was called
 
     coded = np.frombuffer(content, np.uint8)[start:-2]
     for first in (0, 1):

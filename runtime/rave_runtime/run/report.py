@@ -21,8 +21,7 @@ from rave_runtime.files.location import Location
 from rave_runtime.files.secrets import without_secrets
 from rave_runtime.photos.codecs.opening import read_by_codec
 from rave_runtime.photos.decoders import decoding, open_picture
-from rave_runtime.photos.photo import Photo
-from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
+from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, Photo
 from rave_runtime.photos.reading import read_file
 from rave_runtime.run.batch import Result
 
