@@ -133,12 +133,8 @@ class Enhancer:
             f"highlights={self.look.bright_power:g} look={_LOOK}"
         )
 
-    def prepare(self, trials: int = 0) -> None:
+    def prepare(self) -> None:
         """Loads the graphs that the first 8-bit image most likely needs; other threads may enhance meanwhile.
-
-        Args:
-            trials: how many times a blank picture is run through them, since libraries prepare themselves for
-                a size when it first comes: each of their streams of work for itself.
 
         Raises:
             BundleError: a graph is missing, damaged or cannot be loaded.
@@ -148,9 +144,6 @@ class Enhancer:
             size = self.working_size_px
             reduced = size is not None and size * size <= _WHOLE_PX
             self.network.prepare(whole=reduced or self.tile_size_px is None)
-            for _ in range(trials if reduced and size is not None else 0):
-                blank = np.zeros((size * 3 // 4, size, 3), np.uint8)  # most cameras' shape
-                whole_light(self.network, blank, None, self.batch)
 
     def enhance(self, image: AnyPixels) -> AnyPixels:
         """Enhances a photograph.

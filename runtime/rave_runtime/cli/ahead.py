@@ -12,12 +12,17 @@ import itertools
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
 from rave_runtime.run.options import RunOptions, divide_processors, make_enhancer
+
+_LONGEST_TRIAL_PX: Final = 256
+"""The longest picture that is tried: at more, trying takes longer than it spares the first photographs."""
 
 
 class Ahead:
@@ -65,7 +70,12 @@ class Ahead:
 
     def _load(self, enhancer: Enhancer) -> None:
         with contextlib.suppress(Exception):  # the first photograph that needs the graph tells
-            enhancer.prepare(trials=min(self._workers, usable_processors()))
+            enhancer.prepare()
+            # OpenVINO prepares each of its streams of work for a size when it first comes.
+            side = min(enhancer.working_size_px or 0, _LONGEST_TRIAL_PX)
+            blank = np.zeros((side * 3 // 4, side, 3), np.uint8)  # most cameras' shape
+            for _ in range(min(self._workers, usable_processors()) if side else 0):
+                enhancer.enhance(blank)
 
 
 def _least_photographs(inputs: Sequence[str]) -> int:

@@ -12,15 +12,17 @@ import functools
 import os
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.arrays import Array, is_wide
-from rave_runtime.light.lanczos import Taps
 from rave_runtime.light.relight import BLOCK_PX
 from rave_runtime.light.workspace import Workspace
+
+if TYPE_CHECKING:
+    from rave_runtime.light.lanczos import Taps
 
 MOST_ROWS: Final = 257
 """Most rows of bytes whose sum fits into 16 bits."""
@@ -82,14 +84,16 @@ def resample(pixels: NDArray[np.uint8], columns: Taps, rows: Taps) -> NDArray[np
     """
     pixels = np.ascontiguousarray(pixels)
     height, width = pixels.shape[:2]
-    new_height, new_width = len(rows.first), len(columns.first)
+    new_height, new_width = len(rows.starts), len(columns.starts)
     result = np.empty((new_height, new_width, 3), np.uint8)
     lanes, narrow = np.zeros(48 * (width + new_width), np.uint8), np.empty(3 * height * new_width, np.uint8)
     sums = np.empty(3 * new_width, np.int32)
     passes = library()
     assert passes is not None
     taps = [
-        argument for axis in (columns, rows) for argument in (*map(_at, axis), _size(axis.weights.shape[1]))
+        argument
+        for axis in (columns, rows)
+        for argument in (_at(axis.starts), _at(axis.counts), _at(axis.weights), _size(axis.weights.shape[1]))
     ]
     passes.rave_resample(
         _at(pixels),
@@ -97,7 +101,7 @@ def resample(pixels: NDArray[np.uint8], columns: Taps, rows: Taps) -> NDArray[np
         _at(result),
         *map(_size, (new_height, new_width)),
         *taps,
-        *map(_at, (lanes, narrow, sums)),
+        *(_at(memory) for memory in (lanes, narrow, sums)),
     )
     return result
 

@@ -1,4 +1,4 @@
-"""The weights of a Lanczos filter, with the rounding of Pillow's `resize`, for compiled passes."""
+"""Resizing by a Lanczos filter with the rounding of Pillow's `resize`, by Pillow or by compiled passes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+from rave_runtime.light import compiled
 
 _LOBES: Final = 3
 """How far the filter reaches to each side, in pixels of the coarser picture."""
@@ -19,14 +22,37 @@ class Taps(NamedTuple):
     """The values of an axis that each value of a resampled axis is made of.
 
     Attributes:
-        first: [n] int64, the first of them.
-        count: [n] int64, how many there are.
-        weights: [n, k] int32, their weights times 2^22; those from `count` on are zero.
+        starts: [n] int64, the first of them.
+        counts: [n] int64, how many there are.
+        weights: [n, k] int32, their weights times 2^22; those beyond a count are zero.
     """
 
-    first: NDArray[np.int64]
-    count: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
     weights: NDArray[np.int32]
+
+
+def resize(boxes: NDArray[np.uint8], size: tuple[int, int], width: float, height: float) -> NDArray[np.uint8]:
+    """Resizes a picture of which a part at its upper left is used.
+
+    Args:
+        boxes: [h, w, 3] uint8.
+        size: the new width and height.
+        width: how much of the boxes' width is used, at most w.
+        height: how much of their height is used, at most h.
+
+    Returns:
+        [new height, new width, 3] uint8.
+    """
+    down, across = boxes.shape[:2]
+    # Pillow leaves an axis as it is whose length stays, and from version 13 on begins with the columns of
+    # pictures that lose more than twice as many rows as columns.
+    is_usual = width != size[0] and height != size[1] and down - size[1] <= 2 * (across - size[0])
+    if compiled.library() is not None and is_usual:
+        columns, rows = lanczos_taps(across, width, size[0]), lanczos_taps(down, height, size[1])
+        return compiled.resample(boxes, columns, rows)
+    reduced = Image.fromarray(boxes).resize(size, Image.Resampling.LANCZOS, box=(0, 0, width, height))
+    return np.asarray(reduced)
 
 
 @functools.lru_cache(maxsize=16)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from rave_runtime.arrays import Array
 from rave_runtime.light import compiled
-from rave_runtime.light.lanczos import lanczos_taps
+from rave_runtime.light.lanczos import resize
 from rave_runtime.light.luma import LUMA_BT601
 from rave_runtime.light.sharing import share
 from rave_runtime.light.workspace import Workspace
@@ -95,7 +95,7 @@ def _reduce_bytes(
         strip = Image.fromarray(image[top : top + step])
         luma[top : top + step] = np.asarray(strip.convert("L"))
         boxes[top // down : (top + step) // down] = np.asarray(strip.reduce((across, down)))
-    return _resize(boxes, size, width / across, height / down), luma
+    return resize(boxes, size, width / across, height / down), luma
 
 
 def _reduce_compiled(image: NDArray[np.uint8], size: tuple[int, int], threads: int) -> NDArray[np.uint8]:
@@ -110,28 +110,13 @@ def _reduce_compiled(image: NDArray[np.uint8], size: tuple[int, int], threads: i
         compiled.box_means(image[starts[0] * down : stop * down], across, down, boxes[starts[0] : stop])
 
     share(average, range(len(boxes)), threads)
-    return _resize(boxes, size, image.shape[1] / across, image.shape[0] / down)
+    return resize(boxes, size, image.shape[1] / across, image.shape[0] / down)
 
 
 def _box_sides(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[int, int]:
     """Returns the width and height, in pixels, of the boxes to average."""
     height, width = image.shape[:2]
     return int(width / size[0] / _REDUCING_GAP) or 1, int(height / size[1] / _REDUCING_GAP) or 1
-
-
-def _resize(
-    boxes: NDArray[np.uint8], size: tuple[int, int], width: float, height: float
-) -> NDArray[np.uint8]:
-    """Resizes boxes, of which `width` x `height` lie within the picture, to the size of the reduction."""
-    down, across = boxes.shape[:2]
-    # Pillow leaves an axis as it is whose length stays, and from version 13 on begins with the columns of
-    # pictures that lose more than twice as many rows as columns.
-    is_usual = width != size[0] and height != size[1] and down - size[1] <= 2 * (across - size[0])
-    if compiled.library() is not None and is_usual:
-        columns, rows = lanczos_taps(across, width, size[0]), lanczos_taps(down, height, size[1])
-        return compiled.resample(boxes, columns, rows)
-    reduced = Image.fromarray(boxes).resize(size, Image.Resampling.LANCZOS, box=(0, 0, width, height))
-    return np.asarray(reduced)
 
 
 def _reduce_deep(image: NDArray[np.uint16], size: tuple[int, int]) -> Array:

@@ -161,9 +161,8 @@ class Batch:
     def run(self, jobs: Iterable[Job]) -> Generator[Result]:
         """Enhances photographs side by side and yields each result as soon as it is there.
 
-        Jobs are taken as workers come free, never all at once. After `cancelled` is set, those in
-        work are finished and no further one is begun. If the caller closes the generator early, those
-        in work end after their tile, and nothing of them is written.
+        Jobs are taken as workers come free. After `cancelled` is set, those in work are finished and no
+        other is begun. If the generator is closed early, they end after their tile and are not written.
 
         Raises:
             BundleError: the model is damaged, so that no photograph can be enhanced.

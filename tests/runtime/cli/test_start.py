@@ -7,11 +7,13 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rave_runtime.backends.limits import usable_processors
 from rave_runtime.run.memory import keep_freed_memory
-from rave_runtime.run.options import RunOptions
+from rave_runtime.run.options import RunOptions, divide_processors, make_enhancer
 from tests.runtime.cli.program import rave_run
 
 
@@ -43,6 +45,54 @@ finally:
     command = [sys.executable, "-c", program, str(photos), str(tmp_path / "out"), "--device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_model_loads_while_other_modules_are_imported(photos: Path, tmp_path: Path) -> None:
+    """The enhancer that was made ahead is the one that the run uses."""
+    pytest.importorskip("openvino")
+    program = """
+import sys, threading
+from rave_runtime.cli import main
+from rave_runtime.backends import openvino_network
+compile, made = openvino_network.OpenVinoNetwork._compile, []
+def watched(self, graphs):
+    made.append((threading.current_thread().name, "rave_runtime.cli.command" in sys.modules))
+    return compile(self, graphs)
+openvino_network.OpenVinoNetwork._compile = watched
+try:
+    main()
+finally:
+    print(made[0][0], len(made))
+"""
+    command = [sys.executable, "-c", program, str(photos), str(tmp_path / "out"), "--device", "openvino"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == "rave-ahead 1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "made"),
+    [({}, 1), ({"strength": 0.5}, 2), ({"skip_existing": True}, 1), ({"model": Path("none")}, 0)],
+)
+def test_another_enhancer_is_made_where_the_guess_was_wrong(
+    changes: dict[str, Any], made: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rave_runtime.cli import ahead
+    from rave_runtime.enhancer import Enhancer
+
+    arguments = []
+
+    class Watched(Enhancer):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            arguments.append(named)
+            super().__init__(*given, **named)
+
+    monkeypatch.setattr(ahead, "Enhancer", Watched)
+    options = RunOptions(device="cpu", precision="fp32")
+    begun = ahead.Ahead(dataclasses.replace(options, **changes), ["photos/*.jpg"])
+    shares = divide_processors(options, usable_processors())
+    used = make_enhancer(options, *shares, make=begun.make) if made else None
+    assert len(arguments) == max(made, 1)
+    assert used is None or used.strength == options.strength
 
 
 def test_the_doctor_says_what_would_be_used() -> None:

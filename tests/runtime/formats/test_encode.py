@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 from typing import Any
 
 import numpy as np
@@ -221,10 +222,16 @@ def test_a_system_without_files_in_memory_writes_the_same_jpeg(monkeypatch: pyte
     def refuse(name: str) -> int:
         raise OSError(38, "Function not implemented")
 
+    def forget() -> None:
+        monkeypatch.setattr("rave_runtime.photos.fast_jpeg._of_thread", threading.local())
+
     monkeypatch.setattr(Image.Image, "save", watched)
+    forget()
     expected = rewritten(content)
+    forget()
     monkeypatch.setattr("os.memfd_create", refuse, raising=False)
     assert rewritten(content) == expected
+    forget()
     monkeypatch.delattr("os.memfd_create")
     assert rewritten(content) == expected
     assert [type(file) for file in taken[1:]] == [io.BytesIO, io.BytesIO]

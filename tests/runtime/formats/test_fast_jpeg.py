@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos import fast_jpeg
+from rave_runtime.photos.jpeg import end_of_jpeg, plain_header
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 
@@ -121,3 +124,64 @@ def test_damage_in_the_middle_ends_as_with_pillow(monkeypatch: pytest.MonkeyPatc
 def test_a_second_picture_behind_the_first_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     fast, usual = by_both(encoded() + encoded(size=(8, 8)), monkeypatch)
     np.testing.assert_array_equal(fast.pixels, usual.pixels)
+
+
+def test_a_small_file_in_memory_after_a_large_one_holds_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Threads keep the memory into which they encode, and give back what a very large file took."""
+
+    def write(content: bytes, file: BinaryIO) -> int:
+        return file.write(content)
+
+    monkeypatch.setattr(fast_jpeg, "_of_thread", threading.local())
+    large, small = bytes(range(256)) * 400, b"small"
+    for kept_bytes in (1 << 25, 1000):
+        monkeypatch.setattr(fast_jpeg, "_KEPT_BYTES", kept_bytes)
+        for content in (large, small, large, b"", small):
+            assert fast_jpeg.bytes_written(functools.partial(write, content)) == content
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_plain", "is_one_scan"),
+    [
+        ({}, True, True),
+        ({"progressive": True}, True, False),
+        ({"before": b"\0"}, False, False),
+        ({"before": b"\xff"}, False, False),
+        ({"before": b"\xff\xd0"}, False, False),
+        ({"before": b"\xff\x01"}, False, False),
+        ({"before": b"\xff\xfe\0\3x"}, True, True),
+        ({"frames": 2}, True, False),
+    ],
+)
+def test_headers_that_decoders_may_read_differently_are_not_plain(
+    changes: dict[str, Any], is_plain: bool, is_one_scan: bool
+) -> None:
+    content = encoded(**{name: value for name, value in changes.items() if name == "progressive"})
+    content = content[:2] + changes.get("before", b"") + content[2:]
+    if "frames" in changes:
+        start = content.index(b"\xff\xc0")
+        content = content[:start] + content[start : start + 19] + content[start:]
+    header = plain_header(content)
+    assert (header is not None) == is_plain
+    if header is not None:
+        assert header.is_one_scan == is_one_scan
+        assert content[header.end - 14 : header.end - 12] == b"\xff\xda"
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize(
+    ("behind", "counts"),
+    [(b"", False), (b"film", True), (b"\xff", True), (b"\xff\xd9", True), (b"\xff\xd8\xff\xd9", True)],
+)
+def test_the_end_of_a_picture_is_its_first_end_behind_the_header(
+    progressive: bool, behind: bytes, counts: bool
+) -> None:
+    thumbnail = b"\xff\xe1\0\x08x\xff\xd9y" + b"zz"
+    for before in (b"", thumbnail):
+        picture = encoded(progressive=progressive)
+        picture = picture[:2] + before + picture[2:]
+        assert end_of_jpeg(picture + behind) == len(picture)
+        assert (end_of_jpeg(picture + behind) < len(picture + behind)) == counts
+        assert end_of_jpeg(picture[:-2]) == len(picture) - 2
