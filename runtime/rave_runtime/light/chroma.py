@@ -77,7 +77,7 @@ class ChromaCorrection:
         down, across = self._height // BLOCK_PX, self._width // BLOCK_PX
         low, high = _SHADE
         shade = np.clip((high - divisor) / np.float32(high - low), np.float32(0), np.float32(1))
-        shade = _interpolated(_interpolated(shade, down).T, across).T
+        shade = _interpolated(shade, down, across)
         self._rows, self._columns = _range(shade.max(1)), _range(shade.max(0))
         rows, columns = self._rows, self._columns
         if rows.start == rows.stop:
@@ -148,10 +148,19 @@ class ChromaCorrection:
         return Correction(columns, values)
 
 
-def _interpolated(values: Array, rows: int) -> Array:
-    """Interpolates [h, w] to [rows, w] linearly, with centres of pixels aligned."""
-    lower, share = neighbours(values.shape[0], rows, 0, rows)
-    result: Array = values[lower] * (1 - share[:, None]) + values[lower + 1] * share[:, None]
+def _interpolated(values: Array, down: int, across: int) -> Array:
+    """Interpolates [h, w] to [down, across] linearly, with centres of pixels aligned."""
+    left, share = neighbours(values.shape[1], across, 0, across)
+    if compiled.library() is not None:
+        wide = np.empty((len(values), across), np.float32)
+        compiled.widen(values, left, share, wide)
+    else:
+        wide = (values[:, left + 1] - values[:, left]) * share + values[:, left]
+    upper, share = neighbours(len(values), down, 0, down)
+    result: Array = wide[upper + 1]
+    result -= wide[upper]
+    result *= share[:, None]
+    result += wide[upper]
     return result
 
 
