@@ -9,7 +9,8 @@ It compares, in turns in one run, on the same processors:
 - `rave-run` at the model's working size and at 512 pixels, on every device of the machine.
 It prints medians of wall time, and medians of the ratios of each round. `--source` takes real photographs to
 enlarge; without it the pictures are synthetic scenes with grain. `--kinds` also measures folders of other
-kinds of files, among them pictures so small that almost all of the time is overhead, and a single photograph.
+kinds of files, among them pictures so small that almost all of the time is overhead, and a single photograph;
+and a photograph of 50 megapixels in memory, on one processor and on all.
 
 Installed packages come with compiled bytecode, so `rave-run` may write its own before it is measured.
 """
@@ -34,8 +35,11 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.studies.reporting import report_study, study_parser
+from rave_runtime.arrays import wide_pixels
 from rave_runtime.backends.devices import has_openvino
 from rave_runtime.backends.limits import usable_processors
+from rave_runtime.enhancer import Enhancer
+from rave_runtime.photos.photo import Photo
 
 SIZE = (4000, 3000)
 
@@ -131,6 +135,30 @@ def measure_kinds(rounds: int) -> dict[str, dict[str, float]]:
             "work_ms_each": round(1000 * statistics.median(work_s) / kind.photographs, 2),
         }
     return findings
+
+
+def measure_threads(rounds: int) -> dict[str, float]:
+    """Measures a photograph of 50 megapixels in memory, on one processor and on all, in turns."""
+    kind = KINDS["3 JPEGs of 50 MP"]
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(0, 255, (30, 40, 3), np.uint8))
+    scene = np.asarray(smooth.resize((kind.width, kind.height), Image.Resampling.BICUBIC))
+    pixels = wide_pixels(kind.height, kind.width)  # as rave-run decodes JPEGs
+    threads = (1, usable_processors())
+    enhancers = [Enhancer(threads=each) for each in threads]
+    times_s: list[list[float]] = [[] for _ in threads]
+    for turn in range(2 * rounds + 2):
+        for enhancer, seconds in zip(enhancers, times_s, strict=True):
+            pixels[...] = scene
+            started = time.perf_counter()
+            enhancer.score_photo(Photo(pixels, "JPEG"), reuse=True)
+            if turn > 1:
+                seconds.append(time.perf_counter() - started)
+    return {
+        "one_processor_s": round(statistics.median(times_s[0]), 4),
+        "all_processors_s": round(statistics.median(times_s[1]), 4),
+        "ratio": round(statistics.median(one / both for one, both in zip(*times_s, strict=True)), 2),
+    }
 
 
 def _work_of_children_s() -> float:
@@ -249,4 +277,5 @@ def main(arguments: Sequence[str]) -> None:
     }
     if options.kinds:
         findings["kinds"] = measure_kinds(options.rounds)
+        findings["50_mp_in_memory"] = measure_threads(options.rounds)
     report_study("folder-speed", arguments, findings, options.output)
