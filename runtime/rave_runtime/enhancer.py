@@ -20,14 +20,14 @@ from rave_runtime.bundle.opening import Model, open_bundle
 from rave_runtime.errors import UsageError
 from rave_runtime.films.in_order import map_in_order
 from rave_runtime.light.look import Look, divisor_of
-from rave_runtime.light.normal_way import NormalWay
+from rave_runtime.light.normal_way import NormalWay, look_up
 from rave_runtime.light.reduction import Reduction
 from rave_runtime.light.relight import relight
 from rave_runtime.light.score import backlit_score
 from rave_runtime.light.sharing import threads_for
 from rave_runtime.light.sizes import check_tile_size, check_working_size
 from rave_runtime.light.tiled import full_light, whole_light
-from rave_runtime.photos.colour import as_seen, in_srgb_curve, tone_curve
+from rave_runtime.photos.colour import as_seen, to_srgb_curve, tone_curve
 from rave_runtime.photos.photo import Photo, check_image
 
 if TYPE_CHECKING:
@@ -308,9 +308,11 @@ class Enhancer:
     ) -> tuple[NormalWay, float]:
         """Returns a photograph in the normal way, and its score; the arguments are as for `_develop`."""
         # In sRGB's tone curve the pixels can guide as they are, and only the reduced picture is converted.
-        image = as_seen(in_srgb_curve(pixels, icc_profile), None)
+        table = to_srgb_curve(pixels.dtype, icc_profile)
+        threads = threads_for(pixels, self._threads)
+        image = as_seen(pixels if table is None else look_up(pixels, table, threads), None)
         is_large = max(image.shape[:2]) > working_size_px
-        reduction = Reduction(image, working_size_px, threads_for(image, self._threads)) if is_large else None
+        reduction = Reduction(image, working_size_px, threads) if is_large else None
         small: NDArray[Any] = image if reduction is None else reduction.pixels
         seen = as_seen(small, icc_profile, is_in_srgb_curve=True)
         tile_px = self.tile_size_px if seen.shape[0] * seen.shape[1] > _WHOLE_PX else None

@@ -16,7 +16,7 @@ from rave_runtime.arrays import Array
 from rave_runtime.light import compiled
 from rave_runtime.light.luma import FROM_CBCR, TO_YCBCR
 from rave_runtime.light.reduction import neighbours
-from rave_runtime.light.relight import BLOCK_PX, value_tables
+from rave_runtime.light.relight import BLOCK_PX
 from rave_runtime.light.sharing import share
 from rave_runtime.light.workspace import Workspace
 
@@ -63,16 +63,13 @@ class ChromaCorrection:
     are added to all pixels of the block. Rows and columns beyond the last whole block get the last block's E.
 
     Args:
-        pixels: [h, w, 3] uint8 or uint16; at least one block each way. They may change after this call.
+        pixels: [h, w, 3] uint8 or uint16, in sRGB's tone curve; at least one block each way. They may change
+            after this call.
         divisor: [h', w'] float32, the divisor of the reduced picture; at least 2 pixels each way.
-        curve: tone curve of the pixels' colour space; None for sRGB's: see
-            `rave_runtime.photos.colour.tone_curve`.
         threads: how many threads share the rows of blocks.
     """
 
-    def __init__(
-        self, pixels: NDArray[Any], divisor: Array, curve: Array | None = None, threads: int = 1
-    ) -> None:
+    def __init__(self, pixels: NDArray[Any], divisor: Array, threads: int = 1) -> None:
         self._height, self._width = pixels.shape[:2]
         down, across = self._height // BLOCK_PX, self._width // BLOCK_PX
         low, high = _SHADE
@@ -83,7 +80,7 @@ class ChromaCorrection:
         if rows.start == rows.stop:
             return
         wide_rows, wide_columns = _widened(rows, down), _widened(columns, across)
-        luma, *chroma = _block_means(pixels, wide_rows, wide_columns, curve, threads)
+        luma, *chroma = _block_means(pixels, wide_rows, wide_columns, threads)
         means = _means_around(np.stack(chroma), down, across, wide_rows.start, wide_columns.start)
         core = (
             slice(rows.start - wide_rows.start, rows.stop - wide_rows.start),
@@ -174,21 +171,17 @@ def _widened(places: slice, length: int) -> slice:
     return slice(max(places.start - _REACH_BLOCKS, 0), min(places.stop + _REACH_BLOCKS, length))
 
 
-def _block_means(
-    pixels: NDArray[Any], rows: slice, columns: slice, curve: Array | None, threads: int
-) -> Array:
+def _block_means(pixels: NDArray[Any], rows: slice, columns: slice, threads: int) -> Array:
     """Returns the mean Y, Cb and Cr of blocks, [3, rows, columns] float32, for values in [0, 1].
 
     Args:
         pixels: [h, w, 3] uint8 or uint16.
         rows: the rows of blocks.
         columns: the columns of blocks.
-        curve: as for `ChromaCorrection`.
         threads: as for `ChromaCorrection`.
     """
-    top = 1 if curve is not None else np.iinfo(pixels.dtype).max
-    weights = _TO_CHROMA / np.float32(top * BLOCK_PX * BLOCK_PX)
-    is_compiled = curve is None and compiled.takes(pixels)
+    weights = _TO_CHROMA / np.float32(np.iinfo(pixels.dtype).max * BLOCK_PX * BLOCK_PX)
+    is_compiled = compiled.takes(pixels)
     means = np.empty((3, rows.stop - rows.start, columns.stop - columns.start), np.float32)
 
     def mean(starts: Sequence[int]) -> None:
@@ -197,7 +190,7 @@ def _block_means(
             if is_compiled:
                 sums = compiled.block_sums(pixels, part, columns)
             else:
-                sums = _block_sums(pixels, part, columns, curve)
+                sums = _block_sums(pixels, part, columns)
             strip = means[:, part.start - rows.start : part.stop - rows.start]
             for result, (red, green, blue) in zip(strip, weights, strict=True):
                 np.multiply(sums[0], red, out=result)
@@ -208,15 +201,12 @@ def _block_means(
     return means
 
 
-def _block_sums(pixels: NDArray[Any], rows: slice, columns: slice, curve: Array | None) -> Array:
-    """Returns what `compiled.block_sums` returns, for uint8 or uint16 pixels with any tone curve."""
+def _block_sums(pixels: NDArray[Any], rows: slice, columns: slice) -> Array:
+    """Returns what `compiled.block_sums` returns, for uint8 or uint16 pixels."""
     wide: Any = np.uint16 if pixels.dtype == np.uint8 else np.uint32
     values: NDArray[Any] = pixels[
         rows.start * BLOCK_PX : rows.stop * BLOCK_PX, columns.start * BLOCK_PX : columns.stop * BLOCK_PX
     ]
-    if curve is not None:
-        encode, wide = value_tables(curve.tobytes(), int(np.iinfo(pixels.dtype).max))[0], np.float32
-        values = encode[values]
     down, across = rows.stop - rows.start, columns.stop - columns.start
     sums = np.add.reduce(values.reshape(down, BLOCK_PX, across * BLOCK_PX * 3), 1, dtype=wide)
     column_sum = np.tile(np.eye(3, dtype=np.float32), (1, BLOCK_PX))  # adds the columns of a block by channel

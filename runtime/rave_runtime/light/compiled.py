@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,6 +165,35 @@ def widen(values: Array, left: NDArray[np.int64], share: Array, wide: Array) -> 
     passes.rave_widen(_at(values), *sizes, _at(left), _at(share), _at(wide))
 
 
+class OtherCurve(NamedTuple):
+    """What pixels of another tone curve than sRGB's need besides.
+
+    Attributes:
+        guide: like the pixels and laid out like them, in sRGB's curve.
+        encode: [256] float32, for each value of a pixel its value in sRGB's encoding, in [0, 1].
+        decode: [65536] uint8, for equal steps of sRGB's encoding the value of a pixel.
+    """
+
+    guide: NDArray[np.uint8]
+    encode: Array
+    decode: NDArray[np.uint8]
+
+
+def look_up(pixels: NDArray[np.uint8], table: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Writes the value of a table for each value of a picture.
+
+    Args:
+        pixels: [h, w, 3] uint8 pixels that `takes` accepts.
+        table: [256] uint8.
+        out: like the pixels and laid out like them, where the result is written.
+    """
+    assert _step(pixels) == _step(out)
+    passes = library()
+    assert passes is not None
+    count = pixels.shape[0] * pixels.shape[1] * _step(pixels)
+    passes.rave_look_up(_at(pixels), _size(count), _at(np.ascontiguousarray(table, np.uint8)), _at(out))
+
+
 def develop(
     pixels: NDArray[np.uint8],
     out: NDArray[np.uint8],
@@ -176,6 +205,7 @@ def develop(
     steepness: float,
     added: Array | None,
     space: Workspace,
+    curve: OtherCurve | None = None,
 ) -> None:
     """Enhances rows of a photograph in the normal way. The first row must be the first of a block.
 
@@ -188,12 +218,15 @@ def develop(
         bounds: least and greatest light.
         knee: result, in [0, 1], from which highlights roll off: see `rave_runtime.light.normal_way`.
         steepness: 1 / (1 - knee).
-        added: [3, blocks, blocks across] float32, added to a block's values in [0, 255]; None adds nothing.
+        added: [3, blocks, blocks across] float32, added to a block's values in [0, 255], or with another
+            curve in [0, 1] of sRGB's encoding; None adds nothing.
         space: memory for intermediate values.
+        curve: the pixels' tone curve, with the guide for these rows; None for sRGB's.
     """
     height, width = pixels.shape[:2]
     step = _step(pixels)
     assert step == _step(out)
+    assert curve is None or step == _step(curve.guide)
     assert line.flags.c_contiguous
     low, high = bounds
     blocks = (0, 0) if added is None else added.shape[1:]
@@ -213,6 +246,7 @@ def develop(
         None if added is None else _at(added),
         *map(_size, blocks),
         _at(wide),
+        *((None, None, None) if curve is None else (_at(curve.guide), _at(curve.encode), _at(curve.decode))),
     )
 
 

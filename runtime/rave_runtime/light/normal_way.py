@@ -28,12 +28,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rave_runtime.arrays import Array, is_wide
+from rave_runtime.arrays import Array, empty_like_pixels, is_wide
 from rave_runtime.light import compiled
 from rave_runtime.light.chroma import ChromaCorrection
+from rave_runtime.light.compiled import OtherCurve
 from rave_runtime.light.look import Look, divisor_of, guard_black
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
-from rave_runtime.light.relight import BLOCK_PX, relight_gently, steepness
+from rave_runtime.light.relight import BLOCK_PX, relight_gently, steepness, value_tables
 from rave_runtime.light.sharing import share
 from rave_runtime.light.workspace import Workspace
 
@@ -42,6 +43,27 @@ _STRIP_PX: Final = 1 << 17
 
 _COMPILED_STRIP_PX: Final = 1 << 19
 """The same for compiled passes, which need no cache for a strip: few enough to answer an interrupt soon."""
+
+
+def look_up(pixels: NDArray[Any], table: NDArray[Any], threads: int = 1) -> NDArray[Any]:
+    """Returns the value of a table for each value of a picture.
+
+    Args:
+        pixels: [h, w, c] uint8 or uint16.
+        table: [256] uint8, or [65536] uint16.
+        threads: how many threads share the rows.
+    """
+    if not compiled.takes(pixels):
+        return np.take(table, pixels)
+    result = empty_like_pixels(pixels)
+
+    def look_up_rows(rows: Sequence[slice]) -> None:
+        for part in rows:
+            compiled.look_up(pixels[part], table, result[part])
+
+    step = max(1, _COMPILED_STRIP_PX // pixels.shape[1])
+    share(look_up_rows, [slice(top, top + step) for top in range(0, len(pixels), step)], threads)
+    return result
 
 
 class NormalWay:
@@ -64,6 +86,7 @@ class NormalWay:
         reduction: Reduction | None,
         seen: NDArray[Any] | None = None,
     ) -> None:
+        self._image = image
         self._height, self._width = image.shape[:2]
         self._look = look
         self._reduction = reduction
@@ -98,15 +121,16 @@ class NormalWay:
         """
         chroma = None
         if pixels.shape[2] == 3 and min(self._height, self._width) >= BLOCK_PX:
-            chroma = ChromaCorrection(pixels, self._divisor, curve, threads)
+            chroma = ChromaCorrection(self._image, self._divisor, threads)
         is_compiled = self._is_compiled(pixels, out, curve)
+        other = self._other_curve(curve) if is_compiled and curve is not None else None
 
         def develop_strips(strips: Sequence[tuple[int, int]]) -> None:
             space = Workspace()
             for start, stop in strips:
                 strip, target = pixels[start:stop], out[start:stop]
                 if is_compiled:
-                    self._develop_compiled(strip, target, start, chroma, space)
+                    self._develop_compiled(strip, target, start, chroma, other, space)
                 else:
                     divisor = self._rows(start, stop, space)
                     correction = None if chroma is None else chroma.rows(start, stop, space)
@@ -115,10 +139,19 @@ class NormalWay:
         share(develop_strips, list(self._strips(_COMPILED_STRIP_PX if is_compiled else _STRIP_PX)), threads)
 
     def _is_compiled(self, pixels: NDArray[Any], out: NDArray[Any], curve: Array | None) -> bool:
-        """Whether compiled passes take these pixels: they must be the very pixels that were reduced."""
-        if self._reduction is None or curve is not None or not self._reduction.is_of(pixels):
+        """Whether compiled passes take these pixels: they must be the very pixels that were reduced.
+
+        With another tone curve, what was reduced is their copy in sRGB's curve, which must have their layout.
+        """
+        if self._reduction is None or not (compiled.takes(pixels) and compiled.takes(out)):
             return False
-        return compiled.takes(pixels) and compiled.takes(out) and is_wide(pixels) == is_wide(out)
+        if curve is None:
+            return self._reduction.is_of(pixels) and is_wide(pixels) == is_wide(out)
+        return compiled.takes(self._image) and is_wide(pixels) == is_wide(out) == is_wide(self._image)
+
+    def _other_curve(self, curve: Array) -> OtherCurve:
+        encode, decode = value_tables(curve.tobytes(), np.iinfo(np.uint8).max)
+        return OtherCurve(self._image, encode, (decode + np.float32(0.5)).astype(np.uint8))
 
     def _develop_compiled(
         self,
@@ -126,13 +159,16 @@ class NormalWay:
         out: NDArray[Any],
         start: int,
         chroma: ChromaCorrection | None,
+        curve: OtherCurve | None,
         space: Workspace,
     ) -> None:
         """Writes some rows of the enhanced photograph by compiled passes, bit for bit as numpy would."""
         stop = start + len(pixels)
         line = self._guided.wide_line(start, stop, np.iinfo(np.uint8).max, space)
         correction = None if chroma is None else chroma.blocks(start, stop)
-        if correction is not None:
+        if curve is not None:
+            curve = curve._replace(guide=curve.guide[start:stop])
+        elif correction is not None:
             correction *= np.float32(np.iinfo(np.uint8).max)
         bounds, knee = (self._guided.low, self._guided.high), self._look.knee
         compiled.develop(
@@ -146,6 +182,7 @@ class NormalWay:
             float(steepness(knee)),
             correction,
             space,
+            curve,
         )
 
     def _rows(self, start: int, stop: int, space: Workspace) -> Array:

@@ -264,6 +264,22 @@ VARIANTS void rave_widen(const float *values, ptrdiff_t rows, ptrdiff_t length, 
     }
 }
 
+/* The gain of a pixel, from its divisor and its brightest value in [0, 1]. */
+static ALWAYS_INLINE float gain_of(float divisor, float brightest, float knee, float steepness)
+{
+    float limited = least(divisor, 1.0f);
+    float bend_start = limited * knee;
+    float above = brightest - bend_start;
+    float rest = 1.0f - bend_start;
+    float bent = (1.0f - limited) * greatest(above, 0.0f) * steepness;
+    brightest += 1e-12f;
+    float below = (limited * rest + bent) * brightest;
+    float inverse = 1.0f / divisor;
+    float excess = divisor > 1.0f ? inverse : 1.0f; /* limited / divisor, without a further division */
+    float shoulder = (rest * brightest + bent * knee) / below * excess;
+    return above > 0.0f ? shoulder : inverse;
+}
+
 /* One pixel's red, green and blue, in their lowest 24 bits, enhanced: the same layout. `a` and `b` are the
 pixel's line, and the last three what is added to its values. */
 static ALWAYS_INLINE uint32_t develop_pixel(int red, int green, int blue, float a, float b, float low, float high,
@@ -276,18 +292,7 @@ static ALWAYS_INLINE uint32_t develop_pixel(int red, int green, int blue, float 
 
     int largest = red > green ? red : green;
     largest = largest > blue ? largest : blue;
-    float brightest = (float)largest * scale;
-    float limited = least(divisor, 1.0f);
-    float bend_start = limited * knee;
-    float above = brightest - bend_start;
-    float rest = 1.0f - bend_start;
-    float bent = (1.0f - limited) * greatest(above, 0.0f) * steepness;
-    brightest += 1e-12f;
-    float below = (limited * rest + bent) * brightest;
-    float inverse = 1.0f / divisor;
-    float excess = divisor > 1.0f ? inverse : 1.0f; /* limited / divisor, without a further division */
-    float shoulder = (rest * brightest + bent * knee) / below * excess;
-    float gain = above > 0.0f ? shoulder : inverse;
+    float gain = gain_of(divisor, (float)largest * scale, knee, steepness);
 
     float r = least(greatest(((float)red + red_added) * gain, 0.0f), 255.0f) + 0.5f;
     float g = least(greatest(((float)green + green_added) * gain, 0.0f), 255.0f) + 0.5f;
@@ -332,18 +337,83 @@ VARIANTS static void develop_wide_row(const uint32_t *pixels, uint32_t *out, ptr
     }
 }
 
+/* Bytes of pixels in another tone curve, by a table. */
+void rave_look_up(const uint8_t *values, ptrdiff_t count, const uint8_t *table, uint8_t *results)
+{
+    for (ptrdiff_t i = 0; i < count; i++)
+        results[i] = table[values[i]];
+}
+
+/* Pixels of another tone curve that are developed at a time: their values stay in the cache. */
+#define CHUNK_PX 512
+
+/* Values in [0, 1] of sRGB's encoding, enhanced: `red`, `green` and `blue` become places in a table of 65536. The
+other arguments are those of `develop_row`. */
+VARIANTS static void develop_values(float *restrict red, float *restrict green, float *restrict blue,
+                                    const float *restrict luma, ptrdiff_t width, const float *restrict slope,
+                                    const float *restrict offset, ptrdiff_t next, float share, float low, float high,
+                                    float knee, float steepness, const float *restrict red_added,
+                                    const float *restrict green_added, const float *restrict blue_added)
+{
+    for (ptrdiff_t x = 0; x < width; x++) {
+        float a = (slope[next + x] - slope[x]) * share + slope[x];
+        float b = (offset[next + x] - offset[x]) * share + offset[x];
+        float divisor = least(greatest(a * luma[x] + b, low), high);
+        float gain = gain_of(divisor, greatest(greatest(red[x], green[x]), blue[x]), knee, steepness);
+        red[x] = least(greatest((red[x] + red_added[x]) * gain, 0.0f), 1.0f) * 65535.0f;
+        green[x] = least(greatest((green[x] + green_added[x]) * gain, 0.0f), 1.0f) * 65535.0f;
+        blue[x] = least(greatest((blue[x] + blue_added[x]) * gain, 0.0f), 1.0f) * 65535.0f;
+    }
+}
+
+/* A tone curve that is not sRGB's. */
+struct curve {
+    const uint8_t *guide; /* the pixels in sRGB's curve, laid out like them */
+    const float *encode;  /* for each of 256 bytes, its value in sRGB's encoding */
+    const uint8_t *decode; /* for 65536 steps of sRGB's encoding, the byte */
+};
+
+/* The same as `develop_row` for pixels of another tone curve, of `step` bytes each. */
+static void develop_curved_row(const uint8_t *pixels, uint8_t *out, ptrdiff_t step, ptrdiff_t width,
+                               struct curve curve, const float *slope, const float *offset, ptrdiff_t next,
+                               float share, float low, float high, float knee, float steepness,
+                               const float *red_added, const float *green_added, const float *blue_added)
+{
+    float red[CHUNK_PX], green[CHUNK_PX], blue[CHUNK_PX], luma[CHUNK_PX];
+    for (ptrdiff_t left = 0; left < width; left += CHUNK_PX) {
+        ptrdiff_t count = CHUNK_PX < width - left ? CHUNK_PX : width - left;
+        const uint8_t *from = pixels + left * step, *guide = curve.guide + left * step;
+        for (ptrdiff_t x = 0; x < count; x++, from += step, guide += step) {
+            red[x] = curve.encode[from[0]];
+            green[x] = curve.encode[from[1]];
+            blue[x] = curve.encode[from[2]];
+            luma[x] = (float)((guide[0] * 19595 + guide[1] * 38470 + guide[2] * 7471 + 0x8000) >> 16);
+        }
+        develop_values(red, green, blue, luma, count, slope + left, offset + left, next, share, low, high, knee,
+                       steepness, red_added + left, green_added + left, blue_added + left);
+        uint8_t *to = out + left * step;
+        for (ptrdiff_t x = 0; x < count; x++, to += step) {
+            to[0] = curve.decode[(int)red[x]];
+            to[1] = curve.decode[(int)green[x]];
+            to[2] = curve.decode[(int)blue[x]];
+        }
+    }
+}
+
 /* Rows of the normal way, from its first row of blocks.
 
 pixels, out   [rows, width, step], of which the first three bytes are a pixel's values; may be the same.
 line          [2, lines, width]: slope per value of luma and offset, already as wide as the picture.
 upper, share  [rows]: the line above each row, and the share of the one below.
-added         [3, blocks, across], or 0: what is added to the pixels of each block, in values of a pixel. Rows
-              and columns beyond the last block are given what the last one is given.
-wide          memory for 3 * width values. */
+added         [3, blocks, across], or 0: what is added to the pixels of each block, in values of a pixel, or
+              in [0, 1] with another curve. Rows and columns beyond the last block are given what the last one
+              is given.
+wide          memory for 3 * width values.
+guide, encode, decode  as in `struct curve`; 0 for pixels in sRGB's curve. */
 void rave_develop(const uint8_t *pixels, uint8_t *out, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t width,
                   const float *line, ptrdiff_t lines, const int64_t *upper, const float *share, float low,
                   float high, float knee, float steepness, const float *added, ptrdiff_t blocks,
-                  ptrdiff_t across, float *wide)
+                  ptrdiff_t across, float *wide, const uint8_t *guide, const float *encode, const uint8_t *decode)
 {
     for (ptrdiff_t i = 0; i < 3 * width; i++)
         wide[i] = 0.0f;
@@ -363,7 +433,11 @@ void rave_develop(const uint8_t *pixels, uint8_t *out, ptrdiff_t step, ptrdiff_t
         const float *slope = line + upper[row] * width, *offset = slope + lines * width;
         const uint8_t *from = pixels + row * width * step;
         uint8_t *to = out + row * width * step;
-        if (step == 4)
+        if (encode) {
+            struct curve curve = {guide + row * width * step, encode, decode};
+            develop_curved_row(from, to, step, width, curve, slope, offset, width, share[row], low, high, knee,
+                               steepness, wide, wide + width, wide + 2 * width);
+        } else if (step == 4)
             develop_wide_row((const uint32_t *)from, (uint32_t *)to, width, slope, offset, width, share[row], low,
                              high, knee, steepness, wide, wide + width, wide + 2 * width);
         else

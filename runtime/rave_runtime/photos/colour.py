@@ -36,8 +36,8 @@ def as_seen(
     Args:
         pixels: [h, w, 1 or 3] uint8 or uint16, or float32 in [0, 1] in sRGB's tone curve.
         icc_profile: their colour space; None is sRGB.
-        is_in_srgb_curve: whether the pixels come from `in_srgb_curve`, so that only their primaries are left
-            to convert.
+        is_in_srgb_curve: whether the pixels went through the table of `to_srgb_curve`, so that only their
+            primaries are left to convert.
 
     Returns:
         [h, w, 3] of the same dtype, sRGB; where there is nothing to convert, the pixels themselves.
@@ -47,7 +47,8 @@ def as_seen(
     if icc_profile is None or pixels.dtype == np.float32 or is_srgb(icc_profile):
         return pixels
     if pixels.dtype == np.uint16:
-        return pixels if is_in_srgb_curve else in_srgb_curve(pixels, icc_profile)
+        table = None if is_in_srgb_curve else to_srgb_curve(pixels.dtype, icc_profile)
+        return pixels if table is None else np.take(table, pixels)
     return to_srgb(_in_own_curve(pixels, icc_profile) if is_in_srgb_curve else pixels, icc_profile)
 
 
@@ -82,29 +83,29 @@ def to_srgb(pixels: NDArray[np.uint8], icc_profile: bytes) -> NDArray[np.uint8]:
     return np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), transform))
 
 
-def in_srgb_curve(pixels: NDArray[Any], icc_profile: bytes | None) -> NDArray[Any]:
-    """Returns values as sRGB encodes their light, channel by channel; their primaries stay.
+def to_srgb_curve(dtype: np.dtype[Any], icc_profile: bytes | None) -> NDArray[Any] | None:
+    """Returns a table of values as sRGB encodes their light, channel by channel; their primaries stay.
 
     Little CMS would take longer, and would reduce 16 bits to 8, whose steps would show in the light of smooth
     skies.
 
     Args:
-        pixels: [h, w, c] uint8 or uint16.
-        icc_profile: their colour space; None is sRGB.
+        dtype: uint8 or uint16.
+        icc_profile: the colour space; None is sRGB.
 
     Returns:
-        The same shape and dtype; the pixels themselves where their curve is sRGB's.
+        [256] uint8 or [65536] uint16; None where the curve is sRGB's.
     """
     curve = tone_curve(icc_profile)
     if curve is None:
-        return pixels
-    top = int(np.iinfo(pixels.dtype).max)
+        return None
+    top = int(np.iinfo(dtype).max)
     table = np.interp(np.linspace(0, 1, top + 1), np.linspace(0, 1, len(curve)), curve) * top
-    return np.take((table + 0.5).astype(pixels.dtype), pixels)
+    return (table + 0.5).astype(dtype)
 
 
 def _in_own_curve(pixels: NDArray[np.uint8], icc_profile: bytes) -> NDArray[np.uint8]:
-    """Undoes `in_srgb_curve`, within a step."""
+    """Undoes the table of `to_srgb_curve`, within a step."""
     curve = tone_curve(icc_profile)
     if curve is None:
         return pixels

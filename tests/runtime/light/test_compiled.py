@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from threading import Thread
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime.arrays import empty_like_pixels, wide_pixels, with_fourth_byte
-from rave_runtime.light import chroma, compiled, normal_way, sharing
+from rave_runtime.light import chroma, compiled, normal_way
 from rave_runtime.light.look import Look
-from rave_runtime.light.normal_way import NormalWay
+from rave_runtime.light.normal_way import NormalWay, look_up
 from rave_runtime.light.reduction import Reduction, UpsampledLight, box_means, luminance
 from rave_runtime.light.workspace import Workspace
 
@@ -49,16 +48,30 @@ def widened(image: Bytes) -> Bytes:
 
 
 def develop(
-    image: Bytes, size: int, look: Look, seed: int, *, in_place: bool = False, wide: bool = False
+    image: Bytes,
+    size: int,
+    look: Look,
+    seed: int,
+    *,
+    gamma: float | None = None,
+    in_place: bool = False,
+    wide: bool = False,
 ) -> Bytes:
+    """Develops pixels of a tone curve that is sRGB's to the power of `gamma`; None is sRGB's."""
     pixels = widened(image) if wide else image.copy()
-    reduction = Reduction(pixels, size)
+    curve, seen = None, pixels
+    if gamma is not None:
+        curve = np.linspace(0, 1, 4096, dtype=np.float32) ** np.float32(gamma)
+        table = (np.linspace(0, 1, 256) ** gamma * 255 + 0.5).astype(np.uint8)
+        seen = look_up(pixels, table)
+        np.testing.assert_array_equal(seen, table[image])
+    reduction = Reduction(seen, size)
     rng = np.random.default_rng(seed)
     height, width = reduction.pixels.shape[:2]
     field = Image.fromarray(rng.uniform(0.02, 1.3, (5, 6)).astype(np.float32))
     light = np.asarray(field.resize((width, height), Image.Resampling.BILINEAR))
     out = pixels if in_place else empty_like_pixels(pixels)
-    NormalWay(pixels, light, look, reduction).develop(pixels, out)
+    NormalWay(seen, light, look, reduction).develop(pixels, out, curve)
     return out
 
 
@@ -69,16 +82,24 @@ def develop(
     width=st.integers(9, 300),
     share=st.floats(0.05, 0.9),
     strength=st.sampled_from([0.4, 1.0, 1.7]),
+    gamma=st.sampled_from([None, 0.8, 1.4]),
     in_place=st.booleans(),
     wide=st.booleans(),
     seed=st.integers(0, 1000),
 )
 def test_the_normal_way_is_the_same_bit_for_bit(
-    height: int, width: int, share: float, strength: float, in_place: bool, wide: bool, seed: int
+    height: int,
+    width: int,
+    share: float,
+    strength: float,
+    gamma: float | None,
+    in_place: bool,
+    wide: bool,
+    seed: int,
 ) -> None:
     image, size = scene(height, width, seed), max(2, int(max(height, width) * share))
-    fast = develop(image, size, Look(strength), seed, in_place=in_place, wide=wide)
-    plain = by_numpy(lambda: develop(image, size, Look(strength), seed))
+    fast = develop(image, size, Look(strength), seed, gamma=gamma, in_place=in_place, wide=wide)
+    plain = by_numpy(lambda: develop(image, size, Look(strength), seed, gamma=gamma))
     assert plain.std() > 0
     np.testing.assert_array_equal(fast, plain)
 
@@ -144,7 +165,7 @@ def test_sums_over_blocks_are_exact() -> None:
     sums = compiled.block_sums(image, slice(2, 10), slice(1, 15))
     part = image[16:80, 8:120].reshape(8, 8, 14, 8, 3).sum((1, 3))
     np.testing.assert_array_equal(sums, part.transpose(2, 0, 1))
-    np.testing.assert_array_equal(sums, chroma._block_sums(image, slice(2, 10), slice(1, 15), None))
+    np.testing.assert_array_equal(sums, chroma._block_sums(image, slice(2, 10), slice(1, 15)))
 
 
 @needs_passes
@@ -221,32 +242,3 @@ def test_threads_change_nothing(kind: str, threads: int, monkeypatch: pytest.Mon
         return out
 
     np.testing.assert_array_equal(developed(1), developed(threads))
-
-
-@pytest.mark.parametrize("most", [0, 1])
-def test_work_is_done_once_where_few_threads_can_be_started(
-    most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = 0
-    start = Thread.start
-
-    def start_some(thread: Thread) -> None:
-        nonlocal started
-        if started == most:
-            raise RuntimeError("can't start new thread")
-        started += 1
-        start(thread)
-
-    monkeypatch.setattr(Thread, "start", start_some)
-    done: list[int] = []
-    sharing.share(done.extend, range(9), 4)
-    assert sorted(done) == list(range(9))
-
-
-def test_what_goes_wrong_in_a_thread_is_raised() -> None:
-    def work(parts: Sequence[int]) -> None:
-        if 6 in parts:
-            raise ValueError("six")
-
-    with pytest.raises(ValueError, match="six"):
-        sharing.share(work, range(7), 3)
