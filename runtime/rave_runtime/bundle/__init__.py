@@ -7,6 +7,7 @@ keys that this version knows.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -213,7 +214,7 @@ class Manifest:
             f"the bundle has no {precision} {part} graph (it holds {held}): export it with that precision"
         )
 
-    @property
+    @functools.cached_property
     def model_hash(self) -> str:
         """A name of the model: a hash of its graphs, in 16 hexadecimal digits."""
         graphs = sorted(graph.sha256 for graph in self.graphs)

@@ -35,6 +35,9 @@ _READER_S: Final = 10.0
 _NO_FSYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY)
 """Errors of file systems that cannot write to disk on demand, such as some SMB shares and FUSE."""
 
+_STATUS_BYTES: Final = 200
+"""More than enough of a process's status: its name, of at most 64 bytes, and then the umask."""
+
 _live: set[Path] = set()
 """Temporary files that this process is writing."""
 
@@ -259,9 +262,9 @@ def _mode_of(file: Path) -> int:
 
 def _umask() -> int:
     """Returns the permissions that new files of this process lack."""
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    refusals = contextlib.suppress(OSError, ValueError, IndexError)
+    with refusals, open("/proc/self/status", "rb", buffering=0) as file:
+        return int(file.read(_STATUS_BYTES).partition(b"\nUmask:")[2].split(maxsplit=1)[0], 8)
     mask = os.umask(0o077)  # the only way to ask elsewhere; a file made meanwhile is private
     os.umask(mask)
     return mask

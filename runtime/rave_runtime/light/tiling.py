@@ -9,6 +9,7 @@ All grids are stacked on one axis of `sum(bins)` entries.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -79,6 +80,7 @@ def plan_tiles(height: int, width: int, tile: int, halo: int, *, fixed: bool = F
     return [Tile(rows, cols) for rows in plan_axis(height, tile, halo, fixed=fixed) for cols in columns]
 
 
+@functools.lru_cache(maxsize=128)
 def pooling_matrix(length: int, span: Span, bins: tuple[int, ...]) -> Array:
     """Returns weights that turn a window's features into its core's share of the pooled means of one axis.
 
@@ -90,7 +92,7 @@ def pooling_matrix(length: int, span: Span, bins: tuple[int, ...]) -> Array:
         bins: how many bins each grid has per axis.
 
     Returns:
-        [sum(bins), window length] float32; zero outside the core.
+        [sum(bins), window length] float32, not to be changed; zero outside the core.
     """
     matrix = np.zeros((sum(bins), span.stop - span.start), np.float32)
     row = 0
@@ -101,9 +103,11 @@ def pooling_matrix(length: int, span: Span, bins: tuple[int, ...]) -> Array:
             if first < last:
                 matrix[row, first - span.start : last - span.start] = 1 / (high - low)
             row += 1
+    matrix.flags.writeable = False  # it is kept, since photographs of a folder mostly have one size
     return matrix
 
 
+@functools.lru_cache(maxsize=128)
 def interpolation_matrix(length: int, span: Span, bins: tuple[int, ...]) -> Array:
     """Returns bilinear weights (corners aligned) from the stacked grids to the pixels of a window.
 
@@ -113,7 +117,7 @@ def interpolation_matrix(length: int, span: Span, bins: tuple[int, ...]) -> Arra
         bins: how many bins each grid has per axis.
 
     Returns:
-        [window length, sum(bins)] float32; each grid's share of a row sums to 1.
+        [window length, sum(bins)] float32, not to be changed; each grid's share of a row sums to 1.
     """
     pixels = np.arange(span.start, span.stop)
     matrix = np.zeros((len(pixels), sum(bins)), np.float32)
@@ -126,4 +130,5 @@ def interpolation_matrix(length: int, span: Span, bins: tuple[int, ...]) -> Arra
         np.add.at(matrix, (pixels - span.start, column + left), 1 - share)
         np.add.at(matrix, (pixels - span.start, column + right), share)
         column += size
+    matrix.flags.writeable = False
     return matrix
