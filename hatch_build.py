@@ -29,7 +29,7 @@ FLAGS: Final = (
     *("-std=c11", "-fPIC", "-shared", "-fvisibility=default"),
 )
 
-# The whole width of AVX-512, of which compilers use half by default: early processors became slower by it.
+# Compilers use half the width of AVX-512 by default, since the whole width slowed the first such processors.
 WIDE: Final = ("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()
 
 # The second attempt: not every linker can choose between variants of a function when a program starts.

@@ -13,7 +13,8 @@ from typing import Final
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _OWN_CGROUP: Final = Path("/proc/self/cgroup")
 
-_LIBRARIES: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_OPENBLAS: Final = "OPENBLAS_NUM_THREADS"
+_LIBRARIES: Final = (_OPENBLAS, "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Environment variables that tell numerical libraries how many threads to start."""
 
 _LEAVING_S: Final = 0.2
@@ -89,8 +90,10 @@ def fit_libraries(*, multiplies: bool = True) -> None:
     Args:
         multiplies: whether the program has numpy or torch multiply large matrices, which gains from threads.
     """
+    if not multiplies:
+        os.environ.setdefault(_OPENBLAS, "1")
     needed_threads = 2 * _processors() + 2  # two such libraries at once, and one or two of the program
-    if not multiplies or startable_threads(needed_threads) < needed_threads:
+    if startable_threads(needed_threads) < needed_threads:
         for name in _LIBRARIES:
             os.environ.setdefault(name, "1")
 

@@ -8,7 +8,6 @@ of the first photographs.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import threading
 from collections.abc import Sequence
@@ -19,6 +18,8 @@ import numpy as np
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
+from rave_runtime.photos.formats import READ_ENDINGS
+from rave_runtime.run.interrupt import was_interrupted
 from rave_runtime.run.options import RunOptions, divide_processors, make_enhancer
 
 _LONGEST_TRIAL_PX: Final = 256
@@ -28,21 +29,29 @@ _LONGEST_TRIAL_PX: Final = 256
 class Ahead:
     """Begins to load the enhancer that a run will most likely need.
 
-    Nothing is loaded for runs that may need no model here: on a cluster, or where all results may be there.
-    Whatever is wrong with the model is left for the run to tell, when it makes the enhancer itself.
+    Nothing is loaded for runs that may need no model here: on a cluster, where all results may be there
+    already, and where the input is missing or holds no photograph. Whatever is wrong with the model is left
+    for the run to tell, when it makes the enhancer itself.
 
     Args:
         options: the options of the run.
         inputs: the inputs of the command line, from which the number of photographs is guessed.
+
+    Raises:
+        KeyboardInterrupt: a signal came during the import of OpenVINO, which turns it into other errors.
     """
 
     def __init__(self, options: RunOptions, inputs: Sequence[str]) -> None:
         self._arguments: tuple[Any, ...] = ()
         self._enhancer: Enhancer | None = None
-        if options.cluster is None and not options.skip_existing:
-            self._workers, threads = divide_processors(options, _least_photographs(inputs))
+        self._is_unused = threading.Event()
+        photographs = _guess_photographs(inputs)
+        if photographs and options.cluster is None and not options.skip_existing:
+            self._workers, threads = divide_processors(options, photographs)
             with contextlib.suppress(RaveError, RuntimeError):  # RuntimeError: no thread can start
                 make_enhancer(options, self._workers, threads, make=self._begin)
+            if was_interrupted():
+                raise KeyboardInterrupt
 
     def make(self, *arguments: Any, **named_arguments: Any) -> Enhancer:
         """Returns the enhancer that was made, if it was made with these arguments, or a new one.
@@ -53,8 +62,10 @@ class Ahead:
         Raises:
             RaveError: as `Enhancer`.
         """
-        if self._enhancer is not None and self._arguments == (arguments, named_arguments):
-            return self._enhancer
+        made, self._enhancer = self._enhancer, None
+        if made is not None and self._arguments == (arguments, named_arguments):
+            return made
+        self._is_unused.set()
         return Enhancer(*arguments, **named_arguments)
 
     def _begin(self, *arguments: Any, **named_arguments: Any) -> Enhancer:
@@ -75,16 +86,28 @@ class Ahead:
             side = min(enhancer.working_size_px or 0, _LONGEST_TRIAL_PX)
             blank = np.zeros((side * 3 // 4, side, 3), np.uint8)  # most cameras' shape
             for _ in range(min(self._workers, usable_processors()) if side else 0):
+                if self._is_unused.is_set() or was_interrupted():
+                    return
                 enhancer.enhance(blank)
 
 
-def _least_photographs(inputs: Sequence[str]) -> int:
-    """Returns 1 where the inputs are one photograph, or a folder with one entry, and otherwise many."""
-    many = usable_processors()
+def _guess_photographs(inputs: Sequence[str]) -> int:
+    """Returns how many photographs the inputs hold, as far as a look at them tells, at most one a processor.
+
+    A folder inside a folder counts as many, and so does what cannot be looked at, such as a pattern.
+    """
+    enough = usable_processors()
     if len(inputs) != 1:
-        return many
+        return enough
+    count = 0
     try:
         with os.scandir(inputs[0]) as entries:
-            return many if len(list(itertools.islice(entries, 2))) > 1 else 1
-    except OSError:  # it is a file, or a pattern, or is not there
-        return many if set(inputs[0]) & set("*?[") else 1
+            for entry in entries:
+                count += enough if entry.is_dir() else entry.name.lower().endswith(READ_ENDINGS)
+                if count >= enough:
+                    return enough
+    except NotADirectoryError:
+        return 1
+    except OSError:
+        return enough if set(inputs[0]) & set("*?[:") else 0
+    return count

@@ -221,13 +221,17 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     from rave_runtime.cli.ahead import Ahead
 
     gc.disable()
+    options.check("folder")
     ahead = Ahead(options, inputs)
     from rave_runtime.cli.command import ReportError, run_folder
     from rave_runtime.files.location import parse_location
     from rave_runtime.files.patterns import parse_inputs
     from rave_runtime.films.opening import is_film
+    from rave_runtime.run.interrupt import was_interrupted
     from rave_runtime.run.progress import ask_user, notes_of
 
+    if was_interrupted():  # Python only prints what is raised in some of its own calls
+        raise KeyboardInterrupt
     gc.freeze()  # what the modules made is no garbage: later collections need not walk over it
     gc.enable()
     place = parse_location(output)

@@ -27,17 +27,24 @@ if TYPE_CHECKING:
 MOST_ROWS: Final = 257
 """Most rows of bytes whose sum fits into 16 bits."""
 
+_VERSION: Final = 1
+"""What `rave_version` returns: raised in both places when a pass takes other arguments."""
+
 _ENDING: Final = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """Returns the compiled passes; None where there are none for this processor, or they are turned off."""
+    """Returns the compiled passes; None where there are none for this processor, or they are turned off.
+
+    Passes of another version count as none: an editable installation keeps those that it compiled.
+    """
     if os.environ.get("RAVE_COMPILED") == "0":
         return None
     try:
-        return ctypes.CDLL(str(Path(__file__).with_name(f"passes{_ENDING}")))
-    except OSError:
+        passes = ctypes.CDLL(str(Path(__file__).with_name(f"passes{_ENDING}")))
+        return passes if passes.rave_version() == _VERSION else None
+    except (OSError, AttributeError):
         return None
 
 
@@ -65,10 +72,8 @@ def box_means(pixels: NDArray[np.uint8], across: int, down: int, boxes: NDArray[
     height, width = pixels.shape[:2]
     step = _step(pixels)
     sums = np.empty(step * width, np.uint16)
-    passes = library()
-    assert passes is not None
     sizes = map(_size, (step, height, width, across, down))
-    passes.rave_box_means(_at(pixels), *sizes, _at(boxes), _at(sums))
+    _passes().rave_box_means(_at(pixels), *sizes, _at(boxes), _at(sums))
 
 
 def resample(pixels: NDArray[np.uint8], columns: Taps, rows: Taps) -> NDArray[np.uint8]:
@@ -88,14 +93,12 @@ def resample(pixels: NDArray[np.uint8], columns: Taps, rows: Taps) -> NDArray[np
     result = np.empty((new_height, new_width, 3), np.uint8)
     lanes, narrow = np.zeros(48 * (width + new_width), np.uint8), np.empty(3 * height * new_width, np.uint8)
     sums = np.empty(3 * new_width, np.int32)
-    passes = library()
-    assert passes is not None
     taps = [
         argument
         for axis in (columns, rows)
         for argument in (_at(axis.starts), _at(axis.counts), _at(axis.weights), _size(axis.weights.shape[1]))
     ]
-    passes.rave_resample(
+    _passes().rave_resample(
         _at(pixels),
         *map(_size, (height, width)),
         _at(result),
@@ -122,10 +125,8 @@ def block_sums(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Array:
     step = _step(pixels)
     sums = np.empty(across * BLOCK_PX * step, np.uint16)
     corner = pixels[rows.start * BLOCK_PX :, columns.start * BLOCK_PX :]
-    passes = library()
-    assert passes is not None
     sizes = map(_size, (step, pixels.shape[1] * step, down, across))
-    passes.rave_block_sums(_at(corner), *sizes, _at(result), _at(sums))
+    _passes().rave_block_sums(_at(corner), *sizes, _at(result), _at(sums))
     return result
 
 
@@ -140,10 +141,8 @@ def window_means(values: Array, radius: int) -> Array:
     height, width = values.shape[1:]
     longer = max(height, width)
     means, lanes, sums = np.empty_like(values), np.empty(16 * longer, np.float32), np.empty(8 * longer + 8)
-    passes = library()
-    assert passes is not None
     sizes = map(_size, (*values.shape, radius))
-    passes.rave_window_means(_at(values), *sizes, _at(means), _at(lanes), _at(sums))
+    _passes().rave_window_means(_at(values), *sizes, _at(means), _at(lanes), _at(sums))
     return means
 
 
@@ -159,14 +158,12 @@ def widen(values: Array, left: NDArray[np.int64], share: Array, wide: Array) -> 
     values = np.ascontiguousarray(values, np.float32)
     assert wide.flags.c_contiguous
     length, width = values.shape[-1], wide.shape[-1]
-    passes = library()
-    assert passes is not None
     sizes = map(_size, (values.size // length, length, width))
-    passes.rave_widen(_at(values), *sizes, _at(left), _at(share), _at(wide))
+    _passes().rave_widen(_at(values), *sizes, _at(left), _at(share), _at(wide))
 
 
 class OtherCurve(NamedTuple):
-    """What pixels of another tone curve than sRGB's need besides.
+    """What `develop` needs for pixels whose tone curve is not sRGB's.
 
     Attributes:
         guide: like the pixels and laid out like them, in sRGB's curve.
@@ -188,10 +185,8 @@ def look_up(pixels: NDArray[np.uint8], table: NDArray[np.uint8], out: NDArray[np
         out: like the pixels and laid out like them, where the result is written.
     """
     assert _step(pixels) == _step(out)
-    passes = library()
-    assert passes is not None
     count = pixels.shape[0] * pixels.shape[1] * _step(pixels)
-    passes.rave_look_up(_at(pixels), _size(count), _at(np.ascontiguousarray(table, np.uint8)), _at(out))
+    _passes().rave_look_up(_at(pixels), _size(count), _at(np.ascontiguousarray(table, np.uint8)), _at(out))
 
 
 def develop(
@@ -232,9 +227,7 @@ def develop(
     blocks = (0, 0) if added is None else added.shape[1:]
     wide = space.array("added", (3, width))
     upper, share = np.ascontiguousarray(upper, np.int64), np.ascontiguousarray(share, np.float32)
-    passes = library()
-    assert passes is not None
-    passes.rave_develop(
+    _passes().rave_develop(
         _at(pixels),
         _at(out),
         *map(_size, (step, height, width)),
@@ -283,9 +276,7 @@ def divide_luma(
     assert line.flags.c_contiguous
     assert sums.flags.c_contiguous
     upper, share = np.ascontiguousarray(upper, np.int64), np.ascontiguousarray(share, np.float32)
-    passes = library()
-    assert passes is not None
-    passes.rave_divide_luma(
+    _passes().rave_divide_luma(
         _at(plane),
         _size(plane.strides[0]),
         ctypes.c_int(plane.itemsize),
@@ -300,6 +291,12 @@ def divide_luma(
         *(_at(part) for part in sums),
         _at(space.array("rows of luma", (6, width))),
     )
+
+
+def _passes() -> ctypes.CDLL:
+    passes = library()
+    assert passes is not None
+    return passes
 
 
 def _step(pixels: NDArray[Any]) -> int:

@@ -33,6 +33,9 @@ no product and sum become one operation with one rounding. `compiled.py` calls t
 static inline float least(float a, float b) { return a < b ? a : b; }
 static inline float greatest(float a, float b) { return a > b ? a : b; }
 
+/* Raised when a pass takes other arguments: `compiled.py` uses no passes of another version. */
+int rave_version(void) { return 1; }
+
 /* Adds rows of bytes, column by column. */
 VARIANTS static void add_rows(const uint8_t *rows, ptrdiff_t count, ptrdiff_t stride, ptrdiff_t length,
                               uint16_t *restrict sums)

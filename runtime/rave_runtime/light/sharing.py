@@ -25,16 +25,17 @@ def threads_for(image: NDArray[Any], threads: int) -> int:
 
 
 def share(work: Callable[[Sequence[T]], None], parts: Sequence[T], threads: int) -> None:
-    """Calls a function for groups of neighbouring parts, one group per thread; each part is done once.
+    """Calls a function for groups of neighbouring parts, in several threads; each part is done once.
 
     Args:
-        work: is called with a group of parts, once in each thread.
+        work: is called with a group of parts, as many times as there are threads.
         parts: the parts of a photograph.
         threads: how many threads to use, at least 1, the calling one included. It also does the work of
             threads that are busy or that the system does not let start.
 
     Raises:
-        Exception: what the function raised first, after all threads have ended.
+        Exception: what the function raised, after all threads have ended. Groups that were not begun then
+            are left out.
     """
     threads = max(1, min(threads, len(parts)))
     ends = [len(parts) * i // threads for i in range(threads + 1)]
@@ -44,31 +45,49 @@ def share(work: Callable[[Sequence[T]], None], parts: Sequence[T], threads: int)
             _helpers().submit(group.attempt)
     for group in groups:
         group.attempt()
+        if group.fault is not None:
+            break
     for group in groups:
-        group.ended.wait()
+        group.end()
     for group in groups:
         if group.fault is not None:
             raise group.fault
 
 
 class _Group(Generic[T]):
-    """A group of parts, done by the thread that is first to attempt it."""
+    """A group of parts, done by the thread that is first to attempt it.
+
+    Attributes:
+        fault: what the work raised; None if it did not.
+    """
 
     def __init__(self, work: Callable[[Sequence[T]], None], parts: Sequence[T]) -> None:
-        self.ended = Event()
         self.fault: BaseException | None = None
-        self._work, self._parts = work, parts
-        self._taken = Lock()
+        # Taken by whoever does the work: where no thread can start, a group stays in the pool's queue.
+        self._work: Callable[[], None] | None = functools.partial(work, parts)
+        self._lock = Lock()
+        self._ended = Event()
 
     def attempt(self) -> None:
-        if not self._taken.acquire(blocking=False):
-            return
-        try:
-            self._work(self._parts)
-        except BaseException as fault:
-            self.fault = fault
-        finally:
-            self.ended.set()
+        """Does the work, unless another thread has begun it."""
+        work = self._take()
+        if work is not None:
+            try:
+                work()
+            except BaseException as fault:
+                self.fault = fault
+            finally:
+                self._ended.set()
+
+    def end(self) -> None:
+        """Waits for the thread that does the work; if none has begun it, none will."""
+        if self._take() is None:
+            self._ended.wait()
+
+    def _take(self) -> Callable[[], None] | None:
+        with self._lock:
+            work, self._work = self._work, None
+        return work
 
 
 @functools.cache

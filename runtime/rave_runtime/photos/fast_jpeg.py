@@ -72,9 +72,10 @@ def _decoder() -> _Decode | None:
 
 
 class _MemoryFile:
-    """A file in memory that the system knows as one; None where the system has no such files.
+    """Holds a file in memory that the system knows as a file, and closes it when its thread ends.
 
-    It is closed when its thread ends.
+    Attributes:
+        file: the file; None where the system has no such files.
     """
 
     def __init__(self) -> None:
@@ -88,7 +89,17 @@ class _MemoryFile:
             self.file.close()
 
 
-_of_thread: Final = threading.local()
+_of_thread = threading.local()
+
+
+def _forget_files() -> None:
+    """Makes a forked process open files of its own: it would write into those of its parent."""
+    global _of_thread
+    _of_thread = threading.local()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_files)
 
 
 def bytes_written(write: Callable[[BinaryIO], object]) -> bytes:
@@ -105,10 +116,15 @@ def bytes_written(write: Callable[[BinaryIO], object]) -> bytes:
         write(buffer)
         return buffer.getvalue()
     file.seek(0)
-    write(file)
-    size = file.tell()
-    file.seek(0)
-    content = file.read(size)
-    if size > _KEPT_BYTES:
-        file.truncate(0)
-    return content
+    try:
+        write(file)
+        size = file.tell()
+        file.seek(0)
+        parts = []
+        while size > 0 and (part := file.read(size)):  # the system gives at most 2 GiB at once
+            parts.append(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    finally:
+        if os.fstat(file.fileno()).st_size > _KEPT_BYTES:
+            file.truncate(0)

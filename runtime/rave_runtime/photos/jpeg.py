@@ -26,6 +26,9 @@ _ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers that begin a frame: what kind of JPEG it is, its size and its components."""
 
+_PLAIN: Final = frozenset({*range(0xC0, 0xF0), 0xFE}) - {0xC8, *range(0xD0, 0xDA)}
+"""Markers whose segments all decoders pass over by their length, if they do not read them."""
+
 _END_PAIR: Final = 0xD9FF
 """The marker of a picture's end as a number whose lowest byte comes first."""
 
@@ -121,10 +124,10 @@ def plain_header(content: bytes) -> PlainHeader | None:
     """Returns a JPEG's header; None where it has bytes or markers at which decoders may go different ways."""
     segments, position = [], 2
     for _ in range(_MAX_MARKERS):
-        if position + 4 > len(content) or content[position] != 0xFF or content[position + 1] < 0xC0:
+        if position + 4 > len(content) or content[position] != 0xFF:
             return None
         marker = content[position + 1]
-        if marker in _ALONE or marker == 0xFF:
+        if marker not in _PLAIN:
             return None
         (length,) = struct.unpack_from(">H", content, position + 2)
         segments.append((marker, content[position + 4 : position + 2 + length]))

@@ -95,6 +95,39 @@ def test_another_enhancer_is_made_where_the_guess_was_wrong(
     assert used is None or used.strength == options.strength
 
 
+def test_only_as_many_photographs_as_processors_are_looked_for(tmp_path: Path) -> None:
+    from rave_runtime.cli.ahead import _guess_photographs
+
+    for name in ("a.JPG", "b.txt", "c.png"):
+        (tmp_path / name).write_bytes(b"")
+    assert _guess_photographs([str(tmp_path)]) == min(2, usable_processors())
+    (tmp_path / "c.png").unlink()
+    assert _guess_photographs([str(tmp_path)]) == 1
+    assert _guess_photographs([str(tmp_path / "a.JPG")]) == 1
+    assert _guess_photographs([str(tmp_path / "none")]) == 0
+    many = usable_processors()
+    assert _guess_photographs([str(tmp_path / "*.jpg")]) == _guess_photographs(["a.jpg", "b.jpg"]) == many
+    (tmp_path / "folder").mkdir()
+    assert _guess_photographs([str(tmp_path)]) == many
+
+
+def test_an_interrupt_that_the_import_of_a_library_swallowed_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from rave_runtime.cli import ahead
+    from rave_runtime.errors import DeviceError
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise DeviceError("OpenVINO cannot be imported: initialization failed")
+
+    monkeypatch.setattr(ahead, "Enhancer", interrupted)
+    options = RunOptions(device="cpu")
+    ahead.Ahead(options, ["a.jpg", "b.jpg"])
+    monkeypatch.setattr(ahead, "was_interrupted", lambda: True)
+    with pytest.raises(KeyboardInterrupt):
+        ahead.Ahead(options, ["a.jpg", "b.jpg"])
+
+
 def test_the_doctor_says_what_would_be_used() -> None:
     done = rave_run("--doctor", "--device", "cpu", "--precision", "fp32")
     assert done.returncode == 0

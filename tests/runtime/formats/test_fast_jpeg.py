@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import io
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -152,6 +155,9 @@ def test_a_small_file_in_memory_after_a_large_one_holds_nothing_of_it(
         ({"before": b"\xff\xd0"}, False, False),
         ({"before": b"\xff\x01"}, False, False),
         ({"before": b"\xff\xfe\0\3x"}, True, True),
+        ({"before": b"\xff\xc8\0\3x"}, False, False),
+        ({"before": b"\xff\xd9\0\3x"}, False, False),
+        ({"before": b"\xff\xf0\0\3x"}, False, False),
         ({"frames": 2}, True, False),
     ],
 )
@@ -185,3 +191,22 @@ def test_the_end_of_a_picture_is_its_first_end_behind_the_header(
         assert end_of_jpeg(picture + behind) == len(picture)
         assert (end_of_jpeg(picture + behind) < len(picture + behind)) == counts
         assert end_of_jpeg(picture[:-2]) == len(picture) - 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_forked_processes_encode_into_files_of_their_own() -> None:
+    program = """
+import os
+from rave_runtime.photos.fast_jpeg import bytes_written
+bytes_written(lambda file: file.write(b"first"))
+children = []
+for child in range(4):
+    pid = os.fork()
+    if not pid:
+        content = bytes([child]) * 100_000
+        right = all(bytes_written(lambda file: file.write(content)) == content for _ in range(200))
+        os._exit(0 if right else 1)
+    children.append(pid)
+assert not any(os.waitpid(pid, 0)[1] for pid in children)
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60)

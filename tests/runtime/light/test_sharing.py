@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
@@ -73,3 +74,41 @@ def test_what_goes_wrong_in_a_thread_is_raised() -> None:
 
     with pytest.raises(ValueError, match="six"):
         sharing.share(work, range(7), 3)
+
+
+def test_after_a_fault_what_was_not_begun_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+
+    def work(parts: Sequence[int]) -> None:
+        if 0 in parts:
+            raise KeyboardInterrupt
+        done.extend(parts)
+
+    with ThreadPoolExecutor(1) as helpers:
+        monkeypatch.setattr(sharing, "_helpers", lambda: helpers)
+        end = threading.Event()
+        helpers.submit(end.wait)
+        with pytest.raises(KeyboardInterrupt):
+            sharing.share(work, range(9), 3)
+        end.set()
+    assert done == []
+
+
+def test_work_that_no_thread_takes_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can start, the pool's queue keeps what it was given."""
+
+    class Photograph(list[int]):
+        pass
+
+    def refuse(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    sharing._helpers.cache_clear()
+    monkeypatch.setattr(Thread, "start", refuse)
+    photograph = Photograph()
+    remains = weakref.ref(photograph)
+    sharing.share(photograph.extend, range(9), 3)
+    assert sorted(photograph) == list(range(9))
+    del photograph
+    assert remains() is None
+    sharing._helpers.cache_clear()
