@@ -122,7 +122,7 @@ def _describe_gpu(device: str) -> dict[str, object]:
 def _export(checkpoint: Checkpoint, folder: Path) -> dict[str, object]:
     """Exports the bundle; returns its graphs and how long it took."""
     began = time.monotonic()
-    manifest = export_bundle(checkpoint, folder, Contents(fp16=True, single_graph="normal"))
+    manifest = export_bundle(checkpoint, folder, Contents(fp16=True, single_graph="normal")).manifest
     return {
         "seconds": round(time.monotonic() - began, 1),
         "graphs": [graph.file for graph in manifest.graphs],

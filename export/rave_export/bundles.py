@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
 import onnx
 
 from rave_export.errors import InputError, ParityError
@@ -45,8 +46,8 @@ CHECKPOINT_NAME: Final = "checkpoint.safetensors"
 PROOF_SIDE_PX: Final = 384
 """Longest side of the pictures on which INT8 is proven."""
 
-_PROOF_PICTURES: Final = 6
-"""Synthesised scenes among them, and about as many of the calibration photographs."""
+_PROOF_PHOTOGRAPHS: Final = 6
+"""About how many of a user's photographs INT8 is proven on, beside the built-in scenes."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Contents:
     Attributes:
         fp16: whether to export fp16 graphs as well.
         int8: whether to export int8 graphs as well.
-        calibration: pictures for int8, [h, w, 3] uint8; None synthesises a set.
+        calibration: pictures for int8, [h, w, 3] uint8; None takes the built-in scenes.
+        photographs: a user's photographs, some of which int8 is proven on beside the built-in scenes.
         every_layer: whether int8 includes the first and the last convolution.
         enough_db: PSNR of the worst calibration picture at which int8 leaves no further layer in float32.
         single_graph: also export a graph of the whole picture for each precision: "normal" does what
@@ -67,10 +69,25 @@ class Contents:
     fp16: bool = False
     int8: bool = False
     calibration: tuple[Picture, ...] | None = None
+    photographs: tuple[Picture, ...] = ()
     every_layer: bool = False
     enough_db: float = ENOUGH_DB
     single_graph: SingleGraph | None = None
     opset: int = OPSET
+
+
+@dataclass(frozen=True)
+class Made:
+    """What `export_bundle` made.
+
+    Attributes:
+        manifest: the bundle's manifest.
+        int8_failures: a sentence for each picture on which int8 was too far from the network, the worst
+            first; if there is one, the bundle has no int8 graphs.
+    """
+
+    manifest: Manifest
+    int8_failures: tuple[str, ...] = ()
 
 
 def export_bundle(
@@ -81,7 +98,7 @@ def export_bundle(
     working_size_px: int | Literal["recommended"] | None = "recommended",
     force: bool = False,
     say: Say = lambda _: None,
-) -> Manifest:
+) -> Made:
     """Exports a checkpoint's network, proves every graph, and writes the bundle.
 
     The bundle is made beside `output` and moved there when everything in it has been proven, so that a
@@ -121,10 +138,11 @@ def export_bundle(
         write_manifest(folder, manifest)
         say("proving them against torch")
         bundle = read_bundle(folder)
-        pictures = _proof_pictures(contents) if contents.int8 else []
+        pictures = _proof_pictures(contents.photographs) if contents.int8 else []
         parity = measure_bundle(bundle, torch_reference(checkpoint.network), pictures)
         parity += measure_normal_way(bundle)
-        failures = [(row.precision, failure) for row in parity if (failure := over_tolerance(row))]
+        rows = sorted(parity, key=lambda row: np.inf if row.psnr_db is None else row.psnr_db)
+        failures = [(row.precision, failure) for row in rows if (failure := over_tolerance(row))]
         serious = [failure for precision, failure in failures if precision != "int8"]
         if reasons := serious + halo_failures(bundle):
             raise ParityError("the graphs are too far from the network:\n" + "\n".join(reasons))
@@ -134,18 +152,13 @@ def export_bundle(
                 say(f"int8 is left out: {failure}")
             manifest = _without_int8(folder, manifest)
         write_manifest(folder, manifest)
-    return manifest
+    return Made(manifest, tuple(failure for _, failure in failures))
 
 
-def _proof_pictures(contents: Contents) -> list[Picture]:
-    """The pictures on which INT8 is proven beside the built-in ones, at about the size of light estimation.
-
-    They are well-lit and dark scenes that it was not calibrated on, and some of the calibration photographs.
-    """
-    photographs = contents.calibration or ()
-    step = max(1, len(photographs) // _PROOF_PICTURES)
-    pictures = [*proof_pictures(_PROOF_PICTURES), *photographs[::step]]
-    return [reduce_picture(picture, PROOF_SIDE_PX) for picture in pictures]
+def _proof_pictures(photographs: Sequence[Picture]) -> list[Picture]:
+    """The pictures on which INT8 is proven beside the smallest, at about the size of light estimation."""
+    step = max(1, len(photographs) // _PROOF_PHOTOGRAPHS)
+    return [reduce_picture(picture, PROOF_SIDE_PX) for picture in (*proof_pictures(), *photographs[::step])]
 
 
 def _without_int8(folder: Path, manifest: Manifest) -> Manifest:

@@ -10,7 +10,7 @@ from rave_export.engines.add import add_engines
 from rave_export.engines.build import EngineOptions
 from rave_export.errors import ExportError
 from rave_export.graphs.split import OPSET
-from rave_export.int8.calibration import with_darker
+from rave_export.int8.calibration import default_pictures, with_darker
 from rave_export.options import ENOUGH_DB, ExportOptions
 from rave_export.pictures import read_pictures
 from rave_export.triton import check_repository, write_triton_repository
@@ -58,15 +58,13 @@ def run_export(options: ExportOptions, say: Say) -> Exported:
     size_px = checkpoint.working_size_px
     if options.working_size_px is not None:
         size_px = options.working_size_px or None
-    export_bundle(checkpoint, options.output, contents, working_size_px=size_px, force=options.force, say=say)
+    made = export_bundle(
+        checkpoint, options.output, contents, working_size_px=size_px, force=options.force, say=say
+    )
     missing = _add_engines(options, checkpoint, say)
     bundle = read_bundle(options.output)
-    if options.int8 and "int8" not in bundle.manifest.precisions():
-        missing = (
-            "int8 graphs were not made, since they are too far from float32: give --calibration photographs "
-            "like those that will be enhanced, or leave out --int8",
-            *missing,
-        )
+    if made.int8_failures:
+        missing = (_without_int8(made.int8_failures[0], options), *missing)
     models = [] if options.triton is None else write_triton_repository(bundle, options.triton, options.force)
     if options.web is not None:
         say("writing the web page")
@@ -74,13 +72,28 @@ def run_export(options: ExportOptions, say: Say) -> Exported:
     return Exported(bundle, tuple(models), missing)
 
 
+def _without_int8(worst: str, options: ExportOptions) -> str:
+    """Says why a bundle has no int8 graphs, and what to try."""
+    photographs = (
+        "other photographs" if options.calibration else "photographs like those that will be enhanced"
+    )
+    return (
+        f"int8 graphs were not made, since they are too far from float32 ({worst}): give --calibration "
+        f"{photographs}, or leave out --int8, since some networks cannot be rounded to eight bits"
+    )
+
+
 def _contents(options: ExportOptions) -> Contents:
-    """What the options ask a bundle to hold; calibration photographs are read here."""
-    pictures = None if options.calibration is None else with_darker(read_pictures(options.calibration))
+    """What the options ask a bundle to hold; calibration photographs are read here.
+
+    They come beside the built-in scenes, since the photographs of most folders are well lit, and few.
+    """
+    photographs = () if options.calibration is None else tuple(read_pictures(options.calibration))
     return Contents(
         fp16=options.fp16,
         int8=options.int8,
-        calibration=pictures,
+        calibration=(*default_pictures(), *with_darker(photographs)) if photographs else None,
+        photographs=photographs,
         every_layer=options.int8_every_layer,
         enough_db=ENOUGH_DB if options.int8_target_db is None else options.int8_target_db,
         single_graph=options.single_graph,

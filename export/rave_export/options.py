@@ -36,7 +36,7 @@ class ExportOptions:
         output: folder of the bundle to make.
         fp16: whether to export fp16 graphs as well.
         int8: whether to export int8 graphs as well.
-        calibration: folder of photographs for int8; None takes the built-in set.
+        calibration: folder of photographs for int8, beside the built-in scenes; None takes those alone.
         int8_every_layer: whether int8 includes the first and the last convolution.
         int8_target_db: PSNR against float32 at which int8 leaves no further layer in float32; None is
             `ENOUGH_DB`.

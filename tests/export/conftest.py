@@ -15,7 +15,7 @@ import torch
 from rave_export.bundles import Contents, export_bundle
 from rave_export.cli import main
 from rave_export.graphs.variants import Graph, float_graphs
-from rave_export.int8.calibration import synthesize_pictures
+from rave_export.int8.calibration import proof_pictures
 from rave_runtime.bundle import Bundle, EngineFile, read_bundle, write_manifest
 from rave_train.checkpoint import Checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork, Padding
@@ -109,7 +109,7 @@ def exported(
         fp16=True,
         int8=True,
         single_graph="full",
-        calibration=tuple(p[:96, :96] for p in synthesize_pictures(3)),
+        calibration=proof_pictures()[:3],
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rave_export.bundles.float_graphs", exports)

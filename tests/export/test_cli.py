@@ -14,6 +14,7 @@ from PIL import Image
 
 from rave_export.cli import main
 from rave_export.graphs.variants import Graph
+from rave_export.int8.calibration import proof_pictures
 from rave_runtime.bundle import read_bundle
 from rave_runtime.version import __version__
 from rave_train.checkpoint import save_checkpoint
@@ -52,6 +53,7 @@ def test_export_makes_what_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
+    monkeypatch.setattr("rave_export.export_command.default_pictures", lambda: proof_pictures()[:1])
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)).save(photos / "a.png")
@@ -68,7 +70,7 @@ def test_export_makes_what_is_asked_for(
     assert manifest.precisions() == ("fp32", "int8")
     assert manifest.working_size_px == 640
     assert manifest.provenance == {"method": "test"}
-    assert "calibrating int8 graphs on 2 pictures" in done.stderr
+    assert "calibrating int8 graphs on 3 pictures" in done.stderr
     assert "whole_uint8_int8.onnx" in done.stdout
     assert "worst PSNR dB" in done.stdout
     assert (models / "rave_whole_uint8_int8" / "config.pbtxt").is_file()

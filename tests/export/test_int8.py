@@ -15,7 +15,7 @@ from PIL import Image
 
 from rave_export.errors import ExportError
 from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts
-from rave_export.int8.calibration import synthesize_pictures, with_darker
+from rave_export.int8.calibration import with_darker
 from rave_export.int8.float_layers import find_float_layers, lights, worst_db
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.int8.quantize import fits_16_bits, observed_tensors, quantize
@@ -258,18 +258,6 @@ def test_the_range_of_least_error_is_that_of_a_search_over_all() -> None:
     assert least_error_range(np.ones(64, np.int64), 0.0, 1.0) == (0.0, 1.0)
 
 
-def test_pictures_are_synthesised_alike_every_time() -> None:
-    once, again = synthesize_pictures(6), synthesize_pictures(6)
-    assert len(once) == 6
-    assert all(np.array_equal(a, b) for a, b in zip(once, again, strict=True))
-    assert all(picture.dtype == np.uint8 and picture.shape[2] == 3 for picture in once)
-    assert once[0].min() == 0
-    assert once[0].max() == 255
-    grey = [scene.mean(2) for scene in once[2:]]
-    assert min(scene.std() for scene in grey) > 20
-    assert max((scene < 40).mean() for scene in grey) > 0.1, "some scenes have deep shade"
-
-
 def test_pictures_that_eight_bits_cannot_hold_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((20, 20), np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(ExportError, match=r"a\.tif .*: remove or replace it"):
@@ -298,6 +286,7 @@ def test_calibration_knows_the_dark_as_well() -> None:
     found = with_darker(pictures)
     assert [int(picture[0, 0, 0]) for picture in found] == [200, 100, 60, 40, 30, 30, 30, 6]
     assert all(picture.dtype == np.uint8 for picture in found)
+    assert [int(picture[0, 0, 0]) for picture in with_darker(pictures, 3)] == [200, 100, 60, 40, 30, 12]
 
 
 def test_calibration_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:

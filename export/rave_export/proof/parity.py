@@ -273,10 +273,14 @@ def is_of(parity: Parity, item: GraphFile | EngineFile) -> bool:
     )
 
 
+def is_too_small(parity: Parity) -> bool:
+    """Whether a picture was so small that a run would not take int8 for it."""
+    return parity.precision == "int8" and min(parity.height_px, parity.width_px) < MIN_INT8_SIDE_PX
+
+
 def over_tolerance(parity: Parity) -> str | None:
     """A sentence if a measurement exceeds its precision's tolerance, else None."""
-    side_px = min(parity.height_px, parity.width_px)
-    if parity.precision == "int8" and side_px < MIN_INT8_SIDE_PX:
+    if is_too_small(parity):
         return None
     tolerance = NORMAL_TOLERANCE if parity.label.startswith(NORMAL_WAY) else TOLERANCES[parity.precision]
     where = f"{parity.width_px}x{parity.height_px}, tile {parity.tile_px or 'whole'}, {parity.provider}"

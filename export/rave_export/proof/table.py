@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rave_export.proof.parity import is_of
+from rave_export.proof.parity import is_of, is_too_small
 from rave_export.proof.report import PartProof
 from rave_runtime.bundle import Bundle, Parity
 
@@ -32,7 +32,7 @@ def files_table(bundle: Bundle) -> str:
     """A table with a line per file: its size, and the worst figures that were measured with it."""
     rows = [["file", "KiB", "light max err", "worst PSNR dB"]]
     for item in bundle.manifest.running_files():
-        measurements = [row for row in bundle.manifest.parity if is_of(row, item)]
+        measurements = [row for row in bundle.manifest.parity if is_of(row, item) and not is_too_small(row)]
         size = (bundle.folder / item.file).stat().st_size
         rows.append([item.file, f"{size / 1024:.0f}", *_worst(measurements)])
     if bundle.manifest.checkpoint is not None:

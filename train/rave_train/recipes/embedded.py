@@ -75,7 +75,7 @@ def main() -> None:
         help="shares of the kinds of pairs",
     )
     parser.add_argument(
-        "--samples", type=Path, help="folder for some of the pairs: to look at, and to calibrate INT8 with"
+        "--samples", type=Path, help="folder for some of the pairs, to look at"
     )
     parser.add_argument("--init-from", help="a checkpoint of the same width to go on from, or 'embedded'")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
