@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image
 
 from rave_runtime.arrays import Picture
+from rave_runtime.photos.reading import load_rgb
 
 SHEET: Final = Path(__file__).with_name("scenes.webp")
 
@@ -65,8 +65,7 @@ def proof_pictures() -> tuple[Picture, ...]:
 def _scenes() -> list[Picture]:
     """The scenes of the sheet, row by row, [96, 144, 3] uint8 each."""
     height, width = SCENE_PX
-    with Image.open(SHEET) as image:
-        sheet = np.asarray(image.convert("RGB"))
+    sheet = load_rgb(SHEET)
     return [
         sheet[top : top + height, left : left + width]
         for top in range(0, sheet.shape[0], height)

@@ -78,8 +78,9 @@ def run_folder(
     if options.overwrite != "always":
         require_own_text("--log", options.log, LOG_MARK)
         require_own_text("--report", options.report, REPORT_MARK)
-    if options.report is not None:
-        require_writable_file("--report", options.report, most_private(source))
+    for name, file in (("--log", options.log), ("--report", options.report)):
+        if file is not None and str(file) != "-":
+            require_writable_file(name, file, most_private(source))
     report_folder = None if options.report is None else identity_of(options.report.parent)
     jobs, journal, options, output = _prepare(source, output, options)
     if options.overwrite == "ask":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Final, NoReturn
 
@@ -15,6 +16,16 @@ def wrong_use(message: str) -> NoReturn:
     """Prints what is wrong with the command line, and ends the program with exit code 2."""
     say(f"rave-run: {message}", error=True)
     sys.exit(EXIT_WRONG_USE)
+
+
+_ARGUMENT: Final = re.compile(
+    r"^(working_size|tile_size|strength|highlights|precision|device|threads) (?=is |must )"
+)
+
+
+def name_options(message: str) -> str:
+    """Returns a message about an argument of the library, such as `tile_size`, as one about its option."""
+    return _ARGUMENT.sub(lambda match: f"--{match[1].replace('_', '-')} ", message)
 
 
 def say(message: str, *, error: bool = False) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rave_runtime.backends.limits import fit_libraries
-from rave_runtime.cli.messages import EXIT_SOME_FAILED, EXIT_WRONG_USE, say, wrong_use
+from rave_runtime.cli.messages import EXIT_SOME_FAILED, EXIT_WRONG_USE, name_options, say, wrong_use
 from rave_runtime.cli.parser import as_paths, make_parser
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def _run(arguments: list[str]) -> int:
     for name in ("include", "exclude"):
         values[name] = tuple(values.get(name, ()))
 
+    from rave_runtime.cli.places import require_folder_name
     from rave_runtime.errors import PhotoError, RaveError
     from rave_runtime.run.memory import keep_freed_memory
     from rave_runtime.run.options import RunOptions
@@ -84,6 +85,8 @@ def _run(arguments: list[str]) -> int:
             return _enhance_stream(inputs, output, options, lacks={"--watch": watch, "--dry-run": dry_run})
         if dry_run and watch:
             wrong_use("--dry-run ends and --watch does not: give one of them")
+        if not watch:
+            require_folder_name(inputs, output)
         if dry_run:
             return _preview(inputs, output, options)
         if watch:
@@ -94,7 +97,7 @@ def _run(arguments: list[str]) -> int:
         say(f"rave-run: the {'film' if is_film else 'photograph'} {error}", error=True)
         return EXIT_SOME_FAILED
     except RaveError as error:
-        wrong_use(str(error))
+        wrong_use(name_options(str(error)))
     except BrokenPipeError:
         say("rave-run: standard output was closed by its reader", error=True)
         return EXIT_SOME_FAILED
@@ -160,6 +163,8 @@ def _enhance_film(inputs: list[str], output: str, options: RunOptions) -> int:
     if len(inputs) > 1:
         wrong_use("films are enhanced one by one: give one INPUT")
     (source,) = inputs
+    if Path(source).is_dir():
+        wrong_use(f"{source} is a folder, and --film is for one film: leave --film out")
     result = run_film(
         sys.stdin.buffer if source == "-" else Path(source),
         sys.stdout.buffer if output == "-" else Path(output),
@@ -181,6 +186,7 @@ def _enhance_film(inputs: list[str], output: str, options: RunOptions) -> int:
 
 def _watch(inputs: list[str], output: str, options: RunOptions) -> int:
     """Enhances what is put into the input folder, until the program is interrupted."""
+    from rave_runtime.cli.places import require_writable_file
     from rave_runtime.files.location import parse_location
     from rave_runtime.run.progress import notes_of
     from rave_runtime.run.watch import run_watch
@@ -188,6 +194,8 @@ def _watch(inputs: list[str], output: str, options: RunOptions) -> int:
     if len(inputs) > 1:
         wrong_use(f"--watch is for one folder, and {len(inputs)} inputs came: give one")
     logs_to_output = _is_standard_output(options)
+    if options.log is not None and not logs_to_output:
+        require_writable_file("--log", options.log, Path(inputs[0]))
 
     def say_ready() -> None:
         say(

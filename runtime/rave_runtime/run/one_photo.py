@@ -98,7 +98,8 @@ def enhance_content(
             the work.
         least_score: a photograph that is less backlit than this is not enhanced.
         may_copy: whether the file of such a photograph is the result as it is, if its format is the one to
-            write; otherwise its pixels are encoded again.
+            write; otherwise its pixels are encoded again. At strength 0 that holds for every photograph,
+            unless a quality or a gain map is asked for.
         again: whether a photograph that was enhanced before is enhanced once more.
         hdr: whether a JPEG gets an HDR gain map where the photograph has none.
 
@@ -126,7 +127,8 @@ def enhance_content(
         scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
         new_pixels, backlit = scored.pixels, scored.backlit
     end_stage()
-    if new_pixels is None and may_copy and written_format == photo.format:
+    changes_nothing = enhancer.look.changes_nothing and quality is None and not hdr
+    if (new_pixels is None or changes_nothing) and may_copy and written_format == photo.format:
         encoded = Encoded(content, notes)
     else:
         is_marked = new_pixels is not None and not enhancer.look.changes_nothing
@@ -176,7 +178,8 @@ def _is_alone(format: str) -> bool:
 
 def mark_of(enhancer: Enhancer) -> Mark:
     """Returns the mark that an enhancer puts into its results."""
-    recipe = enhancer.manifest.provenance.get("recipe", "")
+    provenance = enhancer.manifest.provenance
+    recipe = provenance.get("recipe") or provenance.get("method") or ""
     return Mark(
         version=__version__,
         model=recipe.rpartition(".")[2] if isinstance(recipe, str) else "",

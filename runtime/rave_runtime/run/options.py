@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.files.atomic import is_stream_name
-from rave_runtime.photos.formats import KNOWN_ENDINGS, parse_format
+from rave_runtime.photos.formats import KNOWN_ENDINGS, format_named, parse_format
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.run.memory import (
     MemoryBudget,
@@ -81,7 +82,9 @@ class RunOptions:
         from rave_runtime.run.jobs import parse_shard
         from rave_runtime.run.overwriting import parse_overwrite
 
-        _ = self.format_name
+        written = self.format_name
+        if written is not None and self.quality is not None and not format_named(written).has_quality:
+            warnings.warn(f"--quality does not apply to {written}, which loses nothing", stacklevel=1)
         parse_overwrite(self.overwrite)
         if any(sign in self.suffix for sign in "/\\\0"):
             raise UsageError(f"--suffix {self.suffix} cannot be part of a file's name: leave out slashes")

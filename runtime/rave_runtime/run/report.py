@@ -193,7 +193,7 @@ def _link(place: Location, report: Path) -> str:
         path = os.path.relpath(place, report.parent)
     except ValueError:  # on another drive
         return ""
-    return f' data-file="{html.escape(quote(path.replace(os.sep, "/")))}"'
+    return f' data-file="{html.escape(quote(os.fsencode(path.replace(os.sep, "/"))))}"'
 
 
 def _size(result: Result) -> tuple[int, int]:

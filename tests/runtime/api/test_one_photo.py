@@ -45,6 +45,21 @@ def test_enhance_bytes_is_the_same_pipeline(picture: MakePicture, tmp_path: Path
         enhancer.enhance_bytes(b"hello")
 
 
+def test_at_strength_0_the_file_itself_is_the_result(picture: MakePicture) -> None:
+    enhancer = Enhancer(device="cpu", threads=1, strength=0)
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture(60, 80)).save(file, "JPEG", quality=85, exif=exif)
+    jpeg = file.getvalue()
+    assert enhancer.enhance_bytes(jpeg).content == jpeg
+    assert enhancer.enhance_bytes(jpeg, format="png").media_type == "image/png"
+    assert len(enhancer.enhance_bytes(jpeg, quality=20).content) < len(jpeg)
+    assert enhancer.enhance_bytes(jpeg, highlights=1).content != jpeg
+    with pytest.raises(PhotoError, match="not a picture"):
+        enhancer.enhance_bytes(b"hello")
+
+
 def test_importing_the_runtime_imports_no_server() -> None:
     code = """
 import sys, rave_runtime, rave_runtime.cli, rave_runtime.cli.command, rave_runtime.serve.cli

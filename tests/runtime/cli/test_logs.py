@@ -34,6 +34,28 @@ def test_a_report_holds_pictures_and_failures(photos: Path, tmp_path: Path) -> N
     assert "https://" not in page
 
 
+def test_logs_and_reports_go_into_new_folders(photos: Path, tmp_path: Path) -> None:
+    done = rave_run(
+        photos, tmp_path / "out", "--log", tmp_path / "x/y/log", "--report", tmp_path / "z/page.html"
+    )
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "x/y/log").read_text().splitlines()) == 2
+    assert (tmp_path / "z/page.html").read_text().count("<figure>") == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+def test_a_report_names_files_whose_names_are_not_utf_8(photos: Path, tmp_path: Path) -> None:
+    try:
+        (photos / "a.jpg").rename(os.fsdecode(os.fsencode(photos) + b"/caf\xe9.jpg"))
+    except OSError:
+        pytest.skip("this disk takes names in UTF-8 only")
+    done = rave_run(photos, tmp_path / "out", "--report", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<figure>") == 2
+    assert 'data-file="out/caf%E9.jpg"' in page
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
 def test_a_report_goes_into_a_pipe(photos: Path, tmp_path: Path) -> None:
     os.mkfifo(pipe := tmp_path / "pipe")

@@ -21,7 +21,7 @@ from tests.runtime.cli.program import rave_run
         (["photos", "photos"], "photos is INPUT itself"),
         (["photos", "photos/a.jpg"], "is a file: for a folder of photographs OUTPUT must be a folder"),
         (["photos/a.jpg", "photos/a.jpg"], "is the photograph a.jpg itself"),
-        (["photos", "out", "--tile-size", "20"], "tile_size is 20 px"),
+        (["photos", "out", "--tile-size", "20"], "rave-run: --tile-size is 20 px"),
         (["photos", "out", "--model", "empty"], "empty is not a bundle"),
         (["photos", "out", "--precision", "fp8"], "the bundle has no fp8 graphs"),
         (["photos", "out", "--format", "xcf"], "--format xcf is unknown"),
@@ -30,7 +30,7 @@ from tests.runtime.cli.program import rave_run
             ["photos", "out", "--memory-limit", "64", "--workers", "8"],
             "a memory limit of 64 MiB is too small",
         ),
-        (["photos", "out", "--strength", "3"], "strength is 3"),
+        (["photos", "out", "--strength", "3"], "rave-run: --strength is 3"),
         (["photos", "out", "--device", "tpu"], "device 'tpu' is unknown"),
         (["photos/a.jpg", "out", "--watch"], "is not a folder: --watch needs folders"),
         (["photos", "out", "--quality", "0"], "--quality: 0 is not from 1 to 100"),
@@ -53,9 +53,19 @@ from tests.runtime.cli.program import rave_run
         (["photos", "out", "--report", "photos/a.jpg"], "has the name of a photograph"),
         (["photos", "out", "--log", "photos/a.jpg"], "has the name of a photograph"),
         (["photos/a.jpg", "a.jpg", "--skip-existing"], "--skip-existing is for folders"),
+        (
+            ["photos/a.jpg", "out.jpgg"],
+            "out.jpgg ends in .jpgg, which no photograph's name does: name a file",
+        ),
+        (
+            ["photos/a.jpg", "new/out.mp4"],
+            "out.mp4 is the name of a film: name a file that ends in one of .jpg",
+        ),
+        (["photos/a.jpg", "out.xyz", "--dry-run"], "or a folder as out.xyz/"),
+        (["photos", "out", "--film"], "photos is a folder, and --film is for one film: leave --film out"),
         (["photos\n\x1b[31m", "out"], "photos\\n\\x1b[31m does not exist"),
-        (["photos", "out", "--working-size", "0"], "working_size is 0 px"),
-        (["photos", "out", "--tile-size", "0"], "tile_size is 0 px"),
+        (["photos", "out", "--working-size", "0"], "--working-size is 0 px"),
+        (["photos", "out", "--tile-size", "0"], "--tile-size is 0 px"),
     ],
 )
 def test_wrong_use_exits_2_and_writes_nothing(
@@ -110,3 +120,11 @@ def test_an_empty_name_is_no_folder(arguments: list[str], photos: Path) -> None:
     assert done.returncode == 2
     assert "empty: is a variable not set?" in done.stderr
     assert not (photos.parent / "a.jpg").exists()
+
+
+@pytest.mark.parametrize("name", ["v1.0", "2026.11", "out.xyz/", "there.xyz"])
+def test_a_folder_may_have_a_dot_in_its_name(name: str, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "there.xyz").mkdir()
+    done = rave_run("photos/a.jpg", name, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / name / "a.jpg").is_file()

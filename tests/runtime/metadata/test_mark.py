@@ -236,3 +236,13 @@ def test_exiftool_reads_the_mark(small: Enhancer, picture: MakePicture, tmp_path
     assert tags["XMP-rave:ModelHash"] == small.manifest.model_hash
     assert (tags["XMP-xmp:Rating"], tags["XMP-dc:Title"]) == (4, "Zoë")
     assert "ExifTool:Warning" not in tags
+
+
+@pytest.mark.parametrize(
+    ("provenance", "model"),
+    [({"recipe": "rave_train.recipes.embedded"}, "embedded"), ({"method": "clip-lit"}, "clip-lit"), ({}, "")],
+)
+def test_the_mark_names_the_recipe_or_else_the_method(provenance: dict[str, str], model: str) -> None:
+    enhancer = Enhancer(device="cpu")
+    vars(enhancer)["manifest"] = replace(enhancer.manifest, provenance=provenance)
+    assert mark_of(enhancer).model == model

@@ -139,6 +139,11 @@ def test_shots_that_do_not_belong_together_are_left_out_by_name(tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_missing_folder_of_brackets_is_named_as_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none is not a folder: a folder of exposure brackets is needed"):
+        make_pairs_of_brackets(tmp_path / "none", tmp_path / "out")
+
+
 def test_panoramas_become_pairs_of_views(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for number in range(2):

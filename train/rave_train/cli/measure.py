@@ -12,7 +12,7 @@ from rave_train.loop.run_folder import RunFolder
 
 
 def interpret(
-    run: Annotated[Path, typer.Argument(help="Folder of a run whose encoder has text.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run whose encoder has text.")],
     count: Annotated[int, typer.Option(min=1, help="Tokens to list from each end.")] = 7,
     word: Annotated[
         list[str] | None, typer.Option(help="Word to compare the picture sets with; repeatable.")
@@ -32,8 +32,10 @@ def interpret(
 
 
 def evaluate(
-    enhanced: Annotated[Path, typer.Argument(help="Folder of enhanced pictures, or of backlit ones.")],
-    truth: Annotated[Path, typer.Argument(help="Folder of their true partners, by name.")],
+    enhanced: Annotated[
+        Path, typer.Argument(metavar="ENHANCED", help="Folder of enhanced pictures, or of backlit ones.")
+    ],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Folder of their true partners, by name.")],
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(

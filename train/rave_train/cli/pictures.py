@@ -12,11 +12,15 @@ from rave_train.cli.terminal import errors_on_one_line, progress, say
 if TYPE_CHECKING:
     from rave_train.data.synthesize_folder import Synthesized
 
-Out = Annotated[Path, typer.Argument(help="New or empty folder: input/, gt/ and contact_sheet.png.")]
+Out = Annotated[
+    Path, typer.Argument(metavar="OUT", help="New or empty folder: input/, gt/ and contact_sheet.png.")
+]
 
 
 def synthesize(
-    well_lit: Annotated[Path, typer.Argument(help="Folder of well-lit photographs, or of panoramas.")],
+    well_lit: Annotated[
+        Path, typer.Argument(metavar="WELL_LIT", help="Folder of well-lit photographs, or of panoramas.")
+    ],
     out: Out,
     size: Annotated[
         int | None,
@@ -52,7 +56,9 @@ def synthesize(
 
 
 def brackets(
-    folder: Annotated[Path, typer.Argument(help="Folder of photographs, exposure brackets among them.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of photographs, exposure brackets among them.")
+    ],
     out: Out,
     size: Annotated[int, typer.Option(help="Longest side in pixels; larger pictures shrink.")] = 1080,
 ) -> None:

@@ -60,7 +60,7 @@ def training_command(method: str) -> Callable[..., None]:
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(help="Folder of a run that was stopped.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run that was stopped.")],
     lengthen: Annotated[
         int, typer.Option(min=0, help="Steps of the network to add to a run that is finished.")
     ] = 0,
@@ -103,7 +103,8 @@ def _describe(outcome: Outcome) -> str:
         return f"{outcome.best} (chosen by its loss: there were no validation pictures to measure)"
     return (
         f"{outcome.best}: {outcome.psnr_db:.2f} dB on the validation pictures, which have "
-        f"{outcome.input_psnr_db:.2f} dB unchanged; last.safetensors has {outcome.last_psnr_db:.2f} dB"
+        f"{outcome.input_psnr_db:.2f} dB unchanged; last.safetensors has {outcome.last_psnr_db:.2f} dB "
+        "(at the size of training; rave-train evaluate measures at full size)"
     )
 
 

@@ -84,6 +84,8 @@ def make_pairs_of_brackets(
     if longest_side_px < SMALLEST_SIDE_PX:
         raise DataError(f"size is {longest_side_px} px, at least {SMALLEST_SIDE_PX} are needed")
     require_new_folder(out)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder: a folder of exposure brackets is needed")
     photograph_set = find_photographs(folder, "backlit")
     search: BracketSearch = find_brackets(photograph_set.photographs)
     left_out = [*photograph_set.describe_skipped(), *search.left_out]

@@ -74,9 +74,7 @@ def main() -> None:
         metavar=("VIEW", "SILHOUETTE", "SUBJECT", "SHADE", "LIT"),
         help="shares of the kinds of pairs",
     )
-    parser.add_argument(
-        "--samples", type=Path, help="folder for some of the pairs, to look at"
-    )
+    parser.add_argument("--samples", type=Path, help="folder for some of the pairs, to look at")
     parser.add_argument("--init-from", help="a checkpoint of the same width to go on from, or 'embedded'")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
