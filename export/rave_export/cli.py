@@ -116,7 +116,7 @@ def _add_int8_options(group: argparse._ArgumentGroup) -> None:
         "--calibration",
         type=_path,
         metavar="FOLDER",
-        help="Photographs to calibrate on as well, beside built-in scenes.",
+        help="Photographs to calibrate on, beside the built-in scenes.",
     )
     group.add_argument(
         "--int8-every-layer", action="store_true", help="Quantise the first and last convolution too."

@@ -99,15 +99,15 @@ class Enhancer:
         self.device: Final = choose_device(device)
         self.precision: Final = choose_precision(precision, self.device, bundle.manifest)
         self.manifest: Final = bundle.manifest
-        size_px = check_working_size(working_size, bundle.manifest.working_size_px)
-        network = load_network(bundle, self.precision, self.device, threads, size_px)
+        network = load_network(bundle, self.precision, self.device, threads)
         gathers = self.device.name in GPUS
         engines = bundle.manifest.engines if self.device.name == "tensorrt" else ()
         max_windows = min([GATHERED_BATCH, *(engine.batch for engine in engines)])
         self.network: LoadedNetwork = GatheringNetwork(network, max_windows) if gathers else network
         self.batch: Final = min(GPU_BATCH, max_windows) if gathers else 1
         self.tile_size_px: Final = check_tile_size(tile_size, bundle.manifest.network.halo_px)
-        self.working_size_px: Final = size_px
+        recommended = bundle.manifest.working_size_px
+        self.working_size_px: Final = check_working_size(working_size, recommended)
         self.look: Final = Look(strength, highlights)
         self._threads: Final = threads or usable_processors()
 

@@ -8,9 +8,7 @@ from rave_runtime.backends.network import LoadedNetwork
 from rave_runtime.bundle import Bundle, Precision
 
 
-def load_network(
-    bundle: Bundle, precision: Precision, device: Device, threads: int = 0, size_px: int | None = None
-) -> LoadedNetwork:
+def load_network(bundle: Bundle, precision: Precision, device: Device, threads: int = 0) -> LoadedNetwork:
     """Returns the bundle's network, ready to run on a device.
 
     Args:
@@ -18,7 +16,6 @@ def load_network(
         precision: the precision of the graphs to run.
         device: what `rave_runtime.backends.devices.choose_device` chose.
         threads: processors that each call uses; 0 takes all processors this process may use.
-        size_px: long side on which the light is estimated; None is full resolution.
 
     Raises:
         BundleError: the graphs are missing, damaged or cannot be loaded.
@@ -28,7 +25,7 @@ def load_network(
     if device.name == "openvino":
         from rave_runtime.backends.openvino_network import OpenVinoNetwork
 
-        return OpenVinoNetwork(bundle, precision, threads, size_px)
+        return OpenVinoNetwork(bundle, precision, threads)
     if device.name == "tensorrt":
         from rave_runtime.backends.tensorrt.network import TensorRtNetwork
 

@@ -30,9 +30,6 @@ _CHANGES: Final = "join, round once"
 """A name for the changes made to graphs before they are compiled. It is part of the cache's key, so that
 graphs that were compiled with other changes are not used."""
 
-_EXACT_PX: Final = 256
-"""Up to this size INT8 graphs keep float32, since the network takes little time there."""
-
 _OF_ENHANCE: Final = "_of_enhance"
 """Suffix of the names of the enhance graph's inputs after both graphs were joined."""
 
@@ -72,24 +69,21 @@ class OpenVinoNetwork(SplitNetwork):
         bundle: the bundle with the graphs.
         precision: the precision of the graphs to run, which the bundle must hold.
         threads: how many threads each call uses; as many calls run at once as all processors allow.
-        size_px: long side of the pictures; None is any. Where they are large, the few layers that INT8 graphs
-            leave in floats are computed in bfloat16, if the processor has it.
 
     Raises:
         BundleError: the bundle does not hold the precision.
     """
 
-    def __init__(
-        self, bundle: Bundle, precision: Precision, threads: int = 1, size_px: int | None = None
-    ) -> None:
+    def __init__(self, bundle: Bundle, precision: Precision, threads: int = 1) -> None:
         self.facts = bundle.manifest.network
         self._precision = precision
-        self._may_round = precision == "int8" and (size_px is None or size_px > _EXACT_PX)
         self._bundle = bundle
         self._core: Any = None
-        self._properties: dict[str, object] = {
+        self._properties = {
             "INFERENCE_NUM_THREADS": usable_processors(),
             "NUM_STREAMS": max(1, usable_processors() // threads),
+            # Otherwise OpenVINO silently computes in bfloat16 on some processors: 40 dB PSNR from float32.
+            "INFERENCE_PRECISION_HINT": "f32",
             "ENABLE_CPU_PINNING": False,
         }
         self._compiled: dict[str, Any] = {}
@@ -183,7 +177,6 @@ class OpenVinoNetwork(SplitNetwork):
                     f"OpenVINO {openvino.__version__} cannot be used: {reason} (use --device cpu)"
                 ) from error
             self._core = core
-            self._properties["INFERENCE_PRECISION_HINT"] = self._float_type()
             # The first call of `to_dtype` fills a table in C++ that needs Python's lock: two threads that
             # make that call at once would wait for each other for ever. Here only one thread makes it.
             openvino.Type.f32.to_dtype()
@@ -210,16 +203,6 @@ class OpenVinoNetwork(SplitNetwork):
         with contextlib.suppress(Exception):  # it runs, whether it can be kept or not
             keep(key, executable.export_model().getvalue())
         return executable
-
-    def _float_type(self) -> str:
-        """The type in which this processor computes what is neither integers nor accumulated.
-
-        Left to itself, OpenVINO takes bfloat16 wherever a processor has it: 40 dB PSNR from float32. In the
-        few layers that an INT8 graph leaves in floats it costs 1 to 3 dB, 9 at worst in a very dark
-        photograph, and the network takes three quarters of the time.
-        """
-        has_bfloat16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        return "bf16" if self._may_round and has_bfloat16 else "f32"
 
     def _processor(self) -> str:
         return " ".join(

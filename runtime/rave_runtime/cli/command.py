@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -79,10 +80,18 @@ def run_folder(
         require_own_text("--log", options.log, LOG_MARK)
         require_own_text("--report", options.report, REPORT_MARK)
     for name, file in (("--log", options.log), ("--report", options.report)):
-        if file is not None and str(file) != "-":
-            require_writable_file(name, file, most_private(source))
-    report_folder = None if options.report is None else identity_of(options.report.parent)
+        if (
+            file is not None
+            and isinstance(output, Path)
+            and os.path.realpath(file) == os.path.realpath(output)
+        ):
+            raise UsageError(
+                f"{name} and OUTPUT are one place, {output}: choose another name for one of them"
+            )
     jobs, journal, options, output = _prepare(source, output, options)
+    if options.report is not None:
+        require_writable_file("--report", options.report, most_private(source))
+    report_folder = None if options.report is None else identity_of(options.report.parent)
     if options.overwrite == "ask":
         options = dataclasses.replace(
             options, overwrite="always" if _may_replace(jobs, journal, ask) else "never"

@@ -18,9 +18,7 @@ def wrong_use(message: str) -> NoReturn:
     sys.exit(EXIT_WRONG_USE)
 
 
-_ARGUMENT: Final = re.compile(
-    r"^(working_size|tile_size|strength|highlights|precision|device|threads) (?=is |must )"
-)
+_ARGUMENT: Final = re.compile(r"^(working_size|tile_size|strength|highlights) (?=is |must )")
 
 
 def name_options(message: str) -> str:

@@ -10,8 +10,8 @@ from typing import Final
 
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.atomic import is_stream_name, is_written_into, require_writable
-from rave_runtime.files.location import Location, RemoteFile
-from rave_runtime.files.places import identity_of, is_folder
+from rave_runtime.files.location import Location, RemoteFile, parse_location
+from rave_runtime.files.places import exists, identity_of, is_folder
 from rave_runtime.films.opening import is_film
 from rave_runtime.photos.formats import KNOWN_ENDINGS, WRITTEN_FORMATS, usual_ending
 
@@ -24,28 +24,26 @@ def listed(source: Location | Sequence[Location]) -> list[Location]:
     return [source] if isinstance(source, (Path, RemoteFile)) else list(source)
 
 
-def require_folder_name(inputs: Sequence[str], output: str) -> None:
+def require_folder_name(sources: Sequence[Location], output: str) -> None:
     """Refuses a new OUTPUT for one photograph that has the ending of no format: it may be mistyped.
 
     Args:
-        inputs: the inputs as they were given.
+        sources: the inputs.
         output: the output as it was given; with a slash at its end it is a folder, whatever its name.
 
     Raises:
         UsageError: the message says which endings there are, and how to name a folder.
     """
-    place, ending = Path(output), Path(output).suffix.lower()
-    if len(inputs) > 1 or "://" in output or output.endswith(("/", os.sep)) or os.path.lexists(place):
+    name = output.replace(os.sep, "/").rpartition("/")[2]
+    ending = Path(name).suffix.lower()
+    if len(sources) > 1 or ending in KNOWN_ENDINGS or not _ENDING.fullmatch(ending):
         return
-    if ending in KNOWN_ENDINGS or not _ENDING.fullmatch(ending) or Path(inputs[0]).is_dir():
+    place = parse_location(output)
+    if exists(place) or is_folder(sources[0]):
         return
     usual = ", ".join(map(usual_ending, WRITTEN_FORMATS))
-    what = (
-        "is the name of a film" if is_film(output) else f"ends in {ending}, which no photograph's name does"
-    )
-    raise UsageError(
-        f"{output} {what}: name a file that ends in one of {usual}, or a folder as {output}{os.sep}"
-    )
+    what = "is the name of a film" if is_film(name) else f"ends in {ending}, which no photograph's name does"
+    raise UsageError(f"{output} {what}: name a file that ends in one of {usual}, or a folder as {output}/")
 
 
 def most_private(source: Location | Sequence[Location]) -> Path | None:

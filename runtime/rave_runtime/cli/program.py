@@ -59,7 +59,6 @@ def _run(arguments: list[str]) -> int:
     for name in ("include", "exclude"):
         values[name] = tuple(values.get(name, ()))
 
-    from rave_runtime.cli.places import require_folder_name
     from rave_runtime.errors import PhotoError, RaveError
     from rave_runtime.run.memory import keep_freed_memory
     from rave_runtime.run.options import RunOptions
@@ -85,8 +84,6 @@ def _run(arguments: list[str]) -> int:
             return _enhance_stream(inputs, output, options, lacks={"--watch": watch, "--dry-run": dry_run})
         if dry_run and watch:
             wrong_use("--dry-run ends and --watch does not: give one of them")
-        if not watch:
-            require_folder_name(inputs, output)
         if dry_run:
             return _preview(inputs, output, options)
         if watch:
@@ -186,7 +183,6 @@ def _enhance_film(inputs: list[str], output: str, options: RunOptions) -> int:
 
 def _watch(inputs: list[str], output: str, options: RunOptions) -> int:
     """Enhances what is put into the input folder, until the program is interrupted."""
-    from rave_runtime.cli.places import require_writable_file
     from rave_runtime.files.location import parse_location
     from rave_runtime.run.progress import notes_of
     from rave_runtime.run.watch import run_watch
@@ -194,8 +190,6 @@ def _watch(inputs: list[str], output: str, options: RunOptions) -> int:
     if len(inputs) > 1:
         wrong_use(f"--watch is for one folder, and {len(inputs)} inputs came: give one")
     logs_to_output = _is_standard_output(options)
-    if options.log is not None and not logs_to_output:
-        require_writable_file("--log", options.log, Path(inputs[0]))
 
     def say_ready() -> None:
         say(
@@ -213,11 +207,14 @@ def _watch(inputs: list[str], output: str, options: RunOptions) -> int:
 def _preview(inputs: list[str], output: str, options: RunOptions) -> int:
     """Prints what a run would do; returns the exit code that the run would have, as far as that is known."""
     from rave_runtime.cli.command import preview_folder
+    from rave_runtime.cli.places import require_folder_name
     from rave_runtime.files.location import parse_location
     from rave_runtime.files.patterns import parse_inputs
 
+    sources = parse_inputs(inputs)
+    require_folder_name(sources, output)
     failures = count = 0
-    for text, fails in preview_folder(parse_inputs(inputs), parse_location(output), options):
+    for text, fails in preview_folder(sources, parse_location(output), options):
         say(text, error=fails)
         count, failures = count + 1, failures + fails
     say(f"{count - failures} of {count} would be enhanced; nothing was written")
@@ -232,6 +229,7 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     options.check("folder")
     ahead = Ahead(options, inputs)
     from rave_runtime.cli.command import ReportError, run_folder
+    from rave_runtime.cli.places import require_folder_name
     from rave_runtime.files.location import parse_location
     from rave_runtime.files.patterns import parse_inputs
     from rave_runtime.films.opening import is_film
@@ -242,10 +240,11 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
         raise KeyboardInterrupt
     gc.freeze()  # what the modules made is no garbage: later collections need not walk over it
     gc.enable()
-    place = parse_location(output)
+    sources, place = parse_inputs(inputs), parse_location(output)
+    require_folder_name(sources, output)
     report_error = None
     try:
-        results = run_folder(parse_inputs(inputs), place, options, ask_user, ahead.make)
+        results = run_folder(sources, place, options, ask_user, ahead.make)
     except ReportError as error:  # the photographs are done nevertheless
         results, report_error = error.results, error
     for note in notes_of(results):

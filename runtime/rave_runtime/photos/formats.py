@@ -230,6 +230,11 @@ def format_named(name: str) -> Format:
     return _BY_NAME[name]
 
 
+def is_one_format(first: str, second: str) -> bool:
+    """Whether two endings in lower case, such as `.jpg` and `.jpeg`, are those of results of one format."""
+    return first == second or any({first, second} <= set(row.endings) for row in FORMATS)
+
+
 def format_of_ending(name: str) -> str | None:
     """Returns the format that a file's ending stands for, whether it is written or only read.
 

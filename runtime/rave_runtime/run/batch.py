@@ -29,7 +29,7 @@ from rave_runtime.files.entries import ResultJournal, digest_of, result_key
 from rave_runtime.files.location import name_inside
 from rave_runtime.films.opening import is_film
 from rave_runtime.light.score import BACKLIT_SCORE
-from rave_runtime.photos.formats import format_of_ending, written_format_of
+from rave_runtime.photos.formats import format_of_ending, is_one_format, written_format_of
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.photos.reading import read_file
 from rave_runtime.run.companions import copy_companions
@@ -285,8 +285,8 @@ class Batch:
             quality=options.quality,
             max_megapixels=max_megapixels,
             least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
-            # Under another ending a copy would be misnamed: it is written in the format that was asked for.
-            may_copy=job.target.suffix.lower() == job.source.suffix.lower(),
+            # Under another format's ending a copy would be misnamed: it is written in the one asked for.
+            may_copy=is_one_format(job.source.suffix.lower(), job.target.suffix.lower()),
             again=options.again,
             hdr=options.hdr,
         )

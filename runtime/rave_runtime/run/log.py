@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from rave_runtime.enhancer import Setup
-from rave_runtime.files.atomic import is_stream_name
+from rave_runtime.files.atomic import is_stream_name, make_folder
 from rave_runtime.files.secrets import without_secrets
 from rave_runtime.run.batch import Result
 
@@ -107,6 +107,7 @@ def _open(file: Path) -> BinaryIO:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
     if not is_stream_name(file):
         flags |= getattr(os, "O_NOFOLLOW", 0)
+        make_folder(file.parent, like=None)
     try:  # O_NONBLOCK: a pipe without a reader raises ENXIO at once
         descriptor = os.open(file, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0), 0o666)
     except OSError as error:

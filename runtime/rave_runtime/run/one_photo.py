@@ -18,9 +18,10 @@ from rave_runtime.light.look import Look
 from rave_runtime.light.sizes import check_working_size
 from rave_runtime.photos.codecs.hdr_care import HdrCare
 from rave_runtime.photos.encode import Encoded, encode_photo
-from rave_runtime.photos.formats import output_format, parse_format
+from rave_runtime.photos.formats import format_named, output_format, parse_format
+from rave_runtime.photos.metadata.left_behind import GAIN_MAP_NOTE
 from rave_runtime.photos.metadata.mark import Mark, read_mark
-from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
+from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.version import __version__
 
@@ -99,7 +100,7 @@ def enhance_content(
         least_score: a photograph that is less backlit than this is not enhanced.
         may_copy: whether the file of such a photograph is the result as it is, if its format is the one to
             write; otherwise its pixels are encoded again. At strength 0 that holds for every photograph,
-            unless a quality or a gain map is asked for.
+            unless a quality or a gain map is asked for that its format can have.
         again: whether a photograph that was enhanced before is enhanced once more.
         hdr: whether a JPEG gets an HDR gain map where the photograph has none.
 
@@ -119,16 +120,16 @@ def enhance_content(
     end_stage()
     height, width = photo.pixels.shape[:2]
     earlier_mark = read_mark(photo.xmp)
-    notes = () if earlier_mark is None else (earlier_mark.note(again),)
     new_pixels = backlit = None
     written_format = output_format(photo.format, format)
+    stays = enhancer.look.changes_nothing and not _asks_for_more(photo, written_format, quality, hdr)
+    notes = () if earlier_mark is None or (again and stays) else (earlier_mark.note(again),)
     if earlier_mark is None or again:
         care = HdrCare(photo, written_format, hdr, content)
         scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
         new_pixels, backlit = scored.pixels, scored.backlit
     end_stage()
-    changes_nothing = enhancer.look.changes_nothing and quality is None and not hdr
-    if (new_pixels is None or changes_nothing) and may_copy and written_format == photo.format:
+    if (new_pixels is None or stays) and may_copy and written_format == photo.format:
         encoded = Encoded(content, notes)
     else:
         is_marked = new_pixels is not None and not enhancer.look.changes_nothing
@@ -156,6 +157,12 @@ def enhance_content(
             "write": times[3] - times[2],
         },
     )
+
+
+def _asks_for_more(photo: Photo, format: str, quality: int | None, hdr: bool) -> bool:
+    """Whether the options ask for a file that differs from the photograph's in more than its light."""
+    sets_quality = quality is not None and format_named(format).has_quality
+    return sets_quality or (hdr and GAIN_MAP_NOTE not in photo.warnings)
 
 
 def _is_alone(format: str) -> bool:

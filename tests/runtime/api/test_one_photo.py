@@ -56,6 +56,13 @@ def test_at_strength_0_the_file_itself_is_the_result(picture: MakePicture) -> No
     assert enhancer.enhance_bytes(jpeg, format="png").media_type == "image/png"
     assert len(enhancer.enhance_bytes(jpeg, quality=20).content) < len(jpeg)
     assert enhancer.enhance_bytes(jpeg, highlights=1).content != jpeg
+    assert enhancer.enhance_bytes(jpeg, hdr=True).content != jpeg
+    Image.fromarray(picture(60, 80)).save(png := io.BytesIO(), "PNG")
+    assert enhancer.enhance_bytes(png.getvalue(), quality=20).content == png.getvalue()
+    marked = Enhancer(device="cpu", threads=1).enhance_bytes(jpeg).content
+    again = enhancer.enhance_bytes(marked, again=True)
+    assert again.content == marked
+    assert not again.warnings, "it was not enhanced once more"
     with pytest.raises(PhotoError, match="not a picture"):
         enhancer.enhance_bytes(b"hello")
 

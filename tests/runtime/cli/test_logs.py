@@ -43,6 +43,18 @@ def test_logs_and_reports_go_into_new_folders(photos: Path, tmp_path: Path) -> N
     assert (tmp_path / "z/page.html").read_text().count("<figure>") == 2
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_log_that_is_there_is_appended_to_in_a_folder_that_takes_no_files(
+    photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (log := tmp_path / "logs" / "rave.log").touch()
+    (tmp_path / "logs").chmod(0o555)
+    done = rave_run(photos, tmp_path / "out", "--log", log)
+    assert done.returncode == 0, done.stderr
+    assert len(log.read_text().splitlines()) == 2
+
+
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
 def test_a_report_names_files_whose_names_are_not_utf_8(photos: Path, tmp_path: Path) -> None:
     try:

@@ -62,6 +62,14 @@ from tests.runtime.cli.program import rave_run
             "out.mp4 is the name of a film: name a file that ends in one of .jpg",
         ),
         (["photos/a.jpg", "out.xyz", "--dry-run"], "or a folder as out.xyz/"),
+        (
+            ["photos/a*.jpg", "file:///tmp/no/out.xyz"],
+            "out.xyz ends in .xyz, which no photograph's name does",
+        ),
+        (["missing", "out", "--log", "new/log", "--report", "new/page.html"], "missing does not exist"),
+        (["missing", "out", "--log", "new/log", "--watch"], "missing is not a folder"),
+        (["photos", "out", "--log", "out"], "--log and OUTPUT are one place, out"),
+        (["photos", "out", "--report", "./out"], "--report and OUTPUT are one place, out"),
         (["photos", "out", "--film"], "photos is a folder, and --film is for one film: leave --film out"),
         (["photos\n\x1b[31m", "out"], "photos\\n\\x1b[31m does not exist"),
         (["photos", "out", "--working-size", "0"], "--working-size is 0 px"),
@@ -122,9 +130,18 @@ def test_an_empty_name_is_no_folder(arguments: list[str], photos: Path) -> None:
     assert not (photos.parent / "a.jpg").exists()
 
 
-@pytest.mark.parametrize("name", ["v1.0", "2026.11", "out.xyz/", "there.xyz"])
+@pytest.mark.parametrize("name", ["v1.0", "2026.11", "out.xyz/", "out.xyz/.", "there.xyz"])
 def test_a_folder_may_have_a_dot_in_its_name(name: str, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "there.xyz").mkdir()
     done = rave_run("photos/a.jpg", name, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / name / "a.jpg").is_file()
+
+
+def test_results_of_several_inputs_may_go_into_a_folder_with_any_ending(photos: Path, tmp_path: Path) -> None:
+    shutil.copy(photos / "a.jpg", photos / "b.jpg")
+    done = rave_run("photos/*.jpg", "holiday.old", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "holiday.old").glob("*.jpg"))) == 2
+    done = rave_run(photos.as_uri(), "rem.old", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
