@@ -14,8 +14,10 @@ import onnx
 import pytest
 
 from rave_export.bundles import Contents, export_bundle
+from rave_export.export_command import _without_int8
 from rave_export.graphs.variants import Graph
 from rave_export.int8.calibration import default_pictures, proof_pictures
+from rave_export.options import ExportOptions
 from rave_export.proof.parity import over_tolerance
 from rave_export.proof.verify import measure_bundle
 from rave_runtime.bundle import Bundle, read_bundle
@@ -79,6 +81,15 @@ def test_int8_that_is_too_far_off_is_left_out_and_the_rest_is_written(
     assert any(line.startswith("int8 is left out: int8 at ") for line in said)
     figures = [float(re.findall(r"([\d.]+) dB, 45 dB", failure)[0]) for failure in made.int8_failures]
     assert figures == sorted(figures), "the worst comes first, since the program's last line names it"
+
+
+def test_the_last_line_says_how_far_int8_was_and_what_to_try(tmp_path: Path) -> None:
+    options = ExportOptions(Path("embedded"), tmp_path / "b", int8=True)
+    alone = _without_int8("43.2 dB, 45 dB is needed", options)
+    assert (
+        "too far from float32 (43.2 dB, 45 dB is needed): give --calibration photographs like those" in alone
+    )
+    assert "give --calibration other photographs" in _without_int8("", replace(options, calibration=tmp_path))
 
 
 UPSTREAM = Path(__file__).parents[3] / "shared" / "upstream"

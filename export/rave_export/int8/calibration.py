@@ -31,15 +31,14 @@ _DARKER: Final = (0.15, 0.3, 0.5)
 
 _DARKENED: Final = 3
 """Every how many-th built-in scene is also darkened: photographs may be darker than any scene, and values
-beyond the ranges cost up to 20 dB there."""
+beyond the ranges spoil those most."""
 
 
 def with_darker(pictures: Sequence[Picture], every: int = 1) -> tuple[Picture, ...]:
     """Returns pictures, and after them some once more, their values multiplied by three factors in turns.
 
     Most folders hold well-lit photographs, which say little about the ranges that a network needs for the
-    dark pictures it is made for: calibrated on six of them alone, the embedded model was 15 dB from float32
-    on a dark one.
+    dark pictures it is made for.
 
     Args:
         pictures: [h, w, 3] uint8 each.

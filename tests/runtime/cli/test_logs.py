@@ -43,7 +43,6 @@ def test_logs_and_reports_go_into_new_folders(photos: Path, tmp_path: Path) -> N
     assert (tmp_path / "z/page.html").read_text().count("<figure>") == 2
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_log_that_is_there_is_appended_to_in_a_folder_that_takes_no_files(
     photos: Path, tmp_path: Path
 ) -> None:

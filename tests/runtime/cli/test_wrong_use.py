@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from rave_runtime.bundle import embedded_bundle
+from rave_runtime.run.options import RunOptions
 from tests.runtime.cli.program import rave_run
 
 
@@ -63,7 +64,7 @@ from tests.runtime.cli.program import rave_run
         ),
         (["photos/a.jpg", "out.xyz", "--dry-run"], "or a folder as out.xyz/"),
         (
-            ["photos/a*.jpg", "file:///tmp/no/out.xyz"],
+            ["photos/a*.jpg", "file:///nowhere/out.xyz"],
             "out.xyz ends in .xyz, which no photograph's name does",
         ),
         (["missing", "out", "--log", "new/log", "--report", "new/page.html"], "missing does not exist"),
@@ -145,3 +146,8 @@ def test_results_of_several_inputs_may_go_into_a_folder_with_any_ending(photos: 
     assert len(list((tmp_path / "holiday.old").glob("*.jpg"))) == 2
     done = rave_run(photos.as_uri(), "rem.old", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_quality_is_said_to_be_of_no_use_to_a_format_that_loses_nothing() -> None:
+    with pytest.warns(UserWarning, match="--quality does not apply to PNG, which loses nothing"):
+        RunOptions(quality=50, format="png").check("folder")
