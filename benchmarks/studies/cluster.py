@@ -29,10 +29,10 @@ from rave_runtime.cluster.connect import open_pool
 from rave_runtime.cluster.pool import CHUNK_S, MAX_CHUNK
 from rave_runtime.cluster.worker import Answer, Task, Worker
 from rave_runtime.files.entries import Entry
-from rave_runtime.run.batch import Result
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.options import RunOptions
+from rave_runtime.run.results import Result
 
 DISTINCT = 20
 """Number of different photographs; all others are links to them."""

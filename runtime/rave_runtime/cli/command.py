@@ -19,14 +19,14 @@ from rave_runtime.cli.places import (
 )
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError, RaveError, UsageError
-from rave_runtime.files.atomic import is_written_into, remove_abandoned, write_atomically
+from rave_runtime.files.atomic import is_written_into, write_atomically
 from rave_runtime.files.entries import digest_of
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.files.partials import remove_abandoned
 from rave_runtime.files.places import absolute, exists, identity_of, is_folder
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import require_format
 from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_file
-from rave_runtime.run.batch import Result, Runner
 from rave_runtime.run.jobs import Job, parse_shard, plan_jobs
 from rave_runtime.run.journal import Journal, open_journal
 from rave_runtime.run.log import LOG_MARK, REPORT_MARK, open_log, write_each
@@ -34,6 +34,7 @@ from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content
 from rave_runtime.run.options import MakeEnhancer, RunOptions, make_batch, make_enhancer
 from rave_runtime.run.overwriting import claim_free, is_foreign, require_own_text, require_replaceable
 from rave_runtime.run.progress import show_progress
+from rave_runtime.run.results import Result, Runner
 
 Ask = Callable[[str], bool]
 """Asks the user a question; True is yes."""
@@ -269,7 +270,7 @@ def enhance_bytes(content: bytes, options: RunOptions, format: str | None = None
 
 def run_doctor(options: RunOptions) -> str:
     """Returns lines of text that say what is installed, what would be used, and why."""
-    from rave_runtime.run.doctor import diagnose
+    from rave_runtime.cli.doctor import diagnose
 
     return diagnose(lambda: make_enhancer(options, 1, usable_processors()))
 

@@ -14,8 +14,8 @@ from rave_runtime.cli.messages import EXIT_SOME_FAILED, EXIT_WRONG_USE, name_opt
 from rave_runtime.cli.parser import as_paths, make_parser
 
 if TYPE_CHECKING:
-    from rave_runtime.run.batch import Result
     from rave_runtime.run.options import RunOptions
+    from rave_runtime.run.results import Result
 
 
 def run(arguments: list[str]) -> int:

@@ -21,10 +21,10 @@ from rave_runtime.enhancer import Setup
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import Entry
 from rave_runtime.files.location import name_inside
-from rave_runtime.run.batch import Result
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import Journal
 from rave_runtime.run.overwriting import claim_free
+from rave_runtime.run.results import Result
 
 CHUNK_S: Final = 2.0
 """How long a chunk should take: a thousand actors then ask the driver for 500 chunks a second."""

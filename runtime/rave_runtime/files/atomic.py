@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
-import hashlib
 import os
-import secrets
-import socket
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,15 +14,10 @@ from typing import Final
 from rave_runtime.errors import PhotoError, RaveError
 from rave_runtime.files.attributes import copy_attributes
 from rave_runtime.files.location import Location, RemoteFile
-from rave_runtime.files.regular import walk
+from rave_runtime.files.partials import live, partial_name
 
 _SYSTEM_NAMES: Final = ("/dev", "/dev/fd", "/proc/self/fd")
 """Folders whose entries name open streams. A stream may lead to a file: only such a path shows that."""
-
-_ENDING: Final = "rave-partial"
-
-_ABANDONED_S: Final = 24 * 3600.0
-"""Age at which a temporary file of another machine counts as abandoned; a living one is seconds old."""
 
 _READER_S: Final = 10.0
 """Longest wait for a program that reads a pipe."""
@@ -37,11 +27,6 @@ _NO_FSYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS,
 
 _STATUS_BYTES: Final = 200
 """More than enough of a process's status: its name, of at most 64 bytes, and then the umask."""
-
-_live: set[Path] = set()
-"""Temporary files that this process is writing."""
-
-_live_lock: Final = threading.Lock()
 
 
 def write_atomically(
@@ -67,17 +52,103 @@ def write_atomically(
     Raises:
         PhotoError: the folder cannot be made or the file not written, such as on a full disk.
     """
+    partial = begin_writing(target, content, like, attributes_of=attributes_of)
+    if partial is not None:
+        partial.complete()
+
+
+def begin_writing(
+    target: Location,
+    content: bytes,
+    like: Location | Iterable[Location] | None = None,
+    *,
+    attributes_of: Location | None = None,
+) -> PartialFile | None:
+    """Writes a temporary file, which takes the place of the target when it is completed.
+
+    What `PartialFile.complete` does takes a disk its time and a processor none, so another thread may do it.
+    Arguments and errors are those of `write_atomically`.
+
+    Returns:
+        The temporary file. None where the target has all its bytes already: a file of a store, a pipe or a
+        device.
+    """
     if isinstance(target, RemoteFile):
         target.write(content)
-        return
+        return None
     try:
         if is_written_into(target):
             _write_into(target, content)
-            return
+            return None
     except (OSError, ValueError) as error:
         raise _cannot_be_written(target, error) from error
-    with partial_file(target, like, attributes_of) as (descriptor, _):
-        _write_all(descriptor, content)
+    partial = PartialFile(target, like, attributes_of)
+    with partial.discarded_on_error():
+        write_all(partial.descriptor, content)
+    return partial
+
+
+class PartialFile:
+    """A temporary file beside its target, readable by its user alone.
+
+    Arguments and errors are those of `write_atomically`.
+
+    Attributes:
+        descriptor: the file, open for writing.
+        path: its unpredictable name.
+    """
+
+    def __init__(
+        self, target: Path, like: Location | Iterable[Location] | None, attributes_of: Location | None
+    ) -> None:
+        self._target = target
+        self._sources = _local_files(like)
+        self._attributes_of = attributes_of
+        self.path = target.parent / partial_name()
+        try:
+            make_folder(target.parent, like=self._sources[0].parent if self._sources else None)
+            self.descriptor = _create(self.path)
+        except (OSError, ValueError) as error:
+            raise _cannot_be_written(target, error) from error
+        live.add(self.path)
+
+    def complete(self) -> None:
+        """Puts the file, all of whose bytes are written, onto the disk and into its place.
+
+        Raises:
+            PhotoError: that failed; the temporary file is gone.
+        """
+        with self.discarded_on_error():
+            try:
+                _flush(self.descriptor)
+                _open_up(self.descriptor, self._sources)
+                if isinstance(self._attributes_of, Path):
+                    file = self.descriptor if os.utime in os.supports_fd else self.path
+                    copy_attributes(self._attributes_of, file)
+            finally:
+                self._close()
+            self.path.replace(self._target)
+        live.discard(self.path)
+
+    @contextlib.contextmanager
+    def discarded_on_error(self) -> Iterator[None]:
+        """Removes the file if the block raises anything."""
+        try:
+            yield
+        except BaseException as error:
+            self._close()
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            live.discard(self.path)
+            # Errors of rave-run are raised as they are, though some of them are ValueErrors as well.
+            if isinstance(error, (OSError, ValueError)) and not isinstance(error, RaveError):
+                raise _cannot_be_written(self._target, error) from error
+            raise
+
+    def _close(self) -> None:
+        if self.descriptor >= 0:
+            descriptor, self.descriptor = self.descriptor, -1
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -88,31 +159,10 @@ def partial_file(
 
     Arguments and errors are those of `write_atomically`.
     """
-    sources = _local_files(like)
-    partial = target.parent / _partial_name()
-    try:
-        make_folder(target.parent, like=sources[0].parent if sources else None)
-        descriptor = _create(partial)
-        with _live_lock:
-            _live.add(partial)
-        try:
-            yield descriptor, partial
-            _flush(descriptor)
-            _open_up(descriptor, sources)
-            if isinstance(attributes_of, Path):
-                copy_attributes(attributes_of, descriptor if os.utime in os.supports_fd else partial)
-        finally:
-            os.close(descriptor)
-        partial.replace(target)
-    except RaveError:  # raised by the block; some of them are ValueErrors as well
-        raise
-    except (OSError, ValueError) as error:
-        raise _cannot_be_written(target, error) from error
-    finally:
-        with contextlib.suppress(OSError):  # it has been renamed where all went well
-            partial.unlink()
-        with _live_lock:
-            _live.discard(partial)
+    partial = PartialFile(target, like, attributes_of)
+    with partial.discarded_on_error():
+        yield partial.descriptor, partial.path
+    partial.complete()
 
 
 def make_folder(folder: Path, like: Path | None = None) -> None:
@@ -152,7 +202,7 @@ def require_writable(folder: Path, like: Path | None = None) -> None:
         OSError: no file can be made there.
     """
     make_folder(folder, like)
-    probe = folder / _partial_name()
+    probe = folder / partial_name()
     os.close(_create(probe))
     probe.unlink()
 
@@ -172,50 +222,6 @@ def is_written_into(target: Path) -> bool:
         return False
 
 
-def remove_abandoned(folder: Location) -> None:
-    """Removes temporary files that dead processes left anywhere in a folder.
-
-    A file of this machine is removed when its process has ended, one of another machine after a day.
-    """
-    if not isinstance(folder, Path):
-        return
-    for place, entries, _ in walk(folder):
-        for entry in entries:
-            parts = entry.name.split(".")
-            if len(parts) == 4 and parts[3] == _ENDING:
-                machine, _, process = parts[2].partition("-")
-                with contextlib.suppress(OSError):
-                    age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
-                    if not _is_alive(process) if machine == this_machine() else age_s > _ABANDONED_S:
-                        (place / entry.name).unlink()
-
-
-def remove_own_partials() -> None:
-    """Removes the temporary files that this process is writing, just before it exits without cleaning up."""
-    for file in list(_live):
-        with contextlib.suppress(OSError):
-            file.unlink()
-
-
-@functools.cache
-def this_machine() -> str:
-    """Returns eight hexadecimal digits that identify this system; each container is a system."""
-    facts = [socket.gethostname()]
-    for read_fact in (_boot, _process_space):
-        with contextlib.suppress(OSError):
-            facts.append(read_fact())
-    return hashlib.sha256(" ".join(facts).encode()).hexdigest()[:8]
-
-
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def _process_space() -> str:
-    """Returns the name of the set of processes that this one can see, which differs between containers."""
-    return os.readlink("/proc/self/ns/pid")
-
-
 def _create(file: Path) -> int:
     """Makes a file that was not there, readable by its user alone, and opens it for writing."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -224,11 +230,12 @@ def _create(file: Path) -> int:
     return os.open(file, flags, 0o600)
 
 
-def _partial_name() -> str:
-    return f".{secrets.token_hex(16)}.{this_machine()}-{os.getpid()}.{_ENDING}"
+def write_all(descriptor: int, content: bytes) -> None:
+    """Writes bytes into an open file, all of them, in as many calls as the system wants.
 
-
-def _write_all(descriptor: int, content: bytes) -> None:
+    Raises:
+        OSError: they cannot be written.
+    """
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
@@ -276,7 +283,7 @@ def _write_into(target: Path, content: bytes) -> None:
     try:
         if hasattr(os, "set_blocking"):
             os.set_blocking(descriptor, True)
-        _write_all(descriptor, content)
+        write_all(descriptor, content)
     finally:
         os.close(descriptor)
 
@@ -301,15 +308,3 @@ def _local_files(like: Location | Iterable[Location] | None) -> list[Path]:
 
 def _cannot_be_written(target: Path, error: Exception) -> PhotoError:
     return PhotoError(f"cannot be written to {target}: {getattr(error, 'strerror', None) or error}")
-
-
-def _is_alive(process: str) -> bool:
-    if os.name != "posix":
-        return True  # on Windows, os.kill would end the process
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True

@@ -7,7 +7,7 @@ import hashlib
 import json
 import stat
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -122,7 +122,7 @@ def _digest_of_file(place: Path) -> str:
 
 def line_of(entry: Entry) -> str:
     """Returns the line that records an entry in a journal."""
-    return json.dumps({name: value for name, value in asdict(entry).items() if value != ""}) + "\n"
+    return json.dumps({name: value for name, value in vars(entry).items() if value != ""}) + "\n"
 
 
 def parse_entries(text: str) -> list[Entry]:

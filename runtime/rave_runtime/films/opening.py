@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib.util
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -89,7 +90,7 @@ def import_av() -> Any:
 
 def is_film(name: str) -> bool:
     """Whether a file's name is that of a film."""
-    return Path(name).suffix.lower() in FILM_ENDINGS
+    return os.path.splitext(name)[1].lower() in FILM_ENDINGS
 
 
 def is_film_file(file: Path) -> bool:

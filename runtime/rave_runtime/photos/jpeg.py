@@ -23,10 +23,10 @@ _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))
 """Markers that have no length, and 0, which stands for no marker."""
 
-_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers that begin a frame: what kind of JPEG it is, its size and its components."""
 
-_PLAIN: Final = frozenset({*range(0xC0, 0xF0), 0xFE}) - {0xC8, *range(0xD0, 0xDA)}
+PLAIN_MARKERS: Final = frozenset({*range(0xC0, 0xF0), 0xFE}) - {0xC8, *range(0xD0, 0xDA)}
 """Markers whose segments all decoders pass over by their length, if they do not read them."""
 
 _END_PAIR: Final = 0xD9FF
@@ -114,7 +114,7 @@ class PlainHeader(NamedTuple):
     @property
     def is_one_scan(self) -> bool:
         """Whether the first scan holds all components of a picture that is not progressive."""
-        frames = [payload for marker, payload in self.segments if marker in _FRAMES]
+        frames = [payload for marker, payload in self.segments if marker in FRAME_MARKERS]
         plain = [payload for marker, payload in self.segments if marker in (0xC0, 0xC1)]
         scan = self.segments[-1][1]
         return len(frames) == len(plain) == 1 and len(plain[0]) > 5 and scan[:1] == plain[0][5:6]
@@ -127,7 +127,7 @@ def plain_header(content: bytes) -> PlainHeader | None:
         if position + 4 > len(content) or content[position] != 0xFF:
             return None
         marker = content[position + 1]
-        if marker not in _PLAIN:
+        if marker not in PLAIN_MARKERS:
             return None
         (length,) = struct.unpack_from(">H", content, position + 2)
         segments.append((marker, content[position + 4 : position + 2 + length]))

@@ -1,7 +1,8 @@
 """Enhancing many photographs: each worker reads one, estimates its light, divides by it and writes it.
 
 On a CPU there are as many workers as processors, and the network runs on one thread in each: decoding and
-encoding then overlap with inference, and the number of workers bounds the memory.
+encoding then overlap with inference, and the number of workers bounds the memory. Other threads
+wait for the disk that keeps the results.
 """
 
 from __future__ import annotations
@@ -12,25 +13,24 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Literal, Protocol
+from typing import Final
 
 import numpy as np
 
 from rave_runtime.backends.limits import startable_threads
 from rave_runtime.backends.stopping import StoppableNetwork
 from rave_runtime.enhancer import Enhancer, Setup
-from rave_runtime.errors import BundleError, RaveError
-from rave_runtime.files.atomic import write_atomically
+from rave_runtime.errors import BundleError
+from rave_runtime.files.atomic import PartialFile, begin_writing
 from rave_runtime.files.entries import ResultJournal, digest_of, result_key
 from rave_runtime.files.location import name_inside
 from rave_runtime.films.opening import is_film
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import format_of_ending, is_one_format, written_format_of
-from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.photos.reading import read_file
 from rave_runtime.run.companions import copy_companions
 from rave_runtime.run.interrupt import deferred_interrupt
@@ -38,74 +38,38 @@ from rave_runtime.run.jobs import Job
 from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.overwriting import require_replaceable
+from rave_runtime.run.results import Result, Status, WriteOptions, failed_result
 
-Status = Literal["done", "copied", "skipped", "failed"]
+_DISK_THREADS: Final = 4
+"""Threads that wait for disks: several files together take one hardly longer than one of them."""
 
-
-@dataclass(frozen=True)
-class WriteOptions:
-    """How results are encoded.
-
-    Attributes:
-        format: the name of a written format; None means the one that the target's name states.
-        quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own.
-        max_megapixels: larger photographs are refused.
-        overwrite: whether files that no run of rave-run wrote are replaced, where a journal can tell.
-        keep_times: whether results get the times and extended attributes of their photographs.
-        only_backlit: whether photographs that are not backlit are copied as they are.
-        again: whether photographs and films that are marked as enhanced are enhanced once more.
-        hdr: whether JPEGs get an HDR gain map where their photographs have none.
-        film_encoder: an encoder of FFmpeg for films; None follows each film's codec.
-    """
-
-    format: str | None = None
-    quality: int | None = None
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
-    overwrite: bool = False
-    keep_times: bool = True
-    only_backlit: bool = False
-    again: bool = False
-    hdr: bool = False
-    film_encoder: str | None = None
+_MOST_WAITING: Final = 8
+"""Results that wait for a disk before workers wait as well. Their bytes are in temporary files by then."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """What became of one photograph.
+class _Written:
+    """A result whose bytes are in a temporary file; None where they are in their place.
 
     Attributes:
-        job: the photograph's job.
-        status: "done", "copied" (not backlit, or enhanced before), "skipped" (it was up to date) or "failed".
-        error: why it failed.
-        warnings: what a user should know of it.
-        width_px, height_px: upright size, 0 where it was not read.
-        seconds: the time from opening the file to renaming the result.
-        worker: which process of a cluster made it; "" is this one.
-        backlit: how backlit it is, from 0 to 1, where its light was estimated: see `Enhancer.backlit_score`.
-        enhanced_before: whether the photograph was marked as enhanced.
+        result: what will be told of it.
+        start_s: when its work began.
+        file: the temporary file.
+        entry: name, key, size and digest for the journal.
     """
 
-    job: Job
-    status: Status
-    error: str | None = None
-    warnings: tuple[str, ...] = ()
-    width_px: int = 0
-    height_px: int = 0
-    seconds: float = 0.0
-    worker: str = ""
-    backlit: float | None = None
-    enhanced_before: bool = False
+    result: Result
+    start_s: float
+    file: PartialFile | None
+    entry: tuple[str, str, int, str]
 
 
-class Runner(Protocol):
-    """The interface of what enhances files: a batch of this process, or the workers of a cluster."""
+@dataclass(frozen=True)
+class _News:
+    """What a thread tells the run: a result, an error that ends the run, or that a disk has a result now."""
 
-    @property
-    def setup(self) -> Setup:
-        """The device, precision and working size that the run uses."""
-
-    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
-        """Yields the result of each job as soon as it is there."""
+    result: Result | BaseException | None
+    frees_worker: bool = True
 
 
 class Batch:
@@ -167,42 +131,65 @@ class Batch:
         Raises:
             BundleError: the model is damaged, so that no photograph can be enhanced.
         """
-        finished: SimpleQueue[Result | BaseException] = SimpleQueue()
-        in_work = 0
+        news: SimpleQueue[_News] = SimpleQueue()
+        at_work = unfinished = 0
         remaining = iter(jobs)
-        workers = startable_threads(self._workers)
+        threads = startable_threads(self._workers + _DISK_THREADS)
+        workers = min(threads, self._workers)
         if not workers:
             yield from self._run_alone(remaining)
             return
-        with ThreadPoolExecutor(workers, "rave") as pool:
+        with (
+            ThreadPoolExecutor(_DISK_THREADS, "rave-disk") as disk,
+            ThreadPoolExecutor(workers, "rave") as pool,
+        ):
+            waiters = disk if threads == self._workers + _DISK_THREADS else None  # else workers wait
             try:
                 while True:
                     if not self.cancelled.is_set():
-                        for job in islice(remaining, workers + 1 - in_work):
+                        room = min(workers + 1 - at_work, workers + 1 + _MOST_WAITING - unfinished)
+                        for job in islice(remaining, room):
                             with deferred_interrupt():
-                                pool.submit(self._put_result, job, finished)
-                                in_work += 1
-                    if not in_work:
+                                pool.submit(self._work, job, news, waiters)
+                                at_work += 1
+                                unfinished += 1
+                    if not unfinished:
                         break
-                    result = finished.get()
-                    in_work -= 1
-                    if isinstance(result, BaseException):
-                        raise result
-                    yield result
+                    latest = news.get()
+                    at_work -= latest.frees_worker
+                    if latest.result is None:
+                        continue
+                    unfinished -= 1
+                    if isinstance(latest.result, BaseException):
+                        raise latest.result
+                    yield latest.result
             except BaseException:
                 self._interrupted.set()  # tiles in work are finished, photographs are not
                 raise
             finally:
                 self.cancelled.set()
                 pool.shutdown(wait=True)
+                disk.shutdown(wait=True)
                 if self._journal is not None:
                     self._journal.close()
 
-    def _put_result(self, job: Job, finished: SimpleQueue[Result | BaseException]) -> None:
+    def _work(self, job: Job, news: SimpleQueue[_News], disk: ThreadPoolExecutor | None) -> None:
+        """Enhances one photograph in a worker's thread, and lets a thread for disks finish it."""
         try:
-            finished.put(self.enhance_file(job))
+            made = self._make(job)
+            if isinstance(made, _Written) and made.file is not None and disk is not None:
+                disk.submit(self._finish_later, made, news)
+                news.put(_News(None))
+            else:
+                news.put(_News(self._finish(made) if isinstance(made, _Written) else made))
         except BaseException as error:
-            finished.put(error)
+            news.put(_News(error))
+
+    def _finish_later(self, written: _Written, news: SimpleQueue[_News]) -> None:
+        try:
+            news.put(_News(self._finish(written), frees_worker=False))
+        except BaseException as error:
+            news.put(_News(error, frees_worker=False))
 
     def _run_alone(self, jobs: Iterator[Job]) -> Iterator[Result]:
         """Enhances photographs in the calling thread, where the system allows no further thread."""
@@ -222,6 +209,23 @@ class Batch:
         Raises:
             BundleError: the model is damaged.
         """
+        made = self._make(job)
+        return self._finish(made) if isinstance(made, _Written) else made
+
+    def _finish(self, written: _Written) -> Result:
+        """Puts a result that is written into its place, and records it."""
+        result = written.result
+        try:
+            if written.file is not None:
+                written.file.complete()
+            if self._journal is not None:
+                self._journal.add(*written.entry)
+        except Exception as error:
+            return failed_result(result.job, error, written.start_s)
+        return replace(result, seconds=time.perf_counter() - written.start_s)
+
+    def _make(self, job: Job) -> Result | _Written:
+        """Enhances and writes one photograph; what remains is to finish it."""
         if self.cancelled.is_set():
             return Result(job, "failed", "was not begun: the run was interrupted")
         start_s = time.perf_counter()
@@ -243,13 +247,8 @@ class Batch:
                 return self._enhance_file(job, content, start_s, limit_megapixels)
         except BundleError:
             raise
-        except RaveError as problem:
-            return Result(job, "failed", str(problem), seconds=time.perf_counter() - start_s)
-        except MemoryError:
-            return Result(job, "failed", "does not fit into memory", seconds=time.perf_counter() - start_s)
-        except Exception as fault:  # a bug of rave-run, which must not end the other photographs
-            reason = f"hit a bug in rave-run, please report it: {type(fault).__name__}: {fault}"
-            return Result(job, "failed", reason, seconds=time.perf_counter() - start_s)
+        except Exception as error:
+            return failed_result(job, error, start_s)
 
     def _enhance_film(self, job: Job, start_s: float) -> Result:
         from rave_runtime.films.filing import file_film  # only films wait for it
@@ -263,7 +262,9 @@ class Batch:
         size = film.width_px, film.height_px
         return Result(job, status, None, notes, *size, film.seconds, enhanced_before=film.enhanced_before)
 
-    def _enhance_file(self, job: Job, content: bytes | None, start_s: float, max_megapixels: float) -> Result:
+    def _enhance_file(
+        self, job: Job, content: bytes | None, start_s: float, max_megapixels: float
+    ) -> Result | _Written:
         """Enhances and writes one photograph that is in work; errors are raised, not put into the result."""
         options = self._options
         name = key = digest = ""
@@ -298,15 +299,14 @@ class Batch:
             digest = digest_of(photo.content)
             self._journal.claim(name, len(photo.content), digest)
         attributes = job.source if options.keep_times else None
-        write_atomically(job.target, photo.content, like=job.source, attributes_of=attributes)
-        if self._journal is not None:
-            self._journal.add(name, key, len(photo.content), digest)
+        file = begin_writing(job.target, photo.content, like=job.source, attributes_of=attributes)
         is_misnamed = options.format is None and format_of_ending(job.source.suffix) != photo.source_format
         if is_misnamed and not photo.is_unchanged:
             notes += (f"is {photo.source_format} in spite of its name, and was written as {photo.format}",)
         status: Status = "copied" if photo.is_unchanged else "done"
-        size, seconds = (photo.width_px, photo.height_px), time.perf_counter() - start_s
-        return Result(job, status, None, notes, *size, seconds, "", photo.backlit, photo.enhanced_before)
+        size = photo.width_px, photo.height_px
+        result = Result(job, status, None, notes, *size, 0.0, "", photo.backlit, photo.enhanced_before)
+        return _Written(result, start_s, file, (name, key, len(photo.content), digest))
 
     def _load_beside(self) -> None:
         """Loads the graphs once, in a thread beside the first photographs' decoding."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from rave_runtime.files.atomic import remove_own_partials
+from rave_runtime.files.partials import remove_own_partials
 
 EXIT_INTERRUPTED: Final = 130
 """Exit code of an interrupted run, the one that shells use for Ctrl-C."""

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Final
 
 from rave_runtime.errors import PhotoError, RaveError, UsageError
-from rave_runtime.files.atomic import make_folder, write_atomically
+from rave_runtime.files.appended import AppendedFile
+from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.entries import ANY_SIZE, Entry, is_done, is_ours, line_of, parse_entries, read_entries
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.regular import open_regular
@@ -163,6 +164,7 @@ class FolderJournal(Journal):
         self._place = folder
         self._file = folder / _journal_name(part)
         self._claims = self._file.with_suffix(".claims.jsonl")
+        self._lines = AppendedFile(self._file)
         super().__init__(folder, self._read_others())
 
     def claim_all(self, names: Iterable[str]) -> None:
@@ -172,18 +174,14 @@ class FolderJournal(Journal):
             for entry in claims:
                 self._remember(entry)
             try:
-                self._append_to(self._claims, "".join(map(line_of, claims)))
+                claimed = AppendedFile(self._claims)
+                claimed.append("".join(map(line_of, claims)))
+                claimed.close()
             except OSError as error:
                 self._warn(error)
 
     def _append(self, entry: Entry) -> None:
-        self._append_to(self._file, line_of(entry))
-
-    def _append_to(self, file: Path, text: str) -> None:
-        make_folder(self._place)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        with open_regular(file, flags, follow=False) as out, open(out, "ab", closefd=False) as stream:
-            stream.write(text.encode())
+        self._lines.append(line_of(entry))
 
     def _read(self) -> Iterable[Entry]:
         return [*read_entries(self._claims), *read_entries(self._file)]
@@ -197,6 +195,7 @@ class FolderJournal(Journal):
         ]
 
     def _rewrite(self, text: str) -> None:
+        self._lines.close()
         if os.path.lexists(self._file):
             with open_regular(self._file, follow=False):
                 pass  # a link or a pipe is refused, as when a line is added

@@ -16,7 +16,7 @@ from typing import BinaryIO, Final, cast
 from rave_runtime.enhancer import Setup
 from rave_runtime.files.atomic import is_stream_name, make_folder
 from rave_runtime.files.secrets import without_secrets
-from rave_runtime.run.batch import Result
+from rave_runtime.run.results import Result
 
 LOG_MARK: Final = b'{"time": "'
 """First bytes of every line of a log, which tell it from other files."""

@@ -26,9 +26,10 @@ from rave_runtime.run.memory import (
 
 if TYPE_CHECKING:  # the program imports these while the model loads: see `rave_runtime.cli.ahead`
     from rave_runtime.files.entries import ResultJournal
-    from rave_runtime.run.batch import Batch, WriteOptions
+    from rave_runtime.run.batch import Batch
     from rave_runtime.run.inputs import Selection
     from rave_runtime.run.jobs import Naming
+    from rave_runtime.run.results import WriteOptions
 
 MakeEnhancer = Callable[..., Enhancer]
 """What takes the arguments of `Enhancer` and returns one, such as the class itself."""
@@ -162,7 +163,7 @@ class RunOptions:
     @property
     def write_options(self) -> WriteOptions:
         """How results are written."""
-        from rave_runtime.run.batch import WriteOptions
+        from rave_runtime.run.results import WriteOptions
 
         return WriteOptions(
             self.format_name,

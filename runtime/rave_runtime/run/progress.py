@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from rave_runtime.errors import printable
-from rave_runtime.run.batch import Result
+from rave_runtime.run.results import Result
 
 SHOWN_NAMES: Final = 3
 """Number of photographs that a note on several photographs names."""

@@ -23,7 +23,7 @@ from rave_runtime.photos.codecs.opening import read_by_codec
 from rave_runtime.photos.decoders import decoding, open_picture
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, Photo
 from rave_runtime.photos.reading import read_file
-from rave_runtime.run.batch import Result
+from rave_runtime.run.results import Result
 
 if TYPE_CHECKING:
     from rave_runtime.run.options import RunOptions

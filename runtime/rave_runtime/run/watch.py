@@ -14,12 +14,12 @@ from rave_runtime.backends.limits import usable_processors
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
 from rave_runtime.files.places import is_folder
-from rave_runtime.run.batch import Result
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.log import LOG_MARK, open_log, write_each
 from rave_runtime.run.options import RunOptions, make_batch
 from rave_runtime.run.overwriting import require_own_text
+from rave_runtime.run.results import Result
 
 State = tuple[int, int]
 """A file's size in bytes and time of change in nanoseconds."""

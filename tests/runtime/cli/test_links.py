@@ -17,8 +17,8 @@ from rave_runtime.errors import UsageError
 from rave_runtime.files import atomic
 from rave_runtime.films import filing
 from rave_runtime.run import log
-from rave_runtime.run.batch import Result
 from rave_runtime.run.report import _preview
+from rave_runtime.run.results import Result
 from tests.runtime.cli.program import rave_run
 from tests.runtime.folders.runs import options
 

@@ -137,8 +137,8 @@ def test_the_doctor_says_what_would_be_used() -> None:
 def test_the_doctor_says_how_to_install_every_library_that_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from rave_runtime.cli import doctor
     from rave_runtime.enhancer import Enhancer
-    from rave_runtime.run import doctor
 
     monkeypatch.setattr(doctor, "_version", lambda _: None)
     found = doctor.diagnose(lambda: Enhancer(device="cpu", precision="fp32"))

@@ -20,11 +20,11 @@ from rave_runtime.cli.command import run_folder
 from rave_runtime.enhancer import Setup
 from rave_runtime.errors import PhotoError, UsageError, printable
 from rave_runtime.run import log as log_module
-from rave_runtime.run.batch import Result
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.log import open_log
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.progress import notes_of
+from rave_runtime.run.results import Result
 from tests.runtime.folders.places import fill
 from tests.runtime.pictures import MakePicture
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.files.atomic import is_written_into, remove_abandoned, write_atomically
+from rave_runtime.files.atomic import is_written_into, write_atomically
+from rave_runtime.files.partials import remove_abandoned
 from rave_runtime.photos.formats import written_format_of
 from rave_runtime.run.jobs import plan_jobs
 from tests.runtime.folders.places import touch

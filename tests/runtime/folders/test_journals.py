@@ -116,3 +116,19 @@ def test_the_newest_journal_knows_best(tmp_path: Path) -> None:
         os.utime(tmp_path / f".rave-run{'.' + part if part else ''}.jsonl", ns=(order, order))
     assert open_journal(tmp_path).is_done("a.jpg", "key 2")
     assert not open_journal(tmp_path).is_done("a.jpg", "key 1")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows lets nobody remove an open file")
+def test_a_journal_that_is_removed_or_replaced_meanwhile_is_opened_anew(tmp_path: Path) -> None:
+    file = tmp_path / ".rave-run.jsonl"
+    journal = FolderJournal(tmp_path)
+    journal.add("a.jpg", "key", 1)
+    file.unlink()
+    journal.add("b.jpg", "key", 1)
+    assert [json.loads(line)["name"] for line in file.read_text().splitlines()] == ["b.jpg"]
+    (tmp_path / "other").write_text("")
+    (tmp_path / "other").replace(file)
+    journal.add("c.jpg", "key", 1)
+    assert [json.loads(line)["name"] for line in file.read_text().splitlines()] == ["c.jpg"]
+    journal.close()
+    assert len(file.read_text().splitlines()) == 3

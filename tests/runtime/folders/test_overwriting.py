@@ -233,7 +233,7 @@ def test_a_photograph_that_could_not_be_written_leaves_nothing_beside(
         raise OSError(28, "No space left on device")
 
     (tmp_path / "out").mkdir()
-    monkeypatch.setattr("rave_runtime.run.batch.write_atomically", fail)
+    monkeypatch.setattr("rave_runtime.run.batch.begin_writing", fail)
     for target in (tmp_path / "out" / "a.jpg", tmp_path / "out"):
         results = run_folder(picture_file, target, QUICK)
         assert [result.status for result in results] == ["failed"]

@@ -16,10 +16,11 @@ from PIL import Image
 
 from rave_runtime import Enhancer
 from rave_runtime.cli.command import run_folder
-from rave_runtime.run.batch import Batch, Result
+from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.report import _preview, write_report
+from rave_runtime.run.results import Result
 from tests.runtime.formats.raw.raws import make_dng
 from tests.runtime.pictures import MakePicture
 

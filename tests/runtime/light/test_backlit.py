@@ -16,9 +16,10 @@ from PIL import Image
 from rave_runtime import Enhancer
 from rave_runtime.light.score import BACKLIT_SCORE, backlit_score
 from rave_runtime.photos.photo import Photo
-from rave_runtime.run.batch import Batch, Result, WriteOptions
+from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import open_journal
+from rave_runtime.run.results import Result, WriteOptions
 from tests.runtime.pictures import MakePicture
 
 

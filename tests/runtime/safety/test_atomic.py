@@ -15,15 +15,9 @@ from pathlib import Path
 import pytest
 
 from rave_runtime.errors import PhotoError
-from rave_runtime.files import atomic
-from rave_runtime.files.atomic import (
-    make_folder,
-    remove_abandoned,
-    remove_own_partials,
-    require_writable,
-    this_machine,
-    write_atomically,
-)
+from rave_runtime.files import atomic, partials
+from rave_runtime.files.atomic import make_folder, require_writable, write_atomically
+from rave_runtime.files.partials import remove_abandoned, remove_own_partials, this_machine
 from rave_runtime.files.regular import open_regular, read_regular, walk
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links and permissions of POSIX")
@@ -89,14 +83,14 @@ def test_a_temporary_file_is_its_users_alone(stopped_partial: Path, tmp_path: Pa
     class Watching(bytes):
         """Bytes that look at the temporary file while they are written."""
 
-    write = atomic._write_all
+    write = atomic.write_all
 
     def look(descriptor: int, content: bytes) -> None:
         modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
         write(descriptor, content)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(atomic, "_write_all", look)
+        patch.setattr(atomic, "write_all", look)
         write_atomically(tmp_path / "b.jpg", b"x")
     assert modes == [0o600]
     umask = os.umask(0)
@@ -116,7 +110,7 @@ def test_live_files_of_containers_with_equal_host_names_stay(
 ) -> None:
     ours = this_machine()
     this_machine.cache_clear()
-    monkeypatch.setattr(atomic, "_process_space", lambda: "pid:[another container]")
+    monkeypatch.setattr(partials, "_process_space", lambda: "pid:[another container]")
     other = this_machine()
     this_machine.cache_clear()
     assert ours != other
@@ -139,7 +133,7 @@ def test_ending_at_once_leaves_no_temporary_file(tmp_path: Path, monkeypatch: py
         remove_own_partials()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(atomic, "_write_all", end)
+    monkeypatch.setattr(atomic, "write_all", end)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "a.jpg", b"x")
     assert len(seen) == 1

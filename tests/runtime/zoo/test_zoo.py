@@ -15,8 +15,9 @@ from rave_runtime.enhancer import Enhancer, Scored
 from rave_runtime.light.look import Look
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
-from rave_runtime.run.batch import Batch, Result, WriteOptions
+from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import plan_jobs
+from rave_runtime.run.results import Result, WriteOptions
 from tests.runtime.zoo.animal import MAX_MEGAPIXELS, Animal
 from tests.runtime.zoo.animals import animals
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import torch
 
-from rave_runtime.files.atomic import remove_abandoned
+from rave_runtime.files.partials import remove_abandoned
 from rave_train.errors import ConfigError
 from rave_train.fingerprint import hash_weights
 from rave_train.loop.config import RunConfig

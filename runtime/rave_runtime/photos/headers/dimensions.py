@@ -21,6 +21,10 @@ from rave_runtime.photos.formats import format_named, format_of_content
 from rave_runtime.photos.headers.bounded import BoundedFile
 from rave_runtime.photos.headers.boxes import photograph_properties
 from rave_runtime.photos.headers.jpeg_xl import read_jxl_header
+from rave_runtime.photos.jpeg import FRAME_MARKERS, PLAIN_MARKERS
+
+_MAX_SEGMENTS: Final = 1000
+"""Segments of a JPEG's header that are looked at without Pillow; photographs have dozens."""
 
 _MAX_META: Final = 1 << 24
 """Bytes of the table of an AVIF's or HEIC's items that are read."""
@@ -92,7 +96,10 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
         "JXL": _jxl,
     }
     is_progressive = False
-    if name in readers:
+    if name == "JPEG" and (frame := _plain_jpeg(file)) is not None:
+        width, height, is_progressive = frame
+        is_deep = False
+    elif name in readers:
         width, height, is_deep = readers[name](file)
     else:
         with decoding, _open(name, BoundedFile(file, size)) as image:  # lifts Pillow's size limit
@@ -127,6 +134,30 @@ def _is_deep(image: Image.Image) -> bool:
     if codec in ("ppm", "ppm_plain"):
         return int(arguments[1]) > 255 if len(arguments) > 1 else False
     return image.mode.startswith(("I", "F")) or max(tags.get(258, (8,))) > 8
+
+
+def _plain_jpeg(file: BinaryIO) -> tuple[int, int, bool] | None:
+    """Returns width and height of a JPEG of 8 bits, and whether it is progressive.
+
+    That costs a tenth of what Pillow takes. None is for files at which decoders may go different ways.
+    """
+    frame = None
+    file.seek(2)
+    for _ in range(_MAX_SEGMENTS):
+        if len(head := file.read(4)) < 4 or head[0] != 0xFF or head[1] not in PLAIN_MARKERS:
+            break
+        length = int.from_bytes(head[2:])
+        if head[1] in FRAME_MARKERS:
+            bits, height, width = struct.unpack(">BHH", file.read(5))
+            if frame is not None or bits != 8 or not width or not height or head[1] > 0xC2:
+                break
+            frame = width, height, head[1] == 0xC2
+            length -= 5
+        elif head[1] == 0xDA:
+            return frame
+        file.seek(length - 2, os.SEEK_CUR)
+    file.seek(0)
+    return None
 
 
 def _png(file: BinaryIO) -> tuple[int, int, bool]:

@@ -24,10 +24,10 @@ from rave_runtime.cluster.worker import Worker
 from rave_runtime.errors import DeviceError, UsageError
 from rave_runtime.files.entries import parse_entries
 from rave_runtime.files.location import RemoteFile
-from rave_runtime.run.batch import Result
 from rave_runtime.run.jobs import plan_jobs
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.options import RunOptions
+from rave_runtime.run.results import Result
 from tests.runtime.folders.places import contents, fill, remote_contents, upload
 from tests.runtime.pictures import MakePicture
 

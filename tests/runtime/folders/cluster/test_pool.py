@@ -12,8 +12,8 @@ import pytest
 from rave_runtime.cluster.crew import Actor
 from rave_runtime.cluster.pool import MAX_CHUNK, Pool
 from rave_runtime.cluster.worker import Answer, Task
-from rave_runtime.run.batch import Result
 from rave_runtime.run.jobs import Job
+from rave_runtime.run.results import Result
 
 pytest.importorskip("ray.exceptions", reason="the extra `cluster` is not installed")
 

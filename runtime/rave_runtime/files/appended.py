@@ -1,0 +1,44 @@
+"""A file to which lines are appended; it stays open, since opening one takes longer than writing a line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
+from rave_runtime.files.atomic import make_folder, write_all
+from rave_runtime.files.regular import open_regular
+
+
+class AppendedFile:
+    """A file of lines, made with its folder when the first one is appended.
+
+    Threads must not share it without a lock.
+
+    Args:
+        path: the file. A link, a pipe or a file with several names is refused.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path: Final = path
+        self._opened = contextlib.ExitStack()
+        self._descriptor: int | None = None
+
+    def append(self, text: str) -> None:
+        """Appends text, at once. A file that was removed or replaced meanwhile is made or opened anew.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self._descriptor is None or not os.fstat(self._descriptor).st_nlink:
+            self.close()
+            make_folder(self.path.parent)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            self._descriptor = self._opened.enter_context(open_regular(self.path, flags, follow=False))
+        write_all(self._descriptor, text.encode())
+
+    def close(self) -> None:
+        """Closes the file, which Windows would not let anyone replace or remove."""
+        self._descriptor = None
+        self._opened.close()

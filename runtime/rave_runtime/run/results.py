@@ -1,0 +1,92 @@
+"""What a run over many photographs is told, and what it tells of each of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from rave_runtime.enhancer import Setup
+from rave_runtime.errors import RaveError
+from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
+from rave_runtime.run.jobs import Job
+
+Status = Literal["done", "copied", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How results are encoded.
+
+    Attributes:
+        format: the name of a written format; None means the one that the target's name states.
+        quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own.
+        max_megapixels: larger photographs are refused.
+        overwrite: whether files that no run of rave-run wrote are replaced, where a journal can tell.
+        keep_times: whether results get the times and extended attributes of their photographs.
+        only_backlit: whether photographs that are not backlit are copied as they are.
+        again: whether photographs and films that are marked as enhanced are enhanced once more.
+        hdr: whether JPEGs get an HDR gain map where their photographs have none.
+        film_encoder: an encoder of FFmpeg for films; None follows each film's codec.
+    """
+
+    format: str | None = None
+    quality: int | None = None
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    overwrite: bool = False
+    keep_times: bool = True
+    only_backlit: bool = False
+    again: bool = False
+    hdr: bool = False
+    film_encoder: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one photograph.
+
+    Attributes:
+        job: the photograph's job.
+        status: "done", "copied" (not backlit, or enhanced before), "skipped" (it was up to date) or "failed".
+        error: why it failed.
+        warnings: what a user should know of it.
+        width_px, height_px: upright size, 0 where it was not read.
+        seconds: the time from opening the file to renaming the result.
+        worker: which process of a cluster made it; "" is this one.
+        backlit: how backlit it is, from 0 to 1, where its light was estimated: see `Enhancer.backlit_score`.
+        enhanced_before: whether the photograph was marked as enhanced.
+    """
+
+    job: Job
+    status: Status
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+    width_px: int = 0
+    height_px: int = 0
+    seconds: float = 0.0
+    worker: str = ""
+    backlit: float | None = None
+    enhanced_before: bool = False
+
+
+class Runner(Protocol):
+    """The interface of what enhances files: a batch of this process, or the workers of a cluster."""
+
+    @property
+    def setup(self) -> Setup:
+        """The device, precision and working size that the run uses."""
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Yields the result of each job as soon as it is there."""
+
+
+def failed_result(job: Job, error: Exception, start_s: float) -> Result:
+    """Returns the result of a photograph that an error has ended."""
+    if isinstance(error, RaveError):
+        reason = str(error)
+    elif isinstance(error, MemoryError):
+        reason = "does not fit into memory"
+    else:  # a bug of rave-run, which must not end the other photographs
+        reason = f"hit a bug in rave-run, please report it: {type(error).__name__}: {error}"
+    return Result(job, "failed", reason, seconds=time.perf_counter() - start_s)
