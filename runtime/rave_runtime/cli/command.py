@@ -131,12 +131,12 @@ def preview_folder(
 
     Yields:
         A line of text for each photograph, and whether it would fail: see
-        `rave_runtime.run.dry_run.preview_jobs`.
+        `rave_runtime.cli.dry_run.preview_jobs`.
 
     Raises:
         RaveError: as `run_folder`.
     """
-    from rave_runtime.run.dry_run import preview_jobs
+    from rave_runtime.cli.dry_run import preview_jobs
 
     options.check("folder")
     jobs, journal, options, _ = _prepare(source, output, options, clean=False)

@@ -31,14 +31,18 @@ class AppendedFile:
         Raises:
             OSError: it cannot be written.
         """
-        if self._descriptor is None or not os.fstat(self._descriptor).st_nlink:
-            self.close()
-            make_folder(self.path.parent)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            self._descriptor = self._opened.enter_context(open_regular(self.path, flags, follow=False))
-        write_all(self._descriptor, text.encode())
+        try:
+            if self._descriptor is None or not os.fstat(self._descriptor).st_nlink:
+                self.close()
+                make_folder(self.path.parent)
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+                self._descriptor = self._opened.enter_context(open_regular(self.path, flags, follow=False))
+            write_all(self._descriptor, text.encode())
+        except OSError:
+            self.close()  # it is opened anew for the next text: a network drive may have come back by then
+            raise
 
     def close(self) -> None:
-        """Closes the file, which Windows would not let anyone replace or remove."""
+        """Closes the file: while it is open, Windows lets nobody replace or remove it."""
         self._descriptor = None
         self._opened.close()

@@ -66,7 +66,7 @@ def begin_writing(
 ) -> PartialFile | None:
     """Writes a temporary file, which takes the place of the target when it is completed.
 
-    What `PartialFile.complete` does takes a disk its time and a processor none, so another thread may do it.
+    `PartialFile.complete` mostly waits for the disk, so another thread may call it.
     Arguments and errors are those of `write_atomically`.
 
     Returns:
@@ -91,7 +91,8 @@ def begin_writing(
 class PartialFile:
     """A temporary file beside its target, readable by its user alone.
 
-    Arguments and errors are those of `write_atomically`.
+    Whoever makes one completes it, or works on it within `discarded_on_error`. Arguments and errors are those
+    of `write_atomically`.
 
     Attributes:
         descriptor: the file, open for writing.
@@ -105,12 +106,18 @@ class PartialFile:
         self._sources = _local_files(like)
         self._attributes_of = attributes_of
         self.path = target.parent / partial_name()
+        self.descriptor = -1
+        live.add(self.path)
         try:
             make_folder(target.parent, like=self._sources[0].parent if self._sources else None)
             self.descriptor = _create(self.path)
-        except (OSError, ValueError) as error:
+        except BaseException as error:
+            live.discard(self.path)
+            if not isinstance(error, (OSError, ValueError)):  # an interrupt: the file may be there
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
+                raise
             raise _cannot_be_written(target, error) from error
-        live.add(self.path)
 
     def complete(self) -> None:
         """Puts the file, all of whose bytes are written, onto the disk and into its place.
@@ -162,7 +169,7 @@ def partial_file(
     partial = PartialFile(target, like, attributes_of)
     with partial.discarded_on_error():
         yield partial.descriptor, partial.path
-    partial.complete()
+        partial.complete()
 
 
 def make_folder(folder: Path, like: Path | None = None) -> None:

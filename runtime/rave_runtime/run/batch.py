@@ -11,21 +11,16 @@ import contextlib
 import copy
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Generator, Iterable
+from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Final
 
 import numpy as np
 
-from rave_runtime.backends.limits import startable_threads
 from rave_runtime.backends.stopping import StoppableNetwork
 from rave_runtime.enhancer import Enhancer, Setup
 from rave_runtime.errors import BundleError
-from rave_runtime.files.atomic import PartialFile, begin_writing
+from rave_runtime.files.atomic import begin_writing
 from rave_runtime.files.entries import ResultJournal, digest_of, result_key
 from rave_runtime.files.location import name_inside
 from rave_runtime.films.opening import is_film
@@ -33,43 +28,12 @@ from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import format_of_ending, is_one_format, written_format_of
 from rave_runtime.photos.reading import read_file
 from rave_runtime.run.companions import copy_companions
-from rave_runtime.run.interrupt import deferred_interrupt
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.overwriting import require_replaceable
-from rave_runtime.run.results import Result, Status, WriteOptions, failed_result
-
-_DISK_THREADS: Final = 4
-"""Threads that wait for disks: several files together take one hardly longer than one of them."""
-
-_MOST_WAITING: Final = 8
-"""Results that wait for a disk before workers wait as well. Their bytes are in temporary files by then."""
-
-
-@dataclass(frozen=True)
-class _Written:
-    """A result whose bytes are in a temporary file; None where they are in their place.
-
-    Attributes:
-        result: what will be told of it.
-        start_s: when its work began.
-        file: the temporary file.
-        entry: name, key, size and digest for the journal.
-    """
-
-    result: Result
-    start_s: float
-    file: PartialFile | None
-    entry: tuple[str, str, int, str]
-
-
-@dataclass(frozen=True)
-class _News:
-    """What a thread tells the run: a result, an error that ends the run, or that a disk has a result now."""
-
-    result: Result | BaseException | None
-    frees_worker: bool = True
+from rave_runtime.run.results import Result, Status, WriteOptions, Written, failed_result
+from rave_runtime.run.side_by_side import SideBySide
 
 
 class Batch:
@@ -126,80 +90,16 @@ class Batch:
         """Enhances photographs side by side and yields each result as soon as it is there.
 
         Jobs are taken as workers come free. After `cancelled` is set, those in work are finished and no
-        other is begun. If the generator is closed early, they end after their tile and are not written.
+        other is begun. If the generator is closed early, they end after their tile and are not written, but
+        results that wait for the disk are. Two jobs with the same target must not be in one run.
 
         Raises:
             BundleError: the model is damaged, so that no photograph can be enhanced.
         """
-        news: SimpleQueue[_News] = SimpleQueue()
-        at_work = unfinished = 0
-        remaining = iter(jobs)
-        threads = startable_threads(self._workers + _DISK_THREADS)
-        workers = min(threads, self._workers)
-        if not workers:
-            yield from self._run_alone(remaining)
-            return
-        with (
-            ThreadPoolExecutor(_DISK_THREADS, "rave-disk") as disk,
-            ThreadPoolExecutor(workers, "rave") as pool,
-        ):
-            waiters = disk if threads == self._workers + _DISK_THREADS else None  # else workers wait
-            try:
-                while True:
-                    if not self.cancelled.is_set():
-                        room = min(workers + 1 - at_work, workers + 1 + _MOST_WAITING - unfinished)
-                        for job in islice(remaining, room):
-                            with deferred_interrupt():
-                                pool.submit(self._work, job, news, waiters)
-                                at_work += 1
-                                unfinished += 1
-                    if not unfinished:
-                        break
-                    latest = news.get()
-                    at_work -= latest.frees_worker
-                    if latest.result is None:
-                        continue
-                    unfinished -= 1
-                    if isinstance(latest.result, BaseException):
-                        raise latest.result
-                    yield latest.result
-            except BaseException:
-                self._interrupted.set()  # tiles in work are finished, photographs are not
-                raise
-            finally:
-                self.cancelled.set()
-                pool.shutdown(wait=True)
-                disk.shutdown(wait=True)
-                if self._journal is not None:
-                    self._journal.close()
-
-    def _work(self, job: Job, news: SimpleQueue[_News], disk: ThreadPoolExecutor | None) -> None:
-        """Enhances one photograph in a worker's thread, and lets a thread for disks finish it."""
         try:
-            made = self._make(job)
-            if isinstance(made, _Written) and made.file is not None and disk is not None:
-                disk.submit(self._finish_later, made, news)
-                news.put(_News(None))
-            else:
-                news.put(_News(self._finish(made) if isinstance(made, _Written) else made))
-        except BaseException as error:
-            news.put(_News(error))
-
-    def _finish_later(self, written: _Written, news: SimpleQueue[_News]) -> None:
-        try:
-            news.put(_News(self._finish(written), frees_worker=False))
-        except BaseException as error:
-            news.put(_News(error, frees_worker=False))
-
-    def _run_alone(self, jobs: Iterator[Job]) -> Iterator[Result]:
-        """Enhances photographs in the calling thread, where the system allows no further thread."""
-        try:
-            for job in jobs:
-                if self.cancelled.is_set():
-                    break
-                yield self.enhance_file(job)
+            work = SideBySide(self._make, self._finish, self.cancelled, self._interrupted)
+            yield from work.run(iter(jobs), self._workers)
         finally:
-            self.cancelled.set()
             if self._journal is not None:
                 self._journal.close()
 
@@ -210,9 +110,9 @@ class Batch:
             BundleError: the model is damaged.
         """
         made = self._make(job)
-        return self._finish(made) if isinstance(made, _Written) else made
+        return self._finish(made) if isinstance(made, Written) else made
 
-    def _finish(self, written: _Written) -> Result:
+    def _finish(self, written: Written) -> Result:
         """Puts a result that is written into its place, and records it."""
         result = written.result
         try:
@@ -224,7 +124,7 @@ class Batch:
             return failed_result(result.job, error, written.start_s)
         return replace(result, seconds=time.perf_counter() - written.start_s)
 
-    def _make(self, job: Job) -> Result | _Written:
+    def _make(self, job: Job) -> Result | Written:
         """Enhances and writes one photograph; what remains is to finish it."""
         if self.cancelled.is_set():
             return Result(job, "failed", "was not begun: the run was interrupted")
@@ -264,7 +164,7 @@ class Batch:
 
     def _enhance_file(
         self, job: Job, content: bytes | None, start_s: float, max_megapixels: float
-    ) -> Result | _Written:
+    ) -> Result | Written:
         """Enhances and writes one photograph that is in work; errors are raised, not put into the result."""
         options = self._options
         name = key = digest = ""
@@ -299,14 +199,14 @@ class Batch:
             digest = digest_of(photo.content)
             self._journal.claim(name, len(photo.content), digest)
         attributes = job.source if options.keep_times else None
-        file = begin_writing(job.target, photo.content, like=job.source, attributes_of=attributes)
         is_misnamed = options.format is None and format_of_ending(job.source.suffix) != photo.source_format
         if is_misnamed and not photo.is_unchanged:
             notes += (f"is {photo.source_format} in spite of its name, and was written as {photo.format}",)
         status: Status = "copied" if photo.is_unchanged else "done"
         size = photo.width_px, photo.height_px
         result = Result(job, status, None, notes, *size, 0.0, "", photo.backlit, photo.enhanced_before)
-        return _Written(result, start_s, file, (name, key, len(photo.content), digest))
+        file = begin_writing(job.target, photo.content, like=job.source, attributes_of=attributes)
+        return Written(result, start_s, file, (name, key, len(photo.content), digest))
 
     def _load_beside(self) -> None:
         """Loads the graphs once, in a thread beside the first photographs' decoding."""

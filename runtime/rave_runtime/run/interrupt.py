@@ -138,6 +138,7 @@ class _Watcher:
             for process in descendants():
                 with contextlib.suppress(OSError):
                     os.kill(process, signal.SIGKILL)
+            remove_own_partials()  # threads may have made further ones meanwhile
             os._exit(EXIT_INTERRUPTED)
 
 

@@ -174,9 +174,8 @@ class FolderJournal(Journal):
             for entry in claims:
                 self._remember(entry)
             try:
-                claimed = AppendedFile(self._claims)
-                claimed.append("".join(map(line_of, claims)))
-                claimed.close()
+                with contextlib.closing(AppendedFile(self._claims)) as claimed:
+                    claimed.append("".join(map(line_of, claims)))
             except OSError as error:
                 self._warn(error)
 

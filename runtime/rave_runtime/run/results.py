@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from rave_runtime.enhancer import Setup
 from rave_runtime.errors import RaveError
+from rave_runtime.files.atomic import PartialFile
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.run.jobs import Job
 
@@ -52,7 +53,7 @@ class Result:
         error: why it failed.
         warnings: what a user should know of it.
         width_px, height_px: upright size, 0 where it was not read.
-        seconds: the time from opening the file to renaming the result.
+        seconds: the time from opening the file to renaming the result, with what it waited for the disk.
         worker: which process of a cluster made it; "" is this one.
         backlit: how backlit it is, from 0 to 1, where its light was estimated: see `Enhancer.backlit_score`.
         enhanced_before: whether the photograph was marked as enhanced.
@@ -68,6 +69,23 @@ class Result:
     worker: str = ""
     backlit: float | None = None
     enhanced_before: bool = False
+
+
+@dataclass(frozen=True)
+class Written:
+    """A result all of whose bytes are written.
+
+    Attributes:
+        result: what will be told of it.
+        start_s: when its work began.
+        file: the temporary file that holds the bytes; None where they are in their place.
+        entry: name, key, size and digest for the journal.
+    """
+
+    result: Result
+    start_s: float
+    file: PartialFile | None
+    entry: tuple[str, str, int, str]
 
 
 class Runner(Protocol):

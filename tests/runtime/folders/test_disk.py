@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from rave_runtime import Enhancer
+from rave_runtime.errors import BundleError
 from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal
@@ -62,7 +63,7 @@ def test_results_that_wait_for_a_disk_are_bounded(
 ) -> None:
     on_disk = threading.Event()
     monkeypatch.setattr(os, "fsync", lambda _: on_disk.wait(30))
-    monkeypatch.setattr("rave_runtime.run.batch._MOST_WAITING", 2)
+    monkeypatch.setattr("rave_runtime.run.side_by_side._MOST_WAITING", 2)
     taken = []
 
     def jobs() -> Iterator[Job]:
@@ -93,3 +94,44 @@ def test_closing_a_run_early_finishes_what_is_written(
     left = os.listdir(tmp_path / "out")
     assert left
     assert all(name.endswith(".jpg") for name in left)
+
+
+@pytest.mark.parametrize("ending", [BundleError("the model is damaged"), KeyboardInterrupt()])
+def test_what_is_done_is_told_before_a_run_ends(
+    ending: BaseException, enhancer: Enhancer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def slow(file: int) -> None:
+        time.sleep(0.2)
+        fsync(file)
+
+    def jobs() -> Iterator[Job]:
+        for i in range(4):
+            yield Job(photos / f"{i}.jpg", tmp_path / "out" / f"{i}.jpg", f"{i}")
+        time.sleep(0.1)  # the four wait for the disk by now
+        raise ending
+
+    monkeypatch.setattr(os, "fsync", slow)
+    told: list[str] = []
+    results = Batch(enhancer, workers=4).run(jobs())
+    with pytest.raises(type(ending)):
+        told.extend(result.job.target.name for result in results)
+    assert sorted(told) == sorted(os.listdir(tmp_path / "out"))
+    assert len(told) >= 3
+
+
+def test_a_pool_whose_threads_cannot_start_is_left_out(
+    enhancer: Enhancer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(self: threading.Thread) -> None:
+        if self.name.startswith("rave-disk"):
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    results = list(Batch(enhancer, workers=2).run(plan_jobs(photos, tmp_path / "out")))
+    assert [result.status for result in results] == ["done"] * 6
+    assert sorted(os.listdir(tmp_path / "out")) == [f"{i}.jpg" for i in range(6)]

@@ -153,7 +153,7 @@ def _plain_jpeg(file: BinaryIO) -> tuple[int, int, bool] | None:
                 break
             frame = width, height, head[1] == 0xC2
             length -= 5
-        elif head[1] == 0xDA:
+        elif head[1] == 0xDA and frame is not None:
             return frame
         file.seek(length - 2, os.SEEK_CUR)
     file.seek(0)
