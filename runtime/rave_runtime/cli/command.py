@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.cli.places import (
+    Ask,
+    check_single,
     listed,
+    may_replace,
     most_private,
     require_same_place,
     require_writable_file,
@@ -32,12 +35,12 @@ from rave_runtime.run.journal import Journal, open_journal
 from rave_runtime.run.log import LOG_MARK, REPORT_MARK, open_log, write_each
 from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content
 from rave_runtime.run.options import MakeEnhancer, RunOptions, make_batch, make_enhancer
-from rave_runtime.run.overwriting import claim_free, is_foreign, require_own_text, require_replaceable
+from rave_runtime.run.overwriting import claim_free, require_own_text, require_replaceable
 from rave_runtime.run.progress import show_progress
 from rave_runtime.run.results import Result, Runner
 
-Ask = Callable[[str], bool]
-"""Asks the user a question; True is yes."""
+if TYPE_CHECKING:
+    from rave_runtime.cli.dry_run import Fate
 
 
 class ReportError(RaveError):
@@ -95,10 +98,10 @@ def run_folder(
     report_folder = None if options.report is None else identity_of(options.report.parent)
     if options.overwrite == "ask":
         options = dataclasses.replace(
-            options, overwrite="always" if _may_replace(jobs, journal, ask) else "never"
+            options, overwrite="always" if may_replace(jobs, journal, ask) else "never"
         )
     if len(jobs) == 1 and not _is_tree(source):
-        _check_single(jobs[0], journal, options)
+        check_single(jobs[0], journal, options)
     if journal is not None and isinstance(journal.folder, RemoteFile) and options.cluster is None:
         claim_free(journal, jobs)
     with (
@@ -109,28 +112,60 @@ def run_folder(
             require_writable_folder("OUTPUT", output, output, most_private(source))
         elif jobs and isinstance(jobs[0].target, Path):
             require_writable_file("OUTPUT", jobs[0].target, most_private(source))
-        results = show_progress(write_each(runner.run(jobs), log), len(jobs))
+        results: list[Result] = []
+        try:
+            show_progress(_kept(write_each(runner.run(jobs), log), results), len(jobs))
+        except BaseException:
+            if options.report is not None and results:  # an interrupted run reports what it has done
+                _report(results, options, runner, report_folder)
+            raise
     problems = [] if log.problem is None else [log.problem]
     if options.report is not None:
-        from rave_runtime.run.report import write_report
-
-        try:
-            require_same_place(options.report, report_folder)
-            write_report(options.report, results, runner.setup, options)
-        except PhotoError as error:
-            problems.append(f"the report {error}")
+        problems += _report(results, options, runner, report_folder)
+    results.sort(key=_name_of)
     if problems:
         raise ReportError("; ".join(problems), results)
     return results
 
 
+def _name_of(result: Result) -> str:
+    return result.job.name
+
+
+def _kept(results: Iterable[Result], into: list[Result]) -> Iterator[Result]:
+    """Passes results on, each after it was put into a list."""
+    for result in results:
+        into.append(result)
+        yield result
+
+
+def _report(results: list[Result], options: RunOptions, runner: Runner, folder: object) -> list[str]:
+    """Writes the report; returns why it cannot be written, if so.
+
+    Args:
+        results: what has been done.
+        options: the options of the run, which name the report.
+        runner: what did it.
+        folder: the identity that the report's folder had before the run.
+    """
+    from rave_runtime.run.report import write_report
+
+    assert options.report is not None
+    try:
+        require_same_place(options.report, folder)
+        write_report(options.report, sorted(results, key=_name_of), runner.setup, options)
+    except PhotoError as error:
+        return [f"the report {error}"]
+    return []
+
+
 def preview_folder(
     source: Location | Sequence[Location], output: Location, options: RunOptions
-) -> Iterator[tuple[str, bool]]:
+) -> Iterator[tuple[str, Fate]]:
     """Tells what `run_folder` would do; nothing is written.
 
     Yields:
-        A line of text for each photograph, and whether it would fail: see
+        A line of text for each photograph, and what would become of it: see
         `rave_runtime.cli.dry_run.preview_jobs`.
 
     Raises:
@@ -169,30 +204,6 @@ def _is_tree(source: Location | Sequence[Location]) -> bool:
     """Whether the output is a folder for results: where the input is a folder, or several inputs."""
     places = listed(source)
     return len(places) > 1 or is_folder(places[0])
-
-
-def _check_single(job: Job, journal: Journal | None, options: RunOptions) -> None:
-    """Refuses to replace a file by the result of a single photograph, before the model is loaded.
-
-    Raises:
-        UsageError: the file exists and no run of rave-run wrote it.
-    """
-    if options.overwrite == "always" or (isinstance(job.target, Path) and is_written_into(job.target)):
-        return
-    if is_foreign(job.target, journal):
-        raise UsageError(
-            f"{job.target} is there and rave-run did not write it: choose another OUTPUT (for several "
-            "photographs a folder, such as rave-run *.jpg enhanced/), or give --overwrite always"
-        )
-
-
-def _may_replace(jobs: list[Job], journal: Journal | None, ask: Ask | None) -> bool:
-    """Asks the user whether files that rave-run did not write may be replaced; False if there are none."""
-    foreign = [job.target for job in jobs if is_foreign(job.target, journal)]
-    if not foreign or ask is None:
-        return False
-    many = f"{len(foreign)} files, such as {foreign[0]}, are" if len(foreign) > 1 else f"{foreign[0]} is"
-    return ask(f"{many} there and rave-run did not write {'them' if len(foreign) > 1 else 'it'}. Replace?")
 
 
 def run_stream(

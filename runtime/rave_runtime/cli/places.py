@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,13 @@ from rave_runtime.files.location import Location, RemoteFile, parse_location
 from rave_runtime.files.places import exists, identity_of, is_folder
 from rave_runtime.films.opening import is_film
 from rave_runtime.photos.formats import KNOWN_ENDINGS, WRITTEN_FORMATS, usual_ending
+from rave_runtime.run.jobs import Job
+from rave_runtime.run.journal import Journal
+from rave_runtime.run.options import RunOptions
+from rave_runtime.run.overwriting import is_foreign
+
+Ask = Callable[[str], bool]
+"""Asks the user a question; True is yes."""
 
 _ENDING: Final = re.compile(r"\.[a-z][a-z0-9]{1,4}")
 """What looks like a file's ending, unlike that of `2026.11` or `v1.0-final`."""
@@ -96,3 +103,27 @@ def require_writable_folder(name: str, place: Path, folder: Path, like: Path | N
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{name} {place} cannot be written: {reason}") from error
+
+
+def check_single(job: Job, journal: Journal | None, options: RunOptions) -> None:
+    """Refuses to replace a file by the result of a single photograph, before the model is loaded.
+
+    Raises:
+        UsageError: the file exists and no run of rave-run wrote it.
+    """
+    if options.overwrite == "always" or (isinstance(job.target, Path) and is_written_into(job.target)):
+        return
+    if is_foreign(job.target, journal):
+        raise UsageError(
+            f"{job.target} is there and rave-run did not write it: choose another OUTPUT (for several "
+            "photographs a folder, such as rave-run *.jpg enhanced/), or give --overwrite always"
+        )
+
+
+def may_replace(jobs: list[Job], journal: Journal | None, ask: Ask | None) -> bool:
+    """Asks the user whether files that rave-run did not write may be replaced; False if there are none."""
+    foreign = [job.target for job in jobs if is_foreign(job.target, journal)]
+    if not foreign or ask is None:
+        return False
+    many = f"{len(foreign)} files, such as {foreign[0]}, are" if len(foreign) > 1 else f"{foreign[0]} is"
+    return ask(f"{many} there and rave-run did not write {'them' if len(foreign) > 1 else 'it'}. Replace?")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
+import os
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +17,7 @@ from rave_runtime.cli.messages import EXIT_SOME_FAILED, EXIT_WRONG_USE, name_opt
 from rave_runtime.cli.parser import as_paths, make_parser
 
 if TYPE_CHECKING:
+    from rave_runtime.cli.dry_run import Fate
     from rave_runtime.run.options import RunOptions
     from rave_runtime.run.results import Result
 
@@ -25,6 +29,8 @@ def run(arguments: list[str]) -> int:
         KeyboardInterrupt: a signal ended the run.
     """
     fit_libraries(multiplies=False)
+    if sys.stderr is None:  # closed by whoever started the program: messages go nowhere, the work goes on
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names that a terminal cannot show must not end a run
             stream.reconfigure(errors="backslashreplace")
@@ -99,6 +105,9 @@ def _run(arguments: list[str]) -> int:
         say("rave-run: standard output was closed by its reader", error=True)
         return EXIT_SOME_FAILED
     except OSError as error:
+        if error.errno == errno.ENOSPC and error.filename is None:  # files that are full are named
+            say("rave-run: standard output cannot be written: no space is left there", error=True)
+            return EXIT_SOME_FAILED
         wrong_use(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
 
 
@@ -128,6 +137,8 @@ def _enhance_stream(inputs: list[str], output: str, options: RunOptions, lacks: 
     if len(inputs) > 1:
         wrong_use("standard input and output carry one photograph: give one INPUT, or a folder as OUTPUT")
     (source,) = inputs
+    if source != "-" and Path(source).is_dir():
+        wrong_use(f"{source} is a folder, standard output carries one photograph: give a folder as OUTPUT")
     for name, stream, used in (("input", sys.stdin, source), ("output", sys.stdout, output)):
         if stream is None and used == "-":
             wrong_use(f"standard {name} is closed")
@@ -183,21 +194,26 @@ def _enhance_film(inputs: list[str], output: str, options: RunOptions) -> int:
 
 def _watch(inputs: list[str], output: str, options: RunOptions) -> int:
     """Enhances what is put into the input folder, until the program is interrupted."""
+    from rave_runtime.cli.places import require_writable_folder
     from rave_runtime.files.location import parse_location
+    from rave_runtime.files.places import is_folder
     from rave_runtime.run.progress import notes_of
     from rave_runtime.run.watch import run_watch
 
     if len(inputs) > 1:
         wrong_use(f"--watch is for one folder, and {len(inputs)} inputs came: give one")
     logs_to_output = _is_standard_output(options)
+    place = parse_location(output)
 
     def say_ready() -> None:
+        if is_folder(place) and isinstance(place, Path):
+            require_writable_folder("OUTPUT", place, place, None)
         say(
             f"what is put into {inputs[0]} is enhanced into {output}; Ctrl-C ends this",
             error=True,
         )
 
-    for arrival in run_watch(parse_location(inputs[0]), parse_location(output), options, say_ready):
+    for arrival in run_watch(parse_location(inputs[0]), place, options, say_ready):
         say(_describe(arrival), error=logs_to_output or arrival.status == "failed")
         for note in notes_of([arrival]):
             say(note, error=True)
@@ -211,14 +227,20 @@ def _preview(inputs: list[str], output: str, options: RunOptions) -> int:
     from rave_runtime.files.location import parse_location
     from rave_runtime.files.patterns import parse_inputs
 
+    if options.log is not None or options.report is not None:
+        wrong_use("--dry-run writes nothing: leave --log and --report out")
     sources = parse_inputs(inputs)
     require_folder_name(sources, output)
-    failures = count = 0
-    for text, fails in preview_folder(sources, parse_location(output), options):
-        say(text, error=fails)
-        count, failures = count + 1, failures + fails
-    say(f"{count - failures} of {count} would be enhanced; nothing was written")
-    return EXIT_SOME_FAILED if failures else 0
+    fates: Counter[Fate] = Counter()
+    for text, fate in preview_folder(sources, parse_location(output), options):
+        say(text, error=fate == "failed")
+        fates[fate] += 1
+    line = f"{fates['enhanced']} of {fates.total()} would be enhanced"
+    line += f", {fates['copied']} copied" * bool(fates["copied"])
+    line += f", {fates['skipped']} skipped" * bool(fates["skipped"])
+    line += f", {fates['failed']} would fail" * bool(fates["failed"])
+    say(f"{line}; nothing was written")
+    return EXIT_SOME_FAILED if fates["failed"] else 0
 
 
 def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
@@ -259,8 +281,8 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     megapixels = sum(each.width_px * each.height_px for each in done if each not in films) / 1e6
     many = f", {len(films)} film{'s' * (len(films) > 1)}" * bool(films)
     line = f"{len(done)} of {len(results)} enhanced into {place} ({megapixels:.1f} megapixels{many})"
-    line += f", {copied.count(False)} copied unchanged (not backlit)" * (False in copied)
-    line += f", {copied.count(True)} copied unchanged (enhanced before: see --again)" * (True in copied)
+    line += f", {copied.count(False)} left as is (not backlit)" * (False in copied)
+    line += f", {copied.count(True)} left as is (enhanced before: see --again)" * (True in copied)
     line += f", {skipped} were there already" * bool(skipped)
     say(line + (f", {len(failures)} failed" if failures else ""), error=_is_standard_output(options))
     if report_error is not None:

@@ -32,7 +32,7 @@ from rave_runtime.run.jobs import Job
 from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.overwriting import require_replaceable
-from rave_runtime.run.results import Result, Status, WriteOptions, Written, failed_result
+from rave_runtime.run.results import Result, Status, WriteOptions, Written, failed_result, settings_of
 from rave_runtime.run.side_by_side import SideBySide
 
 
@@ -76,10 +76,7 @@ class Batch:
     @property
     def settings(self) -> str:
         """Everything that decides a result besides the photograph."""
-        options = self._options
-        settings = f"{self._enhancer.settings} format={options.format} quality={options.quality}"
-        settings += " again" * options.again + " hdr" * options.hdr
-        return f"{settings} least_score={BACKLIT_SCORE}" if options.only_backlit else settings
+        return settings_of(self._enhancer, self._options)
 
     def warm_up(self) -> None:
         """Loads all that the first photographs would wait for; the model's files may then be deleted."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rave_runtime.errors import UsageError
-from rave_runtime.files.folding import folds_names
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.places import (
     base_name,
@@ -21,7 +19,6 @@ from rave_runtime.files.places import (
     is_inside,
     is_no_folder,
     is_same,
-    key_of,
 )
 from rave_runtime.films.opening import can_read_films, is_film, is_film_file
 from rave_runtime.photos.formats import (
@@ -41,9 +38,9 @@ from rave_runtime.run.inputs import (
     companion_target,
     companions_of,
     find_photographs,
-    folded,
     is_unreadable_kind,
 )
+from rave_runtime.run.overwriting import find_clashes, listed_names
 
 
 @dataclass(frozen=True)
@@ -136,6 +133,7 @@ def plan_jobs(
     shard: Shard | None = None,
     selection: Selection | None = None,
     naming: Naming | None = None,
+    leave_out: Callable[[str], None] | None = None,
 ) -> list[Job]:
     """Plans which photographs under `source` to enhance, and where each result goes.
 
@@ -150,6 +148,8 @@ def plan_jobs(
         shard: which part of the photographs; None is all. A part may be empty.
         selection: which names count; None is all.
         naming: how results are named, instead of `format` alone.
+        leave_out: is told of photographs that would be written to one file, which are left out then; None
+            makes that an error.
 
     Returns:
         Jobs in order of their names.
@@ -181,7 +181,11 @@ def plan_jobs(
             source_key = identity_of(job.source) if len(sources) > 1 else None
             jobs.setdefault((source_key or job.source, job.target), job)
     planned = sorted(jobs.values(), key=lambda job: job.name)
-    _refuse_collisions(planned, output)
+    for clash in find_clashes(planned, output):
+        if leave_out is None:
+            raise UsageError(clash.text)
+        leave_out(clash.text)
+        planned = [job for job in planned if job not in clash.jobs]
     _refuse_overwriting(planned)
     return [job for job in planned if shard is None or shard.holds(job.name)]
 
@@ -212,7 +216,7 @@ def _jobs_below(
         text = f"{many} in {source} {are} that rave-run cannot read ({', '.join(endings)})"
         warnings.warn(f"{text}: {remedy_for(endings)}", stacklevel=3)
     if libraries and not allow_empty:
-        text = f"{source}: {_listed(sorted(libraries))} left alone, as photo managers' libraries"
+        text = f"{source}: {listed_names(sorted(libraries))} left alone, as photo managers' libraries"
         warnings.warn(f"{text}: export the photographs first, or name the folder as INPUT", stacklevel=3)
     if films and not allow_empty:
         many = "1 film" if films == 1 else f"{films} films"
@@ -278,32 +282,6 @@ def _refuse_nesting(source: Location, output: Location, suffix: str) -> bool:
             "choose a folder elsewhere"
         )
     return same
-
-
-def _refuse_collisions(jobs: list[Job], output: Location) -> None:
-    for names, target in _groups(jobs, key_of):
-        text = f"{_listed(names)} would both be written to {target}"
-        raise UsageError(f"{text}: rename one, or --exclude one kind")
-    for names, target in _groups(jobs, lambda place: folded(key_of(place))):
-        if folds_names(output):
-            raise UsageError(
-                f"{_listed(names)} would both be written to {target}, since that disk does not tell large "
-                "from small letters or forms of accents: rename one, or choose an OUTPUT on another disk"
-            )
-
-
-def _groups(jobs: list[Job], key: Callable[[Location], str]) -> Iterator[tuple[list[str], Location]]:
-    """Yields the names of photographs whose targets share a key, with one of those targets."""
-    groups: dict[str, list[Job]] = defaultdict(list)
-    for job in jobs:
-        groups[key(job.target)].append(job)
-    for group in groups.values():
-        if len(group) > 1:
-            yield [job.name for job in group], group[0].target
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join(names[:2]) + (f" (and {len(names) - 2} more)" if len(names) > 2 else "")
 
 
 def _refuse_overwriting(jobs: list[Job]) -> None:

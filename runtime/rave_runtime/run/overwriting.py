@@ -1,17 +1,22 @@
-"""No file is replaced that a run of rave-run did not write, unless the user says so."""
+"""No file is replaced that no run of rave-run wrote, unless the user says so, and no result by another."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, get_args
 
 from rave_runtime.errors import PhotoError, UsageError
+from rave_runtime.files.folding import folds_names
 from rave_runtime.files.location import Location, name_inside
-from rave_runtime.files.places import is_free
-from rave_runtime.run.jobs import Job
-from rave_runtime.run.journal import Journal
+from rave_runtime.files.places import is_free, key_of
+from rave_runtime.run.inputs import folded
+
+if TYPE_CHECKING:
+    from rave_runtime.run.jobs import Job
+    from rave_runtime.run.journal import Journal
 
 _HEAD_BYTES: Final = 1024
 
@@ -103,3 +108,45 @@ def claim_free(journal: Journal, jobs: Iterable[Job]) -> None:
         return
     existing_names = set(journal.folder.names()) if journal.folder.is_dir() else set()
     journal.claim_all([name for name in names if name not in existing_names])
+
+
+class Clash(NamedTuple):
+    """Photographs whose results would be one file, and a sentence that says so."""
+
+    text: str
+    jobs: Sequence[Job]
+
+
+def find_clashes(jobs: Sequence[Job], output: Location) -> Iterator[Clash]:
+    """Finds jobs whose results would be written to one file.
+
+    Args:
+        jobs: the jobs of a run.
+        output: where their results go; on its disk, names may be one that differ in letters only.
+    """
+    for group in _groups(jobs, key_of):
+        names = [job.name for job in group]
+        if len(set(names)) < len(names):
+            names = [str(job.source) for job in group]
+            remedy = "rename one, or enhance them into separate folders"
+        else:
+            remedy = "rename one, or --exclude one kind"
+        yield Clash(f"{listed_names(names)} would both be written to {group[0].target}: {remedy}", group)
+    for group in _groups(jobs, lambda place: folded(key_of(place))):
+        if len({key_of(job.target) for job in group}) > 1 and folds_names(output):
+            text = f"{listed_names([job.name for job in group])} would both be written to {group[0].target}"
+            text += ", since that disk does not tell large from small letters or forms of accents"
+            yield Clash(f"{text}: rename one, or choose an OUTPUT on another disk", group)
+
+
+def _groups(jobs: Sequence[Job], key: Callable[[Location], str]) -> Iterator[list[Job]]:
+    """Yields the jobs whose targets share a key."""
+    groups: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        groups[key(job.target)].append(job)
+    yield from (group for group in groups.values() if len(group) > 1)
+
+
+def listed_names(names: Sequence[str]) -> str:
+    """Returns the first two names, and how many more there are."""
+    return " and ".join(names[:2]) + (f" (and {len(names) - 2} more)" if len(names) > 2 else "")

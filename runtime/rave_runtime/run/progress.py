@@ -16,10 +16,13 @@ _NAME_LETTERS: Final = 30
 """Longest name beside the progress bar, in letters."""
 
 
-def show_progress(results: Iterable[Result], total: int) -> list[Result]:
-    """Passes results on as a list, in order of their names, and shows how many are done."""
-    shown = _with_a_bar(results, total) if sys.stderr.isatty() else results
-    return sorted(shown, key=lambda result: result.job.name)
+def show_progress(results: Iterable[Result], total: int) -> None:
+    """Takes all results, and shows how many are done if standard error is a terminal."""
+    if sys.stderr.isatty():
+        _show_bar(results, total)
+    else:
+        for _ in results:
+            pass
 
 
 def ask_user(question: str) -> bool:
@@ -45,8 +48,8 @@ def notes_of(results: Iterable[Result]) -> Iterator[str]:
             yield f"note: each of {len(names)} files ({', '.join(names[:SHOWN_NAMES])}{more}): {warning}"
 
 
-def _with_a_bar(results: Iterable[Result], total: int) -> list[Result]:
-    """Collects the results while a progress bar on standard error shows how many are done."""
+def _show_bar(results: Iterable[Result], total: int) -> None:
+    """Takes the results while a progress bar on standard error shows how many are done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -58,10 +61,7 @@ def _with_a_bar(results: Iterable[Result], total: int) -> list[Result]:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    collected = []
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("enhancing", total=total)
         for result in results:
-            collected.append(result)
             bar.update(task, advance=1, description=printable(result.job.source.name)[:_NAME_LETTERS])
-    return collected

@@ -134,8 +134,8 @@ def write_report(file: Path, results: list[Result], setup: Setup, options: RunOp
     not_backlit_count = count["copied"] - before_count
     facts = [
         f"{count['done']} enhanced",
-        *([f"{not_backlit_count} copied unchanged (not backlit)"] if not_backlit_count else []),
-        *([f"{before_count} copied unchanged (enhanced before)"] if before_count else []),
+        *([f"{not_backlit_count} left as is (not backlit)"] if not_backlit_count else []),
+        *([f"{before_count} left as is (enhanced before)"] if before_count else []),
         f"{count['failed']} failed",
         *([f"{count['skipped']} were there already"] if count["skipped"] else []),
         *(_option_facts(options) if options is not None else ()),

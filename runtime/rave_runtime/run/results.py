@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from rave_runtime.enhancer import Setup
+from rave_runtime.enhancer import Enhancer, Setup
 from rave_runtime.errors import RaveError
 from rave_runtime.files.atomic import PartialFile
+from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.run.jobs import Job
 
@@ -108,3 +109,10 @@ def failed_result(job: Job, error: Exception, start_s: float) -> Result:
     else:  # a bug of rave-run, which must not end the other photographs
         reason = f"hit a bug in rave-run, please report it: {type(error).__name__}: {error}"
     return Result(job, "failed", reason, seconds=time.perf_counter() - start_s)
+
+
+def settings_of(enhancer: Enhancer, options: WriteOptions) -> str:
+    """Returns everything that decides a result besides the photograph, as one line."""
+    settings = f"{enhancer.settings} format={options.format} quality={options.quality}"
+    settings += " again" * options.again + " hdr" * options.hdr
+    return f"{settings} least_score={BACKLIT_SCORE}" if options.only_backlit else settings

@@ -56,6 +56,8 @@ def run_watch(
     batch = make_batch(options, open_journal(output), usable_processors())
     files = _Files()
     last_problem = ""
+    clashes: set[str] = set()
+    told_clashes: set[str] = set()
     folders = _Folders(source)
     if options.overwrite != "always":
         require_own_text("--log", options.log, LOG_MARK)
@@ -71,9 +73,13 @@ def run_watch(
                             allow_empty=True,
                             selection=options.selection,
                             naming=options.naming,
+                            leave_out=clashes.add,
                         )
                     )
-            except UsageError as problem:  # such as two photographs with one result
+                    for text in sorted(clashes - told_clashes):
+                        warnings.warn(f"{text}; neither is taken", stacklevel=2)
+                    told_clashes, clashes = clashes, set()
+            except UsageError as problem:  # such as an input that has gone
                 if str(problem) != last_problem:
                     last_problem = str(problem)
                     warnings.warn(f"nothing is taken from {source}: {last_problem}", stacklevel=2)

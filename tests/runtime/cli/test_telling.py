@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,48 @@ def test_a_report_that_could_not_be_written_is_a_failure(picture_file: Path, tmp
     assert "1 of 1 enhanced" in done.stdout
     assert "rave-run: the report cannot be written to /dev/full: No space left on device" in done.stderr
     assert (tmp_path / "o.jpg").is_file()
+
+
+def test_an_interrupted_run_reports_what_it_has_done(
+    picture: MakePicture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "in", picture, ["a.jpg", "b.jpg", "c.jpg"])
+    monkeypatch.setattr("rave_runtime.cli.command.show_progress", _interrupted_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        run_folder(tmp_path / "in", tmp_path / "out", options(report=tmp_path / "page.html", workers=1))
+    page = (tmp_path / "page.html").read_text()
+    assert "1 enhanced" in page
+    assert sum(name in page for name in ("a.jpg", "b.jpg", "c.jpg")) == 1
+
+
+def _interrupted_after_one(results: Iterator[Result], _total: int) -> None:
+    next(results)
+    raise KeyboardInterrupt
+
+
+@pytest.mark.skipif(os.name != "posix", reason="descriptors of POSIX")
+def test_a_program_without_standard_error_does_its_work(picture: MakePicture, tmp_path: Path) -> None:
+    fill(tmp_path / "in", picture, ["a.jpg"])
+    shell = 'exec "$@" 2>&-'
+    arguments = ["sh", "-c", shell, "sh", *COMMAND, str(tmp_path / "in"), str(tmp_path / "out"), *QUICK]
+    assert subprocess.run(arguments, stdout=subprocess.PIPE, check=True).stdout.startswith(b"1 of 1 enhanced")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full of Linux")
+def test_a_full_standard_output_is_no_wrong_use(picture_file: Path, tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*COMMAND, picture_file, "-", *QUICK], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    assert b"standard output cannot be written: no space is left there" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_folder_cannot_go_to_standard_output(tmp_path: Path) -> None:
+    done = subprocess.run([*COMMAND, tmp_path, "-"], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"is a folder, standard output carries one photograph" in done.stderr
 
 
 def test_a_report_that_may_not_be_written_into_is_refused_before_the_work(

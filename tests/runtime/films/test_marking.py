@@ -96,8 +96,8 @@ def test_a_folder_counts_what_was_enhanced_before(make_film: MakeFilm, tmp_path:
     (result,) = run_folder(tmp_path / "once", tmp_path / "twice", OPTIONS)
     assert (result.status, result.enhanced_before) == ("copied", True)
     assert (tmp_path / "twice" / "a.mp4").read_bytes() == (tmp_path / "once" / "a.mp4").read_bytes()
-    ((sentence, fails),) = preview_folder(tmp_path / "once", tmp_path / "thrice", OPTIONS)
-    assert not fails
+    ((sentence, fate),) = preview_folder(tmp_path / "once", tmp_path / "thrice", OPTIONS)
+    assert fate == "copied"
     assert "was enhanced before, by rave-backlit" in sentence
     assert "would be copied to" in sentence
 

@@ -17,7 +17,7 @@ from rave_runtime.files import folding
 from rave_runtime.files.folding import folds_names
 from rave_runtime.files.location import RemoteFile
 from rave_runtime.files.patterns import parse_inputs
-from rave_runtime.run import jobs as jobs_module
+from rave_runtime.run import overwriting
 from rave_runtime.run.inputs import Selection, find_photographs
 from rave_runtime.run.jobs import Naming, plan_jobs
 from rave_runtime.run.options import RunOptions
@@ -176,7 +176,7 @@ def test_several_inputs_go_into_one_folder(tmp_path: Path) -> None:
         "b.jpg": "b.jpg",
         "holiday/c.jpg": "holiday/c.jpg",
     }
-    with pytest.raises(UsageError, match=r"holiday/c\.jpg and holiday/c\.jpg would both be written"):
+    with pytest.raises(UsageError, match=r"holiday/c\.jpg and \S*other/holiday/c\.jpg would both be written"):
         plan_jobs([tmp_path / "holiday", tmp_path / "other/holiday"], tmp_path / "out")
 
 
@@ -256,7 +256,7 @@ def test_names_that_a_disk_takes_for_one_are_refused(
 ) -> None:
     source = touch(tmp_path / "in", first, second)
     assert len(plan_jobs(source, tmp_path / "out")) == 2, "this disk tells them apart"
-    monkeypatch.setattr(jobs_module, "folds_names", lambda folder: True)
+    monkeypatch.setattr(overwriting, "folds_names", lambda folder: True)
     with pytest.raises(
         UsageError, match="since that disk does not tell large from small letters or forms of accents"
     ):

@@ -175,9 +175,31 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(picture: MakePictu
     assert "bright.jpg is not backlit" in done.stdout
     assert "b.jpg would be left out: out/b.jpg is there" in done.stderr
     assert "broken.jpg is not a picture" in done.stderr
-    assert "2 of 4 would be enhanced; nothing was written" in done.stdout
+    assert "2 of 4 would be enhanced, 2 would fail; nothing was written" in done.stdout
     assert "d.png" not in done.stdout + done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_tells_what_would_be_skipped_and_copied(photos: Path, tmp_path: Path) -> None:
+    again = ("--dry-run", "--device", "cpu", "--skip-existing")
+    run_folder(photos, tmp_path / "out", RunOptions(device="cpu"))
+    Image.new("L", (64, 48), 230).save(photos / "bright.jpg")
+    done = rave_run(photos, tmp_path / "out", *again, cwd=tmp_path)
+    assert "a.jpg would be skipped: " in done.stdout
+    assert "1 of 4 would be enhanced, 3 skipped; nothing was written" in done.stdout
+    done = rave_run(photos, tmp_path / "out", *again, "--strength", 0.5, cwd=tmp_path)
+    assert "4 of 4 would be enhanced" in done.stdout, "other options give other results"
+    done = rave_run(
+        photos, tmp_path / "new", "--dry-run", "--only-backlit", "--include", "bright.jpg", cwd=tmp_path
+    )
+    assert "0 of 1 would be enhanced, 1 copied; nothing was written" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--log", "--report"])
+def test_a_dry_run_has_no_log_and_no_report(option: str, photos: Path, tmp_path: Path) -> None:
+    done = rave_run(photos, tmp_path / "out", "--dry-run", option, tmp_path / "told", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--dry-run writes nothing: leave --log and --report out" in done.stderr
 
 
 def test_a_file_that_comes_while_its_photograph_is_in_work_is_kept(

@@ -128,7 +128,7 @@ def test_the_program_tells_the_score(photos: Path, tmp_path: Path) -> None:
     options = ["--only-backlit", "--device", "cpu", "--log", log, "--report", report]
     done = rave_run(photos, tmp_path / "out", *options)
     assert b"1 of 2 enhanced" in done.stdout
-    assert b"1 copied unchanged (not backlit)" in done.stdout
+    assert b"1 left as is (not backlit)" in done.stdout
     assert b"were there already" not in done.stdout
     lines = {line["name"]: line for line in map(json.loads, log.read_text().splitlines())}
     assert lines["bright.jpg"]["status"] == "copied"
@@ -136,7 +136,7 @@ def test_the_program_tells_the_score(photos: Path, tmp_path: Path) -> None:
     page = report.read_text()
     assert "<th>backlit</th>" in page
     assert f"<td>{lines['backlit.jpg']['backlit']:.2f}</td>" in page
-    assert "1 copied unchanged (not backlit)" in page
+    assert "1 left as is (not backlit)" in page
 
 
 def test_a_stream_that_is_not_backlit_passes_through(photos: Path) -> None:

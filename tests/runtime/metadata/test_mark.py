@@ -213,7 +213,7 @@ def test_a_folder_that_was_enhanced_is_copied_with_a_note(
     assert first_result.enhanced_before
     assert (tmp_path / "twice" / "a.jpg").read_bytes() == (tmp_path / "once" / "a.jpg").read_bytes()
     run_folder(tmp_path / "once", tmp_path / "told", replace(OPTIONS, report=tmp_path / "page.html"))
-    assert "1 enhanced · 1 copied unchanged (enhanced before)" in (tmp_path / "page.html").read_text()
+    assert "1 enhanced · 1 left as is (enhanced before)" in (tmp_path / "page.html").read_text()
     resume = replace(OPTIONS, skip_existing=True)
     assert {each.status for each in run_folder(tmp_path / "once", tmp_path / "twice", resume)} == {"skipped"}
     again = replace(resume, again=True)  # made in another way: not up to date

@@ -91,8 +91,8 @@ def test_a_dry_run_tells_what_is_backlit(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     scene: NDArray[np.float64] = np.repeat(np.repeat(make_scene(60, 80), 2, 0), 2, 1)
     (tmp_path / "in" / "a.dng").write_bytes(make_dng(scene))
-    ((text, fails),) = preview_folder(tmp_path / "in", tmp_path / "out", OPTIONS)
-    assert not fails
+    ((text, fate),) = preview_folder(tmp_path / "in", tmp_path / "out", OPTIONS)
+    assert fate == "enhanced"
     assert "backlit (score" in text
     assert text.endswith(f"{tmp_path / 'out' / 'a.tif'}")
     assert not (tmp_path / "out").exists()
