@@ -10,7 +10,8 @@ It compares, in turns in one run, on the same processors:
 It prints medians of wall time, and medians of the ratios of each round. `--source` takes real photographs to
 enlarge; without it the pictures are synthetic scenes with grain. `--kinds` also measures folders of other
 kinds of files, among them pictures so small that almost all of the time is overhead, and a single photograph;
-and a photograph of 50 megapixels in memory, on one processor and on all.
+what a photograph takes besides decoding, light and encoding; and a photograph of 50 megapixels in memory, on
+one processor and on all.
 
 Installed packages come with compiled bytecode, so `rave-run` may write its own before it is measured.
 """
@@ -135,6 +136,37 @@ def measure_kinds(rounds: int) -> dict[str, dict[str, float]]:
             "work_ms_each": round(1000 * statistics.median(work_s) / kind.photographs, 2),
         }
     return findings
+
+
+def measure_bookkeeping(rounds: int) -> dict[str, float]:
+    """Measures what a photograph takes besides decoding, light and encoding, in milliseconds of wall time.
+
+    Photographs of 64 x 64 are decoded and encoded again at strength 0. The start of the program does not
+    count: the time of a small folder is subtracted from that of a large one.
+    """
+    counts = (200, 2000)
+    arguments = ["--strength", "0", "--quality", str(QUALITY)]
+    kind = KINDS["2000 JPEGs of 64 x 64"]
+    each_ms: dict[str, list[float]] = {"rave_run_ms": [], "rave_run_work_ms": [], "pillow_ms": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch, "output")
+        folders = [Path(scratch, str(count)) for count in counts]
+        for folder, count in zip(folders, counts, strict=True):
+            folder.mkdir()
+            make_kind(folder, kind._replace(photographs=count))
+        for _ in range(rounds):
+            measured = []
+            for folder in folders:
+                before = _work_of_children_s()
+                rave_s = run_rave(folder, output, arguments)
+                measured.append((rave_s, _work_of_children_s() - before, run_pillow(folder, output)))
+            for values, few_s, many_s in zip(each_ms.values(), *measured, strict=True):
+                values.append(1000 * (many_s - few_s) / (counts[1] - counts[0]))
+    pairs = zip(each_ms["rave_run_ms"], each_ms["pillow_ms"], strict=True)
+    difference = statistics.median(rave - pillow for rave, pillow in pairs)
+    return {name: round(statistics.median(values), 3) for name, values in each_ms.items()} | {
+        "difference_ms": round(difference, 3)
+    }
 
 
 def measure_threads(rounds: int) -> dict[str, float]:
@@ -277,5 +309,6 @@ def main(arguments: Sequence[str]) -> None:
     }
     if options.kinds:
         findings["kinds"] = measure_kinds(options.rounds)
+        findings["bookkeeping_each"] = measure_bookkeeping(options.rounds)
         findings["50_mp_in_memory"] = measure_threads(options.rounds)
     report_study("folder-speed", arguments, findings, options.output)
