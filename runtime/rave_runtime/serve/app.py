@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, Router
@@ -17,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rave_runtime.photos.formats import usual_ending
 from rave_runtime.run.one_photo import EnhancedPhoto
 from rave_runtime.serve.batches import Source, photographs_of, stream_zip
-from rave_runtime.serve.guard import Guard
+from rave_runtime.serve.guard import Crossings, Guard
 from rave_runtime.serve.intake import read_form, reading_body, while_connected
 from rave_runtime.serve.log import LineLog
 from rave_runtime.serve.metrics import CONTENT_TYPE, Metrics, resident_bytes
@@ -91,10 +90,12 @@ class Service:
             tuple(self.facts.items()),
         )
 
-    def drain(self) -> None:
-        """Takes no more photographs, and gives those in work the rest of `drain_s` to finish."""
+    def drain(self) -> float:
+        """Takes no more photographs; returns the seconds after which those still in work are refused."""
+        seconds = max(0.1, self.options.drain_s - 1)
         self.is_draining = True
-        self.work.drain(max(0.1, self.options.drain_s - 1))
+        self.work.drain(seconds)
+        return seconds
 
     def app(self, secret: str | None) -> ASGIApp:
         """Makes the application, with its guard in front.
@@ -114,9 +115,11 @@ class Service:
             Route("/openapi.json", self.openapi, methods=["GET"]),
         ]
         self._document = json.dumps(describe(self.options, secret is not None)).encode()
-        app: ASGIApp = Guard(Router(routes), self.options, secret, self.metrics, self.log)
+        app: ASGIApp = Guard(
+            Router(routes), self.options, secret, self.metrics, self.log, lambda: self.is_draining
+        )
         if self.options.allow_origins:
-            app = CORSMiddleware(
+            app = Crossings(
                 app,
                 allow_origins=self.options.allow_origins,
                 allow_methods=["GET", "POST"],

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from rave_runtime.photos.formats import usual_ending
+from rave_runtime.run.inputs import _is_shown
 from rave_runtime.run.one_photo import EnhancedPhoto
 from rave_runtime.serve.intake import read_form
 from rave_runtime.serve.problems import RefusedError, problem_of
@@ -21,6 +22,9 @@ _END_RECORD: Final = b"PK\5\6"
 _ZIP64_LOCATOR: Final = b"PK\6\7"
 _ENTRY_BYTES: Final = 1 << 10
 """Most bytes of an entry in a zip's directory, on average: 46 fixed bytes, a name and some extra data."""
+
+_NEVER_PHOTOGRAPHS: Final = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
+"""Files, in lower case, that Windows puts into folders; rave-run passes them over by their endings."""
 
 Source = Callable[[], bytes]
 """A function that returns the bytes of one photograph; it is called when they are needed, by a worker."""
@@ -56,11 +60,14 @@ def photographs_of(
 
 
 def _zip_sources(content: bytes, max_photos: int, max_bytes: int) -> list[Source]:
-    """Returns a function for each file of a zip that reads it, after checking the zip's directory."""
+    """Returns a function for each file of a zip that reads it, after checking the zip's directory.
+
+    What operating systems add to a zip is left out.
+    """
     _check_directory(content, max_photos)
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
-        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        entries = [entry for entry in archive.infolist() if _is_taken(entry)]
     except (zipfile.BadZipFile, ValueError, struct.error, UnicodeDecodeError, NotImplementedError, OSError):
         raise RefusedError(422, "the zip is damaged or cut short: make it again") from None
     if len(entries) > max_photos:
@@ -72,6 +79,14 @@ def _zip_sources(content: bytes, max_photos: int, max_bytes: int) -> list[Source
         return lambda: _read_entry(content, entry, max_bytes)
 
     return [source(entry) for entry in entries]
+
+
+def _is_taken(entry: zipfile.ZipInfo) -> bool:
+    """Tells whether an entry of a zip may be a photograph: no folder, hidden file or file of the system."""
+    parts = [part for part in entry.filename.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    if entry.is_dir() or not parts or parts[-1].lower() in _NEVER_PHOTOGRAPHS:
+        return False
+    return _is_shown("/".join(parts))
 
 
 def _check_directory(content: bytes, max_photos: int) -> None:
@@ -98,7 +113,7 @@ def _read_entry(content: bytes, entry: zipfile.ZipInfo, max_bytes: int) -> bytes
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, OSError):
         raise RefusedError(422, "the file is damaged inside its zip: make the zip again") from None
     if len(data) > max_bytes:
-        raise RefusedError(413, f"the file is over the limit of {max_bytes / 2**20:g} MiB: shrink it")
+        raise RefusedError(413, f"the file is over the limit of {max_bytes >> 20} MiB: shrink it")
     return data
 
 

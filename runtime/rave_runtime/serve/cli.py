@@ -61,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
     )
-    text = "Let pages of this web site use the service; may be repeated."
+    text = "Let pages of this web site (https://HOST) use the service; may be repeated."
     add("--allow-origin", text, action="append", dest="allow_origins", metavar="URL")
     text = "Another name of this service, behind a proxy; may be repeated."
     add("--allow-host", text, action="append", dest="allow_hosts", metavar="NAME")
@@ -110,7 +110,7 @@ def _number(kind: type[int] | type[float], minimum: float, maximum: float) -> Ca
     def parse(text: str) -> float:
         value = kind(text)
         if not minimum <= value <= maximum:
-            raise argparse.ArgumentTypeError(f"{text} is not from {minimum:g} to {maximum:g}")
+            raise argparse.ArgumentTypeError(f"{text} is not from {minimum:.15g} to {maximum:.15g}")
         return value
 
     parse.__name__ = kind.__name__  # argparse shows this name when the text is not a number

@@ -8,9 +8,13 @@ import hmac
 import time
 import traceback
 import uuid
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rave_runtime.errors import RaveError
@@ -47,6 +51,9 @@ _HEADERS: Final = (
 )
 
 
+_FOREIGN: Final = "another web site may not use this service: --allow-origin lets one"
+
+
 class Guard:
     """Checks requests before the application gets them, and turns its errors into answers.
 
@@ -56,10 +63,17 @@ class Guard:
         secret: the token that requests must bring; None asks for none.
         metrics: where requests are counted.
         log: where requests are written.
+        is_ending: whether connections are closed after their answers, so that clients go elsewhere.
     """
 
     def __init__(
-        self, app: ASGIApp, options: ServeOptions, secret: str | None, metrics: Metrics, log: LineLog
+        self,
+        app: ASGIApp,
+        options: ServeOptions,
+        secret: str | None,
+        metrics: Metrics,
+        log: LineLog,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._app = app
         self._origins = frozenset(options.allow_origins)
@@ -68,6 +82,7 @@ class Guard:
         self._secret = None if secret is None else hashlib.sha256(secret.encode()).digest()
         self._metrics = metrics
         self._log = log
+        self._is_ending = is_ending
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, then logs and counts it.
@@ -78,7 +93,7 @@ class Guard:
         if scope["type"] != "http":
             return
         started = time.perf_counter()
-        answer = _Answer(send)
+        answer = _Answer(send, self._is_ending)
         facts: dict[str, Any] = {"id": uuid.uuid4().hex[:16]}
         scope["facts"] = facts
         scope["app"] = self  # makes Starlette raise its refusals, which then become answers like all others
@@ -157,7 +172,7 @@ class Guard:
             is_own = not origin or origin.partition("://")[2].lower() == host
             is_foreign = not is_own or (not origin and site not in ("", "none", "same-origin"))
             if is_foreign and origin not in self._origins:
-                raise RefusedError(403, "another web site may not use this service: --allow-origin lets one")
+                raise RefusedError(403, _FOREIGN)
         if self._secret is None or scope["path"] in OPEN_PATHS:
             return
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
@@ -165,6 +180,27 @@ class Guard:
         is_right = hmac.compare_digest(hashlib.sha256(token.strip()).digest(), self._secret)
         if scheme.lower() != b"bearer" or not is_right:
             raise RefusedError(401, "the token is missing or wrong: send Authorization: Bearer TOKEN")
+
+
+class Crossings(CORSMiddleware):
+    """Tells browsers which other sites may use the service, and how; its refusals are problems in JSON."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answers a browser that asks before it sends another site's request."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code < 400:
+            return answer
+        if self.is_allowed_origin(request_headers["origin"]):
+            problem = RefusedError(
+                400, "other web sites may use GET and POST, with the headers Authorization and Content-Type"
+            )
+        else:
+            problem = RefusedError(403, _FOREIGN)
+        refusal = problem.response()
+        for name, value in answer.headers.items():
+            if name == "vary" or name.startswith("access-control-"):
+                refusal.headers[name] = value
+        return refusal
 
 
 class _Answer:
@@ -176,8 +212,9 @@ class _Answer:
         is_complete: whether the whole body was sent.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, is_ending: Callable[[], bool]) -> None:
         self._send = send
+        self._is_ending = is_ending
         self.status: int | None = None
         self.length = 0
         self.is_complete = False
@@ -190,6 +227,7 @@ class _Answer:
             message["headers"] = [
                 *message["headers"],
                 *((name, value) for name, value in _HEADERS if name not in present),
+                *([(b"connection", b"close")] if self._is_ending() else []),
             ]
             await self._send(message)
             return

@@ -181,7 +181,7 @@ class _Parts:
     def _begin(self) -> None:
         self._count += 1
         if self._count > self._max_parts:
-            raise RefusedError(413, f"the body has over {self._max_files} photographs: send fewer")
+            raise RefusedError(413, f"the form has over {self._max_parts} parts: send fewer")
         self._disposition, self._pieces = b"", []
 
     def _end_header(self) -> None:
@@ -197,7 +197,7 @@ class _Parts:
         _, options = python_multipart.multipart.parse_options_header(self._disposition)
         if b"filename" in options or b"filename*" in options:
             if len(self.photographs) >= self._max_files:
-                raise RefusedError(413, f"the body has over {self._max_files} photographs: send fewer")
+                raise _too_many(self._max_files)
             self.photographs.append(content)
             return
         name = options.get(b"name", b"").decode("utf-8", "replace")
@@ -211,5 +211,13 @@ class _Parts:
         self.is_complete = True
 
 
+def _too_many(limit: int) -> RefusedError:
+    if limit == 1:
+        words = "the form holds several photographs: send one photograph per request, or use /batch"
+    else:
+        words = f"the form holds over {limit} photographs: send fewer at a time"
+    return RefusedError(413, words)
+
+
 def _too_long(limit: int) -> RefusedError:
-    return RefusedError(413, f"the body is over the limit of {limit / 2**20:g} MiB: send a smaller file")
+    return RefusedError(413, f"the body is over the limit of {limit >> 20} MiB: send a smaller file")

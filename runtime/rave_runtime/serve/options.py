@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from rave_runtime.errors import UsageError
 from rave_runtime.run.memory import default_limit_mib
@@ -44,6 +46,20 @@ class ServeOptions:
     allow_hosts: tuple[str, ...] = ()
     log: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuses names of web sites that no browser sends, since they would allow nothing.
+
+        Raises:
+            UsageError: one of `allow_origins` is not an origin.
+        """
+        for text in self.allow_origins:
+            if (origin := _origin_of(text)) != text:
+                near = "" if origin is None else f" (here perhaps {origin})"
+                raise UsageError(
+                    f"--allow-origin {text} is not a web site as browsers name it: give https://HOST, or "
+                    f"https://HOST:PORT if it has a port of its own{near}"
+                )
+
     @property
     def is_loopback(self) -> bool:
         """Whether only programs of this machine can reach the address."""
@@ -66,8 +82,8 @@ class ServeOptions:
             environment: the environment variables.
 
         Raises:
-            UsageError: two tokens are set, the token is too short, its file cannot be read, or none is set
-                although other machines can reach the address.
+            UsageError: two tokens are set, the token is too short or has signs that it must not have, its
+                file cannot be read, or none is set although other machines can reach the address.
         """
         options = {
             "--token": self.token,
@@ -79,11 +95,8 @@ class ServeOptions:
         if not tokens and environment.get(TOKEN_VARIABLE):
             tokens = {TOKEN_VARIABLE: environment[TOKEN_VARIABLE]}
         for name, text in tokens.items():
-            if len(text) < _SHORTEST_TOKEN or not text.isascii() or not text.isprintable() or " " in text:
-                raise UsageError(
-                    f"the token of {name} must have at least {_SHORTEST_TOKEN} letters, digits or signs "
-                    "without blanks: openssl rand -hex 16 makes one"
-                )
+            if (fault := _fault_of(text)) is not None:
+                raise UsageError(f"the token of {name} {fault}: openssl rand -hex 16 makes a good one")
             return text
         if not self.is_loopback:
             raise UsageError(
@@ -93,9 +106,39 @@ class ServeOptions:
         return None
 
 
+def _fault_of(token: str) -> str | None:
+    """Returns what is wrong with a token, in words that do not repeat it; None if nothing is."""
+    if len(token.splitlines()) > 1:
+        return "has several lines, and one is needed"
+    if any(sign.isspace() for sign in token):
+        return "has a blank in it, which a token must not have"
+    if not token.isascii():
+        return "has a letter or sign outside of ASCII, such as an accent, which not every client can send"
+    if not token.isprintable():
+        return "has an invisible sign in it, which a token must not have"
+    if len(token) < _SHORTEST_TOKEN:
+        have = f"has {len(token)}" if token else "is empty"
+        return f"{have}, and must have at least {_SHORTEST_TOKEN} letters, digits or signs"
+    return None
+
+
+def _origin_of(text: str) -> str | None:
+    """Returns the origin, as browsers send it, of a web address or of its host alone; None if it has none."""
+    try:
+        place = urlsplit(text if "://" in text else f"https://{text}")
+        host, port = (place.hostname or "").encode("idna").decode(), place.port
+    except ValueError:  # UnicodeError is one, too
+        return None
+    if text == "null" or not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:]+", host):  # null: any sandboxed page
+        return None
+    origin = f"{place.scheme}://" + (f"[{host}]" if ":" in host else host)
+    is_usual = port is None or (place.scheme, port) in (("https", 443), ("http", 80))
+    return origin if is_usual else f"{origin}:{port}"
+
+
 def _read_token(file: Path) -> str:
     try:
-        return file.read_text("utf-8").strip()
+        return file.read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
+        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
         raise UsageError(f"--token-file {file} cannot be read: {reason}") from error

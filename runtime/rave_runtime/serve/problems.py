@@ -19,8 +19,6 @@ _INSIDES: Final = re.compile(r"<[^<>]*\bat 0x[0-9a-fA-F]+>|(?<![\w.])(?:[A-Za-z]
 _PHRASES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
 """Phrases of RFC 9110 for which some versions of Python have older ones."""
 
-_ROUTING: Final = {404: "there is nothing at this path", 405: "this path is not for this method"}
-
 
 class RefusedError(Exception):
     """A request that is refused, and the reason.
@@ -29,13 +27,17 @@ class RefusedError(Exception):
         status: the HTTP status.
         detail: a sentence for users: what came, what is needed, what to do.
         retry_after_s: after how many seconds to try again; None leaves the header out.
+        allow: the methods that the path has, for 405.
     """
 
-    def __init__(self, status: int, detail: str, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, retry_after_s: int | None = None, allow: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(detail)
         self.status: Final = status
         self.detail: Final = _INSIDES.sub("...", detail)
         self.retry_after_s: Final = retry_after_s
+        self.allow: Final = allow
 
     @property
     def title(self) -> str:
@@ -51,6 +53,8 @@ class RefusedError(Exception):
         headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
+        if self.allow:
+            headers["Allow"] = ", ".join(self.allow)
         return Response(self.content(), self.status, headers, "application/problem+json")
 
 
@@ -63,7 +67,7 @@ def problem_of(error: Exception) -> RefusedError | None:
     if isinstance(error, RefusedError):
         return error
     if isinstance(error, HTTPException):  # of Starlette's router
-        return RefusedError(error.status_code, _ROUTING.get(error.status_code, "the request makes no sense"))
+        return _not_routed(error)
     if isinstance(error, StoppedError):
         return RefusedError(503, "the photograph was not finished in time: try again", 5)
     if isinstance(error, PhotoError):
@@ -75,3 +79,14 @@ def problem_of(error: Exception) -> RefusedError | None:
     if isinstance(error, RaveError):  # about the model or device: its message is only for the operator's log
         return RefusedError(503, "the model cannot be used here: the service's log says why")
     return None
+
+
+def _not_routed(error: HTTPException) -> RefusedError:
+    """Returns the answer to a request for which Starlette's router has no function."""
+    if error.status_code == 404:
+        return RefusedError(404, "there is nothing at this path")
+    if error.status_code == 405:
+        allow = tuple(sorted((error.headers or {}).get("Allow", "").split(", ")))
+        way = "photographs are sent with POST" if "POST" in allow else "it is read with GET"
+        return RefusedError(405, f"this path is not for this method: {way}", allow=allow)
+    return RefusedError(error.status_code, "the request makes no sense")

@@ -30,6 +30,12 @@ _HEAD_BYTES: Final = 16 * 1024
 _FURTHER_THREADS: Final = 3
 """Threads beside those of the photographs: for the log, for loading the model, and for ending."""
 
+_ANSWER_S: Final = 1
+"""The last part of `drain_s`: what is not finished then is refused, and this long the answers may take."""
+
+_LOOK_S: Final = 0.05
+"""How often a service that ends looks whether all its requests are answered."""
+
 _SWITCH_S: Final = 0.0005
 """How long a worker may keep Python's lock while the event loop waits for it. Python's default is 5 ms, and
 a health check would wait several times that."""
@@ -67,8 +73,9 @@ def serve(options: ServeOptions) -> int:
     log = LineLog(sys.stdout if options.log else None)
     studio = Studio(enhancer, options.max_megapixels, options.memory_limit_mib)
     service = Service(studio, options, workers, log)
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # the service has its access log instead
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "python_multipart"):
+        # The service has its log instead, and clients are told what is wrong with their requests.
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     config = uvicorn.Config(
         service.app(secret),
         http=bounded_protocol(options.max_connections),
@@ -80,7 +87,7 @@ def serve(options: ServeOptions) -> int:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=10,
-        timeout_graceful_shutdown=max(1, round(options.drain_s)),
+        timeout_graceful_shutdown=_ANSWER_S,
         h11_max_incomplete_event_size=_HEAD_BYTES,
     )
     server = _Server(config)
@@ -110,13 +117,14 @@ async def _serve(server: _Server, service: Service, listener: socket.socket) -> 
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: _note(service, context))
     code = 0
+    ending: asyncio.Future[None] | None = None
 
     def end() -> None:
-        if server.should_exit:
-            server.force_exit = True
+        nonlocal ending
+        if service.is_draining:
+            server.should_exit = server.force_exit = True
             return
-        server.should_exit = True
-        service.drain()
+        ending = asyncio.ensure_future(_finish(server, service.drain()))
 
     for number in (signal.SIGTERM, signal.SIGINT):
         try:
@@ -138,8 +146,22 @@ async def _serve(server: _Server, service: Service, listener: socket.socket) -> 
     loading = asyncio.ensure_future(load())
     await server.serve(sockets=[listener])
     loading.cancel()
+    if ending is not None:
+        ending.cancel()
     service.log.write(event="ended", in_work=service.work.running)
     return code
+
+
+async def _finish(server: _Server, seconds: float) -> None:
+    """Lets the server end once all requests are answered, or after so many seconds.
+
+    Until then it listens, which uvicorn alone does not: probes and clients are told that the service ends,
+    since nobody can tell a closed port from a crash.
+    """
+    end = asyncio.get_running_loop().time() + seconds
+    while server.server_state.tasks and asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(_LOOK_S)
+    server.should_exit = True
 
 
 def _note(service: Service, context: dict[str, Any]) -> None:
@@ -154,6 +176,13 @@ def _listen(options: ServeOptions) -> socket.socket:
         UsageError: the address cannot be listened on.
     """
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    try:
+        socket.getaddrinfo(options.host or None, options.port, family, socket.SOCK_STREAM)
+    except (OSError, UnicodeError):  # the second: it cannot be a name
+        raise UsageError(
+            f"--host {options.host} is no address, and no name of which an address is known: give an address "
+            "of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them"
+        ) from None
     try:
         listener = socket.create_server((options.host, options.port), family=family, backlog=1024)
     except OSError as error:

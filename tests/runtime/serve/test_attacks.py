@@ -140,6 +140,15 @@ def test_hostile_heads(service: Service, lines: list[str]) -> None:
     is_well(service)
 
 
+def test_forms_that_make_no_sense_leave_no_words_behind(serve: Serve) -> None:
+    service = serve()
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    for body in (b"\xff\xd8\xff\xff", b"--\xff\xff\xff", b"--b\r\n\0: x\r\n\r\n"):
+        answer = service.post("/enhance", body, kind)
+        assert (answer.status, "cut short or makes no sense" in answer.detail) == (400, True)
+    assert service.end()[2] == ""
+
+
 def test_ten_thousand_connections(serve: Serve, jpeg: bytes) -> None:
     """New ones take the place of idle ones, so that whoever has a request is always heard."""
     service = serve("--max-connections", 64)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from rave_runtime.errors import UsageError
 from rave_runtime.serve import guard, intake, protocol
 from rave_runtime.serve.options import ServeOptions
 from rave_runtime.serve.problems import RefusedError, problem_of
 from tests.runtime.pictures import MakePicture
 
-from .conftest import Serve, Service, encode, form
+from .conftest import Answer, Serve, Service, encode, form
 from .wire import connected, is_well, read_all
 
 TOKEN = "0123456789abcdef0123"
@@ -105,6 +106,71 @@ def test_other_web_sites_cannot_use_it(serve: Serve, service: Service, jpeg: byt
     answer = friendly.post("/enhance", jpeg, {"Origin": "https://good.example"})
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "https://good.example")
     assert friendly.post("/enhance", jpeg, {"Origin": "https://evil.example"}).status == 403
+
+
+def test_browsers_that_ask_before_are_refused_in_json(serve: Serve) -> None:
+    service = serve("--allow-origin", "https://good.example")
+
+    def ask(origin: str, method: str) -> Answer:
+        asked = {"Origin": origin, "Access-Control-Request-Method": method}
+        return service.ask("OPTIONS", "/enhance", headers=asked)
+
+    allowed = ask("https://good.example", "POST")
+    assert (allowed.status, allowed.headers["access-control-allow-methods"]) == (200, "GET, POST")
+    foreign = ask("https://evil.example", "POST")
+    assert (foreign.status, foreign.headers["content-type"]) == (403, "application/problem+json")
+    assert "another web site may not use this service" in foreign.detail
+    assert "access-control-allow-origin" not in foreign.headers
+    assert "Origin" in foreign.headers["vary"]
+    other = ask("https://good.example", "DELETE")
+    assert (other.status, other.headers["content-type"]) == (400, "application/problem+json")
+    assert "may use GET and POST" in other.detail
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ("evil.com", "https://evil.com"),
+        ("https://Good.Example/", "https://good.example"),
+        ("https://good.example:443", "https://good.example"),
+        ("http://localhost:5173/page", "http://localhost:5173"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("*", None),
+        ("null", None),
+        ("https://", None),
+        ("https://[", None),
+    ],
+)
+def test_sites_that_no_browser_names_so_are_refused(given: str, near: str | None) -> None:
+    with pytest.raises(UsageError, match=r"not a web site as browsers name it: give https://HOST") as told:
+        ServeOptions(allow_origins=("https://good.example", given))
+    assert str(told.value).startswith(f"--allow-origin {given} is not")
+    assert str(told.value).partition("here perhaps ")[2] == (f"{near})" if near else "")
+
+
+def test_sites_as_browsers_name_them_are_taken() -> None:
+    sites = ("https://a.example", "http://localhost:5173", "http://[::1]:8080", "moz-extension://0a-1b")
+    assert ServeOptions(allow_origins=sites).allow_origins == sites
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        (f"{TOKEN}\n{TOKEN}\n", "has several lines, and one is needed"),
+        ("0123456789 abcdef0", "has a blank in it"),
+        ("café-0123456789abcdef", "has a letter or sign outside of ASCII, such as an accent"),
+        ("0123456789\0abcdef0", "has an invisible sign in it"),
+        ("short", "has 5, and must have at least 16 letters, digits or signs"),
+        ("\n", "is empty, and must have at least 16"),
+    ],
+)
+def test_what_is_wrong_with_a_token(tmp_path: Path, token: str, words: str) -> None:
+    (tmp_path / "token").write_text(token, "utf-8")
+    with pytest.raises(UsageError, match=f"the token of --token-file {words}") as told:
+        ServeOptions(token_file=tmp_path / "token").secret({})
+    assert "0123456789" not in str(told.value)
+    (tmp_path / "token").write_text(f"\ufeff{TOKEN}\r\n", "utf-8")  # as Windows saves it
+    assert ServeOptions(token_file=tmp_path / "token").secret({}) == TOKEN
 
 
 def test_answers_name_neither_paths_nor_objects() -> None:

@@ -12,6 +12,8 @@ import time
 import zipfile
 from typing import Any
 
+import pytest
+
 from tests.runtime.pictures import MakePicture
 
 from .conftest import Serve, encode, form
@@ -42,6 +44,39 @@ def test_sigterm_during_a_batch_gives_a_whole_archive(serve: Serve, picture: Mak
     assert len(entries) == 12
     assert len(names) - 1 == 12 - len(failed) < 12
     assert all("the service is ending" in entry["error"] for entry in failed)
+
+
+def test_whoever_asks_a_service_that_ends_is_told_so(serve: Serve, picture: MakePicture) -> None:
+    """Its port stays open while there is work: a closed one cannot be told from a crash."""
+    service = serve("--workers", 1)
+    content, small = (encode(picture(*size), "PNG", compress_level=1) for size in ((1200, 1600), (40, 60)))
+    answers: list[Any] = []
+    path = "/enhance?working_size=full"
+    thread = threading.Thread(target=lambda: answers.append(service.post(path, content)))
+    thread.start()
+    service.wait(lambda: service.metric("rave_in_work") == 1)
+    service.process.send_signal(signal.SIGTERM)
+    unready = service.wait(lambda: (answer := service.get("/readyz")).status == 503 and answer)
+    assert (unready.detail, unready.headers["connection"]) == ("the service is ending", "close")
+    refused = service.post("/enhance", small)
+    assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+    assert "the service is ending: send it to another one" in refused.detail
+    assert service.get("/healthz").status == 200
+    assert service.metric("rave_in_work") == 1
+    thread.join()
+    assert answers[0].status == 200
+    _, errors = service.process.communicate(timeout=30)
+    assert (service.process.returncode, errors) == (0, "")
+    with pytest.raises(ConnectionRefusedError):
+        service.get("/readyz")
+
+
+def test_a_service_without_work_ends_at_once(serve: Serve) -> None:
+    service = serve()
+    with socket.create_connection(("127.0.0.1", service.port)):  # an idle connection is none
+        started = time.perf_counter()
+        assert service.end()[0] == 0
+        assert time.perf_counter() - started < 5
 
 
 def test_sigterm_while_a_body_is_on_its_way(serve: Serve, jpeg: bytes) -> None:

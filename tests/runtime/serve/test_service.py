@@ -127,7 +127,15 @@ def test_a_batch_says_what_became_of_each(service: Service, jpeg: bytes, picture
         ("/enhance", b"x", "multipart/form-data", 400, "has no boundary"),
         ("/enhance", b"--b\r\nContent-", "multipart/form-data; boundary=b", 400, "cut short"),
         ("/enhance", form([])[0], form([])[1], 400, "no photograph"),
-        ("/enhance", form([b"1", b"2"])[0], form([])[1], 413, "over 1 photographs"),
+        (
+            "/enhance",
+            form([b"1", b"2"])[0],
+            form([])[1],
+            413,
+            "send one photograph per request, or use /batch",
+        ),
+        ("/enhance", form([], {f"x{i}": "1" for i in range(20)})[0], form([])[1], 413, "over 17 parts"),
+        ("/batch", form([b"1"] * 201)[0], form([])[1], 413, "over 200 photographs: send fewer at a time"),
         ("/batch", b"PK", "application/zip", 422, "the zip is damaged"),
         ("/elsewhere", b"", "", 404, "nothing at this path"),
     ],
@@ -141,9 +149,30 @@ def test_refusals_say_what_came_and_what_is_needed(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+def test_what_systems_add_to_a_zip_gets_no_number(service: Service, jpeg: bytes) -> None:
+    added = ["__MACOSX/._a.jpg", "._a.jpg", "in/.DS_Store", "in/Thumbs.db", "desktop.ini", "@eaDir\\a.jpg"]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in (*added, "./a.jpg", "in/b.jpg"):
+            archive.writestr(name, jpeg if name.endswith("/b.jpg") or name == "./a.jpg" else b"\0\5\26\7")
+    answer = service.post("/batch", packed.getvalue(), {"Content-Type": "application/zip"})
+    with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
+        assert archive.namelist() == ["0001.jpg", "0002.jpg", "results.json"]
+        assert [record["status"] for record in json.loads(archive.read("results.json"))] == [200, 200]
+    only_added = io.BytesIO()
+    with zipfile.ZipFile(only_added, "w") as archive:
+        archive.writestr(added[0], b"")
+    answer = service.post("/batch", only_added.getvalue(), {"Content-Type": "application/zip"})
+    assert (answer.status, "the batch holds no photograph" in answer.detail) == (400, True)
+
+
 def test_other_methods_are_refused(service: Service) -> None:
-    assert service.get("/enhance").status == 405
-    assert service.post("/healthz", b"").status == 405
+    answer = service.get("/enhance")
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert answer.detail == "this path is not for this method: photographs are sent with POST"
+    answer = service.post("/healthz", b"")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert answer.detail == "this path is not for this method: it is read with GET"
 
 
 def test_probes_version_and_description(service: Service) -> None:
@@ -196,10 +225,18 @@ def test_the_log_has_no_contents_and_no_names(serve: Serve, jpeg: bytes) -> None
     ("arguments", "words"),
     [
         (["--host", "0.0.0.0"], "can be reached from other machines: give --token-file"),
-        (["--token", "short"], "must have at least 16 letters"),
+        (["--token", "short"], "--token has 5, and must have at least 16 letters, digits or signs"),
         (["--token", "0123456789abcdef", "--token-file", "x"], "cannot be read|give one of them"),
         (["--model", "/nowhere"], "manifest.json"),
         (["--port", "70000"], "70000 is not from 0 to 65535"),
+        (["--max-body", "0"], "0 is not from 1 to 1048576 ("),
+        (["--memory-limit", "1"], "1 is not from 64 to 16777216 ("),
+        (["--allow-origin", "evil.com"], "give https://HOST, or https://HOST:PORT"),
+        (
+            ["--host", "nosuch.invalid", "--token", "0" * 16],
+            "--host nosuch.invalid is no address, and no name",
+        ),
+        (["--host", "a..b", "--token", "0" * 16], "--host a..b is no address, and no name"),
     ],
 )
 def test_wrong_use_is_told_before_anything_listens(arguments: list[str], words: str) -> None:
@@ -207,6 +244,7 @@ def test_wrong_use_is_told_before_anything_listens(arguments: list[str], words: 
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert any(word in done.stderr for word in words.split("|")), done.stderr
+    assert "Errno" not in done.stderr
 
 
 def test_a_taken_port_is_told(service: Service) -> None:
