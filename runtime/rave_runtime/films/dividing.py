@@ -17,7 +17,8 @@ from rave_runtime.arrays import Array
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError
-from rave_runtime.films.opening import FilmInfo, describe_film, import_av, main_video
+from rave_runtime.films.ending import EndWatch
+from rave_runtime.films.opening import FilmInfo, describe_film, import_av, is_cover, main_video
 from rave_runtime.films.plane_format import as_plane
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.films.shade_colours import MeanColours
@@ -96,6 +97,12 @@ _HD_HEIGHT_PX: Final = 720
 """Films of this height or more that do not state a matrix are taken for BT.709, smaller ones for BT.601."""
 
 
+_AT_THE_END: Final = (
+    "has its table of contents at its end, so it cannot be read from a pipe: give the file itself as INPUT, "
+    "or put the table first (ffmpeg -i film.mp4 -c copy -movflags faststart new.mp4)"
+)
+
+
 class DividedFilm:
     """Decodes and divides a film: `items` yields packets to pass on and frames to encode, in order.
 
@@ -120,6 +127,7 @@ class DividedFilm:
             self.video.thread_type = "NONE"
             self.video.codec_context.thread_count = 1
         self._alone = options.alone
+        self._is_piped = options.live
         # Older versions of PyAV convert in the calling thread, and have no such option.
         may_choose = "threads" in (import_av().VideoFrame.reformat.__doc__ or "")
         self._conversion = {"threads": 1} if options.alone and may_choose else {}
@@ -179,12 +187,16 @@ class DividedFilm:
         """Yields packets of the other streams, and pairs of a frame and its light."""
         av = import_av()
         broken = 0
+        watch = EndWatch(self.container, self.video)
         packets = self.container.demux()
         while True:
             try:
                 packet = next(packets)
+                watch.see(packet)
                 if packet.stream is not self.video:
-                    if packet.dts is not None:
+                    # Matroska has no decoding times for a stream's first packets; a cover has none at all.
+                    is_timed = packet.dts is not None or packet.pts is not None
+                    if is_timed or (packet.size and is_cover(packet.stream)):
                         yield packet
                     continue
                 frames = packet.decode()
@@ -198,8 +210,11 @@ class DividedFilm:
         if broken:
             many = "a broken packet was" if broken == 1 else f"{broken} broken packets were"
             self._result.warnings.append(f"{many} left out")
+        if note := watch.note():
+            self._result.warnings.append(note)
         if self.info is None:
-            raise PhotoError("holds no frame that can be decoded")
+            is_unread = self._is_piped and not watch.packets and "mov" in self.container.format.name
+            raise PhotoError(_AT_THE_END if is_unread else "holds no frame that can be decoded")
 
     def light_frame(self, frame: Any) -> tuple[Any, UpsampledLight]:
         """Returns a decoded frame and its steadied light. Frames must come in order.

@@ -100,8 +100,16 @@ def least_threads(encoder: str) -> int:
     return _LEAST_THREADS.get(encoder, 0)
 
 
-def supported_format(encoder: str, pixel_format: str) -> str:
-    """Returns the pixel format if the encoder takes it, otherwise the nearest that it takes."""
+def supported_format(encoder: str, pixel_format: str, *, is_odd: bool = False) -> str:
+    """Returns the pixel format if the encoder takes it, otherwise the nearest that it takes.
+
+    Args:
+        encoder: an encoder of FFmpeg.
+        pixel_format: the format of the film's frames.
+        is_odd: whether their width or height is odd: x264 and x265 then take only colour that is not reduced.
+    """
+    if is_odd and encoder in ("libx264", "libx265"):
+        pixel_format = pixel_format.replace("420p", "444p").replace("422p", "444p")
     formats = import_av().codec.Codec(encoder, "w").video_formats
     names = [item.name for item in formats or ()]
     if not names or pixel_format in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from fractions import Fraction
@@ -112,7 +113,9 @@ def add_video(
         ) from error
     context = stream.codec_context
     context.width, context.height = info.width, info.height
-    context.pix_fmt = supported_format(encoder, info.pixel_format)
+    context.pix_fmt = supported_format(
+        encoder, info.pixel_format, is_odd=bool(info.width % 2 or info.height % 2)
+    )
     context.time_base = source.time_base or Fraction(1, 90000)
     context.color_range = int(frame.color_range)
     context.colorspace = int(frame.colorspace)
@@ -125,6 +128,8 @@ def add_video(
     if info.codec == "hevc" and encoder == "libx265" and output.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"  # Apple's players need it
     stream.metadata.update(source.metadata)
+    with contextlib.suppress(AttributeError):  # of PyAV before 15, which cannot set them
+        stream.disposition = source.disposition
     if info.rotation_deg:
         stream.set_display_rotation(info.rotation_deg)
     return stream

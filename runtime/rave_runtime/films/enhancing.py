@@ -17,30 +17,18 @@ from typing import IO, Any, Final
 
 from rave_runtime.backends.limits import startable_threads, usable_processors
 from rave_runtime.enhancer import Enhancer
-from rave_runtime.errors import PhotoError, RaveError, UsageError, reason_of
+from rave_runtime.errors import PhotoError, RaveError
 from rave_runtime.files.atomic import partial_file
+from rave_runtime.films.containers import container_of, container_options
 from rave_runtime.films.dividing import DividedFilm, FilmOptions, FilmResult
 from rave_runtime.films.encoders import least_threads
 from rave_runtime.films.encoding import add_video, choose_encoder, quality_of
 from rave_runtime.films.marking import can_hold_mark, mark_film, mark_of_film
-from rave_runtime.films.opening import import_av, open_film
+from rave_runtime.films.opening import import_av, open_film, plain_reason
+from rave_runtime.films.outlet import Outlet
+from rave_runtime.films.streams import copy_streams, pass_on
 from rave_runtime.photos.metadata.mark import Mark
 from rave_runtime.run.one_photo import mark_of
-
-_CONTAINERS: Final = {
-    ".mp4": "mp4",
-    ".m4v": "mp4",
-    ".mov": "mov",
-    ".mkv": "matroska",
-    ".webm": "webm",
-    ".avi": "avi",
-    ".ts": "mpegts",
-    ".mts": "mpegts",
-    ".m2ts": "mpegts",
-    ".mpg": "mpeg",
-    ".mpeg": "mpeg",
-}
-"""FFmpeg's name of the container, by the ending of the file's name."""
 
 _NO_MARK_NOTE: Final = (
     "its result does not say that it was enhanced, since files of that kind have no place for a comment: do "
@@ -83,13 +71,14 @@ def enhance_film(
     Raises:
         PhotoError: the film cannot be read, is HDR, was enhanced before, or cannot be written.
         UsageError: PyAV or an encoder is missing, or the target's name is not that of a film.
+        OSError: the target is a stream that is full, or was closed by its reader.
     """
     options = options or FilmOptions()
     if not options.workers and not _has_threads():
         options = replace(options, alone=True)
     started = time.perf_counter()
     result = FilmResult()
-    container = options.container or _container_of(target)
+    container = options.container or container_of(target)
     mark = None if enhancer.look.changes_nothing else mark_of(enhancer)
     av = import_av()
     with open_film(source) as film:
@@ -104,7 +93,10 @@ def enhance_film(
             with partial_file(target, like, attributes_of) as (descriptor, partial):
                 # Opened by its name, it could be a link that somebody put there meanwhile.
                 with open(descriptor, "wb", closefd=False) as stream:
-                    _write(av, divided, stream, container, options, result, mark)
+                    try:
+                        _write(av, divided, stream, container, options, result, mark)
+                    except OSError as error:
+                        raise PhotoError(f"cannot be written as a film: {plain_reason(error)}") from error
                 before_replacing(partial)
             if mark is not None and not can_hold_mark(container):
                 result.warnings.append(_NO_MARK_NOTE)
@@ -134,15 +126,20 @@ def _write(
     Args:
         av: PyAV's module.
         run: decodes and divides the film.
-        target: a file's name or a binary stream.
+        target: a binary stream.
         container: FFmpeg's name of the container to write.
         options: how the film is written.
         result: where the number of frames, the encoder and notes are added.
         mark: the mark to write into the film; None writes none.
+
+    Raises:
+        PhotoError: the film cannot be read or encoded.
+        OSError: the stream is full, or was closed by its reader.
     """
-    settings = _container_options(run.container, container)
+    settings = container_options(run.container, container)
+    outlet = Outlet(target)
     try:
-        with av.open(target, "w", format=container, options=settings) as output:
+        with av.open(outlet, "w", format=container, options=settings) as output:
             output.metadata.update(run.container.metadata)
             if mark is not None and can_hold_mark(container):
                 mark_film(output.metadata, mark)
@@ -151,19 +148,21 @@ def _write(
             video: Any = None
             last_pts = None
             for item in run.items():
+                outlet.check()
                 if isinstance(item, av.Packet):
                     if video is None:
                         early_packets.append(item)
                     else:
-                        _pass_on(output, streams, item)
+                        pass_on(output, streams, item)
                     continue
                 if video is None:
                     video = _start_video(run, output, container, options, result)
-                    streams = _copy_streams(av, run, output, result)
+                    streams, notes = copy_streams(run.container, run.video, output, early_packets)
+                    result.warnings += notes
                     with contextlib.suppress(av.FFmpegError, ValueError, NotImplementedError):
                         output.set_chapters(run.container.chapters())
                     for packet in early_packets:
-                        _pass_on(output, streams, packet)
+                        pass_on(output, streams, packet)
                     early_packets.clear()
                 item.pict_type = 0  # the encoder chooses its key frames
                 if last_pts is not None and (item.pts is None or item.pts <= last_pts):
@@ -172,6 +171,7 @@ def _write(
                 output.mux(video.encode(item))
                 result.frames += 1
             output.mux(video.encode())
+        outlet.check()
     except (RaveError, MemoryError):
         raise
     except RuntimeError as error:
@@ -179,11 +179,11 @@ def _write(
             raise PhotoError(_TOO_FEW_THREADS) from error
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        if isinstance(error, BrokenPipeError):
+        if error is outlet.error:
             raise
         if isinstance(error, OSError) and error.errno == errno.EAGAIN:
             raise PhotoError(_TOO_FEW_THREADS) from error
-        raise PhotoError(f"cannot be written as a film: {reason_of(error)}") from error
+        raise PhotoError(f"cannot be written as a film: {plain_reason(error)}") from error
 
 
 def _start_video(
@@ -204,51 +204,3 @@ def _start_video(
     if options.workers or options.alone:
         video.codec_context.thread_count = 1 if options.alone else options.workers
     return video
-
-
-def _copy_streams(av: Any, run: DividedFilm, output: Any, result: FilmResult) -> dict[int, Any]:
-    """Adds a stream to the output for each stream except the video; returns them by the input's index."""
-    streams = {}
-    for stream in run.container.streams:
-        if stream is run.video or _is_chapter_track(run.container, stream):
-            continue
-        try:
-            twin = output.add_stream_from_template(stream, opaque=True)
-            twin.metadata.update(stream.metadata)
-            twin.disposition = stream.disposition
-        except (av.FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError):
-            result.warnings.append(
-                f"its {stream.type} stream {stream.index} was left out: that kind of file has no place for it"
-            )
-            continue
-        streams[stream.index] = twin
-    return streams
-
-
-def _is_chapter_track(container: Any, stream: Any) -> bool:
-    """Whether a stream is QuickTime's track of chapter titles, which FFmpeg writes anew from the chapters."""
-    return stream.type == "data" and stream.name == "bin_data" and bool(container.chapters())
-
-
-def _pass_on(output: Any, streams: dict[int, Any], packet: Any) -> None:
-    twin = streams.get(packet.stream.index)
-    if twin is not None:
-        packet.stream = twin
-        output.mux(packet)
-
-
-def _container_of(target: Path | IO[bytes]) -> str:
-    """Returns FFmpeg's name of the container by the target's name; a stream is MPEG-TS."""
-    if not isinstance(target, Path):
-        return "mpegts"
-    container = _CONTAINERS.get(target.suffix.lower())
-    if container is None:
-        raise UsageError(f"{target.name} is not the name of a film: give one of {', '.join(_CONTAINERS)}")
-    return container
-
-
-def _container_options(source: Any, container: str) -> dict[str, str]:
-    """Returns the options that make MP4 and MOV keep the metadata keys of phones, if the source has some."""
-    if container in ("mp4", "mov") and any(key.startswith("com.") for key in source.metadata):
-        return {"movflags": "use_metadata_tags"}
-    return {}

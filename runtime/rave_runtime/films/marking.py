@@ -14,7 +14,7 @@ from rave_runtime.films.opening import open_film
 from rave_runtime.photos.metadata.mark import Mark, read_words, with_words
 
 _COMMENT: Final = "comment"
-_WITHOUT_COMMENT: Final = ("mpegts", "mpeg")
+_WITHOUT_COMMENT: Final = ("mpegts", "mpeg", "3gp", "3g2")
 """FFmpeg's names of the containers that have no place for a comment."""
 
 

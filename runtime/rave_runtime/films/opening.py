@@ -13,37 +13,16 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from rave_runtime.errors import PhotoError, UsageError, reason_of
+from rave_runtime.films.containers import (
+    ENDINGS_ONLY_READ,
+    READ_CONTAINERS,
+    TRANSPORT_ENDINGS,
+    WRITTEN_CONTAINERS,
+)
 from rave_runtime.films.plane_format import PlaneFormat
 
-FILM_ENDINGS: Final = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"),
-    *(".mts", ".m2ts", ".ts", ".mpg", ".mpeg"),
-)
+FILM_ENDINGS: Final = (*WRITTEN_CONTAINERS, *ENDINGS_ONLY_READ)
 """Endings, in lower case, of files that count as films."""
-
-_TRANSPORT_ENDINGS: Final = (".ts", ".mts", ".m2ts")
-"""Endings of transport streams; other files may share one of them, such as TypeScript's .ts."""
-
-_CONTAINERS: Final = (
-    *(
-        "mov",
-        "matroska",
-        "avi",
-        "mpegts",
-        "mpeg",
-        "flv",
-        "ogg",
-        "asf",
-        "mxf",
-        "gxf",
-        "nut",
-        "dv",
-        "ivf",
-        "obu",
-    ),
-    *("mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "mjpeg", "yuv4mpegpipe"),
-)
-"""FFmpeg's names of the containers that are read. None of them opens another file; playlists do."""
 
 _NOT_A_FILM: Final = (
     "is not a film, or of a kind that is not read, such as a playlist of other files: convert it to MP4 first"
@@ -102,7 +81,7 @@ def is_film_file(file: Path) -> bool:
     """
     if not is_film(file.name):
         return False
-    if file.suffix.lower() not in _TRANSPORT_ENDINGS:
+    if file.suffix.lower() not in TRANSPORT_ENDINGS:
         return True
     try:
         with file.open("rb") as stream:
@@ -157,24 +136,46 @@ def open_film(source: Path | IO[bytes]) -> Iterator[Any]:
     av = import_av()
     # An absolute path, since FFmpeg takes a name such as "concat:a.mp4" for several files.
     place = str(source.absolute()) if isinstance(source, Path) else source
-    options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
+    options = {"format_whitelist": ",".join(READ_CONTAINERS), "protocol_whitelist": "file"}
     try:
         container = av.open(place, metadata_errors="replace", options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
+        if isinstance(source, Path) and source.is_file() and not source.stat().st_size:
+            raise PhotoError("is empty (0 bytes)") from error
         if getattr(error, "errno", None) == errno.EINVAL:
             raise PhotoError(_NOT_A_FILM) from error
-        raise PhotoError(f"cannot be opened as a film: {reason_of(error)}") from error
+        raise PhotoError(f"cannot be opened as a film: {plain_reason(error)}") from error
     try:
-        if not any(_is_moving(stream) for stream in container.streams.video):
-            raise PhotoError("holds no moving picture")
+        if all(map(is_cover, container.streams.video)):
+            what = ", but sound with a cover picture" if container.streams.video else ""
+            raise PhotoError(f"holds no moving picture{what}")
         yield container
     finally:
         container.close()
 
 
 def main_video(container: Any) -> Any:
-    """Returns the first video stream that is not a cover picture."""
-    return next(stream for stream in container.streams.video if _is_moving(stream))
+    """Returns the video stream that players show: the first that is marked so, or the first of all.
+
+    Cover pictures do not count.
+    """
+    streams = [stream for stream in container.streams.video if not is_cover(stream)]
+    return next((stream for stream in streams if _has(stream, "default")), streams[0])
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a stream is a cover picture, not a film."""
+    return stream.type == "video" and _has(stream, "attached_pic")
+
+
+def plain_reason(error: Exception) -> str:
+    """Returns the reason of an error of PyAV in a user's words, without numbers and the file's path."""
+    av = import_av()
+    if isinstance(error, av.error.InvalidDataError):
+        return "it is damaged, cut short, or not a film"
+    if isinstance(error, EOFError):
+        return "it ends before a film begins"
+    return str(getattr(error, "strerror", None) or reason_of(error))
 
 
 def describe_film(stream: Any, frame: Any) -> FilmInfo:
@@ -193,6 +194,8 @@ def describe_film(stream: Any, frame: Any) -> FilmInfo:
             f"is an HDR film ({transfer}), whose values mean another brightness: "
             "convert it to SDR first (ffmpeg's zscale and tonemap filters do)"
         )
+    if _is_transparent(stream, frame):
+        raise PhotoError("is transparent, which cannot be kept: convert it to an MP4 without transparency")
     name = frame.format.name
     pixel_format = _CONVERTED.get(name, name)
     if pixel_format.startswith("gray"):
@@ -222,6 +225,13 @@ def describe_film(stream: Any, frame: Any) -> FilmInfo:
     )
 
 
-def _is_moving(stream: Any) -> bool:
-    """Whether a video stream is a film and not a cover picture."""
-    return "attached_pic" not in str(stream.disposition).lower()
+def _has(stream: Any, disposition: str) -> bool:
+    """Whether a stream has a disposition, such as "default"; their texts differ between Python's versions."""
+    flags = stream.disposition
+    return bool(flags & getattr(type(flags), disposition))
+
+
+def _is_transparent(stream: Any, frame: Any) -> bool:
+    """Whether frames have transparency, which VP8 and VP9 keep beside frames that are decoded without it."""
+    alpha_mode = next((text for key, text in stream.metadata.items() if key.lower() == "alpha_mode"), "0")
+    return alpha_mode == "1" or any(component.is_alpha for component in frame.format.components)

@@ -13,8 +13,9 @@ from typing import Final
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
 from rave_runtime.files.places import identity_of
+from rave_runtime.films.containers import UNREADABLE_FILM_ENDINGS
 from rave_runtime.films.opening import is_film
-from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS
+from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS, remedy_for
 
 SYSTEM_FOLDERS: Final = frozenset(
     {"@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "~snapshot", "$recycle.bin"}
@@ -101,7 +102,7 @@ def find_photographs(
     for name in folder.names():
         if (library := _library_of(name)) is not None:
             libraries.add(library)
-        elif _is_shown(name):
+        elif is_shown(name):
             last = name.rpartition("/")[2]
             by_folder.setdefault(name.removesuffix(last), []).append(last)
     for parent, names in by_folder.items():
@@ -131,8 +132,25 @@ def companion_target(companion: str, photograph: str, target: Path) -> Path:
 
 
 def is_unreadable_kind(name: str) -> bool:
-    """Tells whether a name is that of a picture of a kind that cannot be read here, such as a raw file."""
-    return os.path.splitext(name)[1].lower() in UNREADABLE_ENDINGS
+    """Tells whether a name is that of a picture or film of a kind that cannot be read here."""
+    ending = os.path.splitext(name)[1].lower()
+    return ending in UNREADABLE_ENDINGS or ending in UNREADABLE_FILM_ENDINGS
+
+
+def sentences_on_unreadable(folder: Location, names: Iterable[str]) -> Iterator[str]:
+    """Yields a sentence for the pictures in a folder that cannot be read here, and one for the films."""
+    endings_of = {name: os.path.splitext(name)[1].lower() for name in names}
+    for what, is_film_s in (("picture", False), ("film", True)):
+        endings = [end for end in endings_of.values() if (end in UNREADABLE_FILM_ENDINGS) == is_film_s]
+        if not endings:
+            continue
+        kinds = sorted(set(endings))
+        are = "is of a kind" if len(endings) == 1 else "are of kinds"
+        remedy = "export as MP4 from their maker's program first" if is_film_s else remedy_for(kinds)
+        yield (
+            f"{len(endings)} {what}{'s' * (len(endings) > 1)} in {folder} {are} that rave-run cannot read "
+            f"({', '.join(kinds)}): {remedy}"
+        )
 
 
 def folded(name: str) -> str:
@@ -185,7 +203,7 @@ def _sort_entries(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], list[
     folders: list[str] = []
     files: list[str] = []
     for entry in entries:
-        if _is_shown(entry.name):
+        if is_shown(entry.name):
             try:
                 is_folder = entry.is_dir()
             except OSError:
@@ -204,8 +222,10 @@ def _with_companions(names: list[str], *, films: bool = True) -> Iterator[tuple[
     pictures = set()
     for name in names:
         stem, ending = os.path.splitext(name)
-        if ending.lower() in READ_ENDINGS or ending.lower() in UNREADABLE_ENDINGS:
+        is_picture = ending.lower() in READ_ENDINGS or ending.lower() in UNREADABLE_ENDINGS
+        if is_picture:
             pictures.add(stem.lower())
+        if is_picture or is_unreadable_kind(name):
             yield name, (*companions.get(stem.lower(), ()), *companions.get(name.lower(), ()))
     for name in names if films else ():
         stem, ending = os.path.splitext(name)
@@ -214,7 +234,8 @@ def _with_companions(names: list[str], *, films: bool = True) -> Iterator[tuple[
             yield name, tuple(each for each in beside if stem.lower() not in pictures and not is_film(each))
 
 
-def _is_shown(name: str) -> bool:
+def is_shown(name: str) -> bool:
+    """Tells whether a name, with the folders above it, is neither hidden nor a system's own."""
     parts = PurePosixPath(name).parts if "/" in name else (name,)
     return not any(part.startswith(".") or _is_of_the_system(part.lower()) for part in parts)
 

@@ -20,6 +20,7 @@ from rave_runtime.files.places import (
     is_no_folder,
     is_same,
 )
+from rave_runtime.films.containers import ending_of_film_result
 from rave_runtime.films.opening import can_read_films, is_film, is_film_file
 from rave_runtime.photos.formats import (
     KNOWN_ENDINGS,
@@ -28,7 +29,6 @@ from rave_runtime.photos.formats import (
     ending_of_result,
     format_of_ending,
     output_format,
-    remedy_for,
     require_format,
     usual_ending,
 )
@@ -39,6 +39,7 @@ from rave_runtime.run.inputs import (
     companions_of,
     find_photographs,
     is_unreadable_kind,
+    sentences_on_unreadable,
 )
 from rave_runtime.run.overwriting import find_clashes, listed_names
 
@@ -103,7 +104,7 @@ class Naming:
         """Returns the result's name, relative to the output, without `..` and leading slashes."""
         path = Path(name)
         if is_film(name):
-            return path.with_name(path.stem + self.suffix + path.suffix)
+            return path.with_name(path.stem + self.suffix + ending_of_film_result(path.suffix))
         if path.anchor or os.pardir in path.parts:
             path = Path(*(part for part in path.parts if part not in (path.anchor, os.pardir)))
         own = format_of_ending(path.suffix)
@@ -195,7 +196,7 @@ def _jobs_below(
 ) -> Iterator[Job]:
     """Yields the jobs of a folder, in no particular order."""
     is_beside = _refuse_nesting(source, output, naming.suffix)
-    unreadable_names = set()
+    unreadable_names: set[str] = set()
     count = films = 0
     into = output / prefix if prefix else output
     libraries: set[str] = set()
@@ -209,12 +210,8 @@ def _jobs_below(
         elif selection.takes(file.name) and not (is_beside and Path(file.name).stem.endswith(naming.suffix)):
             count += 1
             yield _make_job(source, into, file, naming, prefix)
-    if unreadable_names and not allow_empty:
-        endings = sorted({Path(name).suffix.lower() for name in unreadable_names})
-        many = "1 picture" if len(unreadable_names) == 1 else f"{len(unreadable_names)} pictures"
-        are = "is of a kind" if len(unreadable_names) == 1 else "are of kinds"
-        text = f"{many} in {source} {are} that rave-run cannot read ({', '.join(endings)})"
-        warnings.warn(f"{text}: {remedy_for(endings)}", stacklevel=3)
+    for text in sentences_on_unreadable(source, unreadable_names) if not allow_empty else ():
+        warnings.warn(text, stacklevel=3)
     if libraries and not allow_empty:
         text = f"{source}: {listed_names(sorted(libraries))} left alone, as photo managers' libraries"
         warnings.warn(f"{text}: export the photographs first, or name the folder as INPUT", stacklevel=3)
@@ -259,9 +256,11 @@ def _job_of(source: Location, output: Location, naming: Naming, several: bool) -
 
 def _require_folder(output: Location, sources: Sequence[Location]) -> None:
     is_file = is_no_folder(output)
-    if is_file or (not is_folder(output) and output.suffix.lower() in KNOWN_ENDINGS):
+    has_name = output.suffix.lower() in KNOWN_ENDINGS or is_film(base_name(output))
+    if is_file or (not is_folder(output) and has_name):
+        what = "a film" if is_film(base_name(output)) else "a photograph"
         raise UsageError(
-            f"{output} is {'a file' if is_file else 'the name of a photograph'}: for {len(sources)} inputs "
+            f"{output} is {'a file' if is_file else f'the name of {what}'}: for {len(sources)} inputs "
             "the last argument must be the folder of the results, such as rave-run *.jpg enhanced/"
         )
 

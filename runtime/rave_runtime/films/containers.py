@@ -1,0 +1,86 @@
+"""The kinds of film files: which are read, which are written, and what becomes of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO, Any, Final
+
+from rave_runtime.errors import UsageError
+
+WRITTEN_CONTAINERS: Final = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".qt": "mov",
+    ".3gp": "3gp",
+    ".3g2": "3g2",
+    ".mkv": "matroska",
+    ".mk3d": "matroska",
+    ".webm": "webm",
+    ".avi": "avi",
+    ".divx": "avi",
+    ".wmv": "asf",
+    ".asf": "asf",
+    ".flv": "flv",
+    ".f4v": "f4v",
+    ".ts": "mpegts",
+    ".mts": "mpegts",
+    ".m2ts": "mpegts",
+    ".m2t": "mpegts",
+    ".mpg": "mpeg",
+    ".mpeg": "mpeg",
+    ".mpe": "mpeg",
+}
+"""FFmpeg's name of the container, by the ending of a file's name, of films that are read and written."""
+
+ENDINGS_ONLY_READ: Final = (".ogv", ".vob", ".mxf", ".dv", ".rm", ".rmvb")
+"""Endings of films whose containers take none of the codecs that are written, or are for discs and tape."""
+
+_ENDING_INSTEAD: Final = ".mkv"
+"""What results of such films are: Matroska takes their sound and subtitles as they are."""
+
+TRANSPORT_ENDINGS: Final = (".ts", ".mts", ".m2ts", ".m2t")
+"""Endings of transport streams; other files may share one of them, such as TypeScript's .ts."""
+
+UNREADABLE_FILM_ENDINGS: Final = (".braw", ".r3d", ".crm", ".insv", ".360")
+"""Endings of films that need their makers' programs: raw films of cameras, and views all around."""
+
+READ_CONTAINERS: Final = (
+    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "ogg", "asf", "mxf", "gxf", "nut", "dv", "rm"),
+    *("ivf", "obu", "mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "mjpeg", "yuv4mpegpipe"),
+)
+"""FFmpeg's names of the containers that are read. None of them opens another file; playlists do."""
+
+
+def ending_of_film_result(ending: str) -> str:
+    """Returns the ending of a film's result: the film's own, or another if that kind is only read."""
+    return _ENDING_INSTEAD if ending.lower() in ENDINGS_ONLY_READ else ending
+
+
+def container_of(target: Path | IO[bytes]) -> str:
+    """Returns FFmpeg's name of the container by the target's name; a stream is MPEG-TS.
+
+    Raises:
+        UsageError: the name is not that of a film that can be written.
+    """
+    if not isinstance(target, Path):
+        return "mpegts"
+    ending = target.suffix.lower()
+    container = WRITTEN_CONTAINERS.get(ending)
+    if container is None and ending in ENDINGS_ONLY_READ:
+        raise UsageError(
+            f"{target.name} cannot be written, since films that end in {ending} are only read: give an "
+            f"OUTPUT that ends in {_ENDING_INSTEAD}"
+        )
+    if container is None:
+        raise UsageError(
+            f"{target.name} is not the name of a film: give one of {', '.join(WRITTEN_CONTAINERS)}"
+        )
+    return container
+
+
+def container_options(source: Any, container: str) -> dict[str, str]:
+    """Returns the options that make MP4 and MOV keep the metadata keys of phones, if the source has some."""
+    if container in ("mp4", "mov") and any(key.startswith("com.") for key in source.metadata):
+        return {"movflags": "use_metadata_tags"}
+    return {}

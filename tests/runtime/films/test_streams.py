@@ -1,0 +1,124 @@
+"""What a film's file holds beside the enhanced video: covers, further video streams, and their marks."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rave_runtime import Enhancer, PhotoError
+from rave_runtime.films.dividing import FilmOptions
+from rave_runtime.films.enhancing import enhance_film
+from rave_runtime.films.opening import is_cover, open_film
+
+from .conftest import MakeFilm, av, moving_scene
+
+COVER = io.BytesIO()
+Image.new("RGB", (48, 48), "red").save(COVER, "JPEG")
+
+needs_attachments = pytest.mark.skipif(
+    not hasattr(getattr(av.container, "OutputContainer", None), "add_attachment"),
+    reason="this PyAV cannot attach pictures",
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> Enhancer:
+    return Enhancer(device="cpu", threads=1)
+
+
+def remux(film: Path, target: Path, streams: list[tuple[int, int]], cover: bytes = b"") -> Path:
+    """Copies streams of a film, by index and disposition, into another file, perhaps with a cover."""
+    with av.open(str(target), "w") as output:
+        sources = [av.open(str(film)) for _ in streams]  # a stream may be copied twice
+        if cover:
+            output.add_attachment("cover.jpg", "image/jpeg", cover)
+        pairs = []
+        for source, (index, disposition) in zip(sources, streams, strict=True):
+            stream = source.streams[index]
+            twin = output.add_stream_from_template(stream)
+            twin.disposition = type(stream.disposition)(disposition)
+            pairs.append((source, stream, twin))
+        for source, stream, twin in pairs:
+            for packet in source.demux(stream):
+                if packet.dts is not None or packet.size:
+                    packet.stream = twin
+                    output.mux(packet)
+            source.close()
+    return target
+
+
+@pytest.fixture
+def with_cover(make_film: MakeFilm, tmp_path: Path) -> Path:
+    """An MKV with a cover."""
+    film = make_film(frames=moving_scene(3))
+    return remux(film, tmp_path / "covered.mkv", [(0, 1)], COVER.getvalue())
+
+
+def covers(film: Path) -> list[bytes]:
+    with av.open(str(film)) as container:
+        return [
+            bytes(packet)
+            for packet in container.demux()
+            if packet.size and packet.stream.type == "video" and int(packet.stream.disposition.value) & 1024
+        ]
+
+
+@needs_attachments
+def test_cover_pictures_are_kept_as_covers(model: Enhancer, with_cover: Path, tmp_path: Path) -> None:
+    as_mp4 = tmp_path / "covered.mp4"
+    assert enhance_film(with_cover, as_mp4, model).warnings == []
+    assert covers(as_mp4) == [COVER.getvalue()]
+    for source in (with_cover, as_mp4):
+        target = tmp_path / "again.mkv"
+        result = enhance_film(source, target, model, FilmOptions(again=True))
+        assert result.frames == 3
+        assert covers(target) == [COVER.getvalue()]
+        target.unlink()
+
+
+@needs_attachments
+@pytest.mark.parametrize("name", ["out.mov", "out.avi"])
+def test_a_cover_picture_without_a_place_is_named(
+    model: Enhancer, with_cover: Path, tmp_path: Path, name: str
+) -> None:
+    result = enhance_film(with_cover, tmp_path / name, model)
+    assert result.warnings == ["its cover picture was left out: that kind of file has no place for it"]
+    assert covers(tmp_path / name) == []
+
+
+@needs_attachments
+def test_music_with_a_cover_is_no_film(model: Enhancer, make_film: MakeFilm, tmp_path: Path) -> None:
+    film = make_film(frames=moving_scene(2), sound=True)
+    music = remux(film, tmp_path / "music.mkv", [(1, 1)], COVER.getvalue())
+    with pytest.raises(PhotoError, match="holds no moving picture, but sound with a cover picture"):
+        enhance_film(music, tmp_path / "out.mp4", model)
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(("name", "ending"), [("two.mkv", ".mkv"), ("two.mp4", ".mp4"), ("two.mkv", ".mp4")])
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_the_stream_that_players_show_is_enhanced_and_stays_the_one(
+    model: Enhancer, make_film: MakeFilm, tmp_path: Path, name: str, ending: str, chosen: int
+) -> None:
+    film = make_film(frames=moving_scene(3))
+    two = remux(film, tmp_path / name, [(0, int(chosen == i)) for i in range(2)])
+    enhance_film(two, tmp_path / f"out{ending}", model)
+    with av.open(str(tmp_path / f"out{ending}")) as container:
+        assert [int(stream.disposition.value) & 1 for stream in container.streams.video] == [1, 0]
+        frames: dict[int, list[Any]] = {0: [], 1: []}
+        for packet in container.demux(video=(0, 1)):
+            frames[packet.stream.index] += [frame.to_ndarray(format="rgb24") for frame in packet.decode()]
+    assert [len(frames[i]) for i in range(2)] == [3, 3], "Matroska's first packets have no decoding times"
+    enhanced, other = (np.mean([frame[60:].mean() for frame in frames[i]]) for i in range(2))
+    assert enhanced > 1.2 * other
+
+
+def test_a_cover_is_told_from_a_film(make_film: MakeFilm) -> None:
+    """The text of a disposition is a number since Python 3.11, so that no cover was found by its name."""
+    with open_film(make_film(frames=moving_scene(2), sound=True)) as container:
+        assert [is_cover(stream) for stream in container.streams] == [False, False]
