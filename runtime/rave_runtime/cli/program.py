@@ -80,10 +80,13 @@ def _run(arguments: list[str]) -> int:
         if not all(places):
             wrong_use(f"{'INPUT' if '' in places[:-1] else 'OUTPUT'} is empty: is a variable not set?")
         *inputs, output = places
-        if film or (len(inputs) == 1 and _names_film(inputs)):
+        one_film = _single_film(inputs, output, is_given=film)
+        if one_film is not None:
             if dry_run or watch:
                 wrong_use("--dry-run and --watch are for photographs and folders: leave them out for a film")
-            return _enhance_film(inputs, output, options)
+            from rave_runtime.cli.film import enhance_one_film
+
+            return enhance_one_film(one_film, output, options)
         if options.film_encoder is not None and not _may_hold_films(inputs):
             wrong_use("--film-encoder is for films: name one as INPUT, or give --film for standard input")
         if "-" in places:
@@ -96,8 +99,7 @@ def _run(arguments: list[str]) -> int:
             return _watch(inputs, output, options)
         return _enhance_folder(inputs, output, options)
     except PhotoError as error:
-        is_film = film or (len(places) == 2 and _names_film(places[:1]))
-        say(f"rave-run: the {'film' if is_film else 'photograph'} {error}", error=True)
+        say(f"rave-run: the photograph {error}", error=True)
         return EXIT_SOME_FAILED
     except RaveError as error:
         wrong_use(name_options(str(error)))
@@ -164,32 +166,30 @@ def _may_hold_films(inputs: list[str]) -> bool:
     return _names_film(inputs) or any(Path(name).is_dir() or set(name) & set("*?[") for name in inputs)
 
 
-def _enhance_film(inputs: list[str], output: str, options: RunOptions) -> int:
-    """Enhances one film, or a stream of one."""
-    from rave_runtime.cli.film import run_film
+def _single_film(inputs: list[str], output: str, *, is_given: bool) -> str | None:
+    """Returns the one film to enhance alone; None where the inputs are photographs, folders or several films.
 
-    if len(inputs) > 1:
+    Args:
+        inputs: the inputs of the command line. A pattern that fits one film stands for it where the output
+            has the name of a film; otherwise it goes into a folder, as those of photographs do.
+        output: its output.
+        is_given: whether `--film` says that the input is a film.
+    """
+    from rave_runtime.files.patterns import parse_inputs
+    from rave_runtime.files.places import exists
+    from rave_runtime.films.opening import is_film
+
+    if len(inputs) == 1:
+        (text,) = inputs
+        if not set(text) & set("*?[") or exists(Path(text)):
+            return text if is_given or _names_film(inputs) else None
+        if is_given or (is_film(output) and not Path(output).is_dir()):
+            (found, *others) = parse_inputs(inputs)
+            if not others and isinstance(found, Path) and (is_given or is_film(found.name)):
+                return str(found)
+    if is_given:
         wrong_use("films are enhanced one by one: give one INPUT")
-    (source,) = inputs
-    if Path(source).is_dir():
-        wrong_use(f"{source} is a folder, and --film is for one film: leave --film out")
-    result = run_film(
-        sys.stdin.buffer if source == "-" else Path(source),
-        sys.stdout.buffer if output == "-" else Path(output),
-        options,
-    )
-    for warning in result.warnings:
-        say(f"note: {source}: {warning}", error=True)
-    if result.is_unchanged:
-        say(f"copied unchanged into {output} (enhanced before: see --again)", error=output == "-")
-        return 0
-    rate = result.frames / max(result.seconds, 1e-9)
-    size = f"{result.width_px} x {result.height_px}"
-    line = (
-        f"{result.frames} frames of {size} enhanced into {output} by {result.encoder} ({rate:.1f} a second)"
-    )
-    say(line, error=output == "-")
-    return 0
+    return None
 
 
 def _watch(inputs: list[str], output: str, options: RunOptions) -> int:

@@ -26,6 +26,7 @@ from rave_runtime.films.steady import Line, SteadyLight
 from rave_runtime.light.luma import LUMA_BT601
 from rave_runtime.light.reduction import UpsampledLight, fit_line
 from rave_runtime.light.workspace import Workspace
+from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class FilmOptions:
         workers: threads that divide frames; 0 is one per processor.
         again: whether a film with the mark of an earlier enhancement is enhanced once more, not refused.
         alone: whether everything is done in the calling thread, where the system allows no others.
+        max_megapixels: films with larger frames are refused.
     """
 
     encoder: str | None = None
@@ -49,6 +51,7 @@ class FilmOptions:
     workers: int = 0
     again: bool = False
     alone: bool = False
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
 
 
 @dataclass
@@ -117,11 +120,20 @@ class DividedFilm:
         enhancer: estimates the light.
         options: the options of the run.
         result: where cuts and warnings are added.
+
+    Raises:
+        PhotoError: the frames have more pixels than the options allow.
     """
 
     def __init__(self, container: Any, enhancer: Enhancer, options: FilmOptions, result: FilmResult) -> None:
         self.container = container
         self.video = main_video(container)
+        megapixels = self.video.width * self.video.height / 1e6
+        if megapixels > options.max_megapixels:
+            raise PhotoError(
+                f"has frames of {megapixels:.3g} megapixels, more than the limit of "
+                f"{options.max_megapixels:g}: raise it with --max-megapixels if the file can be trusted"
+            )
         self.video.thread_type = "SLICE" if options.live else "AUTO"
         if options.alone:
             self.video.thread_type = "NONE"

@@ -35,6 +35,11 @@ _NO_MARK_NOTE: Final = (
     "not give the result to rave-run once more"
 )
 
+_ODD_NOTE: Final = (
+    "its width or height is odd, which H.264 and HEVC hold only with colour at full resolution (4:4:4), and "
+    "some players do not show that: --film-encoder libvpx-vp9 keeps its colour as it is"
+)
+
 _THREADS: Final = 48
 _THREADS_PER_PROCESSOR: Final = 12
 """Threads that decoding, dividing and encoding start together, at most: on two processors 20 were counted
@@ -201,6 +206,8 @@ def _start_video(
         raise PhotoError(_TOO_FEW_THREADS)
     start = {"live": options.live, "alone": options.alone}
     video = add_video(output, run.video, run.first_frame, run.info, encoder, quality, **start)
+    if "444" in video.codec_context.pix_fmt and "444" not in run.info.pixel_format:
+        result.warnings.append(_ODD_NOTE)
     if options.workers or options.alone:
         video.codec_context.thread_count = 1 if options.alone else options.workers
     return video

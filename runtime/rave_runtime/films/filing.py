@@ -51,6 +51,10 @@ class FilmWishes(Protocol):
         """A format of photographs, which does not apply to films."""
 
     @property
+    def max_megapixels(self) -> float:
+        """Films with larger frames are refused."""
+
+    @property
     def only_backlit(self) -> bool:
         """Whether photographs that are not backlit are copied, which does not apply to films."""
 
@@ -108,13 +112,19 @@ def file_film(
         result = _copy_film(source, target, earlier_mark, attributes_of, claim)
     else:
         live = not isinstance(source, Path)
-        options = FilmOptions(wishes.film_encoder, wishes.quality, live=live, again=wishes.again)
+        options = FilmOptions(
+            wishes.film_encoder,
+            wishes.quality,
+            live=live,
+            again=wishes.again,
+            max_megapixels=wishes.max_megapixels,
+        )
         result = enhance_film(
             source, target, enhancer, options, attributes_of=attributes_of, before_replacing=claim
         )
     if journal is not None:
         journal.add(name, key, *size_and_digest)
-    if ignored := _ignored(wishes):
+    if ignored := _ignored(wishes, enhancer):
         result.warnings.append(f"is a film, to which {ignored} not apply")
     return result
 
@@ -145,13 +155,15 @@ def _copy_film(
     )
 
 
-def _ignored(wishes: FilmWishes) -> str:
+def _ignored(wishes: FilmWishes, enhancer: Enhancer) -> str:
     """Returns the options that were set but do not apply to films, with "do" or "does" for a sentence."""
+    is_full = enhancer.working_size_px is None and enhancer.manifest.working_size_px is not None
     options = [
         name
         for name, is_set in (
             ("--format", wishes.format is not None),
             ("--only-backlit", wishes.only_backlit),
+            ("--full-resolution", is_full),
         )
         if is_set
     ]

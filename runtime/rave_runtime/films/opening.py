@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib.util
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -137,6 +138,8 @@ def open_film(source: Path | IO[bytes]) -> Iterator[Any]:
     # An absolute path, since FFmpeg takes a name such as "concat:a.mp4" for several files.
     place = str(source.absolute()) if isinstance(source, Path) else source
     options = {"format_whitelist": ",".join(READ_CONTAINERS), "protocol_whitelist": "file"}
+    if isinstance(source, io.BufferedReader) and not source.peek(1):
+        raise PhotoError("is empty (0 bytes)")
     try:
         container = av.open(place, metadata_errors="replace", options=options)
     except (av.FFmpegError, OSError, ValueError) as error:

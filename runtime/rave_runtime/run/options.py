@@ -128,6 +128,7 @@ class RunOptions:
             ("--format", self.format is not None),
             ("--only-backlit", self.only_backlit),
             ("--hdr", self.hdr),
+            ("--full-resolution", self.working_size is None),
         ):
             if is_given:
                 raise UsageError(f"{name} is for photographs: leave it out for a film")

@@ -184,39 +184,9 @@ def test_several_films_go_into_a_folder(make_film: MakeFilm, tmp_path: Path) -> 
     assert len(read_film(tmp_path / "out" / "b.mkv")) == 2
 
 
-def test_films_for_a_film_s_name_are_refused(make_film: MakeFilm, tmp_path: Path) -> None:
-    film = make_film(frames=moving_scene(2))
-    done = rave_run(film, make_film("b.mkv", moving_scene(2)), tmp_path / "x.mp4")
-    assert done.returncode == 2
-    assert b"x.mp4 is the name of a film: for 2 inputs the last argument must be the folder" in done.stderr
-    assert not (tmp_path / "x.mp4").exists()
-
-
-def test_films_of_other_kinds(make_film: MakeFilm, tmp_path: Path) -> None:
-    inside = tmp_path / "in"
-    inside.mkdir()
-    film = make_film("a.mkv", moving_scene(2))
-    for name in ("a.wmv", "b.3gp", "c.FLV"):
-        remuxed = make_film(name.lower(), moving_scene(2))
-        shutil.copy(remuxed, inside / name)
-    shutil.copy(film, inside / "d.rm")
-    for name in ("e.mov", "f.m2t"):
-        shutil.copy(make_film("x.ts" if name == "f.m2t" else name, moving_scene(2)), inside / name)
-    for name in ("e.braw", "g.insv", "h.psd"):
-        (inside / name).touch()
-    done = rave_run(inside, tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    said = done.stderr.decode()
-    assert f"2 films in {inside} are of kinds that rave-run cannot read (.braw, .insv): export as MP4" in said
-    assert f"1 picture in {inside} is of a kind that rave-run cannot read (.psd)" in said
-    names = {file.name for file in (tmp_path / "out").iterdir()} - {".rave-run.jsonl"}
-    assert names == {"a.wmv", "b.3gp", "c.FLV", "d.mkv", "e.mov", "f.m2t"}
-    for name in names:
-        assert len(read_film(tmp_path / "out" / name)) == 2
-    assert "b.3gp" in said.partition("files of that kind have no place for a comment")[0]
-
-
-@pytest.mark.parametrize("option", [("--format", "jpeg"), ("--only-backlit",), ("--hdr",)])
+@pytest.mark.parametrize(
+    "option", [("--format", "jpeg"), ("--only-backlit",), ("--hdr",), ("--full-resolution",)]
+)
 def test_options_for_photographs_are_refused_for_a_film(
     make_film: MakeFilm, tmp_path: Path, option: tuple[str, ...]
 ) -> None:
