@@ -1,11 +1,13 @@
 """Working on many photographs at once: workers make results, other threads wait until the disk keeps them.
 
-Telling a disk to keep a file takes it 0.5 to 30 ms, in which a worker could do a small photograph.
+Telling a disk to keep a file takes it 0.3 to 30 ms, in which a worker could do a small photograph. Where
+it is quick, workers wait themselves, since handing over takes time as well.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +25,15 @@ _DISK_THREADS: Final = 4
 
 _SPARE_THREADS: Final = 16
 """Threads that must be left beside those: the libraries of some formats and providers start their own."""
+
+_SLOW_S: Final = 0.002
+"""Mean time to finish a result from which on threads for disks do it, a few times what handing over takes."""
+
+_FIRST_S: Final = 0.01
+"""What that mean begins with: a disk is slow until it has shown to be quick."""
+
+_NEWEST_SHARE: Final = 0.1
+"""How much the newest result counts in the mean."""
 
 _MOST_WAITING: Final = 8
 """Results that wait for a disk before no further photograph is begun. Their bytes are in temporary files."""
@@ -63,6 +74,7 @@ class SideBySide:
         self._cancelled = cancelled
         self._interrupted = interrupted
         self._news: SimpleQueue[_News] = SimpleQueue()
+        self._finishing_s = _FIRST_S  # threads change it without a lock: it need not be exact
 
     def run(self, jobs: Iterator[Job], most_workers: int) -> Generator[Result]:
         """Yields results as they are there.
@@ -143,9 +155,10 @@ class SideBySide:
         try:
             made = self._make(job)
             if isinstance(made, Written):
-                if made.file is not None and disk is not None and self._hand_over(made, disk):
+                is_slow = made.file is not None and self._finishing_s > _SLOW_S
+                if is_slow and disk is not None and self._hand_over(made, disk):
                     return
-                made = self._finish(made)
+                made = self._finish_timed(made)
             self._news.put(_News(made))
         except BaseException as error:
             self._news.put(_News(error))
@@ -161,9 +174,15 @@ class SideBySide:
 
     def _finish_later(self, written: Written) -> None:
         try:
-            self._news.put(_News(self._finish(written), frees_worker=False))
+            self._news.put(_News(self._finish_timed(written), frees_worker=False))
         except BaseException as error:
             self._news.put(_News(error, frees_worker=False))
+
+    def _finish_timed(self, written: Written) -> Result:
+        started_s = time.perf_counter()
+        result = self._finish(written)
+        self._finishing_s += _NEWEST_SHARE * (time.perf_counter() - started_s - self._finishing_s)
+        return result
 
 
 def _started(pool: ThreadPoolExecutor, count: int) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from rave_runtime.photos.formats import usual_ending
-from rave_runtime.run.inputs import _is_shown
+from rave_runtime.run.inputs import is_shown
 from rave_runtime.run.one_photo import EnhancedPhoto
 from rave_runtime.serve.intake import read_form
 from rave_runtime.serve.problems import RefusedError, problem_of
@@ -86,7 +86,7 @@ def _is_taken(entry: zipfile.ZipInfo) -> bool:
     parts = [part for part in entry.filename.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     if entry.is_dir() or not parts or parts[-1].lower() in _NEVER_PHOTOGRAPHS:
         return False
-    return _is_shown("/".join(parts))
+    return is_shown("/".join(parts))
 
 
 def _check_directory(content: bytes, max_photos: int) -> None:

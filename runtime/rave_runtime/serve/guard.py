@@ -77,7 +77,8 @@ class Guard:
     ) -> None:
         self._app = app
         self._origins = frozenset(options.allow_origins)
-        self._hosts = {"localhost", "127.0.0.1", "::1", options.host.lower(), *options.allow_hosts}
+        self._hosts = {"localhost", "127.0.0.1", "::1", options.host.lower()}
+        self._hosts.update(name.lower() for name in options.allow_hosts)
         self._checks_host = secret is None
         self._secret = None if secret is None else hashlib.sha256(secret.encode()).digest()
         self._metrics = metrics

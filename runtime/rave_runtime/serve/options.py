@@ -47,10 +47,10 @@ class ServeOptions:
     log: bool = True
 
     def __post_init__(self) -> None:
-        """Refuses names of web sites that no browser sends, since they would allow nothing.
+        """Refuses names of web sites and hosts that no browser sends, since they would allow nothing.
 
         Raises:
-            UsageError: one of `allow_origins` is not an origin.
+            UsageError: one of `allow_origins` is not an origin, or one of `allow_hosts` is an address.
         """
         for text in self.allow_origins:
             if (origin := _origin_of(text)) != text:
@@ -59,6 +59,9 @@ class ServeOptions:
                     f"--allow-origin {text} is not a web site as browsers name it: give https://HOST, or "
                     f"https://HOST:PORT if it has a port of its own{near}"
                 )
+        for text in self.allow_hosts:
+            if "/" in text:
+                raise UsageError(f"--allow-host {text} is not the name of a host: give it alone, as HOST")
 
     @property
     def is_loopback(self) -> bool:

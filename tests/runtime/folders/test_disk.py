@@ -135,3 +135,20 @@ def test_a_pool_whose_threads_cannot_start_is_left_out(
     results = list(Batch(enhancer, workers=2).run(plan_jobs(photos, tmp_path / "out")))
     assert [result.status for result in results] == ["done"] * 6
     assert sorted(os.listdir(tmp_path / "out")) == [f"{i}.jpg" for i in range(6)]
+
+
+def test_workers_wait_for_a_quick_disk_themselves(
+    enhancer: Enhancer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rave_runtime.run.side_by_side._SLOW_S", 60.0)
+    threads = set()
+    fsync = os.fsync
+
+    def watched(file: int) -> None:
+        threads.add(threading.current_thread().name.rpartition("_")[0])
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    results = list(Batch(enhancer, workers=2).run(plan_jobs(photos, tmp_path / "out")))
+    assert [result.status for result in results] == ["done"] * 6
+    assert threads == {"rave"}

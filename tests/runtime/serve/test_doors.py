@@ -153,6 +153,17 @@ def test_sites_as_browsers_name_them_are_taken() -> None:
     assert ServeOptions(allow_origins=sites).allow_origins == sites
 
 
+def test_hosts_are_known_in_capitals_too(serve: Serve, jpeg: bytes) -> None:
+    service = serve("--allow-host", "Photos.example")
+    for name, status in (("photos.example", 200), ("PHOTOS.EXAMPLE", 200), ("evil.example", 403)):
+        assert service.post("/enhance", jpeg, {"Content-Type": "image/jpeg", "Host": name}).status == status
+
+
+def test_an_address_is_no_host_that_a_service_answers_as() -> None:
+    with pytest.raises(UsageError, match=r"--allow-host https://a\.example is not the name of a host"):
+        ServeOptions(allow_hosts=("https://a.example",))
+
+
 @pytest.mark.parametrize(
     ("token", "words"),
     [
