@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from fractions import Fraction
@@ -128,8 +127,7 @@ def add_video(
     if info.codec == "hevc" and encoder == "libx265" and output.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"  # Apple's players need it
     stream.metadata.update(source.metadata)
-    with contextlib.suppress(AttributeError):  # of PyAV before 15, which cannot set them
-        stream.disposition = source.disposition
+    stream.disposition = source.disposition.value  # PyAV 17 takes numbers alone
     if info.rotation_deg:
         stream.set_display_rotation(info.rotation_deg)
     return stream

@@ -46,7 +46,7 @@ def copy_streams(
         try:
             twin = output.add_stream_from_template(stream, opaque=True)
             twin.metadata.update(stream.metadata)
-            twin.disposition = stream.disposition
+            twin.disposition = stream.disposition.value
         except problems:
             what = "cover picture" if is_cover(stream) else f"{stream.type} stream {stream.index}"
             notes.append(f"its {what} {_NO_PLACE}")
@@ -65,7 +65,7 @@ def pass_on(output: Any, streams: dict[int, Any], packet: Any) -> None:
 
 def _attach_cover(stream: Any, output: Any, packets: Sequence[Any]) -> bool:
     """Attaches a cover picture to a Matroska file, as that wants it; tells whether it could be done."""
-    if output.format.name != "matroska" or not hasattr(output, "add_attachment"):
+    if output.format.name != "matroska":
         return False
     content = next((bytes(packet) for packet in packets if packet.stream is stream), b"")
     if not content or stream.codec_context.name not in _COVERS:
