@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-_TELLING: Final = ("mov", "matroska", "avi", "flv", "asf")
-"""Parts of the names that FFmpeg has for containers that state how long they are. For others it guesses."""
+_TELLING: Final = ("mov", "matroska", "avi", "flv")
+"""Parts of the names that FFmpeg has for containers that state how long they are.
+
+For others it guesses, and ASF counts seconds before the film begins.
+"""
 
 _TOLERANCE_S: Final = 0.5
 _TOLERANCE: Final = 0.03
-"""Seconds, and share of the whole, by which a file may state more than it holds: last frames' lengths."""
+_TOLERANCE_FRAMES: Final = 2
+"""Seconds, share of the whole, and frames by which a file may state more than it holds."""
 
 _MICROSECONDS: Final = 1e6
 
@@ -30,6 +34,8 @@ class EndWatch:
             self._stated_s = float(self._stated_frames * (video.time_base or 0))
         self._video = video
         self._end_s = 0.0
+        rate = min(float(rate or 1) for rate in (video.average_rate, video.guessed_rate))
+        self._tolerance_s = max(_TOLERANCE_S, _TOLERANCE * self._stated_s, _TOLERANCE_FRAMES / rate)
         self.packets = 0
 
     def see(self, packet: Any) -> None:
@@ -45,7 +51,7 @@ class EndWatch:
         """Returns a note where the file ended early, after all packets were seen; otherwise None."""
         missing_s = self._stated_s - self._end_s
         is_telling = any(name in self._container for name in _TELLING)
-        is_short = is_telling and missing_s > max(_TOLERANCE_S, _TOLERANCE * self._stated_s)
+        is_short = is_telling and missing_s > self._tolerance_s
         if not is_short:
             return None
         if self._stated_frames > self.packets and self._container != "avi":  # where repeated frames count

@@ -196,6 +196,14 @@ def test_a_film_that_was_cut_short_is_noticed(
     assert any(re.fullmatch(note, warning) for warning in result.warnings), result.warnings
 
 
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".avi", ".flv", ".wmv"])
+def test_a_slow_film_that_is_whole_is_not_taken_for_a_part(
+    model: Enhancer, make_film: MakeFilm, tmp_path: Path, ending: str
+) -> None:
+    film = make_film(f"slow{ending}", moving_scene(12, 48, 64), rate=1)
+    assert enhance_film(film, tmp_path / f"out{ending}", model).warnings == []
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
