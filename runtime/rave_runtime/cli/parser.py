@@ -9,16 +9,21 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from rave_runtime.cli.messages import wrong_use
 from rave_runtime.errors import with_near_options
 from rave_runtime.photos.formats import WRITTEN_FORMATS
 from rave_runtime.version import __version__
 
+_UNKNOWN: Final = "unrecognized arguments: "
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        words = message.removeprefix(_UNKNOWN).split() if message.startswith(_UNKNOWN) else []
+        if file := next((word for word in words if word.startswith("-") and Path(word).exists()), None):
+            wrong_use(f"{file} looks like an option: write ./{file}, or -- before the names of photographs")
         message = with_near_options(message, self._option_string_actions)
         wrong_use(f"{message} (rave-run --help tells more)")
 

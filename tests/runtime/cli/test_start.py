@@ -195,3 +195,10 @@ def test_after_two_dashes_names_may_begin_with_one(photos: Path, tmp_path: Path)
     done = rave_run("--strength", 1, "--", "-a.jpg", "-b.jpg", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "-b.jpg").is_file()
+
+
+def test_a_photograph_that_looks_like_an_option_is_told_from_one(tmp_path: Path) -> None:
+    (tmp_path / "-a.jpg").write_bytes(b"any")
+    done = rave_run("-a.jpg", "b.jpg", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "-a.jpg looks like an option: write ./-a.jpg, or -- before the names" in done.stderr
