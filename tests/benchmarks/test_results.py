@@ -217,6 +217,7 @@ def test_folders_come_last_where_they_were_measured(tmp_path: Path) -> None:
         "median_s": {"pillow into files": 0.7, "rave-run": 1.26},
         "ratio_to_pillow_into_files": {"pillow into files": 1.0, "rave-run": 1.8},
         "kinds": {"4 PNGs": {"pillow_s": 2.0, "rave_run_s": 3.0, "ratio": 1.5, "work_ms_each": 900.0}},
+        "bookkeeping_each": {"rave_run_ms": 1.5, "pillow_ms": 0.5, "difference_ms": 1.0},
     }
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "folder_speed.json").write_text(json.dumps(study))
@@ -224,4 +225,5 @@ def test_folders_come_last_where_they_were_measured(tmp_path: Path) -> None:
     assert block.startswith(report.tables_block([latency()]))
     assert "| rave-run | 1.26 s | 1.80 |" in block
     assert "| 4 PNGs | 2.00 s | 3.00 s | 1.50 | 900.0 ms |" in block
+    assert "a photograph takes 1.00 ms" in block
     assert "on 2 cores: [`folder_speed.json`]" in block
