@@ -46,8 +46,8 @@ def folders_block(results: Path) -> str | None:
     if "bookkeeping_each" in findings:
         each = findings["bookkeeping_each"]
         parts.append(
-            f"Besides decoding, light and encoding, a photograph takes {each['difference_ms']:.2f} ms: of 64 x "
-            f"64 pixels and at strength 0, `rave-run` takes {each['rave_run_ms']:.2f} ms for each of "
+            f"Besides decoding, light and encoding, a photograph takes {each['difference_ms']:.2f} ms: of "
+            f"64 x 64 pixels and at strength 0, `rave-run` takes {each['rave_run_ms']:.2f} ms for each of "
             f"thousands, Pillow {each['pillow_ms']:.2f} ms. The start does not count."
         )
     parts.append(
