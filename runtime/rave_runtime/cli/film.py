@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rave_runtime.cli.messages import EXIT_SOME_FAILED, say
+from rave_runtime.cli.places import require_open_streams
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.places import exists
 from rave_runtime.films.containers import ending_of_film_result
-from rave_runtime.films.dividing import FilmOptions, FilmResult
+from rave_runtime.films.dividing import FilmResult
 from rave_runtime.films.enhancing import enhance_film
-from rave_runtime.films.filing import file_film
+from rave_runtime.films.filing import file_film, film_options
 from rave_runtime.films.opening import is_film
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.options import RunOptions, make_enhancer
@@ -33,9 +34,7 @@ def enhance_one_film(source: str, output: str, options: RunOptions) -> int:
     for place in (source, output):
         if "://" in place:
             raise UsageError(f"{place} is a URL, and films are read from and written to this machine only")
-    for name, stream, used in (("input", sys.stdin, source), ("output", sys.stdout, output)):
-        if stream is None and used == "-":
-            raise UsageError(f"standard {name} is closed")
+    require_open_streams(source, output)
     if source != "-" and Path(source).is_dir():
         raise UsageError(f"{source} is a folder, and --film is for one film: leave --film out")
     try:
@@ -81,14 +80,7 @@ def run_film(source: Path | BinaryIO, output: Path | BinaryIO, options: RunOptio
     enhancer = make_enhancer(options, 1, 1)
     wishes = options.write_options
     if not isinstance(output, Path):
-        live = not isinstance(source, Path)
-        settings = FilmOptions(
-            wishes.film_encoder,
-            wishes.quality,
-            live=live,
-            again=wishes.again,
-            max_megapixels=wishes.max_megapixels,
-        )
+        settings = film_options(wishes, live=not isinstance(source, Path))
         return enhance_film(source, output, enhancer, settings)
     if not isinstance(source, Path):
         if output.is_dir():

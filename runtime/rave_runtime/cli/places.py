@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -51,6 +52,17 @@ def require_folder_name(sources: Sequence[Location], output: str) -> None:
     usual = ", ".join(map(usual_ending, WRITTEN_FORMATS))
     what = "is the name of a film" if is_film(name) else f"ends in {ending}, which no photograph's name does"
     raise UsageError(f"{output} {what}: name a file that ends in one of {usual}, or a folder as {output}/")
+
+
+def require_open_streams(source: str, output: str) -> None:
+    """Refuses standard input or output (-) that whoever started the program has closed.
+
+    Raises:
+        UsageError: it is closed.
+    """
+    for name, stream, used in (("input", sys.stdin, source), ("output", sys.stdout, output)):
+        if stream is None and used == "-":
+            raise UsageError(f"standard {name} is closed")
 
 
 def most_private(source: Location | Sequence[Location]) -> Path | None:

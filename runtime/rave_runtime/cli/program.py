@@ -131,6 +131,7 @@ def _enhance_stream(inputs: list[str], output: str, options: RunOptions, lacks: 
         lacks: options that a stream does not have, and whether each is set.
     """
     from rave_runtime.cli.command import run_stream
+    from rave_runtime.cli.places import require_open_streams
     from rave_runtime.files.location import parse_location
 
     for option, is_set in lacks.items():
@@ -141,9 +142,7 @@ def _enhance_stream(inputs: list[str], output: str, options: RunOptions, lacks: 
     (source,) = inputs
     if source != "-" and Path(source).is_dir():
         wrong_use(f"{source} is a folder, standard output carries one photograph: give a folder as OUTPUT")
-    for name, stream, used in (("input", sys.stdin, source), ("output", sys.stdout, output)):
-        if stream is None and used == "-":
-            wrong_use(f"standard {name} is closed")
+    require_open_streams(source, output)
     warnings = run_stream(
         sys.stdin.buffer if source == "-" else parse_location(source),
         sys.stdout.buffer if output == "-" else parse_location(output),

@@ -24,7 +24,7 @@ _BLOCK_BYTES: Final = 1 << 20
 
 
 class FilmWishes(Protocol):
-    """The options of a run that concern films: see `rave_runtime.run.batch.WriteOptions`."""
+    """The options of a run that concern films: see `rave_runtime.run.results.WriteOptions`."""
 
     @property
     def quality(self) -> int | None:
@@ -57,6 +57,17 @@ class FilmWishes(Protocol):
     @property
     def only_backlit(self) -> bool:
         """Whether photographs that are not backlit are copied, which does not apply to films."""
+
+
+def film_options(wishes: FilmWishes, *, live: bool) -> FilmOptions:
+    """Returns how a film is enhanced; `live` is whether it is a stream that is read as it comes."""
+    return FilmOptions(
+        wishes.film_encoder,
+        wishes.quality,
+        live=live,
+        again=wishes.again,
+        max_megapixels=wishes.max_megapixels,
+    )
 
 
 def file_film(
@@ -111,14 +122,7 @@ def file_film(
     if isinstance(source, Path) and earlier_mark is not None:
         result = _copy_film(source, target, earlier_mark, attributes_of, claim)
     else:
-        live = not isinstance(source, Path)
-        options = FilmOptions(
-            wishes.film_encoder,
-            wishes.quality,
-            live=live,
-            again=wishes.again,
-            max_megapixels=wishes.max_megapixels,
-        )
+        options = film_options(wishes, live=not isinstance(source, Path))
         result = enhance_film(
             source, target, enhancer, options, attributes_of=attributes_of, before_replacing=claim
         )

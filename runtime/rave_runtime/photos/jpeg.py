@@ -26,7 +26,7 @@ _ALONE: Final = (0x00, 0x01, *range(0xD0, 0xD9))
 FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers that begin a frame: what kind of JPEG it is, its size and its components."""
 
-PLAIN_MARKERS: Final = frozenset({*range(0xC0, 0xF0), 0xFE}) - {0xC8, *range(0xD0, 0xDA)}
+_PLAIN: Final = frozenset({*range(0xC0, 0xF0), 0xFE}) - {0xC8, *range(0xD0, 0xDA)}
 """Markers whose segments all decoders pass over by their length, if they do not read them."""
 
 _END_PAIR: Final = 0xD9FF
@@ -127,7 +127,7 @@ def plain_header(content: bytes) -> PlainHeader | None:
         if position + 4 > len(content) or content[position] != 0xFF:
             return None
         marker = content[position + 1]
-        if marker not in PLAIN_MARKERS:
+        if marker not in _PLAIN:
             return None
         (length,) = struct.unpack_from(">H", content, position + 2)
         segments.append((marker, content[position + 4 : position + 2 + length]))

@@ -120,9 +120,8 @@ class SideBySide:
     def _run(
         self, jobs: Iterator[Job], pool: ThreadPoolExecutor, workers: int, disk: ThreadPoolExecutor | None
     ) -> Iterator[Result]:
-        busy = unfinished = (
-            0  # photographs that workers have, and those together with what waits for the disk
-        )
+        busy = 0  # photographs that workers have
+        unfinished = 0  # those, and those whose results wait for the disk
         while True:
             if not self._cancelled.is_set():
                 # One more than there are workers, so that none of them waits for this thread.

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from rave_runtime import Enhancer
 from rave_runtime.errors import BundleError
@@ -17,16 +16,13 @@ from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal
 from rave_runtime.run.results import Result
+from tests.runtime.folders.places import fill
 from tests.runtime.pictures import MakePicture
 
 
 @pytest.fixture
 def photos(tmp_path: Path, picture: MakePicture) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for i in range(6):
-        Image.fromarray(picture(40 + i, 60, i)).save(folder / f"{i}.jpg")
-    return folder
+    return fill(tmp_path / "photos", picture, [f"{i}.jpg" for i in range(6)])
 
 
 def test_workers_go_on_while_a_disk_keeps_results(

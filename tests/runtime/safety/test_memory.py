@@ -184,14 +184,15 @@ def _jpeg(**options: Any) -> bytes:
     ("content", "is_plain"),
     [
         (_jpeg(), True),
-        (_jpeg(progressive=True, comment="x" * 60_000, icc_profile=bytes(200_000)), True),
+        (_jpeg(progressive=True, comment="x" * 60_000, icc_profile=bytes(100_000)), True),
+        (_jpeg(icc_profile=bytes(300_000)), False),  # longer than is looked at
         (_jpeg().replace(b"\xff\xc0", b"\xff" * 5 + b"\xc0"), False),  # fill bytes
         (_jpeg()[:2] + b"stray" + _jpeg()[2:], False),
         (_jpeg()[:2] + _jpeg()[_jpeg().index(b"\xff\xc0") :][:19] + _jpeg()[2:], False),  # two frames
         (_jpeg()[:2] + b"\xff\xe5\0\0" + _jpeg()[2:], False),  # a length that leads back
         (_jpeg()[:100], False),
     ],
-    ids=["baseline", "progressive", "fill bytes", "stray bytes", "two frames", "backwards", "cut"],
+    ids=["baseline", "progressive", "long", "fill bytes", "stray bytes", "two frames", "backwards", "cut"],
 )
 def test_a_jpegs_size_is_read_alike_with_and_without_pillow(
     content: bytes, is_plain: bool, monkeypatch: pytest.MonkeyPatch

@@ -21,10 +21,10 @@ from rave_runtime.photos.formats import format_named, format_of_content
 from rave_runtime.photos.headers.bounded import BoundedFile
 from rave_runtime.photos.headers.boxes import photograph_properties
 from rave_runtime.photos.headers.jpeg_xl import read_jxl_header
-from rave_runtime.photos.jpeg import FRAME_MARKERS, PLAIN_MARKERS
+from rave_runtime.photos.jpeg import FRAME_MARKERS, plain_header
 
-_MAX_SEGMENTS: Final = 1000
-"""Segments of a JPEG's header that are looked at without Pillow; photographs have dozens."""
+_MAX_JPEG_HEADER: Final = 1 << 18
+"""Bytes of a JPEG in which its header is looked for without Pillow."""
 
 _MAX_META: Final = 1 << 24
 """Bytes of the table of an AVIF's or HEIC's items that are read."""
@@ -139,25 +139,17 @@ def _is_deep(image: Image.Image) -> bool:
 def _plain_jpeg(file: BinaryIO) -> tuple[int, int, bool] | None:
     """Returns width and height of a JPEG of 8 bits, and whether it is progressive.
 
-    That costs a tenth of what Pillow takes. None is for files at which decoders may go different ways.
+    None is for files at which decoders may go different ways, and for very long headers: Pillow reads those.
     """
-    frame = None
-    file.seek(2)
-    for _ in range(_MAX_SEGMENTS):
-        if len(head := file.read(4)) < 4 or head[0] != 0xFF or head[1] not in PLAIN_MARKERS:
-            break
-        length = int.from_bytes(head[2:])
-        if head[1] in FRAME_MARKERS:
-            bits, height, width = struct.unpack(">BHH", file.read(5))
-            if frame is not None or bits != 8 or not width or not height or head[1] > 0xC2:
-                break
-            frame = width, height, head[1] == 0xC2
-            length -= 5
-        elif head[1] == 0xDA and frame is not None:
-            return frame
-        file.seek(length - 2, os.SEEK_CUR)
+    header = plain_header(file.read(_MAX_JPEG_HEADER))
     file.seek(0)
-    return None
+    frames = [] if header is None else [part for part in header.segments if part[0] in FRAME_MARKERS]
+    if len(frames) != 1 or len(frames[0][1]) < 5:
+        return None
+    marker, payload = frames[0]
+    bits, height, width = struct.unpack_from(">BHH", payload)
+    is_usual = bits == 8 and width and height and marker <= 0xC2
+    return (width, height, marker == 0xC2) if is_usual else None
 
 
 def _png(file: BinaryIO) -> tuple[int, int, bool]:
