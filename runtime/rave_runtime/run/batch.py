@@ -185,6 +185,7 @@ class Batch:
             least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
             # Under another format's ending a copy would be misnamed: it is written in the one asked for.
             may_copy=is_one_format(job.source.suffix.lower(), job.target.suffix.lower()),
+            keeps_name=options.format is None,
             again=options.again,
             hdr=options.hdr,
         )
@@ -197,7 +198,7 @@ class Batch:
             self._journal.claim(name, len(photo.content), digest)
         attributes = job.source if options.keep_times else None
         is_misnamed = options.format is None and format_of_ending(job.source.suffix) != photo.source_format
-        if is_misnamed and not photo.is_unchanged:
+        if is_misnamed and photo.format != photo.source_format:
             notes += (f"is {photo.source_format} in spite of its name, and was written as {photo.format}",)
         status: Status = "copied" if photo.is_unchanged else "done"
         size = photo.width_px, photo.height_px

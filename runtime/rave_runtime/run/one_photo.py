@@ -82,6 +82,7 @@ def enhance_content(
     is_stopped: Callable[[], bool] | None = None,
     least_score: float = 0.0,
     may_copy: bool = True,
+    keeps_name: bool = False,
     again: bool = False,
     hdr: bool = False,
 ) -> EnhancedPhoto:
@@ -101,6 +102,8 @@ def enhance_content(
         may_copy: whether the file of such a photograph is the result as it is, if its format is the one to
             write; otherwise its pixels are encoded again. At strength 0 that holds for every photograph,
             unless a quality or a gain map is asked for that its format can have.
+        keeps_name: whether the result has the photograph's own file name. A photograph that is less backlit,
+            or was enhanced before, is then copied even if its name belongs to another format.
         again: whether a photograph that was enhanced before is enhanced once more.
         hdr: whether a JPEG gets an HDR gain map where the photograph has none.
 
@@ -123,15 +126,20 @@ def enhance_content(
     new_pixels = backlit = None
     written_format = output_format(photo.format, format)
     stays = enhancer.look.changes_nothing and not _asks_for_more(photo, written_format, quality, hdr)
-    notes = () if earlier_mark is None or (again and stays) else (earlier_mark.note(again),)
+    notes: tuple[str, ...] = ()
+    if earlier_mark is not None and not (again and stays):
+        notes = (earlier_mark.note(again),)
     if earlier_mark is None or again:
         care = HdrCare(photo, written_format, hdr, content)
         scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
         new_pixels, backlit = scored.pixels, scored.backlit
     end_stage()
-    if (new_pixels is None or stays) and may_copy and written_format == photo.format:
-        encoded = Encoded(content, notes)
+    is_left = new_pixels is None
+    if may_copy and ((keeps_name and is_left) or ((stays or is_left) and written_format == photo.format)):
+        encoded, written_format = Encoded(content, notes), photo.format
     else:
+        if is_left:
+            notes += (f"its pixels were not changed, but written as {written_format}",)
         is_marked = new_pixels is not None and not enhancer.look.changes_nothing
         pixels = photo.pixels if new_pixels is None else new_pixels
         mark = mark_of(enhancer) if is_marked else None
@@ -149,7 +157,7 @@ def enhance_content(
         height_px=height,
         seconds=times[-1] - times[0],
         backlit=backlit,
-        is_unchanged=new_pixels is None,
+        is_unchanged=is_left,
         enhanced_before=earlier_mark is not None,
         stage_seconds={
             "read": times[1] - times[0],

@@ -90,9 +90,23 @@ def test_under_another_ending_it_is_written_but_not_enhanced(photos: Path, tmp_p
     job = Job(photos / "bright.jpg", tmp_path / "bright.png", "bright.jpg")
     result = run(Enhancer(device="cpu"), [job], WriteOptions(only_backlit=True))["bright.jpg"]
     assert result.status == "copied"
+    assert result.warnings == ("its pixels were not changed, but written as PNG",)
     with Image.open(tmp_path / "bright.png") as written, Image.open(photos / "bright.jpg") as source:
         assert written.format == "PNG"
         np.testing.assert_array_equal(np.asarray(written), np.asarray(source))
+
+
+def test_under_its_own_name_even_a_misnamed_file_is_copied(photos: Path, tmp_path: Path) -> None:
+    misnamed, target = photos / "bright.webp", tmp_path / "bright.webp"
+    misnamed.write_bytes((photos / "bright.jpg").read_bytes())
+    job = Job(misnamed, target, misnamed.name)
+    result = run(Enhancer(device="cpu"), [job], WriteOptions(only_backlit=True))[misnamed.name]
+    assert (result.status, result.warnings) == ("copied", ())
+    assert target.read_bytes() == misnamed.read_bytes()
+    job = Job(misnamed, tmp_path / "other.webp", misnamed.name)
+    options = WriteOptions(only_backlit=True, format="WEBP")
+    result = run(Enhancer(device="cpu"), [job], options)[misnamed.name]
+    assert result.warnings[:1] == ("its pixels were not changed, but written as WEBP",)
 
 
 def test_copies_are_resumed_and_other_choices_are_made_again(photos: Path, tmp_path: Path) -> None:

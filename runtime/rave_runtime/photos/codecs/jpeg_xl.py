@@ -1,9 +1,10 @@
 """JPEG XL, read and written by pylibjxl and imagecodecs, which come with the extra `jxl`.
 
 Both wrap libjxl. pylibjxl writes colour profiles and reads metadata, but knows 8 bits only and gives the last
-frame of several; imagecodecs knows 16 bits, but writes no profile. So 16 bits are written where the colours
-are sRGB's; in other colour spaces `rave_runtime.photos.encode` reduces them to 8, since a wrong colour is
-seen sooner than a missing bit.
+frame of several; imagecodecs knows 16 bits, but writes no profile, and states that 16 bits are linear light.
+So 16 bits are written where the colours are sRGB's, and the number of their curve is put right afterwards; in
+other colour spaces `rave_runtime.photos.encode` reduces them to 8, since a wrong colour is seen sooner than a
+missing bit.
 
 Source: ISO/IEC 18181-2 (container); libjxl's documentation of quality and distance.
 """
@@ -21,6 +22,7 @@ from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
 from rave_runtime.photos.headers.boxes import Box, boxes
+from rave_runtime.photos.headers.colour_codes import SRGB_TRANSFER
 from rave_runtime.photos.headers.jpeg_xl import (
     CODESTREAM,
     CONTAINER,
@@ -28,6 +30,7 @@ from rave_runtime.photos.headers.jpeg_xl import (
     missing_bytes,
     read_jxl_header,
 )
+from rave_runtime.photos.headers.jpeg_xl_colours import LINEAR
 from rave_runtime.photos.headers.stated_colour import stated_profile
 from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE
 from rave_runtime.photos.metadata.left_behind import FILM_NOTE, has_film
@@ -73,7 +76,9 @@ def read_jxl(content: bytes, max_megapixels: float) -> Photo:
     notes = _notes(header, content)
     if xmp and packet is None:
         notes = (*notes, "its XMP is damaged and was left out: it could not be turned with the picture")
-    icc = stated_profile("JXL", content, metadata.get("icc") or None, exif, grey=channels < 3)
+    icc = metadata.get("icc") or header.colours.profile(grey=channels < 3)
+    if header.colours.has_profile:
+        icc = stated_profile("JXL", content, icc, exif, grey=channels < 3)
     return Photo(
         pixels=np.ascontiguousarray(pixels[..., :-1]) if has_alpha else pixels,
         alpha=np.ascontiguousarray(pixels[..., -1]) if has_alpha else None,
@@ -117,7 +122,10 @@ def encode_jxl(
         )
     else:
         settings: dict[str, Any] = {"lossless": True} if distance == 0 else {"distance": distance}
+        if pixels.dtype == np.uint16 and distance > 0:
+            plain = _to_linear(plain, has_alpha=pixels.shape[2] in (2, 4))
         coded = codecs.imagecodecs.jpegxl_encode(plain, effort=_EFFORT, numthreads=1, **settings)
+        coded = _state_srgb_curve(bytes(coded))
     return _contained(bytes(coded), exif, xmp)
 
 
@@ -128,6 +136,33 @@ def distance_of(quality: int) -> float:
     if quality >= 30:
         return 0.1 + (100 - quality) * 0.09
     return 53 / 3000 * quality**2 - 23 / 20 * quality + 25
+
+
+def _to_linear(pixels: Pixels, *, has_alpha: bool) -> Pixels:
+    """Converts uint16 values in sRGB's curve to linear light; transparency, the last channel, has none."""
+    values = np.arange(65536) / 65535
+    curve = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    linear: Pixels = (curve * 65535 + 0.5).astype(np.uint16)[pixels]
+    if has_alpha:
+        linear[..., -1] = pixels[..., -1]
+    return linear
+
+
+def _state_srgb_curve(coded: bytes) -> bytes:
+    """Replaces the number of linear light by that of sRGB's curve, which has as many bits.
+
+    Without loss, values keep their meaning by that. With loss, they are stored in the codec's own colours,
+    and the number says in which curve a decoder gives them.
+    """
+    colours = read_jxl_header(coded).colours
+    if colours.transfer != LINEAR or colours.transfer_bit is None:
+        return coded
+    start = coded.index(CODESTREAM) + len(CODESTREAM)
+    stop = start + colours.transfer_bit // 8 + 2
+    # A number from 2 to 17 is a selector of two bits and, in four more, the number less 2.
+    change = ((LINEAR - 2) ^ (SRGB_TRANSFER - 2)) << colours.transfer_bit + 2
+    header = int.from_bytes(coded[start:stop], "little") ^ change
+    return coded[:start] + header.to_bytes(stop - start, "little") + coded[stop:]
 
 
 class _Codecs:
@@ -164,6 +199,11 @@ def _check(header: JxlHeader, content: bytes, max_megapixels: float) -> None:
         raise PhotoError(f"holds {header.bits}-bit values: save it with 8 or 16 bits per channel")
     if header.is_multiplied:
         raise PhotoError("holds colours multiplied by their transparency: save it without that")
+    if header.colours.has_profile and not header.is_in_own_colours:
+        raise PhotoError(
+            "was stored with loss and with an ICC profile: decoders give back too few steps of its shadows. "
+            "Export it without loss, or in sRGB or Display P3"
+        )
     if header.extra_channels not in ((), (0,)):
         raise PhotoError("holds further channels, such as black ink: save it as grey or RGB")
 

@@ -43,3 +43,32 @@ class BitReader:
         """Reads a signed number in Exp-Golomb code (`se(v)`)."""
         number = self.read_exp_golomb()
         return (number + 1) // 2 if number % 2 else -(number // 2)
+
+
+class LowBitReader:
+    """Reads bits from the lowest of the first byte on, as JPEG XL stores them.
+
+    Attributes:
+        position: how many bits were read.
+
+    Raises:
+        EOFError: raised by every method where the bytes end before the field does.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._number = int.from_bytes(content, "little")
+        self._length = 8 * len(content)
+        self.position = 0
+
+    def read(self, count: int = 1) -> int:
+        """Reads a number of that many bits."""
+        if self.position + count > self._length:
+            raise EOFError
+        value = (self._number >> self.position) & ((1 << count) - 1)
+        self.position += count
+        return value
+
+    def choose(self, *ways: tuple[int, int]) -> int:
+        """Reads a selector of two bits and the number in the way it selects: what is added, and bits."""
+        start, bits = ways[self.read(2)]
+        return start + self.read(bits)

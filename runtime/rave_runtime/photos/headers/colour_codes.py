@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rave_runtime.errors import PhotoError
+
 Chromaticities = tuple[float, float, float, float, float, float, float, float]
 """x and y of red, green, blue and white."""
 
@@ -43,6 +45,9 @@ HDR: Final[dict[int, str]] = {16: "PQ", 18: "HLG"}
 """Transfer characteristics of H.273 whose white lies far above a photograph's."""
 
 UNSPECIFIED: Final = 2
+
+SRGB_TRANSFER: Final = 13
+"""The number of sRGB's tone curve."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,22 @@ _WHITE: Final = (0.9642, 1.0, 0.8249)
 _BRADFORD: Final = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]], np.float64
 )
+
+
+def refuse_hdr(transfer: int) -> None:
+    """Refuses the transfer functions of HDR pictures.
+
+    Args:
+        transfer: its number in H.273.
+
+    Raises:
+        PhotoError: it is PQ or HLG.
+    """
+    if transfer in HDR:
+        raise PhotoError(
+            f"is an HDR picture ({HDR[transfer]}), whose brightness would be read wrongly: "
+            "export it without HDR (SDR), such as in Display P3 or sRGB"
+        )
 
 
 @functools.lru_cache(maxsize=32)

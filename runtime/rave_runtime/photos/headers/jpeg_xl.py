@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from rave_runtime.photos.headers.bits import LowBitReader
 from rave_runtime.photos.headers.boxes import Box, boxes
+from rave_runtime.photos.headers.jpeg_xl_colours import SRGB_COLOURS, JxlColours, read_colours
 
 CODESTREAM: Final = b"\xff\x0a"
 CONTAINER: Final = b"\0\0\0\x0cJXL \r\n\x87\n"
@@ -36,8 +38,9 @@ class JxlHeader:
         orientation: how decoders turn the picture, as EXIF numbers it.
         bits: per channel.
         is_float: whether the values are floating point.
-        is_lossless: whether the pixels are stored in the photograph's colours rather than in the codec's. All
-            files without loss do so, and few others.
+        is_in_own_colours: whether the pixels are stored in the photograph's colours, not in the codec's.
+        is_lossless: whether they are and were no JPEG before, as all files without loss and few others.
+        colours: the colour space that is stated.
         extra_channels: the kinds of channels beside colour, as the standard numbers them; 0 is transparency.
         is_multiplied: whether the colours were multiplied by transparency.
         is_animated: whether it has frames.
@@ -48,31 +51,12 @@ class JxlHeader:
     orientation: int = 1
     bits: int = 8
     is_float: bool = False
+    is_in_own_colours: bool = False
     is_lossless: bool = False
+    colours: JxlColours = SRGB_COLOURS
     extra_channels: tuple[int, ...] = ()
     is_multiplied: bool = False
     is_animated: bool = False
-
-
-class _Bits:
-    """Reads bits from the lowest of the first byte on, as JPEG XL stores them."""
-
-    def __init__(self, content: bytes) -> None:
-        self._number = int.from_bytes(content, "little")
-        self._left = 8 * len(content)
-
-    def read(self, count: int = 1) -> int:
-        self._left -= count
-        if self._left < 0:
-            raise EOFError
-        value = self._number & ((1 << count) - 1)
-        self._number >>= count
-        return value
-
-    def choose(self, *ways: tuple[int, int]) -> int:
-        """Reads a selector of two bits and the number in the way it selects: what is added, and bits."""
-        start, bits = ways[self.read(2)]
-        return start + self.read(bits)
 
 
 def read_jxl_header(content: bytes) -> JxlHeader:
@@ -81,7 +65,7 @@ def read_jxl_header(content: bytes) -> JxlHeader:
     Raises:
         EOFError: it ends before its header does.
     """
-    bits = _Bits(_codestream(content)[2:_MAX_HEADER])
+    bits = LowBitReader(_codestream(content)[2:_MAX_HEADER])
     width, height = _size(bits)
     if bits.read():  # the defaults: 8 bits, in the codec's colours
         return JxlHeader(width, height)
@@ -102,9 +86,19 @@ def read_jxl_header(content: bytes) -> JxlHeader:
         kind, multiplied = _extra_channel(bits)
         extra.append(kind)
         is_multiplied |= multiplied
-    is_lossless = not bits.read() and not any(box.kind == b"jbrd" for box in _boxes(content))
+    is_in_own_colours = not bits.read()
     return JxlHeader(
-        width, height, orientation, depth, is_float, is_lossless, tuple(extra), is_multiplied, is_animated
+        width,
+        height,
+        orientation,
+        depth,
+        is_float,
+        is_in_own_colours,
+        is_in_own_colours and not any(box.kind == b"jbrd" for box in _boxes(content)),
+        read_colours(bits),
+        tuple(extra),
+        is_multiplied,
+        is_animated,
     )
 
 
@@ -138,7 +132,7 @@ def _codestream(content: bytes) -> bytes:
     return content if content.startswith(CODESTREAM) else b""
 
 
-def _size(bits: _Bits) -> tuple[int, int]:
+def _size(bits: LowBitReader) -> tuple[int, int]:
     is_small = bits.read()
     height = 8 * (1 + bits.read(5)) if is_small else bits.choose(*_SIZES)
     ratio = bits.read(3)
@@ -148,7 +142,7 @@ def _size(bits: _Bits) -> tuple[int, int]:
     return 8 * (1 + bits.read(5)) if is_small else bits.choose(*_SIZES), height
 
 
-def _preview(bits: _Bits) -> None:
+def _preview(bits: LowBitReader) -> None:
     is_small = bits.read()
     ways = ((16, 0), (32, 0), (1, 5), (33, 9)) if is_small else ((1, 6), (65, 8), (321, 10), (1345, 12))
     bits.choose(*ways)
@@ -156,14 +150,14 @@ def _preview(bits: _Bits) -> None:
         bits.choose(*ways)
 
 
-def _animation(bits: _Bits) -> None:
+def _animation(bits: LowBitReader) -> None:
     bits.choose((100, 0), (1000, 0), (1, 10), (1, 30))
     bits.choose((1, 0), (1001, 0), (1, 8), (1, 10))
     bits.choose((0, 0), (0, 3), (0, 16), (0, 32))
     bits.read()
 
 
-def _depth(bits: _Bits) -> tuple[int, bool]:
+def _depth(bits: LowBitReader) -> tuple[int, bool]:
     if bits.read():
         depth = bits.choose((32, 0), (16, 0), (24, 0), (1, 6))
         bits.read(4)
@@ -171,7 +165,7 @@ def _depth(bits: _Bits) -> tuple[int, bool]:
     return bits.choose((8, 0), (10, 0), (12, 0), (1, 6)), False
 
 
-def _extra_channel(bits: _Bits) -> tuple[int, bool]:
+def _extra_channel(bits: LowBitReader) -> tuple[int, bool]:
     """Returns what a channel is, and whether the colours were multiplied by it."""
     if bits.read():
         return _ALPHA, False

@@ -22,11 +22,13 @@ from rave_runtime.photos.headers.colour_codes import (
     ROMM_RGB,
     SRGB,
     SRGB_CURVE,
+    SRGB_TRANSFER,
     TRANSFERS,
     UNSPECIFIED,
     Chromaticities,
     Curve,
     make_profile,
+    refuse_hdr,
 )
 from rave_runtime.photos.metadata.directories import (
     EXIF_IFD,
@@ -98,22 +100,18 @@ def profile_of_numbers(primaries: int, transfer: int, *, grey: bool) -> bytes | 
     Raises:
         PhotoError: it is PQ, HLG, or another space that no photograph has.
     """
-    if transfer in HDR:
-        raise PhotoError(
-            f"is an HDR picture ({HDR[transfer]}), whose brightness would be read wrongly: "
-            "export it without HDR (SDR), such as in Display P3 or sRGB"
-        )
+    refuse_hdr(transfer)
     primaries = 1 if primaries == UNSPECIFIED else primaries
-    transfer = 13 if transfer == UNSPECIFIED else transfer
+    transfer = SRGB_TRANSFER if transfer == UNSPECIFIED else transfer
     if primaries not in PRIMARIES or transfer not in TRANSFERS:
         raise PhotoError(
             f"states its colours by numbers that are not known here (primaries {primaries}, "
             f"transfer {transfer}): export it in Display P3 or sRGB"
         )
-    if transfer == 13 and (primaries == 1 or grey):
+    if transfer == SRGB_TRANSFER and (primaries == 1 or grey):
         return None
     name = NAMES.get(primaries, f"H.273 primaries {primaries}")
-    if transfer != (13 if primaries == 12 else -1):
+    if transfer != (SRGB_TRANSFER if primaries == 12 else -1):
         name += f", transfer {transfer}"
     return make_profile(name, PRIMARIES[primaries], TRANSFERS[transfer], grey=grey)
 
