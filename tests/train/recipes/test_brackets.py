@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from rave_train.data.synthesis import ToneCurve, linear_to_srgb
-from rave_train.recipes.brackets import Brackets, find_exposure, stretch, take_brackets
+from rave_train.recipes.brackets import (
+    GLARE,
+    Brackets,
+    expose_highlights,
+    find_exposure,
+    stretch,
+    take_brackets,
+)
 from tests.train.recipes.conftest import make_panorama
 
 PLAIN = ToneCurve(0.0, 1.0)
@@ -56,3 +63,22 @@ def test_stretched_light_keeps_its_middle_and_widens() -> None:
     wide = stretch(linear, np.random.default_rng(1))
     assert float(np.median(wide)) == pytest.approx(float(np.median(linear)), rel=1e-3)
     assert np.log(wide).std() > np.log(linear).std()
+
+
+def test_scattered_light_is_even_and_bounded() -> None:
+    linear = make_panorama()
+    linear[0, 0] = 1e6  # the sun's disc
+    added = expose_highlights(linear, np.random.default_rng(0)).linear - linear
+    shade = added[50:]
+    np.testing.assert_allclose(shade, np.broadcast_to(shade[0, 0], shade.shape), rtol=1e-4)
+    assert 0 < float(shade.mean()) <= GLARE[1] * float(np.quantile(linear, 0.99))
+
+
+def test_a_silhouette_is_no_darker_in_the_truth_than_in_the_photograph() -> None:
+    linear = np.ones((64, 96, 3), np.float32)
+    linear[20:, 30:60] = 0.002
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        brackets = expose_highlights(linear, rng)
+        photograph = brackets.photograph(0.0, rng)
+        assert brackets.fuse()[40:, 40:50].mean() > photograph[40:, 40:50].mean() - 0.02

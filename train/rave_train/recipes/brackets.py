@@ -18,8 +18,14 @@ from rave_train.data.synthesis import SynthesisRange, ToneCurve, linear_to_srgb,
 SPAN_STOPS: Final = (4.2, 6.8)
 """Range from which the stops between the dark and the bright exposure are drawn."""
 
-CAMERA: Final = replace(SynthesisRange(), glare=(0.0, 0.025), jpeg_quality=(60, 96), clean=0.4)
-"""What a camera does to the light; only its glare, noise and compression are read."""
+CAMERA: Final = replace(SynthesisRange(), glare=(0.0, 0.0), jpeg_quality=(60, 96), clean=0.4)
+"""What a camera does to the light; only its noise and compression are read. Its glare is in the scene."""
+
+GLARE: Final = (0.0, 0.025)
+"""Light that a lens scatters over the whole picture, as a share of the picture's mean."""
+
+_GLARING_QUANTILE: Final = 0.99
+"""Light above this quantile counts as the quantile: the sun's disc scatters less than its light says."""
 
 _MIDDLE_MEAN, _MIDDLE_SPREAD, _MIDDLE_RANGE = 0.36, 0.15, (0.12, 0.75)
 """Mean of the mean sRGB value of middle exposures, its standard deviation, and its bounds."""
@@ -90,10 +96,13 @@ class Brackets:
 def take_brackets(linear: Array, rng: np.random.Generator) -> Brackets | None:
     """Takes brackets of a scene; None where its light is too even or too uneven for them.
 
+    The lens scatters some of the light over all of them.
+
     Args:
         linear: [h, w, 3] float32, linear light in any unit.
         rng: where every random choice comes from.
     """
+    linear = _veil(linear, rng)
     tone = draw_tone_curve(rng)
     span_stops = rng.uniform(*SPAN_STOPS)
     mean = float(np.clip(rng.normal(_MIDDLE_MEAN, _MIDDLE_SPREAD), *_MIDDLE_RANGE))
@@ -107,12 +116,14 @@ def take_brackets(linear: Array, rng: np.random.Generator) -> Brackets | None:
 def expose_highlights(linear: Array, rng: np.random.Generator) -> Brackets:
     """Takes brackets whose dark exposure just holds the highlights.
 
-    Silhouettes before a sky are photographed so, however dark the mean of the picture becomes.
+    Silhouettes before a sky are photographed so, however dark the mean of the picture becomes. The lens
+    scatters some of the light over all brackets.
 
     Args:
         linear: [h, w, 3] float32, linear light in any unit.
         rng: where every random choice comes from.
     """
+    linear = _veil(linear, rng)
     highlight = float(np.quantile(linear.max(2), rng.uniform(*_EXPOSED_QUANTILE)))
     dark = _EXPOSED_HIGHLIGHT / max(highlight, 1e-6) * 2.0 ** -rng.uniform(*_EXPOSED_STOPS)
     return Brackets(linear, dark, rng.uniform(*_EXPOSED_SPAN), draw_tone_curve(rng))
@@ -141,3 +152,17 @@ def stretch(linear: Array, rng: np.random.Generator) -> Array:
     """Stretches the range of linear light about its median, as the contrast of a camera's pictures does."""
     middle = max(float(np.median(linear)), 1e-5)
     return np.asarray(middle * (linear / middle) ** rng.uniform(1.0, 1.9), np.float32)
+
+
+def _veil(linear: Array, rng: np.random.Generator) -> Array:
+    """Adds the light that a lens scatters, evenly over the whole picture.
+
+    The scatter is in all brackets of a scene, so it is in their fusion, too. If it were in the photograph
+    alone, a network would learn to take it away: silhouettes would become darker where they should be lifted.
+
+    Args:
+        linear: [h, w, 3] float32, linear light in any unit.
+        rng: where every random choice comes from.
+    """
+    bounded = np.minimum(linear, np.quantile(linear, _GLARING_QUANTILE))
+    return np.asarray(linear + np.float32(rng.uniform(*GLARE)) * bounded.mean((0, 1)), np.float32)
