@@ -123,6 +123,8 @@ def open_picture(content: bytes) -> Image.Image:
         raise PhotoError(reason or f"is damaged or truncated: its {name} header makes no sense") from error
     if name == "TIFF" and (reason := why_not_taken(content)) is not None:
         raise PhotoError(reason)
+    if name == "PNG":
+        _scale_transparent_grey(image, content)
     width, height = image.size
     # BMP's runs of equal pixels are read one by one.
     file.start_decoding(8 * width * height if name == "BMP" else 0)
@@ -241,6 +243,14 @@ def _silence_libtiff() -> None:
             set_handler = getattr(library, name)
             set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
             set_handler(None)
+
+
+def _scale_transparent_grey(png: Image.Image, content: bytes) -> None:
+    """Scales the transparent value of a grey PNG of 2 or 4 bits as Pillow scales its pixels, to 8 bits."""
+    bits, transparent = content[24], png.info.get("transparency")
+    if png.mode == "L" and bits in (2, 4) and isinstance(transparent, int):
+        top = (1 << bits) - 1
+        png.info["transparency"] = (transparent & top) * 255 // top
 
 
 def _is_plain(content: bytes) -> bool:
