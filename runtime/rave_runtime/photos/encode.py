@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from rave_runtime.arrays import Pixels, is_wide, with_fourth_byte
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.photos.codecs.jpeg_xl import encode_jxl
+from rave_runtime.photos.codecs.limits import why_too_large
 from rave_runtime.photos.colour import convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import decoding, register_heif
 from rave_runtime.photos.exif import without_orientation
@@ -73,12 +74,8 @@ def encode_photo(
     """
     notes: list[str] = []
     (height, width), row = pixels.shape[:2], format_named(format)
-    longest_px = row.longest_side_px or width + height
-    if max(width, height) > longest_px:
-        raise PhotoError(
-            f"cannot be written as {format}, whose sides have at most {longest_px} pixels: "
-            f"it is {width} x {height}, which --format png can hold"
-        )
+    if (reason := why_too_large(format, width, height)) is not None:
+        raise PhotoError(reason)
     alpha = photo.alpha
     if alpha is not None and not row.has_alpha:
         pixels, alpha = over_white(pixels, alpha), None
