@@ -175,7 +175,7 @@ def test_metadata_too_large_for_a_jpeg_is_left_out_with_a_word() -> None:
 
 def test_formats_without_metadata_say_so() -> None:
     encoded = encode_photo(Photo(RGB, "WEBP", exif=BLOCK), RGB, "BMP")
-    assert encoded.warnings == ("BMP has no room for EXIF and XMP: they were left out",)
+    assert encoded.warnings == ("its EXIF was left out: BMP has no room for metadata",)
 
 
 def test_sixteen_bits_are_reduced_with_a_word() -> None:

@@ -24,7 +24,7 @@ from PIL import JpegImagePlugin
 
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.photos.codecs.raw_kind import TIFF_LIKE, is_raw_tiff, why_incomplete
-from rave_runtime.photos.codecs.raw_metadata import number_in_raw, raw_metadata
+from rave_runtime.photos.codecs.raw_metadata import number_in_raw, raw_captions, raw_metadata
 from rave_runtime.photos.exif import upright_exif
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import bounded
@@ -122,6 +122,7 @@ def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) 
         icc_profile=make_profile("sRGB", SRGB, SRGB_CURVE),
         exif=upright_exif(exif, width, height, orientation) if exif else None,
         xmp=packet,
+        iptc=raw_captions(content),
         orientation=orientation,
         warnings=notes,
     )

@@ -86,6 +86,7 @@ def make_dng(
     preview: NDArray[np.uint8] | None = None,
     baseline_ev: float | None = None,
     xmp: bytes | None = None,
+    iptc: bytes | None = None,
     adobe_rgb: bool = False,
     gps: bool = True,
     tile_px: int | None = None,
@@ -100,6 +101,7 @@ def make_dng(
         preview: what the camera's JPEG would show, [h, w, 3].
         baseline_ev: the brightness that the file asks for, in stops.
         xmp: a packet.
+        iptc: captions.
         adobe_rgb: whether the camera was set to Adobe RGB for its JPEGs.
         gps: whether it says where it was taken.
         tile_px: the side of the tiles that its pixels stand in, of which its sides are multiples; None is
@@ -167,6 +169,8 @@ def make_dng(
         camera.append(rational(50730, baseline_ev, signed=True))
     if xmp is not None:
         camera.append(raw_bytes(700, 1, xmp))
+    if iptc is not None:
+        camera.append(raw_bytes(33723, 7, iptc))
     if preview is None:
         first = file.directory([*camera, *picture, long(254, 0)])
     else:
