@@ -17,6 +17,7 @@ from PIL import Image
 
 from rave_runtime.arrays import Pixels, is_wide, wide_pixels, with_fourth_byte
 from rave_runtime.errors import PhotoError
+from rave_runtime.photos.codecs.interlaced_png import is_interlaced, read_interlaced
 from rave_runtime.photos.png import LEVEL, without_chunks
 
 Deep = NDArray[np.uint16]
@@ -105,7 +106,9 @@ def _read_png(content: bytes, transparent: object) -> Deep:
     except ImportError:
         _missing("PNG")
     # imagecodecs swaps the bytes of pictures with a transparent colour: it does not see that chunk
-    pixels = np.asarray(imagecodecs.png_decode(without_chunks(content, (b"tRNS", b"iCCP", b"gAMA"))))
+    content = without_chunks(content, (b"tRNS", b"iCCP", b"gAMA"))
+    decode = imagecodecs.png_decode
+    pixels = np.asarray(read_interlaced(content, decode) if is_interlaced(content) else decode(content))
     if isinstance(transparent, tuple) and pixels.shape[2:] == (3,):
         is_opaque = np.any(pixels != np.array(transparent), 2)
         return np.dstack([pixels, np.where(is_opaque, 65535, 0).astype(np.uint16)])
