@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from rave_runtime.arrays import Pixels, is_wide, with_fourth_byte
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.photos.codecs.coding_notes import note_on_coding
+from rave_runtime.photos.codecs.grey_as_colour import becomes_rgb, is_spread
 from rave_runtime.photos.codecs.jpeg_xl import encode_jxl
 from rave_runtime.photos.codecs.limits import why_too_large
 from rave_runtime.photos.codecs.odd_sampling import encode_odd_sampling, keeps_odd_sampling
@@ -100,7 +100,7 @@ def encode_photo(
         notes.append(f"{format} cannot state a colour space: the colours were converted to sRGB")
     all_channels = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], 2)
     is_carried = photo.format == format and photo.source is not None
-    if is_grey_profile(photo.icc_profile) and _becomes_rgb(format, all_channels):
+    if is_grey_profile(photo.icc_profile) and becomes_rgb(photo, format, all_channels):
         photo = replace(photo, icc_profile=rgb_of_grey_profile(photo.icc_profile or b""))
         if photo.icc_profile is None:
             notes.append(f"its grey profile was left out: {format} stores this picture as colour")
@@ -179,6 +179,8 @@ def _image_of(pixels: Pixels, format: str) -> Image.Image:
 
 def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:
     """Encodes a TIFF, compressed like the input or else by Deflate, which loses nothing."""
+    if is_spread(photo, pixels):
+        pixels = pixels[..., [0, 0, 0, 1]]
     return write_tiff(
         pixels,
         photo.save_options if photo.format == "TIFF" else _TIFF_OPTIONS,
@@ -290,26 +292,3 @@ def _metadata_options(photo: Photo, metadata: Metadata, format: str) -> dict[str
 
 def _is_srgb_colour(icc_profile: bytes | None) -> bool:
     return is_srgb(icc_profile) and not is_grey_profile(icc_profile)
-
-
-def _becomes_rgb(format: str, pixels: Pixels) -> bool:
-    """Tells whether a format stores grey pixels, alone or with alpha, as red, green and blue."""
-    channels = pixels.shape[2]
-    return channels < 3 and (
-        format == "WEBP"
-        or (format == "JXL" and channels == 2)
-        or (format in ("AVIF", "HEIF") and channels == 2)
-        or (format == "AVIF" and not _avif_holds_grey())
-        or (format == "TIFF" and channels == 2 and pixels.dtype == np.uint16)
-    )
-
-
-@functools.cache
-def _avif_holds_grey() -> bool:
-    """Tells whether this Pillow writes grey AVIF; older ones write grey as red, green and blue."""
-    if not features.check("avif"):
-        return False
-    file = io.BytesIO()
-    Image.new("L", (1, 1)).save(file, "AVIF")
-    with Image.open(file) as image:
-        return image.mode == "L"
