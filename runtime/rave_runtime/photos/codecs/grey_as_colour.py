@@ -43,5 +43,5 @@ def _avif_holds_grey() -> bool:
         return False
     file = io.BytesIO()
     Image.new("L", (1, 1)).save(file, "AVIF")
-    with Image.open(file) as image:
+    with Image.open(file, formats=["AVIF"]) as image:
         return image.mode == "L"

@@ -160,10 +160,8 @@ def _tiff(content: bytes) -> str | None:
     remedy = "save it as grey or RGB with 8 or 16 bits and at most transparency beside"
     if colours in _READ and bits in (8, 16):
         remedy = "save it again with a usual program, or as PNG"
-    return (
-        f"is damaged, or a kind of TIFF that cannot be read here ({samples or 1} channels of {bits} bits, "
-        f"{kind}): {remedy}"
-    )
+    held = f"{samples} channels of {bits} bits" if samples > 1 else f"1 channel of {bits} bits"
+    return f"is damaged, or a kind of TIFF that cannot be read here ({held}, {kind}): {remedy}"
 
 
 def _compression(tags: Directory, order: str) -> str | None:
