@@ -19,6 +19,7 @@ from PIL import Image, ImageCms
 
 from rave_runtime.arrays import Array, Pixels
 from rave_runtime.errors import PhotoError
+from rave_runtime.photos.metadata.grey_profile import light_of_lightness, states_lightness
 
 _CURVE_SIZE: Final = 4096
 
@@ -213,6 +214,8 @@ def _stated_curve(icc_profile: bytes) -> Array | None:
     if linear is None or not np.isfinite(linear).all():
         return None
     linear = np.clip(linear, 0, 1)
+    if states_lightness(icc_profile):
+        linear = light_of_lightness(linear)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return encoded.astype(np.float32) if encoded[-1] > 0.5 > encoded[0] else None
 

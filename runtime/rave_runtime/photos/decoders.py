@@ -24,6 +24,7 @@ from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import bounded
 from rave_runtime.photos.headers.reasons import why_not_taken, why_unreadable
 from rave_runtime.photos.jpeg import count_scans, end_of_jpeg, plain_header
+from rave_runtime.photos.tiff.kinds import Kind, add_kinds, remove_kinds
 
 _STRIP_ROWS: Final = 64
 """Rows copied at a time: a strip that stays in the cache is copied at a third of the cost."""
@@ -53,10 +54,10 @@ for _name in ("PIL", "tifffile"):  # silences their logs on damaged files, which
 
 
 class _Decoding:
-    """Silences decoders' warnings and lifts Pillow's own size limit while any thread is inside.
+    """Silences decoders' warnings, lifts Pillow's size limit and lets it open more TIFFs.
 
-    Both are settings of the whole process. The first thread in makes them and the last one out takes
-    them back, so that no thread restores what another one set.
+    That is so while any thread is inside. All are settings of the whole process. The first thread in makes
+    them and the last one out takes them back, so that no thread restores what another one set.
     """
 
     def __init__(self) -> None:
@@ -64,6 +65,7 @@ class _Decoding:
         self._inside = 0
         self._filters = warnings.catch_warnings()
         self._limit = Image.MAX_IMAGE_PIXELS
+        self._kinds: frozenset[Kind] = frozenset()
 
     def __enter__(self) -> Self:
         with self._lock:
@@ -72,6 +74,7 @@ class _Decoding:
                 self._filters.__enter__()
                 warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif|tifffile|imagecodecs)\b")
                 self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                self._kinds = add_kinds()
             self._inside += 1
         return self
 
@@ -81,6 +84,7 @@ class _Decoding:
             if self._inside == 0:
                 self._filters.__exit__(None, None, None)
                 Image.MAX_IMAGE_PIXELS = self._limit
+                remove_kinds(self._kinds)
 
 
 decoding: Final = _Decoding()
@@ -123,6 +127,8 @@ def open_picture(content: bytes) -> Image.Image:
         raise PhotoError(reason or f"is damaged or truncated: its {name} header makes no sense") from error
     if name == "TIFF" and (reason := why_not_taken(content)) is not None:
         raise PhotoError(reason)
+    if name == "PNG":
+        _scale_transparent_grey(image, content)
     width, height = image.size
     # BMP's runs of equal pixels are read one by one.
     file.start_decoding(8 * width * height if name == "BMP" else 0)
@@ -241,6 +247,14 @@ def _silence_libtiff() -> None:
             set_handler = getattr(library, name)
             set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
             set_handler(None)
+
+
+def _scale_transparent_grey(png: Image.Image, content: bytes) -> None:
+    """Scales the transparent value of a grey PNG of 2 or 4 bits as Pillow scales its pixels, to 8 bits."""
+    bits, transparent = content[24], png.info.get("transparency")
+    if png.mode == "L" and bits in (2, 4) and isinstance(transparent, int):
+        top = (1 << bits) - 1
+        png.info["transparency"] = (transparent & top) * 255 // top
 
 
 def _is_plain(content: bytes) -> bool:

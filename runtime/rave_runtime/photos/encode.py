@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from rave_runtime.arrays import Pixels, is_wide, with_fourth_byte
 from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.photos.codecs.coding_notes import note_on_coding
+from rave_runtime.photos.codecs.grey_as_colour import becomes_rgb, is_spread
 from rave_runtime.photos.codecs.jpeg_xl import encode_jxl
+from rave_runtime.photos.codecs.limits import why_too_large
+from rave_runtime.photos.codecs.odd_sampling import encode_odd_sampling, keeps_odd_sampling
 from rave_runtime.photos.colour import convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import decoding, register_heif
 from rave_runtime.photos.exif import without_orientation
@@ -28,7 +31,6 @@ from rave_runtime.photos.metadata.photoshop import without_iptc
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.png import LEVEL, carry_png, raw_profile
 from rave_runtime.photos.sixteen_bit import over_white, to_8_bits, write_deep_png, write_deep_ppm
-from rave_runtime.photos.tiff.strips import written_compression
 from rave_runtime.photos.tiff.structure import write_tiff
 
 DEFAULT_QUALITY: Final = 92
@@ -36,6 +38,9 @@ DEFAULT_QUALITY: Final = 92
 
 _TIFF_OPTIONS: Final = {"compression": "tiff_adobe_deflate"}
 """Compression of a TIFF whose photograph had another format; it loses nothing."""
+
+_HEIC_LOSSLESS: Final = -1
+"""The quality at which pillow-heif lets the encoder lose nothing."""
 
 _HEIC_SPEED: Final = "superfast"
 """Speed of the HEIC encoder: its usual one takes 2.4 times as long, for files 5 % smaller."""
@@ -73,12 +78,8 @@ def encode_photo(
     """
     notes: list[str] = []
     (height, width), row = pixels.shape[:2], format_named(format)
-    longest_px = row.longest_side_px or width + height
-    if max(width, height) > longest_px:
-        raise PhotoError(
-            f"cannot be written as {format}, whose sides have at most {longest_px} pixels: "
-            f"it is {width} x {height}, which --format png can hold"
-        )
+    if (reason := why_too_large(format, width, height)) is not None:
+        raise PhotoError(reason)
     alpha = photo.alpha
     if alpha is not None and not row.has_alpha:
         pixels, alpha = over_white(pixels, alpha), None
@@ -99,7 +100,7 @@ def encode_photo(
         notes.append(f"{format} cannot state a colour space: the colours were converted to sRGB")
     all_channels = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], 2)
     is_carried = photo.format == format and photo.source is not None
-    if is_grey_profile(photo.icc_profile) and _becomes_rgb(format, all_channels):
+    if is_grey_profile(photo.icc_profile) and becomes_rgb(photo, format, all_channels):
         photo = replace(photo, icc_profile=rgb_of_grey_profile(photo.icc_profile or b""))
         if photo.icc_profile is None:
             notes.append(f"its grey profile was left out: {format} stores this picture as colour")
@@ -109,10 +110,8 @@ def encode_photo(
         photo = photo if marked_xmp is None else replace(photo, xmp=marked_xmp)
     metadata = Metadata() if is_carried else fit_metadata(photo, format)
     notes += metadata.notes
-    if photo.format == format == "TIFF":
-        old_compression = photo.save_options.get("compression") or "raw"
-        if written_compression(all_channels, photo.save_options) != old_compression:
-            notes.append(f"its compression ({old_compression}) was replaced by Deflate, which loses nothing")
+    if photo.format == format:
+        notes += note_on_coding(photo, all_channels, quality)
     try:
         with decoding:
             content = _encode(
@@ -158,6 +157,8 @@ def _encode(
         if metadata is not None:
             carrier = _encode_by_pillow(photo, Image.new("L", (1, 1)), format, quality, metadata)
             content = carry_png(carrier, content, width, height, keep_icc=True)
+    elif format == "JPEG" and metadata is None and quality is None and keeps_odd_sampling(photo.save_options):
+        content = encode_odd_sampling(pixels, photo.save_options)
     else:
         image = _image_of(pixels, format)
         content = _encode_by_pillow(photo, image, format, quality, metadata, alone)
@@ -178,6 +179,8 @@ def _image_of(pixels: Pixels, format: str) -> Image.Image:
 
 def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:
     """Encodes a TIFF, compressed like the input or else by Deflate, which loses nothing."""
+    if is_spread(photo, pixels):
+        pixels = pixels[..., [0, 0, 0, 1]]
     return write_tiff(
         pixels,
         photo.save_options if photo.format == "TIFF" else _TIFF_OPTIONS,
@@ -218,10 +221,14 @@ def _encode_by_pillow(
         if photo.format == format and "subsampling" in photo.save_options:
             options["subsampling"] = photo.save_options["subsampling"]
     elif format == "HEIF":
+        own_options = photo.save_options if photo.format == format else {}
         options["quality"] = quality or _own_quality(photo, format)
         options["enc_params"] = {"preset": _HEIC_SPEED} | ({"x265:pools": "none"} if alone else {})
-        if photo.format == format and "chroma" in photo.save_options:
-            options["enc_params"]["chroma"] = photo.save_options["chroma"]
+        if "chroma" in own_options:
+            options["enc_params"]["chroma"] = own_options["chroma"]
+        if quality is None and own_options.get("lossless"):
+            options["quality"] = _HEIC_LOSSLESS
+            options |= {"matrix_coefficients": own_options["matrix"]} if "matrix" in own_options else {}
     elif format == "PNG":
         options["compress_level"] = LEVEL
     if format == "HEIF" and not register_heif():
@@ -247,6 +254,7 @@ def _own_quality(photo: Photo, format: str) -> int:
 
 def _jpeg_options(photo: Photo, quality: int | None, mode: str) -> dict[str, Any]:
     options = dict(photo.save_options) if photo.format == "JPEG" else {}
+    options.pop("sampling", None)
     if quality is not None or not options.get("qtables"):
         options.pop("qtables", None)
         options["quality"] = quality or DEFAULT_QUALITY
@@ -284,26 +292,3 @@ def _metadata_options(photo: Photo, metadata: Metadata, format: str) -> dict[str
 
 def _is_srgb_colour(icc_profile: bytes | None) -> bool:
     return is_srgb(icc_profile) and not is_grey_profile(icc_profile)
-
-
-def _becomes_rgb(format: str, pixels: Pixels) -> bool:
-    """Tells whether a format stores grey pixels, alone or with alpha, as red, green and blue."""
-    channels = pixels.shape[2]
-    return channels < 3 and (
-        format == "WEBP"
-        or (format == "JXL" and channels == 2)
-        or (format in ("AVIF", "HEIF") and channels == 2)
-        or (format == "AVIF" and not _avif_holds_grey())
-        or (format == "TIFF" and channels == 2 and pixels.dtype == np.uint16)
-    )
-
-
-@functools.cache
-def _avif_holds_grey() -> bool:
-    """Tells whether this Pillow writes grey AVIF; older ones write grey as red, green and blue."""
-    if not features.check("avif"):
-        return False
-    file = io.BytesIO()
-    Image.new("L", (1, 1)).save(file, "AVIF")
-    with Image.open(file) as image:
-        return image.mode == "L"

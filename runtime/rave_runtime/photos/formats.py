@@ -1,8 +1,7 @@
 """The one table of picture formats: how each is recognised, what a file of it can hold, and its memory.
 
 Reading, writing, planning, the command line and the other packages all ask this module. To add a format,
-add a row to `FORMATS`; a format that Pillow cannot open needs a codec in `rave_runtime.photos.codecs` and
-`rave_runtime.photos.encode`, and a reader of its header in `rave_runtime.photos.headers.dimensions`.
+add a row to `FORMATS`; CONTRIBUTING.md names what else it needs.
 """
 
 from __future__ import annotations
@@ -24,16 +23,15 @@ class Format:
 
     Attributes:
         name: the name that Pillow uses.
-        endings: lower-case endings of its files; a written file gets the first one, unless its photograph has
-            another one of them.
+        endings: lower-case endings; a written file gets the first, unless its photograph has another of them.
         read_only_endings: endings of files that hold more than a result does, such as further pictures;
             results get the first of `endings` instead.
         signatures: pairs of an offset and the byte strings that can stand there.
         written_as: the format that photographs get where their own is not written.
-        extra: the extra of this package without which files of the format are left out of folders, with a
-            warning; None where there is none.
+        extra: the extra without which files of the format are left out of folders with a warning, or None.
         library: the module that comes with that extra.
-        longest_side_px: greatest width and height that a file can hold; None where no practical limit exists.
+        longest_side_px: greatest width and height that a file can hold, or that the libraries here write and
+            read; None where no practical limit exists.
         read_bytes_per_px: peak memory, per pixel, of a photograph of 8 bits that is read from this format.
         written_bytes_per_px: the same by the format that is written; None where it is only read.
         has_alpha: whether rave-run reads and writes transparency in it.
@@ -154,6 +152,7 @@ FORMATS: Final = (
         signatures=((4, (b"ftypavis",)),),
         read_bytes_per_px=34,
         written_bytes_per_px=40,
+        longest_side_px=32768,
         has_quality=True,
     ),
     Format(
@@ -163,6 +162,7 @@ FORMATS: Final = (
         signatures=((4, tuple(b"ftyp" + brand for brand in _HEIF_BRANDS)),),
         read_bytes_per_px=44,
         written_bytes_per_px=44,
+        longest_side_px=65528,
         has_quality=True,
         option_names=("heic",),
     ),

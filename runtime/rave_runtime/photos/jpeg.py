@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
@@ -34,6 +34,17 @@ _END_PAIR: Final = 0xD9FF
 
 _MAX_MARKERS: Final = 100_000
 """Markers of a JPEG that are looked at, those of restarts aside; photographs have hundreds."""
+
+_SAMPLINGS: Final[Mapping[tuple[float, float], str]] = {
+    (1, 1): "4:4:4",
+    (2, 1): "4:2:2",
+    (2, 2): "4:2:0",
+    (4, 1): "4:1:1",
+    (1, 2): "4:4:0",
+    (1, 4): "4:4:1",
+    (4, 2): "4:1:0",
+}
+"""Names of how many values of brightness, across and down, there are for one of colour."""
 
 XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
@@ -64,6 +75,25 @@ def add_photoshop_resources(jpeg: bytes, resources: bytes) -> bytes:
     (length,) = struct.unpack_from(">H", jpeg, 4)
     place = 4 + length if jpeg.startswith(b"\xff\xe0", 2) else 2
     return b"".join([jpeg[:place], *segments, memoryview(jpeg)[place:]])
+
+
+def sampling_of(components: Sequence[tuple[int, int, int, int]]) -> tuple[str, int]:
+    """Returns how a JPEG samples colour, and how Pillow can do so with about as many samples.
+
+    Pillow writes 4:4:4, 4:2:2 and 4:2:0. What has as many samples as 4:2:2 becomes that; fewer become 4:2:0.
+
+    Args:
+        components: number, samples across and down, and table of each component, as Pillow has them.
+
+    Returns:
+        Its usual name, such as "4:1:1", and Pillow's number: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0.
+    """
+    if len(components) != 3 or not all(across and down for _, across, down, _ in components):
+        return "4:4:4", 0
+    (_, wide, high, _), (_, across, down, _), _ = components
+    name = _SAMPLINGS.get((wide / across, high / down), f"{wide}x{high} to {across}x{down}")
+    fewer = wide * high / (across * down)
+    return name, 0 if fewer < 2 else 1 if fewer < 4 else 2
 
 
 def has_jpeg_credentials(jpeg: bytes) -> bool:

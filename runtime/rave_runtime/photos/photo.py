@@ -27,6 +27,7 @@ class Photo:
         icc_profile: the colour space of the pixels; None means sRGB.
         exif: EXIF from its `Exif\\0\\0` on, made upright; None where the file has none.
         xmp: the XMP packet, made upright; None where the file has none.
+        iptc: captions as IPTC-IIM has them, where they stand neither in EXIF nor in `source`; or None.
         dpi: horizontal and vertical resolution in pixels per inch, or None.
         save_options: settings that keep the encoding like the input's, for `rave_runtime.photos.encode`.
         source: the file's bytes, for formats whose metadata is carried over verbatim.
@@ -40,6 +41,7 @@ class Photo:
     icc_profile: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
     save_options: Mapping[str, Any] = field(default_factory=dict)
     source: bytes | None = None

@@ -16,10 +16,13 @@ from rave_runtime.photos.xmp import upright_xmp
 LEVEL: Final = 3
 """Level of compression: photographs are hardly larger than at the usual 6, in less than half the time."""
 
-_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _COLOUR: Final = (b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
-_KEPT: Final = (*_COLOUR, b"eXIf", b"iTXt", b"tEXt", b"zTXt", b"pHYs", b"tIME")
-_UNSEEN: Final = tuple(kind for kind in _KEPT if kind != b"pHYs")
+_SCALES: Final = (b"pHYs", b"sCAL", b"oFFs")
+"""How large a pixel is on paper and in the scene, and where the picture lies on a page."""
+
+_UNSEEN: Final = (*_COLOUR, b"eXIf", b"iTXt", b"tEXt", b"zTXt", b"tIME")
+_KEPT: Final = (*_UNSEEN, *_SCALES)
 _XMP_KEYWORD: Final = b"XML:com.adobe.xmp"
 _XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
@@ -36,7 +39,7 @@ _BYTES_PER_CHUNK: Final = 500
 _MAX_UNPACKED: Final = 1 << 24
 """The most bytes that a packed profile or text may unpack to."""
 
-_PASSES: Final = (
+PASSES: Final = (
     (0, 0, 8, 8),
     (0, 4, 8, 8),
     (4, 0, 8, 4),
@@ -47,7 +50,7 @@ _PASSES: Final = (
 )
 """Passes of interlaced pictures: first row, first column, step of rows, step of columns."""
 
-_SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Values per pixel of each colour type."""
 
 
@@ -132,12 +135,12 @@ def without_chunks(content: bytes, kinds: Container[bytes] = _UNSEEN) -> bytes:
     By default those are the kinds that this module reads: some unpack to any size, and a decoder refuses
     the whole picture where one of them is damaged.
     """
-    spans = list(_spans(content)) if content.startswith(_SIGNATURE) else []
+    spans = list(_spans(content)) if content.startswith(SIGNATURE) else []
     if not any(content[start + 4 : start + 8] in kinds for start, _ in spans):
         return content
     view = memoryview(content)
     pieces = [view[start:stop] for start, stop in spans if content[start + 4 : start + 8] not in kinds]
-    return b"".join([_SIGNATURE, *pieces, view[spans[-1][1] :]])
+    return b"".join([SIGNATURE, *pieces, view[spans[-1][1] :]])
 
 
 def carry_png(
@@ -150,7 +153,7 @@ def carry_png(
     orientation: int = 1,
     xmp: bytes | None = None,
 ) -> bytes:
-    """Gives a PNG another one's colour, text, time, density and EXIF chunks.
+    """Gives a PNG another one's colour, text, time, density, scale and EXIF chunks.
 
     This is what `carry_jpeg` of `rave_runtime.photos.jpeg` does for JPEG, with the same arguments. No PNG
     changes its colour space here, so every chunk that states one goes over, except a profile that cannot be
@@ -160,15 +163,20 @@ def carry_png(
     has_own_profile = any(kind in (b"iCCP", b"sRGB") for kind, _ in chunks(source))
     profile = None if has_own_profile else png_blocks(source).icc_profile
     if profile is not None and keep_icc:
-        new_chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
+        new_chunks.append(make_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
     replaces_raw_xmp = xmp is not None and not any(
         kind == b"iTXt" and _holds_xmp(data) for kind, data in chunks(source)
     )
     for kind, data in chunks(source):
         if kind not in _KEPT or (kind == b"iCCP" and not keep_icc):
             continue
+        if kind == b"oFFs" and orientation != 1:
+            continue  # a page is not turned with a picture on it
         if kind == b"pHYs" and orientation >= 5 and len(data) == 9:
             data = data[4:8] + data[:4] + data[8:]
+        elif kind == b"sCAL" and orientation >= 5 and data.count(b"\0", 1) == 1:
+            across, down = data[1:].split(b"\0")
+            data = data[:1] + down + b"\0" + across
         elif kind == b"eXIf":
             data = upright_exif(data, width, height, orientation)
         elif kind in _TEXTS and data.startswith(_RAW_PROFILE):
@@ -187,10 +195,10 @@ def carry_png(
                 continue
             if after != before:
                 data = _XMP_KEYWORD + bytes(5) + after
-        new_chunks.append(_chunk(kind, data))
+        new_chunks.append(make_chunk(kind, data))
     if xmp is not None:
-        new_chunks.append(_chunk(b"iTXt", _XMP_KEYWORD + bytes(5) + xmp))
-    after_header = len(_SIGNATURE) + 25
+        new_chunks.append(make_chunk(b"iTXt", _XMP_KEYWORD + bytes(5) + xmp))
+    after_header = len(SIGNATURE) + 25
     return b"".join([target[:after_header], *new_chunks, memoryview(target)[after_header:]])
 
 
@@ -249,10 +257,10 @@ def missing_bytes(content: bytes) -> int:
     """Counts the bytes by which a PNG's data falls short of its header; decoders leave that part black."""
     width, height, bits, colour, _, _, is_interlaced = struct.unpack_from(">IIBBBBB", content, 16)
     expected_bytes = 0
-    for top, left, rows, columns in _PASSES if is_interlaced else ((0, 0, 1, 1),):
+    for top, left, rows, columns in PASSES if is_interlaced else ((0, 0, 1, 1),):
         wide, high = -(-(width - left) // columns), -(-(height - top) // rows)
         if wide > 0 and high > 0:
-            expected_bytes += high * (1 + -(-wide * bits * _SAMPLES.get(colour, 1) // 8))
+            expected_bytes += high * (1 + -(-wide * bits * SAMPLES.get(colour, 1) // 8))
     unpacker = zlib.decompressobj()
     for kind, data in chunks(content):
         packed = data if kind == b"IDAT" else b""
@@ -264,7 +272,7 @@ def missing_bytes(content: bytes) -> int:
 
 def _spans(content: bytes) -> Iterator[tuple[int, int]]:
     """Yields where each chunk starts and stops, from its length to its checksum."""
-    position, chunks_left = len(_SIGNATURE), _MAX_CHUNKS + len(content) // _BYTES_PER_CHUNK
+    position, chunks_left = len(SIGNATURE), _MAX_CHUNKS + len(content) // _BYTES_PER_CHUNK
     while position + 12 <= len(content):
         chunks_left -= 1
         if chunks_left < 0:
@@ -302,5 +310,6 @@ def _unpack(packed: bytes) -> bytes | None:
     return data if unpacker.eof else None
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def make_chunk(kind: bytes, data: bytes) -> bytes:
+    """Writes a chunk: its length, type, data and checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

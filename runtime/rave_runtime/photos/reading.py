@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 from rave_runtime.errors import PhotoError
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.codecs.opening import read_by_codec
-from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_profile_of_others, is_srgb
+from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_srgb
 from rave_runtime.photos.decoders import (
     END_OF_JPEG,
     UNKNOWN_FORMAT,
@@ -26,18 +26,18 @@ from rave_runtime.photos.decoders import (
     open_picture,
     to_pixels,
 )
-from rave_runtime.photos.exif import EXIF_HEADER, avif_exif, orientation_of, upright_exif
+from rave_runtime.photos.exif import orientation_of, upright_exif
 from rave_runtime.photos.fast_jpeg import decode_jpeg
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.coding import coding_options
 from rave_runtime.photos.headers.reasons import why_damaged
 from rave_runtime.photos.headers.stated_colour import stated_profile
-from rave_runtime.photos.metadata.containers import jp2_blocks, orientation_in_heif
+from rave_runtime.photos.metadata.blocks import read_blocks
+from rave_runtime.photos.metadata.containers import orientation_in_heif
 from rave_runtime.photos.metadata.left_behind import note_left_behind
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, Photo
-from rave_runtime.photos.png import missing_bytes, png_blocks, without_chunks
+from rave_runtime.photos.png import missing_bytes, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep, to_8_bits, turned
-from rave_runtime.photos.tiff.structure import tiff_blocks
 from rave_runtime.photos.xmp import upright_xmp
 
 _BYTES_PER_PIXEL: Final = 8
@@ -179,9 +179,10 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
         _check_size(image, max_megapixels)
         name = str(image.format)
         options = coding_options(image, content)
-        icc, exif, xmp, notes = _blocks(image, content)
-        notes = (*_notes(image, content), *notes)
-        icc = stated_profile(name, content, icc, exif, grey=image.mode in _GREY_MODES)
+        blocks = read_blocks(image, content)
+        exif, xmp = blocks.exif, blocks.xmp
+        notes = (*_notes(image, content), *blocks.notes)
+        icc = stated_profile(name, content, blocks.icc_profile, exif, grey=image.mode in _GREY_MODES)
         orientation = orientation_of(image.info.get("exif") if name == "AVIF" else exif, xmp)
         if name == "HEIF":
             orientation = orientation_in_heif(content, image.info.get("original_orientation"))
@@ -227,6 +228,7 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
         icc_profile=icc,
         exif=upright_exif(exif, width, height, orientation) if exif else None,
         xmp=packet,
+        iptc=blocks.iptc,
         dpi=_sensible_dpi(dpi[::-1] if isinstance(dpi, tuple) and orientation >= 5 else dpi),
         save_options=options,
         source=content if name in ("JPEG", "PNG") else None,
@@ -269,39 +271,6 @@ def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
     if bits > 8:
         notes.append(f"its {bits} bits per channel were read as 8")
     return tuple(notes)
-
-
-def _blocks(
-    image: Image.Image, content: bytes
-) -> tuple[bytes | None, bytes | None, bytes | None, tuple[str, ...]]:
-    """Reads ICC profile, EXIF from its header on, XMP, and notes on what of them was left out."""
-    notes: tuple[str, ...] = ()
-    if image.format == "PNG":
-        png = png_blocks(content)
-        icc, exif, xmp = png.icc_profile, png.exif, png.xmp
-    elif image.format == "TIFF":
-        tiff = tiff_blocks(content)
-        icc, exif, xmp, notes = tiff.icc_profile, tiff.exif, tiff.xmp, tiff.notes
-    else:
-        icc, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
-        if image.format == "AVIF":
-            exif = avif_exif(image) or exif
-        elif image.format == "JPEG2000":
-            exif, xmp = jp2_blocks(content)
-    # Pillow opens grey PNG with alpha of 16 bits as RGBA.
-    mode = "LA" if image.format == "PNG" and content[25] == 4 else image.mode
-    if isinstance(icc, bytes) and is_profile_of_others(icc, mode):
-        icc, notes = None, (*notes, "its colour profile is not one for such pixels and was left out")
-    if isinstance(exif, bytes) and not exif.startswith(EXIF_HEADER):
-        exif = EXIF_HEADER + exif
-    if isinstance(xmp, str):
-        xmp = xmp.encode("utf-8", "surrogateescape")
-    return (
-        icc if isinstance(icc, bytes) and icc else None,
-        exif if isinstance(exif, bytes) and len(exif) > len(EXIF_HEADER) else None,
-        xmp if isinstance(xmp, bytes) and xmp else None,
-        notes,
-    )
 
 
 def _tells_resolution(image: Image.Image) -> bool:

@@ -3,7 +3,8 @@
 Colour PNG is read and written by imagecodecs and colour TIFF is read by tifffile, which come with the extra
 `deep`; PPM is simple enough to need neither. Pillow reads and writes grey PNG and TIFF of 16 bits, and
 `rave_runtime.photos.tiff.structure` writes every TIFF. TIFF whose channels lie apart is also read by tifffile
-where it has transparency, whatever its bits: Pillow takes one channel for another.
+where it has transparency, whatever its bits: Pillow takes one channel for another. So is grey with white as 0
+beside transparency, which Pillow does not know.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from PIL import Image
 
 from rave_runtime.arrays import Pixels, is_wide, wide_pixels, with_fourth_byte
 from rave_runtime.errors import PhotoError
+from rave_runtime.photos.codecs.interlaced_png import is_interlaced, read_interlaced
 from rave_runtime.photos.png import LEVEL, without_chunks
 
 Deep = NDArray[np.uint16]
@@ -27,8 +29,9 @@ _APART: Final = 2
 _RAW: Final = 1
 """TIFF's number for no compression."""
 
-_COLOURS: Final = {1: 1, 2: 3}
-"""Channels of the colour itself, by TIFF's number for grey and for RGB."""
+_WHITE_IS_ZERO: Final = 0
+_COLOURS: Final = {_WHITE_IS_ZERO: 1, 1: 1, 2: 3}
+"""Channels of the colour itself, by TIFF's number for the two kinds of grey and for RGB."""
 
 _ASSOCIATED: Final = 1
 _UNASSOCIATED: Final = 2
@@ -46,7 +49,8 @@ def is_deep(image: Image.Image) -> bool:
         bits = tags.get(258, ())
         is_apart = tags.get(284) == _APART and tags.get(262) in _COLOURS
         is_misread = len(bits) in (2, 5) or (len(bits) == 4 and tags.get(259) == _RAW)
-        return len(bits) > 1 and (max(bits) == 16 or (is_apart and is_misread))
+        is_inverted = tags.get(262) == _WHITE_IS_ZERO
+        return len(bits) > 1 and (max(bits) == 16 or is_inverted or (is_apart and is_misread))
     return False
 
 
@@ -105,7 +109,9 @@ def _read_png(content: bytes, transparent: object) -> Deep:
     except ImportError:
         _missing("PNG")
     # imagecodecs swaps the bytes of pictures with a transparent colour: it does not see that chunk
-    pixels = np.asarray(imagecodecs.png_decode(without_chunks(content, (b"tRNS", b"iCCP", b"gAMA"))))
+    content = without_chunks(content, (b"tRNS", b"iCCP", b"gAMA"))
+    decode = imagecodecs.png_decode
+    pixels = np.asarray(read_interlaced(content, decode) if is_interlaced(content) else decode(content))
     if isinstance(transparent, tuple) and pixels.shape[2:] == (3,):
         is_opaque = np.any(pixels != np.array(transparent), 2)
         return np.dstack([pixels, np.where(is_opaque, 65535, 0).astype(np.uint16)])
@@ -113,8 +119,8 @@ def _read_png(content: bytes, transparent: object) -> Deep:
 
 
 def _read_tiff(content: bytes) -> Pixels:
-    """Reads the first page of an RGB TIFF of 16 bits, or with its channels apart, with tifffile."""
-    what = "of 16 bits per channel or with its channels apart"
+    """Reads the first page of a grey or RGB TIFF that `is_deep` names, with tifffile."""
+    what = "of 16 bits per channel, with its channels apart, or with white as 0 beside transparency"
     try:
         import tifffile
     except ImportError:
@@ -122,7 +128,7 @@ def _read_tiff(content: bytes) -> Pixels:
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         page: Any = file.pages.first
         colours = _COLOURS.get(int(page.photometric), 0)
-        if colours != 3 and not (colours and page.bitspersample == 8):
+        if not colours:
             raise PhotoError("is a 16-bit TIFF that is not RGB: convert it to RGB first, keeping the 16 bits")
         try:
             pixels = page.asarray()
@@ -141,6 +147,8 @@ def _read_tiff(content: bytes) -> Pixels:
                 pixels = pixels[..., [*range(colours), *alphas[:1]]]
             if alphas and meanings[alphas[0] - colours] == _ASSOCIATED and pixels.dtype.kind == "u":
                 pixels = _unmultiplied(pixels)
+        if int(page.photometric) == _WHITE_IS_ZERO:
+            pixels[..., :colours] = np.iinfo(pixels.dtype).max - pixels[..., :colours]
         is_large = pixels.dtype.kind == "u" and pixels.dtype.itemsize > 1
         return np.asarray(pixels.astype(np.uint16, copy=False) if is_large else pixels)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from rave_runtime.photos.colour import convert_to_srgb
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.metadata.grey_profile import is_grey_profile, rgb_of_grey_profile
 from rave_runtime.photos.photo import Photo
@@ -54,6 +55,19 @@ def test_a_grey_profile_becomes_one_for_colour_that_shows_the_same(space: bytes,
     as_grey = shown(ramp, grey, "L")
     assert np.abs(as_colour.astype(int) - as_grey).max() <= 2
     assert np.ptp(as_colour.astype(int), axis=2).max() <= 1, "grey stays grey"
+
+
+@pytest.mark.parametrize("curve", [b"curv" + bytes(8), GAMMA, TABLE], ids=["straight", "gamma", "table"])
+@pytest.mark.parametrize("space", [b"XYZ ", b"Lab "])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_is_converted_to_srgb_as_its_profile_says(dtype: type, space: bytes, curve: bytes) -> None:
+    """A curve that leads to lightness was taken for one that leads to light."""
+    grey = grey_profile(curve, space)
+    step = np.iinfo(dtype).max // 255
+    ramp = np.arange(256, dtype=np.uint8)[None]
+    converted = convert_to_srgb(ramp[..., None].astype(dtype) * step, grey)
+    off = np.abs(converted[..., 0] / step - shown(ramp, grey, "L")[..., 0])
+    assert off[:, 8:].max() <= 2, "Little CMS draws a straight line through the darkest values"
 
 
 @pytest.mark.parametrize("format", ["WEBP", "AVIF", "HEIF", "TIFF", "PNG", "JPEG"])

@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from rave_runtime.photos.codecs.coding_notes import note_on_coding
 from rave_runtime.photos.decoders import register_heif
 from rave_runtime.photos.encode import encode_photo
+from rave_runtime.photos.jpeg import jpeg_segments, sampling_of
 from rave_runtime.photos.reading import read_photo
+from tests.runtime.handmade import jpeg_with
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "forest.jpg"
 FAULTS = Path(__file__).parents[4] / "shared" / "data" / "faults"
@@ -48,6 +52,106 @@ def test_avif_keeps_how_colour_is_sampled(sampling: str) -> None:
     assert photo.save_options["subsampling"] == sampling
     again = read_photo(encode_photo(photo, photo.pixels, "AVIF").content)
     assert again.save_options["subsampling"] == sampling
+
+
+def test_a_grey_avif_stays_grey() -> None:
+    """It became colour of 4:2:0, since what it says of its colour was read as if it had any."""
+    buffer = io.BytesIO()
+    Image.open(EXAMPLE).convert("L").crop((0, 0, 96, 64)).save(buffer, "AVIF", quality=60)
+    photo = read_photo(buffer.getvalue())
+    if photo.pixels.shape[2] != 1:
+        pytest.skip("this Pillow writes no grey AVIF")
+    again = read_photo(encode_photo(photo, photo.pixels, "AVIF").content)
+    assert (again.save_options["subsampling"], again.pixels.shape) == ("4:0:0", photo.pixels.shape)
+
+
+@pytest.mark.parametrize(("chroma", "matrix"), [(444, 0), (444, 6), (420, 6)])
+def test_a_heic_without_loss_stays_so(chroma: int, matrix: int) -> None:
+    content = saved("HEIF", -1, chroma=chroma, matrix_coefficients=matrix)
+    photo = read_photo(content)
+    assert photo.save_options["lossless"]
+    encoded = encode_photo(photo, photo.pixels, "HEIF")
+    again = read_photo(encoded.content)
+    assert again.save_options == photo.save_options
+    off = np.abs(again.pixels.astype(int) - photo.pixels).max()
+    assert off == 0 if matrix == 0 else off <= 12, "what is not RGB is rounded on the way there and back"
+    assert encoded.warnings == ()
+    assert len(encode_photo(photo, photo.pixels, "HEIF", quality=50).content) < len(content) / 3
+
+
+@pytest.mark.parametrize("quality", [10, 90, 100])
+def test_a_heic_with_loss_is_not_called_lossless(quality: int) -> None:
+    assert not read_photo(saved("HEIF", quality)).save_options["lossless"]
+
+
+def test_an_avif_without_loss_says_that_its_result_has_some() -> None:
+    content = saved("AVIF", 100, subsampling="4:4:4")
+    assert not read_photo(content).save_options["lossless"], "its colours were converted, and rounded"
+    place = content.index(b"colrnclx") + 12
+    photo = read_photo(content[:place] + b"\0\0" + content[place + 2 :])
+    assert photo.save_options["lossless"]
+    assert encode_photo(photo, photo.pixels, "AVIF").warnings == (
+        "it was stored without loss, and AVIF is written with loss: --format png loses nothing",
+    )
+    assert note_on_coding(photo, photo.pixels, 80) == ()
+    assert encode_photo(photo, photo.pixels, "PNG").warnings == ()
+
+
+def frame_of(jpeg: bytes) -> bytes:
+    return next(data for marker, data in jpeg_segments(jpeg) if marker in (0xC0, 0xC2))[6:]
+
+
+@pytest.mark.parametrize("name", ["440", "411"])
+@pytest.mark.parametrize("quality", [20, 50, 85, 100])
+def test_a_jpeg_keeps_a_sampling_that_pillow_does_not_write(name: str, quality: int) -> None:
+    """It became 4:4:4, and larger by half."""
+    simplejpeg = pytest.importorskip("simplejpeg")
+    pixels = np.asarray(Image.open(EXAMPLE).convert("RGB").crop((0, 0, 384, 288)))
+    content = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, "RGB", name)
+    content = jpeg_with(content, (0xFE, b"a comment"))
+    photo = read_photo(content)
+    encoded = encode_photo(photo, photo.pixels, "JPEG")
+    assert encoded.warnings == ()
+    assert frame_of(encoded.content) == frame_of(content)
+    again = read_photo(encoded.content)
+    assert again.save_options == photo.save_options
+    assert np.abs(again.pixels.astype(int) - photo.pixels).mean() < 3
+    assert (0xFE, b"a comment") in list(jpeg_segments(encoded.content))
+    assert 0.9 < len(encoded.content) / len(content) < 1.1
+
+
+@pytest.mark.parametrize(("name", "frame"), [("440", b"\x21"), ("411", b"\x22")])
+def test_with_tables_that_need_pillow_another_sampling_is_taken_with_a_word(name: str, frame: bytes) -> None:
+    simplejpeg = pytest.importorskip("simplejpeg")
+    pixels = np.ascontiguousarray(Image.open(EXAMPLE).convert("RGB").crop((0, 0, 96, 64)))
+    content = bytearray(simplejpeg.encode_jpeg(pixels, 80, "RGB", name))
+    content[content.index(b"\xff\xdb") + 20] += 1
+    photo = read_photo(bytes(content))
+    encoded = encode_photo(photo, photo.pixels, "JPEG")
+    asked, got = ":".join(name), {b"\x21": "4:2:2", b"\x22": "4:2:0"}[frame]
+    assert encoded.warnings == (f"its colour is sampled as {got} now: {asked} cannot be written here",)
+    assert frame_of(encoded.content)[1:2] == frame
+    assert read_photo(encoded.content).save_options["qtables"] == photo.save_options["qtables"]
+
+
+@pytest.mark.parametrize(
+    ("brightness", "colour", "expected"),
+    [
+        ((1, 1), (1, 1), ("4:4:4", 0)),
+        ((2, 1), (1, 1), ("4:2:2", 1)),
+        ((2, 2), (1, 2), ("4:2:2", 1)),
+        ((2, 2), (2, 2), ("4:4:4", 0)),
+        ((1, 4), (1, 1), ("4:4:1", 2)),
+        ((4, 2), (1, 1), ("4:1:0", 2)),
+        ((3, 1), (2, 1), ("3x1 to 2x1", 0)),
+        ((1, 1), (2, 2), ("1x1 to 2x2", 0)),
+        ((0, 1), (1, 1), ("4:4:4", 0)),
+    ],
+)
+def test_samplings_have_names_and_a_near_one_that_pillow_writes(
+    brightness: tuple[int, int], colour: tuple[int, int], expected: tuple[str, int]
+) -> None:
+    assert sampling_of([(1, *brightness, 0), (2, *colour, 1), (3, *colour, 1)]) == expected
 
 
 @pytest.mark.parametrize("format", ["WEBP", "AVIF", "HEIF"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,33 @@ def test_deep_pixels_survive_writing_and_reading(format: str, channels: int) -> 
     np.testing.assert_array_equal(shown, expected)
     if photo.alpha is not None:
         np.testing.assert_array_equal(again.alpha, photo.alpha)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (5, 1), (2, 3), (9, 8), (40, 56)])
+def test_an_interlaced_png_is_whole(height: int, width: int) -> None:
+    pytest.importorskip("imagecodecs")
+    for channels, colour in ((2, 4), (3, 2), (4, 6)):
+        pixels = scene(height, width, channels, np.uint16)
+        photo = read_photo(png(pixels, colour, 16, interlaced=True))
+        np.testing.assert_array_equal(photo.pixels, pixels[..., : 1 if channels == 2 else 3])
+        if channels != 3:
+            np.testing.assert_array_equal(photo.alpha, pixels[..., -1])
+        with pytest.raises(PhotoError, match=r"is damaged or truncated|header makes no sense"):
+            read_photo(png(pixels, colour, 16, interlaced=True, size=(width, height + 7)))
+
+
+def test_an_interlaced_png_is_read_without_a_word_of_libpng(tmp_path: Path) -> None:
+    """libpng printed a warning on standard error, when the process ended."""
+    pytest.importorskip("imagecodecs")
+    (tmp_path / "a.png").write_bytes(png(DEEP, 2, 16, interlaced=True))
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom rave_runtime.photos.reading import read_photo\n"
+        "read_photo(Path(sys.argv[1]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.png")], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -141,3 +141,44 @@ def test_what_a_tiff_holds_is_said_in_words() -> None:
     tifffile.imwrite(file, np.zeros((8, 9, 4), np.uint16), photometric="separated", metadata=None)
     with pytest.raises(PhotoError, match=r"\(4 channels of 16 bits, CMYK\)|16-bit TIFF that is not RGB"):
         read_photo(file.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "reason"),
+    [
+        (
+            3,
+            {"photometric": "rgb", "bigtiff": True, "byteorder": ">"},
+            "^is a big-endian BigTIFF.*classic TIFF$",
+        ),
+        (
+            5,
+            {"photometric": "separated", "extrasamples": (2,)},
+            r"8 bits, CMYK beside transparency\): save it as",
+        ),
+        (
+            2,
+            {"photometric": "minisblack", "extrasamples": (7,)},
+            r"beside a channel of kind 7\): save it again",
+        ),
+        (
+            2,
+            {"photometric": "miniswhite", "extrasamples": (1,)},
+            r"white as 0 beside transparency by which the colours are multiplied\): save it again with",
+        ),
+    ],
+)
+def test_a_tiff_is_not_told_to_become_what_it_is(channels: int, options: dict[str, Any], reason: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    file = io.BytesIO()
+    extras = options.pop("extrasamples", None)
+    pixels = np.zeros((8, 9, channels), np.uint8)
+    tifffile.imwrite(
+        file, pixels, planarconfig="contig", metadata=None, extrasamples=(2,) if extras else None, **options
+    )
+    content = file.getvalue()
+    if extras:
+        entry = struct.pack("<HHI", 338, 3, 1)
+        content = content.replace(entry + struct.pack("<H", 2), entry + struct.pack("<H", *extras))
+    with pytest.raises(PhotoError, match=reason):
+        read_photo(content)

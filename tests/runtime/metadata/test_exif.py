@@ -13,9 +13,13 @@ from PIL import Image, features
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import orientation_of, upright_exif, without_orientation
 from rave_runtime.photos.headers.coding import is_lossless_webp
+from rave_runtime.photos.metadata.photoshop import iptc_of
+from rave_runtime.photos.png import png_blocks
 from rave_runtime.photos.reading import read_photo
 from tests.runtime.handmade import exif, scene
 from tests.runtime.metadata.carried import NOTE, THUMBNAIL, photo_exif
+
+IPTC = b"\x1c\x02\x78\x00\x08a valley"
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -106,7 +110,7 @@ def test_an_avifs_exif_is_read_as_its_file_has_it() -> None:
 
 
 @pytest.mark.skipif(not features.check("jpg_2000"), reason="this Pillow has no JPEG 2000")
-def test_a_jpeg_2000_keeps_its_exif_and_xmp_as_png() -> None:
+def test_a_jpeg_2000_keeps_its_exif_xmp_and_captions_as_png() -> None:
     buffer = io.BytesIO()
     Image.fromarray(scene()).save(buffer, "JPEG2000")
     xmp = b'<x tiff:Orientation="6"/>'
@@ -114,6 +118,7 @@ def test_a_jpeg_2000_keeps_its_exif_and_xmp_as_png() -> None:
     for user_type, data in (
         (b"JpgTiffExif->JP2", photo_exif()[6:]),
         (bytes.fromhex("be7acfcb97a942e89c71999491e3afac"), xmp),
+        (bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38"), IPTC),
     ):
         content += struct.pack(">I4s", 24 + len(data), b"uuid") + user_type + data
     photo = read_photo(content)
@@ -122,3 +127,9 @@ def test_a_jpeg_2000_keeps_its_exif_and_xmp_as_png() -> None:
     assert NOTE in (again.exif or b"")
     assert again.xmp == xmp.replace(b"6", b"1")
     assert orientation_of(again.exif, again.xmp) == 1
+    assert iptc_of(png_blocks(again.source or b"").resources or b"") == IPTC
+    left_out = "its IPTC captions were left out: WEBP has no place for them"
+    for name, note in (("JPEG", ()), ("WEBP", (left_out,))):
+        encoded = encode_photo(photo, photo.pixels, name)
+        assert encoded.warnings == note
+        assert (IPTC in encoded.content) == (name == "JPEG")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import upright_exif
 from rave_runtime.photos.jpeg import carry_jpeg, count_scans, jpeg_segments, photoshop_resources
 from rave_runtime.photos.metadata.photoshop import without_thumbnails
+from rave_runtime.photos.reading import read_photo
 from tests.runtime.handmade import jpeg_with
 from tests.runtime.metadata.carried import XMP, jpeg, photo_exif, resource
 
@@ -78,3 +81,14 @@ def test_stray_bytes_between_segments_lose_nothing() -> None:
     assert list(jpeg_segments(whole[:at] + b"nothing more")) == list(jpeg_segments(whole[:at]))
     assert photoshop_resources(stray) == resource(0x0404, b"caption")
     assert photoshop_resources(jpeg()) is None
+
+
+@pytest.mark.parametrize(("number", "count"), [(1, 2), (2, 2)])
+def test_a_profile_of_which_a_part_is_missing_is_missed_aloud(number: int, count: int) -> None:
+    """It was left out without a word."""
+    segment = b"ICC_PROFILE\0" + bytes([number, count]) + b"a part of a profile"
+    photo = read_photo(jpeg_with(jpeg(), (0xE2, segment)))
+    assert photo.icc_profile is None
+    assert photo.warnings == ("its colour profile is incomplete and was left out",)
+    assert b"ICC_PROFILE" not in encode_photo(photo, photo.pixels, "JPEG").content
+    assert read_photo(jpeg_with(jpeg(), (0xE2, b"FPXR\0"))).warnings == ()

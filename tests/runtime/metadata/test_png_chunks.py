@@ -37,17 +37,19 @@ def test_a_pngs_chunks_go_over_as_they_are(packed: bool) -> None:
         (b"tEXt", b"Title\0Grat\xfc"),
         (b"zTXt", b"Comment\0\0" + zlib.compress(b"long")),
         (b"tIME", b"\x07\xe8\1\1\0\0\0"),
+        (b"sCAL", b"\x011.5\x002.5"),
+        (b"oFFs", struct.pack(">iiB", 10, 20, 1)),
         (b"iTXt", itxt(xmp, packed=packed)),
         (b"eXIf", photo_exif()[6:]),
     ]
-    dropped = [(b"tRNS", bytes(6)), (b"sBIT", b"\5\5\5"), (b"vpAg", bytes(9))]
+    dropped = [(b"tRNS", bytes(6)), (b"sBIT", b"\5\5\5"), (b"bKGD", bytes(6)), (b"vpAg", bytes(9))]
     source = png(scene(), 2, before=b"".join(png_chunk(*chunk) for chunk in kept + dropped))
     blocks = png_blocks(source)
     assert (blocks.icc_profile, blocks.exif, blocks.xmp) == (b"profile", photo_exif()[6:], xmp)
     found = list(chunks(carry_png(source, png(scene(56, 40), 2), 40, 56, keep_icc=True)))
     assert found[0][0] == b"IHDR"
     assert found[-1][0] == b"IEND"
-    expected = [*kept[:5], (b"iTXt", itxt(xmp.replace(b"6", b"1"), packed=False))]
+    expected = [*kept[:7], (b"iTXt", itxt(xmp.replace(b"6", b"1"), packed=False))]
     assert found[1:-2] == [*expected, (b"eXIf", upright_exif(photo_exif()[6:], 40, 56))]
     plain = dict(chunks(carry_png(source, png(scene(), 2), 40, 56, keep_icc=False)))
     assert b"iCCP" not in plain
@@ -55,6 +57,17 @@ def test_a_pngs_chunks_go_over_as_they_are(packed: bool) -> None:
     gone = {b"iCCP", b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME"}
     assert [kind for kind, _ in chunks(bare)] == [kind for kind, _ in chunks(source) if kind not in gone]
     assert without_chunks(bare) is bare
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"), [(1, b"\x011.5\x002.5"), (3, b"\x011.5\x002.5"), (6, b"\x012.5\x001.5")]
+)
+def test_the_scale_of_a_turned_png_is_turned(orientation: int, expected: bytes) -> None:
+    page = b"oFFs", struct.pack(">iiB", 10, 20, 1)
+    source = png(scene(), 2, before=png_chunk(b"sCAL", b"\x011.5\x002.5") + png_chunk(*page))
+    found = list(chunks(carry_png(source, png(scene(), 2), 40, 56, keep_icc=True, orientation=orientation)))
+    assert (b"sCAL", expected) in found
+    assert (page in found) == (orientation == 1)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from rave_runtime.photos.jpeg import jpeg_segments
 from rave_runtime.photos.metadata.directories import Directory, DirectoryReader, Value, write_block
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
-from tests.runtime.handmade import exif, inner_exif, png, png_chunk
-from tests.runtime.zoo.animal import RGB
+from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk
+from tests.runtime.zoo.animal import RGB, save
 
 
 def large_exif(note: int, private: int) -> bytes:
@@ -91,3 +91,19 @@ def test_texts_and_comments_that_have_no_place_are_missed_aloud(format: str) -> 
     again = encode_photo(back, back.pixels, "PNG")
     assert again.warnings == ()
     assert "seen ü".encode() in again.content
+
+
+@pytest.mark.parametrize("format", ["BMP", "PPM"])
+def test_all_that_a_format_without_metadata_leaves_out_is_named(format: str) -> None:
+    caption = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x08caption!"
+    xmp = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>"
+    jpeg = jpeg_with(save(RGB, "JPEG"), (0xE1, xmp), (0xED, caption), (0xFE, b"seen"))
+    photo = read_photo(jpeg)
+    encoded = encode_photo(photo, photo.pixels, format)
+    assert encoded.warnings == (
+        f"its XMP, IPTC captions and comments were left out: {format} has no room for metadata",
+    )
+    photo = read_photo(png(RGB, 2, before=png_chunk(b"tEXt", b"Title\0Alps")))
+    note = f"its texts were left out: {format} has no room for metadata"
+    assert encode_photo(photo, photo.pixels, format).warnings == (note,)
+    assert encode_photo(Photo(RGB, "PNG"), RGB, format).warnings == ()

@@ -7,6 +7,7 @@ import pytest
 
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import orientation_of
+from rave_runtime.photos.metadata.containers import gif_xmp
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.xmp import (
@@ -112,3 +113,29 @@ def test_metadata_of_a_picture_without_xmp_stays_none() -> None:
     assert further_pictures(None) == ()
     block = exif({0x0112: (3, 1)}, inner=inner_exif(56, 40, b"note", 8 + 2 + 12 * 2 + 4))
     assert orientation_of(block, None) == 1
+
+
+def gif_with(xmp: bytes, trailer: bytes) -> bytes:
+    """A GIF with a packet in front of its picture, as Adobe's programs and ExifTool write it."""
+    gif = save(scene(), "GIF")
+    place = 13 + 3 * (2 << (gif[10] & 7)) * (gif[10] >> 7)
+    return gif[:place] + b"\x21\xff\x0bXMP DataXMP" + xmp + trailer + gif[place:]
+
+
+GIF_TRAILER = bytes((1, *range(255, -1, -1), 0))
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "JPEG", "WEBP"])
+def test_the_packet_of_a_gif_goes_into_its_result(format: str) -> None:
+    """It was lost without a word, although the table of formats says that it is kept."""
+    xmp = packet("<dc:title>Grüße aus Köln</dc:title>", " xmp:Rating='4'")
+    photo = read_photo(gif_with(xmp, GIF_TRAILER))
+    assert (photo.xmp, photo.warnings) == (xmp, ())
+    assert read_photo(encode_photo(photo, photo.pixels, format).content).xmp == xmp
+
+
+def test_a_packet_of_a_gif_without_its_end_counts_as_absent() -> None:
+    assert gif_xmp(gif_with(b"<x/>", GIF_TRAILER[:-1])) == b"<x/>"
+    assert gif_xmp(gif_with(b"<x/>", b"\1\xff\0")) is None
+    assert gif_xmp(gif_with(b"", GIF_TRAILER)) is None
+    assert gif_xmp(GIF_TRAILER + save(scene(), "GIF")) is None

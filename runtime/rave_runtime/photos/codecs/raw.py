@@ -23,8 +23,13 @@ from numpy.typing import NDArray
 from PIL import JpegImagePlugin
 
 from rave_runtime.errors import PhotoError, reason_of
-from rave_runtime.photos.codecs.raw_kind import TIFF_LIKE, is_raw_tiff, why_incomplete
-from rave_runtime.photos.codecs.raw_metadata import number_in_raw, raw_metadata
+from rave_runtime.photos.codecs.raw_kind import (
+    TIFF_LIKE,
+    holds_floating_point,
+    is_raw_tiff,
+    why_incomplete,
+)
+from rave_runtime.photos.codecs.raw_metadata import number_in_raw, raw_captions, raw_metadata
 from rave_runtime.photos.exif import upright_exif
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import bounded
@@ -33,6 +38,10 @@ from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.xmp import upright_xmp, without_development
 
 _MISSING: Final = "is a camera's raw file: pip install 'rave-backlit[raw]' to develop it"
+_FLOATING: Final = (
+    "holds floating-point values of a kind that LibRaw does not develop: convert it to a DNG of whole "
+    "numbers, or develop it to TIFF, first"
+)
 _ORIENTATIONS: Final = {0: 1, 3: 3, 5: 8, 6: 6}
 """How EXIF numbers the turns that LibRaw makes."""
 
@@ -107,6 +116,8 @@ def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) 
         preview = functools.cache(lambda: _preview(raw))
         exif, xmp, notes = raw_metadata(content, lambda: _jpeg_of(preview()))
         pixels = _develop(raw, half_size)
+        if holds_floating_point(content) and _was_rounded_away(raw):
+            raise PhotoError(_FLOATING)
         if _is_blank(raw):
             raise PhotoError("is damaged: all values of its raw picture are the same")
         gain = _gain_of(pixels, preview(), content)
@@ -122,6 +133,7 @@ def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) 
         icc_profile=make_profile("sRGB", SRGB, SRGB_CURVE),
         exif=upright_exif(exif, width, height, orientation) if exif else None,
         xmp=packet,
+        iptc=raw_captions(content),
         orientation=orientation,
         warnings=notes,
     )
@@ -137,7 +149,8 @@ def _opened(source: Path | bytes) -> AbstractContextManager[Any]:
             io.BytesIO(source) if isinstance(source, bytes) else str(source)
         )
     except rawpy.LibRawError as error:
-        raise PhotoError(_refusal(rawpy, error)) from error
+        is_floating = isinstance(source, bytes) and holds_floating_point(source)
+        raise PhotoError(_FLOATING if is_floating else _refusal(rawpy, error)) from error
     return opened
 
 
@@ -187,6 +200,12 @@ def _is_blank(raw: Any) -> bool:
     values = np.asarray(values)
     values = values[..., :3] if values.ndim == 3 else values
     return bool((values == values.flat[0]).all())
+
+
+def _was_rounded_away(raw: Any) -> bool:
+    """Tells whether LibRaw made whole numbers of floating-point values from 0 to 1 without scaling them."""
+    values = raw.raw_image
+    return values is not None and bool(np.max(values, initial=0) <= 1)
 
 
 def _preview(raw: Any) -> Any:

@@ -39,6 +39,8 @@ _PLACES: Final = {273: 279, _TILES: 325}
 """Tags of the places of strips and of tiles, with the tags of their lengths."""
 
 _SAMPLES: Final = 277
+_SAMPLE_FORMAT: Final = 339
+_FLOATING: Final = 3
 _STRIP_ROWS: Final = 278
 _PLANAR: Final = 284
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
@@ -47,7 +49,7 @@ _PANASONIC_PLACE: Final = 280
 the pixels are packed into 1.14 bytes, or into fewer in newer cameras."""
 _SINGLE: Final = (
     *(_KIND, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _STRIP_ROWS, _PLANAR),
-    *(_TILE_WIDTH, _TILE_HEIGHT, _PANASONIC_PLACE),
+    *(_TILE_WIDTH, _TILE_HEIGHT, _PANASONIC_PLACE, _SAMPLE_FORMAT),
 )
 """Tags whose first value matters here."""
 
@@ -100,6 +102,14 @@ def is_raw_tiff(file: BinaryIO) -> bool:
         if at == 0 and facts.first(_KIND) & 1 and _INNER in facts.tags and _MAKE in facts.tags:
             return True
     return False
+
+
+def holds_floating_point(content: bytes) -> bool:
+    """Tells whether a raw file states a sensor's values as floating-point numbers, as merged DNGs do."""
+    return content.startswith(TIFF_LIKE) and any(
+        facts.first(_PHOTOMETRIC) in _SENSOR and facts.first(_SAMPLE_FORMAT) == _FLOATING
+        for facts in _directories(io.BytesIO(content))
+    )
 
 
 def why_incomplete(content: bytes) -> str | None:

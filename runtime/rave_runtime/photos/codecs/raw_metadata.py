@@ -1,4 +1,4 @@
-"""EXIF and XMP of a camera's raw file, as a developed picture has them.
+"""EXIF, XMP and captions of a camera's raw file, as a developed picture has them.
 
 What describes the sensor and its values stays behind; date, camera, exposure, place, author and the maker's
 own notes go along. The raw files of most cameras are TIFF structures. Canon's CR3 holds such structures in
@@ -22,6 +22,7 @@ from rave_runtime.photos.metadata.directories import (
     GPS_IFD,
     INTEROPERABILITY_IFD,
     SHORT,
+    SIZES,
     Directory,
     DirectoryReader,
     Value,
@@ -39,6 +40,7 @@ _KEPT: Final = frozenset(
 """Tags of the first directory that say something of the photograph rather than of the sensor."""
 
 _XMP: Final = 700
+_IPTC: Final = 33723
 _COLOUR_SPACE: Final = 0xA001
 _GAMMA: Final = 0xA500
 _SRGB: Final = 1
@@ -77,6 +79,15 @@ def raw_metadata(
         return None, xmp, ()
     block, is_note_right = write_block(tree, order)
     return EXIF_HEADER + block, xmp, () if is_note_right else (_MOVED_NOTE,)
+
+
+def raw_captions(content: bytes) -> bytes | None:
+    """Returns the captions in a raw file's first directory, as a DNG has them in IPTC-IIM, or None."""
+    reader = DirectoryReader(content if content.startswith(TIFF_LIKE) else b"")
+    for tag, kind, count, place in reader.entries(reader.first):
+        if tag == _IPTC and count:
+            return content[place : place + SIZES[kind] * count]
+    return None
 
 
 def number_in_raw(content: bytes, tag: int) -> float | None:

@@ -1,4 +1,4 @@
-"""The quantiser of a HEIC, out of the parameter sets and the first slice of its picture.
+"""The quantiser of a HEIC, and whether it loses anything, out of parameter sets and its first slice.
 
 Source: ITU-T H.265, 7.3.2 (parameter sets), 7.3.6 (slice header), 7.4.9.14 (SliceQpY).
 """
@@ -26,9 +26,23 @@ def heic_quantiser(content: bytes) -> int | None:
         return None
 
 
+def is_lossless_heic(content: bytes) -> bool:
+    """Tells whether blocks of a HEIC may leave out the quantiser, as encoders allow where nothing is lost."""
+    try:
+        record = _record_of(content)
+        return record is not None and _may_bypass(_bits(dict(_parameter_sets(record))[_PICTURE_SET]))
+    except (EOFError, IndexError, KeyError, struct.error):
+        return False
+
+
+def _record_of(content: bytes) -> bytes | None:
+    """Returns the record of a HEIC's photograph that holds its parameter sets, or None."""
+    return next((data for kind, data in photograph_properties(content) if kind == b"hvcC"), None)
+
+
 def _read(content: bytes) -> int | None:
     """Returns the quantiser of the first slice in a HEIC; None where it cannot be found."""
-    record = next((data for kind, data in photograph_properties(content) if kind == b"hvcC"), None)
+    record = _record_of(content)
     if record is None:
         return None
     sets = dict(_parameter_sets(record))
@@ -67,16 +81,7 @@ def _bits(unit: bytes) -> BitReader:
 def _slice_quantiser(unit: bytes, sequence_set: bytes, picture_set: bytes) -> int | None:
     """Returns a slice's quantiser: the picture's start value and the slice's difference from it."""
     chroma, has_offsets = _read_sequence_set(_bits(sequence_set))
-    bits = _bits(picture_set)
-    bits.read_exp_golomb()
-    bits.read_exp_golomb()
-    bits.skip(1)
-    has_output_flag = bits.read()
-    extra_bits = bits.read(3)
-    bits.skip(2)
-    bits.read_exp_golomb()
-    bits.read_exp_golomb()
-    start = 26 + bits.read_signed_exp_golomb()
+    has_output_flag, extra_bits, start = _read_picture_set(_bits(picture_set))
     bits = _bits(unit)
     kind = unit[0] >> 1 & 63
     if not bits.read():  # not the first slice of the picture
@@ -91,6 +96,31 @@ def _slice_quantiser(unit: bytes, sequence_set: bytes, picture_set: bytes) -> in
     if has_offsets:
         bits.skip(2 if chroma else 1)
     return start + bits.read_signed_exp_golomb()
+
+
+def _read_picture_set(bits: BitReader) -> tuple[int, int, int]:
+    """Returns whether slices speak of output, their extra bits, and the quantiser from which they start."""
+    bits.read_exp_golomb()
+    bits.read_exp_golomb()
+    bits.skip(1)
+    has_output_flag = bits.read()
+    extra_bits = bits.read(3)
+    bits.skip(2)
+    bits.read_exp_golomb()
+    bits.read_exp_golomb()
+    return has_output_flag, extra_bits, 26 + bits.read_signed_exp_golomb()
+
+
+def _may_bypass(bits: BitReader) -> bool:
+    """Tells whether a picture's blocks may be coded without transform and quantiser."""
+    _read_picture_set(bits)
+    bits.skip(2)
+    if bits.read():
+        bits.read_exp_golomb()
+    bits.read_signed_exp_golomb()
+    bits.read_signed_exp_golomb()
+    bits.skip(3)
+    return bool(bits.read())
 
 
 def _read_sequence_set(bits: BitReader) -> tuple[bool, bool]:

@@ -23,6 +23,7 @@ _PHOTOMETRIC: Final = 262
 _MAKE: Final = 271
 _SAMPLES: Final = 277
 _SUB_DIRECTORIES: Final = 330
+_EXTRA_SAMPLES: Final = 338
 _SAMPLE_FORMAT: Final = 339
 _DNG_VERSION: Final = 50706
 _REDUCED: Final = 1
@@ -44,6 +45,16 @@ _COLOURS: Final = {
     32803: "a raw sensor's colours",
 }
 """What TIFF's numbers call colours."""
+
+_READ: Final = (0, 1, 2)
+"""Colours of which most kinds are read."""
+
+_EXTRAS: Final = {
+    0: "a channel of no stated meaning",
+    1: "transparency by which the colours are multiplied",
+    2: "transparency",
+}
+"""What TIFF's numbers call a channel beside the colours."""
 
 _COMPRESSIONS: Final = {
     **dict.fromkeys((33003, 33004, 33005, 34712), "JPEG 2000"),
@@ -139,11 +150,18 @@ def _tiff(content: bytes) -> str | None:
         return _HOLDS_SIGNED
     if (reason := _compression(tags, reader.order)) is not None:
         return reason
-    kind = _COLOURS.get(number := _number(tags, _PHOTOMETRIC, reader.order), f"colours of kind {number}")
-    return (
-        f"is damaged, or a kind of TIFF that cannot be read here ({samples or 1} channels of {bits} bits, "
-        f"{kind}): save it as grey or RGB with 8 or 16 bits and at most transparency beside"
-    )
+    if content.startswith(b"MM\0+"):
+        return "is a big-endian BigTIFF, which cannot be read here: save it as a classic TIFF"
+    colours = _number(tags, _PHOTOMETRIC, reader.order)
+    kind = _COLOURS.get(colours, f"colours of kind {colours}")
+    if _EXTRA_SAMPLES in tags:
+        meaning = _number(tags, _EXTRA_SAMPLES, reader.order)
+        kind += " beside " + _EXTRAS.get(meaning, f"a channel of kind {meaning}")
+    remedy = "save it as grey or RGB with 8 or 16 bits and at most transparency beside"
+    if colours in _READ and bits in (8, 16):
+        remedy = "save it again with a usual program, or as PNG"
+    held = f"{samples} channels of {bits} bits" if samples > 1 else f"1 channel of {bits} bits"
+    return f"is damaged, or a kind of TIFF that cannot be read here ({held}, {kind}): {remedy}"
 
 
 def _compression(tags: Directory, order: str) -> str | None:

@@ -1,6 +1,7 @@
-"""Metadata of files that are made of boxes: a JPEG 2000's EXIF and XMP, and how a HEIC is turned.
+"""Metadata in boxes and blocks: a JPEG 2000's EXIF, XMP and captions, a GIF's XMP, how a HEIC is turned.
 
-Source: ISO 15444-1, annex I; ExifTool's JPEG 2000 tags for the user types; ISO 23008-12, 6.5.10 and 6.5.12.
+Source: ISO 15444-1, annex I; ExifTool's JPEG 2000 tags for the user types; XMP specification, part 3, 1.1.2
+(GIF); ISO 23008-12, 6.5.10 and 6.5.12.
 """
 
 from __future__ import annotations
@@ -11,18 +12,36 @@ from rave_runtime.photos.headers.boxes import boxes, photograph_properties
 
 _EXIF: Final = b"JpgTiffExif->JP2"
 _XMP: Final = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
-"""User types of the boxes that hold EXIF and XMP."""
+_IPTC: Final = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
+"""User types of the boxes that hold EXIF, XMP, and captions as IPTC-IIM has them."""
+
+_GIF_XMP: Final = b"\x21\xff\x0bXMP DataXMP"
+_GIF_TRAILER: Final = bytes((1, *range(255, -1, -1)))
+"""What stands behind a packet in a GIF, before the 0 that ends every block.
+
+The packet is not cut into pieces as blocks of a GIF are. Whoever passes over it as if it were takes some of
+its letters for lengths of pieces, and falls into this row, every byte of which leads to its end.
+"""
 
 
-def jp2_blocks(content: bytes) -> tuple[bytes | None, bytes | None]:
-    """Returns EXIF and XMP of a JPEG 2000 file, each None where it has none."""
-    exif = xmp = None
+def jp2_blocks(content: bytes) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Returns EXIF, XMP and captions of a JPEG 2000 file, each None where it has none."""
+    exif = xmp = iptc = None
     for box in boxes(content):
         if box.kind == b"uuid" and content.startswith(_EXIF, box.start):
             exif = exif or content[box.start + 16 : box.stop]
         elif box.kind == b"uuid" and content.startswith(_XMP, box.start):
             xmp = xmp or content[box.start + 16 : box.stop]
-    return exif, xmp
+        elif box.kind == b"uuid" and content.startswith(_IPTC, box.start):
+            iptc = iptc or content[box.start + 16 : box.stop]
+    return exif, xmp, iptc or None
+
+
+def gif_xmp(content: bytes) -> bytes | None:
+    """Returns the packet of a GIF; None where it has none, or where the end of it is missing."""
+    start = content.find(_GIF_XMP)
+    stop = content.find(_GIF_TRAILER, start)
+    return content[start + len(_GIF_XMP) : stop] or None if 0 <= start < stop else None
 
 
 def orientation_in_heif(content: bytes, orientation: object) -> int:

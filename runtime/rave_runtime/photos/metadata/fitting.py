@@ -54,23 +54,15 @@ class Metadata:
 
 def fit_metadata(photo: Photo, format: str) -> Metadata:
     """Chooses the part of a photograph's metadata that a file of that format can hold."""
-    if not format_named(format).has_metadata:
-        has_any = photo.exif or photo.xmp
-        note = f"{format} has no room for EXIF and XMP: they were left out"
-        return Metadata(notes=(note,) if has_any else ())
     if photo.format == format == "TIFF":
         return Metadata(photo.exif, photo.xmp)
     notes: list[str] = []
-    exif, resources = photo.exif, None
-    if photo.format == "TIFF":
-        exif, resources = _without_captions(photo.exif)
-    elif photo.format == "JPEG" and photo.source is not None:
-        resources = photoshop_resources(photo.source)
-    elif photo.format == "PNG" and photo.source is not None:
-        resources = png_blocks(photo.source).resources
-    if resources is not None and photo.format != "TIFF":
-        resources = with_turned_resolution(resources, photo.orientation)
+    exif, resources = _captions_apart(photo)
     iptc = iptc_of(resources or b"")
+    comment, texts = _texts_of(photo)
+    if not format_named(format).has_metadata:
+        held = {"EXIF": exif, "XMP": photo.xmp, "IPTC captions": iptc, "comments": comment, "texts": texts}
+        return Metadata(notes=_note_no_room(format, [name for name, value in held.items() if value]))
     if format not in _HOLD_CAPTIONS:
         if iptc is not None:
             notes.append(f"its IPTC captions were left out: {format} has no place for them")
@@ -89,13 +81,21 @@ def fit_metadata(photo: Photo, format: str) -> Metadata:
         if xmp is not None and len(xmp) > MAX_JPEG_XMP:
             xmp = None
             notes.append(f"its XMP is over the {MAX_JPEG_XMP} bytes that a JPEG holds: it was left out")
-    comment, texts = _texts_of(photo)
     if comment is not None and format not in _HOLD_COMMENTS:
         comment = None
         notes.append(f"its comment was left out: {format} has no place for it")
     if texts:
         notes.append(f"its texts ({', '.join(texts)}) were left out: only PNG to PNG keeps them")
     return Metadata(exif, xmp, resources, iptc, comment, tuple(notes))
+
+
+def _note_no_room(format: str, names: list[str]) -> tuple[str, ...]:
+    """Returns the note that a format has no room for what is named, or none where nothing is."""
+    if not names:
+        return ()
+    joined = " and ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])
+    verb = "was" if names in (["EXIF"], ["XMP"]) else "were"
+    return (f"its {joined} {verb} left out: {format} has no room for metadata",)
 
 
 def _texts_of(photo: Photo) -> tuple[bytes | None, list[str]]:
@@ -107,6 +107,20 @@ def _texts_of(photo: Photo) -> tuple[bytes | None, list[str]]:
         return b"\n".join(comments) or None, []
     texts = png_texts(photo.source)
     return texts.pop("Comment", None), [name for name in texts if not name.startswith("date:")]
+
+
+def _captions_apart(photo: Photo) -> tuple[bytes | None, bytes | None]:
+    """Returns EXIF without captions and image resources, and those, upright, as image resources."""
+    if photo.format == "TIFF":
+        return _without_captions(photo.exif)
+    resources = None
+    if photo.format == "JPEG" and photo.source is not None:
+        resources = photoshop_resources(photo.source)
+    elif photo.format == "PNG" and photo.source is not None:
+        resources = png_blocks(photo.source).resources
+    elif photo.iptc is not None:
+        resources = resource_of_iptc(photo.iptc)
+    return photo.exif, None if resources is None else with_turned_resolution(resources, photo.orientation)
 
 
 def _without_captions(exif: bytes | None) -> tuple[bytes | None, bytes | None]:

@@ -9,6 +9,7 @@ import struct
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 _HEADER_BYTES: Final = 128
 _MAX_TAGS: Final = 200
@@ -36,8 +37,8 @@ def rgb_of_grey_profile(icc_profile: bytes) -> bytes | None:
     """
     tags = _tags_of(icc_profile)
     curve = tags.get(b"kTRC")
-    if curve is not None and icc_profile[20:24] == _LAB:
-        curve = _light_of_lightness(curve)
+    if curve is not None and states_lightness(icc_profile):
+        curve = _curve_to_light(curve)
     if curve is None or not curve.startswith((b"curv", b"para")):
         return None
     shared_tags = {tag: tags[tag] for tag in (b"desc", b"cprt", b"wtpt") if tag in tags}
@@ -60,7 +61,7 @@ def _tags_of(icc_profile: bytes) -> dict[bytes, bytes]:
     }
 
 
-def _light_of_lightness(curve: bytes) -> bytes | None:
+def _curve_to_light(curve: bytes) -> bytes | None:
     """Turns a curve to CIE's lightness L* into one to light; returns None for an unknown kind."""
     x = np.linspace(0, 1, _CURVE_SIZE)
     (count,) = struct.unpack_from(">I", curve, 8) if len(curve) >= 12 else (0,)
@@ -73,10 +74,20 @@ def _light_of_lightness(curve: bytes) -> bytes | None:
         lightness = x ** (float(values[0]) / 256)
     else:
         lightness = np.interp(x, np.linspace(0, 1, count), values / 65535)
-    f = (100 * lightness + 16) / 116
-    light = np.where(f > 6 / 29, f**3, (f - 4 / 29) * 3 * (6 / 29) ** 2)
-    samples = np.round(np.clip(light, 0, 1) * 65535).astype(">u2")
+    samples = np.round(np.clip(light_of_lightness(lightness), 0, 1) * 65535).astype(">u2")
     return b"curv" + bytes(4) + struct.pack(">I", _CURVE_SIZE) + samples.tobytes()
+
+
+def states_lightness(icc_profile: bytes) -> bool:
+    """Tells whether the curve of a profile for grey leads to CIE's lightness L* instead of light."""
+    return is_grey_profile(icc_profile) and icc_profile[20:24] == _LAB
+
+
+def light_of_lightness(lightness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the light, from 0 to 1, of CIE's lightness L* divided by 100. Source: CIE 15, 8.2.1.1."""
+    f = (100 * lightness + 16) / 116
+    light: NDArray[np.float64] = np.where(f > 6 / 29, f**3, (f - 4 / 29) * 3 * (6 / 29) ** 2)
+    return light
 
 
 def _profile(header: bytes, tags: dict[bytes, bytes]) -> bytes:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from rave_runtime.arrays import Pixels
-from rave_runtime.photos.jpeg import jpeg_segments
+from rave_runtime.photos.jpeg import jpeg_segments, sampling_of
 from rave_runtime.photos.metadata.directories import (
     LONG,
     SHORT,
@@ -229,12 +229,12 @@ def _jpeg_options(content: bytes) -> dict[str, Any]:
     try:
         with JpegImagePlugin.JpegImageFile(io.BytesIO(tables + first[2:])) as image:
             quantization = [list(image.quantization[layer[3]]) for layer in image.layer]
-            sampling = JpegImagePlugin.get_sampling(image)
+            _, sampling = sampling_of(image.layer)
     except Exception:  # whatever a damaged header makes Pillow stumble over
         return {}
     while len(quantization) > 1 and quantization[-1] == quantization[-2]:
         quantization.pop()
     photometric = _whole_numbers(tags.get(262), reader.order)
     options: dict[str, Any] = {"qtables": quantization[:3]}
-    options["subsampling"] = sampling if sampling in (0, 1, 2) and photometric == [_YCBCR] else 0
+    options["subsampling"] = sampling if photometric == [_YCBCR] else 0
     return options | ({"keep_rgb": True} if photometric == [_RGB] else {})

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-import numpy as np
-
 from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.exif import EXIF_HEADER
@@ -151,8 +149,6 @@ def write_tiff(
     Raises:
         PhotoError: the file would be larger than a TIFF can be.
     """
-    if pixels.shape[2] == 2 and pixels.dtype == np.uint16:  # Pillow reads no grey with alpha of 16 bits
-        pixels = pixels[..., [0, 0, 0, 1]]
     out, entries, order = _open_block(exif)
     strips = compress_pixels(pixels, options, order)
     values = {tag: whole_numbers(kind, numbers, order) for tag, (kind, numbers) in strips.tags.items()}

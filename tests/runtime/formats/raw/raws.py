@@ -86,9 +86,11 @@ def make_dng(
     preview: NDArray[np.uint8] | None = None,
     baseline_ev: float | None = None,
     xmp: bytes | None = None,
+    iptc: bytes | None = None,
     adobe_rgb: bool = False,
     gps: bool = True,
     tile_px: int | None = None,
+    half_floats: bool = False,
 ) -> bytes:
     """A DNG of a scene.
 
@@ -100,10 +102,12 @@ def make_dng(
         preview: what the camera's JPEG would show, [h, w, 3].
         baseline_ev: the brightness that the file asks for, in stops.
         xmp: a packet.
+        iptc: captions.
         adobe_rgb: whether the camera was set to Adobe RGB for its JPEGs.
         gps: whether it says where it was taken.
         tile_px: the side of the tiles that its pixels stand in, of which its sides are multiples; None is
             one strip.
+        half_floats: whether the sensor's values are floating-point numbers of 16 bits, up to 1; in one strip.
     """
     height, width = scene.shape[:2]
     file = _File()
@@ -112,7 +116,8 @@ def make_dng(
     else:
         values = mosaic(scene, bits)
     if tile_px is None:
-        strip = file.put(values.astype("<u2").tobytes())
+        stored = (values / (2**bits - 1)).astype("<f2") if half_floats else values.astype("<u2")
+        strip = file.put(stored.tobytes())
         pieces = [long(273, strip), long(278, height), long(279, values.nbytes)]
     else:
         tiles = [
@@ -132,8 +137,11 @@ def make_dng(
         *pieces,
         short(277, 3 if linear else 1),
         short(284, 1),
-        long(50717, *((2**bits - 1,) * (3 if linear else 1))),
     ]
+    if not half_floats:  # whose white is 1
+        picture.append(long(50717, *((2**bits - 1,) * (3 if linear else 1))))
+    if half_floats:
+        picture.append(short(339, 3))
     if not linear:
         picture += [short(33421, 2, 2), raw_bytes(33422, 1, bytes((0, 1, 1, 2)))]
     details = [
@@ -167,6 +175,8 @@ def make_dng(
         camera.append(rational(50730, baseline_ev, signed=True))
     if xmp is not None:
         camera.append(raw_bytes(700, 1, xmp))
+    if iptc is not None:
+        camera.append(raw_bytes(33723, 7, iptc))
     if preview is None:
         first = file.directory([*camera, *picture, long(254, 0)])
     else:

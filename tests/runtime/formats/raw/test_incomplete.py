@@ -98,3 +98,11 @@ def test_libraw_speaks_a_photographers_words() -> None:
         "its pixels make no sense, or are of a kind that LibRaw does not know"
     )
     assert _reason(rawpy.LibRawError(b"another one")) == "another one"
+
+
+def test_floating_point_values_are_called_that() -> None:
+    """They were called damaged, since LibRaw makes a black picture of some of them."""
+    with pytest.raises(
+        PhotoError, match=r"^holds floating-point values.*convert it to a DNG of whole numbers"
+    ):
+        read_photo(make_dng(make_scene(), half_floats=True))

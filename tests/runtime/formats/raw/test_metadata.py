@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from rave_runtime.cli.command import run_folder
-from rave_runtime.photos.codecs.raw_metadata import raw_metadata
+from rave_runtime.photos.codecs.raw_metadata import raw_captions, raw_metadata
 from rave_runtime.photos.colour import is_srgb
+from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.metadata.packet import read_packet
 from rave_runtime.run.options import RunOptions
 from tests.runtime.formats.raw.developed import as_jpeg, developed, make_scene, shown
@@ -40,6 +41,18 @@ def test_xmp_inside_a_raw_file_is_kept_and_turned() -> None:
     assert xmp is not None
     assert b'xmp:Rating="4"' in xmp
     assert b'tiff:Orientation="1"' in xmp
+
+
+@pytest.mark.parametrize("format", ["TIFF", "JPEG", "WEBP"])
+def test_captions_of_a_raw_file_are_kept_or_missed_aloud(format: str) -> None:
+    """They were lost without a word."""
+    caption = b"\x1c\x02\x78\x00\x08a valley"
+    photo = developed(iptc=caption)
+    encoded = encode_photo(photo, photo.pixels, format)
+    assert (caption in encoded.content) == (format != "WEBP")
+    note = "its IPTC captions were left out: WEBP has no place for them"
+    assert encoded.warnings == ((note,) if format == "WEBP" else ())
+    assert raw_captions(b"FOVb") is None
 
 
 def test_instructions_for_developing_stay_behind() -> None:

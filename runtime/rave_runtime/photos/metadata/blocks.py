@@ -1,0 +1,80 @@
+"""The blocks that an opened picture's file has beside its pixels: colour profile, EXIF, XMP and captions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from PIL import Image
+
+from rave_runtime.photos.colour import is_profile_of_others
+from rave_runtime.photos.exif import EXIF_HEADER, avif_exif
+from rave_runtime.photos.jpeg import jpeg_segments
+from rave_runtime.photos.metadata.containers import gif_xmp, jp2_blocks
+from rave_runtime.photos.png import png_blocks
+from rave_runtime.photos.tiff.structure import tiff_blocks
+
+_PROFILE_SEGMENT: Final = b"ICC_PROFILE\0"
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What a file says beside its pixels.
+
+    Attributes:
+        icc_profile: the colour profile, or None.
+        exif: EXIF from its `Exif\\0\\0` on, not yet upright, or None.
+        xmp: the packet, not yet upright, or None.
+        iptc: captions as IPTC-IIM has them, of a format that has a block of its own for them; or None.
+        notes: what a user should know of what was left out.
+    """
+
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_blocks(image: Image.Image, content: bytes) -> Blocks:
+    """Reads the blocks of a file that Pillow has opened."""
+    notes: tuple[str, ...] = ()
+    iptc = None
+    if image.format == "PNG":
+        png = png_blocks(content)
+        icc, exif, xmp = png.icc_profile, png.exif, png.xmp
+    elif image.format == "TIFF":
+        tiff = tiff_blocks(content)
+        icc, exif, xmp, notes = tiff.icc_profile, tiff.exif, tiff.xmp, tiff.notes
+    else:
+        icc, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
+        if image.format == "AVIF":
+            exif = avif_exif(image) or exif
+        elif image.format == "JPEG2000":
+            exif, xmp, iptc = jp2_blocks(content)
+        elif image.format == "GIF":
+            xmp = gif_xmp(content)
+        elif image.format == "JPEG" and not icc and _has_part_of_profile(content):
+            notes = ("its colour profile is incomplete and was left out",)
+    # Pillow opens grey PNG with alpha of 16 bits as RGBA.
+    mode = "LA" if image.format == "PNG" and content[25] == 4 else image.mode
+    if isinstance(icc, bytes) and is_profile_of_others(icc, mode):
+        icc, notes = None, (*notes, "its colour profile is not one for such pixels and was left out")
+    if isinstance(exif, bytes) and not exif.startswith(EXIF_HEADER):
+        exif = EXIF_HEADER + exif
+    if isinstance(xmp, str):
+        xmp = xmp.encode("utf-8", "surrogateescape")
+    return Blocks(
+        icc if isinstance(icc, bytes) and icc else None,
+        exif if isinstance(exif, bytes) and len(exif) > len(EXIF_HEADER) else None,
+        xmp if isinstance(xmp, bytes) and xmp else None,
+        iptc,
+        notes,
+    )
+
+
+def _has_part_of_profile(jpeg: bytes) -> bool:
+    """Tells whether a JPEG has segments of a colour profile, some of which may be missing."""
+    return any(
+        marker == 0xE2 and payload.startswith(_PROFILE_SEGMENT) for marker, payload in jpeg_segments(jpeg)
+    )
