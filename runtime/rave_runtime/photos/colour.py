@@ -19,6 +19,7 @@ from PIL import Image, ImageCms
 
 from rave_runtime.arrays import Array, Pixels
 from rave_runtime.errors import PhotoError
+from rave_runtime.photos.headers.colour_codes import srgb_light
 from rave_runtime.photos.metadata.grey_profile import light_of_lightness, states_lightness
 
 _CURVE_SIZE: Final = 4096
@@ -142,7 +143,7 @@ def convert_to_srgb(pixels: Pixels, icc_profile: bytes) -> Pixels:
             "has 16 bits and a colour profile that is a table, which cannot be converted to sRGB here: "
             "choose a format that holds the profile, such as --format tiff or png"
         )
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    linear = srgb_light(encoded)
     matrix = np.linalg.solve(_SRGB_COLUMNS, columns).astype(np.float32)
     table, result = linear.astype(np.float32), np.empty_like(pixels)
     for row, values in enumerate(pixels):

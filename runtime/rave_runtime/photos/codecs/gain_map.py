@@ -26,6 +26,7 @@ from PIL import Image, JpegImagePlugin
 
 from rave_runtime.arrays import Array, Pixels
 from rave_runtime.photos.headers.bounded import bounded
+from rave_runtime.photos.headers.colour_codes import srgb_light
 from rave_runtime.photos.jpeg import XMP_SEGMENT, jpeg_segments
 from rave_runtime.photos.metadata.description import add_description
 from rave_runtime.photos.metadata.directories import DirectoryReader, Value
@@ -242,6 +243,4 @@ def _without_gain_map(packet: Packet, element: Element) -> Edits:
 
 
 def _linear(top: int) -> Array:
-    values = np.arange(top + 1) / top
-    light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    return light.astype(np.float32)
+    return srgb_light(np.arange(top + 1) / top).astype(np.float32)

@@ -22,7 +22,7 @@ from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
 from rave_runtime.photos.headers.boxes import Box, boxes
-from rave_runtime.photos.headers.colour_codes import SRGB_TRANSFER
+from rave_runtime.photos.headers.colour_codes import SRGB_TRANSFER, srgb_light
 from rave_runtime.photos.headers.jpeg_xl import (
     CODESTREAM,
     CONTAINER,
@@ -140,8 +140,7 @@ def distance_of(quality: int) -> float:
 
 def _to_linear(pixels: Pixels, *, has_alpha: bool) -> Pixels:
     """Converts uint16 values in sRGB's curve to linear light; transparency, the last channel, has none."""
-    values = np.arange(65536) / 65535
-    curve = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    curve = srgb_light(np.arange(65536) / 65535)
     linear: Pixels = (curve * 65535 + 0.5).astype(np.uint16)[pixels]
     if has_alpha:
         linear[..., -1] = pixels[..., -1]

@@ -33,7 +33,7 @@ from rave_runtime.photos.codecs.raw_metadata import number_in_raw, raw_captions,
 from rave_runtime.photos.exif import upright_exif
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import bounded
-from rave_runtime.photos.headers.colour_codes import SRGB, SRGB_CURVE, make_profile
+from rave_runtime.photos.headers.colour_codes import SRGB, SRGB_CURVE, make_profile, srgb_light
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.xmp import upright_xmp, without_development
 
@@ -283,6 +283,4 @@ def _tone_table(gain: float) -> NDArray[np.uint16]:
 @functools.cache
 def _light_of_srgb() -> NDArray[np.float32]:
     """Returns the linear light of each 8-bit value of sRGB: [256] float32."""
-    values = np.arange(256) / 255
-    light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    return light.astype(np.float32)
+    return srgb_light(np.arange(256) / 255).astype(np.float32)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,17 @@ _WHITE: Final = (0.9642, 1.0, 0.8249)
 _BRADFORD: Final = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]], np.float64
 )
+
+
+def srgb_light(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Returns the linear light of values in sRGB's curve, both in [0, 1]; the dtype is kept.
+
+    Source: IEC 61966-2-1.
+    """
+    light: NDArray[np.floating[Any]] = np.where(
+        values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4
+    )
+    return light
 
 
 def refuse_hdr(transfer: int) -> None:
