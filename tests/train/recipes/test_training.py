@@ -10,7 +10,7 @@ import torch
 
 from rave_train.network import EnhancementNetwork, relight
 from rave_train.recipes.bank import Mix, make_bank
-from rave_train.recipes.losses import light_error, similarity
+from rave_train.recipes.losses import light_error, preference_weights, similarity
 from rave_train.recipes.scenes import Sources
 from rave_train.recipes.training import Recipe, Stage, _light, loss_of, train
 
@@ -45,6 +45,30 @@ def test_the_loss_is_least_at_the_true_light() -> None:
     at_truth = float(loss_of(Recipe(), backlit, truth, light, 2e-4))
     for factor in (0.7, 0.9, 1.1, 1.5):
         assert float(loss_of(Recipe(), backlit, truth, light * factor, 2e-4)) > at_truth
+
+
+def test_shade_is_rather_lifted_too_much_where_a_picture_changes() -> None:
+    photograph = torch.full((2, 3, 8, 8), 0.2)
+    photograph[:, :, 4:] = 0.8
+    truth = photograph.clone()
+    truth[0, :, :4] = 0.5  # the first picture changes, the second stays
+    error = torch.full_like(truth, 0.1)
+    error[..., 4:] = -0.1
+    weights = preference_weights(photograph, truth, error, 0.3)
+    assert torch.allclose(weights[0, :, :4, :4], torch.tensor(0.7))
+    assert torch.allclose(weights[0, :, :4, 4:], torch.tensor(1.3))
+    assert (weights[0, :, 4:] == 1).all()
+    assert (weights[1] == 1).all()
+    assert (preference_weights(photograph, truth, error, 0.0) == 1).all()
+    # Between two truths that are as likely as each other, the loss is least near the brighter one.
+    light = [torch.full((2, 1, 8, 8), value) for value in (0.4, 0.6)]
+    truths = torch.stack([torch.full((3, 8, 8), 0.3), torch.full((3, 8, 8), 0.5)])
+    photographs = torch.full((2, 3, 8, 8), 0.2)
+    dim, bright = (
+        float(loss_of(Recipe(ssim_weight=0, log_weight=0), photographs, truths, one, 2e-3, 0.3))
+        for one in (light[1], light[0])
+    )
+    assert bright < dim
 
 
 def test_what_clipped_still_has_a_gradient() -> None:

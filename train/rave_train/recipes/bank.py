@@ -40,11 +40,11 @@ _PICTURE_ENDINGS: Final = (*format_named("PNG").endings, *format_named("JPEG").e
 _TRIES: Final = 12
 """How often a scene is drawn before a well-lit picture takes its place."""
 
-_STAYS: Final = 8 / 255
+STAYS: Final = 8 / 255
 """Mean difference of a pair, in [0, 1], that noise and compression make: the photograph shall stay."""
 
-_STAYING_WEIGHT, _DARK_WEIGHT, _BACKLIT_WEIGHT = 0.6, 1.6, 2.5
-_DARK_STOPS, _BACKLIT_STOPS = 1.2, (0.6, 0.25)
+_STAYING_WEIGHT, _DARK_WEIGHT, _BACKLIT_WEIGHT = 0.7, 1.6, 3.0
+_LEAST_STOPS, _DARK_STOPS, _BACKLIT_STOPS = 0.1, 1.2, (0.6, 0.25)
 """The weights of `weigh`, and the stops by which it tells kinds of pairs apart, as its docstring says."""
 
 _Draw = Callable[[Sources, np.random.Generator, int, int], list[Pair]]
@@ -168,9 +168,10 @@ def weigh(bank: Bank) -> list[Array]:
     """Computes how often each pair of a bank is drawn once the network has seen all of them.
 
     A picture that stays counts less than one that changes, since the network knows it well by then. Of the
-    others, those whose shade does not rise are left out, since nobody asks a backlit photograph to become
-    darker. Those whose shade rises by more than 1.2 stops count more. Those that are backlit in the narrow
-    sense count most: their shade rises by more than 0.6 stops, their brightest fifth by less than 0.25.
+    others, those whose shade rises by less than a tenth of a stop are left out, since nobody asks a backlit
+    photograph to become darker. Those whose shade rises by more than 1.2 stops count more. Those that are
+    backlit in the narrow sense count most: their shade rises by more than 0.6 stops, their brightest fifth by
+    less than 0.25.
 
     Returns:
         [n] float32 for each shape of the bank.
@@ -180,14 +181,14 @@ def weigh(bank: Bank) -> list[Array]:
         weights.append(np.ones(len(photographs), np.float32))
         for i, pair in enumerate(zip(photographs, truths, strict=True)):
             taken, truth = (side.transpose(1, 2, 0).astype(np.float32) / np.float32(255) for side in pair)
-            if np.abs(taken - truth).mean() < _STAYS:
+            if np.abs(taken - truth).mean() < STAYS:
                 weights[-1][i] = _STAYING_WEIGHT
                 continue
             shade, bright = lifted_stops(taken, truth)
             if shade > _BACKLIT_STOPS[0] and bright < _BACKLIT_STOPS[1]:
                 weights[-1][i] = _BACKLIT_WEIGHT
             else:
-                weights[-1][i] = _DARK_WEIGHT if shade > _DARK_STOPS else float(shade > 0)
+                weights[-1][i] = _DARK_WEIGHT if shade > _DARK_STOPS else float(shade >= _LEAST_STOPS)
     return weights
 
 

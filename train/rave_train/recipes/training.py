@@ -22,7 +22,7 @@ from rave_runtime.arrays import Array
 from rave_train.loop.device import pick_precision
 from rave_train.network import EnhancementNetwork, Padding, relight
 from rave_train.recipes.bank import Bank, Mix, batches, to_tensor, weigh
-from rave_train.recipes.losses import light_error, similarity
+from rave_train.recipes.losses import light_error, preference_weights, similarity
 from rave_train.recipes.rounding import FakeQuantization
 
 _CPU = torch.device("cpu")
@@ -53,6 +53,7 @@ class Cycle(NamedTuple):
         stages: its stages, in their order.
         rate: peak of the learning rate.
         squared_floor: see `Recipe`.
+        shade_preference: see `Recipe`.
         coarse_light: whether the last convolution, too, is in bf16 where the others are. It then rounds
             light that is nearly 1 to 1, so that a well-lit picture that hardly changes has no loss.
     """
@@ -60,6 +61,7 @@ class Cycle(NamedTuple):
     stages: tuple[Stage, ...]
     rate: float
     squared_floor: float
+    shade_preference: float
     coarse_light: bool
 
 
@@ -84,6 +86,9 @@ class Recipe:
         squared_floor: squared error below which a picture is good enough in the first cycle: 37 dB.
         chosen_floor: the same in the second cycle: 27 dB. Well-lit pictures stay as they are by then, and
             the network should spend what it can still learn on the others.
+        shade_preference: by how much too little light in the shade counts more than too much in the second
+            cycle, as `preference_weights` of `rave_train.recipes.losses` says. A photograph rarely tells how
+            much its shade should rise, and who enhances it wants rather more than less.
         ssim_weight: weight of one minus the structural similarity.
         clipped_weight: weight of the loss that has a gradient where the result is clipped.
         log_weight: weight of the error of the light's logarithm, in which shade and lit parts count the same.
@@ -107,6 +112,7 @@ class Recipe:
     psnr_weight: float = 0.02
     squared_floor: float = 2e-4
     chosen_floor: float = 2e-3
+    shade_preference: float = 0.3
     ssim_weight: float = 0.1
     clipped_weight: float = 0.1
     log_weight: float = 0.05
@@ -151,11 +157,13 @@ def train(
     torch.nn.init.constant_(network.cond_add1.bias, _FIRST_LIGHT)
     if start is not None:
         network.load_state_dict(start.state_dict())
-    first = Cycle((recipe.small, recipe.large), recipe.learning_rate, recipe.squared_floor, coarse_light=True)
+    first = Cycle(
+        (recipe.small, recipe.large), recipe.learning_rate, recipe.squared_floor, 0.0, coarse_light=True
+    )
     _descend(recipe, first, network, bank)
     # Rounding in a cycle after the second one undid what the second one had chosen.
     rounding = FakeQuantization(network)
-    second = Cycle((recipe.chosen,), recipe.chosen_rate, recipe.chosen_floor, coarse_light=False)
+    second = Cycle((recipe.chosen,), recipe.chosen_rate, recipe.chosen_floor, recipe.shade_preference, False)
     _descend(recipe, second, network, bank, weigh(bank), rounding)
     rounding.remove()
     trained = EnhancementNetwork(recipe.channels, recipe.padding)
@@ -187,7 +195,9 @@ def _descend(
     for step, (photographs, truths) in enumerate(drawn, 1):
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             light = _light(network, photographs, cycle.coarse_light)
-        loss = loss_of(recipe, photographs, truths, light.float(), cycle.squared_floor)
+        loss = loss_of(
+            recipe, photographs, truths, light.float(), cycle.squared_floor, cycle.shade_preference
+        )
         if rounding is not None:
             loss = loss + recipe.range_weight * rounding.spread()
         optimizer.zero_grad(set_to_none=True)
@@ -238,12 +248,19 @@ def draw_batches(
 
 
 def loss_of(
-    recipe: Recipe, photographs: Tensor, truths: Tensor, light: Tensor, squared_floor: float
+    recipe: Recipe,
+    photographs: Tensor,
+    truths: Tensor,
+    light: Tensor,
+    squared_floor: float,
+    shade_preference: float = 0.0,
 ) -> Tensor:
     """The recipe's weighted sum, []; no more is asked for where a picture's squared error is at the floor."""
     enhanced = relight(photographs, light)
-    squared = (enhanced - truths).square().mean((1, 2, 3))
-    loss = F.l1_loss(enhanced, truths) + recipe.squared_weight * squared.mean()
+    error = enhanced - truths
+    weights = preference_weights(photographs, truths, error, shade_preference)
+    squared = (weights * error.square()).mean((1, 2, 3))
+    loss = (weights * error.abs()).mean() + recipe.squared_weight * squared.mean()
     loss = loss + recipe.psnr_weight * 10 * (squared + squared_floor).log10().mean()
     # What clipped has no gradient: the same equation without the division still has.
     loss = loss + recipe.clipped_weight * F.l1_loss(light * truths, photographs)
