@@ -178,6 +178,9 @@ def test_pictures_are_loaded_upright_and_squashed_whole(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(picture).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    Image.fromarray(picture).save(tmp_path / "upright.png")
+    found = find_photographs(tmp_path, "backlit").photographs
+    assert [photograph.size_px for photograph in found] == [(30, 40), (40, 30)]
     upright = load_photograph(tmp_path / "turned.jpg")
     assert upright.shape == (40, 30, 3)
     assert upright[5].mean() < 10 < 245 < upright[35].mean()

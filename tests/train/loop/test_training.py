@@ -21,6 +21,7 @@ from rave_train.guidance.options import ClipLitOptions
 from rave_train.loop.config import RunConfig, read_config
 from rave_train.loop.events import Event, Note
 from rave_train.loop.training import train
+from tests.train.conftest import make_scenes
 from tests.train.small_runs import SMALL_NETWORK, SMALL_PAIR, of_method, rows_of
 
 
@@ -107,6 +108,43 @@ def test_the_pixel_loss_takes_part(config: RunConfig, tmp_path: Path) -> None:
     network = dataclasses.replace(SMALL_NETWORK, pixel_loss=10.0)
     train(dataclasses.replace(config, network=network), tmp_path / "run")
     assert all(float(row["pixel"]) > 0 for row in rows_of(tmp_path / "run") if row["phase"] == "enhance")
+
+
+def turn(file: Path) -> None:
+    with Image.open(file) as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(file)
+
+
+def test_partners_of_another_shape_take_no_part_in_the_pixel_loss(config: RunConfig, tmp_path: Path) -> None:
+    """Squashed to one square, a turned partner was compared as if it were upright."""
+    turn(Path(config.data.well_lit, "scene1.png"))
+    network = dataclasses.replace(SMALL_NETWORK, pixel_loss=10.0)
+    train(dataclasses.replace(config, network=network), tmp_path / "run")
+    made = json.loads((tmp_path / "run" / "made_of.json").read_text())
+    assert [made["backlit_pictures"], made["well_lit_pictures"]] == [5, 5]
+    left_out = f"scene1.png: 48x36 pixels cannot be compared with {config.data.well_lit}/scene1.png, 36x48"
+    assert left_out in (tmp_path / "run" / "data.txt").read_text()
+    train(config, tmp_path / "without")
+    assert json.loads((tmp_path / "without" / "made_of.json").read_text())["backlit_pictures"] == 6
+    said = (tmp_path / "without" / "data.txt").read_text()
+    assert "1 pair differs in shape, which only --pixel-loss would mind" in said
+    for number in (0, 2, 3, 4):
+        turn(Path(config.data.well_lit, f"scene{number}.png"))
+    with pytest.raises(DataError, match="at least 2 pairs of one shape are needed: crop and turn both"):
+        train(dataclasses.replace(config, network=network), tmp_path / "never")
+
+
+def test_validation_pictures_of_another_shape_are_left_out_by_name(config: RunConfig, tmp_path: Path) -> None:
+    held_out = make_scenes(tmp_path / "held", 3, (40, 30))
+    turn(held_out[1] / "scene0.png")
+    data = dataclasses.replace(
+        config.data, validation_backlit=str(held_out[0]), validation_well_lit=str(held_out[1])
+    )
+    events: list[Event] = []
+    train(dataclasses.replace(config, data=data), tmp_path / "run", listen=events.append)
+    line = f"validation: skipped {held_out[0]}/scene0.png: 40x30 pixels cannot be compared with"
+    assert any(isinstance(event, Note) and line in event.text for event in events)
+    assert line in (tmp_path / "run" / "data.txt").read_text()
 
 
 @pytest.mark.gpu

@@ -21,6 +21,7 @@ from rave_runtime.photos.decoders import decoding, open_picture
 from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS, format_of_content
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.photos.reading import read_file
+from rave_train.data.shapes import Size
 from rave_train.errors import DataError
 
 T = TypeVar("T")
@@ -55,10 +56,12 @@ class Photograph:
     Attributes:
         file: its path.
         content_hash: BLAKE2b hash of the file's bytes, 32 hexadecimal digits.
+        size_px: width and height, upright after its EXIF orientation.
     """
 
     file: Path
     content_hash: str
+    size_px: Size
 
 
 @dataclass(frozen=True)
@@ -82,16 +85,17 @@ class PhotographSet:
         return [*(f"skipped {file}: {reason}" for file, reason in self.skipped), *self.left_out]
 
 
-def find_photographs(folder: Path, role: Role, split: Split = "train") -> PhotographSet:
+def find_photographs(folder: Path, role: Role, split: Split = "train", least: int = 2) -> PhotographSet:
     """Lists a folder's pictures and decodes each once, so that a long run meets no surprise.
 
     Args:
         folder: a folder of pictures, or the top of a data set in the layout of BAID, LOL or DIV2K.
         role: which side of such a layout to take.
         split: which part of such a layout to take.
+        least: how many usable pictures are needed.
 
     Raises:
-        DataError: the folder is missing, or fewer than two pictures in it are usable.
+        DataError: the folder is missing, or too few pictures in it are usable.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: a folder of {role} photographs is needed")
@@ -108,11 +112,11 @@ def find_photographs(folder: Path, role: Role, split: Split = "train") -> Photog
     results = _map(_check, files)
     usable = tuple(item for item in results if isinstance(item, Photograph))
     skipped = tuple((file, item) for file, item in zip(files, results, strict=True) if isinstance(item, str))
-    if len(usable) < 2:
+    if len(usable) < least:
         reasons = "".join(f"; {printable(file.name)}: {reason}" for file, reason in skipped[:3])
         raise DataError(
             f"{folder} holds {len(usable)} usable {role} photograph{'' if len(usable) == 1 else 's'}, "
-            f"at least 2 are needed{reasons}"
+            f"at least {least} {'is' if least == 1 else 'are'} needed{reasons}"
         )
     return PhotographSet(folder, usable, skipped, tuple(_describe_left_out(folder)))
 
@@ -214,13 +218,14 @@ def _check(file: Path) -> Photograph | str:
                     return f"{width}x{height} px, over the limit of {DEFAULT_MAX_MEGAPIXELS:g} megapixels"
                 if image.mode.startswith(("I", "F")):
                     return f"mode {image.mode}, which 8-bit RGB cannot hold: convert it first"
-                image.load()  # decodes all of it; the conversion to RGB is tried on one pixel to save memory
-                _upright_rgb(image.crop((0, 0, 1, 1)))
+                image.load()  # decodes all of it; the conversion to RGB is tried on a strip to save memory
+                strip = _upright_rgb(image.crop((0, 0, 1, 2)))
     except PhotoError as error:
         return str(error)
     except Exception as error:  # decoders raise whatever a broken file makes them stumble over
         return f"does not decode ({reason_of(error)})"
-    return Photograph(file, hashlib.blake2b(content, digest_size=16).hexdigest())
+    size_px = (width, height) if strip.height == 2 else (height, width)
+    return Photograph(file, hashlib.blake2b(content, digest_size=16).hexdigest(), size_px)
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def evaluate_folders(
         announce: told of every file of weights before it is fetched.
 
     Raises:
-        DataError: the folders do not match, or no two pictures have the same aspect ratio.
+        DataError: the folders do not match, or no two partners have the same aspect ratio.
         CheckpointError, BundleError: a model cannot be read.
         ConfigError: a metric is unknown, or the protocol contradicts itself.
     """
@@ -129,8 +129,11 @@ def evaluate_folders(
         )
     as_they_are = Candidate(UNTOUCHED if models else enhanced.name, lambda pixels: pixels)
     candidates = [as_they_are, *(open_candidate(name) for name in models)]
-    sides = find_photographs(enhanced, "backlit", "test"), find_photographs(truth, "well-lit", "test")
-    pairing = require_pairs(sides[0].photographs, sides[1].photographs)
+    sides = (
+        find_photographs(enhanced, "backlit", "test", least=1),
+        find_photographs(truth, "well-lit", "test", least=1),
+    )
+    pairing = require_pairs(sides[0].photographs, sides[1].photographs, least=1)
     left_out = [line for side in sides for line in side.describe_skipped()]
     if pairing.backlit_alone or pairing.well_lit_alone:
         left_out += pairing.describe().splitlines()[1:]
@@ -140,6 +143,8 @@ def evaluate_folders(
     left_out += skipped
     if not rows[0]:
         raise DataError("\n".join(["no pair can be compared", *left_out]))
+    if fids and len(rows[0]) < 2:
+        fids, missing["fid"] = [], "it compares sets: at least 2 pairs are needed"
     measured = []
     for index, candidate in enumerate(candidates):
         names = [name for name in METRICS if name in rows[index][0][1]]
