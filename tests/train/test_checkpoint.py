@@ -34,6 +34,23 @@ def test_ours_keeps_weights_padding_and_provenance(network: EnhancementNetwork, 
     assert [entry.name for entry in tmp_path.iterdir()] == ["net.safetensors"]
 
 
+def test_equal_checkpoints_are_equal_bytes(network: EnhancementNetwork, tmp_path: Path) -> None:
+    """The library that writes the format puts metadata into another order each time."""
+    provenance = {"method": "rave", "note": "caf\u00e9 \u5199\u771f"}
+    contents = set()
+    for number in range(8):
+        file = tmp_path / f"{number}.safetensors"
+        save_checkpoint(network, file, provenance)
+        contents.add(file.read_bytes())
+    (content,) = contents
+    length = int.from_bytes(content[:8], "little")
+    assert length % 8 == 0, "the numbers are aligned"
+    assert list(json.loads(content[8 : 8 + length])["__metadata__"]) == ["format", "padding", "provenance"]
+    assert read_checkpoint(file).provenance == provenance
+    for name, value in load_file(file).items():
+        assert torch.equal(value, network.state_dict()[name]), name
+
+
 def test_upstream_reads_what_we_write_by_cutting_seven_characters(tmp_path: Path) -> None:
     ours = EnhancementNetwork()
     file = tmp_path / "net.pth"

@@ -13,14 +13,13 @@ from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from rave_runtime.bundle import EMBEDDED, MIN_WORKING_SIZE_PX, Manifest, read_bundle
 from rave_runtime.errors import BundleError, reason_of
 from rave_train.errors import CheckpointError, reason_of_loading
 from rave_train.network import PADDINGS, PUBLISHED_CHANNELS, EnhancementNetwork, Padding
-from rave_train.whole_files import torch_file, write_whole
+from rave_train.whole_files import safetensors_file, torch_file, write_whole
 
 UPSTREAM_PREFIX: Final = "module."
 """The prefix that upstream's `DataParallel` gives each name, and that its scripts cut off again."""
@@ -144,7 +143,7 @@ def save_checkpoint(
             "padding": network.padding,
             "provenance": json.dumps(provenance or {}, sort_keys=True),
         }
-        write_whole(file, save(tensors, metadata))
+        write_whole(file, safetensors_file(tensors, metadata))
     else:
         raise CheckpointError(f"{file} must end in .safetensors (ours) or .pth (upstream's)")
 
