@@ -13,7 +13,7 @@ from rave_export.errors import InputError
 from rave_runtime.arrays import Picture
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.colour import is_srgb, to_srgb
-from rave_runtime.photos.formats import READ_ENDINGS
+from rave_runtime.photos.formats import READ_ENDINGS, USUAL_ENDINGS
 from rave_runtime.photos.reading import read_photo
 
 PICTURES: Final = 16
@@ -47,8 +47,10 @@ def read_pictures(
         raise InputError(f"{path} is not a folder: give {option} a folder of photographs")
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in READ_ENDINGS and file.is_file())
     if not files:
-        kinds = ", ".join(ending[1:] for ending in READ_ENDINGS)
-        raise InputError(f"{path} holds no photographs ({kinds}): give {option} a folder of photographs")
+        raise InputError(
+            f"{path} holds no photographs, by the endings of its files, such as {', '.join(USUAL_ENDINGS)}: "
+            f"give {option} a folder of photographs"
+        )
     chosen = [files[i * len(files) // limit] for i in range(limit)] if len(files) > limit else files
     return [_read_picture(file, option) for file in chosen]
 

@@ -118,7 +118,7 @@ def test_export_makes_what_is_asked_for(
         (["{pth}", "-o", "{new}", "--int8", "--int8-target", "nan"], 2, "--int8-target"),
         (["{good}", "-o", "{new}", "--triton", "{old}"], 2, "exists: choose another output folder"),
         (["{good}", "-o", "{new}", "--opset", "12"], 2, "opset 12 is too low for these graphs"),
-        (["{good}", "-o", "{new}", "--int8", "--calibration", "{old}"], 2, "holds no photographs"),
+        (["{good}", "-o", "{new}", "--int8", "--calibration", "{old}"], 2, "such as .jpg, .png, .tif"),
         (["--verify", "{old}"], 2, "is not a bundle: it has no manifest.json"),
     ],
 )

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -18,7 +18,7 @@ from rave_runtime.backends.limits import allowed_memory_mib, startable_threads
 from rave_runtime.errors import PhotoError, printable, reason_of
 from rave_runtime.photos.codecs.raw import is_raw
 from rave_runtime.photos.decoders import decoding, open_picture
-from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS, format_of_content
+from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS, USUAL_ENDINGS, format_of_content
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.photos.reading import read_file
 from rave_train.data.shapes import Size
@@ -31,6 +31,12 @@ Role = Literal["backlit", "well-lit"]
 Split = Literal["train", "test"]
 
 SMALLEST_SIDE_PX: Final = 16
+
+HDR_ENDINGS: Final = (".hdr", ".exr")
+"""Endings of Radiance and OpenEXR files, which are panoramas where training meets them."""
+
+TRAINING_ENDINGS: Final = ", ".join(ending for ending in USUAL_ENDINGS if ending != ".jxl")
+"""The usual endings of photographs to train on, as a list for messages."""
 
 _CHECKING_THREADS: Final = 4
 """Photographs that are decoded at once; each of 50 megapixels takes half a gigabyte."""
@@ -99,26 +105,33 @@ def find_photographs(folder: Path, role: Role, split: Split = "train", least: in
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: a folder of {role} photographs is needed")
-    files = _picture_files(folder)
-    if not files:
+    if not _picture_files(folder):
         layout_folders = [folder / name for name in _LAYOUTS[role, split] if _picture_files(folder / name)]
         if not layout_folders:
-            endings = ", ".join(sorted(READ_ENDINGS))
-            hint = "".join(f"; {line}" for line in _describe_left_out(folder))
+            hint = "".join(f"; {line}" for line in (*_describe_unread(folder), *_describe_folders(folder)))
             raise DataError(
-                f"{folder} holds no pictures ({endings}), nor the {role} side of BAID, LOL or DIV2K{hint}"
+                f"{folder} holds no pictures, by the endings of its files, such as {TRAINING_ENDINGS}, nor "
+                f"the {role} side of BAID, LOL or DIV2K{hint}"
             )
-        folder, files = layout_folders[0], _picture_files(layout_folders[0])
+        folder = layout_folders[0]
+    found = check_photographs(folder)
+    count = len(found.photographs)
+    if count < least:
+        reasons = "".join(f"; {printable(file.name)}: {reason}" for file, reason in found.skipped[:3])
+        raise DataError(
+            f"{folder} holds {count} usable {role} photograph{'' if count == 1 else 's'}, "
+            f"at least {least} {'is' if least == 1 else 'are'} needed{reasons}"
+        )
+    return replace(found, left_out=(*found.left_out, *_describe_folders(folder)))
+
+
+def check_photographs(folder: Path) -> PhotographSet:
+    """Decodes each picture of a folder once; there may be none, and folders in it are not looked into."""
+    files = _picture_files(folder)
     results = _map(_check, files)
     usable = tuple(item for item in results if isinstance(item, Photograph))
     skipped = tuple((file, item) for file, item in zip(files, results, strict=True) if isinstance(item, str))
-    if len(usable) < least:
-        reasons = "".join(f"; {printable(file.name)}: {reason}" for file, reason in skipped[:3])
-        raise DataError(
-            f"{folder} holds {len(usable)} usable {role} photograph{'' if len(usable) == 1 else 's'}, "
-            f"at least {least} {'is' if least == 1 else 'are'} needed{reasons}"
-        )
-    return PhotographSet(folder, usable, skipped, tuple(_describe_left_out(folder)))
+    return PhotographSet(folder, usable, skipped, tuple(_describe_unread(folder)))
 
 
 def load_photograph(file: Path) -> Picture:
@@ -179,26 +192,38 @@ def _picture_files(folder: Path) -> list[Path]:
     )
 
 
-def _describe_left_out(folder: Path) -> list[str]:
-    """A line about pictures of kinds that cannot be read, and one about subfolders, where there are any."""
-    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "@", "#", "$"))]
-    unread = [entry for entry in entries if entry.suffix.lower() in UNREADABLE_ENDINGS]
-    folders = [entry.name for entry in entries if entry.is_dir()]
+def plain_entries(folder: Path) -> list[Path]:
+    """The files and folders in a folder, sorted, without those that systems keep for themselves."""
+    return [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "@", "#", "$"))]
+
+
+def _describe_unread(folder: Path) -> list[str]:
+    """A line about panoramas and one about other pictures that cannot be read, where there are any."""
+    unread = [entry for entry in plain_entries(folder) if entry.suffix.lower() in UNREADABLE_ENDINGS]
+    hdr = [entry for entry in unread if entry.suffix.lower() in HDR_ENDINGS]
+    others = [entry for entry in unread if entry not in hdr]
+    remedies = (
+        (hdr, "high dynamic range", "rave-train synthesize takes views into panoramas with --panoramas"),
+        (others, "kinds that cannot be read", "export as JPEG or TIFF first"),
+    )
     lines = []
-    if unread:
-        kinds = ", ".join(sorted({entry.suffix.lower() for entry in unread}))
-        some = "1 picture" if len(unread) == 1 else f"{len(unread)} pictures"
-        verb = "is" if len(unread) == 1 else "are"
-        lines.append(
-            f"{some} in {folder} {verb} of kinds that cannot be read ({kinds}): export as JPEG or TIFF first"
-        )
-    if folders:
-        names = ", ".join(folders[:5]) + (f" and {len(folders) - 5} more" if len(folders) > 5 else "")
-        count = "1 folder" if len(folders) == 1 else f"{len(folders)} folders"
-        lines.append(
-            f"{count} inside {folder} {'is' if len(folders) == 1 else 'are'} not looked into: {names}"
-        )
+    for entries, kind, remedy in remedies:
+        if entries:
+            endings = ", ".join(sorted({entry.suffix.lower() for entry in entries}))
+            some = "1 picture" if len(entries) == 1 else f"{len(entries)} pictures"
+            verb = "is" if len(entries) == 1 else "are"
+            lines.append(f"{some} in {folder} {verb} of {kind} ({endings}): {remedy}")
     return lines
+
+
+def _describe_folders(folder: Path) -> list[str]:
+    """A line about the folders in a folder, where there are any."""
+    folders = [entry.name for entry in plain_entries(folder) if entry.is_dir()]
+    if not folders:
+        return []
+    names = ", ".join(folders[:5]) + (f" and {len(folders) - 5} more" if len(folders) > 5 else "")
+    count = "1 folder" if len(folders) == 1 else f"{len(folders)} folders"
+    return [f"{count} inside {folder} {'is' if len(folders) == 1 else 'are'} not looked into: {names}"]
 
 
 def _check(file: Path) -> Photograph | str:

@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 
 from rave_runtime.arrays import Array
+from rave_train.data.photographs import HDR_ENDINGS
 
-ENDINGS: Final = (".hdr", ".exr", ".exr.js")
+ENDINGS: Final = (*HDR_ENDINGS, ".exr.js")
 """Endings of Radiance and OpenEXR files, and of OpenEXR inside a module, as npm's `@pmndrs/assets` has it."""
 
 UNUSED: Final = ("sky", "bridge", "studio")
