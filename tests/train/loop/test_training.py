@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from rave_train.errors import (
 from rave_train.guidance.options import ClipLitOptions
 from rave_train.loop.config import RunConfig, read_config
 from rave_train.loop.events import Event, Note
+from rave_train.loop.steps import describe_separation
 from rave_train.loop.training import train
 from tests.train.conftest import make_scenes
 from tests.train.small_runs import SMALL_NETWORK, SMALL_PAIR, of_method, rows_of
@@ -62,8 +64,15 @@ def test_clip_lit_learns_to_tell_the_sets_apart(config: RunConfig, tmp_path: Pat
     assert losses[0] == pytest.approx(np.log(2), rel=1e-4)
     assert np.mean(losses[-10:]) < 0.5 * losses[0]
     scores = next(e.text for e in events if isinstance(e, Note) and "score" in e.text)
-    backlit, well_lit = (float(word.strip(",")) for word in scores.split() if word[0].isdigit())
+    backlit, well_lit = map(float, re.findall(r"\d\.\d{3}", scores))
+    assert scores.endswith("(the first should be higher)")
     assert backlit > well_lit + 0.3
+
+
+def test_a_guidance_that_points_the_wrong_way_is_told() -> None:
+    told = describe_separation(0.654, 0.690)
+    assert "backlit ones 0.654, well-lit ones 0.690. It points the wrong way" in told
+    assert "--initialize-steps" in told
 
 
 def test_validation_pictures_choose_the_best(config: RunConfig, tmp_path: Path) -> None:

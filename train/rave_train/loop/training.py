@@ -19,11 +19,11 @@ from rave_train.loop.collapse import CollapseWatch
 from rave_train.loop.config import RunConfig
 from rave_train.loop.device import pick_device
 from rave_train.loop.distributed import join_processes, leave_processes
-from rave_train.loop.events import Listener, Step, ignore
+from rave_train.loop.events import Listener, Note, Step, ignore
 from rave_train.loop.losses_log import LossesLog
 from rave_train.loop.preparation import prepare
 from rave_train.loop.run_folder import RunFolder
-from rave_train.loop.schedule import BEST_EVERY_STEPS, Phase, Position, advance, reopen
+from rave_train.loop.schedule import BEST_EVERY_STEPS, Phase, Position, advance, describe_extension, reopen
 from rave_train.loop.snapshots import end_epoch, save_network
 from rave_train.loop.state import TrainingState, read_state
 from rave_train.loop.steps import LearnGuidance, Steps, TrainNetwork, pictures_per_pass
@@ -125,6 +125,9 @@ def train(
         with run.remember_failure(processes.leads):
             position = watch.check(position, flat)
         state.position = advance(schedule, position, state.running_loss)
+        extended = describe_extension(schedule, position, state.position, state.running_loss)
+        if extended is not None:
+            listen(Note(extended))
         leaves = (state.position.phase, state.position.round) != entered
 
         # The best weights of the round are kept.
