@@ -96,8 +96,13 @@ def test_truncated_files_are_named(network: EnhancementNetwork, tmp_path: Path, 
     save_checkpoint(network, file)
     for size in (file.stat().st_size // 2, 20):
         file.write_bytes(file.read_bytes()[:size])
-        with pytest.raises(CheckpointError, match=rf"net\.{ending} (is truncated|is neither)"):
+        with pytest.raises(CheckpointError, match=rf"net\.{ending} (is truncated|is neither)") as caught:
             load_checkpoint(file)
+        said = str(caught.value)
+        assert said.endswith(
+            ("): copy or download it again", ": give a checkpoint of the enhancement network")
+        )
+        assert "there is a high likelihood" not in said, "half a sentence"
 
 
 def test_other_networks_are_told_apart(network: EnhancementNetwork, tmp_path: Path) -> None:
@@ -121,7 +126,7 @@ def test_other_networks_are_told_apart(network: EnhancementNetwork, tmp_path: Pa
     integers = {**tensors, "condx.bias": torch.zeros(16, dtype=torch.int64)}
     assert "condx.bias is [16] torch.int64" in error_of(integers)
     diverged = {**tensors, "condx.bias": torch.full((16,), float("nan"))}
-    assert "condx.bias has NaN or infinite values; the training run diverged" in error_of(diverged)
+    assert "condx.bias has NaN or infinite values, since its training diverged" in error_of(diverged)
 
 
 def test_files_that_are_no_checkpoint(network: EnhancementNetwork, tmp_path: Path) -> None:

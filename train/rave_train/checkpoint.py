@@ -188,7 +188,9 @@ def _read_pth(file: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # a damaged file makes torch stumble over anything
         reason = reason_of_loading(error)
-        raise CheckpointError(f"{file} is truncated or not a torch file: {reason}") from error
+        raise CheckpointError(
+            f"{file} is truncated or not a torch file ({reason}): copy or download it again"
+        ) from error
     if not isinstance(loaded, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
     ):
@@ -205,7 +207,9 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             _check_names(file, names)  # first, since another model's numbers may be many
             return {name: opened.get_tensor(name) for name in names}, opened.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is truncated or not a safetensors file: {reason_of(error)}") from error
+        raise CheckpointError(
+            f"{file} is truncated or not a safetensors file ({reason_of(error)}): copy or download it again"
+        ) from error
 
 
 def _build(file: Path, tensors: dict[str, Tensor], padding: Padding) -> EnhancementNetwork:
@@ -229,7 +233,9 @@ def _build(file: Path, tensors: dict[str, Tensor], padding: Padding) -> Enhancem
         if not _is_plain(tensor):
             raise CheckpointError(f"{file}: {name} does not store all its numbers: save it as a plain tensor")
         if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{file}: {name} has NaN or infinite values; the training run diverged")
+            raise CheckpointError(
+                f"{file}: {name} has NaN or infinite values, since its training diverged: give another"
+            )
     network = EnhancementNetwork(first.shape[0], padding)
     network.load_state_dict(tensors)
     return network.eval()
