@@ -199,6 +199,7 @@ def test_panoramas_become_pairs_of_views(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         assert "4 pairs in" in result.output
         assert "flat.hdr cannot be read" in result.output
+        assert result.output.count("flat.hdr") == 1
     names = sorted(file.name for file in (tmp_path / "one" / "input").iterdir())
     assert names == ["hall0_v0.png", "hall0_v1.png", "hall1_v0.png", "hall1_v1.png"]
     for name in names:
