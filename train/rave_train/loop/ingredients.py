@@ -35,6 +35,7 @@ from rave_train.guidance.identity import (
 )
 from rave_train.guidance.options import ClipLitOptions, PairOptions, RaveOptions
 from rave_train.guidance.rave import guide_by_residual
+from rave_train.guidance.words import need_of_text, require_text_by_name
 from rave_train.loop.config import RunConfig
 from rave_train.loop.events import Listener, Note, Work
 
@@ -116,6 +117,7 @@ def gather(
         DataError: the folders do not hold what is needed, or both sets look the same to the encoder.
         EncoderError: an encoder cannot be opened or lacks what the method needs.
     """
+    require_text_by_name(config.options, config.encoder)
     data = find_training_data(config)
     listen(Note(data.report))
     shown = _choose_shown(config, data)
@@ -247,12 +249,13 @@ def build_guidance(
         EncoderError: the encoder lacks the text side that the method needs.
         DataError: both sets look the same to the encoder.
     """
-    if isinstance(config.options, ClipLitOptions):
-        return PromptGuidance(encoder.require_text("CLIP-LIT"))
+    need = need_of_text(config.options)
+    if isinstance(config.options, ClipLitOptions) and need is not None:
+        return PromptGuidance(encoder.require_text(*need))
     if not isinstance(config.options, RaveOptions):
         return LatentGuidance(encoder.dimension(), config.seed)
-    if config.options.guide_token is not None or config.options.shift_tokens:
-        encoder.require_text("guidance by words")
+    if need is not None:
+        encoder.require_text(*need)
 
     def report(what: str, done: int, total: int) -> None:
         listen(Work(what, done, total))
