@@ -288,7 +288,7 @@ def _verify(options: VerifyOptions) -> int:
     from rave_export.proof.table import parity_table, parts_table
     from rave_export.verify_command import run_verify
 
-    proof = run_verify(options)
+    proof = run_verify(options, lambda line: _say(f"rave-export: {line}", error=True))
     print(f"{parity_table(proof.parity)}\n\n{parts_table(proof.parts)}")
     for failure in proof.failures:
         _say(f"rave-export: {failure}", error=True)

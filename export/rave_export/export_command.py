@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from rave_export.bundles import Contents, export_bundle
 from rave_export.engines.add import add_engines
-from rave_export.engines.build import EngineOptions
+from rave_export.engines.build import EngineOptions, find_build_gpu, import_tensorrt
 from rave_export.errors import ExportError
-from rave_export.graphs.split import OPSET
+from rave_export.graphs.split import OPSET, check_opset
 from rave_export.int8.calibration import default_pictures, with_darker
 from rave_export.options import ENOUGH_DB, ExportOptions
 from rave_export.pictures import read_pictures
@@ -49,11 +49,12 @@ def run_export(options: ExportOptions, say: Say) -> Exported:
         RaveError: something cannot be read, exported, written or proven.
     """
     options.check()
+    _check_libraries(options)
     if options.triton is not None:
         check_repository(options.triton, options.force)
     if options.web is not None:
         check_page(options.web, options.force)
-    contents = _contents(options)
+    contents = _contents(options, say)
     checkpoint = read_checkpoint(options.checkpoint, options.padding)
     size_px = checkpoint.working_size_px
     if options.working_size_px is not None:
@@ -83,12 +84,27 @@ def _without_int8(worst: str, options: ExportOptions) -> str:
     )
 
 
-def _contents(options: ExportOptions) -> Contents:
+def _check_libraries(options: ExportOptions) -> None:
+    """Finds out, before minutes of work, whether the installed libraries can do what is asked for.
+
+    Raises:
+        InputError: the opset is out of range.
+        ExportError: a library for engines or its GPU is missing.
+    """
+    if options.opset is not None:
+        check_opset(options.opset)
+    if options.trt_rtx:
+        import_tensorrt("tensorrt-rtx")
+    if options.trt:
+        find_build_gpu(import_tensorrt("tensorrt"))
+
+
+def _contents(options: ExportOptions, say: Say) -> Contents:
     """What the options ask a bundle to hold; calibration photographs are read here.
 
     They come beside the built-in scenes, since the photographs of most folders are well lit, and few.
     """
-    photographs = () if options.calibration is None else tuple(read_pictures(options.calibration))
+    photographs = () if options.calibration is None else tuple(read_pictures(options.calibration, say=say))
     return Contents(
         fp16=options.fp16,
         int8=options.int8,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from rave_export.errors import InputError
 from rave_runtime.arrays import Picture
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.colour import is_srgb, to_srgb
-from rave_runtime.photos.formats import READ_ENDINGS
+from rave_runtime.photos.formats import READ_ENDINGS, USUAL_ENDINGS
 from rave_runtime.photos.reading import read_photo
 
 PICTURES: Final = 16
@@ -24,7 +25,10 @@ MAX_SIDE_PX: Final = 768
 
 
 def read_pictures(
-    folder: str | os.PathLike[str], limit: int = PICTURES, option: str = "--calibration"
+    folder: str | os.PathLike[str],
+    limit: int = PICTURES,
+    option: str = "--calibration",
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Picture]:
     """Reads the photographs of a folder, evenly chosen by name where there are more than `limit`.
 
@@ -35,22 +39,38 @@ def read_pictures(
         folder: holds the photographs, or folders with them.
         limit: most pictures to read.
         option: the command's option that named the folder, for messages.
+        say: called with a line for each photograph that cannot be used, which is left out.
 
     Returns:
         [h, w, 3] uint8 sRGB each, upright, at most `MAX_SIDE_PX` long.
 
     Raises:
-        InputError: the folder is missing or holds no photographs, or one cannot be read.
+        InputError: the folder is missing or holds no photographs, or none of them can be used.
     """
     path = Path(folder)
     if not path.is_dir():
         raise InputError(f"{path} is not a folder: give {option} a folder of photographs")
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in READ_ENDINGS and file.is_file())
     if not files:
-        kinds = ", ".join(ending[1:] for ending in READ_ENDINGS)
-        raise InputError(f"{path} holds no photographs ({kinds}): give {option} a folder of photographs")
+        raise InputError(
+            f"{path} holds no photographs, by the endings of its files, such as {', '.join(USUAL_ENDINGS)}: "
+            f"give {option} a folder of photographs"
+        )
     chosen = [files[i * len(files) // limit] for i in range(limit)] if len(files) > limit else files
-    return [_read_picture(file, option) for file in chosen]
+    pictures, reasons = [], []
+    for file in chosen:
+        try:
+            pictures.append(_read_picture(file, option))
+        except InputError as error:
+            reasons.append(str(error))
+            say(f"skipped {error}")
+    if not pictures:
+        more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
+        raise InputError(
+            f"{path} holds no photographs that can be read: give {option} others; "
+            f"{'; '.join(reasons[:5])}{more}"
+        )
+    return pictures
 
 
 def _read_picture(file: Path, option: str) -> Picture:
@@ -62,7 +82,7 @@ def _read_picture(file: Path, option: str) -> Picture:
     try:
         photo = read_photo(file)
     except PhotoError as error:
-        raise InputError(f"{file} {error}: remove or replace it") from error
+        raise InputError(f"{file}: {error}") from error
     pixels = photo.pixels
     eight_bits = (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels.astype(np.uint8)
     if eight_bits.shape[2] == 1:
@@ -72,7 +92,7 @@ def _read_picture(file: Path, option: str) -> Picture:
     picture = reduce_picture(eight_bits, MAX_SIDE_PX)
     if min(picture.shape[:2]) < 2:
         height, width = picture.shape[:2]
-        raise InputError(f"{file} has {width} x {height} pixels: {option} needs at least 2 x 2")
+        raise InputError(f"{file}: it has {width} x {height} pixels, {option} needs at least 2 x 2")
     return picture
 
 

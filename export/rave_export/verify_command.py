@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from rave_export.errors import InputError
@@ -13,12 +14,16 @@ from rave_runtime.bundle import MANIFEST_NAME, read_bundle
 from rave_runtime.errors import BundleError
 
 
-def run_verify(options: VerifyOptions) -> Proof:
+def run_verify(options: VerifyOptions, say: Callable[[str], None] = lambda _: None) -> Proof:
     """Proves a bundle again on every device of this machine that can run a part of it.
+
+    Args:
+        options: the bundle, and what to compare it with.
+        say: called with a line for each photograph that is left out.
 
     Raises:
         UsageError: options contradict each other.
-        RaveError: the bundle, the reference or a photograph cannot be read, or a graph does not run.
+        RaveError: the bundle, the reference or all photographs cannot be read, or a graph does not run.
         ModuleNotFoundError: a reference is given and torch is not installed.
     """
     options.check()
@@ -32,6 +37,6 @@ def run_verify(options: VerifyOptions) -> Proof:
     if source is None and bundle.manifest.checkpoint is not None and find_spec("torch"):
         source = bundle.folder
     reference = None if source is None else read_reference(source, options.padding, bundle.manifest)
-    pictures = [] if options.images is None else read_pictures(options.images, option="--images")
+    pictures = [] if options.images is None else read_pictures(options.images, option="--images", say=say)
     uses_own_checkpoint = source is not None and source == bundle.folder
     return prove_bundle(bundle, reference, pictures, uses_own_checkpoint=uses_own_checkpoint)

@@ -11,6 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Final
+
+_MOST_REASON: Final = 200
+"""Characters of another library's error that a message repeats."""
 
 
 class RaveError(Exception):
@@ -39,9 +43,19 @@ def printable(text: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Returns the first line of another library's error, at most 200 characters of it."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+    """Returns the first line of another library's error, or as many whole sentences as 200 characters hold.
+
+    A first sentence that is longer ends between two words, with an ellipsis.
+    """
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if len(line) <= _MOST_REASON:
+        return line
+    start = line[: _MOST_REASON + 1]
+    sentences, ends, _ = start.rpartition(". ")
+    if ends:
+        return sentences
+    words = start.rpartition(" ")[0] or line[:_MOST_REASON]
+    return f"{words.rstrip(',;:')} ..."
 
 
 def with_near_options(message: str, known_options: Iterable[str]) -> str:

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 
 from rave_export.cli import main
+from rave_export.errors import ExportError, InputError
+from rave_export.graphs.split import check_opset
 from rave_export.graphs.variants import Graph
 from rave_export.int8.calibration import proof_pictures
 from rave_runtime.bundle import read_bundle
@@ -45,6 +48,10 @@ def test_help_loads_nothing_heavy() -> None:
         assert option in done.stdout
 
 
+def fail_to_build(*_: object, **__: object) -> None:
+    raise ExportError("the GPU is lost")
+
+
 def test_export_makes_what_is_asked_for(
     run: Run,
     checkpoint_file: Path,
@@ -60,11 +67,12 @@ def test_export_makes_what_is_asked_for(
     output, models = tmp_path / "bundle", tmp_path / "models"
     arguments = [str(checkpoint_file), "-o", str(output), "--int8", "--calibration", str(photos)]
     arguments += ["--single-graph", "full", "--triton", str(models), "--working-size", "640", "--trt"]
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setattr("rave_export.export_command.import_tensorrt", lambda flavour: None)
+    monkeypatch.setattr("rave_export.export_command.find_build_gpu", lambda trt: None)
+    monkeypatch.setattr("rave_export.export_command.add_engines", fail_to_build)
     done = run(*arguments)
     assert done.exit_code == 1, "engines were asked for and not made"
-    assert "engines of TensorRT were not made: TensorRT is missing" in done.stderr
-    assert "pip install 'rave-backlit[trt]'" in done.stderr
+    assert "engines of TensorRT were not made: the GPU is lost" in done.stderr
     assert "engines are built in fp32: TensorRT takes INT8 with zero points of 0 only" in done.stderr
     manifest = read_bundle(output).manifest
     assert manifest.precisions() == ("fp32", "int8")
@@ -118,7 +126,8 @@ def test_export_makes_what_is_asked_for(
         (["{pth}", "-o", "{new}", "--int8", "--int8-target", "nan"], 2, "--int8-target"),
         (["{good}", "-o", "{new}", "--triton", "{old}"], 2, "exists: choose another output folder"),
         (["{good}", "-o", "{new}", "--opset", "12"], 2, "opset 12 is too low for these graphs"),
-        (["{good}", "-o", "{new}", "--int8", "--calibration", "{old}"], 2, "holds no photographs"),
+        (["{good}", "-o", "{new}", "--opset", "99"], 2, "opset 99 is too new for the installed onnx: give"),
+        (["{good}", "-o", "{new}", "--int8", "--calibration", "{old}"], 2, "such as .jpg, .png, .tif"),
         (["--verify", "{old}"], 2, "is not a bundle: it has no manifest.json"),
     ],
 )
@@ -190,6 +199,37 @@ def test_a_bug_of_ours_keeps_its_traceback(
     monkeypatch.setattr("rave_export.export_command.export_bundle", fail)
     with pytest.raises(ValueError, match="shapes do not match"):
         main([str(checkpoint_file), "-o", str(tmp_path / "new")])
+
+
+@pytest.mark.parametrize(
+    ("option", "module", "title"),
+    [("--trt", "tensorrt", "TensorRT"), ("--trt-rtx", "tensorrt_rtx", "TensorRT for RTX")],
+)
+def test_a_missing_library_for_engines_is_said_before_the_work(
+    run: Run,
+    option: str,
+    module: str,
+    title: str,
+    checkpoint_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was said after all graphs had been exported and proven."""
+    monkeypatch.setitem(sys.modules, module, None)
+    done = run(checkpoint_file, "-o", tmp_path / "new", option)
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"rave-export: {title} is missing")
+    assert line.endswith(f"or leave out {option}")
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_opset_that_onnxruntime_does_not_run_is_refused_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_opset(18)
+    newest = onnx.defs.onnx_opset_version()
+    monkeypatch.setattr("onnx.defs.onnx_opset_version", lambda: newest + 50)
+    with pytest.raises(InputError, match="is too new for the installed onnxruntime: give a lower one, 18"):
+        check_opset(newest + 50)
 
 
 def test_an_option_without_its_value_leaves_the_checkpoint_alone(run: Run, tmp_path: Path) -> None:

@@ -22,8 +22,10 @@ from tests.export.conftest import Run
 def test_verify_passes_and_fails(run: Run, bundle: Bundle, checkpoint_file: Path, tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / "a.png")
     arguments = ["--verify", str(bundle.folder), "--reference", str(checkpoint_file)]
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much")
     done = run(*arguments, "--images", str(tmp_path))
     assert done.exit_code == 0, done.stderr
+    assert f"rave-export: skipped {tmp_path / 'broken.jpg'}: " in done.stderr
     assert "within their tolerances" in done.stdout
     assert "1 only hashed" in done.stdout, "the bundle's own checkpoint is not what was given"
     assert "mixed batch" in done.stdout

@@ -34,6 +34,23 @@ def test_ours_keeps_weights_padding_and_provenance(network: EnhancementNetwork, 
     assert [entry.name for entry in tmp_path.iterdir()] == ["net.safetensors"]
 
 
+def test_equal_checkpoints_are_equal_bytes(network: EnhancementNetwork, tmp_path: Path) -> None:
+    """The library that writes the format puts metadata into another order each time."""
+    provenance = {"method": "rave", "note": "caf\u00e9 \u5199\u771f"}
+    contents = set()
+    for number in range(8):
+        file = tmp_path / f"{number}.safetensors"
+        save_checkpoint(network, file, provenance)
+        contents.add(file.read_bytes())
+    (content,) = contents
+    length = int.from_bytes(content[:8], "little")
+    assert length % 8 == 0, "the numbers are aligned"
+    assert list(json.loads(content[8 : 8 + length])["__metadata__"]) == ["format", "padding", "provenance"]
+    assert read_checkpoint(file).provenance == provenance
+    for name, value in load_file(file).items():
+        assert torch.equal(value, network.state_dict()[name]), name
+
+
 def test_upstream_reads_what_we_write_by_cutting_seven_characters(tmp_path: Path) -> None:
     ours = EnhancementNetwork()
     file = tmp_path / "net.pth"
@@ -79,8 +96,13 @@ def test_truncated_files_are_named(network: EnhancementNetwork, tmp_path: Path, 
     save_checkpoint(network, file)
     for size in (file.stat().st_size // 2, 20):
         file.write_bytes(file.read_bytes()[:size])
-        with pytest.raises(CheckpointError, match=rf"net\.{ending} (is truncated|is neither)"):
+        with pytest.raises(CheckpointError, match=rf"net\.{ending} (is truncated|is neither)") as caught:
             load_checkpoint(file)
+        said = str(caught.value)
+        assert said.endswith(
+            ("): copy or download it again", ": give a checkpoint of the enhancement network")
+        )
+        assert "file is)" not in said, "half a sentence"
 
 
 def test_other_networks_are_told_apart(network: EnhancementNetwork, tmp_path: Path) -> None:
@@ -104,7 +126,7 @@ def test_other_networks_are_told_apart(network: EnhancementNetwork, tmp_path: Pa
     integers = {**tensors, "condx.bias": torch.zeros(16, dtype=torch.int64)}
     assert "condx.bias is [16] torch.int64" in error_of(integers)
     diverged = {**tensors, "condx.bias": torch.full((16,), float("nan"))}
-    assert "condx.bias has NaN or infinite values; the training run diverged" in error_of(diverged)
+    assert "condx.bias has NaN or infinite values, since its training diverged" in error_of(diverged)
 
 
 def test_files_that_are_no_checkpoint(network: EnhancementNetwork, tmp_path: Path) -> None:

@@ -184,7 +184,19 @@ def test_synthesize_and_evaluate(scenes: tuple[Path, Path], tmp_path: Path) -> N
     found = runner.invoke(app, [*command, "--out", str(tmp_path / "measured")])
     assert found.exit_code == 0, found.output
     assert "mean of 6" in found.output
-    assert (tmp_path / "measured" / "metrics.json").is_file()
+    metrics = tmp_path / "measured" / "metrics.json"
+    metrics.write_text("of another evaluation")
+    for place, words in (
+        (tmp_path / "measured", "holds an evaluation already: give another --out, or --force to replace it"),
+        (metrics, "metrics.json is a file: give a folder"),
+        (metrics / "below", "cannot be made (Not a directory): give another --out"),
+    ):
+        refused = runner.invoke(app, [*command, "--out", str(place)])
+        assert refused.exit_code == 2
+        assert words in refused.output
+    assert metrics.read_text() == "of another evaluation"
+    assert runner.invoke(app, [*command, "--out", str(tmp_path / "measured"), "--force"]).exit_code == 0
+    assert "psnr" in metrics.read_text()
 
 
 def test_a_terminal_that_lacks_letters_loses_no_evaluation(scenes: tuple[Path, Path], tmp_path: Path) -> None:

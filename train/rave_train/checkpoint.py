@@ -13,14 +13,13 @@ from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from rave_runtime.bundle import EMBEDDED, MIN_WORKING_SIZE_PX, Manifest, read_bundle
 from rave_runtime.errors import BundleError, reason_of
 from rave_train.errors import CheckpointError, reason_of_loading
 from rave_train.network import PADDINGS, PUBLISHED_CHANNELS, EnhancementNetwork, Padding
-from rave_train.whole_files import torch_file, write_whole
+from rave_train.whole_files import safetensors_file, torch_file, write_whole
 
 UPSTREAM_PREFIX: Final = "module."
 """The prefix that upstream's `DataParallel` gives each name, and that its scripts cut off again."""
@@ -144,7 +143,7 @@ def save_checkpoint(
             "padding": network.padding,
             "provenance": json.dumps(provenance or {}, sort_keys=True),
         }
-        write_whole(file, save(tensors, metadata))
+        write_whole(file, safetensors_file(tensors, metadata))
     else:
         raise CheckpointError(f"{file} must end in .safetensors (ours) or .pth (upstream's)")
 
@@ -189,7 +188,9 @@ def _read_pth(file: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # a damaged file makes torch stumble over anything
         reason = reason_of_loading(error)
-        raise CheckpointError(f"{file} is truncated or not a torch file: {reason}") from error
+        raise CheckpointError(
+            f"{file} is truncated or not a torch file ({reason}): copy or download it again"
+        ) from error
     if not isinstance(loaded, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
     ):
@@ -206,7 +207,9 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             _check_names(file, names)  # first, since another model's numbers may be many
             return {name: opened.get_tensor(name) for name in names}, opened.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is truncated or not a safetensors file: {reason_of(error)}") from error
+        raise CheckpointError(
+            f"{file} is truncated or not a safetensors file ({reason_of(error)}): copy or download it again"
+        ) from error
 
 
 def _build(file: Path, tensors: dict[str, Tensor], padding: Padding) -> EnhancementNetwork:
@@ -230,7 +233,9 @@ def _build(file: Path, tensors: dict[str, Tensor], padding: Padding) -> Enhancem
         if not _is_plain(tensor):
             raise CheckpointError(f"{file}: {name} does not store all its numbers: save it as a plain tensor")
         if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{file}: {name} has NaN or infinite values; the training run diverged")
+            raise CheckpointError(
+                f"{file}: {name} has NaN or infinite values, since its training diverged: give another"
+            )
     network = EnhancementNetwork(first.shape[0], padding)
     network.load_state_dict(tensors)
     return network.eval()

@@ -57,4 +57,6 @@ def reason_of_loading(error: Exception) -> str:
     """Why a file of weights was not loaded, in one line, without torch's advice to run what is inside."""
     if "weights_only" in str(error):
         return "it holds something else than tensors, which is never run: save a state_dict() and give that"
+    if isinstance(error, KeyError):
+        return f"it has no entry {error}"
     return reason_of(error)

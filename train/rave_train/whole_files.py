@@ -5,12 +5,19 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import json
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rave_runtime.errors import PhotoError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_HEADER_MULTIPLE: Final = 8
+"""The length of a safetensors header is a multiple of this many bytes, so that all numbers are aligned."""
 
 
 def write_whole(file: Path, content: bytes | str) -> None:
@@ -61,6 +68,29 @@ def write_table(file: Path, rows: Iterable[Iterable[object]]) -> None:
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows(rows)
     write_whole(file, buffer.getvalue())
+
+
+def safetensors_file(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """The bytes of a safetensors file, which are equal wherever tensors and metadata are.
+
+    The library writes the metadata in another order in every process, so its header is sorted here.
+
+    Args:
+        tensors: contiguous tensors on the CPU, by name.
+        metadata: texts by name.
+    """
+    from safetensors.torch import save
+
+    content = save(tensors, metadata)
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    ordered = {
+        "__metadata__": dict(sorted(header.pop("__metadata__").items())),
+        **dict(sorted(header.items())),
+    }
+    text = json.dumps(ordered, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _HEADER_MULTIPLE)  # the numbers begin where any of their types may
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def torch_file(content: dict[str, Any]) -> bytes:

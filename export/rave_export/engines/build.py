@@ -89,7 +89,8 @@ def import_tensorrt(flavour: Flavour = "tensorrt") -> Any:
     try:
         return import_library(flavour)
     except DeviceError as error:
-        raise ExportError(f"{error}, then run rave-export again with --force") from error
+        option = "--trt" if flavour == "tensorrt" else "--trt-rtx"
+        raise ExportError(f"{error}, or leave out {option}") from error
 
 
 def find_build_gpu(trt: Any) -> Gpu:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from rave_export.errors import ExportError, InputError
+from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.errors import reason_of
 from rave_train.network import EnhancementNetwork, SplitPyramidPooling
 
@@ -57,6 +58,34 @@ class EnhanceGraph(nn.Module):
         """See `rave_runtime.backends.network.Network.illuminate`."""
         fused = self.PPM1(features, pooled, rows, cols)
         return self.network.light(fused)[:, 0].float()
+
+
+def check_opset(opset: int) -> None:
+    """Checks that graphs of an opset can be written here and then be run here.
+
+    Raises:
+        InputError: the opset is too low for the graphs, or too new for the installed onnx or onnxruntime.
+    """
+    if opset < MIN_OPSET:
+        raise InputError(f"opset {opset} is too low for these graphs: give at least {MIN_OPSET}")
+    newest = onnx.defs.onnx_opset_version()
+    if opset > newest:
+        raise InputError(f"opset {opset} is too new for the installed onnx: give at most {newest}")
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"])], "probe", values[:1], values[1:]
+    )
+    versions = [onnx.helper.make_opsetid("", opset)]
+    model = onnx.helper.make_model(graph, opset_imports=versions, ir_version=IR_VERSION)
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise InputError(
+            f"opset {opset} is too new for the installed onnxruntime: give a lower one, {MIN_OPSET} at least"
+        ) from error
 
 
 def export_context(network: EnhancementNetwork, opset: int = OPSET) -> onnx.ModelProto:

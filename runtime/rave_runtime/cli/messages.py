@@ -23,7 +23,8 @@ _ARGUMENT: Final = re.compile(r"^(working_size|tile_size|strength|highlights) (?
 
 def name_options(message: str) -> str:
     """Returns a message about an argument of the library, such as `tile_size`, as one about its option."""
-    return _ARGUMENT.sub(lambda match: f"--{match[1].replace('_', '-')} ", message)
+    named = _ARGUMENT.sub(lambda match: f"--{match[1].replace('_', '-')} ", message)
+    return named.replace("or None for full resolution", "or --full-resolution")
 
 
 def say(message: str, *, error: bool = False) -> None:

@@ -56,5 +56,8 @@ def check_working_size(working_size: int | str | None, recommended: int | None) 
             f"working_size must be 'recommended', a number of pixels or None, got {working_size!r}"
         )
     if working_size < MIN_WORKING_SIZE_PX:
-        raise UsageError(f"working_size is {working_size} px, at least {MIN_WORKING_SIZE_PX} is needed")
+        raise UsageError(
+            f"working_size is {working_size} px: at least {MIN_WORKING_SIZE_PX} are needed, "
+            "or None for full resolution"
+        )
     return int(working_size)

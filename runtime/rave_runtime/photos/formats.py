@@ -207,6 +207,10 @@ _MISSING: Final = tuple(
 READ_ENDINGS: Final = tuple(ending for ending in _BY_ENDING if ending not in _MISSING)
 """Endings, in lower case, of files that count as photographs here, with the extras that are installed."""
 
+_FIRST: Final = [row.endings[0] for row in FORMATS if row.is_written]
+USUAL_ENDINGS: Final = tuple(ending for ending in _FIRST if ending not in _MISSING)
+"""The usual endings of photographs that can be read here, for messages."""
+
 UNREADABLE_ENDINGS: Final = (*UNKNOWN_ENDINGS, *_MISSING)
 """Endings of pictures that cannot be read here and are named in a warning."""
 
@@ -302,11 +306,7 @@ def written_format_of(target: Location) -> str | None:
 
 
 def require_format(target: Location, format: str | None) -> str | None:
-    """Returns the format that an output's name and `--format` ask for together.
-
-    Args:
-        target: the file to write.
-        format: the name of a written format, or None.
+    """Returns the format that an output's name and `--format` ask for; the latter is a known name or None.
 
     Raises:
         UsageError: the name asks for a format that is not written, or for another one.

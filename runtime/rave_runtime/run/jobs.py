@@ -24,13 +24,11 @@ from rave_runtime.films.containers import ending_of_film_result
 from rave_runtime.films.opening import can_read_films, is_film, is_film_file
 from rave_runtime.photos.formats import (
     KNOWN_ENDINGS,
-    READ_ENDINGS,
-    WRITTEN_FORMATS,
+    USUAL_ENDINGS,
     ending_of_result,
     format_of_ending,
     output_format,
     require_format,
-    usual_ending,
 )
 from rave_runtime.run.inputs import (
     FoundFile,
@@ -221,7 +219,7 @@ def _jobs_below(
     if not count and not allow_empty:
         if selection != Selection():
             raise UsageError(f"{source} holds no photograph that --include and --exclude leave")
-        usual = ", ".join(ending for ending in map(usual_ending, WRITTEN_FORMATS) if ending in READ_ENDINGS)
+        usual = ", ".join(USUAL_ENDINGS)
         raise UsageError(f"{source} holds no photograph, by the endings of its files, such as {usual}")
 
 

@@ -150,7 +150,8 @@ def test_other_arrays_are_refused(enhancer: Enhancer, image: NDArray[Any], messa
     [
         ({"tile_size": 34}, UsageError, "tile_size is 34 px; .* at least 35 is needed"),
         ({"tile_size": "big"}, UsageError, "tile_size must be 'auto', a number of pixels or None, got 'big'"),
-        ({"working_size": 8}, UsageError, "working_size is 8 px, at least 32 is needed"),
+        ({"working_size": 8}, UsageError, "working_size is 8 px: at least 32 are needed, or None for full"),
+        ({"working_size": 0}, UsageError, "working_size is 0 px: at least 32 are needed, or None for full"),
         (
             {"working_size": True},
             UsageError,

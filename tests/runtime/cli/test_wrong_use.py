@@ -73,7 +73,7 @@ from tests.runtime.cli.program import rave_run
         (["photos", "out", "--report", "./out"], "--report and OUTPUT are one place, out"),
         (["photos", "out", "--film"], "photos is a folder, and --film is for one film: leave --film out"),
         (["photos\n\x1b[31m", "out"], "photos\\n\\x1b[31m does not exist"),
-        (["photos", "out", "--working-size", "0"], "--working-size is 0 px"),
+        (["photos", "out", "--working-size", "0"], "0 px: at least 32 are needed, or --full-resolution"),
         (["photos", "out", "--tile-size", "0"], "--tile-size is 0 px"),
     ],
 )

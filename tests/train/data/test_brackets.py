@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -128,13 +129,52 @@ def test_a_folder_of_brackets_becomes_pairs(tmp_path: Path) -> None:
         make_pairs_of_brackets(tmp_path / "in", tmp_path / "out")
 
 
+def test_an_archive_is_looked_through_folder_by_folder(tmp_path: Path) -> None:
+    """Of one time and camera, yet in two folders: two brackets, whose pairs keep apart names."""
+    archive = tmp_path / "archive"
+    for folder in (archive, archive / "day_1", archive / "day" / "1"):
+        for i, stops in enumerate((0, -2.5, 2.5)):
+            shoot(folder, f"IMG_{i}.jpg", light_of_a_scene(1), stops, 100 + i)
+    for second in range(5):
+        shoot(archive / "day_1", f"single{second}.jpg", light_of_a_scene(3), 0, 900 + 9 * second)
+    shoot(archive / ".trash", "IMG_0.jpg", light_of_a_scene(1), 0, 100)
+    (archive / "day" / "round").symlink_to(archive)
+    result = make_pairs_of_brackets(archive, tmp_path / "out", 64)
+    assert result.pairs == 3 * len(STOPS_BELOW)
+    written = {file.name for file in (tmp_path / "out" / "input").iterdir()}
+    assert written == {
+        f"{name}_e{index}.png"
+        for name in ("IMG_0", "day_1_IMG_0", "day_1_IMG_0-2")
+        for index in range(len(STOPS_BELOW))
+    }
+    assert result.left_out == (f"day_1{os.sep}single0.jpg, single1.jpg and 3 more, each: a single shot",)
+
+
+def test_shots_of_two_kinds_of_files_do_not_replace_each_other(tmp_path: Path) -> None:
+    for ending, second in ((".jpg", 100), (".JPEG", 200)):
+        for i, stops in enumerate((0, -2.5, 2.5)):
+            shoot(tmp_path / "in", f"IMG_{i}{ending}", light_of_a_scene(second), stops, second + i)
+    assert make_pairs_of_brackets(tmp_path / "in", tmp_path / "out", 64).pairs == 2 * len(STOPS_BELOW)
+    assert len(list((tmp_path / "out" / "gt").iterdir())) == 2 * len(STOPS_BELOW)
+
+
+def test_an_archive_without_photographs_says_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "in" / "day1").mkdir(parents=True)
+    with pytest.raises(
+        DataError, match=r"in with the folders in it holds no usable photographs.*\.jpg, \.png"
+    ):
+        make_pairs_of_brackets(tmp_path / "in", tmp_path / "out")
+
+
 def test_shots_that_do_not_belong_together_are_left_out_by_name(tmp_path: Path) -> None:
     for i, stops in enumerate((-2, 0, 2)):
         shoot(tmp_path / "moved", f"m{i}.jpg", light_of_a_scene(i), stops, 10 + i)
         shoot(tmp_path / "far", f"f{i}.jpg", light_of_a_scene(9), stops, 10 + i, (0, 30 * i))
-    with pytest.raises(DataError, match=r"no exposure bracket that can be used .*m1 and 2 more: its shots"):
+    with pytest.raises(
+        DataError, match=r"no exposure bracket that can be used .*m1.jpg and 2 more: its shots"
+    ):
         make_pairs_of_brackets(tmp_path / "moved", tmp_path / "out")
-    with pytest.raises(DataError, match=r"f1 and 2 more: its shots (are shifted too far|do not show)"):
+    with pytest.raises(DataError, match=r"f1.jpg and 2 more: its shots (are shifted too far|do not show)"):
         make_pairs_of_brackets(tmp_path / "far", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -159,6 +199,7 @@ def test_panoramas_become_pairs_of_views(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         assert "4 pairs in" in result.output
         assert "flat.hdr cannot be read" in result.output
+        assert result.output.count("flat.hdr") == 1
     names = sorted(file.name for file in (tmp_path / "one" / "input").iterdir())
     assert names == ["hall0_v0.png", "hall0_v1.png", "hall1_v0.png", "hall1_v1.png"]
     for name in names:

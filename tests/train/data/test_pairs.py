@@ -10,7 +10,7 @@ from rave_train.errors import DataError
 
 
 def pictures(*names: str) -> list[Photograph]:
-    return [Photograph(Path(name), name) for name in names]
+    return [Photograph(Path(name), name, (60, 40)) for name in names]
 
 
 def test_pairs_are_matched_by_name_and_the_rest_reported() -> None:

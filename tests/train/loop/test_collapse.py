@@ -9,14 +9,12 @@ import pytest
 import torch
 
 from rave_train.checkpoint import save_checkpoint
-from rave_train.errors import (
-    TrainingError,
-)
+from rave_train.errors import RunFolderError, TrainingError
 from rave_train.guidance.clip_lit_latent import LatentGuidance
 from rave_train.guidance.options import RaveOptions
-from rave_train.loop.collapse import CollapseWatch
+from rave_train.loop.collapse import CollapseWatch, advice
 from rave_train.loop.config import NetworkOptions, RunConfig
-from rave_train.loop.events import Note
+from rave_train.loop.events import Event, Note, Work
 from rave_train.loop.schedule import Position
 from rave_train.loop.state import new_network, new_state
 from rave_train.loop.training import train
@@ -42,8 +40,9 @@ def test_a_collapse_is_seen_late_in_the_warm_up_and_after_it(config: RunConfig) 
     assert watch.check(between, 0.0) == between, "looked at every hundred steps"
     again = watch.check(Position("warm-up", step=199, length=300), 0.0)
     assert again.length == 500, "its whole warm-up anew"
-    assert notes == [
-        "input and output agree to only 5.0 dB in the warm-up: the run starts again with a new network"
+    assert [note for note in notes if note] == [
+        "input and output agree to only 5.0 dB in the warm-up: the run starts again with a new network, "
+        "19 times at most"
     ]
     assert not torch.equal(state.network.cond1.weight, first)
     later = Position("enhance", step=500, length=900, total=800)
@@ -67,18 +66,55 @@ def test_a_network_without_light_is_seen(config: RunConfig, tmp_path: Path) -> N
 def test_a_collapsed_network_is_drawn_anew(config: RunConfig, tmp_path: Path) -> None:
     network = dataclasses.replace(SMALL_NETWORK, light_bias=1e-4)
     notes: list[str] = []
+    counts: list[int] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Note):
+            notes.append(event.text)
+        if isinstance(event, Work) and event.what == "networks that collapsed":
+            counts.append(event.done)
+
+    failing = dataclasses.replace(config, network=network)
     with pytest.raises(
-        TrainingError, match="20 networks in a row collapsed in the warm-up: give --light-bias"
+        TrainingError,
+        match=r"20 networks in a row collapsed in the warm-up. Begin a new run, in another --out, with "
+        r"--light-bias 0\.7",
     ):
-        train(
-            dataclasses.replace(config, network=network),
-            tmp_path / "run",
-            listen=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
-        )
-    assert sum("starts again with a new network" in note for note in notes) == 19
+        train(failing, tmp_path / "run", listen=listen)
+    assert sum("starts again with a new network" in note for note in notes) == 1, "and a counter"
+    assert counts == list(range(1, 20))
+    with pytest.raises(RunFolderError, match="run cannot be resumed: 20 networks in a row collapsed"):
+        train(failing, tmp_path / "run", resume=True)
+    with pytest.raises(RunFolderError, match="holds a run that failed: give another --out"):
+        train(failing, tmp_path / "run")
+
+
+def test_the_advice_is_about_what_was_given() -> None:
+    assert "a lower --learning-rate: 0.01 is above the published 2e-05" in advice(
+        NetworkOptions(learning_rate=0.01)
+    )
+    assert "with --light-bias 0.7" in advice(NetworkOptions())
+    assert "a lower --learning-rate than 2e-05" in advice(NetworkOptions(light_bias=0.7))
+    assert "a lower --learning-rate than 2e-05" in advice(NetworkOptions(init_from="embedded"))
+
+
+def test_the_network_that_went_through_the_warm_up_is_told(config: RunConfig) -> None:
+    config = dataclasses.replace(config, network=dataclasses.replace(SMALL_NETWORK, warm_up=10))
+    state = new_state(
+        config, new_network(config, 0), LatentGuidance(4, 0), torch.device("cpu"), torch.float32
+    )
+    notes: list[str] = []
+    watch = CollapseWatch(config, state, lambda event: notes.append(getattr(event, "text", "")))
+    state.recent_psnr = [5.0] * 30
+    watch.check(Position("warm-up", step=9, length=10), 0.0)
+    for step in range(2):
+        watch.check(Position("enhance", step=step, length=10), 0.0)
+    assert notes[-2:] == ["network 2 went through the warm-up", ""]
 
 
 def test_a_diverging_run_stops_with_the_remedy(config: RunConfig, tmp_path: Path) -> None:
     network = dataclasses.replace(SMALL_NETWORK, learning_rate=1e30)
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step .*: .* a lower learning rate"):
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step .* a lower --learning-rate"):
         train(dataclasses.replace(config, network=network), tmp_path / "run")
+    with pytest.raises(RunFolderError, match="run cannot be resumed: the loss is"):
+        train(dataclasses.replace(config, network=network), tmp_path / "run", resume=True)

@@ -91,7 +91,12 @@ def test_resuming_needs_the_same_data_and_an_intact_state(config: RunConfig, tmp
     train(config, run)
     state = (run / "state.pt").read_bytes()
     (run / "state.pt").write_bytes(state[: len(state) // 2])
-    with pytest.raises(StateError, match=r"state.pt is not a state of a run"):
+    with pytest.raises(
+        StateError, match=r"state.pt is not a state of a run, or damaged \(.*bring back a copy"
+    ):
+        train(config, run, resume=True)
+    torch.save({"position": {}}, run / "state.pt")
+    with pytest.raises(StateError, match=r"damaged \(it has no entry 'format'\): bring back a copy"):
         train(config, run, resume=True)
     (run / "state.pt").unlink()
     with pytest.raises(StateError, match="stopped before its first saved state"):

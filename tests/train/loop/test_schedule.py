@@ -1,8 +1,21 @@
 from __future__ import annotations
 
-from rave_train.guidance.options import ClipLitOptions, RaveOptions
+import dataclasses
+from pathlib import Path
+
+from rave_train.guidance.options import ClipLitLatentOptions, ClipLitOptions, RaveOptions
 from rave_train.loop.config import DataOptions, RunConfig
-from rave_train.loop.schedule import Extension, Position, Schedule, advance, begin, lengthen
+from rave_train.loop.schedule import (
+    Extension,
+    Position,
+    Schedule,
+    advance,
+    begin,
+    describe_extension,
+    lengthen,
+)
+from rave_train.loop.training import train
+from tests.train.small_runs import SMALL_PAIR, after_steps
 
 DATA = DataOptions("b", "w")
 
@@ -57,6 +70,27 @@ def test_a_phase_is_extended_while_its_loss_is_high() -> None:
         ("warm-up", 0, 1), ("enhance", 0, 4 + 180), ("refine", 0, 2 + 300), ("enhance", 1, 4 + 180),
     ]  # fmt: skip
     assert lengths(walk(schedule, {"enhance": 90, "refine": 60}))[1][2] == 4
+
+
+def test_an_extension_is_told_with_its_reason() -> None:
+    schedule = Schedule(0, 0, 1, 1, 2, 3, Extension(60, 90.0), Extension(100, 60.0))
+    first = begin(schedule)
+    longer = advance(schedule, first, 93.25)
+    assert describe_extension(schedule, first, longer, 93.25) == (
+        "enhance 1 gets 60 steps more, so that the run takes longer: its loss is 93.2, more than 90 "
+        "(1 of at most 3 times)"
+    )
+    assert describe_extension(schedule, longer, advance(schedule, longer, 93.0), 93.0) is None
+    assert describe_extension(schedule, first, advance(schedule, first, 1.0), 1.0) is None
+
+
+def test_an_extension_in_a_run_is_heard(config: RunConfig, tmp_path: Path) -> None:
+    options = ClipLitLatentOptions(**{**SMALL_PAIR, "extensions": 1})  # type: ignore[arg-type]
+    config = dataclasses.replace(config, method="clip-lit-latent", options=options)
+    notes: list[str] = []
+    stop = after_steps(100)
+    train(config, tmp_path / "run", listen=lambda event: notes.append(str(event)), should_stop=stop)
+    assert any("enhance 1 gets 60 steps more" in note for note in notes)
 
 
 def test_a_warm_up_can_be_lengthened() -> None:

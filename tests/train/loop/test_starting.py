@@ -87,10 +87,14 @@ def test_bad_input_is_found_before_the_first_step(config: RunConfig, tmp_path: P
         options=ClipLitOptions(**SMALL_PAIR),  # type: ignore[arg-type]
     )  # fmt: skip
     assert "CLIP-LIT needs a text encoder" in text
-    words = error_of(
-        EncoderError, encoder="timm:resnet10t,size=32@random", options=RaveOptions(4, guide_token="dark")
-    )
-    assert "guidance by words needs a text encoder" in words
+    absent = dataclasses.replace(config.data, backlit="absent")  # it is said before pictures are looked for
+    for options, given in (
+        (RaveOptions(4, guide_token="dark"), "--guide-token"),
+        (RaveOptions(4, shift_tokens=2), "--shift-tokens"),
+    ):
+        words = error_of(EncoderError, encoder="timm:resnet10t,size=32@random", options=options, data=absent)
+        assert f"{given} needs a text encoder, and timm:resnet10t" in words
+        assert f"leave out {given}, or give an open_clip CLIP model" in words
     assert "a batch of 2 does not divide" in error_of(
         ConfigError, network=dataclasses.replace(SMALL_NETWORK, accumulate=3)
     )

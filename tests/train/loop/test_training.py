@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from rave_train.errors import (
 from rave_train.guidance.options import ClipLitOptions
 from rave_train.loop.config import RunConfig, read_config
 from rave_train.loop.events import Event, Note
+from rave_train.loop.steps import describe_separation
 from rave_train.loop.training import train
+from tests.train.conftest import make_scenes
 from tests.train.small_runs import SMALL_NETWORK, SMALL_PAIR, of_method, rows_of
 
 
@@ -61,8 +64,15 @@ def test_clip_lit_learns_to_tell_the_sets_apart(config: RunConfig, tmp_path: Pat
     assert losses[0] == pytest.approx(np.log(2), rel=1e-4)
     assert np.mean(losses[-10:]) < 0.5 * losses[0]
     scores = next(e.text for e in events if isinstance(e, Note) and "score" in e.text)
-    backlit, well_lit = (float(word.strip(",")) for word in scores.split() if word[0].isdigit())
+    backlit, well_lit = map(float, re.findall(r"\d\.\d{3}", scores))
+    assert scores.endswith("(the first should be higher)")
     assert backlit > well_lit + 0.3
+
+
+def test_a_guidance_that_points_the_wrong_way_is_told() -> None:
+    told = describe_separation(0.654, 0.690)
+    assert "backlit ones 0.654, well-lit ones 0.690. It points the wrong way" in told
+    assert "--initialize-steps" in told
 
 
 def test_validation_pictures_choose_the_best(config: RunConfig, tmp_path: Path) -> None:
@@ -107,6 +117,43 @@ def test_the_pixel_loss_takes_part(config: RunConfig, tmp_path: Path) -> None:
     network = dataclasses.replace(SMALL_NETWORK, pixel_loss=10.0)
     train(dataclasses.replace(config, network=network), tmp_path / "run")
     assert all(float(row["pixel"]) > 0 for row in rows_of(tmp_path / "run") if row["phase"] == "enhance")
+
+
+def turn(file: Path) -> None:
+    with Image.open(file) as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(file)
+
+
+def test_partners_of_another_shape_take_no_part_in_the_pixel_loss(config: RunConfig, tmp_path: Path) -> None:
+    """Squashed to one square, a turned partner was compared as if it were upright."""
+    turn(Path(config.data.well_lit, "scene1.png"))
+    network = dataclasses.replace(SMALL_NETWORK, pixel_loss=10.0)
+    train(dataclasses.replace(config, network=network), tmp_path / "run")
+    made = json.loads((tmp_path / "run" / "made_of.json").read_text())
+    assert [made["backlit_pictures"], made["well_lit_pictures"]] == [5, 5]
+    left_out = f"scene1.png: 48x36 pixels cannot be compared with {config.data.well_lit}/scene1.png, 36x48"
+    assert left_out in (tmp_path / "run" / "data.txt").read_text()
+    train(config, tmp_path / "without")
+    assert json.loads((tmp_path / "without" / "made_of.json").read_text())["backlit_pictures"] == 6
+    said = (tmp_path / "without" / "data.txt").read_text()
+    assert "1 pair differs in shape, which only --pixel-loss would mind" in said
+    for number in (0, 2, 3, 4):
+        turn(Path(config.data.well_lit, f"scene{number}.png"))
+    with pytest.raises(DataError, match="at least 2 pairs of one shape are needed: crop and turn both"):
+        train(dataclasses.replace(config, network=network), tmp_path / "never")
+
+
+def test_validation_pictures_of_another_shape_are_left_out_by_name(config: RunConfig, tmp_path: Path) -> None:
+    held_out = make_scenes(tmp_path / "held", 3, (40, 30))
+    turn(held_out[1] / "scene0.png")
+    data = dataclasses.replace(
+        config.data, validation_backlit=str(held_out[0]), validation_well_lit=str(held_out[1])
+    )
+    events: list[Event] = []
+    train(dataclasses.replace(config, data=data), tmp_path / "run", listen=events.append)
+    line = f"validation: skipped {held_out[0]}/scene0.png: 40x30 pixels cannot be compared with"
+    assert any(isinstance(event, Note) and line in event.text for event in events)
+    assert line in (tmp_path / "run" / "data.txt").read_text()
 
 
 @pytest.mark.gpu

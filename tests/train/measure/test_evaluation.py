@@ -49,6 +49,28 @@ def test_a_picture_of_another_shape_is_left_out_by_name(folders: tuple[Path, Pat
     )
 
 
+def test_one_pair_is_enough_for_all_but_fid(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OneFid:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def add(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr("rave_train.measure.evaluation.Fid", OneFid)
+    for side in folders:
+        for name in ("1.png", "2.png"):
+            (side / name).unlink()
+    result = evaluate_folders(*folders, metrics=("psnr", "fid"))
+    assert list(result.last.means) == ["psnr"]
+    assert "fid not measured: it compares sets: at least 2 pairs are needed" in result.as_text()
+    (folders[1] / "0.png").rename(folders[1] / "other.png")
+    with pytest.raises(DataError, match="at least 1 pair is needed: give partners the same name"):
+        evaluate_folders(*folders, metrics=("psnr",))
+
+
 def test_pairs_of_which_none_can_be_compared_are_an_error(folders: tuple[Path, Path]) -> None:
     for file in folders[0].iterdir():
         with Image.open(file) as image:

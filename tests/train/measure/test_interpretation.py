@@ -96,7 +96,9 @@ def test_no_run_no_text_no_guidance(config: RunConfig, tmp_path: Path) -> None:
     wordless = dataclasses.replace(config, encoder="timm:resnet10t,size=32@random")
     train(wordless, tmp_path / "wordless")
     assert open_encoder(wordless.encoder).text is None
-    with pytest.raises(EncoderError, match=r"interpreting a run needs a text encoder .* in a run guided by"):
+    with pytest.raises(
+        EncoderError, match=r"interpreting a run needs a text encoder, .* in a run guided by an open"
+    ):
         interpret_run(tmp_path / "wordless", 5)
 
 

@@ -70,6 +70,24 @@ def test_panoramas_are_read_and_checked(tmp_path: Path) -> None:
         load_panorama(tmp_path / "d.hdr")
 
 
+def test_damaged_panoramas_are_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """OpenCV printed its own error beside ours, and OpenEXR's was a traceback."""
+    whole = write_panorama(tmp_path / "whole.exr", make_panorama(16)).read_bytes()
+    cv2.imwrite(str(tmp_path / "whole.hdr"), make_panorama(64))
+    for name, content in (
+        ("cut.hdr", (tmp_path / "whole.hdr").read_bytes()[:3000]),
+        ("cut.exr", whole[: len(whole) // 2]),
+        ("empty.exr", b""),
+        ("cut.exr.js", b"export default 'data:application/exr;base64,AAAA'"),
+        ("odd.exr.js", b"\xff\xfe"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match="copy or download it again") as caught:
+            load_panorama(tmp_path / name)
+        assert str(caught.value).startswith(f"{tmp_path / name} ")
+    assert "OpenCV" not in "".join(capfd.readouterr())
+
+
 def test_panoramas_of_folders_and_modules(tmp_path: Path) -> None:
     """What no camera took is left out, and what is for measuring."""
     pixels = make_panorama(64)

@@ -61,16 +61,19 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for table.csv (a row per picture) and metrics.json.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the table.csv and metrics.json in --out.")
+    ] = False,
 ) -> None:
     """Measure PSNR, SSIM, LPIPS and FID against true pictures, with the protocol stated."""
     with errors_on_one_line():
-        from rave_train.measure.evaluation import evaluate_folders, write_evaluation
+        from rave_train.measure.evaluation import evaluate_folders, prepare_folder, write_evaluation
         from rave_train.measure.protocol import Protocol
 
         how = Protocol(cast(Literal["ours", "upstream"], protocol), gray, size, gt_mean, lpips_net)
         metric_names = None if metrics is None else tuple(name.strip() for name in metrics.split(","))
         if out is not None:  # before hours of measuring
-            out.mkdir(parents=True, exist_ok=True)
+            prepare_folder(out, force)
         with progress("measuring") as report:
             result = evaluate_folders(
                 enhanced, truth, checkpoint or (), metric_names, how, inception, report,

@@ -57,7 +57,11 @@ def synthesize(
 
 def brackets(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder of photographs, exposure brackets among them.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Folder of photographs, exposure brackets among them, or the top of many such folders.",
+        ),
     ],
     out: Out,
     size: Annotated[int, typer.Option(help="Longest side in pixels; larger pictures shrink.")] = 1080,

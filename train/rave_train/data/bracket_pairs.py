@@ -7,6 +7,7 @@ rendering.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,15 @@ import numpy as np
 from PIL import Image
 
 from rave_runtime.arrays import Array, Picture
+from rave_train.data.archive import SceneNames, find_folders
 from rave_train.data.brackets import BracketSearch, Shot, find_brackets
 from rave_train.data.grid import save_grid, to_pixels
-from rave_train.data.photographs import SMALLEST_SIDE_PX, find_photographs, load_photograph
+from rave_train.data.photographs import (
+    SMALLEST_SIDE_PX,
+    TRAINING_ENDINGS,
+    check_photographs,
+    load_photograph,
+)
 from rave_train.data.synthesis import linear_to_srgb, srgb_to_linear
 from rave_train.data.synthesize_folder import Synthesized, require_new_folder
 from rave_train.errors import DataError
@@ -70,7 +77,8 @@ def make_pairs_of_brackets(
     """Writes `out`/input and `out`/gt, PNG, and `out`/contact_sheet.png.
 
     Args:
-        folder: a folder of photographs, brackets and others; their EXIF tells which belong together.
+        folder: a folder of photographs, brackets and others, or the top of a tree of such folders; their EXIF
+            tells which belong together. The shots of a bracket are in one folder.
         out: new or empty.
         longest_side_px: larger pictures are reduced to it.
         report: told of the progress.
@@ -79,27 +87,27 @@ def make_pairs_of_brackets(
         How many pairs were written, and what was left out.
 
     Raises:
-        DataError: the folder holds no usable bracket, `out` is not empty, or the size is too small.
+        DataError: the folders hold no usable bracket, `out` is not empty, or the size is too small.
     """
     if longest_side_px < SMALLEST_SIDE_PX:
         raise DataError(f"size is {longest_side_px} px, at least {SMALLEST_SIDE_PX} are needed")
     require_new_folder(out)
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: a folder of exposure brackets is needed")
-    photograph_set = find_photographs(folder, "backlit")
-    search: BracketSearch = find_brackets(photograph_set.photographs)
-    left_out = [*photograph_set.describe_skipped(), *search.left_out]
+    brackets, left_out = _find_all_brackets(folder, report)
+    names = SceneNames(folder)
     sheet: list[tuple[Picture, Picture]] = []
     count = 0
-    for done, bracket in enumerate(search.brackets, 1):
-        name = bracket[len(bracket) // 2].photograph.file.stem
+    for done, bracket in enumerate(brackets, 1):
+        middle = bracket[len(bracket) // 2].photograph.file
+        name = names.name(middle)
         try:
             scene = merge_bracket(bracket, longest_side_px)
         except DataError as error:
-            left_out.append(f"{name} and {len(bracket) - 1} more: {error}")
+            left_out.append(f"{middle.relative_to(folder)} and {len(bracket) - 1} more: {error}")
             continue
         if not count:
-            make_folder_of((photograph.file for photograph in photograph_set.photographs), out)
+            make_folder_of((shot.photograph.file for shots in brackets for shot in shots), out)
         truth = to_pixels(scene.fuse().transpose(2, 0, 1))
         for index, stops in enumerate(STOPS_BELOW):
             backlit = to_pixels(scene.render(-stops).transpose(2, 0, 1))
@@ -110,9 +118,10 @@ def make_pairs_of_brackets(
         if len(sheet) < _SHEET_ROWS:
             sheet.append((backlit, truth))
         if report is not None:
-            report("merging brackets", done, len(search.brackets))
+            report("merging brackets", done, len(brackets))
     if not count:
         reasons = "".join(f"; {line}" for line in left_out[:5])
+        reasons += f"; and {len(left_out) - 5} more reasons" if len(left_out) > 5 else ""
         raise DataError(
             f"{folder} holds no exposure bracket that can be used (shots of one scene within seconds, "
             f"2 stops or more apart, with their EXIF){reasons}"
@@ -120,6 +129,34 @@ def make_pairs_of_brackets(
     columns = [("backlit", [row[0] for row in sheet]), ("fused", [row[1] for row in sheet])]
     save_grid(out / "contact_sheet.png", columns)
     return Synthesized(count, tuple(left_out))
+
+
+def _find_all_brackets(folder: Path, report: Report | None) -> tuple[list[tuple[Shot, ...]], list[str]]:
+    """The brackets in a folder and in all folders in it, and lines about what belongs to none.
+
+    Raises:
+        DataError: there is no photograph at all.
+    """
+    folders = list(find_folders(folder))
+    brackets: list[tuple[Shot, ...]] = []
+    left_out: list[str] = []
+    photographs = 0
+    for done, place in enumerate(folders, 1):
+        found = check_photographs(place)
+        search: BracketSearch = find_brackets(found.photographs)
+        photographs += len(found.photographs)
+        brackets += search.brackets
+        prefix = "" if place == folder else f"{place.relative_to(folder)}{os.sep}"
+        left_out += [*found.describe_skipped(), *(f"{prefix}{line}" for line in search.left_out)]
+        if report is not None:
+            report("looking through folders", done, len(folders))
+    if not photographs:
+        where = folder if len(folders) == 1 else f"{folder} with the folders in it"
+        hint = "".join(f"; {line}" for line in left_out[:5])
+        raise DataError(
+            f"{where} holds no usable photographs, by the endings of files, such as {TRAINING_ENDINGS}{hint}"
+        )
+    return brackets, left_out
 
 
 def merge_bracket(bracket: Sequence[Shot], longest_side_px: int) -> Scene:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -18,6 +18,9 @@ MIN_SPAN_STOPS: Final = 2.0
 
 _MAX_PAUSE_S: Final = 3.0
 """Longest time from the end of one shot of a bracket to the beginning of the next."""
+
+_MOST_LINES: Final = 3
+"""Most photographs that are left out in a line each; a whole archive has thousands of single shots."""
 
 _SAME_STOPS: Final = 0.15
 """Exposures that differ by less count as one: a bracket has each of its exposures once."""
@@ -53,7 +56,8 @@ class BracketSearch:
 
     Attributes:
         brackets: shots of each scene, from the darkest to the brightest exposure.
-        left_out: a line for each photograph or group that makes no bracket, with the reason.
+        left_out: lines about photographs and groups that make no bracket, with the reason; where many have
+            the same reason, one line for them.
     """
 
     brackets: tuple[tuple[Shot, ...], ...]
@@ -63,13 +67,14 @@ class BracketSearch:
 def find_brackets(photographs: Sequence[Photograph]) -> BracketSearch:
     """Groups photographs that one camera took right after one another, each with a different exposure."""
     shots: list[Shot] = []
+    alone: dict[str, list[str]] = {}
     left_out: list[str] = []
     for photograph in photographs:
         shot = read_shot(photograph)
         if isinstance(shot, Shot):
             shots.append(shot)
         else:
-            left_out.append(f"{photograph.file.name}: {shot}")
+            alone.setdefault(shot, []).append(photograph.file.name)
     shots.sort(key=lambda shot: (shot.camera, shot.taken_at, shot.photograph.file.name))
     groups: list[list[Shot]] = []
     for shot in shots:
@@ -85,12 +90,22 @@ def find_brackets(photographs: Sequence[Photograph]) -> BracketSearch:
             brackets.append(tuple(ordered))
             continue
         first = group[0].photograph.file.name
+        if len(group) == 1:
+            alone.setdefault("a single shot", []).append(first)
+            continue
         left_out.append(
-            f"{first}: a single shot"
-            if len(group) == 1
-            else f"{first} and {len(group) - 1} more: {span:.1f} stops apart, {MIN_SPAN_STOPS:g} are needed"
+            f"{first} and {len(group) - 1} more: {span:.1f} stops apart, {MIN_SPAN_STOPS:g} are needed"
         )
-    return BracketSearch(tuple(brackets), tuple(left_out))
+    return BracketSearch(tuple(brackets), (*_describe_alone(alone), *left_out))
+
+
+def _describe_alone(alone: dict[str, list[str]]) -> Iterator[str]:
+    """Yields lines about photographs that belong to no group, whose names stand under the reason."""
+    for reason, names in alone.items():
+        if len(names) > _MOST_LINES:
+            yield f"{names[0]}, {names[1]} and {len(names) - 2} more, each: {reason}"
+        else:
+            yield from (f"{name}: {reason}" for name in names)
 
 
 def read_shot(photograph: Photograph) -> Shot | str:

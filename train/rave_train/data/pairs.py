@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from rave_train.data.photographs import Photograph
+from rave_train.data.shapes import why_not_compared
 from rave_train.errors import DataError
 
 _ROLES: Final = (
@@ -94,26 +95,55 @@ def match_pairs(backlit: Sequence[Photograph], well_lit: Sequence[Photograph]) -
 
 
 def require_pairs(
-    backlit: Sequence[Photograph], well_lit: Sequence[Photograph], otherwise: str = ""
+    backlit: Sequence[Photograph], well_lit: Sequence[Photograph], otherwise: str = "", least: int = 2
 ) -> Pairing:
-    """`match_pairs`, with at least two pairs, and none that could be another.
+    """`match_pairs`, with enough pairs, and none that could be another.
 
     Args:
         backlit: pictures of one side.
         well_lit: pictures of the other side.
         otherwise: what else could be done where they do not match, as the end of a sentence.
+        least: how many pairs are needed.
 
     Raises:
-        DataError: fewer than two pairs, or two pictures of one side claim the same scene.
+        DataError: there are fewer pairs, or two pictures of one side claim the same scene.
     """
     pairing = match_pairs(backlit, well_lit)
     if pairing.ambiguous:
         raise DataError("\n".join(pairing.ambiguous) + otherwise)
-    if len(pairing.pairs) < 2:
-        raise DataError(
-            f"{pairing.describe()}\nat least 2 pairs are needed: give partners the same name{otherwise}"
-        )
+    if len(pairing.pairs) < least:
+        needed = "at least 1 pair is needed" if least == 1 else f"at least {least} pairs are needed"
+        raise DataError(f"{pairing.describe()}\n{needed}: give partners the same name{otherwise}")
     return pairing
+
+
+def leave_out_other_shapes(pairing: Pairing) -> tuple[Pairing, list[str]]:
+    """Leaves out pairs whose pictures cannot be compared, since one is cropped or turned.
+
+    Returns:
+        The other pairs, and a line for each that is left out.
+    """
+    pairs, lines = [], []
+    for left, right in pairing.pairs:
+        reason = why_not_compared(left.size_px, right.file, right.size_px)
+        if reason is None:
+            pairs.append((left, right))
+        else:
+            lines.append(f"skipped {left.file}: {reason}")
+    return replace(pairing, pairs=tuple(pairs)), lines
+
+
+def require_one_shape(pairing: Pairing) -> tuple[Pairing, list[str]]:
+    """`leave_out_other_shapes`, with at least two pairs left.
+
+    Raises:
+        DataError: fewer are left.
+    """
+    pairing, lines = leave_out_other_shapes(pairing)
+    if len(pairing.pairs) < 2:
+        needed = "at least 2 pairs of one shape are needed: crop and turn both pictures of a pair alike"
+        raise DataError("\n".join([*lines, needed]))
+    return pairing, lines
 
 
 def scene_name(file: Path) -> str:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -18,9 +18,10 @@ from rave_runtime.backends.limits import allowed_memory_mib, startable_threads
 from rave_runtime.errors import PhotoError, printable, reason_of
 from rave_runtime.photos.codecs.raw import is_raw
 from rave_runtime.photos.decoders import decoding, open_picture
-from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS, format_of_content
+from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS, USUAL_ENDINGS, format_of_content
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.photos.reading import read_file
+from rave_train.data.shapes import Size
 from rave_train.errors import DataError
 
 T = TypeVar("T")
@@ -30,6 +31,12 @@ Role = Literal["backlit", "well-lit"]
 Split = Literal["train", "test"]
 
 SMALLEST_SIDE_PX: Final = 16
+
+HDR_ENDINGS: Final = (".hdr", ".exr")
+"""Endings of Radiance and OpenEXR files, which are panoramas where training meets them."""
+
+TRAINING_ENDINGS: Final = ", ".join(ending for ending in USUAL_ENDINGS if ending != ".jxl")
+"""The usual endings of photographs to train on, as a list for messages."""
 
 _CHECKING_THREADS: Final = 4
 """Photographs that are decoded at once; each of 50 megapixels takes half a gigabyte."""
@@ -55,10 +62,12 @@ class Photograph:
     Attributes:
         file: its path.
         content_hash: BLAKE2b hash of the file's bytes, 32 hexadecimal digits.
+        size_px: width and height, upright after its EXIF orientation.
     """
 
     file: Path
     content_hash: str
+    size_px: Size
 
 
 @dataclass(frozen=True)
@@ -82,39 +91,47 @@ class PhotographSet:
         return [*(f"skipped {file}: {reason}" for file, reason in self.skipped), *self.left_out]
 
 
-def find_photographs(folder: Path, role: Role, split: Split = "train") -> PhotographSet:
+def find_photographs(folder: Path, role: Role, split: Split = "train", least: int = 2) -> PhotographSet:
     """Lists a folder's pictures and decodes each once, so that a long run meets no surprise.
 
     Args:
         folder: a folder of pictures, or the top of a data set in the layout of BAID, LOL or DIV2K.
         role: which side of such a layout to take.
         split: which part of such a layout to take.
+        least: how many usable pictures are needed.
 
     Raises:
-        DataError: the folder is missing, or fewer than two pictures in it are usable.
+        DataError: the folder is missing, or too few pictures in it are usable.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: a folder of {role} photographs is needed")
-    files = _picture_files(folder)
-    if not files:
+    if not _picture_files(folder):
         layout_folders = [folder / name for name in _LAYOUTS[role, split] if _picture_files(folder / name)]
         if not layout_folders:
-            endings = ", ".join(sorted(READ_ENDINGS))
-            hint = "".join(f"; {line}" for line in _describe_left_out(folder))
+            hint = "".join(f"; {line}" for line in (*_describe_unread(folder), *_describe_folders(folder)))
             raise DataError(
-                f"{folder} holds no pictures ({endings}), nor the {role} side of BAID, LOL or DIV2K{hint}"
+                f"{folder} holds no pictures, by the endings of its files, such as {TRAINING_ENDINGS}, nor "
+                f"the {role} side of BAID, LOL or DIV2K{hint}"
             )
-        folder, files = layout_folders[0], _picture_files(layout_folders[0])
+        folder = layout_folders[0]
+    found = check_photographs(folder)
+    count = len(found.photographs)
+    if count < least:
+        reasons = "".join(f"; {printable(file.name)}: {reason}" for file, reason in found.skipped[:3])
+        raise DataError(
+            f"{folder} holds {count} usable {role} photograph{'' if count == 1 else 's'}, "
+            f"at least {least} {'is' if least == 1 else 'are'} needed{reasons}"
+        )
+    return replace(found, left_out=(*found.left_out, *_describe_folders(folder)))
+
+
+def check_photographs(folder: Path) -> PhotographSet:
+    """Decodes each picture of a folder once; there may be none, and folders in it are not looked into."""
+    files = _picture_files(folder)
     results = _map(_check, files)
     usable = tuple(item for item in results if isinstance(item, Photograph))
     skipped = tuple((file, item) for file, item in zip(files, results, strict=True) if isinstance(item, str))
-    if len(usable) < 2:
-        reasons = "".join(f"; {printable(file.name)}: {reason}" for file, reason in skipped[:3])
-        raise DataError(
-            f"{folder} holds {len(usable)} usable {role} photograph{'' if len(usable) == 1 else 's'}, "
-            f"at least 2 are needed{reasons}"
-        )
-    return PhotographSet(folder, usable, skipped, tuple(_describe_left_out(folder)))
+    return PhotographSet(folder, usable, skipped, tuple(_describe_unread(folder)))
 
 
 def load_photograph(file: Path) -> Picture:
@@ -175,26 +192,38 @@ def _picture_files(folder: Path) -> list[Path]:
     )
 
 
-def _describe_left_out(folder: Path) -> list[str]:
-    """A line about pictures of kinds that cannot be read, and one about subfolders, where there are any."""
-    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "@", "#", "$"))]
-    unread = [entry for entry in entries if entry.suffix.lower() in UNREADABLE_ENDINGS]
-    folders = [entry.name for entry in entries if entry.is_dir()]
+def plain_entries(folder: Path) -> list[Path]:
+    """The files and folders in a folder, sorted, without those that systems keep for themselves."""
+    return [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "@", "#", "$"))]
+
+
+def _describe_unread(folder: Path) -> list[str]:
+    """A line about panoramas and one about other pictures that cannot be read, where there are any."""
+    unread = [entry for entry in plain_entries(folder) if entry.suffix.lower() in UNREADABLE_ENDINGS]
+    hdr = [entry for entry in unread if entry.suffix.lower() in HDR_ENDINGS]
+    others = [entry for entry in unread if entry not in hdr]
+    remedies = (
+        (hdr, "high dynamic range", "rave-train synthesize takes views into panoramas with --panoramas"),
+        (others, "kinds that cannot be read", "export as JPEG or TIFF first"),
+    )
     lines = []
-    if unread:
-        kinds = ", ".join(sorted({entry.suffix.lower() for entry in unread}))
-        some = "1 picture" if len(unread) == 1 else f"{len(unread)} pictures"
-        verb = "is" if len(unread) == 1 else "are"
-        lines.append(
-            f"{some} in {folder} {verb} of kinds that cannot be read ({kinds}): export as JPEG or TIFF first"
-        )
-    if folders:
-        names = ", ".join(folders[:5]) + (f" and {len(folders) - 5} more" if len(folders) > 5 else "")
-        count = "1 folder" if len(folders) == 1 else f"{len(folders)} folders"
-        lines.append(
-            f"{count} inside {folder} {'is' if len(folders) == 1 else 'are'} not looked into: {names}"
-        )
+    for entries, kind, remedy in remedies:
+        if entries:
+            endings = ", ".join(sorted({entry.suffix.lower() for entry in entries}))
+            some = "1 picture" if len(entries) == 1 else f"{len(entries)} pictures"
+            verb = "is" if len(entries) == 1 else "are"
+            lines.append(f"{some} in {folder} {verb} of {kind} ({endings}): {remedy}")
     return lines
+
+
+def _describe_folders(folder: Path) -> list[str]:
+    """A line about the folders in a folder, where there are any."""
+    folders = [entry.name for entry in plain_entries(folder) if entry.is_dir()]
+    if not folders:
+        return []
+    names = ", ".join(folders[:5]) + (f" and {len(folders) - 5} more" if len(folders) > 5 else "")
+    count = "1 folder" if len(folders) == 1 else f"{len(folders)} folders"
+    return [f"{count} inside {folder} {'is' if len(folders) == 1 else 'are'} not looked into: {names}"]
 
 
 def _check(file: Path) -> Photograph | str:
@@ -214,13 +243,14 @@ def _check(file: Path) -> Photograph | str:
                     return f"{width}x{height} px, over the limit of {DEFAULT_MAX_MEGAPIXELS:g} megapixels"
                 if image.mode.startswith(("I", "F")):
                     return f"mode {image.mode}, which 8-bit RGB cannot hold: convert it first"
-                image.load()  # decodes all of it; the conversion to RGB is tried on one pixel to save memory
-                _upright_rgb(image.crop((0, 0, 1, 1)))
+                image.load()  # decodes all of it; the conversion to RGB is tried on a strip to save memory
+                strip = _upright_rgb(image.crop((0, 0, 1, 2)))
     except PhotoError as error:
         return str(error)
     except Exception as error:  # decoders raise whatever a broken file makes them stumble over
         return f"does not decode ({reason_of(error)})"
-    return Photograph(file, hashlib.blake2b(content, digest_size=16).hexdigest())
+    size_px = (width, height) if strip.height == 2 else (height, width)
+    return Photograph(file, hashlib.blake2b(content, digest_size=16).hexdigest(), size_px)
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def synthesize_panoramas(
         try:
             sources = Sources([], [load_panorama(file)])
         except ValueError as error:
-            left_out.append(f"skipped {file}: {error}")
+            left_out.append(f"skipped {error}")
             continue
         for version in range(versions):
             rng = np.random.default_rng([seed, version, *os.fsencode(name)])

@@ -18,10 +18,8 @@ from rave_train.fingerprint import hash_weights
 STAGES: Final = 5
 """Most stages that the identity loss compares: as many as CLIP's RN101 has."""
 
-_TEXT_REMEDY: Final = (
-    "give an open_clip CLIP model (open_clip:ViT-B-32@openai), "
-    "or train with clip-lit-latent or rave, which need no text"
-)
+WITH_TEXT: Final = "an open_clip CLIP model (--encoder open_clip:ViT-B-32@openai)"
+"""An encoder that has text, for the remedies of messages."""
 
 
 class Encoder(nn.Module, ABC):
@@ -100,7 +98,7 @@ class Encoder(nn.Module, ABC):
         found: tuple[Tensor, list[Tensor]] = self(self._squash(images), embed=True, stages=True)
         return found
 
-    def require_text(self, purpose: str, remedy: str = _TEXT_REMEDY) -> TextEncoder:
+    def require_text(self, purpose: str, remedy: str = f"give {WITH_TEXT}") -> TextEncoder:
         """Returns the text encoder.
 
         Args:
@@ -111,10 +109,7 @@ class Encoder(nn.Module, ABC):
             EncoderError: the encoder has none that can be steered.
         """
         if self.text is None:
-            raise EncoderError(
-                f"{purpose} needs a text encoder and {self.spec} has none through which prompts can be "
-                f"learned: {remedy}"
-            )
+            raise lacks_text(self.spec, purpose, remedy)
         return self.text
 
     @torch.no_grad()
@@ -138,6 +133,11 @@ class Encoder(nn.Module, ABC):
 
     def _squash(self, images: Tensor) -> Tensor:
         return self.preprocessing.squash(images).contiguous(memory_format=torch.channels_last)
+
+
+def lacks_text(spec: str, purpose: str, remedy: str) -> EncoderError:
+    """The error about an encoder without text: its name, what needs text, and what to do instead."""
+    return EncoderError(f"{purpose} needs a text encoder, and {spec} has none that can be used: {remedy}")
 
 
 def spread_stages(depth: int) -> list[int]:

@@ -60,6 +60,11 @@ def is_published_guidance(name: str) -> bool:
     return is_file or spec.weights in ("", "openai")
 
 
+def may_have_text(name: str) -> bool:
+    """Whether an encoder of this name may have a text encoder, as far as the name tells."""
+    return parse_spec(name).source == "open_clip"
+
+
 def is_published_identity(name: str) -> bool:
     """Whether a name means CLIP's RN101, with whatever weights."""
     spec = parse_spec(name)

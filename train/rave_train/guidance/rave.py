@@ -63,7 +63,7 @@ def guide_by_residual(
         EncoderError: a word is asked for and the encoder has no text encoder.
     """
     if options.guide_token is not None:
-        text = encoder.require_text("guidance by a word")
+        text = encoder.require_text("--guide-token")
         word = text.embed_words([options.guide_token])[0].detach().cpu()
         direction = direction_of_word(word, backlit, well_lit)
     else:

@@ -12,7 +12,13 @@ from torch import Tensor
 
 from rave_runtime.arrays import Picture
 from rave_train.data.batches import TrainingPictures, to_tensor
-from rave_train.data.pairs import match_pairs, require_pairs
+from rave_train.data.pairs import (
+    Pairing,
+    leave_out_other_shapes,
+    match_pairs,
+    require_one_shape,
+    require_pairs,
+)
 from rave_train.data.photographs import Photograph, find_photographs, hash_set, load_square, load_squares
 from rave_train.encoders import Encoder, open_encoder
 from rave_train.encoders.spec import is_published_identity
@@ -29,6 +35,7 @@ from rave_train.guidance.identity import (
 )
 from rave_train.guidance.options import ClipLitOptions, PairOptions, RaveOptions
 from rave_train.guidance.rave import guide_by_residual
+from rave_train.guidance.words import need_of_text, require_text_by_name
 from rave_train.loop.config import RunConfig
 from rave_train.loop.events import Listener, Note, Work
 
@@ -58,11 +65,13 @@ class ShownPictures:
         backlit: [n, 3, size, size] float32 in [0, 1].
         truth: their partners in the same shape, or None.
         held_out: whether they are validation pictures, whose PSNR chooses the best checkpoint.
+        report: lines about validation pictures that were left out; empty where there are none.
     """
 
     backlit: Tensor
     truth: Tensor | None
     held_out: bool
+    report: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,9 +117,12 @@ def gather(
         DataError: the folders do not hold what is needed, or both sets look the same to the encoder.
         EncoderError: an encoder cannot be opened or lacks what the method needs.
     """
+    require_text_by_name(config.options, config.encoder)
     data = find_training_data(config)
     listen(Note(data.report))
     shown = _choose_shown(config, data)
+    if shown.report:
+        listen(Note(shown.report))
     guidance_encoder = open_encoder(config.encoder).to(device)
     identity_encoder = (
         guidance_encoder
@@ -171,12 +183,37 @@ def find_training_data(config: RunConfig) -> TrainingData:
         must_pair or 2 * len(pairing.pairs) >= max(len(backlit.photographs), 4)
     ):
         lines.append(pairing.describe())
+        pairing, about_shapes = _check_shapes(pairing, config.network.pixel_loss > 0)
+        lines += about_shapes
         left, right = zip(*pairing.pairs, strict=True)
         return TrainingData(left, right, True, "\n".join(lines))
     lines.append(
         f"unpaired: {len(backlit.photographs)} backlit and {len(well_lit.photographs)} well-lit photographs"
     )
     return TrainingData(backlit.photographs, well_lit.photographs, False, "\n".join(lines))
+
+
+def _check_shapes(pairing: Pairing, compares: bool) -> tuple[Pairing, list[str]]:
+    """Finds pairs whose pictures differ in shape, which a pixel loss must not compare.
+
+    Args:
+        pairing: the pairs of a run.
+        compares: whether the run compares partners; it then leaves such pairs out, else it keeps them.
+
+    Returns:
+        The pairs to train on, and lines about those that differ.
+
+    Raises:
+        DataError: too few pairs are left.
+    """
+    if compares:
+        return require_one_shape(pairing)
+    _, lines = leave_out_other_shapes(pairing)
+    if not lines:
+        return pairing, []
+    first = lines[0].removeprefix("skipped ")
+    pairs = "1 pair differs" if len(lines) == 1 else f"{len(lines)} pairs differ"
+    return pairing, [f"{pairs} in shape, which only --pixel-loss would mind ({first})"]
 
 
 @torch.no_grad()
@@ -212,12 +249,13 @@ def build_guidance(
         EncoderError: the encoder lacks the text side that the method needs.
         DataError: both sets look the same to the encoder.
     """
-    if isinstance(config.options, ClipLitOptions):
-        return PromptGuidance(encoder.require_text("CLIP-LIT"))
+    need = need_of_text(config.options)
+    if isinstance(config.options, ClipLitOptions) and need is not None:
+        return PromptGuidance(encoder.require_text(*need))
     if not isinstance(config.options, RaveOptions):
         return LatentGuidance(encoder.dimension(), config.seed)
-    if config.options.guide_token is not None or config.options.shift_tokens:
-        encoder.require_text("guidance by words")
+    if need is not None:
+        encoder.require_text(*need)
 
     def report(what: str, done: int, total: int) -> None:
         listen(Work(what, done, total))
@@ -237,10 +275,12 @@ def _choose_shown(config: RunConfig, data: TrainingData, limit: int = 6) -> Show
     if config.data.validation_backlit is None or config.data.validation_well_lit is None:
         backlit, truth = data.backlit[:limit], data.well_lit[:limit] if data.paired else None
         return ShownPictures(_stack(backlit, size), None if truth is None else _stack(truth, size), False)
-    held_out = require_pairs(
-        find_photographs(Path(config.data.validation_backlit), "backlit", "test").photographs,
-        find_photographs(Path(config.data.validation_well_lit), "well-lit", "test").photographs,
-    )
+    backlit_set = find_photographs(Path(config.data.validation_backlit), "backlit", "test")
+    well_lit_set = find_photographs(Path(config.data.validation_well_lit), "well-lit", "test")
+    found = require_pairs(backlit_set.photographs, well_lit_set.photographs)
+    held_out, about_shapes = require_one_shape(found)
+    left_out = [*backlit_set.describe_skipped(), *well_lit_set.describe_skipped()]
+    left_out += [*found.describe().splitlines()[1:], *about_shapes]
     training_hashes = {photograph.content_hash for photograph in data.backlit}
     leaked = [pair[0].file.name for pair in held_out.pairs if pair[0].content_hash in training_hashes]
     if leaked:
@@ -249,7 +289,8 @@ def _choose_shown(config: RunConfig, data: TrainingData, limit: int = 6) -> Show
             "validate on other pictures"
         )
     left, right = zip(*held_out.pairs, strict=True)
-    return ShownPictures(_stack(left, size), _stack(right, size), True)
+    report = "\n".join(f"validation: {line}" for line in left_out)
+    return ShownPictures(_stack(left, size), _stack(right, size), True, report)
 
 
 def _stack(photographs: Sequence[Photograph], size_px: int) -> Tensor:

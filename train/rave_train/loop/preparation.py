@@ -75,7 +75,8 @@ def _begin(config: RunConfig, run: RunFolder, ingredients: Ingredients, state: T
         data = ingredients.data
         make_folder_of((photograph.file for photograph in (*data.backlit, *data.well_lit)), run.folder)
         run.create()
-        run.describe(ingredients.made_of, ingredients.data.report)
+        reports = filter(None, (data.report, ingredients.shown.report))
+        run.describe(ingredients.made_of, "\n".join(reports))
         state.save(run.state_file, config)
         config.write(run.config_file)
     except BaseException:

@@ -10,6 +10,7 @@ grids/             pictures at every epoch: backlit, enhanced, and the partner w
 checkpoints/       best.safetensors, last.safetensors
 guidance.safetensors   the residual vector or the learned pair
 state.pt           everything needed to go on
+failed.txt         why the run cannot go on, where that is so
 ```
 """
 
@@ -25,7 +26,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from rave_train.errors import RunFolderError
+from rave_train.errors import RunFolderError, TrainingError
 from rave_train.whole_files import write_whole
 
 _PACKAGES: Final = ("rave-backlit", "torch", "torchvision", "open_clip_torch", "timm", "numpy", "pillow")
@@ -56,6 +57,11 @@ class RunFolder:
         """guidance.safetensors."""
         return self.folder / "guidance.safetensors"
 
+    @property
+    def failed_file(self) -> Path:
+        """failed.txt."""
+        return self.folder / "failed.txt"
+
     def checkpoint_file(self, name: str) -> Path:
         """The file of a checkpoint, by its name: "best" or "last"."""
         return self.folder / "checkpoints" / f"{name}.safetensors"
@@ -70,6 +76,8 @@ class RunFolder:
         Raises:
             RunFolderError: the folder holds another run or other files, or cannot be made.
         """
+        if self.failed_file.is_file():
+            raise RunFolderError(f"{self.folder} holds a run that failed: give another --out")
         if self.config_file.is_file():
             raise RunFolderError(
                 f"{self.folder} holds a run already: continue it with `rave-train resume {self.folder}`, "
@@ -83,6 +91,30 @@ class RunFolder:
                 pass
         except OSError as error:
             raise RunFolderError(f"{self.folder} cannot be made: {error.strerror}") from error
+
+    def require_sound(self) -> None:
+        """Makes sure that a run may be resumed: from its saved state, it would only fail again.
+
+        Raises:
+            RunFolderError: the run ended with a failure.
+        """
+        if self.failed_file.is_file():
+            reason = self.failed_file.read_text(encoding="utf-8").strip()
+            raise RunFolderError(f"{self.folder} cannot be resumed: {reason}")
+
+    @contextmanager
+    def remember_failure(self, writes: bool) -> Iterator[None]:
+        """Writes failed.txt where the block raises a TrainingError.
+
+        Args:
+            writes: whether this process writes the files of the run.
+        """
+        try:
+            yield
+        except TrainingError as error:
+            if writes:
+                write_whole(self.failed_file, f"{error}\n")
+            raise
 
     def create(self) -> None:
         """Makes the folder and the folders in it.

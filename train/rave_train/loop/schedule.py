@@ -47,6 +47,10 @@ class Schedule:
     extend_enhance: Extension = Extension(60, 90.0)
     extend_refine: Extension = Extension(100, 60.0)
 
+    def extension_of(self, phase: Phase) -> Extension | None:
+        """How a phase may be extended; None for phases that never are."""
+        return {"enhance": self.extend_enhance, "refine": self.extend_refine}.get(phase)
+
     def total(self) -> int:
         """Steps of all kinds without extensions."""
         return self.initialize + self.warm_up + self.rounds * self.enhance + (self.rounds - 1) * self.refine
@@ -101,11 +105,32 @@ def advance(schedule: Schedule, position: Position, running_loss: float) -> Posi
     )
     if position.step < position.length:
         return position
-    extension = {"enhance": schedule.extend_enhance, "refine": schedule.extend_refine}.get(position.phase)
+    extension = schedule.extension_of(position.phase)
     may_extend = position.extended < schedule.extensions
     if extension is not None and may_extend and running_loss > extension.above:
         return replace(position, length=position.length + extension.steps, extended=position.extended + 1)
     return _enter(schedule, _next_phase(schedule, position))
+
+
+def describe_extension(
+    schedule: Schedule, before: Position, after: Position, running_loss: float
+) -> str | None:
+    """Says that a phase has been extended, and why; None where it has not.
+
+    Args:
+        schedule: the schedule of the run.
+        before: the position of the step just done.
+        after: the position that `advance` gave for it.
+        running_loss: the loss that it was given.
+    """
+    extension = schedule.extension_of(before.phase)
+    if extension is None or after.phase != before.phase or after.extended <= before.extended:
+        return None
+    return (
+        f"{before.phase} {before.round + 1} gets {extension.steps} steps more, so that the run takes longer: "
+        f"its loss is {running_loss:.1f}, more than {extension.above:g} "
+        f"({after.extended} of at most {schedule.extensions} times)"
+    )
 
 
 def lengthen(position: Position, steps: int) -> Position:

@@ -12,7 +12,6 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
-from rave_runtime.errors import reason_of
 from rave_train.checkpoint import load_checkpoint
 from rave_train.errors import ConfigError, StateError, reason_of_loading
 from rave_train.guidance.guidance import Guidance
@@ -25,6 +24,12 @@ from rave_train.whole_files import torch_file, write_whole
 Weights = dict[str, Tensor]
 
 _FORMAT: Final = 1
+
+_REMEDY: Final = (
+    "bring back a copy of it, or begin a new run, in another --out, from the weights beside it "
+    "(--init-from checkpoints/last.safetensors)"
+)
+"""What to do where a state cannot be read: the weights alone are no state, but a start."""
 
 
 @dataclass
@@ -146,7 +151,9 @@ class TrainingState:
         except (
             AttributeError, EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError,
         ) as error:  # fmt: skip
-            raise StateError(f"{file} is not a state of this run: {reason_of(error)}") from error
+            raise StateError(
+                f"{file} is not a state of this run ({reason_of_loading(error)}): {_REMEDY}"
+            ) from error
         return config
 
 
@@ -166,7 +173,9 @@ def read_state(file: Path) -> dict[str, Any]:
                 "the version that wrote it"
             )
     except (AttributeError, EOFError, KeyError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-        raise StateError(f"{file} is not a state of a run: {reason_of_loading(error)}") from error
+        raise StateError(
+            f"{file} is not a state of a run, or damaged ({reason_of_loading(error)}): {_REMEDY}"
+        ) from error
     return content
 
 

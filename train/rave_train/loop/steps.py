@@ -92,7 +92,7 @@ class LearnGuidance:
         """Makes the pair the same in all processes, and reports how well it tells the two sets apart."""
         self.processes.agree(self.guidance)
         backlit, well_lit = separation(self.bank, self.guidance.pair())
-        self.listen(Note(f"backlit pictures score {backlit:.3f}, well-lit {well_lit:.3f}"))
+        self.listen(Note(describe_separation(backlit, well_lit)))
         if position.phase == "refine":
             self.state.begin_round()
 
@@ -206,6 +206,25 @@ class TrainNetwork:
         if warm_up:
             terms["psnr"] = torch.tensor(luma_psnr(backlit, enhanced))
         return terms
+
+
+def describe_separation(backlit: float, well_lit: float) -> str:
+    """Says how well a pair tells backlit from well-lit pictures, and what to do where it does not.
+
+    Args:
+        backlit: mean backlit score of the backlit pictures, in [0, 1].
+        well_lit: that of the well-lit pictures.
+    """
+    scores = (
+        f"the guidance scores how backlit pictures look, from 0 to 1: backlit ones {backlit:.3f}, "
+        f"well-lit ones {well_lit:.3f}"
+    )
+    if backlit > well_lit:
+        return f"{scores} (the first should be higher)"
+    return (
+        f"{scores}. It points the wrong way, since the first should be higher: begin a new run with more "
+        "--initialize-steps or a higher --guidance-learning-rate; are the folders exchanged?"
+    )
 
 
 def share_of_flat(backlit: Tensor, enhanced: Tensor) -> Tensor:

@@ -19,11 +19,11 @@ from rave_train.loop.collapse import CollapseWatch
 from rave_train.loop.config import RunConfig
 from rave_train.loop.device import pick_device
 from rave_train.loop.distributed import join_processes, leave_processes
-from rave_train.loop.events import Listener, Step, ignore
+from rave_train.loop.events import Listener, Note, Step, ignore
 from rave_train.loop.losses_log import LossesLog
 from rave_train.loop.preparation import prepare
 from rave_train.loop.run_folder import RunFolder
-from rave_train.loop.schedule import BEST_EVERY_STEPS, Phase, advance, reopen
+from rave_train.loop.schedule import BEST_EVERY_STEPS, Phase, Position, advance, describe_extension, reopen
 from rave_train.loop.snapshots import end_epoch, save_network
 from rave_train.loop.state import TrainingState, read_state
 from rave_train.loop.steps import LearnGuidance, Steps, TrainNetwork, pictures_per_pass
@@ -80,6 +80,8 @@ def train(
     """
     config.check()
     run, schedule = RunFolder(folder), config.schedule()
+    if resume:
+        run.require_sound()
     device = pick_device(config.device)
     processes = join_processes(device.type)
     if device.type == "cuda":
@@ -112,19 +114,20 @@ def train(
 
         # The losses of the step, averaged so that every process has the same numbers.
         losses = processes.average({name: value.to(device) for name, value in parts.items()})
-        if not np.isfinite(losses["loss"]):
-            raise TrainingError(
-                f"the loss is {losses['loss']} at step {position.total}: begin a new run with a lower "
-                "learning rate or with --precision fp32"
-            )
+        with run.remember_failure(processes.leads):
+            _require_finite(losses["loss"], position)
         state.note(losses["loss"], losses.pop("psnr", None))
         flat = losses.pop("flat", 0.0)
         if log is not None:
             log.log(position, losses, state.running_loss, time.perf_counter() - started)
             total = max(schedule.total(), position.total + position.length - position.step)
             listen(Step(position, total, losses, state.running_loss))
-        position = watch.check(position, flat)
+        with run.remember_failure(processes.leads):
+            position = watch.check(position, flat)
         state.position = advance(schedule, position, state.running_loss)
+        extended = describe_extension(schedule, position, state.position, state.running_loss)
+        if extended is not None:
+            listen(Note(extended))
         leaves = (state.position.phase, state.position.round) != entered
 
         # The best weights of the round are kept.
@@ -170,6 +173,15 @@ def read_outcome(folder: Path) -> Outcome | None:
     figures = (content.get("input_psnr"), content["best_psnr"], content.get("last_psnr"))
     known = (None if value is None or math.isinf(value) else value for value in figures)
     return Outcome(True, content["position"]["total"], run.checkpoint_file("best"), *known)
+
+
+def _require_finite(loss: float, position: Position) -> None:
+    """Raises TrainingError unless the loss of a step is a number."""
+    if not np.isfinite(loss):
+        raise TrainingError(
+            f"the loss is {loss} at step {position.total}. Begin a new run, in another --out, with a lower "
+            "--learning-rate or with --precision fp32"
+        )
 
 
 def _pair_of(

@@ -29,6 +29,8 @@ from rave_train.measure.protocol import METRICS, Protocol, ShapesDifferError, wi
 from rave_train.progress import Report
 from rave_train.whole_files import write_table, write_whole
 
+_TABLE, _METRICS = "table.csv", "metrics.json"
+
 UNTOUCHED = "input"
 """Name of the row of the unchanged pictures, which stands beside those of checkpoints and bundles."""
 
@@ -115,7 +117,7 @@ def evaluate_folders(
         announce: told of every file of weights before it is fetched.
 
     Raises:
-        DataError: the folders do not match, or no two pictures have the same aspect ratio.
+        DataError: the folders do not match, or no two partners have the same aspect ratio.
         CheckpointError, BundleError: a model cannot be read.
         ConfigError: a metric is unknown, or the protocol contradicts itself.
     """
@@ -129,8 +131,11 @@ def evaluate_folders(
         )
     as_they_are = Candidate(UNTOUCHED if models else enhanced.name, lambda pixels: pixels)
     candidates = [as_they_are, *(open_candidate(name) for name in models)]
-    sides = find_photographs(enhanced, "backlit", "test"), find_photographs(truth, "well-lit", "test")
-    pairing = require_pairs(sides[0].photographs, sides[1].photographs)
+    sides = (
+        find_photographs(enhanced, "backlit", "test", least=1),
+        find_photographs(truth, "well-lit", "test", least=1),
+    )
+    pairing = require_pairs(sides[0].photographs, sides[1].photographs, least=1)
     left_out = [line for side in sides for line in side.describe_skipped()]
     if pairing.backlit_alone or pairing.well_lit_alone:
         left_out += pairing.describe().splitlines()[1:]
@@ -140,6 +145,8 @@ def evaluate_folders(
     left_out += skipped
     if not rows[0]:
         raise DataError("\n".join(["no pair can be compared", *left_out]))
+    if fids and len(rows[0]) < 2:
+        fids, missing["fid"] = [], "it compares sets: at least 2 pairs are needed"
     measured = []
     for index, candidate in enumerate(candidates):
         names = [name for name in METRICS if name in rows[index][0][1]]
@@ -152,22 +159,39 @@ def evaluate_folders(
     return Evaluation(protocol, tuple(measured), missing, tuple(left_out))
 
 
+def prepare_folder(folder: Path, force: bool = False) -> None:
+    """Makes the folder for an evaluation's files, before hours of measuring.
+
+    Args:
+        folder: the folder, which need not exist yet.
+        force: replace the evaluation that it holds.
+
+    Raises:
+        DataError: `folder` is a file, cannot be made, or holds an evaluation that is not to be replaced.
+    """
+    if folder.is_file():
+        raise DataError(f"{folder} is a file: give a folder that --out can write into")
+    if not force and any((folder / name).exists() for name in (_TABLE, _METRICS)):
+        raise DataError(f"{folder} holds an evaluation already: give another --out, or --force to replace it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be made ({error.strerror}): give another --out") from error
+
+
 def write_evaluation(result: Evaluation, folder: Path) -> None:
     """Writes table.csv (a row per candidate and picture, then the means) and metrics.json (the same).
 
     Raises:
-        DataError: `folder` is a file.
         OSError: a file cannot be written.
     """
-    if folder.is_file():
-        raise DataError(f"{folder} is a file: give a folder that --out can write into")
     names = result.metrics
     table = [["candidate", "picture", *names]]
     for measured in result.candidates:
         for title, values in (*measured.rows, ("mean", measured.means)):
             cells = (f"{values[name]:.6f}" if name in values else "" for name in names)
             table.append([measured.name, title, *cells])
-    write_table(folder / "table.csv", table)
+    write_table(folder / _TABLE, table)
     content = {
         "protocol": {**dataclasses.asdict(result.protocol), "description": result.protocol.describe(names)},
         "candidates": {
@@ -178,7 +202,7 @@ def write_evaluation(result: Evaluation, folder: Path) -> None:
         "left_out": result.left_out,
     }
     text = json.dumps(_finite(content), indent=2, allow_nan=False)
-    write_whole(folder / "metrics.json", text + "\n")
+    write_whole(folder / _METRICS, text + "\n")
 
 
 def _metrics_at_hand(protocol: Protocol, inception: Path | None) -> list[str]:

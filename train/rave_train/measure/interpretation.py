@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from rave_train.encoders import open_encoder
+from rave_train.encoders.encoder import WITH_TEXT
 from rave_train.errors import ConfigError
 from rave_train.guidance.embeddings import default_cache, embed_photographs, embed_vocabulary
 from rave_train.guidance.residual import token_similarities, unit
@@ -80,7 +81,7 @@ def interpret_run(
     encoder = open_encoder(config.encoder)
     text = encoder.require_text(
         "interpreting a run",
-        "its direction has words only in a run guided by a CLIP model (--encoder open_clip:ViT-B-32@openai)",
+        f"a direction has words only in a run guided by {WITH_TEXT}",
     )
     cache = default_cache() if config.cache is None else Path(config.cache)
     similarities = token_similarities(embed_vocabulary(encoder, cache, report), direction)

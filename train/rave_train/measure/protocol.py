@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from rave_runtime.arrays import Picture
 from rave_runtime.light.luma import LUMA_BT601
 from rave_train.data.batches import to_tensor
 from rave_train.data.photographs import load_photograph, load_square
+from rave_train.data.shapes import why_not_compared
 from rave_train.errors import ConfigError
 from rave_train.measure.metrics import psnr, ssim, ssim_of_uniform_windows
 
@@ -25,10 +25,6 @@ SMALLEST_COMPARED_PX: Final = 16
 """Least side of pictures that are compared; SSIM's window has 11 pixels."""
 
 UPSTREAM_LPIPS_SIDE_PX: Final = 1024
-
-_SHAPE_TOLERANCE: Final = 0.02
-"""Difference of the logarithms of aspect ratios that is tolerated beside one pixel of rounding: some networks
-round sides to multiples of their stride."""
 
 _UPSTREAM_GREY: Final = np.array([3735, 19235, 9798])
 """OpenCV's fixed-point weights of red, green and blue (BT.601 times 2^15), with red and blue swapped."""
@@ -110,14 +106,10 @@ class Protocol:
         picture, true = load_photograph(photograph), load_photograph(truth)
         if picture.shape == true.shape:
             return picture, true
-        ratio = picture.shape[1] * true.shape[0] / (picture.shape[0] * true.shape[1])
-        rounding = 1 / min(*picture.shape[:2], *true.shape[:2])
-        if abs(math.log(ratio)) > _SHAPE_TOLERANCE + rounding:
-            raise ShapesDifferError(
-                f"{picture.shape[1]}x{picture.shape[0]} pixels cannot be compared with {truth}, "
-                f"{true.shape[1]}x{true.shape[0]}"
-            )
         size = (true.shape[1], true.shape[0])
+        reason = why_not_compared((picture.shape[1], picture.shape[0]), truth, size)
+        if reason is not None:
+            raise ShapesDifferError(reason)
         return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)), true
 
     def measure(self, picture: Picture, true: Picture, metrics: Sequence[str]) -> dict[str, float]:

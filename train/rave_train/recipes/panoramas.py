@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 
 from rave_runtime.arrays import Array
+from rave_train.data.photographs import HDR_ENDINGS
 
-ENDINGS: Final = (".hdr", ".exr", ".exr.js")
+ENDINGS: Final = (*HDR_ENDINGS, ".exr.js")
 """Endings of Radiance and OpenEXR files, and of OpenEXR inside a module, as npm's `@pmndrs/assets` has it."""
 
 UNUSED: Final = ("sky", "bridge", "studio")
@@ -26,6 +27,8 @@ UNUSED: Final = ("sky", "bridge", "studio")
 
 HELD_OUT: Final = ("world/courtyard", "world/city", "panoramas/vestibule_1k")
 """Panoramas that no network is trained on: views into them are for measuring."""
+
+_REMEDY: Final = "copy or download it again"
 
 _SUPERSAMPLING: Final = 2
 _BRIGHTEST: Final = 0.9995
@@ -52,12 +55,9 @@ def load_panorama(file: Path) -> Array:
         ValueError: the file cannot be read, has no RGB channels or is not twice as wide as high.
     """
     if file.name.endswith(".exr.js"):
-        encoded = file.read_text(encoding="ascii").partition(";base64,")[2].rpartition("'")[0]
-        with tempfile.NamedTemporaryFile(suffix=".exr") as plain:
-            plain.write(base64.b64decode(encoded))
-            plain.flush()
-            return load_panorama(Path(plain.name))
-    pixels = _read_radiance(file) if file.suffix == ".hdr" else _read_openexr(file)
+        pixels = _read_module(file)
+    else:
+        pixels = _read_radiance(file) if file.suffix == ".hdr" else _read_openexr(file, file)
     if pixels.shape[1] != 2 * pixels.shape[0]:
         raise ValueError(
             f"{file} is {pixels.shape[1]}x{pixels.shape[0]}: an equirectangular panorama is twice as wide as "
@@ -120,18 +120,56 @@ def view_into(panorama: Array, direction: Direction, height: int, width: int) ->
     return np.asarray(cv2.resize(samples, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
+def _read_module(file: Path) -> Array:
+    """Reads the OpenEXR picture inside a module.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        encoded = file.read_text(encoding="ascii").partition(";base64,")[2].rpartition("'")[0]
+        content = base64.b64decode(encoded)
+    except ValueError as error:
+        raise ValueError(f"{file} holds no OpenEXR picture as a data URL: {_REMEDY}") from error
+    with tempfile.NamedTemporaryFile(suffix=".exr") as plain:
+        plain.write(content)
+        plain.flush()
+        return _read_openexr(Path(plain.name), file)
+
+
 def _read_radiance(file: Path) -> Array:
-    pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    """Reads a Radiance picture; what OpenCV would print of a damaged one is in the error instead.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if pixels is None or pixels.ndim != 3:
-        raise ValueError(f"{file} cannot be read as a Radiance picture in colour")
+        raise ValueError(f"{file} cannot be read as a Radiance picture in colour: {_REMEDY}")
     return np.ascontiguousarray(pixels[..., ::-1], np.float32)
 
 
-def _read_openexr(file: Path) -> Array:
+def _read_openexr(file: Path, named: Path) -> Array:
+    """Reads an OpenEXR picture.
+
+    Args:
+        file: the picture.
+        named: the file that errors name.
+
+    Raises:
+        ValueError: it cannot be read, or has no colours.
+    """
     import OpenEXR
 
-    with OpenEXR.File(str(file)) as part:
-        channels = part.channels()
-        if "RGB" not in channels:
-            raise ValueError(f"{file} has no RGB channels, only {', '.join(channels)}")
-        return np.asarray(channels["RGB"].pixels, np.float32)
+    try:
+        with OpenEXR.File(str(file)) as part:
+            channels = {name: channel.pixels for name, channel in part.channels().items()}
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{named} cannot be read as an OpenEXR picture: {_REMEDY}") from error
+    if "RGB" not in channels:
+        raise ValueError(f"{named} has no RGB channels, only {', '.join(channels)}")
+    return np.asarray(channels["RGB"], np.float32)
