@@ -29,6 +29,7 @@ from benchmarks.studies.reporting import report_study, study_parser
 from rave_export import int8
 from rave_export.graphs.variants import float_graphs, int8_graphs, network_facts
 from rave_export.int8.calibration import default_pictures
+from rave_export.int8.equalize import equalize
 from rave_export.int8.float_layers import lights
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.pictures import read_pictures
@@ -92,7 +93,8 @@ def main(arguments: Sequence[str]) -> None:
 
     reference = network_of(graphs)
     expected = lights(reference, photographs)
-    by_hand = _pair(int8_graphs(float32_graphs, facts, calibration))
+    evened_graphs = float_graphs(equalize(network, calibration), "fp32")
+    by_hand = _pair(int8_graphs(evened_graphs, facts, calibration))
     float32_weights = frozenset(
         item.name
         for graph in by_hand

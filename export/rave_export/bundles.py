@@ -16,6 +16,7 @@ from rave_export.errors import InputError, ParityError
 from rave_export.graphs.split import OPSET
 from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts, single_graphs
 from rave_export.int8.calibration import default_pictures, proof_pictures
+from rave_export.int8.equalize import equalize
 from rave_export.int8.quantize import fits_16_bits
 from rave_export.options import ENOUGH_DB, SingleGraph
 from rave_export.pictures import reduce_picture
@@ -191,10 +192,10 @@ def _graphs(
     if contents.int8:
         pictures = default_pictures() if contents.calibration is None else contents.calibration
         say(f"calibrating int8 graphs on {len(pictures)} pictures")
-        facts = network_facts(network)
+        evened_graphs = float_graphs(equalize(network, pictures), "fp32", contents.opset)
         graphs += int8_graphs(
-            float32_graphs,
-            facts,
+            evened_graphs,
+            network_facts(network),
             pictures,
             every_layer=contents.every_layer,
             enough_db=contents.enough_db,

@@ -76,7 +76,7 @@ def test_chosen_pairs_are_lifted_or_stay(sources: Sources) -> None:
             drawn.add(stays)
     assert drawn == {True, False}
     every = {float(weight) for side in weights for weight in side}
-    assert every == {0, float(np.float32(0.7)), 1, float(np.float32(1.6)), 3}
+    assert every == {0, float(np.float32(1.2)), 1, float(np.float32(1.6)), 3}
 
 
 def test_samples_are_pairs_of_the_bank(sources: Sources, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ _TRIES: Final = 12
 STAYS: Final = 8 / 255
 """Mean difference of a pair, in [0, 1], that noise and compression make: the photograph shall stay."""
 
-_STAYING_WEIGHT, _DARK_WEIGHT, _BACKLIT_WEIGHT = 0.7, 1.6, 3.0
+_STAYING_WEIGHT, _DARK_WEIGHT, _BACKLIT_WEIGHT = 1.2, 1.6, 3.0
 _LEAST_STOPS, _DARK_STOPS, _BACKLIT_STOPS = 0.1, 1.2, (0.6, 0.25)
 """The weights of `weigh`, and the stops by which it tells kinds of pairs apart, as its docstring says."""
 
@@ -167,8 +167,8 @@ def save_samples(bank: Bank, folder: Path, count: int = 128) -> None:
 def weigh(bank: Bank) -> list[Array]:
     """Computes how often each pair of a bank is drawn once the network has seen all of them.
 
-    A picture that stays counts less than one that changes, since the network knows it well by then. Of the
-    others, those whose shade rises by less than a tenth of a stop are left out, since nobody asks a backlit
+    Pictures that stay count a little more than those that change least, so that they still stay afterwards.
+    Pictures whose shade rises by less than a tenth of a stop are left out, since nobody asks a backlit
     photograph to become darker. Those whose shade rises by more than 1.2 stops count more. Those that are
     backlit in the narrow sense count most: their shade rises by more than 0.6 stops, their brightest fifth by
     less than 0.25.

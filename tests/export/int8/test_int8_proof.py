@@ -92,7 +92,7 @@ def test_the_last_line_says_how_far_int8_was_and_what_to_try(tmp_path: Path) -> 
     assert "give --calibration other photographs" in _without_int8("", replace(options, calibration=tmp_path))
 
 
-UPSTREAM = Path(__file__).parents[3] / "shared" / "upstream"
+UPSTREAM = Path(__file__).parents[4] / "shared" / "upstream"
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def test_published_networks_are_right_in_eight_bits_on_dark_photographs(
         pytest.skip(f"{name}.pth is not here")
     export_bundle(read_checkpoint(file, padding), tmp_path / "b", Contents(int8=True))
     bundle = read_bundle(tmp_path / "b")
-    examples = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
+    examples = sorted((Path(__file__).parents[3] / "examples").glob("*.jpg"))
     linear = [(load_rgb(file) / 255.0) ** 2.2 / 4 for file in examples]
     dark = [np.rint(255 * picture ** (1 / 2.2)).astype(np.uint8) for picture in linear]
     rows = [row for row in measure_bundle(bundle, None, dark) if row.label == "given"]

@@ -1,0 +1,68 @@
+"""Channels of more equal range before INT8: the same light, and nearer to it in eight bits."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from rave_export.graphs.variants import float_graphs, int8_graphs, network_facts
+from rave_export.int8.equalize import equalize
+from rave_export.int8.float_layers import lights, worst_db
+from rave_export.int8.in_memory import NetworkInMemory, Session
+from rave_export.proof.parity import probe_picture
+from rave_train.network import EnhancementNetwork
+from tests.export.conftest import tiny_network
+
+PICTURES = [probe_picture(40, 52, seed) for seed in range(2)]
+
+
+def uneven_network() -> EnhancementNetwork:
+    """A network in which one channel of each stream is a hundred times the others, and read as much less."""
+    network = copy.deepcopy(tiny_network(seed=1))
+    with torch.no_grad():
+        for block in (network.ResidualBlock1, network.ResidualBlock3, network.ResidualBlock5):
+            block.conv1.weight[0] *= 100
+            block.conv2.weight[:, 0] /= 100
+    return network
+
+
+def test_the_light_is_the_same() -> None:
+    network = uneven_network()
+    evened = equalize(network, PICTURES)
+    torch.manual_seed(0)
+    image = torch.rand(2, 3, 33, 47)
+    with torch.no_grad():
+        torch.testing.assert_close(evened(image), network(image), rtol=1e-4, atol=1e-5)
+    assert not torch.equal(evened.cond1.weight, network.cond1.weight)
+
+
+def test_a_large_channel_no_longer_takes_the_steps_of_the_others() -> None:
+    network = uneven_network()
+    reference, facts = float_graphs(network, "fp32"), network_facts(network)
+    expected = lights(_in_memory(network), PICTURES)
+    reached = []
+    for graphs in (reference, float_graphs(equalize(network, PICTURES), "fp32")):
+        in_eight_bits = int8_graphs(graphs, facts, PICTURES, enough_db=0)
+        pair = [
+            next(graph.model for graph in in_eight_bits if graph.part == part and graph.image != "float32")
+            for part in ("context", "enhance")
+        ]
+        reached.append(worst_db(NetworkInMemory(facts, *map(Session, pair)), PICTURES, expected))
+    assert reached[1] > reached[0] + 3
+
+
+def test_channels_without_values_keep_finite_weights() -> None:
+    network = copy.deepcopy(tiny_network(seed=1))
+    with torch.no_grad():
+        network.ResidualBlock1.conv1.weight[0] = 0
+        network.ResidualBlock1.conv2.weight[:, 1] = 0
+    evened = equalize(network, PICTURES)
+    assert all(torch.isfinite(parameter).all() for parameter in evened.parameters())
+
+
+def _in_memory(network: EnhancementNetwork) -> NetworkInMemory:
+    graphs = float_graphs(network, "fp32")
+    context = next(graph.model for graph in graphs if graph.image == "uint8")
+    enhance = next(graph.model for graph in graphs if graph.part == "enhance")
+    return NetworkInMemory(network_facts(network), Session(context), Session(enhance))
