@@ -28,7 +28,7 @@ from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.memory import estimate_need
 from rave_runtime.run.options import RunOptions
-from tests.runtime.pictures import MakePicture
+from tests.runtime.pictures import MakePicture, make_pixels
 
 pytest.importorskip("pylibjxl")
 imagecodecs = pytest.importorskip("imagecodecs")
@@ -49,13 +49,6 @@ def exif_block(orientation: int = 1) -> bytes:
     exif.get_ifd(34665)[36867] = "2024:05:06 07:08:09"
     exif.get_ifd(34853)[1] = "N"
     return exif.tobytes()
-
-
-def make_pixels(channels: int, dtype: type = np.uint8) -> Pixels:
-    top = np.iinfo(dtype).max
-    y, x = np.mgrid[0 : 1 : 40 * 1j, 0 : 1 : 56 * 1j]
-    planes = [x, y, (x + y) / 2, 1 - x * y][:channels]
-    return (np.stack(planes, 2) * top + 0.5).astype(dtype)
 
 
 def make_photo(channels: int, dtype: type = np.uint8, icc: bytes | None = None) -> Photo:

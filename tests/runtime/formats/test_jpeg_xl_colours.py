@@ -20,6 +20,7 @@ from rave_runtime.photos.headers.colour_codes import (
     ADOBE_RGB,
     PRIMARIES,
     SRGB,
+    SRGB_CURVE,
     SRGB_TRANSFER,
     Curve,
     make_profile,
@@ -27,10 +28,12 @@ from rave_runtime.photos.headers.colour_codes import (
 from rave_runtime.photos.headers.jpeg_xl import read_jxl_header
 from rave_runtime.photos.headers.jpeg_xl_colours import read_colours
 from rave_runtime.photos.reading import read_photo
-from tests.runtime.formats.test_jpeg_xl import P3, make_pixels
+from tests.runtime.pictures import make_pixels
 
 pytest.importorskip("pylibjxl")
 pytest.importorskip("imagecodecs")
+
+P3 = make_profile("Display P3", PRIMARIES[12], SRGB_CURVE)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
