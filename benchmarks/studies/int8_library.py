@@ -79,10 +79,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rounds", type=int, default=9, help="of the times")
     parser.add_argument("--output", type=Path, help="write the findings into this file as well")
     options = parser.parse_args(arguments)
-    network = read_checkpoint(options.checkpoint, options.padding).network
+    calibration = default_pictures()
+    network = equalize(read_checkpoint(options.checkpoint, options.padding).network, calibration)
     facts, float32_graphs = network_facts(network), float_graphs(network, "fp32")
     graphs = _pair(float32_graphs)
-    calibration = default_pictures()
     folders = options.photographs or [EXAMPLES]
     photographs = [
         picture for folder in folders for picture in read_pictures(folder, options.limit, "--photographs")
@@ -93,8 +93,7 @@ def main(arguments: Sequence[str]) -> None:
 
     reference = network_of(graphs)
     expected = lights(reference, photographs)
-    evened_graphs = float_graphs(equalize(network, calibration), "fp32")
-    by_hand = _pair(int8_graphs(evened_graphs, facts, calibration))
+    by_hand = _pair(int8_graphs(float32_graphs, facts, calibration))
     float32_weights = frozenset(
         item.name
         for graph in by_hand

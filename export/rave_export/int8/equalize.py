@@ -40,17 +40,13 @@ def equalize(network: EnhancementNetwork, pictures: Sequence[Picture]) -> Enhanc
     evened = copy.deepcopy(network).eval()
     with torch.no_grad():
         peaks = _peaks(evened, pictures)
-        blocks = [evened.get_submodule(f"ResidualBlock{i}") for i in range(1, 7)]
-        fuse, grids = _conv(evened.PPM1.fuse[0]), [_conv(grid[1]) for grid in _rows(evened.PPM1.features)]
-        streams: list[tuple[nn.Module, list[nn.Module], list[nn.Conv2d]]] = [
-            (evened.cond1, blocks[:2], [fuse, *grids]),
-            (evened.condx, blocks[2:4], [evened.condy]),
-            (evened.condy, blocks[4:], [evened.cond_add1]),
-        ]
-        for first, of_stream, readers in streams:
-            _even_stream(_conv(first), [_block(block) for block in of_stream], readers, peaks)
+        blocks = [block for block in evened.modules() if isinstance(block, ResidualBlock)]
+        *reduce, fuse = _convolutions(evened.PPM1)
+        _even_stream(evened.cond1, blocks[:2], [fuse, *reduce], peaks)
+        _even_stream(evened.condx, blocks[2:4], [evened.condy], peaks)
+        _even_stream(evened.condy, blocks[4:], [evened.cond_add1], peaks)
         _even(fuse, [evened.condx], peaks[evened.PPM1])
-        for block in map(_block, blocks):
+        for block in blocks:
             _even(block.conv1, [block.conv2], peaks[block.conv1])
     return evened
 
@@ -112,16 +108,5 @@ def _peaks(network: EnhancementNetwork, pictures: Sequence[Picture]) -> dict[nn.
     return peaks
 
 
-def _rows(modules: object) -> list[nn.Sequential]:
-    assert isinstance(modules, nn.ModuleList)
-    return [row for row in modules if isinstance(row, nn.Sequential)]
-
-
-def _conv(module: object) -> nn.Conv2d:
-    assert isinstance(module, nn.Conv2d)
-    return module
-
-
-def _block(module: nn.Module) -> ResidualBlock:
-    assert isinstance(module, ResidualBlock)
-    return module
+def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
+    return [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
