@@ -17,10 +17,10 @@ from rave_runtime.light.reduction import box_means
 
 MAX_STRENGTH: Final = 2.0
 
-BRIGHT_LIGHT: Final = (0.7, 0.95)
+BRIGHT_LIGHT: Final = (0.8, 0.97)
 """Up to the first light a part counts as shaded, from the second on as bright. `strength` applies to shaded
 parts, `highlights` to bright ones, and a smooth step leads from one to the other. The model's light of
-silhouettes before a sky is about 0.7, that of the sky above 0.92."""
+silhouettes before a sky is about 0.7 to 0.8, that of the sky above 0.97."""
 
 DIVISOR_BOUNDS: Final = (1e-4, 1e4)
 """Smallest and greatest divisor of the normal way: thirteen stops each way."""

@@ -159,7 +159,7 @@ function gainsOf(photo) { // by light and brightest channel, as rave_runtime/lig
   const whites = Float32Array.from({ length: 256 }, (_, value) => (value / 255) ** round);
   for (let bin = 0; bin < BINS; bin++) {
     const light = 2 ** (LOW + bin * (HIGH - LOW) / (BINS - 1));
-    const t = Math.min(1, Math.max(0, (light - 0.7) / 0.25));
+    const t = Math.min(1, Math.max(0, (light - 0.8) / 0.17));
     const divisor = light ** (shade + (bright - shade) * t * t * (3 - 2 * t));
     const dark = Math.max(1e-4, divisor) ** round;
     for (let value = 0; value < 256; value++)
