@@ -23,6 +23,7 @@ from rave_train.loop.device import pick_precision
 from rave_train.network import EnhancementNetwork, Padding, relight
 from rave_train.recipes.bank import Bank, Mix, batches, to_tensor, weigh
 from rave_train.recipes.losses import light_error, preference_weights, similarity
+from rave_train.recipes.recovery import Recovery
 from rave_train.recipes.rounding import FakeQuantization
 
 _CPU = torch.device("cpu")
@@ -149,6 +150,9 @@ def train(
 
     Returns:
         The moving average of the weights, on the CPU.
+
+    Raises:
+        TrainingError: the training diverges again and again.
     """
     torch.manual_seed(recipe.seed)
     network = EnhancementNetwork(recipe.channels, recipe.padding)
@@ -192,6 +196,7 @@ def _descend(
     rng = np.random.default_rng([recipe.seed, int(weights is not None)])
     drawn = draw_batches(bank, cycle.stages, rng, device, weights)
     started, shown = time.monotonic(), torch.zeros((), device=device)
+    recovery, is_new = Recovery(network, average, optimizer), True
     for step, (photographs, truths) in enumerate(drawn, 1):
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             light = _light(network, photographs, cycle.coarse_light)
@@ -206,7 +211,14 @@ def _descend(
         optimizer.step()
         schedule.step()
         average.update_parameters(network)
-        shown = loss.detach() if step == 1 else shown.lerp(loss.detach(), 0.02)
+        shown = loss.detach() if is_new else shown.lerp(loss.detach(), 0.02)
+        is_new = recovery.check(step, shown)
+        if is_new:
+            print(
+                f"step {step}/{steps}  diverged: goes on from the average of the weights, at half the rate",
+                file=sys.stderr,
+                flush=True,
+            )
         if step % 50 == 0 or step == steps:
             elapsed_s = time.monotonic() - started
             print(
