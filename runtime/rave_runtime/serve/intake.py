@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 import python_multipart
 from python_multipart.exceptions import FormParserError
 from starlette.requests import Request
+from starlette.types import Receive
 
 from rave_runtime.serve.problems import ClientGoneError, RefusedError
 from rave_runtime.serve.work import ByteLedger
@@ -83,6 +84,19 @@ async def reading_body(request: Request, limit: int, ledger: ByteLedger) -> Asyn
         yield body
     finally:
         ledger.give(length)
+
+
+async def discard_body(receive: Receive, seconds: float) -> None:
+    """Reads what still comes of a body that is refused, and throws it away.
+
+    Args:
+        receive: gives the next part of the body, of which more is to come.
+        seconds: the longest time for it; a pause in it ends it, too.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while (await asyncio.wait_for(receive(), PAUSE_S)).get("more_body", False):
+                pass
 
 
 async def while_connected(request: Request, work: Awaitable[Answer]) -> Answer:
