@@ -246,9 +246,10 @@ class Service:
 
             def work(is_stopped: IsStopped) -> Any:
                 form = read_form(body, content_type, 1)
+                if not form.photographs:  # said first: who forgets the @ of curl has sent a field
+                    words = "send one as a file of it (curl -F photo=@a.jpg)"
+                    raise RefusedError(400, f"the form holds no photograph: {words}")
                 wishes = parse_wishes([*pairs, *form.fields.items()], parameters)
-                if not form.photographs:
-                    raise RefusedError(400, "the form holds no photograph: send one as a file of it")
                 return task(form.photographs[0], wishes, is_stopped)
 
             answer, waited = await while_connected(request, self.work.run(work))

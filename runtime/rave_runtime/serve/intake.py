@@ -155,8 +155,8 @@ def read_form(body: bytes, content_type: str, max_files: int) -> Form:
     if not boundary:
         raise RefusedError(400, "the multipart body has no boundary: let your HTTP library set Content-Type")
     parts = _Parts(max_files)
-    parser = python_multipart.MultipartParser(boundary, parts.callbacks())  # type: ignore[arg-type]
     try:
+        parser = python_multipart.MultipartParser(boundary, parts.callbacks())  # type: ignore[arg-type]
         parser.write(body)
         parser.finalize()
     except FormParserError:

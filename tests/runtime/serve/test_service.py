@@ -127,7 +127,9 @@ def test_a_batch_says_what_became_of_each(service: Service, jpeg: bytes, picture
         ("/light?format=jpeg", b"x", "", 400, "a light map is written as png or npy"),
         ("/enhance", b"x", "multipart/form-data", 400, "has no boundary"),
         ("/enhance", b"--b\r\nContent-", "multipart/form-data; boundary=b", 400, "cut short"),
+        ("/enhance", b"x", f"multipart/form-data; boundary={'b' * 300}", 400, "makes no sense"),
         ("/enhance", form([])[0], form([])[1], 400, "no photograph"),
+        ("/enhance", form([], {"photo": "a.jpg"})[0], form([])[1], 400, "no photograph: send one as a file"),
         (
             "/enhance",
             form([b"1", b"2"])[0],
