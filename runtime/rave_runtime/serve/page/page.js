@@ -352,8 +352,9 @@ function say(text) {
 // --- saving
 
 function resultName(photo, type) {
-  const stem = photo.name.replace(/\.[^.]*$/, "");
-  const own = photo.name.slice(stem.length + 1);
+  const name = photo.name.replace(/[\\/]/g, "_"); // in a zip these would be folders on some system
+  const stem = name.replace(/\.[^.]*$/, "");
+  const own = name.slice(stem.length + 1);
   const ending = ENDINGS[type] || own;
   const same = type === "image/jpeg" && /^jpe?g$/i.test(own) || type === "image/tiff" && /^tiff?$/i.test(own);
   return `${stem}-enhanced.${same ? own : ending}`;
@@ -408,7 +409,7 @@ async function saveAll() {
   }
   if (entries.length) await handZip();
   $("save-all").disabled = false;
-  say(failed.length ? failed.join("; ") : `${names.size} photographs are enhanced`);
+  say(failed.length ? failed.join("; ") : names.size === 1 ? "1 photograph is enhanced" : `${names.size} photographs are enhanced`);
 }
 
 const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
