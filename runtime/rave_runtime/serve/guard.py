@@ -23,6 +23,7 @@ from rave_runtime.serve.log import LineLog
 from rave_runtime.serve.metrics import Metrics
 from rave_runtime.serve.options import ServeOptions
 from rave_runtime.serve.problems import ClientGoneError, RefusedError, problem_of
+from rave_runtime.serve.protocol import IS_SPARE
 
 PIECE_BYTES: Final = 128 * 1024
 """The largest piece of an answer that is handed to the connection at a time."""
@@ -118,6 +119,7 @@ class Guard:
         async def let_client_read() -> None:
             """Takes the rest of the body, since many clients read no answer before they have sent all."""
             if has_more and answer.status != 408:  # who was too slow has had its time
+                scope[IS_SPARE] = True
                 await discard_body(counted_receive, _ENDING_S if self._is_ending() else BODY_S)
 
         try:

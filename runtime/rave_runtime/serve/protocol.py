@@ -22,6 +22,10 @@ UNREAD_S: Final = 40.0
 """How long a client may read nothing while bytes wait for it. It is longer than the time that the guard gives
 for a piece of an answer, so that the log says first that the client has left."""
 
+IS_SPARE: Final = "rave_serve_is_spare"
+"""The key that is true in the scope of a request that was refused and whose body is only thrown away: its
+connection may be closed when another one needs its place."""
+
 _LINGER_S: Final = 0.3
 """How long a refused client may take to read the reason."""
 
@@ -137,14 +141,18 @@ class BoundedProtocol(H11Protocol):
             self.transport.abort()
 
     def _evict(self) -> bool:
-        """Closes the connection that has been idle for longest; returns False if none is idle."""
-        oldest = next(iter(self.idle), None)
-        if oldest is None:
+        """Closes the connection that has been idle for longest, or a spare one; returns False without any."""
+        spare = (one for one in self.connections if isinstance(one, BoundedProtocol) and one._is_spare())
+        found = next(iter(self.idle), None) or next(spare, None)
+        if found is None:
             return False
-        del self.idle[oldest]
-        self.connections.discard(oldest)
-        oldest.transport.abort()
+        self.idle.pop(found, None)
+        self.connections.discard(found)
+        found.transport.abort()
         return True
+
+    def _is_spare(self) -> bool:
+        return bool(self.cycle) and IS_SPARE in self.cycle.scope
 
     def _refuse(self, transport: asyncio.Transport) -> None:
         """Answers a connection over the limit with 503 and closes it, without reading its request."""

@@ -194,6 +194,18 @@ def test_more_requests_than_connections_are_refused_cleanly(serve: Serve) -> Non
     is_well(service)
 
 
+def test_refused_bodies_that_do_not_end_keep_no_place(serve: Serve) -> None:
+    """Whoever has no token could otherwise fill all places."""
+    service = serve("--max-connections", 4, "--token", "0123456789abcdef")
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            connection = stack.enter_context(connected(service))
+            connection.sendall(head(service, "Content-Length: 1000") + b"\xff")
+            assert b"401 Unauthorized" in read_some(connection)
+        for _ in range(8):
+            assert service.get("/healthz").status == 200
+
+
 def test_results_that_nobody_reads_are_counted_and_let_go(serve: Serve, picture: MakePicture) -> None:
     code = (
         "from rave_runtime.serve import guard; guard.SEND_S = 0.5\n"
