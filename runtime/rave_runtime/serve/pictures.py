@@ -240,6 +240,8 @@ class Studio:
         """
         if not content:
             raise RefusedError(400, "the photograph is empty (0 bytes): send the bytes of its file")
+        if content.startswith(b"PK\3\4"):
+            raise RefusedError(415, "this is a zip and no photograph: send it to /batch, alone")
         if format_of_content(content) is None:
             raise RefusedError(415, "the photograph is not a picture, or of a format that is not known here")
         width = height = 0
