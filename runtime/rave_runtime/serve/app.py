@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -116,7 +117,12 @@ class Service:
         ]
         self._document = json.dumps(describe(self.options, secret is not None)).encode()
         app: ASGIApp = Guard(
-            Router(routes), self.options, secret, self.metrics, self.log, lambda: self.is_draining
+            Router(routes, redirect_slashes=False),
+            self.options,
+            secret,
+            self.metrics,
+            self.log,
+            lambda: self.is_draining,
         )
         if self.options.allow_origins:
             app = Crossings(
@@ -195,11 +201,11 @@ class Service:
         self._refuse_early()
         if self._batches >= _MOST_BATCHES:
             raise RefusedError(429, f"{self._batches} batches are in work: try again", 10)
-        self._batches += 1
-        is_streaming = False
-        reading = reading_body(request, self.options.max_batch_mib << 20, self.ledger)
-        try:
-            body = await reading.__aenter__()
+        async with contextlib.AsyncExitStack() as held:
+            self._batches += 1
+            held.callback(self._end_batch)
+            reading = reading_body(request, self.options.max_batch_mib << 20, self.ledger)
+            body = await held.enter_async_context(reading)
             content_type = request.headers.get("content-type", "")
             limit = self.options.max_body_mib << 20
 
@@ -219,26 +225,17 @@ class Service:
                 self._count(photo)
                 return photo
 
-            async def stream() -> AsyncIterator[bytes]:
-                pieces = stream_zip(sources, enhance, self.work.workers)
-                try:
-                    async for piece in pieces:
-                        yield piece
-                finally:
-                    await pieces.aclose()  # type: ignore[attr-defined]
-                    self._batches -= 1
-                    await reading.__aexit__(None, None, None)
-
-            is_streaming = True
-            return StreamingResponse(
-                stream(),
+            pieces = stream_zip(sources, enhance, self.work.workers)
+            held.push_async_callback(pieces.aclose)
+            return _Archive(
+                pieces,
+                held.pop_all(),
                 headers={"Content-Disposition": 'attachment; filename="enhanced.zip"'},
                 media_type="application/zip",
             )
-        finally:
-            if not is_streaming:
-                self._batches -= 1
-                await reading.__aexit__(None, None, None)
+
+    def _end_batch(self) -> None:
+        self._batches -= 1
 
     async def _one_photo(self, request: Request, parameters: tuple[str, ...], task: Any) -> Any:
         """Reads a body, runs a task with its photograph while the client waits, and returns the answer."""
@@ -249,9 +246,10 @@ class Service:
 
             def work(is_stopped: IsStopped) -> Any:
                 form = read_form(body, content_type, 1)
+                if not form.photographs:  # said first: who forgets the @ of curl has sent a field
+                    words = "send one as a file of it (curl -F photo=@a.jpg)"
+                    raise RefusedError(400, f"the form holds no photograph: {words}")
                 wishes = parse_wishes([*pairs, *form.fields.items()], parameters)
-                if not form.photographs:
-                    raise RefusedError(400, "the form holds no photograph: send one as a file of it")
                 return task(form.photographs[0], wishes, is_stopped)
 
             answer, waited = await while_connected(request, self.work.run(work))
@@ -287,6 +285,20 @@ class _Result(Response):
             await super().__call__(scope, receive, send)
         finally:
             self._ledger.give(len(self.body))
+
+
+class _Archive(StreamingResponse):
+    """A zip that is sent while it is made; in the end, even if it never began, what it holds is let go."""
+
+    def __init__(
+        self, pieces: AsyncIterator[bytes], held: contextlib.AsyncExitStack, **settings: Any
+    ) -> None:
+        super().__init__(pieces, **settings)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._held:
+            await super().__call__(scope, receive, send)
 
 
 def _facts(width_px: int, height_px: int, warnings: tuple[str, ...]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final
 
 from rave_runtime.photos.formats import usual_ending
@@ -121,7 +121,7 @@ async def stream_zip(
     sources: list[Source],
     enhance: Callable[[Source], Awaitable[EnhancedPhoto]],
     ahead: int,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yields a zip of results, piece by piece: 0001.jpg and so on, and `results.json` with a record of each.
 
     Args:

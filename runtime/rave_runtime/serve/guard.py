@@ -8,7 +8,7 @@ import hmac
 import time
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,16 +18,21 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rave_runtime.errors import RaveError
+from rave_runtime.serve.intake import BODY_S, discard_body
 from rave_runtime.serve.log import LineLog
 from rave_runtime.serve.metrics import Metrics
 from rave_runtime.serve.options import ServeOptions
 from rave_runtime.serve.problems import ClientGoneError, RefusedError, problem_of
+from rave_runtime.serve.protocol import IS_SPARE
 
 PIECE_BYTES: Final = 128 * 1024
 """The largest piece of an answer that is handed to the connection at a time."""
 
 SEND_S: Final = 30.0
 """How long a client may take to read one piece."""
+
+_ENDING_S: Final = 0.5
+"""How long the rest of a refused body is waited for while the service ends."""
 
 OPEN_PATHS: Final = frozenset(
     {"/", "/page.css", "/page.js", "/healthz", "/readyz", "/version", "/openapi.json"}
@@ -51,7 +56,10 @@ _HEADERS: Final = (
 )
 
 
-_FOREIGN: Final = "another web site may not use this service: --allow-origin lets one"
+_FOREIGN: Final = (
+    "another web site may not use this service: --allow-origin lets one (if this is the service's own page, "
+    "behind a proxy, the proxy must pass on the header Host)"
+)
 
 
 class Guard:
@@ -99,12 +107,20 @@ class Guard:
         scope["facts"] = facts
         scope["app"] = self  # makes Starlette raise its refusals, which then become answers like all others
         bytes_in = 0
+        has_more = True
 
         async def counted_receive() -> Message:
-            nonlocal bytes_in
+            nonlocal bytes_in, has_more
             message = await receive()
             bytes_in += len(message.get("body", b""))
+            has_more = message.get("more_body", False)
             return message
+
+        async def let_client_read() -> None:
+            """Takes the rest of the body, since many clients read no answer before they have sent all."""
+            if has_more and answer.status != 408:  # who was too slow has had its time
+                scope[IS_SPARE] = True
+                await discard_body(counted_receive, _ENDING_S if self._is_ending() else BODY_S)
 
         try:
             try:
@@ -113,6 +129,7 @@ class Guard:
             except ClientGoneError:
                 raise
             except Exception as error:
+                answer.before_end = let_client_read
                 await self._tell(scope, error, answer, facts)
         except (ClientGoneError, TimeoutError, OSError):
             facts["left"] = True
@@ -211,6 +228,7 @@ class _Answer:
         status: the HTTP status that was sent; None before.
         length: how many bytes of the body were sent.
         is_complete: whether the whole body was sent.
+        before_end: waited for between the last byte of the body and the end of the answer, if it is set.
     """
 
     def __init__(self, send: Send, is_ending: Callable[[], bool]) -> None:
@@ -219,6 +237,7 @@ class _Answer:
         self.status: int | None = None
         self.length = 0
         self.is_complete = False
+        self.before_end: Callable[[], Awaitable[None]] | None = None
 
     async def __call__(self, message: Message) -> None:
         """Sends one message of the application: the head with our headers added, or a part of the body."""
@@ -230,17 +249,23 @@ class _Answer:
                 *((name, value) for name, value in _HEADERS if name not in present),
                 *([(b"connection", b"close")] if self._is_ending() else []),
             ]
-            await self._send(message)
+            await asyncio.wait_for(self._send(message), SEND_S)
             return
         body = message.get("body", b"")
         more = message.get("more_body", False)
         for start in range(0, max(1, len(body)), PIECE_BYTES):
             piece = body[start : start + PIECE_BYTES]
-            is_last = start + PIECE_BYTES >= len(body)
-            part = {"type": "http.response.body", "body": piece, "more_body": more or not is_last}
-            await asyncio.wait_for(self._send(part), SEND_S)
+            is_last = start + PIECE_BYTES >= len(body) and not more
+            await self._send_part(piece, not is_last or self.before_end is not None)
             self.length += len(piece)
+        if self.before_end is not None and not more:
+            await self.before_end()
+            await self._send_part(b"", False)
         self.is_complete = not more
+
+    async def _send_part(self, content: bytes, more: bool) -> None:
+        part = {"type": "http.response.body", "body": content, "more_body": more}
+        await asyncio.wait_for(self._send(part), SEND_S)
 
 
 def _host_name(text: str) -> str:

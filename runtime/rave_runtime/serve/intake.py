@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 import python_multipart
 from python_multipart.exceptions import FormParserError
 from starlette.requests import Request
+from starlette.types import Receive
 
 from rave_runtime.serve.problems import ClientGoneError, RefusedError
 from rave_runtime.serve.work import ByteLedger
@@ -85,6 +86,19 @@ async def reading_body(request: Request, limit: int, ledger: ByteLedger) -> Asyn
         ledger.give(length)
 
 
+async def discard_body(receive: Receive, seconds: float) -> None:
+    """Reads what still comes of a body that is refused, and throws it away.
+
+    Args:
+        receive: gives the next part of the body, of which more is to come.
+        seconds: the longest time for it; a pause in it ends it, too.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while (await asyncio.wait_for(receive(), PAUSE_S)).get("more_body", False):
+                pass
+
+
 async def while_connected(request: Request, work: Awaitable[Answer]) -> Answer:
     """Waits for work and returns its answer; cancels the work when the client has gone.
 
@@ -141,8 +155,8 @@ def read_form(body: bytes, content_type: str, max_files: int) -> Form:
     if not boundary:
         raise RefusedError(400, "the multipart body has no boundary: let your HTTP library set Content-Type")
     parts = _Parts(max_files)
-    parser = python_multipart.MultipartParser(boundary, parts.callbacks())  # type: ignore[arg-type]
     try:
+        parser = python_multipart.MultipartParser(boundary, parts.callbacks())  # type: ignore[arg-type]
         parser.write(body)
         parser.finalize()
     except FormParserError:

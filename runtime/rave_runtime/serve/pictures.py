@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime.backends.stopping import StoppedError
+from rave_runtime.bundle import MIN_WORKING_SIZE_PX
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.light.reduction import Reduction
@@ -107,7 +108,10 @@ def parse_wishes(pairs: Iterable[tuple[str, str]], parameters: tuple[str, ...]) 
     working: int | Literal["same", "full"] = "same"
     if "working_size" in texts:
         text = texts["working_size"]
-        working = "full" if text == "full" else int(_number("working_size", text, 2, 1 << 16, whole=True))
+        least, most, other = MIN_WORKING_SIZE_PX, 1 << 16, ", or full for the full size,"
+        working = "full"
+        if text != "full":
+            working = int(_number("working_size", text, least, most, other, whole=True))
     long_side = None
     if "long_side" in texts:
         long_side = int(_number("long_side", texts["long_side"], _LEAST_SIDE_PX, 1 << 16, whole=True))
@@ -121,15 +125,20 @@ def _truth(name: str, text: str) -> bool:
     return text.lower() == "true"
 
 
-def _number(name: str, text: str, minimum: int, maximum: int, *, whole: bool = False) -> float:
-    """Parses a number within limits, which may have to be whole; other texts are a `UsageError`."""
+def _number(
+    name: str, text: str, minimum: int, maximum: int, other: str = "", *, whole: bool = False
+) -> float:
+    """Parses a number within limits, which may have to be whole; another text is a `UsageError`.
+
+    Its message says with `other` what else the parameter may be.
+    """
     try:
         value = int(text) if whole else float(text)
     except ValueError:
         value = float("nan")
     if not minimum <= value <= maximum or len(text) > 20:
         kind = "a whole number" if whole else "a number"
-        raise UsageError(f"{name} is {text[:20]!r}, {kind} from {minimum} to {maximum} is needed")
+        raise UsageError(f"{name} is {text[:20]!r}, {kind} from {minimum} to {maximum}{other} is needed")
     return value
 
 
@@ -231,6 +240,8 @@ class Studio:
         """
         if not content:
             raise RefusedError(400, "the photograph is empty (0 bytes): send the bytes of its file")
+        if content.startswith(b"PK\3\4"):
+            raise RefusedError(415, "this is a zip and no photograph: send it to /batch, alone")
         if format_of_content(content) is None:
             raise RefusedError(415, "the photograph is not a picture, or of a format that is not known here")
         width = height = 0

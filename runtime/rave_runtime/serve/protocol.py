@@ -1,7 +1,8 @@
-"""Limits the number of connections, and the time that each may wait for its next request.
+"""Limits the number of connections, and the time that each may wait for a request or leave answers unread.
 
 uvicorn waits for ever for a request that does not come or comes letter by letter. Here such a connection
-is closed after `HEAD_S` seconds, or earlier if another one needs its place.
+is closed after `HEAD_S` seconds, or earlier if another one needs its place. uvicorn also waits for ever for a
+client to read; here such a connection is closed after `UNREAD_S` seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,14 @@ from rave_runtime.serve.problems import RefusedError
 
 HEAD_S: Final = 10.0
 """How long a connection may have no request, or only an incomplete head of one."""
+
+UNREAD_S: Final = 40.0
+"""How long a client may read nothing while bytes wait for it. It is longer than the time that the guard gives
+for a piece of an answer, so that the log says first that the client has left."""
+
+IS_SPARE: Final = "rave_serve_is_spare"
+"""The key that is true in the scope of a request that was refused and whose body is only thrown away: its
+connection may be closed when another one needs its place."""
 
 _LINGER_S: Final = 0.3
 """How long a refused client may take to read the reason."""
@@ -37,6 +46,7 @@ class BoundedProtocol(H11Protocol):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
         self._is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -45,11 +55,13 @@ class BoundedProtocol(H11Protocol):
             self._refuse(transport)
             return
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # so that `pause_writing` tells of every byte that waits
         self._become_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets a connection."""
         self._stop_timer()
+        self._stop_unread_timer()
         self.idle.pop(self, None)
         self.lingering.discard(self)
         if not self._is_refused:
@@ -73,6 +85,18 @@ class BoundedProtocol(H11Protocol):
             self._stop_timer()
             self._become_idle()
 
+    def pause_writing(self) -> None:
+        """Starts the time limit for a client that does not read, when bytes begin to wait for it."""
+        super().pause_writing()
+        self._unread_timer = self.loop.call_later(UNREAD_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Ends that time limit, since the client has read; after a whole answer the next request may come."""
+        super().resume_writing()
+        self._stop_unread_timer()
+        if self._head_timer is None and not self.transport.is_closing() and not self._is_busy():
+            self._become_idle()
+
     def send_400_response(self, msg: str) -> None:
         """Answers with a problem in JSON where the request cannot be parsed."""
         del msg
@@ -92,6 +116,9 @@ class BoundedProtocol(H11Protocol):
         self.transport.close()
 
     def _is_busy(self) -> bool:
+        """Whether a request is in work, or a part of its answer is not yet on its way to the client."""
+        if self.transport.get_write_buffer_size():
+            return True
         return bool(self.cycle) and not self.cycle.response_complete
 
     def _become_idle(self) -> None:
@@ -103,20 +130,29 @@ class BoundedProtocol(H11Protocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
     def _give_up(self) -> None:
         self._head_timer = None
         if not self._is_busy():
             self.transport.abort()
 
     def _evict(self) -> bool:
-        """Closes the connection that has been idle for longest; returns False if none is idle."""
-        oldest = next(iter(self.idle), None)
-        if oldest is None:
+        """Closes the connection that has been idle for longest, or a spare one; returns False without any."""
+        spare = (one for one in self.connections if isinstance(one, BoundedProtocol) and one._is_spare())
+        found = next(iter(self.idle), None) or next(spare, None)
+        if found is None:
             return False
-        del self.idle[oldest]
-        self.connections.discard(oldest)
-        oldest.transport.abort()
+        self.idle.pop(found, None)
+        self.connections.discard(found)
+        found.transport.abort()
         return True
+
+    def _is_spare(self) -> bool:
+        return bool(self.cycle) and IS_SPARE in self.cycle.scope
 
     def _refuse(self, transport: asyncio.Transport) -> None:
         """Answers a connection over the limit with 503 and closes it, without reading its request."""

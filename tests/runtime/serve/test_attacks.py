@@ -12,8 +12,20 @@ import pytest
 
 from tests.runtime.pictures import MakePicture
 
-from .conftest import Serve, Service, encode
+from .conftest import Serve, Service, encode, form
 from .wire import connected, head, is_well, read_all, read_some, serve_patched
+
+SMALL_BUFFERS = """
+import socket
+create = socket.create_server
+def create_small(*arguments, **settings):
+    listener = create(*arguments, **settings)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    return listener
+socket.create_server = create_small
+from rave_runtime.serve.cli import main; main()
+"""
+"""Starts the service so that what a client does not read soon fills the system's buffers."""
 
 
 def test_a_body_that_stops_is_told_so_and_its_place_is_free(serve: Serve) -> None:
@@ -182,6 +194,18 @@ def test_more_requests_than_connections_are_refused_cleanly(serve: Serve) -> Non
     is_well(service)
 
 
+def test_refused_bodies_that_do_not_end_keep_no_place(serve: Serve) -> None:
+    """Whoever has no token could otherwise fill all places."""
+    service = serve("--max-connections", 4, "--token", "0123456789abcdef")
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            connection = stack.enter_context(connected(service))
+            connection.sendall(head(service, "Content-Length: 1000") + b"\xff")
+            assert b"401 Unauthorized" in read_some(connection)
+        for _ in range(8):
+            assert service.get("/healthz").status == 200
+
+
 def test_results_that_nobody_reads_are_counted_and_let_go(serve: Serve, picture: MakePicture) -> None:
     code = (
         "from rave_runtime.serve import guard; guard.SEND_S = 0.5\n"
@@ -194,4 +218,66 @@ def test_results_that_nobody_reads_are_counted_and_let_go(serve: Serve, picture:
         connection.sendall(head(service, f"Content-Length: {len(content)}") + content)
         service.wait(lambda: service.metric("rave_held_bytes") > 10_000_000)  # and reads nothing
         service.wait(lambda: service.metric("rave_held_bytes") == 0)
+    is_well(service)
+
+
+def test_an_answer_that_is_read_slowly_comes_whole(serve: Serve) -> None:
+    """The time limit for the next request begins when the answer is on its way, not when it is buffered."""
+    code = "from rave_runtime.serve import protocol; protocol.HEAD_S = 0.3\n"
+    service = serve_patched(serve, code + SMALL_BUFFERS)
+    noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)
+    content = encode(noise, "PNG", compress_level=0)
+    with connected(service) as connection:
+        connection.sendall(head(service, f"Content-Length: {len(content)}") + content)
+        answer = connection.recv(65536)
+        while service.metric("rave_held_bytes"):
+            answer += connection.recv(65536)
+        time.sleep(1)
+        answer += read_all(connection)
+    start, _, body = answer.partition(b"\r\n\r\n")
+    length = next(int(line[15:]) for line in start.split(b"\r\n") if line.startswith(b"content-length:"))
+    assert len(body) == length
+
+
+def test_whoever_reads_nothing_does_not_keep_others_waiting(serve: Serve) -> None:
+    """Neither the place of a batch nor the connection is held by an answer that cannot even begin."""
+    code = "from rave_runtime.serve import guard, protocol; guard.SEND_S = 0.5; protocol.UNREAD_S = 1\n"
+    service = serve_patched(serve, code + SMALL_BUFFERS)
+    one, kind = form([b"no photograph"])
+    lines = (f"Content-Type: {kind}", f"Content-Length: {len(one)}")
+    batch = head(service, *lines, path="/batch") + one
+    page = f"GET /page.js HTTP/1.1\r\nHost: 127.0.0.1:{service.port}\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        deaf = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for connection in deaf:  # the page fills all buffers, and the answer of the batch finds no room
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", service.port))
+            connection.sendall((page + batch) * 20)
+        time.sleep(0.4)
+        headers = {"Content-Type": kind}
+        service.wait(lambda: service.post("/batch", one, headers).status == 200)
+        for connection in deaf:
+            connection.settimeout(20)
+            read_all(connection)  # it ends
+    is_well(service)
+
+
+def test_who_sends_all_before_reading_sees_why_it_was_refused(serve: Serve) -> None:
+    code = (
+        "from rave_runtime.serve import protocol; protocol.HEAD_S = 0.3\n"
+        "from rave_runtime.serve.cli import main; main()"
+    )
+    service = serve_patched(serve, code, "--max-body", "1")
+    for further in (["Connection: close"], []):
+        with connected(service) as connection:
+            connection.sendall(head(service, "Content-Length: 4194304", *further))
+            for _ in range(4):  # more slowly than a request may take to begin
+                connection.sendall(bytes(1 << 20))
+                time.sleep(0.2)
+            if not further:  # the connection is as good as before
+                connection.sendall(head(service, "Content-Length: 0", "Connection: close"))
+            answer = read_all(connection)
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"over the limit of 1 MiB: send a smaller file" in answer
+        assert answer.count(b"HTTP/1.1 400") == (0 if further else 1)
     is_well(service)

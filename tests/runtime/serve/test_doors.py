@@ -27,6 +27,7 @@ TOKEN = "0123456789abcdef0123"
         "/page.css/../cli.py",
         "//etc/passwd",
         "/page.js%00",
+        "/healthz/",
     ],
 )
 def test_path_tricks_find_nothing(service: Service, path: str) -> None:
@@ -97,6 +98,8 @@ def test_other_web_sites_cannot_use_it(serve: Serve, service: Service, jpeg: byt
         answer = service.post("/enhance", jpeg, headers)
         assert answer.status == 403
         assert "access-control-allow-origin" not in answer.headers
+    behind = {"Origin": "https://photos.example", "Sec-Fetch-Site": "same-origin"}
+    assert "the proxy must pass on the header Host" in service.post("/enhance", jpeg, behind).detail
     own = f"http://127.0.0.1:{service.port}"
     assert service.post("/enhance", jpeg, {"Origin": own}).status == 200
     policy = service.get("/").headers["content-security-policy"]

@@ -172,9 +172,62 @@ def test_it_asks_for_the_token(serve: Serve, browser: Browser, files: dict[str, 
     browser.open(service.url)
     browser.drop("#empty", {"b.png": files["b.png"]})
     browser.wait("document.getElementById('ask').open")
+    assert browser.run("return document.getElementById('ask').innerText").startswith("This service asks")
+    browser.press(*"fedcba9876543210", ENTER)
+    browser.wait("document.getElementById('ask').innerText.startsWith('This token is wrong')")
     browser.press(*"0123456789abcdef", ENTER)
     browser.wait(READY.format(1))
     assert "1 of 1 ready" in browser.run("return document.getElementById('status').innerText")
+
+
+def test_a_token_is_asked_for_once(serve: Serve, browser: Browser, files: dict[str, bytes]) -> None:
+    """Also if a request without it is refused only after it was given."""
+    service = serve("--no-log", "--token", "0123456789abcdef")
+    browser.open(service.url)
+    browser.run(
+        "const real = fetch; window.sent = 0; window.asked = 0;"
+        "fetch = async (...all) => {"
+        "  const answer = await real(...all);"
+        "  if (++sent === 2) await new Promise((done) => { window.late = done; });"
+        "  return answer;"
+        "};"
+        "new MutationObserver(() => { asked += document.getElementById('ask').open; })"
+        "  .observe(document.getElementById('ask'), { attributeFilter: ['open'] });"
+    )
+    browser.drop("#empty", files)
+    browser.wait("document.getElementById('ask').open && !!window.late")
+    browser.press(*"0123456789abcdef", ENTER)
+    browser.wait("document.querySelectorAll('#photos canvas').length === 1")
+    browser.run("late()")
+    browser.wait(READY.format(2))
+    assert browser.run("return asked") == 1
+
+
+def test_a_file_that_was_moved_since_is_told(
+    browser: Browser, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "b.png").write_bytes(files["b.png"])
+    browser.choose("#files", [tmp_path / "b.png"])
+    browser.wait("!document.getElementById('save').disabled")
+    (tmp_path / "b.png").unlink()
+    browser.press("d")
+    browser.wait("document.getElementById('status').innerText.includes('was moved or changed since')")
+
+
+def test_many_photographs_are_saved_in_several_zips(
+    browser: Browser, files: dict[str, bytes], downloads: Path
+) -> None:
+    browser.drop("#empty", dict.fromkeys(("B.png", "b.png", "..\\c.png"), files["b.png"]))
+    browser.wait(READY.format(3))
+    browser.run("zipBytes = 1000")
+    browser.run("document.getElementById('save-all').click()")
+    found = []
+    for name in ("enhanced.zip", "enhanced 2.zip", "enhanced 3.zip"):
+        with zipfile.ZipFile(io.BytesIO(finished(downloads, name))) as archive:
+            found += archive.namelist()
+            assert archive.testzip() is None
+    # Neither the same name where case does not count, nor a folder where a backslash makes one.
+    assert found == ["B-enhanced.png", "b-enhanced 2.png", ".._c-enhanced.png"]
 
 
 def test_nothing_comes_from_elsewhere(browser: Browser, service: Service, files: dict[str, bytes]) -> None:

@@ -86,6 +86,30 @@ def test_on_a_tablet_nothing_is_cut_off(browser: Browser, files: dict[str, bytes
     assert browser.run("return document.getElementById('stage').getBoundingClientRect().height") > 200
 
 
+@pytest.mark.parametrize(("width", "height"), [(844, 390), (320, 568), (1280, 500)])
+def test_on_a_low_screen_nothing_is_covered(
+    browser: Browser, files: dict[str, bytes], width: int, height: int
+) -> None:
+    browser.resize(width, height)
+    browser.drop("#empty", files)
+    browser.wait(READY.format(2))
+    top, bottom = browser.run(
+        "const box = (one) => one.getBoundingClientRect();"
+        "return [box(document.getElementById('status')).top,"
+        "  Math.max(...[...document.querySelectorAll('button')].map((one) => box(one).bottom))]"
+    )
+    assert top >= bottom
+
+
+def test_the_name_of_the_photograph_is_shown_whole(browser: Browser, files: dict[str, bytes]) -> None:
+    browser.resize(1280, 760)
+    browser.drop("#empty", {"IMG_20260714_201530.jpg": files["a beach.jpg"]})
+    browser.wait(READY.format(1))
+    name = "document.getElementById('name')"
+    assert browser.run(f"return {name}.scrollWidth <= {name}.clientWidth")
+    assert browser.run(f"return {name}.innerText") == "IMG_20260714_201530.jpg · 800 × 600"
+
+
 def test_in_the_dark_it_is_dark(browser: Browser) -> None:
     shades = []
     for scheme in ("light", "dark"):

@@ -8,6 +8,8 @@ const SHOWN = /^image\/(jpeg|png|webp|avif|gif|bmp)$/;
 const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/tiff": "tif", "image/avif": "avif",
   "image/heif": "heic", "image/heic": "heic", "image/bmp": "bmp", "image/x-portable-anymap": "ppm" };
 
+let zipBytes = 4e9; // most bytes in a zip, whose numbers have 32 bits; further photographs get another one
+
 const photos = [];
 let current = null, token = "", cut = 50, full = false, drawing = 0, working = 0;
 
@@ -15,17 +17,19 @@ let current = null, token = "", cut = 50, full = false, drawing = 0, working = 0
 
 async function ask(path, body) {
   for (let attempt = 0; ; attempt++) {
-    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    const used = token, headers = used ? { Authorization: `Bearer ${used}` } : {};
     let answer;
     try {
       answer = await fetch(path, { method: "POST", body, headers });
     } catch {
-      throw new Error("the service does not answer: is it still running?");
+      const isThere = await body.slice(0, 1).arrayBuffer().then(() => true, () => false);
+      throw new Error(isThere ? "the service does not answer: is it still running?"
+        : "it is a folder, or was moved or changed since: choose it again");
     }
     if (answer.ok) return answer;
     const problem = await answer.json().catch(() => ({ detail: `the service answered ${answer.status}` }));
     if (answer.status === 401) {
-      await askForToken();
+      if (used === token) await askForToken(); // otherwise it was given while this request was on its way
     } else if ((answer.status === 429 || answer.status === 503) && attempt < 30 && answer.headers.has("Retry-After")) {
       await new Promise((done) => setTimeout(done, 1000 * Math.min(10, +answer.headers.get("Retry-After") || 1)));
     } else {
@@ -37,7 +41,9 @@ async function ask(path, body) {
 let asking = null;
 function askForToken() {
   asking ??= new Promise((done) => {
+    $("ask-why").textContent = token ? "This token is wrong. The service asks for its token" : "This service asks for its token";
     $("ask").showModal();
+    $("token").select();
     $("ask").onclose = () => { token = $("token").value.trim(); asking = null; done(); };
   });
   return asking;
@@ -221,7 +227,7 @@ function show() {
   for (const id of ["strength", "highlights", "hdr", "zoom", "same", "save"]) $(id).disabled = !ready;
   $("save-all").disabled = !photos.some((one) => one.state === "ready");
   if (!photo) return;
-  $("name").textContent = photo.full_w ? `${photo.name}  ${photo.full_w} × ${photo.full_h}` : photo.name;
+  $("name").textContent = photo.full_w ? `${photo.name} · ${photo.full_w} × ${photo.full_h}` : photo.name;
   showValues();
   const note = photo.error || (ready ? "" : "Estimating the light …");
   $("note").hidden = !note;
@@ -346,8 +352,9 @@ function say(text) {
 // --- saving
 
 function resultName(photo, type) {
-  const stem = photo.name.replace(/\.[^.]*$/, "");
-  const own = photo.name.slice(stem.length + 1);
+  const name = photo.name.replace(/[\\/]/g, "_"); // in a zip these would be folders on some system
+  const stem = name.replace(/\.[^.]*$/, "");
+  const own = name.slice(stem.length + 1);
   const ending = ENDINGS[type] || own;
   const same = type === "image/jpeg" && /^jpe?g$/i.test(own) || type === "image/tiff" && /^tiff?$/i.test(own);
   return `${stem}-enhanced.${same ? own : ending}`;
@@ -376,24 +383,33 @@ async function save() {
 
 async function saveAll() {
   const ready = photos.filter((one) => one.state === "ready");
-  const entries = [], failed = [];
+  const failed = [], names = new Set();
+  let entries = [], bytes = 0, zips = 0;
+  const handZip = async () => hand(await zip(entries), zips++ ? `enhanced ${zips}.zip` : "enhanced.zip");
   $("save-all").disabled = true;
   for (const photo of ready) {
-    say(`Enhancing ${entries.length + 1} of ${ready.length} …`);
+    say(`Enhancing ${names.size + 1} of ${ready.length} …`);
     try {
       const blob = await enhance(photo);
       let name = resultName(photo, blob.type);
-      for (let n = 2; entries.some((entry) => entry.name === name); n++)
+      for (let n = 2; names.has(name.toLowerCase()); n++) // many systems take A.jpg and a.jpg for one file
         name = resultName(photo, blob.type).replace(/(\.[^.]*)$/, ` ${n}$1`);
+      if (entries.length && bytes + blob.size > zipBytes) {
+        await handZip();
+        entries = [];
+        bytes = 0;
+      }
+      names.add(name.toLowerCase());
       entries.push({ name, blob });
+      bytes += blob.size;
       photo.result = null;
     } catch (error) {
       failed.push(`${photo.name}: ${error.message}`);
     }
   }
-  if (entries.length) hand(await zip(entries), "enhanced.zip");
+  if (entries.length) await handZip();
   $("save-all").disabled = false;
-  say(failed.length ? failed.join("; ") : `${entries.length} photographs are enhanced`);
+  say(failed.length ? failed.join("; ") : names.size === 1 ? "1 photograph is enhanced" : `${names.size} photographs are enhanced`);
 }
 
 const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
