@@ -35,6 +35,8 @@ def check_replaceable(target: Path, force: bool, mark: str, kind: str) -> None:
         )
     if not force:
         raise InputError(f"{target} exists: choose another output folder, or give --force to replace it")
+    if target.resolve() == Path.cwd():
+        raise InputError(f"{target} is the current folder, which cannot be replaced: run this from elsewhere")
     empty = target.is_dir() and not any(target.iterdir())
     if not empty and not (target / mark).is_file():
         raise InputError(
@@ -52,12 +54,11 @@ def new_folder(target: Path) -> Iterator[Path]:
         InputError: the folder cannot be made.
         ExportError: it cannot be moved, or the block raised an OSError.
     """
-    given, target = target, target.absolute()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     except OSError as error:
-        raise InputError(f"{given} cannot be made: {error.strerror}") from error
+        raise InputError(f"{target} cannot be made: {error.strerror}") from error
     earlier = partial.with_suffix(".earlier")
     try:
         yield partial
@@ -67,7 +68,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         partial.rename(target)
     except OSError as error:
         advice = ": free some space and export again" if error.errno == errno.ENOSPC else ""
-        raise ExportError(f"{given} cannot be written ({error.strerror or error}){advice}") from error
+        raise ExportError(f"{target} cannot be written ({error.strerror or error}){advice}") from error
     finally:
         if not target.exists() and earlier.exists():
             earlier.rename(target)

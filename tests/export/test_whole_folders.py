@@ -31,11 +31,10 @@ def test_the_new_folder_takes_the_place_of_the_old_one_and_nothing_else_stays(ol
     assert os.listdir(old.parent) == ["old"]
 
 
-def test_the_current_folder_can_be_replaced(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_folder_is_refused_before_the_work(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(old)
-    replace(Path())
-    assert (old / "mark").read_text() == "new"
-    assert os.listdir(old.parent) == ["old"]
+    with pytest.raises(InputError, match="is the current folder, which cannot be replaced"):
+        check_replaceable(Path(), force=True, mark="mark", kind="a bundle")
 
 
 @pytest.mark.parametrize("refused", ["old", ".partial"])
