@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import signal
 import sys
 import time
 from importlib.util import find_spec
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _EXIT_FAILED: Final = 1
 _EXIT_WRONG_USE: Final = 2
 _EXIT_INTERRUPTED: Final = 130
-
 _ONLY_VERIFY: Final = ("reference", "images")
 _BOTH: Final = ("padding",)
 
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # else a name that a terminal cannot show would stop it
             stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # containers are stopped by it
     fit_libraries()
     try:
         sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))

@@ -29,11 +29,15 @@ MAX_BATCH: Final = 4
 """Most requests of one shape that the server joins for an ONNX model; an engine has a limit from its build. A
 photograph of 12 megapixels takes half a gigabyte, so larger batches would cost memory and save no time."""
 
+_WHOLE_BATCH: Final = 1
+"""The same for a graph at full resolution, which takes 3 GB for each megapixel of each picture."""
+
 MAX_DELAY_US: Final = 2000
 """How long a request may wait for others to join it, in microseconds."""
 
-_WARM_PX: Final = (1080, 1920)
-"""Height and width of the picture that is run once before the server says that it is ready."""
+_WARM_PX: Final = {"normal": (1080, 1920), "whole": (144, 256)}
+"""Height and width of the picture that is run once before the server says that it is ready. At full
+resolution, 1080 x 1920 would take 6 GB for each model."""
 
 
 def write_triton_repository(bundle: Bundle, target: Path, force: bool = False) -> list[str]:
@@ -60,7 +64,7 @@ def write_triton_repository(bundle: Bundle, target: Path, force: bool = False) -
     graphs = {graph.file: graph for graph in bundle.manifest.graphs}
     with new_folder(target) as folder:
         names = [
-            _write_model(folder, bundle, graph, graph, "onnxruntime", MAX_BATCH)
+            _write_model(folder, bundle, graph, graph, "onnxruntime", _batch_of(graph))
             for graph in _served_graphs(bundle)
         ]
         names += [
@@ -79,6 +83,11 @@ def _served_graphs(bundle: Bundle) -> list[GraphFile]:
         if graphs:
             return graphs
     return list(bundle.manifest.graphs)
+
+
+def _batch_of(graph: GraphFile) -> int:
+    """Returns how many requests are joined for a graph, at most."""
+    return _WHOLE_BATCH if graph.part == "whole" else MAX_BATCH
 
 
 def check_repository(target: Path, force: bool) -> None:
@@ -111,8 +120,8 @@ def _write_model(
         )
     (version / f"model{suffix}").write_bytes(content)
     config = model_config(name, backend, batch, inputs, graph.outputs)
-    if graph.part in ("normal", "whole"):
-        config += _warm_up(inputs)
+    if graph.part in _WARM_PX:
+        config += _warm_up(inputs, *_WARM_PX[graph.part])
     (folder / name / "config.pbtxt").write_text(config, "utf-8")
     return name
 
@@ -136,12 +145,11 @@ def with_strengths(content: bytes) -> bytes:
     return served
 
 
-def _warm_up(inputs: tuple[TensorSpec, ...]) -> str:
+def _warm_up(inputs: tuple[TensorSpec, ...], height: int, width: int) -> str:
     """The text of `model_warmup`, by which the server runs a model once before it says that it is ready.
 
     onnxruntime prepares its kernels and memory in the first run.
     """
-    height, width = _WARM_PX
     dims = {"image": f"{height}, {width}, 3", "strength": "1"}
     lines = ["model_warmup [ {", '  name: "one_picture"', "  batch_size: 1"]
     for spec in inputs:
@@ -189,7 +197,8 @@ def _tensors(field: str, specs: tuple[TensorSpec, ...]) -> list[str]:
 _NORMAL: Final = """`rave_normal_*` do what `rave-run` does. They take `image` [height, width, 3] uint8 (sRGB,
 upright) and `strength` [1] float32 (0 changes nothing, 1 is the model, up to 2). They give `enhanced`, of the
 shape and type of the image, and `light` [height, width] float32, the map that was divided by. The light is
-estimated at a long side of {size} pixels. Ask for `enhanced` alone where the light is not needed.
+estimated at a long side of {size} pixels. Ask for `enhanced` alone where the light is not needed. A request
+needs 50 bytes per pixel.
 """
 
 _WHOLE: Final = """`rave_whole_*` run the network on every pixel, with about 3 GB of memory and 5 s of a
@@ -217,8 +226,8 @@ def _readme(names: list[str], bundle: Bundle) -> str:
         "# A Triton model repository of rave-export\n\n"
         "    tritonserver --model-repository=THIS_FOLDER\n\n"
         f"{models}\n\n" + "\n".join(texts) + "\n"
-        f"Requests of one shape are joined, up to {MAX_BATCH}, and wait at most {MAX_DELAY_US / 1000:g} ms\n"
-        "for each other. The server sets no limit to the size of a picture, and `rave_normal_*` need 50\n"
-        "bytes per pixel: refuse what is too large in front of it. More instances of a model serve more\n"
+        "Requests of one shape are joined, up to `max_batch_size` in the model's `config.pbtxt`, and wait\n"
+        f"at most {MAX_DELAY_US / 1000:g} ms for each other. The server sets no limit to the size of\n"
+        "a picture: refuse what is too large in front of it. More instances of a model serve more\n"
         "requests at a time: `instance_group` in its `config.pbtxt`.\n"
     )

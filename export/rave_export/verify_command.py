@@ -35,6 +35,7 @@ def run_verify(options: VerifyOptions, say: Callable[[str], None] = lambda _: No
         raise InputError(str(error)) from error
     source = options.reference
     if source is None and bundle.manifest.checkpoint is not None and find_spec("torch"):
+        bundle.read_file(bundle.manifest.checkpoint)  # a damaged one fails the proof, as a damaged graph does
         source = bundle.folder
     reference = None if source is None else read_reference(source, options.padding, bundle.manifest)
     pictures = [] if options.images is None else read_pictures(options.images, option="--images", say=say)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -28,8 +29,14 @@ def check_replaceable(target: Path, force: bool, mark: str, kind: str) -> None:
         raise InputError(f"{target} is a link: name the folder itself, or another output folder")
     if not target.exists():
         return
+    if os.path.ismount(target):
+        raise InputError(
+            f"{target} is where a disk or volume is mounted, so it cannot be replaced: name a folder in it"
+        )
     if not force:
         raise InputError(f"{target} exists: choose another output folder, or give --force to replace it")
+    if target.resolve() == Path.cwd():
+        raise InputError(f"{target} is the current folder, which cannot be replaced: run this from elsewhere")
     empty = target.is_dir() and not any(target.iterdir())
     if not empty and not (target / mark).is_file():
         raise InputError(
@@ -41,22 +48,29 @@ def check_replaceable(target: Path, force: bool, mark: str, kind: str) -> None:
 def new_folder(target: Path) -> Iterator[Path]:
     """Yields a folder to fill, moved to `target` when the block ends well and removed when it does not.
 
+    What was at `target` is moved aside first and removed last, so that it is there whole if the move fails.
+
     Raises:
-        ExportError: the folder cannot be made or moved, or the block raised an OSError.
+        InputError: the folder cannot be made.
+        ExportError: it cannot be moved, or the block raised an OSError.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     except OSError as error:
-        raise ExportError(f"{target} cannot be made: {error.strerror}") from error
+        raise InputError(f"{target} cannot be made: {error.strerror}") from error
+    earlier = partial.with_suffix(".earlier")
     try:
         yield partial
         partial.chmod(0o755)
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(earlier)
         partial.rename(target)
     except OSError as error:
         advice = ": free some space and export again" if error.errno == errno.ENOSPC else ""
         raise ExportError(f"{target} cannot be written ({error.strerror or error}){advice}") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if not target.exists() and earlier.exists():
+            earlier.rename(target)
+        for folder in (partial, earlier):
+            shutil.rmtree(folder, ignore_errors=True)

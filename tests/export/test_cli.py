@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -199,6 +200,20 @@ def test_a_bug_of_ours_keeps_its_traceback(
     monkeypatch.setattr("rave_export.export_command.export_bundle", fail)
     with pytest.raises(ValueError, match="shapes do not match"):
         main([str(checkpoint_file), "-o", str(tmp_path / "new")])
+
+
+def test_a_container_that_is_stopped_leaves_nothing_half_made(
+    run: Run, checkpoint_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr("rave_export.bundles.float_graphs", stop)
+    done = run(checkpoint_file, "-o", tmp_path / "new")
+    assert done.exit_code == 130
+    assert "rave-export: interrupted; nothing half-made is left" in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,18 @@ def test_the_embedded_model_on_a_photograph(tmp_path: Path) -> None:
         assert (psnr_db(enhanced[0], expected) or 99) >= 55
 
 
+@pytest.mark.parametrize("size", [(8, 8), (45, 130), (150, 97)])
+def test_openvino_gives_the_same_in_float32(normal: Bundle, running: Any, size: tuple[int, int]) -> None:
+    openvino = pytest.importorskip("openvino")
+    file = normal.folder / normal.manifest.graph("normal", "fp32", "uint8").file
+    compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    inputs = {"image": photograph(*size)[None], "strength": np.array(1, np.float32)}
+    expected, light = running.run(None, inputs)
+    found = compiled(inputs)
+    assert np.abs(found["enhanced"].astype(int) - expected).max() <= 1
+    assert np.abs(found["light"] - light).max() < 1e-3
+
+
 def test_a_batch_is_its_pictures(running: Any) -> None:
     pictures = np.stack([photograph(90, 140), photograph(90, 140)[::-1], probe_picture(90, 140)])
     inputs = {"image": pictures, "strength": np.array(1, np.float32)}

@@ -54,6 +54,10 @@ def test_verify_compares_with_the_bundles_own_checkpoint(run: Run, bundle: Bundl
     done = run(*arguments)
     assert done.exit_code == 1
     assert "measurements are over their tolerance" in done.stderr
+    (bundle.folder / other.file).unlink()
+    done = run(*arguments)
+    assert done.exit_code == 1, "a bundle that lacks a file fails, as one with a damaged graph does"
+    assert f"{other.file} is named by the manifest but cannot be read: No such file or" in done.stderr
 
 
 def test_verify_without_torch_compares_with_float32_graphs(

@@ -33,6 +33,12 @@ CUDA_REMEDY: Final = (
 """onnxruntime and onnxruntime-gpu overwrite each other's files: only one may be installed."""
 
 
+_CUDA: Final = "CUDAExecutionProvider"
+
+_EXACT_CUDA: Final = {"use_tf32": "0"}
+"""From Ampere on, onnxruntime otherwise multiplies float32 with the ten bits of TF32."""
+
+
 @dataclass(frozen=True)
 class Device:
     """What runs the graphs.
@@ -77,8 +83,8 @@ def choose_device(device: str) -> Device:
             get it.
     """
     if device == "auto":
-        if has_nvidia_gpu() and "CUDAExecutionProvider" in onnxruntime_providers():
-            return Device("cuda", "CUDAExecutionProvider", "onnxruntime can use the NVIDIA GPU")
+        if has_nvidia_gpu() and _CUDA in onnxruntime_providers():
+            return Device("cuda", _CUDA, "onnxruntime can use the NVIDIA GPU", _EXACT_CUDA)
         if has_openvino():
             if _allowed_threads() < _openvino_threads():
                 reason = "OpenVINO needs more threads than the system allows (ulimit -u)"
@@ -98,9 +104,9 @@ def choose_device(device: str) -> Device:
             )
         return Device("openvino", "OpenVINO", reason)
     if device == "cuda":
-        if "CUDAExecutionProvider" not in onnxruntime_providers():
+        if _CUDA not in onnxruntime_providers():
             raise DeviceError(f"this onnxruntime has no CUDA: {CUDA_REMEDY}")
-        return Device("cuda", "CUDAExecutionProvider", reason)
+        return Device("cuda", _CUDA, reason, _EXACT_CUDA)
     if device == "tensorrt":
         if not (_is_installed("tensorrt") or _is_installed("tensorrt_rtx")):
             raise DeviceError(

@@ -252,9 +252,8 @@ class Bundle:
         try:
             content = read_content(path, MAX_FILE_BYTES)
         except (OSError, ValueError) as error:
-            raise BundleError(
-                f"{path} is named by the manifest but cannot be read: {reason_of(error)}"
-            ) from error
+            reason = getattr(error, "strerror", None) or reason_of(error)
+            raise BundleError(f"{path} is named by the manifest but cannot be read: {reason}") from error
         digest = hashlib.sha256(content).hexdigest()
         if digest != item.sha256:
             raise BundleError(

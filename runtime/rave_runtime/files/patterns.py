@@ -47,15 +47,22 @@ def _matching_objects(pattern: RemoteFile) -> list[Location]:
     if url.endswith(("/", ":")) or not url:
         raise UsageError(f"{pattern} has a pattern in place of a bucket or host: name one")
     folder = RemoteFile(url)
-    names = sorted(name for name in folder.names() if fnmatchcase(name, start + star + tail))
+    fitting = start + star + tail
+    names = sorted(name for name in folder.names() if fnmatchcase(name, fitting))
+    if not _has_hidden_part(fitting):  # as patterns of paths do
+        names = [name for name in names if not _has_hidden_part(name)]
     if "**" not in pattern.url:
-        depth = (start + star + tail).count("/")
+        depth = fitting.count("/")
         names = [name for name in names if name.count("/") == depth]
     if not names:
         raise UsageError(
             f"{pattern} does not exist, and as a pattern it fits no file: give a photograph or folder"
         )
     return [folder / name for name in names]
+
+
+def _has_hidden_part(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
 
 
 def _is_there(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -83,22 +84,17 @@ class FilmResult:
 DEFAULT_WORKING_SIZE_PX: Final = 144
 """Long side on which the light is estimated where the enhancer works at full resolution."""
 
-
 _LUMA_WEIGHTS: Final = {1: (0.2126, 0.7152, 0.0722), 9: (0.2627, 0.6780, 0.0593)}
 """Weights of red, green and blue in luma, by the matrix's number in ITU-T H.273; others are BT.601."""
-
 
 _SWS_MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 """swscale's number for each matrix of ITU-T H.273."""
 
-
 _UNSPECIFIED: Final = 2
 """The number in ITU-T H.273 for a matrix that is not stated."""
 
-
 _HD_HEIGHT_PX: Final = 720
 """Films of this height or more that do not state a matrix are taken for BT.709, smaller ones for BT.601."""
-
 
 _AT_THE_END: Final = (
     "has its table of contents at its end, so it cannot be read from a pipe: give the file itself as INPUT, "
@@ -199,6 +195,9 @@ class DividedFilm:
         """Yields packets of the other streams, and pairs of a frame and its light."""
         av = import_av()
         broken = 0
+        # AVI holds no times of display, and those that FFmpeg guesses for reordered frames are in disorder.
+        is_avi = self.container.format.name == "avi"
+        avi_times: deque[int] = deque()
         watch = EndWatch(self.container, self.video)
         packets = self.container.demux()
         while True:
@@ -211,13 +210,19 @@ class DividedFilm:
                     if is_timed or (packet.size and is_cover(packet.stream)):
                         yield packet
                     continue
+                if is_avi and packet.size:
+                    avi_times.append(packet.dts)
                 frames = packet.decode()
             except StopIteration:
                 break
             except (av.error.InvalidDataError, av.error.PatchWelcomeError):
                 broken += 1
+                if avi_times:
+                    avi_times.pop()
                 continue
             for frame in frames:
+                if avi_times:
+                    frame.pts = avi_times.popleft()
                 yield self.light_frame(frame)
         if broken:
             many = "a broken packet was" if broken == 1 else f"{broken} broken packets were"

@@ -30,6 +30,10 @@ _BEST_QUALITY: Final = 14
 _WORST_QUALITY: Final = 36
 """Limits of the constant quality, for 100 and 0 of `--quality`."""
 
+_UNORDERED_CONTAINERS: Final = ("avi",)
+"""Containers that hold no times: if an encoder puts later frames first there, all are shown some frames after
+their sound."""
+
 _INTERLACED_FLAGS: Final = (1 << 18) | (1 << 29)
 """FFmpeg's codec flags for interlaced transforms and motion."""
 
@@ -116,6 +120,8 @@ def add_video(
         encoder, info.pixel_format, is_odd=bool(info.width % 2 or info.height % 2)
     )
     context.time_base = source.time_base or Fraction(1, 90000)
+    if output.format.name in _UNORDERED_CONTAINERS:
+        context.max_b_frames = 0
     context.color_range = int(frame.color_range)
     context.colorspace = int(frame.colorspace)
     context.color_trc = int(frame.color_trc)
@@ -131,3 +137,52 @@ def add_video(
     if info.rotation_deg:
         stream.set_display_rotation(info.rotation_deg)
     return stream
+
+
+class TimedEncoder:
+    """Encodes frames one after the other, and lets the last one stay as long as it did in the input.
+
+    Encoders give no durations. Containers know how long a frame is shown from the time of the next one, but
+    the last frame, which in the recording of a screen may stay for seconds, would be gone at once.
+
+    Args:
+        stream: what `add_video` returns.
+        source: the input's video stream.
+    """
+
+    def __init__(self, stream: Any, source: Any) -> None:
+        self._stream = stream
+        # Where frames are reordered, a packet lasts until the next packet, not until the next frame.
+        self._knows_durations = not source.codec_context.has_b_frames
+        self._durations: dict[int, int] = {}
+        self._last_pts: int | None = None
+        self._first_packet: Any = None
+
+    def encode(self, frame: Any) -> list[Any]:
+        """Returns the packets that are complete after this frame, whose time comes after the earlier ones."""
+        frame.pict_type = 0  # the encoder chooses its key frames
+        if self._last_pts is not None and (frame.pts is None or frame.pts <= self._last_pts):
+            frame.pts = self._last_pts + 1
+        self._last_pts = frame.pts
+        if self._knows_durations and frame.pts is not None and frame.duration:
+            self._durations[frame.pts] = frame.duration
+        return self._timed(self._stream.encode(frame))
+
+    def finish(self) -> list[Any]:
+        """Returns the last packets."""
+        end = None if self._last_pts is None else self._last_pts + self._durations.get(self._last_pts, 0)
+        packets = self._timed(self._stream.encode())
+        if packets and self._last_pts != end is not None:
+            # In MP4 a film is as long as its packets together, in their own order.
+            first, last = self._first_packet, packets[-1]
+            last.duration = (end - first.pts) - (last.dts - first.dts)
+        return packets
+
+    def _timed(self, packets: list[Any]) -> list[Any]:
+        """Returns packets, with the durations of their frames."""
+        for packet in packets:
+            self._first_packet = self._first_packet or packet
+            duration = self._durations.pop(packet.pts, 0)
+            if duration:
+                packet.duration = duration
+        return packets

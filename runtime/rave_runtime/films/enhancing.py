@@ -22,7 +22,7 @@ from rave_runtime.files.atomic import partial_file
 from rave_runtime.films.containers import container_of, container_options
 from rave_runtime.films.dividing import DividedFilm, FilmOptions, FilmResult
 from rave_runtime.films.encoders import least_threads
-from rave_runtime.films.encoding import add_video, choose_encoder, quality_of
+from rave_runtime.films.encoding import TimedEncoder, add_video, choose_encoder, quality_of
 from rave_runtime.films.marking import can_hold_mark, mark_film, mark_of_film
 from rave_runtime.films.opening import import_av, open_film, plain_reason
 from rave_runtime.films.outlet import Outlet
@@ -150,8 +150,7 @@ def _write(
                 mark_film(output.metadata, mark)
             streams: dict[int, Any] = {}
             early_packets: list[Any] = []
-            video: Any = None
-            last_pts = None
+            video: TimedEncoder | None = None
             for item in run.items():
                 outlet.check()
                 if isinstance(item, av.Packet):
@@ -169,13 +168,10 @@ def _write(
                     for packet in early_packets:
                         pass_on(output, streams, packet)
                     early_packets.clear()
-                item.pict_type = 0  # the encoder chooses its key frames
-                if last_pts is not None and (item.pts is None or item.pts <= last_pts):
-                    item.pts = last_pts + 1
-                last_pts = item.pts
                 output.mux(video.encode(item))
                 result.frames += 1
-            output.mux(video.encode())
+            if video is not None:
+                output.mux(video.finish())
         outlet.check()
     except (RaveError, MemoryError):
         raise
@@ -193,8 +189,8 @@ def _write(
 
 def _start_video(
     run: DividedFilm, output: Any, container: str, options: FilmOptions, result: FilmResult
-) -> Any:
-    """Chooses encoder and quality, adds the video stream to the output, and returns the stream."""
+) -> TimedEncoder:
+    """Chooses encoder and quality, adds the video stream to the output, and returns what encodes into it."""
     assert run.info is not None
     encoder = choose_encoder(run.info, options.encoder)
     if container == "webm" and options.encoder is None and encoder not in ("libvpx-vp9", "libsvtav1"):
@@ -210,4 +206,4 @@ def _start_video(
         result.warnings.append(_ODD_NOTE)
     if options.workers or options.alone:
         video.codec_context.thread_count = 1 if options.alone else options.workers
-    return video
+    return TimedEncoder(video, run.video)

@@ -58,7 +58,7 @@ class EnhancedPhoto:
         stage_seconds: the time that reading, enhancing and writing took.
     """
 
-    content: bytes
+    content: bytes = field(repr=False)
     format: str
     media_type: str
     source_format: str

@@ -49,8 +49,9 @@ def run_watch(
         RaveError: as `run_folder`.
     """
     if not (isinstance(source, Path) and isinstance(output, Path) and is_folder(source)):
+        wrong = output if isinstance(source, Path) and is_folder(source) else source
         raise UsageError(
-            f"{source} is not a folder: --watch needs folders of this machine as INPUT and OUTPUT"
+            f"{wrong} is not a folder of this machine: --watch needs one as INPUT and one as OUTPUT"
         )
     options.check("watch")
     batch = make_batch(options, open_journal(output), usable_processors())

@@ -46,7 +46,7 @@ def test_layout_follows_tritons_rules(with_engine: Bundle, tmp_path: Path) -> No
         is_engine = folder.name.endswith("_trt")
         assert [file.name for file in version.iterdir()] == ["model.plan" if is_engine else "model.onnx"]
         assert f'backend: "{"tensorrt" if is_engine else "onnxruntime"}"' in config
-        assert f"max_batch_size: {3 if is_engine else 4}" in config
+        assert f"max_batch_size: {3 if is_engine else 1}" in config
         assert "dynamic_batching" in config
 
 
@@ -58,6 +58,16 @@ def test_a_bundle_without_single_graphs_serves_tiles(bundle: Bundle, tmp_path: P
     config = (tmp_path / "models" / "rave_context_uint8_fp32" / "config.pbtxt").read_text()
     assert '{ name: "image", data_type: TYPE_UINT8, dims: [ -1, -1, 3 ] }' in config
     assert '{ name: "rows", data_type: TYPE_FP32, dims: [ 12, -1 ] }' in config
+
+
+def test_graphs_at_full_resolution_are_served_within_little_memory(bundle: Bundle, tmp_path: Path) -> None:
+    write_triton_repository(bundle, tmp_path / "models")
+    config = (tmp_path / "models" / "rave_whole_uint8_fp32" / "config.pbtxt").read_text()
+    assert "max_batch_size: 1\n" in config
+    assert 'key: "image" value: { data_type: TYPE_UINT8, dims: [ 144, 256, 3 ]' in config
+    text = (tmp_path / "models" / "README.md").read_text()
+    assert "3 GB of memory" in text
+    assert "50 bytes" not in text.replace("\n", " ")
 
 
 def test_configs_are_what_triton_parses(with_engine: Bundle, normal: Bundle, tmp_path: Path) -> None:
@@ -118,7 +128,8 @@ def test_the_normal_way_is_served_with_a_strength_per_picture(normal: Bundle, tm
     folder = tmp_path / "models" / "rave_normal_uint8_fp32"
     config = (folder / "config.pbtxt").read_text()
     assert '{ name: "strength", data_type: TYPE_FP32, dims: [ 1 ], reshape: { shape: [ ] } }' in config
-    assert "model_warmup" in config
+    assert "max_batch_size: 4\n" in config
+    assert "dims: [ 1080, 1920, 3 ], zero_data: true" in config
     running = onnxruntime.InferenceSession(folder / "1" / "model.onnx", providers=["CPUExecutionProvider"])
     picture = np.random.default_rng(0).integers(0, 256, (1, 90, 120, 3), np.uint8)
     strengths = np.array([0, 1], np.float32)

@@ -32,6 +32,7 @@ def test_enhance_bytes_is_the_same_pipeline(picture: MakePicture, tmp_path: Path
     assert (result.media_type, result.width_px, result.height_px) == ("image/jpeg", 160, 120)
     assert 0 < sum(result.stage_seconds.values()) <= result.seconds + 1e-6
     assert enhancer.strength == 1
+    assert len(repr(result)) < 1000, "a notebook shows it without the file's bytes"
     bright = Enhancer(device="cpu", threads=1, strength=0.5, highlights=2).enhance_bytes(jpeg).content
     assert enhancer.enhance_bytes(jpeg, strength=0.5, highlights=2).content == bright != expected
     assert enhancer.enhance_bytes(jpeg, format="png").media_type == "image/png"

@@ -31,6 +31,15 @@ def manifest(enhancer: Enhancer) -> Manifest:
     return replace(enhancer.manifest, graphs=graphs, parity=parity)
 
 
+@pytest.mark.parametrize("name", ["cuda", "auto"])
+def test_cuda_keeps_all_bits_of_float32(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    devices = "rave_runtime.backends.devices."
+    monkeypatch.setattr(devices + "onnxruntime_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(devices + "has_nvidia_gpu", lambda: True)
+    device = choose_device(name)
+    assert (device.name, device.options) == ("cuda", {"use_tf32": "0"})
+
+
 @pytest.mark.parametrize(
     ("device", "psnr_db", "vnni", "fits", "chosen"),
     [

@@ -33,7 +33,7 @@ from tests.runtime.cli.program import rave_run
         ),
         (["photos", "out", "--strength", "3"], "rave-run: --strength is 3"),
         (["photos", "out", "--device", "tpu"], "device 'tpu' is unknown"),
-        (["photos/a.jpg", "out", "--watch"], "is not a folder: --watch needs folders"),
+        (["photos/a.jpg", "out", "--watch"], "a.jpg is not a folder of this machine: --watch needs one"),
         (["photos", "out", "--quality", "0"], "--quality: 0 is not from 1 to 100"),
         (["photos", "out", "--memory-limit", "9"], "--memory-limit: 9 is not at least 64"),
         (["photos", "out", "--max-megapixels", "nan"], "--max-megapixels: nan is not at least 0.0001"),

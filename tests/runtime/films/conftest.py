@@ -60,6 +60,8 @@ def make_film(tmp_path: Path) -> MakeFilm:
         metadata: dict[str, str] | None = None,
         chapters: bool = False,
         full_range: bool = False,
+        reorders: bool = True,
+        ticks: int = 10,
     ) -> Path:
         path = tmp_path / name
         frames = moving_scene(12) if frames is None else frames
@@ -69,9 +71,11 @@ def make_film(tmp_path: Path) -> MakeFilm:
             stream = output.add_stream(codec, rate=rate, options={"crf": "12"})
             stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
             context = stream.codec_context
-            context.time_base = Fraction(1, rate * 10)
+            context.time_base = Fraction(1, rate * ticks)
             context.color_trc, context.colorspace, context.color_primaries = trc, 1, 1
             context.color_range = 2 if full_range else 1
+            if not reorders:
+                context.max_b_frames = 0
             if rotation:
                 stream.set_display_rotation(rotation)
             voice = output.add_stream("aac", rate=16000, layout="mono") if sound else None
@@ -91,8 +95,8 @@ def make_film(tmp_path: Path) -> MakeFilm:
                 frame = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(
                     format=pixel_format, dst_colorspace=1, dst_color_range=2 if full_range else 1
                 )
-                frame.pts = times[i] if times else 10 * i
-                frame.time_base = Fraction(1, rate * 10)
+                frame.pts = times[i] if times else ticks * i
+                frame.time_base = Fraction(1, rate * ticks)
                 output.mux(stream.encode(frame))
             output.mux(stream.encode())
             if voice is not None:

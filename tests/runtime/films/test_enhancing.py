@@ -88,6 +88,38 @@ def test_sound_times_rotation_chapters_and_tags_are_kept(
     assert {turn for _, turn in kept[1]} == {turn for _, turn in kept[0]} != {0}
 
 
+def test_a_last_frame_that_stays_for_seconds_does_so_in_the_result(
+    model: Enhancer, make_film: MakeFilm, tmp_path: Path
+) -> None:
+    film, recording = make_film(frames=moving_scene(4), reorders=False), tmp_path / "recording.mp4"
+    with av.open(str(film)) as source, av.open(str(recording), "w") as output:
+        stream = output.add_stream_from_template(source.streams.video[0])
+        for packet in [packet for packet in source.demux(video=0) if packet.size]:
+            packet.stream = stream
+            if packet.pts * packet.time_base > 0.1:
+                packet.duration = int(5 / packet.time_base)
+            output.mux(packet)
+    enhance_film(recording, tmp_path / "out.mp4", model)
+    seconds = []
+    for path in (recording, tmp_path / "out.mp4"):
+        with av.open(str(path)) as container:
+            seconds.append(container.duration / 1e6)
+    assert seconds == [pytest.approx(5.12, abs=0.01)] * 2
+
+
+@pytest.mark.parametrize("reorders", [False, True])
+def test_frames_of_an_avi_come_at_even_times_and_begin_with_its_sound(
+    model: Enhancer, make_film: MakeFilm, tmp_path: Path, reorders: bool
+) -> None:
+    film = make_film("film.avi", moving_scene(20), reorders=reorders, ticks=1)
+    enhance_film(film, tmp_path / "out.avi", model)
+    with av.open(str(tmp_path / "out.avi")) as container:
+        assert [packet.dts for packet in container.demux(video=0) if packet.size] == list(range(20))
+        assert not container.streams.video[0].codec_context.has_b_frames
+    for before, after in zip(read_film(film), read_film(tmp_path / "out.avi"), strict=True):
+        assert np.abs(before[:25].astype(float) - after[:25]).mean() < 9
+
+
 @pytest.mark.parametrize(
     ("pixel_format", "full"),
     [("yuv420p", False), ("yuv422p", False), ("yuv444p", False), ("yuv420p10le", False), ("yuvj420p", True)],

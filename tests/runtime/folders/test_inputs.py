@@ -238,10 +238,11 @@ def test_patterns_that_the_shell_left_are_expanded(tmp_path: Path, monkeypatch: 
 def test_patterns_of_a_store() -> None:
     fsspec = pytest.importorskip("fsspec")
     store = RemoteFile("memory://patterns/in")
-    for name in ("a.jpg", "b.png", "deep/c.jpg"):
+    for name in ("a.jpg", "b.png", "deep/c.jpg", ".hidden.jpg", ".thumbs/d.jpg"):
         (store / name).write(b"x")
     assert [place.name for place in parse_inputs(["memory://patterns/in/*.jpg"])] == ["a.jpg"]
     assert [place.name for place in parse_inputs(["memory://patterns/**/*.jpg"])] == ["a.jpg", "c.jpg"]
+    assert [place.name for place in parse_inputs(["memory://patterns/in/.*.jpg"])] == [".hidden.jpg"]
     with pytest.raises(UsageError, match="fits no file"):
         parse_inputs(["memory://patterns/in/*.tif"])
     fsspec.filesystem("memory").rm("/patterns", recursive=True)

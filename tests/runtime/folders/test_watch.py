@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from rave_runtime.errors import UsageError
+from rave_runtime.files.location import RemoteFile
 from rave_runtime.run import watch
 from rave_runtime.run.jobs import Job
-from rave_runtime.run.watch import _Files, _Folders
+from rave_runtime.run.options import RunOptions
+from rave_runtime.run.watch import _Files, _Folders, run_watch
 
 
 @pytest.fixture
@@ -117,3 +120,9 @@ def test_a_thousand_folders_inside_each_other_are_watched(tmp_path: Path) -> Non
         assert len(folders._times) == 1001
     finally:
         subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=False)
+
+
+def test_a_store_cannot_be_watched_nor_written_to_meanwhile(store: RemoteFile, tmp_path: Path) -> None:
+    for source, output in ((tmp_path, store), (store, tmp_path)):
+        with pytest.raises(UsageError, match=r"^memory://bucket/photos is not a folder of this machine"):
+            next(run_watch(source, output, RunOptions()))
