@@ -85,7 +85,8 @@ def keep_freed_memory() -> None:
     Otherwise every large buffer is a new mapping, whose pages the kernel clears each time. This is for
     programs: a library must not change the allocator of its host.
     """
-    with contextlib.suppress(OSError, AttributeError):
+    # TypeError: on Windows, ctypes opens no library without a name.
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         set_option = ctypes.CDLL(None).mallopt
         set_option(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES)
         set_option(_M_TRIM_THRESHOLD, _LARGEST_KEPT_BYTES)
