@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,22 +41,33 @@ def check_replaceable(target: Path, force: bool, mark: str, kind: str) -> None:
 def new_folder(target: Path) -> Iterator[Path]:
     """Yields a folder to fill, moved to `target` when the block ends well and removed when it does not.
 
+    A folder that is at `target` stays whole until the new one can take its place.
+
     Raises:
         ExportError: the folder cannot be made or moved, or the block raised an OSError.
     """
+    partial, old = (
+        target.parent / f".{target.name}.{secrets.token_hex(4)}.{end}" for end in ("partial", "old")
+    )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+        partial.mkdir()
     except OSError as error:
         raise ExportError(f"{target} cannot be made: {error.strerror}") from error
     try:
         yield partial
-        partial.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
+        try:
+            if target.exists():
+                target.rename(old)
+            partial.rename(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
     except OSError as error:
         advice = ": free some space and export again" if error.errno == errno.ENOSPC else ""
         raise ExportError(f"{target} cannot be written ({error.strerror or error}){advice}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if target.exists():  # else the old folder could not be put back
+            shutil.rmtree(old, ignore_errors=True)
