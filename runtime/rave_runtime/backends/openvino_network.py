@@ -144,9 +144,8 @@ class OpenVinoNetwork(SplitNetwork):
         try:
             request.infer(inputs, share_inputs=True)
         except Exception as error:  # OpenVINO raises RuntimeError for everything
-            message = str(error).strip().splitlines()[-1]
             raise DeviceError(
-                f"OpenVINO failed on {_names(graphs)}: {message} "
+                f"OpenVINO failed on {_names(graphs)}: {_reason(error)} "
                 "(a smaller --tile-size or --working-size needs less memory)"
             ) from error
         return {output.name: request.get_tensor(output.name).data for output in graphs[-1].outputs}
@@ -172,9 +171,8 @@ class OpenVinoNetwork(SplitNetwork):
                 core = openvino.Core()
                 core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the CPU plug-in, which may fail
             except Exception as error:  # OpenVINO raises RuntimeError for everything
-                reason = str(error).strip().splitlines()[-1]
                 raise DeviceError(
-                    f"OpenVINO {openvino.__version__} cannot be used: {reason} (use --device cpu)"
+                    f"OpenVINO {openvino.__version__} cannot be used: {_reason(error)} (use --device cpu)"
                 ) from error
             self._core = core
             # The first call of `to_dtype` fills a table in C++ that needs Python's lock: two threads that
@@ -195,10 +193,9 @@ class OpenVinoNetwork(SplitNetwork):
             _round_once(model)
             executable = self._core.compile_model(model, "CPU", self._properties)
         except Exception as error:
-            message = str(error).strip().splitlines()[-1]
             raise BundleError(
                 f"{self._bundle.folder / _names(graphs)} cannot be loaded by OpenVINO "
-                f"{openvino.__version__}: {message}"
+                f"{openvino.__version__}: {_reason(error)}"
             ) from error
         with contextlib.suppress(Exception):  # it runs, whether it can be kept or not
             keep(key, executable.export_model().getvalue())
@@ -257,6 +254,11 @@ def _before_rounding(output: Any) -> Any | None:
             return None
         output = output.node.input_value(0)
     return output
+
+
+def _reason(error: Exception) -> str:
+    """Returns the last line of OpenVINO's message: those before it name places in its code."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
 def _type_of(images: Image) -> ImageType:
