@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rave_runtime.errors import reason_of
-from rave_runtime.photos.jpeg import jpeg_segments
+from rave_runtime.photos.jpeg import FRAME_MARKERS, jpeg_segments
 from rave_runtime.photos.metadata.directories import LONG, SHORT, Directory, DirectoryReader, Value
 
 UNKNOWN_ENDINGS: Final = (
@@ -124,7 +124,7 @@ def _jpeg(content: bytes) -> str | None:
     for marker, payload in jpeg_segments(content):
         if marker in _FRAMES:
             return f"is {_FRAMES[marker]}, which cannot be read here: save it as a usual JPEG or a TIFF"
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        if marker in FRAME_MARKERS:
             bits = payload[0] if payload else 8
             if bits != 8:
                 return (
