@@ -276,7 +276,8 @@ def _tone_table(gain: float) -> NDArray[np.uint16]:
         bend = (over / (1 - _KNEE) - 1) / over
         above = np.maximum(values - _KNEE, 0)
         values = np.where(values > _KNEE, _KNEE + above / (1 + bend * above), values)
-    return (np.clip(values, 0, 1) * 65535 + 0.5).astype(np.uint16)
+    table: NDArray[np.uint16] = (np.clip(values, 0, 1) * 65535 + 0.5).astype(np.uint16)
+    return table
 
 
 @functools.cache
