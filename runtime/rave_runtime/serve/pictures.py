@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime.backends.stopping import StoppedError
+from rave_runtime.bundle import MIN_WORKING_SIZE_PX
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.light.reduction import Reduction
@@ -25,8 +26,6 @@ from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content, vary
 from rave_runtime.serve.problems import RefusedError
 from rave_runtime.serve.work import IsStopped
-
-LightFormat = Literal["png", "npy"]
 
 ENHANCE_PARAMETERS: Final = (
     "strength",
@@ -107,7 +106,10 @@ def parse_wishes(pairs: Iterable[tuple[str, str]], parameters: tuple[str, ...]) 
     working: int | Literal["same", "full"] = "same"
     if "working_size" in texts:
         text = texts["working_size"]
-        working = "full" if text == "full" else int(_number("working_size", text, 2, 1 << 16, whole=True))
+        if text == "full":
+            working = "full"
+        else:
+            working = int(_number("working_size", text, MIN_WORKING_SIZE_PX, 1 << 16, whole=True))
     long_side = None
     if "long_side" in texts:
         long_side = int(_number("long_side", texts["long_side"], _LEAST_SIDE_PX, 1 << 16, whole=True))

@@ -120,7 +120,7 @@ def test_a_batch_says_what_became_of_each(service: Service, jpeg: bytes, picture
         ("/enhance?strength=nan", b"x", "", 400, "strength is 'nan', a number from 0 to 2 is needed"),
         ("/enhance?quality=1.5", b"x", "", 400, "quality is '1.5', a whole number from 1 to 100 is needed"),
         ("/enhance?format=gif", b"x", "", 400, "format gif is unknown: give one of jpeg, png"),
-        ("/enhance?working_size=5", b"x", "", 400, "working"),
+        ("/enhance?working_size=5", b"x", "", 400, "a whole number from 32 to 65536 is needed"),
         ("/enhance?speed=1", b"x", "", 400, "'speed' is not a parameter of this request: it takes strength"),
         ("/enhance?strength=1&strength=1", b"x", "", 400, "strength is there twice"),
         ("/light?format=jpeg", b"x", "", 400, "a light map is written as png or npy"),
