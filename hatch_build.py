@@ -35,7 +35,7 @@ WIDE: Final = ("-mprefer-vector-width=512",) if platform.machine() in ("x86_64",
 # The second attempt: not every linker can choose between variants of a function when a program starts.
 WITHOUT_VARIANTS: Final = "-DRAVE_ONE_VARIANT"
 
-ENDING: Final = {"darwin": ".dylib"}.get(sys.platform, ".so")
+ENDING: Final = ".dylib" if sys.platform == "darwin" else ".so"
 
 
 class CompiledPasses(BuildHookInterface[Any]):

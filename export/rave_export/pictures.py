@@ -13,9 +13,8 @@ from PIL import Image
 from rave_export.errors import InputError
 from rave_runtime.arrays import Picture
 from rave_runtime.errors import PhotoError
-from rave_runtime.photos.colour import is_srgb, to_srgb
 from rave_runtime.photos.formats import READ_ENDINGS, USUAL_ENDINGS
-from rave_runtime.photos.reading import read_photo
+from rave_runtime.photos.reading import load_rgb
 
 PICTURES: Final = 16
 """Most pictures that are read from a folder."""
@@ -80,16 +79,9 @@ def _read_picture(file: Path, option: str) -> Picture:
         InputError: it cannot be read, or is less than 2 pixels wide or high.
     """
     try:
-        photo = read_photo(file)
+        picture = reduce_picture(load_rgb(file), MAX_SIDE_PX)
     except PhotoError as error:
         raise InputError(f"{file}: {error}") from error
-    pixels = photo.pixels
-    eight_bits = (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels.astype(np.uint8)
-    if eight_bits.shape[2] == 1:
-        eight_bits = np.repeat(eight_bits, 3, 2)
-    elif photo.icc_profile is not None and not is_srgb(photo.icc_profile):
-        eight_bits = to_srgb(eight_bits, photo.icc_profile)
-    picture = reduce_picture(eight_bits, MAX_SIDE_PX)
     if min(picture.shape[:2]) < 2:
         height, width = picture.shape[:2]
         raise InputError(f"{file}: it has {width} x {height} pixels, {option} needs at least 2 x 2")

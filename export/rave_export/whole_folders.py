@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,21 +48,22 @@ def check_replaceable(target: Path, force: bool, mark: str, kind: str) -> None:
 def new_folder(target: Path) -> Iterator[Path]:
     """Yields a folder to fill, moved to `target` when the block ends well and removed when it does not.
 
-    What was at `target` is moved aside first and removed last, so that it is there whole if the move fails.
+    A folder that is at `target` is moved aside first and removed last, so that it is there whole if the move
+    fails.
 
     Raises:
         InputError: the folder cannot be made.
         ExportError: it cannot be moved, or the block raised an OSError.
     """
+    partial = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+        partial.mkdir()
     except OSError as error:
         raise InputError(f"{target} cannot be made: {error.strerror}") from error
     earlier = partial.with_suffix(".earlier")
     try:
         yield partial
-        partial.chmod(0o755)
         if target.exists():
             target.rename(earlier)
         partial.rename(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,14 @@ def test_a_place_where_no_folder_can_be_made_is_wrong_use(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file/new cannot be made"):
         replace(tmp_path / "file" / "new")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_new_folder_has_the_permissions_that_the_umask_leaves(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with new_folder(tmp_path / "new"):
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700

@@ -12,8 +12,8 @@ from rave_runtime.backends.devices import CUDA_REMEDY, Device, sums_bytes_exactl
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.network import Image
 from rave_runtime.backends.privacy import import_onnxruntime
-from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
-from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
+from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork, image_type
+from rave_runtime.bundle import Bundle, GraphFile, Precision
 from rave_runtime.errors import BundleError, DeviceError, reason_of
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ class OnnxNetwork(SplitNetwork):
         return result
 
     def _graph(self, part: Part, images: Image) -> GraphFile:
-        image_type: ImageType = "uint8" if images.dtype == np.uint8 else "float32"
-        return self._bundle.manifest.graph(part, self.precision, image_type if part == "context" else None)
+        kind = image_type(images) if part == "context" else None
+        return self._bundle.manifest.graph(part, self.precision, kind)
 
     def _run(self, graph: GraphFile, outputs: list[str], inputs: dict[str, Any]) -> list[Any]:
         session = self._session(graph)

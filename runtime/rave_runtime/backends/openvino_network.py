@@ -12,14 +12,12 @@ import sys
 import threading
 from typing import Any, Final
 
-import numpy as np
-
 from rave_runtime.arrays import Array
 from rave_runtime.backends.compiled_cache import keep, recall
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.backends.network import Image
-from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
+from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork, image_type
 from rave_runtime.bundle import Bundle, GraphFile, ImageType, Precision
 from rave_runtime.errors import BundleError, DeviceError
 from rave_runtime.version import __version__
@@ -102,7 +100,7 @@ class OpenVinoNetwork(SplitNetwork):
 
     def graph_file(self, part: Part, images: Image) -> str:
         """See `SplitNetwork.graph_file`."""
-        context, enhance = self._graphs(_type_of(images))
+        context, enhance = self._graphs(image_type(images))
         return str(self._bundle.folder / (context if part == "context" else enhance).file)
 
     def run_context(
@@ -110,7 +108,7 @@ class OpenVinoNetwork(SplitNetwork):
     ) -> dict[str, Array]:
         """See `SplitNetwork.run_context`."""
         del outputs  # the graph gives both anyway
-        context, _ = self._graphs(_type_of(images))
+        context, _ = self._graphs(image_type(images))
         return self._run({"image": images, "rows": pool_rows, "cols": pool_cols}, context)
 
     def run_enhance(self, features: Any, pooled: Any, rows: Array, cols: Array) -> Array:
@@ -129,7 +127,7 @@ class OpenVinoNetwork(SplitNetwork):
         """See `SplitNetwork.run_whole`: both graphs are joined and run as one."""
         inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
         inputs |= {"rows" + _OF_ENHANCE: rows, "cols" + _OF_ENHANCE: cols}
-        light: Array = self._run(inputs, *self._graphs(_type_of(images)))["light"].copy()
+        light: Array = self._run(inputs, *self._graphs(image_type(images)))["light"].copy()
         return light
 
     def _graphs(self, image_type: ImageType) -> tuple[GraphFile, GraphFile]:
@@ -144,9 +142,8 @@ class OpenVinoNetwork(SplitNetwork):
         try:
             request.infer(inputs, share_inputs=True)
         except Exception as error:  # OpenVINO raises RuntimeError for everything
-            message = str(error).strip().splitlines()[-1]
             raise DeviceError(
-                f"OpenVINO failed on {_names(graphs)}: {message} "
+                f"OpenVINO failed on {_names(graphs)}: {_reason(error)} "
                 "(a smaller --tile-size or --working-size needs less memory)"
             ) from error
         return {output.name: request.get_tensor(output.name).data for output in graphs[-1].outputs}
@@ -172,9 +169,8 @@ class OpenVinoNetwork(SplitNetwork):
                 core = openvino.Core()
                 core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the CPU plug-in, which may fail
             except Exception as error:  # OpenVINO raises RuntimeError for everything
-                reason = str(error).strip().splitlines()[-1]
                 raise DeviceError(
-                    f"OpenVINO {openvino.__version__} cannot be used: {reason} (use --device cpu)"
+                    f"OpenVINO {openvino.__version__} cannot be used: {_reason(error)} (use --device cpu)"
                 ) from error
             self._core = core
             # The first call of `to_dtype` fills a table in C++ that needs Python's lock: two threads that
@@ -195,10 +191,9 @@ class OpenVinoNetwork(SplitNetwork):
             _round_once(model)
             executable = self._core.compile_model(model, "CPU", self._properties)
         except Exception as error:
-            message = str(error).strip().splitlines()[-1]
             raise BundleError(
                 f"{self._bundle.folder / _names(graphs)} cannot be loaded by OpenVINO "
-                f"{openvino.__version__}: {message}"
+                f"{openvino.__version__}: {_reason(error)}"
             ) from error
         with contextlib.suppress(Exception):  # it runs, whether it can be kept or not
             keep(key, executable.export_model().getvalue())
@@ -259,8 +254,9 @@ def _before_rounding(output: Any) -> Any | None:
     return output
 
 
-def _type_of(images: Image) -> ImageType:
-    return "uint8" if images.dtype == np.uint8 else "float32"
+def _reason(error: Exception) -> str:
+    """Returns the last line of OpenVINO's message: those before it name places in its code."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
 def _names(graphs: tuple[GraphFile, ...]) -> str:

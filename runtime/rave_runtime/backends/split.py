@@ -16,7 +16,7 @@ import numpy as np
 
 from rave_runtime.arrays import Array
 from rave_runtime.backends.network import Image
-from rave_runtime.bundle import NetworkFacts
+from rave_runtime.bundle import ImageType, NetworkFacts
 from rave_runtime.errors import BundleError, PhotoError
 
 Part = Literal["context", "enhance"]
@@ -29,6 +29,11 @@ give 0 to about 1."""
 _MAX_FEATURE: Final = 1e20
 """Greater features are refused. Those of sound networks stay below 1,000, but the export's proof of the halo
 runs them on pictures with extreme values."""
+
+
+def image_type(images: Image) -> ImageType:
+    """Returns the dtype of the images that a context graph must take for these windows."""
+    return "uint8" if images.dtype == np.uint8 else "float32"
 
 
 class SplitNetwork(ABC):

@@ -9,7 +9,6 @@ from typing import Final, NoReturn
 
 EXIT_SOME_FAILED: Final = 1
 EXIT_WRONG_USE: Final = 2
-EXIT_INTERRUPTED: Final = 130
 
 
 def wrong_use(message: str) -> NoReturn:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from rave_runtime.errors import PhotoError, RaveError
 from rave_runtime.files.attributes import copy_attributes
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.partials import live, partial_name
+from rave_runtime.files.regular import make_blocking
 
 _SYSTEM_NAMES: Final = ("/dev", "/dev/fd", "/proc/self/fd")
 """Folders whose entries name open streams. A stream may lead to a file: only such a path shows that."""
@@ -27,6 +29,8 @@ _NO_FSYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS,
 
 _STATUS_BYTES: Final = 200
 """More than enough of a process's status: its name, of at most 64 bytes, and then the umask."""
+
+_asking: Final = threading.Lock()
 
 
 def write_atomically(
@@ -279,8 +283,8 @@ def _umask() -> int:
     refusals = contextlib.suppress(OSError, ValueError, IndexError)
     with refusals, open("/proc/self/status", "rb", buffering=0) as file:
         return int(file.read(_STATUS_BYTES).partition(b"\nUmask:")[2].split(maxsplit=1)[0], 8)
-    mask = os.umask(0o077)  # the only way to ask elsewhere; a file made meanwhile is private
-    os.umask(mask)
+    with _asking:  # two threads at once would take each other's mask for the user's
+        os.umask(mask := os.umask(0o077))  # the only way to ask elsewhere; a file made meanwhile is private
     return mask
 
 
@@ -288,8 +292,7 @@ def _write_into(target: Path, content: bytes) -> None:
     """Writes into a pipe, device or stream; waits at most `_READER_S` for a program that reads a pipe."""
     descriptor = _wait_for(lambda: os.open(target, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0)))
     try:
-        if hasattr(os, "set_blocking"):
-            os.set_blocking(descriptor, True)
+        make_blocking(descriptor)
         write_all(descriptor, content)
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Where the three programs keep files that take long to make but can be made again."""
+"""Where the programs keep files that take long to make but can be made again."""
 
 from __future__ import annotations
 

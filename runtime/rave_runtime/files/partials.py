@@ -20,6 +20,9 @@ _ENDING: Final = "rave-partial"
 _ABANDONED_S: Final = 24 * 3600.0
 """Age at which a temporary file of another machine counts as abandoned; a living one is seconds old."""
 
+_CAN_ASK: Final = os.name == "posix"
+"""Whether a process can be asked whether it lives: on Windows, os.kill would end it."""
+
 live: Final[set[Path]] = set()
 """Temporary files that this process is writing."""
 
@@ -32,7 +35,8 @@ def partial_name() -> str:
 def remove_abandoned(folder: Location) -> None:
     """Removes temporary files that dead processes left anywhere in a folder.
 
-    A file of this machine is removed when its process has ended, one of another machine after a day.
+    A file of this machine is removed when its process has ended, one of another machine after a day. So is
+    one of this machine where nobody can ask whether a process lives, as on Windows.
     """
     if not isinstance(folder, Path):
         return
@@ -43,7 +47,8 @@ def remove_abandoned(folder: Location) -> None:
                 machine, _, process = parts[2].partition("-")
                 with contextlib.suppress(OSError):
                     age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
-                    if not _is_alive(process) if machine == this_machine() else age_s > _ABANDONED_S:
+                    is_told = _CAN_ASK and machine == this_machine()
+                    if not _is_alive(process) if is_told else age_s > _ABANDONED_S:
                         (place / entry.name).unlink()
 
 
@@ -74,8 +79,6 @@ def _process_space() -> str:
 
 
 def _is_alive(process: str) -> bool:
-    if os.name != "posix":
-        return True  # on Windows, os.kill would end the process
     try:
         os.kill(int(process), 0)
     except (ProcessLookupError, ValueError, OverflowError):

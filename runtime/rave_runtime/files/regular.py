@@ -36,11 +36,19 @@ def open_regular(file: Path, flags: int = os.O_RDONLY, *, follow: bool = True) -
             raise OSError(errno.EINVAL, "it is not a regular file", str(file))
         if not follow and flags & (os.O_WRONLY | os.O_RDWR) and status.st_nlink > 1:
             raise OSError(errno.EMLINK, "it has other names (hard links)", str(file))
-        if hasattr(os, "set_blocking"):
-            os.set_blocking(descriptor, True)
+        make_blocking(descriptor)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def make_blocking(descriptor: int) -> None:
+    """Makes reading and writing wait again, where a file was opened with O_NONBLOCK.
+
+    Windows has no such flag, and its Python from 3.12 on refuses to change it for anything but pipes.
+    """
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(descriptor, True)
 
 
 def read_regular(file: Path, *, follow: bool = True) -> bytes:

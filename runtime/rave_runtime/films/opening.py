@@ -141,7 +141,7 @@ def open_film(source: Path | IO[bytes]) -> Iterator[Any]:
     if isinstance(source, io.BufferedReader) and not source.peek(1):
         raise PhotoError("is empty (0 bytes)")
     try:
-        container = av.open(place, metadata_errors="replace", options=options)
+        container = av.open(place, options=options, **_lenient(av))
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(source, Path) and source.is_file() and not source.stat().st_size:
             raise PhotoError("is empty (0 bytes)") from error
@@ -155,6 +155,11 @@ def open_film(source: Path | IO[bytes]) -> Iterator[Any]:
         yield container
     finally:
         container.close()
+
+
+def _lenient(av: Any) -> dict[str, str]:
+    """Returns what makes PyAV up to 18 take texts that are no UTF-8; newer ones do so by themselves."""
+    return {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def main_video(container: Any) -> Any:

@@ -30,7 +30,7 @@ MOST_ROWS: Final = 257
 _VERSION: Final = 1
 """What `rave_version` returns: raised in both places when a pass takes other arguments."""
 
-_ENDING: Final = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+_ENDING: Final = ".dylib" if sys.platform == "darwin" else ".so"
 
 
 @functools.cache

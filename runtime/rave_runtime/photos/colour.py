@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 
 from rave_runtime.arrays import Array, Pixels
 from rave_runtime.errors import PhotoError
-from rave_runtime.photos.headers.colour_codes import srgb_light
+from rave_runtime.photos.headers.colour_codes import srgb_encoded, srgb_light
 from rave_runtime.photos.metadata.grey_profile import light_of_lightness, states_lightness
 
 _CURVE_SIZE: Final = 4096
@@ -148,8 +148,7 @@ def convert_to_srgb(pixels: Pixels, icc_profile: bytes) -> Pixels:
     table, result = linear.astype(np.float32), np.empty_like(pixels)
     for row, values in enumerate(pixels):
         light = np.clip(table[values] @ matrix.T, 0, 1)
-        shown = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** np.float32(1 / 2.4) - 0.055)
-        result[row] = shown * top + 0.5
+        result[row] = srgb_encoded(light) * top + 0.5
     return result
 
 
@@ -217,7 +216,7 @@ def _stated_curve(icc_profile: bytes) -> Array | None:
     linear = np.clip(linear, 0, 1)
     if states_lightness(icc_profile):
         linear = light_of_lightness(linear)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    encoded = srgb_encoded(linear)
     return encoded.astype(np.float32) if encoded[-1] > 0.5 > encoded[0] else None
 
 

@@ -23,7 +23,7 @@ from rave_runtime.errors import PhotoError
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import bounded
 from rave_runtime.photos.headers.reasons import why_not_taken, why_unreadable
-from rave_runtime.photos.jpeg import count_scans, end_of_jpeg, plain_header
+from rave_runtime.photos.jpeg import PHOTOSHOP_SEGMENT, count_scans, end_of_jpeg, plain_header
 from rave_runtime.photos.tiff.kinds import Kind, add_kinds, remove_kinds
 
 _STRIP_ROWS: Final = 64
@@ -42,7 +42,7 @@ UNKNOWN_FORMAT: Final = "is not a picture, or of a format that is not known here
 _SCAN: Final = re.compile(rb"\xff\xda\x00")
 """The marker of a scan and the first byte of its length, at most 14. Coded pixels hold no such bytes."""
 
-_PHOTOSHOP, _RESOURCE = b"Photoshop 3.0\0", b"8BIM"
+_RESOURCE: Final = b"8BIM"
 _MAX_RESOURCES: Final = 50_000
 """Marks of Photoshop's image resources in a JPEG, which has tens of them."""
 
@@ -150,7 +150,7 @@ def _refuse_endless(jpeg: bytes) -> None:
     if may_have_many and count_scans(jpeg, _MAX_SCANS) > _MAX_SCANS:
         raise PhotoError(f"has over {_MAX_SCANS} scans, which would take hours to decode")
     head = jpeg if header is None else jpeg[: header.end]
-    if _PHOTOSHOP in head and head.count(_RESOURCE) > _MAX_RESOURCES:
+    if PHOTOSHOP_SEGMENT in head and head.count(_RESOURCE) > _MAX_RESOURCES:
         raise PhotoError("is damaged, or no photograph: its header does not end")
 
 

@@ -47,29 +47,27 @@ _SAMPLINGS: Final[Mapping[tuple[float, float], str]] = {
 """Names of how many values of brightness, across and down, there are for one of colour."""
 
 XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
-
-
+GAIN_MAP_SEGMENT: Final = b"urn:iso:std:iso:ts:21496:-1\0"
+PHOTOSHOP_SEGMENT: Final = b"Photoshop 3.0\0"
 _EXTENSION_SEGMENT: Final = b"http://ns.adobe.com/xmp/extension/\0"
-_GAIN_MAP_SEGMENT: Final = b"urn:iso:std:iso:ts:21496:-1\0"
-
-_PHOTOSHOP_SEGMENT: Final = b"Photoshop 3.0\0"
+"""First bytes of segments, which tell what they hold."""
 
 
 def photoshop_resources(jpeg: bytes) -> bytes | None:
     """Returns Photoshop's image resources of a JPEG, which hold captions and keywords, or None."""
     parts = [
-        payload[len(_PHOTOSHOP_SEGMENT) :]
+        payload[len(PHOTOSHOP_SEGMENT) :]
         for marker, payload in jpeg_segments(jpeg)
-        if marker == 0xED and payload.startswith(_PHOTOSHOP_SEGMENT)
+        if marker == 0xED and payload.startswith(PHOTOSHOP_SEGMENT)
     ]
     return without_thumbnails(b"".join(parts)) or None
 
 
 def add_photoshop_resources(jpeg: bytes, resources: bytes) -> bytes:
     """Puts image resources into a JPEG, behind its first segment, in as many segments as they need."""
-    room = 65533 - len(_PHOTOSHOP_SEGMENT)
+    room = 65533 - len(PHOTOSHOP_SEGMENT)
     segments = [
-        b"\xff\xed" + struct.pack(">H", len(part) + 2 + len(_PHOTOSHOP_SEGMENT)) + _PHOTOSHOP_SEGMENT + part
+        make_segment(0xED, PHOTOSHOP_SEGMENT + part)
         for part in (resources[at : at + room] for at in range(0, len(resources), room))
     ]
     (length,) = struct.unpack_from(">H", jpeg, 4)
@@ -248,7 +246,7 @@ def carry_jpeg(
             source_jfif = payload
         if marker in (0xE0, 0xEE) or not (0xE1 <= marker <= 0xEF or marker == 0xFE):
             continue
-        if marker == 0xE2 and payload.startswith((b"MPF\0", _GAIN_MAP_SEGMENT)):
+        if marker == 0xE2 and payload.startswith((b"MPF\0", GAIN_MAP_SEGMENT)):
             continue
         if marker == 0xEB and payload.startswith(b"JP") and payload[2:4] in credentials:
             continue
@@ -263,14 +261,14 @@ def carry_jpeg(
             if packet is None:
                 continue
             payload = XMP_SEGMENT + packet
-        elif marker == 0xED and payload.startswith(_PHOTOSHOP_SEGMENT):
-            start = len(_PHOTOSHOP_SEGMENT)
+        elif marker == 0xED and payload.startswith(PHOTOSHOP_SEGMENT):
+            start = len(PHOTOSHOP_SEGMENT)
             resources = with_turned_resolution(without_thumbnails(payload[start:]), orientation)
             payload = payload[:start] + resources
-        segments.append(_segment(marker, payload))
+        segments.append(make_segment(marker, payload))
     if xmp is not None:  # the source has none
         exif = next((at + 1 for at, each in enumerate(segments) if each.startswith(EXIF_HEADER, 4)), 0)
-        segments.insert(exif, _segment(0xE1, XMP_SEGMENT + xmp))
+        segments.insert(exif, make_segment(0xE1, XMP_SEGMENT + xmp))
     target_jfif, after = b"", 2
     if target.startswith(b"\xff\xe0", 2):
         (length,) = struct.unpack_from(">H", target, 4)
@@ -282,5 +280,6 @@ def carry_jpeg(
     return b"".join([target[:2], target_jfif, *segments, memoryview(target)[after:]])
 
 
-def _segment(marker: int, payload: bytes) -> bytes:
+def make_segment(marker: int, payload: bytes) -> bytes:
+    """Writes a segment: its marker, length and payload."""
     return b"\xff" + bytes([marker]) + struct.pack(">H", len(payload) + 2) + payload

@@ -10,6 +10,7 @@ from typing import Final
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
+from rave_runtime.photos.jpeg import PHOTOSHOP_SEGMENT, XMP_SEGMENT
 from rave_runtime.photos.metadata.photoshop import resource_of_iptc, with_turned_resolution
 from rave_runtime.photos.xmp import upright_xmp
 
@@ -24,7 +25,6 @@ _SCALES: Final = (b"pHYs", b"sCAL", b"oFFs")
 _UNSEEN: Final = (*_COLOUR, b"eXIf", b"iTXt", b"tEXt", b"zTXt", b"tIME")
 _KEPT: Final = (*_UNSEEN, *_SCALES)
 _XMP_KEYWORD: Final = b"XML:com.adobe.xmp"
-_XMP_SEGMENT: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
 _RAW_PROFILE: Final = b"Raw profile type "
 """The keyword of a text that holds EXIF, XMP or IPTC in hexadecimal digits begins like this.
@@ -100,7 +100,7 @@ def png_blocks(content: bytes) -> PngBlocks:
             xmp = _text_of(b"iTXt", content[start + 8 : stop - 4])
     resources = raw.get("8bim") or raw.get("iptc")
     if resources is not None and not resources.startswith(b"8BIM"):
-        resources = resources.removeprefix(b"Photoshop 3.0\0")
+        resources = resources.removeprefix(PHOTOSHOP_SEGMENT)
         resources = resources if resources.startswith(b"8BIM") else resource_of_iptc(resources)
     if icc is None and not is_srgb:
         text_profile = raw.get("icc") or raw.get("icm") or b""
@@ -224,7 +224,7 @@ def _read_raw_profile(kind: bytes, data: bytes) -> tuple[str, bytes] | None:
     name = keyword.removeprefix(_RAW_PROFILE).decode("latin-1").lower()
     if name == "app1":
         name = "exif" if profile.startswith(EXIF_HEADER) else "xmp"
-        profile = profile.removeprefix(_XMP_SEGMENT)
+        profile = profile.removeprefix(XMP_SEGMENT)
     return (name, profile) if profile else None
 
 
@@ -248,7 +248,7 @@ def _upright_raw_profile(
         return kind, data
     keyword = data.partition(b"\0")[0]
     if keyword.lower().endswith(b"app1") and name == "xmp":
-        new_bytes = _XMP_SEGMENT + new_bytes
+        new_bytes = XMP_SEGMENT + new_bytes
     text = raw_profile(keyword.removeprefix(_RAW_PROFILE).decode("latin-1"), new_bytes)
     return b"zTXt", keyword + b"\0\0" + zlib.compress(text.encode("latin-1"))
 

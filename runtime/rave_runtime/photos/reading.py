@@ -97,14 +97,13 @@ def read_photo(
         raise PhotoError(why_damaged(content, error)) from error
 
 
-def load_rgb(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> NDArray[np.uint8]:
+def load_rgb(source: Location | bytes) -> NDArray[np.uint8]:
     """Reads the pixels of a picture as a network sees them, for training, calibration and measuring.
 
     Only decoders of the formats in `rave_runtime.photos.formats` run, whatever the file's name is.
 
     Args:
         source: a file, or its bytes.
-        max_megapixels: larger pictures are refused before they are decoded.
 
     Returns:
         [h, w, 3] uint8, sRGB, upright; grey in all three channels, 16 bits reduced, transparency left out.
@@ -112,7 +111,7 @@ def load_rgb(source: Location | bytes, max_megapixels: float = DEFAULT_MAX_MEGAP
     Raises:
         PhotoError: as `read_photo`.
     """
-    photo = read_photo(source, max_megapixels)
+    photo = read_photo(source)
     pixels = to_8_bits(photo.pixels) if photo.pixels.dtype == np.uint16 else photo.pixels
     if photo.icc_profile is not None and not is_srgb(photo.icc_profile):
         pixels = convert_to_srgb(pixels, photo.icc_profile)

@@ -127,7 +127,6 @@ def parse_shard(text: str) -> Shard:
 def plan_jobs(
     source: Location | Sequence[Location],
     output: Location,
-    format: str | None = None,
     allow_empty: bool = False,
     shard: Shard | None = None,
     selection: Selection | None = None,
@@ -142,11 +141,10 @@ def plan_jobs(
         output: where results go: for a folder, the folder that mirrors its tree; for a file, a file name, or
             a folder if it is one or has no known ending; for several, a folder that gets a subfolder for each
             given folder.
-        format: the name of a written format; None keeps each photograph's own.
         allow_empty: a folder without photographs gives no jobs instead of an error.
         shard: which part of the photographs; None is all. A part may be empty.
         selection: which names count; None is all.
-        naming: how results are named, instead of `format` alone.
+        naming: how results are named; None names them like their photographs.
         leave_out: is told of photographs that would be written to one file, which are left out then; None
             makes that an error.
 
@@ -161,7 +159,7 @@ def plan_jobs(
             it; two photographs would be written to one file, or a result over a photograph.
     """
     sources = [source] if isinstance(source, (Path, RemoteFile)) else list(source)
-    naming = naming or Naming(format)
+    naming = naming or Naming()
     selection = selection or Selection()
     for place in sources:
         if not exists(place):

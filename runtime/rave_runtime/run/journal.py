@@ -150,7 +150,7 @@ class Journal(ABC):
 
     @abstractmethod
     def _read_others(self) -> Iterable[Entry]:
-        """Returns the entries that all journals of the folder hold now."""
+        """Returns the entries of the folder's journals, at least of those that changed since last time."""
 
     @abstractmethod
     def _rewrite(self, text: str) -> None:
@@ -165,6 +165,7 @@ class FolderJournal(Journal):
         self._file = folder / _journal_name(part)
         self._claims = self._file.with_suffix(".claims.jsonl")
         self._lines = AppendedFile(self._file)
+        self._states: dict[Path, tuple[int, str, int]] = {}
         super().__init__(folder, self._read_others())
 
     def claim_all(self, names: Iterable[str]) -> None:
@@ -187,11 +188,12 @@ class FolderJournal(Journal):
 
     def _read_others(self) -> Iterable[Entry]:
         # The newest file comes last and counts: older runs may have made a result in another way.
-        return [
-            entry
-            for file in sorted(self._place.glob(".rave-run*.jsonl"), key=_changed)
-            for entry in read_entries(file)
+        states = {file: _state(file) for file in self._place.glob(".rave-run*.jsonl")}
+        changed = [
+            file for file in sorted(states, key=states.__getitem__) if states[file] != self._states.get(file)
         ]
+        self._states = states
+        return [entry for file in changed for entry in read_entries(file)]
 
     def _rewrite(self, text: str) -> None:
         self._lines.close()
@@ -290,11 +292,13 @@ def _journal_name(part: str) -> str:
     return f".rave-run.{part}.jsonl" if part else JOURNAL_NAME
 
 
-def _changed(file: Path) -> tuple[int, str]:
+def _state(file: Path) -> tuple[int, str, int]:
+    """Returns when a file changed last, by which files are sorted, its name, and its size in bytes."""
     try:
-        return file.stat().st_mtime_ns, file.name
+        status = file.stat()
     except OSError:
-        return 0, file.name
+        return 0, file.name, 0
+    return status.st_mtime_ns, file.name, status.st_size
 
 
 def _read_all(folder: RemoteFile) -> dict[str, list[Entry]]:

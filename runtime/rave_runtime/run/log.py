@@ -15,6 +15,7 @@ from typing import BinaryIO, Final, cast
 
 from rave_runtime.enhancer import Setup
 from rave_runtime.files.atomic import is_stream_name, make_folder
+from rave_runtime.files.regular import make_blocking
 from rave_runtime.files.secrets import without_secrets
 from rave_runtime.run.results import Result
 
@@ -120,8 +121,7 @@ def _open(file: Path) -> BinaryIO:
     if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and not is_stream_name(file):
         os.close(descriptor)
         raise OSError(errno.EMLINK, "it has other names (hard links)", str(file))
-    if hasattr(os, "set_blocking"):
-        os.set_blocking(descriptor, True)
+    make_blocking(descriptor)
     return cast(BinaryIO, os.fdopen(descriptor, "ab", buffering=0))
 
 

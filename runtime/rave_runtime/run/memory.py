@@ -85,7 +85,8 @@ def keep_freed_memory() -> None:
     Otherwise every large buffer is a new mapping, whose pages the kernel clears each time. This is for
     programs: a library must not change the allocator of its host.
     """
-    with contextlib.suppress(OSError, AttributeError):
+    # TypeError: on Windows, ctypes opens no library without a name.
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         set_option = ctypes.CDLL(None).mallopt
         set_option(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES)
         set_option(_M_TRIM_THRESHOLD, _LARGEST_KEPT_BYTES)
@@ -190,9 +191,3 @@ def estimate_need(
     if long_side > _LONGEST_ROW_PX:  # the light is applied to whole rows, one at least
         photo += long_side * _ROW_BYTES_PER_PX
     return Need(photo, network, (width * height + 1) / 1e6)
-
-
-def photo_bytes(source: Path | bytes, working_size_px: int | None = None) -> int:
-    """Returns the bytes that `estimate_need` gives, as one sum; 0 where the header does not tell the size."""
-    need = estimate_need(source, working_size_px)
-    return need.photo_bytes + need.network_bytes

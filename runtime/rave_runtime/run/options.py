@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -63,7 +63,7 @@ class RunOptions:
     skip_existing: bool = False
     log: Path | None = None
     report: Path | None = None
-    memory_limit_mib: int = field(default_factory=default_limit_mib)
+    memory_limit_mib: int | None = None
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     workers: int | None = None
     shard: str | None = None
@@ -144,6 +144,11 @@ class RunOptions:
             raise UsageError("--watch runs unattended and cannot ask: give --overwrite never or always")
 
     @property
+    def limit_mib(self) -> int:
+        """The memory for the photographs and tiles of one process, in MiB."""
+        return self.memory_limit_mib or default_limit_mib()
+
+    @property
     def selection(self) -> Selection:
         """The names of photographs that the run takes."""
         from rave_runtime.run.inputs import Selection
@@ -213,13 +218,12 @@ def make_batch(
 
     workers, threads = divide_processors(options, jobs, processors)
     # A limit from the user holds for every photograph; otherwise a large one may be worked on alone.
-    is_given = options.memory_limit_mib != default_limit_mib()
-    alone_mib = options.memory_limit_mib if is_given else memory_for_one_mib()
+    alone_mib = options.memory_limit_mib or memory_for_one_mib()
     return Batch(
         make_enhancer(options, workers, threads, model, make),
         options.write_options,
         workers,
-        MemoryBudget(options.memory_limit_mib * 2**20, alone_mib * 2**20),
+        MemoryBudget(options.limit_mib * 2**20, alone_mib * 2**20),
         journal,
         options.skip_existing,
     )
@@ -231,7 +235,7 @@ def divide_processors(options: RunOptions, jobs: int, processors: int | None = N
     The arguments are those of `make_batch`.
     """
     processors = processors or usable_processors()
-    workers = options.workers or max(1, min(processors, jobs, most_workers(options.memory_limit_mib)))
+    workers = options.workers or max(1, min(processors, jobs, most_workers(options.limit_mib)))
     return workers, max(1, processors // workers)
 
 
@@ -256,7 +260,7 @@ def make_enhancer(
     """
     tile_size = options.tile_size
     if tile_size is None:
-        tile_size = choose_tile_size(options.memory_limit_mib, workers)
+        tile_size = choose_tile_size(options.limit_mib, workers)
     return make(
         model or options.model,
         precision=options.precision,

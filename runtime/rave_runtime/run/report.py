@@ -145,7 +145,7 @@ def write_report(file: Path, results: list[Result], setup: Setup, options: RunOp
     ]
     shown_results = [result for result in results if result.status != "failed"][:MAX_PREVIEWS]
     page = _PAGE.format(
-        title=f"rave-run: {len(results)} photographs",
+        title=f"rave-run: {len(results)} photograph{'s' * (len(results) != 1)}",
         facts=html.escape(" · ".join(facts)),
         figures="".join(_figure(result, file) for result in shown_results),
         rows="".join(_row(result) for result in results),

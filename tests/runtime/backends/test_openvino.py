@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rave_runtime import Enhancer
+from rave_runtime import DeviceError, Enhancer
+from rave_runtime.backends.openvino_network import OpenVinoNetwork
 from tests.runtime.pictures import MakePicture
 
 pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
@@ -84,9 +85,22 @@ assert callable(convert_model)
 def test_it_reports_its_use_to_nobody() -> None:
     code = """
 import sys
-from rave_runtime import Enhancer
+from rave_runtime import DeviceError, Enhancer
+from rave_runtime.backends.openvino_network import OpenVinoNetwork
 Enhancer(device="openvino").prepare()
 assert sys.modules.get("openvino") is not None
 assert sys.modules.get("openvino_telemetry") is None
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_error_without_words_is_told_by_its_name(
+    picture: MakePicture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Request:
+        def infer(self, *_: object, **__: object) -> None:
+            raise MemoryError
+
+    monkeypatch.setattr(OpenVinoNetwork, "_request", lambda *_: Request())
+    with pytest.raises(DeviceError, match=r"OpenVINO failed on .*: MemoryError \(a smaller"):
+        Enhancer(device="openvino").enhance(picture(60, 70))

@@ -204,12 +204,12 @@ def test_errors_of_stores_are_told_without_secrets(monkeypatch: pytest.MonkeyPat
 
 
 def test_two_photographs_for_one_object_are_named_without_secrets(tmp_path: Path) -> None:
-    from rave_runtime.run.jobs import plan_jobs
+    from rave_runtime.run.jobs import Naming, plan_jobs
 
     for name in ("a.jpg", "a.png"):
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(UsageError, match="would both be written") as caught:
-        plan_jobs(tmp_path, parse_location("memory://USER:PASSWORD@host/out"), "WEBP")
+        plan_jobs(tmp_path, parse_location("memory://USER:PASSWORD@host/out"), naming=Naming("WEBP"))
     assert not [secret for secret in SECRETS if secret in str(caught.value)]
 
 

@@ -184,6 +184,12 @@ def test_memory_is_left_alone_under_another_c_library(monkeypatch: pytest.Monkey
     keep_freed_memory()
 
 
+def test_memory_is_left_alone_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, ctypes looks for a slash in the name of a library, also where it is None."""
+    monkeypatch.setattr("ctypes.CDLL", lambda name: "/" in name)
+    keep_freed_memory()
+
+
 def test_a_doctor_who_finds_a_problem_exits_1(tmp_path: Path) -> None:
     done = rave_run("--doctor", "--model", tmp_path / "none")
     assert "PROBLEM" in done.stdout

@@ -227,3 +227,12 @@ def test_names_that_are_no_film_s_or_only_read_are_refused() -> None:
         container_of(Path("a.ogv"))
     with pytest.raises(UsageError, match=r"a\.txt is not the name of a film: give one of \.mp4"):
         container_of(Path("a.txt"))
+
+
+def test_a_title_that_is_no_utf_8_does_not_stop_a_film(make_film: MakeFilm, tmp_path: Path) -> None:
+    """PyAV up to 18 must be told so, and PyAV 19 does not know the word by which it is told."""
+    film = make_film("a.mkv", moving_scene(3), metadata={"title": "abcXYZ"})
+    film.write_bytes(film.read_bytes().replace(b"abcXYZ", b"abc\xff\xfeZ"))
+    enhance_film(film, tmp_path / "out.mkv", Enhancer(device="cpu", threads=1))
+    with open_film(tmp_path / "out.mkv") as result:
+        assert result.metadata["title"].startswith("abc")

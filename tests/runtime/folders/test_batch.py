@@ -23,7 +23,7 @@ from rave_runtime.errors import BundleError
 from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal
-from rave_runtime.run.memory import MemoryBudget, Need, choose_tile_size, most_workers, photo_bytes
+from rave_runtime.run.memory import MemoryBudget, Need, choose_tile_size, estimate_need, most_workers
 from rave_runtime.run.options import RunOptions, make_batch
 from rave_runtime.run.watch import run_watch
 from tests.runtime.pictures import MakePicture
@@ -195,12 +195,12 @@ def test_tile_size_follows_the_limit() -> None:
         choose_tile_size(64, 8)
 
 
-def test_photo_bytes_needs_no_decoding(photos: Path) -> None:
-    assert photo_bytes(photos / "0.jpg") >= 40 * 60 * 10
-    assert photo_bytes(photos / "missing.jpg") == 0
+def test_the_need_is_known_without_decoding(photos: Path) -> None:
+    assert estimate_need(photos / "0.jpg").photo_bytes >= 40 * 60 * 10
+    assert estimate_need(photos / "missing.jpg").photo_bytes == 0
     if hasattr(os, "mkfifo"):
         os.mkfifo(photos / "pipe.jpg")
-        assert photo_bytes(photos / "pipe.jpg") == 0
+        assert estimate_need(photos / "pipe.jpg").photo_bytes == 0
 
 
 def test_a_file_whose_name_lies_is_named(enhancer: Enhancer, photos: Path, tmp_path: Path) -> None:
@@ -235,9 +235,12 @@ def test_many_processors_fit_into_the_default_memory() -> None:
 def test_16_bits_and_the_largest_count_with_what_they_take(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((50, 60), np.uint16)).save(tmp_path / "deep.png")
     Image.fromarray(np.zeros((50, 60), np.uint8)).save(tmp_path / "flat.png")
-    assert photo_bytes(tmp_path / "deep.png") > 1.8 * photo_bytes(tmp_path / "flat.png")
+    assert (
+        estimate_need(tmp_path / "deep.png").photo_bytes
+        > 1.8 * estimate_need(tmp_path / "flat.png").photo_bytes
+    )
     Image.new("1", (15000, 13000)).save(tmp_path / "huge.png")
-    assert photo_bytes(tmp_path / "huge.png") > 3e9
+    assert estimate_need(tmp_path / "huge.png").photo_bytes > 3e9
 
 
 def test_a_limit_that_is_raised_does_not_undo_what_is_done(photos: Path, tmp_path: Path) -> None:

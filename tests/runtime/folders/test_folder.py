@@ -15,12 +15,12 @@ from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.atomic import is_written_into, write_atomically
 from rave_runtime.files.partials import remove_abandoned
 from rave_runtime.photos.formats import written_format_of
-from rave_runtime.run.jobs import plan_jobs
+from rave_runtime.run.jobs import Naming, plan_jobs
 from tests.runtime.folders.places import touch
 
 
 def planned(source: Path, output: Path, format: str | None = None) -> dict[str, str]:
-    jobs = plan_jobs(source, output, format)
+    jobs = plan_jobs(source, output, naming=Naming(format))
     return {job.name: str(Path(str(job.target)).relative_to(output)) for job in jobs}
 
 
@@ -42,7 +42,7 @@ def test_a_wanted_format_changes_endings(tmp_path: Path) -> None:
 def test_two_photographs_for_one_result_are_refused(tmp_path: Path) -> None:
     source = touch(tmp_path / "in", "a.jpg", "a.png")
     with pytest.raises(UsageError, match=r"a\.jpg and a\.png would both be written to .*a\.webp: rename one"):
-        plan_jobs(source, tmp_path / "out", "WEBP")
+        plan_jobs(source, tmp_path / "out", naming=Naming("WEBP"))
     assert len(plan_jobs(source, tmp_path / "out")) == 2
 
 

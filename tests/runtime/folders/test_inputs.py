@@ -206,7 +206,7 @@ def test_companions_follow_their_photograph(tmp_path: Path) -> None:
     touch(
         tmp_path / "in", "IMG_1.HEIC", "IMG_1.MOV", "img_1.aae", "b/c.jpg", "b/c.jpg.xmp", "b/c.xmp", "d.mov"
     )
-    planned = plan_jobs(tmp_path / "in", tmp_path / "out", "JPEG", naming=Naming("JPEG", "_x"))
+    planned = plan_jobs(tmp_path / "in", tmp_path / "out", naming=Naming("JPEG", "_x"))
     copies = {
         str(source.relative_to(tmp_path / "in")): str(copy.relative_to(tmp_path / "out"))  # type: ignore[arg-type]
         for job in planned

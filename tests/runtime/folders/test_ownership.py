@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from rave_runtime.cli.command import run_folder
-from rave_runtime.files.entries import parse_entries
+from rave_runtime.enhancer import Setup
+from rave_runtime.files.entries import digest_of, parse_entries
+from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal, open_journal
+from rave_runtime.run.log import open_log
 from rave_runtime.run.overwriting import is_foreign
+from rave_runtime.run.results import Result
 from tests.runtime.folders.runs import QUICK
 
 
@@ -71,6 +75,38 @@ def test_lines_of_another_shape_are_left_out(line: str, tmp_path: Path) -> None:
     journal.close()
     lines = (tmp_path / JOURNAL_NAME).read_text().splitlines()
     assert [json.loads(text)["name"] for text in lines] == ["a.jpg", "b.jpg"]
+
+
+def test_journals_and_logs_are_written_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Python from 3.12 on has `set_blocking`, but refuses files, and has no O_NONBLOCK."""
+
+    def refuse(_descriptor: int, _is_blocking: bool) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "set_blocking", refuse)
+    monkeypatch.delattr(os, "O_NONBLOCK")
+    (tmp_path / "a.jpg").write_bytes(b"12345")
+    journal = FolderJournal(tmp_path)
+    journal.add("a.jpg", "key", 5)
+    journal.close()
+    assert open_journal(tmp_path).is_done("a.jpg", "key")
+    with open_log(tmp_path / "log", Setup("cpu", "CPUExecutionProvider", "fp32", 144)) as log:
+        log.write(Result(Job(tmp_path / "a.jpg", tmp_path / "b.jpg", "a.jpg"), "done"))
+    assert json.loads((tmp_path / "log").read_text())["name"] == "a.jpg"
+
+
+def test_journals_are_not_read_again_for_each_file_that_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 20,000 results that their user has edited, it took an hour to refuse all of them."""
+    FolderJournal(tmp_path, "1-of-2").claim("a.jpg", 1, "")
+    journal = FolderJournal(tmp_path)
+    (tmp_path / "b.jpg").write_bytes(b"edited")
+    with monkeypatch.context() as patch:
+        patch.setattr("rave_runtime.run.journal.read_entries", lambda file: pytest.fail(f"reads {file}"))
+        assert is_foreign(tmp_path / "b.jpg", journal)
+    FolderJournal(tmp_path, "1-of-2").claim("b.jpg", 6, digest_of(b"edited"))
+    assert not is_foreign(tmp_path / "b.jpg", journal), "another run has written it meanwhile"
 
 
 def test_very_nested_lines_are_left_out(tmp_path: Path) -> None:

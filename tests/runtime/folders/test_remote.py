@@ -12,7 +12,7 @@ from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.location import Location, RemoteFile, parse_location
 from rave_runtime.photos.reading import read_file
-from rave_runtime.run.jobs import plan_jobs
+from rave_runtime.run.jobs import Naming, plan_jobs
 from rave_runtime.run.options import RunOptions
 from tests.runtime.folders.places import contents, fill, remote_contents, upload
 from tests.runtime.folders.runs import QUICK
@@ -98,8 +98,8 @@ def test_photographs_of_a_store_go_where_those_of_a_folder_go(
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"x")
     upload(folder, store.url)
-    there = plan_jobs(store, RemoteFile("memory://bucket/out"), "WEBP")
-    here = plan_jobs(folder, tmp_path / "out", "WEBP")
+    there = plan_jobs(store, RemoteFile("memory://bucket/out"), naming=Naming("WEBP"))
+    here = plan_jobs(folder, tmp_path / "out", naming=Naming("WEBP"))
     assert [job.name for job in there] == [job.name for job in here] == ["a.jpg", "sub/b.png"]
     assert [str(job.target) for job in there] == [
         "memory://bucket/out/a.webp",

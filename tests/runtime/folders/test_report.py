@@ -16,6 +16,7 @@ from PIL import Image
 
 from rave_runtime import Enhancer
 from rave_runtime.cli.command import run_folder
+from rave_runtime.enhancer import Setup
 from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.options import RunOptions
@@ -126,6 +127,13 @@ def test_raw_files_and_jpeg_xl_are_shown_too(tmp_path: Path) -> None:
     assert page.count("<figure>") == 2
     assert page.count("<td>80 x 60</td>") == 2
     assert "0 enhanced · 0 failed · 2 were there already" in page
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 photograph"), (2, "2 photographs")])
+def test_the_title_counts_photographs(count: int, words: str, tmp_path: Path) -> None:
+    failed = Result(Job(tmp_path / "a", tmp_path / "b", "a"), "failed")
+    write_report(tmp_path / "page.html", [failed] * count, Setup("cpu", "CPUExecutionProvider", "fp32", 144))
+    assert f"<title>rave-run: {words}</title>" in (tmp_path / "page.html").read_text()
 
 
 def test_previews_have_the_colours_of_the_photograph(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.reading import read_file, read_photo
-from rave_runtime.run.memory import photo_bytes
+from rave_runtime.run.memory import estimate_need
 
 SIZE = 24_000_000
 """Bytes of each file. Walking them piece by piece took three to seven seconds; 80 MB took over twenty."""
@@ -67,7 +67,7 @@ ENDLESS = {
 def test_a_header_without_end_is_given_up(head: bytes, piece: bytes, tail: bytes) -> None:
     content = head + piece * (SIZE // len(piece)) + tail
     started = time.process_time()
-    photo_bytes(content)
+    estimate_need(content)
     with pytest.raises(PhotoError):
         read_photo(content)
     assert time.process_time() - started < 4
@@ -87,7 +87,7 @@ def test_a_sparse_file_of_gigabytes_is_refused_at_once(tmp_path: Path, head: byt
         file.write(head)
         file.truncate(2_600_000_000)
     started = time.process_time()
-    photo_bytes(place)
+    estimate_need(place)
     with pytest.raises(PhotoError):
         read_file(place, max_megapixels=1)
     assert time.process_time() - started < 3
@@ -109,7 +109,7 @@ def test_many_pieces_that_photographs_have_are_read() -> None:
     assert read_photo(jpeg[:2] + b"\xff\xe5\0\2" * 5000 + jpeg[2:]).pixels.shape == (30, 40, 3)
     texts = chunk(b"tEXt", b"a\0b") * 5000 + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(5_000_000)))
     assert read_photo(png[:33] + texts + png[33:]).pixels.shape == (30, 40, 3)
-    assert photo_bytes(png[:33] + texts + png[33:]) > 0
+    assert estimate_need(png[:33] + texts + png[33:]).photo_bytes > 0
     comment = b"P6 #" + b"x" * 20_000 + b"\n4 4 255\n" + bytes(48)
     assert read_photo(comment).pixels.shape == (4, 4, 3)
 

@@ -18,8 +18,8 @@ from PIL import Image
 from rave_runtime import Enhancer
 from rave_runtime.cli.command import run_folder
 from rave_runtime.photos.codecs.gain_map import GainMap, light_for, read_gain_map
-from rave_runtime.photos.jpeg import jpeg_segments
-from rave_runtime.photos.metadata.gain_map_facts import ISO_SEGMENT, GainMapFacts, read_facts
+from rave_runtime.photos.jpeg import GAIN_MAP_SEGMENT, jpeg_segments
+from rave_runtime.photos.metadata.gain_map_facts import GainMapFacts, read_facts
 from rave_runtime.photos.metadata.mark import read_mark
 from rave_runtime.photos.reading import TURNS, read_photo
 from rave_runtime.run.one_photo import enhance_content
@@ -53,7 +53,7 @@ def iso_facts(channels: int = 1) -> bytes:
     data = struct.pack(">HHB", 0, 0, flags) + struct.pack(">IIII", 0, 1, 25, 10)
     for _ in range(channels):
         data += struct.pack(">iIiIIIiIiI", 0, 1, 25, 10, 1, 1, 1, 64, 1, 64)
-    return ISO_SEGMENT + data
+    return GAIN_MAP_SEGMENT + data
 
 
 def adobe_facts(most: str = f'hdrgm:GainMapMax="{MOST}"', inner: str = "") -> bytes:
@@ -100,7 +100,7 @@ def make_ultra_hdr(
             f"<rdf:Seq>{items}</rdf:Seq></Container:Directory></rdf:Description>"
         )
         added += segment(0xE1, XMP + packet(body))
-    added += segment(0xE2, ISO_SEGMENT + bytes(4))
+    added += segment(0xE2, GAIN_MAP_SEGMENT + bytes(4))
     directory = struct.pack("<H", 3) + struct.pack("<HHI4s", 0xB000, 7, 4, b"0100")
     directory += struct.pack("<HHII", 0xB001, 4, 1, 2) + struct.pack("<HHII", 0xB002, 7, 32, 50) + bytes(4)
     length = len(first) + len(added) + 4 + 4 + 8 + len(directory) + 32
@@ -180,9 +180,9 @@ def test_everything_that_announces_the_map_is_right(small: Enhancer) -> None:
     assert f'Item:Semantic="GainMap" Item:Mime="image/jpeg" Item:Length="{len(second)}"' in text
     assert 'xmp:Rating="3"' in text
     assert read_mark(packets[0].removeprefix(XMP)) is not None
-    iso = [data for _, data in jpeg_segments(first) if data.startswith(ISO_SEGMENT)]
-    assert iso == [ISO_SEGMENT + bytes(4)]
-    assert [data for _, data in jpeg_segments(second) if data.startswith(ISO_SEGMENT)] == [iso_facts()]
+    iso = [data for _, data in jpeg_segments(first) if data.startswith(GAIN_MAP_SEGMENT)]
+    assert iso == [GAIN_MAP_SEGMENT + bytes(4)]
+    assert [data for _, data in jpeg_segments(second) if data.startswith(GAIN_MAP_SEGMENT)] == [iso_facts()]
     again = enhance_content(small, content, again=True)
     assert [len(each) for each in pictures_of(again.content)] == [
         again.content.rindex(b"\xff\xd8\xff"),
@@ -223,9 +223,9 @@ def test_either_way_of_stating_the_facts_is_enough(small: Enhancer, facts: tuple
         (segment(0xE1, adobe_facts('hdrgm:GainMapMax="nan"')),),
         (segment(0xE1, adobe_facts('hdrgm:GainMapMax="-1"')),),
         (segment(0xE1, adobe_facts('hdrgm:GainMapMax="2" hdrgm:BaseRenditionIsHDR="True"')),),
-        (segment(0xE2, ISO_SEGMENT + bytes(4)),),
+        (segment(0xE2, GAIN_MAP_SEGMENT + bytes(4)),),
         (segment(0xE2, iso_facts()[:40]),),
-        (segment(0xE2, ISO_SEGMENT + struct.pack(">HHB", 0, 0, 8) + bytes(60)),),
+        (segment(0xE2, GAIN_MAP_SEGMENT + struct.pack(">HHB", 0, 0, 8) + bytes(60)),),
     ],
 )
 def test_maps_that_cannot_be_understood_are_left_behind_aloud(
@@ -233,7 +233,7 @@ def test_maps_that_cannot_be_understood_are_left_behind_aloud(
 ) -> None:
     result = enhance_content(small, make_ultra_hdr(facts=facts))
     assert NOTE in result.warnings
-    for trace in (b"MPF\0", b"hdrgm:Version", b"GainMap", ISO_SEGMENT):
+    for trace in (b"MPF\0", b"hdrgm:Version", b"GainMap", GAIN_MAP_SEGMENT):
         assert trace not in result.content
 
 

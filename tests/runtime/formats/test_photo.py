@@ -114,7 +114,7 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match="is a folder, not a photograph"):
         read_photo(tmp_path)
-    with pytest.raises(PhotoError, match="cannot be read: embedded null byte"):
+    with pytest.raises(PhotoError, match=r"cannot be read: .*embedded null"):
         read_photo(tmp_path / "a\0.jpg")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.jpg")

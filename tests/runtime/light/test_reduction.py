@@ -63,7 +63,7 @@ def test_deep_rows_have_the_luminance_of_their_bytes(picture: MakePicture) -> No
 
 
 @pytest.mark.parametrize("radius", [1, 4, 30])
-def testbox_means_are_means_over_what_is_inside(radius: int) -> None:
+def test_box_means_are_means_over_what_is_inside(radius: int) -> None:
     values = np.random.default_rng(0).random((2, 9, 14), np.float32)
     expected = np.empty_like(values)
     for y, x in np.ndindex(9, 14):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,26 @@ def test_a_temporary_file_is_its_users_alone(stopped_partial: Path, tmp_path: Pa
     assert stat.S_IMODE((tmp_path / "b.jpg").stat().st_mode) == 0o666 & ~umask
 
 
+def test_threads_that_ask_for_the_umask_at_once_leave_it_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, which has no /proc: there one can only ask by setting another mask for a moment."""
+    mask = 0o022
+
+    def umask(new_mask: int) -> int:
+        nonlocal mask
+        old_mask, mask = mask, new_mask
+        time.sleep(0.005)
+        return old_mask
+
+    def refuse(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "umask", umask)
+    monkeypatch.setattr(atomic, "open", refuse, raising=False)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: atomic._umask(), range(8)))
+    assert (set(answers), mask) == ({0o022}, 0o022)
+
+
 def aged(file: Path, seconds: float) -> Path:
     file.write_bytes(b"x")
     os.utime(file, (time.time() - seconds,) * 2)
@@ -123,6 +144,16 @@ def test_live_files_of_containers_with_equal_host_names_stay(
     assert live_elsewhere.exists()
     assert not left_elsewhere.exists()
     assert not left_here.exists()
+
+
+def test_where_nobody_can_ask_for_processes_old_temporary_files_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partials, "_CAN_ASK", False)
+    new = aged(tmp_path / f".{'0' * 32}.{this_machine()}-999999999.rave-partial", 60)
+    old = aged(tmp_path / f".{'1' * 32}.{this_machine()}-999999999.rave-partial", 3 * 24 * 3600)
+    remove_abandoned(tmp_path)
+    assert (new.exists(), old.exists()) == (True, False)
 
 
 def test_ending_at_once_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from rave_runtime.bundle import embedded_bundle, read_bundle
 from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import plan_jobs
 from rave_runtime.run.memory import default_limit_mib
+from rave_runtime.run.options import RunOptions, make_batch
 
 
 @pytest.fixture
@@ -99,6 +100,13 @@ def test_without_containers_the_machine_counts(groups: Path) -> None:
     assert usable_processors() == 40
     assert allowed_memory_mib() is None
     assert default_limit_mib() == 2048
+
+
+def test_a_limit_that_was_given_holds_for_a_photograph_alone() -> None:
+    """Also where it is the one that holds without the option, which lets one photograph take more."""
+    batch = make_batch(RunOptions(device="cpu", memory_limit_mib=default_limit_mib()), None, 1)
+    assert batch._budget is not None
+    assert batch._budget.largest_bytes == default_limit_mib() << 20
 
 
 def test_threads_are_counted_by_starting_them(monkeypatch: pytest.MonkeyPatch) -> None:

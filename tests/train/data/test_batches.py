@@ -65,6 +65,16 @@ def test_partners_are_placed_alike(pictures: TrainingPictures) -> None:
         assert (backlit - 0.3 * truth).abs().max() < 0.02
 
 
+def test_a_small_container_keeps_fewer_pictures_in_memory(
+    scenes: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """8 GiB of decoded pictures, which were kept anywhere, do not fit into a container of 4."""
+    backlit = find_photographs(scenes[0], "backlit").photographs
+    for allowed_mib, is_kept in ((0, False), (4096, True), (None, True)):
+        monkeypatch.setattr(batches, "allowed_memory_mib", lambda allowed_mib=allowed_mib: allowed_mib)
+        assert (TrainingPictures(backlit, None, 24, seed=3)._squares is not None) == is_kept
+
+
 def test_pictures_too_many_for_memory_are_decoded_at_every_draw(
     scenes: tuple[Path, Path], pictures: TrainingPictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:

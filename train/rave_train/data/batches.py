@@ -17,11 +17,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rave_runtime.arrays import Picture
+from rave_runtime.backends.limits import allowed_memory_mib
 from rave_train.data.augmentation import FOR_ENHANCEMENT, draw_placement, place
 from rave_train.data.photographs import Photograph, load_square, load_squares
 
 IN_MEMORY_BYTES: Final = 8 * 2**30
-"""Greatest size of a set whose squashed pictures are kept decoded; a larger one is decoded at every draw."""
+"""Greatest size of a set whose squashed pictures are kept decoded; a larger one is decoded at every draw.
+In a container it may be less: see `_most_kept_bytes`."""
 
 
 class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
@@ -42,7 +44,7 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         self.size_px = size_px
         self.seed = seed
         sides = 1 if truth is None else 2
-        keep = sides * len(self.files) * size_px**2 * 3 <= IN_MEMORY_BYTES
+        keep = sides * len(self.files) * size_px**2 * 3 <= _most_kept_bytes()
         self._squares = load_squares(backlit, size_px) if keep else None
         self._truths = load_squares(truth, size_px) if keep and truth is not None else None
         self._order: tuple[int, list[int]] = (-1, [])
@@ -68,6 +70,12 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
             return place(to_tensor(backlit), placement), torch.empty(0)
         truth = self._truths[index] if self._truths else load_square(self.truth_files[index], self.size_px)
         return place(to_tensor(backlit), placement), place(to_tensor(truth), placement)
+
+
+def _most_kept_bytes() -> int:
+    """Returns how many bytes decoded pictures may take: at most a quarter of what a container allows."""
+    allowed_mib = allowed_memory_mib()
+    return IN_MEMORY_BYTES if allowed_mib is None else min(IN_MEMORY_BYTES, allowed_mib * 2**20 // 4)
 
 
 def draw_batches(

@@ -16,6 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from rave_runtime.arrays import Array
+from rave_runtime.photos.headers.colour_codes import srgb_encoded, srgb_light
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
@@ -162,14 +163,12 @@ def guided_filter(target: Array, guide: Array, radius: int, epsilon: float) -> A
 
 def srgb_to_linear(image: Array) -> Array:
     """IEC 61966-2-1 decoding of values in [0, 1]."""
-    return np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    return srgb_light(image).astype(np.float32)
 
 
 def linear_to_srgb(linear: Array) -> Array:
     """IEC 61966-2-1 encoding of values in [0, 1]."""
-    return np.where(
-        linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
-    ).astype(np.float32)
+    return srgb_encoded(linear).astype(np.float32)
 
 
 def _random_field(height: int, width: int, rng: np.random.Generator) -> Array:

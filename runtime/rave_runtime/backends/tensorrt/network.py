@@ -11,13 +11,11 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from rave_runtime.arrays import Array
 from rave_runtime.backends.compiled_cache import keep, recall
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.network import Image
-from rave_runtime.backends.split import ContextOutput, SplitNetwork
+from rave_runtime.backends.split import ContextOutput, SplitNetwork, image_type
 from rave_runtime.backends.tensorrt.building import Profile, build_rtx_plan
 from rave_runtime.backends.tensorrt.engine import Engine
 from rave_runtime.backends.tensorrt.library import (
@@ -102,7 +100,7 @@ class TensorRtNetwork(SplitNetwork):
 
     def graph_file(self, part: Part, images: Image) -> str:
         """See `SplitNetwork.graph_file`: the engine's file."""
-        return self._find(part, _type_of(images) if part == "context" else None).name
+        return self._find(part, image_type(images) if part == "context" else None).name
 
     def run_context(
         self, images: Image, pool_rows: Array, pool_cols: Array, outputs: tuple[ContextOutput, ...]
@@ -111,7 +109,7 @@ class TensorRtNetwork(SplitNetwork):
         del outputs  # the engine gives both anyway
         inputs = {"image": images, "rows": pool_rows, "cols": pool_cols}
         tensors = {name: self._memory.upload(f"context {name}", value) for name, value in inputs.items()}
-        return self._find("context", _type_of(images)).run(tensors, self._memory)
+        return self._find("context", image_type(images)).run(tensors, self._memory)
 
     def run_enhance(self, features: GpuTensor, pooled: GpuTensor | Array, rows: Array, cols: Array) -> Array:
         """See `SplitNetwork.run_enhance`."""
@@ -180,10 +178,6 @@ class TensorRtNetwork(SplitNetwork):
             targets=targets,
         )
         return description, plan
-
-
-def _type_of(images: Image) -> ImageType:
-    return "uint8" if images.dtype == np.uint8 else "float32"
 
 
 def buildable_targets(gpu: Gpu) -> TargetSet | None:

@@ -16,9 +16,6 @@ from typing import Final
 
 from rave_runtime.backends.onnx_wire import WireReader, write_field
 
-TURING: Final = "7.5"
-"""The compute capability of Turing."""
-
 _MODEL_GRAPH, _MODEL_OPSET, _OPSET_DOMAIN, _OPSET_VERSION = 7, 8, 1, 2
 _GRAPH_NODE, _GRAPH_WEIGHTS = 1, 5
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OPERATOR, _NODE_ATTRIBUTE = 1, 2, 3, 4, 5

@@ -27,14 +27,10 @@ from PIL import Image, JpegImagePlugin
 from rave_runtime.arrays import Array, Pixels
 from rave_runtime.photos.headers.bounded import bounded
 from rave_runtime.photos.headers.colour_codes import srgb_light
-from rave_runtime.photos.jpeg import XMP_SEGMENT, jpeg_segments
+from rave_runtime.photos.jpeg import GAIN_MAP_SEGMENT, XMP_SEGMENT, jpeg_segments, make_segment
 from rave_runtime.photos.metadata.description import add_description
 from rave_runtime.photos.metadata.directories import DirectoryReader, Value
-from rave_runtime.photos.metadata.gain_map_facts import (
-    ISO_SEGMENT,
-    GainMapFacts,
-    read_facts,
-)
+from rave_runtime.photos.metadata.gain_map_facts import GainMapFacts, read_facts
 from rave_runtime.photos.metadata.packet import Element, Packet
 from rave_runtime.photos.metadata.regions import Edits
 from rave_runtime.photos.xmp import without_names
@@ -99,7 +95,7 @@ def read_gain_map(jpeg: bytes, turn: Image.Transpose | None, max_pixels: int) ->
         except Exception:  # a map that cannot be read counts as none
             return None
         values = values[..., None] if values.ndim == 2 else values
-        primary_segments = tuple(each for each in jpeg_segments(jpeg) if each[1].startswith(ISO_SEGMENT))
+        primary_segments = tuple(each for each in jpeg_segments(jpeg) if each[1].startswith(GAIN_MAP_SEGMENT))
         return GainMap(facts.stops_of(values), facts, _stating_segments(content), primary_segments)
     return None
 
@@ -178,7 +174,7 @@ def _stating_segments(content: bytes) -> tuple[tuple[int, bytes], ...]:
     return tuple(
         (marker, payload)
         for marker, payload in jpeg_segments(content)
-        if _is_xmp(marker, payload) or (marker == 0xE2 and payload.startswith(ISO_SEGMENT))
+        if _is_xmp(marker, payload) or (marker == 0xE2 and payload.startswith(GAIN_MAP_SEGMENT))
     )
 
 
@@ -187,7 +183,7 @@ def _jpeg_of(values: NDArray[np.uint8], segments: tuple[tuple[int, bytes], ...])
     plain = values[..., 0] if values.shape[2] == 1 else values
     Image.fromarray(plain).save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
     content = buffer.getvalue()
-    return content[:2] + b"".join(_segment(*each) for each in segments) + content[2:]
+    return content[:2] + b"".join(make_segment(*each) for each in segments) + content[2:]
 
 
 def _joined(
@@ -195,7 +191,7 @@ def _joined(
 ) -> bytes:
     """Writes the first picture with a new XMP packet and an index of both, and the second one behind it."""
     head, position = [jpeg[:2]], 2
-    packet_segment = _segment(0xE1, XMP_SEGMENT + packet)
+    packet_segment = make_segment(0xE1, XMP_SEGMENT + packet)
     last = 1  # behind which the new segments go: JFIF, EXIF and XMP
     while jpeg[position] == 0xFF and jpeg[position + 1] in (*range(0xE0, 0xF0), 0xFE):
         stop = position + 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
@@ -207,12 +203,14 @@ def _joined(
             head.append(jpeg[position:stop])
         last = len(head) if kind in (0xE0, 0xE1) else last
         position = stop
-    added = packet_segment + b"".join(_segment(*each) for each in primary_segments)
+    added = packet_segment + b"".join(make_segment(*each) for each in primary_segments)
     before = b"".join(head[:last]) + added
     after = b"".join(head[last:]) + jpeg[position:]
-    first_bytes = len(before) + len(_segment(0xE2, _index(0, 0, 0))) + len(after)
+    first_bytes = len(before) + len(make_segment(0xE2, _index(0, 0, 0))) + len(after)
     base = len(before) + 4 + len(_MPF)
-    return before + _segment(0xE2, _index(first_bytes, first_bytes - base, len(map_jpeg))) + after + map_jpeg
+    return (
+        before + make_segment(0xE2, _index(first_bytes, first_bytes - base, len(map_jpeg))) + after + map_jpeg
+    )
 
 
 def _index(first_bytes: int, second_at: int, second_bytes: int) -> bytes:
@@ -224,10 +222,6 @@ def _index(first_bytes: int, second_at: int, second_bytes: int) -> bytes:
     directory += struct.pack(">HHII", 0xB001, 4, 1, 2)
     directory += struct.pack(">HHII", _MPF_ENTRIES, 7, len(entries), 8 + 2 + 36 + 4)
     return _MPF + b"MM\0*\0\0\0\x08" + directory + bytes(4) + entries
-
-
-def _segment(marker: int, payload: bytes) -> bytes:
-    return b"\xff" + bytes([marker]) + struct.pack(">H", len(payload) + 2) + payload
 
 
 def _is_xmp(marker: int, payload: bytes) -> bool:

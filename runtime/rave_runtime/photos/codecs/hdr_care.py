@@ -16,7 +16,8 @@ from rave_runtime.photos.codecs.gain_map import (
 )
 from rave_runtime.photos.codecs.heif_gain_map import HeifGainMap, find_heif_gain_map, read_stops
 from rave_runtime.photos.encode import Encoded
-from rave_runtime.photos.metadata.gain_map_facts import ISO_SEGMENT, GainMapFacts, stating_segments
+from rave_runtime.photos.jpeg import GAIN_MAP_SEGMENT
+from rave_runtime.photos.metadata.gain_map_facts import GainMapFacts, stating_segments
 from rave_runtime.photos.metadata.left_behind import GAIN_MAP_NOTE
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import TURNS
@@ -29,7 +30,7 @@ _NEW_LONG_SIDE_PX: Final = 1024
 
 _NEW_FACTS: Final = GainMapFacts((0.0,), (2.0,), (1.0,), 1 / 64)
 _NEW_SEGMENTS: Final = stating_segments(_NEW_FACTS)
-_NEW_PRIMARY: Final = ((0xE2, ISO_SEGMENT + bytes(4)),)
+_NEW_PRIMARY: Final = ((0xE2, GAIN_MAP_SEGMENT + bytes(4)),)
 _LEAST_GAIN: Final = 0.1
 """Stops below which a new map would show nothing."""
 

@@ -12,7 +12,6 @@ Source: ISO/IEC 18181-2 (container); libjxl's documentation of quality and dista
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -21,12 +20,13 @@ from numpy.typing import NDArray
 from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
-from rave_runtime.photos.headers.boxes import Box, boxes
+from rave_runtime.photos.headers.boxes import boxes
 from rave_runtime.photos.headers.colour_codes import SRGB_TRANSFER, srgb_light
 from rave_runtime.photos.headers.jpeg_xl import (
     CODESTREAM,
     CONTAINER,
     JxlHeader,
+    jxl_boxes,
     missing_bytes,
     read_jxl_header,
 )
@@ -211,9 +211,9 @@ def _notes(header: JxlHeader, content: bytes) -> tuple[str, ...]:
     notes = []
     if header.is_animated:
         notes.append("only the first of its frames or pages was taken")
-    if any(box.kind == b"jumb" for box in _boxes(content)):
+    if any(box.kind == b"jumb" for box in jxl_boxes(content)):
         notes.append(CREDENTIALS_NOTE)
-    if any(box.kind == b"jhgm" for box in _boxes(content)):
+    if any(box.kind == b"jhgm" for box in jxl_boxes(content)):
         notes.append("its HDR gain map was left behind")
     if has_film(content):
         notes.append(FILM_NOTE)
@@ -227,10 +227,6 @@ def _scaled(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
     top = 2**bits - 1
     scaled: NDArray[Any] = (np.minimum(pixels, top).astype(np.uint32) * 65535 + top // 2) // top
     return scaled.astype(np.uint16, copy=False)
-
-
-def _boxes(content: bytes) -> Iterable[Box]:
-    return boxes(content) if content.startswith(CONTAINER) else ()
 
 
 def _contained(coded: bytes, exif: bytes | None, xmp: bytes | None) -> bytes:

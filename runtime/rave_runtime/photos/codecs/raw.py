@@ -33,7 +33,7 @@ from rave_runtime.photos.codecs.raw_metadata import number_in_raw, raw_captions,
 from rave_runtime.photos.exif import upright_exif
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import bounded
-from rave_runtime.photos.headers.colour_codes import SRGB, SRGB_CURVE, make_profile, srgb_light
+from rave_runtime.photos.headers.colour_codes import SRGB, SRGB_CURVE, make_profile, srgb_encoded, srgb_light
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.xmp import upright_xmp, without_development
 
@@ -270,14 +270,14 @@ def _tone_table(gain: float) -> NDArray[np.uint16]:
     Up to the knee k the table is sRGB's curve t of the light times the gain; above, it is
     k + (t - k) / (1 + c (t - k)), a hyperbola of the same slope at the knee that takes white to white.
     """
-    light = np.linspace(0, 1, 65536) * gain
-    values = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
+    values = srgb_encoded(np.linspace(0, 1, 65536) * gain)
     if gain > 1:
         over = values[-1] - _KNEE
         bend = (over / (1 - _KNEE) - 1) / over
         above = np.maximum(values - _KNEE, 0)
         values = np.where(values > _KNEE, _KNEE + above / (1 + bend * above), values)
-    return (np.clip(values, 0, 1) * 65535 + 0.5).astype(np.uint16)
+    table: NDArray[np.uint16] = (np.clip(values, 0, 1) * 65535 + 0.5).astype(np.uint16)
+    return table
 
 
 @functools.cache

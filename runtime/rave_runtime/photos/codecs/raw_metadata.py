@@ -17,6 +17,7 @@ from rave_runtime.photos.codecs.raw_kind import TIFF_LIKE
 from rave_runtime.photos.exif import EXIF_HEADER
 from rave_runtime.photos.headers.boxes import Box, boxes, find_box
 from rave_runtime.photos.jpeg import XMP_SEGMENT, jpeg_segments
+from rave_runtime.photos.metadata.containers import XMP_BOX
 from rave_runtime.photos.metadata.directories import (
     EXIF_IFD,
     GPS_IFD,
@@ -49,7 +50,6 @@ _MOVED_NOTE: Final = "the camera maker's own notes were moved: programs may not 
 _CANON: Final = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
 """Identifies the box of a CR3 that holds its EXIF: directories as TIFF structures in boxes CMT1 to CMT4."""
 
-_XMP_BOX: Final = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _FUJIFILM: Final = b"FUJIFILMCCD-RAW"
 _PREVIEW_AT: Final = 84
 """Place in a RAF of the start and the length of its JPEG."""
@@ -137,7 +137,7 @@ def _read_jpeg(content: bytes) -> tuple[Directory, str, bytes | None]:
 def _read_canon(content: bytes) -> tuple[Directory, str, bytes | None]:
     """Reads directory, byte order and XMP of a Canon CR3, whose EXIF lies in boxes."""
     xmp = next(
-        (content[box.start + 16 : box.stop] for box in boxes(content) if _is(content, box, _XMP_BOX)), None
+        (content[box.start + 16 : box.stop] for box in boxes(content) if _is(content, box, XMP_BOX)), None
     )
     movie = find_box(content, b"moov")
     inside = () if movie is None else boxes(content, movie.start, movie.stop)

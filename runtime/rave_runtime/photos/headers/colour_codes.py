@@ -103,6 +103,17 @@ def srgb_light(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     return light
 
 
+def srgb_encoded(light: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Returns linear light in sRGB's curve, both in [0, 1]; the dtype is kept.
+
+    Source: IEC 61966-2-1.
+    """
+    values: NDArray[np.floating[Any]] = np.where(
+        light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
+    )
+    return values
+
+
 def refuse_hdr(transfer: int) -> None:
     """Refuses the transfer functions of HDR pictures.
 

@@ -94,7 +94,7 @@ def read_jxl_header(content: bytes) -> JxlHeader:
         depth,
         is_float,
         is_in_own_colours,
-        is_in_own_colours and not any(box.kind == b"jbrd" for box in _boxes(content)),
+        is_in_own_colours and not any(box.kind == b"jbrd" for box in jxl_boxes(content)),
         read_colours(bits),
         tuple(extra),
         is_multiplied,
@@ -115,13 +115,14 @@ def missing_bytes(content: bytes) -> int:
     return max(0, start - len(content))
 
 
-def _boxes(content: bytes) -> Iterable[Box]:
+def jxl_boxes(content: bytes) -> Iterable[Box]:
+    """Returns the boxes of a container; none of a bare codestream."""
     return boxes(content) if content.startswith(CONTAINER) else ()
 
 
 def _codestream(content: bytes) -> bytes:
     """Returns the start of the codestream."""
-    for box in _boxes(content):
+    for box in jxl_boxes(content):
         start = box.start + (4 if box.kind == b"jxlp" else 0)
         if box.kind in (b"jxlc", b"jxlp"):
             parts = [content[start : min(box.stop, start + _MAX_HEADER)]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from rave_runtime.errors import reason_of
-from rave_runtime.photos.jpeg import jpeg_segments
-from rave_runtime.photos.metadata.directories import LONG, SHORT, Directory, DirectoryReader, Value
+from rave_runtime.photos.jpeg import FRAME_MARKERS, jpeg_segments
+from rave_runtime.photos.metadata.directories import Directory, DirectoryReader, first_number
 
 UNKNOWN_ENDINGS: Final = (
     *(".afphoto", ".avci", ".bpg", ".cin", ".dcx", ".dds", ".dpx", ".eip", ".exr", ".fits", ".flif", ".fpx"),
@@ -97,9 +97,9 @@ def why_not_taken(content: bytes) -> str | None:
     raw = "is a camera's raw file, of which only a preview could be read: develop it first"
     if content.startswith(b"CR", 8) or _DNG_VERSION in tags:
         return raw
-    if _number(tags, _SAMPLE_FORMAT, reader.order) == _SIGNED:
+    if first_number(tags.get(_SAMPLE_FORMAT), reader.order) == _SIGNED:
         return _HOLDS_SIGNED
-    if not _number(tags, _KIND, reader.order) & _REDUCED:
+    if not first_number(tags.get(_KIND), reader.order) & _REDUCED:
         return None
     if any(tag for tag, *_ in reader.entries(reader.first) if tag == _SUB_DIRECTORIES) and _MAKE in tags:
         return raw
@@ -124,7 +124,7 @@ def _jpeg(content: bytes) -> str | None:
     for marker, payload in jpeg_segments(content):
         if marker in _FRAMES:
             return f"is {_FRAMES[marker]}, which cannot be read here: save it as a usual JPEG or a TIFF"
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        if marker in FRAME_MARKERS:
             bits = payload[0] if payload else 8
             if bits != 8:
                 return (
@@ -141,21 +141,21 @@ def _tiff(content: bytes) -> str | None:
     tags = reader.read(reader.first)
     if _BITS not in tags:
         return None
-    bits, samples = (_number(tags, tag, reader.order) for tag in (_BITS, _SAMPLES))
-    if _number(tags, _SAMPLE_FORMAT, reader.order) == _FLOATING:
+    bits, samples = (first_number(tags.get(tag), reader.order) for tag in (_BITS, _SAMPLES))
+    if first_number(tags.get(_SAMPLE_FORMAT), reader.order) == _FLOATING:
         return (
             "holds floating point values, which have no agreed range: save it with 8 or 16 bits per channel"
         )
-    if _number(tags, _SAMPLE_FORMAT, reader.order) == _SIGNED:
+    if first_number(tags.get(_SAMPLE_FORMAT), reader.order) == _SIGNED:
         return _HOLDS_SIGNED
     if (reason := _compression(tags, reader.order)) is not None:
         return reason
     if content.startswith(b"MM\0+"):
         return "is a big-endian BigTIFF, which cannot be read here: save it as a classic TIFF"
-    colours = _number(tags, _PHOTOMETRIC, reader.order)
+    colours = first_number(tags.get(_PHOTOMETRIC), reader.order)
     kind = _COLOURS.get(colours, f"colours of kind {colours}")
     if _EXTRA_SAMPLES in tags:
-        meaning = _number(tags, _EXTRA_SAMPLES, reader.order)
+        meaning = first_number(tags.get(_EXTRA_SAMPLES), reader.order)
         kind += " beside " + _EXTRAS.get(meaning, f"a channel of kind {meaning}")
     remedy = "save it as grey or RGB with 8 or 16 bits and at most transparency beside"
     if colours in _READ and bits in (8, 16):
@@ -165,16 +165,7 @@ def _tiff(content: bytes) -> str | None:
 
 
 def _compression(tags: Directory, order: str) -> str | None:
-    name = _COMPRESSIONS.get(_number(tags, _COMPRESSION, order))
+    name = _COMPRESSIONS.get(first_number(tags.get(_COMPRESSION), order))
     if name is None:
         return None
     return f"is a TIFF compressed as {name}, which cannot be read here: save it with LZW, ZIP or none"
-
-
-def _number(tags: Directory, tag: int, order: str) -> int:
-    """Returns the first of a tag's whole numbers; 0 where it has none."""
-    value = tags.get(tag)
-    if not isinstance(value, Value) or value.kind not in (SHORT, LONG) or not value.count:
-        return 0
-    size = 2 if value.kind == SHORT else 4
-    return int.from_bytes(value.data[:size], "big" if order == ">" else "little")

@@ -206,7 +206,7 @@ def _jp2(content: bytes, grey: bool) -> bytes | None:
             continue
         if data[0] in (2, 3):
             return data[3:]
-        if data[0] == 5 and len(data) >= 7:
+        if data[0] == 5:
             return profile_of_numbers(*struct.unpack_from(">HH", data, 3), grey=grey) or b""
         (space,) = struct.unpack_from(">I", data, 3)
         if data[0] == 1 and space == _JP2_ROMM:

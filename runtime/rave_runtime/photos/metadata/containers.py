@@ -11,7 +11,7 @@ from typing import Final
 from rave_runtime.photos.headers.boxes import boxes, photograph_properties
 
 _EXIF: Final = b"JpgTiffExif->JP2"
-_XMP: Final = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+XMP_BOX: Final = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _IPTC: Final = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 """User types of the boxes that hold EXIF, XMP, and captions as IPTC-IIM has them."""
 
@@ -30,7 +30,7 @@ def jp2_blocks(content: bytes) -> tuple[bytes | None, bytes | None, bytes | None
     for box in boxes(content):
         if box.kind == b"uuid" and content.startswith(_EXIF, box.start):
             exif = exif or content[box.start + 16 : box.stop]
-        elif box.kind == b"uuid" and content.startswith(_XMP, box.start):
+        elif box.kind == b"uuid" and content.startswith(XMP_BOX, box.start):
             xmp = xmp or content[box.start + 16 : box.stop]
         elif box.kind == b"uuid" and content.startswith(_IPTC, box.start):
             iptc = iptc or content[box.start + 16 : box.stop]

@@ -67,6 +67,20 @@ Directory = dict[int, "Value | Directory"]
 """Values by tag, and further directories by the tag that leads to them."""
 
 
+def bytes_of(value: Value | Directory | None) -> bytes | None:
+    """Returns the bytes of a value; None where there is none, or where it is empty or a directory."""
+    return (value.data or None) if isinstance(value, Value) else None
+
+
+def first_number(value: Value | Directory | None, order: str) -> int:
+    """Returns the first of a value's whole numbers, in a byte order; 0 where it has none."""
+    codes = {BYTE: "B", SHORT: "H", LONG: "I"}
+    if not isinstance(value, Value) or value.kind not in codes or not value.count:
+        return 0
+    (number,) = struct.unpack_from(order + codes[value.kind], value.data)
+    return int(number)
+
+
 def whole_numbers(kind: int, numbers: Sequence[int], order: str) -> Value:
     """Makes a value of whole numbers, whose type is SHORT or LONG, in a byte order."""
     letter = "H" if kind == SHORT else "I"

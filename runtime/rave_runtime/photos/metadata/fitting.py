@@ -14,6 +14,7 @@ from rave_runtime.photos.metadata.directories import (
     Directory,
     DirectoryReader,
     Value,
+    bytes_of,
     write_block,
 )
 from rave_runtime.photos.metadata.photoshop import iptc_of, resource_of_iptc, with_turned_resolution
@@ -127,7 +128,7 @@ def _without_captions(exif: bytes | None) -> tuple[bytes | None, bytes | None]:
     """Returns a TIFF's tags without captions and image resources, and those as image resources."""
     reader = DirectoryReader((exif or b"").removeprefix(EXIF_HEADER))
     tree = reader.read(reader.first)
-    resources, iptc = (_bytes_of(tree.pop(tag, None)) for tag in (_PHOTOSHOP, _IPTC))
+    resources, iptc = (bytes_of(tree.pop(tag, None)) for tag in (_PHOTOSHOP, _IPTC))
     if resources is None and iptc is None:
         return exif, None
     if iptc is not None and iptc_of(resources or b"") is None:
@@ -177,7 +178,3 @@ def _directories(tree: Directory) -> list[Directory]:
 def _size(value: Value | Directory) -> int:
     """Returns the bytes that a value takes outside of its entry; a directory counts as none."""
     return len(value.data) if isinstance(value, Value) and len(value.data) > 4 else 0
-
-
-def _bytes_of(value: Value | Directory | None) -> bytes | None:
-    return (value.data or None) if isinstance(value, Value) else None

@@ -13,12 +13,10 @@ from typing import Final
 import numpy as np
 
 from rave_runtime.arrays import Array
-from rave_runtime.photos.jpeg import XMP_SEGMENT, jpeg_segments
+from rave_runtime.photos.jpeg import GAIN_MAP_SEGMENT, XMP_SEGMENT, jpeg_segments
 from rave_runtime.photos.metadata.description import add_description
 from rave_runtime.photos.metadata.packet import Element, Packet
 from rave_runtime.photos.xmp import open_packet
-
-ISO_SEGMENT: Final = b"urn:iso:std:iso:ts:21496:-1\0"
 
 _MANY: Final = 0x80
 _BACKWARD: Final = 0x04
@@ -63,8 +61,8 @@ def read_facts(jpeg: bytes) -> GainMapFacts | None:
     facts = None
     for marker, payload in jpeg_segments(jpeg):
         try:
-            if marker == 0xE2 and payload.startswith(ISO_SEGMENT):
-                facts = facts or _iso(payload[len(ISO_SEGMENT) :])
+            if marker == 0xE2 and payload.startswith(GAIN_MAP_SEGMENT):
+                facts = facts or _iso(payload[len(GAIN_MAP_SEGMENT) :])
             elif marker == 0xE1 and payload.startswith(XMP_SEGMENT):
                 facts = facts or _adobe(payload[len(XMP_SEGMENT) :])
         except (ValueError, struct.error, ZeroDivisionError):
@@ -91,7 +89,7 @@ def stating_segments(facts: GainMapFacts) -> tuple[tuple[int, bytes], ...]:
     iso = struct.pack(">HHBIIII", 0, 0, 0, 0, 1, top, 1000)
     iso += struct.pack(">iIiIII", low, 1000, top, 1000, round(gamma * 1000), 1000)
     iso += struct.pack(">iIiI", small, 1000000, small, 1000000)
-    return (0xE1, XMP_SEGMENT + packet), (0xE2, ISO_SEGMENT + iso)
+    return (0xE1, XMP_SEGMENT + packet), (0xE2, GAIN_MAP_SEGMENT + iso)
 
 
 def read_iso_numbers(numbers: bytes) -> GainMapFacts | None:

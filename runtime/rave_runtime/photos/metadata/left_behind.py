@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from rave_runtime.photos.headers.boxes import boxes
-from rave_runtime.photos.jpeg import end_of_jpeg, has_jpeg_credentials, jpeg_segments
+from rave_runtime.photos.jpeg import GAIN_MAP_SEGMENT, end_of_jpeg, has_jpeg_credentials, jpeg_segments
 from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE, has_credentials
 from rave_runtime.photos.metadata.directories import DirectoryReader, Value
 from rave_runtime.photos.png import end_of_png
@@ -122,7 +122,7 @@ def _beside_jpeg(content: bytes) -> Iterator[str]:
     for marker, payload in jpeg_segments(content):
         if marker != 0xE2:
             continue
-        if payload.startswith(b"urn:iso:std:iso:ts:21496:-1\0"):
+        if payload.startswith(GAIN_MAP_SEGMENT):
             yield _GAIN_MAP
         elif payload.startswith(b"MPF\0"):
             reader = DirectoryReader(payload[4:])

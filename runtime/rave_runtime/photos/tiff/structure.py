@@ -31,6 +31,8 @@ from rave_runtime.photos.metadata.directories import (
     DirectoryReader,
     Value,
     append_directory,
+    bytes_of,
+    first_number,
     whole_numbers,
     write_block,
 )
@@ -94,20 +96,20 @@ def tiff_blocks(content: bytes) -> TiffBlocks:
     reader = DirectoryReader(content)
     present_tags = {tag for tag, _, _, _ in reader.entries(reader.first)}
     tree = reader.read(reader.first, skipped=_LAYOUT - {_KIND, _PHOTOMETRIC, _PAGE} | {_LAYERS, _C2PA})
-    icc, xmp = (_bytes_of(tree.pop(tag, None)) for tag in (_ICC, _XMP))
+    icc, xmp = (bytes_of(tree.pop(tag, None)) for tag in (_ICC, _XMP))
     notes = []
     if _LAYERS in present_tags:
         notes.append("its Photoshop layers were left out: only the flattened picture was taken")
     if _C2PA in present_tags:
         notes.append(CREDENTIALS_NOTE)
-    photometric = _first_number(tree.pop(_PHOTOMETRIC, None), reader.order)
+    photometric = first_number(tree.pop(_PHOTOMETRIC, None), reader.order)
     for tag in _COLOUR if photometric in _CONVERTED else ():
         tree.pop(tag, None)
-    if _first_number(tree.get(_KIND), reader.order):
+    if first_number(tree.get(_KIND), reader.order):
         del tree[_KIND]
     if not _is_only_page(tree.get(_PAGE), reader.order):
         tree.pop(_PAGE, None)
-    orientation = _first_number(tree.get(_ORIENTATION), reader.order) or 1
+    orientation = first_number(tree.get(_ORIENTATION), reader.order) or 1
     if orientation != 1 and any(tag in tree for tag in _GEOREFERENCE):
         for tag in _GEOREFERENCE:
             tree.pop(tag, None)
@@ -203,19 +205,6 @@ def _open_block(exif: bytes | None) -> tuple[bytearray, dict[int, bytes], str]:
 def _ratio(number: float, order: str) -> Value:
     ratio = Fraction(number).limit_denominator(10_000)
     return Value(RATIONAL, 1, struct.pack(order + "II", ratio.numerator, ratio.denominator))
-
-
-def _bytes_of(value: Value | Directory | None) -> bytes | None:
-    return (value.data or None) if isinstance(value, Value) else None
-
-
-def _first_number(value: Value | Directory | None, order: str) -> int:
-    """Returns the first of a value's whole numbers; 0 where it has none."""
-    codes = {BYTE: "B", SHORT: "H", LONG: "I"}
-    if not isinstance(value, Value) or value.kind not in codes or not value.count:
-        return 0
-    (number,) = struct.unpack_from(order + codes[value.kind], value.data)
-    return int(number)
 
 
 def _is_only_page(page_number: Value | Directory | None, order: str) -> bool:
