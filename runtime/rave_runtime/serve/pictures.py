@@ -27,8 +27,6 @@ from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content, vary
 from rave_runtime.serve.problems import RefusedError
 from rave_runtime.serve.work import IsStopped
 
-LightFormat = Literal["png", "npy"]
-
 ENHANCE_PARAMETERS: Final = (
     "strength",
     "highlights",
