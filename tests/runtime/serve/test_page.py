@@ -214,6 +214,42 @@ def test_a_file_that_was_moved_since_is_told(
     browser.wait("document.getElementById('status').innerText.includes('was moved or changed since')")
 
 
+def test_a_folder_comes_back_as_a_folder(
+    browser: Browser, files: dict[str, bytes], downloads: Path, tmp_path: Path
+) -> None:
+    """Chosen, and dropped: a real drop of a folder can only be made by hand."""
+    day = tmp_path / "holiday" / "day 1"
+    day.mkdir(parents=True)
+    (tmp_path / "holiday" / "b.png").write_bytes(files["b.png"])
+    (day / "b.png").write_bytes(files["b.png"])
+    (day / "notes.txt").write_text("no photograph")
+    (day / ".hidden.png").write_bytes(files["b.png"])
+    browser.choose("#folder", [tmp_path / "holiday"])
+    browser.wait(READY.format(2))
+    browser.wait(
+        "document.getElementById('status').innerText.startsWith('2 of 2 ready, 2 other files left out')"
+    )
+    browser.run(
+        "const file = new File(['x'], 'c.txt');"
+        "const inside = [{ isFile: true, name: 'c.txt', file: (done) => done(file) }];"
+        "const createReader = () => ({ readEntries: (done) => done(inside.splice(0)) });"
+        "addDropped([{ name: 'more', createReader }])"
+    )
+    browser.wait("document.getElementById('status').innerText.includes('3 other files left out')")
+    browser.run("document.getElementById('save-all').click()")
+    with zipfile.ZipFile(io.BytesIO(finished(downloads, "enhanced.zip"))) as archive:
+        assert sorted(archive.namelist()) == ["holiday/b-enhanced.png", "holiday/day 1/b-enhanced.png"]
+
+
+def test_lights_of_many_photographs_are_asked_for_again(browser: Browser, files: dict[str, bytes]) -> None:
+    """Each takes 2 MB of memory: a folder of thousands would fill the browser."""
+    browser.drop("#empty", {f"{i}.png": files["b.png"] for i in range(104)})
+    browser.wait(READY.format(104))
+    browser.wait("photos.filter((photo) => !photo.bins).length > 0")
+    browser.run("select(photos.find((photo) => !photo.bins))")
+    browser.wait("current.bins && current.pixels && !document.getElementById('pair').hidden")
+
+
 def test_many_photographs_are_saved_in_several_zips(
     browser: Browser, files: dict[str, bytes], downloads: Path
 ) -> None:

@@ -3,6 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const PREVIEW_PX = 1280; // long side of what is shown while the strength is chosen
 const KEPT = 8; // previews kept decoded; further ones are decoded again when they are looked at
+const KEPT_LIGHTS = 100; // lights kept, 2 MB each; further ones are asked for again
 const BINS = 1024, LOW = -10, HIGH = 1; // steps of log2(light) in a preview
 const SHOWN = /^image\/(jpeg|png|webp|avif|gif|bmp)$/;
 const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/tiff": "tif", "image/avif": "avif",
@@ -11,7 +12,7 @@ const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp",
 let zipBytes = 4e9; // most bytes in a zip, whose numbers have 32 bits; further photographs get another one
 
 const photos = [];
-let current = null, token = "", cut = 50, full = false, drawing = 0, working = 0;
+let current = null, token = "", cut = 50, full = false, drawing = 0, working = 0, others = 0;
 
 // --- asking the service
 
@@ -51,13 +52,18 @@ function askForToken() {
 
 // --- photographs
 
-function add(files) {
-  for (const file of files) {
-    const photo = { file, name: file.name, strength: 1, highlights: null, hdr: false, state: "waiting" };
+function add(found) { // files, each with its path, which is more than its name if it comes from a folder
+  for (const { file, path } of found) {
+    const folder = path.slice(0, path.lastIndexOf("/") + 1);
+    if (folder && !isPhoto(path, file.type)) {
+      others++;
+      continue;
+    }
+    const photo = { file, folder, name: file.name, strength: 1, highlights: null, hdr: false, state: "waiting" };
     const button = document.createElement("button");
     button.className = "busy";
-    button.title = file.name;
-    button.setAttribute("aria-label", file.name);
+    button.title = path;
+    button.setAttribute("aria-label", path);
     button.onclick = () => select(photo);
     const item = document.createElement("li");
     item.append(button);
@@ -65,7 +71,7 @@ function add(files) {
     photo.button = button;
     photos.push(photo);
   }
-  if (!photos.length) return;
+  if (!photos.length) return say();
   if ($("work").hidden) {
     $("empty").hidden = true;
     $("work").hidden = false;
@@ -74,6 +80,33 @@ function add(files) {
   if (!current) select(photos[0]);
   say();
   while (working < 2 && photos.some((photo) => photo.state === "waiting")) work();
+}
+
+function isPhoto(path, type) { // what was chosen by itself is tried in any case; folders hold other files, too
+  if (/(^|\/)[.]/.test(path)) return false;
+  const ending = path.slice(path.lastIndexOf(".")).toLowerCase();
+  return type.startsWith("image/") && type !== "image/svg+xml" || $("files").accept.split(",").includes(ending);
+}
+
+async function walk(entry, above = "") { // the files of a dropped file or folder, in the order of their names
+  const path = above + entry.name;
+  if (entry.isFile) return [{ file: await new Promise((done, fail) => entry.file(done, fail)), path }];
+  const reader = entry.createReader(), inside = [];
+  for (let some; (some = await new Promise((done, fail) => reader.readEntries(done, fail))).length; ) inside.push(...some);
+  inside.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+  const found = [];
+  for (const one of inside) found.push(...await walk(one, `${path}/`));
+  return found;
+}
+
+async function addDropped(dropped) { // entries of a file system, or files where the browser has none
+  for (const entry of dropped) {
+    try {
+      add(entry instanceof File ? [{ file: entry, path: entry.name }] : await walk(entry));
+    } catch (error) {
+      say(`${entry.name} cannot be read: ${error.message}`);
+    }
+  }
 }
 
 async function work() {
@@ -151,8 +184,9 @@ async function decode(photo) {
   URL.revokeObjectURL(image.src);
   photo.pixels = context.getImageData(0, 0, photo.width, photo.height);
   photo.seen = performance.now();
-  const decoded = photos.filter((one) => one.pixels && one !== current).sort((a, b) => b.seen - a.seen);
-  for (const one of decoded.slice(KEPT)) one.pixels = null;
+  const kept = photos.filter((one) => one.bins && one.seen && one !== current).sort((a, b) => b.seen - a.seen);
+  for (const one of kept.slice(KEPT)) one.pixels = null;
+  for (const one of kept.slice(KEPT_LIGHTS)) one.bins = null;
 }
 
 const brightPower = (photo) => photo.highlights ?? Math.min(photo.strength, 1);
@@ -217,7 +251,13 @@ async function select(photo) {
   for (const one of photos) one.button.setAttribute("aria-current", one === photo);
   photo.button.scrollIntoView({ block: "nearest", inline: "nearest" });
   setFull(false);
-  if (photo.state === "ready" && !photo.pixels) await decode(photo);
+  if (photo.state === "ready" && !photo.pixels) {
+    try {
+      await (photo.bins ? decode : load)(photo);
+    } catch (error) {
+      return say(`${photo.name}: ${error.message}`);
+    }
+  }
   if (photo === current) show();
 }
 
@@ -344,7 +384,11 @@ function setLook(name, value) {
 function say(text) {
   const bad = photos.filter((one) => one.state === "bad").length;
   const ready = photos.filter((one) => one.state === "ready").length;
-  const counted = photos.length ? `${ready} of ${photos.length} ready${bad ? `, ${bad} cannot be read` : ""}` : "";
+  const counted = [
+    ...(photos.length ? [`${ready} of ${photos.length} ready`] : []),
+    ...(bad ? [`${bad} cannot be read`] : []),
+    ...(others ? [`${others} other ${others === 1 ? "file" : "files"} left out`] : []),
+  ].join(", ");
   const notes = current?.notes?.length ? ` · ${current.notes.join("; ")}` : "";
   $("status").textContent = text || counted + notes;
 }
@@ -391,9 +435,10 @@ async function saveAll() {
     say(`Enhancing ${names.size + 1} of ${ready.length} …`);
     try {
       const blob = await enhance(photo);
-      let name = resultName(photo, blob.type);
+      const first = photo.folder.replace(/\\/g, "_") + resultName(photo, blob.type);
+      let name = first;
       for (let n = 2; names.has(name.toLowerCase()); n++) // many systems take A.jpg and a.jpg for one file
-        name = resultName(photo, blob.type).replace(/(\.[^.]*)$/, ` ${n}$1`);
+        name = first.replace(/(\.[^.]*)$/, ` ${n}$1`);
       if (entries.length && bytes + blob.size > zipBytes) {
         await handZip();
         entries = [];
@@ -457,7 +502,13 @@ async function zip(entries) { // stored, not compressed: photographs are already
 // --- hands
 
 $("choose").onclick = $("more").onclick = () => $("files").click();
-$("files").onchange = () => { add([...$("files").files]); $("files").value = ""; };
+$("choose-folder").onclick = () => $("folder").click();
+for (const id of ["files", "folder"]) {
+  $(id).onchange = () => {
+    add([...$(id).files].map((file) => ({ file, path: file.webkitRelativePath || file.name })));
+    $(id).value = "";
+  };
+}
 for (const name of ["strength", "highlights"]) $(name).oninput = () => setLook(name, +$(name).value);
 $("hdr").onchange = () => setLook("hdr", $("hdr").checked);
 $("cut").oninput = () => setCut(+$("cut").value);
@@ -475,7 +526,7 @@ $("same").onclick = () => {
     + (current.hdr ? " and gets an HDR gain map" : ""));
 };
 $("clear").onclick = () => {
-  photos.length = 0;
+  photos.length = others = 0;
   current = null;
   setFull(false);
   $("photos").replaceChildren();
@@ -517,9 +568,10 @@ addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.bo
 addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dropping");
-  add([...event.dataTransfer.files]);
+  const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+  addDropped(items.map((item) => item.webkitGetAsEntry() ?? item.getAsFile()));
 });
-addEventListener("paste", (event) => add([...event.clipboardData.files]));
+addEventListener("paste", (event) => add([...event.clipboardData.files].map((file) => ({ file, path: file.name }))));
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || $("ask").open || !current) return;
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
