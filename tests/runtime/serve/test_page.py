@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rave_runtime.photos.formats import FORMATS
 from rave_runtime.serve.app import PAGE
 from tests.runtime.formats.raw.raws import make_dng
 from tests.runtime.pictures import MakePicture
@@ -272,6 +273,11 @@ def test_nothing_comes_from_elsewhere(browser: Browser, service: Service, files:
     names = browser.run("return performance.getEntriesByType('resource').map((entry) => entry.name)")
     foreign = [name for name in names if not name.startswith((service.url, "blob:", "data:"))]
     assert foreign == []
+
+
+def test_photographs_of_all_formats_are_taken_from_folders(browser: Browser) -> None:
+    taken = browser.run("return document.getElementById('files').accept.split(',')")
+    assert taken == ["image/*", *(ending for kind in FORMATS for ending in kind.endings)]
 
 
 def test_the_page_is_small() -> None:
