@@ -57,6 +57,12 @@ def with_plan(bundle: Bundle, **facts: Any) -> Bundle:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny networks gain nothing from threads, and lose much on a busy machine."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def plain_cpu() -> Iterator[None]:
     """Only onnxruntime's CPU is measured, to save time; one test of `test_verify.py` takes all."""
     with pytest.MonkeyPatch.context() as patch:

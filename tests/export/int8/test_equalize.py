@@ -6,11 +6,12 @@ import copy
 
 import torch
 
-from rave_export.graphs.variants import float_graphs, int8_graphs, network_facts
+from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts
 from rave_export.int8.equalize import equalize
 from rave_export.int8.float_layers import lights, worst_db
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.proof.parity import probe_picture
+from rave_runtime.bundle import NetworkFacts
 from rave_train.network import EnhancementNetwork
 from tests.export.conftest import tiny_network
 
@@ -39,16 +40,13 @@ def test_the_light_is_the_same() -> None:
 
 def test_a_large_channel_no_longer_takes_the_steps_of_the_others() -> None:
     network = uneven_network()
-    reference, facts = float_graphs(network, "fp32"), network_facts(network)
-    expected = lights(_in_memory(network), PICTURES)
+    facts = network_facts(network)
+    reference, evened = (float_graphs(one, "fp32") for one in (network, equalize(network, PICTURES)))
+    expected = lights(_in_memory(facts, reference), PICTURES)
     reached = []
-    for graphs in (reference, float_graphs(equalize(network, PICTURES), "fp32")):
+    for graphs in (reference, evened):
         in_eight_bits = int8_graphs(graphs, facts, PICTURES, enough_db=0)
-        pair = [
-            next(graph.model for graph in in_eight_bits if graph.part == part and graph.image != "float32")
-            for part in ("context", "enhance")
-        ]
-        reached.append(worst_db(NetworkInMemory(facts, *map(Session, pair)), PICTURES, expected))
+        reached.append(worst_db(_in_memory(facts, in_eight_bits), PICTURES, expected))
     assert reached[1] > reached[0] + 3
 
 
@@ -61,8 +59,9 @@ def test_channels_without_values_keep_finite_weights() -> None:
     assert all(torch.isfinite(parameter).all() for parameter in evened.parameters())
 
 
-def _in_memory(network: EnhancementNetwork) -> NetworkInMemory:
-    graphs = float_graphs(network, "fp32")
-    context = next(graph.model for graph in graphs if graph.image == "uint8")
-    enhance = next(graph.model for graph in graphs if graph.part == "enhance")
-    return NetworkInMemory(network_facts(network), Session(context), Session(enhance))
+def _in_memory(facts: NetworkFacts, graphs: list[Graph]) -> NetworkInMemory:
+    context, enhance = (
+        next(graph.model for graph in graphs if graph.part == part and graph.image != "float32")
+        for part in ("context", "enhance")
+    )
+    return NetworkInMemory(facts, Session(context), Session(enhance))

@@ -22,7 +22,7 @@ from rave_export.int8.quantize import fits_16_bits, observed_tensors, quantize
 from rave_export.int8.ranges import least_error_range, observe_ranges
 from rave_export.pictures import MAX_SIDE_PX, read_pictures
 from rave_export.proof.parity import probe_picture
-from rave_runtime.bundle import Bundle
+from rave_runtime.bundle import Bundle, NetworkFacts
 from rave_train.network import EnhancementNetwork
 from tests.export.conftest import tiny_network
 
@@ -112,23 +112,23 @@ def weight_of(block: torch.nn.Module) -> torch.Tensor:
     return convolution.weight
 
 
-def test_grids_of_another_range_cost_nothing(network: EnhancementNetwork) -> None:
+def test_grids_of_another_range_cost_nothing(network: EnhancementNetwork, fp32_graphs: list[Graph]) -> None:
     """PPM's grids a thousand times larger and their readers as much smaller, which is the same network."""
     tailed = copy.deepcopy(network)
     with torch.no_grad():
         for pool in tailed.PPM1.features:
             weight_of(pool)[:] *= 1000
         weight_of(tailed.PPM1.fuse)[:, tailed.channels :] /= 1000
-    reached = [_worst_of_int8(chosen) for chosen in (network, tailed)]
+    facts = network_facts(network)
+    reached = [_worst_of_int8(graphs, facts) for graphs in (fp32_graphs, float_graphs(tailed, "fp32"))]
     assert reached[1] == pytest.approx(reached[0], abs=0.5)
 
 
 def test_layers_are_spared_until_it_is_enough() -> None:
     said: list[str] = []
     network = tiny_network(seed=1)  # in which some layers are worse than others
-    spared = int8_graphs(
-        float_graphs(network, "fp32"), network_facts(network), PICTURES, enough_db=200, say=said.append
-    )
+    graphs, facts = float_graphs(network, "fp32"), network_facts(network)
+    spared = int8_graphs(graphs, facts, PICTURES, enough_db=200, say=said.append)
     assert said.pop() == (
         "int8 stays short of the 200 dB that are aimed at on the worst calibration picture; "
         "45 are needed in the proof"
@@ -144,13 +144,11 @@ def test_layers_are_spared_until_it_is_enough() -> None:
         assert f"{layer}_bytes" not in names
         reached.append(float(match[2]))
     assert reached == sorted(reached)
-    assert reached[0] > _worst_of_int8(network) + 0.4
+    assert reached[0] > _worst_of_int8(graphs, facts) + 0.4
 
 
-def _worst_of_int8(network: EnhancementNetwork) -> float:
-    graphs = float_graphs(network, "fp32")
+def _worst_of_int8(graphs: list[Graph], facts: NetworkFacts) -> float:
     parts = graphs[0].model, graphs[2].model
-    facts = network_facts(network)
     ranges = observe_ranges(facts, *parts, PICTURES)["widest"]
     rounded = (Session(quantize(part, seen)) for part, seen in zip(parts, ranges, strict=True))
     expected = lights(NetworkInMemory(facts, *map(Session, parts)), PICTURES)
