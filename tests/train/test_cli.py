@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from safetensors.torch import save
 from typer.testing import CliRunner
 
 from rave_runtime import __version__
 from rave_train.__main__ import COMMANDS
+from rave_train.checkpoint import save_checkpoint
 from rave_train.cli import app
 from rave_train.cli.options import field_helps
 from rave_train.cli.run_display import RunDisplay
 from rave_train.loop.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
 from rave_train.loop.events import Note, Step
 from rave_train.loop.schedule import Position
+from rave_train.network import EnhancementNetwork
 
 runner = CliRunner()
 SHORT = ["--size-px", "16", "--batch", "2", "--warm-up", "1", "--light-bias", "0.7"]
@@ -130,6 +133,28 @@ def test_values_of_another_run_take_the_place_of_defaults(
     missing = runner.invoke(app, ["rave", "--out", "other"], env={"COLUMNS": "200"})
     assert missing.exit_code == 2
     assert "Invalid value for BACKLIT: a folder is needed" in missing.output
+
+
+def test_a_run_like_another_finds_its_files_from_anywhere(
+    scenes: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders of pictures were found from another folder, files of weights and the cache were not."""
+    timm = pytest.importorskip("timm")
+    monkeypatch.chdir(tmp_path)
+    Path("weights.safetensors").write_bytes(save(timm.create_model("test_vit", num_classes=0).state_dict()))
+    save_checkpoint(EnhancementNetwork(4), "first.safetensors")
+    encoder = "timm:test_vit@weights.safetensors"
+    places = ["--encoder", encoder, "--cache", "embeddings", "--init-from", "first.safetensors"]
+    first = ["rave", *map(str, scenes), "--out", "run", *places, "--size-px", "16", "--iterations", "1"]
+    done = runner.invoke(app, first)
+    assert done.exit_code == 0, done.output
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = runner.invoke(app, ["rave", "--config", "../run", "--out", "again"])
+    assert again.exit_code == 0, again.output
+    config = read_config(Path("again") / "config.json")
+    assert config.encoder == f"timm:test_vit@{tmp_path / 'weights.safetensors'}"
+    assert config.cache == str(tmp_path / "embeddings")
 
 
 def test_a_misspelt_option_is_guessed_and_several_gpus_are_explained() -> None:

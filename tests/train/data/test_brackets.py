@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from rave_train.cli import app
 from rave_train.data.bracket_pairs import STOPS_BELOW, make_pairs_of_brackets, merge_bracket
-from rave_train.data.brackets import find_brackets
+from rave_train.data.brackets import Shot, find_brackets, read_shot
 from rave_train.data.pairs import match_pairs
 from rave_train.data.photographs import find_photographs, load_photograph
 from rave_train.data.synthesis import linear_to_srgb
@@ -79,6 +79,17 @@ def test_shots_are_grouped_by_what_their_exif_says(tmp_path: Path) -> None:
         "f.jpg: its EXIF has no exposure time",
     ):  # fmt: skip
         assert line in left_out
+
+
+def test_a_superscript_in_the_time_is_not_a_digit(tmp_path: Path) -> None:
+    """Python counts it as one, and then makes no number of it."""
+    shoot(tmp_path, "odd.jpg", light_of_a_scene(0), 0, 0, subsecond="abc")
+    file = tmp_path / "odd.jpg"
+    file.write_bytes(file.read_bytes().replace(b"abc\0", "²²²\0".encode("latin-1")))
+    (shot,) = find_photographs(tmp_path, "backlit", least=1).photographs
+    found = read_shot(shot)
+    assert isinstance(found, Shot)
+    assert found.taken_at.microsecond == 0
 
 
 def test_a_bracket_becomes_the_light_of_its_scene(tmp_path: Path) -> None:

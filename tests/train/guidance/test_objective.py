@@ -7,7 +7,7 @@ import torch
 
 from rave_train.encoders import Encoder, open_encoder
 from rave_train.guidance.identity import identity_loss
-from rave_train.guidance.objective import Objective, luma_psnr
+from rave_train.guidance.objective import Objective, luma_error
 from rave_train.guidance.residual import Residual, residual_loss, unit
 
 
@@ -107,11 +107,11 @@ def _keep_double(encoder: Encoder):  # type: ignore[no-untyped-def]
     return forward
 
 
-def test_luma_psnr_is_of_the_y_channel() -> None:
+def test_the_luma_error_is_of_the_y_channel() -> None:
     before = torch.zeros(2, 3, 4, 4)
     after = before.clone()
     after[:, 1] = 0.5
-    assert luma_psnr(before, after) == pytest.approx(-20 * torch.tensor(0.587 * 0.5).log10().item(), rel=1e-5)
+    assert luma_error(before, after).item() == pytest.approx((0.587 * 0.5) ** 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["resnet", "vit"])

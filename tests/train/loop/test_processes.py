@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from rave_train.loop.config import RunConfig, read_config
+from rave_train.loop.state import read_state
 from rave_train.loop.training import train
 from tests.train.small_runs import SMALL_NETWORK, SMALL_PAIR, of_method, rows_of
 
@@ -59,6 +60,9 @@ def assert_close_runs(left: Path, right: Path) -> None:
     for a, b in zip(rows_of(left), rows_of(right), strict=True):
         assert (a["step"], a["phase"]) == (b["step"], b["phase"])
         assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-3)
+    # A mean of the parts' decibels would not be that of the whole, and a collapse be seen in one run only.
+    one_db, other_db = (read_state(run / "state.pt")["recent_psnr"] for run in (left, right))
+    assert one_db == pytest.approx(other_db, abs=1e-3)
     one, other = (load_file(run / "checkpoints/last.safetensors") for run in (left, right))
     for name, value in one.items():
         torch.testing.assert_close(value, other[name], rtol=0, atol=1e-5)

@@ -22,7 +22,7 @@ from rave_train.loop.config import NetworkOptions, RunConfig
 from rave_train.loop.device import pick_device
 from rave_train.loop.training import train
 from rave_train.network import EnhancementNetwork
-from tests.train.small_runs import SMALL_NETWORK, SMALL_PAIR, after_steps
+from tests.train.small_runs import SMALL_NETWORK, SMALL_PAIR, after_steps, of_method
 
 
 @pytest.fixture
@@ -113,6 +113,15 @@ def test_numbers_and_devices_that_make_no_sense(config: RunConfig) -> None:
         network = dataclasses.replace(SMALL_NETWORK, **wrong)
         with pytest.raises(ConfigError, match=f"{name.replace('_', ' ')} is nan"):
             dataclasses.replace(config, network=network).check()
+    adam = {"weight_decay": -1.0, "guidance_weight_decay": -1.0, "guidance_learning_rate": 0.0}
+    for name, value in adam.items():  # Adam raised errors of its own, with a traceback
+        pair = of_method(config, "clip-lit-latent")
+        part = "options" if name.startswith("guidance") else "network"
+        changed: Any = {part: dataclasses.replace(getattr(pair, part), **{name: value})}
+        with pytest.raises(ConfigError, match=f"^{name.replace('_', ' ')} is {value}, (0 or )?more"):
+            dataclasses.replace(pair, **changed).check()
+    with pytest.raises(ConfigError, match=r"seed is 4611686018427387904, 0 or more and less than 2\^62"):
+        dataclasses.replace(config, seed=2**62).check()
     with pytest.raises(ConfigError, match="'meta' is not a device to train on"):
         pick_device("meta")
 

@@ -183,6 +183,14 @@ def test_upstreams_protocol_is_its_script(folders: tuple[Path, Path]) -> None:
         Protocol("theirs").check()  # type: ignore[arg-type]
 
 
+def test_upstreams_lpips_is_of_1024_pixels() -> None:
+    """Of a side of 196 pixels, 1024 / 196 of them were 1023."""
+    for side in (196, 300):
+        picture = np.zeros((side, 2 * side, 3), np.uint8)
+        expected = transforms.Resize(1024)(Image.fromarray(picture)).size[::-1]
+        assert Protocol("upstream").for_lpips(picture).shape[1:] == expected == (1024, 2048)
+
+
 @pytest.mark.shared
 def test_upstreams_lpips_is_of_normalised_pictures(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lpips = pytest.importorskip("lpips")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.console import Console
 
+from rave_runtime.bundle import EMBEDDED
 from rave_train.cli.options import command_with_options
 from rave_train.cli.terminal import errors_on_one_line, say
 from rave_train.errors import ConfigError
@@ -111,6 +112,8 @@ def _describe(outcome: Outcome) -> str:
 def _values_of(file: Path, method: str) -> dict[str, Any]:
     """Values of a run's config.json by option, to take the place of defaults.
 
+    Relative paths among them become absolute, since they mean places seen from where the run was started.
+
     Raises:
         ConfigError: it cannot be read, or is of another method.
     """
@@ -119,12 +122,16 @@ def _values_of(file: Path, method: str) -> dict[str, Any]:
     if config.method != method:
         raise ConfigError(f"{file} is of a run by {config.method}: use rave-train {config.method} --config")
     started_in = Path(RunFolder(file.parent).made_of().get("started_in", "."))
-    data = {
-        name: value if value is None or not isinstance(value, str) else str(started_in / value)
-        for name, value in vars(config.data).items()
-    }
     rest = {name: value for name, value in vars(config).items() if name not in _LEFT_TO_COMMAND}
-    return {**vars(config.options), **data, **vars(config.network), **rest}
+    values = {**vars(config.options), **vars(config.data), **vars(config.network), **rest}
+    for name in (*(entry.name for entry in dataclasses.fields(DataOptions)), "cache", "init_from"):
+        if isinstance(values[name], str) and (name, values[name]) != ("init_from", EMBEDDED):
+            values[name] = str(started_in / values[name])
+    for name in ("encoder", "identity_encoder"):
+        model, _, weights = (values[name] or "").partition("@")
+        if weights and (started_in / weights).is_file():
+            values[name] = f"{model}@{started_in / weights}"
+    return values
 
 
 @contextmanager

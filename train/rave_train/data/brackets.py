@@ -161,4 +161,4 @@ def _moment(text: Any, fraction: Any) -> datetime | None:
     except ValueError:
         return None
     digits = str(fraction).strip("\0 ") if fraction is not None else ""
-    return moment + timedelta(seconds=float(f"0.{digits}")) if digits.isdigit() else moment
+    return moment + timedelta(seconds=float(f"0.{digits}")) if digits.isdecimal() else moment

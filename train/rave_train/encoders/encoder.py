@@ -82,11 +82,8 @@ class Encoder(nn.Module, ABC):
 
     def embed(self, images: Tensor) -> Tensor:
         """[n, 3, h, w] sRGB in [0, 1], squashed -> [n, d] float32, not normalised."""
-        return self._embedding(self._squash(images))
-
-    def embed_framed(self, images: Tensor) -> Tensor:
-        """Like `embed`, with the encoder's own resizing and centre crop instead of the squashing."""
-        return self._embedding(self.preprocessing.frame(images).contiguous(memory_format=torch.channels_last))
+        embedding: Tensor = self(self._squash(images), embed=True, stages=False)[0]
+        return embedding
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """[n, 3, h, w] sRGB in [0, 1], squashed -> features per stage, float32."""
@@ -126,10 +123,6 @@ class Encoder(nn.Module, ABC):
         """
         named = self.spec.partition("@")[0]
         return hash_weights(self, f"{named} {self.preprocessing!r}")
-
-    def _embedding(self, pixels: Tensor) -> Tensor:
-        embedding: Tensor = self(pixels, embed=True, stages=False)[0]
-        return embedding
 
     def _squash(self, images: Tensor) -> Tensor:
         return self.preprocessing.squash(images).contiguous(memory_format=torch.channels_last)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from rave_train.encoders import Encoder
 from rave_train.guidance.guidance import GUIDANCE_SCALE, GuidanceLoss
 from rave_train.guidance.identity import identity_loss, stage_weights
-from rave_train.measure.metrics import luma, psnr
+from rave_train.measure.metrics import luma, mean_squared_error
 from rave_train.network import relight
 
 PUBLISHED_BATCH: Final = 8
@@ -110,6 +110,6 @@ def _precision(device: str, dtype: torch.dtype) -> torch.autocast:
 
 
 @torch.no_grad()
-def luma_psnr(before: Tensor, after: Tensor) -> float:
-    """PSNR in dB of the Y channel between two batches [n, 3, h, w] in [0, 1], over all their pixels."""
-    return psnr(luma(before), luma(after))
+def luma_error(before: Tensor, after: Tensor) -> Tensor:
+    """Mean squared error, [], of the Y channel between two batches [n, 3, h, w] in [0, 1]."""
+    return mean_squared_error(luma(before), luma(after))

@@ -11,7 +11,7 @@ from torch import Tensor
 from rave_train.data.batches import draw_batches
 from rave_train.errors import ConfigError, TrainingError
 from rave_train.guidance.guidance import RANKING_SCALE, PairGuidance
-from rave_train.guidance.objective import Objective, luma_psnr
+from rave_train.guidance.objective import Objective, luma_error
 from rave_train.guidance.options import PairOptions
 from rave_train.guidance.refinement import ViewBank, embed_views, pair_loss, separation
 from rave_train.loop.config import RunConfig
@@ -154,8 +154,9 @@ class TrainNetwork:
         """Does one step of the network.
 
         Returns:
-            The losses, "flat" (share of pictures without any middle tones), and in the warm-up "psnr"
-            (dB between input and output).
+            The losses, "flat" (share of pictures without any middle tones), and in the warm-up
+            "luma error" (mean squared error between input and output). Means of all of them over parts of a
+            batch, or over processes, are those of the whole batch.
 
         Raises:
             TrainingError: the device has not enough memory.
@@ -204,7 +205,7 @@ class TrainNetwork:
         enhanced = relight(backlit, light.detach().float())
         terms["flat"] = share_of_flat(backlit, enhanced)
         if warm_up:
-            terms["psnr"] = torch.tensor(luma_psnr(backlit, enhanced))
+            terms["luma error"] = luma_error(backlit, enhanced)
         return terms
 
 

@@ -27,6 +27,7 @@ from rave_train.loop.schedule import BEST_EVERY_STEPS, Phase, Position, advance,
 from rave_train.loop.snapshots import end_epoch, save_network
 from rave_train.loop.state import TrainingState, read_state
 from rave_train.loop.steps import LearnGuidance, Steps, TrainNetwork, pictures_per_pass
+from rave_train.measure.metrics import psnr_of
 
 EPOCH_LEAST_STEPS: Final = 100
 """Least length of an epoch, so that a small set does not get a grid of pictures every few steps."""
@@ -116,7 +117,8 @@ def train(
         losses = processes.average({name: value.to(device) for name, value in parts.items()})
         with run.remember_failure(processes.leads):
             _require_finite(losses["loss"], position)
-        state.note(losses["loss"], losses.pop("psnr", None))
+        luma_error = losses.pop("luma error", None)
+        state.note(losses["loss"], None if luma_error is None else psnr_of(luma_error))
         flat = losses.pop("flat", 0.0)
         if log is not None:
             log.log(position, losses, state.running_loss, time.perf_counter() - started)

@@ -5,6 +5,7 @@ Every figure of this project that compares two pictures is computed here or in `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -35,8 +36,17 @@ def psnr(picture: Tensor, truth: Tensor) -> float:
     Returns:
         dB over all values, at most `PSNR_OF_EQUAL_DB`.
     """
-    error = _mean_in_strips(lambda x, y: (x - y).square(), picture, truth)
-    return float((-10 * error.log10()).clamp_max(PSNR_OF_EQUAL_DB))
+    return psnr_of(float(mean_squared_error(picture, truth)))
+
+
+def psnr_of(error: float) -> float:
+    """The PSNR in dB that a mean squared error means, at most `PSNR_OF_EQUAL_DB`."""
+    return PSNR_OF_EQUAL_DB if error == 0 else min(-10 * math.log10(error), PSNR_OF_EQUAL_DB)
+
+
+def mean_squared_error(picture: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared error over all values, [] float64; takes what `psnr` takes."""
+    return _mean_in_strips(lambda x, y: (x - y).square(), picture, truth)
 
 
 def luma(images: Tensor) -> Tensor:

@@ -138,9 +138,8 @@ class Protocol:
         """
         if self.name == "ours":
             return to_tensor(pixels) * 2 - 1
-        scale = UPSTREAM_LPIPS_SIDE_PX / min(pixels.shape[:2])
-        size = (int(pixels.shape[1] * scale), int(pixels.shape[0] * scale))
-        resized = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+        height, width = (UPSTREAM_LPIPS_SIDE_PX * side // min(pixels.shape[:2]) for side in pixels.shape[:2])
+        resized = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
         mean, std = (torch.tensor(values)[:, None, None] for values in (_IMAGENET_MEAN, _IMAGENET_STD))
         return (to_tensor(resized) - mean) / std
 
