@@ -82,6 +82,7 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
             env={**os.environ, **limits, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            process_group=0,  # so that what it starts, such as rave-run, is stopped and killed with it
         )
 
     def __enter__(self) -> Worker:
@@ -102,8 +103,8 @@ class Worker:
         return turn
 
     def stop(self) -> None:
-        """Ends the process."""
-        self._process.kill()
+        """Ends the process and all that it started."""
+        self._signal(signal.SIGKILL)
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
@@ -112,7 +113,7 @@ class Worker:
 
     def _signal(self, which: signal.Signals) -> None:
         if self._process.poll() is None:
-            self._process.send_signal(which)
+            os.killpg(self._process.pid, which)
 
     def _turn(self, message: str, cap_s: float) -> Turn:
         """Sends the worker one line and waits for its answer, within a time and a memory limit."""
@@ -142,7 +143,7 @@ class Worker:
 
 
 class _Watch:
-    """Kills a process that takes too long or too much memory, and records the reason."""
+    """Kills a process that takes too long or too much memory, with all it started, and records the reason."""
 
     def __init__(self, process: subprocess.Popen[str], cap_s: float, memory_cap_mib: float | None) -> None:
         self.peak_mib = 0.0
@@ -168,5 +169,5 @@ class _Watch:
                 self._reason = ("over_cap", f"longer than {cap_s:g} s")
             else:
                 continue
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             return

@@ -148,7 +148,9 @@ def _after(measurement: Measurement, turn: Turn) -> Measurement:
     peak = max(measurement.peak_rss_mib, turn.peak_rss_mib)
     if turn.status == "ok":
         return replace(measurement, peak_rss_mib=peak)
-    return replace(measurement, outcome=OUTCOMES[turn.status], peak_rss_mib=peak, detail=turn.detail)
+    # Without the seconds of the warm-up: they are no sample of a round.
+    outcome = OUTCOMES[turn.status]
+    return replace(measurement, outcome=outcome, seconds=(), peak_rss_mib=peak, detail=turn.detail)
 
 
 def _words(measurement: Measurement) -> str:

@@ -29,6 +29,20 @@ FAIR = (
     "A run over the cap or out of memory is reported as such, and larger sizes are then not tried.",
 )
 
+NOTES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("latency", "memory", "scale", "tiling", "roofline"), FAIR),
+    "quality": (
+        "Methods run one after another, so their times are rough: medians over the pairs after the first, "
+        "from a photograph in host memory to its result there.",
+    ),
+    "quality-real": (),
+    "train-step": (
+        "Each variant has its process, and they take turns; the least time after one warm-up run counts. "
+        "Peak memory leaves out the loading of the models.",
+    ),
+}
+"""How each quantity is measured, in sentences for the foot of its tables."""
+
 STEP_OPTIONS = ("batch", "size", "guidance", "identity", "device", "threads", "repeats")
 
 
@@ -53,7 +67,7 @@ def record_result(
         " ".join(words),
         datetime.datetime.now(datetime.UTC).date().isoformat(),
         describe_machine(),
-        (*FAIR, busy),
+        (*NOTES[quantity], busy),
         tuple(rows),
     )
     path = write_result(result, folder)
@@ -77,7 +91,14 @@ def measure_train_step(arguments: Sequence[str]) -> list[Row]:
         figures: dict[str, Any] = json.loads(file.read_text())
     options = {name: figures["options"][name] for name in STEP_OPTIONS if name in figures["options"]}
     return [
-        {"part": part, "variant": variant, "seconds": seconds, "peak_mib": peak, **options}
+        {
+            "part": part,
+            "variant": variant,
+            "precision": figures["precisions"][variant],
+            "seconds": seconds,
+            "peak_mib": peak,
+            **options,
+        }
         for part, variants in figures["parts"].items()
         for variant, (seconds, peak) in variants.items()
     ]

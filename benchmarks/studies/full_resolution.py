@@ -93,11 +93,10 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     times_per_mp |= {name: [] for name in runs}
     for turn in range(options.rounds + 1):
         for name, (run, megapixels) in runs.items():
-            if turn or not name.endswith("tiled"):
-                seconds = seconds_of(run)
-                if turn:
-                    times_per_mp[name].append(seconds / megapixels)
-                    print(f"{name}: {seconds / megapixels:.3f} s per megapixel", file=sys.stderr, flush=True)
+            seconds = seconds_of(run)
+            if turn:
+                times_per_mp[name].append(seconds / megapixels)
+                print(f"{name}: {seconds / megapixels:.3f} s per megapixel", file=sys.stderr, flush=True)
     median = {name: statistics.median(times) for name, times in times_per_mp.items()}
     ends = {
         precision: statistics.median(times_per_mp[f"cpu {precision}, a photograph"])

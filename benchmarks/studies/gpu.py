@@ -199,6 +199,8 @@ def _time_torch(
     placed: Any = network.to(device, dtype).to(memory_format=torch.channels_last)
     model = torch.compile(placed) if kind.endswith("compiled") and device == "cuda" else placed
     outcome: dict[str, object] = {}
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()  # else the peak of an earlier kind would be given for this one
     try:
         for shape in shapes:
             batch, height, width = shape

@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
+from benchmarks.processes.memory import peak_rss_mib
 from rave_train.encoders import open_encoder
 from rave_train.encoders.preprocessing import Preprocessing
 from rave_train.encoders.spec import parse_spec
@@ -143,19 +143,8 @@ def serve(options: argparse.Namespace) -> None:
         if options.device != "cpu":
             torch.cuda.synchronize()
         print(time.perf_counter() - started, flush=True)
-    peak = peak_mib()
-    if options.device != "cpu":
-        peak = torch.cuda.max_memory_allocated() / 2**20
-    print(peak, flush=True)
-
-
-def peak_mib() -> float:
-    """Peak resident memory of this process in MiB."""
-    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii") as stream:
-        for line in stream:
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    on_cpu = options.device == "cpu"
+    print(peak_rss_mib() if on_cpu else torch.cuda.max_memory_allocated() / 2**20, flush=True)
 
 
 @contextlib.contextmanager
@@ -235,7 +224,9 @@ def main(arguments: Sequence[str]) -> None:
         print(f"{variant}: {share:.0%} of the step in the encoders, {1 - share:.0%} in the network")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as stream:
-            json.dump({"machine": machine, "options": vars(options), "parts": parts}, stream, indent=2)
+            precisions = {"published": "fp32", "ours": precision_name(precision)}
+            figures = {"machine": machine, "options": vars(options), "precisions": precisions, "parts": parts}
+            json.dump(figures, stream, indent=2)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from rave_runtime.backends.devices import GPUS
+
 SIDE = 2048
 COPY_MIB = 256
 
@@ -105,7 +107,7 @@ def add_shares(
         traffic = traffic_bytes(row)
         if not row["gmacs"] or not row["median_s"] or not traffic:
             continue
-        device = "cuda" if row["device"] == "cuda" else "cpu"
+        device = "cuda" if row["device"] in GPUS else "cpu"
         kind = kind_of_numbers(device, row["precision"])
         product_rate = product_rates.get(kind, product_rates["fp32"])
         limit = limit_flops(row["gmacs"] * 1e9, traffic, product_rate, copy_rate)

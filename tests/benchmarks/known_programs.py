@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 
 def sleep(seconds: float, first: float | None = None) -> Callable[[], None]:
     pauses = [] if first is None else [first]
     return lambda: time.sleep(pauses.pop() if pauses else seconds)
+
+
+def wait_for_child(seconds: float, file: str) -> Callable[[], None]:
+    def run() -> None:
+        child = subprocess.Popen(["sleep", str(seconds)])
+        Path(file).write_text(str(child.pid))
+        child.wait()
+
+    return run
 
 
 def allocate(mib: int) -> Callable[[], None]:

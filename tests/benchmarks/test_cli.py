@@ -111,16 +111,20 @@ def test_train_step_calls_its_script(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     def measure(arguments: list[str]) -> None:
         seen.append(arguments)
+        precisions = {"published": "fp32", "ours": "bf16"}
         parts = {"whole": {"published": [2.0, 900.0], "ours": [1.0, 500.0]}}
-        Path(arguments[-1]).write_text(json.dumps({"options": {"batch": 2}, "parts": parts}))
+        figures = {"options": {"batch": 2}, "precisions": precisions, "parts": parts}
+        Path(arguments[-1]).write_text(json.dumps(figures))
 
     script = types.ModuleType("benchmarks.studies.train_step")
     script.main = measure  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "benchmarks.studies.train_step", script)
     invoke("train-step", "--batch", "2", "--output", tmp_path)
     assert seen[0][:-1] == ["--batch", "2", "--json"]
-    rows = read_result(tmp_path / "train-step-cpu.json").rows
-    assert rows[1] == {"part": "whole", "variant": "ours", "seconds": 1.0, "peak_mib": 500.0, "batch": 2}
+    result = read_result(tmp_path / "train-step-cpu.json")
+    ours = {"part": "whole", "variant": "ours", "precision": "bf16", "seconds": 1.0, "peak_mib": 500.0}
+    assert result.rows[1] == {**ours, "batch": 2}
+    assert "classical methods" not in " ".join(result.notes), "only what is true of training steps"
 
 
 def test_mistakes_are_answered() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,23 @@ def test_the_parents_memory_is_not_the_programs() -> None:
 def test_over_the_cap_is_a_result() -> None:
     turn = one_run(known("sleep", seconds=30), cap_s=0.2)
     assert (turn.status, turn.detail) == ("over_cap", "longer than 0.2 s")
+
+
+def test_what_a_program_started_ends_with_it(tmp_path: Path) -> None:
+    """A rave-run over the cap went on, and took the processor from whoever was measured next."""
+    file = tmp_path / "child"
+    assert one_run(known("wait_for_child", seconds=60, file=str(file)), cap_s=0.5).status == "over_cap"
+    child = int(file.read_text())
+    for _ in range(100):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{child}/stat").exists() and Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the child is still there")
 
 
 def test_growing_past_the_memory_cap_is_a_result() -> None:

@@ -53,6 +53,14 @@ def test_shares_of_rows_that_ran() -> None:
     assert (found["numbers"], found["limit_gflop_per_s"]) == ("int8", 8.0)
 
 
+def test_engines_of_a_gpu_are_held_against_the_gpus_numbers() -> None:
+    """Those of TensorRT in fp16 were held against float32, which processors multiply instead."""
+    row = dict.fromkeys(("method", "title", "family", "threads", "height", "width", "megapixels"), "")
+    ran = {**row, "device": "tensorrt", "precision": "fp16", "gmacs": 5.0, "median_s": 1, "gflop_per_s": 1}
+    (found,) = add_shares([ran], lambda _: 1.0, {"fp32": 1e9, "fp16": 8e9}, copy_rate=1e12)
+    assert (found["numbers"], found["limit_gflop_per_s"]) == ("fp16", 8.0)
+
+
 @pytest.mark.parametrize(
     ("device", "precision", "kind"),
     [("cpu", "fp16", "fp32"), ("cpu", "int8", "int8"), ("cuda", "fp16", "fp16"), ("cpu", "auto", "fp32")],

@@ -37,6 +37,11 @@ def test_the_warm_up_is_not_a_sample() -> None:
     assert max(result.seconds) < 0.1
 
 
+def test_the_warm_up_is_no_sample_of_a_program_that_fails_after_it() -> None:
+    result = measure_in_turns({"stuck": sleep(30, first=0.01)}, Plan(rounds=2, cap_s=0.5))["stuck"]
+    assert (result.outcome, result.seconds) == ("over the cap", ())
+
+
 def test_a_slow_program_runs_once_and_says_so() -> None:
     result = measure_in_turns({"slow": sleep(0.3)}, Plan(rounds=3, round_s=0.1))["slow"]
     assert result.outcome == "one run"
