@@ -16,7 +16,7 @@ from benchmarks.studies.reporting import study_parser
 from benchmarks.suites.real_scenes import STOPS_BELOW_MIDDLE
 from rave_runtime.arrays import Array
 from rave_train.recipes.brackets import Brackets, take_brackets
-from rave_train.recipes.panoramas import Direction, load_panorama, view_into
+from rave_train.recipes.panoramas import Direction, load_panorama, panorama_name, view_into
 
 
 def take_scenes(
@@ -68,6 +68,6 @@ def main(arguments: Sequence[str]) -> None:
     for file in options.panoramas:
         scenes = take_scenes(load_panorama(file), options.views, options.long_side, rng)
         for direction, brackets in scenes:
-            stem = f"{file.name.split('.')[0]}_{round(direction.yaw_deg) % 360:03}"
+            stem = f"{panorama_name(file)}_{round(direction.yaw_deg) % 360:03}"
             write_scene(brackets, stem, options.output, rng)
         print(f"{file.name}: {len(scenes)} scenes")

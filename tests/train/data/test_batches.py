@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import multiprocessing
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -38,6 +40,18 @@ def test_a_stream_can_be_taken_up_anywhere(pictures: TrainingPictures) -> None:
 
 def test_workers_do_not_change_what_is_drawn(pictures: TrainingPictures) -> None:
     assert_same(first(pictures, 3), first(pictures, 3, workers=2))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot fork safely")
+def test_workers_get_no_copy_of_the_pictures(pictures: TrainingPictures) -> None:
+    """From Python 3.14 on, processes are not forked by default, and up to 8 GiB were copied to each."""
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        pictures.unpicklable = lambda: None  # type: ignore[attr-defined]
+        assert len(first(pictures, 1, workers=1)) == 1
+    finally:
+        multiprocessing.set_start_method(before, force=True)
 
 
 def test_processes_share_one_stream(pictures: TrainingPictures) -> None:

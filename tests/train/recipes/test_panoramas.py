@@ -12,7 +12,7 @@ from PIL import Image
 
 from rave_runtime.arrays import Array
 from rave_train.recipes.bank import load_sources
-from rave_train.recipes.panoramas import Direction, find_panoramas, load_panorama, view_into
+from rave_train.recipes.panoramas import Direction, find_panoramas, load_panorama, panorama_name, view_into
 from tests.train.recipes.conftest import make_panorama
 
 
@@ -86,6 +86,17 @@ def test_damaged_panoramas_are_named(tmp_path: Path, capfd: pytest.CaptureFixtur
             load_panorama(tmp_path / name)
         assert str(caught.value).startswith(f"{tmp_path / name} ")
     assert "OpenCV" not in "".join(capfd.readouterr())
+
+
+def test_panoramas_with_dots_and_capitals_in_their_names_are_all_found(tmp_path: Path) -> None:
+    """Of several names that were equal up to their first dot, one was taken; endings in capitals were not."""
+    for name in ("2024.05.01.exr", "2024.05.02.exr", "HALL.EXR"):
+        write_panorama(tmp_path / "hdri" / name, make_panorama(64))
+    found = find_panoramas([tmp_path / "hdri"])
+    assert list(found) == ["hdri/2024.05.01", "hdri/2024.05.02", "hdri/HALL"]
+    assert load_panorama(found["hdri/HALL"]).shape == (64, 128, 3)
+    assert panorama_name(Path("city.exr.js")) == "city"
+    assert panorama_name(Path("city.exr.d.ts")) == ""
 
 
 def test_panoramas_of_folders_and_modules(tmp_path: Path) -> None:

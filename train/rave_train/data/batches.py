@@ -8,6 +8,7 @@ is no loader state to save, and neither workers nor processes change what is dra
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Generator, Iterator, Sequence
 from typing import Final
 
@@ -24,6 +25,11 @@ from rave_train.data.photographs import Photograph, load_square, load_squares
 IN_MEMORY_BYTES: Final = 8 * 2**30
 """Greatest size of a set whose squashed pictures are kept decoded; a larger one is decoded at every draw.
 In a container it may be less: see `_most_kept_bytes`."""
+
+
+_WORKERS_START: Final = "fork" if sys.platform == "linux" else None
+"""How workers begin: forked, they share the decoded pictures. Otherwise, as by default from Python 3.14 on,
+each would get a copy. Other systems cannot fork safely."""
 
 
 class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
@@ -104,7 +110,11 @@ def draw_batches(
             step += 1
 
     loader = DataLoader(
-        pictures, batch_sampler=numbers(), num_workers=workers, worker_init_fn=_leave_signals_to_the_run
+        pictures,
+        batch_sampler=numbers(),
+        num_workers=workers,
+        worker_init_fn=_leave_signals_to_the_run,
+        multiprocessing_context=_WORKERS_START if workers else None,
     )
     yield from loader
 

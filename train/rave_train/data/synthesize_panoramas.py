@@ -15,7 +15,7 @@ from rave_train.data.photographs import SMALLEST_SIDE_PX
 from rave_train.data.synthesize_folder import Synthesized, require_new_folder
 from rave_train.errors import DataError
 from rave_train.progress import Report
-from rave_train.recipes.panoramas import ENDINGS, find_panoramas, load_panorama
+from rave_train.recipes.panoramas import ENDINGS, find_panoramas, load_panorama, panorama_name
 from rave_train.recipes.scenes import Sources, draw_view
 from rave_train.whole_files import make_folder_of
 
@@ -62,7 +62,7 @@ def synthesize_panoramas(
     sheet: list[tuple[Picture, Picture]] = []
     count = 0
     for done, file in enumerate(files.values(), 1):
-        name = file.name.split(".")[0]
+        name = panorama_name(file)
         try:
             sources = Sources([], [load_panorama(file)])
         except ValueError as error:

@@ -38,10 +38,10 @@ def end_epoch(
     """
     shown, total = ingredients.shown, state.position.total
     with torch.no_grad():
-        enhanced = torch.cat([
-            relight(picture, state.network(picture)).cpu()
-            for picture in torch.split(shown.backlit.to(device), 1)
-        ])  # fmt: skip
+        pictures = (
+            picture.to(device) for picture in torch.split(shown.backlit, 1)
+        )  # a GPU holds one at a time
+        enhanced = torch.cat([relight(picture, state.network(picture)).cpu() for picture in pictures])
     is_best = False
     if shown.held_out:
         assert shown.truth is not None

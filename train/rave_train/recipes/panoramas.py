@@ -40,9 +40,15 @@ def find_panoramas(folders: Iterable[Path]) -> dict[str, Path]:
     panoramas: dict[str, Path] = {}
     for folder in folders:
         for file in sorted(folder.iterdir()):
-            if file.name.endswith(ENDINGS):
-                panoramas[f"{folder.name}/{file.name.split('.')[0]}"] = file
+            if name := panorama_name(file):
+                panoramas[f"{folder.name}/{name}"] = file
     return panoramas
+
+
+def panorama_name(file: Path) -> str:
+    """A panorama's name without its ending; empty for other files."""
+    ending = next((ending for ending in ENDINGS if file.name.lower().endswith(ending)), file.name)
+    return file.name.removesuffix(file.name[-len(ending) :])
 
 
 def load_panorama(file: Path) -> Array:
@@ -54,10 +60,10 @@ def load_panorama(file: Path) -> Array:
     Raises:
         ValueError: the file cannot be read, has no RGB channels or is not twice as wide as high.
     """
-    if file.name.endswith(".exr.js"):
+    if file.name.lower().endswith(".exr.js"):
         pixels = _read_module(file)
     else:
-        pixels = _read_radiance(file) if file.suffix == ".hdr" else _read_openexr(file, file)
+        pixels = _read_radiance(file) if file.suffix.lower() == ".hdr" else _read_openexr(file, file)
     if pixels.shape[1] != 2 * pixels.shape[0]:
         raise ValueError(
             f"{file} is {pixels.shape[1]}x{pixels.shape[0]}: an equirectangular panorama is twice as wide as "
@@ -131,10 +137,10 @@ def _read_module(file: Path) -> Array:
         content = base64.b64decode(encoded)
     except ValueError as error:
         raise ValueError(f"{file} holds no OpenEXR picture as a data URL: {_REMEDY}") from error
-    with tempfile.NamedTemporaryFile(suffix=".exr") as plain:
-        plain.write(content)
-        plain.flush()
-        return _read_openexr(Path(plain.name), file)
+    with tempfile.TemporaryDirectory() as folder:  # Windows lets nobody else read a file that is still open
+        plain = Path(folder) / "panorama.exr"
+        plain.write_bytes(content)
+        return _read_openexr(plain, file)
 
 
 def _read_radiance(file: Path) -> Array:
