@@ -185,8 +185,9 @@ def _quality_block(quality: Result) -> str:
     measured = [row for row in quality.rows if row["outcome"] == "measured"]
     pairs = max((row["pairs"] for row in measured), default=0)
     foot = (
-        f"Means over {pairs} pairs of a backlit photograph and its truth. `{quality.command}`, "
-        f"{quality.date}: [`{quality.stem}.json`](../benchmarks/results/{quality.stem}.json)."
+        f"Means over {pairs} pairs of a backlit photograph and its truth; LPIPS is that of SqueezeNet. "
+        "Methods ran one after another, so their times are rough. "
+        f"`{quality.command}`, {quality.date}: [`{quality.stem}.json`](../benchmarks/results/{quality.stem}.json)."
     )
     return quality_table(replace(quality, rows=tuple(measured))) + "\n\n" + foot
 

@@ -74,8 +74,8 @@ def measure_quality(
     """
     if not pairs:
         raise PairsError("there are no pairs to measure")
-    psnr, ssim, seconds, megapixels = [], [], [], []
-    lpips: list[float] = []
+    psnrs_db, similarities, seconds, megapixels = [], [], [], []
+    distances: list[float] = []
     for pair in pairs:
         photograph, truth = _read(pair.photograph), _read(pair.truth)
         if photograph.shape != truth.shape:
@@ -86,15 +86,15 @@ def measure_quality(
         start = time.perf_counter()
         result = enhance(photograph[None])[0]
         seconds.append(time.perf_counter() - start)
-        psnr.append(psnr_db(result, truth))
-        ssim.append(structural_similarity(result, truth))
+        psnrs_db.append(psnr_db(result, truth))
+        similarities.append(structural_similarity(result, truth))
         if distance is not None:
-            lpips.append(distance(result, truth))
+            distances.append(distance(result, truth))
         megapixels.append(photograph.shape[0] * photograph.shape[1] / 1e6)
     return {
-        "psnr_db": float(np.mean(psnr)),
-        "ssim": float(np.mean(ssim)),
-        "lpips": float(np.mean(lpips)) if distance else None,
+        "psnr_db": float(np.mean(psnrs_db)),
+        "ssim": float(np.mean(similarities)),
+        "lpips": float(np.mean(distances)) if distance else None,
         "median_s": float(np.median(seconds[1:] or seconds)),
         "megapixels": float(np.mean(megapixels)),
         "pairs": len(pairs),
@@ -117,11 +117,10 @@ def luma_similarity(result: Picture, truth: Picture) -> float:
     return ssim(one, other)
 
 
-def load_lpips(network: str = "squeeze", threads: int = 1) -> Distance:
-    """Loads LPIPS from its authors' package, which downloads the backbone's weights if they are not on disk.
+def load_lpips(threads: int = 1) -> Distance:
+    """Loads LPIPS by SqueezeNet from its authors' package, which downloads weights that are not on disk.
 
     Args:
-        network: backbone: "squeeze", "alex" or "vgg".
         threads: how many threads compute.
 
     Returns:
@@ -137,7 +136,7 @@ def load_lpips(network: str = "squeeze", threads: int = 1) -> Distance:
     torch.set_num_threads(threads)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        model = lpips.LPIPS(net=network, verbose=False).eval()
+        model = lpips.LPIPS(net="squeeze", verbose=False).eval()
 
     def distance(result: Picture, truth: Picture) -> float:
         with torch.inference_mode():
