@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from rave_train.checkpoint import read_checkpoint, save_checkpoint
+from rave_train.errors import TrainingError
 from rave_train.network import EnhancementNetwork
 from rave_train.recipes.embedded import main
 
@@ -90,6 +91,9 @@ def test_a_start_of_another_width_is_refused(
         (("--steps", "-1", "0", "0"), "0 or more steps"),
         (("--steps", "5"), "expected 3 arguments"),
         (("--mix", "1", "-1", "0", "0", "1"), "shares of pairs must be 0 or more"),
+        (("--mix", "1", "1", "0", "0", "0"), "all pairs of this --mix are views into panoramas: name some"),
+        (("--seed", "-1"), "the seed must be 0 or more"),
+        (("--learning-rate", "0"), "learning rates more than 0"),
         (("--output", "model.bin"), "must end in .safetensors"),
         (("--output", "photos/a.png/model.pth"), "photos"),
         (("--panoramas", "photos"), "no .hdr, .exr, .exr.js in photos"),
@@ -110,6 +114,21 @@ def test_wrong_words_are_refused_before_any_work(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("rave_train.recipes.embedded.make_bank", work)
     assert said in refused(monkeypatch, capsys, "photos", "--output", "x.safetensors", *words)
+
+
+def test_a_training_that_diverges_ends_with_its_reason_in_one_line(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def diverge(*_: object) -> None:
+        raise TrainingError("the training diverged 5 times: use a lower --learning-rate")
+
+    monkeypatch.setattr("rave_train.recipes.embedded.train", diverge)
+    with pytest.raises(SystemExit) as stopped:
+        run(monkeypatch, photographs, "--output", tmp_path / "x.safetensors", *SHORT)
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.endswith(
+        "error: the training diverged 5 times: use a lower --learning-rate\n"
+    )
 
 
 def test_without_photographs_there_is_nothing_to_learn_from(

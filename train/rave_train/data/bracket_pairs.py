@@ -20,12 +20,12 @@ from PIL import Image
 from rave_runtime.arrays import Array, Picture
 from rave_train.data.archive import SceneNames, find_folders
 from rave_train.data.brackets import BracketSearch, Shot, find_brackets
-from rave_train.data.grid import save_grid, to_pixels
+from rave_train.data.grid import SHEET_ROWS, save_contact_sheet, to_pixels
 from rave_train.data.photographs import (
     SMALLEST_SIDE_PX,
     TRAINING_ENDINGS,
     check_photographs,
-    load_photograph,
+    load_reduced,
 )
 from rave_train.data.synthesis import linear_to_srgb, srgb_to_linear
 from rave_train.data.synthesize_folder import Synthesized, require_new_folder
@@ -41,8 +41,6 @@ _MAX_SHIFT: Final = 0.04
 
 _MAX_DIFFERENT: Final = 0.15
 """Share of pixels, well exposed in two shots, whose light may differ by over half a stop."""
-
-_SHEET_ROWS: Final = 12
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def make_pairs_of_brackets(
                 (out / side).mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(out / side / f"{name}_e{index}.png")
             count += 1
-        if len(sheet) < _SHEET_ROWS:
+        if len(sheet) < SHEET_ROWS:
             sheet.append((backlit, truth))
         if report is not None:
             report("merging brackets", done, len(brackets))
@@ -126,8 +124,7 @@ def make_pairs_of_brackets(
             f"{folder} holds no exposure bracket that can be used (shots of one scene within seconds, "
             f"2 stops or more apart, with their EXIF){reasons}"
         )
-    columns = [("backlit", [row[0] for row in sheet]), ("fused", [row[1] for row in sheet])]
-    save_grid(out / "contact_sheet.png", columns)
+    save_contact_sheet(out, "fused", sheet)
     return Synthesized(count, tuple(left_out))
 
 
@@ -169,7 +166,7 @@ def merge_bracket(bracket: Sequence[Shot], longest_side_px: int) -> Scene:
     Raises:
         DataError: the shots are shifted too far, or do not show the same scene.
     """
-    pictures = _align([_reduced(shot, longest_side_px) for shot in bracket])
+    pictures = _align([load_reduced(shot.photograph.file, longest_side_px) for shot in bracket])
     stops = [shot.stops for shot in bracket]
     middle = (stops[0] + stops[-1]) / 2
     values = [np.divide(picture, 255, dtype=np.float32) for picture in pictures]
@@ -185,12 +182,6 @@ def merge_bracket(bracket: Sequence[Shot], longest_side_px: int) -> Scene:
     total = np.sum(weights, 0)
     light = np.sum([weight * value for weight, value in zip(weights, lights, strict=True)], 0) / total
     return Scene(np.asarray(light, np.float32), stops[-1] - stops[0])
-
-
-def _reduced(shot: Shot, longest_side_px: int) -> Picture:
-    image = Image.fromarray(load_photograph(shot.photograph.file))
-    image.thumbnail((longest_side_px, longest_side_px), Image.Resampling.LANCZOS)
-    return np.asarray(image)
 
 
 def _align(pictures: Sequence[Picture]) -> list[Picture]:

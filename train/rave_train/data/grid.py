@@ -11,18 +11,21 @@ from PIL import Image, ImageDraw
 
 from rave_runtime.arrays import Picture
 
+SHEET_ROWS: Final = 12
+"""Most pairs on a contact sheet."""
+
+_TILE_PX: Final = 256
 _GAP_PX: Final = 4
 _TITLE_PX: Final = 18
 
 
-def draw_grid(columns: Sequence[tuple[str, Sequence[Picture]]], tile_px: int = 256) -> Image.Image:
+def draw_grid(columns: Sequence[tuple[str, Sequence[Picture]]]) -> Image.Image:
     """Lays pictures out, fitted into square tiles.
 
     Args:
         columns: title and pictures ([h, w, 3] uint8) of each column, from top to bottom.
-        tile_px: side of a tile in pixels.
     """
-    tiles = [(title, [_fit(pixels, tile_px) for pixels in pictures]) for title, pictures in columns]
+    tiles = [(title, [_fit(pixels) for pixels in pictures]) for title, pictures in columns]
     rows = max(len(pictures) for _, pictures in tiles)
     widths = [max((tile.width for tile in pictures), default=0) for _, pictures in tiles]
     heights = [
@@ -42,15 +45,16 @@ def draw_grid(columns: Sequence[tuple[str, Sequence[Picture]]], tile_px: int = 2
     return sheet
 
 
-def _fit(pixels: Picture, tile_px: int) -> Image.Image:
+def _fit(pixels: Picture) -> Image.Image:
     tile = Image.fromarray(pixels)
-    tile.thumbnail((tile_px, tile_px), Image.Resampling.LANCZOS)
+    tile.thumbnail((_TILE_PX, _TILE_PX), Image.Resampling.LANCZOS)
     return tile
 
 
-def save_grid(file: Path, columns: Sequence[tuple[str, Sequence[Picture]]], tile_px: int = 256) -> None:
-    """Writes what `draw_grid` draws into a file, in the format that its name says."""
-    draw_grid(columns, tile_px).save(file)
+def save_contact_sheet(folder: Path, title: str, pairs: Sequence[tuple[Picture, Picture]]) -> None:
+    """Writes contact_sheet.png into a folder: backlit pictures, beside each its partner, under a title."""
+    backlit, partners = zip(*pairs, strict=True)
+    draw_grid([("backlit", backlit), (title, partners)]).save(folder / "contact_sheet.png")
 
 
 def to_pixels(image: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Picture:

@@ -144,6 +144,16 @@ def load_photograph(file: Path) -> Picture:
         return np.asarray(_upright_rgb(image))
 
 
+def load_reduced(file: Path, longest_side_px: int | None) -> Picture:
+    """`load_photograph`, reduced to a longest side; smaller pictures, and all with None, keep their size."""
+    pixels = load_photograph(file)
+    if longest_side_px is None or max(pixels.shape[:2]) <= longest_side_px:
+        return pixels
+    image = Image.fromarray(pixels)
+    image.thumbnail((longest_side_px, longest_side_px), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
 def load_square(file: Path, size_px: int) -> Picture:
     """The whole picture squashed to a square, as published: [size_px, size_px, 3] uint8.
 

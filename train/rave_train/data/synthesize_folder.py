@@ -5,21 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from PIL import Image
 
 from rave_runtime.arrays import Picture
-from rave_train.data.grid import save_grid
+from rave_train.data.grid import SHEET_ROWS, save_contact_sheet
 from rave_train.data.pairs import plain_name
-from rave_train.data.photographs import SMALLEST_SIDE_PX, Photograph, find_photographs, load_photograph
+from rave_train.data.photographs import SMALLEST_SIDE_PX, find_photographs, load_reduced
 from rave_train.data.synthesis import SynthesisRange, synthesize_backlit
 from rave_train.errors import DataError
 from rave_train.progress import Report
 from rave_train.whole_files import make_folder_of
-
-_SHEET_ROWS: Final = 12
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def synthesize_folder(
         (out / side).mkdir(parents=True, exist_ok=True)
     sheet: list[tuple[Picture, Picture]] = []
     for index, photograph in enumerate(photograph_set.photographs):
-        truth = _load(photograph, longest_side_px)
+        truth = load_reduced(photograph.file, longest_side_px)
         for version in range(versions):
             name = photograph.file.stem + (f"_v{version}" if versions > 1 else "") + ".png"
             rng = np.random.default_rng([seed, version, *os.fsencode(photograph.file.stem)])
@@ -88,12 +85,11 @@ def synthesize_folder(
             backlit = (picture * 255 + 0.5).astype(np.uint8)
             Image.fromarray(backlit).save(out / "input" / name)
             Image.fromarray(truth).save(out / "gt" / name)
-            if len(sheet) < _SHEET_ROWS:
+            if len(sheet) < SHEET_ROWS:
                 sheet.append((backlit, truth))
         if report is not None:
             report("synthesizing", index + 1, len(photograph_set.photographs))
-    columns = [("backlit", [row[0] for row in sheet]), ("well-lit", [row[1] for row in sheet])]
-    save_grid(out / "contact_sheet.png", columns)
+    save_contact_sheet(out, "well-lit", sheet)
     return Synthesized(versions * len(photograph_set.photographs), tuple(photograph_set.describe_skipped()))
 
 
@@ -107,12 +103,3 @@ def require_new_folder(out: Path) -> None:
         raise DataError(f"{out} is a file: give a new or empty folder")
     if out.is_dir() and any(out.iterdir()):
         raise DataError(f"{out} is not empty: give another folder")
-
-
-def _load(photograph: Photograph, longest_side_px: int | None) -> Picture:
-    pixels = load_photograph(photograph.file)
-    if longest_side_px is None or max(pixels.shape[:2]) <= longest_side_px:
-        return pixels
-    image = Image.fromarray(pixels)
-    image.thumbnail((longest_side_px, longest_side_px), Image.Resampling.LANCZOS)
-    return np.asarray(image)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from rave_runtime.arrays import Picture
-from rave_train.data.grid import save_grid, to_pixels
+from rave_train.data.grid import SHEET_ROWS, save_contact_sheet, to_pixels
 from rave_train.data.photographs import SMALLEST_SIDE_PX
 from rave_train.data.synthesize_folder import Synthesized, require_new_folder
 from rave_train.errors import DataError
@@ -22,8 +22,6 @@ from rave_train.whole_files import make_folder_of
 DEFAULT_SIDE_PX: Final = 512
 _TRIES: Final = 24
 """Most views tried for one pair: in some directions the light is too even, or exceeds what brackets hold."""
-
-_SHEET_ROWS: Final = 12
 
 
 def synthesize_panoramas(
@@ -85,12 +83,11 @@ def synthesize_panoramas(
                 (out / part).mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(out / part / f"{name}_v{version}.png")
             count += 1
-            if len(sheet) < _SHEET_ROWS:
+            if len(sheet) < SHEET_ROWS:
                 sheet.append((backlit, truth))
         if report is not None:
             report("looking into panoramas", done, len(files))
     if not count:
         raise DataError("\n".join([f"no pair could be made of {folder}", *left_out]))
-    columns = [("backlit", [row[0] for row in sheet]), ("fused", [row[1] for row in sheet])]
-    save_grid(out / "contact_sheet.png", columns)
+    save_contact_sheet(out, "fused", sheet)
     return Synthesized(count, tuple(left_out))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -38,6 +38,10 @@ from rave_train.guidance.rave import guide_by_residual
 from rave_train.guidance.words import need_of_text, require_text_by_name
 from rave_train.loop.config import RunConfig
 from rave_train.loop.events import Listener, Note, Work
+
+
+GRID_ROWS: Final = 6
+"""Most pictures in a grid."""
 
 
 @dataclass(frozen=True)
@@ -269,11 +273,11 @@ def build_guidance(
     return guide_by_residual(config.options, backlit, well_lit, encoder, vocabulary)
 
 
-def _choose_shown(config: RunConfig, data: TrainingData, limit: int = 6) -> ShownPictures:
+def _choose_shown(config: RunConfig, data: TrainingData) -> ShownPictures:
     """All validation pictures, or a few of the training pictures."""
     size = config.network.size_px
     if config.data.validation_backlit is None or config.data.validation_well_lit is None:
-        backlit, truth = data.backlit[:limit], data.well_lit[:limit] if data.paired else None
+        backlit, truth = data.backlit[:GRID_ROWS], data.well_lit[:GRID_ROWS] if data.paired else None
         return ShownPictures(_stack(backlit, size), None if truth is None else _stack(truth, size), False)
     backlit_set = find_photographs(Path(config.data.validation_backlit), "backlit", "test")
     well_lit_set = find_photographs(Path(config.data.validation_well_lit), "well-lit", "test")

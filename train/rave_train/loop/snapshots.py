@@ -13,7 +13,7 @@ from rave_train.checkpoint import save_checkpoint
 from rave_train.data.grid import draw_grid, to_pixels
 from rave_train.guidance.guidance import Guidance
 from rave_train.loop.config import RunConfig
-from rave_train.loop.ingredients import Ingredients
+from rave_train.loop.ingredients import GRID_ROWS, Ingredients
 from rave_train.loop.losses_log import LossesLog
 from rave_train.loop.run_folder import RunFolder
 from rave_train.loop.state import TrainingState, Weights, copy_weights
@@ -56,7 +56,10 @@ def end_epoch(
     columns = [("backlit", shown.backlit), ("enhanced", enhanced)]
     columns += [] if shown.truth is None else [("well-lit", shown.truth)]
     grid = draw_grid(
-        [(title, [to_pixels(picture.numpy()) for picture in pictures[:6]]) for title, pictures in columns]
+        [
+            (title, [to_pixels(picture.numpy()) for picture in pictures[:GRID_ROWS]])
+            for title, pictures in columns
+        ]
     )
     grid.save(run.grid_file(total))
     log.show(total, grid)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from rave_train.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
-from rave_train.errors import CheckpointError
+from rave_train.errors import CheckpointError, TrainingError
 from rave_train.loop.device import pick_device, pick_precision, precision_name
 from rave_train.network import EnhancementNetwork
 from rave_train.recipes.bank import Mix, load_sources, make_bank, save_samples
@@ -86,7 +86,10 @@ def main() -> None:
         job = _prepare(options)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    network, provenance = job()
+    try:
+        network, provenance = job()
+    except TrainingError as error:
+        parser.exit(1, f"{parser.prog}: error: {error}\n")
     save_checkpoint(network, options.output, provenance)
 
 
@@ -116,6 +119,9 @@ def _prepare(options: argparse.Namespace) -> Callable[[], tuple[EnhancementNetwo
     )
     start = _read_start(options.init_from, recipe) if options.init_from else None
     sources = load_sources(options.photos, options.panoramas)
+    mix = recipe.mix
+    if not sources.panoramas and not mix.subject + mix.shade + mix.lit:
+        raise ValueError("all pairs of this --mix are views into panoramas: name some by --panoramas")
 
     def work() -> tuple[EnhancementNetwork, dict[str, object]]:
         bank = make_bank(sources, recipe.mix, recipe.pairs, recipe.long_side_px, recipe.seed, options.threads)

@@ -138,6 +138,11 @@ class Recipe:
                 f"every stage needs 0 or more steps and the bank 1 or more pairs, got {steps} steps and "
                 f"{self.pairs} pairs"
             )
+        if self.seed < 0 or not min(self.learning_rate, self.chosen_rate) > 0:
+            raise ValueError(
+                f"the seed must be 0 or more and learning rates more than 0, got seed {self.seed} and rates "
+                f"{self.learning_rate} and {self.chosen_rate}"
+            )
 
 
 def train(
