@@ -186,8 +186,8 @@ def _quality_block(quality: Result) -> str:
     pairs = max((row["pairs"] for row in measured), default=0)
     foot = (
         f"Means over {pairs} pairs of a backlit photograph and its truth; LPIPS is that of SqueezeNet. "
-        "Methods ran one after another, so their times are rough. "
-        f"`{quality.command}`, {quality.date}: [`{quality.stem}.json`](../benchmarks/results/{quality.stem}.json)."
+        f"Methods ran one after another, so their times are rough. `{quality.command}`, "
+        f"{quality.date}: [`{quality.stem}.json`](../benchmarks/results/{quality.stem}.json)."
     )
     return quality_table(replace(quality, rows=tuple(measured))) + "\n\n" + foot
 

@@ -30,6 +30,21 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def gpu_of(local_rank: int) -> torch.device:
+    """The GPU of a process, by its number among those on its machine.
+
+    Raises:
+        ConfigError: there are fewer GPUs than processes.
+    """
+    count = torch.cuda.device_count()
+    if local_rank >= count:
+        raise ConfigError(
+            f"process {local_rank + 1} on this machine has no GPU, since torch finds {count} here: "
+            f"use torchrun --nproc-per-node={count}"
+        )
+    return torch.device("cuda", local_rank)
+
+
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
     """The precision of the convolutions; losses and the division by the light stay in float32.
 

@@ -39,7 +39,6 @@ from rave_train.guidance.words import need_of_text, require_text_by_name
 from rave_train.loop.config import RunConfig
 from rave_train.loop.events import Listener, Note, Work
 
-
 GRID_ROWS: Final = 6
 """Most pictures in a grid."""
 

@@ -17,7 +17,7 @@ from rave_train.guidance.guidance import PairGuidance
 from rave_train.guidance.options import PairOptions
 from rave_train.loop.collapse import CollapseWatch
 from rave_train.loop.config import RunConfig
-from rave_train.loop.device import pick_device
+from rave_train.loop.device import gpu_of, pick_device
 from rave_train.loop.distributed import join_processes, leave_processes
 from rave_train.loop.events import Listener, Note, Step, ignore
 from rave_train.loop.losses_log import LossesLog
@@ -86,7 +86,7 @@ def train(
     device = pick_device(config.device)
     processes = join_processes(device.type)
     if device.type == "cuda":
-        device = torch.device("cuda", processes.local_rank)
+        device = gpu_of(processes.local_rank)
     pictures_per_pass(config, processes)
     listen = listen if processes.leads else ignore
     ingredients, state, precision = prepare(config, run, resume, device, processes, listen)
