@@ -13,6 +13,7 @@ from rave_train.loop.schedule import (
     begin,
     describe_extension,
     lengthen,
+    reopen,
 )
 from rave_train.loop.training import train
 from tests.train.small_runs import SMALL_PAIR, after_steps
@@ -107,3 +108,12 @@ def test_published_lengths() -> None:
     clip_lit = RunConfig("clip-lit", ClipLitOptions(), DATA).schedule()
     assert clip_lit == Schedule(8000, 1000, 2100, 1000, 16, 20, Extension(60, 90.0), Extension(100, 60.0))
     assert RunConfig("rave", RaveOptions(), DATA).schedule() == Schedule(0, 1000, 5000, 0, 1)
+
+
+def test_a_lengthened_run_gets_the_steps_that_were_asked_for() -> None:
+    """Where the loss was high, 2 steps became 1202, since the phase could be extended anew."""
+    schedule = Schedule(initialize=0, warm_up=0, enhance=3, refine=0, rounds=1, extensions=20)
+    position = reopen(schedule, Position("done", total=3, drawn=3), 2)
+    for _ in range(2):
+        position = advance(schedule, position, running_loss=1000.0)
+    assert (position.phase, position.total) == ("done", 5)

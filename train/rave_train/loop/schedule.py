@@ -138,8 +138,8 @@ def lengthen(position: Position, steps: int) -> Position:
     return replace(position, length=position.length + steps)
 
 
-def reopen(position: Position, steps: int) -> Position:
-    """The position of a finished run that gets more enhancement steps in its last round.
+def reopen(schedule: Schedule, position: Position, steps: int) -> Position:
+    """The position of a finished run that gets more enhancement steps in its last round, and no extensions.
 
     Raises:
         ConfigError: the run is not finished, or no steps are added.
@@ -150,7 +150,7 @@ def reopen(position: Position, steps: int) -> Position:
         )
     if steps < 1:
         raise ConfigError(f"lengthen is {steps} steps, at least 1 is needed")
-    return replace(position, phase="enhance", step=0, length=steps, extended=0)
+    return replace(position, phase="enhance", step=0, length=steps, extended=schedule.extensions)
 
 
 def _next_phase(schedule: Schedule, position: Position) -> Position:

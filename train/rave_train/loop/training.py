@@ -91,7 +91,7 @@ def train(
     listen = listen if processes.leads else ignore
     ingredients, state, precision = prepare(config, run, resume, device, processes, listen)
     if lengthen_by:
-        state.position = reopen(state.position, lengthen_by)
+        state.position = reopen(schedule, state.position, lengthen_by)
     log = LossesLog(folder, state.position.total) if processes.leads else None
     epoch_steps = config.epoch_steps or _epoch_steps(len(ingredients.pictures), config.network.batch)
     kinds: dict[bool, Steps] = {
