@@ -249,6 +249,12 @@ def test_lights_of_many_photographs_are_asked_for_again(browser: Browser, files:
     browser.wait("photos.filter((photo) => !photo.bins).length > 0")
     browser.run("select(photos.find((photo) => !photo.bins))")
     browser.wait("current.bins && current.pixels && !document.getElementById('pair').hidden")
+    browser.run(
+        "const photo = photos.find((one) => !one.bins); photo.file = new File([], 'gone.png'); select(photo)"
+    )
+    browser.wait(
+        "document.getElementById('note').innerText.includes('cannot be shown: the photograph is empty')"
+    )
 
 
 def test_many_photographs_are_saved_in_several_zips(

@@ -252,10 +252,11 @@ async function select(photo) {
   photo.button.scrollIntoView({ block: "nearest", inline: "nearest" });
   setFull(false);
   if (photo.state === "ready" && !photo.pixels) {
+    photo.error = "";
     try {
       await (photo.bins ? decode : load)(photo);
     } catch (error) {
-      return say(`${photo.name}: ${error.message}`);
+      photo.error = `${photo.name} cannot be shown: ${error.message}`;
     }
   }
   if (photo === current) show();
