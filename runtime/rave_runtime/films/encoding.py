@@ -172,7 +172,7 @@ class TimedEncoder:
         """Returns the last packets."""
         end = None if self._last_pts is None else self._last_pts + self._durations.get(self._last_pts, 0)
         packets = self._timed(self._stream.encode())
-        if packets and self._last_pts != end is not None:
+        if packets and end is not None and end != self._last_pts:
             # In MP4 a film is as long as its packets together, in their own order.
             first, last = self._first_packet, packets[-1]
             last.duration = (end - first.pts) - (last.dts - first.dts)
