@@ -174,10 +174,20 @@ def _real_block(real: Result) -> str:
     """The tables of real scenes, with how they were measured."""
     foot = (
         "Real bracketed scenes: the photograph lies so many stops below the middle exposure, the truth is "
-        f"the fusion of the brackets. Well-lit photographs should stay. `{real.command}`, {real.date}: "
+        "the fusion of the brackets. Cells are PSNR in dB / SSIM. Well-lit photographs should stay: their "
+        "columns are the PSNR, in dB, of the result against the photograph itself, and equal ones have 60. "
+        f"`{real.command}`, {real.date}: "
         f"[`{real.stem}.json`](../benchmarks/results/{real.stem}.json)."
     )
-    return f"{real_scenes_table(real)}\n\n{foot}\n\n{lifts_table(real)}"
+    lifts = (
+        "How much single photographs change: 1 EV, or stop, is twice the light, and the share of clipped "
+        "pixels is in percentage points. Rows of low-key pictures, which should rather stay dark, have the "
+        "change of the whole picture; the last row says how far the INT8 graphs are from float32."
+    )
+    return (
+        f"## Real scenes\n\n{real_scenes_table(real)}\n\n{foot}\n\n"
+        f"## Backlit and low-key photographs\n\n{lifts_table(real)}\n\n{lifts}"
+    )
 
 
 def _quality_block(quality: Result) -> str:
@@ -189,7 +199,7 @@ def _quality_block(quality: Result) -> str:
         f"Methods ran one after another, so their times are rough. `{quality.command}`, "
         f"{quality.date}: [`{quality.stem}.json`](../benchmarks/results/{quality.stem}.json)."
     )
-    return quality_table(replace(quality, rows=tuple(measured))) + "\n\n" + foot
+    return f"## Synthetic pairs\n\n{quality_table(replace(quality, rows=tuple(measured)))}\n\n{foot}"
 
 
 def _cost_block(latency: Result, memory: Result) -> str:
@@ -221,10 +231,12 @@ def _cost_block(latency: Result, memory: Result) -> str:
     )
     foot = (
         f"Time for one photograph, memory to memory (rave-run: file to file); peak memory of its process. "
-        f"`*`: one cold run. `{latency.command}`, {latency.date}, on {latency.machine.line()}. "
+        f"`*`: one cold run; `not run`: it would have taken too long, so its work is given instead, in "
+        f"multiply-accumulates (TMAC: 10^12, PMAC: 10^15). `{latency.command}`, "
+        f"{latency.date}, on {latency.machine.line()}. "
         f"All figures and how they were taken: {where}, [results.md](../benchmarks/results/results.md)."
     )
-    return markdown(header, lines) + "\n\n" + foot
+    return f"## Time and memory\n\n{markdown(header, lines)}\n\n{foot}"
 
 
 def _title(result: Result) -> str:

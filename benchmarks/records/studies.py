@@ -29,7 +29,7 @@ def folders_block(results: Path) -> str | None:
         "Seconds",
         f"Times {_BASE}",
     ]
-    parts = [markdown(head, lines)]
+    parts = ["## Folders of photographs", markdown(head, lines)]
     if "kinds" in findings:
         lines = [
             [

@@ -179,6 +179,7 @@ def test_the_readmes_table_is_inserted_once_and_found_stale(tmp_path: Path) -> N
     assert text.startswith("# A\n")
     assert text.endswith("End.\n")
     assert "stale figures" not in text
+    assert "## Time and memory\n\n| " in text
     assert "| Ours, fp32 | 1.000 M | 12.3 ms | 1.5 s |" in text
     assert "A chip" in text
     assert not report.update_page(readme, block)
@@ -187,6 +188,7 @@ def test_the_readmes_table_is_inserted_once_and_found_stale(tmp_path: Path) -> N
 def test_the_readme_shows_what_quality_was_measured_before_the_times() -> None:
     block = report.tables_block([latency(), quality()])
     assert block.index("| A, w | 20.00 | 0.800 |") < block.index("| Ours, fp32 | 1.000 M |")
+    assert block.index("## Synthetic pairs\n\n") < block.index("## Time and memory\n\n")
     assert "no weights" not in block
     assert "3 pairs" in block
     assert "quality-cpu.json" in block
