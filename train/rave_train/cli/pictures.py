@@ -24,7 +24,10 @@ def synthesize(
     out: Out,
     size: Annotated[
         int | None,
-        typer.Option(help="Longest side in pixels; larger pictures shrink, views into panoramas have it."),
+        typer.Option(
+            help="Longest side in pixels: larger photographs shrink to it (if not given, none does), views "
+            "into panoramas have it (if not given, 512)."
+        ),
     ] = None,
     versions: Annotated[
         int, typer.Option(min=1, help="Backlit partners of each photograph, or views of each panorama.")
