@@ -4,9 +4,12 @@
 #   docker run --rm --read-only --cap-drop ALL --security-opt no-new-privileges \
 #     -p 127.0.0.1:8000:8000 -e RAVE_SERVE_TOKEN="$(openssl rand -hex 16)" rave-serve
 #
+# Extras for more kinds of files: docker build --build-arg EXTRAS=serve,heif,raw -t rave-serve .
+#
 # Nothing here depends on the processor: docker buildx build --platform linux/amd64,linux/arm64 works as it is.
 ARG PYTHON=3.13
 FROM python:${PYTHON}-slim AS build
+ARG EXTRAS=serve
 WORKDIR /source
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
@@ -14,7 +17,7 @@ COPY runtime ./runtime
 COPY train ./train
 COPY export ./export
 RUN python -m venv /venv \
- && /venv/bin/pip install --no-cache-dir ".[serve]" \
+ && /venv/bin/pip install --no-cache-dir ".[${EXTRAS}]" \
  && /venv/bin/pip uninstall --yes pip
 
 FROM python:${PYTHON}-slim
