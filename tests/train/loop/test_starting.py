@@ -20,6 +20,7 @@ from rave_train.errors import (
 from rave_train.guidance.options import ClipLitOptions, RaveOptions
 from rave_train.loop.config import NetworkOptions, RunConfig
 from rave_train.loop.device import pick_device
+from rave_train.loop.events import Note
 from rave_train.loop.training import train
 from rave_train.network import EnhancementNetwork
 from tests.train.small_runs import SMALL_NETWORK, SMALL_PAIR, after_steps, of_method
@@ -160,3 +161,20 @@ def test_names_that_are_not_utf8_and_failures_at_the_start(
 
 def fail(*_: object) -> None:
     raise OSError("disk full")
+
+
+def test_a_run_that_would_take_days_on_a_cpu_is_told_so_first(config: RunConfig, tmp_path: Path) -> None:
+    """It began without a word, and its progress bar told hours later how long it would take."""
+
+    class SeenError(Exception):
+        pass
+
+    def listen(event: object) -> None:
+        if isinstance(event, Note) and "take days" in event.text:
+            raise SeenError
+
+    config = dataclasses.replace(config, device="cpu")
+    large = dataclasses.replace(config, network=NetworkOptions(size_px=512, batch=1))
+    with pytest.raises(SeenError):
+        train(large, tmp_path / "large", listen=listen)
+    train(config, tmp_path / "small", listen=listen)

@@ -42,6 +42,14 @@ from rave_train.loop.events import Listener, Note, Work
 GRID_ROWS: Final = 6
 """Most pictures in a grid."""
 
+_CPU_SIZE_PX: Final = 256
+"""Side of training pictures above which a CPU takes days."""
+
+_SLOW: Final = (
+    "there is no GPU: thousands of steps of this size take days; for a CPU there are --size-px 128 "
+    "--channels 16 --init-from embedded"
+)
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -126,6 +134,8 @@ def gather(
     shown = _choose_shown(config, data)
     if shown.report:
         listen(Note(shown.report))
+    if device.type == "cpu" and config.network.size_px > _CPU_SIZE_PX:
+        listen(Note(_SLOW))
     guidance_encoder = open_encoder(config.encoder).to(device)
     identity_encoder = (
         guidance_encoder
