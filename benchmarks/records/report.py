@@ -13,6 +13,7 @@ from benchmarks.records.studies import folders_block
 from benchmarks.records.tables import (
     EMPTY,
     cost_table,
+    fidelity_sentences,
     lifts_table,
     markdown,
     memory_cell,
@@ -41,7 +42,7 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
     "quality": (("Quality and time", quality_table),),
     "quality-real": (
         ("Real scenes against the light, PSNR in dB / SSIM", real_scenes_table),
-        ("Backlit and low-key pictures", lifts_table),
+        ("Backlit and low-key pictures, dark EV / bright EV / clipped points", lifts_table),
     ),
     "scale": (("Batches and threads", scale_table),),
     "tiling": (("Tiles", tiling_table),),
@@ -179,14 +180,15 @@ def _real_block(real: Result) -> str:
         f"`{real.command}`, {real.date}: "
         f"[`{real.stem}.json`](../benchmarks/results/{real.stem}.json)."
     )
+    low_key = next((row["pictures"] for row in real.rows if row["set"] == "low-key"), 0)
     lifts = (
-        "How much single photographs change: 1 EV, or stop, is twice the light, and the share of clipped "
-        "pixels is in percentage points. Rows of low-key pictures, which should rather stay dark, have the "
-        "change of the whole picture; the last row says how far the INT8 graphs are from float32."
-    )
+        "How much the darkest third and the brightest fifth of a backlit photograph change, in EV (1 EV, or "
+        "stop, is twice the light), and the share of clipped pixels, in percentage points. The last column "
+        f"is the change of {low_key} whole low-key pictures, which should rather stay dark. "
+    ) + fidelity_sentences(real)
     return (
         f"## Real scenes\n\n{real_scenes_table(real)}\n\n{foot}\n\n"
-        f"## Backlit and low-key photographs\n\n{lifts_table(real)}\n\n{lifts}"
+        f"## Backlit and low-key photographs\n\n{lifts_table(real)}\n\n{lifts.strip()}"
     )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.records.results import Result
 
 Row = dict[str, Any]
 EMPTY = "–"
+
+_NAME_LENGTH: Final = 20
+"""Most letters of a picture's name at the head of a column."""
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -230,17 +233,40 @@ def real_scenes_table(result: Result) -> str:
 
 
 def lifts_table(result: Result) -> str:
-    """A table of how backlit and low-key pictures changed, in EV and percentage points of clipped pixels."""
+    """A table of how backlit pictures changed, a column for each, and by how many EV low-key ones did.
+
+    Cells of backlit pictures are the darkest third and the brightest fifth, in EV, and the share of clipped
+    pixels, in percentage points.
+    """
+    pictures = list(dict.fromkeys(row["names"] for row in result.rows if row["set"] == "backlit"))
     lines = []
-    for row in result.rows:
-        if row["set"] == "backlit":
-            cells = [row["names"], f"{row['dark_ev']:+.2f}", f"{row['bright_ev']:+.2f}"]
-            lines.append([row["title"], *cells, f"{row['clipped_points']:+.2f}"])
-        elif row["set"] == "low-key":
-            name = f"{row['pictures']} low-key pictures"
-            change = f"mean {row['mean_change_ev']:+.2f}, at most {row['largest_change_ev']:+.2f}"
-            lines.append([row["title"], name, change, EMPTY, EMPTY])
-        elif row["set"] == "against fp32":
-            words = f"{row['psnr_db']:.1f} dB or more from fp32, median {row['median_db']:.1f}"
-            lines.append([row["title"], f"{row['pictures']} pictures", words, EMPTY, EMPTY])
-    return markdown(["", "Picture", "Darkest third, EV", "Brightest fifth, EV", "Clipped, points"], lines)
+    for title in dict.fromkeys(row["title"] for row in result.rows if row["set"] in ("backlit", "low-key")):
+        rows = [row for row in result.rows if row["title"] == title]
+        lifted = {row["names"]: row for row in rows if row["set"] == "backlit"}
+        cells = [_lift(lifted.get(name)) for name in pictures]
+        low_key = next((row for row in rows if row["set"] == "low-key"), None)
+        cells.append(
+            f"{low_key['mean_change_ev']:+.2f}, at most {low_key['largest_change_ev']:+.2f}"
+            if low_key
+            else EMPTY
+        )
+        lines.append([title, *cells])
+    heads = [name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…" for name in pictures]
+    return markdown(["", *heads, "low-key, mean"], lines)
+
+
+def _lift(row: Row | None) -> str:
+    if row is None:
+        return EMPTY
+    clipped = row["clipped_points"] or 0.0
+    return f"{row['dark_ev']:+.2f} / {row['bright_ev']:+.2f} / {round(clipped, 1) + 0.0:+.1f}"
+
+
+def fidelity_sentences(result: Result) -> str:
+    """A sentence for each bundle whose precision was compared with float32; empty if none was."""
+    return " ".join(
+        f"{row['title']}: {row['psnr_db']:.1f} dB or more from float32 on {row['pictures']} pictures, "
+        f"median {row['median_db']:.1f}."
+        for row in result.rows
+        if row["set"] == "against fp32"
+    )
