@@ -21,7 +21,13 @@ from rave_export.proof.parity import (
     split_light,
 )
 from rave_runtime.arrays import Array, Pixels
-from rave_runtime.backends.devices import DEVICES, Device, choose_device, onnxruntime_providers
+from rave_runtime.backends.devices import (
+    DEVICES,
+    Device,
+    choose_device,
+    load_cuda_libraries,
+    onnxruntime_providers,
+)
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.privacy import import_onnxruntime
@@ -121,6 +127,8 @@ def make_session(bundle: Bundle, graph: GraphFile, device: Device) -> Any:
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     content = read_graph(bundle, graph)
+    if device.name == "cuda":
+        load_cuda_libraries()
     try:
         return onnxruntime.InferenceSession(content, options, providers=[(device.provider, device.options)])
     except Exception as error:  # onnxruntime's exceptions share no base class

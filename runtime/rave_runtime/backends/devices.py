@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import platform
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -177,6 +179,17 @@ def sums_bytes_exactly() -> bool:
     except OSError:
         return False
     return "vnni" in flags
+
+
+def load_cuda_libraries() -> None:
+    """Loads CUDA's libraries from packages that pip installed, where onnxruntime alone does not find them.
+
+    What onnxruntime prints of missing ones goes to standard error: standard output may be a photograph.
+    """
+    load = getattr(import_onnxruntime(), "preload_dlls", None)
+    if load is not None:
+        with contextlib.redirect_stdout(sys.stderr):
+            load()
 
 
 def onnxruntime_providers() -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rave_runtime.arrays import Array
-from rave_runtime.backends.devices import CUDA_REMEDY, Device, sums_bytes_exactly
+from rave_runtime.backends.devices import CUDA_REMEDY, Device, load_cuda_libraries, sums_bytes_exactly
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.network import Image
 from rave_runtime.backends.privacy import import_onnxruntime
@@ -107,8 +107,8 @@ class OnnxNetwork(SplitNetwork):
         if not (graph.fits_16_bits or sums_bytes_exactly()):
             # Without it, products of bytes are added in 16 bits, which saturates. It is slower than float32.
             options.add_session_config_entry("session.x64quantprecision", "1")
-        if self.device.name == "cuda" and hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()
+        if self.device.name == "cuda":
+            load_cuda_libraries()
         try:
             session = onnxruntime.InferenceSession(
                 content,

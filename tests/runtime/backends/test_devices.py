@@ -5,9 +5,10 @@ from dataclasses import replace
 import onnxruntime
 import pytest
 
-from rave_runtime import DeviceError, Enhancer
+from rave_runtime import DeviceError, Enhancer, RaveError
 from rave_runtime.backends.devices import Device, choose_device, choose_precision
-from rave_runtime.bundle import GraphFile, Manifest, Parity, Precision
+from rave_runtime.backends.onnx_network import OnnxNetwork
+from rave_runtime.bundle import GraphFile, Manifest, Parity, Precision, embedded_bundle, read_bundle
 
 CPU = Device("cpu", "CPUExecutionProvider")
 OPENVINO = Device("openvino", "OpenVINO")
@@ -29,6 +30,18 @@ def manifest(enhancer: Enhancer) -> Manifest:
     graphs = tuple(g for g in enhancer.manifest.graphs if g.precision == "fp32")
     parity = tuple(p for p in enhancer.manifest.parity if p.precision == "fp32")
     return replace(enhancer.manifest, graphs=graphs, parity=parity)
+
+
+def test_missing_cuda_libraries_leave_no_word_in_a_photograph(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """onnxruntime printed them on standard output, which `rave-run - -` fills with the result."""
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcufft"), raising=False)
+    network = OnnxNetwork(read_bundle(embedded_bundle()), "fp32", CUDA)
+    with pytest.raises(RaveError, match="CUDAExecutionProvider"):
+        network.prepare(whole=True)
+    said = capsys.readouterr()
+    assert (said.out, said.err.strip()) == ("", "Failed to load libcufft")
 
 
 @pytest.mark.parametrize("name", ["cuda", "auto"])
