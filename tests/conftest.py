@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,3 +48,24 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 def shared() -> Path:
     """Published checkpoints and photographs beside the repository; tests using it are marked so."""
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Fills a folder by name, which all processes of this run then read; nobody may change what is in it.
+
+    Two processes that begin at the same time both fill one, and the first that is done is read by all.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        place = base / f"once-{name}"
+        if not place.exists():
+            fill(begun := tmp_path_factory.mktemp(name))
+            with contextlib.suppress(OSError):  # it is there by now
+                begun.rename(place)
+        return place
+
+    return make

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from benchmarks.contestants.programs import make_photographs
 from benchmarks.contestants.weights import WeightsError
 from benchmarks.records import report
 from benchmarks.records.results import read_result
+from benchmarks.suites.suites import Request
 
 TOY = ["--quick", "--threads", "1", "--size", "40x24"]
 
@@ -32,7 +34,14 @@ def refuse(*arguments: Any) -> str:
     return result.output
 
 
-def test_latency_report_and_readme(tmp_path: Path, tiny_bundle: Path) -> None:
+@pytest.fixture
+def one_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One turn of each program in place of five, where only a full measurement has all rows."""
+    plan = Request.plan
+    monkeypatch.setattr(Request, "plan", lambda self: replace(plan(self), rounds=1))
+
+
+def test_latency_report_and_readme(tmp_path: Path, tiny_bundle: Path, one_round: None) -> None:
     methods = [f"--method={name}" for name in ("ours", "zero-dce++", "gamma")]
     said = invoke("latency", *TOY[1:], *methods, "--model", tiny_bundle, "--output", tmp_path)
     assert "40x24 (0.00096 MP)" in said
@@ -58,7 +67,7 @@ def test_memory(tmp_path: Path) -> None:
     assert min(r["peak_rss_mib"] for r in rows) > 20
 
 
-def test_scale(tmp_path: Path, tiny_bundle: Path) -> None:
+def test_scale(tmp_path: Path, tiny_bundle: Path, one_round: None) -> None:
     arguments = ("--method", "ours", "--model", tiny_bundle, "--output", tmp_path)
     said = invoke("scale", "--threads", "2", "--size", "40x24", *arguments)
     rows = read_result(tmp_path / "scale-cpu.json").rows

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
+from torch.nn import PReLU
 
 from rave_export.bundles import Contents, export_bundle
 from rave_export.cli import main
+from rave_export.graphs.split import ContextGraph, EnhanceGraph
 from rave_export.graphs.variants import Graph, float_graphs
 from rave_export.int8.calibration import proof_pictures
 from rave_runtime.bundle import Bundle, EngineFile, read_bundle, write_manifest
 from rave_train.checkpoint import Checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork, Padding
+from tests.conftest import Once
 
 
 def tiny_network(padding: Padding = "reflect", seed: int = 0) -> EnhancementNetwork:
@@ -57,9 +63,12 @@ def with_plan(bundle: Bundle, **facts: Any) -> Bundle:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Tiny networks gain nothing from threads, and lose much on a busy machine."""
+def one_thread() -> Iterator[None]:
+    """Tiny networks gain nothing from threads, and lose much on a busy machine; so do those of programs."""
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -83,44 +92,73 @@ def checkpoint_file(network: EnhancementNetwork, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="session")
-def fp32_graphs(network: EnhancementNetwork) -> list[Graph]:
-    return float_graphs(network, "fp32")
+def fp32_graphs(network: EnhancementNetwork, once: Once) -> list[Graph]:
+    return _kept("fp32", lambda: float_graphs(network, "fp32"), once)
 
 
 @pytest.fixture(scope="session")
-def fp16_graphs(network: EnhancementNetwork) -> list[Graph]:
-    return float_graphs(network, "fp16")
+def narrow_graphs(once: Once) -> list[Graph]:
+    """Those of four channels with zeros at the borders, of which only the shape is of use."""
+    network = EnhancementNetwork(4, "zeros").eval()
+    network.initialize(torch.Generator().manual_seed(0))
+    return _kept("narrow", lambda: float_graphs(network, "fp32"), once)
+
+
+@pytest.fixture(scope="session")
+def fp16_graphs(network: EnhancementNetwork, once: Once) -> list[Graph]:
+    return _kept("fp16", lambda: float_graphs(network, "fp16"), once)
+
+
+def _kept(name: str, export: Callable[[], list[Graph]], once: Once) -> list[Graph]:
+    """Graphs that one process of the tests exports for all."""
+    folder = once(f"{name}-graphs", lambda new: (new / "graphs").write_bytes(pickle.dumps(export())))
+    graphs: list[Graph] = pickle.loads((folder / "graphs").read_bytes())
+    return graphs
+
+
+def with_weights_of(network: EnhancementNetwork, graphs: list[Graph]) -> list[Graph]:
+    """What the exporter makes of a network, from its graphs of another one of the same width and padding.
+
+    It takes seconds to trace a network, and only the weights differ: `test_bundles.py` proves that the bytes
+    are the exporter's own. Slopes become constants without a name, and must be those of a new network.
+    """
+    assert all(bool((each.weight == 0.25).all()) for each in network.modules() if isinstance(each, PReLU))
+    modules = {"context": ContextGraph(network), "enhance": EnhanceGraph(network)}
+    changed = []
+    for graph in graphs:
+        model = copy.deepcopy(graph.model)
+        weights = modules[graph.part].state_dict()
+        for tensor in model.graph.initializer:
+            if tensor.name in weights:
+                values = weights[tensor.name].numpy().astype(onnx.numpy_helper.to_array(tensor).dtype)
+                assert list(values.shape) == list(tensor.dims)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+        changed.append(replace(graph, model=model))
+    return changed
 
 
 @pytest.fixture(scope="session")
 def exports(fp32_graphs: list[Graph], fp16_graphs: list[Graph]) -> Callable[..., list[Graph]]:
-    """Stands in for `float_graphs`, since the exports of one network are always the same."""
+    """Stands in for `float_graphs` with networks as wide as `network`: see `with_weights_of`."""
     made = {"fp32": fp32_graphs, "fp16": fp16_graphs}
 
     def stand_in(network: EnhancementNetwork, precision: str, opset: int = 18) -> list[Graph]:
-        return made[precision]
+        return with_weights_of(network, made[precision])
 
     return stand_in
 
 
 @pytest.fixture(scope="session")
-def exported(
-    network: EnhancementNetwork,
-    exports: Callable[..., list[Graph]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Bundle:
+def exported(network: EnhancementNetwork, exports: Callable[..., list[Graph]], once: Once) -> Bundle:
     """A bundle with everything in it. Not to be changed: see `bundle`."""
-    folder = tmp_path_factory.mktemp("bundles") / "tiny"
-    contents = Contents(
-        fp16=True,
-        int8=True,
-        single_graph="full",
-        calibration=proof_pictures()[:3],
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rave_export.bundles.float_graphs", exports)
-        export_bundle(Checkpoint(network, {"method": "test"}), folder, contents)
-    return read_bundle(folder)
+    contents = Contents(fp16=True, int8=True, single_graph="full", calibration=proof_pictures()[:3])
+
+    def fill(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("rave_export.bundles.float_graphs", exports)
+            export_bundle(Checkpoint(network, {"method": "test"}), folder / "tiny", contents)
+
+    return read_bundle(once("exported", fill) / "tiny")
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from rave_runtime.errors import BundleError
 from rave_train.checkpoint import Checkpoint, read_checkpoint
 from rave_train.errors import CheckpointError
 from rave_train.network import EnhancementNetwork
+from tests.export.conftest import tiny_network, with_weights_of
 
 
 def test_bundle_holds_every_precision_and_says_so(exported: Bundle) -> None:
@@ -125,7 +126,7 @@ def test_a_full_disk_leaves_no_half_bundle(
 
 def test_graphs_of_another_network_are_never_written(
     network: EnhancementNetwork,
-    exports: Callable[..., list[Graph]],
+    fp32_graphs: list[Graph],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -133,7 +134,7 @@ def test_graphs_of_another_network_are_never_written(
     other.load_state_dict(network.state_dict())
     with torch.no_grad():
         other.ResidualBlock2.conv1.weight[3, 3, 1, 1] += 0.1
-    monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
+    monkeypatch.setattr("rave_export.bundles.float_graphs", lambda *_: fp32_graphs)
     with pytest.raises(ParityError, match=r"the light map is off by .*, 0.0001 is allowed"):
         export_bundle(Checkpoint(other), tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
@@ -161,6 +162,19 @@ def test_tolerances_count_the_worst(exported: Bundle) -> None:
     assert over_tolerance(replace(row, precision="fp16", psnr_db=45.0)) is None
     assert "45 dB is needed" in str(over_tolerance(replace(row, precision="int8", psnr_db=44.9)))
     assert "is needed" in str(over_tolerance(replace(row, precision="fp16", psnr_db=float("nan"))))
+
+
+def test_the_stand_in_of_these_tests_gives_the_exporters_bytes(fp32_graphs: list[Graph]) -> None:
+    """Of a network of which it has seen neither weights nor biases."""
+    other = tiny_network(seed=4)
+    with torch.no_grad():
+        for module in other.modules():
+            if isinstance(module, torch.nn.Conv2d) and module.bias is not None:
+                module.bias += 0.01
+    pairs = zip(with_weights_of(other, fp32_graphs), float_graphs(other, "fp32"), strict=True)
+    for stand_in, graph in pairs:
+        assert (stand_in.part, stand_in.image) == (graph.part, graph.image)
+        assert stand_in.model.SerializeToString() == graph.model.SerializeToString()
 
 
 def test_graphs_start_from_the_half_network(network: EnhancementNetwork) -> None:

@@ -12,18 +12,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rave_export.bundles import export_bundle
+from rave_export.graphs.variants import Graph
 from rave_export.proof.parity import probe_picture
 from rave_export.proof.reference import torch_reference
 from rave_runtime import Enhancer
 from rave_train.checkpoint import Checkpoint, read_checkpoint
 from rave_train.network import PADDINGS, EnhancementNetwork, Padding
+from tests.export.conftest import with_weights_of
 
 SIDES = st.one_of(st.integers(1, 60), st.sampled_from([1, 2, 3, 61, 97, 149, 211]))
 
 
-def strong_network(padding: Padding) -> EnhancementNetwork:
+def strong_network(padding: Padding, channels: int) -> EnhancementNetwork:
     torch.manual_seed(3)
-    network = EnhancementNetwork(channels=8, padding=padding)
+    network = EnhancementNetwork(channels, padding)
     with torch.no_grad():
         network.cond_add1.weight *= 0.3
         assert network.cond_add1.bias is not None
@@ -32,12 +34,19 @@ def strong_network(padding: Padding) -> EnhancementNetwork:
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[Padding, tuple[EnhancementNetwork, Path]]:
+def bundles(
+    fp32_graphs: list[Graph], narrow_graphs: list[Graph], tmp_path_factory: pytest.TempPathFactory
+) -> dict[Padding, tuple[EnhancementNetwork, Path]]:
+    """Of eight channels and of four, whose graphs the exporter has made for other tests as well."""
     folder = tmp_path_factory.mktemp("exactness")
+    graphs: dict[Padding, list[Graph]] = {"reflect": fp32_graphs, "zeros": narrow_graphs}
     made = {}
     for padding in PADDINGS:
-        network = strong_network(padding)
-        export_bundle(Checkpoint(network), folder / padding)
+        network = strong_network(padding, 8 if padding == "reflect" else 4)
+        exported = with_weights_of(network, graphs[padding])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("rave_export.bundles.float_graphs", lambda *_, exported=exported: exported)
+            export_bundle(Checkpoint(network), folder / padding)
         made[padding] = network, folder / padding
     return made
 
@@ -64,7 +73,7 @@ def test_the_two_paddings_differ(
     bundles: dict[Padding, tuple[EnhancementNetwork, Path]], padding: Padding
 ) -> None:
     network, _ = bundles[padding]
-    other = strong_network("zeros" if padding == "reflect" else "reflect")
+    other = strong_network("zeros" if padding == "reflect" else "reflect", network.channels)
     other.load_state_dict(network.state_dict())
     picture = probe_picture(40, 50)
     mine, others = torch_reference(network).light(picture), torch_reference(other).light(picture)
@@ -83,6 +92,6 @@ def test_the_published_checkpoint_gives_the_published_light(
     published = np.load(shared / "upstream" / "rave_paired_light_map.npz")[padding]
     for tile in (256, None) if padding == "reflect" else (256,):
         light = Enhancer(
-            tmp_path / "bundle", device="cpu", precision="fp32", working_size=None, tile_size=tile
+            tmp_path / "bundle", device="cpu", precision="fp32", working_size=None, tile_size=tile, threads=1
         ).illumination(image)
         np.testing.assert_allclose(light, published, atol=2e-5, rtol=0)

@@ -6,14 +6,14 @@ import copy
 
 import torch
 
-from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts
+from rave_export.graphs.variants import Graph, int8_graphs, network_facts
 from rave_export.int8.equalize import equalize
 from rave_export.int8.float_layers import lights, worst_db
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.proof.parity import probe_picture
 from rave_runtime.bundle import NetworkFacts
 from rave_train.network import EnhancementNetwork
-from tests.export.conftest import tiny_network
+from tests.export.conftest import tiny_network, with_weights_of
 
 PICTURES = [probe_picture(40, 52, seed) for seed in range(2)]
 
@@ -38,10 +38,10 @@ def test_the_light_is_the_same() -> None:
     assert not torch.equal(evened.cond1.weight, network.cond1.weight)
 
 
-def test_a_large_channel_no_longer_takes_the_steps_of_the_others() -> None:
+def test_a_large_channel_no_longer_takes_the_steps_of_the_others(fp32_graphs: list[Graph]) -> None:
     network = uneven_network()
     facts = network_facts(network)
-    reference, evened = (float_graphs(one, "fp32") for one in (network, equalize(network, PICTURES)))
+    reference, evened = (with_weights_of(one, fp32_graphs) for one in (network, equalize(network, PICTURES)))
     expected = lights(_in_memory(facts, reference), PICTURES)
     reached = []
     for graphs in (reference, evened):

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from rave_export.errors import ExportError
-from rave_export.graphs.variants import Graph, float_graphs, int8_graphs, network_facts
+from rave_export.graphs.variants import Graph, int8_graphs, network_facts
 from rave_export.int8.calibration import with_darker
 from rave_export.int8.float_layers import find_float_layers, lights, worst_db
 from rave_export.int8.in_memory import NetworkInMemory, Session
@@ -24,7 +24,7 @@ from rave_export.pictures import MAX_SIDE_PX, read_pictures
 from rave_export.proof.parity import probe_picture
 from rave_runtime.bundle import Bundle, NetworkFacts
 from rave_train.network import EnhancementNetwork
-from tests.export.conftest import tiny_network
+from tests.export.conftest import tiny_network, with_weights_of
 
 PICTURES = [probe_picture(40, 52, seed) for seed in range(2)]
 
@@ -120,14 +120,16 @@ def test_grids_of_another_range_cost_nothing(network: EnhancementNetwork, fp32_g
             weight_of(pool)[:] *= 1000
         weight_of(tailed.PPM1.fuse)[:, tailed.channels :] /= 1000
     facts = network_facts(network)
-    reached = [_worst_of_int8(graphs, facts) for graphs in (fp32_graphs, float_graphs(tailed, "fp32"))]
+    reached = [
+        _worst_of_int8(graphs, facts) for graphs in (fp32_graphs, with_weights_of(tailed, fp32_graphs))
+    ]
     assert reached[1] == pytest.approx(reached[0], abs=0.5)
 
 
-def test_layers_are_spared_until_it_is_enough() -> None:
+def test_layers_are_spared_until_it_is_enough(fp32_graphs: list[Graph]) -> None:
     said: list[str] = []
     network = tiny_network(seed=1)  # in which some layers are worse than others
-    graphs, facts = float_graphs(network, "fp32"), network_facts(network)
+    graphs, facts = with_weights_of(network, fp32_graphs), network_facts(network)
     spared = int8_graphs(graphs, facts, PICTURES, enough_db=200, say=said.append)
     assert said.pop() == (
         "int8 stays short of the 200 dB that are aimed at on the worst calibration picture; "
@@ -214,11 +216,13 @@ def test_a_range_that_is_missing_or_not_finite_is_an_error(fp32_graphs: list[Gra
             quantize(model, wrong)
 
 
-def test_a_diverged_network_is_named_in_calibration(network: EnhancementNetwork) -> None:
+def test_a_diverged_network_is_named_in_calibration(
+    network: EnhancementNetwork, fp32_graphs: list[Graph]
+) -> None:
     diverged = copy.deepcopy(network)
     with torch.no_grad():
         diverged.ResidualBlock1.conv1.weight[0, 0, 0, 0] = float("nan")
-    graphs = float_graphs(diverged, "fp32")
+    graphs = with_weights_of(diverged, fp32_graphs)
     with pytest.raises(ExportError, match=r"no finite range of .*: the network overflows"):
         int8_graphs(graphs, network_facts(diverged), PICTURES)
 

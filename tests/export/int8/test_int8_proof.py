@@ -73,7 +73,8 @@ def test_int8_that_is_too_far_off_is_left_out_and_the_rest_is_written(
     monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
     monkeypatch.setattr("rave_export.bundles.int8_graphs", spoil)
     said: list[str] = []
-    made = export_bundle(Checkpoint(network), tmp_path / "b", Contents(int8=True), say=said.append)
+    contents = Contents(int8=True, calibration=proof_pictures()[:3])
+    made = export_bundle(Checkpoint(network), tmp_path / "b", contents, say=said.append)
     manifest = read_bundle(tmp_path / "b").manifest
     assert manifest.precisions() == ("fp32",)
     assert {row.precision for row in manifest.parity} == {"fp32"}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.runtime.cli.program import rave_run
+from tests.runtime.cli.program import rave_run, run_here
 
 
 def test_a_folder_is_mirrored(photos: Path, tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_one_bad_file_does_not_stop_the_others(photos: Path, tmp_path: Path) -> 
     (photos / "broken.jpg").write_bytes((photos / "a.jpg").read_bytes()[:400])
     (photos / "empty.png").write_bytes(b"")
     (photos / "text.tif").write_text("hello")
-    done = rave_run(photos, tmp_path / "out")
+    done = run_here(photos, tmp_path / "out")
     assert done.returncode == 1
     assert "2 of 5 enhanced" in done.stdout
     assert "3 failed" in done.stdout
@@ -41,32 +41,32 @@ def test_one_bad_file_does_not_stop_the_others(photos: Path, tmp_path: Path) -> 
 
 
 def test_a_single_file(photos: Path, tmp_path: Path) -> None:
-    assert rave_run(photos / "a.jpg", tmp_path / "result.png", "--tile-size", 40).returncode == 0
+    assert run_here(photos / "a.jpg", tmp_path / "result.png", "--tile-size", 40).returncode == 0
     with Image.open(tmp_path / "result.png") as image:
         assert (image.format, image.size) == ("PNG", (70, 50))
-    assert rave_run(photos / "a.jpg", tmp_path / "folder").returncode == 0
+    assert run_here(photos / "a.jpg", tmp_path / "folder").returncode == 0
     assert (tmp_path / "folder" / "a.jpg").is_file()
 
 
 def test_a_resumed_run_takes_only_what_is_new(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert rave_run(photos, out).returncode == 0
+    assert run_here(photos, out).returncode == 0
     first = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     stamp = (out / "a.jpg").stat().st_mtime_ns
-    done = rave_run(photos, out, "--skip-existing")
+    done = run_here(photos, out, "--skip-existing")
     assert "0 of 2 enhanced" in done.stdout
     assert "2 were there already" in done.stdout
     (out / "deeper" / "b.png").unlink()
-    done = rave_run(photos, out, "--skip-existing")
+    done = run_here(photos, out, "--skip-existing")
     assert "1 of 2 enhanced" in done.stdout
     assert (out / "a.jpg").stat().st_mtime_ns == stamp
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == first
-    done = rave_run(photos, out, "--skip-existing", "--strength", 0.5)
+    done = run_here(photos, out, "--skip-existing", "--strength", 0.5)
     assert "2 of 2 enhanced" in done.stdout
 
 
 def test_strength_0_changes_nothing(photos: Path, tmp_path: Path) -> None:
-    assert rave_run(photos / "deeper" / "b.png", tmp_path / "same.png", "--strength", 0).returncode == 0
+    assert run_here(photos / "deeper" / "b.png", tmp_path / "same.png", "--strength", 0).returncode == 0
     before, after = (Image.open(path) for path in (photos / "deeper" / "b.png", tmp_path / "same.png"))
     np.testing.assert_array_equal(np.asarray(before), np.asarray(after))
 
@@ -75,7 +75,7 @@ def test_strength_0_changes_nothing(photos: Path, tmp_path: Path) -> None:
 def test_who_may_not_read_a_photograph_may_not_read_its_result(photos: Path, tmp_path: Path) -> None:
     (photos / "a.jpg").chmod(0o400)
     (photos / "deeper" / "b.png").chmod(0o644)
-    assert rave_run(photos, tmp_path / "out").returncode == 0
+    assert run_here(photos, tmp_path / "out").returncode == 0
     modes = [(tmp_path / "out" / name).stat().st_mode & 0o777 for name in ("a.jpg", "deeper/b.png")]
     assert modes == [0o600, 0o644 & ~current_umask()]
 
@@ -87,7 +87,7 @@ def test_a_new_folder_is_as_private_as_that_of_the_photographs(
 ) -> None:
     photos.chmod(0o700)
     source, output = (photos / "a.jpg", tmp_path / "out" / "b.jpg") if one else (photos, tmp_path / "out")
-    done = rave_run(source, output)
+    done = run_here(source, output)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.cli.program import rave_run
+from tests.runtime.cli.program import rave_run, run_here
 
 
 def test_a_log_has_a_line_per_photograph(photos: Path, tmp_path: Path) -> None:
     (photos / "empty.png").write_bytes(b"")
-    rave_run(photos, tmp_path / "out", "--log", tmp_path / "log.jsonl", "--device", "cpu")
+    run_here(photos, tmp_path / "out", "--log", tmp_path / "log.jsonl", "--device", "cpu")
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     by_name = {line["name"]: line for line in lines}
     assert by_name["a.jpg"]["status"] == "done"
@@ -25,7 +25,7 @@ def test_a_log_has_a_line_per_photograph(photos: Path, tmp_path: Path) -> None:
 
 def test_a_report_holds_pictures_and_failures(photos: Path, tmp_path: Path) -> None:
     (photos / "<b>.png").write_bytes(b"")
-    rave_run(photos, tmp_path / "out", "--report", tmp_path / "report.html")
+    run_here(photos, tmp_path / "out", "--report", tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert page.count('src="data:image/jpeg;base64,') == 4
     assert "&lt;b&gt;.png" in page
@@ -35,7 +35,7 @@ def test_a_report_holds_pictures_and_failures(photos: Path, tmp_path: Path) -> N
 
 
 def test_logs_and_reports_go_into_new_folders(photos: Path, tmp_path: Path) -> None:
-    done = rave_run(
+    done = run_here(
         photos, tmp_path / "out", "--log", tmp_path / "x/y/log", "--report", tmp_path / "z/page.html"
     )
     assert done.returncode == 0, done.stderr
@@ -49,7 +49,7 @@ def test_a_log_that_is_there_is_appended_to_in_a_folder_that_takes_no_files(
     (tmp_path / "logs").mkdir()
     (log := tmp_path / "logs" / "rave.log").touch()
     (tmp_path / "logs").chmod(0o555)
-    done = rave_run(photos, tmp_path / "out", "--log", log)
+    done = run_here(photos, tmp_path / "out", "--log", log)
     assert done.returncode == 0, done.stderr
     assert len(log.read_text().splitlines()) == 2
 

@@ -60,31 +60,58 @@ def test_secrets_are_taken_out_in_linear_time(piece: str) -> None:
     assert time.perf_counter() - begun < 5
 
 
+EACH = """
+import sys
+from {} import main
+for words in {}:
+    sys.argv[1:] = words
+    print("asked", file=sys.stderr)
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code, words
+    else:
+        raise AssertionError(words)
+"""
+"""Calls a program with one line of arguments after the other, each of which must end it as an error."""
+
+
 @pytest.mark.parametrize(
-    ("command", "arguments"),
+    ("command", "lines"),
     [
-        ("rave_runtime.cli", [str(EXAMPLE), "out", "--model", "https://USER:TOKEN@h/x?KEY"]),
-        ("rave_export.cli", ["--verify", "https://USER:TOKEN@h/x?KEY"]),
-        ("rave_export.cli", ["https://USER:TOKEN@h/x.pth?KEY", "-o", "out"]),
-        ("rave_train.cli", ["rave", "https://USER:TOKEN@h/x?KEY", "https://USER:TOKEN@h/y", "--out", "run"]),
-        ("rave_train.cli", ["evaluate", "https://USER:TOKEN@h/x?KEY", "https://USER:TOKEN@h/y"]),
-        ("rave_runtime.serve.cli", ["--model", "https://USER:TOKEN@h/x?KEY", "--port", "0"]),
+        ("rave_runtime.cli", [[str(EXAMPLE), "out", "--model", "https://USER:TOKEN@h/x?KEY"]]),
+        (
+            "rave_export.cli",
+            [
+                ["--verify", "https://USER:TOKEN@h/x?KEY"],
+                ["https://USER:TOKEN@h/x.pth?KEY", "-o", "out"],
+            ],
+        ),
+        (
+            "rave_train.cli",
+            [
+                ["rave", "https://USER:TOKEN@h/x?KEY", "https://USER:TOKEN@h/y", "--out", "run"],
+                ["evaluate", "https://USER:TOKEN@h/x?KEY", "https://USER:TOKEN@h/y"],
+            ],
+        ),
+        ("rave_runtime.serve.cli", [["--model", "https://USER:TOKEN@h/x?KEY", "--port", "0"]]),
     ],
 )
 def test_no_program_prints_the_secrets_of_its_arguments(
-    command: str, arguments: list[str], tmp_path: Path
+    command: str, lines: list[list[str]], tmp_path: Path
 ) -> None:
     """A URL given where a folder is meant was printed whole."""
     if command != "rave_runtime.cli":
         pytest.importorskip({"rave_export.cli": "onnx", "rave_train.cli": "torch"}.get(command, "uvicorn"))
-    code = f"from {command} import main; main()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", EACH.format(command, lines)],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert done.returncode not in (0, None)
-    assert "h/x" in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
+    answers = done.stderr.split("asked\n")[1:]
+    assert len(answers) == len(lines)
+    assert all("h/x" in answer for answer in answers), done.stderr
     for secret in ("USER", "TOKEN", "KEY"):
         assert secret not in done.stdout + done.stderr
 

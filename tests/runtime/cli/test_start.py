@@ -14,7 +14,7 @@ import pytest
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.run.memory import keep_freed_memory
 from rave_runtime.run.options import RunOptions, divide_processors, make_enhancer
-from tests.runtime.cli.program import rave_run
+from tests.runtime.cli.program import rave_run, run_here
 
 
 def test_options_may_stand_anywhere(photos: Path, tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_options_may_stand_anywhere(photos: Path, tmp_path: Path) -> None:
 def test_no_options_print_the_help() -> None:
     done = rave_run()
     assert done.returncode == 2
-    assert done.stdout == rave_run("--help").stdout
+    assert done.stdout == run_here("--help").stdout
     for field in dataclasses.fields(RunOptions):
         if isinstance(field.default, int | float) and not isinstance(field.default, bool):
             assert f"[default: {field.default:g}]" in " ".join(done.stdout.split())
@@ -191,20 +191,20 @@ def test_memory_is_left_alone_on_windows(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_doctor_who_finds_a_problem_exits_1(tmp_path: Path) -> None:
-    done = rave_run("--doctor", "--model", tmp_path / "none")
+    done = run_here("--doctor", "--model", tmp_path / "none")
     assert "PROBLEM" in done.stdout
     assert done.returncode == 1
 
 
 def test_after_two_dashes_names_may_begin_with_one(photos: Path, tmp_path: Path) -> None:
     (photos / "a.jpg").rename(tmp_path / "-a.jpg")
-    done = rave_run("--strength", 1, "--", "-a.jpg", "-b.jpg", cwd=tmp_path)
+    done = run_here("--strength", 1, "--", "-a.jpg", "-b.jpg", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "-b.jpg").is_file()
 
 
 def test_a_photograph_that_looks_like_an_option_is_told_from_one(tmp_path: Path) -> None:
     (tmp_path / "-a.jpg").write_bytes(b"any")
-    done = rave_run("-a.jpg", "b.jpg", "out", cwd=tmp_path)
+    done = run_here("-a.jpg", "b.jpg", "out", cwd=tmp_path)
     assert done.returncode == 2
     assert "-a.jpg looks like an option: write ./-a.jpg, or -- before the names" in done.stderr

@@ -10,7 +10,7 @@ from PIL import Image
 
 from rave_runtime.bundle import embedded_bundle
 from rave_runtime.run.options import RunOptions
-from tests.runtime.cli.program import rave_run
+from tests.runtime.cli.program import rave_run, run_here
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_wrong_use_exits_2_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    done = rave_run(*arguments)
+    done = run_here(*arguments)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -93,7 +93,7 @@ def test_wrong_use_exits_2_and_writes_nothing(
 def test_two_files_for_one_name_are_refused(photos: Path, tmp_path: Path) -> None:
     with Image.open(photos / "a.jpg") as image:
         image.save(photos / "a.webp")
-    done = rave_run(photos, tmp_path / "out", "--format", "png")
+    done = run_here(photos, tmp_path / "out", "--format", "png")
     assert done.returncode == 2
     assert "a.jpg and a.webp would both be written to" in done.stderr
 
@@ -115,17 +115,17 @@ def test_a_damaged_model_is_refused_once_and_not_for_each_photograph(photos: Pat
 def test_an_output_that_cannot_be_written_is_refused_before_any_work(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for target in (tmp_path / "file" / "out", Path("/proc/out")):
-        done = rave_run(photos, target)
+        done = run_here(photos, target)
         assert done.returncode == 2
         assert done.stderr.startswith(f"rave-run: OUTPUT {target}")
         assert "cannot be written" in done.stderr
-    alone = rave_run(photos / "a.jpg", tmp_path / "file" / "a.jpg")
+    alone = run_here(photos / "a.jpg", tmp_path / "file" / "a.jpg")
     assert alone.returncode == 2
 
 
 @pytest.mark.parametrize("arguments", [["", "out"], ["photos", ""], ["photos", "out", "--model", ""]])
 def test_an_empty_name_is_no_folder(arguments: list[str], photos: Path) -> None:
-    done = rave_run(*arguments, cwd=photos.parent)
+    done = run_here(*arguments, cwd=photos.parent)
     assert done.returncode == 2
     assert "empty: is a variable not set?" in done.stderr
     assert not (photos.parent / "a.jpg").exists()
@@ -134,17 +134,17 @@ def test_an_empty_name_is_no_folder(arguments: list[str], photos: Path) -> None:
 @pytest.mark.parametrize("name", ["v1.0", "2026.11", "out.xyz/", "out.xyz/.", "there.xyz"])
 def test_a_folder_may_have_a_dot_in_its_name(name: str, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "there.xyz").mkdir()
-    done = rave_run("photos/a.jpg", name, cwd=tmp_path)
+    done = run_here("photos/a.jpg", name, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / name / "a.jpg").is_file()
 
 
 def test_results_of_several_inputs_may_go_into_a_folder_with_any_ending(photos: Path, tmp_path: Path) -> None:
     shutil.copy(photos / "a.jpg", photos / "b.jpg")
-    done = rave_run("photos/*.jpg", "holiday.old", cwd=tmp_path)
+    done = run_here("photos/*.jpg", "holiday.old", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "holiday.old").glob("*.jpg"))) == 2
-    done = rave_run(photos.as_uri(), "rem.old", cwd=tmp_path)
+    done = run_here(photos.as_uri(), "rem.old", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

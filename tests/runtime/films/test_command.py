@@ -17,6 +17,7 @@ from PIL import Image
 
 from rave_runtime.films.marking import read_film_mark
 from rave_runtime.run.jobs import plan_jobs
+from tests.runtime.cli.program import rave_run_here
 from tests.runtime.pictures import MakePicture
 
 from .conftest import MakeFilm, av, moving_scene, read_film
@@ -36,18 +37,18 @@ def test_one_film(make_film: MakeFilm, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert b"4 frames of 128 x 96 enhanced into" in done.stdout
     assert len(read_film(tmp_path / "out.mp4")) == 4
-    again = rave_run(film, tmp_path / "out.mp4")
+    again = rave_run_here(film, tmp_path / "out.mp4")
     assert again.returncode == 0, "its own result may be replaced"
 
 
 def test_a_film_that_rave_run_did_not_write_stays(make_film: MakeFilm, tmp_path: Path) -> None:
     film = make_film(frames=moving_scene(4))
     (tmp_path / "mine.mp4").write_bytes(b"mine")
-    done = rave_run(film, tmp_path / "mine.mp4")
+    done = rave_run_here(film, tmp_path / "mine.mp4")
     assert done.returncode == 1
     assert b"rave-run did not write it" in done.stderr
     assert (tmp_path / "mine.mp4").read_bytes() == b"mine"
-    assert rave_run(film, film).returncode == 2
+    assert rave_run_here(film, film).returncode == 2
     assert len(read_film(film)) == 4
 
 
@@ -62,12 +63,14 @@ def test_a_stream(make_film: MakeFilm) -> None:
 def test_wrong_use_is_said(make_film: MakeFilm, tmp_path: Path) -> None:
     film = make_film(frames=moving_scene(2))
     for option in ("--dry-run", "--watch"):
-        assert b"are for photographs" in rave_run(film, tmp_path / "o.mp4", option).stderr
+        assert b"are for photographs" in rave_run_here(film, tmp_path / "o.mp4", option).stderr
         assert not (tmp_path / "o.mp4").exists()
     torn = tmp_path / "torn.mp4"
     torn.write_bytes(film.read_bytes()[:200])
-    assert b"rave-run: the film cannot be opened" in rave_run(torn, tmp_path / "o.mp4").stderr
-    assert b"--film-encoder is for films" in rave_run("a.jpg", "b.jpg", "--film-encoder", "libx264").stderr
+    assert b"rave-run: the film cannot be opened" in rave_run_here(torn, tmp_path / "o.mp4").stderr
+    assert (
+        b"--film-encoder is for films" in rave_run_here("a.jpg", "b.jpg", "--film-encoder", "libx264").stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,20 +88,24 @@ def test_an_encoder_that_cannot_be_used_is_refused_once_before_any_work(
     (tmp_path / "in").mkdir()
     for each in ("a.mp4", "b.mp4"):
         shutil.copy(make_film(frames=moving_scene(2)), tmp_path / "in" / each)
-    done = rave_run(tmp_path / "in", tmp_path / "out", "--film-encoder", name, *extra)
+    run = rave_run_here if extra else rave_run  # what FFmpeg says goes past Python
+    done = run(tmp_path / "in", tmp_path / "out", "--film-encoder", name, *extra)
     assert done.returncode == 2
     assert done.stderr.decode().count("\n") == 1
     assert f"--film-encoder {name} {reason}" in done.stderr.decode()
     assert b"give one of libx264, libx265" in done.stderr
     assert not (tmp_path / "out").exists()
     if not extra:
-        assert rave_run(tmp_path / "in" / "a.mp4", tmp_path / "o.mp4", "--film-encoder", name).returncode == 2
+        assert (
+            rave_run_here(tmp_path / "in" / "a.mp4", tmp_path / "o.mp4", "--film-encoder", name).returncode
+            == 2
+        )
         assert not (tmp_path / "o.mp4").exists()
 
 
 def test_an_encoder_that_the_container_cannot_hold_is_said(make_film: MakeFilm, tmp_path: Path) -> None:
     film = make_film(frames=moving_scene(2))
-    done = rave_run(film, tmp_path / "o.webm", "--film-encoder", "libx264")
+    done = rave_run_here(film, tmp_path / "o.webm", "--film-encoder", "libx264")
     assert done.returncode == 2
     assert b"libx264 makes a film that the container webm cannot hold" in done.stderr
     assert not (tmp_path / "o.webm").exists()
@@ -116,12 +123,12 @@ def test_films_and_photographs_of_a_folder(make_film: MakeFilm, tmp_path: Path, 
     Image.fromarray(picture(48, 64)).save(inside / "live.jpg")
     log, report = tmp_path / "log.jsonl", tmp_path / "report.html"
     out = tmp_path / "out"
-    done = rave_run(tmp_path / "in", out, "--dry-run")
+    done = rave_run_here(tmp_path / "in", out, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert f"{Path('day') / 'walk.MP4'} is a film and would go to".encode() in done.stdout
     assert b"2 of 2 would be enhanced" in done.stdout
     assert not out.exists()
-    done = rave_run(
+    done = rave_run_here(
         tmp_path / "in", out, "--log", log, "--report", report, "--format", "png", "--suffix", "_b"
     )
     assert done.returncode == 0, done.stderr
@@ -139,10 +146,10 @@ def test_films_and_photographs_of_a_folder(make_film: MakeFilm, tmp_path: Path, 
     assert "walk.MP4" in report.read_text()
 
     written = (out / "day" / "walk_b.MP4").stat().st_ino
-    again = rave_run(tmp_path / "in", out, "--format", "png", "--suffix", "_b", "--skip-existing")
+    again = rave_run_here(tmp_path / "in", out, "--format", "png", "--suffix", "_b", "--skip-existing")
     assert b"2 were there already" in again.stdout
     assert (out / "day" / "walk_b.MP4").stat().st_ino == written
-    changed = rave_run(
+    changed = rave_run_here(
         *(tmp_path / "in", out, "--format", "png", "--suffix", "_b", "--skip-existing", "--quality", "30")
     )
     assert b"2 of 2 enhanced" in changed.stdout
@@ -154,14 +161,14 @@ def test_a_folder_s_film_that_rave_run_did_not_write_stays(make_film: MakeFilm, 
     (tmp_path / "out").mkdir()
     shutil.copy(make_film(frames=moving_scene(2)), tmp_path / "in" / "a.mp4")
     (tmp_path / "out" / "a.mp4").write_bytes(b"mine")
-    preview = rave_run(tmp_path / "in", tmp_path / "out", "--dry-run")
+    preview = rave_run_here(tmp_path / "in", tmp_path / "out", "--dry-run")
     assert preview.returncode == 1
     assert b"a.mp4 would be left out" in preview.stderr
-    done = rave_run(tmp_path / "in", tmp_path / "out")
+    done = rave_run_here(tmp_path / "in", tmp_path / "out")
     assert done.returncode == 1
     assert b"rave-run did not write it" in done.stderr
     assert (tmp_path / "out" / "a.mp4").read_bytes() == b"mine"
-    assert rave_run(tmp_path / "in", tmp_path / "out", "--overwrite", "always").returncode == 0
+    assert rave_run_here(tmp_path / "in", tmp_path / "out", "--overwrite", "always").returncode == 0
     assert len(read_film(tmp_path / "out" / "a.mp4")) == 2
 
 
@@ -170,7 +177,7 @@ def test_a_broken_film_of_a_folder_fails_alone(make_film: MakeFilm, tmp_path: Pa
     film = make_film(frames=moving_scene(2))
     shutil.copy(film, tmp_path / "in" / "a.mp4")
     (tmp_path / "in" / "b.mp4").write_bytes(film.read_bytes()[:200])
-    done = rave_run(tmp_path / "in", tmp_path / "out")
+    done = rave_run_here(tmp_path / "in", tmp_path / "out")
     assert done.returncode == 1
     assert b"failed: b.mp4 cannot be opened as a film" in done.stderr
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"a.mp4", ".rave-run.jsonl"}
@@ -178,7 +185,7 @@ def test_a_broken_film_of_a_folder_fails_alone(make_film: MakeFilm, tmp_path: Pa
 
 def test_several_films_go_into_a_folder(make_film: MakeFilm, tmp_path: Path) -> None:
     first, second = make_film("a.mp4", moving_scene(2)), make_film("b.mkv", moving_scene(2))
-    done = rave_run(first, second, tmp_path / "out", "--film-encoder", "libx264")
+    done = rave_run_here(first, second, tmp_path / "out", "--film-encoder", "libx264")
     assert done.returncode == 0, done.stderr
     assert b"2 of 2 enhanced into" in done.stdout
     assert len(read_film(tmp_path / "out" / "b.mkv")) == 2
@@ -190,7 +197,7 @@ def test_several_films_go_into_a_folder(make_film: MakeFilm, tmp_path: Path) -> 
 def test_options_for_photographs_are_refused_for_a_film(
     make_film: MakeFilm, tmp_path: Path, option: tuple[str, ...]
 ) -> None:
-    done = rave_run(make_film(frames=moving_scene(2)), tmp_path / "o.mp4", *option)
+    done = rave_run_here(make_film(frames=moving_scene(2)), tmp_path / "o.mp4", *option)
     assert done.returncode == 2
     assert f"{option[0]} is for photographs: leave it out for a film".encode() in done.stderr
     assert not (tmp_path / "o.mp4").exists()
@@ -200,7 +207,7 @@ def test_a_film_killed_in_the_middle_leaves_the_old_file_and_nothing_else_that_s
     make_film: MakeFilm, tmp_path: Path
 ) -> None:
     (tmp_path / "in").mkdir()
-    shutil.copy(make_film(frames=moving_scene(400)), tmp_path / "in" / "a.mp4")
+    shutil.copy(make_film(frames=moving_scene(150)), tmp_path / "in" / "a.mp4")
     out = tmp_path / "out"
     program = [
         sys.executable,
@@ -215,21 +222,21 @@ def test_a_film_killed_in_the_middle_leaves_the_old_file_and_nothing_else_that_s
         running.kill()
     assert not (out / "a.mp4").exists()
     assert _partials(out)
-    assert rave_run(tmp_path / "in", out, "--skip-existing").returncode == 0
+    assert rave_run_here(tmp_path / "in", out, "--skip-existing").returncode == 0
     assert {file.name for file in out.iterdir()} == {"a.mp4", ".rave-run.jsonl"}
-    assert len(read_film(out / "a.mp4")) == 400
+    assert len(read_film(out / "a.mp4")) == 150
 
 
 @pytest.mark.parametrize("is_single", [True, False], ids=["one film", "a folder"])
 def test_a_film_killed_at_any_moment_is_the_old_one_or_the_new_one(
     make_film: MakeFilm, tmp_path: Path, is_single: bool
 ) -> None:
-    frames = 40
+    frames = 20
     source, out = tmp_path / "in" / "a.mp4", tmp_path / "out"
     source.parent.mkdir()
     shutil.copy(make_film(frames=moving_scene(frames), sound=True), source)
     places = (source, out / "a.mp4") if is_single else (source.parent, out)
-    assert rave_run(*places, "--strength", "0.5").returncode == 0
+    assert rave_run_here(*places, "--strength", "0.5").returncode == 0
     old = (out / "a.mp4").read_bytes()
     started = time.monotonic()
     assert rave_run(*places, "--strength", "0.5").returncode == 0
@@ -250,11 +257,13 @@ def test_a_film_killed_at_any_moment_is_the_old_one_or_the_new_one(
         assert mark.strength == "1"
         assert len(read_film(out / "a.mp4")) == frames
         seen.add("new")
-        assert rave_run(*places, "--strength", "0.5").returncode == 0, "what a killed run wrote is its own"
+        assert rave_run_here(*places, "--strength", "0.5").returncode == 0, (
+            "what a killed run wrote is its own"
+        )
         old = (out / "a.mp4").read_bytes()
     assert "old" in seen
-    assert rave_run(*places).returncode == 0
-    assert rave_run(source.parent, out).returncode == 0  # a folder's run clears away what was abandoned
+    assert rave_run_here(*places).returncode == 0
+    assert rave_run_here(source.parent, out).returncode == 0  # a folder's run clears away what was abandoned
     assert {file.name for file in out.iterdir()} == {"a.mp4", ".rave-run.jsonl"}
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.runtime.cli.program import rave_run_here
+
 from .conftest import MakeFilm, moving_scene, read_film
 from .test_command import rave_run
 
@@ -18,10 +20,10 @@ def test_a_pattern_is_expanded_like_one_of_photographs(
     monkeypatch.chdir(tmp_path)
     for name in ("c1.mp4", "c2.mp4", "d.mp4"):
         make_film(name, moving_scene(2))
-    done = rave_run("c*.mp4", "out", *extra)
+    done = rave_run_here("c*.mp4", "out", *extra)
     assert done.returncode == 0, done.stderr
     assert (b"2 of 2 would be" if extra == ("--dry-run",) else b"2 of 2 enhanced into out") in done.stdout
-    done = rave_run("[d].mp4", "one", *extra)
+    done = rave_run_here("[d].mp4", "one", *extra)
     assert done.returncode == 0, done.stderr
     assert (b"1 of 1 would be" if extra == ("--dry-run",) else b"1 of 1 enhanced into one") in done.stdout
 
@@ -32,14 +34,15 @@ def test_a_pattern_of_one_film_stands_for_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make_film("c1.mp4", moving_scene(2))
-    done = rave_run("c*", output, *["--film"] * (output == "-"))
+    run = rave_run if output == "-" else rave_run_here
+    done = run("c*", output, *["--film"] * (output == "-"))
     assert done.returncode == 0, done.stderr
     assert b"2 frames of 128 x 96 enhanced into" in (done.stdout if output != "-" else done.stderr)
 
 
 def test_a_film_whose_name_is_like_a_pattern_is_that_film(make_film: MakeFilm, tmp_path: Path) -> None:
     film = make_film("c[1].mp4", moving_scene(1))
-    done = rave_run(film, tmp_path / "o.mp4")
+    done = rave_run_here(film, tmp_path / "o.mp4")
     assert done.returncode == 0, done.stderr
     assert b"1 frame of 128 x 96 enhanced into" in done.stdout
 
@@ -48,14 +51,14 @@ def test_a_film_whose_name_is_like_a_pattern_is_that_film(make_film: MakeFilm, t
     ("name", "kind"), [("no.mp4", "film"), ("n*.mp4", "photograph"), ("n*", "photograph")]
 )
 def test_what_does_not_exist_is_named(tmp_path: Path, name: str, kind: str) -> None:
-    done = rave_run(tmp_path / name, tmp_path / "o.mp4")
+    done = rave_run_here(tmp_path / name, tmp_path / "o.mp4")
     assert done.returncode == 2
     assert f"{tmp_path / name} does not exist".encode() in done.stderr
     assert f"give a {kind}".encode() in done.stderr
 
 
 def test_a_film_behind_a_url_is_refused(tmp_path: Path) -> None:
-    done = rave_run("s3://bucket/a.mp4", tmp_path / "o.mp4")
+    done = rave_run_here("s3://bucket/a.mp4", tmp_path / "o.mp4")
     assert done.returncode == 2
     assert b"s3://bucket/a.mp4 is a URL, and films are read from" in done.stderr
 
@@ -63,24 +66,24 @@ def test_a_film_behind_a_url_is_refused(tmp_path: Path) -> None:
 def test_a_kind_that_is_only_read_becomes_matroska(make_film: MakeFilm, tmp_path: Path) -> None:
     film = make_film("a.mkv", moving_scene(2)).rename(tmp_path / "a.VOB")
     (tmp_path / "out").mkdir()
-    assert rave_run(film, tmp_path / "out").returncode == 0
+    assert rave_run_here(film, tmp_path / "out").returncode == 0
     assert len(read_film(tmp_path / "out" / "a.mkv")) == 2
 
 
 def test_the_limit_of_megapixels_is_one_of_frames(make_film: MakeFilm, tmp_path: Path) -> None:
     film = make_film(frames=moving_scene(2))
     for output in (tmp_path / "o.mp4", "-"):
-        done = rave_run(film, output, "--max-megapixels", "0.01")
+        done = rave_run_here(film, output, "--max-megapixels", "0.01")
         assert done.returncode == 1
         assert b"has frames of 0.0123 megapixels, more than the limit of 0.01" in done.stderr
-    done = rave_run(film, film, tmp_path / "out", "--full-resolution")
+    done = rave_run_here(film, film, tmp_path / "out", "--full-resolution")
     assert done.returncode == 0, done.stderr
     assert b"is a film, to which --full-resolution does not apply" in done.stderr
 
 
 def test_films_for_a_film_s_name_are_refused(make_film: MakeFilm, tmp_path: Path) -> None:
     film = make_film(frames=moving_scene(2))
-    done = rave_run(film, make_film("b.mkv", moving_scene(2)), tmp_path / "x.mp4")
+    done = rave_run_here(film, make_film("b.mkv", moving_scene(2)), tmp_path / "x.mp4")
     assert done.returncode == 2
     assert b"x.mp4 is the name of a film: for 2 inputs the last argument must be the folder" in done.stderr
     assert not (tmp_path / "x.mp4").exists()
@@ -98,7 +101,7 @@ def test_films_of_other_kinds(make_film: MakeFilm, tmp_path: Path) -> None:
         shutil.copy(make_film("x.ts" if name == "f.m2t" else name, moving_scene(2)), inside / name)
     for name in ("e.braw", "g.insv", "h.psd"):
         (inside / name).touch()
-    done = rave_run(inside, tmp_path / "out")
+    done = rave_run_here(inside, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     said = done.stderr.decode()
     assert f"2 films in {inside} are of kinds that rave-run cannot read (.braw, .insv): export as MP4" in said

@@ -20,16 +20,10 @@ from rave_runtime.files.location import RemoteFile
 from rave_runtime.run.journal import JOURNAL_NAME
 from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.options import RunOptions
+from tests.runtime.cli.program import run_here
 from tests.runtime.folders.places import fill
 from tests.runtime.folders.runs import QUICK, options
 from tests.runtime.pictures import MakePicture
-
-
-def rave_run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=cwd, stdin=subprocess.DEVNULL
-    )
 
 
 @pytest.mark.parametrize("names", [["a.jpg", "b.jpg"], ["a.jpg", "b.jpg", "c.jpg"], ["*.jpg", "c.jpg"]])
@@ -38,7 +32,7 @@ def test_a_forgotten_output_costs_no_photograph(
 ) -> None:
     fill(tmp_path, picture, ["a.jpg", "b.jpg", "c.jpg"])
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    done = rave_run(*names, cwd=tmp_path)
+    done = run_here(*names, cwd=tmp_path)
     assert done.returncode == 2
     assert "*.jpg enhanced/" in done.stderr
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
@@ -46,7 +40,7 @@ def test_a_forgotten_output_costs_no_photograph(
 
 def test_all_photographs_of_a_folder_into_another(picture: MakePicture, tmp_path: Path) -> None:
     fill(tmp_path, picture, ["a.jpg", "b.jpg", "c.png"])
-    done = rave_run("a.jpg", "b.jpg", "out/", cwd=tmp_path)
+    done = run_here("a.jpg", "b.jpg", "out/", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 of 2 enhanced into out" in done.stdout
     assert sorted(os.listdir(tmp_path / "out")) == [JOURNAL_NAME, "a.jpg", "b.jpg"]
@@ -168,7 +162,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(picture: MakePictu
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "b.jpg").write_bytes(b"my own")
     before = sorted(tmp_path.rglob("*"))
-    done = rave_run("in", "out", "--dry-run", "--strength", 2, "--exclude", "d.png", cwd=tmp_path)
+    done = run_here("in", "out", "--dry-run", "--strength", 2, "--exclude", "d.png", cwd=tmp_path)
     assert done.returncode == 1
     assert "a.jpg is backlit" in done.stdout
     assert "would go to out/a.jpg" in done.stdout
@@ -184,12 +178,12 @@ def test_a_dry_run_tells_what_would_be_skipped_and_copied(photos: Path, tmp_path
     again = ("--dry-run", "--device", "cpu", "--skip-existing")
     run_folder(photos, tmp_path / "out", RunOptions(device="cpu"))
     Image.new("L", (64, 48), 230).save(photos / "bright.jpg")
-    done = rave_run(photos, tmp_path / "out", *again, cwd=tmp_path)
+    done = run_here(photos, tmp_path / "out", *again, cwd=tmp_path)
     assert "a.jpg would be skipped: " in done.stdout
     assert "1 of 4 would be enhanced, 3 skipped; nothing was written" in done.stdout
-    done = rave_run(photos, tmp_path / "out", *again, "--strength", 0.5, cwd=tmp_path)
+    done = run_here(photos, tmp_path / "out", *again, "--strength", 0.5, cwd=tmp_path)
     assert "4 of 4 would be enhanced" in done.stdout, "other options give other results"
-    done = rave_run(
+    done = run_here(
         photos, tmp_path / "new", "--dry-run", "--only-backlit", "--include", "bright.jpg", cwd=tmp_path
     )
     assert "0 of 1 would be enhanced, 1 copied; nothing was written" in done.stdout
@@ -197,7 +191,7 @@ def test_a_dry_run_tells_what_would_be_skipped_and_copied(photos: Path, tmp_path
 
 @pytest.mark.parametrize("option", ["--log", "--report"])
 def test_a_dry_run_has_no_log_and_no_report(option: str, photos: Path, tmp_path: Path) -> None:
-    done = rave_run(photos, tmp_path / "out", "--dry-run", option, tmp_path / "told", cwd=tmp_path)
+    done = run_here(photos, tmp_path / "out", "--dry-run", option, tmp_path / "told", cwd=tmp_path)
     assert done.returncode == 2
     assert "--dry-run writes nothing: leave --log and --report out" in done.stderr
 

@@ -23,6 +23,7 @@ from rave_runtime.photos.formats import usual_ending
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.tiff.strips import LOSSLESS, can_compress
 from rave_runtime.photos.tiff.structure import write_tiff
+from tests.conftest import Once
 from tests.runtime.handmade import png, scene
 from tests.runtime.zoo.animal import HAS_DEEP, HAS_HEIF, HAS_JXL, save
 
@@ -190,11 +191,17 @@ def exiftool(*arguments: str, folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def tags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def tags(once: Once) -> dict[str, dict[str, Any]]:
     """All tags of all inputs and results by file, and the warnings of each result under `warnings`."""
     if EXIFTOOL is None:
         pytest.skip("exiftool is not installed (Debian: libimage-exiftool-perl)")
-    folder = tmp_path_factory.mktemp("matrix")
+    found: dict[str, dict[str, Any]] = json.loads((once("matrix", write_tags) / "tags.json").read_bytes())
+    return found
+
+
+def write_tags(place: Path) -> None:
+    """Makes all files and has them read, which takes ten seconds; see `tags`."""
+    (folder := place / "files").mkdir()
     for case in CASES:
         (folder / case.file_name).write_bytes(case.variant.make())
     for metadata, arguments in METADATA.items():
@@ -228,7 +235,8 @@ def tags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
             warnings[name] = [*photo.warnings, *encoded.warnings]
     listing = exiftool("-j", "-G1", "-a", "-struct", "-n", "-api", "largefilesupport=1", ".", folder=folder)
     found = {Path(entry.pop("SourceFile")).name: entry for entry in json.loads(listing)}
-    return {name: {**entry, "warnings": warnings.get(name, [])} for name, entry in found.items()}
+    told = {name: {**entry, "warnings": warnings.get(name, [])} for name, entry in found.items()}
+    (place / "tags.json").write_text(json.dumps(told))
 
 
 def told(entry: dict[str, Any]) -> dict[str, Any]:

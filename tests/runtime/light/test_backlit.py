@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +17,7 @@ from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.results import Result, WriteOptions
+from tests.runtime.cli.program import rave_run_here
 from tests.runtime.pictures import MakePicture
 
 
@@ -127,20 +125,10 @@ def test_copies_are_resumed_and_other_choices_are_made_again(photos: Path, tmp_p
     assert again(False) == ["done", "done"]
 
 
-def rave_run(*arguments: object, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-c", "from rave_runtime.cli import main; main()", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        check=True,
-        env=os.environ,
-    )
-
-
 def test_the_program_tells_the_score(photos: Path, tmp_path: Path) -> None:
     log, report = tmp_path / "log.jsonl", tmp_path / "report.html"
     options = ["--only-backlit", "--device", "cpu", "--log", log, "--report", report]
-    done = rave_run(photos, tmp_path / "out", *options)
+    done = rave_run_here(photos, tmp_path / "out", *options)
     assert b"1 of 2 enhanced" in done.stdout
     assert b"1 left as is (not backlit)" in done.stdout
     assert b"were there already" not in done.stdout
@@ -155,8 +143,8 @@ def test_the_program_tells_the_score(photos: Path, tmp_path: Path) -> None:
 
 def test_a_stream_that_is_not_backlit_passes_through(photos: Path) -> None:
     content = (photos / "bright.jpg").read_bytes()
-    assert rave_run("-", "-", "--only-backlit", "--device", "cpu", stdin=content).stdout == content
+    assert rave_run_here("-", "-", "--only-backlit", "--device", "cpu", given=content).stdout == content
     backlit = (photos / "backlit.jpg").read_bytes()
-    enhanced = rave_run("-", "-", "--only-backlit", "--device", "cpu", stdin=backlit).stdout
+    enhanced = rave_run_here("-", "-", "--only-backlit", "--device", "cpu", given=backlit).stdout
     with Image.open(io.BytesIO(enhanced)) as after, Image.open(io.BytesIO(backlit)) as before:
         assert np.asarray(after).mean() > np.asarray(before).mean() + 3

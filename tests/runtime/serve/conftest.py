@@ -170,12 +170,12 @@ def rave_run(folder: Path, files: dict[str, bytes], *arguments: str) -> dict[str
     return {path.name: path.read_bytes() for path in (folder / "out").iterdir() if path.name in files}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("downloads")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def window(downloads: Path) -> Iterator[Browser]:
     with open_browser(downloads) as opened:
         yield opened

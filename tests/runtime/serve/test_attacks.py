@@ -28,27 +28,34 @@ from rave_runtime.serve.cli import main; main()
 """Starts the service so that what a client does not read soon fills the system's buffers."""
 
 
-def test_a_body_that_stops_is_told_so_and_its_place_is_free(serve: Serve) -> None:
+@pytest.fixture(scope="module")
+def hurried(serve: Serve) -> Service:
+    """A service that waits half a second for a head, for the rest of a body, and for who reads a result."""
     code = (
-        "from rave_runtime.serve import intake; intake.PAUSE_S = 0.5\n"
+        "from rave_runtime.serve import guard, intake, protocol\n"
+        "guard.SEND_S = intake.PAUSE_S = protocol.HEAD_S = 0.5\n"
         "from rave_runtime.serve.cli import main; main()"
     )
-    service = serve_patched(serve, code)
-    with connected(service) as connection:
-        connection.sendall(head(service, "Content-Length: 1000") + b"\xff\xd8")
+    return serve_patched(serve, code)
+
+
+@pytest.fixture(scope="module")
+def narrow(serve: Serve) -> Service:
+    """A service that has one photograph in work and lets one wait."""
+    return serve("--workers", 1, "--max-queue", 1)
+
+
+def test_a_body_that_stops_is_told_so_and_its_place_is_free(hurried: Service) -> None:
+    with connected(hurried) as connection:
+        connection.sendall(head(hurried, "Content-Length: 1000") + b"\xff\xd8")
         answer = read_some(connection)
     assert b"408 Request Timeout" in answer
     assert b"the body stopped for 0.5 s" in answer
-    is_well(service)
+    is_well(hurried)
 
 
-def test_heads_that_never_end_are_closed(serve: Serve) -> None:
-    code = (
-        "from rave_runtime.serve import protocol; protocol.HEAD_S = 0.5\n"
-        "from rave_runtime.serve.cli import main; main()"
-    )
-    service = serve_patched(serve, code)
-    with connected(service) as silent, connected(service) as slow:
+def test_heads_that_never_end_are_closed(hurried: Service) -> None:
+    with connected(hurried) as silent, connected(hurried) as slow:
         started = time.perf_counter()
         for _ in range(20):
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -57,7 +64,7 @@ def test_heads_that_never_end_are_closed(serve: Serve) -> None:
         assert read_all(silent) == b""
         assert read_all(slow) == b""
         assert time.perf_counter() - started < 5
-    is_well(service)
+    is_well(hurried)
 
 
 def test_bodies_longer_than_allowed_or_declared(serve: Serve) -> None:
@@ -81,9 +88,9 @@ def test_bodies_longer_than_allowed_or_declared(serve: Serve) -> None:
     is_well(service)
 
 
-def test_a_client_that_goes_away_frees_its_place(serve: Serve, picture: MakePicture) -> None:
-    service = serve("--workers", 1)
-    content = encode(picture(1500, 2000), "PNG")
+def test_a_client_that_goes_away_frees_its_place(narrow: Service, picture: MakePicture) -> None:
+    service = narrow
+    content = encode(picture(1200, 1600), "PNG", compress_level=1)
     with connected(service) as connection:
         path = "/enhance?working_size=full"
         connection.sendall(head(service, f"Content-Length: {len(content)}", path=path) + content)
@@ -94,9 +101,9 @@ def test_a_client_that_goes_away_frees_its_place(serve: Serve, picture: MakePict
     is_well(service)
 
 
-def test_a_full_queue_refuses_at_once_and_health_answers(serve: Serve, picture: MakePicture) -> None:
-    service = serve("--workers", 1, "--max-queue", 1)
-    slow, quick = encode(picture(700, 900), "PNG"), encode(picture(40, 60), "PNG")
+def test_a_full_queue_refuses_at_once_and_health_answers(narrow: Service, picture: MakePicture) -> None:
+    service = narrow
+    slow, quick = encode(picture(700, 900), "PNG", compress_level=1), encode(picture(40, 60), "PNG")
     answers: list[int] = []
     threads = [
         threading.Thread(
@@ -122,7 +129,7 @@ def test_a_full_queue_refuses_at_once_and_health_answers(serve: Serve, picture: 
 
 def test_what_takes_too_long_is_told_and_stopped(serve: Serve, picture: MakePicture) -> None:
     service = serve("--workers", 1, "--timeout", 1)
-    answer = service.post("/enhance?working_size=full", encode(picture(1500, 2000), "PNG"))
+    answer = service.post("/enhance?working_size=full", encode(picture(1500, 2000), "PNG", compress_level=1))
     assert answer.status == 503
     assert "took longer than 1 seconds" in answer.detail
     service.wait(lambda: service.metric("rave_in_work") == 0)
@@ -206,19 +213,14 @@ def test_refused_bodies_that_do_not_end_keep_no_place(serve: Serve) -> None:
             assert service.get("/healthz").status == 200
 
 
-def test_results_that_nobody_reads_are_counted_and_let_go(serve: Serve, picture: MakePicture) -> None:
-    code = (
-        "from rave_runtime.serve import guard; guard.SEND_S = 0.5\n"
-        "from rave_runtime.serve.cli import main; main()"
-    )
-    service = serve_patched(serve, code)
+def test_results_that_nobody_reads_are_counted_and_let_go(hurried: Service, picture: MakePicture) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), np.uint8)
     content = encode(noise, "PNG", compress_level=0)
-    with connected(service) as connection:
-        connection.sendall(head(service, f"Content-Length: {len(content)}") + content)
-        service.wait(lambda: service.metric("rave_held_bytes") > 10_000_000)  # and reads nothing
-        service.wait(lambda: service.metric("rave_held_bytes") == 0)
-    is_well(service)
+    with connected(hurried) as connection:
+        connection.sendall(head(hurried, f"Content-Length: {len(content)}") + content)
+        hurried.wait(lambda: hurried.metric("rave_held_bytes") > 10_000_000)  # and reads nothing
+        hurried.wait(lambda: hurried.metric("rave_held_bytes") == 0)
+    is_well(hurried)
 
 
 def test_an_answer_that_is_read_slowly_comes_whole(serve: Serve) -> None:
@@ -273,7 +275,7 @@ def test_who_sends_all_before_reading_sees_why_it_was_refused(serve: Serve) -> N
             connection.sendall(head(service, "Content-Length: 4194304", *further))
             for _ in range(4):  # more slowly than a request may take to begin
                 connection.sendall(bytes(1 << 20))
-                time.sleep(0.2)
+                time.sleep(0.12)
             if not further:  # the connection is as good as before
                 connection.sendall(head(service, "Content-Length: 0", "Connection: close"))
             answer = read_all(connection)

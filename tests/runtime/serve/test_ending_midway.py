@@ -21,8 +21,8 @@ from .conftest import Serve, encode, form
 
 def test_sigterm_during_a_batch_gives_a_whole_archive(serve: Serve, picture: MakePicture) -> None:
     """What was done is in it, and what was not is said in its list."""
-    service = serve("--workers", 1, "--drain", 3)
-    content = encode(picture(1200, 1600), "PNG", compress_level=1)
+    service = serve("--workers", 1, "--drain", 2)
+    content = encode(picture(700, 900), "PNG", compress_level=1)
     body, kind = form([content] * 12)
     answers: list[Any] = []
     path = "/batch?working_size=full"
@@ -49,7 +49,7 @@ def test_sigterm_during_a_batch_gives_a_whole_archive(serve: Serve, picture: Mak
 def test_whoever_asks_a_service_that_ends_is_told_so(serve: Serve, picture: MakePicture) -> None:
     """Its port stays open while there is work: a closed one cannot be told from a crash."""
     service = serve("--workers", 1)
-    content, small = (encode(picture(*size), "PNG", compress_level=1) for size in ((1200, 1600), (40, 60)))
+    content, small = (encode(picture(*size), "PNG", compress_level=1) for size in ((900, 1200), (40, 60)))
     answers: list[Any] = []
     path = "/enhance?working_size=full"
     thread = threading.Thread(target=lambda: answers.append(service.post(path, content)))
@@ -81,7 +81,7 @@ def test_a_service_without_work_ends_at_once(serve: Serve) -> None:
 
 def test_sigterm_while_a_body_is_on_its_way(serve: Serve, jpeg: bytes) -> None:
     """A client that sends slowly does not keep the service from ending in its time."""
-    service = serve("--drain", 2)
+    service = serve("--drain", 1)
     with socket.create_connection(("127.0.0.1", service.port)) as client:
         head = f"POST /enhance HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(jpeg)}\r\n\r\n"
         client.sendall(head.encode() + jpeg[: len(jpeg) // 2])
@@ -94,7 +94,7 @@ def test_sigterm_while_a_body_is_on_its_way(serve: Serve, jpeg: bytes) -> None:
 
 def test_a_second_sigterm_ends_at_once(serve: Serve, picture: MakePicture) -> None:
     service = serve("--workers", 1, "--drain", 60)
-    content = encode(picture(2400, 3000), "PNG", compress_level=1)
+    content = encode(picture(1200, 1600), "PNG", compress_level=1)
     path = "/enhance?working_size=full"
 
     def ask() -> None:
@@ -105,7 +105,7 @@ def test_a_second_sigterm_ends_at_once(serve: Serve, picture: MakePicture) -> No
     thread.start()
     service.wait(lambda: service.metric("rave_in_work") == 1)
     service.process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
+    time.sleep(0.3)
     assert service.process.poll() is None
     started = time.perf_counter()
     service.end()

@@ -242,9 +242,9 @@ def test_a_folder_comes_back_as_a_folder(
         assert sorted(archive.namelist()) == ["holiday/b-enhanced.png", "holiday/day 1/b-enhanced.png"]
 
 
-def test_lights_of_many_photographs_are_asked_for_again(browser: Browser, files: dict[str, bytes]) -> None:
+def test_lights_of_many_photographs_are_asked_for_again(browser: Browser, picture: MakePicture) -> None:
     """Each takes 2 MB of memory: a folder of thousands would fill the browser."""
-    browser.drop("#empty", {f"{i}.png": files["b.png"] for i in range(104)})
+    browser.drop("#empty", dict.fromkeys((f"{i}.png" for i in range(104)), encode(picture(40, 60), "PNG")))
     browser.wait(READY.format(104))
     browser.wait("photos.filter((photo) => !photo.bins).length > 0")
     browser.run("select(photos.find((photo) => !photo.bins))")

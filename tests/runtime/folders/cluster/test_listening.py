@@ -1,4 +1,4 @@
-"""A cluster of this machine alone is reached by nobody else: addresses, sockets and files."""
+"""A cluster of this machine alone does the work, and nobody else reaches it: addresses, sockets and files."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import subprocess
 import sys
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.runtime.folders.places import fill
 from tests.runtime.pictures import MakePicture
 
 pytest.importorskip("ray")
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sockets are listed in Linux's /proc")
 
 _LISTENING = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}
 """Linux's numbers for TCP's LISTEN, and for UDP sockets that take what comes."""
@@ -61,10 +61,23 @@ def is_loopback(text: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def test_nothing_listens_beyond_the_loopback_and_files_are_private(
-    picture: MakePicture, tmp_path: Path
-) -> None:
-    fill(tmp_path / "in", picture, ["a.jpg", "b.jpg", "c.jpg"])
+@dataclass(frozen=True)
+class Seen:
+    """What a run left, and what was seen of it while it worked."""
+
+    output: Path
+    exit_code: int
+    out: str
+    problems: str
+    addresses: set[str]
+    folders: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def run(picture: MakePicture, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """One start of a cluster, of which several things are asked."""
+    folder = tmp_path_factory.mktemp("local")
+    fill(folder / "in", picture, ["a.jpg", "b.jpg", "c.jpg"])
     mark = f"RAVE_TEST_MARK={uuid.uuid4().hex}"
     known = {str(folder) for folder in Path("/tmp").glob("rave-ray-*")}
     addresses: set[str] = set()
@@ -72,25 +85,36 @@ def test_nothing_listens_beyond_the_loopback_and_files_are_private(
     with subprocess.Popen(
         [
             *(sys.executable, "-c", "from rave_runtime.cli import main; main()"),
-            *(str(tmp_path / "in"), str(tmp_path / "out"), "--cluster", "local"),
+            *(str(folder / "in"), str(folder / "out"), "--cluster", "local"),
         ],
         env=dict(os.environ, **dict([mark.split("=")])),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as run:
+    ) as program:
         deadline = time.monotonic() + 120
-        while run.poll() is None and time.monotonic() < deadline:
-            addresses |= listening_addresses(processes_with(mark))
-            for folder in Path("/tmp").glob("rave-ray-*"):
+        while program.poll() is None and time.monotonic() < deadline:
+            if sys.platform == "linux":
+                addresses |= listening_addresses(processes_with(mark))
+            for place in Path("/tmp").glob("rave-ray-*"):
                 with contextlib.suppress(OSError):
-                    modes[str(folder)] = stat.S_IMODE(folder.stat().st_mode)
-            time.sleep(0.02)
-        out, problems = run.communicate(timeout=10)
-    assert (run.returncode, problems) == (0, "")
-    assert "3 of 3 enhanced" in out
-    assert len(addresses) >= 1, "Ray's processes were not seen"
-    assert {address for address in addresses if not is_loopback(address)} == set()
-    own = {folder: mode for folder, mode in modes.items() if folder not in known}
-    assert set(own.values()) == {0o700}
-    assert not any(Path(folder).exists() for folder in own)
+                    modes[str(place)] = stat.S_IMODE(place.stat().st_mode)
+            time.sleep(0.05)
+        out, problems = program.communicate(timeout=10)
+    own = {place: mode for place, mode in modes.items() if place not in known}
+    return Seen(folder / "out", program.returncode, out, problems, addresses, own)
+
+
+def test_a_local_cluster_is_started_and_ended(run: Seen) -> None:
+    assert (run.exit_code, run.problems) == (0, "")
+    assert "3 of 3 enhanced" in run.out
+    with Image.open(run.output / "a.jpg") as image:
+        assert image.size == (64, 48)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sockets are listed in Linux's /proc")
+def test_nothing_listens_beyond_the_loopback_and_files_are_private(run: Seen) -> None:
+    assert len(run.addresses) >= 1, "Ray's processes were not seen"
+    assert {address for address in run.addresses if not is_loopback(address)} == set()
+    assert set(run.folders.values()) == {0o700}
+    assert not any(Path(folder).exists() for folder in run.folders)
