@@ -24,7 +24,7 @@ from rave_export.proof.normal_way import measure_normal_way
 from rave_export.proof.parity import over_tolerance
 from rave_export.proof.reference import torch_reference
 from rave_export.proof.verify import halo_failures, measure_bundle
-from rave_export.whole_folders import check_replaceable, new_folder
+from rave_export.whole_folders import Kind, check_replaceable, new_folder
 from rave_runtime.arrays import Picture
 from rave_runtime.bundle import (
     FORMAT,
@@ -43,6 +43,9 @@ from rave_train.network import EnhancementNetwork
 Say = Callable[[str], None]
 
 CHECKPOINT_NAME: Final = "checkpoint.safetensors"
+
+BUNDLE: Final = Kind("a bundle", MANIFEST_NAME, '"context_halo_px"')
+"""By what a bundle of any version is recognised, also a damaged one; other folders have a manifest, too."""
 
 PROOF_SIDE_PX: Final = 384
 """Longest side of the pictures on which INT8 is proven."""
@@ -121,7 +124,7 @@ def export_bundle(
         ParityError: graphs differ from the network by more than their tolerance.
     """
     target = Path(output)
-    check_replaceable(target, force, MANIFEST_NAME, "a bundle")
+    check_replaceable(target, force, BUNDLE)
     with new_folder(target) as folder:
         if working_size_px == "recommended":
             working_size_px = checkpoint.working_size_px

@@ -16,14 +16,16 @@ from typing import Final
 import onnx
 
 from rave_export.errors import ExportError
-from rave_export.whole_folders import check_replaceable, new_folder
+from rave_export.whole_folders import Kind, check_replaceable, new_folder
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.bundle import Bundle, EngineFile, GraphFile, TensorSpec
 
 _TYPES: Final = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32", "float16": "TYPE_FP16"}
 
-MARK: Final = "README.md"
-"""File by which such a repository is recognised; Triton looks at folders only."""
+_TITLE: Final = "A Triton model repository of rave-export"
+
+REPOSITORY: Final = Kind("a model repository of rave-export", "README.md", _TITLE)
+"""By what such a repository is recognised; Triton looks at folders only."""
 
 MAX_BATCH: Final = 4
 """Most requests of one shape that the server joins for an ONNX model; an engine has a limit from its build. A
@@ -72,7 +74,7 @@ def write_triton_repository(bundle: Bundle, target: Path, force: bool = False) -
             for engine in bundle.manifest.engines
             if engine.flavour == "tensorrt"  # the server has no backend for others
         ]
-        (folder / MARK).write_text(_readme(names, bundle), "utf-8")
+        (folder / REPOSITORY.mark).write_text(_readme(names, bundle), "utf-8")
     return names
 
 
@@ -96,7 +98,7 @@ def check_repository(target: Path, force: bool) -> None:
     Raises:
         InputError: the folder exists and must not be replaced.
     """
-    check_replaceable(target, force, MARK, "a model repository of rave-export")
+    check_replaceable(target, force, REPOSITORY)
 
 
 def _write_model(
@@ -223,7 +225,7 @@ def _readme(names: list[str], bundle: Bundle) -> str:
     }
     texts = [text for kind, text in kinds.items() if text and any(name.startswith(kind) for name in names)]
     return (
-        "# A Triton model repository of rave-export\n\n"
+        f"# {_TITLE}\n\n"
         "    tritonserver --model-repository=THIS_FOLDER\n\n"
         f"{models}\n\n" + "\n".join(texts) + "\n"
         "Requests of one shape are joined, up to `max_batch_size` in the model's `config.pbtxt`, and wait\n"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from rave_export.errors import ExportError
 from rave_export.web.onnxruntime_web import FILES, PACKAGE, VERSION, place_runtime
-from rave_export.web.page import MARK, write_page
+from rave_export.web.page import PAGE, write_page
 from rave_runtime import Enhancer
 from rave_runtime.bundle import Bundle, embedded_bundle, read_bundle
 from tests.export.chromium import Page, find_chromium, serving
@@ -155,8 +155,16 @@ def test_the_page_asks_nobody_else(page: Page) -> None:
 
 
 def test_the_folder_holds_everything(folder: Path) -> None:
-    assert names(folder) >= {*FILES, MARK, "index.html", "app.js", "worker.js", "style.css", "model.onnx"}
-    facts = json.loads((folder / MARK).read_text())
+    assert names(folder) >= {
+        *FILES,
+        PAGE.mark,
+        "index.html",
+        "app.js",
+        "worker.js",
+        "style.css",
+        "model.onnx",
+    }
+    facts = json.loads((folder / PAGE.mark).read_text())
     values = facts["probe"]["height"] * facts["probe"]["width"] * 3
     assert (folder / "probe.bin").stat().st_size == 2 * values
     assert "http" not in (folder / "app.js").read_text() + (folder / "worker.js").read_text()

@@ -12,15 +12,15 @@ import onnx
 from rave_export.errors import InputError
 from rave_export.graphs.normal_way import normal_way
 from rave_export.web.onnxruntime_web import place_runtime
-from rave_export.whole_folders import check_replaceable, new_folder
+from rave_export.whole_folders import Kind, check_replaceable, new_folder
 from rave_runtime.arrays import Picture
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Bundle
 from rave_runtime.version import __version__
 
-MARK: Final = "rave-web.json"
-"""File by which such a page's folder is recognised."""
+PAGE: Final = Kind("a web page of rave-export", "rave-web.json", '"rave-export ')
+"""By what such a page's folder is recognised."""
 
 MODEL_NAME: Final = "model.onnx"
 _ASSETS: Final = Path(__file__).with_name("assets")
@@ -34,7 +34,7 @@ def check_page(target: Path, force: bool) -> None:
     Raises:
         InputError: the folder exists and must not be replaced.
     """
-    check_replaceable(target, force, MARK, "a web page of rave-export")
+    check_replaceable(target, force, PAGE)
 
 
 def write_page(bundle: Bundle, target: Path, runtime: Path | None = None, force: bool = False) -> None:
@@ -63,7 +63,7 @@ def write_page(bundle: Bundle, target: Path, runtime: Path | None = None, force:
             (folder / asset.name).write_bytes(asset.read_bytes())
         height, width = _PROBE_PX
         facts = {"exporter": f"rave-export {__version__}", "probe": {"height": height, "width": width}}
-        (folder / MARK).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+        (folder / PAGE.mark).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
 
 
 def page_graph(bundle: Bundle) -> onnx.ModelProto:
