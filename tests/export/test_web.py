@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from rave_export.errors import ExportError
-from rave_export.web.onnxruntime_web import FILES, PACKAGE, VERSION, place_runtime
+from rave_export.web.onnxruntime_web import FILES, PACKAGE, VERSION, read_package
 from rave_export.web.page import PAGE, write_page
 from rave_runtime import Enhancer
 from rave_runtime.bundle import Bundle, embedded_bundle, read_bundle
@@ -37,7 +37,7 @@ def archive() -> Path:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("web") / "page"
-    write_page(read_bundle(embedded_bundle()), target, archive())
+    write_page(read_bundle(embedded_bundle()), target, read_package(archive()))
     return target
 
 
@@ -173,7 +173,7 @@ def test_the_folder_holds_everything(folder: Path) -> None:
 def test_another_package_is_refused(tmp_path: Path) -> None:
     (tmp_path / "package.tgz").write_bytes(b"something else")
     with pytest.raises(ExportError, match=f"is not {PACKAGE} as npm published it: get it with npm pack"):
-        place_runtime(tmp_path, tmp_path / "package.tgz")
+        read_package(tmp_path / "package.tgz")
 
 
 def test_without_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -182,11 +182,11 @@ def test_without_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(
         ExportError, match=r"npm is not installed: install Node\.js, or get the file with npm pack"
     ):
-        place_runtime(tmp_path)
+        read_package()
 
 
 def test_a_folder_that_is_no_page_is_kept(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(ExportError, match="is not a web page of rave-export, so --force does not replace it"):
-        write_page(bundle, tmp_path, force=True)
+        write_page(bundle, tmp_path, b"", force=True)
     assert (tmp_path / "mine.txt").read_text() == "precious"

@@ -93,8 +93,13 @@ def test_a_damaged_bundle_may_be_replaced(bundle: Bundle) -> None:
 def test_a_folder_that_comes_during_the_work_is_kept(tmp_path: Path) -> None:
     """Of two exports into one folder the second replaced what the first had made, without --force."""
     target = tmp_path / "new"
+
+    def come() -> None:
+        target.mkdir()
+        (target / "mark").write_text("first")
+
     with pytest.raises(ExportError, match="was made by another program in the meantime: choose another"):
-        replace_while(target, lambda: (target.mkdir(), (target / "mark").write_text("first")))
+        replace_while(target, come)
     assert (target / "mark").read_text() == "first"
     assert os.listdir(tmp_path) == ["new"]
 

@@ -224,7 +224,7 @@ class _Rewrite:
             / (_LARGEST_SUM - 1),  # 1 is subtracted, since both weights may be rounded up
         )
         scale = np.maximum(steps, np.finfo(np.float32).tiny).astype(np.float32)
-        input_step = self.constants[input_scale + _SCALE]
+        input_step = float(np.asarray(self.constants[input_scale + _SCALE], np.float32))
         bias = numpy_helper.to_array(self.weights[node.input[2]]) if len(node.input) == 3 else None
         if bias is not None:  # of a channel without weights it is all there is, and needs steps that reach it
             scale = np.maximum(scale, np.abs(bias) / (input_step * _LARGEST_BIAS)).astype(np.float32)

@@ -37,24 +37,37 @@ def check_page(target: Path, force: bool) -> None:
     check_replaceable(target, force, PAGE)
 
 
-def write_page(bundle: Bundle, target: Path, runtime: Path | None = None, force: bool = False) -> None:
+def require_working_size(size_px: int | None) -> int:
+    """The size, unless a model estimates the light at full size, which browsers have no memory for.
+
+    Raises:
+        InputError: the size is None.
+    """
+    if size_px is None:
+        raise InputError(
+            "--web estimates the light on a reduced picture, this model at full size: "
+            "give --working-size as well"
+        )
+    return size_px
+
+
+def write_page(bundle: Bundle, target: Path, package: bytes, force: bool = False) -> None:
     """Writes a static folder that enhances photographs in the browser of whoever opens it.
 
     Args:
         bundle: the bundle; it must have a working size.
         target: folder to make.
-        runtime: the npm package of onnxruntime for browsers as a file; None asks npm for it.
+        package: onnxruntime for browsers, of `rave_export.web.onnxruntime_web.read_package`.
         force: replace a page that is there.
 
     Raises:
-        ExportError: the target exists or cannot be written, the bundle is for full size, or onnxruntime for
-            browsers cannot be fetched.
+        ExportError: the target exists or cannot be written, or the bundle is for full size.
         BundleError: a graph of the bundle is damaged, or holds parts that no bundle needs.
     """
     check_page(target, force)
     model = page_graph(bundle)
     with new_folder(target) as folder:
-        place_runtime(folder, runtime)
+        place_runtime(folder, package)
         content = model.SerializeToString()
         (folder / MODEL_NAME).write_bytes(content)
         picture = probe(*_PROBE_PX)
@@ -70,20 +83,16 @@ def page_graph(bundle: Bundle) -> onnx.ModelProto:
     """The float32 graph of the normal way, made from the bundle's tiling graphs.
 
     Raises:
-        InputError: the bundle is for full size, which browsers have no memory for.
+        InputError: the bundle is for full size.
         BundleError: a graph of the bundle is damaged, or holds what no bundle needs.
     """
     manifest = bundle.manifest
-    if manifest.working_size_px is None:
-        raise InputError(
-            "--web estimates the light on a reduced picture, this model at full size: "
-            "give --working-size as well"
-        )
+    size_px = require_working_size(manifest.working_size_px)
     context, enhance = (
         onnx.load_model_from_string(read_graph(bundle, graph))
         for graph in (manifest.graph("context", "fp32", "uint8"), manifest.graph("enhance", "fp32"))
     )
-    return normal_way(context, enhance, manifest.working_size_px)
+    return normal_way(context, enhance, size_px)
 
 
 def probe(height: int, width: int) -> Picture:
