@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from rave_runtime.bundle import MIN_WORKING_SIZE_PX
+from rave_runtime.bundle.limits import MAX_WORKING_SIZE_PX
 from rave_runtime.errors import UsageError
 from rave_runtime.files.places import real_path
 
@@ -92,10 +93,10 @@ class ExportOptions:
         """
         self._check_int8()
         self._check_engines()
-        if self.working_size_px is not None and 0 != self.working_size_px < MIN_WORKING_SIZE_PX:
+        if self.working_size_px and not MIN_WORKING_SIZE_PX <= self.working_size_px <= MAX_WORKING_SIZE_PX:
             raise UsageError(
-                f"--working-size is {self.working_size_px} px: at least {MIN_WORKING_SIZE_PX} are needed, "
-                "or 0 for full size"
+                f"--working-size is {self.working_size_px} px: "
+                f"{MIN_WORKING_SIZE_PX} to {MAX_WORKING_SIZE_PX} are possible, or 0 for full size"
             )
         if self.web_runtime is not None and self.web is None:
             raise UsageError("--web-runtime is an option of --web: give --web as well, or leave it out")

@@ -115,6 +115,22 @@ def test_the_light_is_estimated_at_the_size_of_the_training(
     assert read_bundle(tmp_path / "two").manifest.working_size_px == expected_px
 
 
+def test_the_command_that_tries_a_page_can_be_copied(
+    run: Run,
+    checkpoint_file: Path,
+    exports: Callable[..., list[Graph]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
+    monkeypatch.setattr("rave_export.bundles.measure_bundle", lambda *_: [])
+    monkeypatch.setattr("rave_export.export_command.read_package", lambda archive: b"")
+    monkeypatch.setattr("rave_export.export_command.write_page", lambda *_: None)
+    done = run(checkpoint_file, "-o", tmp_path / "new", "--web", tmp_path / "my page")
+    assert done.exit_code == 0, done.stderr
+    assert f'python -m http.server --directory "{tmp_path / "my page"}"' in done.stdout
+
+
 def test_version_is_printed(run: Run) -> None:
     done = run("--version")
     assert (done.exit_code, done.stdout) == (0, f"rave-export {__version__}\n")

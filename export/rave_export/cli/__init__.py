@@ -117,7 +117,7 @@ def _print_exported(exported: Exported, options: ExportOptions) -> None:
     light = "at full size" if size_px is None else f"at a long side of {size_px} px"
     _say(f"\n{options.output}: {len(manifest.files())} files; rave-run estimates the light {light}")
     if options.web is not None:
-        _say(f"{options.web}: a web page; try it with python -m http.server --directory {options.web}")
+        _say(f'{options.web}: a web page; try it with python -m http.server --directory "{options.web}"')
     if options.triton is not None:
         _say(f"{options.triton}: {', '.join(exported.models)}")
 
