@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +143,72 @@ def test_what_is_no_picture_is_told(page: Page, tmp_path: Path) -> None:
     page.choose(tmp_path / "notes.jpg")
     with pytest.raises(AssertionError, match=r"notes\.jpg is of no kind that this browser opens"):
         page.wait_for("done", 20)
+
+
+def test_the_photograph_before_cannot_be_saved_under_the_name_of_the_next(page: Page, tmp_path: Path) -> None:
+    image = Image.open(EXAMPLES[0], formats=["JPEG"]).convert("RGB")
+    image.resize((300, 200)).save(tmp_path / "first.png")
+    image.resize((4000, 3000)).save(tmp_path / "second.jpg")
+    page.choose(tmp_path / "first.png")
+    page.wait_for("done")
+    assert page.evaluate("document.getElementById('controls').hidden") is False
+    page.choose(tmp_path / "second.jpg")
+    until_it_says(page, "Enhancing")
+    assert page.evaluate("document.getElementById('controls').hidden") is True
+    page.wait_for("done")
+    assert page.evaluate("document.getElementById('controls').hidden") is False
+
+
+def test_the_photograph_that_was_chosen_last_is_shown(page: Page, tmp_path: Path) -> None:
+    """The first took longer to decode, and replaced the second."""
+    image = Image.open(EXAMPLES[0], formats=["JPEG"]).convert("RGB")
+    image.resize((6000, 4000)).save(tmp_path / "large.jpg")
+    image.resize((30, 20)).save(tmp_path / "small.png")
+    page.choose(tmp_path / "large.jpg")
+    page.choose(tmp_path / "small.png")
+    page.wait_for("done")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 3000))")
+    assert page.evaluate("document.getElementById('status').textContent").startswith("small.png: 30 × 20")
+
+
+def test_a_page_that_cannot_start_says_so_at_every_photograph(folder: Path, tmp_path: Path) -> None:
+    """It said "Enhancing…" for ever."""
+    shutil.copytree(folder, tmp_path / "page")
+    (tmp_path / "page" / "model.onnx").unlink()
+    with serving(tmp_path / "page") as (address, _), browsing(tmp_path / "profile", address) as page:
+        until_it_says(page, "This browser cannot run the model (the server has no model.onnx: 404)")
+        page.choose(EXAMPLES[0])
+        until_it_says(page, "This browser cannot run the model (the server has no model.onnx: 404)")
+
+
+def test_a_page_that_is_opened_as_a_file_says_what_it_needs(folder: Path, tmp_path: Path) -> None:
+    """It said "Loading the model…" for ever, since a browser loads no modules from files."""
+    with browsing(tmp_path / "profile", (folder / "index.html").as_uri()) as page:
+        until_it_says(page, "This page needs JavaScript, and a web server that sends it")
+        assert page.evaluate("document.body.dataset.state") is None
+
+
+@contextlib.contextmanager
+def browsing(profile: Path, address: str) -> Iterator[Page]:
+    """A page in a browser of its own."""
+    program = find_chromium()
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    page = Page(program, profile, address)
+    try:
+        yield page
+    finally:
+        page.close()
+
+
+def until_it_says(page: Page, words: str, timeout_s: float = 60) -> None:
+    """Waits for the beginning of the page's status."""
+    end = time.monotonic() + timeout_s
+    while not (told := page.evaluate("document.getElementById('status')?.textContent") or "").startswith(
+        words
+    ):
+        assert time.monotonic() < end, told
+        time.sleep(0.02)
 
 
 def test_the_page_asks_nobody_else(page: Page) -> None:
