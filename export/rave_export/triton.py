@@ -196,6 +196,14 @@ def _tensors(field: str, specs: tuple[TensorSpec, ...]) -> list[str]:
     return [f"{field} [", ",\n".join(entries), "]"]
 
 
+def _server_options(bundle: Bundle) -> str:
+    """What the server needs beside the folder: it loads engines with code in them only where it may."""
+    any_version = any(
+        engine.version_compatible for engine in bundle.manifest.engines if engine.flavour == "tensorrt"
+    )
+    return " --backend-config=tensorrt,version-compatible=true" if any_version else ""
+
+
 _NORMAL: Final = """`rave_normal_*` do what `rave-run` does. They take `image` [height, width, 3] uint8 (sRGB,
 upright) and `strength` [1] float32 (0 changes nothing, 1 is the model, up to 2). They give `enhanced`, of the
 shape and type of the image, and `light` [height, width] float32, the map that was divided by. The light is
@@ -226,7 +234,7 @@ def _readme(names: list[str], bundle: Bundle) -> str:
     texts = [text for kind, text in kinds.items() if text and any(name.startswith(kind) for name in names)]
     return (
         f"# {_TITLE}\n\n"
-        "    tritonserver --model-repository=THIS_FOLDER\n\n"
+        f"    tritonserver --model-repository=THIS_FOLDER{_server_options(bundle)}\n\n"
         f"{models}\n\n" + "\n".join(texts) + "\n"
         "Requests of one shape are joined, up to `max_batch_size` in the model's `config.pbtxt`, and wait\n"
         f"at most {MAX_DELAY_US / 1000:g} ms for each other. The server sets no limit to the size of\n"
