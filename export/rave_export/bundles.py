@@ -20,11 +20,11 @@ from rave_export.int8.equalize import equalize
 from rave_export.int8.quantize import fits_16_bits
 from rave_export.options import ENOUGH_DB, SingleGraph
 from rave_export.pictures import reduce_picture
-from rave_export.proof.normal_way import measure_normal_way
+from rave_export.proof.normal_way import compare_normal_way
 from rave_export.proof.parity import over_tolerance
 from rave_export.proof.reference import torch_reference
 from rave_export.proof.verify import halo_failures, measure_bundle
-from rave_export.whole_folders import check_replaceable, new_folder
+from rave_export.whole_folders import Kind, check_replaceable, new_folder
 from rave_runtime.arrays import Picture
 from rave_runtime.bundle import (
     FORMAT,
@@ -43,6 +43,9 @@ from rave_train.network import EnhancementNetwork
 Say = Callable[[str], None]
 
 CHECKPOINT_NAME: Final = "checkpoint.safetensors"
+
+BUNDLE: Final = Kind("a bundle", MANIFEST_NAME, '"context_halo_px"')
+"""By what a bundle of any version is recognised, also a damaged one; other folders have a manifest, too."""
 
 PROOF_SIDE_PX: Final = 384
 """Longest side of the pictures on which INT8 is proven."""
@@ -121,7 +124,7 @@ def export_bundle(
         ParityError: graphs differ from the network by more than their tolerance.
     """
     target = Path(output)
-    check_replaceable(target, force, MANIFEST_NAME, "a bundle")
+    check_replaceable(target, force, BUNDLE)
     with new_folder(target) as folder:
         if working_size_px == "recommended":
             working_size_px = checkpoint.working_size_px
@@ -141,9 +144,11 @@ def export_bundle(
         bundle = read_bundle(folder)
         pictures = _proof_pictures(contents.photographs) if contents.int8 else []
         parity = measure_bundle(bundle, torch_reference(checkpoint.network), pictures)
-        parity += measure_normal_way(bundle)
-        rows = sorted(parity, key=lambda row: np.inf if row.psnr_db is None else row.psnr_db)
-        failures = [(row.precision, failure) for row in rows if (failure := over_tolerance(row))]
+        judged = [(row, over_tolerance(row)) for row in parity]
+        judged += [(one.parity, one.failure) for one in compare_normal_way(bundle)]
+        parity = [row for row, _ in judged]
+        judged.sort(key=lambda pair: np.inf if pair[0].psnr_db is None else pair[0].psnr_db)
+        failures = [(row.precision, failure) for row, failure in judged if failure]
         serious = [failure for precision, failure in failures if precision != "int8"]
         if reasons := serious + halo_failures(bundle):
             raise ParityError("the graphs are too far from the network:\n" + "\n".join(reasons))

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rave_export.bundles import Contents, export_bundle
+from rave_export.bundles import BUNDLE, Contents, export_bundle
 from rave_export.engines.add import add_engines
 from rave_export.engines.build import EngineOptions, find_build_gpu, import_tensorrt
 from rave_export.errors import ExportError
 from rave_export.graphs.split import OPSET, check_opset
 from rave_export.int8.calibration import default_pictures, with_darker
-from rave_export.options import ENOUGH_DB, ExportOptions
+from rave_export.options import ENOUGH_DB, TRT_BATCH, TRT_TILE_PX, ExportOptions
 from rave_export.pictures import read_pictures
 from rave_export.triton import check_repository, write_triton_repository
-from rave_export.web.page import check_page, write_page
+from rave_export.web.onnxruntime_web import read_package
+from rave_export.web.page import check_page, require_working_size, write_page
+from rave_export.whole_folders import check_replaceable
 from rave_runtime.backends.tensorrt.library import LIBRARIES
 from rave_runtime.bundle import Bundle, Flavour, read_bundle
 from rave_train.checkpoint import Checkpoint, read_checkpoint
@@ -49,16 +51,16 @@ def run_export(options: ExportOptions, say: Say) -> Exported:
         RaveError: something cannot be read, exported, written or proven.
     """
     options.check()
+    _check_places(options)
     _check_libraries(options)
-    if options.triton is not None:
-        check_repository(options.triton, options.force)
-    if options.web is not None:
-        check_page(options.web, options.force)
+    package = None if options.web is None else read_package(options.web_runtime)
     contents = _contents(options, say)
     checkpoint = read_checkpoint(options.checkpoint, options.padding)
     size_px = checkpoint.working_size_px
     if options.working_size_px is not None:
         size_px = options.working_size_px or None
+    if options.web is not None:
+        require_working_size(size_px)
     made = export_bundle(
         checkpoint, options.output, contents, working_size_px=size_px, force=options.force, say=say
     )
@@ -67,9 +69,9 @@ def run_export(options: ExportOptions, say: Say) -> Exported:
     if made.int8_failures:
         missing = (_without_int8(made.int8_failures[0], options), *missing)
     models = [] if options.triton is None else write_triton_repository(bundle, options.triton, options.force)
-    if options.web is not None:
+    if options.web is not None and package is not None:
         say("writing the web page")
-        write_page(bundle, options.web, options.web_runtime, options.force)
+        write_page(bundle, options.web, package, options.force)
     return Exported(bundle, tuple(models), missing)
 
 
@@ -82,6 +84,19 @@ def _without_int8(worst: str, options: ExportOptions) -> str:
         f"int8 graphs were not made, since they are too far from float32 ({worst}): give --calibration "
         f"{photographs}, or leave out --int8, since some networks cannot be rounded to eight bits"
     )
+
+
+def _check_places(options: ExportOptions) -> None:
+    """Refuses output folders that exist, unless they may be replaced.
+
+    Raises:
+        InputError: a folder exists and must not be replaced.
+    """
+    check_replaceable(options.output, options.force, BUNDLE)
+    if options.triton is not None:
+        check_repository(options.triton, options.force)
+    if options.web is not None:
+        check_page(options.web, options.force)
 
 
 def _check_libraries(options: ExportOptions) -> None:
@@ -130,10 +145,10 @@ def _add_engines(options: ExportOptions, checkpoint: Checkpoint, say: Say) -> tu
     for flavour in (name for name, is_requested in requested.items() if is_requested):
         engine_options = EngineOptions(
             precision="fp16" if options.fp16 else "fp32",
-            tile_px=options.trt_tile_px,
-            batch=options.trt_batch,
+            tile_px=TRT_TILE_PX if options.trt_tile_px is None else options.trt_tile_px,
+            batch=TRT_BATCH if options.trt_batch is None else options.trt_batch,
             working_size_px=read_bundle(options.output).manifest.working_size_px,
-            hardware=options.trt_hardware,
+            hardware=options.trt_hardware or "none",
             version_compatible=options.trt_any_version,
             flavour=flavour,
         )

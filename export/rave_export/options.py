@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from rave_runtime.bundle import MIN_WORKING_SIZE_PX
+from rave_runtime.bundle.limits import MAX_WORKING_SIZE_PX
 from rave_runtime.errors import UsageError
 from rave_runtime.files.places import real_path
 
@@ -21,6 +22,9 @@ HARDWARE: Final[tuple[Hardware, ...]] = get_args(Hardware)
 SingleGraph = Literal["normal", "full"]
 SINGLE_GRAPHS: Final[tuple[SingleGraph, ...]] = get_args(SingleGraph)
 """What a single graph computes: what `rave-run` does, or the network on every pixel."""
+
+TRT_TILE_PX: Final = 512
+TRT_BATCH: Final = 8
 
 ENOUGH_DB: Final = 49.0
 """PSNR of the worst calibration picture at which INT8 is good enough. That is 4 dB above what a bundle must
@@ -47,10 +51,10 @@ class ExportOptions:
         triton: folder of a Triton model repository to write; None writes none.
         trt: also build TensorRT engines for this machine's GPU.
         trt_rtx: also build engines of TensorRT for RTX, which needs no GPU.
-        trt_tile_px: longest side of the tiles that engines take.
-        trt_batch: most tiles per run of an engine.
+        trt_tile_px: longest side of the tiles that engines take; None is `TRT_TILE_PX`.
+        trt_batch: most tiles per run of an engine; None is `TRT_BATCH`.
         trt_any_version: let every TensorRT of the same major version run the engines.
-        trt_hardware: other GPUs that may run the engines.
+        trt_hardware: other GPUs that may run the engines; None is "none".
         opset: version of ONNX's operator set; None is the oldest that the graphs allow.
         padding: the padding of the outer convolutions at the picture's borders; None takes what the
             checkpoint says.
@@ -72,10 +76,10 @@ class ExportOptions:
     triton: Path | None = None
     trt: bool = False
     trt_rtx: bool = False
-    trt_tile_px: int = 512
-    trt_batch: int = 8
+    trt_tile_px: int | None = None
+    trt_batch: int | None = None
     trt_any_version: bool = False
-    trt_hardware: Hardware = "none"
+    trt_hardware: Hardware | None = None
     opset: int | None = None
     padding: Padding | None = None
     working_size_px: int | None = None
@@ -88,18 +92,18 @@ class ExportOptions:
             UsageError: the message says which options do not fit, and what to do.
         """
         self._check_int8()
-        if self.working_size_px is not None and 0 != self.working_size_px < MIN_WORKING_SIZE_PX:
+        self._check_engines()
+        if self.working_size_px and not MIN_WORKING_SIZE_PX <= self.working_size_px <= MAX_WORKING_SIZE_PX:
             raise UsageError(
-                f"--working-size is {self.working_size_px} px: at least {MIN_WORKING_SIZE_PX} are needed, "
-                "or 0 for full size"
-            )
-        if self.trt_tile_px < 64 or self.trt_batch < 1:
-            raise UsageError(
-                f"--trt-tile is {self.trt_tile_px} px and --trt-batch {self.trt_batch}: "
-                "tiles of at least 64 px and batches of at least 1 are needed"
+                f"--working-size is {self.working_size_px} px: "
+                f"{MIN_WORKING_SIZE_PX} to {MAX_WORKING_SIZE_PX} are possible, or 0 for full size"
             )
         if self.web_runtime is not None and self.web is None:
             raise UsageError("--web-runtime is an option of --web: give --web as well, or leave it out")
+        self._check_folders()
+
+    def _check_folders(self) -> None:
+        """Refuses output folders that lie in each other, and inputs in folders that would be replaced."""
         folders = {"--output": self.output, "--triton": self.triton, "--web": self.web}
         named = [(option, real_path(folder)) for option, folder in folders.items() if folder is not None]
         for index, (option, folder) in enumerate(named):
@@ -108,6 +112,40 @@ class ExportOptions:
                     raise UsageError(
                         f"{option} and {other} are one folder, or one is inside the other: give separate ones"
                     )
+        if not self.force:
+            return
+        inputs = {"--calibration": self.calibration, "--web-runtime": self.web_runtime}
+        for option, place in [
+            (name, real_path(given)) for name, given in inputs.items() if given is not None
+        ]:
+            for target, folder in named:
+                if folder in (place, *place.parents):
+                    raise UsageError(
+                        f"{option} lies in {target}, which --force replaces: move it elsewhere first"
+                    )
+
+    def _check_engines(self) -> None:
+        """Refuses options of engines that were given without them, and sizes that no engine has."""
+        any_kind = {"--trt-tile": self.trt_tile_px is not None, "--trt-batch": self.trt_batch is not None}
+        for option, is_given in any_kind.items():
+            if is_given and not (self.trt or self.trt_rtx):
+                raise UsageError(
+                    f"{option} is an option of --trt and --trt-rtx: give one of them as well, or leave it out"
+                )
+        trt_only = {
+            "--trt-any-version": self.trt_any_version,
+            "--trt-hardware": self.trt_hardware is not None,
+        }
+        for option, is_given in trt_only.items():
+            if is_given and not self.trt:
+                raise UsageError(f"{option} is an option of --trt: give --trt as well, or leave it out")
+        tile_px = TRT_TILE_PX if self.trt_tile_px is None else self.trt_tile_px
+        batch = TRT_BATCH if self.trt_batch is None else self.trt_batch
+        if tile_px < 64 or batch < 1:
+            raise UsageError(
+                f"--trt-tile is {tile_px} px and --trt-batch {batch}: "
+                "tiles of at least 64 px and batches of at least 1 are needed"
+            )
 
     def _check_int8(self) -> None:
         """Refuses options of INT8 that were given without it, or that contradict each other."""

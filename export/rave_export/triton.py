@@ -16,14 +16,16 @@ from typing import Final
 import onnx
 
 from rave_export.errors import ExportError
-from rave_export.whole_folders import check_replaceable, new_folder
+from rave_export.whole_folders import Kind, check_replaceable, new_folder
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.bundle import Bundle, EngineFile, GraphFile, TensorSpec
 
 _TYPES: Final = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32", "float16": "TYPE_FP16"}
 
-MARK: Final = "README.md"
-"""File by which such a repository is recognised; Triton looks at folders only."""
+_TITLE: Final = "A Triton model repository of rave-export"
+
+REPOSITORY: Final = Kind("a model repository of rave-export", "README.md", _TITLE)
+"""By what such a repository is recognised; Triton looks at folders only."""
 
 MAX_BATCH: Final = 4
 """Most requests of one shape that the server joins for an ONNX model; an engine has a limit from its build. A
@@ -72,7 +74,7 @@ def write_triton_repository(bundle: Bundle, target: Path, force: bool = False) -
             for engine in bundle.manifest.engines
             if engine.flavour == "tensorrt"  # the server has no backend for others
         ]
-        (folder / MARK).write_text(_readme(names, bundle), "utf-8")
+        (folder / REPOSITORY.mark).write_text(_readme(names, bundle), "utf-8")
     return names
 
 
@@ -96,7 +98,7 @@ def check_repository(target: Path, force: bool) -> None:
     Raises:
         InputError: the folder exists and must not be replaced.
     """
-    check_replaceable(target, force, MARK, "a model repository of rave-export")
+    check_replaceable(target, force, REPOSITORY)
 
 
 def _write_model(
@@ -194,6 +196,14 @@ def _tensors(field: str, specs: tuple[TensorSpec, ...]) -> list[str]:
     return [f"{field} [", ",\n".join(entries), "]"]
 
 
+def _server_options(bundle: Bundle) -> str:
+    """What the server needs beside the folder: it loads engines with code in them only where it may."""
+    any_version = any(
+        engine.version_compatible for engine in bundle.manifest.engines if engine.flavour == "tensorrt"
+    )
+    return " --backend-config=tensorrt,version-compatible=true" if any_version else ""
+
+
 _NORMAL: Final = """`rave_normal_*` do what `rave-run` does. They take `image` [height, width, 3] uint8 (sRGB,
 upright) and `strength` [1] float32 (0 changes nothing, 1 is the model, up to 2). They give `enhanced`, of the
 shape and type of the image, and `light` [height, width] float32, the map that was divided by. The light is
@@ -223,8 +233,8 @@ def _readme(names: list[str], bundle: Bundle) -> str:
     }
     texts = [text for kind, text in kinds.items() if text and any(name.startswith(kind) for name in names)]
     return (
-        "# A Triton model repository of rave-export\n\n"
-        "    tritonserver --model-repository=THIS_FOLDER\n\n"
+        f"# {_TITLE}\n\n"
+        f"    tritonserver --model-repository=THIS_FOLDER{_server_options(bundle)}\n\n"
         f"{models}\n\n" + "\n".join(texts) + "\n"
         "Requests of one shape are joined, up to `max_batch_size` in the model's `config.pbtxt`, and wait\n"
         f"at most {MAX_DELAY_US / 1000:g} ms for each other. The server sets no limit to the size of\n"

@@ -8,19 +8,46 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rave_export.errors import ExportError, InputError
 
+_READ_BYTES: Final = 1 << 16
+"""How much of a file is searched for the words by which a folder is recognised."""
 
-def check_replaceable(target: Path, force: bool, mark: str, kind: str) -> None:
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of folder that this program makes, and by what it is recognised.
+
+    Attributes:
+        title: the kind for messages, such as "a bundle".
+        mark: name of a file in each such folder.
+        words: words near the beginning of that file; folders of others may hold a file of its name, too.
+    """
+
+    title: str
+    mark: str
+    words: str
+
+    def is_kind_of(self, folder: Path) -> bool:
+        """Whether a folder is of this kind."""
+        try:
+            with (folder / self.mark).open("rb") as stream:
+                return self.words.encode() in stream.read(_READ_BYTES)
+        except OSError:
+            return False
+
+
+def check_replaceable(target: Path, force: bool, kind: Kind) -> None:
     """Refuses a target that exists, unless it may be replaced and is a folder of the expected kind.
 
     Args:
         target: folder to make.
         force: whether it may be replaced.
-        mark: name of the file by which a folder of that kind is recognised.
-        kind: the kind for messages, such as "a bundle".
+        kind: the kind of folder that is made.
 
     Raises:
         InputError: the target is a link, or exists and `force` is false, or is of another kind.
@@ -38,9 +65,9 @@ def check_replaceable(target: Path, force: bool, mark: str, kind: str) -> None:
     if target.resolve() == Path.cwd():
         raise InputError(f"{target} is the current folder, which cannot be replaced: run this from elsewhere")
     empty = target.is_dir() and not any(target.iterdir())
-    if not empty and not (target / mark).is_file():
+    if not empty and not kind.is_kind_of(target):
         raise InputError(
-            f"{target} is not {kind}, so --force does not replace it: choose another output folder"
+            f"{target} is not {kind.title}, so --force does not replace it: choose another output folder"
         )
 
 
@@ -49,12 +76,14 @@ def new_folder(target: Path) -> Iterator[Path]:
     """Yields a folder to fill, moved to `target` when the block ends well and removed when it does not.
 
     A folder that is at `target` is moved aside first and removed last, so that it is there whole if the move
-    fails.
+    fails. One that comes during the block is another's, and stays.
 
     Raises:
         InputError: the folder cannot be made.
-        ExportError: it cannot be moved, or the block raised an OSError.
+        ExportError: it cannot be moved, something is at `target` that was not, or the block raised an
+            OSError.
     """
+    was_there = target.exists()
     partial = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +94,10 @@ def new_folder(target: Path) -> Iterator[Path]:
     try:
         yield partial
         if target.exists():
+            if not was_there:
+                raise ExportError(
+                    f"{target} was made by another program in the meantime: choose another output folder"
+                )
             target.rename(earlier)
         partial.rename(target)
     except OSError as error:

@@ -9,14 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-import torch
 from PIL import Image
 
 from rave_export.cli import main
-from rave_export.errors import ExportError, InputError
-from rave_export.graphs.split import check_opset
+from rave_export.errors import ExportError
 from rave_export.graphs.variants import Graph
 from rave_export.int8.calibration import proof_pictures
 from rave_runtime.bundle import read_bundle
@@ -86,74 +83,6 @@ def test_export_makes_what_is_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        ([], 2, "give a CHECKPOINT and --output BUNDLE, or --verify BUNDLE"),
-        (["{pth}"], 2, "give a CHECKPOINT and --output BUNDLE"),
-        (
-            ["{pth}", "-o", "{new}", "--padding", "mirror"],
-            2,
-            "--padding: invalid choice: 'mirror' (choose from",
-        ),
-        (
-            ["{pth}", "-o", "{new}", "--trt-hardware", "all"],
-            2,
-            "--trt-hardware: invalid choice: 'all' (choose from",
-        ),
-        (["{pth}", "-o", "{new}", "--calibration", "{old}"], 2, "--calibration is an option of --int8"),
-        (["{pth}", "-o", "{new}", "--images", "{old}"], 2, "--images can be given with --verify BUNDLE only"),
-        (
-            ["{pth}", "-o", "{new}", "--verify", "{old}"],
-            2,
-            "--verify only checks a bundle: remove CHECKPOINT, --output",
-        ),
-        (["--verify", "{old}", "--fp16"], 2, "--verify only checks a bundle: remove --fp16"),
-        (["{pth}", "-o", "{new}", "--int8-every-layer"], 2, "--int8-every-layer is an option of --int8"),
-        (["{pth}", "-o", "{new}", "--int8-target", "50"], 2, "--int8-target is an option of --int8"),
-        (
-            ["{pth}", "-o", "{new}", "--int8", "--int8-every-layer", "--int8-target", "50"],
-            2,
-            "give one of them",
-        ),
-        (["--verify", "{old}", "--int8-target", "50"], 2, "a bundle: remove --int8-target"),
-        (["{pth}", "-o", "{new}", "--triton", "{new}"], 2, "--output and --triton are one folder"),
-        (["{pth}", "-o", "{new}"], 2, "is a checkpoint of another network"),
-        (["{new}", "-o", "{new}"], 2, "does not exist: a checkpoint"),
-        (["{good}", "-o", "{old}"], 2, "exists: choose another output folder, or give --force"),
-        (["{good}", "-o", "{link}", "--force"], 2, "is a link: name the folder itself"),
-        (["--verify", "{old}", "--working-size", "64"], 2, "a bundle: remove --working-size"),
-        (["--verify", "{old}", "--padding", "zeros"], 2, "--padding with --verify belongs to --reference"),
-        (["{good}", "-o", "{new}", "--working-size", "20"], 2, "at least 32 are needed, or 0 for full"),
-        (["{pth}", "-o", "{new}", "--int8", "--int8-target", "nan"], 2, "--int8-target"),
-        (["{good}", "-o", "{new}", "--triton", "{old}"], 2, "exists: choose another output folder"),
-        (["{good}", "-o", "{new}", "--opset", "12"], 2, "opset 12 is too low for these graphs"),
-        (["{good}", "-o", "{new}", "--opset", "99"], 2, "opset 99 is too new for the installed onnx: give"),
-        (["{good}", "-o", "{new}", "--int8", "--calibration", "{old}"], 2, "such as .jpg, .png, .tif"),
-        (["--verify", "{old}"], 2, "is not a bundle: it has no manifest.json"),
-    ],
-)
-def test_errors_say_what_to_do(
-    run: Run, arguments: list[str], code: int, words: str, checkpoint_file: Path, tmp_path: Path
-) -> None:
-    torch.save({"backbone.weight": torch.zeros(3)}, tmp_path / "other.pth")
-    (tmp_path / "old").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "old")
-    names = {
-        "link": tmp_path / "link",
-        "pth": tmp_path / "other.pth",
-        "good": checkpoint_file,
-        "old": tmp_path / "old",
-        "new": tmp_path / "new",
-    }
-    done = run(*(argument.format(**names) for argument in arguments))
-    assert (done.exit_code, done.stdout) == (code, "")
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "new").exists()
-    assert list((tmp_path / "old").iterdir()) == []
-
-
-@pytest.mark.parametrize(
     ("given", "provenance", "expected_px"),
     [
         ([], {"training_size_px": 144}, 144),
@@ -184,6 +113,22 @@ def test_the_light_is_estimated_at_the_size_of_the_training(
     again = run(str(tmp_path / "one"), "-o", str(tmp_path / "two"))
     assert again.exit_code == 0, again.stderr
     assert read_bundle(tmp_path / "two").manifest.working_size_px == expected_px
+
+
+def test_the_command_that_tries_a_page_can_be_copied(
+    run: Run,
+    checkpoint_file: Path,
+    exports: Callable[..., list[Graph]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
+    monkeypatch.setattr("rave_export.bundles.measure_bundle", lambda *_: [])
+    monkeypatch.setattr("rave_export.export_command.read_package", lambda archive: b"")
+    monkeypatch.setattr("rave_export.export_command.write_page", lambda *_: None)
+    done = run(checkpoint_file, "-o", tmp_path / "new", "--web", tmp_path / "my page")
+    assert done.exit_code == 0, done.stderr
+    assert f'python -m http.server --directory "{tmp_path / "my page"}"' in done.stdout
 
 
 def test_version_is_printed(run: Run) -> None:
@@ -237,14 +182,6 @@ def test_a_missing_library_for_engines_is_said_before_the_work(
     assert line.startswith(f"rave-export: {title} is missing")
     assert line.endswith(f"or leave out {option}")
     assert not (tmp_path / "new").exists()
-
-
-def test_an_opset_that_onnxruntime_does_not_run_is_refused_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_opset(18)
-    newest = onnx.defs.onnx_opset_version()
-    monkeypatch.setattr("onnx.defs.onnx_opset_version", lambda: newest + 50)
-    with pytest.raises(InputError, match="is too new for the installed onnxruntime: give a lower one, 18"):
-        check_opset(newest + 50)
 
 
 def test_an_option_without_its_value_leaves_the_checkpoint_alone(run: Run, tmp_path: Path) -> None:
@@ -301,17 +238,3 @@ main()
     assert len(said) == 1, done.stderr
     assert "rave-export: onnxscript does not go with the onnx and torch that are installed" in said[0]
     assert said[0].endswith("pip install --upgrade onnx onnxscript")
-
-
-def test_postscript_that_is_named_like_a_photograph_runs_no_interpreter(
-    run: Run, checkpoint_file: Path, tmp_path: Path
-) -> None:
-    """Pillow opens such a file by starting Ghostscript, unless it is told which formats may be opened."""
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.jpg").write_bytes(
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
-    )
-    done = run(checkpoint_file, "-o", tmp_path / "new", "--int8", "--calibration", tmp_path / "photos")
-    assert done.exit_code == 2
-    assert "a.jpg" in done.stderr
-    assert not (tmp_path / "new").exists()

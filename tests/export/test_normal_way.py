@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_export.bundles import Contents, export_bundle
-from rave_export.errors import ExportError, ParityError
+from rave_export.errors import ExportError
 from rave_export.graphs.normal_way import normal_way
 from rave_export.graphs.variants import Graph
-from rave_export.proof.normal_way import measure_normal_way
+from rave_export.proof.normal_way import built_in_pictures, compare_normal_way
 from rave_export.proof.parity import over_tolerance, probe_picture, psnr_db
 from rave_export.proof.report import prove_bundle
 from rave_runtime import Enhancer
@@ -156,8 +157,45 @@ def test_a_graph_that_does_something_else_is_refused(normal: Bundle, monkeypatch
         return darker(enhancer, image) // 2
 
     monkeypatch.setattr(Enhancer, "enhance", enhance)
-    with pytest.raises(ParityError, match=r"normal_uint8_fp32\.onnx at .* of the values are within one step"):
-        measure_normal_way(normal)
+    found = [comparison.failure for comparison in compare_normal_way(normal)]
+    assert all(failure and "of the values are within one step of rave-run's" in failure for failure in found)
+    proof = prove_bundle(normal)
+    assert {part.status for part in proof.parts if part.file.startswith("normal")} == {"wrong"}
+    assert "wrong" not in {part.status for part in proof.parts if not part.file.startswith("normal")}
+    assert proof.summary().startswith(f"FAILED: {len(found)} of ")
+
+
+def test_eight_bits_that_only_the_normal_way_spoils_are_left_out(
+    network: EnhancementNetwork,
+    exports: Callable[..., list[Graph]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The whole export failed instead, after minutes."""
+    original = Enhancer.enhance
+
+    def enhance(enhancer: Enhancer, image: Any) -> Any:
+        return original(enhancer, image) // (2 if enhancer.precision == "int8" else 1)
+
+    monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
+    monkeypatch.setattr(
+        "rave_export.bundles.int8_graphs",
+        lambda graphs, *_, **__: [replace(graph, precision="int8") for graph in graphs],
+    )
+    monkeypatch.setattr(Enhancer, "enhance", enhance)
+    contents = Contents(int8=True, single_graph="normal")
+    made = export_bundle(Checkpoint(network), tmp_path / "b", contents, working_size_px=SIZE_PX)
+    assert made.manifest.precisions() == ("fp32",)
+    assert any("within one step of rave-run's" in failure for failure in made.int8_failures)
+
+
+@pytest.mark.parametrize("size_px", [64, 512, 4096])
+def test_the_built_in_pictures_stay_small_beside_a_large_working_size(normal: Bundle, size_px: int) -> None:
+    """At 2048 px they took 4 GB, and their enhancement more."""
+    large = Bundle(normal.folder, replace(normal.manifest, working_size_px=size_px))
+    pictures = built_in_pictures(large)
+    assert max(picture.size for picture in pictures) <= (4 * size_px + 3) * 1536 * 3
+    assert any(max(picture.shape) > 4 * size_px for picture in pictures)
 
 
 def test_full_size_has_no_normal_way(network: EnhancementNetwork, tmp_path: Path) -> None:

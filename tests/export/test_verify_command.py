@@ -54,6 +54,7 @@ def test_verify_compares_with_the_bundles_own_checkpoint(run: Run, bundle: Bundl
     done = run(*arguments)
     assert done.exit_code == 1
     assert "measurements are over their tolerance" in done.stderr
+    assert "enhance_fp32.onnx          wrong   on CPU" in done.stdout, "it was called proven"
     (bundle.folder / other.file).unlink()
     done = run(*arguments)
     assert done.exit_code == 1, "a bundle that lacks a file fails, as one with a damaged graph does"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,8 @@ import pytest
 from PIL import Image
 
 from rave_export.errors import ExportError
-from rave_export.web.onnxruntime_web import FILES, PACKAGE, VERSION, place_runtime
-from rave_export.web.page import MARK, write_page
+from rave_export.web.onnxruntime_web import FILES, PACKAGE, VERSION, read_package
+from rave_export.web.page import PAGE, write_page
 from rave_runtime import Enhancer
 from rave_runtime.bundle import Bundle, embedded_bundle, read_bundle
 from tests.export.chromium import Page, find_chromium, serving
@@ -37,7 +40,7 @@ def archive() -> Path:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("web") / "page"
-    write_page(read_bundle(embedded_bundle()), target, archive())
+    write_page(read_bundle(embedded_bundle()), target, read_package(archive()))
     return target
 
 
@@ -142,6 +145,72 @@ def test_what_is_no_picture_is_told(page: Page, tmp_path: Path) -> None:
         page.wait_for("done", 20)
 
 
+def test_the_photograph_before_cannot_be_saved_under_the_name_of_the_next(page: Page, tmp_path: Path) -> None:
+    image = Image.open(EXAMPLES[0], formats=["JPEG"]).convert("RGB")
+    image.resize((300, 200)).save(tmp_path / "first.png")
+    image.resize((4000, 3000)).save(tmp_path / "second.jpg")
+    page.choose(tmp_path / "first.png")
+    page.wait_for("done")
+    assert page.evaluate("document.getElementById('controls').hidden") is False
+    page.choose(tmp_path / "second.jpg")
+    until_it_says(page, "Enhancing")
+    assert page.evaluate("document.getElementById('controls').hidden") is True
+    page.wait_for("done")
+    assert page.evaluate("document.getElementById('controls').hidden") is False
+
+
+def test_the_photograph_that_was_chosen_last_is_shown(page: Page, tmp_path: Path) -> None:
+    """The first took longer to decode, and replaced the second."""
+    image = Image.open(EXAMPLES[0], formats=["JPEG"]).convert("RGB")
+    image.resize((6000, 4000)).save(tmp_path / "large.jpg")
+    image.resize((30, 20)).save(tmp_path / "small.png")
+    page.choose(tmp_path / "large.jpg")
+    page.choose(tmp_path / "small.png")
+    page.wait_for("done")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 3000))")
+    assert page.evaluate("document.getElementById('status').textContent").startswith("small.png: 30 × 20")
+
+
+def test_a_page_that_cannot_start_says_so_at_every_photograph(folder: Path, tmp_path: Path) -> None:
+    """It said "Enhancing…" for ever."""
+    shutil.copytree(folder, tmp_path / "page")
+    (tmp_path / "page" / "model.onnx").unlink()
+    with serving(tmp_path / "page") as (address, _), browsing(tmp_path / "profile", address) as page:
+        until_it_says(page, "This browser cannot run the model (the server has no model.onnx: 404)")
+        page.choose(EXAMPLES[0])
+        until_it_says(page, "This browser cannot run the model (the server has no model.onnx: 404)")
+
+
+def test_a_page_that_is_opened_as_a_file_says_what_it_needs(folder: Path, tmp_path: Path) -> None:
+    """It said "Loading the model…" for ever, since a browser loads no modules from files."""
+    with browsing(tmp_path / "profile", (folder / "index.html").as_uri()) as page:
+        until_it_says(page, "This page needs JavaScript, and a web server that sends it")
+        assert page.evaluate("document.body.dataset.state") is None
+
+
+@contextlib.contextmanager
+def browsing(profile: Path, address: str) -> Iterator[Page]:
+    """A page in a browser of its own."""
+    program = find_chromium()
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    page = Page(program, profile, address)
+    try:
+        yield page
+    finally:
+        page.close()
+
+
+def until_it_says(page: Page, words: str, timeout_s: float = 60) -> None:
+    """Waits for the beginning of the page's status."""
+    end = time.monotonic() + timeout_s
+    while not (told := page.evaluate("document.getElementById('status')?.textContent") or "").startswith(
+        words
+    ):
+        assert time.monotonic() < end, told
+        time.sleep(0.02)
+
+
 def test_the_page_asks_nobody_else(page: Page) -> None:
     """The content security policy stands even where the page's own code would try."""
     tried = page.evaluate("fetch('https://example.org/').then(() => 'sent', (error) => error.name)")
@@ -155,8 +224,16 @@ def test_the_page_asks_nobody_else(page: Page) -> None:
 
 
 def test_the_folder_holds_everything(folder: Path) -> None:
-    assert names(folder) >= {*FILES, MARK, "index.html", "app.js", "worker.js", "style.css", "model.onnx"}
-    facts = json.loads((folder / MARK).read_text())
+    assert names(folder) >= {
+        *FILES,
+        PAGE.mark,
+        "index.html",
+        "app.js",
+        "worker.js",
+        "style.css",
+        "model.onnx",
+    }
+    facts = json.loads((folder / PAGE.mark).read_text())
     values = facts["probe"]["height"] * facts["probe"]["width"] * 3
     assert (folder / "probe.bin").stat().st_size == 2 * values
     assert "http" not in (folder / "app.js").read_text() + (folder / "worker.js").read_text()
@@ -165,7 +242,7 @@ def test_the_folder_holds_everything(folder: Path) -> None:
 def test_another_package_is_refused(tmp_path: Path) -> None:
     (tmp_path / "package.tgz").write_bytes(b"something else")
     with pytest.raises(ExportError, match=f"is not {PACKAGE} as npm published it: get it with npm pack"):
-        place_runtime(tmp_path, tmp_path / "package.tgz")
+        read_package(tmp_path / "package.tgz")
 
 
 def test_without_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -174,11 +251,11 @@ def test_without_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(
         ExportError, match=r"npm is not installed: install Node\.js, or get the file with npm pack"
     ):
-        place_runtime(tmp_path)
+        read_package()
 
 
 def test_a_folder_that_is_no_page_is_kept(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(ExportError, match="is not a web page of rave-export, so --force does not replace it"):
-        write_page(bundle, tmp_path, force=True)
+        write_page(bundle, tmp_path, b"", force=True)
     assert (tmp_path / "mine.txt").read_text() == "precious"

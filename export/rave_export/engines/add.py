@@ -63,7 +63,7 @@ def write_engines(bundle: Bundle, plans: list[tuple[EngineFile, bytes]], parity:
 
     Args:
         bundle: the bundle from whose graphs they were built.
-        built: manifest entry and bytes of each engine.
+        plans: manifest entry and bytes of each engine.
         parity: measurements of these engines, which replace earlier ones of engines; none leave those.
 
     Returns:
@@ -80,7 +80,7 @@ def write_engines(bundle: Bundle, plans: list[tuple[EngineFile, bytes]], parity:
         engines=(*other_engines, *(engine for engine, _ in plans)),
         parity=(*other_rows, *parity),
     )
-    fresh = names - {engine.file for engine in bundle.manifest.engines}
+    to_remove = names - {engine.file for engine in bundle.manifest.engines}
     partial = bundle.folder / f".{MANIFEST_NAME}.partial"
     try:
         for engine, plan in plans:
@@ -90,13 +90,14 @@ def write_engines(bundle: Bundle, plans: list[tuple[EngineFile, bytes]], parity:
         partial.mkdir()
         write_manifest(partial, manifest)
         (partial / MANIFEST_NAME).replace(bundle.folder / MANIFEST_NAME)
-        partial.rmdir()
+        to_remove = set()
     except OSError as error:
-        for name in fresh:
-            (bundle.folder / name).unlink(missing_ok=True)
-        for left in bundle.folder.glob(".*.partial"):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
         raise ExportError(
             f"engines cannot be written to {bundle.folder} ({error.strerror}): the bundle is unchanged"
         ) from error
+    finally:  # also where the program is interrupted
+        for name in to_remove:
+            (bundle.folder / name).unlink(missing_ok=True)
+        for left in bundle.folder.glob(".*.partial"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
     return read_bundle(bundle.folder)

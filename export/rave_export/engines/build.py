@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from rave_export.engines.precision import check_parsed_precision, check_precision
 from rave_export.errors import ExportError
-from rave_export.options import Hardware
+from rave_export.options import TRT_BATCH, TRT_TILE_PX, Hardware
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.tensorrt.building import Profile, build_plan, build_rtx_plan, make_logger
 from rave_runtime.backends.tensorrt.library import (
@@ -62,8 +62,8 @@ class EngineOptions:
     """
 
     precision: Precision = "fp16"
-    tile_px: int = 512
-    batch: int = 8
+    tile_px: int = TRT_TILE_PX
+    batch: int = TRT_BATCH
     working_size_px: int | None = None
     hardware: Hardware = "none"
     version_compatible: bool = False

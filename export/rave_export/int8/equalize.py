@@ -74,13 +74,18 @@ def _even(writer: nn.Conv2d, readers: list[nn.Conv2d], peaks: Tensor) -> Tensor:
     """
     channels = len(peaks)
     weights = torch.stack([reader.weight[:, :channels].abs().amax((0, 2, 3)) for reader in readers]).amax(0)
-    values = peaks.clamp_min(_SMALLEST * float(peaks.max())) ** _SHARE
-    factors = weights.clamp_min(_SMALLEST * float(weights.max())) ** (1 - _SHARE) / values
+    factors = _at_least(weights) ** (1 - _SHARE) / _at_least(peaks) ** _SHARE
     factors = factors / factors.log().mean().exp()
     _multiply(writer, factors)
     for reader in readers:
         reader.weight[:, :channels] /= factors[None, :, None, None]
     return factors
+
+
+def _at_least(ranges: Tensor) -> Tensor:
+    """The ranges of channels, the smallest ones raised; all equal where no channel has any."""
+    largest = float(ranges.max())
+    return ranges.clamp_min(_SMALLEST * largest) if largest > 0 else torch.ones_like(ranges)
 
 
 def _multiply(writer: nn.Conv2d, factors: Tensor) -> None:

@@ -31,6 +31,9 @@ _ELEMENTWISE: Final = ("Add", "LeakyRelu")
 _LARGEST_SUM: Final = 128
 """The largest allowed sum of two weights, whose product with 255 still fits into 16 bits."""
 
+_LARGEST_BIAS: Final = 2.0**30
+"""Most steps of a bias, which has 32 bits and is added to the sum of the products."""
+
 
 def observed_tensors(model: onnx.ModelProto) -> list[str]:
     """The activations whose ranges `quantize` may need, in the order of the graph."""
@@ -221,14 +224,16 @@ class _Rewrite:
             / (_LARGEST_SUM - 1),  # 1 is subtracted, since both weights may be rounded up
         )
         scale = np.maximum(steps, np.finfo(np.float32).tiny).astype(np.float32)
+        input_step = float(np.asarray(self.constants[input_scale + _SCALE], np.float32))
+        bias = numpy_helper.to_array(self.weights[node.input[2]]) if len(node.input) == 3 else None
+        if bias is not None:  # of a channel without weights it is all there is, and needs steps that reach it
+            scale = np.maximum(scale, np.abs(bias) / (input_step * _LARGEST_BIAS)).astype(np.float32)
         scale_per_channel = scale.reshape(-1, 1, 1, 1)
         integers = np.clip(np.rint(weight / scale_per_channel), -127, 127).astype(np.int8)
         node.input[1] = self._constant_in_integers(node.input[1], integers, scale)
-        if len(node.input) == 3:
-            bias = numpy_helper.to_array(self.weights[node.input[2]])
-            bias_scale = (scale * self.constants[input_scale + _SCALE]).astype(np.float32)
-            limit = np.iinfo(np.int32)
-            counts = np.clip(np.rint(bias / bias_scale.astype(np.float64)), limit.min, limit.max)
+        if bias is not None:
+            bias_scale = (scale * input_step).astype(np.float32)
+            counts = np.rint(bias / bias_scale.astype(np.float64))
             node.input[2] = self._constant_in_integers(node.input[2], counts.astype(np.int32), bias_scale)
 
     def _constant_in_integers(self, name: str, value: NDArray[np.generic], scale: NDArray[np.float32]) -> str:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rave_export.proof.engines import engine_candidates, engine_cases
-from rave_export.proof.normal_way import measure_normal_way
+from rave_export.proof.normal_way import compare_normal_way
 from rave_export.proof.parity import Reference, is_of, measure_parity, over_tolerance
 from rave_export.proof.verify import graph_reference, halo_failures, measure_bundle
 from rave_runtime.arrays import Pixels
 from rave_runtime.bundle import Bundle, BundleFile, EngineFile, GraphFile, Parity
 
-Status = Literal["proven", "not run here", "only hashed"]
+Status = Literal["proven", "wrong", "not run here", "only hashed"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class PartProof:
 
     Attributes:
         file: the name of the file.
-        status: "proven" if it was run and compared; "not run here" if it runs only on other machines; "only
-            hashed" if all that was checked is that its bytes are those that were exported.
+        status: "proven" if it was run and agrees with the reference, "wrong" if it does not; "not run here"
+            if it runs only on other machines; "only hashed" if all that was checked is that its bytes are
+            those that were exported.
         detail: what it ran on, or why it did not run.
     """
 
@@ -87,32 +88,42 @@ def prove_bundle(
 
     Raises:
         BundleError: a file is missing or not the one that was exported, or does not load.
-        ExportError: a graph of the normal way differs too much from `rave-run`.
         DeviceError: a graph failed to run on a device of this machine.
     """
     expected = reference or graph_reference(bundle)
-    parity = measure_bundle(bundle, expected, pictures) + measure_normal_way(bundle, pictures)
+    parity = measure_bundle(bundle, expected, pictures)
+    normal = compare_normal_way(bundle, pictures)
     reasons: dict[str, str] = {}
     if bundle.manifest.engines:
         candidates, reasons = engine_candidates(bundle)
         parity += measure_parity(candidates, expected, engine_cases(bundle.manifest.engines))
-    over = [failure for failure in map(over_tolerance, parity) if failure]
-    parts = tuple(_part_proof(item, parity, reasons, uses_own_checkpoint) for item in bundle.manifest.files())
-    return Proof(tuple(parity), parts, (*over, *halo_failures(bundle)), len(over))
+    judged = [(row, over_tolerance(row)) for row in parity] + [(one.parity, one.failure) for one in normal]
+    over = [failure for _, failure in judged if failure]
+    parts = tuple(_part_proof(item, judged, reasons, uses_own_checkpoint) for item in bundle.manifest.files())
+    return Proof(tuple(row for row, _ in judged), parts, (*over, *halo_failures(bundle)), len(over))
 
 
 def _part_proof(
-    item: BundleFile, parity: Sequence[Parity], reasons: dict[str, str], uses_own_checkpoint: bool
+    item: BundleFile,
+    judged: Sequence[tuple[Parity, str | None]],
+    reasons: dict[str, str],
+    uses_own_checkpoint: bool,
 ) -> PartProof:
-    """What was done with one file, from all measurements and the reasons why engines did not run."""
+    """What was done with one file, from all measurements with their failures and why engines did not run."""
     if isinstance(item, EngineFile) and item.file in reasons:
         return PartProof(item.file, "not run here", reasons[item.file])
     if not isinstance(item, GraphFile | EngineFile):
         if uses_own_checkpoint:
             return PartProof(item.file, "proven", "the reference that the graphs were compared with")
         return PartProof(item.file, "only hashed", "the graphs were compared with another reference")
-    rows = [row for row in parity if is_of(row, item)]
-    places = ", ".join(dict.fromkeys(row.provider.removesuffix("ExecutionProvider") for row in rows))
-    if not rows:
+    own = [(row, failure) for row, failure in judged if is_of(row, item)]
+    if not own:
         return PartProof(item.file, "only hashed", "nothing here runs it")
-    return PartProof(item.file, "proven", f"on {places}")
+    wrong = [row for row, failure in own if failure]
+    status: Status = "wrong" if wrong else "proven"
+    return PartProof(item.file, status, f"on {_places(wrong or [row for row, _ in own])}")
+
+
+def _places(rows: Sequence[Parity]) -> str:
+    """What measurements were made on, such as "CPU, OpenVINO"."""
+    return ", ".join(dict.fromkeys(row.provider.removesuffix("ExecutionProvider") for row in rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import shutil
 import subprocess
 import tarfile
@@ -35,26 +36,25 @@ https://github.com/microsoft/onnxruntime/blob/v{VERSION}/LICENSE
 """
 
 
-def place_runtime(folder: Path, archive: Path | None = None) -> None:
-    """Puts onnxruntime for browsers into a folder.
+def read_package(archive: Path | None = None) -> bytes:
+    """The npm package of onnxruntime for browsers.
 
     Args:
-        folder: where its files go.
-        archive: the npm package as a file; None takes it from the cache folder, or asks npm for it.
+        archive: the package as a file; None takes it from the cache folder, or asks npm for it.
 
     Raises:
         ExportError: the package cannot be fetched or read, or its hash is not `SHA512`.
     """
-    content = _read_archive(archive) if archive is not None else _cached_or_fetched()
-    with tempfile.TemporaryDirectory() as work:
-        file = Path(work) / "package.tgz"
-        file.write_bytes(content)
-        with tarfile.open(file) as package:
-            for name in FILES:
-                member = package.extractfile(f"package/dist/{name}")
-                if member is None:
-                    raise ExportError(f"{PACKAGE} has no file {name}: please report it")
-                (folder / name).write_bytes(member.read())
+    return _read_archive(archive) if archive is not None else _cached_or_fetched()
+
+
+def place_runtime(folder: Path, package: bytes) -> None:
+    """Puts the files of a package that a page needs, and the licence, into a folder."""
+    with tarfile.open(fileobj=io.BytesIO(package)) as archive:
+        for name in FILES:
+            member = archive.extractfile(f"package/dist/{name}")
+            assert member is not None, "the hash is that of a package that has these files"
+            (folder / name).write_bytes(member.read())
     (folder / "LICENSE.txt").write_text(_LICENSE, "utf-8")
 
 

@@ -12,15 +12,15 @@ import onnx
 from rave_export.errors import InputError
 from rave_export.graphs.normal_way import normal_way
 from rave_export.web.onnxruntime_web import place_runtime
-from rave_export.whole_folders import check_replaceable, new_folder
+from rave_export.whole_folders import Kind, check_replaceable, new_folder
 from rave_runtime.arrays import Picture
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Bundle
 from rave_runtime.version import __version__
 
-MARK: Final = "rave-web.json"
-"""File by which such a page's folder is recognised."""
+PAGE: Final = Kind("a web page of rave-export", "rave-web.json", '"rave-export ')
+"""By what such a page's folder is recognised."""
 
 MODEL_NAME: Final = "model.onnx"
 _ASSETS: Final = Path(__file__).with_name("assets")
@@ -34,27 +34,40 @@ def check_page(target: Path, force: bool) -> None:
     Raises:
         InputError: the folder exists and must not be replaced.
     """
-    check_replaceable(target, force, MARK, "a web page of rave-export")
+    check_replaceable(target, force, PAGE)
 
 
-def write_page(bundle: Bundle, target: Path, runtime: Path | None = None, force: bool = False) -> None:
+def require_working_size(size_px: int | None) -> int:
+    """The size, unless a model estimates the light at full size, which browsers have no memory for.
+
+    Raises:
+        InputError: the size is None.
+    """
+    if size_px is None:
+        raise InputError(
+            "--web estimates the light on a reduced picture, this model at full size: "
+            "give --working-size as well"
+        )
+    return size_px
+
+
+def write_page(bundle: Bundle, target: Path, package: bytes, force: bool = False) -> None:
     """Writes a static folder that enhances photographs in the browser of whoever opens it.
 
     Args:
         bundle: the bundle; it must have a working size.
         target: folder to make.
-        runtime: the npm package of onnxruntime for browsers as a file; None asks npm for it.
+        package: onnxruntime for browsers, of `rave_export.web.onnxruntime_web.read_package`.
         force: replace a page that is there.
 
     Raises:
-        ExportError: the target exists or cannot be written, the bundle is for full size, or onnxruntime for
-            browsers cannot be fetched.
+        ExportError: the target exists or cannot be written, or the bundle is for full size.
         BundleError: a graph of the bundle is damaged, or holds parts that no bundle needs.
     """
     check_page(target, force)
     model = page_graph(bundle)
     with new_folder(target) as folder:
-        place_runtime(folder, runtime)
+        place_runtime(folder, package)
         content = model.SerializeToString()
         (folder / MODEL_NAME).write_bytes(content)
         picture = probe(*_PROBE_PX)
@@ -63,27 +76,23 @@ def write_page(bundle: Bundle, target: Path, runtime: Path | None = None, force:
             (folder / asset.name).write_bytes(asset.read_bytes())
         height, width = _PROBE_PX
         facts = {"exporter": f"rave-export {__version__}", "probe": {"height": height, "width": width}}
-        (folder / MARK).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+        (folder / PAGE.mark).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
 
 
 def page_graph(bundle: Bundle) -> onnx.ModelProto:
     """The float32 graph of the normal way, made from the bundle's tiling graphs.
 
     Raises:
-        InputError: the bundle is for full size, which browsers have no memory for.
+        InputError: the bundle is for full size.
         BundleError: a graph of the bundle is damaged, or holds what no bundle needs.
     """
     manifest = bundle.manifest
-    if manifest.working_size_px is None:
-        raise InputError(
-            "--web estimates the light on a reduced picture, this model at full size: "
-            "give --working-size as well"
-        )
+    size_px = require_working_size(manifest.working_size_px)
     context, enhance = (
         onnx.load_model_from_string(read_graph(bundle, graph))
         for graph in (manifest.graph("context", "fp32", "uint8"), manifest.graph("enhance", "fp32"))
     )
-    return normal_way(context, enhance, manifest.working_size_px)
+    return normal_way(context, enhance, size_px)
 
 
 def probe(height: int, width: int) -> Picture:

@@ -159,6 +159,19 @@ def test_a_full_disk_leaves_the_bundle_as_it_was(bundle: Bundle, monkeypatch: py
     assert read_bundle(bundle.folder).manifest == bundle.manifest
 
 
+def test_an_interruption_leaves_the_bundle_as_it_was(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine and a folder stayed, and the program said that nothing half-made was left."""
+
+    def stop(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = sorted((file.name, file.read_bytes()) for file in bundle.folder.iterdir())
+    monkeypatch.setattr("rave_export.engines.add.write_manifest", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_engines(bundle, [(describe(bundle), b"plan")], [])
+    assert sorted((file.name, file.read_bytes()) for file in bundle.folder.iterdir()) == before
+
+
 @pytest.mark.gpu
 @pytest.mark.trt
 def test_engines_are_built_and_proven_on_a_gpu(bundle: Bundle, network: EnhancementNetwork) -> None:

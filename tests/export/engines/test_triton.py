@@ -50,6 +50,15 @@ def test_layout_follows_tritons_rules(with_engine: Bundle, tmp_path: Path) -> No
         assert "dynamic_batching" in config
 
 
+def test_the_command_lets_the_server_run_engines_of_other_versions(bundle: Bundle, tmp_path: Path) -> None:
+    """By its documentation the server refuses them without this option."""
+    write_triton_repository(with_plan(bundle), tmp_path / "one")
+    assert "version-compatible" not in (tmp_path / "one" / "README.md").read_text()
+    write_triton_repository(with_plan(bundle, version_compatible=True), tmp_path / "any")
+    command = "=THIS_FOLDER --backend-config=tensorrt,version-compatible=true\n"
+    assert command in (tmp_path / "any" / "README.md").read_text()
+
+
 def test_a_bundle_without_single_graphs_serves_tiles(bundle: Bundle, tmp_path: Path) -> None:
     kept = tuple(graph for graph in bundle.manifest.graphs if graph.part != "whole")
     plain = Bundle(bundle.folder, replace(bundle.manifest, graphs=kept))

@@ -50,6 +50,32 @@ def test_a_large_channel_no_longer_takes_the_steps_of_the_others(fp32_graphs: li
     assert reached[1] > reached[0] + 3
 
 
+def test_a_block_that_adds_nothing_keeps_finite_weights() -> None:
+    """It became NaN, and the export failed as if the network had diverged in training."""
+    network = copy.deepcopy(tiny_network(seed=1))
+    with torch.no_grad():
+        network.ResidualBlock5.conv2.weight.zero_()
+        network.ResidualBlock2.conv1.weight.zero_()
+    evened = equalize(network, PICTURES)
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 33, 47)
+    with torch.no_grad():
+        torch.testing.assert_close(evened(image), network(image), rtol=1e-4, atol=1e-5)
+
+
+def test_a_channel_that_is_its_bias_alone_keeps_it(fp32_graphs: list[Graph]) -> None:
+    """Its steps were those of weights that are 0, of which no 32 bits reach a bias."""
+    network = copy.deepcopy(tiny_network(seed=1))
+    with torch.no_grad():
+        network.condx.weight[3] = 0
+        assert network.condx.bias is not None
+        network.condx.bias[3] = 0.5
+    facts, graphs = network_facts(network), with_weights_of(network, fp32_graphs)
+    expected = lights(_in_memory(facts, graphs), PICTURES)
+    in_eight_bits = int8_graphs(graphs, facts, PICTURES, enough_db=0)
+    assert worst_db(_in_memory(facts, in_eight_bits), PICTURES, expected) > 40
+
+
 def test_channels_without_values_keep_finite_weights() -> None:
     network = copy.deepcopy(tiny_network(seed=1))
     with torch.no_grad():

@@ -5,26 +5,34 @@ const worker = new Worker("worker.js", { type: "module" });
 const waiting = new Map();
 let picture = null; // {name, rgb, alpha, height, width}
 let counter = 0;
+let opened = 0;
+let broken = null; // why no photograph can be enhanced
 
 const say = (text, state) => {
   element("status").textContent = text;
   document.body.dataset.state = state;
 };
 
+const giveUp = (text) => {
+  broken = text;
+  say(text, "failed");
+};
+
+say("Loading the model…", "loading"); // until here the page says what it needs for running this
 worker.onmessage = ({ data }) => {
   if (data.ready) {
     element("engine").textContent = `Computed by ${data.ready === "webgpu" ? "the graphics processor (WebGPU)" : "WebAssembly"}.`;
     document.body.dataset.engine = data.ready;
     if (!picture) say("Ready.", "ready");
   } else if (data.id === undefined) {
-    say(`This browser cannot run the model (${data.error}): try a current Chrome, Edge, Firefox or Safari.`, "failed");
+    giveUp(`This browser cannot run the model (${data.error}): try a current Chrome, Edge, Firefox or Safari.`);
   } else {
     const { resolve, reject } = waiting.get(data.id);
     waiting.delete(data.id);
     data.error ? reject(new Error(data.error)) : resolve(data.rgb);
   }
 };
-worker.onerror = (event) => say(`The page cannot start (${event.message}): it must come from a web server.`, "failed");
+worker.onerror = (event) => giveUp(`The page cannot start (${event.message}): it must come from a web server.`);
 
 const ask = (message) =>
   new Promise((resolve, reject) => {
@@ -34,14 +42,19 @@ const ask = (message) =>
   });
 
 async function open(file) {
+  if (broken) return say(broken, "failed");
+  const turn = ++opened;
   say(`Opening ${file.name}…`, "busy");
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none" });
   } catch {
+    if (turn !== opened) return;
     say(`${file.name} is of no kind that this browser opens: save it as JPEG or PNG first.`, "failed");
     return;
   }
+  if (turn !== opened) return bitmap.close(); // another was chosen while this one was decoded
+  element("view").hidden = element("controls").hidden = true; // they are of the photograph before
   const { width, height } = bitmap;
   const canvas = element("before");
   Object.assign(canvas, { width, height });
@@ -73,6 +86,7 @@ async function enhance() {
   try {
     rgb = await ask({ rgb: shown.rgb, width: shown.width, height: shown.height, strength });
   } catch (error) {
+    if (turn !== wanted) return;
     say(`The photograph cannot be enhanced (${error.message}): a smaller one needs less memory.`, "failed");
     return;
   }

@@ -28,8 +28,13 @@ async function open(kind, model) {
 }
 
 async function start() {
-  const read = async (name) => new Uint8Array(await (await fetch(name)).arrayBuffer());
-  const facts = await (await fetch("rave-web.json")).json();
+  const get = async (name) => {
+    const response = await fetch(name);
+    if (!response.ok) throw new Error(`the server has no ${name}: ${response.status}`);
+    return response;
+  };
+  const read = async (name) => new Uint8Array(await (await get(name)).arrayBuffer());
+  const facts = await (await get("rave-web.json")).json();
   const [model, both] = await Promise.all([read("model.onnx"), read("probe.bin")]);
   const { height, width } = facts.probe;
   const half = both.length / 2;
@@ -56,11 +61,11 @@ starting.then(
   (error) => postMessage({ error: String(error.message || error) }),
 );
 
-let queue = starting;
+let queue = Promise.resolve();
 onmessage = ({ data }) => {
   queue = queue.then(async () => {
-    const engine = await starting;
     try {
+      const engine = await starting;
       const rgb = await run(engine, data.rgb, data.height, data.width, data.strength);
       postMessage({ id: data.id, rgb }, [rgb.buffer]);
     } catch (error) {
