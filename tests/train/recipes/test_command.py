@@ -65,11 +65,13 @@ def test_it_goes_on_from_a_checkpoint(
     save_checkpoint(start, tmp_path / "start.safetensors", {"seed": 5})
     output = tmp_path / "model.safetensors"
     words = (*SHORT, "--steps", "0", "0", "0", "--init-from", tmp_path / "start.safetensors")
-    run(monkeypatch, photographs, "--output", output, *words)
+    weights = ("--ssim-weight", "0.3", "--shade-preference", "0.5")
+    run(monkeypatch, photographs, "--output", output, *words, *weights)
     found = read_checkpoint(output)
     for name, weight in found.network.named_parameters():
         torch.testing.assert_close(weight, start.get_parameter(name))
     assert found.provenance["start"] == {"seed": 5}
+    assert (found.provenance["ssim_weight"], found.provenance["shade_preference"]) == (0.3, 0.5)
 
 
 def test_a_start_of_another_width_is_refused(
@@ -94,6 +96,8 @@ def test_a_start_of_another_width_is_refused(
         (("--mix", "1", "1", "0", "0", "0"), "all pairs of this --mix are views into panoramas: name some"),
         (("--seed", "-1"), "the seed must be 0 or more"),
         (("--learning-rate", "0"), "learning rates more than 0"),
+        (("--ssim-weight", "-1"), "the structural similarity must be 0 or more"),
+        (("--shade-preference", "1.1"), "from 0 to 1, got 0.1 and 1.1"),
         (("--output", "model.bin"), "must end in .safetensors"),
         (("--output", "photos/a.png/model.pth"), "photos"),
         (("--panoramas", "photos"), "no .hdr, .exr, .exr.js in photos"),

@@ -67,6 +67,18 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=Recipe.pairs)
     parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
     parser.add_argument(
+        "--ssim-weight",
+        type=float,
+        default=Recipe.ssim_weight,
+        help="weight of one minus the structural similarity",
+    )
+    parser.add_argument(
+        "--shade-preference",
+        type=float,
+        default=Recipe.shade_preference,
+        help="from 0 to 1: how much worse too dark a shade is than too light a one in the last steps",
+    )
+    parser.add_argument(
         "--mix",
         nargs=5,
         type=float,
@@ -114,6 +126,8 @@ def _prepare(options: argparse.Namespace) -> Callable[[], tuple[EnhancementNetwo
         chosen=replace(Recipe.chosen, steps=chosen),
         pairs=options.pairs,
         learning_rate=options.learning_rate,
+        ssim_weight=options.ssim_weight,
+        shade_preference=options.shade_preference,
         mix=Mix(*options.mix),
         seed=options.seed,
     )

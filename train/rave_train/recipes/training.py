@@ -143,6 +143,11 @@ class Recipe:
                 f"the seed must be 0 or more and learning rates more than 0, got seed {self.seed} and rates "
                 f"{self.learning_rate} and {self.chosen_rate}"
             )
+        if self.ssim_weight < 0 or not 0 <= self.shade_preference <= 1:
+            raise ValueError(
+                "the weight of the structural similarity must be 0 or more and the preference in the shade "
+                f"from 0 to 1, got {self.ssim_weight} and {self.shade_preference}"
+            )
 
 
 def train(
