@@ -61,8 +61,9 @@ def test_highlights_alone_change_bright_parts_alone(make_film: MakeFilm, tmp_pat
         [read_film(path)[-1][rows].mean() for path in (plain, bright)]
         for rows in (slice(25), slice(60, None))
     )
-    assert sky[1] > sky[0] + 1
-    assert abs(ground[1] - ground[0]) < 2
+    changes = [side[1] - side[0] for side in (sky, ground)]
+    assert changes[0] > 0.5, changes  # a sky that was exposed well has little left to gain
+    assert abs(changes[1]) < changes[0] / 4
 
 
 def test_sound_times_rotation_chapters_and_tags_are_kept(
