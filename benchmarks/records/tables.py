@@ -258,8 +258,8 @@ def lifts_table(result: Result) -> str:
 def _lift(row: Row | None) -> str:
     if row is None:
         return EMPTY
-    clipped = row["clipped_points"] or 0.0
-    return f"{row['dark_ev']:+.2f} / {row['bright_ev']:+.2f} / {round(clipped, 1) + 0.0:+.1f}"
+    clipped = round(row["clipped_points"], 1) + 0.0  # without the sign of a negative zero
+    return f"{row['dark_ev']:+.2f} / {row['bright_ev']:+.2f} / {clipped:+.1f}"
 
 
 def fidelity_sentences(result: Result) -> str:

@@ -11,7 +11,7 @@ from rave_export.engines.build import EngineOptions, find_build_gpu, import_tens
 from rave_export.errors import ExportError
 from rave_export.graphs.split import OPSET, check_opset
 from rave_export.int8.calibration import default_pictures, with_darker
-from rave_export.options import ENOUGH_DB, TRT_BATCH, TRT_TILE_PX, ExportOptions
+from rave_export.options import ENOUGH_DB, ExportOptions
 from rave_export.pictures import read_pictures
 from rave_export.triton import check_repository, write_triton_repository
 from rave_export.web.onnxruntime_web import read_package
@@ -145,8 +145,8 @@ def _add_engines(options: ExportOptions, checkpoint: Checkpoint, say: Say) -> tu
     for flavour in (name for name, is_requested in requested.items() if is_requested):
         engine_options = EngineOptions(
             precision="fp16" if options.fp16 else "fp32",
-            tile_px=TRT_TILE_PX if options.trt_tile_px is None else options.trt_tile_px,
-            batch=TRT_BATCH if options.trt_batch is None else options.trt_batch,
+            tile_px=options.engine_tile_px,
+            batch=options.engine_batch,
             working_size_px=read_bundle(options.output).manifest.working_size_px,
             hardware=options.trt_hardware or "none",
             version_compatible=options.trt_any_version,

@@ -102,6 +102,16 @@ class ExportOptions:
             raise UsageError("--web-runtime is an option of --web: give --web as well, or leave it out")
         self._check_folders()
 
+    @property
+    def engine_tile_px(self) -> int:
+        """Longest side of the tiles that engines take, given or not."""
+        return TRT_TILE_PX if self.trt_tile_px is None else self.trt_tile_px
+
+    @property
+    def engine_batch(self) -> int:
+        """Most tiles per run of an engine, given or not."""
+        return TRT_BATCH if self.trt_batch is None else self.trt_batch
+
     def _check_folders(self) -> None:
         """Refuses output folders that lie in each other, and inputs in folders that would be replaced."""
         folders = {"--output": self.output, "--triton": self.triton, "--web": self.web}
@@ -139,11 +149,9 @@ class ExportOptions:
         for option, is_given in trt_only.items():
             if is_given and not self.trt:
                 raise UsageError(f"{option} is an option of --trt: give --trt as well, or leave it out")
-        tile_px = TRT_TILE_PX if self.trt_tile_px is None else self.trt_tile_px
-        batch = TRT_BATCH if self.trt_batch is None else self.trt_batch
-        if tile_px < 64 or batch < 1:
+        if self.engine_tile_px < 64 or self.engine_batch < 1:
             raise UsageError(
-                f"--trt-tile is {tile_px} px and --trt-batch {batch}: "
+                f"--trt-tile is {self.engine_tile_px} px and --trt-batch {self.engine_batch}: "
                 "tiles of at least 64 px and batches of at least 1 are needed"
             )
 

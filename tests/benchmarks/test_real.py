@@ -132,7 +132,9 @@ def test_the_command_writes_every_table(scenes: Path, tiny_bundle: Path, tmp_pat
     assert str(tmp_path) not in result.command
     real = report._real_block(result)
     assert "quality-real-cpu.json" in real
-    assert real.index("| Gamma 0.6 |") < real.index("low-key pictures")
+    assert real.index("| Gamma 0.6 |") < real.index("## Backlit and low-key photographs")
+    assert "| The photograph as it is | +0.00 / +0.00 / +0.0 | +0.00, at most +0.00 |" in real
+    assert "dB or more from float32 on " in real
 
 
 def test_the_command_says_what_is_wrong(scenes: Path, tmp_path: Path) -> None:
