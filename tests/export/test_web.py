@@ -254,6 +254,17 @@ def test_without_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         read_package()
 
 
+def test_what_npm_says_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RAVE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    npm = tmp_path / "npm"
+    said = "npm error code ECONNREFUSED\nnpm error syscall connect\nnpm error FetchError: no registry"
+    npm.write_text(f"#!/bin/sh\nprintf '%s\\n' '{said}' >&2\nexit 1\n")
+    npm.chmod(0o755)
+    with pytest.raises(ExportError, match=r"\(FetchError: no registry\): get the file with npm pack"):
+        read_package()
+
+
 def test_a_folder_that_is_no_page_is_kept(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(ExportError, match="is not a web page of rave-export, so --force does not replace it"):

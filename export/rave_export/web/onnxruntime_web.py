@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import shutil
 import subprocess
 import tarfile
@@ -30,6 +31,8 @@ FILES: Final = (
     "ort-wasm-simd-threaded.asyncify.wasm",
 )
 """The files of the package's folder `dist` that a page needs, for WebAssembly and for WebGPU."""
+
+_NPM_PREFIX: Final = re.compile(r"^npm (error|ERR!)")
 
 _LICENSE: Final = f"""onnxruntime-web {VERSION}, Copyright (c) Microsoft Corporation, MIT License
 https://github.com/microsoft/onnxruntime/blob/v{VERSION}/LICENSE
@@ -103,12 +106,29 @@ def _fetch(folder: Path) -> Path:
     by_hand = f"get the file with npm pack {PACKAGE} elsewhere and give it as --web-runtime"
     if npm is None:
         raise ExportError(f"--web needs {PACKAGE}, and npm is not installed: install Node.js, or {by_hand}")
-    command = [npm, "pack", PACKAGE, "--ignore-scripts", "--silent", "--pack-destination", str(folder)]
+    options = ["--ignore-scripts", "--loglevel=error", "--pack-destination", str(folder)]
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+        subprocess.run(
+            [npm, "pack", PACKAGE, *options],
+            check=True,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=600,
+        )
     except (OSError, subprocess.SubprocessError) as error:
-        raise ExportError(f"npm could not fetch {PACKAGE} ({reason_of(error)}): {by_hand}") from error
+        raise ExportError(f"npm could not fetch {PACKAGE} ({_reason_of_npm(error)}): {by_hand}") from error
     archives = list(folder.glob("*.tgz"))
     if len(archives) != 1:
         raise ExportError(f"npm wrote no archive of {PACKAGE}: {by_hand}")
     return archives[0]
+
+
+def _reason_of_npm(error: OSError | subprocess.SubprocessError) -> str:
+    """The first sentence of what npm says went wrong, after lines that hold only a code."""
+    if isinstance(error, subprocess.CalledProcessError):
+        lines = [_NPM_PREFIX.sub("", line).strip() for line in error.stderr.splitlines()]
+        sentences = [line for line in lines if len(line.split()) > 2]
+        if sentences:
+            return reason_of(RuntimeError(sentences[0]))
+    return reason_of(error)

@@ -300,7 +300,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     if content["format"] != FORMAT or isinstance(content["format"], bool):
         raise BundleError(
             f"{path} has bundle format {shorten(content['format'])}, this runtime reads {FORMAT}: "
-            "export it again with rave-export of this version"
+            "export its checkpoint.safetensors with rave-export of this version"
         )
     try:
         manifest = build_record(Manifest, content, "manifest")

@@ -36,9 +36,7 @@ def test_the_embedded_manifest_says_how_it_was_made() -> None:
 
 def test_another_format_version(bundle_copy: Path) -> None:
     change_manifest(bundle_copy, format=2)
-    with pytest.raises(
-        BundleError, match="has bundle format 2, this runtime reads 1: export it again with rave-export"
-    ):
+    with pytest.raises(BundleError, match="has bundle format 2, this runtime reads 1: export its checkpoint"):
         read_bundle(bundle_copy)
 
 
