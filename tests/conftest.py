@@ -15,13 +15,13 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--run-slow", action="store_true", help="run tests that take minutes")
+    parser.addoption("--run-slow", action="store_true", help="run tests that take long")
     parser.addoption("--run-network", action="store_true", help="run tests that download weights")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     skips = {
-        "slow": (not config.getoption("--run-slow"), "takes minutes: --run-slow runs it"),
+        "slow": (not config.getoption("--run-slow"), "takes long: --run-slow runs it"),
         "network": (not config.getoption("--run-network"), "downloads weights: --run-network runs it"),
         "shared": (not SHARED.is_dir(), "the published checkpoints are not at ../shared"),
         "gpu": (not _has_gpu(), "no CUDA GPU"),

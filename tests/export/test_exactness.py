@@ -90,8 +90,7 @@ def test_the_published_checkpoint_gives_the_published_light(
     name = "c5b8b4070688114c602b27933c6699b6.jpg"
     image = np.asarray(Image.open(shared / "data" / "backlit" / name))
     published = np.load(shared / "upstream" / "rave_paired_light_map.npz")[padding]
-    for tile in (256, None) if padding == "reflect" else (256,):
-        light = Enhancer(
-            tmp_path / "bundle", device="cpu", precision="fp32", working_size=None, tile_size=tile, threads=1
-        ).illumination(image)
-        np.testing.assert_allclose(light, published, atol=2e-5, rtol=0)
+    enhancer = Enhancer(
+        tmp_path / "bundle", device="cpu", precision="fp32", working_size=None, tile_size=256, threads=1
+    )
+    np.testing.assert_allclose(enhancer.illumination(image), published, atol=2e-5, rtol=0)

@@ -86,6 +86,7 @@ def test_a_photograph_leaves_nothing_at_home_and_calls_nobody(
     assert (tmp_path / "out.jpg").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 def test_a_local_cluster_talks_to_this_machine_alone(
     traced: Traced, photograph: Path, tmp_path: Path

@@ -171,6 +171,7 @@ def test_what_a_killed_run_left_half_written_is_removed(config: RunConfig, tmp_p
     assert not left[0].exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX's")
 def test_a_whole_job_told_to_stop_saves_its_state(config: RunConfig, tmp_path: Path) -> None:
     """As a cluster does before it takes a machine away: every process gets the signal, workers too."""

@@ -195,6 +195,7 @@ def test_a_poisoned_photograph_and_a_fault_are_named_and_all_others_are_done(
     assert "ended its worker 2 times" in failed["poison.jpg"]
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_loses_nothing(two_nodes: Any, photos: Path, tmp_path: Path) -> None:
     lost = two_nodes.add_node(num_cpus=1)
 
@@ -210,6 +211,7 @@ def test_a_node_that_dies_loses_nothing(two_nodes: Any, photos: Path, tmp_path: 
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_a_driver_that_was_killed_goes_on_where_it_stopped(
     two_nodes: Any, picture: MakePicture, tmp_path: Path
 ) -> None:
@@ -229,6 +231,7 @@ def test_a_driver_that_was_killed_goes_on_where_it_stopped(
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_a_machine_out_of_reach_blames_nobody(two_nodes: Any, photos: Path, tmp_path: Path) -> None:
     """Its process is killed by force: the cluster first says only that it cannot be reached."""
     lost = [two_nodes.add_node(num_cpus=1), two_nodes.add_node(num_cpus=1)]

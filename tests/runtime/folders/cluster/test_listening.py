@@ -21,6 +21,8 @@ from tests.runtime.pictures import MakePicture
 
 pytest.importorskip("ray")
 
+pytestmark = pytest.mark.slow
+
 _LISTENING = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}
 """Linux's numbers for TCP's LISTEN, and for UDP sockets that take what comes."""
 
