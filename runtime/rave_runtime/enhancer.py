@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import numpy as np
@@ -23,7 +22,7 @@ from rave_runtime.light.look import Look, divisor_of
 from rave_runtime.light.normal_way import NormalWay, look_up
 from rave_runtime.light.reduction import Reduction
 from rave_runtime.light.relight import relight
-from rave_runtime.light.score import backlit_score
+from rave_runtime.light.score import Scored, backlit_score
 from rave_runtime.light.sharing import threads_for
 from rave_runtime.light.sizes import check_tile_size, check_working_size
 from rave_runtime.light.tiled import full_light, whole_light
@@ -32,7 +31,6 @@ from rave_runtime.photos.photo import Photo, check_image
 
 if TYPE_CHECKING:
     from rave_runtime.run.one_photo import EnhancedPhoto
-
 
 AnyPixels = TypeVar("AnyPixels", NDArray[np.uint8], NDArray[np.uint16])
 
@@ -49,21 +47,11 @@ _LOOK: Final = 5
 """Version of the look, raised when the same options give another picture, for `--skip-existing`."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """An enhanced photograph.
-
-    Attributes:
-        pixels: like the photograph's, in the same colour space; None where its score was too small.
-        backlit: its score, see `Enhancer.backlit_score`; None where it was not needed, at strength 0.
-    """
-
-    pixels: Pixels | None
-    backlit: float | None
-
-
 class Enhancer:
-    """Enhances backlit photographs with a bundle's network. Several threads may share one.
+    """Enhances backlit photographs with a bundle's network.
+
+    Several threads may share one. Pickled for a process, it takes its arguments along, and the process loads
+    the model.
 
     Args:
         model: folder of a bundle, or a bundle that was read; None is the embedded one.
@@ -95,6 +83,7 @@ class Enhancer:
         threads: int = 0,
         highlights: float | None = None,
     ) -> None:
+        self._given: Final = model, precision, device, working_size, tile_size, strength, threads, highlights
         bundle = open_bundle(model)
         self.device: Final = choose_device(device)
         self.precision: Final = choose_precision(precision, self.device, bundle.manifest)
@@ -110,6 +99,9 @@ class Enhancer:
         self.working_size_px: Final = check_working_size(working_size, recommended)
         self.look: Final = Look(strength, highlights)
         self._threads: Final = threads or usable_processors()
+
+    def __reduce__(self) -> tuple[type[Enhancer], tuple[object, ...]]:
+        return type(self), self._given
 
     @property
     def strength(self) -> float:

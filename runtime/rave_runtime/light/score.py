@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from rave_runtime.arrays import Array
+from rave_runtime.arrays import Array, Pixels
 
 BACKLIT_SCORE: Final = 0.25
 """Score, in [0, 1], from which on `--only-backlit` takes a photograph for backlit."""
 
 _STEPS: Final = 4096
 """Light is counted in this many steps: a score is exact to 1/4096."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An enhanced photograph.
+
+    Attributes:
+        pixels: like the photograph's, in the same colour space; None where its score was too small.
+        backlit: its score, see `Enhancer.backlit_score`; None where it was not needed, at strength 0.
+    """
+
+    pixels: Pixels | None
+    backlit: float | None
 
 
 def backlit_score(lights: Iterable[Array]) -> float:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,14 @@ def test_strided_images_work(enhancer: Enhancer, picture: MakePicture) -> None:
     np.testing.assert_array_equal(
         enhancer.enhance(image[::2, ::-2]), enhancer.enhance(image[::2, ::-2].copy())
     )
+
+
+def test_one_can_be_sent_to_a_process(picture: MakePicture, bundle_copy: Path) -> None:
+    first = Enhancer(bundle_copy, precision="fp32", device="cpu", working_size=32, strength=1.5, threads=1)
+    second = pickle.loads(pickle.dumps(first))
+    assert (second.settings, second.tile_size_px) == (first.settings, first.tile_size_px)
+    image = picture(40, 60)
+    np.testing.assert_array_equal(second.enhance(image), first.enhance(image))
 
 
 def test_threads_may_share_one(picture: MakePicture) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rave_runtime.enhancer import Enhancer, Scored
+from rave_runtime.enhancer import Enhancer
 from rave_runtime.light.look import Look
+from rave_runtime.light.score import Scored
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.batch import Batch
