@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -134,6 +135,18 @@ def test_the_command_that_tries_a_page_can_be_copied(
 def test_version_is_printed(run: Run) -> None:
     done = run("--version")
     assert (done.exit_code, done.stdout) == (0, f"rave-export {__version__}\n")
+
+
+def test_a_reader_who_goes_away_ends_nothing() -> None:
+    """As `rave-export ... | head -1` does, when the bundle is whole and is reported."""
+    code = "from rave_export.cli import _print\nfor line in 'ab': _print(line)"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_bug_of_ours_keeps_its_traceback(
