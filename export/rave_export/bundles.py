@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -32,6 +32,8 @@ from rave_runtime.bundle import (
     CheckpointFile,
     GraphFile,
     Manifest,
+    Parity,
+    Precision,
     TensorSpec,
     read_bundle,
     write_manifest,
@@ -86,12 +88,12 @@ class Made:
 
     Attributes:
         manifest: the bundle's manifest.
-        int8_failures: a sentence for each picture on which int8 was too far from the network, the worst
-            first; if there is one, the bundle has no int8 graphs.
+        left_out: the precisions whose graphs are not in the bundle, since they were too far from the network;
+            for each a sentence per picture, the worst first.
     """
 
     manifest: Manifest
-    int8_failures: tuple[str, ...] = ()
+    left_out: Mapping[Precision, tuple[str, ...]] = field(default_factory=dict)
 
 
 def export_bundle(
@@ -106,8 +108,8 @@ def export_bundle(
     """Exports a checkpoint's network, proves every graph, and writes the bundle.
 
     The bundle is made beside `output` and moved there when everything in it has been proven, so that a
-    failure of any kind leaves what was there before. INT8 graphs that are too far from the network are left
-    out without an error, since the other graphs took minutes and are right.
+    failure of any kind leaves what was there before. FP16 and INT8 graphs that are too far from the network
+    are left out without an error, since the other graphs took minutes and are right.
 
     Args:
         checkpoint: the network and its provenance.
@@ -121,7 +123,7 @@ def export_bundle(
     Raises:
         ExportError: the output exists, is not a bundle, or cannot be written; the opset is too low;
             the calibration pictures are unfit.
-        ParityError: graphs differ from the network by more than their tolerance.
+        ParityError: float32 graphs differ from the network by more than their tolerance.
     """
     target = Path(output)
     check_replaceable(target, force, BUNDLE)
@@ -129,6 +131,10 @@ def export_bundle(
         if working_size_px == "recommended":
             working_size_px = checkpoint.working_size_px
         exported_graphs = _graphs(checkpoint.network, contents, working_size_px, say)
+        left_out: dict[Precision, tuple[str, ...]] = {}
+        if reason := next(filter(None, map(_beyond_fp16, exported_graphs)), None):
+            left_out["fp16"] = (reason,)
+            exported_graphs = [graph for graph in exported_graphs if graph.precision != "fp16"]
         graphs = [write_graph(folder, graph) for graph in exported_graphs]
         manifest = Manifest(
             format=FORMAT,
@@ -144,39 +150,65 @@ def export_bundle(
         bundle = read_bundle(folder)
         pictures = _proof_pictures(contents.photographs) if contents.int8 else []
         parity = measure_bundle(bundle, torch_reference(checkpoint.network), pictures)
-        judged = [(row, over_tolerance(row)) for row in parity]
-        judged += [(one.parity, one.failure) for one in compare_normal_way(bundle)]
-        parity = [row for row, _ in judged]
-        judged.sort(key=lambda pair: np.inf if pair[0].psnr_db is None else pair[0].psnr_db)
-        failures = [(row.precision, failure) for row, failure in judged if failure]
-        serious = [failure for precision, failure in failures if precision != "int8"]
-        if reasons := serious + halo_failures(bundle):
-            raise ParityError("the graphs are too far from the network:\n" + "\n".join(reasons))
-        manifest = replace(manifest, parity=tuple(parity))
-        if failures:
-            for _, failure in failures:
-                say(f"int8 is left out: {failure}")
-            manifest = _without_int8(folder, manifest)
-        write_manifest(folder, manifest)
-    return Made(manifest, tuple(failure for _, failure in failures))
+        if halos := halo_failures(bundle):
+            raise ParityError("the graphs are too far from the network:\n" + "\n".join(halos))
+        proven = _judge(folder, manifest, [(row, over_tolerance(row)) for row in parity])
+        normal = compare_normal_way(read_bundle(folder))
+        compared = _judge(folder, proven.manifest, [(one.parity, one.failure) for one in normal])
+        left_out |= {**proven.left_out, **compared.left_out}
+    for precision, reasons in left_out.items():
+        for reason in reasons:
+            say(f"{precision} is left out: {reason}")
+    return Made(compared.manifest, left_out)
+
+
+def _judge(folder: Path, manifest: Manifest, judged: Sequence[tuple[Parity, str | None]]) -> Made:
+    """Adds measurements to a bundle's manifest, and removes the precisions some of which are failures.
+
+    Args:
+        folder: the bundle.
+        manifest: its manifest so far.
+        judged: each measurement with a sentence if it is a failure.
+
+    Raises:
+        ParityError: float32 is among them.
+    """
+    rows = (*manifest.parity, *(row for row, _ in judged))
+    failed = [(row, failure) for row, failure in judged if failure]
+    failed.sort(key=lambda pair: np.inf if pair[0].psnr_db is None else pair[0].psnr_db)
+    if reasons := [failure for row, failure in failed if row.precision == "fp32"]:
+        raise ParityError("the graphs are too far from the network:\n" + "\n".join(reasons))
+    left_out = {
+        precision: tuple(failure for row, failure in failed if row.precision == precision)
+        for precision in dict.fromkeys(row.precision for row, _ in failed)
+    }
+    for graph in manifest.graphs:
+        if graph.precision in left_out:
+            (folder / graph.file).unlink()
+    manifest = replace(
+        manifest,
+        graphs=tuple(graph for graph in manifest.graphs if graph.precision not in left_out),
+        parity=tuple(row for row in rows if row.precision not in left_out),
+    )
+    write_manifest(folder, manifest)
+    return Made(manifest, left_out)
+
+
+def _beyond_fp16(graph: Graph) -> str | None:
+    """A sentence if a weight of an fp16 graph is infinite, since float32 has larger numbers; else None."""
+    if graph.precision != "fp16":
+        return None
+    for tensor in graph.model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype == np.float16 and not np.isfinite(values).all():
+            return f"{tensor.name} holds numbers beyond 65504, the largest one of fp16"
+    return None
 
 
 def _proof_pictures(photographs: Sequence[Picture]) -> list[Picture]:
     """The pictures on which INT8 is proven beside the smallest, at about the size of light estimation."""
     step = max(1, len(photographs) // _PROOF_PHOTOGRAPHS)
     return [reduce_picture(picture, PROOF_SIDE_PX) for picture in (*proof_pictures(), *photographs[::step])]
-
-
-def _without_int8(folder: Path, manifest: Manifest) -> Manifest:
-    """The manifest without its INT8 graphs and what was measured with them; their files are removed."""
-    for graph in manifest.graphs:
-        if graph.precision == "int8":
-            (folder / graph.file).unlink()
-    return replace(
-        manifest,
-        graphs=tuple(graph for graph in manifest.graphs if graph.precision != "int8"),
-        parity=tuple(row for row in manifest.parity if row.precision != "int8"),
-    )
 
 
 def _graphs(

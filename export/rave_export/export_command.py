@@ -18,7 +18,7 @@ from rave_export.web.onnxruntime_web import read_package
 from rave_export.web.page import check_page, require_working_size, write_page
 from rave_export.whole_folders import check_replaceable
 from rave_runtime.backends.tensorrt.library import LIBRARIES
-from rave_runtime.bundle import Bundle, Flavour, read_bundle
+from rave_runtime.bundle import Bundle, Flavour, Precision, read_bundle
 from rave_train.checkpoint import Checkpoint, read_checkpoint
 
 Say = Callable[[str], None]
@@ -64,25 +64,27 @@ def run_export(options: ExportOptions, say: Say) -> Exported:
     made = export_bundle(
         checkpoint, options.output, contents, working_size_px=size_px, force=options.force, say=say
     )
-    missing = _add_engines(options, checkpoint, say)
+    missing = [_without(precision, reasons[0], options) for precision, reasons in made.left_out.items()]
+    missing += _add_engines(options, checkpoint, say)
     bundle = read_bundle(options.output)
-    if made.int8_failures:
-        missing = (_without_int8(made.int8_failures[0], options), *missing)
     models = [] if options.triton is None else write_triton_repository(bundle, options.triton, options.force)
     if options.web is not None and package is not None:
         say("writing the web page")
         write_page(bundle, options.web, package, options.force)
-    return Exported(bundle, tuple(models), missing)
+    return Exported(bundle, tuple(models), tuple(missing))
 
 
-def _without_int8(worst: str, options: ExportOptions) -> str:
-    """Says why a bundle has no int8 graphs, and what to try."""
+def _without(precision: Precision, worst: str, options: ExportOptions) -> str:
+    """Says why a bundle has no graphs of a precision, and what to try."""
+    reason = f"{precision} graphs were not made, since they are too far from float32 ({worst})"
+    if precision != "int8":
+        return f"{reason}: leave out --{precision}, since this network has numbers that are too large for it"
     photographs = (
         "other photographs" if options.calibration else "photographs like those that will be enhanced"
     )
     return (
-        f"int8 graphs were not made, since they are too far from float32 ({worst}): give --calibration "
-        f"{photographs}, or leave out --int8, since some networks cannot be rounded to eight bits"
+        f"{reason}: give --calibration {photographs}, or leave out --int8, since some networks cannot be "
+        "rounded to eight bits"
     )
 
 
@@ -132,22 +134,23 @@ def _contents(options: ExportOptions, say: Say) -> Contents:
     )
 
 
-def _add_engines(options: ExportOptions, checkpoint: Checkpoint, say: Say) -> tuple[str, ...]:
+def _add_engines(options: ExportOptions, checkpoint: Checkpoint, say: Say) -> list[str]:
     """Adds the engines that are asked for to the bundle; returns a sentence for each kind that failed."""
     requested: dict[Flavour, bool] = {"tensorrt": options.trt, "tensorrt-rtx": options.trt_rtx}
-    missing = []
+    missing: list[str] = []
+    manifest = read_bundle(options.output).manifest
+    precision: Precision = "fp16" if "fp16" in manifest.precisions() else "fp32"
     if options.int8 and (options.trt or options.trt_rtx):
-        precision = "fp16" if options.fp16 else "fp32"
         say(
             f"engines are built in {precision}: TensorRT takes INT8 with zero points of 0 only, with which "
             "this network loses 4 to 10 dB; the int8 graphs are for CPUs"
         )
     for flavour in (name for name, is_requested in requested.items() if is_requested):
         engine_options = EngineOptions(
-            precision="fp16" if options.fp16 else "fp32",
+            precision=precision,
             tile_px=options.engine_tile_px,
             batch=options.engine_batch,
-            working_size_px=read_bundle(options.output).manifest.working_size_px,
+            working_size_px=manifest.working_size_px,
             hardware=options.trt_hardware or "none",
             version_compatible=options.trt_any_version,
             flavour=flavour,
@@ -156,4 +159,4 @@ def _add_engines(options: ExportOptions, checkpoint: Checkpoint, say: Say) -> tu
             add_engines(options.output, engine_options, checkpoint.network, say=say)
         except ExportError as error:
             missing.append(f"engines of {LIBRARIES[flavour].title} were not made: {error}")
-    return tuple(missing)
+    return missing

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from rave_export.bundles import Contents, export_bundle
-from rave_export.export_command import _without_int8
+from rave_export.export_command import _without
 from rave_export.graphs.variants import Graph
 from rave_export.int8.calibration import default_pictures, proof_pictures
 from rave_export.options import ExportOptions
@@ -80,17 +81,46 @@ def test_int8_that_is_too_far_off_is_left_out_and_the_rest_is_written(
     assert {row.precision for row in manifest.parity} == {"fp32"}
     assert not list((tmp_path / "b").glob("*_int8.onnx"))
     assert any(line.startswith("int8 is left out: int8 at ") for line in said)
-    figures = [float(re.findall(r"([\d.]+) dB, 45 dB", failure)[0]) for failure in made.int8_failures]
+    figures = [float(re.findall(r"([\d.]+) dB, 45 dB", failure)[0]) for failure in made.left_out["int8"]]
     assert figures == sorted(figures), "the worst comes first, since the program's last line names it"
 
 
 def test_the_last_line_says_how_far_int8_was_and_what_to_try(tmp_path: Path) -> None:
     options = ExportOptions(Path("embedded"), tmp_path / "b", int8=True)
-    alone = _without_int8("43.2 dB, 45 dB is needed", options)
+    alone = _without("int8", "43.2 dB, 45 dB is needed", options)
     assert (
         "too far from float32 (43.2 dB, 45 dB is needed): give --calibration photographs like those" in alone
     )
-    assert "give --calibration other photographs" in _without_int8("", replace(options, calibration=tmp_path))
+    assert "give --calibration other photographs" in _without(
+        "int8", "", replace(options, calibration=tmp_path)
+    )
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+@pytest.mark.parametrize("factors", [(1.0, 1e7), (1e4, 1e4)], ids=["weights", "features"])
+def test_numbers_too_large_for_fp16_leave_it_out(
+    network: EnhancementNetwork,
+    exports: Callable[..., list[Graph]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    factors: tuple[float, float],
+) -> None:
+    """Float32 is right, and the minutes that it took are not lost."""
+    large = copy.deepcopy(network)
+    first, last = factors
+    with torch.no_grad():
+        for layer, factor in ((large.cond1, first), (large.condx, last)):
+            layer.weight *= factor
+            assert layer.bias is not None
+            layer.bias *= factor
+        large.cond_add1.weight /= first * last
+    monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
+    made = export_bundle(Checkpoint(large), tmp_path / "b", Contents(fp16=True, single_graph="normal"))
+    assert made.manifest.precisions() == ("fp32",)
+    assert list(made.left_out) == ["fp16"]
+    assert not list((tmp_path / "b").glob("*_fp16.onnx"))
+    options = ExportOptions(Path("embedded"), tmp_path / "b", fp16=True)
+    assert "leave out --fp16" in _without("fp16", made.left_out["fp16"][0], options)
 
 
 UPSTREAM = Path(__file__).parents[4] / "shared" / "upstream"
