@@ -263,6 +263,9 @@ def test_a_film_killed_at_any_moment_is_the_old_one_or_the_new_one(
         old = (out / "a.mp4").read_bytes()
     assert "old" in seen
     assert rave_run_here(*places).returncode == 0
+    mark = read_film_mark(out / "a.mp4")
+    assert mark is not None
+    assert mark.strength == "1", "a run that nobody killed replaces the old film"
     assert rave_run_here(source.parent, out).returncode == 0  # a folder's run clears away what was abandoned
     assert {file.name for file in out.iterdir()} == {"a.mp4", ".rave-run.jsonl"}
 
