@@ -103,6 +103,12 @@ class Enhancer:
     def __reduce__(self) -> tuple[type[Enhancer], tuple[object, ...]]:
         return type(self), self._given
 
+    def __copy__(self) -> Enhancer:
+        """Returns one that shares the network, whose other attributes may be set."""
+        same = object.__new__(type(self))
+        vars(same).update(vars(self))
+        return same
+
     @property
     def strength(self) -> float:
         """How much shaded parts are brightened, 0 to 2."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import copy
 import pickle
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,8 @@ def test_one_can_be_sent_to_a_process(picture: MakePicture, bundle_copy: Path) -
     assert (second.settings, second.tile_size_px) == (first.settings, first.tile_size_px)
     image = picture(40, 60)
     np.testing.assert_array_equal(second.enhance(image), first.enhance(image))
+    assert second.network is not first.network
+    assert copy.copy(first).network is first.network, "a copy in the process loads nothing"
 
 
 def test_threads_may_share_one(picture: MakePicture) -> None:
