@@ -26,7 +26,6 @@ from rave_runtime.files.atomic import is_written_into, write_atomically
 from rave_runtime.files.entries import digest_of
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.partials import remove_abandoned
-from rave_runtime.files.permissions import lasting_umask
 from rave_runtime.files.places import absolute, exists, identity_of, is_folder
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import require_format
@@ -108,7 +107,6 @@ def run_folder(
     with (
         _open_runner(options, journal, len(jobs), make) as runner,
         open_log(options.log, runner.setup) as log,
-        lasting_umask(),
     ):
         if _is_tree(source) and isinstance(output, Path) and jobs:
             require_writable_folder("OUTPUT", output, output, most_private(source))

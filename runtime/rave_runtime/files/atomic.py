@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,7 +16,6 @@ from rave_runtime.errors import PhotoError, RaveError
 from rave_runtime.files.attributes import copy_attributes
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.partials import live, partial_name
-from rave_runtime.files.permissions import mode_of, open_up
 from rave_runtime.files.regular import make_blocking
 
 _SYSTEM_NAMES: Final = ("/dev", "/dev/fd", "/proc/self/fd")
@@ -26,6 +26,11 @@ _READER_S: Final = 10.0
 
 _NO_FSYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY)
 """Errors of file systems that cannot write to disk on demand, such as some SMB shares and FUSE."""
+
+_STATUS_BYTES: Final = 200
+"""More than enough of a process's status: its name, of at most 64 bytes, and then the umask."""
+
+_asking: Final = threading.Lock()
 
 
 def write_atomically(
@@ -127,7 +132,7 @@ class PartialFile:
         with self.discarded_on_error():
             try:
                 _flush(self.descriptor)
-                open_up(self.descriptor, self._sources)
+                _open_up(self.descriptor, self._sources)
                 if isinstance(self._attributes_of, Path):
                     file = self.descriptor if os.utime in os.supports_fd else self.path
                     copy_attributes(self._attributes_of, file)
@@ -185,7 +190,7 @@ def make_folder(folder: Path, like: Path | None = None) -> None:
     missing = []
     here = folder
     while not here.is_dir():
-        missing.append((here, 0o777 if like is None else mode_of(like) | stat.S_IRWXU))
+        missing.append((here, 0o777 if like is None else _mode_of(like) | stat.S_IRWXU))
         like = like.parent if like is not None and like.name == here.name else None
         if here.parent == here:
             break
@@ -253,6 +258,34 @@ def _flush(descriptor: int) -> None:
     except OSError as error:
         if error.errno not in _NO_FSYNC:
             raise
+
+
+def _open_up(descriptor: int, sources: list[Path]) -> None:
+    """Gives a complete file the permissions of any new file, without those that one of its sources lacks."""
+    mode = 0o666 & ~_umask()
+    for file in sources:
+        mode &= _mode_of(file) | stat.S_IWUSR
+    if hasattr(os, "fchmod"):
+        with contextlib.suppress(OSError):  # the file system knows no permissions
+            os.fchmod(descriptor, mode)
+
+
+def _mode_of(file: Path) -> int:
+    """Returns the permissions of a file or folder; all of them where it has gone or cannot be asked."""
+    try:
+        return stat.S_IMODE(file.stat().st_mode)
+    except OSError:
+        return 0o777
+
+
+def _umask() -> int:
+    """Returns the permissions that new files of this process lack."""
+    refusals = contextlib.suppress(OSError, ValueError, IndexError)
+    with refusals, open("/proc/self/status", "rb", buffering=0) as file:
+        return int(file.read(_STATUS_BYTES).partition(b"\nUmask:")[2].split(maxsplit=1)[0], 8)
+    with _asking:  # two threads at once would take each other's mask for the user's
+        os.umask(mask := os.umask(0o077))  # the only way to ask elsewhere; a file made meanwhile is private
+    return mask
 
 
 def _write_into(target: Path, content: bytes) -> None:

@@ -7,7 +7,6 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -46,11 +45,6 @@ _BYTES_PER_PIXEL: Final = 8
 
 _HEAD_BYTES: Final = 64
 """How many bytes of a file are read before it is known to be a picture."""
-
-_SMALL_BYTES: Final = 1 << 20
-
-_READ_FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-"""With O_NONBLOCK, a pipe without a writer does not block."""
 
 _METADATA_BYTES: Final = 1 << 28
 """How many bytes a file may hold beside its pixels."""
@@ -137,9 +131,10 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, fo
         content = path.read(limit + 1)
         check_file_size(len(content), limit, max_megapixels)
         return content
-    flags = _READ_FLAGS | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags |= 0 if follow else getattr(os, "O_NOFOLLOW", 0)
     try:
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path, flags)  # O_NONBLOCK: a pipe without a writer does not block
         try:
             status = os.fstat(descriptor)
             if stat.S_ISDIR(status.st_mode):
@@ -157,22 +152,6 @@ def read_file(path: Location, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, fo
             os.close(descriptor)
     except (OSError, ValueError) as error:
         raise PhotoError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def read_small_file(path: Path) -> bytes | None:
-    """Reads a file of at most a megabyte; None where it is larger, or `read_file` would refuse it."""
-    try:
-        descriptor = os.open(path, _READ_FLAGS)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _SMALL_BYTES:
-                return None
-            content = os.read(descriptor, _SMALL_BYTES + 1)
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError):
-        return None
-    return content if len(content) == status.st_size else None
 
 
 def file_limit_bytes(max_megapixels: float) -> int:

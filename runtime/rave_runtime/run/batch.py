@@ -26,7 +26,7 @@ from rave_runtime.files.location import name_inside
 from rave_runtime.films.opening import is_film
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import format_of_ending, is_one_format, written_format_of
-from rave_runtime.photos.reading import read_file, read_small_file
+from rave_runtime.photos.reading import read_file
 from rave_runtime.run.companions import copy_companions
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
@@ -131,13 +131,10 @@ class Batch:
                 with contextlib.nullcontext() if self._budget is None else self._budget.reserve(Need(0)):
                     return self._enhance_film(job, start_s)  # alone: it takes all processors
             limit_megapixels = self._options.max_megapixels
-            if isinstance(job.source, Path):
-                content = read_small_file(job.source)  # which is then opened once, not twice
-                header = job.source if content is None else content
-            else:
-                content = header = read_file(job.source, limit_megapixels)
+            content = None if isinstance(job.source, Path) else read_file(job.source, limit_megapixels)
             if self._budget is None:
                 return self._enhance_file(job, content, start_s, limit_megapixels)
+            header = job.source if isinstance(job.source, Path) else content or b""
             written_format = self._options.format or written_format_of(job.target)
             need = estimate_need(header, self._enhancer.working_size_px, written_format)
             if (need.megapixels or 0) > limit_megapixels:  # the reader refuses it

@@ -9,7 +9,6 @@ import io
 import sys
 import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 
 import numpy as np
@@ -19,11 +18,9 @@ from PIL import ExifTags, Image, ImageOps
 
 from rave_runtime import Enhancer
 from rave_runtime.arrays import is_wide
-from rave_runtime.cli.command import run_folder
 from rave_runtime.light import compiled
-from rave_runtime.photos.reading import read_photo, read_small_file
+from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.one_photo import enhance_content
-from rave_runtime.run.options import RunOptions
 from tests.runtime.pictures import make_picture
 
 WIDTH, HEIGHT = 2400, 1600
@@ -159,34 +156,3 @@ def jpeg(picture: NDArray[np.uint8], orientation: int = 1) -> bytes:
     exif[ExifTags.Base.Orientation] = orientation
     Image.fromarray(picture).save(file, "JPEG", quality=90, exif=exif)
     return file.getvalue()
-
-
-def test_a_small_photograph_is_opened_once_and_the_umask_asked_for_once(tmp_path: Path) -> None:
-    """Each costs a folder of small photographs more than it costs to enhance them."""
-    (tmp_path / "in").mkdir()
-    for i in range(4):
-        Image.fromarray(make_picture(48, 64)).save(tmp_path / "in" / f"{i}.jpg")
-    opened: list[str] = []
-    is_watched = True
-
-    def watch(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open" and is_watched:
-            opened.append(str(arguments[0]))
-
-    sys.addaudithook(watch)
-    options = RunOptions(device="cpu", precision="fp32", working_size=32)
-    try:
-        results = run_folder(tmp_path / "in", tmp_path / "out", options)
-    finally:
-        is_watched = False  # a hook cannot be taken away
-    assert {result.status for result in results} == {"done"}
-    assert [opened.count(str(tmp_path / "in" / f"{i}.jpg")) for i in range(4)] == [1, 1, 1, 1]
-    assert opened.count("/proc/self/status") <= 1
-
-
-def test_a_large_file_is_not_read_before_there_is_memory_for_it(tmp_path: Path) -> None:
-    (tmp_path / "small.jpg").write_bytes(bytes(1 << 20))
-    (tmp_path / "large.jpg").write_bytes(bytes((1 << 20) + 1))
-    assert read_small_file(tmp_path / "small.jpg") == bytes(1 << 20)
-    for name in ("large.jpg", "missing.jpg", "."):
-        assert read_small_file(tmp_path / name) is None
