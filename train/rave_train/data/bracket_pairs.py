@@ -20,6 +20,7 @@ from PIL import Image
 from rave_runtime.arrays import Array, Picture
 from rave_train.data.archive import SceneNames, find_folders
 from rave_train.data.brackets import BracketSearch, Shot, find_brackets
+from rave_train.data.fusion import fuse_exposures
 from rave_train.data.grid import SHEET_ROWS, save_contact_sheet, to_pixels
 from rave_train.data.photographs import (
     SMALLEST_SIDE_PX,
@@ -60,13 +61,10 @@ class Scene:
         return linear_to_srgb(np.minimum(self.light * np.float32(2.0**stops), 1))
 
     def fuse(self) -> Array:
-        """The scene as if each part had been exposed for itself, [h, w, 3] float32 sRGB in [0, 1].
-
-        Source: Mertens, Kautz and Van Reeth, Exposure Fusion, 2007; OpenCV's implementation.
-        """
+        """The scene as if each part had been exposed for itself, [h, w, 3] float32 sRGB in [0, 1]."""
         half = self.span_stops / 2
         shots = [np.rint(self.render(stops) * 255).astype(np.uint8) for stops in (-half, 0, half)]
-        return np.clip(np.asarray(cv2.createMergeMertens(1, 1, 1).process(shots), np.float32), 0, 1)
+        return fuse_exposures(shots)
 
 
 def make_pairs_of_brackets(

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-import cv2
 import numpy as np
 
 from rave_runtime.arrays import Array
+from rave_train.data.fusion import fuse_exposures
 from rave_train.data.synthesis import SynthesisRange, ToneCurve, linear_to_srgb, photograph
 
 SPAN_STOPS: Final = (4.2, 6.8)
@@ -63,21 +63,12 @@ class Brackets:
     tone: ToneCurve
 
     def fuse(self) -> Array:
-        """The scene as if each part had been exposed for itself, [h, w, 3] float32, sRGB in [0, 1].
-
-        Contrast, saturation and exposure have equal weights. OpenCV's defaults give exposure no weight, and
-        such fusions are brighter.
-
-        Source: Mertens, Kautz and Van Reeth, Exposure Fusion, 2007; OpenCV's implementation.
-        """
+        """The scene as if each part had been exposed for itself, [h, w, 3] float32, sRGB in [0, 1]."""
         shots = [
             self.tone(linear_to_srgb(np.minimum(self.linear * np.float32(self.dark * 2.0**stops), 1)))
             for stops in (0, self.span_stops / 2, self.span_stops)
         ]
-        fused = cv2.createMergeMertens(1, 1, 1).process(
-            [(255 * shot + 0.5).astype(np.uint8) for shot in shots]
-        )
-        return np.clip(np.asarray(fused, np.float32), 0, 1)
+        return fuse_exposures([(255 * shot + 0.5).astype(np.uint8) for shot in shots])
 
     def photograph(self, stops_below: float, rng: np.random.Generator) -> Array:
         """Takes a photograph of the scene.
