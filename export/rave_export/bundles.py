@@ -163,7 +163,7 @@ def export_bundle(
 
 
 def _judge(folder: Path, manifest: Manifest, judged: Sequence[tuple[Parity, str | None]]) -> Made:
-    """Adds measurements to a bundle's manifest, and removes the precisions some of which are failures.
+    """Adds measurements to a bundle's manifest, and removes each precision for which one is a failure.
 
     Args:
         folder: the bundle.
@@ -171,7 +171,7 @@ def _judge(folder: Path, manifest: Manifest, judged: Sequence[tuple[Parity, str 
         judged: each measurement with a sentence if it is a failure.
 
     Raises:
-        ParityError: float32 is among them.
+        ParityError: one of them is of float32.
     """
     rows = (*manifest.parity, *(row for row, _ in judged))
     failed = [(row, failure) for row, failure in judged if failure]

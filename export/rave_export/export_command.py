@@ -78,7 +78,7 @@ def _without(precision: Precision, worst: str, options: ExportOptions) -> str:
     """Says why a bundle has no graphs of a precision, and what to try."""
     reason = f"{precision} graphs were not made, since they are too far from float32 ({worst})"
     if precision != "int8":
-        return f"{reason}: leave out --{precision}, since this network has numbers that are too large for it"
+        return f"{reason}: leave out --{precision}, since some networks have numbers that do not fit into it"
     photographs = (
         "other photographs" if options.calibration else "photographs like those that will be enhanced"
     )

@@ -139,7 +139,7 @@ def test_version_is_printed(run: Run) -> None:
 
 def test_a_reader_who_goes_away_ends_nothing() -> None:
     """As `rave-export ... | head -1` does, when the bundle is whole and is reported."""
-    code = "from rave_export.cli import _print\nfor line in 'ab': _print(line)"
+    code = "from rave_export.cli import _say\nfor line in 'ab': _say(line)"
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from rave_export.cli.parser import make_parser
 from rave_export.options import SINGLE_GRAPHS, ExportOptions, VerifyOptions
 from rave_runtime.backends.limits import fit_libraries
+from rave_runtime.cli.messages import put
 from rave_runtime.errors import RaveError, printable
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _print_exported(exported: Exported, options: ExportOptions) -> None:
     from rave_export.proof.table import files_table, parity_table
 
     manifest = exported.bundle.manifest
-    _print(f"{parity_table(manifest.parity)}\n\n{files_table(exported.bundle)}")
+    put(f"{parity_table(manifest.parity)}\n\n{files_table(exported.bundle)}")
     size_px = manifest.working_size_px
     light = "at full size" if size_px is None else f"at a long side of {size_px} px"
     _say(f"\n{options.output}: {len(manifest.files())} files; rave-run estimates the light {light}")
@@ -127,7 +127,7 @@ def _verify(options: VerifyOptions) -> int:
     from rave_export.verify_command import run_verify
 
     proof = run_verify(options, lambda line: _say(f"rave-export: {line}", error=True))
-    _print(f"{parity_table(proof.parity)}\n\n{parts_table(proof.parts)}")
+    put(f"{parity_table(proof.parity)}\n\n{parts_table(proof.parts)}")
     for failure in proof.failures:
         _say(f"rave-export: {failure}", error=True)
     _say(f"\n{options.bundle} {proof.summary()}", error=bool(proof.failures))
@@ -153,13 +153,4 @@ def _say(message: str, *, error: bool = False) -> None:
     """Prints a message as a terminal can show it, whatever names are in it."""
     from rave_runtime.files.secrets import without_secrets
 
-    _print("\n".join(map(printable, without_secrets(message).split("\n"))), error=error)
-
-
-def _print(text: str, *, error: bool = False) -> None:
-    """Prints a text; where the reader of the output has gone, the work is still worth finishing."""
-    stream = sys.stderr if error else sys.stdout
-    try:
-        print(text, file=stream, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    put("\n".join(map(printable, without_secrets(message).split("\n"))), error=error)

@@ -31,9 +31,13 @@ def say(message: str, *, error: bool = False) -> None:
     from rave_runtime.errors import printable
     from rave_runtime.files.secrets import without_secrets
 
-    line = printable(without_secrets(message))
+    put(printable(without_secrets(message)), error=error)
+
+
+def put(text: str, *, error: bool = False) -> None:
+    """Prints a text as it is. Where the reader of the output has gone, the work is still worth finishing."""
     stream = sys.stderr if error else sys.stdout
     try:
-        print(line, file=stream, flush=True)
-    except BrokenPipeError:  # the reader of the output has gone; the photographs are still worth finishing
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

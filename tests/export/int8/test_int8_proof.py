@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from rave_export.bundles import Contents, export_bundle
-from rave_export.export_command import _without
+from rave_export.engines.build import EngineOptions
+from rave_export.export_command import _add_engines, _without
 from rave_export.graphs.variants import Graph
 from rave_export.int8.calibration import default_pictures, proof_pictures
 from rave_export.options import ExportOptions
@@ -120,7 +121,18 @@ def test_numbers_too_large_for_fp16_leave_it_out(
     assert list(made.left_out) == ["fp16"]
     assert not list((tmp_path / "b").glob("*_fp16.onnx"))
     options = ExportOptions(Path("embedded"), tmp_path / "b", fp16=True)
-    assert "leave out --fp16" in _without("fp16", made.left_out["fp16"][0], options)
+    reason = made.left_out["fp16"][0]
+    assert ("condx.weight holds numbers beyond 65504" in reason) == (last > 65504)
+    assert f"({reason}): leave out --fp16" in _without("fp16", reason, options)
+
+    asked: list[str] = []
+
+    def add(_: Path, engines: EngineOptions, *__: Any, **___: Any) -> None:
+        asked.append(engines.precision)
+
+    monkeypatch.setattr("rave_export.export_command.add_engines", add)
+    assert _add_engines(replace(options, trt_rtx=True), Checkpoint(large), lambda _: None) == []
+    assert asked == ["fp32"], "engines are made of the graphs that are there"
 
 
 UPSTREAM = Path(__file__).parents[4] / "shared" / "upstream"

@@ -12,7 +12,7 @@ from rave_train.data.fusion import fuse_exposures
 
 
 def test_a_fusion_is_made_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With two, one of a hundred fusions had a pixel that was a grey level off."""
+    """With two, a pixel was a grey level off now and then, and a test failed once in a long while."""
     seen = []
     make = cv2.createMergeMertens
 
@@ -33,4 +33,4 @@ def test_a_fusion_is_made_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None
     assert fused.shape == (40, 60, 3)
     assert fused.dtype == np.float32
     assert 0 <= fused.min() < fused.max() <= 1
-    assert shots[0].mean() < 255 * fused.mean() < shots[2].mean() + 20
+    assert shots[0].mean() < 255 * fused.mean() < shots[2].mean()
