@@ -45,6 +45,7 @@ class Browser:
 
     def open(self, url: str) -> None:
         self._ask("POST", "/url", {"url": url})
+        self.wait("document.readyState === 'complete'")  # on a busy machine /url answers before scripts ran
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self._ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})
