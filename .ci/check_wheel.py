@@ -11,10 +11,11 @@ import zipfile
 from pathlib import Path
 
 PACKAGES = ("rave_runtime", "rave_train", "rave_export")
+RUNTIME = Path(__file__).parents[1] / "runtime"
 NEEDED = (
     "rave_runtime/models/default/manifest.json",
     "rave_runtime/cli/__init__.py",
-    *(f"rave_runtime/serve/page/page.{ending}" for ending in ("html", "css", "js")),
+    *(str(file.relative_to(RUNTIME)) for file in (RUNTIME / "rave_runtime/serve/page").glob("*.*")),
     "rave_train/network.py",
     "rave_export/bundles.py",
     *(f"{package}/py.typed" for package in PACKAGES),

@@ -66,6 +66,6 @@ def too_large(root: Path) -> list[str]:
             entries = [entry for entry in path.iterdir() if entry.name not in MARKERS]
             if len(entries) > MOST_ENTRIES:
                 found.append(f"{path.name} holds {len(entries)} entries")
-        elif path.suffix == ".py" and (lines := len(path.read_text().splitlines())) > MOST_LINES:
+        elif path.suffix in (".py", ".js") and (lines := len(path.read_text().splitlines())) > MOST_LINES:
             found.append(f"{path.relative_to(root)} has {lines} lines")
     return found

@@ -6,7 +6,6 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -23,6 +22,7 @@ from rave_runtime.serve.log import LineLog
 from rave_runtime.serve.metrics import CONTENT_TYPE, Metrics, resident_bytes
 from rave_runtime.serve.openapi import describe
 from rave_runtime.serve.options import ServeOptions
+from rave_runtime.serve.page import PAGE_FILES
 from rave_runtime.serve.pictures import (
     ENHANCE_PARAMETERS,
     LIGHT_PARAMETERS,
@@ -34,14 +34,6 @@ from rave_runtime.serve.pictures import (
 from rave_runtime.serve.problems import RefusedError
 from rave_runtime.serve.work import ByteLedger, IsStopped, WorkQueue
 from rave_runtime.version import __version__
-
-PAGE: Final = Path(__file__).with_name("page")
-
-_PAGE_FILES: Final = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-}
 
 _MOST_BATCHES: Final = 2
 """Most batches in work at a time; each has as many photographs in work or waiting as there are workers."""
@@ -73,7 +65,6 @@ class Service:
         self.is_draining = False
         self.log: Final = log
         self._batches = 0
-        self._files = {path: (PAGE / name).read_bytes() for path, (name, _) in _PAGE_FILES.items()}
         setup = studio.enhancer.setup
         self.facts: Final = {
             "version": __version__,
@@ -105,7 +96,7 @@ class Service:
             secret: the token that requests must bring; None asks for none.
         """
         routes = [
-            *(Route(path, self.page, methods=["GET"]) for path in _PAGE_FILES),
+            *(Route(path, self.page, methods=["GET"]) for path in PAGE_FILES),
             Route("/enhance", self.enhance, methods=["POST"]),
             Route("/light", self.light, methods=["POST"]),
             Route("/batch", self.batch, methods=["POST"]),
@@ -135,8 +126,9 @@ class Service:
         return app
 
     async def page(self, request: Request) -> Response:
-        """Answers with the web page, or with one of its two files."""
-        return Response(self._files[request.url.path], media_type=_PAGE_FILES[request.url.path][1])
+        """Answers with the web page, or with one of its files."""
+        file = PAGE_FILES[request.url.path]
+        return Response(file.content, media_type=file.media_type)
 
     async def health(self, request: Request) -> Response:
         """Answers whether the process works; 503 when every worker hangs and a restart is needed."""

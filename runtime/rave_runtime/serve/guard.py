@@ -22,6 +22,7 @@ from rave_runtime.serve.intake import BODY_S, discard_body
 from rave_runtime.serve.log import LineLog
 from rave_runtime.serve.metrics import Metrics
 from rave_runtime.serve.options import ServeOptions
+from rave_runtime.serve.page import PAGE_FILES
 from rave_runtime.serve.problems import ClientGoneError, RefusedError, problem_of
 from rave_runtime.serve.protocol import IS_SPARE
 
@@ -34,9 +35,7 @@ SEND_S: Final = 30.0
 _ENDING_S: Final = 0.5
 """How long the rest of a refused body is waited for while the service ends."""
 
-OPEN_PATHS: Final = frozenset(
-    {"/", "/page.css", "/page.js", "/healthz", "/readyz", "/version", "/openapi.json"}
-)
+OPEN_PATHS: Final = frozenset({*PAGE_FILES, "/healthz", "/readyz", "/version", "/openapi.json"})
 """The paths that are answered without a token, since they tell nothing about photographs."""
 
 ROUTES: Final = OPEN_PATHS | {"/enhance", "/light", "/batch", "/metrics"}

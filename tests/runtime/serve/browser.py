@@ -50,6 +50,11 @@ class Browser:
     def run(self, script: str, *arguments: Any) -> Any:
         return self._ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
+    def load(self, *modules: str) -> None:
+        """Makes what modules of the page export known to scripts by its name."""
+        for module in modules:
+            self.run("return import(arguments[0]).then((all) => { Object.assign(window, all); })", module)
+
     def resize(self, width: int, height: int) -> None:
         self.command(
             "Emulation.setDeviceMetricsOverride",

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from rave_runtime.photos.formats import FORMATS
-from rave_runtime.serve.app import PAGE
+from rave_runtime.serve.page import PAGE_FILES
 from tests.runtime.formats.raw.raws import make_dng
 from tests.runtime.pictures import MakePicture
 from tests.runtime.serve.page import ENTER, READY, after, center, cut, finished, set_strength
@@ -230,6 +230,7 @@ def test_a_folder_comes_back_as_a_folder(
     browser.wait(
         "document.getElementById('status').innerText.startsWith('2 of 2 ready, 2 other files left out')"
     )
+    browser.load("/adding.js")
     browser.run(
         "const file = new File(['x'], 'c.txt');"
         "const inside = [{ isFile: true, name: 'c.txt', file: (done) => done(file) }];"
@@ -246,9 +247,10 @@ def test_lights_of_many_photographs_are_asked_for_again(browser: Browser, pictur
     """Each takes 2 MB of memory: a folder of thousands would fill the browser."""
     browser.drop("#empty", dict.fromkeys((f"{i}.png" for i in range(104)), encode(picture(40, 60), "PNG")))
     browser.wait(READY.format(104))
+    browser.load("/state.js", "/view.js")
     browser.wait("photos.filter((photo) => !photo.bins).length > 0")
     browser.run("select(photos.find((photo) => !photo.bins))")
-    browser.wait("current.bins && current.pixels && !document.getElementById('pair').hidden")
+    browser.wait("page.current.bins && page.current.pixels && !document.getElementById('pair').hidden")
     browser.run(
         "const photo = photos.find((one) => !one.bins); photo.file = new File([], 'gone.png'); select(photo)"
     )
@@ -262,7 +264,8 @@ def test_many_photographs_are_saved_in_several_zips(
 ) -> None:
     browser.drop("#empty", dict.fromkeys(("B.png", "b.png", "..\\c.png"), files["b.png"]))
     browser.wait(READY.format(3))
-    browser.run("zipBytes = 1000")
+    browser.load("/saving.js")
+    browser.run("limits.zipBytes = 1000")
     browser.run("document.getElementById('save-all').click()")
     found = []
     for name in ("enhanced.zip", "enhanced 2.zip", "enhanced 3.zip"):
@@ -287,4 +290,4 @@ def test_photographs_of_all_formats_are_taken_from_folders(browser: Browser) -> 
 
 
 def test_the_page_is_small() -> None:
-    assert sum(file.stat().st_size for file in PAGE.iterdir()) < 60_000
+    assert sum(len(file.content) for file in PAGE_FILES.values()) < 60_000

@@ -1,0 +1,50 @@
+// Divides a preview by its light, so that another strength is seen at once.
+
+const BINS = 1024, LOW = -10, HIGH = 1; // steps of log2(light) in a preview
+
+export function parseNpy(buffer) { // NPY 1.0: magic, version, length of the header, header, values
+  const start = 10 + new DataView(buffer).getUint16(8, true);
+  const [height, width] = /'shape': \((\d+), (\d+)\)/.exec(new TextDecoder().decode(buffer.slice(10, start))).slice(1).map(Number);
+  return { light: new Float32Array(buffer.slice(start)), width, height };
+}
+
+export function binsOf(light) { // the step of log2(light) of each pixel
+  const bins = new Uint16Array(light.length), scale = (BINS - 1) / (HIGH - LOW);
+  for (let i = 0; i < light.length; i++) {
+    const stops = Math.log2(Math.max(light[i], 1e-12));
+    bins[i] = Math.round((Math.min(HIGH, Math.max(LOW, stops)) - LOW) * scale);
+  }
+  return bins;
+}
+
+export const brightPower = (photo) => photo.highlights ?? Math.min(photo.strength, 1);
+
+function gainsOf(photo) { // by light and brightest channel, as rave_runtime/light/look.py and normal_way.py have it
+  const shade = photo.strength, bright = brightPower(photo), round = 8 / Math.max(1, shade);
+  const gains = new Float32Array(BINS * 256);
+  const whites = Float32Array.from({ length: 256 }, (_, value) => (value / 255) ** round);
+  for (let bin = 0; bin < BINS; bin++) {
+    const light = 2 ** (LOW + bin * (HIGH - LOW) / (BINS - 1));
+    const t = Math.min(1, Math.max(0, (light - 0.8) / 0.17));
+    const divisor = light ** (shade + (bright - shade) * t * t * (3 - 2 * t));
+    const dark = Math.max(1e-4, divisor) ** round;
+    for (let value = 0; value < 256; value++)
+      gains[bin * 256 + value] = (dark + whites[value] * (1 - dark)) ** (-1 / round);
+  }
+  return gains;
+}
+
+export function relight(photo) {
+  const gains = gainsOf(photo);
+  const result = new ImageData(photo.width, photo.height);
+  const from = photo.pixels.data, to = result.data, bins = photo.bins;
+  for (let i = 0, j = 0; i < bins.length; i++, j += 4) {
+    const red = from[j], green = from[j + 1], blue = from[j + 2];
+    const gain = gains[bins[i] * 256 + Math.max(red, green, blue)];
+    to[j] = red * gain;
+    to[j + 1] = green * gain;
+    to[j + 2] = blue * gain;
+    to[j + 3] = 255;
+  }
+  return result;
+}

@@ -1,0 +1,38 @@
+// Asks the service that this page comes from; nothing else is asked for anything.
+import { $ } from "./state.js";
+
+let token = "";
+
+export async function ask(path, body) {
+  for (let attempt = 0; ; attempt++) {
+    const used = token, headers = used ? { Authorization: `Bearer ${used}` } : {};
+    let answer;
+    try {
+      answer = await fetch(path, { method: "POST", body, headers });
+    } catch {
+      const isThere = await body.slice(0, 1).arrayBuffer().then(() => true, () => false);
+      throw new Error(isThere ? "the service does not answer: is it still running?"
+        : "it is a folder, or was moved or changed since: choose it again");
+    }
+    if (answer.ok) return answer;
+    const problem = await answer.json().catch(() => ({ detail: `the service answered ${answer.status}` }));
+    if (answer.status === 401) {
+      if (used === token) await askForToken(); // otherwise it was given while this request was on its way
+    } else if ((answer.status === 429 || answer.status === 503) && attempt < 30 && answer.headers.has("Retry-After")) {
+      await new Promise((done) => setTimeout(done, 1000 * Math.min(10, +answer.headers.get("Retry-After") || 1)));
+    } else {
+      throw new Error(problem.detail);
+    }
+  }
+}
+
+let asking = null;
+function askForToken() {
+  asking ??= new Promise((done) => {
+    $("ask-why").textContent = token ? "This token is wrong. The service asks for its token" : "This service asks for its token";
+    $("ask").showModal();
+    $("token").select();
+    $("ask").onclose = () => { token = $("token").value.trim(); asking = null; done(); };
+  });
+  return asking;
+}
