@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 import time
+import warnings
 from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +20,11 @@ from rave_runtime.cli import messages, program
 from rave_runtime.errors import DeviceError, PhotoError, UsageError
 from rave_runtime.files import atomic, location, windows
 from rave_runtime.files.atomic import require_writable, write_atomically
+from rave_runtime.files.entries import read_entries
 from rave_runtime.files.location import RemoteFile, name_inside
 from rave_runtime.run.inputs import Selection
 from rave_runtime.run.jobs import plan_jobs
+from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal
 
 
 @pytest.fixture
@@ -147,6 +150,30 @@ def test_a_journal_names_results_alike_on_every_system(monkeypatch: pytest.Monke
     monkeypatch.setattr(location, "Path", PureWindowsPath)
     folder: Any = PureWindowsPath(r"Z:\enhanced")
     assert name_inside(folder, folder / "day 2" / "a.jpg") == "day 2/a.jpg"
+
+
+def test_a_journal_that_another_run_has_open_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a run with --watch, each run into its folder warned that its results would not be known."""
+    first, second = FolderJournal(tmp_path), FolderJournal(tmp_path)
+    first.add("a.jpg", "key", 5)
+    second.add("b.jpg", "key", 6)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", held_for(10**6, os.replace))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            first.close()
+            FolderJournal(tmp_path).close()
+    names = [entry.name for entry in read_entries(tmp_path / JOURNAL_NAME)]
+    assert names == ["a.jpg", "b.jpg"]
+    second.close()
+    third = FolderJournal(tmp_path)
+    monkeypatch.setattr(third, "_append", lambda entry: None)
+    third.add("c.jpg", "key", 7)
+    monkeypatch.setattr(os, "replace", held_for(10**6, os.replace))
+    with pytest.warns(UserWarning, match="cannot be written .* --skip-existing will do these"):
+        third.close()
 
 
 def test_patterns_are_written_as_paths_are(monkeypatch: pytest.MonkeyPatch) -> None:
