@@ -13,10 +13,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from packaging.tags import Tag, sys_tags
 
 SOURCE: Final = Path("runtime/rave_runtime/light/passes.c")
 
@@ -59,10 +61,21 @@ class CompiledPasses(BuildHookInterface[Any]):
         if problem:
             self.app.display_warning(f"{SOURCE} was not compiled, numpy does its work instead: {problem}")
             return
-        system = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["pure_python"] = False
-        build_data["tag"] = f"py3-none-{system}"
+        build_data["tag"] = f"py3-none-{platform_tag(sys_tags())}"
         build_data["artifacts"].append(f"/{SOURCE.with_suffix(ENDING).as_posix()}")
+
+
+def platform_tag(tags: Iterable[Tag]) -> str:
+    """Returns the platform of a wheel for this machine, as installers name it.
+
+    Python's own name for it is another one on macOS, such as macosx_14_4_arm64, which installers refuse.
+
+    Args:
+        tags: what this machine can install, the most particular first.
+    """
+    wide = ("manylinux", "musllinux")  # kinds of Linux, for which a library must be compiled with care
+    return next(tag.platform for tag in tags if not tag.platform.startswith(wide))
 
 
 def compile_library(source: Path, library: Path) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from rave_export.errors import ExportError, InputError
+from rave_runtime.files.windows import patiently
 
 _READ_BYTES: Final = 1 << 16
 """How much of a file is searched for the words by which a folder is recognised."""
@@ -98,13 +99,13 @@ def new_folder(target: Path) -> Iterator[Path]:
                 raise ExportError(
                     f"{target} was made by another program in the meantime: choose another output folder"
                 )
-            target.rename(earlier)
-        partial.rename(target)
+            patiently(lambda: target.rename(earlier))
+        patiently(lambda: partial.rename(target))
     except OSError as error:
         advice = ": free some space and export again" if error.errno == errno.ENOSPC else ""
         raise ExportError(f"{target} cannot be written ({error.strerror or error}){advice}") from error
     finally:
         if not target.exists() and earlier.exists():
-            earlier.rename(target)
+            patiently(lambda: earlier.rename(target))
         for folder in (partial, earlier):
             shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.tags import Tag, mac_platforms
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "runtime" / "rave_runtime" / "light" / "passes.c"
@@ -53,3 +54,19 @@ def test_without_a_compiler_the_reason_is_told(
     monkeypatch.setenv("CC", str(broken))
     assert build.compile_library(SOURCE, tmp_path / "passes.so") == "no space left"
     assert not (tmp_path / "passes.so").exists()
+
+
+@pytest.mark.parametrize("version", [(11, 0), (14, 4), (26, 1)])
+def test_a_wheel_built_on_macos_is_one_that_installers_take(
+    build: ModuleType, version: tuple[int, int]
+) -> None:
+    """Its platform was Python's own name for it, such as macosx_14_4_arm64, or Homebrew's macosx_14_arm64."""
+    taken = list(mac_platforms(version, "arm64"))
+    assert f"macosx_{version[0]}_4_arm64" not in taken
+    tags = [Tag("py3", "none", name) for name in taken]
+    assert build.platform_tag(tags) == f"macosx_{version[0]}_0_arm64"
+
+
+def test_a_wheel_built_on_linux_is_for_its_own_kind_of_linux(build: ModuleType) -> None:
+    names = ["manylinux_2_36_x86_64", "manylinux2014_x86_64", "linux_x86_64"]
+    assert build.platform_tag([Tag("py3", "none", name) for name in names]) == "linux_x86_64"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import threading
@@ -42,6 +43,29 @@ def allowed_memory_mib() -> int | None:
             if text is not None and text.isdecimal() and int(text) < _NO_LIMIT_BYTES:
                 limits.append(int(text) >> 20)
     return min(limits, default=None)
+
+
+def machine_memory_mib() -> int | None:
+    """Returns the memory of the machine, in MiB; None where the system does not tell."""
+    if (windows := getattr(ctypes, "windll", None)) is not None:
+        status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+        is_told = windows.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+        return int(status.total) >> 20 if is_told else None
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of Windows; all sizes are in bytes."""
+
+    _fields_ = (
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
+        ("total", ctypes.c_uint64),
+        ("others", ctypes.c_uint64 * 6),
+    )
 
 
 def startable_threads(count: int) -> int:

@@ -22,6 +22,12 @@ REPORTS_OFF: Final[Mapping[str, str]] = {
 }
 """Environment variables that tell libraries to report nothing, and their values."""
 
+_WINDOWS_FAULT: Final = "DLL load failed"
+_WINDOWS_REMEDY: Final = (
+    " Windows lacks a library that it needs: install Microsoft's Visual C++ Redistributable, from "
+    "https://aka.ms/vs/17/release/vc_redist.x64.exe"
+)
+
 
 def turn_off_reports() -> None:
     """Tells libraries that are imported from now on, here and in child processes, to report nothing."""
@@ -43,7 +49,8 @@ def import_onnxruntime() -> Any:
     except ImportError as error:
         from rave_runtime.errors import DeviceError
 
-        raise DeviceError(f"onnxruntime cannot be imported: {error}") from error
+        remedy = _WINDOWS_REMEDY if str(error).startswith(_WINDOWS_FAULT) else ""
+        raise DeviceError(f"onnxruntime cannot be imported: {error}{remedy}") from error
     # The calling program may have imported it earlier; on Windows only this call turns its reports off.
     if hasattr(onnxruntime, "disable_telemetry_events"):
         onnxruntime.disable_telemetry_events()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -9,6 +10,9 @@ from typing import Final, NoReturn
 
 EXIT_SOME_FAILED: Final = 1
 EXIT_WRONG_USE: Final = 2
+
+_READER_GONE: Final = (errno.EPIPE, errno.EINVAL) if os.name == "nt" else (errno.EPIPE,)
+"""Errors of writing into a pipe whose reader has gone; Windows mostly calls that a wrong argument."""
 
 
 def wrong_use(message: str) -> NoReturn:
@@ -39,5 +43,13 @@ def put(text: str, *, error: bool = False) -> None:
     stream = sys.stderr if error else sys.stdout
     try:
         print(text, file=stream, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        if not has_reader_gone(error):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def has_reader_gone(error: OSError) -> bool:
+    """Tells whether an error of writing means that the program at the other end of a pipe has ended."""
+    is_told = error.errno in _READER_GONE and error.filename is None
+    return is_told or isinstance(error, BrokenPipeError)

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rave_runtime.backends.limits import fit_libraries
-from rave_runtime.cli.messages import EXIT_SOME_FAILED, EXIT_WRONG_USE, name_options, say, wrong_use
+from rave_runtime.cli.messages import (
+    EXIT_SOME_FAILED,
+    EXIT_WRONG_USE,
+    has_reader_gone,
+    name_options,
+    put,
+    say,
+    wrong_use,
+)
 from rave_runtime.cli.parser import as_paths, make_parser
 
 if TYPE_CHECKING:
@@ -103,10 +111,10 @@ def _run(arguments: list[str]) -> int:
         return EXIT_SOME_FAILED
     except RaveError as error:
         wrong_use(name_options(str(error)))
-    except BrokenPipeError:
-        say("rave-run: standard output was closed by its reader", error=True)
-        return EXIT_SOME_FAILED
     except OSError as error:
+        if has_reader_gone(error):
+            say("rave-run: standard output was closed by its reader", error=True)
+            return EXIT_SOME_FAILED
         if error.errno == errno.ENOSPC and error.filename is None:  # files that are full are named
             say("rave-run: standard output cannot be written: no space is left there", error=True)
             return EXIT_SOME_FAILED
@@ -117,7 +125,7 @@ def _diagnose(options: RunOptions) -> int:
     from rave_runtime.cli.command import run_doctor
 
     report = run_doctor(options)
-    print(report)
+    put(report)
     return EXIT_SOME_FAILED if "PROBLEM" in report else 0
 
 

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -16,7 +15,9 @@ from rave_runtime.errors import PhotoError, RaveError
 from rave_runtime.files.attributes import copy_attributes
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.partials import live, partial_name
+from rave_runtime.files.permissions import mode_of, open_up
 from rave_runtime.files.regular import make_blocking
+from rave_runtime.files.windows import patiently, remark_on_length, unlimited
 
 _SYSTEM_NAMES: Final = ("/dev", "/dev/fd", "/proc/self/fd")
 """Folders whose entries name open streams. A stream may lead to a file: only such a path shows that."""
@@ -27,10 +28,8 @@ _READER_S: Final = 10.0
 _NO_FSYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY)
 """Errors of file systems that cannot write to disk on demand, such as some SMB shares and FUSE."""
 
-_STATUS_BYTES: Final = 200
-"""More than enough of a process's status: its name, of at most 64 bytes, and then the umask."""
-
-_asking: Final = threading.Lock()
+_TIMES_BY_DESCRIPTOR: Final = os.utime in os.supports_fd
+"""Whether the system sets an open file's times by its descriptor: then nobody can put another one there."""
 
 
 def write_atomically(
@@ -109,7 +108,7 @@ class PartialFile:
         self._target = target
         self._sources = _local_files(like)
         self._attributes_of = attributes_of
-        self.path = target.parent / partial_name()
+        self.path = unlimited(target.parent / partial_name())
         self.descriptor = -1
         live.add(self.path)
         try:
@@ -132,13 +131,14 @@ class PartialFile:
         with self.discarded_on_error():
             try:
                 _flush(self.descriptor)
-                _open_up(self.descriptor, self._sources)
-                if isinstance(self._attributes_of, Path):
-                    file = self.descriptor if os.utime in os.supports_fd else self.path
-                    copy_attributes(self._attributes_of, file)
+                open_up(self.descriptor, self._sources)
+                if _TIMES_BY_DESCRIPTOR and isinstance(self._attributes_of, Path):
+                    copy_attributes(self._attributes_of, self.descriptor)
             finally:
                 self._close()
-            self.path.replace(self._target)
+            if not _TIMES_BY_DESCRIPTOR and isinstance(self._attributes_of, Path):
+                copy_attributes(self._attributes_of, self.path)  # Windows sets the time when a file is closed
+            patiently(lambda: self.path.replace(self._target))
         live.discard(self.path)
 
     @contextlib.contextmanager
@@ -149,7 +149,7 @@ class PartialFile:
         except BaseException as error:
             self._close()
             with contextlib.suppress(OSError):
-                self.path.unlink()
+                patiently(self.path.unlink)
             live.discard(self.path)
             # Errors of rave-run are raised as they are, though some of them are ValueErrors as well.
             if isinstance(error, (OSError, ValueError)) and not isinstance(error, RaveError):
@@ -190,7 +190,7 @@ def make_folder(folder: Path, like: Path | None = None) -> None:
     missing = []
     here = folder
     while not here.is_dir():
-        missing.append((here, 0o777 if like is None else _mode_of(like) | stat.S_IRWXU))
+        missing.append((here, 0o777 if like is None else mode_of(like) | stat.S_IRWXU))
         like = like.parent if like is not None and like.name == here.name else None
         if here.parent == here:
             break
@@ -213,9 +213,9 @@ def require_writable(folder: Path, like: Path | None = None) -> None:
         OSError: no file can be made there.
     """
     make_folder(folder, like)
-    probe = folder / partial_name()
+    probe = unlimited(folder / partial_name())
     os.close(_create(probe))
-    probe.unlink()
+    patiently(probe.unlink)
 
 
 def is_stream_name(target: Path) -> bool:
@@ -260,37 +260,10 @@ def _flush(descriptor: int) -> None:
             raise
 
 
-def _open_up(descriptor: int, sources: list[Path]) -> None:
-    """Gives a complete file the permissions of any new file, without those that one of its sources lacks."""
-    mode = 0o666 & ~_umask()
-    for file in sources:
-        mode &= _mode_of(file) | stat.S_IWUSR
-    if hasattr(os, "fchmod"):
-        with contextlib.suppress(OSError):  # the file system knows no permissions
-            os.fchmod(descriptor, mode)
-
-
-def _mode_of(file: Path) -> int:
-    """Returns the permissions of a file or folder; all of them where it has gone or cannot be asked."""
-    try:
-        return stat.S_IMODE(file.stat().st_mode)
-    except OSError:
-        return 0o777
-
-
-def _umask() -> int:
-    """Returns the permissions that new files of this process lack."""
-    refusals = contextlib.suppress(OSError, ValueError, IndexError)
-    with refusals, open("/proc/self/status", "rb", buffering=0) as file:
-        return int(file.read(_STATUS_BYTES).partition(b"\nUmask:")[2].split(maxsplit=1)[0], 8)
-    with _asking:  # two threads at once would take each other's mask for the user's
-        os.umask(mask := os.umask(0o077))  # the only way to ask elsewhere; a file made meanwhile is private
-    return mask
-
-
 def _write_into(target: Path, content: bytes) -> None:
     """Writes into a pipe, device or stream; waits at most `_READER_S` for a program that reads a pipe."""
-    descriptor = _wait_for(lambda: os.open(target, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0)))
+    flags = os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = _wait_for(lambda: os.open(target, flags))
     try:
         make_blocking(descriptor)
         write_all(descriptor, content)
@@ -317,4 +290,6 @@ def _local_files(like: Location | Iterable[Location] | None) -> list[Path]:
 
 
 def _cannot_be_written(target: Path, error: Exception) -> PhotoError:
-    return PhotoError(f"cannot be written to {target}: {getattr(error, 'strerror', None) or error}")
+    reason = getattr(error, "strerror", None) or error
+    length = remark_on_length(target) if isinstance(error, FileNotFoundError) else ""
+    return PhotoError(f"cannot be written to {target}: {reason}{length}")

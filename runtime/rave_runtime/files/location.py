@@ -305,10 +305,10 @@ def parse_location(text: str) -> Location:
 
 
 def name_inside(folder: Location, target: Location) -> str:
-    """Returns a result's name inside the folder of all results."""
+    """Returns a result's name inside the folder of all results, with slashes on every system."""
     if isinstance(folder, RemoteFile) and isinstance(target, RemoteFile):
         return target.relative_to(folder)
-    return str(Path(str(target)).relative_to(str(folder)))
+    return Path(str(target)).relative_to(str(folder)).as_posix()
 
 
 def _protocol(url: str) -> str:

@@ -49,6 +49,8 @@ def identity_of(place: Location) -> tuple[int, int] | str | None:
         status = os.stat(place)
     except (OSError, ValueError):
         return None
+    if not status.st_ino:  # some network drives of Windows number no files
+        return key_of(real_path(place))
     return status.st_dev, status.st_ino
 
 
@@ -70,14 +72,16 @@ def real_path(path: Path) -> Path:
 def is_same(first: Location, second: Location) -> bool:
     """Tells whether two folders are one, links followed."""
     if isinstance(first, Path) and isinstance(second, Path):
-        return real_path(first) == real_path(second)
+        known = identity_of(first)  # macOS keeps the letters that a name is written with
+        return real_path(first) == real_path(second) or (known is not None and known == identity_of(second))
     return key_of(first) == key_of(second)
 
 
 def is_inside(inner: Location, outer: Location) -> bool:
     """Tells whether a folder lies inside another one, links followed."""
     if isinstance(inner, Path) and isinstance(outer, Path):
-        return real_path(outer) in real_path(inner).parents
+        above, known = real_path(inner).parents, identity_of(outer)
+        return real_path(outer) in above or (known is not None and known in map(identity_of, above))
     return key_of(inner).startswith(f"{key_of(outer)}/")
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
 from rave_runtime.files.places import identity_of
+from rave_runtime.files.windows import can_be_named
 from rave_runtime.films.containers import UNREADABLE_FILM_ENDINGS
 from rave_runtime.films.opening import is_film
 from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS, remedy_for
@@ -108,8 +109,8 @@ def find_photographs(
     for parent, names in by_folder.items():
         for name, companions in _with_companions(names, films=False):
             file = FoundFile(parent + name, tuple(parent + companion for companion in companions))
-            if os.sep != "/" and isinstance(output, Path) and (os.sep in file.name or ":" in file.name):
-                raise UsageError(f"{folder / file.name} cannot be a file's name on this machine: rename it")
+            if isinstance(output, Path):
+                require_name(folder / file.name, file.name)
             yield file
 
 
@@ -121,7 +122,21 @@ def companions_of(file: Location) -> tuple[str, ...]:
         names = os.listdir(file.parent)
     except OSError:
         return ()
-    return next((companions for name, companions in _with_companions(names) if name == file.name), ())
+    found = dict(_with_companions(names))
+    if file.name in found:
+        return found[file.name]
+    one = [name for name in found if folded(name) == folded(file.name)]  # as the disk may take it
+    return found[one[0]] if len(one) == 1 else ()
+
+
+def require_name(source: Location, name: str) -> None:
+    """Refuses a photograph of a store whose name no file of this machine can have.
+
+    Raises:
+        UsageError: the message names it.
+    """
+    if not can_be_named(name):
+        raise UsageError(f"{source} cannot be a file's name on this machine: rename it")
 
 
 def companion_target(companion: str, photograph: str, target: Path) -> Path:
@@ -162,7 +177,7 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
     path = folded(name.replace(os.sep, "/"))
     parts = path.split("/")
     for pattern in patterns:
-        folded_pattern = folded(pattern).rstrip("/")
+        folded_pattern = folded(pattern.replace(os.sep, "/")).rstrip("/")
         if fnmatchcase(path, folded_pattern) or any(fnmatchcase(part, folded_pattern) for part in parts):
             return True
     return False

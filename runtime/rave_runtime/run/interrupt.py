@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,14 +90,17 @@ class _Watcher:
         self._has_raised = False
 
     def start(self) -> None:
-        """Starts the thread that is told of signals while the main thread is busy."""
-        if os.name != "posix":  # elsewhere such descriptors are sockets only
-            return
-        reading, writing = os.pipe()
-        os.set_blocking(writing, False)
-        with contextlib.suppress(RuntimeError):  # no further thread can be started
+        """Starts the thread that is told of signals while the main thread is busy.
+
+        It is told by sockets, since Windows writes signals into nothing else. There the main thread does not
+        hear Ctrl-C for as long as it waits for another thread.
+        """
+        # RuntimeError: no further thread can be started. OSError: a firewall forbids even such sockets.
+        with contextlib.suppress(RuntimeError, OSError):
+            reading, writing = socket.socketpair()
+            writing.setblocking(False)
             threading.Thread(target=self._read, args=(reading,), name="rave-signals", daemon=True).start()
-            signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+            signal.set_wakeup_fd(writing.detach(), warn_on_full_buffer=False)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Handles a signal in the main thread, where Python calls it between two instructions.
@@ -116,11 +120,11 @@ class _Watcher:
             return
         raise KeyboardInterrupt
 
-    def _read(self, reading: int) -> None:
+    def _read(self, reading: socket.socket) -> None:
         numbers = {getattr(signal, name, None) for name in _NAMES}
         received = 0
-        while True:
-            for number in os.read(reading, 64):
+        while arrived := reading.recv(64):
+            for number in arrived:
                 if number in numbers:
                     received += 1
                     self._tell(received)

@@ -37,6 +37,7 @@ from rave_runtime.run.inputs import (
     companions_of,
     find_photographs,
     is_unreadable_kind,
+    require_name,
     sentences_on_unreadable,
 )
 from rave_runtime.run.overwriting import find_clashes, listed_names
@@ -235,6 +236,8 @@ def _make_job(source: Location, into: Location, file: FoundFile, naming: Naming,
 def _job_of(source: Location, output: Location, naming: Naming, several: bool) -> Iterator[Job]:
     """Yields the job of one file."""
     into = several or is_folder(output) or output.suffix.lower() not in KNOWN_ENDINGS
+    if into and isinstance(source, RemoteFile) and isinstance(output, Path):
+        require_name(source, source.name)
     target = output / naming.name_of(source.name) if into else output
     if not into:
         require_format(output, naming.format)

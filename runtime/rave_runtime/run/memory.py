@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rave_runtime.backends.limits import allowed_memory_mib
+from rave_runtime.backends.limits import allowed_memory_mib, machine_memory_mib
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.photos.formats import format_named, output_format
 from rave_runtime.photos.headers.dimensions import read_dimensions
@@ -54,11 +53,8 @@ def default_limit_mib() -> int:
 
 def memory_for_one_mib() -> int:
     """Returns what one photograph alone may take by default, in MiB: half of the memory that there is."""
-    allowed = allowed_memory_mib()
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
-        allowed = machine if allowed is None else min(allowed, machine)
-    return max(default_limit_mib(), (allowed or 0) // 2)
+    limits = [limit for limit in (allowed_memory_mib(), machine_memory_mib()) if limit is not None]
+    return max(default_limit_mib(), min(limits, default=0) // 2)
 
 
 def choose_tile_size(limit_mib: int, workers: int) -> int:

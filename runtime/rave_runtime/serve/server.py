@@ -36,6 +36,9 @@ _ANSWER_S: Final = 1
 _LOOK_S: Final = 0.05
 """How often a service that ends looks whether all its requests are answered."""
 
+_MOST_FILES: Final = (65536, 10240)
+"""Open files that are asked for, the first number that the system allows. Every macOS allows the second."""
+
 _SWITCH_S: Final = 0.0005
 """How long a worker may keep Python's lock while the event loop waits for it. Python's default is 5 ms, and
 a health check would wait several times that."""
@@ -186,7 +189,8 @@ def _listen(options: ServeOptions) -> socket.socket:
     try:
         listener = socket.create_server((options.host, options.port), family=family, backlog=1024)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+        # In Python's words, which repeat the address: os.strerror knows no errors of sockets on Windows.
+        reason = str(error.strerror or error).partition(" (while ")[0]
         raise UsageError(
             f"{options.host}:{options.port} cannot be listened on ({reason}): give another --port or --host"
         ) from error
@@ -204,6 +208,8 @@ def _raise_file_limit() -> None:
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if hard == resource.RLIM_INFINITY or soft < hard:
-            limit = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
+        # macOS names no limit, and refuses more than its kernel has set aside.
+        for limit in _MOST_FILES if hard == resource.RLIM_INFINITY else (min(hard, _MOST_FILES[0]),):
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
+                return

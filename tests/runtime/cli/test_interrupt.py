@@ -218,3 +218,15 @@ def test_an_interrupt_during_imports_of_training_is_no_traceback() -> None:
     code = INTERRUPTED_IMPORT.format(module="typer", package="rave_train.__main__")
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "rave-train: interrupted before it began\n")
+
+
+def test_the_thread_that_is_told_of_signals_listens_to_a_socket() -> None:
+    """On Windows, signals are written into nothing else: Ctrl-C was heard when the photograph was done."""
+    code = (
+        "import os, signal, stat\n"
+        "from rave_runtime.run.interrupt import heed_signals\n"
+        "heed_signals()\n"
+        "print(stat.S_ISSOCK(os.fstat(signal.set_wakeup_fd(-1)).st_mode))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"

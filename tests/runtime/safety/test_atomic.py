@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from rave_runtime.errors import PhotoError
-from rave_runtime.files import atomic, partials
+from rave_runtime.files import atomic, partials, permissions
 from rave_runtime.files.atomic import make_folder, require_writable, write_atomically
 from rave_runtime.files.partials import remove_abandoned, remove_own_partials, this_machine
 from rave_runtime.files.regular import open_regular, read_regular, walk
@@ -113,9 +113,9 @@ def test_threads_that_ask_for_the_umask_at_once_leave_it_as_it_was(monkeypatch: 
         raise FileNotFoundError
 
     monkeypatch.setattr(os, "umask", umask)
-    monkeypatch.setattr(atomic, "open", refuse, raising=False)
+    monkeypatch.setattr(permissions, "open", refuse, raising=False)
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: atomic._umask(), range(8)))
+        answers = list(pool.map(lambda _: permissions.umask(), range(8)))
     assert (set(answers), mask) == ({0o022}, 0o022)
 
 

@@ -14,6 +14,9 @@ import pytest
 from PIL import Image
 
 from rave_runtime import Enhancer
+from rave_runtime.errors import UsageError
+from rave_runtime.serve.options import ServeOptions
+from rave_runtime.serve.server import _listen
 from tests.runtime.pictures import MakePicture
 
 from .conftest import Serve, Service, encode, form, rave_run
@@ -258,3 +261,14 @@ def test_a_taken_port_is_told(service: Service) -> None:
     )
     assert done.returncode == 2
     assert "cannot be listened on (Address already in use)" in done.stderr
+
+
+def test_windows_words_for_a_taken_port_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was "Unknown error": the C library there knows no errors of sockets."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(10048, "Only one usage of each socket address (while attempting to bind on address)")
+
+    monkeypatch.setattr("socket.create_server", refuse)
+    with pytest.raises(UsageError, match=r"cannot be listened on \(Only one usage of each socket address\)"):
+        _listen(ServeOptions())

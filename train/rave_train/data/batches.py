@@ -27,7 +27,7 @@ IN_MEMORY_BYTES: Final = 8 * 2**30
 In a container it may be less: see `_most_kept_bytes`."""
 
 
-_WORKERS_START: Final = "fork" if sys.platform == "linux" else None
+WORKERS_START: Final = "fork" if sys.platform == "linux" else None
 """How workers begin: forked, they share the decoded pictures. Otherwise, as by default from Python 3.14 on,
 each would get a copy. Other systems cannot fork safely."""
 
@@ -114,7 +114,7 @@ def draw_batches(
         batch_sampler=numbers(),
         num_workers=workers,
         worker_init_fn=_leave_signals_to_the_run,
-        multiprocessing_context=_WORKERS_START if workers else None,
+        multiprocessing_context=WORKERS_START if workers else None,
     )
     yield from loader
 

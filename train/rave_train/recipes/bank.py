@@ -18,6 +18,7 @@ from torch import Tensor
 from rave_runtime.arrays import Array, Picture
 from rave_runtime.photos.formats import format_named
 from rave_runtime.photos.reading import load_rgb
+from rave_train.data.batches import WORKERS_START
 from rave_train.recipes.panoramas import ENDINGS, HELD_OUT, UNUSED, find_panoramas, load_panorama
 from rave_train.recipes.scenes import (
     Pair,
@@ -143,8 +144,8 @@ def make_bank(
     photographs: dict[bool, list[Picture]] = {False: [], True: []}
     truths: dict[bool, list[Picture]] = {False: [], True: []}
     work = _Work(sources, mix, long_side_px, seed)
-    cv2.setNumThreads(1)  # before the fork: its threads would not be there after it
-    with ProcessPoolExecutor(processes, get_context("fork"), _set_work, (work,)) as pool:
+    cv2.setNumThreads(1)  # before a fork: its threads would not be there after it
+    with ProcessPoolExecutor(processes, get_context(WORKERS_START), _set_work, (work,)) as pool:
         for drawn in pool.map(_draw, range(-(-pairs // 2)), chunksize=32):
             for photograph, truth in drawn:
                 stands = photograph.shape[1] > photograph.shape[2]
@@ -259,6 +260,7 @@ _work: _Work
 def _set_work(work: _Work) -> None:
     global _work
     _work = work
+    cv2.setNumThreads(1)  # once more, for processes that are no forks
 
 
 def _draw(index: int) -> list[tuple[Picture, Picture]]:
