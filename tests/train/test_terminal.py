@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import signal
+import time
 
 import pytest
+import typer
 from rich.console import Console
 
 from rave_train.cli.run_display import RunDisplay
-from rave_train.cli.terminal import LenientConsole
+from rave_train.cli.terminal import LenientConsole, errors_on_one_line
 from rave_train.cli.train import _stop_on_signal
 from rave_train.loop.events import Note, Step
 from rave_train.loop.schedule import Position
@@ -55,6 +57,17 @@ def test_an_error_before_the_first_step_has_no_bar_above_it() -> None:
     assert "starting" not in stream.getvalue()
 
 
+def test_what_a_machine_refuses_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    for error, words in (
+        (OSError(30, "Read-only file system", "full/e"), "error: full/e: Read-only file system\n"),
+        (OSError(28, "No space left on device"), "error: No space left on device\n"),
+        (OSError("a.png cannot be written"), "error: a.png cannot be written\n"),
+    ):
+        with pytest.raises(typer.Exit), errors_on_one_line():
+            raise error
+        assert capsys.readouterr().err == words
+
+
 def test_a_run_whose_reader_has_gone_goes_on() -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -65,7 +78,7 @@ def test_a_run_whose_reader_has_gone_goes_on() -> None:
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_a_run_after_its_step_and_before_the_first_at_once(
-    name: str, capfd: pytest.CaptureFixture[str]
+    name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = getattr(signal, name, None)
     if number is None:
@@ -78,6 +91,9 @@ def test_a_signal_ends_a_run_after_its_step_and_before_the_first_at_once(
         signal.raise_signal(number)
         assert should_stop()
         assert "stopping after this step; once more stops at once" in capfd.readouterr().err
+        signal.raise_signal(number)  # the same one, which torchrun has passed on
+        later = time.monotonic() + 2
+        monkeypatch.setattr("rave_train.cli.train.time.monotonic", lambda: later)
         with pytest.raises(SystemExit, match="130"):
             signal.raise_signal(number)
     before = signal.signal(number, signal.SIG_IGN)

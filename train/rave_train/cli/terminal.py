@@ -67,8 +67,15 @@ def errors_on_one_line() -> Iterator[None]:
         say(f"{error.name} is missing: pip install 'rave-backlit[{extra}]'", error=True)
         raise typer.Exit(1) from error
     except (RaveError, OSError) as error:
-        say(f"error: {error}", error=True)
+        say(f"error: {_words_of(error)}", error=True)
         raise typer.Exit(2 if isinstance(error, ValueError) else 1) from error
+
+
+def _words_of(error: RaveError | OSError) -> str:
+    """An error's message, without the number that the system gives it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 @contextmanager

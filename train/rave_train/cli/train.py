@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,9 @@ ABOUT: Final = {
     "clip-lit-latent": "Train by CLIP-LIT-Latent: two learned vectors guide. Any encoder will do.",
 }
 """Each method's command, and the first line of its help."""
+
+_ONE_SIGNAL_S: Final = 1.0
+"""Signals within this time are one: torchrun passes on what its processes have got from the terminal, too."""
 
 _LEFT_TO_COMMAND: Final = ("method", "options", "data", "network")
 
@@ -145,7 +149,7 @@ def _stop_on_signal(quiet: bool) -> Iterator[Callable[[], bool]]:
     # Imported here, so that help need not wait for it.
     from rave_runtime.run.interrupt import EXIT_INTERRUPTED, heeded_signals
 
-    signals: list[int] = []
+    first_s: float | None = None  # when the first signal came
     stepping = False
 
     def tell(text: str) -> None:
@@ -154,18 +158,22 @@ def _stop_on_signal(quiet: bool) -> Iterator[Callable[[], bool]]:
                 os.write(2, f"\n{text}\n".encode())
 
     def ask(number: int, frame: object) -> None:
-        del frame
+        nonlocal first_s
+        del number, frame
         if not stepping:
             tell("interrupted before the first step")
-        if signals or not stepping:
             sys.exit(EXIT_INTERRUPTED)
-        signals.append(number)
+        if first_s is not None:
+            if time.monotonic() - first_s < _ONE_SIGNAL_S:
+                return
+            sys.exit(EXIT_INTERRUPTED)
+        first_s = time.monotonic()
         tell("stopping after this step; once more stops at once")
 
     def should_stop() -> bool:
         nonlocal stepping
         stepping = True
-        return bool(signals)
+        return first_s is not None
 
     previous = {number: signal.signal(number, ask) for number in heeded_signals()}
     try:

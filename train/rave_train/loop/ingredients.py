@@ -33,7 +33,7 @@ from rave_train.guidance.identity import (
     identity_loss,
     stage_weights,
 )
-from rave_train.guidance.options import ClipLitOptions, PairOptions, RaveOptions
+from rave_train.guidance.options import ClipLitLatentOptions, ClipLitOptions, PairOptions, RaveOptions
 from rave_train.guidance.rave import guide_by_residual
 from rave_train.guidance.words import need_of_text, require_text_by_name
 from rave_train.loop.config import RunConfig
@@ -267,8 +267,10 @@ def build_guidance(
     need = need_of_text(config.options)
     if isinstance(config.options, ClipLitOptions) and need is not None:
         return PromptGuidance(encoder.require_text(*need))
-    if not isinstance(config.options, RaveOptions):
+    if isinstance(config.options, ClipLitLatentOptions):
         return LatentGuidance(encoder.dimension(), config.seed)
+    if not isinstance(config.options, RaveOptions):
+        raise TypeError(f"no guidance is built here for {type(config.options).__name__}")
     if need is not None:
         encoder.require_text(*need)
 
