@@ -122,6 +122,12 @@ def test_numbers_and_devices_that_make_no_sense(config: RunConfig) -> None:
         changed: Any = {part: dataclasses.replace(getattr(pair, part), **{name: value})}
         with pytest.raises(ConfigError, match=f"^{name.replace('_', ' ')} is {value}, (0 or )?more"):
             dataclasses.replace(pair, **changed).check()
+    for options, words in (
+        (RaveOptions(4, shift_tokens=-1), "shift tokens is -1, 0 or more"),
+        (RaveOptions(4, guide_token=""), "guide token is empty"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            dataclasses.replace(config, options=options).check()
     with pytest.raises(ConfigError, match=r"seed is 4611686018427387904, 0 or more and less than 2\^62"):
         dataclasses.replace(config, seed=2**62).check()
     with pytest.raises(ConfigError, match="'meta' is not a device to train on"):
