@@ -225,6 +225,34 @@ def test_a_missing_exporter_is_one_line(
     assert not (tmp_path / "new").exists()
 
 
+def test_an_error_that_is_not_of_versions_keeps_its_words(
+    run: Run, checkpoint_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine short of memory, or a changed network, were told to upgrade onnxscript."""
+    for error, words in (
+        (
+            RuntimeError("can't allocate memory: you tried to allocate 40 bytes"),
+            "torch could not write the network as ONNX: RuntimeError: can't allocate memory: you tried",
+        ),
+        (AttributeError("'Tensor' object has no attribute 'lght'"), "AttributeError: 'Tensor' object has no"),
+        (
+            OSError(28, "No space left on device", "/tmp/graph.onnx"),
+            "new cannot be written (No space left on device)",
+        ),
+    ):
+
+        def fail(*_: object, error: Exception = error, **__: object) -> None:
+            if isinstance(error, OSError):
+                raise error
+            raise RuntimeError("Failed to export the model") from error
+
+        monkeypatch.setattr("rave_export.graphs.split.torch.onnx.export", fail)
+        done = run(checkpoint_file, "-o", tmp_path / "new")
+        assert done.exit_code == 1
+        assert words in done.stderr.splitlines()[-1]
+        assert "onnxscript" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "missing", ["onnxscript._framework_apis", "onnxscript.evaluator", "onnxscript.function_libs"]
 )

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from safetensors.torch import save
 from typer.testing import CliRunner
 
@@ -17,10 +15,7 @@ from rave_train.__main__ import COMMANDS
 from rave_train.checkpoint import save_checkpoint
 from rave_train.cli import app
 from rave_train.cli.options import field_helps
-from rave_train.cli.run_display import RunDisplay
 from rave_train.loop.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
-from rave_train.loop.events import Note, Step
-from rave_train.loop.schedule import Position
 from rave_train.network import EnhancementNetwork
 
 runner = CliRunner()
@@ -163,22 +158,6 @@ def test_a_misspelt_option_is_guessed_and_several_gpus_are_explained() -> None:
     assert "--iterations" in wrong.output
     helped = runner.invoke(app, ["rave", "--help"], env={"COLUMNS": "200"}).output
     assert "torchrun --nproc-per-node=N -m rave_train rave" in helped
-
-
-def test_the_progress_line_keeps_steps_and_time_on_a_narrow_terminal() -> None:
-    stream = io.StringIO()
-    console = Console(file=stream, width=80, force_terminal=True, color_system=None)
-    losses = {"loss": 123.4567, "guidance": 65.4321, "identity": 12.3456, "pixel": 0.123456}
-    with RunDisplay(console) as display:
-        display(Step(Position("enhance", round=11, total=12344), 50000, losses, 120.123))
-        display(Note("a [bold]name\x1b]0;title\x07"))
-    text = stream.getvalue()
-    line = next(line for line in text.replace("\r", "\n").splitlines() if "12345/50000" in line)
-    assert "0:00:0" in line
-    assert "-:--:--" in line
-    assert "enhance 12" in line
-    assert "loss 120" in line
-    assert r"a [bold]name\x1b]0;title\x07" in text
 
 
 def test_a_run_goes_on_from_any_folder(

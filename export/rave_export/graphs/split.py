@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import io
 import logging
+import traceback
 import warnings
 from collections.abc import Iterator
 from typing import Final
@@ -29,6 +30,9 @@ MIN_OPSET: Final = 18
 
 IR_VERSION: Final = 10
 """The newest version of the file format that all supported runtimes read; onnx would write a newer one."""
+
+_EXPORTERS: Final = ("torch.onnx", "onnx", "ml_dtypes")
+"""How the names of the modules begin that write ONNX: torch's own, onnx, onnxscript, onnx_ir."""
 
 
 class ContextGraph(nn.Module):
@@ -190,7 +194,7 @@ def _export(
         "width": torch.export.Dim("width", min=2),
     }
     dynamic = {name: {axis: sizes[size] for axis, size in free.items()} for name, free in axes.items()}
-    with _quiet(), _clashes_in_one_line():
+    with _quiet(), _errors_in_one_line():
         program = torch.onnx.export(
             module.eval(),
             tuple(inputs.values()),
@@ -229,31 +233,56 @@ def _require_onnxscript() -> None:
     Raises:
         ExportError: it is missing, or does not work with the other packages.
     """
-    with _clashes_in_one_line():
+    try:
         importlib.import_module("onnxscript")
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # versions that do not fit together raise errors of any class
+        raise _clash(error) from error
 
 
 @contextlib.contextmanager
-def _clashes_in_one_line() -> Iterator[None]:
-    """Turns errors of torch's exporter into a line that says what to install.
+def _errors_in_one_line() -> Iterator[None]:
+    """Turns errors of torch's exporter, which are dozens of lines, into one that says what to do.
 
-    The exporter can export every network of this project, so an error means that packages do not fit
-    together.
+    Packages that do not fit together lack what one asks of another. All other errors have other reasons,
+    such as a machine that gives no memory, or a network that was changed, and keep their own words.
 
     Raises:
-        ExportError: the block raised an error.
+        ExportError: the block raised an error, but not one of files.
     """
     try:
         yield
-    except MemoryError:
+    except (MemoryError, OSError):
         raise
-    except Exception as error:  # versions that do not fit together raise errors of any class
-        if isinstance(error, ModuleNotFoundError) and error.name and "." not in error.name:
-            raise ExportError(f"{error.name} is missing: pip install 'rave-backlit[export]'") from error
+    except Exception as error:
+        first = error
+        while isinstance(reason := first.__cause__ or first.__context__, Exception):
+            first = reason
+        if isinstance(first, ImportError) or (
+            isinstance(first, (AttributeError, TypeError)) and _module_of(first).startswith(_EXPORTERS)
+        ):
+            raise _clash(first) from error
         raise ExportError(
-            f"onnxscript does not go with the onnx and torch that are installed ({reason_of(error)}): "
-            "pip install --upgrade onnx onnxscript"
+            f"torch could not write the network as ONNX: {type(first).__name__}: {reason_of(first)}. Free "
+            "memory if that is short; a network that was changed may do what ONNX cannot"
         ) from error
+
+
+def _clash(error: Exception) -> ExportError:
+    """Says which package is missing, or that packages do not go together."""
+    if isinstance(error, ModuleNotFoundError) and error.name and "." not in error.name:
+        return ExportError(f"{error.name} is missing: pip install 'rave-backlit[export]'")
+    return ExportError(
+        f"onnxscript does not go with the onnx and torch that are installed ({reason_of(error)}): "
+        "pip install --upgrade onnx onnxscript"
+    )
+
+
+def _module_of(error: Exception) -> str:
+    """The name of the module in which an error arose."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")) if frames else ""
 
 
 @contextlib.contextmanager

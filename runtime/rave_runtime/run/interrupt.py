@@ -68,11 +68,15 @@ def heed_signals() -> None:
     library for long. Signals that the process was started to ignore, as by `nohup`, stay ignored.
     """
     watcher = _Watcher()
-    for name in _NAMES:
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, watcher.on_signal)
+    for number in heeded_signals():
+        signal.signal(number, watcher.on_signal)
     watcher.start()
+
+
+def heeded_signals() -> list[int]:
+    """The numbers of the signals that end a run, as far as this system has them and does not ignore them."""
+    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def was_interrupted() -> bool:

@@ -69,8 +69,8 @@ def test_unusable_pictures_are_named_and_skipped(tmp_path: Path) -> None:
     assert reasons["dot.png"] == "1x1 px, at least 16 px each way are needed"
     assert "does not decode" in reasons["cut.png"]
     assert reasons["text.jpg"] == "is not a picture, or of a format that is not known here"
-    assert "which 8-bit RGB cannot hold" in reasons["sixteen.png"]
-    assert "which 8-bit RGB cannot hold" in reasons["float.tif"]
+    assert "grey of more than 8 bits" in reasons["sixteen.png"]
+    assert "convert it to 8 bits" in reasons["float.tif"]
 
 
 def test_kinds_that_only_the_runtime_reads_are_named(tmp_path: Path) -> None:

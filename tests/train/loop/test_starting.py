@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,12 @@ def test_numbers_and_devices_that_make_no_sense(config: RunConfig) -> None:
         changed: Any = {part: dataclasses.replace(getattr(pair, part), **{name: value})}
         with pytest.raises(ConfigError, match=f"^{name.replace('_', ' ')} is {value}, (0 or )?more"):
             dataclasses.replace(pair, **changed).check()
+    for options, words in (
+        (RaveOptions(4, shift_tokens=-1), "shift tokens is -1, 0 or more"),
+        (RaveOptions(4, guide_token=""), "guide token is empty"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            dataclasses.replace(config, options=options).check()
     with pytest.raises(ConfigError, match=r"seed is 4611686018427387904, 0 or more and less than 2\^62"):
         dataclasses.replace(config, seed=2**62).check()
     with pytest.raises(ConfigError, match="'meta' is not a device to train on"):
@@ -178,3 +185,36 @@ def test_a_run_that_would_take_days_on_a_cpu_is_told_so_first(config: RunConfig,
     with pytest.raises(SeenError):
         train(large, tmp_path / "large", listen=listen)
     train(config, tmp_path / "small", listen=listen)
+
+
+def test_the_name_of_an_encoder_is_read_before_the_pictures(config: RunConfig, tmp_path: Path) -> None:
+    nowhere = dataclasses.replace(config.data, backlit="absent")
+    for changes in ({"encoder": "resnet50"}, {"identity_encoder": "resnet50"}):
+        with pytest.raises(EncoderError, match="'resnet50' is not the name of an encoder"):
+            train(dataclasses.replace(config, data=nowhere, **changes), tmp_path / "run")  # type: ignore[arg-type]
+
+
+def test_two_runs_do_not_share_a_folder(config: RunConfig, tmp_path: Path) -> None:
+    """Their losses were mixed, and each replaced the other's checkpoints."""
+    run = tmp_path / "run"
+
+    def begin_another(event: object) -> None:
+        if isinstance(event, Note) and not run.exists():
+            train(config, run, should_stop=after_steps(2))
+
+    with pytest.raises(RunFolderError, match="holds a run already"):
+        train(dataclasses.replace(config, seed=1), run, listen=begin_another)
+    assert train(config, run, resume=True).finished
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of folders are POSIX's")
+def test_a_run_that_is_going_on_is_not_resumed(config: RunConfig, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    def resume_it() -> bool:
+        with pytest.raises(RunFolderError, match=r"another process trains in .*run: wait for"):
+            train(config, run, resume=True)
+        return True
+
+    assert not train(config, run, should_stop=resume_it).finished
+    assert train(config, run, resume=True).finished

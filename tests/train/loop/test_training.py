@@ -21,6 +21,8 @@ from rave_train.errors import (
 from rave_train.guidance.options import ClipLitOptions
 from rave_train.loop.config import RunConfig, read_config
 from rave_train.loop.events import Event, Note
+from rave_train.loop.losses_log import LossesLog
+from rave_train.loop.schedule import Position
 from rave_train.loop.steps import describe_separation
 from rave_train.loop.training import train
 from tests.train.conftest import make_scenes
@@ -161,3 +163,10 @@ def test_mixed_precision_on_a_gpu(config: RunConfig, tmp_path: Path) -> None:
     for precision in ("bf16", "fp16"):
         outcome = train(dataclasses.replace(config, precision=precision), tmp_path / precision)
         assert outcome.finished
+
+
+def test_a_term_without_a_column_is_not_lost(tmp_path: Path) -> None:
+    log = LossesLog(tmp_path, 0)
+    with pytest.raises(ValueError, match="contour"):
+        log.log(Position("enhance"), {"loss": 3.0, "contour": 1.0}, 3.0, 0.1)
+    log.close()

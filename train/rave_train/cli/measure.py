@@ -54,7 +54,9 @@ def evaluate(
         str, typer.Option(help="ours, or upstream: that of RAVE's script, to compare with its paper.")
     ] = "ours",
     gray: Annotated[bool, typer.Option("--gray", help="PSNR and SSIM on grey pictures.")] = False,
-    size: Annotated[int | None, typer.Option(help="Squash both to a square of this side first.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Squash both to a square of this side first, pixels.")
+    ] = None,
     gt_mean: Annotated[bool, typer.Option("--gt-mean", help="Match the truth's mean brightness.")] = False,
     lpips_net: Annotated[str, typer.Option(help="alex (as published), squeeze or vgg.")] = "alex",
     inception: Annotated[Path | None, typer.Option(help="Weights of FID's Inception network.")] = None,

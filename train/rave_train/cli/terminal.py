@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,18 @@ from rich.console import Console
 
 from rave_runtime.errors import RaveError
 from rave_runtime.files.secrets import without_secrets
+
+
+class LenientConsole(Console):
+    """A console whose reader may go: nothing more is shown then, and the work goes on.
+
+    Rich's own ends the program, even in the middle of a training whose output went through a pipe.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Shows nothing from now on, neither here nor when the program ends and flushes its streams."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 def printable(text: str) -> str:
@@ -26,7 +39,7 @@ def printable(text: str) -> str:
 
 def say(text: str, *, error: bool = False, quiet: bool = False) -> None:
     """Prints a text as it is, without markup, colours or breaks, to standard output or error."""
-    console = Console(stderr=error, quiet=quiet)
+    console = LenientConsole(stderr=error, quiet=quiet)
     shown = printable(without_secrets(text))
     console.print(shown, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
@@ -54,8 +67,15 @@ def errors_on_one_line() -> Iterator[None]:
         say(f"{error.name} is missing: pip install 'rave-backlit[{extra}]'", error=True)
         raise typer.Exit(1) from error
     except (RaveError, OSError) as error:
-        say(f"error: {error}", error=True)
+        say(f"error: {_words_of(error)}", error=True)
         raise typer.Exit(2 if isinstance(error, ValueError) else 1) from error
+
+
+def _words_of(error: RaveError | OSError) -> str:
+    """An error's message, without the number that the system gives it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 @contextmanager
@@ -69,7 +89,7 @@ def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
         TaskProgressColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=LenientConsole(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda doing, done, total: bar.update(
             task, description=printable(doing), completed=done, total=total

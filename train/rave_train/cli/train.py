@@ -6,17 +6,17 @@ import dataclasses
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from rave_runtime.bundle import EMBEDDED
 from rave_train.cli.options import command_with_options
-from rave_train.cli.terminal import errors_on_one_line, say
+from rave_train.cli.terminal import LenientConsole, errors_on_one_line, say
 from rave_train.errors import ConfigError
 from rave_train.loop.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
 from rave_train.loop.run_folder import RunFolder
@@ -30,6 +30,9 @@ ABOUT: Final = {
     "clip-lit-latent": "Train by CLIP-LIT-Latent: two learned vectors guide. Any encoder will do.",
 }
 """Each method's command, and the first line of its help."""
+
+_ONE_SIGNAL_S: Final = 1.0
+"""Signals within this time are one: torchrun passes on what its processes have got from the terminal, too."""
 
 _LEFT_TO_COMMAND: Final = ("method", "options", "data", "network")
 
@@ -76,24 +79,24 @@ def resume(
 
 def _train(config: RunConfig, out: Path, resume: bool = False, lengthen_by: int = 0) -> None:
     """Trains, shows how it goes, and says at the end what came out."""
-    with errors_on_one_line():
+    follows = os.environ.get("RANK", "0") != "0"  # under torchrun only the first process speaks
+    with errors_on_one_line(), _stop_on_signal(quiet=follows) as should_stop:
         from rave_train.cli.run_display import RunDisplay
         from rave_train.loop.training import read_outcome, train
 
-        follows = os.environ.get("RANK", "0") != "0"  # under torchrun only the first process speaks
         ended = read_outcome(out) if resume and not lengthen_by else None
         if ended is not None:
             say(f"{out} is finished after {ended.steps} steps; --lengthen STEPS adds more", quiet=follows)
             say(_describe(ended), quiet=follows)
             return
-        console = Console(stderr=True, quiet=follows)
-        with _stop_on_signal() as should_stop, RunDisplay(console) as display:
+        console = LenientConsole(stderr=True, quiet=follows)
+        with RunDisplay(console) as display:
             outcome = train(
                 config, out, resume=resume, lengthen_by=lengthen_by, listen=display, should_stop=should_stop
             )
     if not outcome.finished:
-        line = f"stopped after {outcome.steps} steps: rave-train resume {out} goes on"
-        say(line, error=True, quiet=follows)
+        steps = "1 step" if outcome.steps == 1 else f"{outcome.steps} steps"
+        say(f"stopped after {steps}: rave-train resume {out} goes on", error=True, quiet=follows)
         raise typer.Exit(130)
     say(_describe(outcome), quiet=follows)
 
@@ -135,19 +138,46 @@ def _values_of(file: Path, method: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C (or SIGTERM) ends the run after the step at hand, the second at once."""
-    signals: list[int] = []
+def _stop_on_signal(quiet: bool) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C, SIGTERM or a terminal that closes ends the run after the step at hand, a second one at once.
+
+    Until the first step is done there is nothing to lose, so that the first one ends the program at once.
+
+    Args:
+        quiet: whether another process tells the user.
+    """
+    # Imported here, so that help need not wait for it.
+    from rave_runtime.run.interrupt import EXIT_INTERRUPTED, heeded_signals
+
+    first_s: float | None = None  # when the first signal came
+    stepping = False
+
+    def tell(text: str) -> None:
+        with suppress(OSError):  # not by print, which the signal may have interrupted
+            if not quiet:
+                os.write(2, f"\n{text}\n".encode())
 
     def ask(number: int, frame: object) -> None:
-        del frame
-        if signals:
-            sys.exit(130)
-        signals.append(number)
+        nonlocal first_s
+        del number, frame
+        if not stepping:
+            tell("interrupted before the first step")
+            sys.exit(EXIT_INTERRUPTED)
+        if first_s is not None:
+            if time.monotonic() - first_s < _ONE_SIGNAL_S:
+                return
+            sys.exit(EXIT_INTERRUPTED)
+        first_s = time.monotonic()
+        tell("stopping after this step; once more stops at once")
 
-    previous = {name: signal.signal(name, ask) for name in (signal.SIGINT, signal.SIGTERM)}
+    def should_stop() -> bool:
+        nonlocal stepping
+        stepping = True
+        return first_s is not None
+
+    previous = {number: signal.signal(number, ask) for number in heeded_signals()}
     try:
-        yield lambda: bool(signals)
+        yield should_stop
     finally:
-        for name, handler in previous.items():
-            signal.signal(name, handler)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from rave_runtime.arrays import Picture
 from rave_runtime.backends.limits import allowed_memory_mib
+from rave_runtime.run.interrupt import heeded_signals
 from rave_train.data.augmentation import FOR_ENHANCEMENT, draw_placement, place
 from rave_train.data.photographs import Photograph, load_square, load_squares
 
@@ -125,7 +126,7 @@ def _leave_signals_to_the_run(worker: int) -> None:
     The run ends its workers itself, after it has saved its state.
     """
     del worker
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in heeded_signals():
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -252,7 +252,7 @@ def _check(file: Path) -> Photograph | str:
                 if width * height > DEFAULT_MAX_MEGAPIXELS * 1e6:
                     return f"{width}x{height} px, over the limit of {DEFAULT_MAX_MEGAPIXELS:g} megapixels"
                 if image.mode.startswith(("I", "F")):
-                    return f"mode {image.mode}, which 8-bit RGB cannot hold: convert it first"
+                    return "grey of more than 8 bits, which training does not read: convert it to 8 bits"
                 image.load()  # decodes all of it; the conversion to RGB is tried on a strip to save memory
                 strip = _upright_rgb(image.crop((0, 0, 1, 2)))
     except PhotoError as error:

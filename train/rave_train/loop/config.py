@@ -121,8 +121,8 @@ class RunConfig:
             (open_clip:RN101@openai) beside the published guidance encoder, whether that is given by its tag
             or by a file, and the guidance encoder itself beside any other.
         seed: seed of every random choice.
-        precision: precision of the convolutions; "auto" is bf16 on a GPU or CPU that multiplies it natively,
-            fp16 on another GPU, float32 on another CPU.
+        precision: precision of the convolutions, fp32, bf16 or fp16; "auto" is bf16 on a GPU or CPU that
+            multiplies it natively, fp16 on another GPU, fp32 on another CPU.
         compile: whether torch.compile builds the network.
         device: the word cpu, the word cuda, or "auto" for the GPU where there is one.
         workers: number of processes that decode and augment; if not given, 4 with a GPU and 0 without.
@@ -226,6 +226,11 @@ class RunConfig:
             self.precision in ("auto", "fp32", "bf16", "fp16"),
             f"precision is {self.precision!r}: auto, fp32, bf16 or fp16 is needed",
         )
+        if isinstance(options, RaveOptions):
+            _require(
+                options.shift_tokens >= 0, f"shift tokens is {options.shift_tokens}, 0 or more is needed"
+            )
+            _require(options.guide_token != "", "guide token is empty: give a word, or leave it out")
         if isinstance(options, PairOptions):
             _require(options.guidance_batch >= 2, "a guidance batch needs a backlit and a well-lit picture")
             _require(options.views >= 1, "at least one view of each picture is needed")

@@ -21,7 +21,7 @@ from rave_train.data.pairs import (
 )
 from rave_train.data.photographs import Photograph, find_photographs, hash_set, load_square, load_squares
 from rave_train.encoders import Encoder, open_encoder
-from rave_train.encoders.spec import is_published_identity
+from rave_train.encoders.spec import is_published_identity, parse_spec
 from rave_train.errors import DataError
 from rave_train.guidance.clip_lit import PromptGuidance
 from rave_train.guidance.clip_lit_latent import LatentGuidance
@@ -33,7 +33,7 @@ from rave_train.guidance.identity import (
     identity_loss,
     stage_weights,
 )
-from rave_train.guidance.options import ClipLitOptions, PairOptions, RaveOptions
+from rave_train.guidance.options import ClipLitLatentOptions, ClipLitOptions, PairOptions, RaveOptions
 from rave_train.guidance.rave import guide_by_residual
 from rave_train.guidance.words import need_of_text, require_text_by_name
 from rave_train.loop.config import RunConfig
@@ -128,6 +128,8 @@ def gather(
         DataError: the folders do not hold what is needed, or both sets look the same to the encoder.
         EncoderError: an encoder cannot be opened or lacks what the method needs.
     """
+    for name in (config.encoder, config.identity_encoder_name):  # before minutes of decoding
+        parse_spec(name)
     require_text_by_name(config.options, config.encoder)
     data = find_training_data(config)
     listen(Note(data.report))
@@ -265,8 +267,10 @@ def build_guidance(
     need = need_of_text(config.options)
     if isinstance(config.options, ClipLitOptions) and need is not None:
         return PromptGuidance(encoder.require_text(*need))
-    if not isinstance(config.options, RaveOptions):
+    if isinstance(config.options, ClipLitLatentOptions):
         return LatentGuidance(encoder.dimension(), config.seed)
+    if not isinstance(config.options, RaveOptions):
+        raise TypeError(f"no guidance is built here for {type(config.options).__name__}")
     if need is not None:
         encoder.require_text(*need)
 

@@ -72,7 +72,7 @@ def _append(file: Path, columns: tuple[str, ...], row: dict[str, Any]) -> None:
     """Appends a row to a CSV file, after a line of titles if the file is new."""
     is_new = not file.is_file()
     with file.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, extrasaction="ignore")
+        writer = csv.DictWriter(stream, columns)  # refuses a term without a column
         if is_new:
             writer.writeheader()
         writer.writerow(row)

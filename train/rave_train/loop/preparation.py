@@ -48,8 +48,8 @@ def prepare(
         if "channels" in recorded
         else new_network(config, attempt=0)
     )
-    if processes.leads and not resume:
-        run.require_free()
+    if processes.leads:
+        run.hold() if resume else run.require_free()
     ingredients = gather(config, device, listen, recorded.get("identity_scale"))
     facts = {"precision": precision_name(precision), "channels": first.channels, "padding": first.padding}
     if config.network.init_from is not None:
@@ -69,11 +69,17 @@ def prepare(
 
 
 def _begin(config: RunConfig, run: RunFolder, ingredients: Ingredients, state: TrainingState) -> None:
-    """Writes a new run's first files; where that fails, the folder is left as it was."""
+    """Writes a new run's first files; where that fails, the folder is left as it was.
+
+    Raises:
+        RunFolderError: another run has begun in the folder since it was found free.
+    """
     existed = run.folder.is_dir()
+    data = ingredients.data
+    make_folder_of((photograph.file for photograph in (*data.backlit, *data.well_lit)), run.folder)
+    run.hold()
+    run.require_free()
     try:
-        data = ingredients.data
-        make_folder_of((photograph.file for photograph in (*data.backlit, *data.well_lit)), run.folder)
         run.create()
         reports = filter(None, (data.report, ingredients.shown.report))
         run.describe(ingredients.made_of, "\n".join(reports))

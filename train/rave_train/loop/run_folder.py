@@ -29,6 +29,11 @@ from typing import Any, Final
 from rave_train.errors import RunFolderError, TrainingError
 from rave_train.whole_files import write_whole
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
 _PACKAGES: Final = ("rave-backlit", "torch", "torchvision", "open_clip_torch", "timm", "numpy", "pillow")
 
 
@@ -41,6 +46,7 @@ class RunFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._held: int | None = None
 
     @property
     def config_file(self) -> Path:
@@ -91,6 +97,35 @@ class RunFolder:
                 pass
         except OSError as error:
             raise RunFolderError(f"{self.folder} cannot be made: {error.strerror}") from error
+
+    def hold(self) -> None:
+        """Keeps other processes from training in this folder, which exists, until `release` or the end.
+
+        Two trainings would mix their losses and replace each other's checkpoints. A system or a file system
+        that has no such locks lets them.
+
+        Raises:
+            RunFolderError: another process trains in it.
+        """
+        if fcntl is None:
+            return
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise RunFolderError(
+                f"another process trains in {self.folder}: wait for its end, or give another --out"
+            ) from error
+        except OSError:  # no locks of folders there
+            pass
+        self._held = descriptor
+
+    def release(self) -> None:
+        """Ends `hold`, if it was called."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
     def require_sound(self) -> None:
         """Makes sure that a run may be resumed: from its saved state, it would only fail again.

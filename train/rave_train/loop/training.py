@@ -79,8 +79,20 @@ def train(
         TrainingError: the network collapses again and again, a loss is not finite, or the device has too
             little memory.
     """
+    run = RunFolder(folder)
+    try:
+        return _train(config, run, resume, lengthen_by, listen, should_stop)
+    finally:
+        run.release()
+
+
+def _train(
+    config: RunConfig, run: RunFolder, resume: bool, lengthen_by: int, listen: Listener,
+    should_stop: Callable[[], bool],
+) -> Outcome:  # fmt: skip
+    """Does what `train` says."""
     config.check()
-    run, schedule = RunFolder(folder), config.schedule()
+    schedule = config.schedule()
     if resume:
         run.require_sound()
     device = pick_device(config.device)
@@ -92,7 +104,7 @@ def train(
     ingredients, state, precision = prepare(config, run, resume, device, processes, listen)
     if lengthen_by:
         state.position = reopen(schedule, state.position, lengthen_by)
-    log = LossesLog(folder, state.position.total) if processes.leads else None
+    log = LossesLog(run.folder, state.position.total) if processes.leads else None
     epoch_steps = config.epoch_steps or _epoch_steps(len(ingredients.pictures), config.network.batch)
     kinds: dict[bool, Steps] = {
         False: TrainNetwork(config, ingredients, state, run, processes, device, precision)
