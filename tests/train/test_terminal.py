@@ -6,6 +6,8 @@ import io
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import typer
@@ -76,6 +78,16 @@ def test_a_run_whose_reader_has_gone_goes_on() -> None:
         display(Note("guided by an encoder"))
 
 
+@contextmanager
+def default_action(number: int) -> Iterator[None]:
+    """A signal does what it does by default, though the tests themselves may run under nohup."""
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_ends_a_run_after_its_step_and_before_the_first_at_once(
     name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -83,7 +95,7 @@ def test_a_signal_ends_a_run_after_its_step_and_before_the_first_at_once(
     number = getattr(signal, name, None)
     if number is None:
         pytest.skip(f"this system has no {name}")
-    with _stop_on_signal(quiet=False) as should_stop:
+    with default_action(number), _stop_on_signal(quiet=False) as should_stop:
         with pytest.raises(SystemExit, match="130"):
             signal.raise_signal(number)
         assert "interrupted before the first step" in capfd.readouterr().err
@@ -96,10 +108,8 @@ def test_a_signal_ends_a_run_after_its_step_and_before_the_first_at_once(
         monkeypatch.setattr("rave_train.cli.train.time.monotonic", lambda: later)
         with pytest.raises(SystemExit, match="130"):
             signal.raise_signal(number)
-    before = signal.signal(number, signal.SIG_IGN)
-    try:
+    with default_action(number):
+        signal.signal(number, signal.SIG_IGN)  # as under nohup
         with _stop_on_signal(quiet=False) as should_stop:
-            signal.raise_signal(number)  # under nohup
+            signal.raise_signal(number)
             assert not should_stop()
-    finally:
-        signal.signal(number, before)

@@ -32,6 +32,16 @@ def test_no_options_print_the_help() -> None:
             assert f"[default: {field.default:g}]" in " ".join(done.stdout.split())
 
 
+@pytest.mark.parametrize(
+    ("module", "name"), [("rave_runtime", "rave-run"), ("rave_runtime.serve", "rave-serve")]
+)
+def test_it_starts_where_its_program_is_not_on_the_path(module: str, name: str) -> None:
+    if name == "rave-serve":
+        pytest.importorskip("starlette")
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True)
+    assert done.stdout.startswith(f"{name} ")
+
+
 def test_it_starts_without_the_command_lines_of_the_others(photos: Path, tmp_path: Path) -> None:
     """To import typer and rich takes as long as all the rest of enhancing a small photograph."""
     program = """

@@ -103,7 +103,7 @@ def test_resuming_needs_the_same_data_and_an_intact_state(config: RunConfig, tmp
         train(config, run, resume=True)
     Path(config.data.backlit, "scene0.png").unlink()
     with pytest.raises(
-        ConfigError, match=r"was begun with other values of backlit_pictures, .*begin a new run"
+        ConfigError, match=r"was begun with other backlit pictures, well-lit pictures: .*begin a new run"
     ):
         train(config, run, resume=True)
     wrong = json.loads((run / "config.json").read_text())

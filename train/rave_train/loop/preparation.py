@@ -26,6 +26,16 @@ _MAY_CHANGE: Final = ("device", "workers", "compile", "save_every", "epoch_steps
 """Fields of a run's config that do not change its result, only where and how fast it is computed."""
 
 
+_SHOWN: Final = {
+    "backlit_hash": "backlit pictures",
+    "well_lit_pictures": "well-lit pictures",
+    "well_lit_hash": "well-lit pictures",
+    "guidance_encoder_hash": "weights of the guidance encoder",
+    "identity_encoder_hash": "weights of the identity encoder",
+}
+"""What users call the facts of `made_of.json`; the others' names say it themselves."""
+
+
 def prepare(
     config: RunConfig, run: RunFolder, resume: bool, device: torch.device, processes: Processes,
     listen: Listener,
@@ -101,9 +111,10 @@ def _require_same(recorded: dict[str, Any], facts: dict[str, Any], run: RunFolde
     """
     differing = [name for name, value in facts.items() if recorded.get(name) != value]
     if differing:
+        shown = dict.fromkeys(_SHOWN.get(name, name.replace("_", " ")) for name in differing)
         raise ConfigError(
-            f"{run.folder} was begun with other values of {', '.join(differing)}: bring the same data and "
-            "encoders back, or begin a new run"
+            f"{run.folder} was begun with other {', '.join(shown)}: bring the same data and encoders back, "
+            "or begin a new run"
         )
 
 

@@ -194,7 +194,7 @@ def _require_finite(loss: float, position: Position) -> None:
     if not np.isfinite(loss):
         raise TrainingError(
             f"the loss is {loss} at step {position.total}. Begin a new run, in another --out, with a lower "
-            "--learning-rate or with --precision fp32"
+            "--learning-rate, or with --precision fp32 where it was another"
         )
 
 
