@@ -17,14 +17,12 @@ from rave_runtime.arrays import Array
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError
-from rave_runtime.films.ending import EndWatch
-from rave_runtime.films.joined import JoinedTimes
 from rave_runtime.films.opening import FilmInfo, describe_film, import_av, is_cover, main_video
-from rave_runtime.films.plane_format import as_plane
+from rave_runtime.films.plane_format import as_plane, luma_weights, reduced_frame
 from rave_runtime.films.planes import relight_planes
-from rave_runtime.films.reducing import luma_weights, reduced_frame
 from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.films.steady import Line, SteadyLight
+from rave_runtime.films.times import EndWatch, JoinedTimes
 from rave_runtime.light.reduction import UpsampledLight, fit_line
 from rave_runtime.light.workspace import Workspace
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
