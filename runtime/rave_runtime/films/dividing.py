@@ -12,19 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rave_runtime.arrays import Array
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError
-from rave_runtime.films.ending import EndWatch
 from rave_runtime.films.opening import FilmInfo, describe_film, import_av, is_cover, main_video
-from rave_runtime.films.plane_format import as_plane
+from rave_runtime.films.plane_format import as_plane, luma_weights, reduced_frame
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.films.steady import Line, SteadyLight
-from rave_runtime.light.luma import LUMA_BT601
+from rave_runtime.films.times import EndWatch, JoinedTimes
 from rave_runtime.light.reduction import UpsampledLight, fit_line
 from rave_runtime.light.workspace import Workspace
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
@@ -83,18 +81,6 @@ class FilmResult:
 
 DEFAULT_WORKING_SIZE_PX: Final = 144
 """Long side on which the light is estimated where the enhancer works at full resolution."""
-
-_LUMA_WEIGHTS: Final = {1: (0.2126, 0.7152, 0.0722), 9: (0.2627, 0.6780, 0.0593)}
-"""Weights of red, green and blue in luma, by the matrix's number in ITU-T H.273; others are BT.601."""
-
-_SWS_MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-"""swscale's number for each matrix of ITU-T H.273."""
-
-_UNSPECIFIED: Final = 2
-"""The number in ITU-T H.273 for a matrix that is not stated."""
-
-_HD_HEIGHT_PX: Final = 720
-"""Films of this height or more that do not state a matrix are taken for BT.709, smaller ones for BT.601."""
 
 _AT_THE_END: Final = (
     "has its table of contents at its end, so it cannot be read from a pipe: give the file itself as INPUT, "
@@ -199,11 +185,13 @@ class DividedFilm:
         is_avi = self.container.format.name == "avi"
         avi_times: deque[int] = deque()
         watch = EndWatch(self.container, self.video)
+        joined = JoinedTimes(self.container)
         packets = self.container.demux()
         while True:
             try:
                 packet = next(packets)
                 watch.see(packet)
+                joined.mend(packet)
                 if packet.stream is not self.video:
                     # Matroska has no decoding times for a stream's first packets; a cover has none at all.
                     is_timed = packet.dts is not None or packet.pts is not None
@@ -227,8 +215,7 @@ class DividedFilm:
         if broken:
             many = "a broken packet was" if broken == 1 else f"{broken} broken packets were"
             self._result.warnings.append(f"{many} left out")
-        if note := watch.note():
-            self._result.warnings.append(note)
+        self._result.warnings += [note for note in (watch.note(), joined.note()) if note]
         if self.info is None:
             is_unread = self._is_piped and not watch.packets and "mov" in self.container.format.name
             raise PhotoError(_AT_THE_END if is_unread else "holds no frame that can be decoded")
@@ -260,10 +247,12 @@ class DividedFilm:
         assert self._steady is not None
         assert self.info is not None
         long_side_px = self._enhancer.working_size_px or DEFAULT_WORKING_SIZE_PX
-        rgb = _reduced(frame, long_side_px, self._conversion)
+        rgb = reduced_frame(frame, long_side_px, self._conversion)
         turns = round(self.info.rotation_deg / 90)
-        light = np.rot90(self._enhancer.illumination(np.ascontiguousarray(np.rot90(rgb, turns))), -turns)
-        guide: Array = (rgb @ np.array(_weights(frame), np.float32) / np.float32(255)).astype(np.float32)
+        step = -1 if self.info.is_mirrored else 1
+        shown = np.ascontiguousarray(np.rot90(rgb, turns)[::step])
+        light = np.rot90(self._enhancer.illumination(shown)[::step], -turns)
+        guide: Array = (rgb @ np.array(luma_weights(frame), np.float32) / np.float32(255)).astype(np.float32)
         frame_line = Line(
             fit_line(np.ascontiguousarray(light), guide, max(frame.width, frame.height)),
             float(light.min()),
@@ -292,26 +281,3 @@ class DividedFilm:
             self._thread_local.workspace = Workspace()
         relight_planes(planes, layout, light, self._enhancer.look.knee, colours, self._thread_local.workspace)
         return frame
-
-
-def _reduced(frame: Any, long_side_px: int, conversion: dict[str, int]) -> NDArray[np.uint8]:
-    """Returns a frame as [h', w', 3] uint8 RGB, reduced to a long side with options of PyAV's conversion."""
-    scale = min(1.0, long_side_px / max(frame.width, frame.height))
-    width, height = (max(2, round(side * scale)) for side in (frame.width, frame.height))
-    matrix = _matrix(frame)
-    matrices = {"src_colorspace": _SWS_MATRICES.get(matrix, 5)}
-    small = frame.reformat(width, height, "rgb24", interpolation="AREA", **matrices, **conversion)
-    pixels: NDArray[np.uint8] = small.to_ndarray()
-    return pixels
-
-
-def _matrix(frame: Any) -> int:
-    """Returns the number in ITU-T H.273 of the matrix between RGB and the planes."""
-    matrix = int(frame.colorspace)
-    if matrix == _UNSPECIFIED:
-        return 1 if frame.height >= _HD_HEIGHT_PX else 6
-    return matrix
-
-
-def _weights(frame: Any) -> tuple[float, float, float]:
-    return _LUMA_WEIGHTS.get(_matrix(frame), LUMA_BT601)

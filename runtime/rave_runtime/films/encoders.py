@@ -115,8 +115,10 @@ def supported_format(encoder: str, pixel_format: str, *, is_odd: bool = False) -
     if not names or pixel_format in names:
         return pixel_format
     full = pixel_format.replace("yuvj", "yuv")
-    depth = full.partition("p")[2]
-    for candidate in (full, f"yuv420p{depth}", "p010le" if depth else "nv12", "yuv420p", "nv12"):
+    tens = full.replace("12le", "10le").replace("16le", "10le")  # x264 and SVT-AV1 take no more than 10 bits
+    depth, depth_of_tens = (name.partition("p")[2] for name in (full, tens))
+    reduced = f"yuv420p{depth}", f"yuv420p{depth_of_tens}"
+    for candidate in (full, tens, *reduced, "p010le" if depth else "nv12", "yuv420p", "nv12"):
         if candidate in names:
             return candidate
     first: str = names[0]

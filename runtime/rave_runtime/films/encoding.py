@@ -34,8 +34,23 @@ _UNORDERED_CONTAINERS: Final = ("avi",)
 """Containers that hold no times: if an encoder puts later frames first there, all are shown some frames after
 their sound."""
 
+_FREE_ENCODERS: Final = ("libvpx-vp9", "libsvtav1")
+_WITHOUT_FREE_CODECS: Final = ("mov", "mpegts", "mpeg")
+"""Containers that cannot hold VP9 and AV1. FFmpeg refuses them at the header of a MOV, and writes MPEG
+streams that nothing can read."""
+
+_NOT_HELD: Final = (
+    "{encoder} makes a film that the container {container} cannot hold: choose another --film-encoder, or an "
+    "OUTPUT that ends in .mkv"
+)
+
 _INTERLACED_FLAGS: Final = (1 << 18) | (1 << 29)
 """FFmpeg's codec flags for interlaced transforms and motion."""
+
+_UNKNOWN_ORDER: Final = 0
+_BOTTOM_FIRST: Final = (3, 5)
+"""FFmpeg's numbers for interlaced films that do not state which field comes first, and for those whose bottom
+field does. DV states nothing: its bottom field comes first."""
 
 
 def choose_encoder(info: FilmInfo, encoder: str | None) -> str:
@@ -54,6 +69,26 @@ def choose_encoder(info: FilmInfo, encoder: str | None) -> str:
     available = import_av().codecs_available
     if name in available or "libx264" not in available:
         return require_encoder(name)
+    return "libx264"
+
+
+def encoder_for_container(encoder: str, container: str, wanted: str | None) -> str:
+    """Returns the encoder, or another where the container cannot hold what it makes and nobody asked for it.
+
+    Args:
+        encoder: what `choose_encoder` returns.
+        container: FFmpeg's name of the container to write.
+        wanted: the encoder that the user named, if any.
+
+    Raises:
+        UsageError: the container cannot hold the encoder's codec, which the user named.
+    """
+    if wanted is None and container == "webm" and encoder not in _FREE_ENCODERS:
+        return "libvpx-vp9"
+    if container not in _WITHOUT_FREE_CODECS or encoder not in _FREE_ENCODERS:
+        return encoder
+    if wanted is not None:
+        raise UsageError(_NOT_HELD.format(encoder=encoder, container=container))
     return "libx264"
 
 
@@ -107,13 +142,12 @@ def add_video(
     if encoder == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # otherwise it writes thirty lines to standard error
     settings = encoder_options(encoder, quality, live=live, alone=alone)
+    if info.is_interlaced and encoder == "libx264" and _shows_bottom_first(source):
+        settings["x264-params"] = "bff=1"  # x264 starts with the top field, and says so even if told later
     try:
         stream = output.add_stream(encoder, rate=info.rate, options=settings)
     except ValueError as error:
-        raise UsageError(
-            f"{encoder} makes a film that the container {output.format.name} cannot hold: choose another "
-            "--film-encoder, or an OUTPUT that ends in .mkv"
-        ) from error
+        raise UsageError(_NOT_HELD.format(encoder=encoder, container=output.format.name)) from error
     context = stream.codec_context
     context.width, context.height = info.width, info.height
     context.pix_fmt = supported_format(
@@ -134,9 +168,18 @@ def add_video(
         context.codec_tag = "hvc1"  # Apple's players need it
     stream.metadata.update(source.metadata)
     stream.disposition = source.disposition.value  # PyAV 17 takes numbers alone
-    if info.rotation_deg:
+    if info.is_mirrored:
+        stream.set_display_rotation(info.rotation_deg, vflip=True)
+    elif info.rotation_deg:
         stream.set_display_rotation(info.rotation_deg)
     return stream
+
+
+def _shows_bottom_first(source: Any) -> bool:
+    """Whether the even rows of an interlaced film's frames, counted from 1, are the earlier ones."""
+    context = source.codec_context
+    order = getattr(context, "field_order", _UNKNOWN_ORDER)  # since PyAV 18
+    return order in _BOTTOM_FIRST or (order == _UNKNOWN_ORDER and context.name == "dvvideo")
 
 
 class TimedEncoder:

@@ -7,7 +7,6 @@ everything else. Queues are short, so memory does not grow with the film's lengt
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import time
 from collections.abc import Callable
@@ -22,11 +21,17 @@ from rave_runtime.files.atomic import partial_file
 from rave_runtime.films.containers import container_of, container_options
 from rave_runtime.films.dividing import DividedFilm, FilmOptions, FilmResult
 from rave_runtime.films.encoders import least_threads
-from rave_runtime.films.encoding import TimedEncoder, add_video, choose_encoder, quality_of
+from rave_runtime.films.encoding import (
+    TimedEncoder,
+    add_video,
+    choose_encoder,
+    encoder_for_container,
+    quality_of,
+)
 from rave_runtime.films.marking import can_hold_mark, mark_film, mark_of_film
 from rave_runtime.films.opening import import_av, open_film, plain_reason
 from rave_runtime.films.outlet import Outlet
-from rave_runtime.films.streams import copy_streams, pass_on
+from rave_runtime.films.streams import copy_chapters, copy_streams, pass_on
 from rave_runtime.photos.metadata.mark import Mark
 from rave_runtime.run.one_photo import mark_of
 
@@ -163,8 +168,7 @@ def _write(
                     video = _start_video(run, output, container, options, result)
                     streams, notes = copy_streams(run.container, run.video, output, early_packets)
                     result.warnings += notes
-                    with contextlib.suppress(av.FFmpegError, ValueError, NotImplementedError):
-                        output.set_chapters(run.container.chapters())
+                    result.warnings += copy_chapters(run.container, output)
                     for packet in early_packets:
                         pass_on(output, streams, packet)
                     early_packets.clear()
@@ -175,16 +179,16 @@ def _write(
         outlet.check()
     except (RaveError, MemoryError):
         raise
-    except RuntimeError as error:
-        if "new thread" in str(error):  # as Python says where another program took the last ones meanwhile
-            raise PhotoError(_TOO_FEW_THREADS) from error
-        raise
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (av.FFmpegError, OSError, ValueError) as error:  # some of FFmpeg's are RuntimeErrors, too
         if error is outlet.error:
             raise
         if isinstance(error, OSError) and error.errno == errno.EAGAIN:
             raise PhotoError(_TOO_FEW_THREADS) from error
         raise PhotoError(f"cannot be written as a film: {plain_reason(error)}") from error
+    except RuntimeError as error:
+        if "new thread" in str(error):  # as Python says where another program took the last ones meanwhile
+            raise PhotoError(_TOO_FEW_THREADS) from error
+        raise
 
 
 def _start_video(
@@ -192,9 +196,7 @@ def _start_video(
 ) -> TimedEncoder:
     """Chooses encoder and quality, adds the video stream to the output, and returns what encodes into it."""
     assert run.info is not None
-    encoder = choose_encoder(run.info, options.encoder)
-    if container == "webm" and options.encoder is None and encoder not in ("libvpx-vp9", "libsvtav1"):
-        encoder = "libvpx-vp9"
+    encoder = encoder_for_container(choose_encoder(run.info, options.encoder), container, options.encoder)
     quality = quality_of(run.info, encoder, options.quality)
     result.encoder = encoder
     result.width_px, result.height_px = run.info.width, run.info.height

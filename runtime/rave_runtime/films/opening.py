@@ -7,6 +7,7 @@ import errno
 import importlib.util
 import io
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -51,8 +52,14 @@ _CONVERTED: Final = {
     "p210le": "yuv422p10le",
     "yuyv422": "yuv422p",
     "uyvy422": "yuv422p",
+    "yuv410p": "yuv420p",
+    "yuv411p": "yuv422p",
+    "yuvj411p": "yuvj422p",
+    "yuv440p": "yuv444p",
+    "yuvj440p": "yuvj444p",
 }
-"""Formats that are converted first, to planar ones with the same values in another order."""
+"""Formats that are converted first, to planar ones with the same values in another order, or with more values
+of colour where no encoder takes the format, such as that of American DV tapes."""
 
 
 def import_av() -> Any:
@@ -112,6 +119,7 @@ class FilmInfo:
         rate: frames per second.
         bits_per_pixel: bits of the film per pixel and frame; None where the file does not tell.
         rotation_deg: how far players turn the frames, in degrees counterclockwise.
+        is_mirrored: whether they turn them upside down, as in a mirror, after that.
         is_interlaced: whether the odd and even rows of a frame are from two moments.
     """
 
@@ -124,6 +132,7 @@ class FilmInfo:
     bits_per_pixel: float | None
     rotation_deg: int
     is_interlaced: bool
+    is_mirrored: bool = False
 
 
 @contextlib.contextmanager
@@ -215,10 +224,12 @@ def describe_film(stream: Any, frame: Any) -> FilmInfo:
     else:
         raise PhotoError(f"has pixels of the format {name}, which cannot be enhanced: convert it to yuv420p")
     context = stream.codec_context
-    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    # The average of a DV file is 60000, and of a film with a variable rate it is the smaller one.
+    rate = min((each for each in (stream.average_rate, stream.guessed_rate) if each), default=Fraction(25))
     bit_rate = context.bit_rate or stream.container.bit_rate
     pixels_per_s = frame.width * frame.height * float(rate)
     is_full_range = named_full or int(frame.color_range) == _FULL_RANGE
+    is_mirrored = _is_mirrored(frame)
     layout = PlaneFormat(bits, across, down, is_full_range, not pixel_format.startswith("gray"))
     return FilmInfo(
         codec=context.name,
@@ -228,8 +239,11 @@ def describe_film(stream: Any, frame: Any) -> FilmInfo:
         layout=layout,
         rate=Fraction(rate),
         bits_per_pixel=bit_rate / pixels_per_s if bit_rate else None,
-        rotation_deg=int(frame.rotation),
+        # FFmpeg tells where the rows of a frame go, and a picture that is turned over afterwards has them
+        # go the other way round.
+        rotation_deg=-int(frame.rotation) if is_mirrored else int(frame.rotation),
         is_interlaced=bool(frame.interlaced_frame),
+        is_mirrored=is_mirrored,
     )
 
 
@@ -237,6 +251,15 @@ def _has(stream: Any, disposition: str) -> bool:
     """Whether a stream has a disposition, such as "default"; their texts differ between Python's versions."""
     flags = stream.disposition
     return bool(flags & getattr(type(flags), disposition))
+
+
+def _is_mirrored(frame: Any) -> bool:
+    """Whether players show a frame mirrored: its matrix of 3 x 3 fixed-point numbers swaps left and right."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return False
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(data))
+    return bool(a * d - b * c < 0)
 
 
 def _is_transparent(stream: Any, frame: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -15,6 +17,24 @@ _COVERS: Final = {
 }
 """The name and media type that Matroska wants for a cover picture, by its codec."""
 
+_HELD: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "mpegts": {
+        "audio": ("aac", "aac_latm", "ac3", "dts", "eac3", "mp1", "mp2", "mp3", "opus", "s302m", "truehd"),
+        "subtitle": ("arib_caption", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle"),
+    },
+    "mpeg": {"subtitle": ("dvd_subtitle",)},
+    "flv": {"audio": ("aac", "ac3", "eac3", "flac", "mp3", "nellymoser", "opus")},
+}
+"""FFmpeg's names of what some containers hold. It writes the packets of other codecs into MPEG streams
+without a word about what they are, so that nothing can read them, and ends the program at those of an FLV."""
+
+_TIME_CODE: Final = "timecode"
+"""The tag of a film's first time code, by which FFmpeg writes the track or the tag of the result."""
+
+_TIME_CODE_CONTAINERS: Final = ("mov", "mp4", "matroska", "webm")
+
+_CHAPTER_CONTAINERS: Final = ("mov", "mp4", "matroska", "webm", "asf", "3gp", "3g2", "f4v")
+
 _NO_PLACE: Final = "was left out: that kind of file has no place for it"
 
 
@@ -26,33 +46,47 @@ def copy_streams(
     Args:
         source: the film's container.
         video: its stream that is enhanced.
-        output: the container to write.
+        output: the container to write, which has the enhanced video.
         early_packets: packets that came before the first frame, cover pictures among them.
 
     Returns:
         The new streams by the index of the film's, and notes about those that had to be left out.
     """
-    av = import_av()
-    problems = (av.FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError)
     streams: dict[int, Any] = {}
     notes = []
     for stream in source.streams:
         if stream is video or _is_chapter_track(source, stream):
             continue
+        if _is_time_code(stream):
+            if output.format.name in _TIME_CODE_CONTAINERS:
+                output.streams.video[0].metadata.setdefault(_TIME_CODE, stream.metadata[_TIME_CODE])
+            else:
+                notes.append(f"its time code {_NO_PLACE}")
+            continue
         if is_cover(stream) and output.format.name != "mp4":
             if not _attach_cover(stream, output, early_packets):
                 notes.append(f"its cover picture {_NO_PLACE}")
             continue
-        try:
-            twin = output.add_stream_from_template(stream, opaque=True)
-            twin.metadata.update(stream.metadata)
-            twin.disposition = stream.disposition.value
-        except problems:
+        twin = _add_twin(stream, output) if _has_place(stream, output.format.name) else None
+        if twin is None:
             what = "cover picture" if is_cover(stream) else f"{stream.type} stream {stream.index}"
             notes.append(f"its {what} {_NO_PLACE}")
             continue
         streams[stream.index] = twin
     return streams, notes
+
+
+def copy_chapters(source: Any, output: Any) -> list[str]:
+    """Gives the output a film's chapters; returns a note where it has no place for them."""
+    chapters = source.chapters()
+    if not chapters:
+        return []
+    if output.format.name not in _CHAPTER_CONTAINERS:
+        return ["its chapters were left out: that kind of file has no place for them"]
+    av = import_av()
+    with contextlib.suppress(av.FFmpegError, ValueError, NotImplementedError):
+        output.set_chapters(chapters)
+    return []
 
 
 def pass_on(output: Any, streams: dict[int, Any], packet: Any) -> None:
@@ -61,6 +95,40 @@ def pass_on(output: Any, streams: dict[int, Any], packet: Any) -> None:
     if twin is not None:
         packet.stream = twin
         output.mux(packet)
+
+
+def _add_twin(stream: Any, output: Any) -> Any:
+    """Adds a stream like another to the output and returns it; None where that takes none of its kind."""
+    av = import_av()
+    with contextlib.suppress(av.FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError):
+        twin = output.add_stream_from_template(stream, opaque=True)
+        twin.metadata.update(stream.metadata)
+        twin.disposition = stream.disposition.value
+        return twin
+    return None
+
+
+def _has_place(stream: Any, container: str) -> bool:
+    """Whether a container, by FFmpeg's name, takes a stream.
+
+    Some refuse a stream only when their header is written, and the whole film with it. So the header of a
+    film with that stream alone is tried.
+    """
+    if stream.type == "attachment":
+        return container == "matroska"
+    held = _HELD.get(container, {}).get(stream.type)
+    if held is not None and stream.codec_context.codec.canonical_name not in held:
+        return False
+    av = import_av()
+    is_taken = False
+    with (
+        contextlib.suppress(av.FFmpegError, OSError, ValueError, NotImplementedError),
+        av.open(io.BytesIO(), "w", format=container) as trial,
+    ):
+        if _add_twin(stream, trial) is not None:
+            trial.start_encoding()
+            is_taken = True
+    return is_taken
 
 
 def _attach_cover(stream: Any, output: Any, packets: Sequence[Any]) -> bool:
@@ -80,3 +148,13 @@ def _attach_cover(stream: Any, output: Any, packets: Sequence[Any]) -> bool:
 def _is_chapter_track(container: Any, stream: Any) -> bool:
     """Whether a stream is QuickTime's track of chapter titles, which FFmpeg writes anew from the chapters."""
     return stream.type == "data" and stream.name == "bin_data" and bool(container.chapters())
+
+
+def _is_time_code(stream: Any) -> bool:
+    """Whether a stream is a track of time codes, which FFmpeg writes anew and cannot copy.
+
+    It has a single packet, with the first time code. Tracks of Sony's cameras that hold more than time codes
+    have one for each frame.
+    """
+    is_nameless_data = stream.type == "data" and stream.name is None
+    return is_nameless_data and _TIME_CODE in stream.metadata and stream.frames <= 1

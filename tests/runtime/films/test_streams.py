@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,83 @@ def test_a_cover_is_told_from_a_film(make_film: MakeFilm) -> None:
     """The text of a disposition is a number since Python 3.11, so that no cover was found by its name."""
     with open_film(make_film(frames=moving_scene(2), sound=True)) as container:
         assert [is_cover(stream) for stream in container.streams] == [False, False]
+
+
+def with_data(target: Path, kind: bytes) -> Path:
+    """Writes a film with a time code and a track of data of a camera, whose four letters are given."""
+    with av.open(str(target), "w") as output:
+        stream, data = output.add_stream("libx264", rate=25), output.add_data_stream("bin_data")
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        stream.metadata["timecode"] = "01:02:03:04"
+        for pixels in moving_scene(3):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        output.mux(stream.encode())
+        for i in range(3):
+            packet = av.Packet(b"a place %d" % i)
+            packet.stream, packet.time_base, packet.duration = data, Fraction(1, 1000), 40
+            packet.pts = packet.dts = 40 * i
+            output.mux(packet)
+    target.write_bytes(target.read_bytes().replace(b"gpmd", kind))
+    return target
+
+
+def time_code_of(film: Path) -> str:
+    with av.open(str(film)) as container:
+        tags = {key.lower(): str(text) for key, text in container.streams.video[0].metadata.items()}
+    return tags.get("timecode", "")
+
+
+DATA_NOTE = "its data stream 1 was left out: that kind of file has no place for it"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "notes", "places"),
+    [
+        (b"gpmd", "out.mp4", [], 3),
+        (b"djmd", "out.mp4", [DATA_NOTE], 0),
+        (b"mebx", "out.mov", [], 3),
+        (b"mebx", "out.mkv", [DATA_NOTE], 0),
+    ],
+)
+def test_data_and_time_codes_of_cameras_stop_no_film(
+    tmp_path: Path, kind: bytes, name: str, notes: list[str], places: int
+) -> None:
+    """Tracks that are refused only with the header made the whole film fail, and so did any time code."""
+    film = with_data(tmp_path / "data.mp4", kind)
+    assert time_code_of(film) == "01:02:03:04"
+    result = enhance_film(film, tmp_path / name, Enhancer(device="cpu", strength=0))
+    assert (result.frames, result.warnings) == (3, notes)
+    assert time_code_of(tmp_path / name) == "01:02:03:04"
+    with av.open(str(tmp_path / name)) as container:
+        packets = [bytes(packet) for packet in container.demux() if packet.stream.type == "data"]
+    assert sum(packet.startswith(b"a place") for packet in packets) == places
+
+
+@pytest.mark.parametrize(("name", "is_held"), [("out.ts", False), ("out.flv", False), ("out.mov", True)])
+def test_sound_that_could_not_be_read_back_is_named(
+    make_film: MakeFilm, tmp_path: Path, name: str, is_held: bool
+) -> None:
+    """It was lost without a word in MPEG streams, and FFmpeg ended the program at an FLV."""
+    film, loud = make_film(frames=moving_scene(3)), tmp_path / "loud.mkv"
+    with av.open(str(film)) as source, av.open(str(loud), "w") as output:
+        twin = output.add_stream_from_template(source.streams.video[0])
+        voice = output.add_stream("pcm_s16le", rate=16000, layout="mono")
+        for packet in [packet for packet in source.demux(video=0) if packet.size]:
+            packet.stream = twin
+            output.mux(packet)
+        part = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.int16), "s16", "mono")
+        part.sample_rate, part.pts = 16000, 0
+        output.mux([*voice.encode(part), *voice.encode()])
+    result = enhance_film(loud, tmp_path / name, Enhancer(device="cpu", strength=0))
+    note = "its audio stream 1 was left out: that kind of file has no place for it"
+    assert result.warnings[: None if is_held else 1] == ([] if is_held else [note])
+    with av.open(str(tmp_path / name)) as container:
+        assert [stream.type for stream in container.streams] == ["video"] + ["audio"] * is_held
+
+
+def test_chapters_without_a_place_are_named(make_film: MakeFilm, tmp_path: Path) -> None:
+    film = make_film(frames=moving_scene(3), chapters=True)
+    for name, is_held in (("out.mkv", True), ("out.avi", False)):
+        result = enhance_film(film, tmp_path / name, Enhancer(device="cpu", strength=0))
+        note = "its chapters were left out: that kind of file has no place for them"
+        assert result.warnings == ([] if is_held else [note])
