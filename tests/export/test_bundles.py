@@ -164,6 +164,7 @@ def test_tolerances_count_the_worst(exported: Bundle) -> None:
     assert "is needed" in str(over_tolerance(replace(row, precision="fp16", psnr_db=float("nan"))))
 
 
+@pytest.mark.slow
 def test_the_stand_in_of_these_tests_gives_the_exporters_bytes(fp32_graphs: list[Graph]) -> None:
     """Of a network of which it has seen neither weights nor biases."""
     other = tiny_network(seed=4)

@@ -14,7 +14,9 @@ from rave_runtime.backends.graph_check import check_graph
 from rave_train.network import EnhancementNetwork, Padding
 
 
-@pytest.mark.parametrize(("channels", "padding"), [(4, "zeros"), (64, "reflect")])
+@pytest.mark.parametrize(
+    ("channels", "padding"), [(4, "zeros"), pytest.param(64, "reflect", marks=pytest.mark.slow)]
+)
 def test_the_graphs_of_any_width_pass_the_runtimes_limits(
     tmp_path: Path, channels: int, padding: Padding, narrow_graphs: list[Graph]
 ) -> None:

@@ -27,6 +27,7 @@ def test_accumulation_gives_the_whole_batchs_result(config: RunConfig, tmp_path:
     assert_close_runs(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_single_ones_result(config: RunConfig, tmp_path: Path) -> None:
     config = dataclasses.replace(
         of_method(config, "clip-lit-latent"),
