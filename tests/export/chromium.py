@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 SOFTWARE_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -32,14 +32,11 @@ def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
     asked: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        extensions_map: ClassVar[dict[str, str]] = {  # nginx does not know .mjs
-            **http.server.SimpleHTTPRequestHandler.extensions_map,
-            ".mjs": "application/octet-stream",
-        }
-
         def log_message(self, *_: Any) -> None:
             asked.append(self.path)
 
+    # As nginx does, which does not know what .mjs is.
+    Handler.extensions_map = {**Handler.extensions_map, ".mjs": "application/octet-stream"}
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -215,6 +215,10 @@ def test_probes_version_and_description(service: Service) -> None:
         *("/enhance", "/light", "/batch", "/healthz", "/readyz", "/metrics", "/version", "/openapi.json")
     }
     assert described["paths"]["/enhance"]["post"]["parameters"][0]["name"] == "strength"
+    for path in ("/enhance", "/light", "/batch"):
+        post = described["paths"][path]["post"]
+        fields = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+        assert list(fields) == ["photo", *(parameter["name"] for parameter in post["parameters"])]
 
 
 def test_metrics_count_what_happened(service: Service, jpeg: bytes) -> None:
