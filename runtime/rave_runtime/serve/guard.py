@@ -125,6 +125,8 @@ class Guard:
             try:
                 self._check(scope)
                 await self._app(scope, counted_receive, answer)
+                if not answer.is_complete:  # Starlette says nothing where the client of a stream has left
+                    raise ClientGoneError
             except ClientGoneError:
                 raise
             except Exception as error:
