@@ -35,6 +35,8 @@ def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: Any) -> None:
             asked.append(self.path)
 
+    # As nginx does, which does not know what .mjs is.
+    Handler.extensions_map = {**Handler.extensions_map, ".mjs": "application/octet-stream"}
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

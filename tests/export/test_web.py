@@ -17,14 +17,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rave_export import web
 from rave_export.errors import ExportError
-from rave_export.web.onnxruntime_web import FILES, PACKAGE, VERSION, read_package
+from rave_export.web.onnxruntime_web import FILES, PACKAGE, VERSION, name_on_page, read_package
 from rave_export.web.page import PAGE, write_page
 from rave_runtime import Enhancer
 from rave_runtime.bundle import Bundle, embedded_bundle, read_bundle
 from tests.export.chromium import Page, find_chromium, serving
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
+ASSETS = Path(web.__file__).with_name("assets")
 ENHANCED = "document.getElementById('after').toDataURL('image/png')"
 
 
@@ -225,7 +227,7 @@ def test_the_page_asks_nobody_else(page: Page) -> None:
 
 def test_the_folder_holds_everything(folder: Path) -> None:
     assert names(folder) >= {
-        *FILES,
+        *map(name_on_page, FILES),
         PAGE.mark,
         "index.html",
         "app.js",
@@ -237,6 +239,12 @@ def test_the_folder_holds_everything(folder: Path) -> None:
     values = facts["probe"]["height"] * facts["probe"]["width"] * 3
     assert (folder / "probe.bin").stat().st_size == 2 * values
     assert "http" not in (folder / "app.js").read_text() + (folder / "worker.js").read_text()
+
+
+def test_no_module_has_an_ending_that_web_servers_do_not_know() -> None:
+    """nginx sends .mjs as bytes, and browsers then do not run it: the page could not start there."""
+    assert [name for name in map(name_on_page, FILES) if not name.endswith((".js", ".wasm"))] == []
+    assert ".mjs" not in (ASSETS / "worker.js").read_text()
 
 
 def test_another_package_is_refused(tmp_path: Path) -> None:

@@ -32,6 +32,15 @@ FILES: Final = (
 )
 """The files of the package's folder `dist` that a page needs, for WebAssembly and for WebGPU."""
 
+
+def name_on_page(name: str) -> str:
+    """Returns the name in a page of a file of the package: its modules end in .js there.
+
+    nginx and other web servers do not know that .mjs is JavaScript, and a browser then does not run it.
+    """
+    return re.sub(r"\.mjs$", ".js", name)
+
+
 _NPM_PREFIX: Final = re.compile(r"^npm (error|ERR!)")
 
 _LICENSE: Final = f"""onnxruntime-web {VERSION}, Copyright (c) Microsoft Corporation, MIT License
@@ -57,7 +66,7 @@ def place_runtime(folder: Path, package: bytes) -> None:
         for name in FILES:
             member = archive.extractfile(f"package/dist/{name}")
             assert member is not None, "the hash is that of a package that has these files"
-            (folder / name).write_bytes(member.read())
+            (folder / name_on_page(name)).write_bytes(member.read())
     (folder / "LICENSE.txt").write_text(_LICENSE, "utf-8")
 
 

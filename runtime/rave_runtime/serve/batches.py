@@ -54,7 +54,7 @@ def photographs_of(
         sources = _zip_sources(files[0], max_photos, max_bytes)
     else:
         sources = [lambda file=file: file for file in files]  # type: ignore[misc]
-    if not sources:
+    if not sources or not any(files):
         raise RefusedError(400, "the batch holds no photograph: send a zip of them, or a form with files")
     return sources, list(fields.items())
 

@@ -101,7 +101,7 @@ class Guard:
         if scope["type"] != "http":
             return
         started = time.perf_counter()
-        answer = _Answer(send, self._is_ending)
+        answer = _Answer(send, self._is_ending, scope["method"] != "HEAD")
         facts: dict[str, Any] = {"id": uuid.uuid4().hex[:16]}
         scope["facts"] = facts
         scope["app"] = self  # makes Starlette raise its refusals, which then become answers like all others
@@ -125,6 +125,8 @@ class Guard:
             try:
                 self._check(scope)
                 await self._app(scope, counted_receive, answer)
+                if not answer.is_complete:  # Starlette says nothing where the client of a stream has left
+                    raise ClientGoneError
             except ClientGoneError:
                 raise
             except Exception as error:
@@ -228,11 +230,17 @@ class _Answer:
         length: how many bytes of the body were sent.
         is_complete: whether the whole body was sent.
         before_end: waited for between the last byte of the body and the end of the answer, if it is set.
+
+    Args:
+        send: takes the messages for the client.
+        is_ending: whether the connection is closed after the answer.
+        has_body: False for HEAD, of whose answer only the head is sent.
     """
 
-    def __init__(self, send: Send, is_ending: Callable[[], bool]) -> None:
+    def __init__(self, send: Send, is_ending: Callable[[], bool], has_body: bool) -> None:
         self._send = send
         self._is_ending = is_ending
+        self._has_body = has_body
         self.status: int | None = None
         self.length = 0
         self.is_complete = False
@@ -256,7 +264,7 @@ class _Answer:
             piece = body[start : start + PIECE_BYTES]
             is_last = start + PIECE_BYTES >= len(body) and not more
             await self._send_part(piece, not is_last or self.before_end is not None)
-            self.length += len(piece)
+            self.length += len(piece) if self._has_body else 0
         if self.before_end is not None and not more:
             await self.before_end()
             await self._send_part(b"", False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -26,6 +27,10 @@ BODY_S: Final = 120.0
 
 _FIELD_BYTES: Final = 256
 """The longest value of a field of a form, other than a photograph, in bytes."""
+
+_QUOTED: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_CODED_FILE_NAME: Final = re.compile(rb";\s*filename\*[\d*]*\s*=", re.IGNORECASE)
+"""A file name in the coding of RFC 5987 or 2231: some clients send one that is not ASCII only so."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ def read_form(body: bytes, content_type: str, max_files: int) -> Form:
             raise RefusedError(
                 415,
                 "a photograph is needed, as the body itself (image/jpeg, application/octet-stream) or as a "
-                "file of multipart/form-data",
+                "file of multipart/form-data; /batch takes a zip (application/zip), too",
             )
         return Form((body,), {})
     boundary = options.get(b"boundary")
@@ -209,7 +214,9 @@ class _Parts:
         content = b"".join(self._pieces)
         self._pieces = []
         _, options = python_multipart.multipart.parse_options_header(self._disposition)
-        if b"filename" in options or b"filename*" in options:
+        if options.get(b"filename") == b"" and not content:
+            return  # in a browser's form nothing was chosen here
+        if b"filename" in options or _CODED_FILE_NAME.search(_QUOTED.sub(b"", self._disposition)):
             if len(self.photographs) >= self._max_files:
                 raise _too_many(self._max_files)
             self.photographs.append(content)

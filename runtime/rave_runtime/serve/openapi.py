@@ -29,30 +29,10 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
         options: the options of the service; the document names its limits.
         needs_token: whether requests must bring a token.
     """
-    photograph = {
-        "required": True,
-        "content": {
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {"type": "object", "properties": {"photo": {"type": "string", "format": "binary"}}}
-            },
-        },
-    }
-    batch = {
-        "required": True,
-        "content": {
-            "application/zip": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "photo": {"type": "array", "items": {"type": "string", "format": "binary"}}
-                    },
-                }
-            },
-        },
-    }
+    one = {"type": "string", "format": "binary"}
+    several = {"type": "array", "items": one}
+    photograph = {kind: {"schema": one} for kind in ("image/*", "application/octet-stream")}
+    zipped = {"application/zip": {"schema": one}}
     formats = [name.lower() for name in WRITTEN_FORMATS]
     strength = _parameter(
         "strength", {"type": "number", "minimum": 0, "maximum": 2}, "0 changes nothing, 1 is the model."
@@ -102,7 +82,12 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
     enhance = [strength, highlights, written, quality, working, again, hdr]
     secured: dict[str, Any] = {"security": [{"token": []}]} if needs_token else {}
 
-    def post(summary: str, body: Any, parameters: list[Any], media: list[str]) -> dict[str, Any]:
+    def post(
+        summary: str, raw: dict[str, Any], files: Any, parameters: list[Any], media: list[str]
+    ) -> dict[str, Any]:
+        fields = {"photo": files} | {parameter["name"]: parameter["schema"] for parameter in parameters}
+        form = {"multipart/form-data": {"schema": {"type": "object", "properties": fields}}}
+        body = {"required": True, "content": raw | form}
         answers = {"200": _answer("The result.", media)} | {
             status: {"description": text, "content": problem} for status, text in _REFUSALS.items()
         }
@@ -115,8 +100,9 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
         answers = {"200": _answer(summary, [media])} | (extra or {})
         return {"get": {"summary": summary, "responses": answers}}
 
-    unready = {"503": {"description": "The service is starting or ending, or hangs."}}
-    metrics = get("Figures for Prometheus.", "text/plain")
+    unready = {"503": {"description": "The service is starting or ending, or hangs.", "content": problem}}
+    no_token = {"401": {"description": _REFUSALS["401"], "content": problem}}
+    metrics = get("Figures for Prometheus.", "text/plain", no_token if needs_token else None)
     metrics["get"] |= secured
     return {
         "openapi": "3.1.0",
@@ -132,14 +118,15 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
             ),
         },
         "paths": {
-            "/enhance": post("Enhances one photograph.", photograph, enhance, ["image/*"]),
+            "/enhance": post("Enhances one photograph.", photograph, one, enhance, ["image/*"]),
             "/light": post(
                 "Estimates the illumination map.",
                 photograph,
+                one,
                 [kind, long_side, working],
                 ["image/png", "application/octet-stream"],
             ),
-            "/batch": post("Enhances many photographs.", batch, enhance, ["application/zip"]),
+            "/batch": post("Enhances many photographs.", zipped, several, enhance, ["application/zip"]),
             "/healthz": get("The process works.", "application/json", unready),
             "/readyz": get("The model is loaded and no shutdown has begun.", "application/json", unready),
             "/metrics": metrics,

@@ -19,7 +19,7 @@ from rave_runtime.errors import UsageError
 from rave_runtime.light.reduction import Reduction
 from rave_runtime.photos.colour import as_seen
 from rave_runtime.photos.decoders import decoding, open_picture
-from rave_runtime.photos.formats import format_of_content, parse_format
+from rave_runtime.photos.formats import WRITTEN_FORMATS, format_of_content, parse_format
 from rave_runtime.photos.png import without_chunks
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
@@ -49,7 +49,7 @@ class Wishes:
     Attributes:
         strength: exponent of the light map, 0 to 2.
         highlights: its exponent in bright parts, 0 to 2.
-        format: the name of the format to write; for a light map, "png" or "npy".
+        format: the format to write, as `parse_format` returns it; for a light map, "png" or "npy".
         quality: the quality of lossy formats, 1 to 100.
         working_size: long side, in pixels, on which the light is estimated; "full" is full resolution, "same"
             the service's setting.
@@ -114,7 +114,11 @@ def parse_wishes(pairs: Iterable[tuple[str, str]], parameters: tuple[str, ...]) 
     if "long_side" in texts:
         long_side = int(_number("long_side", texts["long_side"], _LEAST_SIDE_PX, 1 << 16, whole=True))
     again, hdr = (_truth(name, texts.get(name, "false")) for name in ("again", "hdr"))
-    return Wishes(strength, highlights, texts.get("format"), quality, working, long_side, again, hdr)
+    format_name = None
+    if "format" in texts:
+        parse = _parse_map_format if parameters is LIGHT_PARAMETERS else _parse_format
+        format_name = parse(texts["format"])
+    return Wishes(strength, highlights, format_name, quality, working, long_side, again, hdr)
 
 
 def _truth(name: str, text: str) -> bool:
@@ -173,7 +177,6 @@ class Studio:
             StoppedError: it was told to stop.
             RaveError: as `enhance_content`.
         """
-        format_name = None if wishes.format is None else _parse_format(wishes.format)
         enhancer = vary(
             self.enhancer,
             strength=wishes.strength,
@@ -187,7 +190,7 @@ class Studio:
             photo = enhance_content(
                 enhancer,
                 content,
-                format=format_name,
+                format=wishes.format,
                 quality=wishes.quality,
                 max_megapixels=self._max_megapixels,
                 is_stopped=is_stopped,
@@ -206,9 +209,7 @@ class Studio:
             StoppedError: it was told to stop.
             RaveError: as `Enhancer.illumination`.
         """
-        kind = (wishes.format or "png").lower()
-        if kind not in ("png", "npy"):
-            raise UsageError(f"format is {kind[:20]!r}: a light map is written as png or npy")
+        kind = wishes.format or "png"
         enhancer = vary(
             self.enhancer, strength=1, highlights=1, working_size=wishes.working_size, is_stopped=is_stopped
         )
@@ -274,8 +275,16 @@ def _as_parameters(note: str) -> str:
 def _parse_format(text: str) -> str:
     try:
         return parse_format(text)
-    except UsageError as error:
-        raise UsageError(str(error).removeprefix("--")) from None
+    except UsageError:
+        names = ", ".join(WRITTEN_FORMATS).lower()
+        raise UsageError(f"format is {text[:20]!r}, one of {names} is needed") from None
+
+
+def _parse_map_format(text: str) -> str:
+    kind = text.lower()
+    if kind not in ("png", "npy"):
+        raise UsageError(f"format is {kind[:20]!r}: a light map is written as png or npy")
+    return kind
 
 
 def _grey_png(light: NDArray[np.float32]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -99,6 +100,21 @@ def test_a_client_that_goes_away_frees_its_place(narrow: Service, picture: MakeP
     service.wait(lambda: service.metric("rave_in_work") == 0)
     assert time.perf_counter() - started < 10
     is_well(service)
+
+
+def test_the_log_says_that_a_client_left_its_batch(serve: Serve, picture: MakePicture) -> None:
+    service = serve()
+    body, kind = form([encode(picture(1600, 1200), "PNG")] * 12)
+    with connected(service) as connection:
+        connection.sendall(
+            head(service, f"Content-Type: {kind}", f"Content-Length: {len(body)}", path="/batch")
+        )
+        connection.sendall(body)
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+    is_well(service)
+    service.post("/batch", form([b"x"])[0], {"Content-Type": kind})
+    lines = [json.loads(line) for line in service.end()[1].splitlines()]
+    assert [line.get("left", False) for line in lines if line.get("route") == "/batch"] == [True, False]
 
 
 def test_a_full_queue_refuses_at_once_and_health_answers(narrow: Service, picture: MakePicture) -> None:

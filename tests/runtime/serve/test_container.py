@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rave_runtime.serve.cli import make_parser
+from rave_runtime.serve.page import PAGE_FILES
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -53,3 +54,27 @@ def test_kubernetes_asks_what_the_service_answers() -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert {"cpu", "memory"} <= set(container["resources"]["limits"])
+
+
+def test_nginx_as_told_keeps_bodies_off_its_disk() -> None:
+    """With HTTP/1.0 towards the service, nginx writes bodies that come in chunks to a file all the same."""
+    found = re.search(r"```nginx\n(.*?)```", (ROOT / "docs" / "serving.md").read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    directives = dict(re.findall(r"^ +(\w+) ([^;]+);", found[1], re.MULTILINE))
+    assert directives["proxy_request_buffering"] == "off"
+    assert directives["proxy_http_version"] == "1.1"
+    assert directives["proxy_max_temp_file_size"] == "0"
+    assert directives["proxy_set_header"] == "Host $http_host"
+
+
+def test_the_page_works_below_a_path() -> None:
+    """A proxy may offer the service below a path, so no address on the page may begin at the root."""
+    named = re.compile(r"""(?:src=|href=|from |import\(|import |ask\(|fetch\()["'`]([^"'`]*)""")
+    addresses = [
+        address
+        for file in PAGE_FILES.values()
+        for address in named.findall(file.content.decode())
+        if not address.startswith("data:")
+    ]
+    assert len(addresses) > 10
+    assert [address for address in addresses if address.startswith("/") or "://" in address] == []

@@ -123,7 +123,10 @@ def test_a_batch_says_what_became_of_each(service: Service, jpeg: bytes, picture
         ("/enhance?strength=3", b"x", "", 400, "strength is '3', a number from 0 to 2 is needed"),
         ("/enhance?strength=nan", b"x", "", 400, "strength is 'nan', a number from 0 to 2 is needed"),
         ("/enhance?quality=1.5", b"x", "", 400, "quality is '1.5', a whole number from 1 to 100 is needed"),
-        ("/enhance?format=gif", b"x", "", 400, "format gif is unknown: give one of jpeg, png"),
+        ("/enhance?format=gif", b"x", "", 400, "format is 'gif', one of jpeg, png"),
+        ("/batch?format=gif", b"x", "", 400, "format is 'gif', one of jpeg, png"),
+        ("/batch", b"", "application/zip", 400, "the batch holds no photograph"),
+        ("/batch", b"x", "application/x-zip", 415, "/batch takes a zip (application/zip), too"),
         ("/enhance?working_size=5", b"x", "", 400, "working_size is '5', a whole number from 32 to 65536"),
         ("/light?working_size=all", b"x", "", 400, "or full for the full size, is needed"),
         ("/enhance?speed=1", b"x", "", 400, "'speed' is not a parameter of this request: it takes strength"),
@@ -154,6 +157,26 @@ def test_refusals_say_what_came_and_what_is_needed(
     assert answer.status == status, answer.body
     assert words in answer.detail
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("given", ["filename*=UTF-8''f%C3%B6to.jpg", 'filename*0="f"; filename*1=".jpg"'])
+def test_a_file_whose_name_has_another_coding_is_a_photograph(
+    service: Service, jpeg: bytes, given: str
+) -> None:
+    body, kind = form([jpeg])
+    coded = body.replace(b'filename="a.jpg"', given.encode())
+    answer = service.post("/enhance", coded, {"Content-Type": kind})
+    assert answer.status == 200, answer.detail
+    field = body.replace(b'name="photo"; filename="a.jpg"', b'name="; filename*=x"')
+    assert service.post("/enhance", field, {"Content-Type": kind}).status == 400
+
+
+def test_a_place_in_a_form_where_no_file_was_chosen_is_none(service: Service, jpeg: bytes) -> None:
+    chosen, kind = form([jpeg])
+    unfilled = form([b""], name="")[0].removesuffix(b"--b--\r\n")
+    assert service.post("/enhance", unfilled + chosen, {"Content-Type": kind}).status == 200
+    answer = service.post("/enhance", unfilled + b"--b--\r\n", {"Content-Type": kind})
+    assert (answer.status, "no photograph" in answer.detail) == (400, True)
 
 
 def test_what_systems_add_to_a_zip_gets_no_number(service: Service, jpeg: bytes) -> None:
@@ -192,6 +215,10 @@ def test_probes_version_and_description(service: Service) -> None:
         *("/enhance", "/light", "/batch", "/healthz", "/readyz", "/metrics", "/version", "/openapi.json")
     }
     assert described["paths"]["/enhance"]["post"]["parameters"][0]["name"] == "strength"
+    for path in ("/enhance", "/light", "/batch"):
+        post = described["paths"][path]["post"]
+        fields = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+        assert list(fields) == ["photo", *(parameter["name"] for parameter in post["parameters"])]
 
 
 def test_metrics_count_what_happened(service: Service, jpeg: bytes) -> None:
@@ -210,6 +237,15 @@ def test_metrics_count_what_happened(service: Service, jpeg: bytes) -> None:
     ):
         assert line in text, line
     assert service.metric("process_resident_memory_bytes") > 1e7
+
+
+def test_an_answer_to_head_has_no_bytes(serve: Serve) -> None:
+    service = serve()
+    answer = service.ask("HEAD", "/")
+    assert (answer.status, answer.body) == (200, b"")
+    assert int(answer.headers["content-length"]) > 1000
+    lines = [json.loads(line) for line in service.end()[1].splitlines()]
+    assert next(line for line in lines if line.get("method") == "HEAD")["bytes_out"] == 0
 
 
 def test_the_log_has_no_contents_and_no_names(serve: Serve, jpeg: bytes) -> None:

@@ -19,8 +19,9 @@ async function run(engine, rgb, height, width, strength) {
 }
 
 async function open(kind, model) {
-  const ort = await import(kind === "webgpu" ? "./ort.webgpu.min.mjs" : "./ort.wasm.min.mjs");
-  ort.env.wasm.wasmPaths = new URL("./", import.meta.url).href;
+  const ort = await import(`./ort.${kind}.min.js`);
+  const core = new URL(`ort-wasm-simd-threaded${kind === "webgpu" ? ".asyncify" : ""}`, import.meta.url).href;
+  ort.env.wasm.wasmPaths = { mjs: `${core}.js`, wasm: `${core}.wasm` }; // not the package's own names
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(8, navigator.hardwareConcurrency || 1) : 1;
   ort.env.logLevel = "error";
   const session = await ort.InferenceSession.create(model, { executionProviders: [kind], enableMemPattern: false });
