@@ -40,6 +40,18 @@ def test_only_what_would_be_wrong_changes_in_exif(order: str, prefix: bytes) -> 
     assert sum(a != b for a, b in zip(before, after, strict=True)) <= len(THUMBNAIL) + 8
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_wrong_offset_of_a_thumbnail_erases_nothing(order: str) -> None:
+    """It points at the maker note, as programs leave it that move EXIF without its offsets."""
+    before = photo_exif(order)
+    at, place = (struct.pack(order + "I", before.index(data) - 6) for data in (THUMBNAIL, NOTE))
+    after = upright_exif(before.replace(at, place), 40, 56)
+    assert NOTE in after
+    read = Image.Exif()
+    read.load(after)
+    assert not read.get_ifd(1)
+
+
 @given(st.binary(max_size=200), st.sampled_from([b"", b"II*\0\x08\0\0\0", b"Exif\0\0MM\0*\0\0\0\x08"]))
 def test_no_exif_breaks_the_reading(data: bytes, head: bytes) -> None:
     block = head + data

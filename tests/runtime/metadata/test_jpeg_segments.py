@@ -49,6 +49,41 @@ def test_a_jpegs_segments_go_over_as_they_are() -> None:
     assert b"ICC_PROFILE" not in plain
 
 
+def test_exif_that_goes_on_in_a_second_segment_stays_in_one_piece() -> None:
+    """The mark's packet came between the two, which cut off what stands in the second."""
+    whole = photo_exif()
+    parts = [(0xE1, whole[:60]), (0xE1, b"Exif\0\0" + whole[60:])]
+    second = (0xE1, photo_exif(">"))
+    carried = carry_jpeg(
+        jpeg_with(jpeg(), *parts, second, (0xFE, b"comment")),
+        jpeg(56, 40),
+        40,
+        56,
+        keep_icc=True,
+        xmp=b"mark",
+    )
+    found = [payload for marker, payload in jpeg_segments(carried) if marker == 0xE1]
+    assert [len(payload) for payload in found[:2]] == [len(payload) for _, payload in parts]
+    assert found[0] + found[1][6:] == upright_exif(whole, 40, 56)
+    assert found[2:] == [upright_exif(photo_exif(">"), 40, 56), XMP + b"mark"]
+
+
+def test_a_mark_replaces_only_the_packet_that_was_read() -> None:
+    packets = [(0xE1, XMP + b"first"), (0xE1, XMP + b"second")]
+    carried = carry_jpeg(jpeg_with(jpeg(), *packets), jpeg(), 56, 40, keep_icc=True, xmp=b"second, marked")
+    found = [payload for marker, payload in jpeg_segments(carried) if marker == 0xE1]
+    assert found == [XMP + b"first", XMP + b"second, marked"]
+
+
+def test_cameras_own_segments_of_the_first_kind_stay() -> None:
+    """Old Canons keep all that they say of a photograph in APP0 (CIFF), behind JFIF or in its place."""
+    ciff, of_a_program = (0xE0, b"II\x1a\0\0\0HEAPJPGM and more"), (0xEE, b"a program's own")
+    source = jpeg_with(jpeg(), ciff, (0xE0, b"JFXX\0\x10 old picture"), of_a_program, (0xEE, b"Adobe\0d"))
+    carried = list(jpeg_segments(carry_jpeg(source, jpeg(), 56, 40, keep_icc=True)))
+    assert carried[0][1].startswith(b"JFIF\0")
+    assert [each for each in carried[1:] if each[0] >= 0xE0] == [ciff, of_a_program]
+
+
 @given(st.binary(max_size=120))
 def test_no_jpeg_breaks_the_carrying(data: bytes) -> None:
     target = jpeg(8, 8)
