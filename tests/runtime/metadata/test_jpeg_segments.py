@@ -7,7 +7,7 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import upright_exif
@@ -127,3 +127,15 @@ def test_a_profile_of_which_a_part_is_missing_is_missed_aloud(number: int, count
     assert photo.warnings == ("its colour profile is incomplete and was left out",)
     assert b"ICC_PROFILE" not in encode_photo(photo, photo.pixels, "JPEG").content
     assert read_photo(jpeg_with(jpeg(), (0xE2, b"FPXR\0"))).warnings == ()
+
+
+def test_a_profile_behind_the_frames_header_is_read() -> None:
+    """Other decoders read it there, too; it was called incomplete."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    whole = jpeg(icc_profile=profile)
+    start = whole.index(b"\xff\xe2")
+    stop = start + 2 + int.from_bytes(whole[start + 2 : start + 4], "big")
+    rest = whole[:start] + whole[stop:]
+    place = rest.index(b"\xff\xc4")
+    photo = read_photo(rest[:place] + whole[start:stop] + rest[place:])
+    assert (photo.icc_profile, photo.warnings) == (profile, ())
