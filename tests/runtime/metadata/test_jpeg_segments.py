@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from rave_runtime.photos.codecs.gain_map import GainMap, join_gains
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import upright_exif
 from rave_runtime.photos.jpeg import carry_jpeg, count_scans, jpeg_segments, photoshop_resources
+from rave_runtime.photos.metadata.gain_map_facts import GainMapFacts
 from rave_runtime.photos.metadata.photoshop import without_thumbnails
 from rave_runtime.photos.reading import read_photo
 from tests.runtime.handmade import jpeg_with
 from tests.runtime.metadata.carried import XMP, jpeg, photo_exif, resource
+
+XMP_PACKET = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/>'
+    b"</rdf:RDF></x:xmpmeta>"
+)
 
 
 def test_a_jpegs_segments_go_over_as_they_are() -> None:
@@ -73,6 +82,18 @@ def test_a_mark_replaces_only_the_packet_that_was_read() -> None:
     carried = carry_jpeg(jpeg_with(jpeg(), *packets), jpeg(), 56, 40, keep_icc=True, xmp=b"second, marked")
     found = [payload for marker, payload in jpeg_segments(carried) if marker == 0xE1]
     assert found == [XMP + b"first", XMP + b"second, marked"]
+
+
+def test_a_gain_map_is_announced_in_the_packet_that_was_read() -> None:
+    facts = GainMapFacts((0.0,), (2.0,), (1.0,), 1 / 64)
+    gain_map = GainMap(np.zeros((2, 2, 1), np.float32), facts, (), ())
+    packets = [(0xE1, XMP + XMP_PACKET.replace(b'"4"', b'"' + rating + b'"')) for rating in (b"1", b"2")]
+    joined = join_gains(jpeg_with(jpeg(), *packets), gain_map, gain_map.gains)
+    assert joined is not None
+    first, last = [payload for _, payload in jpeg_segments(joined) if payload.startswith(XMP)]
+    assert first == packets[0][1]
+    assert b"GainMap" in last
+    assert b'Rating="2"' in last
 
 
 def test_cameras_own_segments_of_the_first_kind_stay() -> None:
