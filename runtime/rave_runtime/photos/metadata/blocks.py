@@ -10,7 +10,7 @@ from PIL import Image
 from rave_runtime.photos.colour import is_profile_of_others
 from rave_runtime.photos.exif import EXIF_HEADER, avif_exif
 from rave_runtime.photos.jpeg import jpeg_segments
-from rave_runtime.photos.metadata.containers import gif_xmp, jp2_blocks
+from rave_runtime.photos.metadata.containers import gif_xmp, jp2_blocks, webp_blocks
 from rave_runtime.photos.png import png_blocks
 from rave_runtime.photos.tiff.structure import tiff_blocks
 
@@ -52,6 +52,8 @@ def read_blocks(image: Image.Image, content: bytes) -> Blocks:
             exif = avif_exif(image) or exif
         elif image.format == "JPEG2000":
             exif, xmp, iptc = jp2_blocks(content)
+        elif image.format == "WEBP" and not (exif and xmp):
+            exif, xmp = (own or other for own, other in zip((exif, xmp), webp_blocks(content), strict=True))
         elif image.format == "GIF":
             xmp = gif_xmp(content)
         elif image.format == "JPEG" and not icc and (parts := _parts_of_profile(content)):
