@@ -264,6 +264,8 @@ def _is_plain(content: bytes) -> bool:
 def _to_known_mode(image: Image.Image) -> Image.Image:
     """Converts a picture to one of Pillow's modes that reading knows, with transparency as a channel."""
     mode, transparency = image.mode, image.info.get("transparency")
+    if mode == "RGBA" and image.format == "BMP" and image.getchannel("A").getbbox() is None:
+        return image.convert("RGB")  # programs that know no transparency leave its bytes 0
     if mode in ("RGBA", "LA") or mode.startswith("I;16"):
         return image
     if mode == "RGB":

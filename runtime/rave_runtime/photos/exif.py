@@ -172,7 +172,10 @@ def _set_side(data: bytearray, order: str, kind: int, where: int, pixels: int) -
 
 
 def _erase_thumbnail(data: bytearray, order: str) -> None:
-    """Unlinks the second directory of an EXIF block and overwrites the thumbnail's bytes with zeros."""
+    """Unlinks the second directory of an EXIF block and overwrites the thumbnail's bytes with zeros.
+
+    Programs that moved EXIF without its offsets let the thumbnail's point at other data, which stay.
+    """
     if not data.startswith((b"II", b"MM")):
         return
     (first,) = struct.unpack_from(order + "I", data, 4)
@@ -189,5 +192,5 @@ def _erase_thumbnail(data: bytearray, order: str) -> None:
     }
     start, length = numbers.get(_THUMBNAIL_OFFSET, 0), numbers.get(_THUMBNAIL_LENGTH, 0)
     stop = min(start + length, len(data))
-    if link + 4 <= start < stop:
+    if link + 4 <= start < stop and data.startswith(b"\xff\xd8", start):
         data[start:stop] = bytes(stop - start)

@@ -52,6 +52,9 @@ PHOTOSHOP_SEGMENT: Final = b"Photoshop 3.0\0"
 _EXTENSION_SEGMENT: Final = b"http://ns.adobe.com/xmp/extension/\0"
 """First bytes of segments, which tell what they hold."""
 
+_OF_THE_CODER: Final = (b"JFIF\0", b"JFXX\0", b"AVI1", b"Adobe")
+"""First bytes of segments that say how the source was coded, or hold its thumbnail: a result has its own."""
+
 
 def photoshop_resources(jpeg: bytes) -> bytes | None:
     """Returns Photoshop's image resources of a JPEG, which hold captions and keywords, or None."""
@@ -241,10 +244,13 @@ def carry_jpeg(
     segments = []
     source_jfif: bytes | None = None
     credentials = _credentials_of(source)
-    for marker, payload in jpeg_segments(source):
+    sources = _with_upright_exif(list(jpeg_segments(source)), width, height, orientation)
+    packets = sum(_is_packet(*each) for each in sources)
+    for marker, payload in sources:
         if marker == 0xE0 and payload.startswith(b"JFIF\0"):
             source_jfif = payload
-        if marker in (0xE0, 0xEE) or not (0xE1 <= marker <= 0xEF or marker == 0xFE):
+        of_the_coder = marker in (0xE0, 0xEE) and payload.startswith(_OF_THE_CODER)
+        if of_the_coder or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             continue
         if marker == 0xE2 and payload.startswith((b"MPF\0", GAIN_MAP_SEGMENT)):
             continue
@@ -254,10 +260,11 @@ def carry_jpeg(
             continue
         if marker == 0xE1 and payload.startswith(_EXTENSION_SEGMENT) and orientation != 1:
             continue
-        if marker == 0xE1 and payload.startswith(EXIF_HEADER):
-            payload = upright_exif(payload, width, height, orientation)
-        elif marker == 0xE1 and payload.startswith(XMP_SEGMENT):
-            packet, xmp = xmp or upright_xmp(payload[len(XMP_SEGMENT) :], width, height, orientation), None
+        if _is_packet(marker, payload):
+            packets -= 1
+            packet = None if packets else xmp  # of several, Pillow reads the last one
+            packet = packet or upright_xmp(payload[len(XMP_SEGMENT) :], width, height, orientation)
+            xmp = xmp if packets else None
             if packet is None:
                 continue
             payload = XMP_SEGMENT + packet
@@ -267,7 +274,7 @@ def carry_jpeg(
             payload = payload[:start] + resources
         segments.append(make_segment(marker, payload))
     if xmp is not None:  # the source has none
-        exif = next((at + 1 for at, each in enumerate(segments) if each.startswith(EXIF_HEADER, 4)), 0)
+        exif = max((at + 1 for at, each in enumerate(segments) if each.startswith(EXIF_HEADER, 4)), default=0)
         segments.insert(exif, make_segment(0xE1, XMP_SEGMENT + xmp))
     target_jfif, after = b"", 2
     if target.startswith(b"\xff\xe0", 2):
@@ -278,6 +285,32 @@ def carry_jpeg(
             density = down + across if orientation >= 5 else across + down
             target_jfif = target_jfif[:11] + unit + density + target_jfif[16:]
     return b"".join([target[:2], target_jfif, *segments, memoryview(target)[after:]])
+
+
+def _is_packet(marker: int, payload: bytes) -> bool:
+    return marker == 0xE1 and payload.startswith(XMP_SEGMENT)
+
+
+def _with_upright_exif(
+    segments: Sequence[tuple[int, bytes]], width: int, height: int, orientation: int
+) -> list[tuple[int, bytes]]:
+    """Corrects EXIF among segments, also where it is larger than a segment and goes on in the next ones."""
+    corrected, blocks = list(segments), list[list[int]]()
+    for at, (marker, payload) in enumerate(segments):
+        if marker == 0xE1 and payload.startswith(EXIF_HEADER):
+            begins = payload.startswith((b"II*\0", b"MM\0*"), len(EXIF_HEADER))
+            if begins or not blocks or blocks[-1][-1] != at - 1:
+                blocks.append([at])
+            else:
+                blocks[-1].append(at)
+    for block in blocks:
+        parts = [segments[at][1][len(EXIF_HEADER) :] for at in block]
+        exif = upright_exif(EXIF_HEADER + b"".join(parts), width, height, orientation)
+        start = len(EXIF_HEADER)
+        for at, part in zip(block, parts, strict=True):
+            corrected[at] = (0xE1, EXIF_HEADER + exif[start : start + len(part)])
+            start += len(part)
+    return corrected
 
 
 def make_segment(marker: int, payload: bytes) -> bytes:

@@ -273,7 +273,12 @@ def _notes(image: Image.Image, content: bytes) -> tuple[str, ...]:
 
 
 def _tells_resolution(image: Image.Image) -> bool:
-    """Tells whether the file has a resolution; for a TIFF without, Pillow says 1 dpi."""
+    """Tells whether the file has a resolution; for a TIFF without, Pillow says 1 dpi.
+
+    For a JPEG whose EXIF only has the shape of its pixels, in no unit, Pillow takes the numbers for dpi, too.
+    """
+    if image.format in ("JPEG", "MPO") and not image.info.get("jfif_unit"):
+        return image.getexif().get(ExifTags.Base.ResolutionUnit) != 1
     return not hasattr(image, "tag_v2") or ExifTags.Base.XResolution in image.tag_v2
 
 

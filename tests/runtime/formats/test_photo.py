@@ -211,3 +211,17 @@ def test_a_tiff_of_an_unknown_kind_is_not_called_damaged_only() -> None:
     content[kind + 8] = 99
     with pytest.raises(PhotoError, match="is damaged, or a kind of TIFF that cannot be read here"):
         read_photo(bytes(content))
+
+
+@pytest.mark.parametrize("opaque_count", [0, 1])
+def test_a_bmp_that_is_transparent_everywhere_is_opaque(opaque_count: int) -> None:
+    """Windows leaves the bytes of transparency 0; the photograph became white."""
+    colours = scene(8, 8)
+    alpha = np.zeros((8, 8, 1), np.uint8)
+    alpha.flat[:opaque_count] = 255
+    stored = np.concatenate([colours[::-1, :, ::-1], alpha], 2).tobytes()
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHI", 124, 8, 8, 1, 32, 3) + bytes(20) + masks + b"BGRs" + bytes(64)
+    photo = read_photo(b"BM" + struct.pack("<IHHI", 138 + len(stored), 0, 0, 138) + header + stored)
+    assert (photo.alpha is None) == (opaque_count == 0)
+    assert (photo.pixels == colours).all()

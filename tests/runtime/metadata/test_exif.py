@@ -8,7 +8,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, features
+from PIL import Image, ImageCms, features
 
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import orientation_of, upright_exif, without_orientation
@@ -38,6 +38,18 @@ def test_only_what_would_be_wrong_changes_in_exif(order: str, prefix: bytes) -> 
     assert (inner[0xA002], inner[0xA003], inner[0x927C]) == (40, 56, NOTE)
     assert not read.get_ifd(1)
     assert sum(a != b for a, b in zip(before, after, strict=True)) <= len(THUMBNAIL) + 8
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_wrong_offset_of_a_thumbnail_erases_nothing(order: str) -> None:
+    """It points at the maker note, as programs leave it that move EXIF without its offsets."""
+    before = photo_exif(order)
+    at, place = (struct.pack(order + "I", before.index(data) - 6) for data in (THUMBNAIL, NOTE))
+    after = upright_exif(before.replace(at, place), 40, 56)
+    assert NOTE in after
+    read = Image.Exif()
+    read.load(after)
+    assert not read.get_ifd(1)
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"II*\0\x08\0\0\0", b"Exif\0\0MM\0*\0\0\0\x08"]))
@@ -70,6 +82,22 @@ def test_an_orientation_is_taken_out_and_all_else_keeps_its_place(order: str) ->
     assert fewer.get_ifd(0x8769) == tags.get_ifd(0x8769)
     assert without_orientation(without) == without
     assert without_orientation(b"Exif\0\0II*\0") == b"Exif\0\0II*\0"
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_blocks_that_a_webp_does_not_announce_are_kept(extended: bool) -> None:
+    """Pillow gives those only that the first chunk announces; the others were lost without a word."""
+    buffer = io.BytesIO()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() if extended else None
+    Image.fromarray(scene(40, 56)).save(buffer, "WEBP", icc_profile=profile)
+    block, packet = photo_exif()[6:], b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+    body = buffer.getvalue()[8:]
+    for kind, data in ((b"EXIF", block), (b"XMP ", packet)):
+        body += kind + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+    photo = read_photo(b"RIFF" + struct.pack("<I", len(body)) + body)
+    assert photo.pixels.shape == (56, 40, 3)
+    assert photo.exif == upright_exif(photo_exif(), 40, 56)
+    assert photo.xmp == packet
 
 
 @pytest.mark.parametrize("animated", [False, True])

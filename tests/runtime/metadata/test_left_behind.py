@@ -122,6 +122,14 @@ def test_a_further_picture_that_has_a_name_is_not_said_twice() -> None:
     assert read_photo(result).warnings == ()
 
 
+@pytest.mark.parametrize("kinds", [(0, 0), (0, 0, 0)])
+def test_a_further_picture_beside_a_gain_map_is_said(kinds: tuple[int, ...]) -> None:
+    """The gain map is one picture of the index; the other went without a word."""
+    gain_map = (0xE2, b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0")
+    names = name_left_behind("JPEG", jpeg_with(JPEG, gain_map, (0xE2, multi_picture(*kinds))), None)
+    assert names == ("HDR gain map", "further picture")
+
+
 @pytest.mark.parametrize(
     ("inside", "behind", "names"),
     [

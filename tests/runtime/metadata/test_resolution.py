@@ -142,3 +142,17 @@ def test_resolutions_turn_with_the_picture(format: str, written: str, orientatio
     expected = (DOWN, ACROSS) if orientation >= 5 else (ACROSS, DOWN)
     for place, found in result.items():
         assert found in (expected, in_other_unit(expected, format)), place
+
+
+@pytest.mark.parametrize("unit", [1, 2, 3])
+def test_the_shape_of_pixels_is_no_resolution(unit: int) -> None:
+    """ExifTool writes so what a JPEG has in JFIF, 1 x 1 without unit; it became 1 pixel per inch in PNG."""
+    tree: Directory = {
+        282: ratio(ACROSS, "<"),
+        283: ratio(DOWN, "<"),
+        296: Value(SHORT, 1, struct.pack("<H", unit)),
+    }
+    file = io.BytesIO()
+    Image.fromarray(PIXELS).save(file, "JPEG")
+    photo = read_photo(jpeg_with(file.getvalue(), (0xE1, b"Exif\0\0" + write_block(tree, "<")[0])))
+    assert (photo.dpi is None) == (unit == 1)

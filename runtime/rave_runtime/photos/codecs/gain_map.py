@@ -141,15 +141,15 @@ def join_gains(jpeg: bytes, gain_map: GainMap, gains: Array) -> bytes | None:
     """
     values = (gain_map.facts.values_of(gains) * 255 + np.float32(0.5)).astype(np.uint8)
     map_jpeg = _jpeg_of(values, gain_map.segments)
-    xmp = next((data for kind, data in jpeg_segments(jpeg) if _is_xmp(kind, data)), None)
+    packets = [data for kind, data in jpeg_segments(jpeg) if _is_xmp(kind, data)]
     packet = add_description(
-        None if xmp is None else xmp.removeprefix(XMP_SEGMENT),
+        packets[-1].removeprefix(XMP_SEGMENT) if packets else None,
         _CONTAINER.format(length=len(map_jpeg)),
         _without_gain_map,
     )
     if packet is None or len(packet) + len(XMP_SEGMENT) > _MAX_SEGMENT:
         return None
-    return _joined(jpeg, packet, gain_map.primary_segments, map_jpeg)
+    return _joined(jpeg, packet, len(packets), gain_map.primary_segments, map_jpeg)
 
 
 def _further_pictures(jpeg: bytes) -> list[tuple[int, int]]:
@@ -187,16 +187,24 @@ def _jpeg_of(values: NDArray[np.uint8], segments: tuple[tuple[int, bytes], ...])
 
 
 def _joined(
-    jpeg: bytes, packet: bytes, primary_segments: tuple[tuple[int, bytes], ...], map_jpeg: bytes
+    jpeg: bytes,
+    packet: bytes,
+    packet_count: int,
+    primary_segments: tuple[tuple[int, bytes], ...],
+    map_jpeg: bytes,
 ) -> bytes:
-    """Writes the first picture with a new XMP packet and an index of both, and the second one behind it."""
+    """Writes the first picture with an index of both, and the second one behind it.
+
+    A new XMP packet takes the place of the last one of the first picture, which has `packet_count`.
+    """
     head, position = [jpeg[:2]], 2
     packet_segment = make_segment(0xE1, XMP_SEGMENT + packet)
     last = 1  # behind which the new segments go: JFIF, EXIF and XMP
     while jpeg[position] == 0xFF and jpeg[position + 1] in (*range(0xE0, 0xF0), 0xFE):
         stop = position + 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
         kind, payload = jpeg[position + 1], jpeg[position + 4 : stop]
-        if _is_xmp(kind, payload):
+        packet_count -= _is_xmp(kind, payload)
+        if _is_xmp(kind, payload) and not packet_count:
             head.append(packet_segment)
             packet_segment = b""
         else:

@@ -10,7 +10,7 @@ from PIL import Image
 from rave_runtime.photos.colour import is_profile_of_others
 from rave_runtime.photos.exif import EXIF_HEADER, avif_exif
 from rave_runtime.photos.jpeg import jpeg_segments
-from rave_runtime.photos.metadata.containers import gif_xmp, jp2_blocks
+from rave_runtime.photos.metadata.containers import gif_xmp, jp2_blocks, webp_blocks
 from rave_runtime.photos.png import png_blocks
 from rave_runtime.photos.tiff.structure import tiff_blocks
 
@@ -52,10 +52,13 @@ def read_blocks(image: Image.Image, content: bytes) -> Blocks:
             exif = avif_exif(image) or exif
         elif image.format == "JPEG2000":
             exif, xmp, iptc = jp2_blocks(content)
+        elif image.format == "WEBP" and not (exif and xmp):
+            exif, xmp = (own or other for own, other in zip((exif, xmp), webp_blocks(content), strict=True))
         elif image.format == "GIF":
             xmp = gif_xmp(content)
-        elif image.format == "JPEG" and not icc and _has_part_of_profile(content):
-            notes = ("its colour profile is incomplete and was left out",)
+        elif image.format == "JPEG" and not icc and (parts := _parts_of_profile(content)):
+            icc = _joined(parts)  # Pillow takes only what stands before the frame's header
+            notes = () if icc else ("its colour profile is incomplete and was left out",)
     # Pillow opens grey PNG with alpha of 16 bits as RGBA.
     mode = "LA" if image.format == "PNG" and content[25] == 4 else image.mode
     if isinstance(icc, bytes) and is_profile_of_others(icc, mode):
@@ -73,8 +76,18 @@ def read_blocks(image: Image.Image, content: bytes) -> Blocks:
     )
 
 
-def _has_part_of_profile(jpeg: bytes) -> bool:
-    """Tells whether a JPEG has segments of a colour profile, some of which may be missing."""
-    return any(
-        marker == 0xE2 and payload.startswith(_PROFILE_SEGMENT) for marker, payload in jpeg_segments(jpeg)
-    )
+def _parts_of_profile(jpeg: bytes) -> list[bytes]:
+    """Returns what the segments of a JPEG's colour profile hold; some of them may be missing."""
+    return [
+        payload[len(_PROFILE_SEGMENT) :]
+        for marker, payload in jpeg_segments(jpeg)
+        if marker == 0xE2 and payload.startswith(_PROFILE_SEGMENT)
+    ]
+
+
+def _joined(parts: list[bytes]) -> bytes | None:
+    """Joins the parts of a profile, each behind its number and their count; None where they do not fit."""
+    parts, count = sorted(parts), len(parts)
+    if count > 255 or [part[:2] for part in parts] != [bytes([at + 1, count]) for at in range(count)]:
+        return None
+    return b"".join(part[2:] for part in parts)

@@ -39,6 +39,8 @@ _SEMANTICS: Final = {
 }
 """What the entries of a list of pictures in XMP stand for."""
 
+_PICTURES: Final = tuple(name for name in _SEMANTICS.values() if name != _FILM)
+
 _AUXILIARY: Final = (
     (("gainmap",), _GAIN_MAP),
     (("depth", "disparity", "auxid:2"), _DEPTH),
@@ -100,8 +102,10 @@ def note_left_behind(format: str, content: bytes, xmp: bytes | None, orientation
 def name_left_behind(format: str, content: bytes, xmp: bytes | None) -> tuple[str, ...]:
     """Names what stands behind or beside the photograph, each thing once."""
     names = [_SEMANTICS.get(each, f"{_FURTHER} ({each})") for each in further_pictures(xmp)]
+    unnamed = 0
     if format == "JPEG":
-        names += _beside_jpeg(content)
+        beside = list(_beside_jpeg(content))
+        unnamed, names = beside.count(_FURTHER), names + beside
         names += _behind(content[end_of_jpeg(content) :])
     elif format == "PNG":
         names += _behind(content[end_of_png(content) :])
@@ -114,6 +118,9 @@ def name_left_behind(format: str, content: bytes, xmp: bytes | None) -> tuple[st
         names.append(_FILM)
     known = [name for name in dict.fromkeys(names) if name]
     specific = [name for name in known if name != _FURTHER]
+    pictures = [name for name in specific if name in _PICTURES or name.startswith(_FURTHER)]
+    if unnamed > len(pictures):  # an index of pictures gives one to each of those, and then some
+        specific.append(_FURTHER)
     return tuple(specific or known)
 
 
