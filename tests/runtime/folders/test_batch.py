@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal
 from rave_runtime.run.memory import MemoryBudget, Need, choose_tile_size, estimate_need, most_workers
+from rave_runtime.run.one_photo import enhance_content
 from rave_runtime.run.options import RunOptions, make_batch
 from rave_runtime.run.watch import run_watch
 from tests.runtime.pictures import MakePicture
@@ -83,15 +85,26 @@ def test_a_graph_that_cannot_be_loaded_ends_the_batch(
     assert not recwarn.list, "the thread that loads beside them says nothing"
 
 
-def test_cancelling_finishes_what_is_in_work(enhancer: Enhancer, photos: Path, tmp_path: Path) -> None:
+def test_cancelling_finishes_what_is_in_work(
+    enhancer: Enhancer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batch = Batch(enhancer, workers=1)
+    begun: list[bool] = []
+
+    def enhance_slowly(*arguments: Any, **options: Any) -> Any:
+        begun.append(True)
+        if len(begun) > 1:  # otherwise all are done before this thread may run again, now and then
+            assert batch.cancelled.wait(60)
+        return enhance_content(*arguments, **options)
+
+    monkeypatch.setattr("rave_runtime.run.batch.enhance_content", enhance_slowly)
     results = []
     for result in batch.run(plan_jobs(photos, tmp_path / "out")):
         results.append(result)
         batch.cancelled.set()
     done = [result for result in results if result.status == "done"]
     assert 1 <= len(done) < 6
-    assert len(contents(tmp_path / "out")) == len(done)
+    assert len(contents(tmp_path / "out")) == len(done) == len(begun)
 
 
 def test_a_full_disk_is_reported_and_leaves_nothing(
