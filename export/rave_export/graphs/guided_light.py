@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import onnx
 
 from rave_export.graphs.joining import Versions, parse_part
-from rave_runtime.light.look import BLACK_DIVISOR, BRIGHT_LIGHT, DIVISOR_BOUNDS
+from rave_runtime.light.look import BLACK_DIVISOR, BRIGHT_LIGHT, DIVISOR_BOUNDS, UNSEEN_STOPS
 from rave_runtime.light.luma import LUMA_BT601
 from rave_runtime.light.reduction import EPSILON
 
@@ -19,6 +20,9 @@ fit (float[batch, h2, w2, 3] small, float[batch, h2, w2] network_light, float st
 <int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}}, int64[1] sixteen = {{16}},
  int64[1] thirty_two = {{32}}, int64 start = {{0}}, int64 step = {{1}},
  int64[2] sides = {{2, 3}}, int64[3] per_picture = {{-1, 1, 1}}, int64[1] channel = {{3}},
+ int64[2] plane = {{1, 2}},
+ float stops_per_neper = {{{stops_per_neper}}}, float unseen_from = {{{unseen_from}}},
+ float unseen_over = {{{unseen_over}}},
  float unit = {{1.0}}, float none = {{0.0}}, float[3, 1] luma = {{{luma}}},
  float top = {{255.0}},
  float epsilon = {{{epsilon}}}, int64[2] halves = {{1, 1}}, int64[3] thirds = {{1, 1, 1}},
@@ -31,12 +35,22 @@ fit (float[batch, h2, w2, 3] small, float[batch, h2, w2] network_light, float st
  float black_divisor = {{{black_divisor}}}, float knee_at_most = {{0.75}}, float knee_less = {{0.25}}>
 {{
     power = Reshape (strength, per_picture)
+    tamed_light = Clip (network_light, lowest, highest)
+    exponents = Log (tamed_light)
+    stops = Mul (exponents, stops_per_neper)
+    stops_square = Mul (stops, stops)
+    stops_fourth = Mul (stops_square, stops_square)
+    change_fourth = ReduceMean <keepdims = 1> (stops_fourth, plane)
+    change_square = Sqrt (change_fourth)
+    change = Sqrt (change_square)
+    {unseen}
+    seen_light = Pow (network_light, unseen_step)
     bright_power = Min (power, unit)
     power_less = Sub (bright_power, power)
     {bright}
     power_part = Mul (power_less, bright_step)
     powers = Add (power, power_part)
-    lifted_map = Pow (network_light, powers)
+    lifted_map = Pow (seen_light, powers)
     lifted = Unsqueeze (lifted_map, one)
     beyond = Sub (power, unit)
     beyond_up = Max (beyond, none)
@@ -171,7 +185,8 @@ def fit_graph(versions: Versions) -> onnx.ModelProto:
         for axis in ("row", "col")
     )
     steps = {
-        "bright": "network_light",
+        "unseen": "change",
+        "bright": "seen_light",
         "dark": "brightest",
         "black": "brightest",
         "empty": "deviation",
@@ -179,10 +194,14 @@ def fit_graph(versions: Versions) -> onnx.ModelProto:
     }
     texts = {name: _STEP.format(name=name, values=values) for name, values in steps.items()}
     bright_from, bright_to = BRIGHT_LIGHT
+    unseen_from, unseen_to = UNSEEN_STOPS
     lowest, highest = DIVISOR_BOUNDS
     texts["luma"] = ", ".join(map(str, LUMA_BT601))
     numbers = {
         "epsilon": EPSILON,
+        "stops_per_neper": 1 / math.log(2),
+        "unseen_from": unseen_from,
+        "unseen_over": unseen_to - unseen_from,
         "bright_from": bright_from,
         "bright_over": bright_to - bright_from,
         "black_divisor": float(BLACK_DIVISOR),

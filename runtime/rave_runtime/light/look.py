@@ -25,6 +25,9 @@ silhouettes before a sky is about 0.7 to 0.8, that of the sky above 0.97."""
 DIVISOR_BOUNDS: Final = (1e-4, 1e4)
 """Smallest and greatest divisor of the normal way: thirteen stops each way."""
 
+UNSEEN_STOPS: Final = (0.1, 0.2)
+"""Up to the first change nobody sees it, and a photograph stays as it is; from the second on it is made."""
+
 BLACK_DIVISOR: Final = np.float32(0.5)
 """Smallest divisor of a black pixel: its value at most doubles, which still looks black."""
 
@@ -83,6 +86,29 @@ class Look:
         See `rave_runtime.light.normal_way`.
         """
         return 0.75 - 0.25 * max(0.0, self.strength - 1)
+
+
+def without_unseen(light: Array) -> Array:
+    """Returns the light, or 1 everywhere for a photograph that it would hardly change.
+
+    l' = l ^ s(c), where c = mean(log2(l) ^ 4) ^ (1 / 4) is the size of the change in stops and s is a smooth
+    step from 0 to 1 over `UNSEEN_STOPS`. The fourth power lets a small subject in the shade count: one that
+    covers a thousandth of the photograph and lacks a stop is seen.
+
+    Args:
+        light: [h', w'] float32, at least 0: the light of a whole photograph, at full or at reduced size.
+
+    Returns:
+        [h', w'] float32. Where c is at least 0.2 it is `light` itself.
+    """
+    low, high = DIVISOR_BOUNDS
+    stops = np.log2(np.clip(light, np.float32(low), np.float32(high)))
+    change = np.sqrt(np.sqrt(np.mean(np.square(np.square(stops)))))
+    share = smooth_step(change, *UNSEEN_STOPS)
+    if share == 1:
+        return light
+    result: Array = light**share
+    return result
 
 
 def divisor_of(light: Array, look: Look) -> Array:

@@ -3,7 +3,9 @@
 For a photograph v [h, w, 3] in [0, 1], in sRGB's encoding, and the network's light l [h', w'] of a reduced
 picture r [h', w', 3] of it:
 
-1. d = guard_black(divisor_of(l), r)             strength and highlights; black stays black (`light.look`)
+1. d = guard_black(divisor_of(without_unseen(l)), r)
+                                                 a photograph that would hardly change stays as it is;
+                                                 strength and highlights; black stays black (`light.look`)
 2. D = d enlarged to [h, w] along v's edges      guided filter (`light.reduction`); D = d if r is not smaller
 3. u = v + E                                     removes colour noise of the shade (`light.chroma`)
 4. m = max(R, G, B) of v,  D1 = min(D, 1)
@@ -32,7 +34,7 @@ from rave_runtime.arrays import Array, empty_like_pixels, is_wide
 from rave_runtime.light import compiled
 from rave_runtime.light.chroma import ChromaCorrection
 from rave_runtime.light.compiled import OtherCurve
-from rave_runtime.light.look import Look, divisor_of, guard_black
+from rave_runtime.light.look import Look, divisor_of, guard_black, without_unseen
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.light.relight import BLOCK_PX, relight_gently, steepness, value_tables
 from rave_runtime.light.sharing import share
@@ -90,13 +92,14 @@ class NormalWay:
         self._height, self._width = image.shape[:2]
         self._look = look
         self._reduction = reduction
+        divisor = divisor_of(without_unseen(light), look)
         if reduction is None:
             shown = image if seen is None else seen
             top = np.float32(np.iinfo(shown.dtype).max)
-            self._divisor = guard_black(divisor_of(light, look), shown.astype(np.float32) / top)
+            self._divisor = guard_black(divisor, shown.astype(np.float32) / top)
         else:
             shown = reduction.pixels if seen is None else seen
-            self._divisor = guard_black(divisor_of(light, look), shown)
+            self._divisor = guard_black(divisor, shown)
             self._guided = GuidedLight(self._divisor, luminance(reduction.pixels), self._height, self._width)
 
     def divisor(self) -> Array:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rave_runtime import Enhancer, UsageError
 from rave_runtime.arrays import Pixels
 from rave_runtime.light import normal_way
-from rave_runtime.light.look import Look, divisor_of, guard_black
+from rave_runtime.light.look import Look, divisor_of, guard_black, without_unseen
 from rave_runtime.light.normal_way import NormalWay
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.photos.colour import tone_curve
@@ -52,7 +52,7 @@ def by_the_docstring(image: NDArray[Any], light: NDArray[np.float32], look: Look
     """The equations in float64, one after the other; of the guided filter and the guard the runtime's own."""
     height, width, channels = image.shape
     reduction = Reduction(image, size)
-    d = guard_black(divisor_of(light, look), reduction.pixels)
+    d = guard_black(divisor_of(without_unseen(light), look), reduction.pixels)
     guided = GuidedLight(d, luminance(reduction.pixels), height, width)
     divisor = guided.rows(0, height, reduction.luminance(0, height)).astype(float)
     v = image / np.iinfo(image.dtype).max
@@ -114,7 +114,7 @@ def test_strips_leave_no_seam(
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.0, 1.5, 2.0])
-@pytest.mark.parametrize("light", [0.1, 0.25, 0.5, 0.9, 1.0, 1.3])
+@pytest.mark.parametrize("light", [0.1, 0.25, 0.5, 0.85, 1.0, 1.3])
 def test_highlights_roll_off_and_only_white_is_clipped(light: float, strength: float) -> None:
     """A ramp from black to white in light by which division clips up to 90 % of it."""
     ramp = np.linspace(0, 65535, 4096).astype(np.uint16)
@@ -238,6 +238,23 @@ def test_highlights_rule_bright_parts_and_strength_the_shade() -> None:
     fine = np.linspace(0.01, 1.2, 500, dtype=np.float32)
     for look in (Look(1, 0), Look(2, 0), Look(2), Look(0, 2)):
         assert np.abs(np.diff(divisor_of(fine, look))).max() < 0.02, "no step in the light"
+
+
+def test_a_photograph_that_would_hardly_change_stays_as_it_is(picture: MakePicture) -> None:
+    image, rng = picture(48, 64), np.random.default_rng(3)
+    hardly = np.exp2(rng.uniform(-0.1, 0.1, (48, 64))).astype(np.float32)
+    np.testing.assert_array_equal(without_unseen(hardly), 1)
+    np.testing.assert_array_equal(develop(image, hardly, Look(2)), image)
+    small = np.ones((48, 64), np.float32)
+    small[20:22, 30:32] = 0.5  # a thousandth of the photograph lacks a stop
+    share = np.log2(without_unseen(small)[20, 30]) / -1
+    assert 0.6 < share < 1, "most of what a small subject lacks is given"
+    small[20:24, 30:34] = 0.5
+    assert without_unseen(small) is small
+    lights = np.exp2(-np.linspace(0.05, 0.25, 41))
+    stops = [-np.log2(without_unseen(np.full((8, 8), light, np.float32))[0, 0]) for light in lights]
+    assert np.all(np.diff(stops) >= 0), "less light never gives a smaller change"
+    assert np.max(np.diff(stops)) < 0.02, "films do not flicker"
 
 
 def test_looks_out_of_range_are_refused() -> None:

@@ -65,13 +65,17 @@ def test_it_goes_on_from_a_checkpoint(
     save_checkpoint(start, tmp_path / "start.safetensors", {"seed": 5})
     output = tmp_path / "model.safetensors"
     words = (*SHORT, "--steps", "0", "0", "0", "--init-from", tmp_path / "start.safetensors")
-    weights = ("--ssim-weight", "0.3", "--shade-preference", "0.5")
+    weights = ("--ssim-weight", "0.3", "--finish", "0.5", "3", "--finish", "0.7", "20")
     run(monkeypatch, photographs, "--output", output, *words, *weights)
     found = read_checkpoint(output)
     for name, weight in found.network.named_parameters():
         torch.testing.assert_close(weight, start.get_parameter(name))
     assert found.provenance["start"] == {"seed": 5}
-    assert (found.provenance["ssim_weight"], found.provenance["shade_preference"]) == (0.3, 0.5)
+    assert found.provenance["ssim_weight"] == 0.3
+    assert found.provenance["finishes"] == [
+        {"shade_preference": 0.5, "backlit_weight": 3.0},
+        {"shade_preference": 0.7, "backlit_weight": 20.0},
+    ]
 
 
 def test_a_start_of_another_width_is_refused(
@@ -97,7 +101,8 @@ def test_a_start_of_another_width_is_refused(
         (("--seed", "-1"), "the seed must be 0 or more"),
         (("--learning-rate", "0"), "learning rates more than 0"),
         (("--ssim-weight", "-1"), "the structural similarity must be 0 or more"),
-        (("--shade-preference", "1.1"), "from 0 to 1, got 0.1 and 1.1"),
+        (("--finish", "1.1", "3"), "from 0 to 1, got 0.1, [3.0] and [1.1]"),
+        (("--finish", "0.5", "0"), "that of backlit pairs more than 0 and"),
         (("--output", "model.bin"), "must end in .safetensors"),
         (("--output", "photos/a.png/model.pth"), "photos"),
         (("--panoramas", "photos"), "no .hdr, .exr, .exr.js in photos"),

@@ -15,7 +15,7 @@ from rave_train.recipes.bank import Mix, make_bank
 from rave_train.recipes.losses import light_error, preference_weights, similarity
 from rave_train.recipes.recovery import Recovery
 from rave_train.recipes.scenes import Sources
-from rave_train.recipes.training import Recipe, Stage, _light, loss_of, train
+from rave_train.recipes.training import Finish, Recipe, Stage, _light, loss_of, train
 
 
 def test_the_error_of_the_light_counts_where_the_pictures_tell_it() -> None:
@@ -121,6 +121,17 @@ def test_a_run_learns_and_repeats_itself(sources: Sources) -> None:
     with torch.no_grad():
         after = (relight(photographs, long(photographs)) - truths).square().mean()
     assert float(after) < 0.8 * float((photographs - truths).square().mean())
+
+
+def test_several_finishes_are_averaged(sources: Sources) -> None:
+    bank = make_bank(sources, Mix(), 24, 36, 0, processes=1)
+    finishes = Finish(0.0), Finish(1.0, 20.0)
+    short = dataclasses.replace(SMALL, large=Stage(1, 4, 1.0))
+    one, other = (train(dataclasses.replace(short, finishes=(each,)), bank).state_dict() for each in finishes)
+    both = train(dataclasses.replace(short, finishes=finishes), bank).state_dict()
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+    for name, values in both.items():
+        torch.testing.assert_close(values, (one[name] + other[name]) / 2)
 
 
 def test_a_run_that_diverges_recovers_at_a_lower_rate(

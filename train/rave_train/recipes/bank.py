@@ -44,7 +44,7 @@ _TRIES: Final = 12
 STAYS: Final = 8 / 255
 """Mean difference of a pair, in [0, 1], that noise and compression make: the photograph shall stay."""
 
-_STAYING_WEIGHT, _DARK_WEIGHT, _BACKLIT_WEIGHT = 1.2, 1.6, 3.0
+_STAYING_WEIGHT, _DARK_WEIGHT = 1.2, 1.6
 _LEAST_STOPS, _DARK_STOPS, _BACKLIT_STOPS = 0.1, 1.2, (0.6, 0.25)
 """The weights of `weigh`, and the stops by which it tells kinds of pairs apart, as its docstring says."""
 
@@ -165,7 +165,7 @@ def save_samples(bank: Bank, folder: Path, count: int = 128) -> None:
             Image.fromarray(picture.transpose(1, 2, 0)).save(folder / name / f"{i:03}.png")
 
 
-def weigh(bank: Bank) -> list[Array]:
+def weigh(bank: Bank, backlit_weight: float = 3.0) -> list[Array]:
     """Computes how often each pair of a bank is drawn once the network has seen all of them.
 
     Pictures that stay count a little more than those that change least, so that they still stay afterwards.
@@ -173,6 +173,10 @@ def weigh(bank: Bank) -> list[Array]:
     photograph to become darker. Those whose shade rises by more than 1.2 stops count more. Those that are
     backlit in the narrow sense count most: their shade rises by more than 0.6 stops, their brightest fifth by
     less than 0.25.
+
+    Args:
+        bank: the pairs.
+        backlit_weight: how often those that are backlit come; others come 0 to 1.6 times.
 
     Returns:
         [n] float32 for each shape of the bank.
@@ -187,7 +191,7 @@ def weigh(bank: Bank) -> list[Array]:
                 continue
             shade, bright = lifted_stops(taken, truth)
             if shade > _BACKLIT_STOPS[0] and bright < _BACKLIT_STOPS[1]:
-                weights[-1][i] = _BACKLIT_WEIGHT
+                weights[-1][i] = backlit_weight
             else:
                 weights[-1][i] = _DARK_WEIGHT if shade > _DARK_STOPS else float(shade >= _LEAST_STOPS)
     return weights

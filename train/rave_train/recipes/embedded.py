@@ -20,7 +20,7 @@ from rave_train.loop.device import pick_device, pick_precision, precision_name
 from rave_train.network import EnhancementNetwork
 from rave_train.recipes.bank import Mix, load_sources, make_bank, save_samples
 from rave_train.recipes.scenes import Sources
-from rave_train.recipes.training import Recipe, train
+from rave_train.recipes.training import Finish, Recipe, train
 
 
 def provenance_of(
@@ -73,10 +73,13 @@ def main() -> None:
         help="weight of one minus the structural similarity",
     )
     parser.add_argument(
-        "--shade-preference",
+        "--finish",
+        nargs=2,
         type=float,
-        default=Recipe.shade_preference,
-        help="from 0 to 1: how much worse too dark a shade is than too light a one in the last steps",
+        action="append",
+        metavar=("PREFERENCE", "BACKLIT"),
+        help="for the last steps: how much worse too dark a shade is than too light a one, from 0 to 1, and "
+        "how often backlit pairs come; 0.3 3 unless given; of several finishes the weights are averaged",
     )
     parser.add_argument(
         "--mix",
@@ -127,7 +130,7 @@ def _prepare(options: argparse.Namespace) -> Callable[[], tuple[EnhancementNetwo
         pairs=options.pairs,
         learning_rate=options.learning_rate,
         ssim_weight=options.ssim_weight,
-        shade_preference=options.shade_preference,
+        finishes=tuple(Finish(*each) for each in options.finish or [()]),
         mix=Mix(*options.mix),
         seed=options.seed,
     )

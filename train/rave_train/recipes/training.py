@@ -6,6 +6,7 @@ step. The last steps see chosen pairs, and round as INT8 graphs round.
 
 from __future__ import annotations
 
+import copy
 import sys
 import time
 from collections.abc import Iterator
@@ -54,7 +55,7 @@ class Cycle(NamedTuple):
         stages: its stages, in their order.
         rate: peak of the learning rate.
         squared_floor: see `Recipe`.
-        shade_preference: see `Recipe`.
+        shade_preference: see `Finish`.
         coarse_light: whether the last convolution, too, is in bf16 where the others are. It then rounds
             light that is nearly 1 to 1, so that a well-lit picture that hardly changes has no loss.
     """
@@ -64,6 +65,21 @@ class Cycle(NamedTuple):
     squared_floor: float
     shade_preference: float
     coarse_light: bool
+
+
+@dataclass(frozen=True)
+class Finish:
+    """One way of going through the second cycle.
+
+    Attributes:
+        shade_preference: by how much too little light in the shade counts more than too much, 0 to 1, as
+            `preference_weights` of `rave_train.recipes.losses` says. A photograph rarely tells how much its
+            shade should rise, and who enhances it wants rather more than less.
+        backlit_weight: see `rave_train.recipes.bank.weigh`.
+    """
+
+    shade_preference: float = 0.3
+    backlit_weight: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -87,9 +103,8 @@ class Recipe:
         squared_floor: squared error below which a picture is good enough in the first cycle: 37 dB.
         chosen_floor: the same in the second cycle: 27 dB. Well-lit pictures stay as they are by then, and
             the network should spend what it can still learn on the others.
-        shade_preference: by how much too little light in the shade counts more than too much in the second
-            cycle, as `preference_weights` of `rave_train.recipes.losses` says. A photograph rarely tells how
-            much its shade should rise, and who enhances it wants rather more than less.
+        finishes: the second cycle is gone through once for each of these, from the same weights; the means of
+            the weights are the result (a "soup": Wortsman et al., Model soups, 2022).
         ssim_weight: weight of one minus the structural similarity.
         clipped_weight: weight of the loss that has a gradient where the result is clipped.
         log_weight: weight of the error of the light's logarithm, in which shade and lit parts count the same.
@@ -113,7 +128,7 @@ class Recipe:
     psnr_weight: float = 0.02
     squared_floor: float = 2e-4
     chosen_floor: float = 2e-3
-    shade_preference: float = 0.3
+    finishes: tuple[Finish, ...] = (Finish(),)
     ssim_weight: float = 0.1
     clipped_weight: float = 0.1
     log_weight: float = 0.05
@@ -143,10 +158,13 @@ class Recipe:
                 f"the seed must be 0 or more and learning rates more than 0, got seed {self.seed} and rates "
                 f"{self.learning_rate} and {self.chosen_rate}"
             )
-        if self.ssim_weight < 0 or not 0 <= self.shade_preference <= 1:
+        preferences = [each.shade_preference for each in self.finishes]
+        backlit = [each.backlit_weight for each in self.finishes]
+        if self.ssim_weight < 0 or not min(backlit) > 0 or not 0 <= min(preferences) <= max(preferences) <= 1:
             raise ValueError(
-                "the weight of the structural similarity must be 0 or more and the preference in the shade "
-                f"from 0 to 1, got {self.ssim_weight} and {self.shade_preference}"
+                "the weight of the structural similarity must be 0 or more, that of backlit pairs more than "
+                f"0 and the preference in the shade from 0 to 1, got {self.ssim_weight}, {backlit} and "
+                f"{preferences}"
             )
 
 
@@ -159,7 +177,7 @@ def train(
     A GPU draws the same batches and starts from the same weights as a CPU; sums are rounded differently.
 
     Returns:
-        The moving average of the weights, on the CPU.
+        The moving average of the weights, the mean of all finishes, on the CPU.
 
     Raises:
         TrainingError: the training diverges again and again.
@@ -175,13 +193,21 @@ def train(
         (recipe.small, recipe.large), recipe.learning_rate, recipe.squared_floor, 0.0, coarse_light=True
     )
     _descend(recipe, first, network, bank)
-    # Rounding in a cycle after the second one undid what the second one had chosen.
-    rounding = FakeQuantization(network)
-    second = Cycle((recipe.chosen,), recipe.chosen_rate, recipe.chosen_floor, recipe.shade_preference, False)
-    _descend(recipe, second, network, bank, weigh(bank), rounding)
-    rounding.remove()
+    begun = copy.deepcopy(network.state_dict())
+    finished = []
+    for finish in recipe.finishes:
+        network.load_state_dict(begun)
+        # Rounding in a cycle after the second one undid what the second one had chosen.
+        rounding = FakeQuantization(network)
+        preference, weights = finish.shade_preference, weigh(bank, finish.backlit_weight)
+        second = Cycle((recipe.chosen,), recipe.chosen_rate, recipe.chosen_floor, preference, False)
+        _descend(recipe, second, network, bank, weights, rounding)
+        rounding.remove()
+        finished.append(copy.deepcopy(network.state_dict()))
     trained = EnhancementNetwork(recipe.channels, recipe.padding)
-    trained.load_state_dict(network.state_dict())
+    trained.load_state_dict(
+        {name: torch.stack([each[name] for each in finished]).mean(0) for name in finished[0]}
+    )
     return trained.eval()
 
 

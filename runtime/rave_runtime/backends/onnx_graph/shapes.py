@@ -263,14 +263,25 @@ def _range(node: Node, inputs: Inputs) -> list[Tensor]:
     return [Tensor((max(0, -((start - stop) // step)),))]
 
 
-_ELEMENTWISE: Final = ("Abs", "Clip", "Floor", "LeakyRelu", "Relu", "Reciprocal", "Round", "Sin", "Sqrt")
+_ELEMENTWISE: Final = (
+    "Abs",
+    "Clip",
+    "Floor",
+    "LeakyRelu",
+    "Log",
+    "Relu",
+    "Reciprocal",
+    "Round",
+    "Sin",
+    "Sqrt",
+)
 _QUANTIZING: Final = ("QuantizeLinear", "DequantizeLinear")
 
 RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys((*_ELEMENTWISE, *_QUANTIZING), _first),
     **dict.fromkeys(("PRelu", "Pow"), _elementwise),
     **dict.fromkeys(CALCULATIONS, calculate),
-    **dict.fromkeys(("ReduceMax", "ReduceMin", "ReduceSum"), _reduce),
+    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), _reduce),
     **dict.fromkeys(("MatMul", "MatMulInteger"), _matmul),
     "AveragePool": _pool,
     "Cast": cast,
