@@ -173,6 +173,46 @@ def test_the_photograph_that_was_chosen_last_is_shown(page: Page, tmp_path: Path
     assert page.evaluate("document.getElementById('status').textContent").startswith("small.png: 30 × 20")
 
 
+def test_what_is_no_picture_is_told_also_while_another_is_enhanced(page: Page, tmp_path: Path) -> None:
+    """The other's end replaced it, so that the refusal was never read."""
+    (tmp_path / "notes.jpg").write_text("no picture")
+    page.choose(EXAMPLES[0])
+    until_it_says(page, "Enhancing")
+    page.choose(tmp_path / "notes.jpg")
+    until_it_says(page, "notes.jpg is of no kind")
+    while page.evaluate("document.getElementById('save').disabled"):
+        time.sleep(0.05)
+    assert page.evaluate("document.getElementById('controls').hidden") is False
+    until_it_says(page, "notes.jpg is of no kind", 1)
+
+
+def test_wishes_that_came_too_late_are_left_out(page: Page, tmp_path: Path) -> None:
+    """A held arrow had each of its steps computed, one after the other."""
+    Image.open(EXAMPLES[0], formats=["JPEG"]).convert("RGB").resize((300, 200)).save(tmp_path / "photo.png")
+    page.choose(tmp_path / "photo.png")
+    page.wait_for("done")
+    page.evaluate(
+        "{const post = Worker.prototype.postMessage; window.posted = [];"
+        " Worker.prototype.postMessage = function (...all) {"
+        " posted.push(all[0].strength); post.apply(this, all); };"
+        " const s = document.getElementById('strength');"
+        " for (s.value of [0.2, 0.4, 0.6, 0.8]) s.dispatchEvent(new Event('change'));}"
+    )
+    assert page.evaluate("document.getElementById('save').disabled") is True
+    page.wait_for("done")
+    assert page.evaluate("posted") == [0.2, 0.8]
+    page.evaluate("document.getElementById('strength').value = 1")
+
+
+def test_a_photograph_may_be_dropped_anywhere(page: Page) -> None:
+    """Beside the field the browser left the page for the file."""
+    prevented = page.evaluate(
+        "['dragover', 'drop'].map((name) => !document.querySelector('main').dispatchEvent("
+        "new DragEvent(name, { bubbles: true, cancelable: true, dataTransfer: new DataTransfer() })))"
+    )
+    assert prevented == [True, True]
+
+
 def test_a_page_that_cannot_start_says_so_at_every_photograph(folder: Path, tmp_path: Path) -> None:
     """It said "Enhancing…" for ever."""
     shutil.copytree(folder, tmp_path / "page")

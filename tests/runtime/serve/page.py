@@ -10,7 +10,8 @@ from .browser import Browser
 READY = (
     "document.querySelectorAll('#photos button').length === {0} && !document.querySelector('#photos .busy')"
 )
-TAB, ENTER, LEFT, RIGHT, HOME = "\ue004", "\ue007", "\ue012", "\ue014", "\ue011"
+TAB, ENTER, ESCAPE = "\ue004", "\ue007", "\ue00c"
+LEFT, RIGHT, HOME = "\ue012", "\ue014", "\ue011"
 
 
 def finished(folder: Path, name: str) -> bytes:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.serve.page import ENTER, HOME, LEFT, READY, RIGHT, TAB, cut, finished
+from tests.runtime.serve.page import ENTER, ESCAPE, HOME, LEFT, READY, RIGHT, TAB, cut, finished
 
 from .browser import CHROMIUM, DRIVER, Browser
+from .conftest import Serve
 
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
 
@@ -59,6 +60,33 @@ def test_by_keyboard_alone(
     assert finished(downloads, "b-enhanced.png")
     outline = browser.run("return getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
+
+
+def test_escape_leaves_the_question_for_the_token(
+    serve: Serve, browser: Browser, files: dict[str, bytes]
+) -> None:
+    """It opened again for ever, so that the keyboard could reach nothing else."""
+    browser.open(serve("--no-log", "--token", "0123456789abcdef").url)
+    browser.drop("#empty", {f"{i}.png": files["b.png"] for i in range(4)})
+    browser.wait("document.getElementById('ask').open")
+    browser.press(ESCAPE)
+    browser.wait(READY.format(4))  # one refusal is enough for all
+    assert not browser.run("return document.getElementById('ask').open")
+    note = browser.run("return document.getElementById('note').innerText")
+    assert note.endswith("the service needs its token: choose the photograph again and give it")
+    browser.drop("#stage", {"again.png": files["b.png"]})
+    browser.wait("document.getElementById('ask').open")
+    browser.press(*"0123456789abcdef", ENTER)
+    browser.wait("document.getElementById('status').innerText.startsWith('1 of 5 ready')")
+
+
+def test_what_full_size_waits_for_is_said_in_words(browser: Browser, files: dict[str, bytes]) -> None:
+    browser.drop("#empty", {"b.png": files["b.png"]})
+    browser.wait("!document.getElementById('zoom').disabled")
+    said = browser.run(
+        "document.getElementById('zoom').click(); return document.getElementById('status').innerText"
+    )
+    assert said == "Enhancing at full size …"
 
 
 def test_on_a_phone_nothing_is_cut_off(browser: Browser, files: dict[str, bytes]) -> None:

@@ -74,23 +74,40 @@ async function open(file) {
   await enhance();
 }
 
-let wanted = 0;
+let running = false;
+let changed = false;
 async function enhance() {
   if (!picture) return;
-  const turn = ++wanted;
-  const shown = picture;
-  const strength = Number(element("strength").value);
+  changed = true;
   say("Enhancing…", "busy");
+  element("save").disabled = true; // what it would save is of the wish before
+  if (running) return; // the last wish is next; those between, as of a held arrow, are left out
+  running = true;
+  try {
+    while (changed) {
+      changed = false;
+      await enhanceOnce();
+    }
+  } finally {
+    running = false;
+    element("save").disabled = false;
+  }
+}
+
+async function enhanceOnce() {
+  const shown = picture;
+  const chosen = opened;
+  const strength = Number(element("strength").value);
   const start = performance.now();
   let rgb;
   try {
     rgb = await ask({ rgb: shown.rgb, width: shown.width, height: shown.height, strength });
   } catch (error) {
-    if (turn !== wanted) return;
+    if (changed) return;
     say(`The photograph cannot be enhanced (${error.message}): a smaller one needs less memory.`, "failed");
     return;
   }
-  if (turn !== wanted) return; // a later wish is on its way
+  if (changed) return; // a later wish is next
   const canvas = element("after");
   Object.assign(canvas, { width: shown.width, height: shown.height });
   const context = canvas.getContext("2d", { colorSpace: "srgb" });
@@ -105,6 +122,7 @@ async function enhance() {
   element("view").hidden = element("controls").hidden = false;
   divide();
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  if (chosen !== opened) return; // what is said is of a file that was chosen since
   say(`${shown.name}: ${shown.width} × ${shown.height}, ${seconds} s`, "done");
 }
 
@@ -128,10 +146,11 @@ element("strength").oninput = ({ target }) => (element("value").value = Number(t
 element("strength").onchange = enhance;
 element("save").onclick = save;
 const drop = element("drop");
-drop.ondragover = (event) => (event.preventDefault(), drop.classList.add("over"));
-drop.ondragleave = () => drop.classList.remove("over");
-drop.ondrop = (event) => {
+// Wherever it is dropped: a browser would leave the page for the file.
+addEventListener("dragover", (event) => (event.preventDefault(), drop.classList.add("over")));
+addEventListener("dragleave", (event) => event.relatedTarget || drop.classList.remove("over"));
+addEventListener("drop", (event) => {
   event.preventDefault();
   drop.classList.remove("over");
   if (event.dataTransfer.files[0]) open(event.dataTransfer.files[0]);
-};
+});

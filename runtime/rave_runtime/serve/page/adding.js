@@ -1,11 +1,13 @@
 // Takes photographs from files, folders and what is dropped, and has the service estimate their light.
 import { load } from "./photographs.js";
+import { door } from "./service.js";
 import { $, page, photos, say } from "./state.js";
 import { select, show } from "./view.js";
 
 let working = 0;
 
 export function add(found) { // files, each with its path, which is more than its name if it comes from a folder
+  door.isRefused = false;
   for (const { file, path } of found) {
     const folder = path.slice(0, path.lastIndexOf("/") + 1);
     if (folder && !isPhoto(path, file.type)) {

@@ -2,6 +2,7 @@
 import { $ } from "./state.js";
 
 let token = "";
+export const door = { isRefused: false }; // whether the token was not given: one refusal holds for all that wait
 
 export async function ask(path, body) {
   for (let attempt = 0; ; attempt++) {
@@ -17,7 +18,9 @@ export async function ask(path, body) {
     if (answer.ok) return answer;
     const problem = await answer.json().catch(() => ({ detail: `the service answered ${answer.status}` }));
     if (answer.status === 401) {
-      if (used === token) await askForToken(); // otherwise it was given while this request was on its way
+      // Unless it was given while this request was on its way.
+      if (used === token && !door.isRefused) await askForToken();
+      if (door.isRefused) throw new Error("the service needs its token: choose the photograph again and give it");
     } else if ((answer.status === 429 || answer.status === 503) && attempt < 30 && answer.headers.has("Retry-After")) {
       await new Promise((done) => setTimeout(done, 1000 * Math.min(10, +answer.headers.get("Retry-After") || 1)));
     } else {
@@ -30,9 +33,15 @@ let asking = null;
 function askForToken() {
   asking ??= new Promise((done) => {
     $("ask-why").textContent = token ? "This token is wrong. The service asks for its token" : "This service asks for its token";
+    $("ask").returnValue = ""; // what Escape leaves
     $("ask").showModal();
     $("token").select();
-    $("ask").onclose = () => { token = $("token").value.trim(); asking = null; done(); };
+    $("ask").onclose = () => {
+      door.isRefused = $("ask").returnValue !== "given";
+      if (!door.isRefused) token = $("token").value.trim();
+      asking = null;
+      done();
+    };
   });
   return asking;
 }

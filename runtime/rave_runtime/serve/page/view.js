@@ -100,7 +100,7 @@ export const isAtFullSize = () => isFull;
 
 async function sharpen(photo) { // puts every pixel over the preview
   const asked = wishes(photo);
-  say("Enhancing at isFull size …");
+  say("Enhancing at full size …");
   try {
     const [before, blob] = await Promise.all([original(photo), enhance(photo)]);
     const after = await picture(SHOWN.test(blob.type) ? blob : await enhance(photo, "jpeg"));
