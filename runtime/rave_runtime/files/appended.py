@@ -37,6 +37,7 @@ class AppendedFile:
                 make_folder(self.path.parent)
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
                 self._descriptor = self._opened.enter_context(open_regular(self.path, flags, follow=False))
+                text = missing_line_end(self.path) + text
             write_all(self._descriptor, text.encode())
         except OSError:
             self.close()  # it is opened anew for the next text: a network drive may have come back by then
@@ -46,3 +47,15 @@ class AppendedFile:
         """Closes the file: while it is open, Windows lets nobody replace or remove it."""
         self._descriptor = None
         self._opened.close()
+
+
+def missing_line_end(file: Path) -> str:
+    """Returns a line break where a full disk or a killed run has cut a file's last line short; else nothing.
+
+    What is appended without it would be a part of that line, and lost with it.
+    """
+    with contextlib.suppress(OSError), open_regular(file) as descriptor:
+        if os.lseek(descriptor, 0, os.SEEK_END):
+            os.lseek(descriptor, -1, os.SEEK_END)
+            return "" if os.read(descriptor, 1) == b"\n" else "\n"
+    return ""

@@ -282,7 +282,7 @@ Location = Path | RemoteFile
 
 
 def parse_location(text: str) -> Location:
-    """Returns the path or remote file that a text names; `file:///` URLs are paths.
+    """Returns the path or remote file that a text names; `file:///` and `local:///` URLs are paths.
 
     Raises:
         UsageError: a URL without a path, or a `file` URL of another machine.
@@ -290,7 +290,7 @@ def parse_location(text: str) -> Location:
     if "://" not in text:
         return Path(text)
     rest = text.split("://", 1)[1]
-    if _protocol(text) == "file":
+    if _protocol(text) in ("file", "local"):  # fsspec's two names of this machine
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost") or not slash:
             raise UsageError(

@@ -179,11 +179,13 @@ def plan_jobs(
             source_key = identity_of(job.source) if len(sources) > 1 else None
             jobs.setdefault((source_key or job.source, job.target), job)
     planned = sorted(jobs.values(), key=lambda job: job.name)
+    clashing: set[Job] = set()
     for clash in find_clashes(planned, output):
         if leave_out is None:
             raise UsageError(clash.text)
         leave_out(clash.text)
-        planned = [job for job in planned if job not in clash.jobs]
+        clashing.update(clash.jobs)
+    planned = [job for job in planned if job not in clashing]
     _refuse_overwriting(planned)
     return [job for job in planned if shard is None or shard.holds(job.name)]
 

@@ -74,8 +74,8 @@ class Journal(ABC):
             return True
         with self._lock:  # another run may have written it since
             try:
-                for entry in self._read_others():
-                    if entry.name == name:
+                for entry in self._read_others():  # all are kept: an unchanged file is read once
+                    if entry not in self.find(entry.name):
                         self._remember(entry)
             except (OSError, RaveError):
                 return False

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from rave_runtime.enhancer import Setup
+from rave_runtime.files.appended import missing_line_end
 from rave_runtime.files.atomic import is_stream_name, make_folder
 from rave_runtime.files.regular import make_blocking
 from rave_runtime.files.secrets import without_secrets
@@ -122,6 +123,9 @@ def _open(file: Path) -> BinaryIO:
         os.close(descriptor)
         raise OSError(errno.EMLINK, "it has other names (hard links)", str(file))
     make_blocking(descriptor)
+    if stat.S_ISREG(status.st_mode) and not is_stream_name(file):
+        with contextlib.suppress(OSError):  # the first line will tell
+            os.write(descriptor, missing_line_end(file).encode())
     return cast(BinaryIO, os.fdopen(descriptor, "ab", buffering=0))
 
 

@@ -129,8 +129,8 @@ def enhance_content(
     notes: tuple[str, ...] = ()
     if earlier_mark is not None and not (again and stays):
         notes = (earlier_mark.note(again),)
+    care = HdrCare(photo, written_format, hdr, content)
     if earlier_mark is None or again:
-        care = HdrCare(photo, written_format, hdr, content)
         scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
         new_pixels, backlit = scored.pixels, scored.backlit
     end_stage()
@@ -145,7 +145,7 @@ def enhance_content(
         mark = mark_of(enhancer) if is_marked else None
         encoded = encode_photo(photo, pixels, written_format, quality, mark, alone=_is_alone(written_format))
         encoded = Encoded(encoded.content, photo.warnings + notes + encoded.warnings)
-        encoded = encoded if new_pixels is None else care.carried(encoded, new_pixels)
+        encoded = care.carried(encoded, pixels)
     times.append(time.perf_counter())
     return EnhancedPhoto(
         content=encoded.content,

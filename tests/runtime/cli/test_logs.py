@@ -88,3 +88,10 @@ def test_a_log_does_not_wait_for_a_pipe_that_nobody_reads(photos: Path, tmp_path
     assert done.returncode != 0
     assert f"{pipe}: it is a pipe that no program reads" in done.stderr
     assert pipe.is_fifo()
+
+
+def test_a_log_whose_last_line_was_cut_short_loses_no_further_line(photos: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"time": "2024-01-01T')
+    assert run_here(photos, tmp_path / "out", "--log", log).returncode == 0
+    assert [json.loads(line)["status"] for line in log.read_text().splitlines()[1:]] == ["done", "done"]

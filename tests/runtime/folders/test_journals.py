@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rave_runtime.errors import PhotoError
+from rave_runtime.files.entries import read_entries
 from rave_runtime.files.location import RemoteFile
 from rave_runtime.run.journal import PIECE_S, FolderJournal, RemoteJournal, open_journal
 
@@ -132,3 +133,23 @@ def test_a_journal_that_is_removed_or_replaced_meanwhile_is_opened_anew(tmp_path
     assert [json.loads(line)["name"] for line in file.read_text().splitlines()] == ["c.jpg"]
     journal.close()
     assert len(file.read_text().splitlines()) == 3
+
+
+def test_a_line_that_was_cut_short_takes_no_other_with_it(tmp_path: Path) -> None:
+    """A full disk or a killed run leaves half a line; the next one was glued to it, and both were lost."""
+    file = tmp_path / ".rave-run.jsonl"
+    file.write_text('{"name": "a.jpg", "ke')
+    journal = FolderJournal(tmp_path)
+    journal.claim("b.jpg", 1, "")
+    journal.claim("c.jpg", 1, "")
+    assert [entry.name for entry in read_entries(file)] == ["b.jpg", "c.jpg"]
+
+
+def test_what_was_read_for_one_result_is_known_for_the_next(tmp_path: Path) -> None:
+    """Of two runs into one folder, one called results of the other foreign: it had read them for others."""
+    mine, other = FolderJournal(tmp_path), FolderJournal(tmp_path)
+    for name in ("a.jpg", "b.jpg"):
+        other.claim(name, 1, "")
+        (tmp_path / name).write_bytes(b"x")
+    assert mine.is_ours("a.jpg")
+    assert mine.is_ours("b.jpg")

@@ -26,6 +26,7 @@ fsspec = pytest.importorskip("fsspec")
     [
         ("photos/a b", Path("photos/a b")),
         ("file:///data/a%20b", Path("/data/a b")),
+        ("local:///data/a", Path("/data/a")),  # as a store, an INPUT by its path was not known for the same
         ("s3://bucket/photos/", RemoteFile("s3://bucket/photos")),
     ],
 )

@@ -121,6 +121,17 @@ def test_a_jpeg_gets_a_map_that_fits_the_enhanced_picture(
 
 
 @pytest.mark.parametrize("format", ["HEIF", "AVIF"])
+def test_a_photograph_that_is_left_as_it_is_keeps_its_map_in_a_jpeg(small: Enhancer, format: str) -> None:
+    """What was not backlit lost it: its pixels are written anew, without being enhanced."""
+    result = enhance_content(small, make(format, "iso"), format="JPEG", least_score=1.1)
+    assert result.is_unchanged
+    assert result.warnings == ("its pixels were not changed, but written as JPEG",)
+    found = read_gain_map(result.content, None, 1 << 20)
+    assert found is not None
+    assert np.abs(found.gains[..., 0] - expected_stops("iso")).mean() < 0.1
+
+
+@pytest.mark.parametrize("format", ["HEIF", "AVIF"])
 @pytest.mark.parametrize("kind", ["iso", "samsung", "apple"])
 def test_other_results_say_what_keeps_it(small: Enhancer, format: str, kind: str) -> None:
     content = make(format, kind)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +27,9 @@ from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.photos.codecs.raw_kind import (
     TIFF_LIKE,
     holds_floating_point,
+    holds_jpeg_xl,
     is_raw_tiff,
+    states_orientation_zero,
     why_incomplete,
 )
 from rave_runtime.photos.codecs.raw_metadata import number_in_raw, raw_captions, raw_metadata
@@ -42,8 +45,15 @@ _FLOATING: Final = (
     "holds floating-point values of a kind that LibRaw does not develop: convert it to a DNG of whole "
     "numbers, or develop it to TIFF, first"
 )
-_ORIENTATIONS: Final = {0: 1, 3: 3, 5: 8, 6: 6}
-"""How EXIF numbers the turns that LibRaw makes."""
+_JPEG_XL: Final = (
+    "is a DNG whose pixels are compressed as JPEG XL, which LibRaw does not read: let the camera write JPEG "
+    "Lossless, or convert it to a DNG without JPEG XL, or develop it to TIFF, first"
+)
+_ORIENTATIONS: Final = 1, 2, 4, 3, 5, 8, 6, 7
+"""How EXIF numbers the turns and mirrorings that LibRaw makes, by LibRaw's number."""
+
+_UNTURNED: Final = 0
+_AS_STATED: Final = -1
 
 _BASELINE_EXPOSURE: Final = 50730
 _GAINS: Final = (0.5, 8.0)
@@ -66,6 +76,10 @@ _WORDS: Final = {
 }
 """What LibRaw says of damaged files, in words that a photographer knows."""
 
+_MOST_PREVIEW: Final = 4
+"""How many times the raw picture's pixels a preview may have: Foveon's has three times as many. A progressive
+one takes 6 bytes of memory for each, whatever size is asked for."""
+
 _SAMPLE_PX: Final = 512
 _LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _STRIP_ROWS: Final = 64
@@ -84,8 +98,7 @@ def raw_size(source: Path | bytes) -> tuple[int, int]:
         PhotoError: the library is missing, or it cannot read the file.
     """
     with _opened(source) as raw:
-        sizes = raw.sizes
-        return max(sizes.raw_width, sizes.width), max(sizes.raw_height, sizes.height)
+        return _size_of(raw)
 
 
 def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) -> Photo:
@@ -104,7 +117,7 @@ def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) 
         PhotoError: the library is missing, it cannot read the file, or the picture is too large.
     """
     with _opened(content) as raw:
-        width, height = raw.sizes.raw_width, raw.sizes.raw_height
+        width, height = _size_of(raw)
         if width * height > max_megapixels * 1e6:
             raise PhotoError(
                 f"is {width} x {height}, over the limit of {max_megapixels:g} megapixels: "
@@ -112,15 +125,16 @@ def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) 
             )
         if (reason := why_incomplete(content)) is not None:
             raise PhotoError(reason)
-        orientation = _ORIENTATIONS.get(raw.sizes.flip, 1)
+        flip = _UNTURNED if states_orientation_zero(content) else _AS_STATED  # LibRaw takes 0 for 8
+        orientation = 1 if flip == _UNTURNED else _ORIENTATIONS[raw.sizes.flip & 7]
         preview = functools.cache(lambda: _preview(raw))
         exif, xmp, notes = raw_metadata(content, lambda: _jpeg_of(preview()))
-        pixels = _develop(raw, half_size)
+        pixels = _develop(raw, content, half_size, flip)
         if holds_floating_point(content) and _was_rounded_away(raw):
             raise PhotoError(_FLOATING)
         if _is_blank(raw):
             raise PhotoError("is damaged: all values of its raw picture are the same")
-        gain = _gain_of(pixels, preview(), content)
+        gain = _gain_of(pixels, preview(), content, _MOST_PREVIEW * width * height)
     _lift(pixels, gain)
     height, width = pixels.shape[:2]
     xmp = without_development(xmp) if xmp else None
@@ -139,6 +153,14 @@ def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) 
     )
 
 
+def _size_of(raw: Any) -> tuple[int, int]:
+    """Returns width and height of a raw file's picture, not yet turned, where its pixels become square."""
+    sizes = raw.sizes
+    width, height = max(sizes.raw_width, sizes.width), max(sizes.raw_height, sizes.height)
+    aspect = sizes.pixel_aspect if sizes.pixel_aspect > 0 else 1.0
+    return math.ceil(width * max(aspect, 1)), math.ceil(height * max(1 / aspect, 1))
+
+
 def _opened(source: Path | bytes) -> AbstractContextManager[Any]:
     try:
         import rawpy
@@ -150,11 +172,13 @@ def _opened(source: Path | bytes) -> AbstractContextManager[Any]:
         )
     except rawpy.LibRawError as error:
         is_floating = isinstance(source, bytes) and holds_floating_point(source)
-        raise PhotoError(_FLOATING if is_floating else _refusal(rawpy, error)) from error
+        raise PhotoError(_FLOATING if is_floating else _refusal(rawpy, error, source)) from error
     return opened
 
 
-def _refusal(rawpy: Any, error: Exception) -> str:
+def _refusal(rawpy: Any, error: Exception, source: Path | bytes) -> str:
+    if isinstance(source, bytes) and holds_jpeg_xl(source):
+        return _JPEG_XL
     if isinstance(error, rawpy.LibRawFileUnsupportedError):
         version = ".".join(map(str, rawpy.libraw_version))
         return (
@@ -171,7 +195,7 @@ def _reason(error: Exception) -> str:
     return _WORDS.get(text, text)
 
 
-def _develop(raw: Any, half_size: bool) -> NDArray[np.uint16]:
+def _develop(raw: Any, content: bytes, half_size: bool, flip: int) -> NDArray[np.uint16]:
     """Returns linear light in sRGB's primaries: [h, w, 3] uint16, upright."""
     import rawpy
 
@@ -183,9 +207,10 @@ def _develop(raw: Any, half_size: bool) -> NDArray[np.uint16]:
             gamma=(1, 1),
             output_color=rawpy.ColorSpace.sRGB,
             half_size=half_size,
+            user_flip=flip,
         )
     except rawpy.LibRawError as error:
-        raise PhotoError(_refusal(rawpy, error)) from error
+        raise PhotoError(_refusal(rawpy, error, content)) from error
     pixels: NDArray[np.uint16] = np.asarray(developed)
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, 2)
@@ -214,7 +239,7 @@ def _preview(raw: Any) -> Any:
 
     try:
         return raw.extract_thumb()
-    except rawpy.LibRawError:
+    except (rawpy.LibRawError, NotImplementedError):  # the latter for HEVC, as in CR3 for HDR PQ, and JPEG XL
         return None
 
 
@@ -223,9 +248,9 @@ def _jpeg_of(preview: Any) -> bytes | None:
     return bytes(preview.data) if is_jpeg else None
 
 
-def _gain_of(pixels: NDArray[np.uint16], preview: Any, content: bytes) -> float:
+def _gain_of(pixels: NDArray[np.uint16], preview: Any, content: bytes, most_preview_px: int) -> float:
     """Returns the gain that makes the midtones of linear pixels as bright as the preview's."""
-    preview_light = _preview_light(preview)
+    preview_light = _preview_light(preview, most_preview_px)
     step = max(1, max(pixels.shape[:2]) // _SAMPLE_PX)
     if preview_light is not None:
         levels = np.quantile((pixels[::step, ::step] / np.float32(65535)) @ _LUMA, _QUANTILES)
@@ -237,7 +262,7 @@ def _gain_of(pixels: NDArray[np.uint16], preview: Any, content: bytes) -> float:
     return 1.0 if stops is None else float(np.clip(2.0 ** np.clip(stops, -5, 5), *_GAINS))
 
 
-def _preview_light(preview: Any) -> NDArray[np.float32] | None:
+def _preview_light(preview: Any, most_px: int) -> NDArray[np.float32] | None:
     """Returns the linear luminance of a preview, [n]; None where there is none that can be read."""
     jpeg = _jpeg_of(preview)
     if jpeg is None:
@@ -247,6 +272,8 @@ def _preview_light(preview: Any) -> NDArray[np.float32] | None:
     else:
         try:
             with JpegImagePlugin.JpegImageFile(bounded(jpeg)) as image:
+                if image.width * image.height > most_px:
+                    return None
                 image.draft("RGB", (_SAMPLE_PX, _SAMPLE_PX))
                 values = np.asarray(image.convert("RGB"))
         except Exception:  # a preview that cannot be read counts as none

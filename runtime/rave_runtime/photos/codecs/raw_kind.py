@@ -34,6 +34,7 @@ _COMPRESSION: Final = 259
 _UNCOMPRESSED: Final = 1
 _PHOTOMETRIC: Final = 262
 _MAKE: Final = 271
+_ORIENTATION: Final = 274
 _TILES: Final = 324
 _PLACES: Final = {273: 279, _TILES: 325}
 """Tags of the places of strips and of tiles, with the tags of their lengths."""
@@ -41,6 +42,7 @@ _PLACES: Final = {273: 279, _TILES: 325}
 _SAMPLES: Final = 277
 _SAMPLE_FORMAT: Final = 339
 _FLOATING: Final = 3
+_JPEG_XL: Final = 52546
 _STRIP_ROWS: Final = 278
 _PLANAR: Final = 284
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
@@ -49,7 +51,7 @@ _PANASONIC_PLACE: Final = 280
 the pixels are packed into 1.14 bytes, or into fewer in newer cameras."""
 _SINGLE: Final = (
     *(_KIND, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _STRIP_ROWS, _PLANAR),
-    *(_TILE_WIDTH, _TILE_HEIGHT, _PANASONIC_PLACE, _SAMPLE_FORMAT),
+    *(_TILE_WIDTH, _TILE_HEIGHT, _PANASONIC_PLACE, _SAMPLE_FORMAT, _ORIENTATION),
 )
 """Tags whose first value matters here."""
 
@@ -110,6 +112,22 @@ def holds_floating_point(content: bytes) -> bool:
         facts.first(_PHOTOMETRIC) in _SENSOR and facts.first(_SAMPLE_FORMAT) == _FLOATING
         for facts in _directories(io.BytesIO(content))
     )
+
+
+def holds_jpeg_xl(content: bytes) -> bool:
+    """Tells whether a raw file states that a sensor's values are compressed as JPEG XL, as DNG 1.7 allows."""
+    return content.startswith(TIFF_LIKE) and any(
+        facts.first(_PHOTOMETRIC) in _SENSOR and facts.first(_COMPRESSION) == _JPEG_XL
+        for facts in _directories(io.BytesIO(content))
+    )
+
+
+def states_orientation_zero(content: bytes) -> bool:
+    """Tells whether a raw file's first directory has the orientation 0, which stands for none."""
+    if not content.startswith(TIFF_LIKE):
+        return False
+    first = next(_directories(io.BytesIO(content)), _Facts())
+    return first.first(_ORIENTATION, 1) == 0
 
 
 def why_incomplete(content: bytes) -> str | None:

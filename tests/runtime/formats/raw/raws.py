@@ -91,6 +91,7 @@ def make_dng(
     gps: bool = True,
     tile_px: int | None = None,
     half_floats: bool = False,
+    scale: tuple[int, int] | None = None,
 ) -> bytes:
     """A DNG of a scene.
 
@@ -108,6 +109,7 @@ def make_dng(
         tile_px: the side of the tiles that its pixels stand in, of which its sides are multiples; None is
             one strip.
         half_floats: whether the sensor's values are floating-point numbers of 16 bits, up to 1; in one strip.
+        scale: by how much the picture is to be stretched across and down, so that its pixels are square.
     """
     height, width = scene.shape[:2]
     file = _File()
@@ -138,6 +140,8 @@ def make_dng(
         short(277, 3 if linear else 1),
         short(284, 1),
     ]
+    if scale is not None:
+        picture.append(rational(50718, *scale))
     if not half_floats:  # whose white is 1
         picture.append(long(50717, *((2**bits - 1,) * (3 if linear else 1))))
     if half_floats:

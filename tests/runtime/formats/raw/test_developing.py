@@ -12,7 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from rave_runtime.errors import PhotoError
+from rave_runtime.photos.codecs.raw import _preview
 from rave_runtime.photos.colour import is_srgb
+from rave_runtime.photos.headers.dimensions import read_dimensions
 from rave_runtime.photos.reading import read_photo
 from tests.runtime.formats.raw.developed import as_jpeg, developed, encoded, make_scene, shown
 from tests.runtime.formats.raw.raws import make_dng
@@ -68,6 +71,64 @@ def test_the_picture_is_upright(orientation: int, turns: int) -> None:
         assert image.getexif()[274] == 1
         details = image.getexif().get_ifd(34665)
     assert (details[40962], details[40963]) == upright.shape[1::-1]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "place"), [(2, (0.8, 0.3)), (4, (0.2, 0.7)), (5, (0.3, 0.2)), (7, (0.7, 0.8))]
+)
+def test_faces_of_a_mirrored_file_are_mirrored(orientation: int, place: tuple[float, float]) -> None:
+    """Film scanners mirror. The pixels were turned, and what the metadata say of places was not."""
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<r:Description xmlns:m="http://www.metadataworkinggroup.com/schemas/regions/" '
+        'xmlns:a="http://ns.adobe.com/xmp/sType/Area#"><m:Regions r:parseType="Resource"><m:RegionList>'
+        '<r:Bag><r:li><r:Description m:Name="Ann"><m:Area a:x="0.2" a:y="0.3" a:w="0.1" a:h="0.1" '
+        'a:unit="normalized"/></r:Description></r:li></r:Bag></m:RegionList></m:Regions></r:Description>'
+        "</r:RDF></x:xmpmeta>"
+    )
+    photo = developed(orientation=orientation, linear=True, xmp=packet.encode())
+    plain = developed(linear=True).pixels
+    mirrored = {
+        2: plain[:, ::-1],
+        4: plain[::-1],
+        5: np.rot90(plain, 3)[:, ::-1],
+        7: np.rot90(plain)[:, ::-1],
+    }
+    np.testing.assert_array_equal(photo.pixels, mirrored[orientation])
+    assert photo.xmp is not None
+    assert b'a:x="%g" a:y="%g"' % place in photo.xmp
+
+
+def test_an_orientation_of_zero_is_none() -> None:
+    """LibRaw takes it for 8: the picture lay on its side."""
+    np.testing.assert_array_equal(developed(orientation=0).pixels, developed().pixels)
+
+
+def test_stretched_pixels_count_towards_the_limit() -> None:
+    """A small file could ask for ten times as many pixels as its size and its memory were counted with."""
+    content = make_dng(make_scene(), scale=(1, 8))
+    dimensions = read_dimensions(content)
+    assert dimensions is not None
+    assert (dimensions.width, dimensions.height) == read_photo(content).pixels.shape[1::-1] == (160, 960)
+    with pytest.raises(PhotoError, match=r"is 160 x 960, over the limit of 0.1 megapixels"):
+        read_photo(content, max_megapixels=0.1)
+
+
+def test_a_preview_far_larger_than_the_picture_is_not_decoded() -> None:
+    """A progressive one of 65,000 pixels a side is megabytes in a file, and many gigabytes in memory."""
+    preview = shown(make_scene(480, 640), gain=2)
+    assert np.array_equal(developed(preview=preview).pixels, developed().pixels)
+    assert not np.array_equal(developed(preview=preview[::2, ::2]).pixels, developed().pixels)
+
+
+def test_a_preview_of_another_kind_is_none() -> None:
+    """Canon's CR3 for HDR PQ have one of HEVC, which rawpy does not know."""
+
+    class Canon:
+        def extract_thumb(self) -> None:
+            raise NotImplementedError("thumb type: 4")
+
+    assert _preview(Canon()) is None
 
 
 @pytest.mark.skipif(shutil.which("dcraw") is None, reason="needs dcraw")
