@@ -47,7 +47,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
 Quick = Annotated[bool, typer.Option("--quick", help="Few sizes and repetitions.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Threads = Annotated[int, typer.Option(help="Threads that compute; 0 takes all cores.")]
+Threads = Annotated[int, typer.Option(min=0, help="Threads that compute; 0 takes all cores.")]
 Model = Annotated[Path | None, typer.Option(help="Bundle of the runtime; the embedded one if not given.")]
 Methods = Annotated[
     list[str] | None, typer.Option("--method", help="Measure only this method; may be repeated.")
@@ -59,7 +59,7 @@ Inputs = Annotated[Path | None, typer.Option(help="Folder of backlit photographs
 Truths = Annotated[Path | None, typer.Option(help="Folder of their truths, same stems.")]
 Pictures = Annotated[list[Path] | None, typer.Option(help="Folder of pictures; may be repeated.")]
 Weights = Annotated[list[str] | None, typer.Option("--weights", help="METHOD=FILE; may be repeated.")]
-Limit = Annotated[int | None, typer.Option(help="Pairs at most.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Pairs at most.")]
 
 
 def _add_quantity(name: str, help: str) -> None:
@@ -129,25 +129,21 @@ def quality_real(
 ) -> None:
     """Quality on real scenes by exposure; what becomes of well-lit, low-key and backlit pictures."""
     from benchmarks.suites.real_quality import find_all, measure_real
+    from rave_runtime import RaveError
 
     request = _request(False, "cpu", 0, model, None, None, None)
     try:
         pictures = find_all(scenes, well_lit or (), backlit or (), part)
         rows = measure_real(pictures, request.bundle, precision, checkpoint or (), typer.echo)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RaveError) as error:
         _fail(str(error))
     _record("quality-real", request, rows, output)
 
 
 @app.command("train-step", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def train_step(context: typer.Context) -> None:
+def train_step(context: typer.Context, output: Output = FOLDER) -> None:
     """Time of training steps; options are those of benchmarks/studies/train_step.py, and --output FOLDER."""
     arguments = list(context.args)
-    output = FOLDER
-    if "--output" in arguments:
-        at = arguments.index("--output")
-        output = Path(arguments[at + 1])
-        del arguments[at : at + 2]
     device = "cuda" if any("cuda" in word for word in arguments) else "cpu"
     _run_train_step(_request(False, device, 0, None, None, None, None), arguments, output)
 
@@ -193,6 +189,8 @@ def report(output: Output = FOLDER) -> None:
     """Tables, plots and the HTML page from the results on disk."""
     from benchmarks.records.report import write_report
 
+    if not output.is_dir():
+        _fail(f"{output} is not a folder: give that of the results, or measure into it first")
     for path in write_report(output):
         typer.echo(f"wrote {path}")
 
@@ -234,13 +232,16 @@ def _request(
     """Checks the options that all measuring commands share and returns them as one request."""
     from benchmarks.contestants.methods import find_method
     from benchmarks.suites.suites import Request
+    from rave_runtime import BundleError
+    from rave_runtime.bundle.opening import open_bundle
 
     if device not in ("cpu", "cuda"):
         _fail(f"--device must be cpu or cuda, got {device}")
     try:
         names = tuple(find_method(name).name for name in method or ())
         sizes = tuple(_parse_size(text) for text in size or ())
-    except ValueError as error:
+        open_bundle(model)
+    except (ValueError, BundleError) as error:
         _fail(str(error))
     bundle = None if model is None else str(model)
     return Request(quick, device, threads or usable_cores(), bundle, names, memory_cap, sizes, say=typer.echo)
@@ -251,10 +252,9 @@ def _parse_size(text: str) -> Size:
     from benchmarks.suites.contest import Size
 
     width, _, height = text.partition("x")
-    try:
-        return Size(int(height), int(width))
-    except ValueError:
-        raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, got {text!r}") from None
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, got {text!r}")
+    return Size(int(height), int(width))
 
 
 def _run(quantity: str, request: Request, output: Path, latency: list[Row] | None = None) -> list[Row]:

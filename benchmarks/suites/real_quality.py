@@ -61,7 +61,7 @@ def find_all(scenes: Path, well_lit: Sequence[Path], backlit: Sequence[Path], pa
     """Finds the pictures of all kinds; the low-key ones are the darkest of the well-lit ones.
 
     Raises:
-        PairsError: there are no scenes, or one lacks an exposure.
+        PairsError: there are no scenes, one lacks an exposure, or a folder has no pictures.
         ValueError: there is no part of this name.
         OSError: a folder cannot be read.
     """
@@ -86,12 +86,18 @@ def measure_real(
         precision: the precision of the bundle: "fp32", "fp16" or "int8".
         checkpoints: other networks, which run as in the runtime, at the bundle's working size.
         say: called with each method's name before it is measured.
+
+    Raises:
+        RaveError: the bundle, the precision or a checkpoint cannot be used; nothing was measured then.
+        OSError: likewise, of a file that cannot be read.
     """
 
     def run(strength: float = 1.0, of: str = precision) -> EnhanceOne:
         return Enhancer(bundle, of, "cpu", strength=strength).enhance
 
     working_size_px = Enhancer(bundle, "fp32", "cpu").working_size_px or 0
+    ours = run()
+    networks = [(file.stem, light_at(file, working_size_px)) for file in checkpoints]
     rows: list[Row] = []
 
     def measure(name: str, title: str, enhance: EnhanceOne) -> None:
@@ -103,14 +109,14 @@ def measure_real(
         method = find_method(name)
         batch = load_enhancer(method, Setting())
         measure(name, method.title, lambda picture, batch=batch: batch(picture[None])[0])  # type: ignore[misc]
-    for file in checkpoints:
-        measure(file.stem, f"{file.stem}, light at {working_size_px} px", light_at(file, working_size_px))
+    for name, enhance in networks:
+        measure(name, f"{name}, light at {working_size_px} px", enhance)
     title = f"rave-backlit, light at {working_size_px} px, {precision}"
-    measure("ours", title, run())
+    measure("ours", title, ours)
     rows += measure_lifts("ours", f"{title}, strength {STRONG:g}", run(STRONG), pictures.backlit)
     if precision != "fp32":
         say(f"{precision} against fp32")
-        rows.append(measure_rounding(title, run(), run(of="fp32"), pictures))
+        rows.append(measure_rounding(title, ours, run(of="fp32"), pictures))
     return rows
 
 

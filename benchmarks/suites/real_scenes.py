@@ -101,10 +101,19 @@ def select_part(scenes: Sequence[Scene], part: str) -> list[Scene]:
 
 
 def find_pictures(folders: Iterable[Path]) -> list[Path]:
-    """Finds the picture files of folders, by folder and name."""
-    return [
-        file for folder in folders for file in sorted(folder.iterdir()) if file.suffix.lower() in READ_ENDINGS
-    ]
+    """Finds the picture files of folders, by folder and name.
+
+    Raises:
+        PairsError: a folder has none.
+        OSError: a folder cannot be read.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in READ_ENDINGS]
+        if not files:
+            raise PairsError(f"{folder} has no pictures, by the endings of its files")
+        found += files
+    return found
 
 
 def read_picture(file: Path) -> Picture:

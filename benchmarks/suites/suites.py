@@ -216,9 +216,16 @@ def measure_quality_of(
         truths: folder of their truths, with the same stems.
         weights: pairs of a method and a file, or a bundle for the runtime; a method may occur several times.
         limit: most pairs; None is 4 in a quick run, else 24.
+
+    Raises:
+        ValueError: there are no pairs, or weights are of an unknown method or in no file.
     """
     from benchmarks.suites.quality import find_pairs, load_lpips, measure_quality
 
+    for name, file in weights:
+        title = find_method(name).title
+        if not Path(file).exists():
+            raise ValueError(f"{file} does not exist: weights of {title} are needed")
     pairs = find_pairs(photographs, truths, limit or (4 if request.quick else 24))
     try:
         distance = load_lpips(threads=request.threads)

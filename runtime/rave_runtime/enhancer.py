@@ -12,7 +12,6 @@ from rave_runtime.arrays import Array, Pixels, empty_like_pixels
 from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
 from rave_runtime.backends.devices import Setup as Setup
 from rave_runtime.backends.gathering import GatheringNetwork
-from rave_runtime.backends.limits import usable_processors
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.network import LoadedNetwork
 from rave_runtime.bundle.opening import Model, open_bundle
@@ -23,7 +22,7 @@ from rave_runtime.light.normal_way import NormalWay, look_up
 from rave_runtime.light.reduction import Reduction
 from rave_runtime.light.relight import relight
 from rave_runtime.light.score import Scored, backlit_score
-from rave_runtime.light.sharing import threads_for
+from rave_runtime.light.sharing import count_threads, threads_for
 from rave_runtime.light.sizes import check_tile_size, check_working_size
 from rave_runtime.light.tiled import full_light, whole_light
 from rave_runtime.photos.colour import as_seen, to_srgb_curve, tone_curve
@@ -69,7 +68,7 @@ class Enhancer:
     Raises:
         BundleError: the model cannot be used.
         DeviceError: the device or precision is not available.
-        UsageError: a size, the strength or the highlights are out of range.
+        UsageError: a size, the strength, the threads or the highlights are out of range.
     """
 
     def __init__(
@@ -83,12 +82,13 @@ class Enhancer:
         threads: int = 0,
         highlights: float | None = None,
     ) -> None:
-        self._given: Final = model, precision, device, working_size, tile_size, strength, threads, highlights
+        self._given: Final = model, precision, device, working_size, tile_size, threads
+        self._threads: Final = count_threads(threads)
         bundle = open_bundle(model)
         self.device: Final = choose_device(device)
         self.precision: Final = choose_precision(precision, self.device, bundle.manifest)
         self.manifest: Final = bundle.manifest
-        network = load_network(bundle, self.precision, self.device, threads)
+        network = load_network(bundle, self.precision, self.device, self._threads)
         gathers = self.device.name in GPUS
         engines = bundle.manifest.engines if self.device.name == "tensorrt" else ()
         max_windows = min([GATHERED_BATCH, *(engine.batch for engine in engines)])
@@ -98,10 +98,10 @@ class Enhancer:
         recommended = bundle.manifest.working_size_px
         self.working_size_px: Final = check_working_size(working_size, recommended)
         self.look: Final = Look(strength, highlights)
-        self._threads: Final = threads or usable_processors()
 
     def __reduce__(self) -> tuple[type[Enhancer], tuple[object, ...]]:
-        return type(self), self._given
+        *before, threads = self._given
+        return type(self), (*before, self.look.strength, threads, self.look.highlights)
 
     def __copy__(self) -> Enhancer:
         """Returns one that shares the network, whose other attributes may be set."""

@@ -113,6 +113,8 @@ def test_quality(tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPa
     assert [r["outcome"] for r in rows.values()] == ["measured", "measured", "measured", "no weights"]
     assert rows["input"]["psnr_db"] == pytest.approx(22.1, abs=0.1)
     assert "METHOD=FILE" in refuse("quality", *where, "--weights", "restormer")
+    assert "method 'x' is unknown" in refuse("quality", *where, "--weights", "x=y")
+    assert "none.pth does not exist" in refuse("quality", *where, "--weights", "restormer=none.pth")
 
 
 def test_train_step_calls_its_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +138,10 @@ def test_train_step_calls_its_script(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "classical methods" not in " ".join(result.notes), "only what is true of training steps"
 
 
-def test_mistakes_are_answered() -> None:
+def test_mistakes_are_answered(tmp_path: Path) -> None:
     assert "--device must be cpu or cuda, got tpu" in refuse("latency", "--device", "tpu")
     assert "method 'x' is unknown" in refuse("latency", "--method", "x")
-    assert "WIDTHxHEIGHT in pixels, got '3'" in refuse("latency", "--size", "3")
+    for size in ("3", "0x0", "-5x10"):
+        assert f"WIDTHxHEIGHT in pixels, got '{size}'" in refuse("latency", "--size", size)
+    assert "is not a bundle" in refuse("latency", "--model", tmp_path)
+    assert "is not a folder: give that of the results" in refuse("report", "--output", tmp_path / "none")

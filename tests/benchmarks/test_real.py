@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -144,6 +145,28 @@ def test_the_command_says_what_is_wrong(scenes: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke(app, ["quality-real", str(scenes), "--part", "most", "--output", str(tmp_path)])
     assert run.exit_code == 1
     assert "one of all, steering and aside" in run.output
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("--model", "is not a bundle"),
+        ("--precision", "the bundle has no .* graphs"),
+        ("--checkpoint", "wrong is not a bundle"),
+        ("--well-lit", "has no pictures"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_measured(
+    scenes: Path, tmp_path: Path, option: str, reason: str
+) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    run = CliRunner().invoke(
+        app, ["quality-real", str(scenes), option, str(wrong), "--output", str(tmp_path)]
+    )
+    assert run.exit_code == 1, run.exception
+    assert re.search(reason, run.output), run.output
+    assert "gamma" not in run.output
 
 
 def test_a_panorama_becomes_scenes_and_a_sheet(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -11,12 +11,27 @@ from itertools import pairwise
 from threading import Event, Lock
 from typing import Any, Final, Generic, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
+
+from rave_runtime.backends.limits import usable_processors
+from rave_runtime.errors import UsageError
 
 T = TypeVar("T")
 
 _LEAST_PX: Final = 2_000_000
 """Photographs with fewer pixels are not shared: waking threads would take more time than it saves."""
+
+
+def count_threads(threads: float) -> int:
+    """Returns how many threads a large image may use: `threads`, or all processors if that is 0.
+
+    Raises:
+        UsageError: it is not a whole number, or less than 0.
+    """
+    if not isinstance(threads, (int, np.integer)) or threads < 0:
+        raise UsageError(f"threads is {threads!r}: a whole number is needed, 0 for all processors")
+    return int(threads) or usable_processors()
 
 
 def threads_for(image: NDArray[Any], threads: int) -> int:

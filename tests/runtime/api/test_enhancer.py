@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rave_runtime import BundleError, DeviceError, Enhancer, PhotoError, UsageError
+from rave_runtime.light.look import Look
 from rave_runtime.light.tiled import tiled_light
 from rave_runtime.photos.photo import Photo
 from tests.runtime.pictures import MakePicture
@@ -129,7 +130,16 @@ def test_one_can_be_sent_to_a_process(picture: MakePicture, bundle_copy: Path) -
     image = picture(40, 60)
     np.testing.assert_array_equal(second.enhance(image), first.enhance(image))
     assert second.network is not first.network
-    assert copy.copy(first).network is first.network, "a copy in the process loads nothing"
+    varied = copy.copy(first)
+    assert varied.network is first.network, "a copy in the process loads nothing"
+    vars(varied).update(look=Look(0.5, 0.2))
+    assert pickle.loads(pickle.dumps(varied)).settings == varied.settings
+
+
+@pytest.mark.parametrize("threads", [-1, 1.5, "2"])
+def test_threads_are_a_whole_number(threads: Any) -> None:
+    with pytest.raises(UsageError, match=f"threads is {threads!r}: a whole number is needed"):
+        Enhancer(threads=threads)
 
 
 def test_threads_may_share_one(picture: MakePicture) -> None:

@@ -40,9 +40,9 @@ def shoot(
     tags = Image.Exif()
     tags[271], tags[272] = "Maker", "Model"
     inside = tags.get_ifd(0x8769)
-    inside[33434] = 2.0**stops / 60
+    inside[33434] = exif.get("seconds", 2.0**stops / 60)
     inside[33437], inside[34855] = 8.0, exif.get("iso", 100)
-    inside[36867] = f"2024:05:01 12:{second // 60:02}:{second % 60:02}"
+    inside[36867] = exif.get("taken", f"2024:05:01 12:{second // 60:02}:{second % 60:02}")
     inside[37521] = str(exif.get("subsecond", "00"))
     if not exif.get("bare"):
         Image.fromarray(values).save(folder / name, exif=tags, quality=98, subsampling=0)
@@ -90,6 +90,18 @@ def test_a_superscript_in_the_time_is_not_a_digit(tmp_path: Path) -> None:
     found = read_shot(shot)
     assert isinstance(found, Shot)
     assert found.taken_at.microsecond == 0
+
+
+def test_an_impossible_exposure_or_time_leaves_out_its_photograph_only(tmp_path: Path) -> None:
+    light = light_of_a_scene(0)
+    shoot(tmp_path, "a.jpg", light, 0, 0, seconds=2**32 - 1)  # all later shots would lie within it
+    shoot(tmp_path, "b.jpg", light, 0, 0, taken="9999:12:31 23:59:59", seconds=60)  # ends after the last year
+    shoot(tmp_path, "c0.jpg", light, -2, 10)
+    shoot(tmp_path, "c1.jpg", light, 2, 11)
+    groups, left_out = names(tmp_path)
+    assert groups == [["c0.jpg", "c1.jpg"]]
+    for name in ("a.jpg", "b.jpg"):
+        assert f"{name}: its EXIF has an impossible exposure or time of capture" in left_out
 
 
 def test_a_bracket_becomes_the_light_of_its_scene(tmp_path: Path) -> None:

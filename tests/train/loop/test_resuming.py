@@ -16,13 +16,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rave_train.errors import (
-    ConfigError,
-    StateError,
-)
+from rave_train.errors import ConfigError, RunFolderError, StateError
 from rave_train.guidance.options import RaveOptions
 from rave_train.loop.config import RunConfig, read_config
 from rave_train.loop.events import Event
+from rave_train.loop.losses_log import LossesLog
+from rave_train.loop.run_folder import RunFolder
 from rave_train.loop.training import read_outcome, train
 from tests.train.conftest import make_scenes
 from tests.train.small_runs import SMALL_NETWORK, after_steps, of_method, rows_of
@@ -64,6 +63,15 @@ def test_a_power_cut_in_a_row_of_losses_harms_nothing(config: RunConfig, tmp_pat
         stream.write("3,enha" + "\0" * 40)
     assert train(config, tmp_path / "run", resume=True).steps == 6
     assert [row["step"] for row in rows_of(tmp_path / "run")] == [str(step) for step in range(6)]
+
+
+@pytest.mark.parametrize("content", ["", "ste", "step;phase\n0;enhance\n"])
+def test_losses_without_their_titles_are_set_aside(tmp_path: Path, content: str) -> None:
+    """A power cut leaves such files, and spreadsheets that separate by semicolons."""
+    (tmp_path / "losses.csv").write_text(content)
+    LossesLog(tmp_path, 3).close()
+    assert (tmp_path / "losses.unreadable.csv").read_text() == content
+    assert not (tmp_path / "losses.csv").exists(), "the next step begins a table with titles"
 
 
 def test_a_stopped_run_saves_and_resumes(config: RunConfig, tmp_path: Path) -> None:
@@ -112,8 +120,15 @@ def test_resuming_needs_the_same_data_and_an_intact_state(config: RunConfig, tmp
     with pytest.raises(ConfigError, match=r"batch is 'x', int is needed"):
         read_config(run / "config.json")
     (run / "config.json").write_text('{"method": "rave"}')
-    with pytest.raises(ConfigError, match=r"config.json is not a config that this version can read"):
+    with pytest.raises(ConfigError, match=r"config.json is not a config that .* can read: it has no options"):
         read_config(run / "config.json")
+    wrong["network"] = {"bach": 2}
+    (run / "config.json").write_text(json.dumps(wrong))
+    with pytest.raises(ConfigError, match=r"can read: 'bach' is no option; known are .*batch"):
+        read_config(run / "config.json")
+    (run / "made_of.json").write_text("{")
+    with pytest.raises(RunFolderError, match=r"made_of.json is damaged: bring back a copy, or remove it"):
+        RunFolder(run).made_of()
 
 
 def test_a_finished_run_says_how_it_went_and_can_be_lengthened(config: RunConfig, tmp_path: Path) -> None:

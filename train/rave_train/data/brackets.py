@@ -19,6 +19,9 @@ MIN_SPAN_STOPS: Final = 2.0
 _MAX_PAUSE_S: Final = 3.0
 """Longest time from the end of one shot of a bracket to the beginning of the next."""
 
+_LONGEST_EXPOSURE: Final = timedelta(days=1)
+"""An exposure that is said to have lasted longer is nonsense, and every later shot would lie within it."""
+
 _MOST_LINES: Final = 3
 """Most photographs that are left out in a line each; a whole archive has thousands of single shots."""
 
@@ -131,7 +134,14 @@ def read_shot(photograph: Photograph) -> Shot | str:
         str(exif.get(ExifTags.Base.Make, "")), str(exif.get(ExifTags.Base.Model, "")),
         str(details.get(ExifTags.Base.FocalLength, "")), size,
     )  # fmt: skip
-    return Shot(photograph, camera, taken_at, seconds, math.log2(seconds * iso / 100 / aperture**2))
+    try:
+        stops = math.log2(seconds * iso / 100 / aperture**2)
+        shot = Shot(photograph, camera, taken_at, seconds, stops)
+        if shot.ended - taken_at <= _LONGEST_EXPOSURE:
+            return shot
+    except (ArithmeticError, ValueError):  # numbers that no camera writes, or the end of the year 9999
+        pass
+    return "its EXIF has an impossible exposure or time of capture"
 
 
 def _continues(group: Sequence[Shot], shot: Shot) -> bool:

@@ -270,7 +270,8 @@ def read_config(file: Path) -> RunConfig:
         network = _build(NetworkOptions, values.pop("network"))
         return _build(RunConfig, {"options": options, "data": data, "network": network, **values})
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{file} is not a config that this version can read: {error}") from error
+        reason = f"it has no {error.args[0]}" if isinstance(error, KeyError) else error
+        raise ConfigError(f"{file} is not a config that this version can read: {reason}") from error
 
 
 def _build(kind: type[T], values: dict[str, Any]) -> T:
@@ -281,7 +282,9 @@ def _build(kind: type[T], values: dict[str, Any]) -> T:
     """
     hints = get_type_hints(kind)
     for name, value in values.items():
-        hint = hints.get(name, object)
+        if name not in hints:
+            raise TypeError(f"{name!r} is no option; known are {', '.join(hints)}")
+        hint = hints[name]
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         types = get_args(hint) or (hint,)
         if not ((is_whole and float in types) or (type(value) in types) or hint is object):

@@ -79,12 +79,18 @@ def _append(file: Path, columns: tuple[str, ...], row: dict[str, Any]) -> None:
 
 
 def _forget_after(file: Path, last_step: int) -> None:
-    """Drops the rows of later steps, and rows that a power cut left incomplete."""
+    """Drops the rows of later steps, and rows that a power cut left incomplete.
+
+    A table without its titles, which a power cut or a spreadsheet took, is set aside, and a new one begins.
+    """
     if not file.is_file():
         return
     lines = file.read_text(encoding="utf-8", errors="replace").replace("\0", "").splitlines()
     reader = csv.DictReader(lines)
     columns = list(reader.fieldnames or ())
+    if "step" not in columns:
+        file.replace(file.with_suffix(".unreadable.csv"))
+        return
     rows = [row for row in reader if (row["step"] or "").isdigit() and None not in row.values()]
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, columns)

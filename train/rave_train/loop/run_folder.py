@@ -180,9 +180,21 @@ class RunFolder:
         write_whole(self.folder / "data.txt", data + "\n")
 
     def made_of(self) -> dict[str, Any]:
-        """The values of made_of.json; none where there is no such file."""
+        """The values of made_of.json; none where there is no such file.
+
+        Raises:
+            RunFolderError: it cannot be read.
+        """
         file = self.folder / "made_of.json"
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        try:
+            content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise RunFolderError(
+                f"{file} is damaged: bring back a copy, or remove it; nothing tells then whether the data "
+                "and the encoders are those of the beginning"
+            )
         return content
 
     @contextmanager
