@@ -16,6 +16,8 @@ from PIL import Image
 
 from rave_export.bundles import Contents, export_bundle
 from rave_export.errors import ExportError
+from rave_export.graphs.guided_light import fit_graph
+from rave_export.graphs.joining import Versions
 from rave_export.graphs.normal_way import normal_way
 from rave_export.graphs.variants import Graph
 from rave_export.proof.normal_way import built_in_pictures, compare_normal_way
@@ -23,6 +25,7 @@ from rave_export.proof.parity import over_tolerance, probe_picture, psnr_db
 from rave_export.proof.report import prove_bundle
 from rave_runtime import Enhancer
 from rave_runtime.bundle import Bundle, Precision, embedded_bundle, read_bundle
+from rave_runtime.light.look import Look, divisor_of, guard_black, without_unseen
 from rave_train.checkpoint import Checkpoint
 from rave_train.network import EnhancementNetwork
 
@@ -54,6 +57,22 @@ def normal(
 @pytest.fixture(scope="module")
 def running(normal: Bundle) -> Any:
     return session(normal.read_file(normal.manifest.graph("normal", "fp32", "uint8")))
+
+
+@pytest.mark.parametrize("stops", [0.05, 0.12, 0.15, 0.19, 0.3])
+@pytest.mark.parametrize("strength", [1.0, 2.0])
+def test_what_nobody_sees_is_left_out_as_in_the_runtime(stops: float, strength: float) -> None:
+    rng = np.random.default_rng(4)
+    small = rng.integers(40, 256, (2, 30, 40, 3)).astype(np.float32)
+    light = np.exp2(-stops + rng.normal(0, stops / 9, (2, 30, 40))).astype(np.float32)
+    light[1] = 0.4  # of the batch, the other photograph has a light of its own
+    fit = session(fit_graph(Versions(10, 21)).SerializeToString())
+    names = {"small": small, "network_light": light, "strength": np.array(strength, np.float32)}
+    names |= {"radius": np.array([2]), "is_small": np.array(1, np.float32)}
+    (found,) = fit.run(["fit_divisor"], {f"fit_{name}": value for name, value in names.items()})
+    for i, each in enumerate(light):
+        expected = guard_black(divisor_of(without_unseen(each), Look(strength)), small[i] / 255)
+        np.testing.assert_allclose(found[i, 0], expected, rtol=2e-5)
 
 
 def photograph(height: int, width: int) -> NDArray[np.uint8]:
