@@ -59,9 +59,16 @@ async function open(file) {
   const canvas = element("before");
   Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  const rgba = context.getImageData(0, 0, width, height).data;
+  let rgba;
+  try {
+    context.drawImage(bitmap, 0, 0);
+    rgba = context.getImageData(0, 0, width, height).data;
+  } catch (error) { // a phone's canvas may hold 16 megapixels at most
+    say(`${file.name} is ${width} × ${height}, too large for this browser (${error.message}): make it smaller.`, "failed");
+    return;
+  } finally {
+    bitmap.close();
+  }
   const rgb = new Uint8Array(width * height * 3);
   let alpha = null;
   for (let i = 0, j = 0; i < rgba.length; i += 4, j += 3) {
@@ -130,9 +137,20 @@ function divide() {
   element("after").style.clipPath = `inset(0 0 0 ${element("divider").value}%)`;
 }
 
+function onWhite(picture) { // JPEG has no transparency, and a canvas would make it black
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width: picture.width, height: picture.height });
+  const context = canvas.getContext("2d", { colorSpace: "srgb" });
+  context.fillStyle = "white";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(picture, 0, 0);
+  return canvas;
+}
+
 async function save() {
   const type = element("format").value;
-  const blob = await new Promise((resolve) => element("after").toBlob(resolve, type, 0.95));
+  const canvas = picture.alpha && type === "image/jpeg" ? onWhite(element("after")) : element("after");
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, type, 0.95));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = picture.name.replace(/\.[^.]*$/, "") + (type === "image/png" ? "-enhanced.png" : "-enhanced.jpg");

@@ -18,14 +18,13 @@ import pytest
 from PIL import Image
 
 from rave_export import web
-from rave_export.errors import ExportError
-from rave_export.web.onnxruntime_web import FILES, PACKAGE, VERSION, name_on_page, read_package
+from rave_export.web.onnxruntime_web import FILES, VERSION, name_on_page, read_package
 from rave_export.web.page import PAGE, write_page
 from rave_runtime import Enhancer
-from rave_runtime.bundle import Bundle, embedded_bundle, read_bundle
-from tests.export.chromium import Page, find_chromium, serving
+from rave_runtime.bundle import embedded_bundle, read_bundle
+from tests.export.web.chromium import Page, find_chromium, serving
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.jpg"))
 ASSETS = Path(web.__file__).with_name("assets")
 ENHANCED = "document.getElementById('after').toDataURL('image/png')"
 
@@ -129,6 +128,38 @@ def test_strength_is_heeded(page: Page, tmp_path: Path) -> None:
     expected = Enhancer(device="cpu", precision="fp32", strength=0.5).enhance(image)
     assert share_within_a_step(picture_of(page), expected) >= 0.999
     page.evaluate("document.getElementById('strength').value = 1")
+
+
+def test_what_is_transparent_is_white_in_a_jpeg(page: Page, tmp_path: Path) -> None:
+    """A canvas makes it black."""
+    pixels = np.full((80, 120, 4), (200, 40, 40, 255), np.uint8)
+    pixels[:, 60:, 3] = 0
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "cut.png")
+    page.choose(tmp_path / "cut.png")
+    page.wait_for("done")
+    saved = (
+        "(async () => { const make = URL.createObjectURL; let blob;"
+        " URL.createObjectURL = (each) => make.call(URL, (blob = each));"
+        " document.getElementById('format').value = TYPE;"
+        " await document.getElementById('save').onclick(); URL.createObjectURL = make;"
+        " const bitmap = await createImageBitmap(blob);"
+        " const canvas = new OffscreenCanvas(bitmap.width, bitmap.height), context = canvas.getContext('2d');"
+        " context.drawImage(bitmap, 0, 0); return [...context.getImageData(110, 40, 1, 1).data]; })()"
+    )
+    assert page.evaluate(saved.replace("TYPE", "'image/png'"))[3] == 0
+    assert page.evaluate(saved.replace("TYPE", "'image/jpeg'")) == [255, 255, 255, 255]
+
+
+def test_a_photograph_that_no_canvas_holds_is_told(page: Page, tmp_path: Path) -> None:
+    """It said "Opening…" for ever, as on phones whose canvases hold 16 megapixels."""
+    Image.new("RGB", (60, 40)).save(tmp_path / "large.png")
+    held = "CanvasRenderingContext2D.prototype"
+    page.evaluate(
+        f"window.held = {held}.getImageData; {held}.getImageData = () => {{ throw new Error('too large'); }}"
+    )
+    page.choose(tmp_path / "large.png")
+    until_it_says(page, "large.png is 60 × 40, too large for this browser (too large): make it smaller")
+    page.evaluate(f"{held}.getImageData = window.held")
 
 
 def test_a_photograph_of_12_megapixels(page: Page, tmp_path: Path) -> None:
@@ -279,42 +310,3 @@ def test_the_folder_holds_everything(folder: Path) -> None:
     values = facts["probe"]["height"] * facts["probe"]["width"] * 3
     assert (folder / "probe.bin").stat().st_size == 2 * values
     assert "http" not in (folder / "app.js").read_text() + (folder / "worker.js").read_text()
-
-
-def test_no_module_has_an_ending_that_web_servers_do_not_know() -> None:
-    """nginx sends .mjs as bytes, and browsers then do not run it: the page could not start there."""
-    assert [name for name in map(name_on_page, FILES) if not name.endswith((".js", ".wasm"))] == []
-    assert ".mjs" not in (ASSETS / "worker.js").read_text()
-
-
-def test_another_package_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "package.tgz").write_bytes(b"something else")
-    with pytest.raises(ExportError, match=f"is not {PACKAGE} as npm published it: get it with npm pack"):
-        read_package(tmp_path / "package.tgz")
-
-
-def test_without_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("RAVE_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        ExportError, match=r"npm is not installed: install Node\.js, or get the file with npm pack"
-    ):
-        read_package()
-
-
-def test_what_npm_says_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("RAVE_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    npm = tmp_path / "npm"
-    said = "npm error code ECONNREFUSED\nnpm error syscall connect\nnpm error FetchError: no registry"
-    npm.write_text(f"#!/bin/sh\nprintf '%s\\n' '{said}' >&2\nexit 1\n")
-    npm.chmod(0o755)
-    with pytest.raises(ExportError, match=r"\(FetchError: no registry\): get the file with npm pack"):
-        read_package()
-
-
-def test_a_folder_that_is_no_page_is_kept(bundle: Bundle, tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(ExportError, match="is not a web page of rave-export, so --force does not replace it"):
-        write_page(bundle, tmp_path, b"", force=True)
-    assert (tmp_path / "mine.txt").read_text() == "precious"
