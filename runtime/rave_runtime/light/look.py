@@ -26,7 +26,8 @@ DIVISOR_BOUNDS: Final = (1e-4, 1e4)
 """Smallest and greatest divisor of the normal way: thirteen stops each way."""
 
 UNSEEN_STOPS: Final = (0.1, 0.2)
-"""Up to the first change nobody sees it, and a photograph stays as it is; from the second on it is made."""
+"""Sizes of a photograph's change, in stops. Up to the first it hardly shows and is not made; from the second
+on it is made in full; a smooth step leads from one to the other."""
 
 BLACK_DIVISOR: Final = np.float32(0.5)
 """Smallest divisor of a black pixel: its value at most doubles, which still looks black."""

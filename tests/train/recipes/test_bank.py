@@ -74,7 +74,7 @@ def test_a_bank_depends_on_its_seed_alone(sources: Sources) -> None:
 
 def test_chosen_pairs_are_lifted_or_stay(sources: Sources) -> None:
     bank = make_bank(sources, Mix(0.4, 0.1, 0.2, 0.1, 0.2), 96, 72, 5, 1)
-    weights = weigh(bank)
+    weights = weigh(bank, 3)
     assert [len(side) for side in weights] == [len(side) for side in bank.photographs]
     drawn = set()
     for photographs, truths in islice(batches(bank, 8, np.random.default_rng(0), weights), 60):

@@ -165,7 +165,7 @@ def save_samples(bank: Bank, folder: Path, count: int = 128) -> None:
             Image.fromarray(picture.transpose(1, 2, 0)).save(folder / name / f"{i:03}.png")
 
 
-def weigh(bank: Bank, backlit_weight: float = 3.0) -> list[Array]:
+def weigh(bank: Bank, backlit_weight: float) -> list[Array]:
     """Computes how often each pair of a bank is drawn once the network has seen all of them.
 
     Pictures that stay count a little more than those that change least, so that they still stay afterwards.
