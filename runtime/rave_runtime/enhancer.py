@@ -209,12 +209,12 @@ class Enhancer:
             PhotoError, DeviceError: as `enhance_photo`.
         """
         if self.look.changes_nothing and least_score <= 0:
-            return Scored(photo.pixels if reuse else photo.pixels.copy(), None)
+            return Scored(photo.pixels if reuse else photo.pixels.copy(), None, is_same=True)
         # With a reduced light, a strip reads its own rows only; tiles also read their neighbours' rows.
         in_place = reuse and self.working_size_px is not None and photo.pixels.flags.writeable
         out = photo.pixels if in_place else empty_like_pixels(photo.pixels)
-        score = self._develop(photo.pixels, photo.icc_profile, out, least_score)
-        return Scored(out if score >= least_score else None, score)
+        score, is_same = self._develop(photo.pixels, photo.icc_profile, out, least_score)
+        return Scored(out if score >= least_score else None, score, is_same)
 
     def backlit_score(self, image: Pixels, icc_profile: bytes | None = None) -> float:
         """Returns how much light the darkest third of a photograph lacks, from 0 to 1.
@@ -280,17 +280,18 @@ class Enhancer:
 
     def _develop(
         self, pixels: NDArray[Any], icc_profile: bytes | None, out: NDArray[Any], least_score: float
-    ) -> float:
-        """Writes an enhanced photograph, [h, w, 1 or 3] in the profile's space, and returns its score.
+    ) -> tuple[float, bool]:
+        """Writes an enhanced photograph, [h, w, 1 or 3] in the profile's space.
 
         If the score is too small, `out` may stay as it is. With a working size it may be the pixels.
+        Returns the score, and whether the normal way found nothing to change.
         """
         curve = tone_curve(icc_profile)
         if self.working_size_px is not None:
             normal, score = self._normal_way(pixels, icc_profile, self.working_size_px)
             if score >= least_score:
                 normal.develop(pixels, out, curve, threads_for(pixels, self._threads))
-            return score
+            return score, normal.changes_nothing
 
         image = as_seen(pixels, icc_profile)
 
@@ -299,7 +300,7 @@ class Enhancer:
                 relight(pixels[rows, cols], divisor_of(light, self.look), out[rows, cols], curve)
                 yield light
 
-        return backlit_score(lights())
+        return backlit_score(lights()), False
 
     def _normal_way(
         self, pixels: NDArray[Any], icc_profile: bytes | None, working_size_px: int

@@ -102,6 +102,11 @@ class NormalWay:
             self._divisor = guard_black(divisor, shown)
             self._guided = GuidedLight(self._divisor, luminance(reduction.pixels), self._height, self._width)
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the result is the photograph: its divisor is 1 everywhere."""
+        return bool((self._divisor == 1).all())
+
     def divisor(self) -> Array:
         """Returns the divisor of the photograph, without the roll-off of highlights: [h, w] float32."""
         result = np.empty((self._height, self._width), np.float32)
@@ -122,6 +127,9 @@ class NormalWay:
                 `rave_runtime.photos.colour.tone_curve`.
             threads: how many threads share the rows; the result does not depend on it.
         """
+        if self.changes_nothing:
+            out[:] = pixels
+            return
         chroma = None
         if pixels.shape[2] == 3 and min(self._height, self._width) >= BLOCK_PX:
             chroma = ChromaCorrection(self._image, self._divisor, threads)

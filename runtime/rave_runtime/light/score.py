@@ -24,10 +24,12 @@ class Scored:
     Attributes:
         pixels: like the photograph's, in the same colour space; None where its score was too small.
         backlit: its score, see `Enhancer.backlit_score`; None where it was not needed, at strength 0.
+        is_same: whether the pixels are the photograph's own, since its light asks for no change.
     """
 
     pixels: Pixels | None
     backlit: float | None
+    is_same: bool = False
 
 
 def backlit_score(lights: Iterable[Array]) -> float:

@@ -49,8 +49,8 @@ class EnhancedPhoto:
         warnings: what a user should know of it, a sentence each.
         backlit: how much light its darkest third lacked, from 0 to 1: see `Enhancer.backlit_score`. None
             where it was not estimated, such as at strength 0.
-        is_unchanged: whether its pixels stayed as they were, since its score was too small or it had been
-            enhanced before.
+        is_unchanged: whether it was left as it is, since its score was too small, it had been enhanced
+            before, or its light asks for so little that `content` is the file that it came in.
         enhanced_before: whether it was marked as enhanced, see `rave_runtime.photos.metadata.mark`.
         width_px: upright width.
         height_px: upright height.
@@ -100,8 +100,9 @@ def enhance_content(
             the work.
         least_score: a photograph that is less backlit than this is not enhanced.
         may_copy: whether the file of such a photograph is the result as it is, if its format is the one to
-            write; otherwise its pixels are encoded again. At strength 0 that holds for every photograph,
-            unless a quality or a gain map is asked for that its format can have.
+            write; otherwise its pixels are encoded again. That also holds for a photograph whose light asks
+            for no change, and at strength 0 for every one, unless a quality or a gain map is asked for that
+            its format can have.
         keeps_name: whether the result has the photograph's own file name. A photograph that is less backlit,
             or was enhanced before, is then copied even if its name belongs to another format.
         again: whether a photograph that was enhanced before is enhanced once more.
@@ -125,7 +126,8 @@ def enhance_content(
     earlier_mark = read_mark(photo.xmp)
     new_pixels = backlit = None
     written_format = output_format(photo.format, format)
-    stays = enhancer.look.changes_nothing and not _asks_for_more(photo, written_format, quality, hdr)
+    asks_for_more = _asks_for_more(photo, written_format, quality, hdr)
+    stays = enhancer.look.changes_nothing and not asks_for_more
     notes: tuple[str, ...] = ()
     if earlier_mark is not None and not (again and stays):
         notes = (earlier_mark.note(again),)
@@ -133,10 +135,12 @@ def enhance_content(
     if earlier_mark is None or again:
         scored = enhancer.score_photo(photo, reuse=True, least_score=least_score)
         new_pixels, backlit = scored.pixels, scored.backlit
+        stays = stays or (scored.is_same and not asks_for_more)
     end_stage()
     is_left = new_pixels is None
     if may_copy and ((keeps_name and is_left) or ((stays or is_left) and written_format == photo.format)):
         encoded, written_format = Encoded(content, notes), photo.format
+        is_left = is_left or not enhancer.look.changes_nothing
     else:
         if is_left:
             notes += (f"its pixels were not changed, but written as {written_format}",)

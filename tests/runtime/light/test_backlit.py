@@ -84,6 +84,20 @@ def test_what_is_not_backlit_is_copied_byte_for_byte(photos: Path, tmp_path: Pat
     assert scores["bright.jpg"] < BACKLIT_SCORE <= scores["backlit.jpg"]
 
 
+def test_a_photograph_that_needs_no_light_is_left_as_it_is(photos: Path, tmp_path: Path) -> None:
+    jobs = plan_jobs(photos, tmp_path / "out")
+    result = run(Enhancer(device="cpu"), jobs, WriteOptions())["bright.jpg"]
+    assert (result.status, result.warnings) == ("copied", ())
+    assert (tmp_path / "out" / "bright.jpg").read_bytes() == (photos / "bright.jpg").read_bytes()
+    for name, options in (("a.png", WriteOptions()), ("a.jpg", WriteOptions(quality=60))):
+        job = Job(photos / "bright.jpg", tmp_path / name, name)
+        assert run(Enhancer(device="cpu"), [job], options)[name].status == "done", "another file is asked for"
+        with Image.open(tmp_path / name) as written, Image.open(photos / "bright.jpg") as source:
+            np.testing.assert_allclose(np.asarray(written, int), np.asarray(source, int), atol=2)
+    full = Enhancer(device="cpu", working_size=None)  # the published result, whatever it is
+    assert run(full, plan_jobs(photos, tmp_path / "full"), WriteOptions())["bright.jpg"].status == "done"
+
+
 def test_under_another_ending_it_is_written_but_not_enhanced(photos: Path, tmp_path: Path) -> None:
     job = Job(photos / "bright.jpg", tmp_path / "bright.png", "bright.jpg")
     result = run(Enhancer(device="cpu"), [job], WriteOptions(only_backlit=True))["bright.jpg"]
@@ -122,7 +136,7 @@ def test_copies_are_resumed_and_other_choices_are_made_again(photos: Path, tmp_p
 
     assert again(True) == ["done", "copied"]
     assert again(True) == ["skipped", "skipped"]
-    assert again(False) == ["done", "done"]
+    assert again(False) == ["done", "copied"]
 
 
 def test_the_program_tells_the_score(photos: Path, tmp_path: Path) -> None:
