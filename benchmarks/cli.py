@@ -14,25 +14,11 @@ import typer
 
 from benchmarks.processes.machine import usable_cores
 from benchmarks.records.results import FOLDER
+from benchmarks.studies import STUDIES
 
 if TYPE_CHECKING:
     from benchmarks.suites.contest import Row, Size
     from benchmarks.suites.suites import Request
-
-STUDIES = {
-    "folder-speed": ("benchmarks.studies.folder_speed", "A folder of 12 MP JPEGs against Pillow."),
-    "full-resolution": ("benchmarks.studies.full_resolution", "Full resolution against PyTorch."),
-    "upsampling": ("benchmarks.studies.upsampling", "Ways of bringing a reduced light back to full size."),
-    "single-graph": ("benchmarks.studies.single_graph", "The graph of the normal way against Enhancer."),
-    "panorama-scenes": ("benchmarks.studies.panorama_scenes", "Scenes against the light from panoramas."),
-    "before-after": ("benchmarks.studies.before_after", "A sheet of scenes before and after."),
-    "films": ("benchmarks.studies.films", "A film against decoding and encoding it alone."),
-    "gpu": ("benchmarks.studies.gpu", "Parity and speed of everything on an NVIDIA GPU, in one run."),
-    "cluster": ("benchmarks.studies.cluster", "What a Ray cluster costs and gains."),
-    "int8-library": ("benchmarks.studies.int8_library", "INT8 by hand against onnxruntime's own tool."),
-    "serve": ("benchmarks.studies.serve", "rave-serve under more load than it can take."),
-}
-"""Studies by the name of the command: the module, whose `main` takes the arguments, and the help."""
 
 QUANTITIES = {
     "latency": "Time of every method over sizes, providers and precisions.",
@@ -106,7 +92,12 @@ def _add_study(name: str, module: str, help: str) -> None:
     """Adds a study as a command whose options the study parses itself."""
 
     def run(context: typer.Context) -> None:
-        importlib.import_module(module).main(list(context.args))
+        from rave_runtime import RaveError
+
+        try:
+            importlib.import_module(module).main(list(context.args))
+        except (OSError, ValueError, RaveError) as error:
+            _fail(str(error))
 
     settings = {"allow_extra_args": True, "ignore_unknown_options": True}
     app.command(name, help=help, add_help_option=False, context_settings=settings)(run)

@@ -39,6 +39,7 @@ from benchmarks.studies.reporting import report_study, study_parser
 from rave_runtime.arrays import wide_pixels
 from rave_runtime.backends.devices import has_openvino
 from rave_runtime.backends.limits import usable_processors
+from rave_runtime.bundle.opening import open_bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.photos.photo import Photo
 
@@ -275,14 +276,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--kinds", action="store_true", help="also folders of other kinds of files")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
+    open_bundle(options.model)  # refuses it before anything is measured
     variants = {
         f"rave-run on {device}, light at {f'{size} px' if size else 'the working size'}": [
-            *("--device", device, "--precision", precision),
+            *("--device", device, "--precision", "auto"),
             *(["--working-size", str(size)] if size else []),
             *(["--model", str(options.model)] if options.model else []),
         ]
         for device in (["cpu", "openvino"] if has_openvino() else ["cpu"])
-        for precision in ("auto",)
         for size in (None, 512)
     }
     codecs = (*_PILLOW, _SIMPLEJPEG) if find_spec("simplejpeg") else _PILLOW

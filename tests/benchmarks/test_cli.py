@@ -145,3 +145,5 @@ def test_mistakes_are_answered(tmp_path: Path) -> None:
         assert f"WIDTHxHEIGHT in pixels, got '{size}'" in refuse("latency", "--size", size)
     assert "is not a bundle" in refuse("latency", "--model", tmp_path)
     assert "is not a folder: give that of the results" in refuse("report", "--output", tmp_path / "none")
+    assert "is not a bundle" in refuse("folder-speed", "--model", tmp_path)
+    assert "has no scenes" in refuse("before-after", tmp_path, "--output", tmp_path / "sheet.jpg")
