@@ -19,8 +19,11 @@ export function binsOf(light) { // the step of log2(light) of each pixel
 
 export const brightPower = (photo) => photo.highlights ?? Math.min(photo.strength, 1);
 
+let last = {}; // the gains that were asked for last: one photograph after another has the same strength
+
 function gainsOf(photo) { // by light and brightest channel, as rave_runtime/light/look.py and normal_way.py have it
   const shade = photo.strength, bright = brightPower(photo), round = 8 / Math.max(1, shade);
+  if (last.shade === shade && last.bright === bright) return last.gains;
   const gains = new Float32Array(BINS * 256);
   const whites = Float32Array.from({ length: 256 }, (_, value) => (value / 255) ** round);
   for (let bin = 0; bin < BINS; bin++) {
@@ -31,6 +34,7 @@ function gainsOf(photo) { // by light and brightest channel, as rave_runtime/lig
     for (let value = 0; value < 256; value++)
       gains[bin * 256 + value] = (dark + whites[value] * (1 - dark)) ** (-1 / round);
   }
+  last = { shade, bright, gains };
   return gains;
 }
 
