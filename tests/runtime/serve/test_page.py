@@ -98,7 +98,8 @@ def preview_error(browser: Browser, result: bytes) -> NDArray[np.int16]:
         "return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
     )
     shown = np.array(pixels, np.int16).reshape(*expected.shape[:2], 4)[..., :3]
-    return np.abs(shown - expected)
+    apart: NDArray[np.int16] = np.abs(shown - expected)
+    return apart
 
 
 @pytest.mark.parametrize("strength", [0.5, 1, 2])
