@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 SOFTWARE_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -27,13 +29,18 @@ def find_chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
+def serving(folder: Path, headers: dict[str, str] | None = None) -> Iterator[tuple[str, list[str]]]:
     """Serves a folder on this machine; the address, and the paths that are asked for."""
     asked: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
             asked.append(self.path)
+
+        def end_headers(self) -> None:
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            super().end_headers()
 
     # As nginx does, which does not know what .mjs is.
     Handler.extensions_map = {**Handler.extensions_map, ".mjs": "application/octet-stream"}
@@ -140,3 +147,46 @@ class Page:
             self._process.wait()
         os.close(self._out)
         os.close(self._in)
+
+
+def opened(folder: Path, profile: Path, software_gpu: bool = False) -> Iterator[Page]:
+    program = find_chromium()
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    with serving(folder) as (address, asked):
+        page = Page(program, profile, address, software_gpu)
+        try:
+            page.wait_for("ready")
+            yield page
+        finally:
+            page.close()
+        assert all(
+            path.lstrip("/").partition("?")[0] in names(folder) | {"", "favicon.ico"} for path in asked
+        )
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+@contextlib.contextmanager
+def browsing(profile: Path, address: str) -> Iterator[Page]:
+    """A page in a browser of its own."""
+    program = find_chromium()
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    page = Page(program, profile, address)
+    try:
+        yield page
+    finally:
+        page.close()
+
+
+def until_it_says(page: Page, words: str, timeout_s: float = 60) -> None:
+    """Waits for the beginning of the page's status."""
+    end = time.monotonic() + timeout_s
+    while not (told := page.evaluate("document.getElementById('status')?.textContent") or "").startswith(
+        words
+    ):
+        assert time.monotonic() < end, told
+        time.sleep(0.02)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,61 +16,19 @@ import pytest
 from PIL import Image
 
 from rave_export import web
-from rave_export.web.onnxruntime_web import FILES, VERSION, name_on_page, read_package
-from rave_export.web.page import PAGE, write_page
+from rave_export.web.onnxruntime_web import FILES, name_on_page
+from rave_export.web.page import PAGE
 from rave_runtime import Enhancer
-from rave_runtime.bundle import embedded_bundle, read_bundle
-from tests.export.web.chromium import Page, find_chromium, serving
+from tests.export.web.chromium import Page, browsing, names, opened, serving, until_it_says
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.jpg"))
 ASSETS = Path(web.__file__).with_name("assets")
 ENHANCED = "document.getElementById('after').toDataURL('image/png')"
 
 
-def archive() -> Path:
-    """The npm package, of the folder that CI fetches what it checks against into."""
-    wheels = os.environ.get("RAVE_CHECK_WHEELS")
-    file = Path(wheels or "") / f"onnxruntime-web-{VERSION}.tgz"
-    if not wheels or not file.is_file():
-        pytest.skip(f"RAVE_CHECK_WHEELS names no folder with {file.name}")
-    return file
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("web") / "page"
-    write_page(read_bundle(embedded_bundle()), target, read_package(archive()))
-    return target
-
-
-@pytest.fixture(scope="module")
-def page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    yield from opened(folder, tmp_path_factory.mktemp("profile"))
-
-
 @pytest.fixture(scope="module")
 def gpu_page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     yield from opened(folder, tmp_path_factory.mktemp("profile"), software_gpu=True)
-
-
-def opened(folder: Path, profile: Path, software_gpu: bool = False) -> Iterator[Page]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("Chromium is not installed")
-    with serving(folder) as (address, asked):
-        page = Page(program, profile, address, software_gpu)
-        try:
-            page.wait_for("ready")
-            yield page
-        finally:
-            page.close()
-        assert all(
-            path.lstrip("/").partition("?")[0] in names(folder) | {"", "favicon.ico"} for path in asked
-        )
-
-
-def names(folder: Path) -> set[str]:
-    return {file.name for file in folder.iterdir()}
 
 
 def picture_of(page: Page, code: str = ENHANCED) -> Any:
@@ -259,29 +215,6 @@ def test_a_page_that_is_opened_as_a_file_says_what_it_needs(folder: Path, tmp_pa
     with browsing(tmp_path / "profile", (folder / "index.html").as_uri()) as page:
         until_it_says(page, "This page needs JavaScript, and a web server that sends it")
         assert page.evaluate("document.body.dataset.state") is None
-
-
-@contextlib.contextmanager
-def browsing(profile: Path, address: str) -> Iterator[Page]:
-    """A page in a browser of its own."""
-    program = find_chromium()
-    if program is None:
-        pytest.skip("Chromium is not installed")
-    page = Page(program, profile, address)
-    try:
-        yield page
-    finally:
-        page.close()
-
-
-def until_it_says(page: Page, words: str, timeout_s: float = 60) -> None:
-    """Waits for the beginning of the page's status."""
-    end = time.monotonic() + timeout_s
-    while not (told := page.evaluate("document.getElementById('status')?.textContent") or "").startswith(
-        words
-    ):
-        assert time.monotonic() < end, told
-        time.sleep(0.02)
 
 
 def test_the_page_asks_nobody_else(page: Page) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime.photos.formats import FORMATS
@@ -79,13 +80,7 @@ def test_the_preview_shows_what_the_result_will_be(
     browser.drop("#empty", {"b.png": files["b.png"]})
     browser.wait(READY.format(1))
     time.sleep(0.2)
-    pixels = browser.run(
-        "const canvas = document.getElementById('after');"
-        "return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
-    )
-    shown = np.array(pixels, np.int16).reshape(500, 300, 4)[..., :3]
-    result = np.asarray(Image.open(io.BytesIO(service.post("/enhance", files["b.png"]).body)))
-    apart = np.abs(shown - result)
+    apart = preview_error(browser, service.post("/enhance", files["b.png"]).body)
     assert apart.mean() < 1.5  # the colour noise of the shade is taken out of the result alone
     assert np.quantile(apart, 0.99) <= 8
     set_highlights = "const s = document.getElementById('highlights'); s.value = 0; s.oninput()"
@@ -93,6 +88,32 @@ def test_the_preview_shows_what_the_result_will_be(
     browser.run(set_highlights)
     time.sleep(0.2)
     assert after(browser) < brighter
+
+
+def preview_error(browser: Browser, result: bytes) -> NDArray[np.int16]:
+    """How far each value of the enhanced preview is from a result."""
+    expected = np.asarray(Image.open(io.BytesIO(result)).convert("RGB"))
+    pixels = browser.run(
+        "const canvas = document.getElementById('after');"
+        "return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+    )
+    shown = np.array(pixels, np.int16).reshape(*expected.shape[:2], 4)[..., :3]
+    apart: NDArray[np.int16] = np.abs(shown - expected)
+    return apart
+
+
+@pytest.mark.parametrize("strength", [0.5, 1, 2])
+def test_the_preview_rolls_highlights_off_as_the_result_does(
+    browser: Browser, service: Service, strength: float
+) -> None:
+    """At a strength of 2 the sky of the preview was burnt, that of the result was not."""
+    photograph = (Path(__file__).parents[3] / "examples" / "forest.jpg").read_bytes()
+    browser.drop("#empty", {"forest.jpg": photograph})
+    browser.wait(READY.format(1))
+    set_strength(browser, strength)
+    time.sleep(0.2)
+    apart = preview_error(browser, service.post(f"/enhance?format=png&strength={strength}", photograph).body)
+    assert apart.mean() < 4
 
 
 def test_an_hdr_gain_map_is_given_where_it_is_wished(

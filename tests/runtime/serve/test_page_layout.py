@@ -73,11 +73,12 @@ def test_escape_leaves_the_question_for_the_token(
     browser.wait(READY.format(4))  # one refusal is enough for all
     assert not browser.run("return document.getElementById('ask').open")
     note = browser.run("return document.getElementById('note').innerText")
-    assert note.endswith("the service needs its token: choose the photograph again and give it")
-    browser.drop("#stage", {"again.png": files["b.png"]})
+    assert note.split("\n")[0] == "0.png cannot be enhanced: the service needs its token"
+    browser.run("document.getElementById('again').focus()")
+    browser.press(ENTER)
     browser.wait("document.getElementById('ask').open")
     browser.press(*"0123456789abcdef", ENTER)
-    browser.wait("document.getElementById('status').innerText.startsWith('1 of 5 ready')")
+    browser.wait("document.getElementById('status').innerText.startsWith('4 of 4 ready')")
 
 
 def test_what_full_size_waits_for_is_said_in_words(browser: Browser, files: dict[str, bytes]) -> None:

@@ -1,8 +1,8 @@
 // The page: opens a photograph, hands its pixels to the worker, shows before and after, saves.
 
 const element = (id) => document.getElementById(id);
-const worker = new Worker("worker.js", { type: "module" });
 const waiting = new Map();
+let worker;
 let picture = null; // {name, rgb, alpha, height, width}
 let counter = 0;
 let opened = 0;
@@ -19,20 +19,33 @@ const giveUp = (text) => {
 };
 
 say("Loading the model…", "loading"); // until here the page says what it needs for running this
-worker.onmessage = ({ data }) => {
+begin();
+
+function begin() {
+  worker = new Worker("worker.js", { type: "module" });
+  worker.onmessage = ({ data }) => hear(data);
+  worker.onerror = (event) => giveUp(`The page cannot start (${event.message}): it must come from a web server.`);
+}
+
+function hear(data) {
   if (data.ready) {
     element("engine").textContent = `Computed by ${data.ready === "webgpu" ? "the graphics processor (WebGPU)" : "WebAssembly"}.`;
     document.body.dataset.engine = data.ready;
     if (!picture) say("Ready.", "ready");
   } else if (data.id === undefined) {
-    giveUp(`This browser cannot run the model (${data.error}): try a current Chrome, Edge, Firefox or Safari.`);
+    const isForbidden = /content security policy|\bCSP\b/i.test(data.error);
+    giveUp(isForbidden
+      ? "The server's Content-Security-Policy forbids this page to compute: README.md tells what it must allow."
+      : `This browser cannot run the model (${data.error}): try a current Chrome, Edge, Firefox or Safari.`);
   } else {
     const { resolve, reject } = waiting.get(data.id);
     waiting.delete(data.id);
-    data.error ? reject(new Error(data.error)) : resolve(data.rgb);
+    if (!data.error) return resolve(data.rgb);
+    reject(new Error(data.error));
+    worker.terminate(); // its memory never shrinks, and is too full of holes for the next large photograph
+    begin();
   }
-};
-worker.onerror = (event) => giveUp(`The page cannot start (${event.message}): it must come from a web server.`);
+}
 
 const ask = (message) =>
   new Promise((resolve, reject) => {
@@ -151,6 +164,9 @@ async function save() {
   const type = element("format").value;
   const canvas = picture.alpha && type === "image/jpeg" ? onWhite(element("after")) : element("after");
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, type, 0.95));
+  if (!blob) { // a browser that is short of memory
+    return say(`${picture.name} cannot be saved: close other tabs, or choose the other format.`, "failed");
+  }
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = picture.name.replace(/\.[^.]*$/, "") + (type === "image/png" ? "-enhanced.png" : "-enhanced.jpg");
@@ -158,6 +174,8 @@ async function save() {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
+// Else the same photograph, chosen once more, would be no change.
+element("file").onclick = ({ target }) => (target.value = "");
 element("file").onchange = ({ target }) => target.files[0] && open(target.files[0]);
 element("divider").oninput = divide;
 element("strength").oninput = ({ target }) => (element("value").value = Number(target.value).toFixed(2));

@@ -33,6 +33,23 @@ export function add(found) { // files, each with its path, which is more than it
     $("view").focus(); // the button that had it is gone
   }
   if (!page.current) select(photos[0]);
+  begin();
+}
+
+export function tryAgain() { // what failed for no fault of its own, such as while the service was stopped
+  door.isRefused = false;
+  for (const photo of photos.filter((one) => one.state === "failed")) {
+    photo.state = "waiting";
+    photo.error = "";
+    photo.button.className = "busy";
+    photo.button.setAttribute("aria-label", photo.button.title);
+  }
+  page.current.button.focus(); // the button that had it is gone
+  select(page.current);
+  begin();
+}
+
+function begin() {
   say();
   while (working < 2 && photos.some((photo) => photo.state === "waiting")) work();
 }
@@ -72,7 +89,8 @@ async function work() {
       await load(photo);
       photo.state = "ready";
     } catch (error) {
-      photo.state = "bad";
+      photo.state = error.isPassing ? "failed" : "bad";
+      photo.reason = error.message;
       photo.error = `${photo.name} cannot be enhanced: ${error.message}`;
       photo.button.classList.add("bad");
       photo.button.setAttribute("aria-label", photo.error);

@@ -19,18 +19,23 @@ export function binsOf(light) { // the step of log2(light) of each pixel
 
 export const brightPower = (photo) => photo.highlights ?? Math.min(photo.strength, 1);
 
+let last = {}; // the gains that were asked for last: one photograph after another has the same strength
+
 function gainsOf(photo) { // by light and brightest channel, as rave_runtime/light/look.py and normal_way.py have it
-  const shade = photo.strength, bright = brightPower(photo), round = 8 / Math.max(1, shade);
+  const shade = photo.strength, bright = brightPower(photo), knee = 0.75 - 0.25 * Math.max(0, shade - 1);
+  if (last.shade === shade && last.bright === bright) return last.gains;
   const gains = new Float32Array(BINS * 256);
-  const whites = Float32Array.from({ length: 256 }, (_, value) => (value / 255) ** round);
   for (let bin = 0; bin < BINS; bin++) {
     const light = 2 ** (LOW + bin * (HIGH - LOW) / (BINS - 1));
     const t = Math.min(1, Math.max(0, (light - 0.8) / 0.17));
-    const divisor = light ** (shade + (bright - shade) * t * t * (3 - 2 * t));
-    const dark = Math.max(1e-4, divisor) ** round;
-    for (let value = 0; value < 256; value++)
-      gains[bin * 256 + value] = (dark + whites[value] * (1 - dark)) ** (-1 / round);
+    const divisor = Math.max(1e-4, light ** (shade + (bright - shade) * t * t * (3 - 2 * t)));
+    const d1 = Math.min(1, divisor), e = 1 - knee * d1;
+    for (let value = 0; value < 256; value++) {
+      const m = value / 255, a = (1 - d1) * Math.max(0, m - knee * d1) / (1 - knee);
+      gains[bin * 256 + value] = a ? (e * m + knee * a) / ((d1 * e + a) * m) * d1 / divisor : 1 / divisor;
+    }
   }
+  last = { shade, bright, gains };
   return gains;
 }
 

@@ -1,5 +1,5 @@
 // What hands do: choose, drop, slide, press keys.
-import { add, addDropped } from "./adding.js";
+import { add, addDropped, tryAgain } from "./adding.js";
 import { brightPower } from "./light.js";
 import { thumbnail } from "./photographs.js";
 import { save, saveAll } from "./saving.js";
@@ -17,6 +17,7 @@ for (const id of ["files", "folder"]) {
 for (const name of ["strength", "highlights"]) $(name).oninput = () => setLook(name, +$(name).value);
 $("hdr").onchange = () => setLook("hdr", $("hdr").checked);
 $("cut").oninput = () => setCut(+$("cut").value);
+$("again").onclick = tryAgain;
 $("zoom").onclick = toggleFull;
 $("save").onclick = save;
 $("save-all").onclick = saveAll;
@@ -25,14 +26,15 @@ $("same").onclick = () => {
     photo.strength = page.current.strength;
     photo.highlights = page.current.highlights;
     photo.hdr = page.current.hdr;
-    if (photo.pixels) thumbnail(photo);
+    if (photo.small) thumbnail(photo);
   }
   say(`every photograph has strength ${page.current.strength.toFixed(2)} and highlights ${brightPower(page.current).toFixed(2)}`
     + (page.current.hdr ? " and gets an HDR gain map" : ""));
 };
 $("clear").onclick = () => {
   photos.length = page.others = 0;
-  page.current = null;
+  page.current = page.saving = null;
+  page.doing = "";
   setFull(false);
   $("photos").replaceChildren();
   $("work").hidden = true;
@@ -45,7 +47,7 @@ addEventListener("resize", place);
 
 let pan = null;
 $("stage").addEventListener("pointerdown", (event) => {
-  if (event.button || !page.current?.pixels || $("note").contains(event.target)) return;
+  if (event.button || !event.isPrimary || !page.current?.pixels || $("note").contains(event.target)) return;
   const onDivider = $("divider").contains(event.target);
   if (isAtFullSize() && !onDivider && event.pointerType !== "mouse") return; // fingers scroll
   pan = isAtFullSize() && !onDivider ? { x: event.clientX, y: event.clientY } : { divider: true };
@@ -55,7 +57,7 @@ $("stage").addEventListener("pointerdown", (event) => {
   if (onDivider) $("cut").focus();
 });
 $("stage").addEventListener("pointermove", (event) => {
-  if (!pan) return;
+  if (!pan || !event.isPrimary) return;
   if (pan.divider) return slide(event);
   $("view").scrollBy(pan.x - event.clientX, pan.y - event.clientY);
   pan = { x: event.clientX, y: event.clientY };

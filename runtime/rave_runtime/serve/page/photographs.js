@@ -16,6 +16,7 @@ export async function load(photo) {
   photo.height = height;
   photo.bins = binsOf(light);
   await decode(photo);
+  reduce(photo);
   thumbnail(photo);
 }
 
@@ -56,14 +57,30 @@ export async function decode(photo) {
   for (const one of kept.slice(KEPT_LIGHTS)) one.bins = null;
 }
 
+function reduce(photo) { // keeps a small copy of preview and light: thumbnails are made anew when both are gone
+  const scale = Math.min(1, 168 / Math.min(photo.width, photo.height));
+  const width = Math.round(photo.width * scale), height = Math.round(photo.height * scale);
+  const whole = new OffscreenCanvas(photo.width, photo.height), part = new OffscreenCanvas(width, height);
+  whole.getContext("2d").putImageData(photo.pixels, 0, 0);
+  const context = part.getContext("2d", { willReadFrequently: true });
+  context.drawImage(whole, 0, 0, width, height);
+  const sums = new Float32Array(width * height), counts = new Float32Array(width * height);
+  for (let y = 0, i = 0; y < photo.height; y++) {
+    const row = Math.floor(y * height / photo.height) * width;
+    for (let x = 0; x < photo.width; x++, i++) {
+      const at = row + Math.floor(x * width / photo.width);
+      sums[at] += photo.bins[i];
+      counts[at]++;
+    }
+  }
+  photo.small = { width, height, pixels: context.getImageData(0, 0, width, height), bins: Uint16Array.from(sums, (sum, at) => sum / counts[at]) };
+}
+
 export function thumbnail(photo) {
   const canvas = document.createElement("canvas");
-  const scale = Math.min(1, 168 / Math.min(photo.width, photo.height));
-  canvas.width = Math.round(photo.width * scale);
-  canvas.height = Math.round(photo.height * scale);
-  const whole = new OffscreenCanvas(photo.width, photo.height);
-  whole.getContext("2d").putImageData(relight(photo), 0, 0);
-  canvas.getContext("2d").drawImage(whole, 0, 0, canvas.width, canvas.height);
+  canvas.width = photo.small.width;
+  canvas.height = photo.small.height;
+  canvas.getContext("2d").putImageData(relight({ ...photo, ...photo.small }), 0, 0);
   photo.button.replaceChildren(canvas);
 }
 

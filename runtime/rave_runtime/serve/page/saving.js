@@ -1,5 +1,6 @@
 // Hands the enhanced photographs to the browser as downloads.
 import { enhance } from "./photographs.js";
+import { door } from "./service.js";
 import { $, page, photos, say } from "./state.js";
 import { zip } from "./zip.js";
 
@@ -28,26 +29,50 @@ function hand(blob, name) {
 export async function save() {
   const photo = page.current;
   if (photo?.state !== "ready") return;
-  say(`Enhancing ${photo.name} …`);
+  door.isRefused = false;
+  const mine = page.doing = `Enhancing ${photo.name} …`;
+  say();
   try {
     const blob = await enhance(photo);
     hand(blob, resultName(photo, blob.type));
-    say([`${photo.name} is enhanced`, ...photo.result.notes].join(" · "));
+    end(mine, [`${photo.name} is enhanced`, ...photo.result.notes].join(" · "));
   } catch (error) {
-    say(`${photo.name}: ${error.message}`);
+    end(mine, `${photo.name}: ${error.message}`);
   }
 }
 
+function end(mine, text) { // unless something else is done since
+  if (page.doing === mine) page.doing = "";
+  say(page.doing || text);
+}
+
 export async function saveAll() {
-  const ready = photos.filter((one) => one.state === "ready");
-  const failed = [], names = new Set();
-  let entries = [], bytes = 0, zips = 0;
+  const mine = page.saving = {}, all = [...photos], names = new Set(), failed = new Map();
+  let entries = [], bytes = 0, zips = 0, done = 0;
   const handZip = async () => hand(await zip(entries), zips++ ? `enhanced ${zips}.zip` : "enhanced.zip");
+  const fail = (reason, name) => failed.set(reason, [...failed.get(reason) ?? [], name]);
+  door.isRefused = false;
   $("save-all").disabled = true;
-  for (const photo of ready) {
-    say(`Enhancing ${names.size + 1} of ${ready.length} …`);
-    try {
-      const blob = await enhance(photo);
+  try {
+    for (const photo of all) {
+      page.doing = `Enhancing ${++done} of ${all.length} …`;
+      say();
+      while (photo.state === "waiting" || photo.state === "loading") { // its light is not estimated yet
+        await new Promise((next) => setTimeout(next, 100));
+        if (page.saving !== mine) return; // all were cleared since
+      }
+      if (photo.state !== "ready") {
+        fail(photo.reason, photo.name);
+        continue;
+      }
+      let blob;
+      try {
+        blob = await enhance(photo);
+      } catch (error) {
+        fail(error.message, photo.name);
+      }
+      if (page.saving !== mine) return;
+      if (!blob) continue;
       const first = photo.folder.replace(/\\/g, "_") + resultName(photo, blob.type);
       let name = first;
       for (let n = 2; names.has(name.toLowerCase()); n++) // many systems take A.jpg and a.jpg for one file
@@ -61,11 +86,18 @@ export async function saveAll() {
       entries.push({ name, blob });
       bytes += blob.size;
       photo.result = null;
-    } catch (error) {
-      failed.push(`${photo.name}: ${error.message}`);
+    }
+    if (entries.length) await handZip();
+  } catch (error) {
+    fail(error.message, "the zip");
+  } finally {
+    if (page.saving === mine) {
+      page.saving = null;
+      page.doing = "";
+      $("save-all").disabled = false;
+      const counted = names.size === 1 ? "1 photograph is enhanced" : `${names.size} photographs are enhanced`;
+      say([counted, ...[...failed].map(([reason, those]) =>
+        `${those.length > 3 ? `${those.length} photographs` : those.join(", ")}: ${reason}`)].join(" · "));
     }
   }
-  if (entries.length) await handZip();
-  $("save-all").disabled = false;
-  say(failed.length ? failed.join("; ") : names.size === 1 ? "1 photograph is enhanced" : `${names.size} photographs are enhanced`);
 }

@@ -2,6 +2,10 @@
 import { $ } from "./state.js";
 
 let token = "";
+
+// An error after which the same may be asked again, unless the photograph is at fault.
+const failure = (words, isPassing = true) => Object.assign(new Error(words), { isPassing });
+
 export const door = { isRefused: false }; // whether the token was not given: one refusal holds for all that wait
 
 export async function ask(path, body) {
@@ -12,19 +16,19 @@ export async function ask(path, body) {
       answer = await fetch(path, { method: "POST", body, headers });
     } catch {
       const isThere = await body.slice(0, 1).arrayBuffer().then(() => true, () => false);
-      throw new Error(isThere ? "the service does not answer: is it still running?"
-        : "it is a folder, or was moved or changed since: choose it again");
+      throw isThere ? failure("the service does not answer: is it still running?")
+        : failure("it is a folder, or was moved or changed since: choose it again", false);
     }
     if (answer.ok) return answer;
     const problem = await answer.json().catch(() => ({ detail: `the service answered ${answer.status}` }));
     if (answer.status === 401) {
       // Unless it was given while this request was on its way.
       if (used === token && !door.isRefused) await askForToken();
-      if (door.isRefused) throw new Error("the service needs its token: choose the photograph again and give it");
+      if (door.isRefused) throw failure("the service needs its token");
     } else if ((answer.status === 429 || answer.status === 503) && attempt < 30 && answer.headers.has("Retry-After")) {
       await new Promise((done) => setTimeout(done, 1000 * Math.min(10, +answer.headers.get("Retry-After") || 1)));
     } else {
-      throw new Error(problem.detail);
+      throw failure(problem.detail, answer.status >= 500 || answer.status === 408 || answer.status === 429);
     }
   }
 }

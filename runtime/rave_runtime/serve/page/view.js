@@ -27,13 +27,15 @@ export function show() {
   const photo = page.current, ready = photo?.state === "ready" && !!photo.pixels;
   for (const id of ["pair", "divider", "label-before", "label-after"]) $(id).hidden = !ready;
   for (const id of ["strength", "highlights", "hdr", "zoom", "same", "save"]) $(id).disabled = !ready;
-  $("save-all").disabled = !photos.some((one) => one.state === "ready");
+  $("save-all").disabled = !!page.saving || !photos.some((one) => one.state === "ready");
+  say();
   if (!photo) return;
   $("name").textContent = photo.full_w ? `${photo.name} · ${photo.full_w} × ${photo.full_h}` : photo.name;
   showValues();
   const note = photo.error || (ready ? "" : "Estimating the light …");
   $("note").hidden = !note;
-  $("note").textContent = note;
+  $("why").textContent = note;
+  $("again").hidden = !photo.error || photo.state === "bad";
   $("note").classList.toggle("bad", !!photo.error);
   if (!ready) return;
   for (const id of ["before", "after"]) [$(id).width, $(id).height] = [photo.width, photo.height];
@@ -88,7 +90,7 @@ export async function setFull(wanted) {
     $(id).removeAttribute("src");
   }
   place();
-  if (!isFull || !photo) return;
+  if (!isFull || !photo) return say();
   $("view").scrollTo((page.current.full_w / devicePixelRatio - $("view").clientWidth) / 2,
     (page.current.full_h / devicePixelRatio - $("view").clientHeight) / 2);
   moveCut();
@@ -119,7 +121,7 @@ async function sharpen(photo) { // puts every pixel over the preview
     $("before-full").style.inset = "0";
     say();
   } catch (error) {
-    say(error.message);
+    if (isFull && photo === page.current) say(error.message);
   }
 }
 
