@@ -142,8 +142,10 @@ def open_browser(downloads: Path) -> Iterator[Browser]:
         session = ask("POST", f"{url}/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
         browser = Browser(url, session)
         browser.command("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
-        yield browser
-        ask("DELETE", f"{url}/session/{session}")
+        try:
+            yield browser
+        finally:
+            ask("DELETE", f"{url}/session/{session}")  # ends the browser, also after a test that failed
     finally:
         driver.terminate()
         driver.wait(10)
