@@ -116,6 +116,7 @@ class DividedFilm:
                 f"has frames of {megapixels:.3g} megapixels, more than the limit of "
                 f"{options.max_megapixels:g}: raise it with --max-megapixels if the file can be trusted"
             )
+        self._stated_transfer = int(self.video.codec_context.color_trc)  # decoding forgets it
         self.video.thread_type = "SLICE" if options.live else "AUTO"
         if options.alone:
             self.video.thread_type = "NONE"
@@ -233,7 +234,7 @@ class DividedFilm:
             PhotoError: the film is HDR, its pixels cannot be divided, or its frames change their size.
         """
         if self.info is None:
-            self.info = describe_film(self.video, frame)
+            self.info = describe_film(self.video, frame, self._stated_transfer)
             self.first_frame = frame
             self._steady = SteadyLight(float(self.info.rate))
         assert self._steady is not None

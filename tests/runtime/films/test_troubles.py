@@ -144,6 +144,23 @@ def test_a_film_with_its_table_at_the_end_cannot_come_from_a_pipe(
     assert enhance_film(io.BytesIO(content), io.BytesIO(), model, FilmOptions(live=True)).frames == 30
 
 
+def test_an_hdr_film_of_which_only_the_container_says_so_is_refused(model: Enhancer, tmp_path: Path) -> None:
+    """Where the codec's own data say nothing, decoding forgets what Matroska states."""
+    film = tmp_path / "hdr.mkv"
+    with av.open(str(film), "w") as output:
+        stream = output.add_stream(
+            "libx264", rate=25, options={"x264-params": "colorprim=bt709:transfer=undef"}
+        )
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        stream.codec_context.color_trc = 1
+        frame = av.VideoFrame.from_ndarray(moving_scene(1)[0], "rgb24")
+        output.mux([*stream.encode(frame), *stream.encode()])
+    assert enhance_film(film, tmp_path / "sdr.mkv", model).frames == 1
+    film.write_bytes(film.read_bytes().replace(b"\x55\xba\x81\x01", b"\x55\xba\x81\x10"))
+    with pytest.raises(PhotoError, match=r"is an HDR film \(PQ\)"):
+        enhance_film(film, tmp_path / "out.mkv", model)
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "pixel_format"), [("a.mkv", "ffv1", "yuva420p"), ("a.mov", "prores_ks", "yuva444p10le")]
 )
