@@ -30,9 +30,9 @@ _BEST_QUALITY: Final = 14
 _WORST_QUALITY: Final = 36
 """Limits of the constant quality, for 100 and 0 of `--quality`."""
 
-_UNORDERED_CONTAINERS: Final = ("avi",)
-"""Containers that hold no times: if an encoder puts later frames first there, all are shown some frames after
-their sound."""
+_UNORDERED_CONTAINERS: Final = ("avi", "asf")
+"""Containers that hold no times of display: if an encoder puts later frames first there, all are shown some
+frames after their sound."""
 
 _FREE_ENCODERS: Final = ("libvpx-vp9", "libsvtav1")
 _WITHOUT_FREE_CODECS: Final = ("mov", "mpegts", "mpeg")
