@@ -22,7 +22,7 @@ from rave_runtime.films.plane_format import as_plane, luma_weights, reduced_fram
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.films.steady import Line, SteadyLight
-from rave_runtime.films.times import EndWatch, JoinedTimes
+from rave_runtime.films.times import JOINABLE, EndWatch, JoinedTimes
 from rave_runtime.light.reduction import UpsampledLight, fit_line
 from rave_runtime.light.workspace import Workspace
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
@@ -116,6 +116,7 @@ class DividedFilm:
                 f"has frames of {megapixels:.3g} megapixels, more than the limit of "
                 f"{options.max_megapixels:g}: raise it with --max-megapixels if the file can be trusted"
             )
+        self._stated_transfer = int(self.video.codec_context.color_trc)  # decoding forgets it
         self.video.thread_type = "SLICE" if options.live else "AUTO"
         if options.alone:
             self.video.thread_type = "NONE"
@@ -133,6 +134,7 @@ class DividedFilm:
         self._stop = threading.Event()
         self._items: queue.Queue[Any] = queue.Queue(self._workers + 2)
         self._steady: SteadyLight | None = None
+        self._time_s: float | None = None
         self._thread_local = threading.local()
 
     def items(self) -> Iterator[Any]:
@@ -187,9 +189,14 @@ class DividedFilm:
         watch = EndWatch(self.container, self.video)
         joined = JoinedTimes(self.container)
         packets = self.container.demux()
+        # The decoder's error at a packet whose end is missing would lose the frames that it still holds. The
+        # demuxers of MPEG streams call packets corrupt of which most can be decoded.
+        may_end_inside_a_packet = self.container.format.name not in JOINABLE
         while True:
             try:
                 packet = next(packets)
+                if packet.is_corrupt and may_end_inside_a_packet:
+                    continue
                 watch.see(packet)
                 joined.mend(packet)
                 if packet.stream is not self.video:
@@ -227,7 +234,7 @@ class DividedFilm:
             PhotoError: the film is HDR, its pixels cannot be divided, or its frames change their size.
         """
         if self.info is None:
-            self.info = describe_film(self.video, frame)
+            self.info = describe_film(self.video, frame, self._stated_transfer)
             self.first_frame = frame
             self._steady = SteadyLight(float(self.info.rate))
         assert self._steady is not None
@@ -258,7 +265,9 @@ class DividedFilm:
             float(light.min()),
             float(light.max()),
         )
-        line = self._steady.update(frame_line, guide)
+        earlier_s, self._time_s = self._time_s, frame.time
+        step_s = None if earlier_s is None or frame.time is None else frame.time - earlier_s
+        line = self._steady.update(frame_line, guide, step_s)
         self._result.cuts = self._steady.cuts
         return line
 

@@ -30,9 +30,9 @@ _BEST_QUALITY: Final = 14
 _WORST_QUALITY: Final = 36
 """Limits of the constant quality, for 100 and 0 of `--quality`."""
 
-_UNORDERED_CONTAINERS: Final = ("avi",)
-"""Containers that hold no times: if an encoder puts later frames first there, all are shown some frames after
-their sound."""
+_UNORDERED_CONTAINERS: Final = ("avi", "asf")
+"""Containers that hold no times of display: if an encoder puts later frames first there, all are shown some
+frames after their sound."""
 
 _FREE_ENCODERS: Final = ("libvpx-vp9", "libsvtav1")
 _WITHOUT_FREE_CODECS: Final = ("mov", "mpegts", "mpeg")
@@ -198,13 +198,17 @@ class TimedEncoder:
         # Where frames are reordered, a packet lasts until the next packet, not until the next frame.
         self._knows_durations = not source.codec_context.has_b_frames
         self._durations: dict[int, int] = {}
+        self._start_pts = source.start_time or 0
         self._last_pts: int | None = None
         self._first_packet: Any = None
 
     def encode(self, frame: Any) -> list[Any]:
         """Returns the packets that are complete after this frame, whose time comes after the earlier ones."""
         frame.pict_type = 0  # the encoder chooses its key frames
-        if self._last_pts is not None and (frame.pts is None or frame.pts <= self._last_pts):
+        if frame.pts is None:  # raw H.264 and HEVC, as from a camera's pipe, hold no times
+            before = self._last_pts
+            frame.pts = self._start_pts if before is None else before + (frame.duration or 1)
+        elif self._last_pts is not None and frame.pts <= self._last_pts:
             frame.pts = self._last_pts + 1
         self._last_pts = frame.pts
         if self._knows_durations and frame.pts is not None and frame.duration:

@@ -33,6 +33,9 @@ _NOT_A_FILM: Final = (
 _HDR_TRANSFERS: Final = {16: "PQ", 18: "HLG"}
 """The HDR transfer characteristics, by their numbers in ITU-T H.273."""
 
+_UNSPECIFIED: Final = 2
+"""The number in ITU-T H.273 for transfer characteristics that are not stated."""
+
 _FULL_RANGE: Final = 2
 """FFmpeg's number for luma that uses all values."""
 
@@ -195,17 +198,20 @@ def plain_reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or reason_of(error))
 
 
-def describe_film(stream: Any, frame: Any) -> FilmInfo:
+def describe_film(stream: Any, frame: Any, stated_transfer: int = _UNSPECIFIED) -> FilmInfo:
     """Returns the facts about a film's frames.
 
     Args:
         stream: the video stream, of PyAV.
         frame: its first decoded frame.
+        stated_transfer: the transfer characteristics that the container states, by their number in ITU-T
+            H.273; the frame's own count more.
 
     Raises:
         PhotoError: the film is HDR, or its pixels are of a kind that cannot be divided by the light.
     """
-    transfer = _HDR_TRANSFERS.get(int(frame.color_trc))
+    own_transfer = int(frame.color_trc)
+    transfer = _HDR_TRANSFERS.get(stated_transfer if own_transfer == _UNSPECIFIED else own_transfer)
     if transfer is not None:
         raise PhotoError(
             f"is an HDR film ({transfer}), whose values mean another brightness: "

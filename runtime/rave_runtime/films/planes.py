@@ -43,6 +43,7 @@ def relight_planes(
     """Divides a frame by its light, in place.
 
     Luma above white is clipped; with a knee, it rolls off from the knee to white instead, as in photographs.
+    What is above white in the film, as cameras write highlights into limited range, stays above it.
     Chroma is scaled by the factor of luma after that, averaged over the pixels that share a value of chroma,
     so that highlights do not become too colourful.
 
@@ -98,7 +99,7 @@ def _divide_luma(
     np.divide(luma, divisor, out=result)
     if knee is not None:
         _roll_off(result, divisor, knee)
-    np.clip(result, np.float32(-1), np.float32(1), out=result)
+    np.clip(result, np.float32(-1), np.maximum(luma, np.float32(1)), out=result)
     sums[0], sums[1] = _sums(luma, layout), _sums(result, layout)
     sums[2] = divisor[:: layout.down, :: layout.across]
     result *= np.float32(layout.luma_span)

@@ -58,18 +58,20 @@ class SteadyLight:
     """
 
     def __init__(self, frames_per_s: float) -> None:
-        self._still_share = 1 - math.exp(-1 / (SETTLING_S * max(frames_per_s, 1.0)))
+        self._usual_s = 1 / max(frames_per_s, 1.0)
         self._line: Line | None = None
         self._guide: Array | None = None
         self._usual_step = 0.0
         self.cuts = 0
 
-    def update(self, line: Line, guide: Array) -> Line:
+    def update(self, line: Line, guide: Array, step_s: float | None = None) -> Line:
         """Returns the steadied coefficients of a frame.
 
         Args:
             line: the frame's own coefficients.
             guide: [h', w'] float32 in [0, 1], luminance of the reduced frame.
+            step_s: seconds since the frame before; None is the usual time. Films of cameras that record when
+                something moves have hours between some frames, so the usual time tells nothing about others.
 
         Returns:
             Coefficients between those of the frame and of the earlier frames; the frame's after a cut.
@@ -88,7 +90,9 @@ class SteadyLight:
             return line
         self._usual_step += 0.2 * (mean_step - self._usual_step)
         moving = np.clip((step - _STILL_STEP) / (_MOVING_STEP - _STILL_STEP), 0, 1)
-        share = self._still_share + (max(_MOVING_SHARE, self._still_share) - self._still_share) * moving
+        after_s = step_s if step_s is not None and step_s > 0 else self._usual_s
+        still_share = 1 - math.exp(-after_s / SETTLING_S)
+        share = still_share + (max(_MOVING_SHARE, still_share) - still_share) * moving
         coefficients = previous.coefficients + share * (line.coefficients - previous.coefficients)
         bounds_share = float(share.mean())
         self._line = Line(

@@ -35,7 +35,8 @@ _TIME_CODE_CONTAINERS: Final = ("mov", "mp4", "matroska", "webm")
 
 _CHAPTER_CONTAINERS: Final = ("mov", "mp4", "matroska", "webm", "asf", "3gp", "3g2", "f4v")
 
-_NO_PLACE: Final = "was left out: that kind of file has no place for it"
+_ONE_LEFT_OUT: Final = "its {} was left out: that kind of file has no place for it"
+_MANY_LEFT_OUT: Final = "its {} were left out: that kind of file has no place for them"
 
 
 def copy_streams(
@@ -61,19 +62,19 @@ def copy_streams(
             if output.format.name in _TIME_CODE_CONTAINERS:
                 output.streams.video[0].metadata.setdefault(_TIME_CODE, stream.metadata[_TIME_CODE])
             else:
-                notes.append(f"its time code {_NO_PLACE}")
+                notes.append(_ONE_LEFT_OUT.format("time code"))
             continue
         if is_cover(stream) and output.format.name != "mp4":
             if not _attach_cover(stream, output, early_packets):
-                notes.append(f"its cover picture {_NO_PLACE}")
+                notes.append(_ONE_LEFT_OUT.format("cover picture"))
             continue
         twin = _add_twin(stream, output) if _has_place(stream, output.format.name) else None
         if twin is None:
             what = "cover picture" if is_cover(stream) else f"{stream.type} stream {stream.index}"
-            notes.append(f"its {what} {_NO_PLACE}")
+            notes.append(_ONE_LEFT_OUT.format(what))
             continue
         streams[stream.index] = twin
-    return streams, notes
+    return streams, list(dict.fromkeys(notes))  # a film may have several time codes
 
 
 def copy_chapters(source: Any, output: Any) -> list[str]:
@@ -82,7 +83,7 @@ def copy_chapters(source: Any, output: Any) -> list[str]:
     if not chapters:
         return []
     if output.format.name not in _CHAPTER_CONTAINERS:
-        return ["its chapters were left out: that kind of file has no place for them"]
+        return [_MANY_LEFT_OUT.format("chapters")]
     av = import_av()
     with contextlib.suppress(av.FFmpegError, ValueError, NotImplementedError):
         output.set_chapters(chapters)

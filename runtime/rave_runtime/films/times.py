@@ -18,7 +18,7 @@ _TOLERANCE_FRAMES: Final = 2
 
 _MICROSECONDS: Final = 1e6
 
-_JOINABLE: Final = ("mpegts", "mpeg")
+JOINABLE: Final = ("mpegts", "mpeg")
 """FFmpeg's names of the containers whose parts can be joined byte by byte."""
 
 _STEP_BACK_S: Final = 0.1
@@ -80,7 +80,7 @@ class JoinedTimes:
     """
 
     def __init__(self, container: Any) -> None:
-        self._may_be_joined = container.format.name in _JOINABLE
+        self._may_be_joined = container.format.name in JOINABLE
         self._shifts_s = [Fraction(0)]
         self._parts: dict[int, int] = {}
         self._stated: dict[int, Fraction] = {}

@@ -138,6 +138,18 @@ def test_pixel_formats_and_ranges_are_kept(
     assert read_film(tmp_path / "out.mp4")[3][60:].mean() > 1.2 * read_film(film)[3][60:].mean()
 
 
+@pytest.mark.parametrize("name", ["out.avi", "out.wmv"])
+def test_no_frame_is_reordered_where_there_are_no_times_of_display(
+    model: Enhancer, make_film: MakeFilm, tmp_path: Path, name: str
+) -> None:
+    """The picture of a WMV came two frames after its sound."""
+    enhance_film(make_film(frames=moving_scene(12)), tmp_path / name, model)
+    with av.open(str(tmp_path / name)) as container:
+        kinds = [int(frame.pict_type) for frame in container.decode(video=0)]
+    assert len(kinds) == 12
+    assert set(kinds) <= {1, 2}, "FFmpeg's numbers of I and P"
+
+
 @pytest.mark.parametrize("name", ["out.mkv", "out.mov", "out.ts", "out.avi", "out.webm"])
 def test_other_containers(model: Enhancer, make_film: MakeFilm, tmp_path: Path, name: str) -> None:
     enhance_film(make_film(frames=moving_scene(4)), tmp_path / name, model)

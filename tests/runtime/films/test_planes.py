@@ -47,6 +47,23 @@ def to_planes(rgb: NDArray[Any], layout: PlaneFormat) -> tuple[NDArray[Any], ...
     return tuple(plane.astype(dtype) for plane in stored)
 
 
+@pytest.mark.parametrize("knee", [None, 0.75])
+@pytest.mark.parametrize("bits", [8, 10])
+def test_luma_above_white_stays_there(knee: float | None, bits: int) -> None:
+    """Cameras write highlights up to 254 of 8 bits, which programs for grading bring back."""
+    layout = PlaneFormat(bits, 1, 1, False, has_chroma=False)
+    scale = 2 ** (bits - 8)
+    before = (np.arange(16, 255)[None] * scale).astype(np.uint8 if bits == 8 else np.uint16)
+    for value in (1.0, 0.5):
+        after = before.copy()
+        relight_planes((after,), layout, EvenLight(value), knee)
+        assert np.all(np.diff(after[0].astype(int)) >= 0)
+        if value == 1:
+            np.testing.assert_array_equal(after, before)
+        else:
+            assert 235 * scale <= after.max() <= 254 * scale
+
+
 def to_rgb(planes: tuple[NDArray[Any], ...], layout: PlaneFormat) -> NDArray[Any]:
     low, high = layout.chroma_bounds
     luma = (planes[0].astype(float) - layout.black) / layout.luma_span

@@ -124,6 +124,20 @@ def test_a_dv_film_has_its_own_rate(make_film: MakeFilm, tmp_path: Path) -> None
         assert np.abs(before.astype(float) - after).mean() < 2
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.h264", "libx264"), ("a.hevc", "libx265")])
+@pytest.mark.parametrize("reorders", [True, False])
+def test_a_stream_without_times_gets_those_of_its_rate(
+    make_film: MakeFilm, tmp_path: Path, name: str, codec: str, reorders: bool
+) -> None:
+    """All frames of raw H.264, as from a camera's pipe, were shown within an instant."""
+    film = make_film(name, moving_scene(12), codec=codec, rate=30, ticks=1, reorders=reorders)
+    enhance_film(film, tmp_path / "out.mp4", Enhancer(device="cpu", strength=0))
+    with av.open(str(film)) as before, av.open(str(tmp_path / "out.mp4")) as after:
+        assert {frame.time for frame in before.decode(video=0)} == {None}
+        times = [frame.time for frame in after.decode(video=0)]
+    assert times == pytest.approx([i / 30 for i in range(12)], abs=1e-3)
+
+
 @pytest.mark.parametrize("name", ["out.mov", "out.ts", "out.mpg"])
 @pytest.mark.parametrize("codec", ["libvpx-vp9", "libsvtav1"])
 def test_codecs_that_a_container_cannot_hold_become_h264(

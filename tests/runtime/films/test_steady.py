@@ -58,6 +58,19 @@ def test_a_network_that_trembles_is_calmed() -> None:
     assert np.abs(np.diff(found[10:])).mean() < MOST_FLICKER_EV
 
 
+@pytest.mark.parametrize("frames_per_s", [25, 0.02])
+def test_time_passes_by_the_frames_not_by_their_mean(frames_per_s: float) -> None:
+    """A camera that records when something moves has hours between some frames: its mean rate is near 0, by
+    which every frame got its own light."""
+    guide = np.full((40, 60), 0.3, np.float32)
+    steady = SteadyLight(frames_per_s)
+    dark, bright = (Line(np.full((2, 40, 60), value, np.float32), 0.1, 0.9) for value in (0.2, 0.6))
+    steady.update(dark, guide)
+    assert steady.update(bright, guide, 0.04).coefficients.mean() < 0.24
+    assert steady.update(bright, guide, 3600.0).coefficients.mean() == pytest.approx(0.6)
+    assert steady.update(dark, guide, 0.04).coefficients.mean() > 0.56
+
+
 def test_a_cut_begins_anew() -> None:
     steady = SteadyLight(25)
     dark, bright = (np.full((40, 60), value, np.float32) for value in (0.1, 0.7))

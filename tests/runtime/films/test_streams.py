@@ -167,6 +167,23 @@ def test_data_and_time_codes_of_cameras_stop_no_film(
     assert sum(packet.startswith(b"a place") for packet in packets) == places
 
 
+def test_what_has_no_place_is_named_once(tmp_path: Path) -> None:
+    """A film has a time code for each stream of video, and there was a note for each."""
+    film = tmp_path / "two.mov"
+    with av.open(str(film), "w") as output:
+        for code in ("01:02:03:04", "05:06:07:08"):
+            stream = output.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+            stream.metadata["timecode"] = code
+        for stream in output.streams.video:
+            frame = av.VideoFrame.from_ndarray(moving_scene(1)[0], "rgb24")
+            output.mux([*stream.encode(frame), *stream.encode()])
+    with av.open(str(film)) as container:
+        assert len(container.streams) == 4
+    result = enhance_film(film, tmp_path / "out.flv", Enhancer(device="cpu", strength=0))
+    assert sum("time code was left out" in note for note in result.warnings) == 1
+
+
 @pytest.mark.parametrize(("name", "is_held"), [("out.ts", False), ("out.flv", False), ("out.mov", True)])
 def test_sound_that_could_not_be_read_back_is_named(
     make_film: MakeFilm, tmp_path: Path, name: str, is_held: bool

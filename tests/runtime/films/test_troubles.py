@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import subprocess
@@ -143,6 +144,23 @@ def test_a_film_with_its_table_at_the_end_cannot_come_from_a_pipe(
     assert enhance_film(io.BytesIO(content), io.BytesIO(), model, FilmOptions(live=True)).frames == 30
 
 
+def test_an_hdr_film_of_which_only_the_container_says_so_is_refused(model: Enhancer, tmp_path: Path) -> None:
+    """Where the codec's own data say nothing, decoding forgets what Matroska states."""
+    film = tmp_path / "hdr.mkv"
+    with av.open(str(film), "w") as output:
+        stream = output.add_stream(
+            "libx264", rate=25, options={"x264-params": "colorprim=bt709:transfer=undef"}
+        )
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        stream.codec_context.color_trc = 1
+        frame = av.VideoFrame.from_ndarray(moving_scene(1)[0], "rgb24")
+        output.mux([*stream.encode(frame), *stream.encode()])
+    assert enhance_film(film, tmp_path / "sdr.mkv", model).frames == 1
+    film.write_bytes(film.read_bytes().replace(b"\x55\xba\x81\x01", b"\x55\xba\x81\x10"))
+    with pytest.raises(PhotoError, match=r"is an HDR film \(PQ\)"):
+        enhance_film(film, tmp_path / "out.mkv", model)
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "pixel_format"), [("a.mkv", "ffv1", "yuva420p"), ("a.mov", "prores_ks", "yuva444p10le")]
 )
@@ -162,6 +180,17 @@ def test_transparency_beside_the_frames_of_vp9_is_refused_too(
         assert container.streams.video[0].metadata["alpha_mode"] == "1"
     with pytest.raises(PhotoError, match="is transparent"):
         enhance_film(film, tmp_path / "out.webm", model)
+
+
+def whole_frames(film: Path) -> int:
+    """How many frames a decoder of one thread gives, which loses none to a broken one after them."""
+    count = 0
+    with av.open(str(film)) as container:
+        container.streams.video[0].thread_type = "NONE"
+        for packet in container.demux(video=0):
+            with contextlib.suppress(av.error.InvalidDataError):
+                count += 0 if packet.is_corrupt else len(packet.decode())
+    return count
 
 
 @pytest.mark.parametrize(
@@ -193,6 +222,7 @@ def test_a_film_that_was_cut_short_is_noticed(
     cut.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
     result = enhance_film(cut, tmp_path / f"out{film.suffix}", model)
     assert 0 < result.frames < 50
+    assert result.frames == whole_frames(cut), "the frames before the one whose end is missing were lost"
     assert any(re.fullmatch(note, warning) for warning in result.warnings), result.warnings
 
 
