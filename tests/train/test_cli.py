@@ -266,6 +266,7 @@ def test_names_of_files_do_nothing_to_a_terminal(scenes: tuple[Path, Path], tmp_
         ),
         (["interpret", "absent"], "absent is not the folder of a rave-train run"),
         (["synthesize", "absent", "out"], "absent is not a folder"),
+        (["synthesize", "absent", "out", "--panoramas", "--untouched", "0.5"], "leave out --untouched"),
         (["evaluate", "absent", "absent", "--metrics", "beauty"], "beauty is not a metric"),
         (["rave", "absent", "absent", "--out", "run", "--batch", "many"], "Invalid value for '--batch'"),
         (["raev"], "No such command 'raev'"),
