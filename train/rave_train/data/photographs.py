@@ -286,4 +286,6 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     if upright.mode == "CMYK":
         return cmyk_to_rgb(upright, profile)
     upright = upright.convert("RGB")
-    return upright if is_srgb(profile) else Image.fromarray(to_srgb(np.asarray(upright), profile))
+    if profile is None or is_srgb(profile):
+        return upright
+    return Image.fromarray(to_srgb(np.asarray(upright), profile))
