@@ -69,7 +69,8 @@ class NetworkOptions:
             the term of another one than CLIP's RN101 is brought to RN101's scale first.
         squash_by: how pictures are brought to an encoder's size in the losses: antialiased as the encoder was
             trained, or bilinear without antialiasing as published.
-        pixel_loss: weight of an L1 loss against the partners; 0 leaves it out, others need pairs.
+        pixel_loss: weight of an L1 loss against the partners; 0 leaves it out, others need pairs. The loss is
+            about 0.1, the other terms about 10 to 100, so that it takes a weight such as 200 to count.
         light_bias: level at which the illumination map starts; if not given, upstream's random bias, with
             which runs often collapse and begin again; 0.7 avoids that.
         init_std: standard deviation of the initial weights; if not given, the published 0.02, with which
