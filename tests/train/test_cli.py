@@ -68,6 +68,12 @@ def test_every_option_has_its_help_and_default() -> None:
                 assert len(helps[entry.name]) > 5, (source, entry.name)
 
 
+def test_brackets_in_a_help_are_shown() -> None:
+    """Rich took [@WEIGHTS], how weights are named, for its own markup and left it out."""
+    output = runner.invoke(app, ["rave", "--help"], env={"COLUMNS": "160"}).output
+    assert "SOURCE:MODEL[,key=value...][@WEIGHTS]" in output
+
+
 def test_each_method_has_its_own_options_only() -> None:
     outputs = {name: runner.invoke(app, [name, "--help"], env={"COLUMNS": "160"}).output for name in METHODS}
     assert "--shift-tokens" in outputs["rave"]
@@ -266,6 +272,7 @@ def test_names_of_files_do_nothing_to_a_terminal(scenes: tuple[Path, Path], tmp_
         ),
         (["interpret", "absent"], "absent is not the folder of a rave-train run"),
         (["synthesize", "absent", "out"], "absent is not a folder"),
+        (["synthesize", "absent", "out", "--panoramas", "--untouched", "0.5"], "leave out --untouched"),
         (["evaluate", "absent", "absent", "--metrics", "beauty"], "beauty is not a metric"),
         (["rave", "absent", "absent", "--out", "run", "--batch", "many"], "Invalid value for '--batch'"),
         (["raev"], "No such command 'raev'"),

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rave_runtime.photos.reading import load_rgb
 from rave_train.data import photographs
 from rave_train.data.photographs import find_photographs, hash_set, load_photograph, load_square
 from rave_train.errors import DataError
+from tests.runtime.colours.stated import ADOBE, P3
 from tests.runtime.formats.raw.raws import make_dng
 
 
@@ -198,6 +200,17 @@ def test_pictures_are_loaded_upright_and_squashed_whole(tmp_path: Path) -> None:
     square = load_square(tmp_path / "turned.jpg", 16)
     assert square.shape == (16, 16, 3)
     assert square[1].mean() < 10 < 245 < square[14].mean()
+
+
+@pytest.mark.parametrize("profile", [P3, ADOBE])
+def test_pictures_are_loaded_in_srgb_as_rave_run_shows_them(tmp_path: Path, profile: bytes) -> None:
+    """Phones write Display P3, whose numbers were taken for sRGB's."""
+    picture = np.full((24, 32, 3), (60, 160, 70), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "wide.png", icc_profile=profile)
+    loaded = load_photograph(tmp_path / "wide.png")
+    assert np.abs(loaded.astype(int) - picture).max() > 15
+    np.testing.assert_array_equal(loaded, load_rgb(tmp_path / "wide.png"))
+    np.testing.assert_array_equal(load_square(tmp_path / "wide.png", 16), loaded[:16, :16])
 
 
 @pytest.mark.parametrize(("memory_mib", "threads"), [(None, 4), (8192, 4), (2048, 2), (1500, 0)])

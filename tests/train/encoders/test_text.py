@@ -42,6 +42,14 @@ def test_the_vocabulary_on_three_positions_equals_whole_contexts(toy_clip: Encod
     torch.testing.assert_close(found, own_features(toy_resnet, words), rtol=1e-4, atol=1e-6)
 
 
+def test_tokens_are_named_as_people_read_them(toy_clip: Encoder) -> None:
+    text = text_of(toy_clip)
+    vocabulary = text.vocabulary()
+    assert [vocabulary[token] for token in text.tokenizer.encode("🌚 é night")] == ["🌚", "é", "night"]
+    assert r"\xe5\xa4" in vocabulary, "the first two bytes of three"
+    assert all(name.isprintable() for name in vocabulary)
+
+
 def test_a_prompt_starts_as_the_text_of_sixteen_x(toy_clip: Encoder, toy_resnet: str) -> None:
     guidance = PromptGuidance(text_of(toy_clip))
     assert guidance.prompts.shape == (2, 77, 16)

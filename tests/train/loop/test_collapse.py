@@ -14,7 +14,7 @@ from rave_train.guidance.clip_lit_latent import LatentGuidance
 from rave_train.guidance.options import RaveOptions
 from rave_train.loop.collapse import CollapseWatch, advice
 from rave_train.loop.config import NetworkOptions, RunConfig
-from rave_train.loop.events import Event, Note, Work
+from rave_train.loop.events import Event, Note, Work, ignore
 from rave_train.loop.schedule import Position
 from rave_train.loop.state import new_network, new_state
 from rave_train.loop.training import train
@@ -87,6 +87,21 @@ def test_a_collapsed_network_is_drawn_anew(config: RunConfig, tmp_path: Path) ->
         train(failing, tmp_path / "run", resume=True)
     with pytest.raises(RunFolderError, match="holds a run that failed: give another --out"):
         train(failing, tmp_path / "run")
+
+
+def test_a_new_network_does_not_answer_for_the_one_before(config: RunConfig) -> None:
+    """After a warm-up of a few steps, its pictures were judged together with those of the collapsed one."""
+    config = dataclasses.replace(config, network=dataclasses.replace(SMALL_NETWORK, warm_up=1))
+    state = new_state(
+        config, new_network(config, 0), LatentGuidance(4, 0), torch.device("cpu"), torch.float32
+    )
+    watch = CollapseWatch(config, state, ignore)
+    watch.flat_shares.extend([1.0] * 29)
+    state.recent_psnr = [5.0] * 30
+    watch.check(Position("warm-up", step=0, length=1), 1.0)
+    assert state.attempt == 1
+    sound = Position("enhance", step=0, length=10)
+    assert watch.check(sound, 0.0) == sound
 
 
 def test_the_advice_is_about_what_was_given() -> None:

@@ -12,6 +12,7 @@ from rave_train.loop.schedule import (
     advance,
     begin,
     describe_extension,
+    expected_total,
     lengthen,
     reopen,
 )
@@ -51,7 +52,6 @@ def test_rounds_end_with_an_enhancement() -> None:
     ]
     assert [p.total for p in positions] == list(range(22))
     assert positions[-1].drawn == 2 + 3 * 4
-    assert Schedule(3, 2, 4, 2, 3).total() == 21
 
 
 def test_phases_of_no_steps_are_left_out() -> None:
@@ -71,6 +71,18 @@ def test_a_phase_is_extended_while_its_loss_is_high() -> None:
         ("warm-up", 0, 1), ("enhance", 0, 4 + 180), ("refine", 0, 2 + 300), ("enhance", 1, 4 + 180),
     ]  # fmt: skip
     assert lengths(walk(schedule, {"enhance": 90, "refine": 60}))[1][2] == 4
+
+
+def test_the_steps_still_to_come_are_known_up_to_further_extensions() -> None:
+    """The bar of progress ran to its end before a run whose warm-up or first rounds had become longer."""
+    schedule = Schedule(3, 2, 4, 2, 3)
+    assert {expected_total(schedule, position) for position in walk(schedule)} == {21}
+    extended = walk(dataclasses.replace(schedule, extensions=1), {"enhance": 91})
+    totals = [expected_total(schedule, position) for position in extended]
+    assert totals == sorted(totals)
+    assert (totals[0], totals[9], totals[-1]) == (21, 21 + 60, 21 + 180)
+    warm_up = Position("warm-up", step=1, length=2, total=4, drawn=1)
+    assert expected_total(schedule, lengthen(warm_up, 5)) == 26
 
 
 def test_an_extension_is_told_with_its_reason() -> None:

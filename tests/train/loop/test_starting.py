@@ -39,7 +39,7 @@ def narrow(tmp_path: Path) -> Path:
 def test_a_run_goes_on_from_given_weights(config: RunConfig, tmp_path: Path, narrow: Path) -> None:
     network = NetworkOptions(size_px=16, batch=2, init_from=str(narrow), learning_rate=1e-30, weight_decay=0)
     config = dataclasses.replace(config, network=network)
-    assert config.schedule().total() == 4, "no warm-up"
+    assert config.schedule().warm_up == 0
     train(config, tmp_path / "run", should_stop=after_steps(2))
     moved = narrow.rename(tmp_path / "moved.safetensors")  # a run that has begun needs it no more
     best = train(config, tmp_path / "run", resume=True).best
@@ -116,7 +116,9 @@ def test_numbers_and_devices_that_make_no_sense(config: RunConfig) -> None:
         with pytest.raises(ConfigError, match=f"{name.replace('_', ' ')} is nan"):
             dataclasses.replace(config, network=network).check()
     adam = {"weight_decay": -1.0, "guidance_weight_decay": -1.0, "guidance_learning_rate": 0.0}
-    for name, value in adam.items():  # Adam raised errors of its own, with a traceback
+    losses = {"identity_weight": -0.5, "guidance_weight": -1.0, "pixel_loss": -1.0}
+    # Adam raised errors of its own, with a traceback; a negative weight trained for the opposite of its loss.
+    for name, value in {**adam, **losses}.items():
         pair = of_method(config, "clip-lit-latent")
         part = "options" if name.startswith("guidance") else "network"
         changed: Any = {part: dataclasses.replace(getattr(pair, part), **{name: value})}

@@ -22,7 +22,7 @@ from rave_train.guidance.options import ClipLitOptions
 from rave_train.loop.config import RunConfig, read_config
 from rave_train.loop.events import Event, Note
 from rave_train.loop.losses_log import LossesLog
-from rave_train.loop.schedule import Position
+from rave_train.loop.schedule import Position, begin, expected_total
 from rave_train.loop.steps import describe_separation
 from rave_train.loop.training import train
 from tests.train.conftest import make_scenes
@@ -35,7 +35,8 @@ def test_a_run_leaves_all_its_files(config: RunConfig, tmp_path: Path, method: s
     events: list[Event] = []
     outcome = train(config, tmp_path / "run", listen=events.append)
     assert outcome.finished
-    assert outcome.steps == config.schedule().total() == len(rows_of(tmp_path / "run"))
+    schedule = config.schedule()
+    assert outcome.steps == expected_total(schedule, begin(schedule)) == len(rows_of(tmp_path / "run"))
     found = {str(file.relative_to(tmp_path / "run")).split("/")[0] for file in (tmp_path / "run").rglob("*")}
     assert found >= {
         "config.json", "made_of.json", "data.txt", "losses.csv", "tensorboard", "grids", "checkpoints",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from rich.markup import escape
 
 from rave_train.cli.terminal import errors_on_one_line
 
@@ -32,7 +33,8 @@ def command_with_options(
     arguments: list[inspect.Parameter] = []
     options: list[inspect.Parameter] = []
     for panel, source, left_out in sources:
-        types, helps = get_type_hints(source), field_helps(source)
+        types = get_type_hints(source)
+        helps = {name: escape(text) for name, text in field_helps(source).items()}
         for entry in dataclasses.fields(source):
             if entry.name in left_out:
                 continue

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rave_train.cli.terminal import errors_on_one_line, progress, say
+from rave_train.errors import ConfigError
 
 if TYPE_CHECKING:
     from rave_train.data.synthesize_folder import Synthesized
@@ -33,8 +34,13 @@ def synthesize(
         int, typer.Option(min=1, help="Backlit partners of each photograph, or views of each panorama.")
     ] = 1,
     untouched: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the photographs that keep their light.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of photographs (not views) that keep their light; if not given, 0.1.",
+        ),
+    ] = None,
     panoramas: Annotated[
         bool,
         typer.Option("--panoramas", help="The folder holds HDR panoramas (.hdr, .exr): photograph views."),
@@ -44,6 +50,8 @@ def synthesize(
     """Make realistic backlit partners of well-lit photographs, to train or measure on."""
     with errors_on_one_line():
         if panoramas:
+            if untouched is not None:
+                raise ConfigError("views into panoramas have the panorama's light: leave out --untouched")
             from rave_train.data.synthesize_panoramas import synthesize_panoramas
 
             with progress("synthesizing") as report:
@@ -52,7 +60,7 @@ def synthesize(
             from rave_train.data.synthesis import SynthesisRange
             from rave_train.data.synthesize_folder import synthesize_folder
 
-            scene = SynthesisRange(untouched=untouched)
+            scene = SynthesisRange() if untouched is None else SynthesisRange(untouched=untouched)
             with progress("synthesizing") as report:
                 result = synthesize_folder(well_lit, out, size, versions, seed, report, scene)
     _tell(result, out)

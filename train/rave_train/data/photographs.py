@@ -17,6 +17,7 @@ from rave_runtime.arrays import Picture
 from rave_runtime.backends.limits import allowed_memory_mib, startable_threads
 from rave_runtime.errors import PhotoError, printable, reason_of
 from rave_runtime.photos.codecs.raw import is_raw
+from rave_runtime.photos.colour import cmyk_to_rgb, is_srgb, to_srgb
 from rave_runtime.photos.decoders import decoding, open_picture
 from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS, USUAL_ENDINGS, format_of_content
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
@@ -280,4 +281,11 @@ def open_photograph(file: Path) -> Iterator[Image.Image]:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(image).convert("RGB")
+    """A picture in sRGB, whatever its colour space, as rave-run shows it to the network."""
+    profile, upright = image.info.get("icc_profile"), ImageOps.exif_transpose(image)
+    if upright.mode == "CMYK":
+        return cmyk_to_rgb(upright, profile)
+    upright = upright.convert("RGB")
+    if profile is None or is_srgb(profile):
+        return upright
+    return Image.fromarray(to_srgb(np.asarray(upright), profile))

@@ -8,6 +8,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from rave_runtime.errors import printable
+
 _POOLED_AT_END_OF_TEXT: Final = ("argmax", "eos")
 
 
@@ -72,9 +74,16 @@ class TextEncoder(nn.Module):
         return features
 
     def vocabulary(self) -> list[str]:
-        """Every token as it is spelled, without the mark of a word's end."""
+        """Every token as people read it, without the mark of a word's end.
+
+        The tokenizer writes each byte of UTF-8 as a letter, so that an emoji would be read as four odd ones.
+        Bytes that are a part of a character, and control characters, are escaped.
+        """
         decoder: dict[int, str] = self.tokenizer.decoder
-        return [decoder[i].removesuffix("</w>") for i in range(len(decoder))]
+        byte_of: dict[str, int] = self.tokenizer.byte_decoder
+        spelled = (decoder[i].removesuffix("</w>") for i in range(len(decoder)))
+        contents = (bytes(byte_of[letter] for letter in token) for token in spelled)
+        return [printable(content.decode("utf-8", "backslashreplace")) for content in contents]
 
     @torch.no_grad()
     def embed_vocabulary(self, batch: int = 2048, report: Callable[[int, int], None] | None = None) -> Tensor:

@@ -23,6 +23,9 @@ from rave_train.whole_files import write_whole
 _WRITE_EVERY_BATCHES: Final = 64
 """Batches after which embeddings are written, so that a killed run need not embed a large set again."""
 
+_IMAGES: Final = "images-in-srgb"
+"""First part of the name of a cache file. Older ones, "images", took every colour space for sRGB."""
+
 
 def default_cache() -> Path | None:
     """The folder of embeddings in the user's cache; None where the user has turned the cache off."""
@@ -52,7 +55,7 @@ def embed_photographs(
     Returns:
         [n, d] float32 on the CPU, not normalised.
     """
-    file = _cache_file(cache, f"images-{encoder.fingerprint()}")
+    file = _cache_file(cache, f"{_IMAGES}-{encoder.fingerprint()}")
     embeddings = read_cache(file)
     by_hash = {photograph.content_hash: photograph for photograph in photographs}
     missing = [photograph for key, photograph in by_hash.items() if key not in embeddings]

@@ -13,8 +13,8 @@ class RaveOptions:
         iterations: number of enhancement steps after the warm-up. The paper states none, only that RAVE
             converges up to 25 times sooner than CLIP-LIT, which takes 50,000.
         guidance_weight: weight of the residual term in the total loss.
-        shift_tokens: number of tokens from each end by which the vector is shifted (RAVE-shifted); 0 leaves
-            it alone.
+        shift_tokens: number of tokens from each end by which the vector is shifted (RAVE-shifted, published
+            with 15); 0 leaves it alone.
         guide_token: a word to guide by instead of the residual vector (the paper's ablation).
     """
 

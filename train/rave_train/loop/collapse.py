@@ -103,6 +103,7 @@ class CollapseWatch:
                 value.copy_(fresh[name])
         state.optimizer = new_optimizer(self.config, state.network)
         state.recent, state.recent_psnr = [], []
+        self.flat_shares.clear()
 
 
 def advice(network: NetworkOptions) -> str:

@@ -69,7 +69,8 @@ class NetworkOptions:
             the term of another one than CLIP's RN101 is brought to RN101's scale first.
         squash_by: how pictures are brought to an encoder's size in the losses: antialiased as the encoder was
             trained, or bilinear without antialiasing as published.
-        pixel_loss: weight of an L1 loss against the partners; 0 leaves it out, others need pairs.
+        pixel_loss: weight of an L1 loss against the partners; 0 leaves it out, others need pairs. The loss is
+            about 0.1, the other terms about 10 to 100, so that it takes a weight such as 200 to count.
         light_bias: level at which the illumination map starts; if not given, upstream's random bias, with
             which runs often collapse and begin again; 0.7 avoids that.
         init_std: standard deviation of the initial weights; if not given, the published 0.02, with which
@@ -186,14 +187,18 @@ class RunConfig:
         _require(
             network.learning_rate > 0, f"learning rate is {network.learning_rate}, more than 0 is needed"
         )
-        decays = {"weight decay": network.weight_decay}
+        at_least_0 = {
+            "weight decay": network.weight_decay,
+            "identity weight": network.identity_weight,
+            "guidance weight": options.guidance_weight,
+            "pixel loss": network.pixel_loss,
+        }
         if isinstance(options, PairOptions):
             rate = options.guidance_learning_rate
             _require(rate > 0, f"guidance learning rate is {rate}, more than 0 is needed")
-            decays["guidance weight decay"] = options.guidance_weight_decay
-        for name, value in decays.items():
+            at_least_0["guidance weight decay"] = options.guidance_weight_decay
+        for name, value in at_least_0.items():
             _require(value >= 0, f"{name} is {value}, 0 or more is needed")
-        _require(network.pixel_loss >= 0, f"pixel loss is {network.pixel_loss}, 0 or more is needed")
         _require(network.warm_up_steps >= 0, f"warm-up is {network.warm_up} steps, 0 or more is needed")
         _require(0 <= self.seed < 2**62, f"seed is {self.seed}, 0 or more and less than 2^62 is needed")
         _require(self.workers is None or self.workers >= 0, f"workers is {self.workers}, 0 or more is needed")

@@ -36,7 +36,7 @@ class Step:
 
     Attributes:
         position: the position of that step.
-        total: how many steps the run will have, unless phases are extended.
+        total: how many steps the run will have, unless phases are extended further.
         losses: weighted terms and their sum, "loss".
         running: mean of the sum over the last steps.
     """

@@ -51,10 +51,6 @@ class Schedule:
         """How a phase may be extended; None for phases that never are."""
         return {"enhance": self.extend_enhance, "refine": self.extend_refine}.get(phase)
 
-    def total(self) -> int:
-        """Steps of all kinds without extensions."""
-        return self.initialize + self.warm_up + self.rounds * self.enhance + (self.rounds - 1) * self.refine
-
 
 @dataclass(frozen=True)
 class Position:
@@ -110,6 +106,15 @@ def advance(schedule: Schedule, position: Position, running_loss: float) -> Posi
     if extension is not None and may_extend and running_loss > extension.above:
         return replace(position, length=position.length + extension.steps, extended=position.extended + 1)
     return _enter(schedule, _next_phase(schedule, position))
+
+
+def expected_total(schedule: Schedule, position: Position) -> int:
+    """How many steps of all kinds the run will have, with those by which phases have been extended so far."""
+    total = position.total - position.step
+    while position.phase != "done":
+        total += position.length
+        position = _next_phase(schedule, position)
+    return total
 
 
 def describe_extension(

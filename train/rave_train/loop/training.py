@@ -23,7 +23,15 @@ from rave_train.loop.events import Listener, Note, Step, ignore
 from rave_train.loop.losses_log import LossesLog
 from rave_train.loop.preparation import prepare
 from rave_train.loop.run_folder import RunFolder
-from rave_train.loop.schedule import BEST_EVERY_STEPS, Phase, Position, advance, describe_extension, reopen
+from rave_train.loop.schedule import (
+    BEST_EVERY_STEPS,
+    Phase,
+    Position,
+    advance,
+    describe_extension,
+    expected_total,
+    reopen,
+)
 from rave_train.loop.snapshots import end_epoch, save_network
 from rave_train.loop.state import TrainingState, read_state
 from rave_train.loop.steps import LearnGuidance, Steps, TrainNetwork, pictures_per_pass
@@ -134,8 +142,7 @@ def _train(
         flat = losses.pop("flat", 0.0)
         if log is not None:
             log.log(position, losses, state.running_loss, time.perf_counter() - started)
-            total = max(schedule.total(), position.total + position.length - position.step)
-            listen(Step(position, total, losses, state.running_loss))
+            listen(Step(position, expected_total(schedule, position), losses, state.running_loss))
         with run.remember_failure(processes.leads):
             position = watch.check(position, flat)
         state.position = advance(schedule, position, state.running_loss)
