@@ -1,4 +1,4 @@
-"""Signals that end a run: after the first it finishes the tile in work, the second ends it at once."""
+"""Signals that end a run: after the first it finishes the step in work, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 """Signals of Ctrl-C, of job schedulers, of a terminal that is closed, and of Ctrl-Break on Windows."""
 
 _FIRST: Final = (
-    b"rave-run: stopping when the tile in work is finished; the same signal (Ctrl-C) again ends it at once\n"
+    b"rave-run: stopping when the step in work is finished; the same signal (Ctrl-C) again ends it at once\n"
 )
 _SECOND: Final = b"rave-run: ended at once; finished photographs are whole, --skip-existing resumes\n"
 

@@ -95,7 +95,7 @@ def test_the_first_signal_ends_after_the_tile_and_says_so(
     assert process.returncode == EXIT_INTERRUPTED
     assert time.monotonic() - sent < 10, "a tile takes a fraction of a second, a photograph half a minute"
     assert (
-        "stopping when the tile in work is finished; the same signal (Ctrl-C) again ends it at once" in said
+        "stopping when the step in work is finished; the same signal (Ctrl-C) again ends it at once" in said
     )
     assert "interrupted; finished photographs are whole, --skip-existing resumes" in said
     assert files(tmp_path / "out") == []
