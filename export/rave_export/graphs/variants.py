@@ -85,7 +85,7 @@ def int8_graphs(
         pictures: the pictures to calibrate on, [h, w, 3] uint8.
         every_layer: quantise every 3x3 convolution, whatever it costs.
         enough_db: PSNR of the worst picture against float32 at which no further layer is left in float32.
-        say: called with a line for each layer that is left in float32.
+        say: called with what is tried, and with a line for each layer that is left in float32.
 
     Raises:
         ExportError: there are no pictures, or a range is not finite.
@@ -107,6 +107,11 @@ def int8_graphs(
         layers = [
             name for name in convolutions(context) + convolutions(enhance) if not name.endswith(SENSITIVE)
         ]
+        if reached[kind] < enough_db:
+            say(
+                f"int8 reaches {reached[kind]:.1f} dB on the worst picture and {enough_db:g} are aimed at: "
+                f"finding out which of {len(layers)} layers to leave in float32, which may take minutes"
+            )
         float32_layers = find_float_layers(partial(build, kind), layers, pictures, expected, enough_db)
         for name, reached_db in float32_layers:
             say(f"int8 leaves {name.removesuffix('.weight')} in float32, which gives {reached_db:.1f} dB")
