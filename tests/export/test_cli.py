@@ -254,7 +254,12 @@ def test_an_error_that_is_not_of_versions_keeps_its_words(
 
 
 @pytest.mark.parametrize(
-    "missing", ["onnxscript._framework_apis", "onnxscript.evaluator", "onnxscript.function_libs"]
+    "missing",
+    [
+        "onnxscript._framework_apis",
+        pytest.param("onnxscript.evaluator", marks=pytest.mark.slow),
+        pytest.param("onnxscript.function_libs", marks=pytest.mark.slow),
+    ],
 )
 def test_an_onnxscript_that_lacks_what_torch_asks_for_is_one_line(
     missing: str, checkpoint_file: Path, tmp_path: Path

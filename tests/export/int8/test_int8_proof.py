@@ -98,7 +98,13 @@ def test_the_last_line_says_how_far_int8_was_and_what_to_try(tmp_path: Path) -> 
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
-@pytest.mark.parametrize("factors", [(1.0, 1e7), (1e4, 1e4)], ids=["weights", "features"])
+@pytest.mark.parametrize(
+    "factors",
+    [
+        pytest.param((1.0, 1e7), id="weights"),
+        pytest.param((1e4, 1e4), id="features", marks=pytest.mark.slow),
+    ],
+)
 def test_numbers_too_large_for_fp16_leave_it_out(
     network: EnhancementNetwork,
     exports: Callable[..., list[Graph]],

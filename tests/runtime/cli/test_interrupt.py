@@ -109,7 +109,7 @@ def test_the_second_signal_ends_at_once(large: Path, tmp_path: Path, start: Star
     _, said = process.communicate(timeout=10)
     # Where the second one comes when Python has ended already, the system ends the process.
     assert process.returncode in (EXIT_INTERRUPTED, -signal.SIGTERM)
-    assert "stopping when the tile" in said
+    assert "stopping when the step" in said
     assert files(tmp_path / "out") == []
 
 
