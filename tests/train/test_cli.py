@@ -11,10 +11,10 @@ from safetensors.torch import save
 from typer.testing import CliRunner
 
 from rave_runtime import __version__
-from rave_train.__main__ import COMMANDS
 from rave_train.checkpoint import save_checkpoint
 from rave_train.cli import app
 from rave_train.cli.options import field_helps
+from rave_train.commands import COMMANDS
 from rave_train.loop.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
 from rave_train.network import EnhancementNetwork
 

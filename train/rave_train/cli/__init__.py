@@ -9,7 +9,8 @@ import typer
 from rave_train.cli.measure import evaluate, interpret
 from rave_train.cli.pictures import brackets, synthesize
 from rave_train.cli.terminal import make_output_lenient, say
-from rave_train.cli.train import ABOUT, SEVERAL_GPUS, resume, training_command
+from rave_train.cli.train import SEVERAL_GPUS, resume, training_command
+from rave_train.loop.config import METHODS
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train CLIP-guided enhancers of backlit photographs, on CLIP or any other image encoder.",
 )
-for _method in ABOUT:
+for _method in METHODS:
     app.command(_method, epilog=SEVERAL_GPUS.format(method=_method))(training_command(_method))
 for _function in (resume, synthesize, brackets, interpret, evaluate):
     app.command()(_function)

@@ -17,19 +17,13 @@ import typer
 from rave_runtime.bundle import EMBEDDED
 from rave_train.cli.options import command_with_options
 from rave_train.cli.terminal import LenientConsole, errors_on_one_line, say
+from rave_train.commands import COMMANDS
 from rave_train.errors import ConfigError
 from rave_train.loop.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
 from rave_train.loop.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from rave_train.loop.training import Outcome
-
-ABOUT: Final = {
-    "rave": "Train by RAVE: the residual vector between well-lit and backlit pictures guides.",
-    "clip-lit": "Train by CLIP-LIT: two learned prompts guide. Needs an encoder with text.",
-    "clip-lit-latent": "Train by CLIP-LIT-Latent: two learned vectors guide. Any encoder will do.",
-}
-"""Each method's command, and the first line of its help."""
 
 _ONE_SIGNAL_S: Final = 1.0
 """Signals within this time are one: torchrun passes on what its processes have got from the terminal, too."""
@@ -60,7 +54,7 @@ def training_command(method: str) -> Callable[..., None]:
         ("Network", NetworkOptions, ()),
         ("Run", RunConfig, _LEFT_TO_COMMAND),
     ]
-    return command_with_options(sources, run, ABOUT[method], lambda file: _values_of(file, method))
+    return command_with_options(sources, run, COMMANDS[method], lambda file: _values_of(file, method))
 
 
 def resume(
