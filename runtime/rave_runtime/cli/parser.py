@@ -64,10 +64,10 @@ def make_parser() -> argparse.ArgumentParser:
     add("--quality", text, type=_number(int, 1, 100), metavar="Q")
     text = "Give JPEGs an HDR gain map (Ultra HDR): what was bright stays so on HDR screens."
     add("--hdr", text, action="store_true")
-    add("--suffix", "Put TEXT behind the names of results, such as _bright.", metavar="TEXT")
-    text = "Take only photographs whose name, or a folder's above it, fits; may be repeated."
+    add("--suffix", "Append TEXT to the names of results, such as _bright.", metavar="TEXT")
+    text = "In folders, take only files whose name or folder matches; may be repeated."
     add("--include", text, action="append", metavar="PATTERN")
-    text = "Leave out photographs whose name, or a folder's above it, fits; may be repeated."
+    text = "In folders, leave out files whose name or folder matches; may be repeated."
     add("--exclude", text, action="append", metavar="PATTERN")
     text = "Replace files that rave-run did not write: never, ask or always [default: never]."
     add("--overwrite", text, choices=("never", "ask", "always"))
