@@ -33,7 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         "rave-run",
         usage="rave-run [OPTIONS] INPUT... OUTPUT",
-        description="Enhance backlit photographs: INPUT to OUTPUT, with EXIF, colour profile and tree kept.",
+        description="Enhance backlit photographs and films: INPUT to OUTPUT, keeping metadata and folders.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
@@ -42,8 +42,8 @@ def make_parser() -> argparse.ArgumentParser:
     def add(name: str, help: str, **settings: Any) -> None:
         group.add_argument(name, help=help, **settings)
 
-    text = "Photographs, folders, patterns ('*.jpg') or URLs (s3://...) to enhance, or - for standard input; "
-    text += "the last is the file, folder or URL to write, or - for standard output."
+    text = "Photographs, films, folders, patterns ('*.jpg') or URLs (s3://...) to enhance, or - for standard "
+    text += "input; the last is the file, folder or URL to write, or - for standard output."
     add("places", text, nargs="*", metavar="INPUT... OUTPUT")
 
     group = parser.add_argument_group("The light")
