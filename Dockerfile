@@ -2,7 +2,9 @@
 #
 #   docker build -t rave-serve .
 #   docker run --rm --read-only --cap-drop ALL --security-opt no-new-privileges \
-#     -p 127.0.0.1:8000:8000 -e RAVE_SERVE_TOKEN="$(openssl rand -hex 16)" rave-serve
+#     -p 127.0.0.1:8000:8000 -e RAVE_SERVE_TOKEN rave-serve
+#
+# The token comes from your environment: export RAVE_SERVE_TOKEN=$(openssl rand -hex 16). The page asks for it.
 #
 # Extras for more kinds of files: docker build --build-arg EXTRAS=serve,heif,raw -t rave-serve .
 #

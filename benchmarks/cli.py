@@ -42,9 +42,16 @@ Sizes = Annotated[list[str] | None, typer.Option("--size", help="WIDTHxHEIGHT; m
 MemoryCap = Annotated[float | None, typer.Option(help="Memory, in MiB, at which a program is stopped.")]
 Output = Annotated[Path, typer.Option(help="Folder of the results.")]
 Inputs = Annotated[Path | None, typer.Option(help="Folder of backlit photographs.")]
-Truths = Annotated[Path | None, typer.Option(help="Folder of their truths, same stems.")]
-Pictures = Annotated[list[Path] | None, typer.Option(help="Folder of pictures; may be repeated.")]
-Weights = Annotated[list[str] | None, typer.Option("--weights", help="METHOD=FILE; may be repeated.")]
+Truths = Annotated[Path | None, typer.Option(help="Folder of the ground truth, by the same names.")]
+WellLit = Annotated[
+    list[Path] | None, typer.Option(help="Folder of pictures that should stay; may be repeated.")
+]
+Backlit = Annotated[
+    list[Path] | None, typer.Option(help="Folder of backlit pictures without a truth; may be repeated.")
+]
+Weights = Annotated[
+    list[str] | None, typer.Option("--weights", help="Weights, METHOD=FILE; may be repeated.")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Pairs at most.")]
 
 
@@ -73,7 +80,7 @@ for _name, _help in QUANTITIES.items():
 @app.command()
 def quality(
     photographs: Annotated[Path, typer.Argument(help="Folder of backlit photographs.")],
-    truths: Annotated[Path, typer.Argument(help="Folder of their truths, same stems.")],
+    truths: Annotated[Path, typer.Argument(help="Folder of the ground truth, by the same names.")],
     quick: Quick = False,
     device: Device = "cpu",
     threads: Threads = 0,
@@ -109,10 +116,12 @@ for _name, (_module, _help) in STUDIES.items():
 
 @app.command("quality-real")
 def quality_real(
-    scenes: Annotated[Path, typer.Argument(help="Folder of scenes: NAME-0.jpg to NAME-3.jpg, NAME.png.")],
-    well_lit: Pictures = None,
-    backlit: Pictures = None,
-    checkpoint: Annotated[list[Path] | None, typer.Option(help="Another network to measure.")] = None,
+    scenes: Annotated[
+        Path, typer.Argument(help="Folder of NAME-0.jpg (darkest) to -3.jpg and the truth NAME.png.")
+    ],
+    well_lit: WellLit = None,
+    backlit: Backlit = None,
+    checkpoint: Annotated[list[Path] | None, typer.Option(help="Another network; may be repeated.")] = None,
     part: Annotated[str, typer.Option(help="Scenes: all, steering or aside (every third).")] = "all",
     precision: Annotated[str, typer.Option(help="Precision of the bundle: fp32, fp16 or int8.")] = "int8",
     model: Model = None,

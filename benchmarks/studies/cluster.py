@@ -221,8 +221,8 @@ def compute(photo_s: float, driver: dict[str, float]) -> list[dict[str, Any]]:
 def main(arguments: Sequence[str]) -> None:
     """Runs the study with these command-line arguments."""
     parser = study_parser("cluster", __doc__)
-    parser.add_argument("--photos", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--photos", type=int, default=200, help="in the folder; 200 unless given")
+    parser.add_argument("--rounds", type=int, default=1, help="turns of each; 1 unless given")
     parser.add_argument("--source", type=Path, help="folder of photographs to enlarge; noise unless given")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)

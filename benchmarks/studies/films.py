@@ -122,9 +122,9 @@ def measure_memory(source: Path, target: Path, enhancer: Enhancer, frames: Seque
 def main(arguments: Sequence[str]) -> None:
     """Runs the study with these command-line arguments."""
     parser = study_parser("films", __doc__)
-    parser.add_argument("--frames", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--size", default="1920x1080")
+    parser.add_argument("--frames", type=int, default=300, help="of the film; 300 unless given")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each; 3 unless given")
+    parser.add_argument("--size", default="1920x1080", help="WIDTHxHEIGHT; 1920x1080 unless given")
     parser.add_argument("--grain", type=float, default=4.0, help="standard deviation, in levels of 255")
     parser.add_argument("--memory-frames", default="", help="numbers with commas between them")
     parser.add_argument("--output", type=Path, help="JSON file")

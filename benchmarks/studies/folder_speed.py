@@ -269,10 +269,12 @@ def _ratios(seconds: dict[str, list[float]], base: str) -> dict[str, float]:
 def main(arguments: Sequence[str]) -> None:
     """Runs the study with these command-line arguments."""
     parser = study_parser("folder-speed", __doc__)
-    parser.add_argument("--photos", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--source", type=Path)
-    parser.add_argument("--model", type=Path)
+    parser.add_argument("--photos", type=int, default=20, help="in the folder; 20 unless given")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each; 3 unless given")
+    parser.add_argument(
+        "--source", type=Path, help="folder of photographs to enlarge; synthetic unless given"
+    )
+    parser.add_argument("--model", type=Path, help="bundle; the embedded one unless given")
     parser.add_argument("--kinds", action="store_true", help="also folders of other kinds of files")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)

@@ -148,10 +148,12 @@ def seconds_of_folder(bundle: Path, precision: str, photographs: int) -> float:
 def main(arguments: Sequence[str]) -> None:
     """Runs the study with these command-line arguments."""
     parser = study_parser("full-resolution", __doc__)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=Path, help="of the network to compare")
     parser.add_argument("bundle", type=Path, help="the bundle exported from the checkpoint, with --int8")
-    parser.add_argument("--megapixels", type=float, default=12.0)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument(
+        "--megapixels", type=float, default=12.0, help="of the photograph in tiles; 12 unless given"
+    )
+    parser.add_argument("--rounds", type=int, default=2, help="turns of each; 2 unless given")
     parser.add_argument(
         "--photographs", type=int, default=20, help="how many photographs are in the folder; 0 leaves it out"
     )

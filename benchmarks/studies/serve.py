@@ -176,10 +176,10 @@ def watch_memory(service: Service, samples: list[tuple[float, float]], over: thr
 def main(arguments: Sequence[str]) -> None:
     """Runs the study with these command-line arguments."""
     parser = study_parser("serve", __doc__)
-    parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=120, help="of load; 120 unless given")
+    parser.add_argument("--clients", type=int, default=32, help="that send at a time; 32 unless given")
     parser.add_argument("--memory-limit", type=int, default=1024, help="MiB for photographs")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="as in rave-serve; cpu unless given")
     parser.add_argument("--copies", type=int, default=8, help="copies of each photograph, for rave-run")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)

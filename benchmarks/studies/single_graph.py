@@ -49,8 +49,8 @@ def main(arguments: Sequence[str]) -> None:
     """Runs the study with these command-line arguments."""
     parser = study_parser("single-graph", __doc__)
     parser.add_argument("--model", default=EMBEDDED, help="bundle with fp32 graphs")
-    parser.add_argument("--megapixels", type=float, default=12)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--megapixels", type=float, default=12, help="of the scene; 12 unless given")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each; 5 unless given")
     parser.add_argument("--threads", type=int, default=0, help="0 takes all processors")
     parser.add_argument("--output", type=Path, help="write the findings into this file as well")
     options = parser.parse_args(arguments)

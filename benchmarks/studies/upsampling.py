@@ -95,8 +95,10 @@ def main(arguments: Sequence[str]) -> None:
     """Runs the study with these command-line arguments."""
     parser = study_parser("upsampling", __doc__)
     parser.add_argument("--bundle", type=Path, help="default: the embedded model")
-    parser.add_argument("--photos", type=Path)
-    parser.add_argument("--pairs", type=Path, nargs=2, metavar=("BACKLIT", "TRUTH"))
+    parser.add_argument("--photos", type=Path, help="folder of photographs, for fidelity")
+    parser.add_argument(
+        "--pairs", type=Path, nargs=2, metavar=("BACKLIT", "TRUTH"), help="folders of pairs, for truth"
+    )
     parser.add_argument("--every", type=int, default=1, help="take every n-th pair")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)

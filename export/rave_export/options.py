@@ -182,7 +182,7 @@ class VerifyOptions:
 
     Attributes:
         bundle: folder of the bundle, or the word for the embedded one.
-        reference: the checkpoint that counts as right; None takes the bundle's own, or its float32 graphs
+        reference: the checkpoint to compare with; None takes the bundle's own, or its float32 graphs
             where torch is not installed.
         images: folder of photographs to run beside the built-in pictures.
         padding: the padding of the reference's outer convolutions; None takes the bundle's.

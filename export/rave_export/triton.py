@@ -32,14 +32,14 @@ MAX_BATCH: Final = 4
 photograph of 12 megapixels takes half a gigabyte, so larger batches would cost memory and save no time."""
 
 _WHOLE_BATCH: Final = 1
-"""The same for a graph at full resolution, which takes 3 GB for each megapixel of each picture."""
+"""The same for a graph at full resolution, which takes 0.5 to 1.5 GB for each megapixel of each picture."""
 
 MAX_DELAY_US: Final = 2000
 """How long a request may wait for others to join it, in microseconds."""
 
 _WARM_PX: Final = {"normal": (1080, 1920), "whole": (144, 256)}
 """Height and width of the picture that is run once before the server says that it is ready. At full
-resolution, 1080 x 1920 would take 6 GB for each model."""
+resolution, 1080 x 1920 would take 1 to 3 GB for each model."""
 
 
 def write_triton_repository(bundle: Bundle, target: Path, force: bool = False) -> list[str]:
@@ -211,10 +211,10 @@ estimated at a long side of {size} pixels. Ask for `enhanced` alone where the li
 needs 50 bytes per pixel.
 """
 
-_WHOLE: Final = """`rave_whole_*` run the network on every pixel, with about 3 GB of memory and 5 s of a
-processor per megapixel: for research. They take `image` [height, width, 3] uint8 and give `enhanced`, of its
-shape and type, and `light` [height, width] float32. For photographs export with `--single-graph`, whose
-graphs do what `rave-run` does.
+_WHOLE: Final = """`rave_whole_*` run the network on every pixel: for research. With 16 to 32 channels
+a megapixel takes 0.5 to 1.5 GB of memory and 3 to 11 s of a processor. They take `image` [height, width, 3]
+uint8 and give `enhanced`, of its shape and type, and `light` [height, width] float32. For photographs export
+with `--single-graph`, whose graphs do what `rave-run` does.
 """
 
 _TILES: Final = """`rave_context_*` and `rave_enhance_*` take tiles and matrices, for clients that tile as

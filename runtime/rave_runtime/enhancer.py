@@ -59,7 +59,7 @@ class Enhancer:
         working_size: long side, in pixels, of the reduction on which the light is estimated; "recommended" is
             what the bundle says, None is full resolution. A smaller image is never enlarged.
         tile_size: side of the tiles in which the network runs, in pixels; "auto" chooses, None takes every
-            image whole, at about 3 GB of memory per megapixel.
+            image whole, at 1 to 3 GB of memory per megapixel.
         strength: how much shaded parts are brightened, 0 to 2: 0 changes nothing, 1 is the model.
         threads: processors for one photograph; 0 takes all.
         highlights: how much bright parts, such as skies, are brightened, 0 to 2: 0 keeps them, 1 is the

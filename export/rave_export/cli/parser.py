@@ -60,8 +60,8 @@ def _add_graph_options(group: argparse._ArgumentGroup) -> None:
         const="normal",
         choices=SINGLE_GRAPHS,
         metavar="normal|full",
-        help="Also export one graph of the whole picture to embed elsewhere, bytes in and out: 'normal' does "
-        "what rave-run does, 'full' runs the network on every pixel [default: normal].",
+        help="Also export one graph for other programs, from a picture's bytes to the result's: 'normal' "
+        "does what rave-run does, 'full' runs the network on every pixel [default: normal].",
     )
     group.add_argument("--opset", type=int, metavar="N", help="ONNX operator set, 18 or newer.")
     group.add_argument(
@@ -97,7 +97,7 @@ def _add_int8_options(group: argparse._ArgumentGroup) -> None:
         type=float,
         dest="int8_target_db",
         metavar="DB",
-        help="PSNR against float32 that int8 must reach; for it up to three layers stay in float32 "
+        help="PSNR against float32 that int8 aims at, keeping up to three layers in float32 "
         f"[default: {ENOUGH_DB:g}].",
     )
 
@@ -161,7 +161,7 @@ def _add_verify_options(group: argparse._ArgumentGroup) -> None:
         "--reference",
         type=_path,
         metavar="CHECKPOINT",
-        help="The checkpoint that counts as right [default: the bundle's own, or its float32 graphs where "
+        help="Checkpoint to compare with [default: the bundle's own, or its float32 graphs where "
         "torch is not installed].",
     )
     group.add_argument(

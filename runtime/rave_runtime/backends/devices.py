@@ -91,8 +91,8 @@ def choose_device(device: str) -> Device:
             if _allowed_threads() < _openvino_threads():
                 reason = "OpenVINO needs more threads than the system allows (ulimit -u)"
                 return Device("cpu", "CPUExecutionProvider", reason)
-            return Device("openvino", "OpenVINO", "OpenVINO is installed and no usable GPU is")
-        return Device("cpu", "CPUExecutionProvider", "neither a usable GPU nor OpenVINO is installed")
+            return Device("openvino", "OpenVINO", "OpenVINO is installed and there is no usable GPU")
+        return Device("cpu", "CPUExecutionProvider", "there is neither a usable GPU nor OpenVINO")
     reason = "it was asked for"
     if device == "cpu":
         return Device("cpu", "CPUExecutionProvider", reason)

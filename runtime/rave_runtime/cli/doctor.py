@@ -52,7 +52,7 @@ def diagnose(make_enhancer: Callable[[], Enhancer]) -> str:
     lines.append(
         "passes over pixels: compiled"
         if library() is not None
-        else "passes over pixels: by numpy, which takes longer; built with a C compiler they are compiled"
+        else "passes over pixels: by numpy, which takes longer: install a C compiler, then rave-backlit again"
     )
     lines.append(f"compiled graphs are kept in: {cache_folder() or 'no folder'}")
     lines += [f"{name}: {_version(name) or 'not installed'}" for name in ("numpy", "pillow", "onnxruntime")]

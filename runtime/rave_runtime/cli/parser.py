@@ -33,7 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         "rave-run",
         usage="rave-run [OPTIONS] INPUT... OUTPUT",
-        description="Enhance backlit photographs: INPUT to OUTPUT, with EXIF, colour profile and tree kept.",
+        description="Enhance backlit photographs and films: INPUT to OUTPUT, keeping metadata and folders.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
@@ -42,8 +42,8 @@ def make_parser() -> argparse.ArgumentParser:
     def add(name: str, help: str, **settings: Any) -> None:
         group.add_argument(name, help=help, **settings)
 
-    text = "Photographs, folders, patterns ('*.jpg') or URLs (s3://...) to enhance, or - for standard input; "
-    text += "the last is the file, folder or URL to write, or - for standard output."
+    text = "Photographs, films, folders, patterns ('*.jpg') or URLs (s3://...) to enhance, or - for standard "
+    text += "input; the last is the file, folder or URL to write, or - for standard output."
     add("places", text, nargs="*", metavar="INPUT... OUTPUT")
 
     group = parser.add_argument_group("The light")
@@ -64,10 +64,10 @@ def make_parser() -> argparse.ArgumentParser:
     add("--quality", text, type=_number(int, 1, 100), metavar="Q")
     text = "Give JPEGs an HDR gain map (Ultra HDR): what was bright stays so on HDR screens."
     add("--hdr", text, action="store_true")
-    add("--suffix", "Put TEXT behind the names of results, such as _bright.", metavar="TEXT")
-    text = "Take only photographs whose name, or a folder's above it, fits; may be repeated."
+    add("--suffix", "Append TEXT to the names of results, such as _bright.", metavar="TEXT")
+    text = "In folders, take only files whose name or folder matches; may be repeated."
     add("--include", text, action="append", metavar="PATTERN")
-    text = "Leave out photographs whose name, or a folder's above it, fits; may be repeated."
+    text = "In folders, leave out files whose name or folder matches; may be repeated."
     add("--exclude", text, action="append", metavar="PATTERN")
     text = "Replace files that rave-run did not write: never, ask or always [default: never]."
     add("--overwrite", text, choices=("never", "ask", "always"))

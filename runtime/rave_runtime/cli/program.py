@@ -290,7 +290,7 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     line = f"{len(done)} of {len(results)} enhanced into {place} ({megapixels:.1f} megapixels{many})"
     line += f", {copied.count(False)} left as is (not backlit)" * (False in copied)
     line += f", {copied.count(True)} left as is (enhanced before: see --again)" * (True in copied)
-    line += f", {skipped} were there already" * bool(skipped)
+    line += f", {skipped} already up to date" * bool(skipped)
     say(line + (f", {len(failures)} failed" if failures else ""), error=_is_standard_output(options))
     if report_error is not None:
         say(f"rave-run: {report_error}", error=True)

@@ -294,7 +294,7 @@ def parse_location(text: str) -> Location:
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost") or not slash:
             raise UsageError(
-                f"{without_secrets(text)} is of another machine, or lacks a slash: file:///folder is a folder"
+                f"{without_secrets(text)} names another machine, or lacks a slash: write file:///folder"
             )
         from urllib.request import url2pathname  # here, because it loads all of http
 

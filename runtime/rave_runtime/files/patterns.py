@@ -36,7 +36,7 @@ def _places(text: str) -> list[Location]:
     matches: list[Location] = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
     if not matches:
         raise UsageError(
-            f"{text} does not exist, and as a pattern it fits no file: give a photograph or a folder"
+            f"{text} does not exist, and as a pattern it matches no file: give a photograph or a folder"
         )
     return matches
 
@@ -56,7 +56,7 @@ def _matching_objects(pattern: RemoteFile) -> list[Location]:
         names = [name for name in names if name.count("/") == depth]
     if not names:
         raise UsageError(
-            f"{pattern} does not exist, and as a pattern it fits no file: give a photograph or folder"
+            f"{pattern} does not exist, and as a pattern it matches no file: give a photograph or folder"
         )
     return [folder / name for name in names]
 

@@ -271,7 +271,7 @@ def parse_format(text: str) -> str:
     for row in FORMATS:
         if row.is_written and name in (row.name.lower(), *row.option_names):
             return row.name
-    raise UsageError(f"--format {text} is unknown: give one of {', '.join(WRITTEN_FORMATS).lower()}")
+    raise UsageError(f"--format {text} cannot be written: give one of {', '.join(WRITTEN_FORMATS).lower()}")
 
 
 def output_format(input_format: str, format: str | None = None) -> str:

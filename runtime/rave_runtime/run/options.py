@@ -85,7 +85,7 @@ class RunOptions:
 
         written = self.format_name
         if written is not None and self.quality is not None and not format_named(written).has_quality:
-            warnings.warn(f"--quality does not apply to {written}, which loses nothing", stacklevel=1)
+            warnings.warn(f"--quality does not apply to {written}, which is lossless", stacklevel=1)
         parse_overwrite(self.overwrite)
         if any(sign in self.suffix for sign in "/\\\0"):
             raise UsageError(f"--suffix {self.suffix} cannot be part of a file's name: leave out slashes")

@@ -135,7 +135,7 @@ def find_clashes(jobs: Sequence[Job], output: Location) -> Iterator[Clash]:
     for group in _groups(jobs, lambda place: folded(key_of(place))):
         if len({key_of(job.target) for job in group}) > 1 and folds_names(output):
             text = f"{listed_names([job.name for job in group])} would both be written to {group[0].target}"
-            text += ", since that disk does not tell large from small letters or forms of accents"
+            text += ", since that disk does not distinguish capitals or forms of accents"
             yield Clash(f"{text}: rename one, or choose an OUTPUT on another disk", group)
 
 

@@ -137,7 +137,7 @@ def write_report(file: Path, results: list[Result], setup: Setup, options: RunOp
         *([f"{not_backlit_count} left as is (not backlit)"] if not_backlit_count else []),
         *([f"{before_count} left as is (enhanced before)"] if before_count else []),
         f"{count['failed']} failed",
-        *([f"{count['skipped']} were there already"] if count["skipped"] else []),
+        *([f"{count['skipped']} already up to date"] if count["skipped"] else []),
         *(_option_facts(options) if options is not None else ()),
         f"{setup.precision} on {setup.provider}",
         f"light at {setup.working_size_px} px" if setup.working_size_px else "light at full resolution",

@@ -78,9 +78,9 @@ def make_parser() -> argparse.ArgumentParser:
     add("--memory-limit", text, type=_number(int, 64, 1 << 24), dest="memory_limit_mib", metavar="MIB")
     text = "Refuse larger photographs, in megapixels [default: 100]."
     add("--max-megapixels", text, type=_number(float, 0.0001, 1e6), metavar="MP")
-    text = "Refuse longer bodies, in MiB [default: 64]."
+    text = "Refuse larger bodies, in MiB [default: 64]."
     add("--max-body", text, type=_number(int, 1, 1 << 20), dest="max_body_mib", metavar="MIB")
-    text = "Refuse longer batches, in MiB [default: 256]."
+    text = "Refuse larger batches, in MiB [default: 256]."
     add("--max-batch", text, type=_number(int, 1, 1 << 20), dest="max_batch_mib", metavar="MIB")
     text = "Photographs in a batch at most [default: 200]."
     add("--max-batch-photos", text, type=_number(int, 1, 10_000), metavar="N")

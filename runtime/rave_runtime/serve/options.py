@@ -114,14 +114,14 @@ def _fault_of(token: str) -> str | None:
     if len(token.splitlines()) > 1:
         return "has several lines, and one is needed"
     if any(sign.isspace() for sign in token):
-        return "has a blank in it, which a token must not have"
+        return "has a space in it, which a token must not have"
     if not token.isascii():
-        return "has a letter or sign outside of ASCII, such as an accent, which not every client can send"
+        return "has a character outside of ASCII, such as an accented letter, which not every client can send"
     if not token.isprintable():
-        return "has an invisible sign in it, which a token must not have"
+        return "has a control character in it, which a token must not have"
     if len(token) < _SHORTEST_TOKEN:
         have = f"has {len(token)}" if token else "is empty"
-        return f"{have}, and must have at least {_SHORTEST_TOKEN} letters, digits or signs"
+        return f"{have}, and must have at least {_SHORTEST_TOKEN} characters"
     return None
 
 

@@ -75,7 +75,7 @@ def test_graphs_at_full_resolution_are_served_within_little_memory(bundle: Bundl
     assert "max_batch_size: 1\n" in config
     assert 'key: "image" value: { data_type: TYPE_UINT8, dims: [ 144, 256, 3 ]' in config
     text = (tmp_path / "models" / "README.md").read_text()
-    assert "3 GB of memory" in text
+    assert "1.5 GB of memory" in text
     assert "50 bytes" not in text.replace("\n", " ")
 
 

@@ -104,4 +104,4 @@ def test_what_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatc
         choose_device("cuda")
     with pytest.raises(DeviceError, match=r"TensorRT is not installed"):
         choose_device("tensorrt")
-    assert choose_device("auto") == replace(CPU, reason="neither a usable GPU nor OpenVINO is installed")
+    assert choose_device("auto") == replace(CPU, reason="there is neither a usable GPU nor OpenVINO")

@@ -55,7 +55,7 @@ def test_a_resumed_run_takes_only_what_is_new(photos: Path, tmp_path: Path) -> N
     stamp = (out / "a.jpg").stat().st_mtime_ns
     done = run_here(photos, out, "--skip-existing")
     assert "0 of 2 enhanced" in done.stdout
-    assert "2 were there already" in done.stdout
+    assert "2 already up to date" in done.stdout
     (out / "deeper" / "b.png").unlink()
     done = run_here(photos, out, "--skip-existing")
     assert "1 of 2 enhanced" in done.stdout

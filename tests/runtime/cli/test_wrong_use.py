@@ -25,7 +25,7 @@ from tests.runtime.cli.program import rave_run, run_here
         (["photos", "out", "--tile-size", "20"], "rave-run: --tile-size is 20 px"),
         (["photos", "out", "--model", "empty"], "empty is not a bundle"),
         (["photos", "out", "--precision", "fp8"], "the bundle has no fp8 graphs"),
-        (["photos", "out", "--format", "xcf"], "--format xcf is unknown"),
+        (["photos", "out", "--format", "xcf"], "--format xcf cannot be written"),
         (["photos", "out", "--working-size", "256", "--full-resolution"], "contradict each other"),
         (
             ["photos", "out", "--memory-limit", "64", "--workers", "8"],
@@ -149,5 +149,5 @@ def test_results_of_several_inputs_may_go_into_a_folder_with_any_ending(photos: 
 
 
 def test_a_quality_is_said_to_be_of_no_use_to_a_format_that_loses_nothing() -> None:
-    with pytest.warns(UserWarning, match="--quality does not apply to PNG, which loses nothing"):
+    with pytest.warns(UserWarning, match="--quality does not apply to PNG, which is lossless"):
         RunOptions(quality=50, format="png").check("folder")

@@ -147,7 +147,7 @@ def test_films_and_photographs_of_a_folder(make_film: MakeFilm, tmp_path: Path, 
 
     written = (out / "day" / "walk_b.MP4").stat().st_ino
     again = rave_run_here(tmp_path / "in", out, "--format", "png", "--suffix", "_b", "--skip-existing")
-    assert b"2 were there already" in again.stdout
+    assert b"2 already up to date" in again.stdout
     assert (out / "day" / "walk_b.MP4").stat().st_ino == written
     changed = rave_run_here(
         *(tmp_path / "in", out, "--format", "png", "--suffix", "_b", "--skip-existing", "--quality", "30")

@@ -126,7 +126,7 @@ def test_raw_files_and_jpeg_xl_are_shown_too(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert page.count("<figure>") == 2
     assert page.count("<td>80 x 60</td>") == 2
-    assert "0 enhanced · 0 failed · 2 were there already" in page
+    assert "0 enhanced · 0 failed · 2 already up to date" in page
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "1 photograph"), (2, "2 photographs")])

@@ -91,7 +91,7 @@ def test_an_avif_without_loss_says_that_its_result_has_some() -> None:
     photo = read_photo(content[:place] + b"\0\0" + content[place + 2 :])
     assert photo.save_options["lossless"]
     assert encode_photo(photo, photo.pixels, "AVIF").warnings == (
-        "it was stored without loss, and AVIF is written with loss: --format png loses nothing",
+        "it was lossless, and AVIF is written lossy: --format png loses nothing",
     )
     assert note_on_coding(photo, photo.pixels, 80) == ()
     assert encode_photo(photo, photo.pixels, "PNG").warnings == ()

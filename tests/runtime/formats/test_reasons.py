@@ -164,7 +164,7 @@ def test_what_a_tiff_holds_is_said_in_words() -> None:
         (
             2,
             {"photometric": "miniswhite", "extrasamples": (1,)},
-            r"white as 0 beside transparency by which the colours are multiplied\): save it again with",
+            r"white as 0 beside premultiplied alpha\): save it again with",
         ),
     ],
 )

@@ -145,7 +145,7 @@ def test_the_program_tells_the_score(photos: Path, tmp_path: Path) -> None:
     done = rave_run_here(photos, tmp_path / "out", *options)
     assert b"1 of 2 enhanced" in done.stdout
     assert b"1 left as is (not backlit)" in done.stdout
-    assert b"were there already" not in done.stdout
+    assert b"already up to date" not in done.stdout
     lines = {line["name"]: line for line in map(json.loads, log.read_text().splitlines())}
     assert lines["bright.jpg"]["status"] == "copied"
     assert 0 <= lines["bright.jpg"]["backlit"] < BACKLIT_SCORE <= lines["backlit.jpg"]["backlit"] <= 1

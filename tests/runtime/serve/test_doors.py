@@ -171,10 +171,10 @@ def test_an_address_is_no_host_that_a_service_answers_as() -> None:
     ("token", "words"),
     [
         (f"{TOKEN}\n{TOKEN}\n", "has several lines, and one is needed"),
-        ("0123456789 abcdef0", "has a blank in it"),
-        ("café-0123456789abcdef", "has a letter or sign outside of ASCII, such as an accent"),
-        ("0123456789\0abcdef0", "has an invisible sign in it"),
-        ("short", "has 5, and must have at least 16 letters, digits or signs"),
+        ("0123456789 abcdef0", "has a space in it"),
+        ("café-0123456789abcdef", "has a character outside of ASCII, such as an accented letter"),
+        ("0123456789\0abcdef0", "has a control character in it"),
+        ("short", "has 5, and must have at least 16 characters"),
         ("\n", "is empty, and must have at least 16"),
     ],
 )

@@ -268,7 +268,7 @@ def test_the_log_has_no_contents_and_no_names(serve: Serve, jpeg: bytes) -> None
     ("arguments", "words"),
     [
         (["--host", "0.0.0.0"], "can be reached from other machines: give --token-file"),
-        (["--token", "short"], "--token has 5, and must have at least 16 letters, digits or signs"),
+        (["--token", "short"], "--token has 5, and must have at least 16 characters"),
         (["--token", "0123456789abcdef", "--token-file", "x"], "cannot be read|give one of them"),
         (["--model", "/nowhere"], "manifest.json"),
         (["--port", "70000"], "70000 is not from 0 to 65535"),

@@ -35,7 +35,7 @@ def evaluate(
     enhanced: Annotated[
         Path, typer.Argument(metavar="ENHANCED", help="Folder of enhanced pictures, or of backlit ones.")
     ],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Folder of their true partners, by name.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Folder of the ground truth, by name.")],
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(
@@ -46,8 +46,8 @@ def evaluate(
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="Some of psnr,ssim,lpips,fid; if not given, those that need no download. The weights of "
-            "the others are fetched, each named before."
+            help="Some of psnr,ssim,lpips,fid; if not given, those that need no download. The "
+            "others download weights, and say so first."
         ),
     ] = None,
     protocol: Annotated[
@@ -57,7 +57,9 @@ def evaluate(
     size: Annotated[
         int | None, typer.Option(help="Squash both to a square of this side first, pixels.")
     ] = None,
-    gt_mean: Annotated[bool, typer.Option("--gt-mean", help="Match the truth's mean brightness.")] = False,
+    gt_mean: Annotated[
+        bool, typer.Option("--gt-mean", help="Scale each picture to the truth's mean first.")
+    ] = False,
     lpips_net: Annotated[str, typer.Option(help="alex (as published), squeeze or vgg.")] = "alex",
     inception: Annotated[Path | None, typer.Option(help="Weights of FID's Inception network.")] = None,
     out: Annotated[
@@ -67,7 +69,7 @@ def evaluate(
         bool, typer.Option("--force", help="Replace the table.csv and metrics.json in --out.")
     ] = False,
 ) -> None:
-    """Measure PSNR, SSIM, LPIPS and FID against true pictures, with the protocol stated."""
+    """Measure PSNR, SSIM, LPIPS and FID against ground truth, by a stated protocol."""
     with errors_on_one_line():
         from rave_train.measure.evaluation import evaluate_folders, prepare_folder, write_evaluation
         from rave_train.measure.protocol import Protocol

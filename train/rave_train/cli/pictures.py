@@ -47,7 +47,7 @@ def synthesize(
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
 ) -> None:
-    """Make realistic backlit partners of well-lit photographs, to train or measure on."""
+    """Make backlit versions of well-lit photographs or panoramas, to train or measure on."""
     with errors_on_one_line():
         if panoramas:
             if untouched is not None:
@@ -77,7 +77,7 @@ def brackets(
     out: Out,
     size: Annotated[int, typer.Option(help="Longest side in pixels; larger pictures shrink.")] = 1080,
 ) -> None:
-    """Make training pairs of your own exposure brackets, which are found by their EXIF."""
+    """Make training pairs from your own exposure brackets, which are found by their EXIF."""
     with errors_on_one_line():
         from rave_train.data.bracket_pairs import make_pairs_of_brackets
 

@@ -63,7 +63,7 @@ def resume(
         int, typer.Option(min=0, help="Steps of the network to add to a run that is finished.")
     ] = 0,
 ) -> None:
-    """Go on with a stopped run, to the same bits as if it had never stopped (on a CPU)."""
+    """Resume a stopped run; on a CPU, bit for bit as if it had never stopped."""
     with errors_on_one_line():
         config = read_config(run / "config.json")
         run = run.absolute()

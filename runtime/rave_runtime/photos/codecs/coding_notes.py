@@ -22,7 +22,7 @@ def note_on_coding(photo: Photo, pixels: Pixels, quality: int | None) -> tuple[s
         if written_compression(pixels, options) != old_compression:
             return (f"its compression ({old_compression}) was replaced by Deflate, which loses nothing",)
     elif photo.format == "AVIF" and quality is None and options.get("lossless"):
-        return ("it was stored without loss, and AVIF is written with loss: --format png loses nothing",)
+        return ("it was lossless, and AVIF is written lossy: --format png loses nothing",)
     elif photo.format == "JPEG" and "sampling" in options:
         written = {1: "4:2:2", 2: "4:2:0"}.get(options["subsampling"], "4:4:4")
         if quality is not None or not keeps_odd_sampling(options):

@@ -197,11 +197,11 @@ def _check(header: JxlHeader, content: bytes, max_megapixels: float) -> None:
     if header.bits > 16:
         raise PhotoError(f"holds {header.bits}-bit values: save it with 8 or 16 bits per channel")
     if header.is_multiplied:
-        raise PhotoError("holds colours multiplied by their transparency: save it without that")
+        raise PhotoError("has premultiplied alpha: save it with straight alpha, or without transparency")
     if header.colours.has_profile and not header.is_in_own_colours:
         raise PhotoError(
-            "was stored with loss and with an ICC profile: decoders give back too few steps of its shadows. "
-            "Export it without loss, or in sRGB or Display P3"
+            "is lossy and has an ICC profile: decoders give back too few steps of its shadows. "
+            "Export it lossless, or in sRGB or Display P3"
         )
     if header.extra_channels not in ((), (0,)):
         raise PhotoError("holds further channels, such as black ink: save it as grey or RGB")

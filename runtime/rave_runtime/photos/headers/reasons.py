@@ -51,7 +51,7 @@ _READ: Final = (0, 1, 2)
 
 _EXTRAS: Final = {
     0: "a channel of no stated meaning",
-    1: "transparency by which the colours are multiplied",
+    1: "premultiplied alpha",
     2: "transparency",
 }
 """What TIFF's numbers call a channel beside the colours."""

@@ -226,7 +226,7 @@ def test_a_driver_that_was_killed_goes_on_where_it_stopped(
     killed.wait()
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "were there already" in done.stdout
+    assert "already up to date" in done.stdout
     run_folder(folder, tmp_path / "alone", options(None))
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
