@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from benchmarks.processes.machine import usable_cores
-from benchmarks.records.results import FOLDER
+from benchmarks.records.results import FOLDER, PAGE
 from benchmarks.studies import STUDIES
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ Methods = Annotated[
 ]
 Sizes = Annotated[list[str] | None, typer.Option("--size", help="WIDTHxHEIGHT; may be repeated.")]
 MemoryCap = Annotated[float | None, typer.Option(help="Memory, in MiB, at which a program is stopped.")]
-Output = Annotated[Path, typer.Option(help="Folder of the results.")]
+Output = Annotated[Path, typer.Option(help="Folder of the results.", show_default="benchmarks/results")]
 Inputs = Annotated[Path | None, typer.Option(help="Folder of backlit photographs.")]
 Truths = Annotated[Path | None, typer.Option(help="Folder of the ground truth, by the same names.")]
 WellLit = Annotated[
@@ -198,7 +198,7 @@ def report(output: Output = FOLDER) -> None:
 @app.command()
 def tables(
     check: Annotated[bool, typer.Option("--check", help="Only say whether it is stale.")] = False,
-    file: Annotated[Path, typer.Option(help="The page.")] = FOLDER.parents[1] / "docs" / "benchmarks.md",
+    file: Annotated[Path, typer.Option(help="The page.", show_default="docs/benchmarks.md")] = PAGE,
     output: Output = FOLDER,
 ) -> None:
     """Puts the tables of the results between the markers of docs/benchmarks.md."""

@@ -14,6 +14,8 @@ from benchmarks.processes.machine import Machine
 FORMAT = 1
 FOLDER = Path(__file__).parents[1] / "results"
 
+PAGE = FOLDER.parents[1] / "docs" / "benchmarks.md"
+
 
 class ResultError(ValueError):
     """A file cannot be read as a result."""

@@ -48,12 +48,13 @@ def enhance_one_film(source: str, output: str, options: RunOptions) -> int:
         return EXIT_SOME_FAILED
     for warning in result.warnings:
         say(f"note: {source}: {warning}", error=True)
+    target = "standard output" if output == "-" else output
     if result.is_unchanged:
-        say(f"copied unchanged into {output} (enhanced before: see --again)", error=output == "-")
+        say(f"copied unchanged into {target} (enhanced before: see --again)", error=output == "-")
         return 0
     rate = result.frames / max(result.seconds, 1e-9)
     many = f"{result.frames} frame{'s' * (result.frames != 1)} of {result.width_px} x {result.height_px}"
-    line = f"{many} enhanced into {output} by {result.encoder} ({rate:.1f} a second)"
+    line = f"{many} enhanced into {target} by {result.encoder} ({rate:.1f} a second)"
     say(line, error=output == "-")
     return 0
 

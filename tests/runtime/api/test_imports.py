@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rave_train.__main__ import COMMANDS
+from rave_train.commands import COMMANDS
 
 FORBIDDEN = (
     "typer",
