@@ -108,7 +108,7 @@ def test_an_error_without_words_is_told_by_its_name(
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc to read memory from")
 def test_memory_stays_small_over_many_sizes() -> None:
-    """A service sees photographs of all sizes; for each, OpenVINO makes kernels, and keeps 5000 unless told."""
+    """A service sees photographs of all sizes; OpenVINO makes kernels for each, and keeps them all."""
     code = """
 from pathlib import Path
 import numpy as np
