@@ -150,9 +150,9 @@ def export_bundle(
         bundle = read_bundle(folder)
         pictures = _proof_pictures(contents.photographs) if contents.int8 else []
         parity = measure_bundle(bundle, torch_reference(checkpoint.network), pictures)
+        proven = _judge(folder, manifest, [(row, over_tolerance(row)) for row in parity])
         if halos := halo_failures(bundle):
             raise ParityError("the graphs are too far from the network:\n" + "\n".join(halos))
-        proven = _judge(folder, manifest, [(row, over_tolerance(row)) for row in parity])
         normal = compare_normal_way(read_bundle(folder))
         compared = _judge(folder, proven.manifest, [(one.parity, one.failure) for one in normal])
         left_out |= {**proven.left_out, **compared.left_out}

@@ -164,6 +164,34 @@ def test_tolerances_count_the_worst(exported: Bundle) -> None:
     assert "is needed" in str(over_tolerance(replace(row, precision="fp16", psnr_db=float("nan"))))
 
 
+def test_fp16_whose_sums_overflow_is_left_out(
+    exports: Callable[..., list[Graph]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights fit, and its light is not a number."""
+    network = tiny_network()
+    with torch.no_grad():
+        network.cond1.weight *= 1e5
+        network.cond_add1.weight *= 1e-5
+    monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
+    output = tmp_path / "bundle"
+    made = export_bundle(Checkpoint(network), output, Contents(fp16=True), working_size_px=64)
+    assert "fp16 at" in made.left_out["fp16"][0]
+    assert read_bundle(output).manifest.precisions() == ("fp32",)
+
+
+def test_a_network_whose_sums_overflow_in_float32(
+    exports: Callable[..., list[Graph]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = tiny_network()
+    with torch.no_grad():
+        network.cond1.weight *= 1e37
+        network.condx.weight *= 1e37
+    monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
+    with pytest.raises(ParityError, match="too far from the network:\nfp32 at"):
+        export_bundle(Checkpoint(network), tmp_path / "bundle", working_size_px=64)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_the_stand_in_of_these_tests_gives_the_exporters_bytes(fp32_graphs: list[Graph]) -> None:
     """Of a network of which it has seen neither weights nor biases."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -32,3 +33,15 @@ def test_the_graphs_of_any_width_pass_the_runtimes_limits(
     for graph in (*graphs, *whole):
         entry = write_graph(tmp_path, graph)
         check_graph((tmp_path / entry.file).read_bytes(), entry, facts)
+
+
+def test_older_onnxruntimes_load_the_single_graphs(narrow_graphs: list[Graph]) -> None:
+    """Up to version 1.23, onnxruntime has no Max and no Min of bytes, and does not load a graph with one."""
+    for graph in (each for size in (None, 32) for each in single_graphs(narrow_graphs, size)):
+        model = onnx.shape_inference.infer_shapes(graph.model, strict_mode=True)
+        values = (*model.graph.input, *model.graph.value_info, *model.graph.output)
+        dtypes = {value.name: value.type.tensor_type.elem_type for value in values}
+        dtypes |= {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+        taken = {(node.op_type, dtypes[node.input[0]]) for node in model.graph.node if node.input}
+        assert taken.isdisjoint({("Max", onnx.TensorProto.UINT8), ("Min", onnx.TensorProto.UINT8)})
+        assert model.ir_version <= 10  # the newest that version 1.18 reads

@@ -28,7 +28,7 @@ chroma (uint8[batch, 3, height, width] planes, float[batch, 1, h2, w2] divisor) 
  int64[1] block = {{{block}}}, int64[1] seven = {{{before_block}}}, int64[6] no_pad = {{0, 0, 0, 0, 0, 0}},
  int64[2] zeros = {{0, 0}}, int64[2] sides = {{2, 3}}, int64 start = {{0}}, int64 step = {{1}},
  uint8 no_byte = {{0}}, uint8 one_byte = {{1}}, int64[3] flat = {{0, 3, -1}}, int64[2] split = {{1, 2}},
- int64[1] minus_one = {{-1}}, int64[3] planes_apart = {{1, 1, 1}}, float none = {{0.0}},
+ int64[1] minus_one = {{-1}}, float none = {{0.0}},
  float unit = {{1.0}}, float shade_to = {{0.7}}, float shade_over = {{0.35}}, float noise = {{{noise}}},
  float noise_square = {{{noise_square}}}, float[3, 3] to_chroma = {{{to_chroma}}},
  float[3, 2] to_colour = {{{to_colour}}}, float[1, 3] luma_of = {{{luma}}}>
@@ -47,8 +47,8 @@ chroma (uint8[batch, 3, height, width] planes, float[batch, 1, h2, w2] divisor) 
     pixels = Reshape (values, flat)
     luma_raw = MatMul (luma_of, pixels)
     flat_bytes = Reshape (padded, flat)
-    red, green, blue = Split <axis = 1> (flat_bytes, planes_apart)
-    brightest = Max (red, green, blue, one_byte)
+    brightest_raw = ReduceMax <keepdims = 1> (flat_bytes, one)
+    brightest = Clip (brightest_raw, one_byte)
 
     down_raw = Div (height_of, block)
     across_raw = Div (width_of, block)

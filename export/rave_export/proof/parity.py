@@ -13,6 +13,7 @@ from rave_runtime.arrays import Array, Pixels
 from rave_runtime.backends.devices import MIN_INT8_SIDE_PX
 from rave_runtime.backends.network import Network
 from rave_runtime.bundle import EngineFile, GraphFile, Parity, Precision
+from rave_runtime.errors import PhotoError
 from rave_runtime.light.relight import relight
 from rave_runtime.light.tiled import tiled_light
 from rave_runtime.light.tiling import interpolation_matrix, plan_tiles, pooling_matrix
@@ -109,11 +110,14 @@ class SplitGraphs:
 
     def run(self, case: Case) -> list[tuple[Array, Pixels]]:
         """See `Candidate.run`."""
-        if len(case.pictures) > 1:
-            assert case.tile_px is not None
-            lights = mixed_batch_lights(self.network, case.pictures, case.tile_px)
-        else:
-            lights = [split_light(self.network, case.pictures[0], case.tile_px)]
+        try:
+            if len(case.pictures) > 1:
+                assert case.tile_px is not None
+                lights = mixed_batch_lights(self.network, case.pictures, case.tile_px)
+            else:
+                lights = [split_light(self.network, case.pictures[0], case.tile_px)]
+        except PhotoError:  # the light is not a number: in fp16, sums may overflow
+            lights = [np.full(picture.shape[:2], np.nan, np.float32) for picture in case.pictures]
         return [(light, relit(picture, light)) for light, picture in zip(lights, case.pictures, strict=True)]
 
 

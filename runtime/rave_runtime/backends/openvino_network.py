@@ -28,6 +28,10 @@ _CHANGES: Final = "join, round once"
 """A name for the changes made to graphs before they are compiled. It is part of the cache's key, so that
 graphs that were compiled with other changes are not used."""
 
+_KEPT_KERNELS: Final = 100
+"""How many kernels, which are made for one size of picture each, a stream keeps. OpenVINO's 5000 took a
+gigabyte after 500 sizes, and more with every stream; a folder with six sizes is as fast with none."""
+
 _OF_ENHANCE: Final = "_of_enhance"
 """Suffix of the names of the enhance graph's inputs after both graphs were joined."""
 
@@ -83,6 +87,7 @@ class OpenVinoNetwork(SplitNetwork):
             # Otherwise OpenVINO silently computes in bfloat16 on some processors: 40 dB PSNR from float32.
             "INFERENCE_PRECISION_HINT": "f32",
             "ENABLE_CPU_PINNING": False,
+            "CPU_RUNTIME_CACHE_CAPACITY": _KEPT_KERNELS,
         }
         self._compiled: dict[str, Any] = {}
         self._loading = threading.Lock()

@@ -104,3 +104,24 @@ def test_an_error_without_words_is_told_by_its_name(
     monkeypatch.setattr(OpenVinoNetwork, "_request", lambda *_: Request())
     with pytest.raises(DeviceError, match=r"OpenVINO failed on .*: MemoryError \(a smaller"):
         Enhancer(device="openvino").enhance(picture(60, 70))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc to read memory from")
+def test_memory_stays_small_over_many_sizes() -> None:
+    """A service sees photographs of all sizes; OpenVINO makes kernels for each, and keeps them all."""
+    code = """
+from pathlib import Path
+import numpy as np
+from rave_runtime import Enhancer
+enhancer = Enhancer(device="openvino", precision="fp32", threads=1)
+picture = np.random.default_rng(0).integers(0, 200, (144, 144, 3), np.uint8)
+def pages() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1])
+for i in range(110):
+    enhancer.illumination(picture[: 144 - i // 2, : 144 - (i + 1) // 2])
+    if i == 9:
+        before = pages()
+print((pages() - before) * 4096 // 2**20)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 200, "MiB; it was 290"
