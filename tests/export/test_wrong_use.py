@@ -78,7 +78,7 @@ from tests.export.conftest import Run
         (["{good}", "-o", "{new}", "--opset", "12"], 2, "opset 12 is too low for these graphs"),
         (["{good}", "-o", "{new}", "--opset", "99"], 2, "opset 99 is too new for the installed onnx: give"),
         (["{good}", "-o", "{new}", "--int8", "--calibration", "{old}"], 2, "such as .jpg, .png, .tif"),
-        (["--verify", "{old}"], 2, "is not a bundle: it has no manifest.json"),
+        (["--verify", "{old}"], 2, "is not a bundle, which is a folder with a manifest.json"),
     ],
 )
 def test_errors_say_what_to_do(

@@ -287,7 +287,7 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
         content = parse_manifest(read_content(file, MAX_MANIFEST_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(
-            f"{path} is not a bundle: it has no {MANIFEST_NAME}; make one with rave-export"
+            f"{path} is not a bundle, which is a folder with a {MANIFEST_NAME}; make one with rave-export"
         ) from None
     except OSError as error:
         raise BundleError(f"{file} cannot be read: {error.strerror or error}") from error

@@ -194,7 +194,7 @@ def test_options_that_make_no_sense(options: dict[str, Any], error: type[Excepti
 
 
 def test_a_folder_without_a_manifest_is_not_a_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"is not a bundle: it has no manifest.json"):
+    with pytest.raises(BundleError, match=r"is not a bundle, which is a folder with a manifest.json"):
         Enhancer(tmp_path)
 
 
