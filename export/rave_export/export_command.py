@@ -16,7 +16,7 @@ from rave_export.pictures import read_pictures
 from rave_export.triton import check_repository, write_triton_repository
 from rave_export.web.onnxruntime_web import read_package
 from rave_export.web.page import check_page, require_working_size, write_page
-from rave_export.whole_folders import check_replaceable
+from rave_export.whole_folders import check_replaceable, require_makeable
 from rave_runtime.backends.tensorrt.library import LIBRARIES
 from rave_runtime.bundle import Bundle, Flavour, Precision, read_bundle
 from rave_train.checkpoint import Checkpoint, read_checkpoint
@@ -89,16 +89,18 @@ def _without(precision: Precision, worst: str, options: ExportOptions) -> str:
 
 
 def _check_places(options: ExportOptions) -> None:
-    """Refuses output folders that exist, unless they may be replaced.
+    """Refuses output folders that exist, unless they may be replaced, and those that cannot be made.
 
     Raises:
-        InputError: a folder exists and must not be replaced.
+        InputError: a folder exists and must not be replaced, or nothing can be written there.
     """
     check_replaceable(options.output, options.force, BUNDLE)
     if options.triton is not None:
         check_repository(options.triton, options.force)
     if options.web is not None:
         check_page(options.web, options.force)
+    for target in filter(None, (options.output, options.triton, options.web)):
+        require_makeable(target)
 
 
 def _check_libraries(options: ExportOptions) -> None:

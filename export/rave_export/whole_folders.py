@@ -72,6 +72,21 @@ def check_replaceable(target: Path, force: bool, kind: Kind) -> None:
         )
 
 
+def require_makeable(target: Path) -> None:
+    """Refuses a target whose folder could not be made, before minutes of work; leaves nothing behind.
+
+    Raises:
+        InputError: nothing can be written there.
+    """
+    there = next(parent for parent in target.absolute().parents if parent.exists())
+    probe = there / f".{target.name}.{secrets.token_hex(4)}.partial"
+    try:
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise InputError(f"{target} cannot be made: {error.strerror}") from error
+
+
 @contextlib.contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """Yields a folder to fill, moved to `target` when the block ends well and removed when it does not.

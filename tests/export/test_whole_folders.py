@@ -14,7 +14,7 @@ from rave_export.bundles import BUNDLE
 from rave_export.errors import ExportError, InputError
 from rave_export.triton import REPOSITORY
 from rave_export.web.page import PAGE
-from rave_export.whole_folders import Kind, check_replaceable, new_folder
+from rave_export.whole_folders import Kind, check_replaceable, new_folder, require_makeable
 from rave_runtime.bundle import Bundle
 
 KIND = Kind("a bundle", "mark", "old")
@@ -119,3 +119,11 @@ def test_a_new_folder_has_the_permissions_that_the_umask_leaves(tmp_path: Path) 
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+def test_a_place_where_nothing_can_be_made_is_refused_before_the_work(tmp_path: Path) -> None:
+    require_makeable(tmp_path / "not" / "yet" / "there")
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(InputError, match="file/deep/new cannot be made: Not a directory"):
+        require_makeable(tmp_path / "file" / "deep" / "new")
