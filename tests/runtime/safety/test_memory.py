@@ -73,7 +73,7 @@ def empty_png(width: int, height: int, bits: int = 8, colour: int = 2) -> bytes:
 
 
 def scene(width: int, height: int) -> Image.Image:
-    noise = np.random.default_rng(0).integers(60, 200, (height // 8, width // 8, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(5, 80, (height // 8, width // 8, 3), np.uint8)
     return Image.fromarray(noise).resize((width, height))
 
 
