@@ -79,6 +79,11 @@ _PILLOW = ("pillow", "pillow into files")
 _SIMPLEJPEG = "simplejpeg into files"
 
 
+def draw_scene(rng: np.random.Generator) -> Image.Image:
+    """Draws 40 x 30 colours, most of them dark: a bright photograph would be copied, not enhanced."""
+    return Image.fromarray((rng.random((30, 40, 3)) ** 2 * 255).astype(np.uint8))
+
+
 def make_photographs(folder: Path, count: int, source: Path | None) -> None:
     """Writes 12-megapixel JPEGs with grain like a camera's.
 
@@ -90,10 +95,7 @@ def make_photographs(folder: Path, count: int, source: Path | None) -> None:
     rng = np.random.default_rng(0)
     originals = sorted(path for path in source.iterdir() if path.is_file()) if source else []
     for i in range(count):
-        if originals:
-            image = Image.open(originals[i % len(originals)]).convert("RGB")
-        else:
-            image = Image.fromarray(rng.integers(0, 255, (30, 40, 3), np.uint8))
+        image = Image.open(originals[i % len(originals)]).convert("RGB") if originals else draw_scene(rng)
         pixels = np.asarray(image.resize(SIZE, Image.Resampling.BICUBIC), np.int16)
         grain = rng.normal(0, 5, (SIZE[1], SIZE[0])).astype(np.int16)
         noisy = np.clip(pixels + grain[..., None], 0, 255).astype(np.uint8)
@@ -104,9 +106,7 @@ def make_kind(folder: Path, kind: Kind) -> None:
     """Writes a folder of files that show one scene with grain, shifted by another amount in each."""
     rng = np.random.default_rng(0)
     size = (kind.width, kind.height)
-    smooth = Image.fromarray(rng.integers(0, 255, (30, 40, 3), np.uint8)).resize(
-        size, Image.Resampling.BICUBIC
-    )
+    smooth = draw_scene(rng).resize(size, Image.Resampling.BICUBIC)
     grain = rng.normal(0, 5, size[::-1]).astype(np.int16)
     scene = np.clip(np.asarray(smooth, np.int16) + grain[..., None], 0, 255).astype(np.uint8)
     for i in range(kind.photographs):
@@ -174,8 +174,7 @@ def measure_threads(rounds: int) -> dict[str, float]:
     """Measures a photograph of 50 megapixels in memory, on one processor and on all, in turns."""
     kind = KINDS["3 JPEGs of 50 MP"]
     rng = np.random.default_rng(0)
-    smooth = Image.fromarray(rng.integers(0, 255, (30, 40, 3), np.uint8))
-    scene = np.asarray(smooth.resize((kind.width, kind.height), Image.Resampling.BICUBIC))
+    scene = np.asarray(draw_scene(rng).resize((kind.width, kind.height), Image.Resampling.BICUBIC))
     pixels = wide_pixels(kind.height, kind.width)  # as rave-run decodes JPEGs
     threads = (1, usable_processors())
     enhancers = [Enhancer(threads=each) for each in threads]
