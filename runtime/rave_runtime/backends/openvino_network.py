@@ -29,8 +29,8 @@ _CHANGES: Final = "join, round once"
 graphs that were compiled with other changes are not used."""
 
 _KEPT_KERNELS: Final = 100
-"""How many kernels, which are made for one size of picture each, a stream keeps. OpenVINO's 5000 took a
-gigabyte after 500 sizes, and more with every stream; a folder with six sizes is as fast with none."""
+"""How many kernels a stream keeps; each is made for one size of picture. With OpenVINO's own 5000, memory
+grows with every size of photograph. Folders of photographs have few sizes, for which 100 are enough."""
 
 _OF_ENHANCE: Final = "_of_enhance"
 """Suffix of the names of the enhance graph's inputs after both graphs were joined."""
