@@ -1,7 +1,7 @@
 """Compares our INT8 with onnxruntime's `quantize_static`: distance from float32, time, and lines of code.
 
     python -m benchmarks int8-library [--checkpoint FILE] [--padding reflect] [--photographs FOLDER ...]
-        [--limit 24] [--rounds 9] [--output FILE.json]
+        [--limit 24] [--int8-target 44] [--rounds 9] [--output FILE.json]
 
 Both are calibrated on the same pictures, the default ones of `rave-export --int8`, and on the same tensors.
 The library is tried in four ways, each with the changes of the one before: with its defaults; with a scale
@@ -40,6 +40,9 @@ from rave_runtime.bundle import embedded_bundle
 from rave_runtime.light.sizes import DEFAULT_TILE_PX
 from rave_train.checkpoint import read_checkpoint
 
+_TARGET_DB: Final = 44.0
+"""PSNR at which the embedded model's INT8 leaves no further layer in float32."""
+
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 
 Graphs = tuple[onnx.ModelProto, onnx.ModelProto]
@@ -76,6 +79,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--padding", choices=["reflect", "zeros"], default="reflect")
     parser.add_argument("--photographs", type=Path, action="append", help="a folder to measure on")
     parser.add_argument("--limit", type=int, default=24, help="photographs of each folder at most")
+    parser.add_argument(
+        "--int8-target",
+        type=float,
+        default=_TARGET_DB,
+        metavar="DB",
+        help="as rave-export's; the embedded model's unless given",
+    )
     parser.add_argument("--rounds", type=int, default=9, help="of the times")
     parser.add_argument("--output", type=Path, help="write the findings into this file as well")
     options = parser.parse_args(arguments)
@@ -93,7 +103,7 @@ def main(arguments: Sequence[str]) -> None:
 
     reference = network_of(graphs)
     expected = lights(reference, photographs)
-    by_hand = _pair(int8_graphs(float32_graphs, facts, calibration))
+    by_hand = _pair(int8_graphs(float32_graphs, facts, calibration, enough_db=options.int8_target))
     float32_weights = frozenset(
         item.name
         for graph in by_hand
@@ -224,5 +234,5 @@ def _seconds(networks: dict[str, NetworkInMemory], picture: Picture, rounds: int
 def _lines_by_hand() -> dict[str, int]:
     """Lines of the modules that our INT8 needs and the library would replace."""
     folder = Path(str(int8.__file__)).parent
-    names = ("quantize.py", "ranges.py")
+    names = ("quantize.py", "ranges.py", "rounding.py", "bias.py")
     return {name: len((folder / name).read_text("utf-8").splitlines()) for name in names}

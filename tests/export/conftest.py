@@ -21,6 +21,7 @@ from rave_export.cli import main
 from rave_export.graphs.split import ContextGraph, EnhanceGraph
 from rave_export.graphs.variants import Graph, float_graphs
 from rave_export.int8.calibration import proof_pictures
+from rave_export.int8.rounding import Models
 from rave_runtime.bundle import Bundle, EngineFile, read_bundle, write_manifest
 from rave_train.checkpoint import Checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork, Padding
@@ -135,6 +136,11 @@ def with_weights_of(network: EnhancementNetwork, graphs: list[Graph]) -> list[Gr
                 tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
         changed.append(replace(graph, model=model))
     return changed
+
+
+def models_of(graphs: list[Graph]) -> Models:
+    """The context graph for uint8 images and the enhance graph among those of `float_graphs`."""
+    return {"context": graphs[0].model, "enhance": graphs[2].model}
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import onnx
@@ -13,10 +12,12 @@ import onnx
 from rave_export.graphs.full_resolution import join_graphs
 from rave_export.graphs.normal_way import normal_way
 from rave_export.graphs.split import OPSET, export_context, export_enhance, with_float_image
+from rave_export.int8.bias import correct_biases
 from rave_export.int8.float_layers import find_float_layers, lights, worst_db
 from rave_export.int8.in_memory import NetworkInMemory, Session
-from rave_export.int8.quantize import SENSITIVE, convolutions, quantize
+from rave_export.int8.quantize import SENSITIVE, convolutions
 from rave_export.int8.ranges import observe_ranges
+from rave_export.int8.rounding import Models, Rounding
 from rave_export.options import ENOUGH_DB
 from rave_export.proof.parity import TOLERANCES
 from rave_runtime.arrays import Picture
@@ -77,7 +78,8 @@ def int8_graphs(
     """Makes INT8 versions of the float32 graphs.
 
     Of the two kinds of ranges that `observe_ranges` gives, the one that serves these pictures better is
-    taken. The first and the last convolution stay float32, and so do those that `sparing` finds too harmful.
+    taken, and the biases are corrected. The first and the last convolution stay float32, and so do those that
+    `find_float_layers` finds too harmful.
 
     Args:
         graphs: the fp32 graphs that `float_graphs` returns.
@@ -90,40 +92,48 @@ def int8_graphs(
     Raises:
         ExportError: there are no pictures, or a range is not finite.
     """
-    context = next(graph.model for graph in graphs if graph.image == "uint8")
-    enhance = next(graph.model for graph in graphs if graph.part == "enhance")
-    kinds = observe_ranges(facts, context, enhance, pictures)
+    models: Models = {
+        "context": next(graph.model for graph in graphs if graph.image == "uint8"),
+        "enhance": next(graph.model for graph in graphs if graph.part == "enhance"),
+    }
+    kept = () if every_layer else SENSITIVE
+    kinds = observe_ranges(facts, models, pictures)
+    expected = lights(NetworkInMemory(facts, *map(Session, models.values())), pictures)
 
-    def build(kind: str, float32_layers: tuple[str, ...]) -> NetworkInMemory:
-        keep = float32_layers if every_layer else (*SENSITIVE, *float32_layers)
-        parts = zip((context, enhance), kinds[kind], strict=True)
-        return NetworkInMemory(facts, *(Session(quantize(part, ranges, keep=keep)) for part, ranges in parts))
+    def reached_db(rounding: Rounding) -> float:
+        return worst_db(rounding.network(facts, models), pictures, expected)
 
-    expected = lights(NetworkInMemory(facts, Session(context), Session(enhance)), pictures)
-    reached = {kind: worst_db(build(kind, ()), pictures, expected) for kind in kinds}
-    kind = max(reached, key=reached.__getitem__)
-    keep: tuple[str, ...] = ()
-    if not every_layer:
+    rounding = max((Rounding(ranges, kept) for ranges in kinds), key=reached_db)
+    rounding = correct_biases(facts, models, rounding, pictures)
+    reached = reached_db(rounding)
+    if not every_layer and reached < enough_db:
         layers = [
-            name for name in convolutions(context) + convolutions(enhance) if not name.endswith(SENSITIVE)
+            name for model in models.values() for name in convolutions(model) if not name.endswith(SENSITIVE)
         ]
-        if reached[kind] < enough_db:
-            say(
-                f"int8 reaches {reached[kind]:.1f} dB on the worst picture and {enough_db:g} are aimed at: "
-                f"finding out which of {len(layers)} layers to leave in float32, which may take minutes"
-            )
-        float32_layers = find_float_layers(partial(build, kind), layers, pictures, expected, enough_db)
-        for name, reached_db in float32_layers:
-            say(f"int8 leaves {name.removesuffix('.weight')} in float32, which gives {reached_db:.1f} dB")
-        if (float32_layers[-1][1] if float32_layers else reached[kind]) < enough_db:
+        say(
+            f"int8 reaches {reached:.1f} dB on the worst picture and {enough_db:g} are aimed at: "
+            f"finding out which of {len(layers)} layers to leave in float32, which may take minutes"
+        )
+        float32_layers = find_float_layers(
+            lambda names: rounding.sparing(names).network(facts, models),
+            layers,
+            pictures,
+            expected,
+            enough_db,
+        )
+        for name, with_it in float32_layers:
+            say(f"int8 leaves {name.removesuffix('.weight')} in float32, which gives {with_it:.1f} dB")
+        if float32_layers:
+            spared = rounding.sparing(tuple(name for name, _ in float32_layers))
+            rounding = correct_biases(facts, models, spared, pictures)
+            reached = reached_db(rounding)
+        if reached < enough_db:
             say(
                 f"int8 stays short of the {enough_db:g} dB that are aimed at on the worst calibration "
                 f"picture; {TOLERANCES['int8'].min_psnr_db:g} are needed in the proof"
             )
-        keep = (*SENSITIVE, *(name for name, _ in float32_layers))
-    ranges = dict(zip(("context", "enhance"), kinds[kind], strict=True))
     return [
-        Graph(quantize(graph.model, ranges[graph.part], keep=keep), graph.part, "int8", graph.image)
+        Graph(rounding.round_graph(graph.model, graph.part), graph.part, "int8", graph.image)
         for graph in graphs
     ]
 

@@ -10,7 +10,7 @@ Source: Nagel et al., A White Paper on Neural Network Quantization, arXiv 2106.0
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -21,8 +21,9 @@ from onnx import TensorProto, helper, numpy_helper
 from rave_export.errors import ExportError
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.int8.quantize import Ranges, observed_tensors, require_finite
+from rave_export.int8.rounding import Models
 from rave_runtime.arrays import Picture
-from rave_runtime.bundle import NetworkFacts
+from rave_runtime.bundle import NetworkFacts, Part
 from rave_runtime.light.sizes import DEFAULT_TILE_PX
 from rave_runtime.light.tiled import tiled_light
 
@@ -36,33 +37,31 @@ _FRACTIONS: Final = np.geomspace(1 / 50, 1, 60)
 
 
 def observe_ranges(
-    facts: NetworkFacts, context: onnx.ModelProto, enhance: onnx.ModelProto, pictures: Sequence[Picture]
-) -> dict[str, tuple[Ranges, Ranges]]:
+    facts: NetworkFacts, models: Models, pictures: Sequence[Picture]
+) -> tuple[Mapping[Part, Ranges], ...]:
     """Runs pictures through the float32 graphs as the runtime does, tiles and all, twice.
 
     Args:
         facts: the facts of the network, for tiling.
-        context: context graph with a uint8 image.
-        enhance: enhance graph.
+        models: the float32 graphs.
         pictures: [h, w, 3] uint8, at least 2 pixels each way.
 
     Returns:
-        By kind, "widest" or "least error", the ranges of the context graph's tensors and those of the enhance
-        graph's.
+        Both kinds of ranges, of the tensors of either graph: the widest, and those of least squared error.
 
     Raises:
         ExportError: there are no pictures, or an activation is not finite.
     """
     if not pictures:
         raise ExportError("there is no picture to calibrate on: give --calibration a folder of photographs")
-    extremes = _Extremes(context), _Extremes(enhance)
-    _run(NetworkInMemory(facts, *extremes), pictures)
-    counts = _Counts(context, extremes[0].ranges), _Counts(enhance, extremes[1].ranges)
-    _run(NetworkInMemory(facts, *counts), pictures)
-    return {
-        "widest": (extremes[0].ranges, extremes[1].ranges),
-        "least error": (counts[0].ranges(), counts[1].ranges()),
-    }
+    extremes = {part: _Extremes(model) for part, model in models.items()}
+    _run(NetworkInMemory(facts, extremes["context"], extremes["enhance"]), pictures)
+    counts = {part: _Counts(model, extremes[part].ranges) for part, model in models.items()}
+    _run(NetworkInMemory(facts, counts["context"], counts["enhance"]), pictures)
+    return (
+        {part: each.ranges for part, each in extremes.items()},
+        {part: each.ranges() for part, each in counts.items()},
+    )
 
 
 def least_error_range(counts: NDArray[np.int64], low: float, high: float) -> tuple[float, float]:

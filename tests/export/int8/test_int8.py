@@ -11,20 +11,18 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from PIL import Image
 
 from rave_export.errors import ExportError
 from rave_export.graphs.variants import Graph, int8_graphs, network_facts
-from rave_export.int8.calibration import with_darker
 from rave_export.int8.float_layers import find_float_layers, lights, worst_db
 from rave_export.int8.in_memory import NetworkInMemory, Session
-from rave_export.int8.quantize import fits_16_bits, observed_tensors, quantize
-from rave_export.int8.ranges import least_error_range, observe_ranges
-from rave_export.pictures import MAX_SIDE_PX, read_pictures
+from rave_export.int8.quantize import SENSITIVE, fits_16_bits, observed_tensors, quantize
+from rave_export.int8.ranges import observe_ranges
+from rave_export.int8.rounding import Rounding
 from rave_export.proof.parity import probe_picture
 from rave_runtime.bundle import Bundle, NetworkFacts
 from rave_train.network import EnhancementNetwork
-from tests.export.conftest import tiny_network, with_weights_of
+from tests.export.conftest import models_of, tiny_network, with_weights_of
 
 PICTURES = [probe_picture(40, 52, seed) for seed in range(2)]
 
@@ -151,11 +149,10 @@ def test_layers_are_spared_until_it_is_enough(fp32_graphs: list[Graph]) -> None:
 
 
 def _worst_of_int8(graphs: list[Graph], facts: NetworkFacts) -> float:
-    parts = graphs[0].model, graphs[2].model
-    ranges = observe_ranges(facts, *parts, PICTURES)["widest"]
-    rounded = (Session(quantize(part, seen)) for part, seen in zip(parts, ranges, strict=True))
-    expected = lights(NetworkInMemory(facts, *map(Session, parts)), PICTURES)
-    return worst_db(NetworkInMemory(facts, *rounded), PICTURES, expected)
+    models = models_of(graphs)
+    expected = lights(NetworkInMemory(facts, *map(Session, models.values())), PICTURES)
+    widest = Rounding(observe_ranges(facts, models, PICTURES)[0], SENSITIVE)
+    return worst_db(widest.network(facts, models), PICTURES, expected)
 
 
 def test_no_layer_is_spared_where_none_helps(fp32_graphs: list[Graph], network: EnhancementNetwork) -> None:
@@ -226,91 +223,3 @@ def test_a_diverged_network_is_named_in_calibration(
     graphs = with_weights_of(diverged, fp32_graphs)
     with pytest.raises(ExportError, match=r"no finite range of .*: the network overflows"):
         int8_graphs(graphs, network_facts(diverged), PICTURES)
-
-
-def test_ranges_are_those_of_the_runtimes_own_tiles(
-    fp32_graphs: list[Graph], network: EnhancementNetwork
-) -> None:
-    context, enhance = fp32_graphs[0].model, fp32_graphs[2].model
-    kinds = observe_ranges(network_facts(network), context, enhance, PICTURES)
-    for context_ranges, enhance_ranges in kinds.values():
-        assert set(context_ranges) == set(observed_tensors(context))
-        assert set(enhance_ranges) == set(observed_tensors(enhance))
-        low, high = context_ranges["features"]
-        assert low < 0 < high
-    for widest, closest in zip(kinds["widest"], kinds["least error"], strict=True):
-        for name, (low, high) in closest.items():
-            assert widest[name][0] <= low <= 0 <= high <= widest[name][1], name
-    with pytest.raises(ExportError, match="no picture to calibrate on"):
-        observe_ranges(network_facts(network), context, enhance, [])
-
-
-def test_the_range_of_least_error_is_that_of_a_search_over_all() -> None:
-    rng = np.random.default_rng(0)
-    values = np.append(rng.normal(0, 1, 400_000), 12.0)
-    low, high = float(values.min()), float(values.max())
-
-    def error(ends: tuple[float, float]) -> float:
-        step = (ends[1] - ends[0]) / 255
-        rounded = ends[0] + np.rint((values.clip(*ends) - ends[0]) / step) * step
-        return float(np.square(rounded - values).mean())
-
-    counts = np.histogram(values, 4096, (low, high))[0]
-    found = least_error_range(counts, low, high)
-    assert low < found[0] < 0 < found[1] < high
-    tried = [error((low * a, high * b)) for a in np.linspace(0.1, 1, 25) for b in np.linspace(0.1, 1, 25)]
-    assert error(found) < 1.02 * min(tried)
-    assert error(found) < 0.7 * error((low, high))
-    assert least_error_range(np.ones(64, np.int64), 0.0, 1.0) == (0.0, 1.0)
-
-
-def test_pictures_that_eight_bits_cannot_hold_are_left_out(tmp_path: Path) -> None:
-    Image.fromarray(np.zeros((20, 20), np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(ExportError, match=r"give --calibration others; .*a\.tif: "):
-        read_pictures(tmp_path)
-    Image.new("RGB", (20, 10)).save(tmp_path / "b.png")
-    (tmp_path / "c.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much")
-    said: list[str] = []
-    assert len(read_pictures(tmp_path, say=said.append)) == 1, "one that can be read is enough"
-    assert [line.split(": ")[0] for line in said] == [f"skipped {tmp_path / n}" for n in ("a.tif", "c.jpg")]
-
-
-def test_pictures_of_16_bits_keep_their_upper_ones(tmp_path: Path) -> None:
-    Image.fromarray(np.full((20, 30), 0x7B41, np.uint16)).save(tmp_path / "a.png")
-    (picture,) = read_pictures(tmp_path)
-    assert picture.shape == (20, 30, 3)
-    assert (picture == 0x7B).all()
-
-
-def test_calibration_reads_a_folder(tmp_path: Path) -> None:
-    for index in range(20):
-        Image.fromarray(np.full((4, 6, 3), index, np.uint8)).save(tmp_path / f"{index:02}.png")
-    (tmp_path / "notes.txt").write_text("no picture")
-    found = read_pictures(tmp_path, limit=4)
-    assert [picture[0, 0, 0] for picture in found] == [0, 5, 10, 15]
-    Image.new("L", (2000, 500), 9).save(tmp_path / "00.png")
-    assert read_pictures(tmp_path, limit=4)[0].shape == (MAX_SIDE_PX * 500 // 2000, MAX_SIDE_PX, 3)
-
-
-def test_calibration_knows_the_dark_as_well() -> None:
-    pictures = [np.full((2, 3, 3), value, np.uint8) for value in (200, 100, 60, 40)]
-    found = with_darker(pictures)
-    assert [int(picture[0, 0, 0]) for picture in found] == [200, 100, 60, 40, 30, 30, 30, 6]
-    assert all(picture.dtype == np.uint8 for picture in found)
-    assert [int(picture[0, 0, 0]) for picture in with_darker(pictures, 3)] == [200, 100, 60, 40, 30, 12]
-
-
-def test_calibration_says_what_is_wrong_with_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="is not a folder: give --calibration a folder of photographs"):
-        read_pictures(tmp_path / "none")
-    with pytest.raises(ExportError, match=r"such as \.jpg, \.png, .*: give --calibration"):
-        read_pictures(tmp_path)
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much")
-    with pytest.raises(ExportError, match=r"that can be read: give --calibration others; .*broken.jpg: "):
-        read_pictures(tmp_path)
-    (tmp_path / "broken.jpg").unlink()
-    Image.new("RGB", (5, 1)).save(tmp_path / "line.png")
-    with pytest.raises(
-        ExportError, match=r"line.png: it has 5 x 1 pixels, --calibration needs at least 2 x 2"
-    ):
-        read_pictures(tmp_path)
