@@ -180,9 +180,6 @@ def bits_per_channel(image: Image.Image, content: bytes) -> int:
     if image.format == "AVIF":
         flags = content[(box := content.find(b"av1C")) + 6 : box + 7]
         return 8 if box < 0 or not flags or not flags[0] & 0x40 else 12 if flags[0] & 0x20 else 10
-    if image.format == "JPEG2000" and not image.mode.startswith("I;16"):
-        depth = content[(start := content.find(b"\xff\x4f\xff\x51")) + 42 : start + 43]
-        return (depth[0] & 0x7F) + 1 if start >= 0 and depth else 8
     codec, _, _, arguments = (getattr(image, "tile", None) or [("", (), 0, ())])[0]
     if codec == "ppm_plain" and image.mode == "RGB" and arguments[1] > 255:
         return 16

@@ -16,6 +16,7 @@ from PIL.TiffImagePlugin import IFDRational
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import upright_exif
+from rave_runtime.photos.headers.dimensions import read_dimensions
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.sixteen_bit import write_deep_ppm
@@ -43,6 +44,35 @@ def test_a_missing_library_says_what_to_install(missing: str, monkeypatch: pytes
             encode_photo(deep_photo(3), DEEP, kind)
     else:
         assert encode_photo(deep_photo(3), DEEP, kind).content, "writing TIFF needs no library"
+
+
+@pytest.mark.parametrize("bits", [1, 4, 9, 10, 12, 16])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_white_of_a_jpeg_2000_is_white_at_every_depth(channels: int, bits: int) -> None:
+    codecs = pytest.importorskip("imagecodecs")
+    top, most = (1 << bits) - 1, 255 if bits < 8 else 65535
+    ramp = np.linspace(0, top, 40 * 56).round().astype(np.uint8 if bits < 8 else np.uint16).reshape(40, 56)
+    values = np.dstack([ramp] * channels) if channels > 1 else ramp
+    content = codecs.jpeg2k_encode(values, level=0, reversible=True, codecformat="jp2", bitspersample=bits)
+    dimensions = read_dimensions(content)
+    assert dimensions is not None
+    assert dimensions.is_deep == (bits > 8)
+    photo = read_photo(content)
+    assert (photo.pixels.dtype == np.uint8) == (bits < 8)
+    assert not photo.warnings
+    expected = ramp.astype(float)[..., None] * most / top
+    np.testing.assert_allclose(np.broadcast_to(expected, photo.pixels.shape), photo.pixels, atol=most / 512)
+    assert photo.alpha is None or np.array_equal(photo.alpha, photo.pixels[..., 0])
+
+
+def test_a_jpeg_2000_of_16_bits_needs_a_library_for_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    Image.fromarray(scene()).save(file, "JPEG2000")
+    content = bytearray(file.getvalue())
+    content[content.index(b"\xff\x4f\xff\x51") + 42] = 15
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(PhotoError, match=r"is a JPEG 2000 of 16 bits per channel: pip install .*\[deep\]"):
+        read_photo(bytes(content))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
