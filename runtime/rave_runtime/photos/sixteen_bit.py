@@ -20,7 +20,7 @@ from PIL import Image
 from rave_runtime.arrays import Pixels, is_wide, wide_pixels, with_fourth_byte
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.codecs.interlaced_png import is_interlaced, read_interlaced
-from rave_runtime.photos.png import LEVEL, without_chunks
+from rave_runtime.photos.png import LEVEL, chunks, without_chunks
 
 Deep = NDArray[np.uint16]
 
@@ -127,8 +127,9 @@ def _read_png(content: bytes, transparent: object) -> Deep:
         import imagecodecs
     except ImportError:
         _missing("PNG")
-    # imagecodecs swaps the bytes of pictures with a transparent colour: it does not see that chunk
-    content = without_chunks(content, (b"tRNS", b"iCCP", b"gAMA"))
+    # imagecodecs swaps the bytes of pictures with a transparent colour, and libpng prints what it dislikes in
+    # other chunks: they see the pixels only
+    content = without_chunks(content, {kind for kind, _ in chunks(content)} - {b"IHDR", b"IDAT", b"IEND"})
     decode = imagecodecs.png_decode
     pixels = np.asarray(read_interlaced(content, decode) if is_interlaced(content) else decode(content))
     if isinstance(transparent, tuple) and pixels.shape[2:] == (3,):

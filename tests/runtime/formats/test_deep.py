@@ -20,7 +20,7 @@ from rave_runtime.photos.headers.dimensions import read_dimensions
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.sixteen_bit import write_deep_ppm
-from tests.runtime.handmade import exif, inner_exif, png, scene, tiff_of
+from tests.runtime.handmade import exif, inner_exif, png, png_chunk, scene, tiff_of
 
 NOTE = b"maker note" * 9
 DEEP = scene(dtype=np.uint16)
@@ -103,10 +103,12 @@ def test_an_interlaced_png_is_whole(height: int, width: int) -> None:
             read_photo(png(pixels, colour, 16, interlaced=True, size=(width, height + 7)))
 
 
-def test_an_interlaced_png_is_read_without_a_word_of_libpng(tmp_path: Path) -> None:
-    """libpng printed a warning on standard error, when the process ended."""
+@pytest.mark.parametrize("interlaced", [True, False])
+def test_a_deep_png_is_read_without_a_word_of_libpng(tmp_path: Path, interlaced: bool) -> None:
+    """libpng printed a warning of interlaced ones when the process ended, and of each odd chunk."""
     pytest.importorskip("imagecodecs")
-    (tmp_path / "a.png").write_bytes(png(DEEP, 2, 16, interlaced=True))
+    odd = png_chunk(b"cHRM", b"short") + png_chunk(b"eXIf", b"Exif\0\0II*\0")
+    (tmp_path / "a.png").write_bytes(png(DEEP, 2, 16, before=odd, interlaced=interlaced))
     code = (
         "import sys\nfrom pathlib import Path\nfrom rave_runtime.photos.reading import read_photo\n"
         "read_photo(Path(sys.argv[1]))\n"
