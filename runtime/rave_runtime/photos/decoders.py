@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError, features
+from PIL import Image, ImageCms, ImagePalette, JpegImagePlugin, UnidentifiedImageError, features
 
 from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
@@ -45,6 +45,9 @@ _SCAN: Final = re.compile(rb"\xff\xda\x00")
 _RESOURCE: Final = b"8BIM"
 _MAX_RESOURCES: Final = 50_000
 """Marks of Photoshop's image resources in a JPEG, which has tens of them."""
+
+_COLOUR_MAP: Final = 320
+"""TIFF's tag for the colours of a palette, in 16 bits."""
 
 _MAX_COMMENTS: Final = 1000
 """Comments in a PPM of text, each of which costs its decoder a copy of what it has read."""
@@ -129,6 +132,8 @@ def open_picture(content: bytes) -> Image.Image:
         raise PhotoError(reason)
     if name == "PNG":
         _scale_transparent_grey(image, content)
+    elif image.mode == "P" and (colours := getattr(image, "tag_v2", {}).get(_COLOUR_MAP)):
+        _keep_8_bits(image, colours)
     width, height = image.size
     # BMP's runs of equal pixels are read one by one.
     file.start_decoding(8 * width * height if name == "BMP" else 0)
@@ -252,6 +257,15 @@ def _scale_transparent_grey(png: Image.Image, content: bytes) -> None:
     if png.mode == "L" and bits in (2, 4) and isinstance(transparent, int):
         top = (1 << bits) - 1
         png.info["transparency"] = (transparent & top) * 255 // top
+
+
+def _keep_8_bits(tiff: Image.Image, colours: tuple[int, ...]) -> None:
+    """Takes the colours of a palette as 8 bits where none needs more: old programs wrote them so.
+
+    Source: libtiff, which decides in the same way (`checkcmap`).
+    """
+    if max(colours) < 256:
+        tiff.palette = ImagePalette.raw("RGB;L", bytes(colours))
 
 
 def _is_plain(content: bytes) -> bool:
