@@ -149,6 +149,18 @@ def test_ten_bits_that_are_read_as_eight_are_noted() -> None:
     assert re.search("its 1[02] bits per channel were read as 8", photo.warnings[0])
 
 
+@pytest.mark.skipif(not HAS_HEIF, reason="pillow-heif is not installed")
+def test_ten_bits_of_grey_are_kept_without_a_note() -> None:
+    import pillow_heif
+
+    deep = scene(channels=1, dtype=np.uint16)
+    buffer = io.BytesIO()
+    pillow_heif.from_bytes("I;16", deep.shape[::-1], deep.tobytes()).save(buffer, quality=90)
+    photo = read_photo(buffer.getvalue())
+    assert photo.pixels.dtype == np.uint16
+    assert not photo.warnings
+
+
 def test_a_plain_ppm_of_16_bits_is_noted() -> None:
     plain = read_photo(b"P3 1 1 65535 256 512 65535\n")
     assert plain.warnings == ("its 16 bits per channel were read as 8",)
