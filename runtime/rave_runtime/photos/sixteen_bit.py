@@ -1,4 +1,4 @@
-"""Pictures of 16 bits per channel, which Pillow would reduce to 8.
+"""Pictures that Pillow would reduce from 16 bits per channel to 8, or read wrongly or very slowly.
 
 Colour PNG is read and written by imagecodecs and colour TIFF is read by tifffile, which come with the extra
 `deep`; PPM is simple enough to need neither. Pillow reads and writes grey PNG and TIFF of 16 bits, and
@@ -52,7 +52,7 @@ def is_deep(image: Image.Image, content: bytes) -> bool:
     if image.format == "PNG":
         return image.mode != "I;16" and any("16B" in str(tile[3]) for tile in getattr(image, "tile", ()))
     if image.format == "PPM":
-        return _ppm_maximum(image) > 255
+        return _ppm_maximum(image) > 0
     if image.format == "JPEG2000":
         return image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") and jpeg_2000_bits(content) != 8
     if image.format == "TIFF":
@@ -187,17 +187,21 @@ def _ppm_maximum(image: Image.Image) -> int:
     return int(arguments[1]) if codec == "ppm" else 0
 
 
-def _read_ppm(content: bytes, image: Image.Image) -> Deep:
+def _read_ppm(content: bytes, image: Image.Image) -> Pixels:
+    """Reads a binary PPM or PGM whose largest value is not 255; Pillow reads such a file pixel by pixel."""
     (width, height), top = image.size, _ppm_maximum(image)
     channels = 3 if image.mode == "RGB" else 1
     start: int = image.tile[0][2]  # type: ignore[attr-defined]
     count = width * height * channels
-    if len(content) - start < 2 * count:
-        raise PhotoError(f"is damaged or truncated: {2 * count - (len(content) - start)} bytes are missing")
-    values = np.frombuffer(content, ">u2", count, start).reshape(height, width, channels)
+    size, most = (2, 65535) if top > 255 else (1, 255)
+    lacking = size * count - (len(content) - start)
+    if lacking > 0:
+        raise PhotoError(f"is damaged or truncated: {lacking} bytes are missing")
+    values = np.frombuffer(content, f">u{size}", count, start).reshape(height, width, channels)
+    kind = np.uint16 if size == 2 else np.uint8
     if top == 65535:
-        return values.astype(np.uint16)
-    scaled: Deep = ((np.minimum(values, top).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
+        return values.astype(kind)
+    scaled: Pixels = ((np.minimum(values, top).astype(np.uint32) * most + top // 2) // top).astype(kind)
     return scaled
 
 

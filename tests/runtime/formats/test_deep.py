@@ -127,6 +127,20 @@ def test_ppm_needs_no_library(channels: int) -> None:
     assert encode_photo(again, pixels, "PPM").content == write_deep_ppm(pixels)
 
 
+@pytest.mark.parametrize("top", [1, 100, 1000])
+@pytest.mark.parametrize(("kind", "channels"), [(b"P5", 1), (b"P6", 3)])
+def test_a_ppm_may_have_any_largest_value(kind: bytes, channels: int, top: int) -> None:
+    """Pillow reads one of less than 255 pixel by pixel, which looked like a file in too many pieces."""
+    values = np.random.default_rng(0).integers(0, top, (400, 400, channels), endpoint=True)
+    content = kind + b" 400 400 %d\n" % top + values.astype(">u2" if top > 255 else "u1").tobytes()
+    pixels = read_photo(content).pixels
+    most = np.iinfo(pixels.dtype).max
+    assert most == (65535 if top > 255 else 255)
+    np.testing.assert_allclose(pixels, values * most / top, atol=0.5)
+    with pytest.raises(PhotoError, match="damaged or truncated: 1 bytes are missing"):
+        read_photo(content[:-1])
+
+
 def test_tags_of_a_deep_tiff_keep_their_types() -> None:
     tifffile = pytest.importorskip("tifffile")
     tags = Image.Exif()
