@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError, features
+from PIL import Image, ImageCms, ImagePalette, JpegImagePlugin, UnidentifiedImageError, features
 
 from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
@@ -45,6 +45,9 @@ _SCAN: Final = re.compile(rb"\xff\xda\x00")
 _RESOURCE: Final = b"8BIM"
 _MAX_RESOURCES: Final = 50_000
 """Marks of Photoshop's image resources in a JPEG, which has tens of them."""
+
+_COLOUR_MAP: Final = 320
+"""TIFF's tag for the colours of a palette, in 16 bits."""
 
 _MAX_COMMENTS: Final = 1000
 """Comments in a PPM of text, each of which costs its decoder a copy of what it has read."""
@@ -129,6 +132,8 @@ def open_picture(content: bytes) -> Image.Image:
         raise PhotoError(reason)
     if name == "PNG":
         _scale_transparent_grey(image, content)
+    elif image.mode == "P" and (colours := getattr(image, "tag_v2", {}).get(_COLOUR_MAP)):
+        _keep_8_bits(image, colours)
     width, height = image.size
     # BMP's runs of equal pixels are read one by one.
     file.start_decoding(8 * width * height if name == "BMP" else 0)
@@ -175,14 +180,11 @@ def to_pixels(image: Image.Image) -> Pixels:
 
 def bits_per_channel(image: Image.Image, content: bytes) -> int:
     """Returns the bits per channel of a file whose decoder reduces them to 8; 8 for other files."""
-    if image.format == "HEIF":
+    if image.format == "HEIF" and not image.mode.startswith("I;16"):
         return int(image.info.get("bit_depth", 8))
     if image.format == "AVIF":
         flags = content[(box := content.find(b"av1C")) + 6 : box + 7]
         return 8 if box < 0 or not flags or not flags[0] & 0x40 else 12 if flags[0] & 0x20 else 10
-    if image.format == "JPEG2000" and not image.mode.startswith("I;16"):
-        depth = content[(start := content.find(b"\xff\x4f\xff\x51")) + 42 : start + 43]
-        return (depth[0] & 0x7F) + 1 if start >= 0 and depth else 8
     codec, _, _, arguments = (getattr(image, "tile", None) or [("", (), 0, ())])[0]
     if codec == "ppm_plain" and image.mode == "RGB" and arguments[1] > 255:
         return 16
@@ -255,6 +257,15 @@ def _scale_transparent_grey(png: Image.Image, content: bytes) -> None:
     if png.mode == "L" and bits in (2, 4) and isinstance(transparent, int):
         top = (1 << bits) - 1
         png.info["transparency"] = (transparent & top) * 255 // top
+
+
+def _keep_8_bits(tiff: Image.Image, colours: tuple[int, ...]) -> None:
+    """Takes the colours of a palette as 8 bits where none needs more: old programs wrote them so.
+
+    Source: libtiff, which decides in the same way (`checkcmap`).
+    """
+    if max(colours) < 256:
+        tiff.palette = ImagePalette.raw("RGB;L", bytes(colours))
 
 
 def _is_plain(content: bytes) -> bool:

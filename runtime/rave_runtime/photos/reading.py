@@ -189,7 +189,7 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
         jpeg_pixels = decode_jpeg(content, image.mode, *image.size, wide) if name == "JPEG" else None
         if jpeg_pixels is not None:
             pixels = turned(jpeg_pixels, orientation)
-        elif is_deep(image):
+        elif is_deep(image, content):
             pixels = turned(read_deep(content, image), orientation)
         else:
             try:

@@ -1,10 +1,11 @@
-"""Pictures of 16 bits per channel, which Pillow would reduce to 8.
+"""Pictures that Pillow would reduce from 16 bits per channel to 8, or read wrongly or very slowly.
 
 Colour PNG is read and written by imagecodecs and colour TIFF is read by tifffile, which come with the extra
 `deep`; PPM is simple enough to need neither. Pillow reads and writes grey PNG and TIFF of 16 bits, and
-`rave_runtime.photos.tiff.structure` writes every TIFF. TIFF whose channels lie apart is also read by tifffile
-where it has transparency, whatever its bits: Pillow takes one channel for another. So is grey with white as 0
-beside transparency, which Pillow does not know.
+`rave_runtime.photos.tiff.structure` writes every TIFF. JPEG 2000 of other depths than 8 bits is read by
+imagecodecs: where Pillow reduces bits, white becomes black, and below 8 bits it becomes grey. TIFF whose
+channels lie apart is also read by tifffile where it has transparency, whatever its bits: Pillow takes one
+channel for another. So is grey with white as 0 beside transparency, which Pillow does not know.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from PIL import Image
 from rave_runtime.arrays import Pixels, is_wide, wide_pixels, with_fourth_byte
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.codecs.interlaced_png import is_interlaced, read_interlaced
-from rave_runtime.photos.png import LEVEL, without_chunks
+from rave_runtime.photos.png import LEVEL, chunks, without_chunks
 
 Deep = NDArray[np.uint16]
 
@@ -33,17 +34,27 @@ _WHITE_IS_ZERO: Final = 0
 _COLOURS: Final = {_WHITE_IS_ZERO: 1, 1: 1, 2: 3}
 """Channels of the colour itself, by TIFF's number for the two kinds of grey and for RGB."""
 
+_CODESTREAM: Final = b"\xff\x4f\xff\x51"
+"""How the codestream of a JPEG 2000 begins; the depth of its first channel is 42 bytes on."""
+
 _ASSOCIATED: Final = 1
 _UNASSOCIATED: Final = 2
 """TIFF's numbers for alpha with which the colours have been multiplied, and for other alpha."""
 
 
-def is_deep(image: Image.Image) -> bool:
-    """Tells whether Pillow would reduce an opened (not loaded) picture to 8 bits or mix up its channels."""
+def is_deep(image: Image.Image, content: bytes) -> bool:
+    """Tells whether Pillow would reduce a picture to 8 bits, mix up its channels or give wrong values.
+
+    Args:
+        image: the picture, opened and not loaded.
+        content: its file.
+    """
     if image.format == "PNG":
         return image.mode != "I;16" and any("16B" in str(tile[3]) for tile in getattr(image, "tile", ()))
     if image.format == "PPM":
-        return _ppm_maximum(image) > 255
+        return _ppm_maximum(image) > 0
+    if image.format == "JPEG2000":
+        return image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") and jpeg_2000_bits(content) != 8
     if image.format == "TIFF":
         tags = getattr(image, "tag_v2", {})
         bits = tags.get(258, ())
@@ -52,6 +63,12 @@ def is_deep(image: Image.Image) -> bool:
         is_inverted = tags.get(262) == _WHITE_IS_ZERO
         return len(bits) > 1 and (max(bits) == 16 or is_inverted or (is_apart and is_misread))
     return False
+
+
+def jpeg_2000_bits(content: bytes) -> int:
+    """Returns the bits of a JPEG 2000's first channel by its header; 8 where they cannot be found."""
+    depth = content[(start := content.find(_CODESTREAM)) + 42 : start + 43]
+    return (depth[0] & 0x7F) + 1 if start >= 0 and depth else 8
 
 
 def read_deep(content: bytes, image: Image.Image) -> Pixels:
@@ -68,6 +85,8 @@ def read_deep(content: bytes, image: Image.Image) -> Pixels:
         pixels = _read_png(content, image.info.get("transparency"))
     elif image.format == "PPM":
         pixels = _read_ppm(content, image)
+    elif image.format == "JPEG2000":
+        pixels = _read_jpeg_2000(content, image.mode)
     else:
         pixels = _read_tiff(content)
     width, height = image.size
@@ -108,8 +127,9 @@ def _read_png(content: bytes, transparent: object) -> Deep:
         import imagecodecs
     except ImportError:
         _missing("PNG")
-    # imagecodecs swaps the bytes of pictures with a transparent colour: it does not see that chunk
-    content = without_chunks(content, (b"tRNS", b"iCCP", b"gAMA"))
+    # imagecodecs swaps the bytes of pictures with a transparent colour, and libpng prints what it dislikes in
+    # other chunks: they see the pixels only
+    content = without_chunks(content, {kind for kind, _ in chunks(content)} - {b"IHDR", b"IDAT", b"IEND"})
     decode = imagecodecs.png_decode
     pixels = np.asarray(read_interlaced(content, decode) if is_interlaced(content) else decode(content))
     if isinstance(transparent, tuple) and pixels.shape[2:] == (3,):
@@ -167,18 +187,44 @@ def _ppm_maximum(image: Image.Image) -> int:
     return int(arguments[1]) if codec == "ppm" else 0
 
 
-def _read_ppm(content: bytes, image: Image.Image) -> Deep:
+def _read_ppm(content: bytes, image: Image.Image) -> Pixels:
+    """Reads a binary PPM or PGM whose largest value is not 255; Pillow reads such a file pixel by pixel."""
     (width, height), top = image.size, _ppm_maximum(image)
     channels = 3 if image.mode == "RGB" else 1
     start: int = image.tile[0][2]  # type: ignore[attr-defined]
     count = width * height * channels
-    if len(content) - start < 2 * count:
-        raise PhotoError(f"is damaged or truncated: {2 * count - (len(content) - start)} bytes are missing")
-    values = np.frombuffer(content, ">u2", count, start).reshape(height, width, channels)
+    size, most = (2, 65535) if top > 255 else (1, 255)
+    lacking = size * count - (len(content) - start)
+    if lacking > 0:
+        raise PhotoError(f"is damaged or truncated: {lacking} bytes are missing")
+    values = np.frombuffer(content, f">u{size}", count, start).reshape(height, width, channels)
+    kind = np.uint16 if size == 2 else np.uint8
     if top == 65535:
-        return values.astype(np.uint16)
-    scaled: Deep = ((np.minimum(values, top).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
+        return values.astype(kind)
+    scaled: Pixels = ((np.minimum(values, top).astype(np.uint32) * most + top // 2) // top).astype(kind)
     return scaled
+
+
+def _read_jpeg_2000(content: bytes, mode: str) -> Pixels:
+    """Reads a JPEG 2000 of any depth but 8 bits, on the scale of 8 bits if it has less, else of 16."""
+    bits = jpeg_2000_bits(content)
+    if mode == "CMYK":
+        raise PhotoError(f"is a JPEG 2000 of {bits} bits per channel in CMYK: export it as a TIFF of 8 bits")
+    try:
+        import imagecodecs
+    except ImportError:
+        _missing("JPEG 2000", f"of {bits} bits per channel")
+    values: Pixels = np.atleast_3d(imagecodecs.jpeg2k_decode(content))
+    if values.dtype.kind not in "bu" or values.shape[2] != Image.getmodebands(mode) or bits > 16:
+        raise PhotoError(f"is a JPEG 2000 of {bits} bits per channel of a rare kind: export it as a TIFF")
+    if bits == 16:
+        return values
+    top, most = (1 << bits) - 1, 255 if bits < 8 else 65535
+    scale = (np.arange(top + 1) * most + top // 2) // top
+    pixels = np.empty(values.shape, np.uint8 if bits < 8 else np.uint16)
+    for row, stored in zip(pixels, values, strict=True):  # all at once would take eight bytes a value
+        row[...] = scale[stored]
+    return pixels
 
 
 def _missing(kind: str, what: str = "of 16 bits per channel") -> NoReturn:

@@ -154,7 +154,7 @@ class Batch:
         film = file_film(job.source, job.target, self._enhancer, options, journal, self._skip_existing)
         if film is None:
             return Result(job, "skipped", seconds=time.perf_counter() - start_s)
-        notes = *film.warnings, *copy_companions(job, journal, overwrite=options.overwrite)
+        notes = *film.warnings, *copy_companions(job, journal, None, overwrite=options.overwrite)
         status: Status = "copied" if film.is_unchanged else "done"
         size = film.width_px, film.height_px
         return Result(job, status, None, notes, *size, film.seconds, enhanced_before=film.enhanced_before)
@@ -190,7 +190,7 @@ class Batch:
             hdr=options.hdr,
         )
         del content
-        notes = photo.warnings + copy_companions(job, self._journal, overwrite=options.overwrite)
+        notes = photo.warnings + copy_companions(job, self._journal, photo, overwrite=options.overwrite)
         if self._journal is not None:
             if not options.overwrite and isinstance(job.target, Path):  # a file may have come meanwhile
                 require_replaceable(job.target, self._journal)

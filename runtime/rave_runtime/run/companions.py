@@ -12,8 +12,10 @@ from rave_runtime.files.entries import ResultJournal, digest_of
 from rave_runtime.files.location import Location, name_inside
 from rave_runtime.files.places import is_free
 from rave_runtime.files.regular import read_regular
+from rave_runtime.photos.xmp import orientation_in_xmp, upright_xmp
 from rave_runtime.run.inputs import companions_of
 from rave_runtime.run.jobs import Job
+from rave_runtime.run.one_photo import EnhancedPhoto
 from rave_runtime.run.overwriting import is_foreign
 
 LARGEST_BYTES: Final = 256 << 20
@@ -23,25 +25,31 @@ _KEY: Final = "copy"
 """Key of companions in the journal; the key of a result is a hash of what it was made from."""
 
 
-def copy_companions(job: Job, journal: ResultJournal | None, *, overwrite: bool) -> tuple[str, ...]:
+def copy_companions(
+    job: Job, journal: ResultJournal | None, photo: EnhancedPhoto | None, *, overwrite: bool
+) -> tuple[str, ...]:
     """Copies the files that belong to a photograph, each with its times.
 
-    Nothing looks into these files, so a link is followed only to where the user's own links lead: into the
-    folder that was given, or to the file that belongs to the photograph where a link to that leads. A link
-    of a stranger could otherwise bring any file of this machine among the results.
+    The XMP beside a photograph that was turned upright is turned with it, or else programs that read it
+    would turn the result once more.
+
+    What these files are is not checked, so a link is followed only to where the user's own links lead: into
+    the folder that was given, or to the file that belongs to the photograph where a link to that leads. A
+    link of a stranger could otherwise bring any file of this machine among the results.
 
     Args:
         job: the photograph with its companions.
         journal: the journal of the results, which records the copies.
+        photo: the result; None for a film.
         overwrite: whether files that no run of rave-run wrote are replaced.
 
     Returns:
-        What a user should know, a sentence for each file that was not copied.
+        What a user should know, a sentence for each file that was not copied or not turned.
     """
     notes = []
     for source, target in job.companions:
         try:
-            reason = _copy(job, source, target, journal, overwrite)
+            reason = _copy(job, source, target, journal, photo, overwrite)
         except PhotoError as error:
             reason = str(error)
         if reason:
@@ -50,10 +58,15 @@ def copy_companions(job: Job, journal: ResultJournal | None, *, overwrite: bool)
 
 
 def _copy(
-    job: Job, source: Location, target: Location, journal: ResultJournal | None, overwrite: bool
+    job: Job,
+    source: Location,
+    target: Location,
+    journal: ResultJournal | None,
+    photo: EnhancedPhoto | None,
+    overwrite: bool,
 ) -> str | None:
-    """Copies one file, or gives the reason why not."""
-    file = None
+    """Copies one file, and returns what a user should know: why it was not copied, or not turned."""
+    file = note = None
     if not isinstance(source, Path):
         content = source.read(LARGEST_BYTES + 1)
     else:
@@ -68,9 +81,11 @@ def _copy(
             return f"was not copied: {error.strerror or error}"
     if len(content) > LARGEST_BYTES:
         return "was not copied: it is too large for a Live Photo's film"
+    if photo is not None and photo.orientation != 1 and source.suffix.lower() == ".xmp":
+        content, note = _turned(content, photo)
     if not is_free(target):
         if _holds(target, content):
-            return None
+            return note
         if not overwrite and is_foreign(target, journal):
             return f"was not copied, since {target} is there and rave-run did not write it"
     digest = digest_of(content)
@@ -80,7 +95,18 @@ def _copy(
     write_atomically(target, content, like=file, attributes_of=file)
     if journal is not None:
         journal.add(name, _KEY, len(content), digest)
-    return None
+    return note
+
+
+def _turned(xmp: bytes, photo: EnhancedPhoto) -> tuple[bytes, str | None]:
+    """Turns the XMP beside a photograph as its pixels were turned; the note says why it could not be."""
+    stated = orientation_in_xmp(xmp)
+    if stated not in (None, 1, photo.orientation):
+        return xmp, f"was not turned with the picture: it states another orientation ({stated})"
+    packet = upright_xmp(xmp, photo.width_px, photo.height_px, photo.orientation)
+    if packet is None:
+        return xmp, "was not turned with the picture: it is damaged"
+    return packet, None
 
 
 def _may_follow(file: Path, job: Job) -> bool:

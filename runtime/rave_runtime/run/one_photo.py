@@ -54,6 +54,7 @@ class EnhancedPhoto:
         enhanced_before: whether it was marked as enhanced, see `rave_runtime.photos.metadata.mark`.
         width_px: upright width.
         height_px: upright height.
+        orientation: how the pixels were turned, as EXIF numbers it; 1 where `content` is the file as it came.
         seconds: the time that all of it took.
         stage_seconds: the time that reading, enhancing and writing took.
     """
@@ -66,6 +67,7 @@ class EnhancedPhoto:
     width_px: int
     height_px: int
     seconds: float
+    orientation: int = 1
     backlit: float | None = None
     is_unchanged: bool = False
     enhanced_before: bool = False
@@ -140,8 +142,10 @@ def enhance_content(
     is_left = new_pixels is None
     if may_copy and ((keeps_name and is_left) or ((stays or is_left) and written_format == photo.format)):
         encoded, written_format = Encoded(content, notes), photo.format
+        orientation = 1
         is_left = is_left or not enhancer.look.changes_nothing
     else:
+        orientation = photo.orientation
         if is_left:
             notes += (f"its pixels were not changed, but written as {written_format}",)
         is_marked = new_pixels is not None and not enhancer.look.changes_nothing
@@ -160,6 +164,7 @@ def enhance_content(
         width_px=width,
         height_px=height,
         seconds=times[-1] - times[0],
+        orientation=orientation,
         backlit=backlit,
         is_unchanged=is_left,
         enhanced_before=earlier_mark is not None,

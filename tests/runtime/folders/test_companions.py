@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import ExifTags, Image
 
 from rave_runtime.cli.command import run_folder
+from rave_runtime.photos.xmp import orientation_in_xmp
 from tests.runtime.folders.runs import QUICK, options
+from tests.runtime.handmade import scene
+from tests.runtime.metadata.packets import packet
 
 
 def test_times_and_companions_come_along(photos: Path, tmp_path: Path) -> None:
@@ -32,6 +36,25 @@ def test_times_and_companions_come_along(photos: Path, tmp_path: Path) -> None:
         f"its a.xmp was not copied, since {out / 'a.xmp'} is there and rave-run did not write it",
     )
     assert (out / "a.xmp").read_bytes() == b"my own"
+
+
+@pytest.mark.parametrize(("stated", "expected"), [(6, 1), (8, 8)])
+def test_xmp_beside_a_photograph_turns_with_it(
+    photos: Path, tmp_path: Path, stated: int, expected: int
+) -> None:
+    """Programs that read it, such as digiKam, would turn the upright result once more."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(scene(32, 48) // 4).save(photos / "a.jpg", exif=exif)
+    sidecar = packet("", f' tiff:Orientation="{stated}"')
+    (photos / "a.jpg.xmp").write_bytes(sidecar)
+    (photos / "b.xmp").write_bytes(sidecar)
+    first, *_ = run_folder(photos, tmp_path / "out", QUICK)
+    assert first.height_px == 48
+    copied = (tmp_path / "out" / "a.jpg.xmp").read_bytes()
+    assert orientation_in_xmp(copied) == expected
+    assert bool(first.warnings) == (expected != 1)
+    assert (tmp_path / "out" / "b.xmp").read_bytes() == sidecar, "its photograph was not turned"
 
 
 def test_times_may_be_left(photos: Path, tmp_path: Path) -> None:

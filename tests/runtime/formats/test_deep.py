@@ -16,10 +16,11 @@ from PIL.TiffImagePlugin import IFDRational
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.exif import upright_exif
+from rave_runtime.photos.headers.dimensions import read_dimensions
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.photos.sixteen_bit import write_deep_ppm
-from tests.runtime.handmade import exif, inner_exif, png, scene, tiff_of
+from tests.runtime.handmade import exif, inner_exif, png, png_chunk, scene, tiff_of
 
 NOTE = b"maker note" * 9
 DEEP = scene(dtype=np.uint16)
@@ -43,6 +44,35 @@ def test_a_missing_library_says_what_to_install(missing: str, monkeypatch: pytes
             encode_photo(deep_photo(3), DEEP, kind)
     else:
         assert encode_photo(deep_photo(3), DEEP, kind).content, "writing TIFF needs no library"
+
+
+@pytest.mark.parametrize("bits", [1, 4, 9, 10, 12, 16])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_white_of_a_jpeg_2000_is_white_at_every_depth(channels: int, bits: int) -> None:
+    codecs = pytest.importorskip("imagecodecs")
+    top, most = (1 << bits) - 1, 255 if bits < 8 else 65535
+    ramp = np.linspace(0, top, 40 * 56).round().astype(np.uint8 if bits < 8 else np.uint16).reshape(40, 56)
+    values = np.dstack([ramp] * channels) if channels > 1 else ramp
+    content = codecs.jpeg2k_encode(values, level=0, reversible=True, codecformat="jp2", bitspersample=bits)
+    dimensions = read_dimensions(content)
+    assert dimensions is not None
+    assert dimensions.is_deep == (bits > 8)
+    photo = read_photo(content)
+    assert (photo.pixels.dtype == np.uint8) == (bits < 8)
+    assert not photo.warnings
+    expected = ramp.astype(float)[..., None] * most / top
+    np.testing.assert_allclose(np.broadcast_to(expected, photo.pixels.shape), photo.pixels, atol=most / 512)
+    assert photo.alpha is None or np.array_equal(photo.alpha, photo.pixels[..., 0])
+
+
+def test_a_jpeg_2000_of_16_bits_needs_a_library_for_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    Image.fromarray(scene()).save(file, "JPEG2000")
+    content = bytearray(file.getvalue())
+    content[content.index(b"\xff\x4f\xff\x51") + 42] = 15
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(PhotoError, match=r"is a JPEG 2000 of 16 bits per channel: pip install .*\[deep\]"):
+        read_photo(bytes(content))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -73,10 +103,12 @@ def test_an_interlaced_png_is_whole(height: int, width: int) -> None:
             read_photo(png(pixels, colour, 16, interlaced=True, size=(width, height + 7)))
 
 
-def test_an_interlaced_png_is_read_without_a_word_of_libpng(tmp_path: Path) -> None:
-    """libpng printed a warning on standard error, when the process ended."""
+@pytest.mark.parametrize("interlaced", [True, False])
+def test_a_deep_png_is_read_without_a_word_of_libpng(tmp_path: Path, interlaced: bool) -> None:
+    """libpng printed a warning of interlaced ones when the process ended, and of each odd chunk."""
     pytest.importorskip("imagecodecs")
-    (tmp_path / "a.png").write_bytes(png(DEEP, 2, 16, interlaced=True))
+    odd = png_chunk(b"cHRM", b"short") + png_chunk(b"eXIf", b"Exif\0\0II*\0")
+    (tmp_path / "a.png").write_bytes(png(DEEP, 2, 16, before=odd, interlaced=interlaced))
     code = (
         "import sys\nfrom pathlib import Path\nfrom rave_runtime.photos.reading import read_photo\n"
         "read_photo(Path(sys.argv[1]))\n"
@@ -93,6 +125,20 @@ def test_ppm_needs_no_library(channels: int) -> None:
     again = read_photo(write_deep_ppm(pixels))
     np.testing.assert_array_equal(again.pixels, pixels)
     assert encode_photo(again, pixels, "PPM").content == write_deep_ppm(pixels)
+
+
+@pytest.mark.parametrize("top", [1, 100, 1000])
+@pytest.mark.parametrize(("kind", "channels"), [(b"P5", 1), (b"P6", 3)])
+def test_a_ppm_may_have_any_largest_value(kind: bytes, channels: int, top: int) -> None:
+    """Pillow reads one of less than 255 pixel by pixel, which looked like a file in too many pieces."""
+    values = np.random.default_rng(0).integers(0, top, (400, 400, channels), endpoint=True)
+    content = kind + b" 400 400 %d\n" % top + values.astype(">u2" if top > 255 else "u1").tobytes()
+    pixels = read_photo(content).pixels
+    most = np.iinfo(pixels.dtype).max
+    assert most == (65535 if top > 255 else 255)
+    np.testing.assert_allclose(pixels, values * most / top, atol=0.5)
+    with pytest.raises(PhotoError, match="damaged or truncated: 1 bytes are missing"):
+        read_photo(content[:-1])
 
 
 def test_tags_of_a_deep_tiff_keep_their_types() -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ExifTags, Image
 
 from rave_runtime import PhotoError
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.jpeg import end_of_jpeg
 from rave_runtime.photos.metadata.directories import Directory, Value, write_block
-from rave_runtime.photos.metadata.left_behind import name_left_behind
+from rave_runtime.photos.metadata.left_behind import name_left_behind, note_left_behind
 from rave_runtime.photos.png import end_of_png
 from rave_runtime.photos.reading import read_photo
 from tests.runtime.handmade import jpeg_with, png
@@ -183,3 +184,13 @@ def test_the_samples_of_public_reports(name: str, words: str) -> None:
     if name.endswith("heic") and not HAS_HEIF:
         pytest.skip("pillow-heif is not installed")
     assert words in read_photo(FAULTS / name).warnings
+
+
+def test_a_crop_that_is_not_applied_is_said() -> None:
+    """libheif applies the crop of a HEIC. Pillow gives the whole picture of an AVIF."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    content = save(RGB, "AVIF", exif=exif)
+    assert not note_left_behind("AVIF", content, None)
+    cropped = content.replace(b"irot", b"clap")
+    assert note_left_behind("AVIF", cropped, None) == ("its crop was left out: the whole picture was taken",)

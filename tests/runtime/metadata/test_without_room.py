@@ -8,6 +8,7 @@ from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.jpeg import jpeg_segments
 from rave_runtime.photos.metadata.directories import Directory, DirectoryReader, Value, write_block
 from rave_runtime.photos.photo import Photo
+from rave_runtime.photos.png import png_texts
 from rave_runtime.photos.reading import read_photo
 from tests.runtime.handmade import exif, inner_exif, jpeg_with, png, png_chunk
 from tests.runtime.zoo.animal import RGB, save
@@ -107,3 +108,22 @@ def test_all_that_a_format_without_metadata_leaves_out_is_named(format: str) -> 
     note = f"its texts were left out: {format} has no room for metadata"
     assert encode_photo(photo, photo.pixels, format).warnings == (note,)
     assert encode_photo(Photo(RGB, "PNG"), RGB, format).warnings == ()
+
+
+@pytest.mark.parametrize("length", [65_533, 65_534])
+def test_a_comment_too_large_for_a_jpeg_is_missed_aloud(length: int) -> None:
+    """The whole photograph failed."""
+    photo = read_photo(png(RGB, 2, before=png_chunk(b"tEXt", b"Comment\0" + b"x" * length)))
+    written = encode_photo(photo, RGB, "JPEG")
+    comments = [payload for marker, payload in jpeg_segments(written.content) if marker == 0xFE]
+    fits = length == 65_533
+    assert comments == [b"x" * length] * fits
+    note = "its comment is over the 65533 bytes that a JPEG holds: it was left out"
+    assert written.warnings == (note,) * (not fits)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_jpeg_s_comment_keeps_its_letters_in_a_png(encoding: str) -> None:
+    jpeg = save(RGB, "JPEG", comment="Grüße".encode(encoding))
+    content = encode_photo(read_photo(jpeg), RGB, "PNG").content
+    assert png_texts(content)["Comment"] == "Grüße".encode()

@@ -22,6 +22,7 @@ from rave_runtime.photos.headers.bounded import BoundedFile
 from rave_runtime.photos.headers.boxes import photograph_properties
 from rave_runtime.photos.headers.jpeg_xl import read_jxl_header
 from rave_runtime.photos.jpeg import FRAME_MARKERS, plain_header
+from rave_runtime.photos.sixteen_bit import jpeg_2000_bits
 
 _MAX_JPEG_HEADER: Final = 1 << 18
 """Bytes of a JPEG in which its header is looked for without Pillow."""
@@ -105,6 +106,9 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
         with decoding, _open(name, BoundedFile(file, size)) as image:  # lifts Pillow's size limit
             width, height = max(image.size, _tile_of(image), key=math.prod)
             is_deep = _is_deep(image)
+            if name == "JPEG2000":
+                file.seek(0)
+                is_deep = is_deep or jpeg_2000_bits(file.read(_MAX_META)) > 8
             is_progressive = bool(image.info.get("progressive"))
     return Dimensions(name, width, height, is_deep, is_progressive, _may_have_alpha(name, head), size)
 

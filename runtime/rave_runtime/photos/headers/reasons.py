@@ -25,8 +25,10 @@ _SAMPLES: Final = 277
 _SUB_DIRECTORIES: Final = 330
 _EXTRA_SAMPLES: Final = 338
 _SAMPLE_FORMAT: Final = 339
+_SUBSAMPLING: Final = 530
 _DNG_VERSION: Final = 50706
 _REDUCED: Final = 1
+_YCBCR: Final = 6
 _SIGNED: Final = 2
 _FLOATING: Final = 3
 _HOLDS_SIGNED: Final = (
@@ -110,7 +112,8 @@ def why_damaged(content: bytes, error: Exception) -> str:
     """Says what is wrong with a file that a decoder could not read."""
     if content.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         reader = DirectoryReader(content)
-        if (reason := _compression(reader.read(reader.first), reader.order)) is not None:
+        tags = reader.read(reader.first)
+        if (reason := _compression(tags, reader.order) or _sampling(tags, reader.order)) is not None:
             return reason
     if _NO_THREAD in str(error):
         return (
@@ -169,3 +172,13 @@ def _compression(tags: Directory, order: str) -> str | None:
     if name is None:
         return None
     return f"is a TIFF compressed as {name}, which cannot be read here: save it with LZW, ZIP or none"
+
+
+def _sampling(tags: Directory, order: str) -> str | None:
+    """Says whether the pixels are stored without compression and with colours for several pixels each."""
+    is_raw = first_number(tags.get(_COMPRESSION), order) == 1
+    if not is_raw or first_number(tags.get(_PHOTOMETRIC), order) != _YCBCR:
+        return None
+    if _SUBSAMPLING in tags and first_number(tags[_SUBSAMPLING], order) == 1:
+        return None
+    return "is a TIFF of YCbCr with fewer colours than pixels and no compression: save it as RGB"

@@ -25,8 +25,9 @@ from rave_runtime.photos.xmp import without_extension
 _IPTC: Final = 33723
 _PHOTOSHOP: Final = 34377
 _MAX_JPEG_EXIF: Final = 65533
+_MAX_JPEG_COMMENT: Final = 65533
 MAX_JPEG_XMP: Final = 65533 - 29
-"""Most bytes of EXIF, and of XMP, that fit into the one segment that a JPEG has for each."""
+"""Most bytes of EXIF, comment and XMP that fit into the one segment that a JPEG has for each."""
 
 _HOLD_COMMENTS: Final = ("JPEG", "PNG")
 _HOLD_CAPTIONS: Final = ("JPEG", "PNG", "TIFF")
@@ -82,6 +83,11 @@ def fit_metadata(photo: Photo, format: str) -> Metadata:
         if xmp is not None and len(xmp) > MAX_JPEG_XMP:
             xmp = None
             notes.append(f"its XMP is over the {MAX_JPEG_XMP} bytes that a JPEG holds: it was left out")
+        if comment is not None and len(comment) > _MAX_JPEG_COMMENT:
+            comment = None
+            notes.append(
+                f"its comment is over the {_MAX_JPEG_COMMENT} bytes that a JPEG holds: it was left out"
+            )
     if comment is not None and format not in _HOLD_COMMENTS:
         comment = None
         notes.append(f"its comment was left out: {format} has no place for it")
@@ -100,14 +106,23 @@ def _note_no_room(format: str, names: list[str]) -> tuple[str, ...]:
 
 
 def _texts_of(photo: Photo) -> tuple[bytes | None, list[str]]:
-    """Returns the comment of a JPEG or PNG, and the names of a PNG's other texts."""
+    """Returns the comment of a JPEG or PNG, as UTF-8, and the names of a PNG's other texts."""
     if photo.source is None or photo.format not in ("JPEG", "PNG"):
         return None, []
     if photo.format == "JPEG":
         comments = [payload for marker, payload in jpeg_segments(photo.source) if marker == 0xFE]
-        return b"\n".join(comments) or None, []
+        return b"\n".join(map(_as_utf8, comments)) or None, []
     texts = png_texts(photo.source)
     return texts.pop("Comment", None), [name for name in texts if not name.startswith("date:")]
+
+
+def _as_utf8(comment: bytes) -> bytes:
+    """Returns a JPEG's comment, whose encoding is stated nowhere, as UTF-8: what is not that is Latin-1."""
+    try:
+        comment.decode()
+    except UnicodeDecodeError:
+        return comment.decode("latin-1").encode()
+    return comment
 
 
 def _captions_apart(photo: Photo) -> tuple[bytes | None, bytes | None]:

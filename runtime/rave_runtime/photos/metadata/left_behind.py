@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from rave_runtime.photos.headers.boxes import boxes
+from rave_runtime.photos.headers.boxes import boxes, photograph_properties
 from rave_runtime.photos.jpeg import GAIN_MAP_SEGMENT, end_of_jpeg, has_jpeg_credentials, jpeg_segments
 from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE, has_credentials
 from rave_runtime.photos.metadata.directories import DirectoryReader, Value
@@ -94,6 +94,8 @@ def note_left_behind(format: str, content: bytes, xmp: bytes | None, orientation
         notes.append(f"its {', '.join(names[:-1])} and {names[-1]} were left behind")
     if has_jpeg_credentials(content) if format == "JPEG" else has_credentials(format, content):
         notes.append(CREDENTIALS_NOTE)
+    if format == "AVIF" and any(kind == b"clap" for kind, _ in photograph_properties(content)):
+        notes.append("its crop was left out: the whole picture was taken")
     if orientation != 1 and xmp is not None and without_extension(xmp) != xmp:
         notes.append("its extended XMP was left out: it cannot be turned with the picture")
     return tuple(notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,3 +122,27 @@ def test_channels_that_lie_apart_are_not_mixed_up(
         assert np.array_equal(photo.alpha, pixels[..., colours])
     else:
         assert photo.alpha is None
+
+
+@pytest.mark.parametrize("scale", [1, 257])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_colours_of_a_palette_may_be_8_bits(order: str, scale: int) -> None:
+    """Old programs wrote them so; the whole picture became black."""
+    colours = np.arange(3 * 256, dtype=np.uint8) * 7
+    indices = np.arange(24 * 32, dtype=np.uint8).reshape(24, 32)
+    tags: dict[int, tuple[int, Any]] = {256: (4, 32), 257: (4, 24), 258: (3, 8), 259: (3, 1), 262: (3, 3)}
+    tags |= {277: (3, 1), 278: (4, 24), 320: (3, (colours.astype(int) * scale).tolist())}
+    pixels = read_photo(tiff(tags, [indices.tobytes()], order)).pixels
+    np.testing.assert_array_equal(pixels, colours.reshape(3, 256).T[indices])
+
+
+@pytest.mark.parametrize("sampling", [(2, 1), (2, 2), None])
+def test_colours_for_several_pixels_without_compression_are_called_that(
+    sampling: tuple[int, int] | None,
+) -> None:
+    """A whole file was called damaged."""
+    tags: dict[int, tuple[int, Any]] = {256: (4, 32), 257: (4, 24), 258: (3, [8] * 3), 259: (3, 1)}
+    tags |= {262: (3, 6), 277: (3, 3), 278: (4, 24)} | ({} if sampling is None else {530: (3, sampling)})
+    samples_per_px = 2 if sampling == (2, 1) else 1.5
+    with pytest.raises(PhotoError, match="is a TIFF of YCbCr with fewer colours than pixels"):
+        read_photo(tiff(tags, [bytes(int(24 * 32 * samples_per_px))]))
