@@ -26,6 +26,9 @@ _REACH_BLOCKS: Final = 2
 _STRIP_BLOCKS: Final = 4
 """Rows of blocks averaged at a time: their pixels stay in the processor's cache."""
 
+_COMPILED_STRIP_BLOCKS: Final = 32
+"""The same for compiled passes, which need no cache for a strip: few enough to share them among threads."""
+
 _NOISE: Final = 6 / 255
 """Difference of colour, in values of [0, 1], that is smoothed by half. Smaller ones are smoothed more, larger
 ones less."""
@@ -80,18 +83,11 @@ class ChromaCorrection:
         if rows.start == rows.stop:
             return
         wide_rows, wide_columns = _widened(rows, down), _widened(columns, across)
-        luma, *chroma = _block_means(pixels, wide_rows, wide_columns, threads)
-        means = _means_around(np.stack(chroma), down, across, wide_rows.start, wide_columns.start)
-        core = (
-            slice(rows.start - wide_rows.start, rows.stop - wide_rows.start),
-            slice(columns.start - wide_columns.start, columns.stop - wide_columns.start),
-        )
-        shift = means[:, *core] - np.stack(chroma)[:, *core]
-        luma = luma[core]
-        noise = np.float32(_NOISE)
-        weight = noise * noise + shift[0] * shift[0] + shift[1] * shift[1]
-        weight = luma / (weight * (luma + noise)) * (noise * noise)
-        self._shift: Array = shift * (weight * shade[rows, columns])
+        means = _block_means(pixels, wide_rows, wide_columns, threads)
+        first, size = (wide_rows.start, wide_columns.start), (down, across)
+        start = rows.start - wide_rows.start, columns.start - wide_columns.start
+        smooth = _smooth if compiled.library() is None else compiled.smooth_chroma
+        self._shift: Array = smooth(means, first, size, start, shade[rows, columns], _NOISE)
 
     def blocks(self, start: int, stop: int) -> Array | None:
         """Returns the correction of some rows, one value per block and channel; None if it is all zero.
@@ -186,23 +182,24 @@ def _block_means(pixels: NDArray[Any], rows: slice, columns: slice, threads: int
 
     def mean(starts: Sequence[int]) -> None:
         for start in starts:
-            part = slice(start, min(start + _STRIP_BLOCKS, rows.stop))
-            if is_compiled:
-                sums = compiled.block_sums(pixels, part, columns)
-            else:
-                sums = _block_sums(pixels, part, columns)
+            part = slice(start, min(start + step, rows.stop))
             strip = means[:, part.start - rows.start : part.stop - rows.start]
+            if is_compiled:
+                compiled.block_means(pixels, part, columns, weights, strip)
+                continue
+            sums = _block_sums(pixels, part, columns)
             for result, (red, green, blue) in zip(strip, weights, strict=True):
                 np.multiply(sums[0], red, out=result)
                 result += green * sums[1]
                 result += blue * sums[2]
 
-    share(mean, range(rows.start, rows.stop, _STRIP_BLOCKS), threads)
+    step = _COMPILED_STRIP_BLOCKS if is_compiled else _STRIP_BLOCKS
+    share(mean, range(rows.start, rows.stop, step), threads)
     return means
 
 
 def _block_sums(pixels: NDArray[Any], rows: slice, columns: slice) -> Array:
-    """Returns what `compiled.block_sums` returns, for uint8 or uint16 pixels."""
+    """Returns exact sums of red, green and blue over blocks of uint8 or uint16 pixels: [3, rows, columns]."""
     wide: Any = np.uint16 if pixels.dtype == np.uint8 else np.uint32
     values: NDArray[Any] = pixels[
         rows.start * BLOCK_PX : rows.stop * BLOCK_PX, columns.start * BLOCK_PX : columns.stop * BLOCK_PX
@@ -212,6 +209,25 @@ def _block_sums(pixels: NDArray[Any], rows: slice, columns: slice) -> Array:
     column_sum = np.tile(np.eye(3, dtype=np.float32), (1, BLOCK_PX))  # adds the columns of a block by channel
     product: Array = column_sum @ sums.astype(np.float32).reshape(-1, BLOCK_PX * 3).T
     return product.reshape(3, down, across)
+
+
+def _smooth(
+    means: Array,
+    first: tuple[int, int],
+    size: tuple[int, int],
+    start: tuple[int, int],
+    shade: Array,
+    noise: float,
+) -> Array:
+    """Returns what `compiled.smooth_chroma` returns."""
+    core = tuple(slice(begin, begin + length) for begin, length in zip(start, shade.shape, strict=True))
+    luma, chroma = means[0][core], means[1:]
+    shift = _means_around(chroma, *size, *first)[:, *core] - chroma[:, *core]
+    square = np.float32(noise) * np.float32(noise)
+    weight = square + shift[0] * shift[0] + shift[1] * shift[1]
+    weight = luma / (weight * (luma + np.float32(noise))) * square * shade
+    result: Array = shift * weight
+    return result
 
 
 def _means_around(values: Array, down: int, across: int, first_row: int, first_column: int) -> Array:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MOST_ROWS: Final = 257
 """Most rows of bytes whose sum fits into 16 bits."""
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """What `rave_version` returns: raised in both places when a pass takes other arguments."""
 
 _ENDING: Final = ".dylib" if sys.platform == "darwin" else ".so"
@@ -109,25 +109,62 @@ def resample(pixels: NDArray[np.uint8], columns: Taps, rows: Taps) -> NDArray[np
     return result
 
 
-def block_sums(pixels: NDArray[np.uint8], rows: slice, columns: slice) -> Array:
-    """Returns sums of red, green and blue over blocks of `BLOCK_PX` x `BLOCK_PX` pixels.
+def block_means(pixels: NDArray[np.uint8], rows: slice, columns: slice, weights: Array, means: Array) -> None:
+    """Writes weighted means of red, green and blue over blocks of `BLOCK_PX` x `BLOCK_PX` pixels.
 
     Args:
         pixels: [h, w, 3] uint8 pixels that `takes` accepts.
         rows: the rows of blocks; all must lie wholly within the picture.
         columns: the columns of blocks; all must lie wholly within the picture.
-
-    Returns:
-        [3, rows, columns] float32, exact sums.
+        weights: [3, 3] float32, what the sums of red, green and blue over a block count in each mean.
+        means: [3, rows, columns] float32, where the means are written; its rows must lie one after another.
     """
-    down, across = rows.stop - rows.start, columns.stop - columns.start
-    result = np.empty((3, down, across), np.float32)
+    across = columns.stop - columns.start
     step = _step(pixels)
-    sums = np.empty(across * BLOCK_PX * step, np.uint16)
+    assert means.strides[1:] == (4 * across, 4)
+    sums = np.empty(across * (BLOCK_PX * step + 4), np.uint16)
     corner = pixels[rows.start * BLOCK_PX :, columns.start * BLOCK_PX :]
-    sizes = map(_size, (step, pixels.shape[1] * step, down, across))
-    _passes().rave_block_sums(_at(corner), *sizes, _at(result), _at(sums))
-    return result
+    _passes().rave_block_means(
+        _at(corner),
+        *map(_size, (step, pixels.shape[1] * step, rows.stop - rows.start, across)),
+        _at(np.ascontiguousarray(weights, np.float32)),
+        _size(means.strides[0] // 4),
+        _at(means),
+        _at(sums),
+    )
+
+
+def smooth_chroma(
+    means: Array,
+    first: tuple[int, int],
+    size: tuple[int, int],
+    start: tuple[int, int],
+    shade: Array,
+    noise: float,
+) -> Array:
+    """Returns what `rave_runtime.light.chroma` adds to the chroma of blocks: [2, down, across] float32.
+
+    Args:
+        means: [3, rows, columns] float32, the luma and the chroma of blocks of a picture.
+        first: row and column of the picture's blocks at which they begin.
+        size: how many blocks the picture has from top to bottom, and from left to right.
+        start: row and column among these blocks at which the results begin.
+        shade: [down, across] float32, how much of the shift is added.
+        noise: difference of colour, in values of [0, 1], that is smoothed by half.
+    """
+    assert means.flags.c_contiguous
+    shade = np.ascontiguousarray(shade, np.float32)
+    shift, line = np.empty((2, *shade.shape), np.float32), np.empty(3 * means.shape[2] + 8, np.float32)
+    _passes().rave_smooth_chroma(
+        _at(means),
+        *map(_size, (*means.shape[1:], *first, *size, *start)),
+        _at(shade),
+        *map(_size, shade.shape),
+        ctypes.c_float(noise),
+        _at(shift),
+        _at(line),
+    )
+    return shift
 
 
 def window_means(values: Array, radius: int) -> Array:

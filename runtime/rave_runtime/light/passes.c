@@ -34,7 +34,7 @@ static inline float least(float a, float b) { return a < b ? a : b; }
 static inline float greatest(float a, float b) { return a > b ? a : b; }
 
 /* Raised when a pass takes other arguments: `compiled.py` uses no passes of another version. */
-int rave_version(void) { return 1; }
+int rave_version(void) { return 2; }
 
 /* Adds rows of bytes, column by column. */
 VARIANTS static void add_rows(const uint8_t *rows, ptrdiff_t count, ptrdiff_t stride, ptrdiff_t length,
@@ -164,27 +164,126 @@ void rave_resample(const uint8_t *pixels, ptrdiff_t height, ptrdiff_t width, uin
                         sums, result + y * 3 * new_width);
 }
 
-/* Sums of red, green and blue over blocks of 8 x 8 pixels: [3, down, across] float32, exact. A pixel's values
-are the first three of `step` bytes, a row of the picture has `stride` bytes, and `sums` is memory for
-8 * step * across values. */
-void rave_block_sums(const uint8_t *pixels, ptrdiff_t step, ptrdiff_t stride, ptrdiff_t down, ptrdiff_t across,
-                     float *restrict result, uint16_t *sums)
+/* Sums of the values of each block in a row of blocks, of whose pixels the columns are summed already: [across, 4].
+A sum of 64 bytes fits into 16 bits. */
+VARIANTS static void add_columns(const uint16_t *restrict columns, ptrdiff_t step, ptrdiff_t across,
+                                 uint16_t *restrict sums)
 {
-    ptrdiff_t plane = down * across;
+    if (step == 4) {
+        for (ptrdiff_t block = 0; block < across; block++) {
+            const uint16_t *restrict from = columns + block * 4 * BLOCK_PX;
+            uint16_t half[16];
+            for (int i = 0; i < 16; i++)
+                half[i] = (uint16_t)(from[i] + from[i + 16]);
+            for (int i = 0; i < 8; i++)
+                half[i] = (uint16_t)(half[i] + half[i + 8]);
+            for (int i = 0; i < 4; i++)
+                sums[4 * block + i] = (uint16_t)(half[i] + half[i + 4]);
+        }
+    } else {
+        for (ptrdiff_t block = 0; block < across; block++)
+            for (int channel = 0; channel < 3; channel++) {
+                unsigned sum = 0;
+                for (int i = 0; i < BLOCK_PX; i++)
+                    sum += columns[(block * BLOCK_PX + i) * step + channel];
+                sums[4 * block + channel] = (uint16_t)sum;
+            }
+    }
+}
+
+VARIANTS static void weigh_sums(const uint16_t *restrict sums, ptrdiff_t across, const float *restrict weights,
+                                float *restrict means)
+{
+    for (ptrdiff_t block = 0; block < across; block++)
+        means[block] = (float)sums[4 * block] * weights[0] + (float)sums[4 * block + 1] * weights[1] +
+                       (float)sums[4 * block + 2] * weights[2];
+}
+
+/* Means of luma and of both values of chroma over blocks of 8 x 8 pixels, as planes that lie `plane` values apart.
+
+pixels, step, stride  the first pixel, whose values are the first three of `step` bytes, and bytes from row to row.
+weights               [3, 3]: what a sum of red, green and blue over a block counts in each mean.
+sums                  memory for 8 * step * across values, and 4 * across more. */
+void rave_block_means(const uint8_t *pixels, ptrdiff_t step, ptrdiff_t stride, ptrdiff_t down, ptrdiff_t across,
+                      const float *weights, ptrdiff_t plane, float *means, uint16_t *sums)
+{
+    uint16_t *blocks = sums + 8 * step * across;
     for (ptrdiff_t row = 0; row < down; row++) {
         add_rows(pixels + row * BLOCK_PX * stride, BLOCK_PX, stride, across * BLOCK_PX * step, sums);
-        for (ptrdiff_t column = 0; column < across; column++) {
-            uint32_t red = 0, green = 0, blue = 0;
-            for (int i = 0; i < BLOCK_PX; i++) {
-                const uint16_t *sum = sums + (column * BLOCK_PX + i) * step;
-                red += sum[0];
-                green += sum[1];
-                blue += sum[2];
-            }
-            result[row * across + column] = (float)red;
-            result[plane + row * across + column] = (float)green;
-            result[2 * plane + row * across + column] = (float)blue;
-        }
+        add_columns(sums, step, across, blocks);
+        for (int i = 0; i < 3; i++)
+            weigh_sums(blocks, across, weights + 3 * i, means + i * plane + row * across);
+    }
+}
+
+/* Blocks to each side over which colours are averaged. */
+#define REACH 2
+
+/* Means of chroma over five rows of blocks, fewer at the borders of the picture. */
+VARIANTS static void mean_of_rows(const float *restrict chroma, ptrdiff_t first, ptrdiff_t stop, ptrdiff_t columns,
+                                  float count, float *restrict means)
+{
+    for (ptrdiff_t x = 0; x < columns; x++)
+        means[x] = 0.0f;
+    for (ptrdiff_t row = first; row < stop; row++)
+        for (ptrdiff_t x = 0; x < columns; x++)
+            means[x] += chroma[row * columns + x];
+    for (ptrdiff_t x = 0; x < columns; x++)
+        means[x] /= count;
+}
+
+/* One row of what is added to chroma. `blue_means` and `red_means` are means of rows, with zeros where no blocks are
+for two columns to each side, and `counts` says over how many columns each result is averaged. */
+VARIANTS static void shift_row(const float *restrict luma, const float *restrict blue, const float *restrict red,
+                               const float *restrict blue_means, const float *restrict red_means,
+                               const float *restrict counts, const float *restrict shade, ptrdiff_t columns,
+                               float noise, float *restrict blue_shift, float *restrict red_shift)
+{
+    const float square = noise * noise;
+    for (ptrdiff_t x = 0; x < columns; x++) {
+        const float *restrict b = blue_means + x, *restrict r = red_means + x;
+        float over_blue = (b[0] + b[1] + b[2] + b[3] + b[4]) / counts[x] - blue[x];
+        float over_red = (r[0] + r[1] + r[2] + r[3] + r[4]) / counts[x] - red[x];
+        float weight = square + over_blue * over_blue + over_red * over_red;
+        weight = luma[x] / (weight * (luma[x] + noise)) * square * shade[x];
+        blue_shift[x] = over_blue * weight;
+        red_shift[x] = over_red * weight;
+    }
+}
+
+static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static ptrdiff_t larger(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+
+/* What is added to the chroma of blocks so that colours are smooth: see chroma.py.
+
+means           [3, rows, columns]: luma and chroma of the blocks `first_row` and on, `first_column` and on, of a
+                picture of `down` times `across` blocks.
+top, left       where the results begin among these blocks.
+shade           [results_down, results_across]: how much of the shift is added.
+shift           [2, results_down, results_across].
+line            memory for 3 * columns + 8 values. */
+void rave_smooth_chroma(const float *means, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t first_row,
+                        ptrdiff_t first_column, ptrdiff_t down, ptrdiff_t across, ptrdiff_t top, ptrdiff_t left,
+                        const float *shade, ptrdiff_t results_down, ptrdiff_t results_across, float noise,
+                        float *shift, float *line)
+{
+    const float *chroma[2] = {means + rows * columns, means + 2 * rows * columns};
+    float *padded[2] = {line, line + columns + 2 * REACH}, *counts = line + 2 * columns + 4 * REACH;
+    for (ptrdiff_t x = 0; x < results_across; x++) {
+        ptrdiff_t place = first_column + left + x;
+        counts[x] = (float)(smaller(place + REACH + 1, across) - larger(place - REACH, 0));
+    }
+    for (int i = 0; i < 2; i++)
+        for (ptrdiff_t x = 0; x < REACH; x++)
+            padded[i][x] = padded[i][columns + REACH + x] = 0.0f;
+    for (ptrdiff_t y = 0; y < results_down; y++) {
+        ptrdiff_t row = top + y, place = first_row + row, from = row * columns + left, to = y * results_across;
+        float count = (float)(smaller(place + REACH + 1, down) - larger(place - REACH, 0));
+        for (int i = 0; i < 2; i++)
+            mean_of_rows(chroma[i], larger(row - REACH, 0), smaller(row + REACH + 1, rows), columns, count,
+                         padded[i] + REACH);
+        shift_row(means + from, chroma[0] + from, chroma[1] + from, padded[0] + left, padded[1] + left, counts,
+                  shade + to, results_across, noise, shift + to, shift + results_down * results_across + to);
     }
 }
 

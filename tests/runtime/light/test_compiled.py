@@ -160,12 +160,41 @@ def test_pictures_of_which_a_box_is_too_high_are_reduced_by_pillow(monkeypatch: 
 
 
 @needs_passes
-def test_sums_over_blocks_are_exact() -> None:
+@pytest.mark.parametrize("wide", [False, True])
+def test_sums_over_blocks_are_exact(wide: bool) -> None:
     image = scene(90, 130, 4)
-    sums = compiled.block_sums(image, slice(2, 10), slice(1, 15))
+    image[:40, :60] = 255  # the largest sums
+    if wide:
+        image = widened(image)
+    sums = np.empty((3, 8, 14), np.float32)
+    compiled.block_means(image, slice(2, 10), slice(1, 15), np.eye(3, dtype=np.float32), sums)
     part = image[16:80, 8:120].reshape(8, 8, 14, 8, 3).sum((1, 3))
     np.testing.assert_array_equal(sums, part.transpose(2, 0, 1))
     np.testing.assert_array_equal(sums, chroma._block_sums(image, slice(2, 10), slice(1, 15)))
+
+
+@needs_passes
+@pytest.mark.parametrize("part", [(0, 40, 0, 30), (3, 36, 0, 9), (0, 5, 7, 30), (39, 40, 29, 30)])
+def test_chroma_is_smoothed_bit_for_bit(part: tuple[int, int, int, int]) -> None:
+    """In the whole of a picture of 40 x 30 blocks, at two of its corners, and in its last block."""
+    top, bottom, left, right = part
+    rng = np.random.default_rng(0)
+    rows, columns = slice(max(top - 2, 0), min(bottom + 2, 40)), slice(max(left - 2, 0), min(right + 2, 30))
+    means = rng.uniform(-0.1, 0.1, (3, rows.stop - rows.start, columns.stop - columns.start))
+    means = means.astype(np.float32)
+    means[0] = np.abs(means[0])
+    shade = rng.random((bottom - top, right - left), np.float32)
+    arguments = (
+        means,
+        (rows.start, columns.start),
+        (40, 30),
+        (top - rows.start, left - columns.start),
+        shade,
+        6 / 255,
+    )
+    shift = compiled.smooth_chroma(*arguments)
+    np.testing.assert_array_equal(shift, chroma._smooth(*arguments))
+    assert np.abs(shift).max() > 0
 
 
 @needs_passes
