@@ -66,11 +66,11 @@ class Service:
         self.log: Final = log
         self._batches = 0
         setup = studio.enhancer.setup
-        self.facts: Final = {
+        self.facts: Final[dict[str, str | int]] = {
             "version": __version__,
             "precision": setup.precision,
             "provider": setup.provider,
-            "workers": str(workers),
+            "workers": workers,
         }
         self.metrics: Final = Metrics(
             {
@@ -79,7 +79,7 @@ class Service:
                 "rave_held_bytes": ("Bytes of bodies in memory.", lambda: self.ledger.held),
                 "process_resident_memory_bytes": ("Resident memory.", resident_bytes),
             },
-            tuple(self.facts.items()),
+            tuple((name, str(value)) for name, value in self.facts.items()),
         )
 
     def drain(self) -> float:
