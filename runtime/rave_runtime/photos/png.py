@@ -267,6 +267,8 @@ def missing_bytes(content: bytes) -> int:
         while packed and expected_bytes > 0 and not unpacker.eof:
             expected_bytes -= len(unpacker.decompress(packed, 1 << 20))
             packed = unpacker.unconsumed_tail
+    if expected_bytes <= 0:  # what else there is may unpack to gigabytes, and `flush` would unpack all of it
+        return 0
     return max(0, expected_bytes - len(unpacker.flush(1)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -112,3 +113,16 @@ def test_missing_pixels_of_a_png_are_counted(height: int, width: int, interlaced
         assert missing_bytes(png(pixels, colour, bits, interlaced=interlaced)) == 0
         taller = png(pixels, colour, bits, interlaced=interlaced, size=(width, height + 1))
         assert missing_bytes(taller) > 0
+
+
+def test_what_a_png_has_beyond_its_pixels_is_not_unpacked() -> None:
+    """A file of 100 KB would take 100 MB otherwise, and one of some megabytes all memory that there is."""
+    data = zlib.compress(bytes(100_000_000), 9)
+    content = png(scene(), 2)
+    bomb = content[: content.index(b"IDAT") - 4] + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
+    tracemalloc.start()
+    try:
+        assert missing_bytes(bomb) == 0
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
