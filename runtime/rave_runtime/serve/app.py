@@ -82,6 +82,10 @@ class Service:
             tuple((name, str(value)) for name, value in self.facts.items()),
         )
 
+    def count_refusal(self, status: int) -> None:
+        """Counts an answer to what could not be read as a request, or came on a connection too many."""
+        self.metrics.count_request("other", status, 0, 0, 0)
+
     def drain(self) -> float:
         """Takes no more photographs; returns the seconds after which those still in work are refused."""
         seconds = max(0.1, self.options.drain_s - 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import h11
@@ -105,6 +106,10 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
         if not self._is_refused:
             super().connection_lost(exc)
 
+    @staticmethod
+    def count_refusal(status: int) -> None:
+        """Is told the status of each answer of which the application does not know."""
+
     def get_buffer(self, sizehint: int) -> bytearray:
         """Returns the memory for the next read, which is as long as that read may be."""
         del sizehint
@@ -165,6 +170,7 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
         except h11.LocalProtocolError:  # an answer is on its way already
             self.transport.close()
             return
+        self.count_refusal(400)
         self.transport.write(b"".join(piece for piece in pieces if piece))
         self.transport.close()
 
@@ -211,6 +217,7 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
         """Answers a connection over the limit with 503 and closes it, without reading its request."""
         self._is_refused = True
         self.transport = transport
+        self.count_refusal(503)
         if len(self.lingering) >= self.max_connections:
             transport.abort()
             return
@@ -226,7 +233,17 @@ class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
         self.loop.call_later(_LINGER_S, transport.abort)
 
 
-def bounded_protocol(max_connections: int) -> type[BoundedProtocol]:
-    """Makes the protocol class of one server, which limits its number of connections."""
-    bounds: dict[str, Any] = {"max_connections": max_connections, "idle": {}, "lingering": set()}
+def bounded_protocol(max_connections: int, count_refusal: Callable[[int], None]) -> type[BoundedProtocol]:
+    """Makes the protocol class of one server, which limits its number of connections.
+
+    Args:
+        max_connections: most connections at a time.
+        count_refusal: called with the status of each answer that the application does not know of.
+    """
+    bounds: dict[str, Any] = {
+        "max_connections": max_connections,
+        "idle": {},
+        "lingering": set(),
+        "count_refusal": staticmethod(count_refusal),
+    }
     return type("ServerProtocol", (BoundedProtocol,), bounds)

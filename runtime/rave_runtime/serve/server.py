@@ -78,7 +78,7 @@ def serve(options: ServeOptions) -> int:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     config = uvicorn.Config(
         service.app(secret),
-        http=bounded_protocol(options.max_connections),
+        http=bounded_protocol(options.max_connections, service.count_refusal),
         ws="none",
         lifespan="off",
         loop="asyncio",

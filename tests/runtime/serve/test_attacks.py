@@ -192,6 +192,7 @@ def test_more_requests_than_connections_are_refused_cleanly(serve: Serve) -> Non
     assert answer.startswith(b"HTTP/1.1 503 Service Unavailable")
     assert b"too many connections are open" in answer
     is_well(service)
+    assert service.metric('rave_requests_total{route="other",status="503"}') == 1
 
 
 def test_refused_bodies_that_do_not_end_keep_no_place(serve: Serve) -> None:

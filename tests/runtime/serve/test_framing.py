@@ -35,6 +35,7 @@ def test_hostile_heads(service: Service, lines: list[str]) -> None:
     assert answer.split(b" ")[1] == b"400", answer
     assert answer.count(b"HTTP/1.1 4") == 1, "one answer: what follows was not taken for a request"
     assert b"Traceback" not in answer
+    assert service.metric('rave_requests_total{route="other",status="400"}') >= 1
     is_well(service)
 
 
