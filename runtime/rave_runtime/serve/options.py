@@ -64,7 +64,8 @@ class ServeOptions:
             if (host := _host_of(text)) != text.lower():
                 near = "" if host is None else f" (here perhaps {host})"
                 raise UsageError(
-                    f"--allow-host {text} is not the name of a host: give it alone, as HOST, without a port{near}"
+                    f"--allow-host {text} is not the name of a host: give it alone, as HOST, "
+                    f"without a port{near}"
                 )
 
     @property
