@@ -233,7 +233,7 @@ def test_packed_metadata_is_read_unless_it_unpacks_beyond_measure() -> None:
     content = encode_jxl(np.zeros((40, 56, 3), np.uint8), 100, None, None, None)
 
     def with_box(payload: bytes) -> bytes:
-        packed = b"xml " + imagecodecs.brotli_encode(payload)
+        packed: bytes = b"xml " + imagecodecs.brotli_encode(payload)
         return content + struct.pack(">I4s", 8 + len(packed), b"brob") + packed
 
     assert read_photo(with_box(XMP)).xmp == XMP
