@@ -18,6 +18,7 @@ from rave_runtime.photos.png import (
     chunks,
     missing_bytes,
     png_blocks,
+    png_texts,
     without_chunks,
 )
 from rave_runtime.photos.reading import read_photo
@@ -103,6 +104,13 @@ def test_profiles_and_xmp_that_unpack_beyond_measure_count_as_absent() -> None:
     before = png_chunk(b"iCCP", b"x\0\0" + bomb) + png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + bomb)
     blocks = png_blocks(png(scene(), 2, before=before))
     assert (blocks.icc_profile, blocks.xmp) == (None, None)
+
+
+def test_all_texts_of_a_png_together_unpack_to_a_limit() -> None:
+    """Four texts of 10 MB each, in 40 KB: the first one is within the limit."""
+    packed = zlib.compress(b"a" * 10_000_000, 9)
+    texts = b"".join(png_chunk(b"zTXt", b"Text %d\0\0" % number + packed) for number in range(4))
+    assert list(png_texts(png(scene(), 2, before=texts))) == ["Text 0"]
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
