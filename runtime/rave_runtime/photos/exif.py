@@ -58,13 +58,14 @@ def upright_exif(exif: bytes, width: int, height: int, orientation: int = 1) -> 
         orientation: how the picture was stored, 1 to 8.
     """
     prefix, data, order = _open_exif(exif)
+    exif_ifd: int | None = None
     with contextlib.suppress(struct.error):
         for tag, kind, where in _first_entries(data, order):
             if tag == _ORIENTATION and kind in _INTEGERS:
                 struct.pack_into(order + _INTEGERS[kind], data, where, 1)
             elif tag in _IMAGE_SIZE and kind in (3, 4):
                 _set_side(data, order, kind, where, width if tag == _IMAGE_SIZE[0] else height)
-            elif tag == _EXIF_IFD and kind in (4, 13):
+            elif tag == _EXIF_IFD and kind in (4, 13) and exif_ifd is None:  # thousands would take hours
                 (exif_ifd,) = struct.unpack_from(order + "I", data, where)
                 _set_pixel_size(data, order, exif_ifd, width, height)
                 if orientation != 1:

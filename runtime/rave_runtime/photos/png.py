@@ -12,6 +12,7 @@ from rave_runtime.errors import PhotoError
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
 from rave_runtime.photos.jpeg import PHOTOSHOP_SEGMENT, XMP_SEGMENT
 from rave_runtime.photos.metadata.photoshop import resource_of_iptc, with_turned_resolution
+from rave_runtime.photos.metadata.png_texts import PngUnpacker
 from rave_runtime.photos.xmp import upright_xmp
 
 LEVEL: Final = 3
@@ -35,9 +36,6 @@ Source: ImageMagick's coders/png.c; ExifTool's PNG tags.
 _MAX_CHUNKS: Final = 50_000
 _BYTES_PER_CHUNK: Final = 500
 """Chunks that a PNG may have, and bytes in each further one; encoders write 8,192 into each."""
-
-_MAX_UNPACKED: Final = 1 << 24
-"""The most bytes that a packed profile or text may unpack to."""
 
 PASSES: Final = (
     (0, 0, 8, 8),
@@ -83,21 +81,22 @@ def png_blocks(content: bytes) -> PngBlocks:
     icc = exif = xmp = None
     is_srgb = False
     raw: dict[str, bytes] = {}
+    unpacker = PngUnpacker()
     for start, stop in _spans(content):
         kind = content[start + 4 : start + 8]
         if kind == b"iCCP" and icc is None:
             _, _, packed = content[start + 8 : stop - 4].partition(b"\0")
-            icc = _unpack(packed[1:])
+            icc = unpacker.unpack(packed[1:])
         elif kind == b"sRGB":
             is_srgb = True
         elif kind == b"eXIf" and exif is None:
             exif = content[start + 8 : stop - 4]
         elif kind in _TEXTS and content.startswith(_RAW_PROFILE, start + 8):
-            profile = _read_raw_profile(kind, content[start + 8 : stop - 4])
+            profile = _read_raw_profile(kind, content[start + 8 : stop - 4], unpacker)
             if profile is not None:
                 raw.setdefault(*profile)
         elif kind == b"iTXt" and xmp is None and content.startswith(_XMP_KEYWORD + b"\0", start + 8):
-            xmp = _text_of(b"iTXt", content[start + 8 : stop - 4])
+            xmp = unpacker.text_of(b"iTXt", content[start + 8 : stop - 4])
     resources = raw.get("8bim") or raw.get("iptc")
     if resources is not None and not resources.startswith(b"8BIM"):
         resources = resources.removeprefix(PHOTOSHOP_SEGMENT)
@@ -111,11 +110,12 @@ def png_blocks(content: bytes) -> PngBlocks:
 def png_texts(content: bytes) -> dict[str, bytes]:
     """Returns the texts of a PNG by their names, as UTF-8, without those that hold XMP or raw profiles."""
     texts: dict[str, bytes] = {}
+    unpacker = PngUnpacker()
     for kind, data in chunks(content):
         if kind not in _TEXTS or data.startswith((_RAW_PROFILE, _XMP_KEYWORD)):
             continue
         name, _, _ = data.partition(b"\0")
-        text = _text_of(kind, data)
+        text = unpacker.text_of(kind, data)
         if text is not None and kind != b"iTXt":
             text = text.decode("latin-1").encode()
         if text:
@@ -167,6 +167,7 @@ def carry_png(
     replaces_raw_xmp = xmp is not None and not any(
         kind == b"iTXt" and _holds_xmp(data) for kind, data in chunks(source)
     )
+    unpacker = PngUnpacker()
     for kind, data in chunks(source):
         if kind not in _KEPT or (kind == b"iCCP" and not keep_icc):
             continue
@@ -180,15 +181,15 @@ def carry_png(
         elif kind == b"eXIf":
             data = upright_exif(data, width, height, orientation)
         elif kind in _TEXTS and data.startswith(_RAW_PROFILE):
-            name = (_read_raw_profile(kind, data) or ("", b""))[0]
+            name, raw = _read_raw_profile(kind, data, unpacker) or ("", b"")
             if (replaces_raw_xmp and name == "xmp") or (profile is not None and name in ("icc", "icm")):
                 continue
-            upright_text = _upright_raw_profile(kind, data, width, height, orientation)
+            upright_text = _upright_raw_profile(kind, data, name, raw, width, height, orientation)
             if upright_text is None:
                 continue
             kind, data = upright_text
         elif kind == b"iTXt" and _holds_xmp(data):
-            before = _text_of(b"iTXt", data)
+            before = unpacker.text_of(b"iTXt", data)
             after = xmp or (None if before is None else upright_xmp(before, width, height, orientation))
             xmp = None
             if after is None:
@@ -213,10 +214,10 @@ def raw_profile(name: str, data: bytes) -> str:
     return "\n".join(["", name, f"{len(data):8d}", *lines, ""])
 
 
-def _read_raw_profile(kind: bytes, data: bytes) -> tuple[str, bytes] | None:
+def _read_raw_profile(kind: bytes, data: bytes, unpacker: PngUnpacker) -> tuple[str, bytes] | None:
     """Returns name (`exif`, `xmp`, `iptc`, `8bim` or another) and bytes that a raw profile's text holds."""
     keyword = data.partition(b"\0")[0]
-    lines = (_text_of(kind, data) or b"").strip().split(b"\n", 2)
+    lines = (unpacker.text_of(kind, data) or b"").strip().split(b"\n", 2)
     try:
         profile = bytes.fromhex(lines[2].decode("ascii")) if len(lines) == 3 else b""
     except ValueError:
@@ -229,13 +230,11 @@ def _read_raw_profile(kind: bytes, data: bytes) -> tuple[str, bytes] | None:
 
 
 def _upright_raw_profile(
-    kind: bytes, data: bytes, width: int, height: int, orientation: int
+    kind: bytes, data: bytes, name: str, old_bytes: bytes, width: int, height: int, orientation: int
 ) -> tuple[bytes, bytes] | None:
     """Corrects a raw profile's text for the upright picture; returns None where it cannot be turned."""
-    profile = _read_raw_profile(kind, data)
-    if profile is None or profile[0] not in ("exif", "xmp", "8bim", "iptc"):
+    if name not in ("exif", "xmp", "8bim", "iptc"):
         return kind, data
-    name, old_bytes = profile
     if name in ("8bim", "iptc"):
         new_bytes: bytes | None = with_turned_resolution(old_bytes, orientation)
     elif name == "exif":
@@ -267,6 +266,8 @@ def missing_bytes(content: bytes) -> int:
         while packed and expected_bytes > 0 and not unpacker.eof:
             expected_bytes -= len(unpacker.decompress(packed, 1 << 20))
             packed = unpacker.unconsumed_tail
+    if expected_bytes <= 0:  # what else there is may unpack to gigabytes, and `flush` would unpack all of it
+        return 0
     return max(0, expected_bytes - len(unpacker.flush(1)))
 
 
@@ -282,32 +283,6 @@ def _spans(content: bytes) -> Iterator[tuple[int, int]]:
         if content.startswith(b"IEND", position + 4):
             return
         position += 12 + length
-
-
-def _text_of(kind: bytes, data: bytes) -> bytes | None:
-    """Unpacks the text of a text chunk; returns None where it is damaged or unpacks beyond measure.
-
-    Behind the keyword and a 0, tEXt has the text, zTXt the method of packing and the packed text, and iTXt a
-    flag, the method, two further texts that end with 0, and the text, packed if the flag is 1.
-    """
-    _, _, rest = data.partition(b"\0")
-    if kind == b"tEXt":
-        return rest
-    if kind == b"zTXt":
-        return _unpack(rest[1:])
-    fields = rest[2:].split(b"\0", 2)
-    if len(fields) < 3:
-        return None
-    return _unpack(fields[2]) if rest[0] else fields[2]
-
-
-def _unpack(packed: bytes) -> bytes | None:
-    unpacker = zlib.decompressobj()
-    try:
-        data = unpacker.decompress(packed, _MAX_UNPACKED)
-    except zlib.error:
-        return None
-    return data if unpacker.eof else None
 
 
 def make_chunk(kind: bytes, data: bytes) -> bytes:

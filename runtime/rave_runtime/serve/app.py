@@ -66,11 +66,11 @@ class Service:
         self.log: Final = log
         self._batches = 0
         setup = studio.enhancer.setup
-        self.facts: Final = {
+        self.facts: Final[dict[str, str | int]] = {
             "version": __version__,
             "precision": setup.precision,
             "provider": setup.provider,
-            "workers": str(workers),
+            "workers": workers,
         }
         self.metrics: Final = Metrics(
             {
@@ -79,8 +79,12 @@ class Service:
                 "rave_held_bytes": ("Bytes of bodies in memory.", lambda: self.ledger.held),
                 "process_resident_memory_bytes": ("Resident memory.", resident_bytes),
             },
-            tuple(self.facts.items()),
+            tuple((name, str(value)) for name, value in self.facts.items()),
         )
+
+    def count_refusal(self, status: int) -> None:
+        """Counts an answer to what could not be read as a request, or came on a connection too many."""
+        self.metrics.count_request("other", status, 0, 0, 0)
 
     def drain(self) -> float:
         """Takes no more photographs; returns the seconds after which those still in work are refused."""

@@ -21,6 +21,47 @@ _REFUSALS: Final = {
     "503": "It took too long, the service is starting or ending, or the model cannot be used.",
 }
 
+_BINARY: Final = {"type": "string", "format": "binary"}
+
+_RETRY: Final = {
+    "Retry-After": {"description": "After how many seconds to try again.", "schema": {"type": "integer"}}
+}
+
+_FACTS: Final = {
+    "Rave-Size": {
+        "description": "Width and height of the upright photograph in pixels, such as 4000x3000.",
+        "schema": {"type": "string", "pattern": "^[0-9]+x[0-9]+$"},
+    },
+    "Rave-Warnings": {
+        "description": "Notes for people, as a JSON list of strings.",
+        "content": {"application/json": {"schema": {"type": "array", "items": {"type": "string"}}}},
+    },
+}
+
+_TIMING: Final = {
+    "Server-Timing": {
+        "description": "The milliseconds of reading, enhancing and writing.",
+        "schema": {"type": "string"},
+    }
+}
+
+_STATUS: Final = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {"status": {"type": "string"}},
+}
+
+_VERSION: Final = {
+    "type": "object",
+    "required": ["version", "precision", "provider", "workers"],
+    "properties": {
+        "version": {"type": "string"},
+        "precision": {"type": "string"},
+        "provider": {"type": "string"},
+        "workers": {"type": "integer"},
+    },
+}
+
 
 def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
     """Returns the OpenAPI document of the service.
@@ -29,10 +70,9 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
         options: the options of the service; the document names its limits.
         needs_token: whether requests must bring a token.
     """
-    one = {"type": "string", "format": "binary"}
-    several = {"type": "array", "items": one}
-    photograph = {kind: {"schema": one} for kind in ("image/*", "application/octet-stream")}
-    zipped = {"application/zip": {"schema": one}}
+    several = {"type": "array", "items": _BINARY}
+    photograph = {kind: {"schema": _BINARY} for kind in ("image/*", "application/octet-stream")}
+    zipped = {"application/zip": {"schema": _BINARY}}
     formats = [name.lower() for name in WRITTEN_FORMATS]
     strength = _parameter(
         "strength", {"type": "number", "minimum": 0, "maximum": 2}, "0 changes nothing, 1 is the model."
@@ -54,12 +94,12 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
     )
     working = _parameter(
         "working_size",
-        {"anyOf": [{"type": "integer", "minimum": 32}, {"const": "full"}]},
+        {"anyOf": [{"type": "integer", "minimum": 32, "maximum": 65536}, {"const": "full"}]},
         "The long side, in pixels, on which the light is estimated, or the full size.",
     )
     long_side = _parameter(
         "long_side",
-        {"type": "integer", "minimum": 16},
+        {"type": "integer", "minimum": 16, "maximum": 65536},
         "The long side of the map, in pixels; if left out, that of the photograph.",
     )
     kind = _parameter(
@@ -68,41 +108,49 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
         "A 16-bit grey PNG, in which 65535 is a light of 1, or a float32 NPY.",
     )
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    # No parameter states its default: clients that are made from this document would send it with each form,
+    # once in the query and once in the form.
     again = _parameter(
         "again",
-        {"type": "boolean", "default": False},
+        {"type": "boolean"},
         "Enhance a photograph once more that was enhanced before. Otherwise it comes back as it is, and "
         "Rave-Warnings says so.",
     )
     hdr = _parameter(
         "hdr",
-        {"type": "boolean", "default": False},
-        "Give a JPEG an HDR gain map (Ultra HDR) where the photograph has none.",
+        {"type": "boolean"},
+        "Give a JPEG an HDR gain map (Ultra HDR) where the photograph has none. Otherwise it gets none.",
     )
     enhance = [strength, highlights, written, quality, working, again, hdr]
     secured: dict[str, Any] = {"security": [{"token": []}]} if needs_token else {}
 
     def post(
-        summary: str, raw: dict[str, Any], files: Any, parameters: list[Any], media: list[str]
+        summary: str, raw: dict[str, Any], files: Any, parameters: list[Any], result: dict[str, Any]
     ) -> dict[str, Any]:
         fields = {"photo": files} | {parameter["name"]: parameter["schema"] for parameter in parameters}
-        form = {"multipart/form-data": {"schema": {"type": "object", "properties": fields}}}
-        body = {"required": True, "content": raw | form}
-        answers = {"200": _answer("The result.", media)} | {
-            status: {"description": text, "content": problem} for status, text in _REFUSALS.items()
+        schema = {"type": "object", "required": ["photo"], "properties": fields}
+        body = {"required": True, "content": raw | {"multipart/form-data": {"schema": schema}}}
+        answers = {"200": result} | {
+            status: {"description": text, "content": problem}
+            | ({"headers": _RETRY} if status in ("429", "503") else {})
+            for status, text in _REFUSALS.items()
         }
         return {
             "post": {"summary": summary, "requestBody": body, "parameters": parameters, "responses": answers}
             | secured
         }
 
-    def get(summary: str, media: str, extra: dict[str, Any] | None = None) -> dict[str, Any]:
-        answers = {"200": _answer(summary, [media])} | (extra or {})
+    def get(
+        summary: str, media: str, schema: dict[str, Any], extra: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        answers = {"200": _answer(summary, {media: schema})} | (extra or {})
         return {"get": {"summary": summary, "responses": answers}}
 
     unready = {"503": {"description": "The service is starting or ending, or hangs.", "content": problem}}
     no_token = {"401": {"description": _REFUSALS["401"], "content": problem}}
-    metrics = get("Figures for Prometheus.", "text/plain", no_token if needs_token else None)
+    metrics = get(
+        "Figures for Prometheus.", "text/plain", {"type": "string"}, no_token if needs_token else None
+    )
     metrics["get"] |= secured
     return {
         "openapi": "3.1.0",
@@ -118,20 +166,45 @@ def describe(options: ServeOptions, needs_token: bool) -> dict[str, Any]:
             ),
         },
         "paths": {
-            "/enhance": post("Enhances one photograph.", photograph, one, enhance, ["image/*"]),
+            "/enhance": post(
+                "Enhances one photograph.",
+                photograph,
+                _BINARY,
+                enhance,
+                _answer("The enhanced photograph.", {"image/*": _BINARY}, _FACTS | _TIMING),
+            ),
             "/light": post(
                 "Estimates the illumination map.",
                 photograph,
-                one,
+                _BINARY,
                 [kind, long_side, working],
-                ["image/png", "application/octet-stream"],
+                _answer(
+                    "The illumination map.",
+                    {"image/png": _BINARY, "application/octet-stream": _BINARY},
+                    _FACTS,
+                ),
             ),
-            "/batch": post("Enhances many photographs.", zipped, several, enhance, ["application/zip"]),
-            "/healthz": get("The process works.", "application/json", unready),
-            "/readyz": get("The model is loaded and no shutdown has begun.", "application/json", unready),
+            "/batch": post(
+                "Enhances many photographs.",
+                zipped,
+                several,
+                enhance,
+                _answer(
+                    "The results, numbered as the photographs came, such as 0001.jpg, and results.json: a "
+                    "list with the number and status of each photograph, and either name, width_px, "
+                    "height_px and warnings of its result, or the error.",
+                    {"application/zip": _BINARY},
+                ),
+            ),
+            "/healthz": get("The process works.", "application/json", _STATUS, unready),
+            "/readyz": get(
+                "The model is loaded and no shutdown has begun.", "application/json", _STATUS, unready
+            ),
             "/metrics": metrics,
-            "/version": get("The version, precision, device and number of workers.", "application/json"),
-            "/openapi.json": get("This document.", "application/json"),
+            "/version": get(
+                "The version, precision, device and number of workers.", "application/json", _VERSION
+            ),
+            "/openapi.json": get("This document.", "application/json", {"type": "object"}),
         },
         "components": {
             "schemas": {
@@ -154,5 +227,9 @@ def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str,
     return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
 
 
-def _answer(description: str, media: list[str]) -> dict[str, Any]:
-    return {"description": description, "content": {kind: {} for kind in media}}
+def _answer(description: str, media: dict[str, Any], headers: dict[str, Any] | None = None) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "description": description,
+        "content": {kind: {"schema": schema} for kind, schema in media.items()},
+    }
+    return answer | ({"headers": headers} if headers else {})

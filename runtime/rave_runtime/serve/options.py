@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -50,7 +51,7 @@ class ServeOptions:
         """Refuses names of web sites and hosts that no browser sends, since they would allow nothing.
 
         Raises:
-            UsageError: one of `allow_origins` is not an origin, or one of `allow_hosts` is an address.
+            UsageError: one of `allow_origins` is not an origin, or one of `allow_hosts` is not a host.
         """
         for text in self.allow_origins:
             if (origin := _origin_of(text)) != text:
@@ -60,8 +61,12 @@ class ServeOptions:
                     f"https://HOST:PORT if it has a port of its own{near}"
                 )
         for text in self.allow_hosts:
-            if "/" in text:
-                raise UsageError(f"--allow-host {text} is not the name of a host: give it alone, as HOST")
+            if (host := _host_of(text)) != text.lower():
+                near = "" if host is None else f" (here perhaps {host})"
+                raise UsageError(
+                    f"--allow-host {text} is not the name of a host: give it alone, as HOST, "
+                    f"without a port{near}"
+                )
 
     @property
     def is_loopback(self) -> bool:
@@ -137,6 +142,14 @@ def _origin_of(text: str) -> str | None:
     origin = f"{place.scheme}://" + (f"[{host}]" if ":" in host else host)
     is_usual = port is None or (place.scheme, port) in (("https", 443), ("http", 80))
     return origin if is_usual else f"{origin}:{port}"
+
+
+def _host_of(text: str) -> str | None:
+    """Returns the name or address of a host, as browsers send it, without its port; None if it has none."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(text))
+    origin = _origin_of(text)
+    return None if origin is None else urlsplit(origin).hostname
 
 
 def _read_token(file: Path) -> str:

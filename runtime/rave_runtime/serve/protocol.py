@@ -2,12 +2,15 @@
 
 uvicorn waits for ever for a request that does not come or comes letter by letter. Here such a connection
 is closed after `HEAD_S` seconds, or earlier if another one needs its place. uvicorn also waits for ever for a
-client to read; here such a connection is closed after `UNREAD_S` seconds.
+client to read; here such a connection is closed after `UNREAD_S` seconds. And uvicorn parses whatever a
+client has sent before it turns to the others; here it turns to them sooner where the parsing takes long.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import h11
@@ -29,9 +32,42 @@ connection may be closed when another one needs its place."""
 _LINGER_S: Final = 0.3
 """How long a refused client may take to read the reason."""
 
+_HEAD_BYTES: Final = 16 * 1024
+"""Most bytes of a request's head."""
 
-class BoundedProtocol(H11Protocol):
+_READ_BYTES: Final = (256, 2048, 64 * 1024)
+"""How much is read from a connection before the others have their turn: at least, at first and at most. In a
+body whose chunks are of one byte, each takes about 30 microseconds: to parse what asyncio reads at a time,
+256 KiB, would keep all others waiting for over a second."""
+
+_LONG_S: Final = 0.003
+"""After a read that took so much of the processor's time to parse, the connection's next one is shorter."""
+
+
+class _StrictConnection(h11.Connection):
+    """h11's parser, which also refuses a request that has two lengths.
+
+    A proxy in front may go by the other one: what it takes for a body would then be the next request here.
+    """
+
+    def next_event(self) -> Any:
+        """Returns the next part of a request, as h11 does.
+
+        Raises:
+            h11.RemoteProtocolError: it makes no sense, or has both Content-Length and Transfer-Encoding.
+        """
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            names = {name for name, _ in event.headers}
+            if {b"content-length", b"transfer-encoding"} <= names:
+                raise h11.RemoteProtocolError("the request has two lengths")
+        return event
+
+
+class BoundedProtocol(H11Protocol, asyncio.BufferedProtocol):
     """uvicorn's HTTP/1.1 with limits for connections. `bounded_protocol` sets the attributes for a server.
+
+    It is a `BufferedProtocol`, since only those say how much is read at a time.
 
     Attributes:
         max_connections: most connections at a time.
@@ -45,9 +81,12 @@ class BoundedProtocol(H11Protocol):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
+        self.conn = _StrictConnection(h11.SERVER, _HEAD_BYTES)
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._is_refused = False
+        self._read_bytes = _READ_BYTES[1]
+        self._buffer = bytearray()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accepts a connection; at the limit it closes an idle one instead, or else refuses the new one."""
@@ -66,6 +105,25 @@ class BoundedProtocol(H11Protocol):
         self.lingering.discard(self)
         if not self._is_refused:
             super().connection_lost(exc)
+
+    @staticmethod
+    def count_refusal(status: int) -> None:
+        """Is told the status of each answer of which the application does not know."""
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Returns the memory for the next read, which is as long as that read may be."""
+        del sizehint
+        self._buffer = bytearray(self._read_bytes)
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Parses what was read; where that takes long, less is read the next time."""
+        data, self._buffer = bytes(memoryview(self._buffer)[:nbytes]), bytearray()
+        started = time.thread_time()
+        self.data_received(data)
+        is_long = time.thread_time() - started > _LONG_S
+        wanted = self._read_bytes // 4 if is_long else self._read_bytes * 2
+        self._read_bytes = min(max(wanted, _READ_BYTES[0]), _READ_BYTES[2])
 
     def data_received(self, data: bytes) -> None:
         """Parses what came, and keeps the time limit running until the head is complete."""
@@ -112,6 +170,7 @@ class BoundedProtocol(H11Protocol):
         except h11.LocalProtocolError:  # an answer is on its way already
             self.transport.close()
             return
+        self.count_refusal(400)
         self.transport.write(b"".join(piece for piece in pieces if piece))
         self.transport.close()
 
@@ -158,6 +217,7 @@ class BoundedProtocol(H11Protocol):
         """Answers a connection over the limit with 503 and closes it, without reading its request."""
         self._is_refused = True
         self.transport = transport
+        self.count_refusal(503)
         if len(self.lingering) >= self.max_connections:
             transport.abort()
             return
@@ -173,7 +233,17 @@ class BoundedProtocol(H11Protocol):
         self.loop.call_later(_LINGER_S, transport.abort)
 
 
-def bounded_protocol(max_connections: int) -> type[BoundedProtocol]:
-    """Makes the protocol class of one server, which limits its number of connections."""
-    bounds: dict[str, Any] = {"max_connections": max_connections, "idle": {}, "lingering": set()}
+def bounded_protocol(max_connections: int, count_refusal: Callable[[int], None]) -> type[BoundedProtocol]:
+    """Makes the protocol class of one server, which limits its number of connections.
+
+    Args:
+        max_connections: most connections at a time.
+        count_refusal: called with the status of each answer that the application does not know of.
+    """
+    bounds: dict[str, Any] = {
+        "max_connections": max_connections,
+        "idle": {},
+        "lingering": set(),
+        "count_refusal": staticmethod(count_refusal),
+    }
     return type("ServerProtocol", (BoundedProtocol,), bounds)

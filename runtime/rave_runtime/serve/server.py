@@ -24,9 +24,6 @@ from rave_runtime.serve.options import ServeOptions
 from rave_runtime.serve.pictures import Studio
 from rave_runtime.serve.protocol import bounded_protocol
 
-_HEAD_BYTES: Final = 16 * 1024
-"""Most bytes of a request's head."""
-
 _FURTHER_THREADS: Final = 3
 """Threads beside those of the photographs: for the log, for loading the model, and for ending."""
 
@@ -81,7 +78,7 @@ def serve(options: ServeOptions) -> int:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     config = uvicorn.Config(
         service.app(secret),
-        http=bounded_protocol(options.max_connections),
+        http=bounded_protocol(options.max_connections, service.count_refusal),
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -91,7 +88,6 @@ def serve(options: ServeOptions) -> int:
         proxy_headers=False,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=_ANSWER_S,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
     )
     server = _Server(config)
     try:

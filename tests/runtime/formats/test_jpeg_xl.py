@@ -6,6 +6,7 @@ import io
 import json
 import random
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -226,6 +227,20 @@ def test_truncated_and_damaged_files_fail_in_one_line() -> None:
         damaged = bytearray(content)
         damaged[draw.randrange(12, len(content))] = draw.randrange(256)
         assert "\n" not in outcome_of(bytes(damaged))
+
+
+def test_packed_metadata_is_read_unless_it_unpacks_beyond_measure() -> None:
+    content = encode_jxl(np.zeros((40, 56, 3), np.uint8), 100, None, None, None)
+
+    def with_box(payload: bytes) -> bytes:
+        packed: bytes = b"xml " + imagecodecs.brotli_encode(payload)
+        return content + struct.pack(">I4s", 8 + len(packed), b"brob") + packed
+
+    assert read_photo(with_box(XMP)).xmp == XMP
+    bomb = with_box(bytes(100_000_000))
+    assert len(bomb) < 10_000
+    photo = read_photo(bomb)
+    assert (photo.xmp, photo.pixels.shape) == (None, (40, 56, 3))
 
 
 def outcome_of(content: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -17,6 +18,7 @@ from rave_runtime.photos.png import (
     chunks,
     missing_bytes,
     png_blocks,
+    png_texts,
     without_chunks,
 )
 from rave_runtime.photos.reading import read_photo
@@ -104,6 +106,13 @@ def test_profiles_and_xmp_that_unpack_beyond_measure_count_as_absent() -> None:
     assert (blocks.icc_profile, blocks.xmp) == (None, None)
 
 
+def test_all_texts_of_a_png_together_unpack_to_a_limit() -> None:
+    """Four texts of 10 MB each, in 40 KB: the first one is within the limit."""
+    packed = zlib.compress(b"a" * 10_000_000, 9)
+    texts = b"".join(png_chunk(b"zTXt", b"Text %d\0\0" % number + packed) for number in range(4))
+    assert list(png_texts(png(scene(), 2, before=texts))) == ["Text 0"]
+
+
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (5, 1), (9, 8), (40, 56)])
 def test_missing_pixels_of_a_png_are_counted(height: int, width: int, interlaced: bool) -> None:
@@ -112,3 +121,16 @@ def test_missing_pixels_of_a_png_are_counted(height: int, width: int, interlaced
         assert missing_bytes(png(pixels, colour, bits, interlaced=interlaced)) == 0
         taller = png(pixels, colour, bits, interlaced=interlaced, size=(width, height + 1))
         assert missing_bytes(taller) > 0
+
+
+def test_what_a_png_has_beyond_its_pixels_is_not_unpacked() -> None:
+    """A file of 100 KB would take 100 MB otherwise, and one of some megabytes all memory that there is."""
+    data = zlib.compress(bytes(100_000_000), 9)
+    content = png(scene(), 2)
+    bomb = content[: content.index(b"IDAT") - 4] + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
+    tracemalloc.start()
+    try:
+        assert missing_bytes(bomb) == 0
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()

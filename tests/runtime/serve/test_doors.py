@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from pathlib import Path
 
 import pytest
@@ -162,9 +163,23 @@ def test_hosts_are_known_in_capitals_too(serve: Serve, jpeg: bytes) -> None:
         assert service.post("/enhance", jpeg, {"Content-Type": "image/jpeg", "Host": name}).status == status
 
 
-def test_an_address_is_no_host_that_a_service_answers_as() -> None:
-    with pytest.raises(UsageError, match=r"--allow-host https://a\.example is not the name of a host"):
-        ServeOptions(allow_hosts=("https://a.example",))
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ("https://a.example", "a.example"),
+        ("a.example:8443", "a.example"),
+        ("münchen.example", "xn--mnchen-3ya.example"),
+        ("[::1]", "::1"),
+        ("*.example", None),
+    ],
+)
+def test_what_no_browser_names_so_is_no_host_that_a_service_answers_as(given: str, near: str | None) -> None:
+    with pytest.raises(
+        UsageError, match=f"--allow-host {re.escape(given)} is not the name of a host"
+    ) as caught:
+        ServeOptions(allow_hosts=(given,))
+    assert (f"(here perhaps {near})" in str(caught.value)) == (near is not None)
+    ServeOptions(allow_hosts=("A.example", "192.0.2.1", "2001:db8::1"))
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,8 @@ def test_other_methods_are_refused(service: Service) -> None:
 def test_probes_version_and_description(service: Service) -> None:
     assert json.loads(service.get("/healthz").body) == {"status": "ok"}
     assert json.loads(service.get("/readyz").body) == {"status": "ready"}
-    assert json.loads(service.get("/version").body)["provider"] == "CPUExecutionProvider"
+    version = json.loads(service.get("/version").body)
+    assert (version["provider"], type(version["workers"])) == ("CPUExecutionProvider", int)
     described = json.loads(service.get("/openapi.json").body)
     assert described["openapi"].startswith("3.1")
     assert set(described["paths"]) == {
@@ -219,6 +220,11 @@ def test_probes_version_and_description(service: Service) -> None:
         post = described["paths"][path]["post"]
         fields = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
         assert list(fields) == ["photo", *(parameter["name"] for parameter in post["parameters"])]
+        assert "Retry-After" in post["responses"]["429"]["headers"]
+    # A client that is made from the description sends what has a default in the query and in the form: twice.
+    assert '"default"' not in json.dumps(described)
+    headers = described["paths"]["/enhance"]["post"]["responses"]["200"]["headers"]
+    assert list(headers) == ["Rave-Size", "Rave-Warnings", "Server-Timing"]
 
 
 def test_metrics_count_what_happened(service: Service, jpeg: bytes) -> None:

@@ -42,6 +42,12 @@ _EFFORT: Final = 4
 
 _MISSING: Final = "JPEG XL: pip install 'rave-backlit[jxl]'"
 _BRAND: Final = b"jxl \0\0\0\0jxl "
+_PACKED: Final = b"brob"
+"""The type of a box that Brotli has packed; its payload begins with the type of the box inside."""
+
+_MAX_UNPACKED: Final = 1 << 24
+"""The most bytes that all packed boxes together may unpack to."""
+
 _NOT_PIXELS: Final = (b"JXL ", b"ftyp", b"jxll")
 
 
@@ -58,7 +64,8 @@ def read_jxl(content: bytes, max_megapixels: float) -> Photo:
         raise PhotoError("is damaged or truncated: its JPEG XL header makes no sense") from error
     _check(header, content, max_megapixels)
     try:
-        pixels, metadata = codecs.pylibjxl.decode(content, metadata=True)
+        checked = _without_bombs(content, codecs)
+        pixels, metadata = codecs.pylibjxl.decode(checked, metadata=True)
         if header.bits > 8 or header.is_animated:
             pixels = _scaled(codecs.imagecodecs.jpegxl_decode(content, index=0, numthreads=1), header.bits)
     except Exception as error:  # either library raises whatever it stumbles over
@@ -178,6 +185,28 @@ def _libraries(message: str) -> _Codecs:
         return _Codecs()
     except ImportError as error:
         raise PhotoError(message) from error
+
+
+def _without_bombs(content: bytes, codecs: _Codecs) -> bytes:
+    """Leaves out packed boxes that are damaged or unpack beyond measure; pylibjxl would unpack them all.
+
+    What lies behind the last box that can be looked at is left out, too.
+    """
+    if _PACKED not in content:
+        return content
+    pieces, start, room = [], 0, _MAX_UNPACKED
+    for box in jxl_boxes(content):
+        is_fine = True
+        if box.kind == _PACKED:
+            packed = content[box.start + 4 : box.stop]
+            try:
+                room -= len(codecs.imagecodecs.brotli_decode(packed, out=max(1, room)))
+            except codecs.imagecodecs.BrotliError:
+                is_fine = False
+        if is_fine:
+            pieces.append(content[start : box.stop])
+        start = box.stop
+    return b"".join(pieces) or content  # without boxes, it is a bare codestream
 
 
 def _check(header: JxlHeader, content: bytes, max_megapixels: float) -> None:
