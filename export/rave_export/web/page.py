@@ -17,6 +17,7 @@ from rave_runtime.arrays import Picture
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Bundle
+from rave_runtime.serve.page import PAGE_FILES
 from rave_runtime.version import __version__
 
 PAGE: Final = Kind("a web page of rave-export", "rave-web.json", '"rave-export ')
@@ -24,6 +25,9 @@ PAGE: Final = Kind("a web page of rave-export", "rave-web.json", '"rave-export '
 
 MODEL_NAME: Final = "model.onnx"
 _ASSETS: Final = Path(__file__).with_name("assets")
+_OF_THE_SERVICE: Final = ("dropping.js", "zip.js")
+"""Modules that the page shares with that of `rave-serve`."""
+
 _PROBE_PX: Final = (40, 256)
 """Height and width of the picture with which the page checks what the browser computes."""
 
@@ -74,6 +78,8 @@ def write_page(bundle: Bundle, target: Path, package: bytes, force: bool = False
         (folder / "probe.bin").write_bytes(picture.tobytes() + _enhance(content, picture).tobytes())
         for asset in sorted(_ASSETS.iterdir()):
             (folder / asset.name).write_bytes(asset.read_bytes())
+        for name in _OF_THE_SERVICE:
+            (folder / name).write_bytes(PAGE_FILES[f"/{name}"].content)
         height, width = _PROBE_PX
         facts = {"exporter": f"rave-export {__version__}", "probe": {"height": height, "width": width}}
         (folder / PAGE.mark).write_text(json.dumps(facts, indent=1) + "\n", "utf-8")

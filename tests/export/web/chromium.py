@@ -128,12 +128,12 @@ class Page:
                 raise AssertionError(f"the page is {found!r}, not {state!r}: {told}")
             time.sleep(0.2)
 
-    def choose(self, file: Path) -> None:
-        """Chooses a file in the page's only field for files."""
+    def choose(self, *files: Path) -> None:
+        """Chooses files in the page's only field for files."""
         document = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=document, selector="#file")["nodeId"]
         self.evaluate("document.body.dataset.state = 'chosen'")
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
 
     def close(self) -> None:
         """Ends the browser."""

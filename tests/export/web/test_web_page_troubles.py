@@ -27,7 +27,7 @@ def test_after_a_photograph_that_was_too_large_memory_is_as_before(page: Page, p
         "  post.call(this, { ...sent, width: sent.width + 1 }, ...more); }; null"
     )
     page.choose(photograph)
-    until_it_says(page, "The photograph cannot be enhanced")
+    until_it_says(page, f"{photograph.name} cannot be enhanced")
     assert page.evaluate("ended") == 1
     page.evaluate("Worker.prototype.postMessage = post; null")
     page.evaluate("document.getElementById('file').click()")  # as by hand: the same may be chosen again

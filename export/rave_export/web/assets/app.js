@@ -1,12 +1,18 @@
-// The page: opens a photograph, hands its pixels to the worker, shows before and after, saves.
+// The page: takes photographs, shows one of them before and after, saves it or all.
+
+import { walk } from "./dropping.js";
+import { begin } from "./engine.js";
+import { draw, encode, enhance, open, resultName } from "./picture.js";
+import { zip } from "./zip.js";
+
+const ZIP_BYTES = 4e9; // most bytes in a zip, whose numbers have 32 bits; then comes another one
 
 const element = (id) => document.getElementById(id);
-const waiting = new Map();
-let worker;
-let picture = null; // {name, rgb, alpha, height, width}
-let counter = 0;
-let opened = 0;
+let photographs = []; // {file, path, button}; the path is more than the name if it comes from a folder
+let picture = null; // the pixels of the one that is shown
+let shown = 0; // how many photographs were chosen to be shown so far
 let broken = null; // why no photograph can be enhanced
+let saving = null; // an object of its own while all are saved
 
 const say = (text, state) => {
   element("status").textContent = text;
@@ -19,84 +25,70 @@ const giveUp = (text) => {
 };
 
 say("Loading the model…", "loading"); // until here the page says what it needs for running this
-begin();
-
-function begin() {
-  worker = new Worker("worker.js", { type: "module" });
-  worker.onmessage = ({ data }) => hear(data);
-  worker.onerror = (event) => giveUp(`The page cannot start (${event.message}): it must come from a web server.`);
-}
-
-function hear(data) {
-  if (data.ready) {
-    element("engine").textContent = `Computed by ${data.ready === "webgpu" ? "the graphics processor (WebGPU)" : "WebAssembly"}.`;
-    document.body.dataset.engine = data.ready;
+begin(({ ready, error, isStuck }) => {
+  if (ready) {
+    element("engine").textContent = `Computed by ${ready === "webgpu" ? "the graphics processor (WebGPU)" : "WebAssembly"}.`;
+    document.body.dataset.engine = ready;
     if (!picture) say("Ready.", "ready");
-  } else if (data.id === undefined) {
-    const isForbidden = /content security policy|\bCSP\b/i.test(data.error);
-    giveUp(isForbidden
-      ? "The server's Content-Security-Policy forbids this page to compute: README.md tells what it must allow."
-      : `This browser cannot run the model (${data.error}): try a current Chrome, Edge, Firefox or Safari.`);
+  } else if (isStuck) {
+    giveUp(`The page cannot start (${error}): it must come from a web server.`);
   } else {
-    const { resolve, reject } = waiting.get(data.id);
-    waiting.delete(data.id);
-    if (!data.error) return resolve(data.rgb);
-    reject(new Error(data.error));
-    worker.terminate(); // its memory never shrinks, and is too full of holes for the next large photograph
-    begin();
+    giveUp(/content security policy|\bCSP\b/i.test(error)
+      ? "The server's Content-Security-Policy forbids this page to compute: README.md tells what it must allow."
+      : `This browser cannot run the model (${error}): try a current Chrome, Edge, Firefox or Safari.`);
   }
+});
+
+function take(found) { // [{file, path}] instead of the photographs so far
+  if (broken) return say(broken, "failed");
+  if (!found.length) return say("There is no photograph in it.", "failed");
+  stop();
+  photographs = found.map(({ file, path }) => {
+    const button = document.createElement("button");
+    Object.assign(button, { type: "button", textContent: path });
+    const photograph = { file, path, button };
+    button.onclick = () => show(photograph);
+    return photograph;
+  });
+  element("photographs").replaceChildren(...photographs.map(({ button }) => {
+    const item = document.createElement("li");
+    item.append(button);
+    return item;
+  }));
+  element("photographs").hidden = element("save-all").hidden = found.length < 2;
+  if (found.length > 1) element("controls").hidden = false;
+  show(photographs[0]);
 }
 
-const ask = (message) =>
-  new Promise((resolve, reject) => {
-    const id = counter++;
-    waiting.set(id, { resolve, reject });
-    worker.postMessage({ id, ...message });
-  });
+const hide = () => { // what is of the photograph before
+  element("view").hidden = element("one").hidden = true;
+  element("controls").hidden = photographs.length < 2;
+};
 
-async function open(file) {
-  if (broken) return say(broken, "failed");
-  const turn = ++opened;
-  say(`Opening ${file.name}…`, "busy");
-  let bitmap;
+async function show(photograph) {
+  const turn = ++shown;
+  for (const each of photographs) each.button.setAttribute("aria-current", each === photograph);
+  say(`Opening ${photograph.file.name}…`, "busy");
+  let opened;
   try {
-    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none" });
-  } catch {
-    if (turn !== opened) return;
-    say(`${file.name} is of no kind that this browser opens: save it as JPEG or PNG first.`, "failed");
+    opened = await open(photograph.file, element("before"), () => turn === shown && (hide(), true));
+  } catch (error) {
+    if (turn === shown) fail(photograph, error);
     return;
   }
-  if (turn !== opened) return bitmap.close(); // another was chosen while this one was decoded
-  element("view").hidden = element("controls").hidden = true; // they are of the photograph before
-  const { width, height } = bitmap;
-  const canvas = element("before");
-  Object.assign(canvas, { width, height });
-  const context = canvas.getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
-  let rgba;
-  try {
-    context.drawImage(bitmap, 0, 0);
-    rgba = context.getImageData(0, 0, width, height).data;
-  } catch (error) { // a phone's canvas may hold 16 megapixels at most
-    say(`${file.name} is ${width} × ${height}, too large for this browser (${error.message}): make it smaller.`, "failed");
-    return;
-  } finally {
-    bitmap.close();
-  }
-  const rgb = new Uint8Array(width * height * 3);
-  let alpha = null;
-  for (let i = 0, j = 0; i < rgba.length; i += 4, j += 3) {
-    rgb[j] = rgba[i];
-    rgb[j + 1] = rgba[i + 1];
-    rgb[j + 2] = rgba[i + 2];
-    if (rgba[i + 3] !== 255) alpha ??= rgba;
-  }
-  picture = { name: file.name, rgb, alpha, width, height };
-  await enhance();
+  if (!opened || turn !== shown) return; // another was chosen while this one was decoded
+  picture = { ...opened, photograph };
+  await wish();
+}
+
+function fail({ file, button }, error) {
+  button.classList.add("bad");
+  say(`${file.name} ${error.message}.`, "failed");
 }
 
 let running = false;
 let changed = false;
-async function enhance() {
+async function wish() { // the photograph that is shown, at the strength that is chosen
   if (!picture) return;
   changed = true;
   say("Enhancing…", "busy");
@@ -110,77 +102,133 @@ async function enhance() {
     }
   } finally {
     running = false;
-    element("save").disabled = false;
+    element("save").disabled = saving !== null;
   }
 }
 
 async function enhanceOnce() {
-  const shown = picture;
-  const chosen = opened;
-  const strength = Number(element("strength").value);
+  const mine = picture;
+  const turn = shown;
   const start = performance.now();
   let rgb;
   try {
-    rgb = await ask({ rgb: shown.rgb, width: shown.width, height: shown.height, strength });
+    rgb = await enhance(mine, Number(element("strength").value));
   } catch (error) {
-    if (changed) return;
-    say(`The photograph cannot be enhanced (${error.message}): a smaller one needs less memory.`, "failed");
+    if (!changed) fail(mine.photograph, error);
     return;
   }
   if (changed) return; // a later wish is next
-  const canvas = element("after");
-  Object.assign(canvas, { width: shown.width, height: shown.height });
-  const context = canvas.getContext("2d", { colorSpace: "srgb" });
-  const image = context.createImageData(shown.width, shown.height);
-  for (let i = 0, j = 0; i < image.data.length; i += 4, j += 3) {
-    image.data[i] = rgb[j];
-    image.data[i + 1] = rgb[j + 1];
-    image.data[i + 2] = rgb[j + 2];
-    image.data[i + 3] = shown.alpha ? shown.alpha[i + 3] : 255;
-  }
-  context.putImageData(image, 0, 0);
-  element("view").hidden = element("controls").hidden = false;
+  draw(element("after"), mine, rgb);
+  element("view").hidden = element("one").hidden = element("controls").hidden = false;
   divide();
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  if (chosen !== opened) return; // what is said is of a file that was chosen since
-  say(`${shown.name}: ${shown.width} × ${shown.height}, ${seconds} s`, "done");
+  if (turn !== shown || saving) return; // what is said is of a file that was chosen since, or of all
+  say(`${mine.file.name}: ${mine.width} × ${mine.height}, ${seconds} s`, "done");
 }
 
 function divide() {
   element("after").style.clipPath = `inset(0 0 0 ${element("divider").value}%)`;
 }
 
-function onWhite(picture) { // JPEG has no transparency, and a canvas would make it black
-  const canvas = document.createElement("canvas");
-  Object.assign(canvas, { width: picture.width, height: picture.height });
-  const context = canvas.getContext("2d", { colorSpace: "srgb" });
-  context.fillStyle = "white";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(picture, 0, 0);
-  return canvas;
-}
-
-async function save() {
-  const type = element("format").value;
-  const canvas = picture.alpha && type === "image/jpeg" ? onWhite(element("after")) : element("after");
-  const blob = await new Promise((resolve) => canvas.toBlob(resolve, type, 0.95));
-  if (!blob) { // a browser that is short of memory
-    return say(`${picture.name} cannot be saved: close other tabs, or choose the other format.`, "failed");
-  }
+function hand(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = picture.name.replace(/\.[^.]*$/, "") + (type === "image/png" ? "-enhanced.png" : "-enhanced.jpg");
+  link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
+async function save() {
+  const mine = picture;
+  const type = element("format").value;
+  try {
+    hand(await encode(element("after"), mine, type), resultName(mine.file.name, type));
+  } catch (error) {
+    fail(mine.photograph, error);
+  }
+}
+
+function stop() { // saving all, at the next photograph
+  if (!saving) return;
+  saving = null;
+  element("save-all").disabled = true; // until it has ended
+}
+
+async function saveAll() {
+  if (saving) return stop();
+  const mine = (saving = {});
+  const all = photographs, type = element("format").value, strength = Number(element("strength").value);
+  const controls = [element("strength"), element("format"), element("save"), ...all.map(({ button }) => button)];
+  for (const control of controls) control.disabled = true;
+  const label = element("save-all").textContent;
+  element("save-all").textContent = "Stop";
+  const names = new Set(), failed = [], canvas = document.createElement("canvas");
+  let entries = [], bytes = 0, zips = 0, done = 0;
+  const handZip = async () => hand(await zip(entries), zips++ ? `enhanced ${zips}.zip` : "enhanced.zip");
+  for (const { file, path, button } of all) {
+    say(`Enhancing ${++done} of ${all.length}: ${file.name}…`, "busy");
+    let blob;
+    try {
+      const opened = await open(file, canvas, () => saving === mine);
+      if (saving !== mine) break;
+      draw(canvas, opened, await enhance(opened, strength));
+      blob = await encode(canvas, opened, type);
+    } catch (error) {
+      button.classList.add("bad");
+      failed.push(`${file.name} ${error.message}`);
+      continue;
+    }
+    if (saving !== mine) break;
+    const first = resultName(path.replace(/\\/g, "_"), type);
+    let name = first;
+    for (let n = 2; names.has(name.toLowerCase()); n++) // many systems take A.jpg and a.jpg for one file
+      name = first.replace(/(\.[^.]*)$/, ` ${n}$1`);
+    names.add(name.toLowerCase());
+    if (entries.length && bytes + blob.size > ZIP_BYTES) {
+      await handZip();
+      entries = [];
+      bytes = 0;
+    }
+    entries.push({ name, blob });
+    bytes += blob.size;
+  }
+  const isStopped = saving !== mine;
+  if (!isStopped && entries.length) await handZip();
+  for (const control of controls) control.disabled = false;
+  element("save").disabled = running;
+  Object.assign(element("save-all"), { textContent: label, disabled: false });
+  saving = null;
+  if (photographs !== all) return; // others were chosen since
+  if (isStopped) return say(`Stopped after ${done - 1} of ${all.length}, which were not saved.`, "done");
+  const counted = names.size === 1 ? "1 photograph is saved" : `${names.size} photographs are saved`;
+  say([counted, ...failed].join(" · "), names.size ? "done" : "failed");
+}
+
+async function takeDropped({ items, files }) {
+  const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const found = [];
+  try {
+    for (const entry of entries) {
+      const inside = await walk(entry); // of a folder, only what looks like a photograph
+      const looksRight = ({ file, path }) => file.type.startsWith("image/") && !/(^|\/)[.]/.test(path);
+      found.push(...(entry.isFile ? inside : inside.filter(looksRight)));
+    }
+  } catch (error) {
+    return say(`What was dropped cannot be read: ${error.message}.`, "failed");
+  }
+  take(entries.length ? found : ofFiles(files));
+}
+
+const ofFiles = (files) => [...files].map((file) => ({ file, path: file.name }));
+
 // Else the same photograph, chosen once more, would be no change.
 element("file").onclick = ({ target }) => (target.value = "");
-element("file").onchange = ({ target }) => target.files[0] && open(target.files[0]);
+element("file").onchange = ({ target }) => target.files.length && take(ofFiles(target.files));
 element("divider").oninput = divide;
 element("strength").oninput = ({ target }) => (element("value").value = Number(target.value).toFixed(2));
-element("strength").onchange = enhance;
+element("strength").onchange = wish;
 element("save").onclick = save;
+element("save-all").onclick = saveAll;
 const drop = element("drop");
 // Wherever it is dropped: a browser would leave the page for the file.
 addEventListener("dragover", (event) => (event.preventDefault(), drop.classList.add("over")));
@@ -188,5 +236,6 @@ addEventListener("dragleave", (event) => event.relatedTarget || drop.classList.r
 addEventListener("drop", (event) => {
   event.preventDefault();
   drop.classList.remove("over");
-  if (event.dataTransfer.files[0]) open(event.dataTransfer.files[0]);
+  if (event.dataTransfer.files.length) takeDropped(event.dataTransfer);
 });
+addEventListener("paste", ({ clipboardData }) => clipboardData.files.length && take(ofFiles(clipboardData.files)));

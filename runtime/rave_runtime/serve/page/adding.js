@@ -1,4 +1,5 @@
 // Takes photographs from files, folders and what is dropped, and has the service estimate their light.
+import { walk } from "./dropping.js";
 import { load } from "./photographs.js";
 import { door } from "./service.js";
 import { $, page, photos, say } from "./state.js";
@@ -58,17 +59,6 @@ function isPhoto(path, type) { // what was chosen by itself is tried in any case
   if (/(^|\/)[.]/.test(path)) return false;
   const ending = path.slice(path.lastIndexOf(".")).toLowerCase();
   return type.startsWith("image/") && type !== "image/svg+xml" || $("files").accept.split(",").includes(ending);
-}
-
-async function walk(entry, above = "") { // the files of a dropped file or folder, in the order of their names
-  const path = above + entry.name;
-  if (entry.isFile) return [{ file: await new Promise((done, fail) => entry.file(done, fail)), path }];
-  const reader = entry.createReader(), inside = [];
-  for (let some; (some = await new Promise((done, fail) => reader.readEntries(done, fail))).length; ) inside.push(...some);
-  inside.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
-  const found = [];
-  for (const one of inside) found.push(...await walk(one, `${path}/`));
-  return found;
 }
 
 export async function addDropped(dropped) { // entries of a file system, or files where the browser has none
