@@ -29,7 +29,14 @@ def build() -> ModuleType:
 def test_the_passes_compile(build: ModuleType, tmp_path: Path) -> None:
     library = tmp_path / "passes.so"
     assert build.compile_library(SOURCE, library) == ""
-    names = ("rave_box_means", "rave_block_sums", "rave_widen", "rave_develop", "rave_divide_luma")
+    names = (
+        "rave_box_means",
+        "rave_block_means",
+        "rave_smooth_chroma",
+        "rave_widen",
+        "rave_develop",
+        "rave_divide_luma",
+    )
     assert all(getattr(ctypes.CDLL(str(library)), name) for name in names)
 
 

@@ -6,6 +6,7 @@ then purple and green blotches, sixteen pixels wide, appear on skin. Real differ
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from rave_runtime.arrays import Array
 from rave_runtime.light import compiled
+from rave_runtime.light.compiled import Size, address
 from rave_runtime.light.luma import FROM_CBCR, TO_YCBCR
 from rave_runtime.light.reduction import neighbours
 from rave_runtime.light.relight import BLOCK_PX
@@ -86,8 +88,8 @@ class ChromaCorrection:
         means = _block_means(pixels, wide_rows, wide_columns, threads)
         first, size = (wide_rows.start, wide_columns.start), (down, across)
         start = rows.start - wide_rows.start, columns.start - wide_columns.start
-        smooth = _smooth if compiled.library() is None else compiled.smooth_chroma
-        self._shift: Array = smooth(means, first, size, start, shade[rows, columns], _NOISE)
+        smooth = _smooth if compiled.library() is None else _smooth_compiled
+        self._shift: Array = smooth(means, first, size, start, shade[rows, columns])
 
     def blocks(self, start: int, stop: int) -> Array | None:
         """Returns the correction of some rows, one value per block and channel; None if it is all zero.
@@ -217,17 +219,48 @@ def _smooth(
     size: tuple[int, int],
     start: tuple[int, int],
     shade: Array,
-    noise: float,
 ) -> Array:
-    """Returns what `compiled.smooth_chroma` returns."""
+    """Returns what is added to the chroma of blocks: [2, down, across] float32.
+
+    Args:
+        means: [3, rows, columns] float32, the luma and the chroma of blocks of a picture.
+        first: row and column of the picture's blocks at which they begin.
+        size: how many blocks the picture has from top to bottom, and from left to right.
+        start: row and column among these blocks at which the results begin.
+        shade: [down, across] float32, how much of the shift is added.
+    """
     core = tuple(slice(begin, begin + length) for begin, length in zip(start, shade.shape, strict=True))
     luma, chroma = means[0][core], means[1:]
     shift = _means_around(chroma, *size, *first)[:, *core] - chroma[:, *core]
-    square = np.float32(noise) * np.float32(noise)
+    noise = np.float32(_NOISE)
+    square = noise * noise
     weight = square + shift[0] * shift[0] + shift[1] * shift[1]
-    weight = luma / (weight * (luma + np.float32(noise))) * square * shade
+    weight = luma / (weight * (luma + noise)) * square * shade
     result: Array = shift * weight
     return result
+
+
+def _smooth_compiled(
+    means: Array,
+    first: tuple[int, int],
+    size: tuple[int, int],
+    start: tuple[int, int],
+    shade: Array,
+) -> Array:
+    """Does what `_smooth` does in one compiled pass, bit for bit."""
+    assert means.flags.c_contiguous
+    shade = np.ascontiguousarray(shade, np.float32)
+    shift, line = np.empty((2, *shade.shape), np.float32), np.empty(3 * means.shape[2] + 8, np.float32)
+    compiled.passes().rave_smooth_chroma(
+        address(means),
+        *map(Size, (*means.shape[1:], *first, *size, *start)),
+        address(shade),
+        *map(Size, shade.shape),
+        ctypes.c_float(_NOISE),
+        address(shift),
+        address(line),
+    )
+    return shift
 
 
 def _means_around(values: Array, down: int, across: int, first_row: int, first_column: int) -> Array:

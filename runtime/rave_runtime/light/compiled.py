@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from numpy.typing import NDArray
 from rave_runtime.arrays import Array, is_wide
 from rave_runtime.light.relight import BLOCK_PX
 from rave_runtime.light.workspace import Workspace
-
-if TYPE_CHECKING:
-    from rave_runtime.light.lanczos import Taps
 
 MOST_ROWS: Final = 257
 """Most rows of bytes whose sum fits into 16 bits."""
@@ -72,41 +69,8 @@ def box_means(pixels: NDArray[np.uint8], across: int, down: int, boxes: NDArray[
     height, width = pixels.shape[:2]
     step = _step(pixels)
     sums = np.empty(step * width, np.uint16)
-    sizes = map(_size, (step, height, width, across, down))
-    _passes().rave_box_means(_at(pixels), *sizes, _at(boxes), _at(sums))
-
-
-def resample(pixels: NDArray[np.uint8], columns: Taps, rows: Taps) -> NDArray[np.uint8]:
-    """Resamples a picture along its rows and then along its columns, and rounds after each, as Pillow does.
-
-    Args:
-        pixels: [h, w, 3] uint8.
-        columns: the columns that each new column is made of.
-        rows: the rows that each new row is made of.
-
-    Returns:
-        [new rows, new columns, 3] uint8.
-    """
-    pixels = np.ascontiguousarray(pixels)
-    height, width = pixels.shape[:2]
-    new_height, new_width = len(rows.starts), len(columns.starts)
-    result = np.empty((new_height, new_width, 3), np.uint8)
-    lanes, narrow = np.zeros(48 * (width + new_width), np.uint8), np.empty(3 * height * new_width, np.uint8)
-    sums = np.empty(3 * new_width, np.int32)
-    taps = [
-        argument
-        for axis in (columns, rows)
-        for argument in (_at(axis.starts), _at(axis.counts), _at(axis.weights), _size(axis.weights.shape[1]))
-    ]
-    _passes().rave_resample(
-        _at(pixels),
-        *map(_size, (height, width)),
-        _at(result),
-        *map(_size, (new_height, new_width)),
-        *taps,
-        *(_at(memory) for memory in (lanes, narrow, sums)),
-    )
-    return result
+    sizes = map(Size, (step, height, width, across, down))
+    passes().rave_box_means(address(pixels), *sizes, address(boxes), address(sums))
 
 
 def block_means(pixels: NDArray[np.uint8], rows: slice, columns: slice, weights: Array, means: Array) -> None:
@@ -124,47 +88,14 @@ def block_means(pixels: NDArray[np.uint8], rows: slice, columns: slice, weights:
     assert means.strides[1:] == (4 * across, 4)
     sums = np.empty(across * (BLOCK_PX * step + 4), np.uint16)
     corner = pixels[rows.start * BLOCK_PX :, columns.start * BLOCK_PX :]
-    _passes().rave_block_means(
-        _at(corner),
-        *map(_size, (step, pixels.shape[1] * step, rows.stop - rows.start, across)),
-        _at(np.ascontiguousarray(weights, np.float32)),
-        _size(means.strides[0] // 4),
-        _at(means),
-        _at(sums),
+    passes().rave_block_means(
+        address(corner),
+        *map(Size, (step, pixels.shape[1] * step, rows.stop - rows.start, across)),
+        address(np.ascontiguousarray(weights, np.float32)),
+        Size(means.strides[0] // 4),
+        address(means),
+        address(sums),
     )
-
-
-def smooth_chroma(
-    means: Array,
-    first: tuple[int, int],
-    size: tuple[int, int],
-    start: tuple[int, int],
-    shade: Array,
-    noise: float,
-) -> Array:
-    """Returns what `rave_runtime.light.chroma` adds to the chroma of blocks: [2, down, across] float32.
-
-    Args:
-        means: [3, rows, columns] float32, the luma and the chroma of blocks of a picture.
-        first: row and column of the picture's blocks at which they begin.
-        size: how many blocks the picture has from top to bottom, and from left to right.
-        start: row and column among these blocks at which the results begin.
-        shade: [down, across] float32, how much of the shift is added.
-        noise: difference of colour, in values of [0, 1], that is smoothed by half.
-    """
-    assert means.flags.c_contiguous
-    shade = np.ascontiguousarray(shade, np.float32)
-    shift, line = np.empty((2, *shade.shape), np.float32), np.empty(3 * means.shape[2] + 8, np.float32)
-    _passes().rave_smooth_chroma(
-        _at(means),
-        *map(_size, (*means.shape[1:], *first, *size, *start)),
-        _at(shade),
-        *map(_size, shade.shape),
-        ctypes.c_float(noise),
-        _at(shift),
-        _at(line),
-    )
-    return shift
 
 
 def window_means(values: Array, radius: int) -> Array:
@@ -178,8 +109,8 @@ def window_means(values: Array, radius: int) -> Array:
     height, width = values.shape[1:]
     longer = max(height, width)
     means, lanes, sums = np.empty_like(values), np.empty(16 * longer, np.float32), np.empty(8 * longer + 8)
-    sizes = map(_size, (*values.shape, radius))
-    _passes().rave_window_means(_at(values), *sizes, _at(means), _at(lanes), _at(sums))
+    sizes = map(Size, (*values.shape, radius))
+    passes().rave_window_means(address(values), *sizes, address(means), address(lanes), address(sums))
     return means
 
 
@@ -195,8 +126,8 @@ def widen(values: Array, left: NDArray[np.int64], share: Array, wide: Array) -> 
     values = np.ascontiguousarray(values, np.float32)
     assert wide.flags.c_contiguous
     length, width = values.shape[-1], wide.shape[-1]
-    sizes = map(_size, (values.size // length, length, width))
-    _passes().rave_widen(_at(values), *sizes, _at(left), _at(share), _at(wide))
+    sizes = map(Size, (values.size // length, length, width))
+    passes().rave_widen(address(values), *sizes, address(left), address(share), address(wide))
 
 
 class OtherCurve(NamedTuple):
@@ -223,7 +154,9 @@ def look_up(pixels: NDArray[np.uint8], table: NDArray[np.uint8], out: NDArray[np
     """
     assert _step(pixels) == _step(out)
     count = pixels.shape[0] * pixels.shape[1] * _step(pixels)
-    _passes().rave_look_up(_at(pixels), _size(count), _at(np.ascontiguousarray(table, np.uint8)), _at(out))
+    passes().rave_look_up(
+        address(pixels), Size(count), address(np.ascontiguousarray(table, np.uint8)), address(out)
+    )
 
 
 def develop(
@@ -264,19 +197,23 @@ def develop(
     blocks = (0, 0) if added is None else added.shape[1:]
     wide = space.array("added", (3, width))
     upper, share = np.ascontiguousarray(upper, np.int64), np.ascontiguousarray(share, np.float32)
-    _passes().rave_develop(
-        _at(pixels),
-        _at(out),
-        *map(_size, (step, height, width)),
-        _at(line),
-        _size(line.shape[1]),
-        _at(upper),
-        _at(share),
+    passes().rave_develop(
+        address(pixels),
+        address(out),
+        *map(Size, (step, height, width)),
+        address(line),
+        Size(line.shape[1]),
+        address(upper),
+        address(share),
         *(ctypes.c_float(value) for value in (low, high, knee, steepness)),
-        None if added is None else _at(added),
-        *map(_size, blocks),
-        _at(wide),
-        *((None, None, None) if curve is None else (_at(curve.guide), _at(curve.encode), _at(curve.decode))),
+        None if added is None else address(added),
+        *map(Size, blocks),
+        address(wide),
+        *(
+            (None, None, None)
+            if curve is None
+            else (address(curve.guide), address(curve.encode), address(curve.decode))
+        ),
     )
 
 
@@ -313,27 +250,28 @@ def divide_luma(
     assert line.flags.c_contiguous
     assert sums.flags.c_contiguous
     upper, share = np.ascontiguousarray(upper, np.int64), np.ascontiguousarray(share, np.float32)
-    _passes().rave_divide_luma(
-        _at(plane),
-        _size(plane.strides[0]),
+    passes().rave_divide_luma(
+        address(plane),
+        Size(plane.strides[0]),
         ctypes.c_int(plane.itemsize),
-        *map(_size, (height, width)),
-        _at(values),
-        _at(line),
-        _size(line.shape[1]),
-        _at(upper),
-        _at(share),
-        _at(bounds),
-        *map(_size, (across, down)),
-        *(_at(part) for part in sums),
-        _at(space.array("rows of luma", (6, width))),
+        *map(Size, (height, width)),
+        address(values),
+        address(line),
+        Size(line.shape[1]),
+        address(upper),
+        address(share),
+        address(bounds),
+        *map(Size, (across, down)),
+        *(address(part) for part in sums),
+        address(space.array("rows of luma", (6, width))),
     )
 
 
-def _passes() -> ctypes.CDLL:
-    passes = library()
-    assert passes is not None
-    return passes
+def passes() -> ctypes.CDLL:
+    """Returns the compiled passes, where it is known that there are any."""
+    loaded = library()
+    assert loaded is not None
+    return loaded
 
 
 def _step(pixels: NDArray[Any]) -> int:
@@ -341,8 +279,10 @@ def _step(pixels: NDArray[Any]) -> int:
     return 4 if is_wide(pixels) else 3
 
 
-def _at(array: NDArray[Any]) -> ctypes.c_void_p:
+def address(array: NDArray[Any]) -> ctypes.c_void_p:
+    """Returns where the values of an array are in memory, as a pass takes it."""
     return ctypes.c_void_p(array.ctypes.data)
 
 
-_size = ctypes.c_ssize_t
+Size = ctypes.c_ssize_t
+"""A number of values or bytes, as a pass takes it."""

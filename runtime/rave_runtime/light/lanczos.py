@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime.light import compiled
+from rave_runtime.light.compiled import Size, address
 
 _LOBES: Final = 3
 """How far the filter reaches to each side, in pixels of the coarser picture."""
@@ -50,9 +51,47 @@ def resize(boxes: NDArray[np.uint8], size: tuple[int, int], width: float, height
     is_usual = width != size[0] and height != size[1] and down - size[1] <= 2 * (across - size[0])
     if compiled.library() is not None and is_usual:
         columns, rows = lanczos_taps(across, width, size[0]), lanczos_taps(down, height, size[1])
-        return compiled.resample(boxes, columns, rows)
+        return resample(boxes, columns, rows)
     reduced = Image.fromarray(boxes).resize(size, Image.Resampling.LANCZOS, box=(0, 0, width, height))
     return np.asarray(reduced)
+
+
+def resample(pixels: NDArray[np.uint8], columns: Taps, rows: Taps) -> NDArray[np.uint8]:
+    """Resamples a picture by compiled passes, along its rows and then along its columns, as Pillow does.
+
+    Args:
+        pixels: [h, w, 3] uint8.
+        columns: the columns that each new column is made of.
+        rows: the rows that each new row is made of.
+
+    Returns:
+        [new rows, new columns, 3] uint8, rounded after the rows and after the columns.
+    """
+    pixels = np.ascontiguousarray(pixels)
+    height, width = pixels.shape[:2]
+    new_height, new_width = len(rows.starts), len(columns.starts)
+    result = np.empty((new_height, new_width, 3), np.uint8)
+    lanes, narrow = np.zeros(48 * (width + new_width), np.uint8), np.empty(3 * height * new_width, np.uint8)
+    sums = np.empty(3 * new_width, np.int32)
+    taps = [
+        argument
+        for axis in (columns, rows)
+        for argument in (
+            address(axis.starts),
+            address(axis.counts),
+            address(axis.weights),
+            Size(axis.weights.shape[1]),
+        )
+    ]
+    compiled.passes().rave_resample(
+        address(pixels),
+        *map(Size, (height, width)),
+        address(result),
+        *map(Size, (new_height, new_width)),
+        *taps,
+        *(address(memory) for memory in (lanes, narrow, sums)),
+    )
+    return result
 
 
 @functools.lru_cache(maxsize=16)
