@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,18 @@ def test_no_run_no_text_no_guidance(config: RunConfig, tmp_path: Path) -> None:
         EncoderError, match=r"interpreting a run needs a text encoder, .* in a run guided by an open"
     ):
         interpret_run(tmp_path / "wordless", 5)
+
+
+def test_other_pictures_than_the_runs_are_refused(config: RunConfig, tmp_path: Path) -> None:
+    side = tmp_path / "copy"
+    shutil.copytree(config.data.backlit, side)
+    train(dataclasses.replace(config, data=DataOptions(str(side), config.data.well_lit)), tmp_path / "run")
+    first = min(side.iterdir())
+    with Image.open(first) as picture:
+        brighter = picture.point([min(255, value + 9) for value in range(256)] * len(picture.getbands()))
+    brighter.save(first)
+    with pytest.raises(ConfigError, match=r"was begun with other backlit pictures: bring the same data"):
+        interpret_run(tmp_path / "run", 5)
 
 
 def test_tokens_that_look_like_formulas_are_drawn(tmp_path: Path) -> None:

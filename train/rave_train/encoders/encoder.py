@@ -116,13 +116,16 @@ class Encoder(nn.Module, ABC):
         device = next(self.parameters()).device
         return self.embed(torch.zeros(1, 3, size, size, device=device)).shape[1]
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, *, with_text: bool = False) -> str:
         """Hash of all that decides the embeddings: weights, input format, and the spec up to its "@".
 
         The spec counts since settings such as `pad_type` or `quickgelu` change what the same weights compute.
+
+        Args:
+            with_text: whether the weights for text count, on which the embeddings of pictures do not depend.
         """
         named = self.spec.partition("@")[0]
-        return hash_weights(self, f"{named} {self.preprocessing!r}")
+        return hash_weights(self, f"{named} {self.preprocessing!r}", None if with_text else "text.")
 
     def _squash(self, images: Tensor) -> Tensor:
         return self.preprocessing.squash(images).contiguous(memory_format=torch.channels_last)

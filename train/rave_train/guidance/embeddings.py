@@ -84,7 +84,7 @@ def embed_vocabulary(encoder: Encoder, cache: Path | None, report: Report | None
         EncoderError: the encoder has no text encoder.
     """
     text = encoder.require_text("embedding a vocabulary")
-    file = _cache_file(cache, f"vocabulary-{encoder.fingerprint()}")
+    file = _cache_file(cache, f"vocabulary-{encoder.fingerprint(with_text=True)}")
     tensors = read_cache(file)
     if "tokens" not in tensors:
         progress = None if report is None else lambda n, of: report("embedding the vocabulary", n, of)

@@ -67,7 +67,7 @@ def prepare(
     ingredients.made_of.update(facts)
     state = new_state(config, first, ingredients.guidance, device, precision)
     if resume:
-        _require_same({**facts, **recorded}, ingredients.made_of, run)
+        require_same({**facts, **recorded}, ingredients.made_of, run)
         _require_same_config(state.load(run.state_file), config, run)
         if processes.leads:
             remove_abandoned(run.folder)
@@ -103,11 +103,16 @@ def _begin(config: RunConfig, run: RunFolder, ingredients: Ingredients, state: T
         raise
 
 
-def _require_same(recorded: dict[str, Any], facts: dict[str, Any], run: RunFolder) -> None:
-    """Checks that a run is resumed with the pictures and encoders it began with.
+def require_same(recorded: dict[str, Any], facts: dict[str, Any], run: RunFolder) -> None:
+    """Checks that a run's pictures and encoders are those it began with.
+
+    Args:
+        recorded: the values of `made_of.json`.
+        facts: some of them, as they are found now.
+        run: the folder of the run.
 
     Raises:
-        ConfigError: a value in made_of.json differs from what was found now.
+        ConfigError: a value differs.
     """
     differing = [name for name, value in facts.items() if recorded.get(name) != value]
     if differing:

@@ -13,6 +13,7 @@ from typing import Final
 import torch
 from safetensors import SafetensorError, safe_open
 
+from rave_train.data.photographs import hash_set
 from rave_train.encoders import open_encoder
 from rave_train.encoders.encoder import WITH_TEXT
 from rave_train.errors import ConfigError
@@ -20,6 +21,7 @@ from rave_train.guidance.embeddings import default_cache, embed_photographs, emb
 from rave_train.guidance.residual import token_similarities, unit
 from rave_train.loop.config import read_config
 from rave_train.loop.ingredients import find_training_data
+from rave_train.loop.preparation import require_same
 from rave_train.loop.run_folder import RunFolder
 from rave_train.progress import Report
 from rave_train.whole_files import write_table, write_whole
@@ -64,7 +66,8 @@ def interpret_run(
         report: told of the progress.
 
     Raises:
-        ConfigError: the folder holds no run, or one that never reached its first step.
+        ConfigError: the folder holds no run, or one that never reached its first step, or the run was begun
+            with other pictures or another encoder.
         EncoderError: the run's encoder has no text, or cannot be opened.
         DataError: the run's pictures are gone.
     """
@@ -83,11 +86,17 @@ def interpret_run(
         "interpreting a run",
         f"a direction has words only in a run guided by {WITH_TEXT}",
     )
+    data = find_training_data(config)
+    found = {
+        "backlit_hash": hash_set(data.backlit),
+        "well_lit_hash": hash_set(data.well_lit),
+        "guidance_encoder_hash": encoder.fingerprint(),
+    }
+    require_same({**found, **run.made_of()}, found, run)
     cache = default_cache() if config.cache is None else Path(config.cache)
     similarities = token_similarities(embed_vocabulary(encoder, cache, report), direction)
     names = text.vocabulary()
     order = similarities.argsort(descending=True).tolist()
-    data = find_training_data(config)
     backlit, well_lit = (
         unit(embed_photographs(encoder, photographs, cache, torch.device("cpu"), report=report))
         for photographs in (data.backlit, data.well_lit)
