@@ -1,10 +1,11 @@
-"""File systems on which two names mean one file: APFS, exFAT and SMB shares ignore case or accent forms."""
+"""Names that mean one file on some file systems: APFS, exFAT and SMB shares ignore case or accent forms."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+import unicodedata
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,11 @@ _EXACT_PROTOCOLS: Final = frozenset(
 """Protocols of stores in which different names always mean different files."""
 
 _COMPOSED, _DECOMPOSED = "\u00e9", "e\u0301"
+
+
+def folded(name: str) -> str:
+    """Returns a form that is the same for names that differ only in case or in forms of accents."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def folds_names(folder: Location) -> bool:
