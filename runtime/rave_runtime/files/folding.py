@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.files.windows import patiently
 
 _EXACT_PROTOCOLS: Final = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory", "http", "https"}
@@ -50,4 +51,4 @@ def _is_one(first: Path, second: Path) -> bool:
         return os.path.lexists(second)
     finally:
         with contextlib.suppress(OSError):
-            first.unlink()
+            patiently(first.unlink)

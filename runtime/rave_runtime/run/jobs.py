@@ -194,6 +194,8 @@ def _jobs_below(
     source: Location, output: Location, prefix: str, naming: Naming, selection: Selection, allow_empty: bool
 ) -> Iterator[Job]:
     """Yields the jobs of a folder, in no particular order."""
+    if prefix and isinstance(source, RemoteFile) and isinstance(output, Path):
+        require_name(source, prefix)
     is_beside = _refuse_nesting(source, output, naming.suffix)
     unreadable_names: set[str] = set()
     count = films = 0
