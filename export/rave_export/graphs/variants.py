@@ -118,7 +118,7 @@ def int8_graphs(
             f"finding out which of {len(layers)} layers to leave in float32, which may take minutes"
         )
         float32_layers = find_float_layers(
-            lambda names: rounding.leaving(names).network(facts, models),
+            lambda names: rounding.also_in_float32(names).network(facts, models),
             layers,
             pictures,
             expected,
@@ -127,7 +127,7 @@ def int8_graphs(
         for name, with_it in float32_layers:
             say(f"int8 leaves {name.removesuffix('.weight')} in float32, which gives {with_it:.1f} dB")
         if float32_layers:
-            with_layers = rounding.leaving(tuple(name for name, _ in float32_layers))
+            with_layers = rounding.also_in_float32(tuple(name for name, _ in float32_layers))
             rounding = correct_biases(facts, models, with_layers, pictures)
             reached = reached_db(rounding)
         if reached < enough_db:

@@ -31,7 +31,7 @@ class Rounding:
     in_float32: tuple[str, ...] = ()
     shifts: Mapping[str, Array] = field(default_factory=dict)
 
-    def leaving(self, weights: tuple[str, ...]) -> Rounding:
+    def also_in_float32(self, weights: tuple[str, ...]) -> Rounding:
         """Returns a rounding that leaves further convolutions in float32, whose biases then stay as well."""
         shifts = {name: shift for name, shift in self.shifts.items() if name not in weights}
         return replace(self, in_float32=(*self.in_float32, *weights), shifts=shifts)

@@ -97,6 +97,6 @@ def test_shifts_become_biases(fp32_graphs: list[Graph]) -> None:
             np.testing.assert_array_equal(
                 bias, shift if old is None else onnx.numpy_helper.to_array(old) + shift
             )
-    assert Rounding({}, ("a",), {"b": shift, "c": shift}).leaving(("b",)) == Rounding(
+    assert Rounding({}, ("a",), {"b": shift, "c": shift}).also_in_float32(("b",)) == Rounding(
         {}, ("a", "b"), {"c": shift}
     )
