@@ -12,12 +12,28 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from benchmarks.processes.machine import usable_cores
+from benchmarks.options import (
+    Backlit,
+    Device,
+    Inputs,
+    Limit,
+    MemoryCap,
+    Methods,
+    Model,
+    Output,
+    Quick,
+    Sizes,
+    Threads,
+    Truths,
+    Weights,
+    WellLit,
+)
 from benchmarks.records.results import FOLDER, PAGE
 from benchmarks.studies import STUDIES
+from rave_runtime.backends.limits import usable_processors
 
 if TYPE_CHECKING:
-    from benchmarks.suites.contest import Row, Size
+    from benchmarks.suites.contest import Row
     from benchmarks.suites.suites import Request
 
 QUANTITIES = {
@@ -30,29 +46,6 @@ QUANTITIES = {
 """Commands that measure one quantity of every method, with their help."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-
-Quick = Annotated[bool, typer.Option("--quick", help="Few sizes and repetitions.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Threads = Annotated[int, typer.Option(min=0, help="Threads that compute; 0 takes all cores.")]
-Model = Annotated[Path | None, typer.Option(help="Bundle of the runtime; the embedded one if not given.")]
-Methods = Annotated[
-    list[str] | None, typer.Option("--method", help="Measure only this method; may be repeated.")
-]
-Sizes = Annotated[list[str] | None, typer.Option("--size", help="WIDTHxHEIGHT; may be repeated.")]
-MemoryCap = Annotated[float | None, typer.Option(help="Memory, in MiB, at which a program is stopped.")]
-Output = Annotated[Path, typer.Option(help="Folder of the results.", show_default="benchmarks/results")]
-Inputs = Annotated[Path | None, typer.Option(help="Folder of backlit photographs.")]
-Truths = Annotated[Path | None, typer.Option(help="Folder of the ground truth, by the same names.")]
-WellLit = Annotated[
-    list[Path] | None, typer.Option(help="Folder of pictures that should stay; may be repeated.")
-]
-Backlit = Annotated[
-    list[Path] | None, typer.Option(help="Folder of backlit pictures without a truth; may be repeated.")
-]
-Weights = Annotated[
-    list[str] | None, typer.Option("--weights", help="Weights, METHOD=FILE; may be repeated.")
-]
-Limit = Annotated[int | None, typer.Option(min=1, help="Pairs at most.")]
 
 
 def _add_quantity(name: str, help: str) -> None:
@@ -142,7 +135,7 @@ def quality_real(
 
 @app.command("train-step", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def train_step(context: typer.Context, output: Output = FOLDER) -> None:
-    """Time of training steps; options are those of benchmarks/studies/train_step.py, and --output FOLDER."""
+    """Time of training steps; python -m benchmarks.studies.train_step --help lists its further options."""
     arguments = list(context.args)
     device = "cuda" if any("cuda" in word for word in arguments) else "cpu"
     _run_train_step(_request(False, device, 0, None, None, None, None), arguments, output)
@@ -164,6 +157,10 @@ def everything(
 ) -> None:
     """Everything, and the report. Memory is what the processes of the latency run needed."""
     request = _request(quick, device, threads, model, method, None, memory_cap)
+    if photographs is not None and truths is not None:  # before an hour of other measurements
+        _check_quality(photographs, truths, weights)
+    elif photographs is not None or truths is not None:
+        _fail("--photographs and --truths belong together: give both, or neither")
     start = time.monotonic()
     rows = _run("latency", request, output)
     _record("memory", request, rows, output)
@@ -209,7 +206,7 @@ def tables(
         block = tables_block(read_results(output), output)
         if not check:
             typer.echo("updated" if update_page(file, block) else "up to date already")
-        elif insert_block(file.read_text(), block) != file.read_text():
+        elif insert_block(page := file.read_text("utf-8"), block) != page:
             _fail(f"{file}'s tables are not those of {output}: run python -m benchmarks tables")
     except (OSError, PageError, ResultError) as error:
         _fail(str(error))
@@ -231,6 +228,7 @@ def _request(
 ) -> Request:
     """Checks the options that all measuring commands share and returns them as one request."""
     from benchmarks.contestants.methods import find_method
+    from benchmarks.suites.contest import parse_size
     from benchmarks.suites.suites import Request
     from rave_runtime import BundleError
     from rave_runtime.bundle.opening import open_bundle
@@ -239,22 +237,14 @@ def _request(
         _fail(f"--device must be cpu or cuda, got {device}")
     try:
         names = tuple(find_method(name).name for name in method or ())
-        sizes = tuple(_parse_size(text) for text in size or ())
+        sizes = tuple(parse_size(text) for text in size or ())
         open_bundle(model)
     except (ValueError, BundleError) as error:
         _fail(str(error))
     bundle = None if model is None else str(model)
-    return Request(quick, device, threads or usable_cores(), bundle, names, memory_cap, sizes, say=typer.echo)
-
-
-def _parse_size(text: str) -> Size:
-    """The size that a text such as "640x480" means; raises ValueError where it means none."""
-    from benchmarks.suites.contest import Size
-
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, got {text!r}")
-    return Size(int(height), int(width))
+    return Request(
+        quick, device, threads or usable_processors(), bundle, names, memory_cap, sizes, say=typer.echo
+    )
 
 
 def _run(quantity: str, request: Request, output: Path, latency: list[Row] | None = None) -> list[Row]:
@@ -285,15 +275,25 @@ def _run_quality(
     """Measures quality on pairs of photographs and writes the result."""
     from benchmarks.suites.suites import measure_quality_of
 
-    pairs = [tuple(text.split("=", 1)) for text in weights or ()]
-    if any(len(pair) != 2 for pair in pairs):
-        _fail("--weights must be METHOD=FILE")
+    files = _check_quality(photographs, truths, weights)
     typer.echo("== quality")
     try:
-        rows = measure_quality_of(request, photographs, truths, pairs, limit)  # type: ignore[arg-type]
+        rows = measure_quality_of(request, photographs, truths, files, limit)
     except ValueError as error:
         _fail(str(error))
     _record("quality", request, rows, output)
+
+
+def _check_quality(photographs: Path, truths: Path, weights: list[str] | None) -> list[tuple[str, str]]:
+    """Refuses folders without pairs and weights that are not there; returns the latter by method."""
+    from benchmarks.suites.quality import find_pairs
+    from benchmarks.suites.suites import parse_weights
+
+    try:
+        find_pairs(photographs, truths)
+        return parse_weights(weights or ())
+    except (OSError, ValueError) as error:
+        _fail(str(error))
 
 
 def _run_train_step(request: Request, arguments: list[str], output: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.processes.memory import total_mib
+from rave_runtime.backends.limits import machine_memory_mib, usable_processors
 
 PACKAGES = (
     "torch",
@@ -30,9 +29,9 @@ class Machine:
 
     Attributes:
         processor: name of the processor.
-        cores: number of logical cores that this process may use.
+        cores: number of logical cores that this process may use, by the system and a container.
         instructions: which of `INSTRUCTIONS` the processor has.
-        memory_gib: the memory of the whole machine, in GiB.
+        memory_gib: the memory of the whole machine, in GiB; 0 where the system does not tell.
         system: operating system and architecture.
         python: version of Python.
         packages: version by name of those of `PACKAGES` that are installed.
@@ -71,21 +70,14 @@ def describe_machine() -> Machine:
             continue
     return Machine(
         processor=fields.get("model name") or platform.processor() or platform.machine(),
-        cores=usable_cores(),
+        cores=usable_processors(),
         instructions=tuple(name for name in INSTRUCTIONS if name in flags),
-        memory_gib=round(total_mib() / 1024, 1),
+        memory_gib=round((machine_memory_mib() or 0) / 1024, 1),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         packages=packages,
         gpu=_gpu(),
     )
-
-
-def usable_cores() -> int:
-    """Number of logical cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 MIB = 2**20
 
@@ -20,8 +20,8 @@ def peak_rss_mib() -> float:
     """
     own = _status_mib("VmHWM")
     if own is None:
-        own = _maxrss_mib(resource.RUSAGE_SELF)
-    return max(own, _maxrss_mib(resource.RUSAGE_CHILDREN))
+        own = _maxrss_mib("RUSAGE_SELF")
+    return max(own, _maxrss_mib("RUSAGE_CHILDREN"))
 
 
 def rss_mib(pid: int) -> float:
@@ -44,11 +44,6 @@ def available_mib() -> float:
         return min(free, (int(limit) - int(used)) / MIB)
     except (OSError, ValueError):
         return free
-
-
-def total_mib() -> float:
-    """The machine's memory in MiB."""
-    return _meminfo_mib("MemTotal")
 
 
 def gpu_used_mib() -> float | None:
@@ -88,6 +83,8 @@ def _meminfo_mib(field: str) -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MIB
 
 
-def _maxrss_mib(who: int) -> float:
+def _maxrss_mib(who: Literal["RUSAGE_SELF", "RUSAGE_CHILDREN"]) -> float:
+    import resource  # here, since Windows has no such module, and tables can be made there
+
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(who).ru_maxrss * unit / MIB
+    return resource.getrusage(getattr(resource, who)).ru_maxrss * unit / MIB

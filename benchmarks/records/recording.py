@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes.machine import describe_machine, usable_cores
+from benchmarks.processes.machine import describe_machine
 from benchmarks.records.report import SECTIONS
 from benchmarks.records.results import Result, write_result
 from benchmarks.suites.contest import Row
 from benchmarks.suites.suites import Request
+from rave_runtime.backends.limits import usable_processors
 
 FAIR = (
     "Every method gets the same photograph in host memory (8 bits) and leaves its result there; rave-run "
@@ -59,7 +60,7 @@ def record_result(
         arguments: the arguments of the command line; of paths only the last part is kept.
     """
     words = ["python -m benchmarks", *map(_without_folders, arguments)]
-    busy = f"Load average of the machine when this began: {request.load:.1f} on {usable_cores()} cores."
+    busy = f"Load average of the machine when this began: {request.load:.1f} on {usable_processors()} cores."
     result = Result(
         quantity,
         request.device,
@@ -88,7 +89,7 @@ def measure_train_step(arguments: Sequence[str]) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "steps.json"
         module.main([*arguments, "--json", str(file)])
-        figures: dict[str, Any] = json.loads(file.read_text())
+        figures: dict[str, Any] = json.loads(file.read_text("utf-8"))
     options = {name: figures["options"][name] for name in STEP_OPTIONS if name in figures["options"]}
     return [
         {

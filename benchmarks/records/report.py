@@ -60,12 +60,12 @@ def write_report(folder: Path = FOLDER) -> list[Path]:
     results = read_results(folder)
     plots = {r.stem: draw_plots(r) for r in results}
     files = [folder / "results.md", folder / "index.html"]
-    files[0].write_text(render_markdown(results))
-    files[1].write_text(render_html(results, plots))
+    _write(files[0], render_markdown(results))
+    _write(files[1], render_html(results, plots))
     for svgs in plots.values():
         for name, svg in svgs.items():
             files.append(folder / f"{name}.svg")
-            files[-1].write_text(svg)
+            _write(files[-1], svg)
     return files
 
 
@@ -152,10 +152,10 @@ def update_page(page: Path, block: str) -> bool:
     Raises:
         PageError: the markers are missing.
     """
-    text = page.read_text()
+    text = page.read_text("utf-8")
     updated = insert_block(text, block)
     if updated != text:
-        page.write_text(updated)
+        _write(page, updated)
     return updated != text
 
 
@@ -239,6 +239,11 @@ def _cost_block(latency: Result, memory: Result) -> str:
         f"All figures and how they were taken: {where}, [results.md](../benchmarks/results/results.md)."
     )
     return f"## Time and memory\n\n{markdown(header, lines)}\n\n{foot}"
+
+
+def _write(file: Path, text: str) -> None:
+    """Writes the same bytes on every system, since they are compared and committed."""
+    file.write_text(text, "utf-8", newline="\n")
 
 
 def _title(result: Result) -> str:

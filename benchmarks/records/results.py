@@ -56,9 +56,9 @@ def write_result(result: Result, folder: Path = FOLDER) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     content = {"format": FORMAT, **asdict(result)}
     path = folder / f"{result.stem}.json"
-    path.write_text(json.dumps(_rounded(content), indent=1) + "\n")
+    path.write_text(json.dumps(_rounded(content), indent=1) + "\n", "utf-8", newline="\n")
     columns = list(dict.fromkeys(key for row in result.rows for key in row))
-    with (folder / f"{result.stem}.csv").open("w", newline="") as file:
+    with (folder / f"{result.stem}.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows([_rounded(row) for row in result.rows])
@@ -72,7 +72,7 @@ def read_result(path: Path) -> Result:
         ResultError: the file cannot be read, is not JSON, has another format, or lacks a value.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text("utf-8"))
         found = content.pop("format")
         if found != FORMAT:
             raise ResultError(f"{path} has result format {found}, this reads {FORMAT}: measure again")

@@ -21,7 +21,7 @@ def folders_block(results: Path) -> str | None:
     file = results / STUDIES / "folder_speed.json"
     if not file.is_file():
         return None
-    findings: dict[str, Any] = json.loads(file.read_text())
+    findings: dict[str, Any] = json.loads(file.read_text("utf-8"))
     seconds, ratios = findings["median_s"], findings[f"ratio_to_{_BASE.replace(' ', '_')}"]
     lines = [[name, f"{seconds[name]:.2f} s", f"{ratios[name]:.2f}"] for name in seconds]
     head = [

@@ -1,4 +1,4 @@
-"""A sheet of scenes before and after: `python -m benchmarks before-after SCENES... --output FILE`.
+"""A sheet of scenes before and after: `python -m benchmarks before-after SCENES --output FILE`.
 
 The sheet has a row for each scene: the photograph, its enhanced version, and the fusion of its brackets.
 """

@@ -89,14 +89,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rounds", type=int, default=9, help="of the times")
     parser.add_argument("--output", type=Path, help="write the findings into this file as well")
     options = parser.parse_args(arguments)
-    calibration = default_pictures()
-    network = equalize(read_checkpoint(options.checkpoint, options.padding).network, calibration)
-    facts, float32_graphs = network_facts(network), float_graphs(network, "fp32")
-    graphs = _pair(float32_graphs)
     folders = options.photographs or [EXAMPLES]
     photographs = [
         picture for folder in folders for picture in read_pictures(folder, options.limit, "--photographs")
     ]
+    calibration = default_pictures()
+    network = equalize(read_checkpoint(options.checkpoint, options.padding).network, calibration)
+    facts, float32_graphs = network_facts(network), float_graphs(network, "fp32")
+    graphs = _pair(float32_graphs)
 
     def network_of(pair: Graphs) -> NetworkInMemory:
         return NetworkInMemory(facts, *map(Session, pair))

@@ -64,6 +64,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--long-side", type=int, default=540, help="long side of the pictures, in pixels")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    missing = [str(file) for file in options.panoramas if not file.is_file()]
+    if missing:
+        parser.error(f"{', '.join(missing)}: no such file")
     rng = np.random.default_rng(options.seed)
     for file in options.panoramas:
         scenes = take_scenes(load_panorama(file), options.views, options.long_side, rng)

@@ -42,4 +42,4 @@ def report_study(
     text = json.dumps(report, indent=1)
     print(text)
     if output is not None:
-        output.write_text(text + "\n", encoding="utf-8")
+        output.write_text(text + "\n", "utf-8", newline="\n")

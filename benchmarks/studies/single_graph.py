@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.processes.machine import usable_cores
 from benchmarks.studies.full_resolution import make_picture
 from benchmarks.studies.reporting import report_study, study_parser
 from rave_export.proof.parity import psnr_db
 from rave_export.web.page import page_graph
 from rave_runtime import Enhancer
+from rave_runtime.backends.limits import usable_processors
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import EMBEDDED, read_bundle
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--threads", type=int, default=0, help="0 takes all processors")
     parser.add_argument("--output", type=Path, help="write the findings into this file as well")
     options = parser.parse_args(arguments)
-    threads = options.threads or usable_cores()
+    threads = options.threads or usable_processors()
     bundle = read_bundle(options.model)
     content = page_graph(bundle).SerializeToString()
     session = open_session(content, threads)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
 from benchmarks.processes.memory import peak_rss_mib
+from rave_runtime.backends.limits import usable_processors
 from rave_train.encoders import open_encoder
 from rave_train.encoders.preprocessing import Preprocessing
 from rave_train.encoders.spec import parse_spec
@@ -193,7 +193,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--identity", default="open_clip:RN101@random")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="auto", help="precision of our step: auto, fp32, bf16 or fp16")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=usable_processors())
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", help="also write the figures to this file")
     parser.add_argument("--serve", choices=VARIANTS, help=argparse.SUPPRESS)

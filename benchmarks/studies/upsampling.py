@@ -1,8 +1,9 @@
 """Compares ways of bringing a light map from a reduced picture back to full resolution.
 
-    python -m benchmarks upsampling --bundle BUNDLE --photos FOLDER --pairs BACKLIT TRUTH [--output FILE]
+    python -m benchmarks upsampling [--bundle BUNDLE] [--photos FOLDER] [--pairs BACKLIT TRUTH] [--every 1]
+        [--output FILE.json]
 
-Ways of upsampling are compared by two measures:
+Ways of upsampling are compared by two measures, of which one at least must be asked for:
 - fidelity: PSNR between the enhanced picture and the same network's full-resolution result (`--photos`);
 - truth: PSNR between the enhanced picture and its well-lit partner (`--pairs`, matched by name).
 """
@@ -102,6 +103,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--every", type=int, default=1, help="take every n-th pair")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
+    if options.photos is None and options.pairs is None:
+        parser.error("there is nothing to measure: give --photos, --pairs or both")
     enhancer = Enhancer(options.bundle, precision="fp32", working_size=None)
     rows_by_column: dict[str, list[dict[str, float]]] = {}
     for path in sorted(options.photos.iterdir()) if options.photos else []:

@@ -39,6 +39,18 @@ class Size:
         return f"{self.width}x{self.height}{many}"
 
 
+def parse_size(text: str) -> Size:
+    """Parses a size such as "640x480", width first.
+
+    Raises:
+        ValueError: the text is written otherwise.
+    """
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, got {text!r}")
+    return Size(int(height), int(width))
+
+
 @dataclass(frozen=True)
 class Contestant:
     """A method with its setting."""

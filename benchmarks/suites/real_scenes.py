@@ -25,6 +25,7 @@ from benchmarks.suites.quality import (
 )
 from rave_runtime.arrays import Picture
 from rave_runtime.photos.formats import READ_ENDINGS
+from rave_runtime.photos.headers.colour_codes import LUMINANCE, srgb_light
 from rave_runtime.photos.reading import load_rgb
 
 EnhanceOne = Callable[[Picture], Picture]
@@ -41,7 +42,7 @@ LOW_KEY_PICTURES: Final = 20
 EQUAL_DB: Final = 60.0
 """Limit in dB of each PSNR in a mean over well-lit pictures; that of equal ones would be infinite."""
 
-_LUMA: Final = np.array([0.2126, 0.7152, 0.0722])
+_LUMA: Final = np.array(LUMINANCE)
 _DARK, _BRIGHT = 1 / 3, 1 / 5
 _FLOOR: Final = 1e-5
 """Linear light that is added before a logarithm, about a thirtieth of the smallest 8-bit step above black."""
@@ -193,7 +194,6 @@ def measure_lift(picture: Picture, result: Picture) -> Lift:
 
 def linear_luminance(picture: Picture) -> Values:
     """Rec. 709 luminance in linear light of a picture [h, w, 3] uint8 -> [h, w] in [0, 1]."""
-    levels = np.linspace(0, 1, 256)
-    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    linear = srgb_light(np.linspace(0, 1, 256))
     luminance: Values = linear[picture] @ _LUMA
     return luminance

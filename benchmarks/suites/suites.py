@@ -201,6 +201,24 @@ def measure_roofline(request: Request, rows: Sequence[Row] = ()) -> list[Row]:
     return add_shares(rows, traffic, product_rates, copy_rate)
 
 
+def parse_weights(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Parses METHOD=FILE; the file is a bundle for the runtime, and a method may occur several times.
+
+    Raises:
+        ValueError: a text is written otherwise, its method is unknown, or there is no such file.
+    """
+    weights = []
+    for text in texts:
+        name, equals, file = text.partition("=")
+        if not equals:
+            raise ValueError(f"--weights must be METHOD=FILE, got {text}")
+        title = find_method(name).title
+        if not Path(file).exists():
+            raise ValueError(f"{file} does not exist: weights of {title} are needed")
+        weights.append((name, file))
+    return weights
+
+
 def measure_quality_of(
     request: Request,
     photographs: Path,
@@ -214,18 +232,14 @@ def measure_quality_of(
         request: methods and device.
         photographs: folder of backlit photographs.
         truths: folder of their truths, with the same stems.
-        weights: pairs of a method and a file, or a bundle for the runtime; a method may occur several times.
+        weights: what `parse_weights` returns.
         limit: most pairs; None is 4 in a quick run, else 24.
 
     Raises:
-        ValueError: there are no pairs, or weights are of an unknown method or in no file.
+        ValueError: there are no pairs.
     """
     from benchmarks.suites.quality import find_pairs, load_lpips, measure_quality
 
-    for name, file in weights:
-        title = find_method(name).title
-        if not Path(file).exists():
-            raise ValueError(f"{file} does not exist: weights of {title} are needed")
     pairs = find_pairs(photographs, truths, limit or (4 if request.quick else 24))
     try:
         distance = load_lpips(threads=request.threads)

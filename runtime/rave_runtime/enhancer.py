@@ -9,20 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.arrays import Array, Pixels, empty_like_pixels
-from rave_runtime.backends.devices import GPUS, choose_device, choose_precision
-from rave_runtime.backends.devices import Setup as Setup
+from rave_runtime.backends.devices import GPUS, Setup, choose_device, choose_precision
 from rave_runtime.backends.gathering import GatheringNetwork
 from rave_runtime.backends.load import load_network
 from rave_runtime.backends.network import LoadedNetwork
 from rave_runtime.bundle.opening import Model, open_bundle
 from rave_runtime.errors import UsageError
-from rave_runtime.films.in_order import map_in_order
 from rave_runtime.light.look import Look, divisor_of
 from rave_runtime.light.normal_way import NormalWay, look_up
 from rave_runtime.light.reduction import Reduction
 from rave_runtime.light.relight import relight
 from rave_runtime.light.score import Scored, backlit_score
-from rave_runtime.light.sharing import count_threads, threads_for
+from rave_runtime.light.sharing import count_threads, map_in_order, threads_for
 from rave_runtime.light.sizes import check_tile_size, check_working_size
 from rave_runtime.light.tiled import full_light, whole_light
 from rave_runtime.photos.colour import as_seen, to_srgb_curve, tone_curve

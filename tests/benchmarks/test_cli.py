@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import types
 from dataclasses import replace
@@ -15,6 +17,7 @@ from typer.testing import CliRunner
 from benchmarks.cli import app
 from benchmarks.contestants.programs import make_photographs
 from benchmarks.contestants.weights import WeightsError
+from benchmarks.processes.process import ROOT
 from benchmarks.records import report
 from benchmarks.records.results import read_result
 from benchmarks.suites.suites import Request
@@ -115,6 +118,42 @@ def test_quality(tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPa
     assert "METHOD=FILE" in refuse("quality", *where, "--weights", "restormer")
     assert "method 'x' is unknown" in refuse("quality", *where, "--weights", "x=y")
     assert "none.pth does not exist" in refuse("quality", *where, "--weights", "restormer=none.pth")
+
+
+def test_all_refuses_what_its_last_part_would_refuse_after_an_hour(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    photographs, both = ("--photographs", tmp_path), ("--photographs", tmp_path, "--truths", tmp_path)
+    assert "give both, or neither" in refuse("all", "--quick", *photographs)
+    assert "no picture of" in refuse("all", "--quick", *photographs, "--truths", tmp_path / "none")
+    assert "none.pth does not exist" in refuse("all", "--quick", *both, "--weights=restormer=none.pth")
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        ("typer", ["tables"], "bench"),
+        ("cv2", ["panorama-scenes", "a.hdr", "--output", "b"], "recipe"),
+        ("av", ["films", "--help"], "video"),
+    ],
+)
+def test_a_missing_extra_is_an_install_line(missing: str, arguments: list[str], extra: str) -> None:
+    code = f"import runpy, sys; sys.modules[{missing!r}] = None; sys.argv[1:] = {arguments}"
+    command = [sys.executable, "-c", f"{code}; runpy.run_module('benchmarks', run_name='__main__')"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"{missing} is missing: pip install '.[{extra}]' in the clone\n"
+
+
+@pytest.mark.parametrize("way", ["no module resource", "another encoding"])
+def test_tables_are_made_on_any_system(way: str) -> None:
+    """On Windows there is no `resource`, and files were read and written in the system's code page."""
+    setup = "import runpy, sys; sys.argv = ['benchmarks', 'tables', '--check']; "
+    setup += "sys.modules['resource'] = None; " * (way == "no module resource")
+    code = f"{setup}runpy.run_module('benchmarks', run_name='__main__')"
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_train_step_calls_its_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.processes.machine import Machine, describe_machine, usable_cores
+from benchmarks.processes.machine import Machine, describe_machine
 from benchmarks.records import report, tables
 from benchmarks.records.plots import pareto_front
 from benchmarks.records.results import (
@@ -21,6 +21,7 @@ from benchmarks.records.results import (
     read_results,
     write_result,
 )
+from rave_runtime.backends.limits import usable_processors
 
 MACHINE = Machine("A chip", 2, ("avx2",), 8.0, "Linux x86_64", "3.12.0", {"torch": "2.9"}, None)
 
@@ -203,7 +204,7 @@ def test_a_page_without_markers_or_results_is_an_error() -> None:
 
 def test_this_machine_is_described() -> None:
     machine = describe_machine()
-    assert machine.cores == usable_cores() >= 1
+    assert machine.cores == usable_processors() >= 1
     assert machine.memory_gib > 0.1
     assert "torch" in machine.packages
     assert machine.processor in machine.line()

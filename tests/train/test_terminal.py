@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import typer
 from rich.console import Console
 
+from rave_runtime.cli import messages
 from rave_train.cli.run_display import RunDisplay
 from rave_train.cli.terminal import LenientConsole, errors_on_one_line
 from rave_train.cli.train import _stop_on_signal
@@ -76,6 +79,24 @@ def test_a_run_whose_reader_has_gone_goes_on() -> None:
     with os.fdopen(writing, "w") as gone, RunDisplay(LenientConsole(file=gone)) as display:
         display(Note("9 pairs matched by name"))
         display(Note("guided by an encoder"))
+
+
+def test_a_reader_that_has_gone_is_known_by_windows_word_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training whose output went through a pipe ended there when the reader did."""
+
+    class Gone(io.TextIOWrapper):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    with Gone((tmp_path / "gone").open("wb")) as gone:
+        console = LenientConsole(file=gone)
+        with pytest.raises(OSError, match="Invalid argument"):
+            console.print("here, it is another error")
+        monkeypatch.setattr(messages, "_READER_GONE", (errno.EPIPE, errno.EINVAL))
+        console.print("9 pairs matched by name")
+        assert console.quiet
 
 
 @contextmanager

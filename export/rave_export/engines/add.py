@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
+from functools import partial
 
 from rave_export.engines.build import EngineOptions, Say, build_engines, find_build_gpu, import_tensorrt
 from rave_export.errors import ExportError, ParityError
@@ -12,6 +13,7 @@ from rave_export.proof.engines import engine_candidates, engine_cases
 from rave_export.proof.parity import TENSORRT, measure_parity, over_tolerance
 from rave_export.proof.reference import torch_reference
 from rave_runtime.bundle import MANIFEST_NAME, Bundle, EngineFile, Parity, read_bundle, write_manifest
+from rave_runtime.files.windows import patiently
 from rave_train.network import EnhancementNetwork
 
 
@@ -81,15 +83,16 @@ def write_engines(bundle: Bundle, plans: list[tuple[EngineFile, bytes]], parity:
         parity=(*other_rows, *parity),
     )
     to_remove = names - {engine.file for engine in bundle.manifest.engines}
-    partial = bundle.folder / f".{MANIFEST_NAME}.partial"
+    manifest_folder = bundle.folder / f".{MANIFEST_NAME}.partial"
     try:
         for engine, plan in plans:
             part = bundle.folder / f".{engine.file}.partial"
             part.write_bytes(plan)
-            part.replace(bundle.folder / engine.file)
-        partial.mkdir()
-        write_manifest(partial, manifest)
-        (partial / MANIFEST_NAME).replace(bundle.folder / MANIFEST_NAME)
+            patiently(partial(part.replace, bundle.folder / engine.file))
+        manifest_folder.mkdir()
+        write_manifest(manifest_folder, manifest)
+        new_manifest = manifest_folder / MANIFEST_NAME
+        patiently(partial(new_manifest.replace, bundle.folder / MANIFEST_NAME))
         to_remove = set()
     except OSError as error:
         raise ExportError(

@@ -15,7 +15,7 @@ from rave_export.graphs.split import OPSET, export_context, export_enhance, with
 from rave_export.int8.bias import correct_biases
 from rave_export.int8.float_layers import find_float_layers, lights, worst_db
 from rave_export.int8.in_memory import NetworkInMemory, Session
-from rave_export.int8.quantize import SENSITIVE, convolutions
+from rave_export.int8.quantize import FIRST_AND_LAST, convolutions
 from rave_export.int8.ranges import observe_ranges
 from rave_export.int8.rounding import Models, Rounding
 from rave_export.options import ENOUGH_DB
@@ -96,26 +96,29 @@ def int8_graphs(
         "context": next(graph.model for graph in graphs if graph.image == "uint8"),
         "enhance": next(graph.model for graph in graphs if graph.part == "enhance"),
     }
-    kept = () if every_layer else SENSITIVE
+    in_float32 = () if every_layer else FIRST_AND_LAST
     kinds = observe_ranges(facts, models, pictures)
     expected = lights(NetworkInMemory(facts, *map(Session, models.values())), pictures)
 
     def reached_db(rounding: Rounding) -> float:
         return worst_db(rounding.network(facts, models), pictures, expected)
 
-    rounding = max((Rounding(ranges, kept) for ranges in kinds), key=reached_db)
+    rounding = max((Rounding(ranges, in_float32) for ranges in kinds), key=reached_db)
     rounding = correct_biases(facts, models, rounding, pictures)
     reached = reached_db(rounding)
     if not every_layer and reached < enough_db:
         layers = [
-            name for model in models.values() for name in convolutions(model) if not name.endswith(SENSITIVE)
+            name
+            for model in models.values()
+            for name in convolutions(model)
+            if not name.endswith(FIRST_AND_LAST)
         ]
         say(
             f"int8 reaches {reached:.1f} dB on the worst picture and {enough_db:g} are aimed at: "
             f"finding out which of {len(layers)} layers to leave in float32, which may take minutes"
         )
         float32_layers = find_float_layers(
-            lambda names: rounding.sparing(names).network(facts, models),
+            lambda names: rounding.also_in_float32(names).network(facts, models),
             layers,
             pictures,
             expected,
@@ -124,8 +127,8 @@ def int8_graphs(
         for name, with_it in float32_layers:
             say(f"int8 leaves {name.removesuffix('.weight')} in float32, which gives {with_it:.1f} dB")
         if float32_layers:
-            spared = rounding.sparing(tuple(name for name, _ in float32_layers))
-            rounding = correct_biases(facts, models, spared, pictures)
+            with_layers = rounding.also_in_float32(tuple(name for name, _ in float32_layers))
+            rounding = correct_biases(facts, models, with_layers, pictures)
             reached = reached_db(rounding)
         if reached < enough_db:
             say(

@@ -28,7 +28,7 @@ from rave_runtime.light.sizes import DEFAULT_TILE_PX
 from rave_runtime.light.tiled import tiled_light
 
 _PICTURES: Final = 64
-"""How many of the pictures, at even distances, are run: they are, once for each layer."""
+"""How many of the pictures, at even distances, are run, once for each layer."""
 
 
 def correct_biases(

@@ -18,8 +18,11 @@ from rave_export.proof.parity import psnr_db, relit, split_light
 from rave_runtime.arrays import Array, Pixels
 from rave_runtime.light.sizes import DEFAULT_TILE_PX
 
-MAX_SPARED: Final = 3
+MAX_LAYERS: Final = 3
 """Most layers that are left in float32; a network that needs more of them should be trained for INT8."""
+
+_WORTH_DB: Final = 0.5
+"""Least gain in dB for which a layer is left in float32, where it is several times slower."""
 
 _PICTURES: Final = 4
 """How many pictures, the worst ones of the first measurement, the layers are compared on."""
@@ -66,7 +69,7 @@ def find_float_layers(
     first = distances((), range(len(pictures)))
     worst, hard = min(first), [int(index) for index in np.argsort(first)[:_PICTURES]]
     float32_layers: list[tuple[str, float]] = []
-    while worst < enough_db and len(float32_layers) < MAX_SPARED:
+    while worst < enough_db and len(float32_layers) < MAX_LAYERS:
         before = tuple(name for name, _ in float32_layers)
         trials = [(min(distances((*before, name), hard)), name) for name in layers if name not in before]
         reached, name = max(trials)
@@ -75,10 +78,6 @@ def find_float_layers(
         worst = reached
         float32_layers.append((name, reached))
     return float32_layers
-
-
-_WORTH_DB: Final = 0.5
-"""Least gain in dB for which a layer is left in float32, where it is several times slower."""
 
 
 def _light(network: NetworkInMemory, picture: Pixels) -> Array:

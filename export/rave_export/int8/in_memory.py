@@ -8,6 +8,7 @@ import onnx
 
 from rave_runtime.arrays import Array
 from rave_runtime.backends.network import Image
+from rave_runtime.backends.onnx_network import session_options
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork
 from rave_runtime.bundle import NetworkFacts
@@ -24,13 +25,9 @@ class Session:
     """A model on onnxruntime on the CPU, with options that keep its memory small."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        onnxruntime = import_onnxruntime()
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options = session_options()
         options.enable_cpu_mem_arena = False
-        options.enable_mem_pattern = False
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
+        self._session = import_onnxruntime().InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
 

@@ -22,7 +22,7 @@ from rave_export.errors import ExportError
 Ranges = Mapping[str, tuple[float, float]]
 """Smallest and largest observed value of each tensor, by its name."""
 
-SENSITIVE: Final = ("cond1.weight", "cond_add1.weight")
+FIRST_AND_LAST: Final = ("cond1.weight", "cond_add1.weight")
 """Endings of the weights of the first and last convolution, which do 1 % of the work and cost 5 dB in
 INT8."""
 
@@ -65,13 +65,15 @@ def convolutions(model: onnx.ModelProto) -> list[str]:
     ]
 
 
-def quantize(model: onnx.ModelProto, ranges: Ranges, *, keep: Collection[str] = SENSITIVE) -> onnx.ModelProto:
+def quantize(
+    model: onnx.ModelProto, ranges: Ranges, *, in_float32: Collection[str] = FIRST_AND_LAST
+) -> onnx.ModelProto:
     """Makes the INT8 version of one of a bundle's float32 graphs; its inputs and outputs stay as they are.
 
     Args:
         model: a float32 graph of `rave_export.graphs.split`.
         ranges: the ranges of `observed_tensors`, from `rave_export.int8.ranges`.
-        keep: endings of the weights whose convolutions stay float32.
+        in_float32: endings of the weights whose convolutions stay in float32.
 
     Returns:
         A new model. The 1x1 convolutions of the pooled grids stay float32, since they take hardly any time.
@@ -79,7 +81,7 @@ def quantize(model: onnx.ModelProto, ranges: Ranges, *, keep: Collection[str] = 
     Raises:
         ExportError: a range is missing or not finite.
     """
-    return _Rewrite(model, ranges, tuple(keep)).run()
+    return _Rewrite(model, ranges, tuple(in_float32)).run()
 
 
 def fits_16_bits(model: onnx.ModelProto) -> bool:
@@ -110,11 +112,11 @@ def _sums_of_two(weight: NDArray[Any]) -> NDArray[Any]:
 class _Rewrite:
     """Rewrites a graph in one pass over its nodes, and keeps track of which tensors exist as bytes."""
 
-    def __init__(self, model: onnx.ModelProto, ranges: Ranges, keep: tuple[str, ...]) -> None:
+    def __init__(self, model: onnx.ModelProto, ranges: Ranges, in_float32: tuple[str, ...]) -> None:
         self.result = onnx.ModelProto()
         self.result.CopyFrom(model)
         self.ranges = {**ranges, **_image_range(model)}
-        self.keep = keep
+        self.in_float32 = in_float32
         self.weights = {item.name: item for item in model.graph.initializer}
         self.readers: dict[str, list[onnx.NodeProto]] = {}
         for node in model.graph.node:
@@ -175,7 +177,7 @@ class _Rewrite:
         """Whether a node is to run in eight bits."""
         if node.op_type == "Conv":
             weight = self.weights[node.input[1]]
-            return weight.dims[2] == 3 and not weight.name.endswith(self.keep)
+            return weight.dims[2] == 3 and not weight.name.endswith(self.in_float32)
         return (
             self._is_elementwise(node)
             and all(part in self.bytes_of for part in node.input if part not in self.weights)

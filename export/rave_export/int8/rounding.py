@@ -23,22 +23,22 @@ class Rounding:
 
     Attributes:
         ranges: those of the tensors of either graph.
-        keep: endings of the weights whose convolutions stay in float32.
+        in_float32: endings of the weights whose convolutions stay in float32.
         shifts: what is added to a convolution's bias, [output channels] float32, by the name of its weights.
     """
 
     ranges: Mapping[Part, Ranges]
-    keep: tuple[str, ...] = ()
+    in_float32: tuple[str, ...] = ()
     shifts: Mapping[str, Array] = field(default_factory=dict)
 
-    def sparing(self, weights: tuple[str, ...]) -> Rounding:
+    def also_in_float32(self, weights: tuple[str, ...]) -> Rounding:
         """Returns a rounding that leaves further convolutions in float32, whose biases then stay as well."""
         shifts = {name: shift for name, shift in self.shifts.items() if name not in weights}
-        return replace(self, keep=(*self.keep, *weights), shifts=shifts)
+        return replace(self, in_float32=(*self.in_float32, *weights), shifts=shifts)
 
     def round_graph(self, model: onnx.ModelProto, part: Part) -> onnx.ModelProto:
         """Returns the INT8 version of a float32 graph, a context graph for either type of image included."""
-        return quantize(shift_biases(model, self.shifts), self.ranges[part], keep=self.keep)
+        return quantize(shift_biases(model, self.shifts), self.ranges[part], in_float32=self.in_float32)
 
     def network(self, facts: NetworkFacts, models: Models) -> NetworkInMemory:
         """Returns the INT8 network, ready to run."""

@@ -161,11 +161,7 @@ def split_light(network: Network, picture: Pixels, tile_px: int | None) -> Array
     """The light map [h, w] float32 of a picture, put together from tiles as in the runtime."""
     result = np.empty(picture.shape[:2], np.float32)
     for tile, light in tiled_light(network, picture, tile_px):
-        rows, cols = tile.rows, tile.cols
-        result[rows.core_start : rows.core_stop, cols.core_start : cols.core_stop] = light[
-            rows.core_start - rows.start : rows.core_stop - rows.start,
-            cols.core_start - cols.start : cols.core_stop - cols.start,
-        ]
+        result[tile.core] = tile.core_of(light)
     return result
 
 
@@ -206,10 +202,7 @@ def mixed_batch_lights(network: Network, pictures: Sequence[Pixels], tile_px: in
     lights = network.illuminate(np.stack(windows), contexts, np.stack(rows), np.stack(cols))
     results = [np.empty(picture.shape[:2], np.float32) for picture in pictures]
     for (index, tile), light in zip(places, lights, strict=True):
-        y, x = tile.rows, tile.cols
-        results[index][y.core_start : y.core_stop, x.core_start : x.core_stop] = light[
-            y.core_start - y.start : y.core_stop - y.start, x.core_start - x.start : x.core_stop - x.start
-        ]
+        results[index][tile.core] = tile.core_of(light)
     return results
 
 

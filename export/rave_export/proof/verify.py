@@ -30,6 +30,7 @@ from rave_runtime.backends.devices import (
 )
 from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.load import load_network
+from rave_runtime.backends.onnx_network import session_options
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.bundle import Bundle, GraphFile, Manifest, Parity
 from rave_runtime.errors import BundleError, DeviceError, reason_of
@@ -122,15 +123,13 @@ def make_session(bundle: Bundle, graph: GraphFile, device: Device) -> Any:
         BundleError: the file is not the one that was exported, or does not load.
     """
     onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.enable_mem_pattern = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     content = read_graph(bundle, graph)
     if device.name == "cuda":
         load_cuda_libraries()
     try:
-        return onnxruntime.InferenceSession(content, options, providers=[(device.provider, device.options)])
+        return onnxruntime.InferenceSession(
+            content, session_options(), providers=[(device.provider, device.options)]
+        )
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise BundleError(f"{graph.file} cannot be loaded by onnxruntime: {reason_of(error)}") from error
 

@@ -96,14 +96,9 @@ class OnnxNetwork(SplitNetwork):
         """Makes a session that runs a graph on the device; refuses one that fell back to another provider."""
         content = read_graph(self._bundle, graph)
         onnxruntime = import_onnxruntime()  # only now, so that the first photographs are decoded meanwhile
-        options = onnxruntime.SessionOptions()
+        options = session_options()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # With free shapes, planned buffers took twice the memory and saved no time.
-        options.enable_mem_pattern = False
-        # Idle threads must not spin: photographs that are decoded or encoded need the processors.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not (graph.fits_16_bits or sums_bytes_exactly()):
             # Without it, products of bytes are added in 16 bits, which saturates. It is slower than float32.
             options.add_session_config_entry("session.x64quantprecision", "1")
@@ -128,6 +123,17 @@ class OnnxNetwork(SplitNetwork):
                 f"its libraries or the driver are missing; {CUDA_REMEDY}"
             )
         return session
+
+
+def session_options() -> onnxruntime.SessionOptions:
+    """Returns the options that every session of this project has."""
+    options = import_onnxruntime().SessionOptions()
+    options.log_severity_level = 3  # only errors
+    # With free shapes, planned buffers took twice the memory and saved no time.
+    options.enable_mem_pattern = False
+    # Idle threads must not spin: photographs that are decoded or encoded need the processors.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def _run_on_gpu(

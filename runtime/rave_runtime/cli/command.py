@@ -26,7 +26,7 @@ from rave_runtime.files.atomic import is_written_into, write_atomically
 from rave_runtime.files.entries import digest_of
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.partials import remove_abandoned
-from rave_runtime.files.places import absolute, exists, identity_of, is_folder
+from rave_runtime.files.places import Identity, absolute, exists, identity_of, is_folder
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import require_format
 from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_file
@@ -139,7 +139,7 @@ def _kept(results: Iterable[Result], into: list[Result]) -> Iterator[Result]:
         yield result
 
 
-def _report(results: list[Result], options: RunOptions, runner: Runner, folder: object) -> list[str]:
+def _report(results: list[Result], options: RunOptions, runner: Runner, folder: Identity | None) -> list[str]:
     """Writes the report; returns why it cannot be written, if so.
 
     Args:

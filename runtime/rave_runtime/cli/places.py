@@ -12,7 +12,7 @@ from typing import Final
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.atomic import is_stream_name, is_written_into, require_writable
 from rave_runtime.files.location import Location, RemoteFile, parse_location
-from rave_runtime.files.places import exists, identity_of, is_folder
+from rave_runtime.files.places import Identity, exists, identity_of, is_folder
 from rave_runtime.films.opening import is_film
 from rave_runtime.photos.formats import KNOWN_ENDINGS, WRITTEN_FORMATS, usual_ending
 from rave_runtime.run.jobs import Job
@@ -96,7 +96,7 @@ def require_writable_file(name: str, file: Path, like: Path | None) -> None:
         raise UsageError(f"{name} {file} cannot be written: this user may not write into it")
 
 
-def require_same_place(report: Path, folder: object) -> None:
+def require_same_place(report: Path, folder: Identity | None) -> None:
     """Refuses a report in whose place, or in the place of whose folder, a link was put during the run.
 
     Raises:

@@ -12,8 +12,8 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from rave_runtime.backends.devices import Setup
 from rave_runtime.cluster.worker import Program
-from rave_runtime.enhancer import Setup
 from rave_runtime.errors import DeviceError, RaveError, UsageError, reason_of
 from rave_runtime.run.jobs import Job
 from rave_runtime.version import __version__

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
+from rave_runtime.backends.devices import Setup
 from rave_runtime.cluster.crew import Actor, Chunk, Crew, cause_of
 from rave_runtime.cluster.worker import Answer, Task
-from rave_runtime.enhancer import Setup
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import Entry
 from rave_runtime.files.location import name_inside

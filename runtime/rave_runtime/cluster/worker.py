@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from rave_runtime.backends.devices import Setup
 from rave_runtime.bundle import Bundle
-from rave_runtime.enhancer import Setup
 from rave_runtime.files.entries import Entry, is_done, is_ours
 from rave_runtime.files.location import Location, name_inside
 from rave_runtime.run.batch import Batch

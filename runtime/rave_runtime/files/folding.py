@@ -1,14 +1,16 @@
-"""File systems on which two names mean one file: APFS, exFAT and SMB shares ignore case or accent forms."""
+"""Names that mean one file on some file systems: APFS, exFAT and SMB shares ignore case or accent forms."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+import unicodedata
 from pathlib import Path
 from typing import Final
 
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.files.windows import patiently
 
 _EXACT_PROTOCOLS: Final = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory", "http", "https"}
@@ -16,6 +18,11 @@ _EXACT_PROTOCOLS: Final = frozenset(
 """Protocols of stores in which different names always mean different files."""
 
 _COMPOSED, _DECOMPOSED = "\u00e9", "e\u0301"
+
+
+def folded(name: str) -> str:
+    """Returns a form that is the same for names that differ only in case or in forms of accents."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def folds_names(folder: Location) -> bool:
@@ -44,4 +51,4 @@ def _is_one(first: Path, second: Path) -> bool:
         return os.path.lexists(second)
     finally:
         with contextlib.suppress(OSError):
-            first.unlink()
+            patiently(first.unlink)

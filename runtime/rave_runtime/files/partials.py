@@ -14,6 +14,7 @@ from typing import Final
 
 from rave_runtime.files.location import Location
 from rave_runtime.files.regular import walk
+from rave_runtime.files.windows import unlimited
 
 _ENDING: Final = "rave-partial"
 
@@ -49,7 +50,7 @@ def remove_abandoned(folder: Location) -> None:
                     age_s = time.time() - entry.stat(follow_symlinks=False).st_mtime
                     is_told = _CAN_ASK and machine == this_machine()
                     if not _is_alive(process) if is_told else age_s > _ABANDONED_S:
-                        (place / entry.name).unlink()
+                        unlimited(place / entry.name).unlink()
 
 
 def remove_own_partials() -> None:

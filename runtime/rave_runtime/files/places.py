@@ -7,6 +7,9 @@ from pathlib import Path
 
 from rave_runtime.files.location import Location, RemoteFile
 
+Identity = tuple[int, int] | str
+"""What tells one file from another: device and number, or a text where there is no number."""
+
 
 def exists(place: Location) -> bool:
     """Tells whether a place exists; one that may not be looked at counts too: reading gives the reason."""
@@ -41,7 +44,7 @@ def is_free(place: Location) -> bool:
     return place.is_free() if isinstance(place, RemoteFile) else not os.path.lexists(place)
 
 
-def identity_of(place: Location) -> tuple[int, int] | str | None:
+def identity_of(place: Location) -> Identity | None:
     """Returns a value that is the same for two places that are one file; None where a path leads to none."""
     if isinstance(place, RemoteFile):
         return place.key

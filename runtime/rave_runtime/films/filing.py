@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import IO, Final
 
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError
@@ -19,54 +19,19 @@ from rave_runtime.films.enhancing import enhance_film
 from rave_runtime.films.marking import read_film_mark
 from rave_runtime.photos.metadata.mark import Mark
 from rave_runtime.run.overwriting import require_replaceable
+from rave_runtime.run.results import WriteOptions
 
 _BLOCK_BYTES: Final = 1 << 20
 
 
-class FilmWishes(Protocol):
-    """The options of a run that concern films: see `rave_runtime.run.results.WriteOptions`."""
-
-    @property
-    def quality(self) -> int | None:
-        """1 to 100; None is about the input's quality."""
-
-    @property
-    def film_encoder(self) -> str | None:
-        """An encoder of FFmpeg; None follows the input's codec."""
-
-    @property
-    def overwrite(self) -> bool:
-        """Whether files that no run of rave-run wrote are replaced."""
-
-    @property
-    def keep_times(self) -> bool:
-        """Whether results get the times and extended attributes of their films."""
-
-    @property
-    def again(self) -> bool:
-        """Whether films with the mark of an earlier enhancement are enhanced once more, not copied."""
-
-    @property
-    def format(self) -> str | None:
-        """A format of photographs, which does not apply to films."""
-
-    @property
-    def max_megapixels(self) -> float:
-        """Films with larger frames are refused."""
-
-    @property
-    def only_backlit(self) -> bool:
-        """Whether photographs that are not backlit are copied, which does not apply to films."""
-
-
-def film_options(wishes: FilmWishes, *, live: bool) -> FilmOptions:
+def film_options(options: WriteOptions, *, live: bool) -> FilmOptions:
     """Returns how a film is enhanced; `live` is whether it is a stream that is read as it comes."""
     return FilmOptions(
-        wishes.film_encoder,
-        wishes.quality,
+        options.film_encoder,
+        options.quality,
         live=live,
-        again=wishes.again,
-        max_megapixels=wishes.max_megapixels,
+        again=options.again,
+        max_megapixels=options.max_megapixels,
     )
 
 
@@ -74,7 +39,7 @@ def file_film(
     source: Location | IO[bytes],
     target: Location,
     enhancer: Enhancer,
-    wishes: FilmWishes,
+    options: WriteOptions,
     journal: ResultJournal | None,
     skip_existing: bool = False,
 ) -> FilmResult | None:
@@ -84,7 +49,7 @@ def file_film(
         source: the film, or a stream that is read as it comes.
         target: where the result goes; the ending of its name decides the container.
         enhancer: estimates the light.
-        wishes: how the film is written.
+        options: how results are written; those for photographs alone give a note.
         journal: the journal of the target's folder; None keeps no journal.
         skip_existing: whether to skip a film whose result is up to date by the journal.
 
@@ -100,10 +65,10 @@ def file_film(
     name = key = ""
     if journal is not None:
         name = name_inside(journal.folder, target)
-        if not wishes.overwrite:
+        if not options.overwrite:
             require_replaceable(target, journal)
-        settings = f"film {enhancer.settings} encoder={wishes.film_encoder} quality={wishes.quality}"
-        settings += " again" * wishes.again
+        settings = f"film {enhancer.settings} encoder={options.film_encoder} quality={options.quality}"
+        settings += " again" * options.again
         key = _digest_of(source, settings.encode() + b"\0") if isinstance(source, Path) else "stream"
         if skip_existing and journal.is_done(name, key):
             return None
@@ -113,22 +78,22 @@ def file_film(
         nonlocal size_and_digest
         if journal is not None:
             size_and_digest = partial.stat().st_size, _digest_of(partial)
-            if not wishes.overwrite:  # the file may have appeared since the first check
+            if not options.overwrite:  # the file may have appeared since the first check
                 require_replaceable(target, journal)
             journal.claim(name, *size_and_digest)
 
-    attributes_of = source if wishes.keep_times and isinstance(source, Path) else None
-    earlier_mark = read_film_mark(source) if isinstance(source, Path) and not wishes.again else None
+    attributes_of = source if options.keep_times and isinstance(source, Path) else None
+    earlier_mark = read_film_mark(source) if isinstance(source, Path) and not options.again else None
     if isinstance(source, Path) and earlier_mark is not None:
         result = _copy_film(source, target, earlier_mark, attributes_of, claim)
     else:
-        options = film_options(wishes, live=not isinstance(source, Path))
+        how = film_options(options, live=not isinstance(source, Path))
         result = enhance_film(
-            source, target, enhancer, options, attributes_of=attributes_of, before_replacing=claim
+            source, target, enhancer, how, attributes_of=attributes_of, before_replacing=claim
         )
     if journal is not None:
         journal.add(name, key, *size_and_digest)
-    if ignored := _ignored(wishes, enhancer):
+    if ignored := _ignored(options, enhancer):
         result.warnings.append(f"is a film, to which {ignored} not apply")
     return result
 
@@ -159,14 +124,14 @@ def _copy_film(
     )
 
 
-def _ignored(wishes: FilmWishes, enhancer: Enhancer) -> str:
+def _ignored(write_options: WriteOptions, enhancer: Enhancer) -> str:
     """Returns the options that were set but do not apply to films, with "do" or "does" for a sentence."""
     is_full = enhancer.working_size_px is None and enhancer.manifest.working_size_px is not None
     options = [
         name
         for name, is_set in (
-            ("--format", wishes.format is not None),
-            ("--only-backlit", wishes.only_backlit),
+            ("--format", write_options.format is not None),
+            ("--only-backlit", write_options.only_backlit),
             ("--full-resolution", is_full),
         )
         if is_set

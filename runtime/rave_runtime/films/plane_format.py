@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.light.luma import LUMA_BT601
+from rave_runtime.photos.headers.colour_codes import LUMINANCE
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 
-_LUMA_WEIGHTS: Final = {1: (0.2126, 0.7152, 0.0722), 9: (0.2627, 0.6780, 0.0593)}
+_LUMA_WEIGHTS: Final = {1: LUMINANCE, 9: (0.2627, 0.6780, 0.0593)}
 """Weights of red, green and blue in luma, by the matrix's number in ITU-T H.273; others are BT.601."""
 
 _SWS_MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}

@@ -1,12 +1,16 @@
-"""Shares the rows of one photograph among threads: numpy and the compiled passes release Python's lock."""
+"""Shares work among threads: the rows of one photograph, or the images of a stream.
+
+That is worth it since numpy and the compiled passes release Python's lock.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from threading import Event, Lock
 from typing import Any, Final, Generic, TypeVar
@@ -18,6 +22,7 @@ from rave_runtime.backends.limits import usable_processors
 from rave_runtime.errors import UsageError
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _LEAST_PX: Final = 2_000_000
 """Photographs with fewer pixels are not shared: waking threads would take more time than it saves."""
@@ -67,6 +72,37 @@ def share(work: Callable[[Sequence[T]], None], parts: Sequence[T], threads: int)
     for group in groups:
         if group.fault is not None:
             raise group.fault
+
+
+def map_in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """Yields a function's results for items, in order, computed by several threads.
+
+    Args:
+        function: it may be called by several threads at once.
+        items: the arguments of the calls; at most `workers` of them are read ahead.
+        workers: how many items are in work at a time.
+
+    Raises:
+        Exception: what the function raises, when the item's turn comes, or what the iteration of the items
+            raises, after the results of all earlier items.
+    """
+    pending: deque[Future[R]] = deque()
+    source = iter(items)
+    with ThreadPoolExecutor(workers, "rave-stream") as pool:
+        while True:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except BaseException:
+                while pending:
+                    yield pending.popleft().result()
+                raise
+            pending.append(pool.submit(function, item))
+            if len(pending) >= workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 class _Group(Generic[T]):

@@ -41,14 +41,9 @@ def full_light(
     doubled = np.repeat(doubled, 2, 1) if width == 1 else doubled
     has_light = False
     for tile, light in tiled_light(network, doubled, tile_px, batch, fixed=batch > 1):
-        rows, cols = tile.rows, tile.cols
-        row_stop, col_stop = min(rows.core_stop, height), min(cols.core_stop, width)
-        core = light[
-            rows.core_start - rows.start : row_stop - rows.start,
-            cols.core_start - cols.start : col_stop - cols.start,
-        ]
+        core = tile.core_of(light)[:height, :width]  # without what was doubled
         has_light = has_light or bool(core.any())
-        yield slice(rows.core_start, row_stop), slice(cols.core_start, col_stop), core
+        yield *tile.core, core
     top = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
     if not has_light and image.max() > top / 32:
         raise PhotoError(

@@ -41,6 +41,20 @@ class Tile:
     rows: Span
     cols: Span
 
+    @property
+    def core(self) -> tuple[slice, slice]:
+        """Where the core lies in the image, as rows and columns."""
+        rows, cols = self.rows, self.cols
+        return slice(rows.core_start, rows.core_stop), slice(cols.core_start, cols.core_stop)
+
+    def core_of(self, window: Array) -> Array:
+        """Returns the core's part of values that were computed for the whole window, [h, w]."""
+        rows, cols = self.rows, self.cols
+        return window[
+            rows.core_start - rows.start : rows.core_stop - rows.start,
+            cols.core_start - cols.start : cols.core_stop - cols.start,
+        ]
+
 
 def plan_axis(length: int, window: int, halo: int, *, fixed: bool = False) -> list[Span]:
     """Splits an axis into windows of equal length whose cores are disjoint and cover it.

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rave_runtime.backends.devices import Setup
 from rave_runtime.backends.stopping import StoppableNetwork
-from rave_runtime.enhancer import Enhancer, Setup
+from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import BundleError
 from rave_runtime.files.atomic import begin_writing
 from rave_runtime.files.entries import ResultJournal, digest_of, result_key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from rave_runtime.errors import UsageError
+from rave_runtime.files.folding import folded
 from rave_runtime.files.location import Location
 from rave_runtime.files.places import identity_of
 from rave_runtime.files.windows import can_be_named
@@ -166,11 +166,6 @@ def sentences_on_unreadable(folder: Location, names: Iterable[str]) -> Iterator[
             f"{len(endings)} {what}{'s' * (len(endings) > 1)} in {folder} {are} that rave-run cannot read "
             f"({', '.join(kinds)}): {remedy}"
         )
-
-
-def folded(name: str) -> str:
-    """Returns a form that is the same for names that differ only in case or in forms of accents."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:

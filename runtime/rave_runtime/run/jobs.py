@@ -12,6 +12,7 @@ from pathlib import Path
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.places import (
+    Identity,
     base_name,
     exists,
     identity_of,
@@ -167,7 +168,7 @@ def plan_jobs(
             raise UsageError(f"{place} does not exist: give a photograph or a folder of photographs")
     if len(sources) > 1:
         _require_folder(output, sources)
-    jobs: dict[tuple[object, Location], Job] = {}
+    jobs: dict[tuple[Identity | Location, Location], Job] = {}
     for place in sources:
         prefix = "" if len(sources) == 1 else base_name(place)
         new_jobs = (
@@ -194,6 +195,8 @@ def _jobs_below(
     source: Location, output: Location, prefix: str, naming: Naming, selection: Selection, allow_empty: bool
 ) -> Iterator[Job]:
     """Yields the jobs of a folder, in no particular order."""
+    if prefix and isinstance(source, RemoteFile) and isinstance(output, Path):
+        require_name(source, prefix)
     is_beside = _refuse_nesting(source, output, naming.suffix)
     unreadable_names: set[str] = set()
     count = films = 0

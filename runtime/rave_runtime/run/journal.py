@@ -33,6 +33,7 @@ from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.entries import ANY_SIZE, Entry, is_done, is_ours, line_of, parse_entries, read_entries
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.regular import open_regular
+from rave_runtime.files.windows import patiently
 
 JOURNAL_NAME: Final = ".rave-run.jsonl"
 
@@ -48,16 +49,16 @@ class Journal(ABC):
 
     Args:
         folder: the folder of the results.
-        lines: the entries of all its journals, the oldest first.
+        entries: those of all its journals, the oldest first.
     """
 
-    def __init__(self, folder: Location, lines: Iterable[Entry]) -> None:
+    def __init__(self, folder: Location, entries: Iterable[Entry]) -> None:
         self.folder: Final = folder
         self._lock = threading.Lock()
         self._entries: dict[str, tuple[Entry, ...]] = {}
         self._new_entries: dict[str, Entry] = {}
         self._has_warned = False
-        for entry in lines:
+        for entry in entries:
             self._remember(entry)
 
     def find(self, name: str) -> tuple[Entry, ...]:
@@ -207,7 +208,7 @@ class FolderJournal(Journal):
                 raise
 
     def _drop_claims(self) -> None:
-        self._claims.unlink(missing_ok=True)
+        patiently(lambda: self._claims.unlink(missing_ok=True))
 
 
 class RemoteJournal(Journal):
@@ -221,12 +222,12 @@ class RemoteJournal(Journal):
         self._pieces: list[str] = []
         self._pending: list[Entry] = []
         self._piece_time_s = time.monotonic()
-        lines: list[Entry] = []
+        earlier: list[Entry] = []
         for name, entries in _read_all(folder).items():
-            lines += entries
+            earlier += entries
             if name.startswith(self._stem):
                 self._pieces.append(name)
-        super().__init__(folder, lines)
+        super().__init__(folder, earlier)
 
     def claim(self, name: str, size: int, digest: str) -> None:
         """Does nothing: a request for each photograph would cost too much; see `claim_all`."""

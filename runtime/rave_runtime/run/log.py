@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from rave_runtime.enhancer import Setup
+from rave_runtime.backends.devices import Setup
 from rave_runtime.files.appended import missing_line_end
 from rave_runtime.files.atomic import is_stream_name, make_folder
 from rave_runtime.files.regular import make_blocking

@@ -14,6 +14,7 @@ from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.files.atomic import is_stream_name
+from rave_runtime.files.windows import can_be_named
 from rave_runtime.photos.formats import KNOWN_ENDINGS, format_named, parse_format
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.run.memory import (
@@ -89,6 +90,8 @@ class RunOptions:
         parse_overwrite(self.overwrite)
         if any(sign in self.suffix for sign in "/\\\0"):
             raise UsageError(f"--suffix {self.suffix} cannot be part of a file's name: leave out slashes")
+        if not can_be_named(f"a{self.suffix}.jpg"):
+            raise UsageError(f"--suffix {self.suffix} cannot be part of a file's name: leave out colons")
         if self.shard is not None:
             parse_shard(self.shard)
         if self.actors is not None and self.cluster is None:

@@ -6,13 +6,13 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from rave_runtime.errors import PhotoError, UsageError
-from rave_runtime.files.folding import folds_names
+from rave_runtime.files.entries import ResultJournal
+from rave_runtime.files.folding import folded, folds_names
 from rave_runtime.files.location import Location, name_inside
 from rave_runtime.files.places import is_free, key_of
-from rave_runtime.run.inputs import folded
 
 if TYPE_CHECKING:
     from rave_runtime.run.jobs import Job
@@ -24,17 +24,6 @@ Overwrite = Literal["never", "ask", "always"]
 OVERWRITE: Final[tuple[Overwrite, ...]] = get_args(Overwrite)
 """What becomes of files in the place of results that rave-run did not write: they are kept, the user is
 asked, or they are replaced."""
-
-
-class KnowsOwn(Protocol):
-    """The part of a journal that tells results of rave-run from other files."""
-
-    @property
-    def folder(self) -> Location:
-        """The folder of the results."""
-
-    def is_ours(self, name: str) -> bool:
-        """Tells whether the file of that name in the folder is still as a run of rave-run wrote it."""
 
 
 def parse_overwrite(text: str) -> Overwrite:
@@ -49,7 +38,7 @@ def parse_overwrite(text: str) -> Overwrite:
     raise UsageError(f"--overwrite {text} is unknown: give one of {', '.join(OVERWRITE)}")
 
 
-def is_foreign(place: Location, journal: KnowsOwn | None) -> bool:
+def is_foreign(place: Location, journal: ResultJournal | None) -> bool:
     """Tells whether a file is there that no run of rave-run wrote. Folders do not count: none is replaced.
 
     Raises:
@@ -60,7 +49,7 @@ def is_foreign(place: Location, journal: KnowsOwn | None) -> bool:
     return journal is None or not journal.is_ours(name_inside(journal.folder, place))
 
 
-def require_replaceable(place: Location, journal: KnowsOwn | None) -> None:
+def require_replaceable(place: Location, journal: ResultJournal | None) -> None:
     """Refuses to replace a file that no run of rave-run wrote.
 
     Raises:

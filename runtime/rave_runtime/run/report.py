@@ -15,7 +15,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from rave_runtime.enhancer import Setup
+from rave_runtime.backends.devices import Setup
 from rave_runtime.files.atomic import write_atomically
 from rave_runtime.files.location import Location
 from rave_runtime.files.secrets import without_secrets

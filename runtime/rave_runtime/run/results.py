@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from rave_runtime.enhancer import Enhancer, Setup
+from rave_runtime.backends.devices import Setup
+from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
 from rave_runtime.files.atomic import PartialFile
 from rave_runtime.light.score import BACKLIT_SCORE

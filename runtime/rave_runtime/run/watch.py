@@ -13,7 +13,7 @@ from typing import Final
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
-from rave_runtime.files.places import is_folder
+from rave_runtime.files.places import identity_of, is_folder
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.log import LOG_MARK, open_log, write_each
@@ -171,15 +171,16 @@ def _times_below(root: Path) -> Iterator[tuple[str, int]]:
     while to_visit:  # not os.walk, which calls itself for each level
         folder = to_visit.pop()
         try:
-            status = os.stat(folder)
-            if (status.st_dev, status.st_ino) in seen:
+            time_ns = os.stat(folder).st_mtime_ns
+            identity = identity_of(Path(folder))
+            if identity in seen:
                 continue
-            seen.add((status.st_dev, status.st_ino))
+            seen.add(identity)
             with os.scandir(folder) as entries:
                 to_visit += [entry.path for entry in entries if _leads_to_folder(entry)]
         except OSError:
             continue
-        yield folder, status.st_mtime_ns
+        yield folder, time_ns
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from rave_export.engines.precision import check_precision, float32_convolutions
 from rave_export.errors import ExportError
 from rave_runtime.backends.tensorrt.building import Profile, profile_shapes
 from rave_runtime.bundle import Bundle, EngineFile, TensorSpec, read_bundle
+from rave_runtime.files import windows
 from rave_train.network import EnhancementNetwork
 
 STUB = """
@@ -157,6 +159,24 @@ def test_a_full_disk_leaves_the_bundle_as_it_was(bundle: Bundle, monkeypatch: py
             write_engines(bundle, [(describe(bundle), b"plan")], [])
     assert sorted((file.name, file.read_bytes()) for file in bundle.folder.iterdir()) == before
     assert read_bundle(bundle.folder).manifest == bundle.manifest
+
+
+def test_a_virus_scanner_that_looks_at_a_new_engine_spoils_nothing(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.replace, []
+
+    def hold_at_first(source: Path, target: Path) -> None:
+        calls.append(target)
+        if calls.count(target) == 1:
+            raise PermissionError(errno.EACCES, "Access is denied")
+        real(source, target)
+
+    monkeypatch.setattr(windows, "_IS_HERE", True)
+    monkeypatch.setattr(os, "replace", hold_at_first)
+    engine = describe(bundle)
+    assert write_engines(bundle, [(engine, b"plan")], []).manifest.engines == (engine,)
+    assert len(calls) == 4
 
 
 def test_an_interruption_leaves_the_bundle_as_it_was(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

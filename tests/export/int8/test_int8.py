@@ -16,7 +16,7 @@ from rave_export.errors import ExportError
 from rave_export.graphs.variants import Graph, int8_graphs, network_facts
 from rave_export.int8.float_layers import find_float_layers, lights, worst_db
 from rave_export.int8.in_memory import NetworkInMemory, Session
-from rave_export.int8.quantize import SENSITIVE, fits_16_bits, observed_tensors, quantize
+from rave_export.int8.quantize import FIRST_AND_LAST, fits_16_bits, observed_tensors, quantize
 from rave_export.int8.ranges import observe_ranges
 from rave_export.int8.rounding import Rounding
 from rave_export.proof.parity import probe_picture
@@ -151,7 +151,7 @@ def test_layers_are_spared_until_it_is_enough(fp32_graphs: list[Graph]) -> None:
 def _worst_of_int8(graphs: list[Graph], facts: NetworkFacts) -> float:
     models = models_of(graphs)
     expected = lights(NetworkInMemory(facts, *map(Session, models.values())), PICTURES)
-    widest = Rounding(observe_ranges(facts, models, PICTURES)[0], SENSITIVE)
+    widest = Rounding(observe_ranges(facts, models, PICTURES)[0], FIRST_AND_LAST)
     return worst_db(widest.network(facts, models), PICTURES, expected)
 
 

@@ -9,7 +9,7 @@ from rave_export.graphs.variants import Graph, network_facts
 from rave_export.int8.bias import correct_biases
 from rave_export.int8.float_layers import lights, worst_db
 from rave_export.int8.in_memory import NetworkInMemory, Session
-from rave_export.int8.quantize import SENSITIVE, observed_tensors
+from rave_export.int8.quantize import FIRST_AND_LAST, observed_tensors
 from rave_export.int8.ranges import least_error_range, observe_ranges
 from rave_export.int8.rounding import Rounding, shift_biases
 from rave_export.proof.parity import probe_picture
@@ -58,9 +58,9 @@ def test_the_range_of_least_error_is_that_of_a_search_over_all() -> None:
 def test_biases_take_the_mean_of_the_errors_away(fp32_graphs: list[Graph]) -> None:
     network = tiny_network(seed=1)
     models, facts = models_of(with_weights_of(network, fp32_graphs)), network_facts(network)
-    rounding = Rounding(observe_ranges(facts, models, PICTURES)[1], SENSITIVE)
+    rounding = Rounding(observe_ranges(facts, models, PICTURES)[1], FIRST_AND_LAST)
     corrected = correct_biases(facts, models, rounding, PICTURES)
-    assert corrected.keep == rounding.keep
+    assert corrected.in_float32 == rounding.in_float32
     exact = lights(NetworkInMemory(facts, *map(Session, models.values())), PICTURES)
 
     def shift(rounding: Rounding) -> float:
@@ -97,6 +97,6 @@ def test_shifts_become_biases(fp32_graphs: list[Graph]) -> None:
             np.testing.assert_array_equal(
                 bias, shift if old is None else onnx.numpy_helper.to_array(old) + shift
             )
-    assert Rounding({}, ("a",), {"b": shift, "c": shift}).sparing(("b",)) == Rounding(
+    assert Rounding({}, ("a",), {"b": shift, "c": shift}).also_in_float32(("b",)) == Rounding(
         {}, ("a", "b"), {"c": shift}
     )

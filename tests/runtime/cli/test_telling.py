@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from rave_runtime.backends.devices import Setup
 from rave_runtime.cli.command import run_folder
-from rave_runtime.enhancer import Setup
 from rave_runtime.errors import PhotoError, UsageError, printable
 from rave_runtime.run import log as log_module
 from rave_runtime.run.jobs import Job

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rave_runtime.backends.devices import Setup
 from rave_runtime.cli.command import run_folder
-from rave_runtime.enhancer import Setup
 from rave_runtime.files.entries import digest_of, parse_entries
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal, open_journal

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from rave_runtime import Enhancer
+from rave_runtime.backends.devices import Setup
 from rave_runtime.cli.command import run_folder
-from rave_runtime.enhancer import Setup
 from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.options import RunOptions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import time
 from collections.abc import Callable
@@ -43,6 +44,25 @@ def test_what_comes_and_goes_is_seen(old_folder: Path, place: str) -> None:
     assert folders.may_have_changed()
     assert not folders.may_have_changed()
     (old_folder / place / "new.jpg").unlink()
+    assert folders.may_have_changed()
+
+
+def test_folders_of_a_drive_that_numbers_no_files_are_watched(
+    old_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some network drives of Windows give all files the number 0: only the first folder was looked at."""
+    real = os.stat
+
+    def without_number(path: Path | str, **named: bool) -> os.stat_result:
+        values = list(real(path, **named))
+        values[stat.ST_INO] = 0
+        status = real(path, **named)
+        return os.stat_result(values, {"st_mtime_ns": status.st_mtime_ns})
+
+    monkeypatch.setattr(os, "stat", without_number)
+    folders = _Folders(old_folder)
+    folders.may_have_changed()
+    (old_folder / "inner" / "new.jpg").touch()
     assert folders.may_have_changed()
 
 

@@ -18,13 +18,15 @@ from rave_runtime.backends.limits import machine_memory_mib
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.cli import messages, program
 from rave_runtime.errors import DeviceError, PhotoError, UsageError
-from rave_runtime.files import atomic, location, windows
+from rave_runtime.files import atomic, location, partials, windows
 from rave_runtime.files.atomic import require_writable, write_atomically
 from rave_runtime.files.entries import read_entries
+from rave_runtime.files.folding import folds_names
 from rave_runtime.files.location import RemoteFile, name_inside
 from rave_runtime.run.inputs import Selection
 from rave_runtime.run.jobs import plan_jobs
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal
+from rave_runtime.run.options import RunOptions
 
 
 @pytest.fixture
@@ -66,6 +68,23 @@ def test_a_result_that_stays_open_in_a_viewer_is_told_soon(
     with pytest.raises(PhotoError, match=r"cannot be written to .*a\.jpg: Access is denied"):
         write_atomically(tmp_path / "a.jpg", b"x")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.usefixtures("on_windows")
+def test_a_scanner_leaves_no_trial_file_in_a_folder_and_no_warning_of_a_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "unlink", held_for(2, os.unlink))
+    folds_names(tmp_path)
+    assert os.listdir(tmp_path) == []
+    journal = FolderJournal(tmp_path)
+    journal.claim_all(["a.jpg"])
+    journal.add("a.jpg", "key", 5)
+    monkeypatch.setattr(os, "unlink", held_for(2, os.unlink))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        journal.close()
+    assert os.listdir(tmp_path) == [JOURNAL_NAME]
 
 
 def test_elsewhere_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +144,29 @@ def test_a_name_that_windows_takes_for_another_place_is_refused(name: str, tmp_p
 
 
 @pytest.mark.usefixtures("on_windows")
+@pytest.mark.parametrize("name", ["C:", "aux", "day."])
+def test_a_store_whose_own_name_means_another_place_is_refused(name: str, tmp_path: Path) -> None:
+    """Of several inputs each gets a folder of its name: that of a drive would be its current folder."""
+    fsspec = pytest.importorskip("fsspec")
+    stores = [RemoteFile(f"memory://windows/{each}") for each in ("good", name)]
+    try:
+        for store in stores:
+            (store / "a.jpg").write(b"x")
+        with pytest.raises(UsageError, match=f"{name} cannot be a file's name on this machine: rename it"):
+            plan_jobs(stores, tmp_path / "out")
+        assert len(plan_jobs(stores[1], tmp_path / "out")) == 1
+    finally:
+        fsspec.filesystem("memory").rm("/windows", recursive=True)
+
+
+@pytest.mark.usefixtures("on_windows")
+def test_a_suffix_that_would_write_into_a_stream_of_another_file_is_refused() -> None:
+    with pytest.raises(UsageError, match="--suffix :bright cannot be part of a file's name: leave out c"):
+        RunOptions(suffix=":bright").check("folder")
+    RunOptions(suffix="_bright. ").check("folder")
+
+
+@pytest.mark.usefixtures("on_windows")
 def test_a_path_that_is_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was "No such file or directory" alone."""
 
@@ -137,6 +179,24 @@ def test_a_path_that_is_too_long_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         write_atomically(long, b"x")
     with pytest.raises(PhotoError, match=r"No such file or directory$"):
         write_atomically(tmp_path / "a.jpg", b"x")
+
+
+@pytest.mark.usefixtures("on_windows")
+def test_temporary_files_of_killed_runs_go_however_long_their_paths_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names were made in the form for any length and removed in the other one, so the files stayed."""
+    folder = tmp_path / ("d" * 130) / ("e" * 130)
+    folder.mkdir(parents=True)
+    left = folder / partials.partial_name()
+    left.touch()
+    os.utime(left, (1e9, 1e9))
+    monkeypatch.setattr(partials, "_CAN_ASK", False)
+    monkeypatch.setattr(windows, "_EXTENDED", str(tmp_path / "any length:"))
+    removed: list[str] = []
+    monkeypatch.setattr(os, "unlink", lambda path, **_: removed.append(str(path)))
+    partials.remove_abandoned(tmp_path)
+    assert removed == [f"{tmp_path / 'any length:'}{left}"]
 
 
 def test_temporary_names_do_not_make_a_path_too_long() -> None:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from rave_train.loop.config import RunConfig, read_config
+from rave_train.loop.distributed import Processes, join_processes
 from rave_train.loop.state import read_state
 from rave_train.loop.training import train
 from tests.train.small_runs import SMALL_NETWORK, SMALL_PAIR, of_method, rows_of
@@ -55,6 +56,23 @@ def test_two_processes_give_the_single_ones_result(config: RunConfig, tmp_path: 
     assert done.stdout.count("best.safetensors") == 1
     assert read_config(tmp_path / "double" / "config.json") == config
     assert_close_runs(tmp_path / "single", tmp_path / "double")
+
+
+@pytest.mark.parametrize(
+    ("device", "has_nccl", "backend"),
+    [("cuda", True, "nccl"), ("cuda", False, "gloo"), ("cpu", True, "gloo")],
+)
+def test_gpus_exchange_tensors_where_torch_has_no_nccl(
+    device: str, has_nccl: bool, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows it never has it, and training on two GPUs ended with torch's error."""
+    begun: list[str] = []
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: has_nccl)
+    monkeypatch.setattr(torch.distributed, "init_process_group", begun.append)
+    assert join_processes(device) == Processes(1, 2, 1)
+    assert begun == [backend]
 
 
 def assert_close_runs(left: Path, right: Path) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 
+from rave_runtime.cli.messages import has_reader_gone
 from rave_runtime.errors import RaveError
 from rave_runtime.files.secrets import without_secrets
 
@@ -24,6 +25,14 @@ class LenientConsole(Console):
         """Shows nothing from now on, neither here nor when the program ends and flushes its streams."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError as error:  # rich knows the reader's going by one class, Windows by another number
+            if not has_reader_gone(error):
+                raise
+            self.on_broken_pipe()
 
 
 def printable(text: str) -> str:

@@ -16,9 +16,9 @@ from PIL import Image
 from scipy import ndimage
 
 from rave_runtime.arrays import Array
-from rave_runtime.photos.headers.colour_codes import srgb_encoded, srgb_light
+from rave_runtime.photos.headers.colour_codes import LUMINANCE, srgb_encoded, srgb_light
 
-_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_LUMA = np.array(LUMINANCE, np.float32)
 
 
 @dataclass(frozen=True)

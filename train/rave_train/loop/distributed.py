@@ -77,13 +77,15 @@ def join_processes(device: str) -> Processes:
     """Joins the group of processes that `torchrun` announces in the environment, if there is one.
 
     Args:
-        device: type of the device: processes exchange tensors by gloo on a "cpu", by NCCL on others.
+        device: type of the device: processes exchange tensors by gloo on a "cpu", and by NCCL on others where
+            torch has it, which it has not on Windows.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return Processes()
     if not distributed.is_initialized():
-        distributed.init_process_group("gloo" if device == "cpu" else "nccl")
+        by_nccl = device != "cpu" and distributed.is_nccl_available()
+        distributed.init_process_group("nccl" if by_nccl else "gloo")
     return Processes(int(os.environ["RANK"]), world, int(os.environ.get("LOCAL_RANK", "0")))
 
 

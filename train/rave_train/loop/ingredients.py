@@ -33,9 +33,9 @@ from rave_train.guidance.identity import (
     identity_loss,
     stage_weights,
 )
+from rave_train.guidance.need_of_text import need_of_text, require_text_by_name
 from rave_train.guidance.options import ClipLitLatentOptions, ClipLitOptions, PairOptions, RaveOptions
 from rave_train.guidance.rave import guide_by_residual
-from rave_train.guidance.words import need_of_text, require_text_by_name
 from rave_train.loop.config import RunConfig
 from rave_train.loop.events import Listener, Note, Work
 

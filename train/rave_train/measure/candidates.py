@@ -67,12 +67,8 @@ def enhance_pixels(network: EnhancementNetwork, pixels: Picture) -> Picture:
     It is computed tile by tile, with the result of the network on the whole picture.
     """
     light = np.empty(pixels.shape[:2], np.float32)
-    for tile, part in tiled_light(TorchNetwork(network), pixels, TILE_PX):
-        rows, cols = tile.rows, tile.cols
-        light[rows.core_start : rows.core_stop, cols.core_start : cols.core_stop] = part[
-            rows.core_start - rows.start : rows.core_stop - rows.start,
-            cols.core_start - cols.start : cols.core_stop - cols.start,
-        ]
+    for tile, window in tiled_light(TorchNetwork(network), pixels, TILE_PX):
+        light[tile.core] = tile.core_of(window)
     enhanced = np.empty_like(pixels)
     relight(pixels, light, enhanced)
     return enhanced

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from rave_runtime.arrays import Array
+from rave_runtime.photos.headers.colour_codes import LUMINANCE
 from rave_train.data.synthesis import (
     SynthesisRange,
     ToneCurve,
@@ -51,7 +52,7 @@ _SHADE_STOPS, _LIT_STOPS = (-3.0, -1.0), (-0.15, 0.25)
 _SUBJECT_STOPS: Final = (-5.5, -1.5)
 """Range of the light on a subject relative to the bright parts behind it, in stops."""
 
-_LUMINANCE: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_LUMINANCE: Final = np.array(LUMINANCE, np.float32)
 
 _PLAIN: Final = ToneCurve(0.0, 1.0)
 _SMALL_PX, _LEAST_FIELD_DEG = 1024, {True: 62.0, False: 45.0}

@@ -26,7 +26,7 @@ from PIL import Image, JpegImagePlugin
 
 from rave_runtime.arrays import Array, Pixels
 from rave_runtime.photos.headers.bounded import bounded
-from rave_runtime.photos.headers.colour_codes import srgb_light
+from rave_runtime.photos.headers.colour_codes import LUMINANCE, srgb_light
 from rave_runtime.photos.jpeg import GAIN_MAP_SEGMENT, XMP_SEGMENT, jpeg_segments, make_segment
 from rave_runtime.photos.metadata.description import add_description
 from rave_runtime.photos.metadata.directories import DirectoryReader, Value
@@ -40,7 +40,7 @@ _MPF_ENTRIES: Final = 0xB002
 _PRIMARY: Final = 0x030000
 _QUALITY: Final = 95
 _MAX_SEGMENT: Final = 65533
-_LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_LUMA: Final = np.array(LUMINANCE, np.float32)
 _STRIP_ROWS: Final = 256
 _CONTAINER: Final = (
     'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" '

@@ -36,7 +36,14 @@ from rave_runtime.photos.codecs.raw_metadata import number_in_raw, raw_captions,
 from rave_runtime.photos.exif import upright_exif
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import bounded
-from rave_runtime.photos.headers.colour_codes import SRGB, SRGB_CURVE, make_profile, srgb_encoded, srgb_light
+from rave_runtime.photos.headers.colour_codes import (
+    LUMINANCE,
+    SRGB,
+    SRGB_CURVE,
+    make_profile,
+    srgb_encoded,
+    srgb_light,
+)
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.xmp import upright_xmp, without_development
 
@@ -81,7 +88,7 @@ _MOST_PREVIEW: Final = 4
 one takes 6 bytes of memory for each, whatever size is asked for."""
 
 _SAMPLE_PX: Final = 512
-_LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_LUMA: Final = np.array(LUMINANCE, np.float32)
 _STRIP_ROWS: Final = 64
 
 

@@ -39,6 +39,9 @@ PRIMARIES: Final[dict[int, Chromaticities]] = {
 }
 """Chromaticities of the primaries and of white by H.273, table 2; 2 is unspecified and 10 is XYZ."""
 
+LUMINANCE: Final = (0.2126, 0.7152, 0.0722)
+"""The shares of linear red, green and blue in the luminance of sRGB. Source: ITU-R BT.709."""
+
 NAMES: Final[dict[int, str]] = {1: "BT.709", 9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 
 HDR: Final[dict[int, str]] = {16: "PQ", 18: "HLG"}
