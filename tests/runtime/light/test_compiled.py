@@ -180,8 +180,8 @@ def test_chroma_is_smoothed_bit_for_bit(part: tuple[int, int, int, int]) -> None
     top, bottom, left, right = part
     rng = np.random.default_rng(0)
     rows, columns = slice(max(top - 2, 0), min(bottom + 2, 40)), slice(max(left - 2, 0), min(right + 2, 30))
-    means = rng.uniform(-0.1, 0.1, (3, rows.stop - rows.start, columns.stop - columns.start))
-    means = means.astype(np.float32)
+    shape = 3, rows.stop - rows.start, columns.stop - columns.start
+    means = rng.random(shape, np.float32) * np.float32(0.2) - np.float32(0.1)
     means[0] = np.abs(means[0])
     shade = rng.random((bottom - top, right - left), np.float32)
     arguments = (
