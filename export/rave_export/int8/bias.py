@@ -22,6 +22,7 @@ from onnx import TensorProto, helper
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.int8.quantize import convolutions
 from rave_export.int8.rounding import Models, Rounding
+from rave_export.pictures import reduce_picture
 from rave_runtime.arrays import Array, Picture
 from rave_runtime.bundle import NetworkFacts
 from rave_runtime.light.sizes import DEFAULT_TILE_PX
@@ -29,6 +30,9 @@ from rave_runtime.light.tiled import tiled_light
 
 _PICTURES: Final = 64
 """How many of the pictures, at even distances, are run, once for each layer."""
+
+_SIDE_PX: Final = 256
+"""Longest side to which larger ones are reduced: the means of small ones are about the same."""
 
 
 def correct_biases(
@@ -45,7 +49,10 @@ def correct_biases(
         rounding: its shifts are not looked at.
         pictures: the pictures to measure on, [h, w, 3] uint8.
     """
-    pictures = pictures[:: -(-len(pictures) // _PICTURES)]
+    chosen = pictures[:: -(-len(pictures) // _PICTURES)]
+    reduced = ((picture, reduce_picture(picture, _SIDE_PX)) for picture in chosen)
+    # The network takes no line of single pixels, which a long narrow picture becomes.
+    pictures = [picture if 1 in small.shape[:2] else small for picture, small in reduced]
     names = [name for part in ("context", "enhance") for name in convolutions(models[part])]
     expected = _means(facts, models, models, names, pictures)
     shifts: dict[str, Array] = {}
