@@ -6,10 +6,12 @@ import { draw, encode, enhance, open, resultName } from "./picture.js";
 import { zip } from "./zip.js";
 
 const ZIP_BYTES = 4e9; // most bytes in a zip, whose numbers have 32 bits; then comes another one
+const MOST_TOLD = 3; // of those that failed while all were saved, in words
 
 const element = (id) => document.getElementById(id);
 let photographs = []; // {file, path, button}; the path is more than the name if it comes from a folder
 let picture = null; // the pixels of the one that is shown
+let taken = 0; // how often photographs were given
 let shown = 0; // how many photographs were chosen to be shown so far
 let broken = null; // why no photograph can be enhanced
 let saving = null; // an object of its own while all are saved
@@ -29,7 +31,7 @@ begin(({ ready, error, isStuck }) => {
   if (ready) {
     element("engine").textContent = `Computed by ${ready === "webgpu" ? "the graphics processor (WebGPU)" : "WebAssembly"}.`;
     document.body.dataset.engine = ready;
-    if (!picture) say("Ready.", "ready");
+    if (document.body.dataset.state === "loading") say("Ready.", "ready"); // else a photograph was too large
   } else if (isStuck) {
     giveUp(`The page cannot start (${error}): it must come from a web server.`);
   } else {
@@ -40,6 +42,7 @@ begin(({ ready, error, isStuck }) => {
 });
 
 function take(found) { // [{file, path}] instead of the photographs so far
+  taken++;
   if (broken) return say(broken, "failed");
   if (!found.length) return say("There is no photograph in it.", "failed");
   stop();
@@ -73,17 +76,26 @@ async function show(photograph) {
   try {
     opened = await open(photograph.file, element("before"), () => turn === shown && (hide(), true));
   } catch (error) {
-    if (turn === shown) fail(photograph, error);
-    return;
+    if (turn !== shown) return;
+    if (photographs.length > 1) { // what is seen is of the one that is marked in the list, or nothing
+      picture = null;
+      hide();
+    }
+    return fail(photograph, error);
   }
   if (!opened || turn !== shown) return; // another was chosen while this one was decoded
   picture = { ...opened, photograph };
   await wish();
 }
 
-function fail({ file, button }, error) {
-  button.classList.add("bad");
-  say(`${file.name} ${error.message}.`, "failed");
+function mark({ button }, reason) { // in the list, for eyes and for those who listen; "" where all is well
+  button.classList.toggle("bad", reason !== "");
+  button.title = reason;
+}
+
+function fail(photograph, error) {
+  mark(photograph, error.message);
+  say(`${photograph.file.name} ${error.message}.`, "failed");
 }
 
 let running = false;
@@ -114,10 +126,11 @@ async function enhanceOnce() {
   try {
     rgb = await enhance(mine, Number(element("strength").value));
   } catch (error) {
-    if (!changed) fail(mine.photograph, error);
+    if (!changed && picture === mine) fail(mine.photograph, error);
     return;
   }
-  if (changed) return; // a later wish is next
+  if (changed || picture !== mine) return; // a later wish is next, or another was chosen that cannot be opened
+  mark(mine.photograph, "");
   draw(element("after"), mine, rgb);
   element("view").hidden = element("one").hidden = element("controls").hidden = false;
   divide();
@@ -156,29 +169,46 @@ function stop() { // saving all, at the next photograph
 
 async function saveAll() {
   if (saving) return stop();
-  const mine = (saving = {});
-  const all = photographs, type = element("format").value, strength = Number(element("strength").value);
+  const mine = (saving = {}), all = photographs;
   const controls = [element("strength"), element("format"), element("save"), ...all.map(({ button }) => button)];
   for (const control of controls) control.disabled = true;
   const label = element("save-all").textContent;
   element("save-all").textContent = "Stop";
+  let told;
+  try {
+    told = await saveEach(all, () => saving === mine);
+  } catch (error) { // such as too little memory
+    told = [`The zip cannot be made (${error.message}): choose fewer photographs.`, "failed"];
+  }
+  for (const control of controls) control.disabled = false;
+  element("save").disabled = running;
+  Object.assign(element("save-all"), { textContent: label, disabled: false });
+  saving = null;
+  if (photographs === all) say(...told); // else others were chosen since
+}
+
+async function saveEach(all, isWanted) { // what is to be said in the end
+  const type = element("format").value, strength = Number(element("strength").value);
   const names = new Set(), failed = [], canvas = document.createElement("canvas");
   let entries = [], bytes = 0, zips = 0, done = 0;
   const handZip = async () => hand(await zip(entries), zips++ ? `enhanced ${zips}.zip` : "enhanced.zip");
-  for (const { file, path, button } of all) {
+  for (const photograph of all) {
+    const { file, path } = photograph;
     say(`Enhancing ${++done} of ${all.length}: ${file.name}…`, "busy");
-    let blob;
+    let blob = null;
     try {
-      const opened = await open(file, canvas, () => saving === mine);
-      if (saving !== mine) break;
-      draw(canvas, opened, await enhance(opened, strength));
-      blob = await encode(canvas, opened, type);
+      const opened = await open(file, canvas, isWanted);
+      if (opened) {
+        draw(canvas, opened, await enhance(opened, strength));
+        blob = await encode(canvas, opened, type);
+        mark(photograph, "");
+      }
     } catch (error) {
-      button.classList.add("bad");
+      mark(photograph, error.message);
       failed.push(`${file.name} ${error.message}`);
-      continue;
     }
-    if (saving !== mine) break;
+    if (!isWanted()) return [`Stopped after ${done - 1} of ${all.length}, which were not saved.`, "done"];
+    if (!blob) continue;
     const first = resultName(path.replace(/\\/g, "_"), type);
     let name = first;
     for (let n = 2; names.has(name.toLowerCase()); n++) // many systems take A.jpg and a.jpg for one file
@@ -192,21 +222,16 @@ async function saveAll() {
     entries.push({ name, blob });
     bytes += blob.size;
   }
-  const isStopped = saving !== mine;
-  if (!isStopped && entries.length) await handZip();
-  for (const control of controls) control.disabled = false;
-  element("save").disabled = running;
-  Object.assign(element("save-all"), { textContent: label, disabled: false });
-  saving = null;
-  if (photographs !== all) return; // others were chosen since
-  if (isStopped) return say(`Stopped after ${done - 1} of ${all.length}, which were not saved.`, "done");
+  if (entries.length) await handZip();
   const counted = names.size === 1 ? "1 photograph is saved" : `${names.size} photographs are saved`;
-  say([counted, ...failed].join(" · "), names.size ? "done" : "failed");
+  const others = failed.length > MOST_TOLD ? [`${failed.length - MOST_TOLD} more are crossed out`] : [];
+  return [[counted, ...failed.slice(0, MOST_TOLD), ...others].join(" · "), names.size ? "done" : "failed"];
 }
 
 async function takeDropped({ items, files }) {
   const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  const found = [];
+  const found = [], mine = ++taken;
+  if (entries.some((entry) => !entry.isFile)) say("Looking into the folder…", "busy");
   try {
     for (const entry of entries) {
       const inside = await walk(entry); // of a folder, only what looks like a photograph
@@ -214,9 +239,9 @@ async function takeDropped({ items, files }) {
       found.push(...(entry.isFile ? inside : inside.filter(looksRight)));
     }
   } catch (error) {
-    return say(`What was dropped cannot be read: ${error.message}.`, "failed");
+    return mine === taken && say(`What was dropped cannot be read: ${error.message}.`, "failed");
   }
-  take(entries.length ? found : ofFiles(files));
+  if (mine === taken) take(entries.length ? found : ofFiles(files));
 }
 
 const ofFiles = (files) => [...files].map((file) => ({ file, path: file.name }));

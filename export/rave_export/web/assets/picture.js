@@ -1,9 +1,15 @@
 // Photographs as pixels: opens files, draws into canvases, encodes.
 
 import { ask } from "./engine.js";
-import { carry } from "./metadata.js";
+import { carry, readHead } from "./metadata.js";
 
 export async function open(file, canvas, isWanted = () => true) { // draws the file; null if no longer wanted
+  let head;
+  try { // now, since a file may be moved or changed until it is saved
+    head = await readHead(file);
+  } catch {
+    throw new Error("cannot be read: choose it again");
+  }
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none" });
@@ -31,7 +37,7 @@ export async function open(file, canvas, isWanted = () => true) { // draws the f
     rgb[j + 2] = rgba[i + 2];
     if (rgba[i + 3] !== 255) alpha ??= rgba;
   }
-  return { file, rgb, alpha, width, height };
+  return { file, head, rgb, alpha, width, height };
 }
 
 export async function enhance({ rgb, width, height }, strength) { // the enhanced red, green and blue
@@ -65,13 +71,13 @@ function onWhite(picture) { // JPEG has no transparency, and a canvas would make
   return canvas;
 }
 
-export async function encode(canvas, { file, alpha }, type) { // a file's bytes, with the data of the photograph's own
+export async function encode(canvas, { head, alpha, width, height }, type) { // a file's bytes, with the data of the photograph's own
   const drawn = alpha && type === "image/jpeg" ? onWhite(canvas) : canvas;
   const blob = await new Promise((resolve) => drawn.toBlob(resolve, type, 0.95));
   if (!blob) { // a browser that is short of memory
     throw new Error("cannot be saved: close other tabs, or choose the other format");
   }
-  return type === "image/jpeg" ? carry(file, blob, drawn) : blob;
+  return type === "image/jpeg" ? carry(head, blob, { width, height }) : blob;
 }
 
 export const resultName = (name, type) =>
