@@ -15,6 +15,7 @@ import contextlib
 import functools
 import io
 import os
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO, Final
@@ -25,8 +26,17 @@ from rave_runtime.arrays import Pixels, wide_pixels, with_fourth_byte
 
 _Decode = Callable[..., Any]
 
+_DAMAGE: Final = re.compile(
+    "premature end of data segment|bad (Huffman|arithmetic) code|instead of RST|bytes before marker 0xd[0-7]"
+)
+"""What libjpeg says of coded pixels that make no sense. It shows grey or wrong colours there, and goes on."""
+
 _KEPT_BYTES: Final = 1 << 25
 """The largest content whose memory a thread keeps for the next one: new pages cost a millisecond for 3 MB."""
+
+
+class DamagedJpegError(Exception):
+    """Coded pixels of a JPEG make no sense."""
 
 
 def decode_jpeg(content: bytes, mode: str, width: int, height: int, wide: bool = False) -> Pixels | None:
@@ -42,6 +52,9 @@ def decode_jpeg(content: bytes, mode: str, width: int, height: int, wide: bool =
     Returns:
         [h, w, 3] uint8 for "RGB", [h, w, 1] for "L"; None where Pillow has to decode it: another mode, a
         damaged or truncated file, an unusual sampling of colours, or simplejpeg is not installed.
+
+    Raises:
+        DamagedJpegError: some of its coded pixels make no sense. Pillow decodes such a file without a word.
     """
     decode = _decoder()
     if decode is None or mode not in ("RGB", "L"):
@@ -56,7 +69,9 @@ def decode_jpeg(content: bytes, mode: str, width: int, height: int, wide: bool =
     try:
         # Strictly: what libjpeg only warns of is for Pillow to judge.
         decoded = decode(content, kind, buffer=memory, strict=True)
-    except (ValueError, RuntimeError):
+    except (ValueError, RuntimeError) as error:
+        if _DAMAGE.search(str(error)):
+            raise DamagedJpegError from error
         return None
     return pixels if decoded.shape == memory.shape else None
 

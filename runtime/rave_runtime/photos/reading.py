@@ -27,7 +27,7 @@ from rave_runtime.photos.decoders import (
     to_pixels,
 )
 from rave_runtime.photos.exif import orientation_of, upright_exif
-from rave_runtime.photos.fast_jpeg import decode_jpeg
+from rave_runtime.photos.fast_jpeg import DamagedJpegError, decode_jpeg
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.coding import coding_options
 from rave_runtime.photos.headers.reasons import why_damaged
@@ -186,7 +186,12 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
         if name == "HEIF":
             orientation = orientation_in_heif(content, image.info.get("original_orientation"))
         notes = (*notes, *note_left_behind(name, content, xmp, orientation))
-        jpeg_pixels = decode_jpeg(content, image.mode, *image.size, wide) if name == "JPEG" else None
+        jpeg_pixels = None
+        if name == "JPEG":
+            try:
+                jpeg_pixels = decode_jpeg(content, image.mode, *image.size, wide)
+            except DamagedJpegError:
+                notes = (*notes, "it is damaged: a part of the picture is grey or has wrong colours")
         if jpeg_pixels is not None:
             pixels = turned(jpeg_pixels, orientation)
         elif is_deep(image, content):

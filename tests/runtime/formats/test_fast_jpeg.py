@@ -97,6 +97,17 @@ def test_a_truncated_file_is_refused_with_the_same_words(
     assert str(fast.value) == str(usual.value)
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_damage_that_pillow_passes_over_is_told(options: dict[str, Any]) -> None:
+    content = encoded(quality=95, **options)
+    middle = len(content) // 2
+    notes = read_photo(content[:middle] + content[middle + 300 :]).warnings
+    assert notes == ("it is damaged: a part of the picture is grey or has wrong colours",)
+    assert read_photo(content).warnings == ()
+    behind = read_photo(content + b"what a program put behind its end").warnings
+    assert not any("damaged" in note for note in behind)
+
+
 def test_a_file_that_lacks_its_end_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     fast, usual = by_both(encoded()[:-2], monkeypatch)
     np.testing.assert_array_equal(fast.pixels, usual.pixels)
