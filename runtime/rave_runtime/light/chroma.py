@@ -55,6 +55,20 @@ class Correction(NamedTuple):
     values: Array
 
 
+class _Part(NamedTuple):
+    """A part of a picture's blocks, and where in it results begin.
+
+    Attributes:
+        first: row and column of the picture's blocks at which the part begins.
+        size: how many blocks the picture has from top to bottom, and from left to right.
+        start: row and column in the part at which the results begin.
+    """
+
+    first: tuple[int, int]
+    size: tuple[int, int]
+    start: tuple[int, int]
+
+
 class ChromaCorrection:
     """Computes what to add to a photograph's values so that the colours of its shade are smooth.
 
@@ -86,10 +100,10 @@ class ChromaCorrection:
             return
         wide_rows, wide_columns = _widened(rows, down), _widened(columns, across)
         means = _block_means(pixels, wide_rows, wide_columns, threads)
-        first, size = (wide_rows.start, wide_columns.start), (down, across)
         start = rows.start - wide_rows.start, columns.start - wide_columns.start
+        part = _Part((wide_rows.start, wide_columns.start), (down, across), start)
         smooth = _smooth if compiled.library() is None else _smooth_compiled
-        self._shift: Array = smooth(means, first, size, start, shade[rows, columns])
+        self._shift: Array = smooth(means, part, shade[rows, columns])
 
     def blocks(self, start: int, stop: int) -> Array | None:
         """Returns the correction of some rows, one value per block and channel; None if it is all zero.
@@ -213,25 +227,17 @@ def _block_sums(pixels: NDArray[Any], rows: slice, columns: slice) -> Array:
     return product.reshape(3, down, across)
 
 
-def _smooth(
-    means: Array,
-    first: tuple[int, int],
-    size: tuple[int, int],
-    start: tuple[int, int],
-    shade: Array,
-) -> Array:
+def _smooth(means: Array, part: _Part, shade: Array) -> Array:
     """Returns what is added to the chroma of blocks: [2, down, across] float32.
 
     Args:
         means: [3, rows, columns] float32, the luma and the chroma of blocks of a picture.
-        first: row and column of the picture's blocks at which they begin.
-        size: how many blocks the picture has from top to bottom, and from left to right.
-        start: row and column among these blocks at which the results begin.
+        part: which blocks these are, and where the results begin.
         shade: [down, across] float32, how much of the shift is added.
     """
-    core = tuple(slice(begin, begin + length) for begin, length in zip(start, shade.shape, strict=True))
+    core = tuple(slice(begin, begin + length) for begin, length in zip(part.start, shade.shape, strict=True))
     luma, chroma = means[0][core], means[1:]
-    shift = _means_around(chroma, *size, *first)[:, *core] - chroma[:, *core]
+    shift = _means_around(chroma, *part.size, *part.first)[:, *core] - chroma[:, *core]
     noise = np.float32(_NOISE)
     square = noise * noise
     weight = square + shift[0] * shift[0] + shift[1] * shift[1]
@@ -240,20 +246,14 @@ def _smooth(
     return result
 
 
-def _smooth_compiled(
-    means: Array,
-    first: tuple[int, int],
-    size: tuple[int, int],
-    start: tuple[int, int],
-    shade: Array,
-) -> Array:
+def _smooth_compiled(means: Array, part: _Part, shade: Array) -> Array:
     """Does what `_smooth` does in one compiled pass, bit for bit."""
     assert means.flags.c_contiguous
     shade = np.ascontiguousarray(shade, np.float32)
     shift, line = np.empty((2, *shade.shape), np.float32), np.empty(3 * means.shape[2] + 8, np.float32)
     compiled.passes().rave_smooth_chroma(
         address(means),
-        *map(Size, (*means.shape[1:], *first, *size, *start)),
+        *map(Size, (*means.shape[1:], *part.first, *part.size, *part.start)),
         address(shade),
         *map(Size, shade.shape),
         ctypes.c_float(_NOISE),

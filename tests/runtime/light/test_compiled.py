@@ -184,15 +184,10 @@ def test_chroma_is_smoothed_bit_for_bit(part: tuple[int, int, int, int]) -> None
     means = rng.random(shape, np.float32) * np.float32(0.2) - np.float32(0.1)
     means[0] = np.abs(means[0])
     shade = rng.random((bottom - top, right - left), np.float32)
-    arguments = (
-        means,
-        (rows.start, columns.start),
-        (40, 30),
-        (top - rows.start, left - columns.start),
-        shade,
-    )
-    shift = chroma._smooth_compiled(*arguments)
-    np.testing.assert_array_equal(shift, chroma._smooth(*arguments))
+    start = top - rows.start, left - columns.start
+    place = chroma._Part((rows.start, columns.start), (40, 30), start)
+    shift = chroma._smooth_compiled(means, place, shade)
+    np.testing.assert_array_equal(shift, chroma._smooth(means, place, shade))
     assert np.abs(shift).max() > 0
 
 

@@ -1,5 +1,6 @@
 // The page: takes photographs, shows one of them before and after, saves it or all.
 
+import { hand, takeName } from "./downloads.js";
 import { walk } from "./dropping.js";
 import { begin } from "./engine.js";
 import { draw, encode, enhance, open, resultName } from "./picture.js";
@@ -143,14 +144,6 @@ function divide() {
   element("after").style.clipPath = `inset(0 0 0 ${element("divider").value}%)`;
 }
 
-function hand(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-}
-
 async function save() {
   const mine = picture;
   const type = element("format").value;
@@ -210,16 +203,12 @@ async function saveEach(all, isWanted) { // what is to be said in the end
     if (!isWanted()) return [`Stopped after ${done - 1} of ${all.length}, which were not saved.`, "done"];
     if (!blob) continue;
     const first = resultName(path.replace(/\\/g, "_"), type);
-    let name = first;
-    for (let n = 2; names.has(name.toLowerCase()); n++) // many systems take A.jpg and a.jpg for one file
-      name = first.replace(/(\.[^.]*)$/, ` ${n}$1`);
-    names.add(name.toLowerCase());
     if (entries.length && bytes + blob.size > ZIP_BYTES) {
       await handZip();
       entries = [];
       bytes = 0;
     }
-    entries.push({ name, blob });
+    entries.push({ name: takeName(first, names), blob });
     bytes += blob.size;
   }
   if (entries.length) await handZip();

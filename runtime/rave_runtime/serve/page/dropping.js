@@ -1,4 +1,4 @@
-// Finds the files in what is dropped. The page that rave-export writes has this module and zip.js as well.
+// Finds the files in what is dropped. The page that rave-export writes has this module, too.
 
 export async function walk(entry, above = "") { // the files of a dropped file or folder, in the order of their names
   const path = above + entry.name;

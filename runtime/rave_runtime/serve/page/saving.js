@@ -1,4 +1,5 @@
 // Hands the enhanced photographs to the browser as downloads.
+import { hand, takeName } from "./downloads.js";
 import { enhance } from "./photographs.js";
 import { door } from "./service.js";
 import { $, page, photos, say } from "./state.js";
@@ -16,14 +17,6 @@ function resultName(photo, type) {
   const ending = ENDINGS[type] || own;
   const same = type === "image/jpeg" && /^jpe?g$/i.test(own) || type === "image/tiff" && /^tiff?$/i.test(own);
   return `${stem}-enhanced.${same ? own : ending}`;
-}
-
-function hand(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
 export async function save() {
@@ -74,16 +67,12 @@ export async function saveAll() {
       if (page.saving !== mine) return;
       if (!blob) continue;
       const first = photo.folder.replace(/\\/g, "_") + resultName(photo, blob.type);
-      let name = first;
-      for (let n = 2; names.has(name.toLowerCase()); n++) // many systems take A.jpg and a.jpg for one file
-        name = first.replace(/(\.[^.]*)$/, ` ${n}$1`);
       if (entries.length && bytes + blob.size > limits.zipBytes) {
         await handZip();
         entries = [];
         bytes = 0;
       }
-      names.add(name.toLowerCase());
-      entries.push({ name, blob });
+      entries.push({ name: takeName(first, names), blob });
       bytes += blob.size;
       photo.result = null;
     }
