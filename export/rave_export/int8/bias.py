@@ -10,7 +10,7 @@ shifts are measured on pictures, as in its appendix D.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,13 +18,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from onnx.utils import Extractor
 
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.int8.quantize import convolutions
 from rave_export.int8.rounding import Models, Rounding
 from rave_export.pictures import reduce_picture
 from rave_runtime.arrays import Array, Picture
-from rave_runtime.bundle import NetworkFacts
+from rave_runtime.bundle import NetworkFacts, Part
 from rave_runtime.light.sizes import DEFAULT_TILE_PX
 from rave_runtime.light.tiled import tiled_light
 
@@ -33,6 +34,9 @@ _PICTURES: Final = 64
 
 _SIDE_PX: Final = 256
 """Longest side to which larger ones are reduced: the means of small ones are about the same."""
+
+_PARTS: Final[tuple[Part, ...]] = ("context", "enhance")
+"""The graphs in the order in which they run."""
 
 
 def correct_biases(
@@ -53,64 +57,87 @@ def correct_biases(
     reduced = ((picture, reduce_picture(picture, _SIDE_PX)) for picture in chosen)
     # The network takes no line of single pixels, which a long narrow picture becomes.
     pictures = [picture if 1 in small.shape[:2] else small for picture, small in reduced]
-    names = [name for part in ("context", "enhance") for name in convolutions(models[part])]
-    expected = _means(facts, models, models, names, pictures)
     shifts: dict[str, Array] = {}
-    for name in names:
-        so_far = replace(rounding, shifts=shifts)
-        rounded: Models = {part: so_far.round_graph(model, part) for part, model in models.items()}
-        (mean,) = _means(facts, models, rounded, [name], pictures).values()
-        shifts[name] = (expected[name] - mean).astype(np.float32)
+    for part in _PARTS:
+        model = models[part]
+        names = convolutions(model)
+        expected = _means(model, model, names, _inputs(facts, models["context"], part, pictures))
+        context = replace(rounding, shifts=shifts).round_graph(models["context"], "context")
+        inputs = _inputs(facts, context, part, pictures)
+        for name in names:
+            rounded = replace(rounding, shifts=shifts).round_graph(model, part)
+            mean = _means(model, rounded, [name], inputs)[name]
+            shifts[name] = (expected[name] - mean).astype(np.float32)
     return replace(rounding, shifts=shifts)
 
 
-def _means(
-    facts: NetworkFacts, models: Models, measured: Models, names: Collection[str], pictures: Sequence[Picture]
-) -> dict[str, NDArray[np.float64]]:
-    """Returns the mean of each channel that convolutions compute, [output channels], by names of weights.
+def _inputs(
+    facts: NetworkFacts, context: onnx.ModelProto, part: Part, pictures: Sequence[Picture]
+) -> list[dict[str, Any]]:
+    """Returns the inputs of either graph at each of its calls, with which all layers can be measured.
 
     Args:
         facts: as for `correct_biases`.
-        models: the float32 graphs.
-        measured: these or their INT8 versions, whose convolutions stand in the same order.
-        names: the weights of the convolutions, as the float32 graphs name them.
+        context: the context graph, whose results the enhance graph takes.
+        part: the graph that the inputs are for.
         pictures: the pictures to run.
     """
-    context, enhance = (_Means(models[part], measured[part], names) for part in ("context", "enhance"))
-    network = NetworkInMemory(facts, context, enhance)
+    recorders = {"context": _Recorder(Session(context).run), "enhance": _Recorder(_no_light)}
+    network = NetworkInMemory(facts, recorders["context"], recorders["enhance"])
     for picture in pictures:
         for _ in tiled_light(network, picture, DEFAULT_TILE_PX):
             pass
-    return {name: np.mean(values, 0) for name, values in (context.means | enhance.means).items()}
+    return recorders[part].inputs
 
 
-class _Means:
-    """A graph that also gives the mean of each channel of some convolutions: see `_means`."""
+def _no_light(inputs: dict[str, Any]) -> list[Any]:
+    features = inputs["features"]
+    return [np.zeros((len(features), *features.shape[2:]), np.float32)]
 
-    def __init__(self, model: onnx.ModelProto, measured: onnx.ModelProto, names: Collection[str]) -> None:
-        self.means: dict[str, list[NDArray[np.float64]]] = {}
-        self._outputs = len(measured.graph.output)
-        observed_model = onnx.ModelProto()
-        observed_model.CopyFrom(measured)
-        for known, node in zip(_convolution_nodes(model), _convolution_nodes(measured), strict=True):
-            name = known.input[1]
-            if name in names:
-                self.means[name] = []
-                mean = f"{name}_mean"
-                observed_model.graph.node.append(
-                    helper.make_node("GlobalAveragePool", [node.output[0]], [mean])
-                )
-                observed_model.graph.output.append(
-                    helper.make_tensor_value_info(mean, TensorProto.FLOAT, None)
-                )
-        self._graph = Session(observed_model)
+
+class _Recorder:
+    """A graph that remembers what it was given."""
+
+    def __init__(self, run: Callable[[dict[str, Any]], list[Any]]) -> None:
+        self.inputs: list[dict[str, Any]] = []
+        self._run = run
 
     def run(self, inputs: dict[str, Any]) -> list[Any]:
         """See `Runnable.run`."""
-        results = self._graph.run(inputs)
-        for values, mean in zip(self.means.values(), results[self._outputs :], strict=True):
-            values.extend(mean.astype(np.float64)[..., 0, 0])
-        return results[: self._outputs]
+        self.inputs.append(inputs)
+        return self._run(inputs)
+
+
+def _means(
+    model: onnx.ModelProto,
+    measured: onnx.ModelProto,
+    names: Sequence[str],
+    inputs: Sequence[dict[str, Any]],
+) -> dict[str, NDArray[np.float64]]:
+    """Returns the mean of each channel that convolutions compute, [output channels], by names of weights.
+
+    Only the nodes before them are run.
+
+    Args:
+        model: a float32 graph.
+        measured: this or its INT8 version, whose convolutions stand in the same order.
+        names: the weights of the convolutions, as the float32 graph names them.
+        inputs: what the graph is given.
+    """
+    observed = onnx.ModelProto()
+    observed.CopyFrom(measured)
+    means = {name: f"{name}_mean" for name in names}
+    for known, node in zip(_convolution_nodes(model), _convolution_nodes(measured), strict=True):
+        if mean := means.get(known.input[1]):
+            observed.graph.node.append(helper.make_node("GlobalAveragePool", [node.output[0]], [mean]))
+            observed.graph.output.append(helper.make_tensor_value_info(mean, TensorProto.FLOAT, None))
+    given = [value.name for value in observed.graph.input]
+    graph = Session(Extractor(observed).extract_model(given, list(means.values())))
+    results = zip(*(graph.run(each) for each in inputs), strict=True)
+    return {
+        name: np.concatenate([mean.astype(np.float64)[..., 0, 0] for mean in each]).mean(0)
+        for name, each in zip(names, results, strict=True)
+    }
 
 
 def _convolution_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
