@@ -25,7 +25,7 @@ PAGE: Final = Kind("a web page of rave-export", "rave-web.json", '"rave-export '
 
 MODEL_NAME: Final = "model.onnx"
 _ASSETS: Final = Path(__file__).with_name("assets")
-_OF_THE_SERVICE: Final = ("downloads.js", "dropping.js", "zip.js")
+_OF_THE_SERVICE: Final = ("canvases.js", "downloads.js", "dropping.js", "zip.js")
 """Modules that the page shares with that of `rave-serve`."""
 
 _PROBE_PX: Final = (40, 256)

@@ -67,3 +67,18 @@ def test_the_policy_that_the_readme_names_is_enough(folder: Path, tmp_path: Path
         page.wait_for("ready")
         page.choose(photograph)
         page.wait_for("done")
+
+
+def test_a_browser_that_hides_pixels_is_told(page: Page, photograph: Path) -> None:
+    """Tor Browser and LibreWolf gave noise, which was saved as the enhanced photograph."""
+    page.evaluate(
+        "window.given = OffscreenCanvasRenderingContext2D.prototype.getImageData;"
+        "OffscreenCanvasRenderingContext2D.prototype.getImageData = function (...where) {"
+        "  const read = given.apply(this, where); read.data.fill(255); return read; }; null"
+    )
+    page.choose(photograph)
+    until_it_says(page, "photo.png cannot be enhanced: this browser hides the pixels of pictures")
+    page.evaluate("OffscreenCanvasRenderingContext2D.prototype.getImageData = given; null")
+    page.evaluate("document.getElementById('file').click()")
+    page.choose(photograph)
+    page.wait_for("done", 60)

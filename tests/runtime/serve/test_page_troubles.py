@@ -131,6 +131,19 @@ def test_who_leaves_full_size_no_longer_waits_for_it(browser: Browser, files: di
     assert browser.run(f"return {STATUS}") == "2 of 2 ready"
 
 
+def test_previews_of_a_browser_that_hides_pixels_are_said_to_be_wrong(
+    browser: Browser, files: dict[str, bytes]
+) -> None:
+    browser.run(
+        "const { prototype } = OffscreenCanvasRenderingContext2D, give = prototype.getImageData;"
+        "prototype.getImageData = function (...where) {"
+        "  const read = give.apply(this, where); read.data.fill(255); return read; }"
+    )
+    browser.drop("#empty", files)
+    browser.wait(READY.format(2))
+    assert "what is seen here is wrong, what is downloaded is right" in browser.run(f"return {STATUS}")
+
+
 @pytest.fixture
 def phone(browser: Browser, service: Service) -> Iterator[Browser]:
     touch = "Emulation.setTouchEmulationEnabled"

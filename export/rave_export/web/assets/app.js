@@ -141,7 +141,7 @@ async function enhanceOnce() {
 }
 
 function divide() {
-  element("after").style.clipPath = `inset(0 0 0 ${element("divider").value}%)`;
+  element("after").style.clipPath = `inset(0 -1px -1px ${element("divider").value}%)`;
 }
 
 async function save() {

@@ -1,9 +1,11 @@
 // Photographs as pixels: opens files, draws into canvases, encodes.
 
+import { HIDDEN, hidePixels } from "./canvases.js";
 import { ask } from "./engine.js";
 import { carry, readHead } from "./metadata.js";
 
 export async function open(file, canvas, isWanted = () => true) { // draws the file; null if no longer wanted
+  if (hidePixels()) throw new Error(`cannot be enhanced: ${HIDDEN}. Allow it for this page, and choose it again`);
   let head;
   try { // now, since a file may be moved or changed until it is saved
     head = await readHead(file);

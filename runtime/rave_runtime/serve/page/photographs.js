@@ -1,4 +1,5 @@
 // What is asked for and kept of one photograph: its light, its preview, its enhanced file.
+import { HIDDEN, hidePixels } from "./canvases.js";
 import { binsOf, brightPower, parseNpy, relight } from "./light.js";
 import { ask } from "./service.js";
 import { page, photos } from "./state.js";
@@ -11,6 +12,7 @@ export async function load(photo) {
   const answer = await ask(`light?format=npy&long_side=${PREVIEW_PX}`, photo.file);
   [photo.full_w, photo.full_h] = answer.headers.get("Rave-Size").split("x").map(Number);
   photo.notes = JSON.parse(answer.headers.get("Rave-Warnings") || "[]");
+  if (hidePixels()) photo.notes.push(`what is seen here is wrong, what is downloaded is right: ${HIDDEN}`);
   const { light, width, height } = parseNpy(await answer.arrayBuffer());
   photo.width = width;
   photo.height = height;
