@@ -182,12 +182,19 @@ def everything(
 
 
 @app.command()
-def report(output: Output = FOLDER) -> None:
+def report(
+    check: Annotated[bool, typer.Option("--check", help="Only say whether results.md is stale.")] = False,
+    output: Output = FOLDER,
+) -> None:
     """Tables, plots and the HTML page from the results on disk."""
-    from benchmarks.records.report import write_report
+    from benchmarks.records.report import is_stale, write_report
 
     if not output.is_dir():
         _fail(f"{output} is not a folder: give that of the results, or measure into it first")
+    if check:
+        if is_stale(output):
+            _fail(f"the pages in {output} are not those of its results: run python -m benchmarks report")
+        return
     for path in write_report(output):
         typer.echo(f"wrote {path}")
 

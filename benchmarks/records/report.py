@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from benchmarks.records.results import FOLDER, Result, find_result, read_results
 from benchmarks.records.studies import folders_block
@@ -51,6 +52,9 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
 }
 
 
+_MARKDOWN: Final = "results.md"
+
+
 class PageError(ValueError):
     """The page lacks the markers of the tables, or there are no results for them."""
 
@@ -59,7 +63,7 @@ def write_report(folder: Path = FOLDER) -> list[Path]:
     """Writes `results.md`, `index.html` and the plots into the folder of the results; returns the files."""
     results = read_results(folder)
     plots = {r.stem: draw_plots(r) for r in results}
-    files = [folder / "results.md", folder / "index.html"]
+    files = [folder / _MARKDOWN, folder / "index.html"]
     _write(files[0], render_markdown(results))
     _write(files[1], render_html(results, plots))
     for svgs in plots.values():
@@ -67,6 +71,12 @@ def write_report(folder: Path = FOLDER) -> list[Path]:
             files.append(folder / f"{name}.svg")
             _write(files[-1], svg)
     return files
+
+
+def is_stale(folder: Path) -> bool:
+    """Whether `results.md` is missing, or does not show the results of its folder."""
+    page = folder / _MARKDOWN
+    return not page.is_file() or page.read_text("utf-8") != render_markdown(read_results(folder))
 
 
 def draw_plots(result: Result) -> dict[str, str]:
@@ -109,11 +119,12 @@ def render_html(results: Sequence[Result], plots: dict[str, dict[str, str]]) -> 
 def table_to_html(table: str) -> str:
     """Converts a Markdown table of `tables.markdown` into HTML."""
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    head = "".join(f"<th>{_inline(cell)}</th>" for cell in lines[0])
+    head = "".join(f"<th>{_inline(cell)}</th>" if cell else "<td></td>" for cell in lines[0])
     body = "".join(
         "<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in line) + "</tr>" for line in lines[2:]
     )
-    return f"<div class=table><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    rows = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f"<div class=table tabindex=0><table>{rows}</table></div>"
 
 
 def tables_block(results: Sequence[Result], folder: Path | None = None) -> str:
@@ -268,10 +279,10 @@ table { border-collapse: collapse; font-size: .85rem; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 .table { overflow-x: auto; }
-figure { margin: 1rem 0; overflow-x: auto; }
+figure { margin: 1rem 0; }
 svg { max-width: 100%; height: auto; }
 ul { color: #666; font-size: .85rem; }
-</style></head><body><h1>rave-backlit benchmarks</h1>
+</style></head><body><main><h1>rave-backlit benchmarks</h1>
 CONTENT
-</body></html>
+</main></body></html>
 """

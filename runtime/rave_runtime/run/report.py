@@ -85,14 +85,14 @@ td, th {{ text-align: left; padding: .25rem 1.2rem .25rem 0; border-bottom: 1px 
   vertical-align: top; white-space: nowrap }}
 td:first-child, td:last-child {{ overflow-wrap: anywhere; white-space: normal }}
 .failed {{ color: var(--bad) }}
-</style></head><body>
+</style></head><body><main>
 <h1>{title}</h1><p class="facts">{facts}</p>
 <div class="grid">{figures}</div>
-<div class="wide">
+<div class="wide" tabindex="0">
 <table><thead><tr><th>photograph</th><th>status</th><th>size</th><th>backlit</th><th>seconds</th>
 <th>notes</th></tr>
 </thead><tbody>{rows}</tbody></table></div>
-<dialog><button autofocus>Close</button></dialog>
+</main><dialog><button autofocus>Close</button></dialog>
 <script>
 function move(event) {{
   event.target.parentElement.style.setProperty("--cut", event.target.value + "%");
