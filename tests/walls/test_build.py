@@ -7,6 +7,7 @@ import importlib.util
 import shutil
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from packaging.tags import Tag, mac_platforms
@@ -61,6 +62,29 @@ def test_without_a_compiler_the_reason_is_told(
     monkeypatch.setenv("CC", str(broken))
     assert build.compile_library(SOURCE, tmp_path / "passes.so") == "no space left"
     assert not (tmp_path / "passes.so").exists()
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_a_build_of_a_wheel_leaves_the_source_tree_as_it_is(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiles: bool
+) -> None:
+    """A read-only checkout could not be installed, and a wheel took away an editable install's library."""
+
+    def compile_library(source: Path, library: Path) -> str:
+        library.write_text(f"new, from {source}")
+        return "" if compiles else "no space left"
+
+    monkeypatch.setattr(build, "compile_library", compile_library)
+    library = tmp_path / build.SOURCE.with_suffix(build.ENDING)
+    library.parent.mkdir(parents=True)
+    library.write_text("an editable install's")
+    hook = build.CompiledPasses(str(tmp_path), {}, None, None, str(tmp_path), "wheel")
+    for version, left in (("standard", "an editable install's"), ("editable", f"new, from {tmp_path}")):
+        data: dict[str, Any] = {"force_include": {}}
+        hook.initialize(version, data)
+        assert library.read_text().startswith(left)
+        places = [f"rave_runtime/light/passes{build.ENDING}"] if compiles and version == "standard" else []
+        assert list(data["force_include"].values()) == places
 
 
 @pytest.mark.parametrize("version", [(11, 0), (14, 4), (26, 1)])
