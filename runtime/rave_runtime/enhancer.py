@@ -235,7 +235,7 @@ class Enhancer:
 
     def enhance_bytes(
         self,
-        data: bytes,
+        data: bytes | bytearray | memoryview,
         *,
         strength: float | None = None,
         format: str | None = None,
@@ -249,7 +249,7 @@ class Enhancer:
         Args:
             data: the bytes of a file.
             strength, highlights: 0 to 2; None is the enhancer's.
-            format, quality: such as "jpeg" and 1 to 100; None keeps the photograph's.
+            format, quality: such as "jpeg" and 1 to 100, a whole number; None keeps the photograph's.
             again, hdr: whether to enhance what was enhanced before, and to give JPEGs an HDR gain map.
 
         Raises:

@@ -191,6 +191,8 @@ def test_what_is_no_image_is_refused_with_a_way_out(enhancer: Enhancer, image: A
             "working_size must be 'recommended', a number of pixels or None",
         ),
         ({"strength": 2.5}, UsageError, "strength is 2.5, a number from 0 to 2 is needed"),
+        ({"strength": None}, UsageError, "strength is None, a number from 0 to 2 is needed"),
+        ({"highlights": "1"}, UsageError, "highlights is '1', a number from 0 to 2 is needed"),
         (
             {"device": "tpu"},
             DeviceError,
