@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import re
 import shutil
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -101,3 +104,14 @@ def test_a_wheel_built_on_macos_is_one_that_installers_take(
 def test_a_wheel_built_on_linux_is_for_its_own_kind_of_linux(build: ModuleType) -> None:
     names = ["manylinux_2_36_x86_64", "manylinux2014_x86_64", "linux_x86_64"]
     assert build.platform_tag([Tag("py3", "none", name) for name in names]) == "linux_x86_64"
+
+
+def test_a_source_archive_holds_what_its_pages_link_to() -> None:
+    """It held no docs, where the README sends everybody."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    included = settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    pages = "".join(page.read_text("utf-8") for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
+    linked = {link.removeprefix("../") for link in re.findall(r"\]\(([^):#]+)[)#]", pages)}
+    names = {name.split("/")[0] for name in linked if (ROOT / name.split("/")[0]).exists()}
+    assert {"docs", "examples", "compose.yaml"} <= names
+    assert [name for name in names if not any(fnmatch(f"/{name}", pattern) for pattern in included)] == []
