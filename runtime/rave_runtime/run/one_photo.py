@@ -223,6 +223,7 @@ def enhance_bytes(
     quality: float | None,
     again: bool,
     hdr: bool,
+    max_megapixels: float,
 ) -> EnhancedPhoto:
     """Does what `Enhancer.enhance_bytes` promises, and checks its arguments first.
 
@@ -236,7 +237,15 @@ def enhance_bytes(
     whole = None if quality is None else int(quality)
     name = None if format is None else parse_format(format)
     varied = vary(enhancer, strength=strength, highlights=highlights)
-    return enhance_content(varied, content, format=name, quality=whole, again=again, hdr=hdr)
+    return enhance_content(
+        varied,
+        content,
+        format=name,
+        quality=whole,
+        max_megapixels=max_megapixels,
+        again=again,
+        hdr=hdr,
+    )
 
 
 def _bytes_of(data: bytes | bytearray | memoryview) -> bytes:

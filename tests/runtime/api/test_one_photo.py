@@ -51,6 +51,8 @@ def test_enhance_bytes_is_the_same_pipeline(picture: MakePicture, tmp_path: Path
     for data in (tmp_path / "a.jpg", "a.jpg", 5, np.zeros((4, 4, 3), np.uint8)):
         with pytest.raises(UsageError, match=r"a file's bytes are needed, such as Path\('a.jpg'\).read_b"):
             enhancer.enhance_bytes(data)  # type: ignore[arg-type]
+    with pytest.raises(PhotoError, match=r"is 160 x 120, over the limit of 0.01 megapixels"):
+        enhancer.enhance_bytes(jpeg, max_megapixels=0.01)
     with pytest.raises(PhotoError, match="not a picture"):
         enhancer.enhance_bytes(b"hello")
 
