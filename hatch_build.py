@@ -6,6 +6,7 @@ more slowly. With `RAVE_COMPILED=0` in the environment nothing is compiled.
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
 import shlex
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -41,12 +43,15 @@ ENDING: Final = ".dylib" if sys.platform == "darwin" else ".so"
 
 
 class CompiledPasses(BuildHookInterface[Any]):
-    """Puts the compiled library beside its source, where `rave_runtime.light.compiled` loads it."""
+    """Gives the wheel the compiled library, which `rave_runtime.light.compiled` loads beside its source."""
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compiles the library, and tags the wheel for this platform if that worked.
+
+        Only an editable install puts it into the source tree. Other builds leave the tree as it is: it may be
+        read-only, and an editable install may use the library that lies there.
 
         Args:
             version: "standard" or "editable".
@@ -54,16 +59,23 @@ class CompiledPasses(BuildHookInterface[Any]):
         """
         source = Path(self.root, SOURCE)
         library = source.with_suffix(ENDING)
-        library.unlink(missing_ok=True)
+        if version == "editable":
+            library.unlink(missing_ok=True)
         if self.target_name != "wheel" or os.environ.get("RAVE_COMPILED") == "0":
             return
+        if version != "editable":
+            folder = tempfile.mkdtemp()
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            library = Path(folder, library.name)
         problem = compile_library(source, library)
         if problem:
             self.app.display_warning(f"{SOURCE} was not compiled, numpy does its work instead: {problem}")
             return
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform_tag(sys_tags())}"
-        build_data["artifacts"].append(f"/{SOURCE.with_suffix(ENDING).as_posix()}")
+        if version != "editable":
+            place = SOURCE.relative_to("runtime").with_suffix(ENDING)
+            build_data["force_include"][str(library)] = place.as_posix()
 
 
 def platform_tag(tags: Iterable[Tag]) -> str:

@@ -46,3 +46,8 @@ def __getattr__(name: str) -> Any:
         errors = importlib.import_module("rave_runtime.errors")
         return errors if name == "errors" else getattr(errors, name)
     raise AttributeError(f"module 'rave_runtime' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Names the public names before their first use, too, for `help` and notebooks."""
+    return sorted({*globals(), *__all__})

@@ -24,7 +24,7 @@ from rave_runtime.light.sharing import count_threads, map_in_order, threads_for
 from rave_runtime.light.sizes import check_tile_size, check_working_size
 from rave_runtime.light.tiled import full_light, whole_light
 from rave_runtime.photos.colour import as_seen, to_srgb_curve, tone_curve
-from rave_runtime.photos.photo import Photo, check_image
+from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, Photo, check_image
 
 if TYPE_CHECKING:
     from rave_runtime.run.one_photo import EnhancedPhoto
@@ -235,7 +235,7 @@ class Enhancer:
 
     def enhance_bytes(
         self,
-        data: bytes,
+        data: bytes | bytearray | memoryview,
         *,
         strength: float | None = None,
         format: str | None = None,
@@ -243,21 +243,23 @@ class Enhancer:
         highlights: float | None = None,
         again: bool = False,
         hdr: bool = False,
+        max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     ) -> EnhancedPhoto:
         """Enhances a photograph from file bytes to file bytes, and keeps its metadata and colours.
 
         Args:
             data: the bytes of a file.
             strength, highlights: 0 to 2; None is the enhancer's.
-            format, quality: such as "jpeg" and 1 to 100; None keeps the photograph's.
+            format, quality: such as "jpeg" and 1 to 100, a whole number; None keeps the photograph's.
             again, hdr: whether to enhance what was enhanced before, and to give JPEGs an HDR gain map.
+            max_megapixels: larger photographs are refused before they are decoded.
 
         Raises:
             RaveError: it cannot be read, enhanced or written, or an argument makes no sense.
         """
         from rave_runtime.run.one_photo import enhance_bytes
 
-        return enhance_bytes(self, data, strength, highlights, format, quality, again, hdr)
+        return enhance_bytes(self, data, strength, highlights, format, quality, again, hdr, max_megapixels)
 
     def illumination(self, image: Pixels) -> Array:
         """Returns the illumination map by which `enhance` divides, without the roll-off of highlights.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from rave_runtime import __version__
 from rave_train.checkpoint import save_checkpoint
 from rave_train.cli import app
-from rave_train.cli.options import field_helps
+from rave_train.cli.options import command_with_options, field_helps
 from rave_train.commands import COMMANDS
 from rave_train.loop.config import METHODS, DataOptions, NetworkOptions, RunConfig, read_config
 from rave_train.network import EnhancementNetwork
@@ -66,6 +67,14 @@ def test_every_option_has_its_help_and_default() -> None:
         for entry in dataclasses.fields(source):
             if entry.name != "method":
                 assert len(helps[entry.name]) > 5, (source, entry.name)
+
+
+def test_options_are_there_where_python_drops_docstrings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With PYTHONOPTIMIZE=2, as some containers set it, no command could start."""
+    monkeypatch.setattr("rave_train.cli.options.field_helps", lambda source: {})
+    command = command_with_options([("Data", DataOptions, ())], lambda out, values: None, "", lambda file: {})
+    names = {entry.name for entry in dataclasses.fields(DataOptions)}
+    assert names <= set(inspect.signature(command).parameters)
 
 
 def test_brackets_in_a_help_are_shown() -> None:

@@ -286,9 +286,10 @@ def read_bundle(folder: str | os.PathLike[str]) -> Bundle:
     try:
         content = parse_manifest(read_content(file, MAX_MANIFEST_BYTES))
     except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(
-            f"{path} is not a bundle, which is a folder with a {MANIFEST_NAME}; make one with rave-export"
-        ) from None
+        missing = "pack rave_runtime with its data (PyInstaller: --collect-all rave_runtime)"
+        advice = missing if path == embedded_bundle() else "make one with rave-export"
+        kind = f"is not a bundle, which is a folder with a {MANIFEST_NAME}"
+        raise BundleError(f"{path} {kind}; {advice}") from None
     except OSError as error:
         raise BundleError(f"{file} cannot be read: {error.strerror or error}") from error
     except ValueError as error:

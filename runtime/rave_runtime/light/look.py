@@ -66,9 +66,12 @@ class Look:
     highlights: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("strength", self.strength), ("highlights", self.highlights)):
-            if value is not None and not 0 <= value <= MAX_STRENGTH:
-                raise UsageError(f"{name} is {value:g}, a number from 0 to {MAX_STRENGTH:g} is needed")
+        highlights = 0 if self.highlights is None else self.highlights
+        for name, value in (("strength", self.strength), ("highlights", highlights)):
+            is_number = isinstance(value, (int, float, np.number))
+            if not is_number or not 0 <= value <= MAX_STRENGTH:
+                given = f"{value:g}" if is_number else repr(value)
+                raise UsageError(f"{name} is {given}, a number from 0 to {MAX_STRENGTH:g} is needed")
 
     @property
     def bright_power(self) -> float:

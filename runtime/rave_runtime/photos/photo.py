@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
 
 DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
+
+_NEEDED: Final = "an image of [h, w, 3] uint8 or uint16 is needed"
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,34 @@ class Photo:
     warnings: tuple[str, ...] = ()
 
 
-def check_image(image: NDArray[Any]) -> None:
-    """Refuses an array that cannot be enhanced.
+def check_image(image: Any) -> None:
+    """Refuses what cannot be enhanced.
 
     Raises:
-        PhotoError: it is not [h, w, 3] uint8 or uint16, or has no pixels.
+        PhotoError: it is not an array [h, w, 3] uint8 or uint16, or has no pixels.
     """
     if not isinstance(image, np.ndarray):
-        raise PhotoError(f"an image is an array of [h, w, 3] uint8 or uint16, not {type(image).__name__}")
+        raise PhotoError(f"{_NEEDED}, not {type(image).__name__}: {_way_out(image)}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
-        raise PhotoError(
-            f"an image of [h, w, 3] uint8 or uint16 is needed, got {list(image.shape)} {image.dtype}"
-        )
+        raise PhotoError(f"{_NEEDED}, got {list(image.shape)} {image.dtype}: {_way_out(image)}")
     if not image.size:
         raise PhotoError(f"the image has no pixels: its size is {image.shape[1]} x {image.shape[0]}")
+
+
+def _way_out(image: Any) -> str:
+    """Returns what to do with something that is not an image but may become one."""
+    if isinstance(image, (str, bytes, os.PathLike)):
+        return "the bytes of a file go to enhance_bytes"
+    if not isinstance(image, np.ndarray):
+        return "give numpy.asarray(image%s)" % ('.convert("RGB")' if hasattr(image, "convert") else "")
+    if image.ndim == 2 or image.shape[2:] == (1,):
+        return "give numpy.dstack([image] * 3) if it is grey"
+    if image.shape[2:] == (4,):
+        return "give image[..., :3], and add the fourth channel to the result"
+    if image.ndim == 3 and image.shape[0] == 3 != image.shape[2]:
+        return "give image.transpose(1, 2, 0)"
+    if image.ndim != 3 or image.shape[2] != 3:
+        return "give images one by one, with red, green and blue"
+    if np.issubdtype(image.dtype, np.floating):
+        return "give (image * 255).round().astype(numpy.uint8) if its values are 0 to 1"
+    return "convert it so that white is 255 in uint8, or 65535 in uint16"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+import numpy as np
 from PIL import Image
 
 from rave_runtime.backends.limits import startable_threads, usable_processors
@@ -215,13 +216,14 @@ def mark_of(enhancer: Enhancer) -> Mark:
 
 def enhance_bytes(
     enhancer: Enhancer,
-    data: bytes,
+    data: bytes | bytearray | memoryview,
     strength: float | None,
     highlights: float | None,
     format: str | None,
-    quality: int | None,
+    quality: float | None,
     again: bool,
     hdr: bool,
+    max_megapixels: float,
 ) -> EnhancedPhoto:
     """Does what `Enhancer.enhance_bytes` promises, and checks its arguments first.
 
@@ -229,11 +231,37 @@ def enhance_bytes(
         UsageError: an argument is out of range, or the format is unknown.
         PhotoError, DeviceError: as `enhance_content`.
     """
-    if quality is not None and not 1 <= quality <= 100:
-        raise UsageError(f"quality is {quality}, a number from 1 to 100 is needed")
+    content = _bytes_of(data)
+    if quality is not None and not (isinstance(quality, (int, np.integer)) and 1 <= quality <= 100):
+        raise UsageError(f"quality is {quality!r}, a whole number from 1 to 100 is needed")
+    whole = None if quality is None else int(quality)
     name = None if format is None else parse_format(format)
     varied = vary(enhancer, strength=strength, highlights=highlights)
-    return enhance_content(varied, bytes(data), format=name, quality=quality, again=again, hdr=hdr)
+    return enhance_content(
+        varied,
+        content,
+        format=name,
+        quality=whole,
+        max_megapixels=max_megapixels,
+        again=again,
+        hdr=hdr,
+    )
+
+
+def _bytes_of(data: bytes | bytearray | memoryview) -> bytes:
+    """Returns the bytes of a file; `bytes` would also make some of a path, a number or pixels.
+
+    Raises:
+        UsageError: they are not the bytes of a file.
+    """
+    try:
+        is_file = memoryview(data).ndim == 1
+    except TypeError:
+        is_file = False
+    if not is_file:
+        kind = type(data).__name__
+        raise UsageError(f"data is {kind}, a file's bytes are needed, such as Path('a.jpg').read_bytes()")
+    return bytes(data)
 
 
 def vary(
@@ -260,8 +288,8 @@ def vary(
     changes: dict[str, object] = {}
     if strength is not None or highlights is not None:
         changes["look"] = Look(
-            enhancer.look.strength if strength is None else float(strength),
-            enhancer.look.highlights if highlights is None else float(highlights),
+            enhancer.look.strength if strength is None else strength,
+            enhancer.look.highlights if highlights is None else highlights,
         )
     if working_size != "same":
         size = None if working_size == "full" else working_size

@@ -3,7 +3,8 @@ from __future__ import annotations
 import concurrent.futures
 import copy
 import pickle
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from rave_runtime import BundleError, DeviceError, Enhancer, PhotoError, UsageError
 from rave_runtime.light.look import Look
@@ -154,16 +156,25 @@ def test_threads_may_share_one(picture: MakePicture) -> None:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4), np.uint8), r"\[h, w, 3\] uint8 or uint16 is needed, got \[4, 4\] uint8"),
-        (np.zeros((4, 4, 4), np.uint8), r"got \[4, 4, 4\] uint8"),
-        (np.zeros((4, 4, 3), np.float32), r"got \[4, 4, 3\] float32"),
+        (
+            np.zeros((4, 4), np.uint8),
+            "needed, got [4, 4] uint8: give numpy.dstack([image] * 3) if it",
+        ),
+        (np.zeros((4, 4, 4), np.uint8), "got [4, 4, 4] uint8: give image[..., :3], and add the fourth"),
+        (np.zeros((3, 4, 5), np.uint8), "got [3, 4, 5] uint8: give image.transpose(1, 2, 0)"),
+        (np.zeros((2, 4, 5, 3), np.uint8), "got [2, 4, 5, 3] uint8: give images one by one"),
+        (np.zeros((4, 4, 3), np.float32), "got [4, 4, 3] float32: give (image * 255).round().astype("),
+        (np.zeros((4, 4, 3), ">u2"), "got [4, 4, 3] >u2: convert it so that white is 255 in uint8, or 65535"),
         (np.zeros((0, 4, 3), np.uint8), "the image has no pixels: its size is 4 x 0"),
+        (Image.new("L", (4, 4)), 'needed, not Image: give numpy.asarray(image.convert("RGB"))'),
+        ([[[0, 0, 0]]], "[h, w, 3] uint8 or uint16 is needed, not list: give numpy.asarray(image)"),
+        (PurePosixPath("a.jpg"), "not PurePosixPath: the bytes of a file go to enhance_bytes"),
     ],
 )
-def test_other_arrays_are_refused(enhancer: Enhancer, image: NDArray[Any], message: str) -> None:
-    with pytest.raises(PhotoError, match=message):
+def test_what_is_no_image_is_refused_with_a_way_out(enhancer: Enhancer, image: Any, message: str) -> None:
+    with pytest.raises(PhotoError, match=re.escape(message)):
         enhancer.enhance(image)
-    with pytest.raises(PhotoError, match=message):
+    with pytest.raises(PhotoError, match=re.escape(message)):
         enhancer.illumination(image)
 
 
@@ -180,6 +191,8 @@ def test_other_arrays_are_refused(enhancer: Enhancer, image: NDArray[Any], messa
             "working_size must be 'recommended', a number of pixels or None",
         ),
         ({"strength": 2.5}, UsageError, "strength is 2.5, a number from 0 to 2 is needed"),
+        ({"strength": None}, UsageError, "strength is None, a number from 0 to 2 is needed"),
+        ({"highlights": "1"}, UsageError, "highlights is '1', a number from 0 to 2 is needed"),
         (
             {"device": "tpu"},
             DeviceError,

@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -40,8 +42,17 @@ def test_enhance_bytes_is_the_same_pipeline(picture: MakePicture, tmp_path: Path
         enhancer.enhance_bytes(jpeg, strength=5)
     with pytest.raises(UsageError, match="highlights is 3"):
         enhancer.enhance_bytes(jpeg, highlights=3)
-    with pytest.raises(UsageError, match="quality is 0, a number from 1 to 100 is needed"):
-        enhancer.enhance_bytes(jpeg, quality=0)
+    low: Any = np.int64(9)
+    assert enhancer.enhance_bytes(bytearray(jpeg), quality=low).content != expected
+    wrong: list[dict[str, Any]] = [{"quality": 0}, {"quality": "90"}, {"quality": 90.5}]
+    for options in wrong:
+        with pytest.raises(UsageError, match=r"quality is .*, a whole number from 1 to 100 is needed"):
+            enhancer.enhance_bytes(jpeg, **options)
+    for data in (tmp_path / "a.jpg", "a.jpg", 5, np.zeros((4, 4, 3), np.uint8)):
+        with pytest.raises(UsageError, match=r"a file's bytes are needed, such as Path\('a.jpg'\).read_b"):
+            enhancer.enhance_bytes(data)  # type: ignore[arg-type]
+    with pytest.raises(PhotoError, match=r"is 160 x 120, over the limit of 0.01 megapixels"):
+        enhancer.enhance_bytes(jpeg, max_megapixels=0.01)
     with pytest.raises(PhotoError, match="not a picture"):
         enhancer.enhance_bytes(b"hello")
 

@@ -79,6 +79,7 @@ def test_public_names_are_there(module: str) -> None:
 
 def test_the_package_says_what_is_public() -> None:
     assert sorted(rave_runtime.__all__) == sorted(MODULES["rave_runtime"])
+    assert missing(rave_runtime.__all__, rave_runtime.__dir__()) == []
 
 
 @pytest.mark.parametrize("name", sorted(ENHANCER))

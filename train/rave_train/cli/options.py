@@ -39,11 +39,12 @@ def command_with_options(
             if entry.name in left_out:
                 continue
             required = entry.default is dataclasses.MISSING
+            text = helps.get(entry.name)  # there are none where Python drops docstrings (-OO)
             info: Any
             if required:
-                info = typer.Argument(help=helps[entry.name], metavar=entry.name.upper(), show_default=False)
+                info = typer.Argument(help=text, metavar=entry.name.upper(), show_default=False)
             else:
-                info = typer.Option(*_flags(entry.name), help=helps[entry.name], rich_help_panel=panel)
+                info = typer.Option(*_flags(entry.name), help=text, rich_help_panel=panel)
             parameter = inspect.Parameter(
                 entry.name,
                 inspect.Parameter.KEYWORD_ONLY,
