@@ -12,7 +12,7 @@ from typing import Final
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.atomic import is_stream_name, is_written_into, require_writable
 from rave_runtime.files.location import Location, RemoteFile, parse_location
-from rave_runtime.files.places import Identity, exists, identity_of, is_folder
+from rave_runtime.files.places import Identity, base_name, exists, identity_of, is_folder
 from rave_runtime.films.opening import is_film
 from rave_runtime.photos.formats import KNOWN_ENDINGS, WRITTEN_FORMATS, usual_ending
 from rave_runtime.run.jobs import Job
@@ -51,6 +51,9 @@ def require_folder_name(sources: Sequence[Location], output: str) -> None:
         return
     usual = ", ".join(map(usual_ending, WRITTEN_FORMATS))
     what = "is the name of a film" if is_film(name) else f"ends in {ending}, which no photograph's name does"
+    source = base_name(sources[0])
+    if is_film(name) and Path(source).suffix.lower() not in KNOWN_ENDINGS:  # as .h264 of cameras
+        raise UsageError(f"{output} {what}, and {source} is not: give --film if it is a film nevertheless")
     raise UsageError(f"{output} {what}: name a file that ends in one of {usual}, or a folder as {output}/")
 
 

@@ -34,7 +34,9 @@ _UNORDERED_CONTAINERS: Final = ("avi", "asf")
 """Containers that hold no times of display: if an encoder puts later frames first there, all are shown some
 frames after their sound."""
 
-_FREE_ENCODERS: Final = ("libvpx-vp9", "libsvtav1")
+FREE_ENCODERS: Final = ("libvpx-vp9", "libsvtav1")
+"""Encoders of VP9 and AV1."""
+
 _WITHOUT_FREE_CODECS: Final = ("mov", "mpegts", "mpeg")
 """Containers that cannot hold VP9 and AV1. FFmpeg refuses them at the header of a MOV, and writes MPEG
 streams that nothing can read."""
@@ -83,9 +85,9 @@ def encoder_for_container(encoder: str, container: str, wanted: str | None) -> s
     Raises:
         UsageError: the container cannot hold the encoder's codec, which the user named.
     """
-    if wanted is None and container == "webm" and encoder not in _FREE_ENCODERS:
+    if wanted is None and container == "webm" and encoder not in FREE_ENCODERS:
         return "libvpx-vp9"
-    if container not in _WITHOUT_FREE_CODECS or encoder not in _FREE_ENCODERS:
+    if container not in _WITHOUT_FREE_CODECS or encoder not in FREE_ENCODERS:
         return encoder
     if wanted is not None:
         raise UsageError(_NOT_HELD.format(encoder=encoder, container=container))

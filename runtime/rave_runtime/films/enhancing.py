@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
@@ -22,6 +22,7 @@ from rave_runtime.films.containers import container_of, container_options
 from rave_runtime.films.dividing import DividedFilm, FilmOptions, FilmResult
 from rave_runtime.films.encoders import least_threads
 from rave_runtime.films.encoding import (
+    FREE_ENCODERS,
     TimedEncoder,
     add_video,
     choose_encoder,
@@ -43,6 +44,16 @@ _NO_MARK_NOTE: Final = (
 _ODD_NOTE: Final = (
     "its width or height is odd, which H.264 and HEVC hold only with colour at full resolution (4:4:4), and "
     "some players do not show that: --film-encoder libvpx-vp9 keeps its colour as it is"
+)
+
+_LESS_NOTE: Final = (
+    "its pixels ({own}) became {written}, the nearest that {encoder} takes: another --film-encoder may keep "
+    "more"
+)
+
+_SHAPE_NOTE: Final = (
+    "its pixels are not square ({shape}), which AV1 and VP9 lose in MKV and WebM, so that players show it "
+    "too wide or too narrow: give an OUTPUT that ends in .mp4"
 )
 
 _THREADS: Final = 48
@@ -204,8 +215,31 @@ def _start_video(
         raise PhotoError(_TOO_FEW_THREADS)
     start = {"live": options.live, "alone": options.alone}
     video = add_video(output, run.video, run.first_frame, run.info, encoder, quality, **start)
-    if "444" in video.codec_context.pix_fmt and "444" not in run.info.pixel_format:
-        result.warnings.append(_ODD_NOTE)
+    result.warnings += _notes_on_pixels(run, video.codec_context.pix_fmt, encoder, container)
     if options.workers or options.alone:
         video.codec_context.thread_count = 1 if options.alone else options.workers
     return TimedEncoder(video, run.video)
+
+
+def _notes_on_pixels(run: DividedFilm, written: str, encoder: str, container: str) -> Iterator[str]:
+    """Yields notes about what an encoder and a container do not keep of a film's pixels.
+
+    Args:
+        run: the film, whose first frame is decoded.
+        written: FFmpeg's name of the pixel format that the encoder gets.
+        encoder: FFmpeg's name of the encoder.
+        container: FFmpeg's name of the container.
+    """
+    assert run.info is not None
+    own, layout = run.info.pixel_format, run.info.layout
+    has_full_colour = any(kind in written for kind in ("422", "444"))
+    if "444" in written and "444" not in own:
+        yield _ODD_NOTE
+    elif (layout.bits > 8 and not written.endswith(("10le", "12le"))) or (
+        layout.has_chroma and layout.down == 1 and not has_full_colour
+    ):
+        yield _LESS_NOTE.format(own=own, written=written, encoder=encoder)
+    shape = run.video.sample_aspect_ratio
+    # PyAV cannot tell these containers the shape, and these codecs do not hold it.
+    if shape and abs(shape - 1) > 0.01 and container in ("matroska", "webm") and encoder in FREE_ENCODERS:
+        yield _SHAPE_NOTE.format(shape=f"{shape.numerator}:{shape.denominator}")

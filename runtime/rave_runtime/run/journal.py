@@ -94,6 +94,7 @@ class Journal(ABC):
         """Records a result that has been written. Trouble with the journal does not spoil the result."""
         entry = Entry(name, key, size, digest)
         self._new_entries[name] = entry
+        self._entries.pop(name, None)  # else they grow with a file that comes again each second
         self._store(entry)
 
     def close(self) -> None:

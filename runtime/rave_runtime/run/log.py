@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from rave_runtime.backends.devices import Setup
+from rave_runtime.errors import UsageError
 from rave_runtime.files.appended import missing_line_end
 from rave_runtime.files.atomic import is_stream_name, make_folder
 from rave_runtime.files.regular import make_blocking
 from rave_runtime.files.secrets import without_secrets
+from rave_runtime.run.overwriting import require_own_text
 from rave_runtime.run.results import Result
 
 LOG_MARK: Final = b'{"time": "'
@@ -49,6 +51,7 @@ class Log:
         """Appends a result's line. The first failure gives a warning, and nothing is written after it."""
         if self._stream is None or self.problem is not None:
             return
+        self._follow_name()
         rest = memoryview((json.dumps(self._facts_of(result)) + "\n").encode())
         try:
             while rest:  # a disk that is nearly full takes a part, and refuses the next one
@@ -61,6 +64,26 @@ class Log:
                 f"{result.job.name}",
                 stacklevel=2,
             )
+
+    def _follow_name(self) -> None:
+        """Begins the log anew where its file was moved away, as logrotate does; a file of others is left."""
+        assert self._file is not None
+        assert self._stream is not None
+        if str(self._file) == "-" or is_stream_name(self._file) or os.path.islink(self._file):
+            return
+        with contextlib.suppress(OSError, UsageError):
+            status = os.fstat(self._stream.fileno())
+            if self._file.exists() and os.path.samestat(self._file.stat(), status):
+                return
+            require_own_text("--log", self._file, LOG_MARK)
+            stream = _open(self._file)
+            self.close()
+            self._stream = stream
+
+    def close(self) -> None:
+        """Closes the log's file."""
+        if self._stream is not None:
+            self._stream.close()
 
     def _facts_of(self, result: Result) -> dict[str, object]:
         """Returns the fields of a result's line, with texts that hold no secrets of URLs."""
@@ -95,11 +118,8 @@ def open_log(file: Path | None, setup: Setup) -> Iterator[Log]:
     Raises:
         OSError: the file cannot be opened.
     """
-    if file is None:
-        yield Log(None, None, setup)
-        return
-    with _open(file) as stream:
-        yield Log(file, stream, setup)
+    with contextlib.closing(Log(file, None if file is None else _open(file), setup)) as log:
+        yield log
 
 
 def _open(file: Path) -> BinaryIO:

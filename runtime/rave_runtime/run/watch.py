@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -12,10 +13,12 @@ from typing import Final
 
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.errors import UsageError
+from rave_runtime.files.entries import Entry
 from rave_runtime.files.location import Location
+from rave_runtime.files.partials import remove_abandoned
 from rave_runtime.files.places import identity_of, is_folder
 from rave_runtime.run.jobs import Job, plan_jobs
-from rave_runtime.run.journal import open_journal
+from rave_runtime.run.journal import FolderJournal
 from rave_runtime.run.log import LOG_MARK, open_log, write_each
 from rave_runtime.run.options import RunOptions, make_batch
 from rave_runtime.run.overwriting import require_own_text
@@ -29,6 +32,12 @@ _RELIST_S: Final = 60.0
 
 _CLOCK_TICK_S: Final = 3.0
 """The longest tick of a file system's clock (2 s on FAT), and a little more."""
+
+_RETRY_S: Final = 60.0
+"""Time after which what failed is tried again, such as on a full disk; it doubles with each failure."""
+
+_LEAST_LINES: Final = 1000
+"""Lines that a journal gets before it is rewritten."""
 
 WATCH_INTERVAL_S: Final = 1.0
 """Time between two looks at a watched folder. A file is enhanced when two looks find it unchanged."""
@@ -54,7 +63,9 @@ def run_watch(
             f"{wrong} is not a folder of this machine: --watch needs one as INPUT and one as OUTPUT"
         )
     options.check("watch")
-    batch = make_batch(options, open_journal(output), usable_processors())
+    remove_abandoned(output)
+    journal = _LastingJournal(output)
+    batch = make_batch(options, journal, usable_processors())
     files = _Files()
     last_problem = ""
     clashes: set[str] = set()
@@ -62,7 +73,9 @@ def run_watch(
     folders = _Folders(source)
     if options.overwrite != "always":
         require_own_text("--log", options.log, LOG_MARK)
-    with open_log(options.log, batch.setup) as log:
+    with contextlib.ExitStack() as at_the_end:
+        log = at_the_end.enter_context(open_log(options.log, batch.setup))
+        at_the_end.callback(journal.finish)
         begun()
         while True:
             try:
@@ -89,19 +102,53 @@ def run_watch(
                 continue
             settled = files.take_settled()
             if settled:
-                yield from write_each(batch.run(settled), log)
+                for result in write_each(batch.run(settled), log):
+                    files.note(result)
+                    yield result
                 batch.cancelled.clear()
             time.sleep(WATCH_INTERVAL_S)
 
 
+class _LastingJournal(FolderJournal):
+    """The journal of a run without an end, rewritten only when more was added than it has results.
+
+    Rewriting it after each photograph that arrives would take longer with every photograph: 1 s for 100,000.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._added = 0
+
+    def _append(self, entry: Entry) -> None:
+        super()._append(entry)
+        self._added += 1
+
+    def close(self) -> None:
+        """See `Journal.close`; mostly the file is only closed, which Windows wants for other runs."""
+        if self._added > max(_LEAST_LINES, len(self._entries)):
+            self._added = 0
+            super().close()
+        with self._lock:
+            self._lines.close()
+
+    def finish(self) -> None:
+        """Rewrites the journal at the end of the run."""
+        super().close()
+
+
 class _Files:
-    """Tells which files are complete and new, by comparing two looks. A look costs one `stat` a file."""
+    """Tells which files are complete and new, by comparing two looks. A look costs one `stat` a file.
+
+    What failed is tried again, less and less often: a disk may have been full, or a file locked.
+    """
 
     def __init__(self) -> None:
         self._jobs: list[Job] = []
         self._names: list[str] = []
         self._last_states: list[State | None] = []
         self._taken_states: list[State | None] = []
+        self._retries: dict[Job, tuple[float, float]] = {}
+        """When a failed photograph is tried again, and how many seconds it waits for that."""
 
     def watch(self, jobs: list[Job]) -> None:
         """Replaces the watched files; what is known of files that stay among them is kept."""
@@ -111,9 +158,25 @@ class _Files:
         self._names = [str(job.source) for job in self._jobs]
         self._last_states = [last_states.get(job) for job in self._jobs]
         self._taken_states = [taken_states.get(job) for job in self._jobs]
+        self._retries = {job: self._retries[job] for job in self._jobs if job in self._retries}
+
+    def note(self, result: Result) -> None:
+        """Takes note of what became of a file that was taken."""
+        _, waited_s = self._retries.pop(result.job, (0.0, _RETRY_S / 2))
+        if result.status == "failed":
+            self._retries[result.job] = time.monotonic() + 2 * waited_s, 2 * waited_s
 
     def take_settled(self) -> list[Job]:
-        """Looks at all files; returns those unchanged since the last look and not yet taken in this state."""
+        """Looks at all files; returns those unchanged since the last look and not yet taken in this state.
+
+        Those that failed are among them when their time has come.
+        """
+        due = {job for job, (at_s, _) in self._retries.items() if at_s <= time.monotonic()}
+        if due:
+            self._taken_states = [
+                None if job in due else taken
+                for job, taken in zip(self._jobs, self._taken_states, strict=True)
+            ]
         now = [_state(name) for name in self._names]
         settled = [
             i

@@ -138,6 +138,21 @@ def test_a_log_on_a_full_disk_ends_no_run(tmp_path: Path, monkeypatch: pytest.Mo
     )
 
 
+def test_a_log_that_is_moved_away_begins_anew_unless_another_file_took_its_name(tmp_path: Path) -> None:
+    """A run with --watch went on writing into what logrotate had moved away and compressed."""
+    file = tmp_path / "log"
+    with open_log(file, SETUP) as log:
+        for name, taken in (("log.1", False), ("log.2", True)):
+            log.write(result("a.jpg"))
+            file.rename(tmp_path / name)
+            if taken:
+                file.write_text("notes")
+        log.write(result("a.jpg"))
+    lines = {each.name: len(each.read_text().splitlines()) for each in tmp_path.iterdir()}
+    assert lines == {"log.1": 1, "log.2": 2, "log": 1}
+    assert file.read_text() == "notes"
+
+
 def test_a_line_of_which_a_disk_takes_a_part_is_written_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ from tests.runtime.cli.program import rave_run, run_here
             ["photos/a.jpg", "new/out.mp4"],
             "out.mp4 is the name of a film: name a file that ends in one of .jpg",
         ),
+        (["cam.h264", "out.mp4"], "out.mp4 is the name of a film, and cam.h264 is not: give --film if"),
         (["photos/a.jpg", "out.xyz", "--dry-run"], "or a folder as out.xyz/"),
         (
             ["photos/a*.jpg", "file:///nowhere/out.xyz"],

@@ -62,6 +62,7 @@ def make_film(tmp_path: Path) -> MakeFilm:
         full_range: bool = False,
         reorders: bool = True,
         ticks: int = 10,
+        shape: Fraction = Fraction(1),
     ) -> Path:
         path = tmp_path / name
         frames = moving_scene(12) if frames is None else frames
@@ -73,6 +74,7 @@ def make_film(tmp_path: Path) -> MakeFilm:
             context = stream.codec_context
             context.time_base = Fraction(1, rate * ticks)
             context.color_trc, context.colorspace, context.color_primaries = trc, 1, 1
+            context.sample_aspect_ratio = shape
             context.color_range = 2 if full_range else 1
             if not reorders:
                 context.max_b_frames = 0

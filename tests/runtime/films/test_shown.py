@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,17 @@ def test_twelve_bits_become_ten_where_the_encoder_takes_no_more(
     with av.open(str(tmp_path / "out.mkv")) as container:
         assert next(container.decode(video=0)).format.name == pixel_format.replace("12", "10")
     assert supported_format("libsvtav1", pixel_format) == "yuv420p10le"
+
+
+def test_pixels_that_are_not_kept_are_told(make_film: MakeFilm, tmp_path: Path) -> None:
+    """Ten bits of a VP9 film became eight, and wide ones in MKV were shown square, without a word."""
+    model = Enhancer(device="cpu", strength=0)
+    film = make_film(frames=moving_scene(2), pixel_format="yuv420p10le", shape=Fraction(4, 3))
+    assert not enhance_film(film, tmp_path / "a.mkv", model).warnings
+    bits, shape = enhance_film(film, tmp_path / "b.mkv", model, FilmOptions("libvpx-vp9")).warnings
+    assert "its pixels (yuv420p10le) became yuv420p, the nearest that libvpx-vp9 takes" in bits
+    assert "its pixels are not square (4:3), which AV1 and VP9 lose in MKV and WebM" in shape
+    assert not enhance_film(film, tmp_path / "c.mp4", model, FilmOptions("libsvtav1")).warnings
 
 
 @pytest.mark.parametrize(("pixel_format", "kept"), [("yuv411p", "yuv422p"), ("yuv440p", "yuv444p")])

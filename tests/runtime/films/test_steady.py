@@ -71,12 +71,20 @@ def test_time_passes_by_the_frames_not_by_their_mean(frames_per_s: float) -> Non
     assert steady.update(dark, guide, 0.04).coefficients.mean() > 0.56
 
 
-def test_a_cut_begins_anew() -> None:
+_RISING = np.tile(np.linspace(0, 0.1, 60, dtype=np.float32), (40, 1))
+_CUTS = {
+    "to light": [np.full((40, 60), value, np.float32) for value in (0.1, 0.7)],
+    "in the dark": [_RISING, 0.1 - _RISING],
+}
+
+
+@pytest.mark.parametrize("cut", _CUTS)
+def test_a_cut_begins_anew(cut: str) -> None:
     steady = SteadyLight(25)
-    dark, bright = (np.full((40, 60), value, np.float32) for value in (0.1, 0.7))
+    before, behind = _CUTS[cut]
     for _ in range(10):
-        steady.update(Line(np.full((2, 40, 60), 0.2, np.float32), 0.1, 0.4), dark)
-    after = steady.update(Line(np.full((2, 40, 60), 0.9, np.float32), 0.8, 1.0), bright)
+        steady.update(Line(np.full((2, 40, 60), 0.2, np.float32), 0.1, 0.4), before)
+    after = steady.update(Line(np.full((2, 40, 60), 0.9, np.float32), 0.8, 1.0), behind)
     assert after.coefficients.mean() == pytest.approx(0.9)
     assert steady.cuts == 1
 

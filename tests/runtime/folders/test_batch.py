@@ -21,6 +21,7 @@ from rave_runtime import Enhancer, UsageError
 from rave_runtime.bundle import embedded_bundle
 from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import BundleError
+from rave_runtime.files.partials import partial_name
 from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal
@@ -230,8 +231,12 @@ def test_a_watched_folder_takes_what_arrives(
     monkeypatch.setattr("rave_runtime.run.watch.WATCH_INTERVAL_S", 0.01)
     for name in ("1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"):
         (photos / name).rename(tmp_path / name)
+    left = tmp_path / "out" / partial_name().replace(f"-{os.getpid()}.", "-999999999.")
+    left.parent.mkdir()
+    left.touch()
     arrivals = run_watch(photos, tmp_path / "out", RunOptions(device="cpu"))
     assert next(arrivals).job.name == "0.jpg"
+    assert not left.exists(), "a killed run left it"
     (tmp_path / "1.jpg").rename(photos / "late.jpg")
     assert next(arrivals).job.name == "late.jpg"
     (tmp_path / "2.jpg").replace(photos / "0.jpg")

@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from rave_runtime.errors import UsageError
+from rave_runtime.files.entries import read_entries
 from rave_runtime.files.location import RemoteFile
 from rave_runtime.run import watch
 from rave_runtime.run.jobs import Job, Naming, plan_jobs
+from rave_runtime.run.journal import JOURNAL_NAME
 from rave_runtime.run.options import RunOptions
-from rave_runtime.run.watch import _Files, _Folders, run_watch
+from rave_runtime.run.results import Result
+from rave_runtime.run.watch import _Files, _Folders, _LastingJournal, run_watch
 
 
 @pytest.fixture
@@ -127,6 +130,50 @@ def test_files_are_taken_when_they_rest_and_again_when_they_change(tmp_path: Pat
     assert [files.take_settled() for _ in range(3)] == [[], [first], []]
     (tmp_path / "b.jpg").unlink()
     assert [files.take_settled() for _ in range(2)] == [[], []]
+
+
+def test_what_failed_is_tried_again_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photographs that came while the disk was full, or before they might be read, never had a result."""
+    now_s = 1e6
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    job = Job(tmp_path / "a.jpg", tmp_path / "out" / "a.jpg", "a.jpg")
+    files = _Files()
+    files.watch([job])
+    tries_s = []
+    for second in range(500):
+        now_s = 1e6 + second
+        if files.take_settled():
+            tries_s.append(second)
+            files.note(Result(job, "failed", "no space left"))
+    assert tries_s == [1, 61, 181, 421]
+    now_s += 1000
+    assert files.take_settled() == [job]
+    files.note(Result(job, "done"))
+    now_s += 1e6
+    assert files.take_settled() == []
+
+
+def test_a_watched_folders_journal_is_not_rewritten_for_each_photograph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def names() -> list[str]:
+        return [entry.name for entry in read_entries(tmp_path / JOURNAL_NAME)]
+
+    journal = _LastingJournal(tmp_path)
+    for name in ("b.jpg", "a.jpg", "a.jpg"):
+        journal.add(name, "key", 5)
+        journal.close()
+    assert names() == ["b.jpg", "a.jpg", "a.jpg"]
+    assert len(journal.find("a.jpg")) == 1, "memory does not grow with a file that comes again"
+    monkeypatch.setattr(watch, "_LEAST_LINES", 2)
+    journal.close()
+    assert names() == ["a.jpg", "b.jpg"]
+    journal.add("a.jpg", "key", 6)
+    journal.finish()
+    assert names() == ["a.jpg", "b.jpg"]
 
 
 def test_a_thousand_folders_inside_each_other_are_watched(tmp_path: Path) -> None:
