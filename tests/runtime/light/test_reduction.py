@@ -155,6 +155,8 @@ def test_strength_is_a_power_of_the_light(picture: MakePicture, strength: float)
     one, other = (
         Enhancer(working_size=None, strength=s, highlights=s, device="cpu") for s in (1.0, strength)
     )
-    np.testing.assert_allclose(other.illumination(image), one.illumination(image) ** strength, atol=1e-5)
+    light = one.illumination(image)
+    power = np.where(light > 1, min(strength, 1.0), strength)  # above 1 nothing is darkened twice
+    np.testing.assert_allclose(other.illumination(image), light**power, atol=1e-5)
     if strength == 0:
         np.testing.assert_array_equal(other.enhance(image), image)
