@@ -11,11 +11,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
-from rave_train.recipes.scenes import linear_to_srgb, look
+from rave_train.data.synthesis import linear_to_srgb
+from rave_train.recipes.panoramas import Direction, load_panorama, view_into
 
 VIEWS = {
     "garden": ("chinese_garden_1k", 38.0, 3.0, 96.0, 0.985),
@@ -32,10 +32,10 @@ def main(folder: Path) -> None:
     """Writes NAME.jpg beside this file."""
     width, height = SIZE_PX
     for name, (panorama, yaw_deg, pitch_deg, view_deg, share) in VIEWS.items():
-        bgr = cv2.imread(str(folder / f"{panorama}.hdr"), cv2.IMREAD_UNCHANGED)
-        if bgr is None:
-            sys.exit(f"{folder / panorama}.hdr cannot be read: get it from polyhaven.com")
-        linear = look(np.float32(bgr[..., ::-1]), yaw_deg, pitch_deg, view_deg, height, width)
+        file = folder / f"{panorama}.hdr"
+        if not file.exists():
+            sys.exit(f"{file} is missing: get it from polyhaven.com")
+        linear = view_into(load_panorama(file), Direction(yaw_deg, pitch_deg, view_deg), height, width)
         white = float(np.quantile(linear.max(2), share))
         pixels = (linear_to_srgb(np.minimum(linear / white, 1)) * 255 + 0.5).astype(np.uint8)
         Image.fromarray(pixels).save(Path(__file__).with_name(f"{name}.jpg"), quality=90)

@@ -7,7 +7,7 @@ from typing import Final
 import onnx
 
 from rave_export.graphs.joining import Versions, parse_part
-from rave_runtime.light.reduction import RADIUS_PER_FACTOR
+from rave_runtime.light.reduction import RADIUS_PER_FACTOR, SIDE_PER_RADIUS
 
 _REDUCE: Final = """
 reduce (uint8[batch, height, width, 3] image) =>
@@ -15,7 +15,8 @@ reduce (uint8[batch, height, width, 3] image) =>
      int64[1] factor_radius, float is_small)
 <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}},
  int64[1] last = {{-1}}, int64 start = {{0}}, int64 step = {{1}}, int64[1] limit = {{{working_size}}},
- int64[1] twice_radius = {{{twice_radius}}}, int64[4] no_pad = {{0, 0, 0, 0}}, int64[2] none = {{0, 0}},
+ int64[1] twice_radius = {{{twice_radius}}}, int64[1] side_per_radius = {{{side_per_radius}}},
+ int64[4] no_pad = {{0, 0, 0, 0}}, int64[2] none = {{0, 0}},
  float half = {{0.5}},
  float black = {{0.0}}, float top = {{255.0}}, float unit = {{1.0}}, float pi = {{3.14159265358979}},
  uint8 no_byte = {{0}}, float one_float = {{1.0}}, float near = {{0.0001}}, float lobes = {{3.0}},
@@ -90,7 +91,9 @@ reduce (uint8[batch, height, width, 3] image) =>
     radius_odd = Sub (radius_up, radius_even)
     radius_less = Mul (radius_tie_i, radius_odd)
     radius = Sub (radius_up, radius_less)
-    factor_radius = Max (radius, one)
+    widest = Div (small_longest, side_per_radius)
+    narrower = Min (radius, widest)
+    factor_radius = Max (narrower, one)
 }}
 """
 """`small` is the reduced picture, 0 to 255; `is_small` is 1 if the picture was too small to reduce, else 0.
@@ -174,4 +177,5 @@ def reduction_graph(versions: Versions, working_size_px: int) -> onnx.ModelProto
     axes = "".join(_REDUCE_AXIS.format(axis=axis) for axis in ("row", "col"))
     twice_radius = int(2 * RADIUS_PER_FACTOR)
     sizes = {"working_size": working_size_px, "twice_radius": twice_radius}
+    sizes["side_per_radius"] = SIDE_PER_RADIUS
     return parse_part("reduce", _REDUCE, versions, axes=axes, **sizes)

@@ -56,7 +56,8 @@ class Look:
     Attributes:
         strength: exponent of the light in shaded parts, 0 to 2: 0 changes nothing, 1 is the model.
         highlights: exponent of the light in bright parts, such as skies, 0 to 2: 0 keeps them, 1 is the
-            model. None is the strength, but at most 1, so that a greater strength does not burn out skies.
+            model, and above 1 they are brightened more, but not darkened more. None is the strength, but at
+            most 1, so that a greater strength does not burn out skies.
 
     Raises:
         UsageError: a number is out of range.
@@ -119,7 +120,7 @@ def divisor_of(light: Array, look: Look) -> Array:
     """Returns the divisor of a photograph: the light to the power of strength, or of highlights.
 
     d = light ^ (strength + (highlights - strength) * s(light)), where s is a smooth step from 0 to 1 over
-    `BRIGHT_LIGHT`.
+    `BRIGHT_LIGHT`. Where the light is above 1, its power is at most 1: twice as dark, a sun would be grey.
 
     Args:
         light: any shape, float32, at least 0.
@@ -129,11 +130,11 @@ def divisor_of(light: Array, look: Look) -> Array:
         The same shape, float32.
     """
     shade, bright = look.strength, look.bright_power
-    if shade == bright:
+    if shade == bright <= 1:
         return light if shade == 1 else light**shade
     power = shade + (bright - shade) * smooth_step(light, *BRIGHT_LIGHT)
     divisor: Array = light ** power.astype(np.float32)
-    return divisor
+    return divisor if bright <= 1 else np.minimum(divisor, np.maximum(light, np.float32(1)))
 
 
 def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:

@@ -35,6 +35,10 @@ EPSILON: Final = 1e-4
 RADIUS_PER_FACTOR: Final = 2.0
 """Radius of the fit, in pixels of the reduced picture, for each unit of the factor of reduction above 1."""
 
+SIDE_PER_RADIUS: Final = 24
+"""The reduced picture's long side is at least this many times the radius. Wider windows would make one curve
+for the whole photograph out of the light of its parts, and a large photograph flatter than a small one."""
+
 
 class Reduction:
     """An antialiased reduction of a picture, and the luminance of the full picture.
@@ -222,8 +226,7 @@ class GuidedLight(UpsampledLight):
         light: [h', w'] float32.
         guide: [h', w'] float32 in [0, 1], `luminance` of the picture on which the light was estimated.
         height, width: size of the full picture, in pixels.
-        radius_px: radius of the fit, in pixels of the reduced picture; None follows the factor of reduction.
-        epsilon: variance of luminance below which a neighbourhood counts as flat.
+        radius_px, epsilon: as for `fit_line`.
     """
 
     def __init__(
@@ -248,7 +251,8 @@ def fit_line(
         light: [h', w'] float32.
         guide: [h', w'] float32 in [0, 1].
         long_side_px: long side of the full picture.
-        radius_px: radius of the fit, in pixels of the reduced picture; None follows the factor of reduction.
+        radius_px: radius of the fit, in pixels of the reduced picture; None follows the factor of reduction,
+            up to a `SIDE_PER_RADIUS`-th of the reduced picture's long side.
         epsilon: variance of luminance below which a neighbourhood counts as flat.
 
     Returns:
@@ -256,8 +260,9 @@ def fit_line(
 
     Source: He and Sun, Fast Guided Filter, arXiv 1505.00996.
     """
-    factor = long_side_px / max(light.shape)
-    radius = radius_px or max(1, round(RADIUS_PER_FACTOR * (factor - 1)))
+    longest = max(light.shape)
+    radius = min(round(RADIUS_PER_FACTOR * (long_side_px / longest - 1)), longest // SIDE_PER_RADIUS)
+    radius = radius_px or max(1, radius)
     means = box_means(np.stack([guide, light, guide * light, guide * guide]), radius)
     mean_guide, mean_light, mean_product, mean_square = means
     covariance = mean_product - mean_guide * mean_light

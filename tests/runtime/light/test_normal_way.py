@@ -121,7 +121,7 @@ def test_highlights_roll_off_and_only_white_is_clipped(light: float, strength: f
     image = np.repeat(np.repeat(ramp[None, :, None], 8, 0), 3, 2)
     look = Look(strength, strength)
     found = develop(image, np.full((8, 4096), light, np.float32), look, 4096)[0, :, 0] / 65535
-    divided = ramp / 65535 / light**strength
+    divided = ramp / 65535 / light ** min(strength, 1 if light > 1 else 2)
     assert (np.diff(found) > -2e-5).all(), "what was brighter stays brighter, but for one step of 65535"
     assert (found <= np.minimum(divided, 1) + 1e-4).all(), "never brighter than the division"
     assert found[0] == 0
@@ -235,8 +235,11 @@ def test_highlights_rule_bright_parts_and_strength_the_shade() -> None:
     np.testing.assert_array_equal(divisor_of(light, Look()), light)
     np.testing.assert_allclose(divisor_of(light, Look(2))[0, 3:], light[0, 3:], err_msg="no sky burns")
     np.testing.assert_allclose(divisor_of(light, Look(0.5)), light**0.5)
+    for strength in (0.5, 1, 2):
+        above_white = divisor_of(np.array([1, 1.1], np.float32), Look(strength, 2))
+        np.testing.assert_allclose(above_white, [1, 1.1], rtol=1e-6, err_msg="no sun turns grey")
     fine = np.linspace(0.01, 1.2, 500, dtype=np.float32)
-    for look in (Look(1, 0), Look(2, 0), Look(2), Look(0, 2)):
+    for look in (Look(1, 0), Look(2, 0), Look(2), Look(0, 2), Look(2, 2)):
         assert np.abs(np.diff(divisor_of(fine, look))).max() < 0.02, "no step in the light"
 
 

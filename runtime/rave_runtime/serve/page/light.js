@@ -28,7 +28,8 @@ function gainsOf(photo) { // by light and brightest channel, as rave_runtime/lig
   for (let bin = 0; bin < BINS; bin++) {
     const light = 2 ** (LOW + bin * (HIGH - LOW) / (BINS - 1));
     const t = Math.min(1, Math.max(0, (light - 0.8) / 0.17));
-    const divisor = Math.max(1e-4, light ** (shade + (bright - shade) * t * t * (3 - 2 * t)));
+    const power = light > 1 ? Math.min(1, bright) : shade + (bright - shade) * t * t * (3 - 2 * t);
+    const divisor = Math.max(1e-4, light ** power);
     const d1 = Math.min(1, divisor), e = 1 - knee * d1;
     for (let value = 0; value < 256; value++) {
       const m = value / 255, a = (1 - d1) * Math.max(0, m - knee * d1) / (1 - knee);
