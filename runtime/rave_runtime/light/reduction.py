@@ -29,13 +29,13 @@ _REDUCING_GAP: Final = 2.0
 
 _LUMA: Final = np.array(LUMA_BT601, np.float32)
 
-EPSILON: Final = 1e-4
+EPSILON: Final = 1e-3
 """Variance of luminance below which a neighbourhood counts as flat, and its light as constant."""
 
 RADIUS_PER_FACTOR: Final = 2.0
 """Radius of the fit, in pixels of the reduced picture, for each unit of the factor of reduction above 1."""
 
-SIDE_PER_RADIUS: Final = 24
+SIDE_PER_RADIUS: Final = 28
 """The reduced picture's long side is at least this many times the radius. Wider windows would make one curve
 for the whole photograph out of the light of its parts, and a large photograph flatter than a small one."""
 

@@ -36,7 +36,7 @@ def test_drop_compare_choose_and_download(
     browser.drag((x, y), (x + 200, y))
     assert 60 < cut(browser) < 80
     shown = browser.run("return getComputedStyle(document.getElementById('after')).clipPath")
-    assert shown.startswith("inset(0px 0px 0px ")
+    assert shown.startswith("inset(0px -1px -1px ")
     asked = service.metric('rave_requests_total{route="/light",status="200"}')
     time.sleep(0.1)
     normal = after(browser)
