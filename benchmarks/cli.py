@@ -182,31 +182,24 @@ def everything(
 
 
 @app.command()
-def report(
-    check: Annotated[bool, typer.Option("--check", help="Only say whether results.md is stale.")] = False,
-    output: Output = FOLDER,
-) -> None:
+def report(output: Output = FOLDER) -> None:
     """Tables, plots and the HTML page from the results on disk."""
-    from benchmarks.records.report import is_stale, write_report
+    from benchmarks.records.report import write_report
 
     if not output.is_dir():
         _fail(f"{output} is not a folder: give that of the results, or measure into it first")
-    if check:
-        if is_stale(output):
-            _fail(f"the pages in {output} are not those of its results: run python -m benchmarks report")
-        return
     for path in write_report(output):
         typer.echo(f"wrote {path}")
 
 
 @app.command()
 def tables(
-    check: Annotated[bool, typer.Option("--check", help="Only say whether it is stale.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only say what is stale.")] = False,
     file: Annotated[Path, typer.Option(help="The page.", show_default="docs/benchmarks.md")] = PAGE,
     output: Output = FOLDER,
 ) -> None:
     """Puts the tables of the results between the markers of docs/benchmarks.md."""
-    from benchmarks.records.report import PageError, insert_block, tables_block, update_page
+    from benchmarks.records.report import PageError, insert_block, is_stale, tables_block, update_page
     from benchmarks.records.results import ResultError, read_results
 
     try:
@@ -215,6 +208,8 @@ def tables(
             typer.echo("updated" if update_page(file, block) else "up to date already")
         elif insert_block(page := file.read_text("utf-8"), block) != page:
             _fail(f"{file}'s tables are not those of {output}: run python -m benchmarks tables")
+        elif is_stale(output):
+            _fail(f"the pages in {output} are not those of its results: run python -m benchmarks report")
     except (OSError, PageError, ResultError) as error:
         _fail(str(error))
 

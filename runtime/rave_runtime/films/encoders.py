@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from rave_runtime.errors import UsageError
@@ -143,3 +147,24 @@ def _opens(encoder: str) -> bool:
     except (av.FFmpegError, OSError, ValueError, NotImplementedError):
         return False
     return True
+
+
+@contextlib.contextmanager
+def usual_scheduling() -> Iterator[None]:
+    """Takes back the priority that SVT-AV1, started by root, gives its threads and the one that starts it.
+
+    They would go before all other threads of the machine (SCHED_FIFO, 99) for as long as they live. A thread
+    that waits actively, as those of OpenVINO do, then keeps the one that it waits for from running, for ever.
+    """
+    threads = Path("/proc/self/task")
+    if not threads.is_dir():
+        yield
+        return
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for thread in threads.iterdir():
+            with contextlib.suppress(OSError):  # a thread that has ended
+                if os.sched_getscheduler(int(thread.name)) == os.SCHED_FIFO != policy:
+                    os.sched_setscheduler(int(thread.name), policy, parameter)

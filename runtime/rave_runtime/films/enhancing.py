@@ -20,7 +20,7 @@ from rave_runtime.errors import PhotoError, RaveError
 from rave_runtime.files.atomic import partial_file
 from rave_runtime.films.containers import container_of, container_options
 from rave_runtime.films.dividing import DividedFilm, FilmOptions, FilmResult
-from rave_runtime.films.encoders import least_threads
+from rave_runtime.films.encoders import least_threads, usual_scheduling
 from rave_runtime.films.encoding import (
     FREE_ENCODERS,
     TimedEncoder,
@@ -218,6 +218,8 @@ def _start_video(
     result.warnings += _notes_on_pixels(run, video.codec_context.pix_fmt, encoder, container)
     if options.workers or options.alone:
         video.codec_context.thread_count = 1 if options.alone else options.workers
+    with usual_scheduling():
+        video.codec_context.open(strict=False)
     return TimedEncoder(video, run.video)
 
 

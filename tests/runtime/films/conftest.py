@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rave_runtime.films.encoders import usual_scheduling
+
 av: Any
 try:
     import av
@@ -81,6 +83,8 @@ def make_film(tmp_path: Path) -> MakeFilm:
             if rotation:
                 stream.set_display_rotation(rotation)
             voice = output.add_stream("aac", rate=16000, layout="mono") if sound else None
+            with usual_scheduling():
+                context.open(strict=False)
             if chapters:
                 output.set_chapters(
                     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -162,3 +163,13 @@ def test_codecs_that_a_container_cannot_hold_become_h264(
     assert len(read_film(tmp_path / name)) == 3
     with pytest.raises(UsageError, match=f"{codec} makes a film that the container .* cannot hold"):
         enhance_film(film, tmp_path / name, Enhancer(device="cpu", strength=0), FilmOptions(codec))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="there is no list of threads")
+def test_no_thread_goes_before_all_others(make_film: MakeFilm, tmp_path: Path) -> None:
+    """Started by root, SVT-AV1 made its threads and its caller's real-time ones, and later films hung."""
+    film = make_film("a.mkv", moving_scene(3))
+    enhancer = Enhancer(device="cpu", strength=0)
+    enhance_film(film, tmp_path / "out.mkv", enhancer, FilmOptions("libsvtav1"))
+    threads = [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_OTHER}
