@@ -206,10 +206,9 @@ def tables(
         block = tables_block(read_results(output), output)
         if not check:
             typer.echo("updated" if update_page(file, block) else "up to date already")
-        elif insert_block(page := file.read_text("utf-8"), block) != page:
-            _fail(f"{file}'s tables are not those of {output}: run python -m benchmarks tables")
-        elif is_stale(output):
-            _fail(f"the pages in {output} are not those of its results: run python -m benchmarks report")
+        elif insert_block(page := file.read_text("utf-8"), block) != page or is_stale(output):
+            again = "run python -m benchmarks tables and python -m benchmarks report"
+            _fail(f"{file} or the pages in {output} do not show its results: {again}")
     except (OSError, PageError, ResultError) as error:
         _fail(str(error))
 

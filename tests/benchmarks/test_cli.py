@@ -62,7 +62,7 @@ def test_latency_report_and_readme(tmp_path: Path, tiny_bundle: Path, one_round:
     assert "up to date" in invoke("tables", *place)
     assert invoke("tables", "--check", *place) == ""
     (tmp_path / "results.md").write_text("of earlier results")
-    assert "run python -m benchmarks report" in refuse("tables", "--check", *place)
+    assert "python -m benchmarks report" in refuse("tables", "--check", *place)
 
 
 def test_memory(tmp_path: Path) -> None:
