@@ -177,7 +177,7 @@ def everything(
         steps = ["--batch=2", "--repeats=2", f"--device={device}", f"--threads={request.threads}"]
         with contextlib.suppress(typer.Exit):
             _run_train_step(request, steps, output)
-    report(output)
+    report(output=output)
     typer.echo(f"{time.monotonic() - start:.0f} s in all")
 
 
