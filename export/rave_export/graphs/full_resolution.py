@@ -53,10 +53,12 @@ def run_network(
     shape = graph.Shape(values)
     tall, pool_rows, rows = _double_side(graph, values, shape, 1)
     window, pool_cols, cols = _double_side(graph, tall, shape, 2)
-    features, pooled = graph.inline(
-        _without_cast(context), "context", image=window, rows=pool_rows, cols=pool_cols
-    )
-    (light,) = graph.inline(enhance, "enhance", features=features, pooled=pooled, rows=rows, cols=cols)
+    # The joined graph casts bytes right at its input, the only place where TensorRT takes them.
+    cast = next(node for node in context.graph.node if node.op_type == "Cast" and node.input[0] == "image")
+    inputs = {cast.output[0]: window, "rows": pool_rows, "cols": pool_cols}
+    features, pooled = graph.inline(context, "context", inputs)
+    inputs = {"features": features, "pooled": pooled, "rows": rows, "cols": cols}
+    (light,) = graph.inline(enhance, "enhance", inputs)
     return light
 
 
@@ -89,22 +91,3 @@ def _double_side(
         graph.Expand(graph.Unsqueeze(means, 0), matrices),
         graph.Expand(graph.Unsqueeze(weights, 0), matrices),
     )
-
-
-def _without_cast(context: onnx.ModelProto) -> onnx.ModelProto:
-    """A context graph that takes float32 values from 0 to 255, made from the one that takes bytes.
-
-    The joined graph casts the bytes right at its input, the only place where TensorRT takes them.
-    """
-    model = onnx.ModelProto()
-    model.CopyFrom(context)
-    graph = model.graph
-    (cast,) = [node for node in graph.node if node.op_type == "Cast" and node.input[0] == "image"]
-    nodes = [node for node in graph.node if node is not cast]
-    for node in nodes:
-        node.input[:] = ["image" if name == cast.output[0] else name for name in node.input]
-    graph.node.remove(cast)
-    del graph.value_info[:]
-    image = next(item for item in graph.input if item.name == "image")
-    image.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-    return model

@@ -99,13 +99,20 @@ class GraphWriter:
         self._inputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return Tensor(self, name)
 
-    def inline(self, model: onnx.ModelProto, name: str, **inputs: Tensor) -> list[Tensor]:
-        """Adds another graph, with its name and "_" before the names in it, and returns its outputs."""
+    def inline(self, model: onnx.ModelProto, name: str, given: dict[str, Tensor]) -> list[Tensor]:
+        """Adds another graph, with its name and "_" before the names in it, and returns its outputs.
+
+        Args:
+            model: the model of the other graph.
+            name: a name that no other graph in this one has.
+            given: what stands for inputs of the graph, or for results of nodes, which are then left out.
+        """
         graph = compose.add_prefix(model, f"{name}_").graph
-        given = {f"{name}_{key}": value.name for key, value in inputs.items()}
+        known = {f"{name}_{key}": value.name for key, value in given.items()}
         for node in graph.node:
-            node.input[:] = [given.get(key, key) for key in node.input]
-        self._nodes += graph.node
+            if not known.keys() >= set(node.output):
+                node.input[:] = [known.get(key, key) for key in node.input]
+                self._nodes.append(node)
         self._weights += graph.initializer
         return [Tensor(self, item.name) for item in graph.output]
 
