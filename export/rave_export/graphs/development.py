@@ -13,13 +13,12 @@ import numpy as np
 
 from rave_export.graphs.guided_light import Fitted
 from rave_export.graphs.joining import BOOL, FLOAT, GraphWriter, Tensor
+from rave_runtime.light.chroma import NOISE, SHADE
 from rave_runtime.light.luma import FROM_CBCR, TO_YCBCR
 from rave_runtime.light.relight import BLOCK_PX
 
 _LUMA_OF_65536: Final = (19595, 38470, 7471)
 """Pillow's integer weights of red, green and blue in luma, out of 65536."""
-
-_NOISE: Final = 6 / 255
 
 _POINTS: Final = ("batch", 1, "points")
 
@@ -70,10 +69,10 @@ def smooth_colours(graph: GraphWriter, planes: Tensor, divisor: Tensor) -> Smoot
     shift = means - colours
     shift_square = graph.ReduceSum(shift * shift, 1, keepdims=1)
 
-    shade_small = graph.Clip((0.7 - divisor) / 0.35, 0.0, 1.0)
+    shade_small = graph.Clip((SHADE[1] - divisor) / (SHADE[1] - SHADE[0]), 0.0, 1.0)
     shade_size = graph.Concat(n, 1, size, axis=0)
     shade = _resize(graph, shade_small, shade_size) * has_blocks
-    weight = block_luma / ((shift_square + _NOISE**2) * (block_luma + _NOISE)) * _NOISE**2 * shade
+    weight = block_luma / ((shift_square + NOISE**2) * (block_luma + NOISE)) * NOISE**2 * shade
     moved = graph.Reshape(shift * weight, graph.Concat(0, 2, -1, axis=0))
     added = graph.Reshape(graph.MatMul(np.array(FROM_CBCR) * 255, moved), chroma_shape)
 
