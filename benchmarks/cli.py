@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -177,7 +176,7 @@ def everything(
         steps = ["--batch=2", "--repeats=2", f"--device={device}", f"--threads={request.threads}"]
         with contextlib.suppress(typer.Exit):
             _run_train_step(request, steps, output)
-    report(output)
+    report(output=output)
     typer.echo(f"{time.monotonic() - start:.0f} s in all")
 
 
@@ -252,15 +251,9 @@ def _run(quantity: str, request: Request, output: Path, latency: list[Row] | Non
     """Measures one quantity and writes the result; `roofline` can use the rows of a latency run."""
     from benchmarks.suites import suites
 
-    measures: dict[str, Callable[[Request], list[Row]]] = {
-        "latency": suites.measure_latency,
-        "memory": suites.measure_memory,
-        "scale": suites.measure_scale,
-        "tiling": suites.measure_tiling,
-        "roofline": lambda r: suites.measure_roofline(r, latency or ()),
-    }
+    measure = getattr(suites, f"measure_{quantity}")
     typer.echo(f"== {quantity}")
-    rows = measures[quantity](request)
+    rows: list[Row] = measure(request, latency or ()) if quantity == "roofline" else measure(request)
     _record(quantity, request, rows, output)
     return rows
 

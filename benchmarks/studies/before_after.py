@@ -13,9 +13,10 @@ import PIL.Image
 import PIL.ImageDraw
 
 from benchmarks.studies.reporting import study_parser
-from benchmarks.suites.real_scenes import EnhanceOne, Scene, find_scenes, read_picture
+from benchmarks.suites.real_scenes import EnhanceOne, Scene, find_scenes
 from rave_runtime import Enhancer
 from rave_runtime.arrays import Picture
+from rave_runtime.photos.reading import load_rgb
 
 MARGIN_PX = 8
 TITLE_PX = 18
@@ -32,8 +33,8 @@ def draw_sheet(scenes: Sequence[Scene], exposure: int, enhance: EnhanceOne) -> P
     """
     rows: list[tuple[str, list[Picture]]] = []
     for scene in scenes:
-        photograph = read_picture(scene.photographs[exposure])
-        rows.append((scene.name, [photograph, enhance(photograph), read_picture(scene.truth)]))
+        photograph = load_rgb(scene.photographs[exposure])
+        rows.append((scene.name, [photograph, enhance(photograph), load_rgb(scene.truth)]))
     width = max(row[0].shape[1] for _, row in rows)
     heights = [row[0].shape[0] + TITLE_PX + MARGIN_PX for _, row in rows]
     size = (len(TITLES) * (width + MARGIN_PX) + MARGIN_PX, sum(heights) + MARGIN_PX)

@@ -73,11 +73,6 @@ WAYS: dict[str, Upsample] = {
 }
 
 
-def read(path: Path) -> NDArray[np.uint8]:
-    """Reads a file as [h, w, 3] uint8."""
-    return load_rgb(path)
-
-
 def measure(
     enhancer: Enhancer, image: NDArray[np.uint8], size_px: int, truth: NDArray[np.uint8]
 ) -> dict[str, float]:
@@ -108,14 +103,14 @@ def main(arguments: Sequence[str]) -> None:
     enhancer = Enhancer(options.bundle, precision="fp32", working_size=None)
     rows_by_column: dict[str, list[dict[str, float]]] = {}
     for path in sorted(options.photos.iterdir()) if options.photos else []:
-        image = read(path)
+        image = load_rgb(path)
         full = enhancer.enhance(image)
         for size_px in (256, 512):
             rows_by_column.setdefault(f"fidelity {size_px}", []).append(
                 measure(enhancer, image, size_px, full)
             )
     for path in sorted(options.pairs[0].iterdir())[:: options.every] if options.pairs else []:
-        image, truth = read(path), read(options.pairs[1] / path.name)
+        image, truth = load_rgb(path), load_rgb(options.pairs[1] / path.name)
         for size_px in (96, 128, 192):
             rows_by_column.setdefault(f"truth {size_px}", []).append(measure(enhancer, image, size_px, truth))
     means = {

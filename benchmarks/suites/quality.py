@@ -77,7 +77,7 @@ def measure_quality(
     psnrs_db, similarities, seconds, megapixels = [], [], [], []
     distances: list[float] = []
     for pair in pairs:
-        photograph, truth = _read(pair.photograph), _read(pair.truth)
+        photograph, truth = load_rgb(pair.photograph), load_rgb(pair.truth)
         if photograph.shape != truth.shape:
             raise PairsError(
                 f"{pair.photograph} is {photograph.shape[1]}x{photograph.shape[0]}, its truth "
@@ -153,7 +153,3 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     """The pictures of a folder by stem; none where there is no such folder."""
     files = folder.iterdir() if folder.is_dir() else iter(())
     return {file.stem: file for file in sorted(files) if file.suffix.lower() in READ_ENDINGS}
-
-
-def _read(path: Path) -> Picture:
-    return load_rgb(path)

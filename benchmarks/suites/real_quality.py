@@ -25,11 +25,11 @@ from benchmarks.suites.real_scenes import (
     measure_mean_changes,
     measure_scenes,
     measure_unchanged,
-    read_picture,
     select_part,
 )
 from rave_runtime import Enhancer
 from rave_runtime.arrays import Picture
+from rave_runtime.photos.reading import load_rgb
 
 CLASSICAL: Final = ("gamma-0.6", "lime-0.5")
 """Methods without a network, with the exponents that do best on the scenes."""
@@ -164,7 +164,7 @@ def measure_lifts(name: str, title: str, enhance: EnhanceOne, files: Sequence[Pa
     """Measures how a method changes backlit photographs; returns a row for each."""
     rows: list[Row] = []
     for file in files:
-        picture = read_picture(file)
+        picture = load_rgb(file)
         lift = measure_lift(picture, enhance(picture))
         rows.append(
             {
@@ -188,7 +188,7 @@ def measure_rounding(
     files += [*pictures.backlit, *pictures.well_lit]
     distances: list[tuple[float, str]] = []
     for file in files:
-        picture: Picture = read_picture(file)
+        picture: Picture = load_rgb(file)
         distances.append(
             (min(EQUAL_DB, psnr_db(enhance_rounded(picture), enhance_exact(picture))), file.stem)
         )

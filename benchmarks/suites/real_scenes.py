@@ -117,16 +117,9 @@ def find_pictures(folders: Iterable[Path]) -> list[Path]:
     return found
 
 
-def read_picture(file: Path) -> Picture:
-    """Reads a file as [h, w, 3] uint8."""
-    return load_rgb(file)
-
-
 def find_low_key(files: Sequence[Path]) -> list[Path]:
     """The darkest pictures by their mean in linear light, darkest first."""
-    return sorted(files, key=lambda file: float(linear_luminance(read_picture(file)).mean()))[
-        :LOW_KEY_PICTURES
-    ]
+    return sorted(files, key=lambda file: float(linear_luminance(load_rgb(file)).mean()))[:LOW_KEY_PICTURES]
 
 
 def measure_scenes(enhance: EnhanceOne, scenes: Sequence[Scene]) -> list[dict[str, float]]:
@@ -140,7 +133,7 @@ def measure_scenes(enhance: EnhanceOne, scenes: Sequence[Scene]) -> list[dict[st
     for i, stops in enumerate(STOPS_BELOW_MIDDLE):
         scores = []
         for scene in scenes:
-            result, truth = enhance(read_picture(scene.photographs[i])), read_picture(scene.truth)
+            result, truth = enhance(load_rgb(scene.photographs[i])), load_rgb(scene.truth)
             scores.append([measure(result, truth) for measure in _SCORES.values()])
         means = dict(zip(_SCORES, np.mean(scores, 0).tolist(), strict=True))
         records.append({"stops_below": stops, **means})
@@ -150,7 +143,7 @@ def measure_scenes(enhance: EnhanceOne, scenes: Sequence[Scene]) -> list[dict[st
 
 def measure_unchanged(enhance: EnhanceOne, files: Sequence[Path]) -> float:
     """Mean PSNR in dB between well-lit pictures and what a method makes of them, each at most `EQUAL_DB`."""
-    pictures = map(read_picture, files)
+    pictures = map(load_rgb, files)
     return float(np.mean([min(EQUAL_DB, psnr_db(enhance(picture), picture)) for picture in pictures]))
 
 
@@ -158,7 +151,7 @@ def measure_mean_changes(enhance: EnhanceOne, files: Sequence[Path]) -> dict[str
     """By file stem, the change in EV of the mean linear light of each picture."""
     changes = {}
     for file in files:
-        picture = read_picture(file)
+        picture = load_rgb(file)
         before, after = (linear_luminance(p).mean() for p in (picture, enhance(picture)))
         changes[file.stem] = float(np.log2((after + _FLOOR) / (before + _FLOOR)))
     return changes

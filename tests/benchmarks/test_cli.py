@@ -39,7 +39,8 @@ def refuse(*arguments: Any) -> str:
 
 @pytest.fixture
 def one_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One turn of each program in place of five, where only a full measurement has all rows."""
+    """One turn of each program and one precision, where only a full measurement has all kinds of rows."""
+    monkeypatch.setattr("benchmarks.suites.contest.bundle_precisions", lambda _: ["fp32"])
     plan = Request.plan
     monkeypatch.setattr(Request, "plan", lambda self: replace(plan(self), rounds=1))
 

@@ -26,12 +26,12 @@ from benchmarks.suites.real_scenes import (
     measure_mean_changes,
     measure_scenes,
     measure_unchanged,
-    read_picture,
     select_part,
 )
 from rave_runtime import Enhancer
 from rave_runtime.arrays import Picture
 from rave_runtime.bundle import embedded_bundle
+from rave_runtime.photos.reading import load_rgb
 
 
 def make_picture(seed: int, height: int = 60, width: int = 80) -> Picture:
@@ -180,14 +180,14 @@ def test_a_panorama_becomes_scenes_and_a_sheet(tiny_bundle: Path, tmp_path: Path
     scenes = find_scenes(folder)
     assert scenes
     assert all(scene.name.startswith("room_") for scene in scenes)
-    means = [read_picture(scenes[0].photographs[i]).mean() for i in range(4)]
+    means = [load_rgb(scenes[0].photographs[i]).mean() for i in range(4)]
     assert means == sorted(means)
     sheet = tmp_path / "docs" / "sheet.png"
     words = [str(folder), "--names", scenes[0].name, "--model", str(tiny_bundle), "--output", str(sheet)]
     before_after.main(words)
-    drawn = read_picture(sheet)
+    drawn = load_rgb(sheet)
     assert drawn.shape == (8 + 40 + 18 + 8, 3 * 68 + 8, 3)
-    np.testing.assert_array_equal(drawn[26:66, 8:68], read_picture(scenes[0].photographs[1]))
-    np.testing.assert_array_equal(drawn[26:66, 144:204], read_picture(scenes[0].truth))
+    np.testing.assert_array_equal(drawn[26:66, 8:68], load_rgb(scenes[0].photographs[1]))
+    np.testing.assert_array_equal(drawn[26:66, 144:204], load_rgb(scenes[0].truth))
     with pytest.raises(SystemExit):
         before_after.main([str(folder), "--names", "other", "--output", str(sheet)])

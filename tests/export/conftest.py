@@ -22,10 +22,13 @@ from rave_export.graphs.split import ContextGraph, EnhanceGraph
 from rave_export.graphs.variants import Graph, float_graphs
 from rave_export.int8.calibration import proof_pictures
 from rave_export.int8.rounding import Models
+from rave_export.proof.parity import probe_cases
 from rave_runtime.bundle import Bundle, EngineFile, read_bundle, write_manifest
 from rave_train.checkpoint import Checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork, Padding
 from tests.conftest import Once
+
+FEW = [case for case in probe_cases() if case.label in ("many tiles", "mixed batch", "tall")]
 
 
 def tiny_network(padding: Padding = "reflect", seed: int = 0) -> EnhancementNetwork:
@@ -78,6 +81,12 @@ def plain_cpu() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rave_export.proof.verify.DEVICES", ("cpu",))
         yield
+
+
+@pytest.fixture(autouse=True)
+def few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of the cases is run where a proof is not what is tested; `test_verify.py` runs all."""
+    monkeypatch.setattr("rave_export.proof.verify.probe_cases", lambda: list(FEW))
 
 
 @pytest.fixture(scope="session")

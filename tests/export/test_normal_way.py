@@ -16,8 +16,8 @@ from PIL import Image
 
 from rave_export.bundles import Contents, export_bundle
 from rave_export.errors import ExportError
-from rave_export.graphs.guided_light import fit_graph
-from rave_export.graphs.joining import Versions
+from rave_export.graphs.guided_light import fit_light
+from rave_export.graphs.joining import FLOAT, INT64, GraphWriter
 from rave_export.graphs.normal_way import normal_way
 from rave_export.graphs.variants import Graph
 from rave_export.proof.normal_way import built_in_pictures, compare_normal_way
@@ -66,10 +66,17 @@ def test_what_nobody_sees_is_left_out_as_in_the_runtime(stops: float, strength: 
     small = rng.integers(40, 256, (2, 30, 40, 3)).astype(np.float32)
     light = np.exp2(-stops + rng.normal(0, stops / 9, (2, 30, 40))).astype(np.float32)
     light[1] = 0.4  # of the batch, the other photograph has a light of its own
-    fit = session(fit_graph(Versions(10, 21)).SerializeToString())
-    names = {"small": small, "network_light": light, "strength": np.array(strength, np.float32)}
-    names |= {"radius": np.array([2]), "is_small": np.array(1, np.float32)}
-    (found,) = fit.run(["fit_divisor"], {f"fit_{name}": value for name, value in names.items()})
+    inputs = {"small": small, "network_light": light, "strength": np.array(strength, np.float32)}
+    inputs |= {"radius": np.array([2]), "is_small": np.array(1, np.float32)}
+    like = onnx.ModelProto(ir_version=10, opset_import=[onnx.helper.make_opsetid("", 21)])
+    graph = GraphWriter(like)
+    tensors = {
+        name: graph.input(name, INT64 if name == "radius" else FLOAT, value.shape)
+        for name, value in inputs.items()
+    }
+    divisor = fit_light(graph, **tensors).divisor
+    fit = session(graph.model(divisor=(divisor, FLOAT, ("n", 1, "h2", "w2"))).SerializeToString())
+    (found,) = fit.run(["divisor"], inputs)
     for i, each in enumerate(light):
         expected = guard_black(divisor_of(without_unseen(each), Look(strength)), small[i] / 255)
         np.testing.assert_allclose(found[i, 0], expected, rtol=2e-5)

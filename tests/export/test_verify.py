@@ -21,7 +21,6 @@ from rave_export.proof.parity import (
     SplitGraphs,
     measure_parity,
     over_tolerance,
-    probe_cases,
     probe_picture,
 )
 from rave_export.proof.reference import torch_reference
@@ -40,9 +39,12 @@ from rave_runtime.errors import BundleError
 from rave_runtime.light.tiling import Span, interpolation_matrix, pooling_matrix
 from rave_train.checkpoint import save_checkpoint
 from rave_train.network import EnhancementNetwork
-from tests.export.conftest import with_plan
+from tests.export.conftest import FEW, with_plan
 
-FEW = [case for case in probe_cases() if case.label in ("many tiles", "mixed batch", "tall")]
+
+@pytest.fixture(autouse=True)
+def few_cases() -> None:
+    """Takes the place of the fixture by which other modules run few: here, proofs run all cases."""
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def scene(height: int = 40, width: int = 56, channels: int = 3, dtype: Any = np.
     return np.round(values[..., 0] if channels == 1 else values).astype(dtype)
 
 
-def png_chunk(kind: bytes, data: bytes) -> bytes:
+def png_chunk(kind: bytes, data: bytes = b"") -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 

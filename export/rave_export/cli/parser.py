@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from importlib.util import find_spec
-from pathlib import Path
 from typing import NoReturn
 
 from rave_export.options import ENOUGH_DB, HARDWARE, PADDINGS, SINGLE_GRAPHS, TRT_BATCH, TRT_TILE_PX
+from rave_runtime.cli.values import path
 from rave_runtime.errors import UsageError, with_near_options
 from rave_runtime.version import __version__
 
@@ -34,12 +34,12 @@ def make_parser() -> argparse.ArgumentParser:
         "checkpoint",
         nargs="?",
         default=None,  # argparse would give SUPPRESS, which is a text, to `type` and so make it a path
-        type=_path,
+        type=path,
         metavar="CHECKPOINT",
         help="A checkpoint: .safetensors by rave-train, .pth as published, a bundle that holds one, or the "
         "word 'embedded' for that of rave-run.",
     )
-    parser.add_argument("-o", "--output", type=_path, metavar="BUNDLE", help="Folder of the bundle to write.")
+    parser.add_argument("-o", "--output", type=path, metavar="BUNDLE", help="Folder of the bundle to write.")
     parser.add_argument(
         "--force", action="store_true", help="Replace what is at --output, --web and --triton."
     )
@@ -85,7 +85,7 @@ def _add_int8_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--int8", action="store_true", help="Also export 8-bit graphs.")
     group.add_argument(
         "--calibration",
-        type=_path,
+        type=path,
         metavar="FOLDER",
         help="Photographs to calibrate on, beside the built-in scenes.",
     )
@@ -104,16 +104,16 @@ def _add_int8_options(group: argparse._ArgumentGroup) -> None:
 
 def _add_place_options(group: argparse._ArgumentGroup) -> None:
     """Adds the options of Triton, the web page and TensorRT."""
-    group.add_argument("--triton", type=_path, metavar="FOLDER", help="Also write a Triton model repository.")
+    group.add_argument("--triton", type=path, metavar="FOLDER", help="Also write a Triton model repository.")
     group.add_argument(
         "--web",
-        type=_path,
+        type=path,
         metavar="FOLDER",
         help="Also write a web page that enhances photographs inside the browser.",
     )
     group.add_argument(
         "--web-runtime",
-        type=_path,
+        type=path,
         metavar="FILE",
         help="The npm package of onnxruntime for browsers, where npm cannot fetch it.",
     )
@@ -155,21 +155,15 @@ def _add_place_options(group: argparse._ArgumentGroup) -> None:
 
 def _add_verify_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--verify", type=_path, metavar="BUNDLE", help="Prove this bundle again instead of exporting."
+        "--verify", type=path, metavar="BUNDLE", help="Prove this bundle again instead of exporting."
     )
     group.add_argument(
         "--reference",
-        type=_path,
+        type=path,
         metavar="CHECKPOINT",
         help="Checkpoint to compare with [default: the bundle's own, or its float32 graphs where "
         "torch is not installed].",
     )
     group.add_argument(
-        "--images", type=_path, metavar="FOLDER", help="Photographs to run beside the built-in pictures."
+        "--images", type=path, metavar="FOLDER", help="Photographs to run beside the built-in pictures."
     )
-
-
-def _path(text: str) -> Path:
-    if not text:  # pathlib takes it for the current folder
-        raise argparse.ArgumentTypeError("it is empty: is a variable not set?")
-    return Path(text)

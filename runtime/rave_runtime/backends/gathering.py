@@ -11,23 +11,20 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.arrays import Array
-from rave_runtime.backends.network import Image, LoadedNetwork
-from rave_runtime.bundle import NetworkFacts
-
-_Call = Literal["pool", "illuminate", "illuminate_whole"]
+from rave_runtime.backends.network import Call, LoadedNetwork, NetworkAround
 
 
 @dataclass(eq=False)
 class _Request:
     """One caller's windows, and their result or error once they are done."""
 
-    call: _Call
+    call: Call
     arrays: tuple[NDArray[Any], ...]
     done: threading.Event = field(default_factory=threading.Event)
     result: Array | None = None
@@ -43,7 +40,7 @@ class _Request:
         return (self.call, *((array.shape[1:], array.dtype) for array in self.arrays))
 
 
-class GatheringNetwork:
+class GatheringNetwork(NetworkAround):
     """Puts the calls of several threads together into calls of another network: see `Network`.
 
     Args:
@@ -52,37 +49,15 @@ class GatheringNetwork:
     """
 
     def __init__(self, network: LoadedNetwork, max_windows: int) -> None:
-        self._network: Final = network
+        super().__init__(network)
         self._max_windows: Final = max_windows
         self._queue: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._busy = False
 
-    @property
-    def facts(self) -> NetworkFacts:
-        """See `Network.facts`."""
-        return self._network.facts
-
-    def prepare(self, *, whole: bool) -> None:
-        """See `LoadedNetwork.prepare`."""
-        self._network.prepare(whole=whole)
-
-    def pool(self, images: Image, pool_rows: Array, pool_cols: Array) -> Array:
-        """See `Network.pool`."""
-        return self._ask(_Request("pool", (images, pool_rows, pool_cols)))
-
-    def illuminate(self, images: Image, pooled: Array, rows: Array, cols: Array) -> Array:
-        """See `Network.illuminate`."""
-        return self._ask(_Request("illuminate", (images, pooled, rows, cols)))
-
-    def illuminate_whole(
-        self, images: Image, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array
-    ) -> Array:
-        """See `Network.illuminate_whole`."""
-        return self._ask(_Request("illuminate_whole", (images, pool_rows, pool_cols, rows, cols)))
-
-    def _ask(self, request: _Request) -> Array:
+    def call(self, name: Call, *arrays: NDArray[Any]) -> Array:
         """Queues a request, runs queued requests if no other thread does, and returns its result."""
+        request = _Request(name, arrays)
         with self._changed:
             self._queue.append(request)
             self._changed.wait_for(lambda: request.done.is_set() or not self._busy)
@@ -124,7 +99,7 @@ class GatheringNetwork:
                 np.concatenate(parts) if len(parts) > 1 else parts[0]
                 for parts in zip(*(request.arrays for request in group), strict=True)
             ]
-            result: Array = getattr(self._network, group[0].call)(*arguments)
+            result: Array = getattr(self.network, group[0].call)(*arguments)
         except Exception as error:
             if len(group) == 1:
                 group[0].error = error

@@ -8,7 +8,8 @@ calls of `Network`, so that another library is supported by another class beside
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from rave_runtime.arrays import Array
 from rave_runtime.bundle import NetworkFacts
 
 Image = NDArray[np.uint8] | NDArray[np.float32]
+Call = Literal["pool", "illuminate", "illuminate_whole"]
 
 
 class Network(Protocol):
@@ -78,3 +80,41 @@ class LoadedNetwork(Network, Protocol):
             BundleError: a graph is missing, damaged or cannot be loaded.
             DeviceError: the device cannot be used.
         """
+
+
+class NetworkAround(ABC):
+    """A network that hands its calls to another one, by way of `call`.
+
+    Args:
+        network: the other network.
+    """
+
+    def __init__(self, network: LoadedNetwork) -> None:
+        self.network: Final = network
+
+    @abstractmethod
+    def call(self, name: Call, *arrays: NDArray[Any]) -> Array:
+        """Returns the result of a call of the other network."""
+
+    @property
+    def facts(self) -> NetworkFacts:
+        """See `Network.facts`."""
+        return self.network.facts
+
+    def prepare(self, *, whole: bool) -> None:
+        """See `LoadedNetwork.prepare`."""
+        self.network.prepare(whole=whole)
+
+    def pool(self, images: Image, pool_rows: Array, pool_cols: Array) -> Array:
+        """See `Network.pool`."""
+        return self.call("pool", images, pool_rows, pool_cols)
+
+    def illuminate(self, images: Image, pooled: Array, rows: Array, cols: Array) -> Array:
+        """See `Network.illuminate`."""
+        return self.call("illuminate", images, pooled, rows, cols)
+
+    def illuminate_whole(
+        self, images: Image, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array
+    ) -> Array:
+        """See `Network.illuminate_whole`."""
+        return self.call("illuminate_whole", images, pool_rows, pool_cols, rows, cols)

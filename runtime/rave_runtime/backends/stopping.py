@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
+
+from numpy.typing import NDArray
 
 from rave_runtime.arrays import Array
-from rave_runtime.backends.network import Image, LoadedNetwork
-from rave_runtime.bundle import NetworkFacts
+from rave_runtime.backends.network import Call, LoadedNetwork, NetworkAround
 from rave_runtime.errors import RaveError
 
 
@@ -18,7 +19,7 @@ class StoppedError(RaveError):
         super().__init__("was not finished: the run was interrupted")
 
 
-class StoppableNetwork:
+class StoppableNetwork(NetworkAround):
     """Passes calls on to another network until it is to stop: see `Network`.
 
     Args:
@@ -27,33 +28,12 @@ class StoppableNetwork:
     """
 
     def __init__(self, network: LoadedNetwork, is_stopped: Callable[[], bool]) -> None:
-        self._network: Final = network
+        super().__init__(network)
         self._is_stopped: Final = is_stopped
 
-    @property
-    def facts(self) -> NetworkFacts:
-        """See `Network.facts`."""
-        return self._network.facts
-
-    def prepare(self, *, whole: bool) -> None:
-        """See `LoadedNetwork.prepare`."""
-        self._network.prepare(whole=whole)
-
-    def pool(self, images: Image, pool_rows: Array, pool_cols: Array) -> Array:
-        """See `Network.pool`. Raises `StoppedError` when it is to stop."""
-        return self._going_on().pool(images, pool_rows, pool_cols)
-
-    def illuminate(self, images: Image, pooled: Array, rows: Array, cols: Array) -> Array:
-        """See `Network.illuminate`. Raises `StoppedError` when it is to stop."""
-        return self._going_on().illuminate(images, pooled, rows, cols)
-
-    def illuminate_whole(
-        self, images: Image, pool_rows: Array, pool_cols: Array, rows: Array, cols: Array
-    ) -> Array:
-        """See `Network.illuminate_whole`. Raises `StoppedError` when it is to stop."""
-        return self._going_on().illuminate_whole(images, pool_rows, pool_cols, rows, cols)
-
-    def _going_on(self) -> LoadedNetwork:
+    def call(self, name: Call, *arrays: NDArray[Any]) -> Array:
+        """See `NetworkAround.call`. Raises `StoppedError` when it is to stop."""
         if self._is_stopped():
             raise StoppedError
-        return self._network
+        result: Array = getattr(self.network, name)(*arrays)
+        return result

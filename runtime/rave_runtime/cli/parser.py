@@ -6,12 +6,11 @@ It uses argparse: importing typer, which other commands use, takes a third of th
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from rave_runtime.cli.messages import wrong_use
+from rave_runtime.cli.values import number, path
 from rave_runtime.errors import with_near_options
 from rave_runtime.photos.formats import WRITTEN_FORMATS
 from rave_runtime.version import __version__
@@ -52,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--highlights", text, type=float, metavar="H")
     add("--only-backlit", "Copy photographs that are not backlit, unchanged.", action="store_true")
     add("--again", "Enhance once more what was enhanced before.", action="store_true")
-    add("--model", "The model's bundle [default: the embedded one].", type=_path, metavar="FOLDER")
+    add("--model", "The model's bundle [default: the embedded one].", type=path, metavar="FOLDER")
     text = "Long side for estimating the light, in pixels [default: the model's]."
     add("--working-size", text, type=int, metavar="PX")
     add("--full-resolution", "Estimate the light at full size: exact, and slow.", action="store_true")
@@ -61,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     *others, last = (name.lower() for name in WRITTEN_FORMATS)
     add("--format", f"Write all results as {', '.join(others)} or {last}.")
     text = "Quality of lossy formats, 1 to 100 [default: like the input's]."
-    add("--quality", text, type=_number(int, 1, 100), metavar="Q")
+    add("--quality", text, type=number(int, 1, 100), metavar="Q")
     text = "Give JPEGs an HDR gain map (Ultra HDR): what was bright stays so on HDR screens."
     add("--hdr", text, action="store_true")
     add("--suffix", "Append TEXT to the names of results, such as _bright.", metavar="TEXT")
@@ -83,7 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
     text = "Write a web page with before/after sliders and timings."
     add("--report", text, type=_local_file, metavar="FILE")
     text = "Refuse larger photographs, in megapixels [default: 300]."
-    add("--max-megapixels", text, type=_number(float, 0.0001), metavar="MP")
+    add("--max-megapixels", text, type=number(float, 0.0001), metavar="MP")
 
     group = parser.add_argument_group("Films")
     add("--film", "Standard input is a film, read and written as it comes.", action="store_true")
@@ -95,44 +94,22 @@ def make_parser() -> argparse.ArgumentParser:
     add("--precision", "auto, fp32, fp16 or int8 [default: auto].", metavar="NAME")
     add("--tile-size", "Side of the network's tiles, in pixels.", type=int, metavar="PX")
     text = "Memory for the photographs and tiles of one process, in MiB [default: 2048, in a container less]."
-    add("--memory-limit", text, type=_number(int, 64), dest="memory_limit_mib", metavar="MIB")
+    add("--memory-limit", text, type=number(int, 64), dest="memory_limit_mib", metavar="MIB")
     text = "Photographs in work at a time [default: one per processor]."
-    add("--workers", text, type=_number(int, 1), metavar="N")
+    add("--workers", text, type=number(int, 1), metavar="N")
     add("--shard", "Enhance the I-th of N parts, for a job scheduler.", metavar="I/N")
     add("--cluster", "Use the Ray cluster at ADDRESS; 'local' starts one here.", metavar="ADDRESS")
     text = "Processes on the cluster [default: as many as fit]."
-    add("--actors", text, type=_number(int, 1), metavar="N")
+    add("--actors", text, type=number(int, 1), metavar="N")
     add("--doctor", "Print what is installed, what would be used, and why.", action="store_true")
     add("--version", "Print the version.", action="version", version=f"rave-run {__version__}")
     return parser
 
 
-def _number(
-    kind: type[int] | type[float], minimum: float, maximum: float = math.inf
-) -> Callable[[str], float]:
-    """Returns a function that parses a number within limits, for argparse."""
-
-    def parse(text: str) -> float:
-        value = kind(text)
-        if not minimum <= value <= maximum:
-            limit = f"at least {minimum:g}" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"
-            raise argparse.ArgumentTypeError(f"{text} is not {limit}")
-        return value
-
-    parse.__name__ = kind.__name__  # argparse shows this name when the text is not a number
-    return parse
-
-
 def _local_file(text: str) -> Path:
     if "://" in text:
         raise argparse.ArgumentTypeError(f"{text} is a URL: give a file of this machine")
-    return _path(text)
-
-
-def _path(text: str) -> Path:
-    if not text:  # pathlib would take an empty text for the current folder
-        raise argparse.ArgumentTypeError("it is empty: is a variable not set?")
-    return Path(text)
+    return path(text)
 
 
 def as_paths(arguments: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location, RemoteFile, parse_location
+from rave_runtime.files.places import exists
 
 
 def parse_inputs(texts: Sequence[str]) -> list[Location]:
@@ -31,7 +32,7 @@ def _places(text: str) -> list[Location]:
     place = parse_location(text)
     if isinstance(place, RemoteFile):
         return _matching_objects(place) if "*" in text and not place.exists() else [place]
-    if not glob.has_magic(text) or _is_there(place):
+    if not glob.has_magic(text) or exists(place):
         return [place]
     matches: list[Location] = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
     if not matches:
@@ -63,10 +64,3 @@ def _matching_objects(pattern: RemoteFile) -> list[Location]:
 
 def _has_hidden_part(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        return True

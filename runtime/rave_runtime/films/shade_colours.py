@@ -12,18 +12,13 @@ import numpy as np
 
 from rave_runtime.arrays import Array
 from rave_runtime.films.plane_format import Plane, PlaneFormat
+from rave_runtime.light.chroma import NOISE, SHADE
 from rave_runtime.light.reduction import box_means, neighbours
 from rave_runtime.light.relight import BLOCK_PX
 from rave_runtime.light.workspace import Workspace
 
 _REACH_BLOCKS: Final = 2
 """Blocks to each side over which colours are averaged, as in photographs."""
-
-_NOISE: Final = 6 / 255
-"""Difference of colour that is smoothed by half, as a share of the range of chroma; as in photographs."""
-
-_SHADE: Final = (0.35, 0.7)
-"""Up to the first divisor, colours are smoothed fully; from the second on, not at all; as in photographs."""
 
 
 class ShadeColours(Protocol):
@@ -70,7 +65,7 @@ class MeanColours:
         self._wide += share * (means[..., left + 1] - self._wide)
         self._blocks, self._height = down, height
         low, high = layout.chroma_bounds
-        self._noise = np.float32(_NOISE * (high - low))
+        self._noise = np.float32(NOISE * (high - low))
 
     @staticmethod
     def fits(layout: PlaneFormat, height: int, width: int) -> bool:
@@ -87,7 +82,7 @@ class MeanColours:
             divisor: [rows, w] float32, the light at the first of those pixels.
             space: memory for intermediate values.
         """
-        low, high = _SHADE
+        low, high = SHADE
         if divisor.min() >= high:
             return
         rows = chroma.shape[1]
@@ -97,7 +92,7 @@ class MeanColours:
         shift *= share[:, None]
         shift += self._wide[:, upper]
         shift -= chroma
-        noise, t = self._noise, np.float32(_NOISE)
+        noise, t = self._noise, np.float32(NOISE)
         weight, other = space.array("weight", (2, *luma.shape))
         np.multiply(shift[0], shift[0], out=weight)
         np.multiply(shift[1], shift[1], out=other)

@@ -31,11 +31,11 @@ _STRIP_BLOCKS: Final = 4
 _COMPILED_STRIP_BLOCKS: Final = 32
 """The same for compiled passes, which need no cache for a strip: few enough to share them among threads."""
 
-_NOISE: Final = 6 / 255
+NOISE: Final = 6 / 255
 """Difference of colour, in values of [0, 1], that is smoothed by half. Smaller ones are smoothed more, larger
 ones less."""
 
-_SHADE: Final = (0.35, 0.7)
+SHADE: Final = (0.35, 0.7)
 """Up to the first divisor, colours are smoothed fully; from the second on, not at all."""
 
 _TO_CHROMA: Final = np.array(TO_YCBCR, np.float32)
@@ -91,7 +91,7 @@ class ChromaCorrection:
     def __init__(self, pixels: NDArray[Any], divisor: Array, threads: int = 1) -> None:
         self._height, self._width = pixels.shape[:2]
         down, across = self._height // BLOCK_PX, self._width // BLOCK_PX
-        low, high = _SHADE
+        low, high = SHADE
         shade = np.clip((high - divisor) / np.float32(high - low), np.float32(0), np.float32(1))
         shade = _interpolated(shade, down, across)
         self._rows, self._columns = _range(shade.max(1)), _range(shade.max(0))
@@ -238,7 +238,7 @@ def _smooth(means: Array, part: _Part, shade: Array) -> Array:
     core = tuple(slice(begin, begin + length) for begin, length in zip(part.start, shade.shape, strict=True))
     luma, chroma = means[0][core], means[1:]
     shift = _means_around(chroma, *part.size, *part.first)[:, *core] - chroma[:, *core]
-    noise = np.float32(_NOISE)
+    noise = np.float32(NOISE)
     square = noise * noise
     weight = square + shift[0] * shift[0] + shift[1] * shift[1]
     weight = luma / (weight * (luma + noise)) * square * shade
@@ -256,7 +256,7 @@ def _smooth_compiled(means: Array, part: _Part, shade: Array) -> Array:
         *map(Size, (*means.shape[1:], *part.first, *part.size, *part.start)),
         address(shade),
         *map(Size, shade.shape),
-        ctypes.c_float(_NOISE),
+        ctypes.c_float(NOISE),
         address(shift),
         address(line),
     )

@@ -101,15 +101,6 @@ class Batch:
             if self._journal is not None:
                 self._journal.close()
 
-    def enhance_file(self, job: Job) -> Result:
-        """Enhances one photograph from file to file. Its errors are in the result and are not raised.
-
-        Raises:
-            BundleError: the model is damaged.
-        """
-        made = self._make(job)
-        return self._finish(made) if isinstance(made, Written) else made
-
     def _finish(self, written: Written) -> Result:
         """Puts a result that is written into its place, and records it."""
         result = written.result

@@ -6,10 +6,9 @@ import argparse
 import importlib.util
 import sys
 import warnings
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
+from rave_runtime.cli.values import number, path
 from rave_runtime.errors import with_near_options
 from rave_runtime.version import __version__
 
@@ -52,13 +51,13 @@ def make_parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("The address")
     add("--host", "Address to listen on [default: 127.0.0.1, this machine only].", metavar="ADDRESS")
-    add("--port", "Port to listen on; 0 takes a free one [default: 8000].", type=_number(int, 0, 65535))
+    add("--port", "Port to listen on; 0 takes a free one [default: 8000].", type=number(int, 0, 65535))
     text = "Token that requests must send where others can reach the service; safer in a file."
     add("--token", text, metavar="TOKEN")
     add(
         "--token-file",
         "File that holds the token; or set RAVE_SERVE_TOKEN.",
-        type=Path,
+        type=path,
         metavar="FILE",
     )
     text = "Let pages of this web site (https://HOST) use the service; may be repeated."
@@ -67,54 +66,41 @@ def make_parser() -> argparse.ArgumentParser:
     add("--allow-host", text, action="append", dest="allow_hosts", metavar="NAME")
 
     group = parser.add_argument_group("The model")
-    add("--model", "The model's bundle [default: the embedded one].", type=Path, metavar="FOLDER")
+    add("--model", "The model's bundle [default: the embedded one].", type=path, metavar="FOLDER")
     add("--device", "auto, cpu, openvino, cuda or tensorrt [default: auto].", metavar="NAME")
     add("--precision", "auto, fp32, fp16 or int8 [default: auto].", metavar="NAME")
 
     group = parser.add_argument_group("The limits")
     text = "Photographs in work at a time [default: one per processor]."
-    add("--workers", text, type=_number(int, 1, 4096), metavar="N")
+    add("--workers", text, type=number(int, 1, 4096), metavar="N")
     text = "Memory for photographs and tiles, in MiB [default: 2048, or half of a container's]."
-    add("--memory-limit", text, type=_number(int, 64, 1 << 24), dest="memory_limit_mib", metavar="MIB")
+    add("--memory-limit", text, type=number(int, 64, 1 << 24), dest="memory_limit_mib", metavar="MIB")
     text = "Refuse larger photographs, in megapixels [default: 100]."
-    add("--max-megapixels", text, type=_number(float, 0.0001, 1e6), metavar="MP")
+    add("--max-megapixels", text, type=number(float, 0.0001, 1e6), metavar="MP")
     text = "Refuse larger bodies, in MiB [default: 64]."
-    add("--max-body", text, type=_number(int, 1, 1 << 20), dest="max_body_mib", metavar="MIB")
+    add("--max-body", text, type=number(int, 1, 1 << 20), dest="max_body_mib", metavar="MIB")
     text = "Refuse larger batches, in MiB [default: 256]."
-    add("--max-batch", text, type=_number(int, 1, 1 << 20), dest="max_batch_mib", metavar="MIB")
+    add("--max-batch", text, type=number(int, 1, 1 << 20), dest="max_batch_mib", metavar="MIB")
     text = "Photographs in a batch at most [default: 200]."
-    add("--max-batch-photos", text, type=_number(int, 1, 10_000), metavar="N")
+    add("--max-batch-photos", text, type=number(int, 1, 10_000), metavar="N")
     text = "Requests that may wait; further ones get 429 at once [default: 16]."
-    add("--max-queue", text, type=_number(int, 0, 100_000), metavar="N")
+    add("--max-queue", text, type=number(int, 0, 100_000), metavar="N")
     add(
         "--max-connections",
         "Open connections at most [default: 512].",
-        type=_number(int, 4, 60_000),
+        type=number(int, 4, 60_000),
         metavar="N",
     )
     text = "Seconds for a photograph, waiting included [default: 60]."
-    add("--timeout", text, type=_number(float, 0.1, 86_400), dest="timeout_s", metavar="S")
+    add("--timeout", text, type=number(float, 0.1, 86_400), dest="timeout_s", metavar="S")
     text = "Seconds to finish what is in work after SIGTERM [default: 25]."
-    add("--drain", text, type=_number(float, 1, 3600), dest="drain_s", metavar="S")
+    add("--drain", text, type=number(float, 1, 3600), dest="drain_s", metavar="S")
 
     group = parser.add_argument_group("Further")
     text = "Write no line of JSON per request to standard output."
     add("--no-log", text, action="store_false", dest="log")
     add("--version", "Print the version.", action="version", version=f"rave-serve {__version__}")
     return parser
-
-
-def _number(kind: type[int] | type[float], minimum: float, maximum: float) -> Callable[[str], float]:
-    """Returns a function that parses a number within limits, for argparse."""
-
-    def parse(text: str) -> float:
-        value = kind(text)
-        if not minimum <= value <= maximum:
-            raise argparse.ArgumentTypeError(f"{text} is not from {minimum:.15g} to {maximum:.15g}")
-        return value
-
-    parse.__name__ = kind.__name__  # argparse shows this name when the text is not a number
-    return parse
 
 
 def _run(arguments: list[str]) -> int:

@@ -122,7 +122,8 @@ def test_numbers_too_large_for_fp16_leave_it_out(
             layer.bias *= factor
         large.cond_add1.weight /= first * last
     monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
-    made = export_bundle(Checkpoint(large), tmp_path / "b", Contents(fp16=True, single_graph="normal"))
+    contents = Contents(fp16=True, single_graph="normal")
+    made = export_bundle(Checkpoint(large), tmp_path / "b", contents, working_size_px=64)
     assert made.manifest.precisions() == ("fp32",)
     assert list(made.left_out) == ["fp16"]
     assert not list((tmp_path / "b").glob("*_fp16.onnx"))

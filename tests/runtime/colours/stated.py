@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from rave_runtime.photos.headers.colour_codes import (
     Curve,
     make_profile,
 )
+from tests.runtime.handmade import png_chunk as chunk
 from tests.runtime.zoo.animal import HAS_JXL
 
 PIXELS = np.stack(np.broadcast_arrays(np.arange(0, 256, 8)[:, None], np.arange(0, 256, 8), 90), 2).astype(
@@ -31,10 +31,6 @@ def saved(format: str, pixels: np.ndarray = PIXELS, **options: object) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format, **options)
     return buffer.getvalue()
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png(*stated: tuple[bytes, bytes], pixels: np.ndarray = PIXELS) -> bytes:

@@ -23,7 +23,8 @@ from rave_runtime.photos.headers.colour_codes import (
     make_profile,
 )
 from rave_runtime.photos.reading import read_photo
-from tests.runtime.colours.stated import ADOBE, P3, PIXELS, chunk, described, heif_only, png, saved
+from tests.runtime.colours.stated import ADOBE, P3, PIXELS, described, heif_only, png, saved
+from tests.runtime.handmade import png_chunk as chunk
 
 
 def chrm(xy: tuple[float, ...]) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rave_runtime import Enhancer
 from rave_runtime.films.encoders import usual_scheduling
 
 av: Any
@@ -21,6 +22,11 @@ except ImportError:
     collect_ignore_glob = ["test_*.py"]
 
 Frames = list[NDArray[np.uint8]]
+
+
+@pytest.fixture(scope="session")
+def model() -> Enhancer:
+    return Enhancer(device="cpu", threads=1)
 
 
 def moving_scene(

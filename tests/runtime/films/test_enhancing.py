@@ -20,11 +20,6 @@ from rave_runtime.films.plane_format import PlaneFormat
 from .conftest import MakeFilm, av, moving_scene, read_film
 
 
-@pytest.fixture(scope="module")
-def model() -> Enhancer:
-    return Enhancer(device="cpu", threads=1)
-
-
 def test_shadows_rise_and_the_sky_stays(model: Enhancer, make_film: MakeFilm, tmp_path: Path) -> None:
     film = make_film()
     result = enhance_film(film, tmp_path / "out.mp4", model)

@@ -17,11 +17,6 @@ from .conftest import Frames, moving_scene
 MOST_FLICKER_EV = 0.01
 
 
-@pytest.fixture(scope="module")
-def model() -> Enhancer:
-    return Enhancer(device="cpu", threads=1)
-
-
 def lights(model: Enhancer, frames: Frames, steady: SteadyLight | None) -> Iterator[NDArray[np.float64]]:
     """The light of each frame over its own luminance, steadied or not."""
     for frame in frames:

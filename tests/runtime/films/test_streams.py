@@ -22,11 +22,6 @@ COVER = io.BytesIO()
 Image.new("RGB", (48, 48), "red").save(COVER, "JPEG")
 
 
-@pytest.fixture(scope="module")
-def model() -> Enhancer:
-    return Enhancer(device="cpu", threads=1)
-
-
 def remux(film: Path, target: Path, streams: list[tuple[int, int]], cover: bytes = b"") -> Path:
     """Copies streams of a film, by index and disposition, into another file, perhaps with a cover."""
     with av.open(str(target), "w") as output:

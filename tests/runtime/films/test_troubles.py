@@ -23,11 +23,6 @@ from .conftest import Frames, MakeFilm, av, moving_scene, read_film
 PROGRAM = [sys.executable, "-c", "from rave_runtime.cli import main; main()"]
 
 
-@pytest.fixture(scope="module")
-def model() -> Enhancer:
-    return Enhancer(device="cpu", threads=1)
-
-
 class Closed(io.RawIOBase):
     """A pipe whose reader goes after some bytes, or a full disk."""
 

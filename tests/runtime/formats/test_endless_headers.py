@@ -14,6 +14,7 @@ from PIL import Image
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.reading import read_file, read_photo
 from rave_runtime.run.memory import estimate_need
+from tests.runtime.handmade import png_chunk as chunk
 
 SIZE = 24_000_000
 """Bytes of each file. Walking them piece by piece took three to seven seconds; 80 MB took over twenty."""
@@ -23,10 +24,6 @@ def saved(format: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30), (9, 200, 30)).save(buffer, format)
     return buffer.getvalue()
-
-
-def chunk(kind: bytes, data: bytes = b"") -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 JPEG, PNG, GIF, JP2, BMP = (saved(name) for name in ("JPEG", "PNG", "GIF", "JPEG2000", "BMP"))

@@ -17,6 +17,7 @@ from PIL import Image
 from rave_runtime.photos.decoders import register_heif
 from rave_runtime.photos.headers.dimensions import _plain_jpeg, read_dimensions
 from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
+from tests.runtime.handmade import png_chunk as chunk
 
 MIB = 1 << 20
 
@@ -36,11 +37,15 @@ def mib(key):
 
 small, source, target, limit = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 enhancer = Enhancer(device="cpu", threads=1, precision="fp32")
-batch = Batch(enhancer, budget=MemoryBudget(limit << 20))
-assert batch.enhance_file(Job(small, target.with_name("small.png"), "small")).status == "done"
+
+def enhance(*job):
+    (result,) = Batch(enhancer, budget=MemoryBudget(limit << 20)).run([Job(*job)])
+    return result
+
+assert enhance(small, target.with_name("small.png"), "small").status == "done"
 before = mib("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")
-result = batch.enhance_file(Job(source, target, "large"))
+result = enhance(source, target, "large")
 need = estimate_need(source, enhancer.working_size_px)
 print(result.status, mib("VmHWM") - before, need.photo_bytes / 2**20, result.error)
 """
@@ -60,10 +65,6 @@ def measured(tmp_path: Path, source: Path, target: str, limit_mib: int) -> tuple
 
 def empty_png(width: int, height: int, bits: int = 8, colour: int = 2) -> bytes:
     """A black PNG of any size in a few kilobytes."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     samples = {0: 1, 2: 3, 6: 4}[colour]
     row = bytes(1 + -(-width * samples * bits // 8))
     packer = zlib.compressobj(1)
@@ -138,9 +139,8 @@ def test_what_does_not_fit_is_refused_by_name(
 def test_a_long_text_changes_nothing(tmp_path: Path) -> None:
     plain = empty_png(3000, 2000)
     text = b"Comment\0\0" + zlib.compress(b"x" * (3 << 20))
-    chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
     (tmp_path / "plain.png").write_bytes(plain)
-    (tmp_path / "text.png").write_bytes(plain[:33] + chunk + plain[33:])
+    (tmp_path / "text.png").write_bytes(plain[:33] + chunk(b"zTXt", text) + plain[33:])
     assert (
         0
         <= estimate_need(tmp_path / "text.png").photo_bytes

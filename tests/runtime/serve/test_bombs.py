@@ -9,17 +9,14 @@ import zipfile
 import zlib
 from typing import Any
 
+from tests.runtime.handmade import png_chunk as chunk
+
 from .conftest import Serve, Service
 from .wire import is_well
 
 
 def png_bomb(width: int, height: int) -> bytes:
     """A PNG of few bytes that claims, and holds, a huge black picture."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        )
 
     rows = zlib.compressobj(9)
     pixels = b"".join(rows.compress(bytes(1 + width // 8)) for _ in range(height)) + rows.flush()

@@ -278,6 +278,7 @@ def test_the_log_has_no_contents_and_no_names(serve: Serve, jpeg: bytes) -> None
         (["--token", "0123456789abcdef", "--token-file", "x"], "cannot be read|give one of them"),
         (["--model", "/nowhere"], "manifest.json"),
         (["--port", "70000"], "70000 is not from 0 to 65535"),
+        (["--model", ""], "empty: is a variable not set?"),
         (["--max-body", "0"], "0 is not from 1 to 1048576 ("),
         (["--memory-limit", "1"], "1 is not from 64 to 16777216 ("),
         (["--allow-origin", "evil.com"], "give https://HOST, or https://HOST:PORT"),

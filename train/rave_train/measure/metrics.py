@@ -64,8 +64,6 @@ def ssim(picture: Tensor, truth: Tensor) -> float:
     Args:
         picture: [channels, h, w] floating point in [0, 1], both sides at least `SSIM_WINDOW_PX`.
         truth: the same shape.
-
-    Source: Wang et al., Image Quality Assessment, IEEE TIP 2004, equation 13.
     """
     offsets = torch.arange(SSIM_WINDOW_PX, dtype=torch.float64) - SSIM_WINDOW_PX // 2
     window = torch.exp(-(offsets**2) / (2 * _SSIM_SIGMA_PX**2))
@@ -75,7 +73,7 @@ def ssim(picture: Tensor, truth: Tensor) -> float:
         rows = F.conv2d(values[:, None], window[None, None, :, None])
         return F.conv2d(rows, window[None, None, None])[:, 0]
 
-    return float(_mean_in_strips(partial(_similarity, mean), picture, truth, SSIM_WINDOW_PX))
+    return float(_mean_in_strips(partial(similarity_map, mean), picture, truth, SSIM_WINDOW_PX))
 
 
 def ssim_of_uniform_windows(picture: Tensor, truth: Tensor, contrast: float) -> float:
@@ -92,23 +90,25 @@ def ssim_of_uniform_windows(picture: Tensor, truth: Tensor, contrast: float) -> 
     def mean(values: Tensor) -> Tensor:
         return F.avg_pool2d(values[None, None], side, 1)[0, 0]
 
-    compare = partial(_similarity, mean, contrast=contrast, share=share)
+    compare = partial(similarity_map, mean, contrast=contrast, share=share)
     return float(_mean_in_strips(compare, picture, truth, side))
 
 
-def _similarity(
+def similarity_map(
     mean: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, contrast: float = 1.0, share: float = 1.0
 ) -> Tensor:
     """Returns the structural similarity in each window.
 
+    Source: Wang et al., Image Quality Assessment, IEEE TIP 2004, equation 13, with its constants.
+
     Args:
         mean: takes the mean of a map over each window.
-        x, y: what is compared, of one shape, in float64.
+        x, y: what is compared, of one shape.
         contrast: difference between the largest and the smallest possible value.
         share: factor of variances: 1 for biased ones, n / (n - 1) for those of a sample.
     """
     mean_x, mean_y = mean(x), mean(y)
-    variance_x, variance_y = share * (mean(x * x) - mean_x**2), share * (mean(y * y) - mean_y**2)
+    variance_x, variance_y = share * (mean(x**2) - mean_x**2), share * (mean(y**2) - mean_y**2)
     covariance = share * (mean(x * y) - mean_x * mean_y)
     c1, c2 = (0.01 * contrast) ** 2, (0.03 * contrast) ** 2
     likeness = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rave_train.measure.metrics import similarity_map
 from rave_train.recipes.bank import STAYS
 
 _DIM: Final = 0.02
@@ -57,19 +58,6 @@ def preference_weights(photograph: Tensor, truth: Tensor, error: Tensor, prefere
     return 1 - preference * torch.sign(error.detach()) * shade * changes
 
 
-def similarity(picture: Tensor, truth: Tensor, window: int = 7) -> Tensor:
-    """Mean structural similarity over square windows, [n, channels, h, w] in [0, 1] each -> [].
-
-    Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity,
-    2004, eq. 13, with its constants.
-    """
-
-    def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, window, 1)
-
-    mean_x, mean_y = mean(picture), mean(truth)
-    var_x, var_y = mean(picture**2) - mean_x**2, mean(truth**2) - mean_y**2
-    covariance = mean(picture * truth) - mean_x * mean_y
-    c1, c2 = 0.01**2, 0.03**2
-    alike = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    return (alike / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean()
+def similarity(picture: Tensor, truth: Tensor) -> Tensor:
+    """Mean structural similarity over windows of 7x7 pixels, [n, channels, h, w] in [0, 1] each -> []."""
+    return similarity_map(lambda values: F.avg_pool2d(values, 7, 1), picture, truth).mean()

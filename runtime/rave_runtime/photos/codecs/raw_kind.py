@@ -108,16 +108,17 @@ def is_raw_tiff(file: BinaryIO) -> bool:
 
 def holds_floating_point(content: bytes) -> bool:
     """Tells whether a raw file states a sensor's values as floating-point numbers, as merged DNGs do."""
-    return content.startswith(TIFF_LIKE) and any(
-        facts.first(_PHOTOMETRIC) in _SENSOR and facts.first(_SAMPLE_FORMAT) == _FLOATING
-        for facts in _directories(io.BytesIO(content))
-    )
+    return _sensor_has(content, _SAMPLE_FORMAT, _FLOATING)
 
 
 def holds_jpeg_xl(content: bytes) -> bool:
     """Tells whether a raw file states that a sensor's values are compressed as JPEG XL, as DNG 1.7 allows."""
+    return _sensor_has(content, _COMPRESSION, _JPEG_XL)
+
+
+def _sensor_has(content: bytes, tag: int, value: int) -> bool:
     return content.startswith(TIFF_LIKE) and any(
-        facts.first(_PHOTOMETRIC) in _SENSOR and facts.first(_COMPRESSION) == _JPEG_XL
+        facts.first(_PHOTOMETRIC) in _SENSOR and facts.first(tag) == value
         for facts in _directories(io.BytesIO(content))
     )
 
