@@ -9,7 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 from rave_export.graphs.joining import FLOAT, GraphWriter, Tensor, round_half
-from rave_runtime.light.look import BLACK_DIVISOR, BRIGHT_LIGHT, DIVISOR_BOUNDS, UNSEEN_STOPS
+from rave_runtime.light.look import (
+    BLACK,
+    BLACK_DIVISOR,
+    BRIGHT_LIGHT,
+    DARK,
+    DIVISOR_BOUNDS,
+    EMPTY,
+    NEUTRAL,
+    REACH_SHARE,
+    UNSEEN_STOPS,
+)
 from rave_runtime.light.luma import LUMA_BT601
 from rave_runtime.light.reduction import EPSILON
 
@@ -60,7 +70,7 @@ def fit_light(
 
     shape = graph.Shape(small)
     lengths = [shape.entry(axis) for axis in (1, 2)]
-    reach = graph.Max(round_half(graph, graph.Max(*lengths) * 2, 16), 1)
+    reach = graph.Max(round_half(graph, graph.Max(*lengths) * 2, round(1 / REACH_SHARE)), 1)
     places = [graph.count_to(length) for length in lengths]
     distances = [graph.Abs(place - graph.Unsqueeze(place, 1)) for place in places]
 
@@ -68,7 +78,7 @@ def fit_light(
         graph.Transpose(values, perm=[0, 3, 1, 2])
         for values in (graph.ReduceMax(small, 3, keepdims=1), graph.ReduceMin(small, 3, keepdims=1))
     )
-    dark = 1.0 - _smooth_step(graph, brightest, 12, 20)
+    dark = 1.0 - _smooth_step(graph, brightest, *_in_bytes(DARK))
     value = brightest / 255.0
     dark_value = dark * value
     darks = graph.Concat(dark, dark_value, dark_value * value, axis=1)
@@ -78,8 +88,8 @@ def fit_light(
     deviation = graph.Sqrt(graph.Max(second / share - mean * mean, 0.0))
     colour = _window_means(graph, distances, 1)(brightest - darkest)
     seen = graph.Max(
-        graph.Max(_smooth_step(graph, brightest, 8, 16), _smooth_step(graph, deviation, 1 / 255, 2.5 / 255)),
-        _smooth_step(graph, colour, 3, 6),
+        graph.Max(_smooth_step(graph, brightest, *_in_bytes(BLACK)), _smooth_step(graph, deviation, *EMPTY)),
+        _smooth_step(graph, colour, *_in_bytes(NEUTRAL)),
     )
     divisor = graph.Clip(graph.Max(lifted, (1.0 - seen) * float(BLACK_DIVISOR)), *DIVISOR_BOUNDS)
 
@@ -120,3 +130,8 @@ def _smooth_step(graph: GraphWriter, values: Tensor, start: float, stop: float) 
     """A smooth step from 0 to 1: `rave_runtime.light.look.smooth_step`."""
     t = graph.Clip((values - float(start)) / float(stop - start), 0.0, 1.0)
     return t * t * (3.0 - t * 2.0)
+
+
+def _in_bytes(bounds: tuple[float, float]) -> list[float]:
+    """Bounds of values in [0, 1] as bounds of bytes."""
+    return [255 * bound for bound in bounds]

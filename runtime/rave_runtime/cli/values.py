@@ -16,8 +16,8 @@ def number(
     def parse(text: str) -> float:
         value = kind(text)
         if not minimum <= value <= maximum:
-            limit = f"from {minimum:.15g} to {maximum:.15g}"
-            limit = f"at least {minimum:g}" if maximum == math.inf else limit
+            has_maximum = maximum < math.inf
+            limit = f"from {minimum:.15g} to {maximum:.15g}" if has_maximum else f"at least {minimum:.15g}"
             raise argparse.ArgumentTypeError(f"{text} is not {limit}")
         return value
 

@@ -34,7 +34,7 @@ _CUT_FACTOR: Final = 3.0
 _DARK_CUT_STEP: Final = 0.02
 _DARK_CUT_SHARE: Final = 0.3
 """In the dark a smaller step is a cut as well if each pixel's share of its frame's light changes by so much:
-it does in 19 of 20 cuts between photographs, seldom where a pan begins, and not where a lamp goes on."""
+it does between two scenes, hardly where a pan begins, and not where a lamp goes on."""
 
 
 @dataclass(frozen=True)

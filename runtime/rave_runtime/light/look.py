@@ -33,19 +33,19 @@ BLACK_DIVISOR: Final = np.float32(0.5)
 """Smallest divisor of a black pixel: its value at most doubles, which still looks black."""
 
 # In `guard_black`, each pair has the values between which a smooth step leads from one state to the other.
-_BLACK: Final = (8 / 255, 16 / 255)
+BLACK: Final = (8 / 255, 16 / 255)
 """A pixel whose brightest channel is at most the first value is black; from the second on it is not."""
 
-_DARK: Final = (12 / 255, 20 / 255)
+DARK: Final = (12 / 255, 20 / 255)
 """A neighbour with at most the first value is dark and counts fully; from the second on it does not count."""
 
-_EMPTY: Final = (1 / 255, 2.5 / 255)
+EMPTY: Final = (1 / 255, 2.5 / 255)
 """Dark neighbours with at most the first standard deviation show nothing; from the second on, a texture."""
 
-_NEUTRAL: Final = (3 / 255, 6 / 255)
+NEUTRAL: Final = (3 / 255, 6 / 255)
 """A pixel whose channels differ by at most the first value has no colour; from the second on it has."""
 
-_REACH_SHARE: Final = 1 / 16
+REACH_SHARE: Final = 1 / 16
 """How far a neighbourhood reaches to each side, as a share of the reduced picture's long side."""
 
 
@@ -162,14 +162,14 @@ def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
     largest = np.maximum(np.maximum(red, green), blue)
     smallest = np.minimum(np.minimum(red, green), blue)
     brightest = largest.astype(np.float32) / np.float32(top)
-    dark = 1 - smooth_step(brightest, *_DARK)
-    reach = max(1, round(max(brightest.shape) * _REACH_SHARE))
+    dark = 1 - smooth_step(brightest, *DARK)
+    reach = max(1, round(max(brightest.shape) * REACH_SHARE))
     share, first, second = box_means(np.stack([dark, dark * brightest, dark * brightest**2]), reach)
     share = np.maximum(share, np.float32(1e-3))
     deviation = np.sqrt(np.maximum(second / share - (first / share) ** 2, 0))
     spread = (largest - smallest).astype(np.float32) / np.float32(top)
-    content = np.maximum(smooth_step(brightest, *_BLACK), smooth_step(deviation, *_EMPTY))
-    content = np.maximum(content, smooth_step(box_means(spread[None], 1)[0], *_NEUTRAL))
+    content = np.maximum(smooth_step(brightest, *BLACK), smooth_step(deviation, *EMPTY))
+    content = np.maximum(content, smooth_step(box_means(spread[None], 1)[0], *NEUTRAL))
     low, high = DIVISOR_BOUNDS
     minimum = BLACK_DIVISOR * (1 - content)
     result: Array = np.clip(np.maximum(divisor, minimum), np.float32(low), np.float32(high))

@@ -112,7 +112,7 @@ def run_watch(
 class _LastingJournal(FolderJournal):
     """The journal of a run without an end, rewritten only when more was added than it has results.
 
-    Rewriting it after each photograph that arrives would take longer with every photograph: 1 s for 100,000.
+    Rewriting it after each photograph that arrives would take longer with every photograph.
     """
 
     def __init__(self, folder: Path) -> None:

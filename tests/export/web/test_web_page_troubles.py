@@ -77,7 +77,7 @@ def test_a_browser_that_hides_pixels_is_told(page: Page, photograph: Path) -> No
         "  const read = given.apply(this, where); read.data.fill(255); return read; }; null"
     )
     page.choose(photograph)
-    until_it_says(page, "photo.png cannot be enhanced: this browser hides the pixels of pictures")
+    until_it_says(page, "photo.png cannot be enhanced: to protect you from fingerprinting, this browser")
     page.evaluate("OffscreenCanvasRenderingContext2D.prototype.getImageData = given; null")
     page.evaluate("document.getElementById('file').click()")
     page.choose(photograph)

@@ -5,7 +5,7 @@ import { ask } from "./engine.js";
 import { carry, readHead } from "./metadata.js";
 
 export async function open(file, canvas, isWanted = () => true) { // draws the file; null if no longer wanted
-  if (hidePixels()) throw new Error(`cannot be enhanced: ${HIDDEN}. Allow it for this page, and choose it again`);
+  if (hidePixels()) throw new Error(`cannot be enhanced: ${HIDDEN}. Let this page read them (canvas data), and choose the photograph again`);
   let head;
   try { // now, since a file may be moved or changed until it is saved
     head = await readHead(file);

@@ -1,6 +1,6 @@
 // Finds out whether canvases tell the truth. The page that rave-export writes has this module, too.
 
-export const HIDDEN = "this browser hides the pixels of pictures from pages, against fingerprinting";
+export const HIDDEN = "to protect you from fingerprinting, this browser gives pages noise instead of pixels";
 
 export function hidePixels() { // as Tor Browser and LibreWolf do: they give noise in place of what was drawn
   const context = new OffscreenCanvas(16, 16).getContext("2d", { willReadFrequently: true });
