@@ -11,7 +11,8 @@ It prints medians of wall time, and medians of the ratios of each round. `--sour
 enlarge; without it the pictures are synthetic scenes with grain. `--kinds` also measures folders of other
 kinds of files, among them pictures so small that almost all of the time is overhead, and a single photograph;
 what a photograph takes besides decoding, light and encoding; and a photograph of 50 megapixels in memory, on
-one processor and on all.
+one processor and on all. Folders of thousands of results are deleted at the very end: for minutes after that,
+ext4 takes several times as long to make a file, which has nothing to do with the programs.
 
 Installed packages come with compiled bytecode, so `rave-run` may write its own before it is measured.
 """
@@ -20,7 +21,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -55,6 +55,7 @@ class Kind(NamedTuple):
         height: height of each in pixels.
         ending: ending of their names.
         options: options of Pillow's `save`.
+        arguments: of `rave-run`.
     """
 
     photographs: int
@@ -62,10 +63,12 @@ class Kind(NamedTuple):
     height: int
     ending: str
     options: dict[str, Any]
+    arguments: tuple[str, ...] = ()
 
 
 KINDS: Final = {
     "one JPEG of 12 MP": Kind(1, 4000, 3000, ".jpg", {"quality": 90}),
+    "one JPEG of 12 MP by onnxruntime": Kind(1, 4000, 3000, ".jpg", {"quality": 90}, ("--device", "cpu")),
     "200 JPEGs of 0.5 MP": Kind(200, 866, 577, ".jpg", {"quality": 90}),
     "3 JPEGs of 50 MP": Kind(3, 8660, 5773, ".jpg", {"quality": 90}),
     "6 progressive JPEGs of 12 MP": Kind(6, 4000, 3000, ".jpg", {"quality": 90, "progressive": True}),
@@ -73,6 +76,7 @@ KINDS: Final = {
     "4 TIFFs of 12 MP": Kind(4, 4000, 3000, ".tif", {}),
     "2000 JPEGs of 64 x 64": Kind(2000, 64, 64, ".jpg", {"quality": 90}),
 }
+_MANY: Final = 1000
 QUALITY = 90
 _JPEG_OPTIONS: Final = {"quality": QUALITY}
 _PILLOW = ("pillow", "pillow into files")
@@ -113,22 +117,23 @@ def make_kind(folder: Path, kind: Kind) -> None:
         Image.fromarray(np.roll(scene, 7 * i, 1)).save(folder / f"{i:04}{kind.ending}", **kind.options)
 
 
-def measure_kinds(rounds: int) -> dict[str, dict[str, float]]:
+def measure_kinds(rounds: int, scratch: Path) -> dict[str, dict[str, float]]:
     """Measures each kind: seconds of Pillow into files and of `rave-run`, their ratio, and the work.
 
     Work is milliseconds of all processors together for each photograph, the start of the program included.
+    Files in the folder `scratch` stay, for the caller to delete at the very end.
     """
     findings = {}
     for name, kind in KINDS.items():
-        with tempfile.TemporaryDirectory() as scratch:
-            photos, output = Path(scratch, "photos"), Path(scratch, "output")
-            photos.mkdir()
+        with tempfile.TemporaryDirectory() as own:
+            place = scratch if kind.photographs >= _MANY else own
+            photos = _new_folder(place)
             make_kind(photos, kind)
             pillow_s, rave_s, work_s = [], [], []
             for _ in range(rounds):
-                pillow_s.append(run_pillow(photos, output, kind.options))
+                pillow_s.append(run_pillow(photos, _new_folder(place), kind.options))
                 before = _work_of_children_s()
-                rave_s.append(run_rave(photos, output, []))
+                rave_s.append(run_rave(photos, _new_folder(place), kind.arguments))
                 work_s.append(_work_of_children_s() - before)
         findings[name] = {
             "pillow_s": round(statistics.median(pillow_s), 3),
@@ -139,30 +144,28 @@ def measure_kinds(rounds: int) -> dict[str, dict[str, float]]:
     return findings
 
 
-def measure_bookkeeping(rounds: int) -> dict[str, float]:
+def measure_bookkeeping(rounds: int, scratch: Path) -> dict[str, float]:
     """Measures what a photograph takes besides decoding, light and encoding, in milliseconds of wall time.
 
     Photographs of 64 x 64 are decoded and encoded again at strength 0. The start of the program does not
-    count: the time of a small folder is subtracted from that of a large one.
+    count: the time of a small folder is subtracted from that of a large one. Files in `scratch` stay.
     """
     counts = (200, 2000)
     arguments = ["--strength", "0", "--quality", str(QUALITY)]
     kind = KINDS["2000 JPEGs of 64 x 64"]
     each_ms: dict[str, list[float]] = {"rave_run_ms": [], "rave_run_work_ms": [], "pillow_ms": []}
-    with tempfile.TemporaryDirectory() as scratch:
-        output = Path(scratch, "output")
-        folders = [Path(scratch, str(count)) for count in counts]
-        for folder, count in zip(folders, counts, strict=True):
-            folder.mkdir()
-            make_kind(folder, kind._replace(photographs=count))
-        for _ in range(rounds):
-            measured = []
-            for folder in folders:
-                before = _work_of_children_s()
-                rave_s = run_rave(folder, output, arguments)
-                measured.append((rave_s, _work_of_children_s() - before, run_pillow(folder, output)))
-            for values, few_s, many_s in zip(each_ms.values(), *measured, strict=True):
-                values.append(1000 * (many_s - few_s) / (counts[1] - counts[0]))
+    folders = [_new_folder(scratch) for _ in counts]
+    for folder, count in zip(folders, counts, strict=True):
+        make_kind(folder, kind._replace(photographs=count))
+    for _ in range(rounds):
+        measured = []
+        for folder in folders:
+            before = _work_of_children_s()
+            rave_s = run_rave(folder, _new_folder(scratch), arguments)
+            work_s = _work_of_children_s() - before
+            measured.append((rave_s, work_s, run_pillow(folder, _new_folder(scratch))))
+        for values, few_s, many_s in zip(each_ms.values(), *measured, strict=True):
+            values.append(1000 * (many_s - few_s) / (counts[1] - counts[0]))
     pairs = zip(each_ms["rave_run_ms"], each_ms["pillow_ms"], strict=True)
     difference = statistics.median(rave - pillow for rave, pillow in pairs)
     return {name: round(statistics.median(values), 3) for name, values in each_ms.items()} | {
@@ -193,6 +196,10 @@ def measure_threads(rounds: int) -> dict[str, float]:
     }
 
 
+def _new_folder(place: str | Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=place))
+
+
 def _work_of_children_s() -> float:
     """Processor seconds of all ended child processes so far."""
     times = os.times()
@@ -209,9 +216,6 @@ def run_pillow(
         output: folder to write into; None encodes into memory.
         save_options: options of Pillow's `save`.
     """
-    if output is not None:
-        shutil.rmtree(output, ignore_errors=True)
-        output.mkdir()
 
     def recode(path: Path) -> int:
         with Image.open(path) as image:
@@ -230,9 +234,6 @@ def run_simplejpeg(folder: Path, output: Path) -> float:
     """Decodes and encodes every file by simplejpeg, a thread per processor; returns the seconds."""
     import simplejpeg
 
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir()
-
     def recode(path: Path) -> int:
         pixels = simplejpeg.decode_jpeg(path.read_bytes())
         return (output / path.name).write_bytes(simplejpeg.encode_jpeg(pixels, QUALITY, "RGB", "420"))
@@ -243,9 +244,8 @@ def run_simplejpeg(folder: Path, output: Path) -> float:
     return time.perf_counter() - started
 
 
-def run_rave(folder: Path, output: Path, arguments: list[str]) -> float:
+def run_rave(folder: Path, output: Path, arguments: Sequence[str]) -> float:
     """Runs a whole `rave-run` process; returns its seconds."""
-    shutil.rmtree(output, ignore_errors=True)
     command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", str(folder), str(output)]
     started = time.perf_counter()
     subprocess.run([*command, *arguments], check=True, capture_output=True, env=_environment())
@@ -290,15 +290,17 @@ def main(arguments: Sequence[str]) -> None:
     codecs = (*_PILLOW, _SIMPLEJPEG) if find_spec("simplejpeg") else _PILLOW
     seconds: dict[str, list[float]] = {name: [] for name in (*codecs, *variants)}
     with tempfile.TemporaryDirectory() as scratch:
-        photos, output = Path(scratch, "photos"), Path(scratch, "output")
-        photos.mkdir()
+        photos = _new_folder(scratch)
         make_photographs(photos, options.photos, options.source)
         size_mb = sum(path.stat().st_size for path in photos.iterdir()) / 1e6 / options.photos
         for turn in range(options.rounds + 1):
-            turn_seconds = dict(zip(_PILLOW, (run_pillow(photos), run_pillow(photos, output)), strict=True))
-            if _SIMPLEJPEG in seconds:
-                turn_seconds[_SIMPLEJPEG] = run_simplejpeg(photos, output)
-            turn_seconds |= {name: run_rave(photos, output, extra) for name, extra in variants.items()}
+            with tempfile.TemporaryDirectory() as outputs:
+                pillow_s = run_pillow(photos), run_pillow(photos, _new_folder(outputs))
+                turn_seconds = dict(zip(_PILLOW, pillow_s, strict=True))
+                if _SIMPLEJPEG in seconds:
+                    turn_seconds[_SIMPLEJPEG] = run_simplejpeg(photos, _new_folder(outputs))
+                for name, extra in variants.items():
+                    turn_seconds[name] = run_rave(photos, _new_folder(outputs), extra)
             if turn:
                 for name, value in turn_seconds.items():
                     seconds[name].append(value)
@@ -310,7 +312,8 @@ def main(arguments: Sequence[str]) -> None:
         **{f"ratio_to_{base.replace(' ', '_')}": _ratios(seconds, base) for base in codecs},
     }
     if options.kinds:
-        findings["kinds"] = measure_kinds(options.rounds)
-        findings["bookkeeping_each"] = measure_bookkeeping(options.rounds)
+        with tempfile.TemporaryDirectory() as scratch:
+            findings["kinds"] = measure_kinds(options.rounds, Path(scratch))
+            findings["bookkeeping_each"] = measure_bookkeeping(options.rounds, Path(scratch))
         findings["50_mp_in_memory"] = measure_threads(options.rounds)
     report_study("folder-speed", arguments, findings, options.output)

@@ -69,7 +69,7 @@ def measure_rave_run(photos: Path, scratch: Path, copies: int, arguments: list[s
     folder.mkdir()
     for path, number in itertools.product(photos.iterdir(), range(copies)):
         os.link(path, folder / f"{number:03}-{path.name}")
-    return copies * 2 * DISTINCT / run_rave(folder, scratch / "many-out", arguments)
+    return copies * 2 * DISTINCT / run_rave(folder, Path(tempfile.mkdtemp(dir=scratch)), arguments)
 
 
 class Service:
