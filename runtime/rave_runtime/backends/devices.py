@@ -9,7 +9,7 @@ import platform
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 from rave_runtime.backends.limits import startable_threads, usable_processors
 from rave_runtime.backends.privacy import import_onnxruntime
@@ -58,8 +58,7 @@ class Device:
     options: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Setup:
+class Setup(NamedTuple):
     """What a run computes with, for its log and report.
 
     Attributes:

@@ -7,9 +7,8 @@ import hashlib
 import json
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location, RemoteFile
@@ -22,8 +21,7 @@ _NO_FILE: Final = (errno.ELOOP, errno.EMLINK, errno.EINVAL)
 """Errors with which `open_regular` refuses links, pipes and devices."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of a journal.
 
     Attributes:
@@ -122,7 +120,7 @@ def _digest_of_file(place: Path) -> str:
 
 def line_of(entry: Entry) -> str:
     """Returns the line that records an entry in a journal."""
-    return json.dumps({name: value for name, value in vars(entry).items() if value != ""}) + "\n"
+    return json.dumps({name: value for name, value in entry._asdict().items() if value != ""}) + "\n"
 
 
 def parse_entries(text: str) -> list[Entry]:

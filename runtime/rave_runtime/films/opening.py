@@ -9,10 +9,9 @@ import io
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 from rave_runtime.errors import PhotoError, UsageError, reason_of
 from rave_runtime.films.containers import (
@@ -109,8 +108,7 @@ def can_read_films() -> bool:
     return importlib.util.find_spec("av") is not None
 
 
-@dataclass(frozen=True)
-class FilmInfo:
+class FilmInfo(NamedTuple):
     """Facts about a film's frames.
 
     Attributes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +25,7 @@ _HD_HEIGHT_PX: Final = 720
 """Films of this height or more that do not state a matrix are taken for BT.709, smaller ones for BT.601."""
 
 
-@dataclass(frozen=True)
-class PlaneFormat:
+class PlaneFormat(NamedTuple):
     """How a planar Y'CbCr frame stores its values.
 
     Attributes:

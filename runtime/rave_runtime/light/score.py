@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -17,8 +16,7 @@ _STEPS: Final = 4096
 """Light is counted in this many steps: a score is exact to 1/4096."""
 
 
-@dataclass(frozen=True)
-class Scored:
+class Scored(NamedTuple):
     """An enhanced photograph.
 
     Attributes:

@@ -10,8 +10,8 @@ All grids are stacked on one axis of `sum(bins)` entries.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,7 @@ from rave_runtime.arrays import Array
 from rave_runtime.errors import UsageError
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """One axis of a tile, in pixels of the image, ends excluded.
 
     Attributes:
@@ -34,8 +33,7 @@ class Span:
     core_stop: int
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """A window and its core on both axes. The cores of all tiles of an image cover it once."""
 
     rows: Span

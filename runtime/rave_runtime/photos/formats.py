@@ -7,9 +7,8 @@ add a row to `FORMATS`; CONTRIBUTING.md names what else it needs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final
+from typing import Final, NamedTuple
 
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location
@@ -17,8 +16,7 @@ from rave_runtime.photos.codecs.raw_kind import RAW_ENDINGS, RAW_SIGNATURES
 from rave_runtime.photos.headers.reasons import UNKNOWN_ENDINGS
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(NamedTuple):
     """One picture format.
 
     Attributes:

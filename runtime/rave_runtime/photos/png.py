@@ -5,8 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
@@ -58,8 +57,7 @@ def chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield content[start + 4 : start + 8], content[start + 8 : stop - 4]
 
 
-@dataclass(frozen=True)
-class PngBlocks:
+class PngBlocks(NamedTuple):
     """A PNG's metadata: each block unpacked, or None.
 
     Attributes:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
 from rave_runtime.errors import UsageError
 from rave_runtime.files.folding import folded
@@ -43,8 +42,7 @@ COMPANION_ENDINGS: Final = (".xmp", ".aae", ".mov")
 """Files that belong to a photograph of their name: edits and ratings, Apple's edits, a Live Photo's film."""
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """The names of photographs that a run takes.
 
     A pattern is written as in a shell (`*`, `?`, `[a-z]`), but its case does not matter. It fits the file's
@@ -64,8 +62,7 @@ class Selection:
         return (not self.include or _fits(name, self.include)) and not _fits(name, self.exclude)
 
 
-@dataclass(frozen=True)
-class FoundFile:
+class FoundFile(NamedTuple):
     """A photograph below a folder, or a folder that cannot be listed.
 
     Attributes:

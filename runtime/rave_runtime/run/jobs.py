@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from rave_runtime.errors import UsageError
 from rave_runtime.files.location import Location, RemoteFile
@@ -86,8 +87,7 @@ class Shard:
         return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 
 
-@dataclass(frozen=True)
-class Naming:
+class Naming(NamedTuple):
     """How a result is named after its photograph.
 
     Attributes:

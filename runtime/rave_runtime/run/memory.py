@@ -6,9 +6,8 @@ import contextlib
 import ctypes
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from rave_runtime.backends.limits import allowed_memory_mib, machine_memory_mib
 from rave_runtime.errors import PhotoError, UsageError
@@ -93,8 +92,7 @@ def most_workers(limit_mib: int) -> int:
     return max(1, int(limit_mib * 2**20 / 2) // (_TILE_SIDES_PX[-1] ** 2 * TILE_BYTES_PER_PX))
 
 
-@dataclass(frozen=True)
-class Need:
+class Need(NamedTuple):
     """The memory that a photograph takes while it is worked on.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from rave_runtime.backends.devices import Setup
 from rave_runtime.enhancer import Enhancer
@@ -73,8 +73,7 @@ class Result:
     enhanced_before: bool = False
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(NamedTuple):
     """A result all of whose bytes are written.
 
     Attributes:

@@ -10,10 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from queue import SimpleQueue
-from typing import Final
+from typing import Final, NamedTuple
 
 from rave_runtime.backends.limits import startable_threads
 from rave_runtime.run.interrupt import deferred_interrupt
@@ -39,8 +38,7 @@ _MOST_WAITING: Final = 8
 """Results that wait for a disk before no further photograph is begun. Their bytes are in temporary files."""
 
 
-@dataclass(frozen=True)
-class _News:
+class _News(NamedTuple):
     """What a thread tells the run.
 
     Attributes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -19,8 +18,7 @@ _END: Final = (1 << 31) - 1
 """A Slice that ends here or later ends where the axis does."""
 
 
-@dataclass(frozen=True)
-class Growth:
+class Growth(NamedTuple):
     """What a graph needs for one size of picture.
 
     Attributes:

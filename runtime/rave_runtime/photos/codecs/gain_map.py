@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +53,7 @@ _CONTAINER: Final = (
 """What the first picture's XMP says of the second one."""
 
 
-@dataclass(frozen=True)
-class GainMap:
+class GainMap(NamedTuple):
     """A gain map as a file holds it.
 
     Attributes:

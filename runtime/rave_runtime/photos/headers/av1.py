@@ -6,8 +6,7 @@ Source: AV1 Bitstream & Decoding Process Specification, 5.5 (sequence header) an
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from rave_runtime.photos.headers.bits import BitReader
 
@@ -19,8 +18,7 @@ _BY_FRAME: Final = 2
 """Value of the sequence's fields that leave a choice to each frame."""
 
 
-@dataclass(frozen=True)
-class Sequence:
+class Sequence(NamedTuple):
     """What a sequence header says of its frames.
 
     Attributes:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 _MAX_BOXES: Final = 10_000
 """Boxes that are looked at on one level. Photographs have tens; grids of tiles have hundreds."""
@@ -17,8 +16,7 @@ _MAX_REFERENCES: Final = 100_000
 """Entries of the tables of items that are looked at."""
 
 
-@dataclass(frozen=True)
-class Box:
+class Box(NamedTuple):
     """One box: its type, and where its payload starts and stops."""
 
     kind: bytes

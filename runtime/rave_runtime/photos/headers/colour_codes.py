@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +52,7 @@ SRGB_TRANSFER: Final = 13
 """The number of sRGB's tone curve."""
 
 
-@dataclass(frozen=True)
-class Curve:
+class Curve(NamedTuple):
     """A tone curve as ICC's parametricCurveType of function 3 has it.
 
     Linear light is (a x + b) ** gamma where the value x is at least d, and c x below.

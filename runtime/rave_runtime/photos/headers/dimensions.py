@@ -7,9 +7,8 @@ import math
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from PIL import Image, JpegImagePlugin
 
@@ -31,8 +30,7 @@ _MAX_META: Final = 1 << 24
 """Bytes of the table of an AVIF's or HEIC's items that are read."""
 
 
-@dataclass(frozen=True)
-class Dimensions:
+class Dimensions(NamedTuple):
     """What a header says of a picture's size.
 
     Attributes:

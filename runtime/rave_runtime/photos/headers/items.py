@@ -11,14 +11,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rave_runtime.photos.headers.boxes import Box, boxes, find_box
 
 _UNKNOWN = b"zzzz"
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(NamedTuple):
     """A reference from one item to others.
 
     Attributes:

@@ -6,8 +6,7 @@ Source: ISO/IEC 18181-1:2024, annex D (image header), and 18181-2 (container).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from rave_runtime.photos.headers.bits import LowBitReader
 from rave_runtime.photos.headers.boxes import Box, boxes
@@ -29,8 +28,7 @@ _MAX_HEADER: Final = 4096
 _MAX_EXTRA: Final = 16
 
 
-@dataclass(frozen=True)
-class JxlHeader:
+class JxlHeader(NamedTuple):
     """The header of a JPEG XL.
 
     Attributes:

@@ -6,8 +6,7 @@ ITU-T H.273.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.headers.bits import LowBitReader
@@ -36,8 +35,7 @@ _WHITES: Final = {1: SRGB[6:], 10: (1 / 3, 1 / 3), 11: (0.314, 0.351)}
 _DCI_GAMMA: Final = 17
 
 
-@dataclass(frozen=True)
-class JxlColours:
+class JxlColours(NamedTuple):
     """The colour space of a JPEG XL.
 
     Attributes:

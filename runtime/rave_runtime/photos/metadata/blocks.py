@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from PIL import Image
 
@@ -17,8 +16,7 @@ from rave_runtime.photos.tiff.structure import tiff_blocks
 _PROFILE_SEGMENT: Final = b"ICC_PROFILE\0"
 
 
-@dataclass(frozen=True)
-class Blocks:
+class Blocks(NamedTuple):
     """What a file says beside its pixels.
 
     Attributes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from rave_runtime.photos.exif import EXIF_HEADER
 from rave_runtime.photos.formats import format_named
@@ -33,8 +32,7 @@ _HOLD_COMMENTS: Final = ("JPEG", "PNG")
 _HOLD_CAPTIONS: Final = ("JPEG", "PNG", "TIFF")
 
 
-@dataclass(frozen=True)
-class Metadata:
+class Metadata(NamedTuple):
     """What is written beside the pixels.
 
     Attributes:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -24,8 +23,7 @@ _COMMON: Final = 0x08
 _MAX_STOPS: Final = 30.0
 
 
-@dataclass(frozen=True)
-class GainMapFacts:
+class GainMapFacts(NamedTuple):
     """How stops are stored, for each of one or three channels.
 
     Attributes:

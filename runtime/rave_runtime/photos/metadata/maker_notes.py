@@ -8,8 +8,7 @@ lie anywhere. The offsets themselves show which way it is: they must all point i
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 _HEADS: Final = (0, 6, 8, 10, 12, 14, 16, 18, 20)
 """Bytes that makers write before their directory, such as `SONY DSC ` with three zeros, or `Panasonic`."""
@@ -21,8 +20,7 @@ _MAX_ENTRIES: Final = 400
 """Entries of a maker's directory: the longest known have about 200."""
 
 
-@dataclass(frozen=True)
-class _Outside:
+class _Outside(NamedTuple):
     """A value that lies outside its entry: where its offset stands, the offset, and its length."""
 
     at: int

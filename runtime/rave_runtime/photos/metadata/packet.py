@@ -13,7 +13,7 @@ import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 from xml.parsers import expat
 
 _MAX_BYTES: Final = 16 << 20
@@ -71,8 +71,7 @@ _USUAL: Final[Mapping[str, str]] = {prefix: prefix for prefix in _NAMESPACES.val
 """Prefixes that count although a packet does not declare them."""
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """A stretch of a packet, from `start` up to `stop`, in bytes."""
 
     start: int
@@ -108,8 +107,7 @@ class Element:
             to_visit += reversed(element.children)
 
 
-@dataclass(frozen=True)
-class Packet:
+class Packet(NamedTuple):
     """A packet that was read.
 
     Attributes:

@@ -10,8 +10,7 @@ import functools
 import io
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +60,7 @@ _JPEG_SIDE_PX: Final = 65500
 _DEFAULT_QUALITY: Final = 92
 
 
-@dataclass(frozen=True)
-class Strips:
+class Strips(NamedTuple):
     """Compressed pixels.
 
     Attributes:

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
@@ -74,8 +73,7 @@ _CONVERTED: Final = (5, 8, 9, 10)
 _MAX_BYTES: Final = 0xFFFFFFFF
 
 
-@dataclass(frozen=True)
-class TiffBlocks:
+class TiffBlocks(NamedTuple):
     """What a TIFF says beside its pixels.
 
     Attributes:
