@@ -9,7 +9,6 @@ import numpy as np
 
 from rave_runtime.arrays import Array
 from rave_runtime.backends.devices import CUDA_REMEDY, Device, load_cuda_libraries, sums_bytes_exactly
-from rave_runtime.backends.graph_check import read_graph
 from rave_runtime.backends.network import Image
 from rave_runtime.backends.privacy import import_onnxruntime
 from rave_runtime.backends.split import ContextOutput, Part, SplitNetwork, image_type
@@ -94,8 +93,10 @@ class OnnxNetwork(SplitNetwork):
 
     def _make_session(self, graph: GraphFile) -> onnxruntime.InferenceSession:
         """Makes a session that runs a graph on the device; refuses one that fell back to another provider."""
+        from rave_runtime.backends.graph_check import read_graph  # now: photographs are decoded meanwhile
+
         content = read_graph(self._bundle, graph)
-        onnxruntime = import_onnxruntime()  # only now, so that the first photographs are decoded meanwhile
+        onnxruntime = import_onnxruntime()
         options = session_options()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1

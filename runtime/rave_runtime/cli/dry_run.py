@@ -11,8 +11,8 @@ from rave_runtime.errors import RaveError
 from rave_runtime.files.entries import result_key
 from rave_runtime.files.location import name_inside
 from rave_runtime.files.places import is_free
+from rave_runtime.films.containers import is_film
 from rave_runtime.films.marking import read_film_mark
-from rave_runtime.films.opening import is_film
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.codecs.opening import read_by_codec
 from rave_runtime.photos.colour import as_seen

@@ -10,11 +10,10 @@ from rave_runtime.cli.messages import EXIT_SOME_FAILED, say
 from rave_runtime.cli.places import require_open_streams
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.places import exists
-from rave_runtime.films.containers import ending_of_film_result
+from rave_runtime.films.containers import ending_of_film_result, is_film
 from rave_runtime.films.dividing import FilmResult
 from rave_runtime.films.enhancing import enhance_film
 from rave_runtime.films.filing import file_film, film_options
-from rave_runtime.films.opening import is_film
 from rave_runtime.run.journal import open_journal
 from rave_runtime.run.options import RunOptions, make_enhancer
 

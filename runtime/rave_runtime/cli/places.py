@@ -13,7 +13,7 @@ from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.atomic import is_stream_name, is_written_into, require_writable
 from rave_runtime.files.location import Location, RemoteFile, parse_location
 from rave_runtime.files.places import Identity, base_name, exists, identity_of, is_folder
-from rave_runtime.films.opening import is_film
+from rave_runtime.films.containers import is_film
 from rave_runtime.photos.formats import KNOWN_ENDINGS, WRITTEN_FORMATS, usual_ending
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import Journal

@@ -163,7 +163,7 @@ def _enhance_stream(inputs: list[str], output: str, options: RunOptions, lacks: 
 
 def _names_film(inputs: list[str]) -> bool:
     """Whether an input has the name of a film and is not a folder."""
-    from rave_runtime.films.opening import is_film
+    from rave_runtime.films.containers import is_film
 
     return any(is_film(name) and not Path(name).is_dir() for name in inputs)
 
@@ -184,7 +184,7 @@ def _single_film(inputs: list[str], output: str, *, is_given: bool) -> str | Non
     """
     from rave_runtime.files.patterns import parse_inputs
     from rave_runtime.files.places import exists
-    from rave_runtime.films.opening import is_film
+    from rave_runtime.films.containers import is_film
 
     if len(inputs) == 1:
         (text,) = inputs
@@ -261,7 +261,7 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     from rave_runtime.cli.places import require_folder_name
     from rave_runtime.files.location import parse_location
     from rave_runtime.files.patterns import parse_inputs
-    from rave_runtime.films.opening import is_film
+    from rave_runtime.films.containers import is_film
     from rave_runtime.run.interrupt import was_interrupted
     from rave_runtime.run.progress import ask_user, notes_of
 

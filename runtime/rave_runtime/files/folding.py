@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import unicodedata
 from pathlib import Path
 from typing import Final
@@ -37,7 +36,7 @@ def folds_names(folder: Location) -> bool:
     here = folder.absolute()
     while not os.path.isdir(here) and here.parent != here:
         here = here.parent
-    stem = f".rave-{secrets.token_hex(8)}-"
+    stem = f".rave-{os.urandom(8).hex()}-"
     pairs = ((f"{stem}a", f"{stem}A"), (f"{stem}{_COMPOSED}", f"{stem}{_DECOMPOSED}"))
     return any(_is_one(here / first, here / second) for first, second in pairs)
 

@@ -10,8 +10,8 @@ import contextlib
 import functools
 import glob
 import hashlib
+import os
 import posixpath
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -197,7 +197,7 @@ class RemoteFile:
                 return
             folder, name = posixpath.split(path)
             short = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-            partial = posixpath.join(folder, f".{short}-{secrets.token_hex(8)}.rave-partial")
+            partial = posixpath.join(folder, f".{short}-{os.urandom(8).hex()}.rave-partial")
             files.makedirs(folder, exist_ok=True)
             try:
                 files.pipe_file(partial, content)

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import os
-import secrets
 import socket
 import time
 from pathlib import Path
@@ -30,7 +29,7 @@ live: Final[set[Path]] = set()
 
 def partial_name() -> str:
     """Returns an unpredictable name for a temporary file, which tells the process that writes it."""
-    return f".{secrets.token_hex(16)}.{this_machine()}-{os.getpid()}.{_ENDING}"
+    return f".{os.urandom(16).hex()}.{this_machine()}-{os.getpid()}.{_ENDING}"
 
 
 def remove_abandoned(folder: Location) -> None:

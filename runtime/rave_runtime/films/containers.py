@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -36,6 +38,9 @@ WRITTEN_CONTAINERS: Final = {
 ENDINGS_ONLY_READ: Final = (".ogv", ".vob", ".mxf", ".dv", ".rm", ".rmvb")
 """Endings of films whose containers take none of the codecs that are written, or are for discs and tape."""
 
+FILM_ENDINGS: Final = (*WRITTEN_CONTAINERS, *ENDINGS_ONLY_READ)
+"""Endings, in lower case, of files that count as films."""
+
 _ENDING_INSTEAD: Final = ".mkv"
 """What results of such films are: Matroska takes their sound and subtitles as they are."""
 
@@ -50,6 +55,37 @@ READ_CONTAINERS: Final = (
     *("ivf", "obu", "mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "mjpeg", "yuv4mpegpipe"),
 )
 """FFmpeg's names of the containers that are read. None of them opens another file; playlists do."""
+
+
+def is_film(name: str) -> bool:
+    """Whether a file's name is that of a film."""
+    return os.path.splitext(name)[1].lower() in FILM_ENDINGS
+
+
+def is_film_file(file: Path) -> bool:
+    """Whether a file is a film by its name, and by its first bytes where other files share the ending.
+
+    In a transport stream, packets of 188 bytes begin with G; camcorders put 4 more bytes before each.
+
+    Source: ISO/IEC 13818-1.
+    """
+    if not is_film(file.name):
+        return False
+    if file.suffix.lower() not in TRANSPORT_ENDINGS:
+        return True
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(400)
+    except OSError:
+        return True  # opening it as a film tells the reason
+    return any(
+        head[at : at + 1] == head[at + step : at + step + 1] == b"G" for at, step in ((0, 188), (4, 192))
+    )
+
+
+def can_read_films() -> bool:
+    """Whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
 
 
 def ending_of_film_result(ending: str) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import io
-import os
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
@@ -14,16 +12,8 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from rave_runtime.errors import PhotoError, UsageError, reason_of
-from rave_runtime.films.containers import (
-    ENDINGS_ONLY_READ,
-    READ_CONTAINERS,
-    TRANSPORT_ENDINGS,
-    WRITTEN_CONTAINERS,
-)
+from rave_runtime.films.containers import READ_CONTAINERS
 from rave_runtime.films.plane_format import PlaneFormat
-
-FILM_ENDINGS: Final = (*WRITTEN_CONTAINERS, *ENDINGS_ONLY_READ)
-"""Endings, in lower case, of files that count as films."""
 
 _NOT_A_FILM: Final = (
     "is not a film, or of a kind that is not read, such as a playlist of other files: convert it to MP4 first"
@@ -75,37 +65,6 @@ def import_av() -> Any:
     except ImportError as error:
         raise UsageError("films need PyAV: pip install 'rave-backlit[video]'") from error
     return av
-
-
-def is_film(name: str) -> bool:
-    """Whether a file's name is that of a film."""
-    return os.path.splitext(name)[1].lower() in FILM_ENDINGS
-
-
-def is_film_file(file: Path) -> bool:
-    """Whether a file is a film by its name, and by its first bytes where other files share the ending.
-
-    In a transport stream, packets of 188 bytes begin with G; camcorders put 4 more bytes before each.
-
-    Source: ISO/IEC 13818-1.
-    """
-    if not is_film(file.name):
-        return False
-    if file.suffix.lower() not in TRANSPORT_ENDINGS:
-        return True
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(400)
-    except OSError:
-        return True  # opening it as a film tells the reason
-    return any(
-        head[at : at + 1] == head[at + step : at + step + 1] == b"G" for at, step in ((0, 188), (4, 192))
-    )
-
-
-def can_read_films() -> bool:
-    """Whether PyAV is installed."""
-    return importlib.util.find_spec("av") is not None
 
 
 class FilmInfo(NamedTuple):

@@ -14,7 +14,6 @@ from rave_runtime.arrays import Pixels, is_wide, with_fourth_byte
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.photos.codecs.coding_notes import note_on_coding
 from rave_runtime.photos.codecs.grey_as_colour import becomes_rgb, is_spread
-from rave_runtime.photos.codecs.jpeg_xl import encode_jxl
 from rave_runtime.photos.codecs.limits import why_too_large
 from rave_runtime.photos.codecs.odd_sampling import encode_odd_sampling, keeps_odd_sampling
 from rave_runtime.photos.colour import convert_to_srgb, is_srgb
@@ -144,6 +143,8 @@ def _encode(
         assert metadata is not None
         return _encode_tiff(photo, pixels, metadata)
     if format == "JXL":
+        from rave_runtime.photos.codecs.jpeg_xl import encode_jxl  # other photographs do not wait for it
+
         assert metadata is not None
         is_lossless = photo.format == format and photo.save_options.get("lossless", False)
         profile = None if _is_srgb_colour(photo.icc_profile) else photo.icc_profile

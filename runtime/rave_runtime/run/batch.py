@@ -24,7 +24,7 @@ from rave_runtime.errors import BundleError
 from rave_runtime.files.atomic import begin_writing
 from rave_runtime.files.entries import ResultJournal, digest_of, result_key
 from rave_runtime.files.location import name_inside
-from rave_runtime.films.opening import is_film
+from rave_runtime.films.containers import is_film
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import format_of_ending, is_one_format, written_format_of
 from rave_runtime.photos.reading import read_file

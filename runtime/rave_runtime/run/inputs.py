@@ -13,8 +13,7 @@ from rave_runtime.files.folding import folded
 from rave_runtime.files.location import Location
 from rave_runtime.files.places import identity_of
 from rave_runtime.files.windows import can_be_named
-from rave_runtime.films.containers import UNREADABLE_FILM_ENDINGS
-from rave_runtime.films.opening import is_film
+from rave_runtime.films.containers import UNREADABLE_FILM_ENDINGS, is_film
 from rave_runtime.photos.formats import READ_ENDINGS, UNREADABLE_ENDINGS, remedy_for
 
 SYSTEM_FOLDERS: Final = frozenset(

@@ -22,8 +22,7 @@ from rave_runtime.files.places import (
     is_no_folder,
     is_same,
 )
-from rave_runtime.films.containers import ending_of_film_result
-from rave_runtime.films.opening import can_read_films, is_film, is_film_file
+from rave_runtime.films.containers import can_read_films, ending_of_film_result, is_film, is_film_file
 from rave_runtime.photos.formats import (
     KNOWN_ENDINGS,
     USUAL_ENDINGS,

@@ -11,10 +11,11 @@ import pytest
 
 from rave_runtime import Enhancer, PhotoError, UsageError
 from rave_runtime.films import dividing
+from rave_runtime.films.containers import is_film
 from rave_runtime.films.dividing import FilmOptions
 from rave_runtime.films.encoding import choose_encoder, quality_of
 from rave_runtime.films.enhancing import enhance_film
-from rave_runtime.films.opening import FilmInfo, is_film
+from rave_runtime.films.opening import FilmInfo
 from rave_runtime.films.plane_format import PlaneFormat
 
 from .conftest import MakeFilm, av, moving_scene, read_film

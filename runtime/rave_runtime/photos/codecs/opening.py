@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rave_runtime.photos.codecs.jpeg_xl import read_jxl
 from rave_runtime.photos.codecs.raw import is_raw, read_raw
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.photo import Photo
@@ -22,5 +21,7 @@ def read_by_codec(content: bytes, max_megapixels: float, *, is_draft: bool = Fal
     if is_raw(content):
         return read_raw(content, max_megapixels, half_size=is_draft)
     if format_of_content(content) == "JXL":
+        from rave_runtime.photos.codecs.jpeg_xl import read_jxl  # other photographs do not wait for it
+
         return read_jxl(content, max_megapixels)
     return None

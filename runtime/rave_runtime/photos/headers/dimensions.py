@@ -19,7 +19,6 @@ from rave_runtime.photos.decoders import decoding
 from rave_runtime.photos.formats import format_named, format_of_content
 from rave_runtime.photos.headers.bounded import BoundedFile
 from rave_runtime.photos.headers.boxes import photograph_properties
-from rave_runtime.photos.headers.jpeg_xl import read_jxl_header
 from rave_runtime.photos.jpeg import FRAME_MARKERS, plain_header
 from rave_runtime.photos.sixteen_bit import jpeg_2000_bits
 
@@ -174,6 +173,8 @@ def _webp(file: BinaryIO) -> tuple[int, int, bool]:
 
 
 def _jxl(file: BinaryIO) -> tuple[int, int, bool]:
+    from rave_runtime.photos.headers.jpeg_xl import read_jxl_header  # others do not wait for it
+
     header = read_jxl_header(file.read(_MAX_META))
     return header.width, header.height, header.bits > 8
 
