@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from rave_runtime.errors import PhotoError, RaveError, UsageError
+from rave_runtime.files.media_types import media_type_argument
 from rave_runtime.files.secrets import without_secrets
 
 _ATOMIC_PROTOCOLS: Final = frozenset(
@@ -193,7 +194,7 @@ class RemoteFile:
         try:
             files, path = self._open()
             if _protocol(self.url) in _ATOMIC_PROTOCOLS:
-                files.pipe_file(path, content)
+                files.pipe_file(path, content, **media_type_argument(_protocol(self.url), self.name))
                 return
             folder, name = posixpath.split(path)
             short = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
@@ -251,10 +252,9 @@ class RemoteFile:
         try:
             files, path = self._open()
             files.invalidate_cache(posixpath.dirname(path))
-            size: int | None = files.info(path).get("size")
+            return int(files.info(path)["size"])
         except Exception:
             return None
-        return size
 
     def _open(self) -> tuple[Any, str]:
         try:

@@ -60,6 +60,14 @@ def test_names_in_a_store_are_taken_letter_by_letter(s3: str, name: str) -> None
     assert (folder / name).size() == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "media_type"), [("a.JPG", "image/jpeg"), ("a.avif", "image/avif"), ("a", "binary/octet-stream")]
+)
+def test_browsers_show_results_of_a_store(s3: str, name: str, media_type: str) -> None:
+    (RemoteFile(s3) / name).write(b"x")
+    assert fsspec.filesystem("s3").info(f"bucket/{name}")["ContentType"] == media_type
+
+
 def test_a_name_that_means_a_version_is_refused(s3: str) -> None:
     with pytest.raises(PhotoError, match="rename it"):
         (RemoteFile(s3) / "m?versionId=3.jpg").write(b"x")
