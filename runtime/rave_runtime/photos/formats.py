@@ -265,7 +265,7 @@ def parse_format(text: str) -> str:
     Raises:
         UsageError: no written format has that name.
     """
-    name = text.lower().lstrip(".")
+    name = str(text).lower().lstrip(".")
     for row in FORMATS:
         if row.is_written and name in (row.name.lower(), *row.option_names):
             return row.name
