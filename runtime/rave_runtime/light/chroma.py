@@ -64,11 +64,10 @@ class Correction(NamedTuple):
 class ChromaCorrection:
     """Computes what to add to a photograph's values so that the colours of its shade are smooth.
 
-    With B the mean of Cb and Cr over each block of 8 x 8 pixels, Y the mean luma of the block, B' the B of
-    the 5 x 5 blocks around it, of which those at the borders are repeated beyond them, all in [0, 1], and
-    t = 6 / 255:
+    With B the mean of Cb and Cr over each block of 8 x 8 pixels, those at the borders repeated beyond them, S
+    the `mean_shift` of B, Y the mean luma of the block, all in [0, 1], and t = 6 / 255:
 
-        E = mean(max(1 - |B' - B|^2 / c^2, 0) * (B' - B)) * Y / (Y + t) * a,   c = 14 / 255
+        E = S * Y / (Y + t) * a
 
     a is clip((0.7 - d) / 0.35, 0, 1), where d is the divisor of the reduced picture, and is interpolated
     linearly to the grid of blocks, with centres of pixels aligned. E is a pair of Cb and Cr; its R, G and B
@@ -93,9 +92,13 @@ class ChromaCorrection:
             return
         (wide_rows, above_below), (wide_columns, beside) = _widened(rows, down), _widened(columns, across)
         means = _block_means(pixels, wide_rows, wide_columns, threads)
-        means = np.pad(means, ((0, 0), above_below, beside), "edge")
-        smooth = _smooth if compiled.library() is None else _smooth_compiled
-        self._shift: Array = smooth(means, shade[rows, columns])
+        self._shift: Array = mean_shift(np.pad(means[1:], ((0, 0), above_below, beside), "edge"))
+        top, left = rows.start - wide_rows.start, columns.start - wide_columns.start
+        luma = means[0, top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
+        weight = luma + np.float32(NOISE)
+        np.divide(luma, weight, out=weight)
+        weight *= shade[rows, columns]
+        self._shift *= weight
 
     def blocks(self, start: int, stop: int) -> Array | None:
         """Returns the correction of some rows, one value per block and channel; None if it is all zero.
@@ -221,37 +224,42 @@ def _block_sums(pixels: NDArray[Any], rows: slice, columns: slice) -> Array:
     return product.reshape(3, down, across)
 
 
-def _smooth(means: Array, shade: Array) -> Array:
-    """Returns what is added to the chroma of blocks: [2, down, across] float32.
+def mean_shift(chroma: Array) -> Array:
+    """Returns the mean difference of the blocks around each block to its colour; large ones count for less.
+
+    With B the colour of a block and B' those of 5 x 5 blocks around it, and c = 14 / 255, it is the mean of
+    max(1 - |B' - B|^2 / c^2, 0) * (B' - B).
 
     Args:
-        means: [3, down + 4, across + 4] float32, luma and chroma of these blocks and of those around them.
-        shade: [down, across] float32, how much of the shift is added.
+        chroma: [2, down + 4, across + 4] float32, blue and red difference of blocks, in values of [0, 1], and
+            of two more blocks to each side.
+
+    Returns:
+        [2, down, across] float32.
     """
-    down, across = shade.shape
+    chroma = np.ascontiguousarray(chroma)
+    return _mean_shift(chroma) if compiled.library() is None else _mean_shift_compiled(chroma)
+
+
+def _mean_shift(chroma: Array) -> Array:
     around = range(2 * REACH_BLOCKS + 1)
-    core = means[:, REACH_BLOCKS : REACH_BLOCKS + down, REACH_BLOCKS : REACH_BLOCKS + across]
-    luma, chroma = core[0], core[1:]
-    shift = np.zeros((2, down, across), np.float32)
+    core = chroma[:, REACH_BLOCKS:-REACH_BLOCKS, REACH_BLOCKS:-REACH_BLOCKS]
+    down, across = core.shape[1:]
+    shift = np.zeros(core.shape, np.float32)
     per_square = np.float32(1 / OTHER_COLOUR**2)
     for top, left in itertools.product(around, around):
-        apart = means[1:, top : top + down, left : left + across] - chroma
+        apart = chroma[:, top : top + down, left : left + across] - core
         square = apart[0] * apart[0] + apart[1] * apart[1]
         apart *= np.clip(1 - square * per_square, np.float32(0), np.float32(1))
         shift += apart
-    shift *= luma / ((luma + np.float32(NOISE)) * np.float32(len(around) ** 2)) * shade
+    shift *= np.float32(1 / len(around) ** 2)
     return shift
 
 
-def _smooth_compiled(means: Array, shade: Array) -> Array:
-    """Does what `_smooth` does in one compiled pass, bit for bit."""
-    means, shade = np.ascontiguousarray(means), np.ascontiguousarray(shade, np.float32)
-    shift = np.empty((2, *shade.shape), np.float32)
-    compiled.passes().rave_smooth_chroma(
-        address(means),
-        address(shade),
-        *map(Size, shade.shape),
-        *map(ctypes.c_float, (1 / OTHER_COLOUR**2, NOISE)),
-        address(shift),
-    )
+def _mean_shift_compiled(chroma: Array) -> Array:
+    """Does what `_mean_shift` does in one compiled pass, bit for bit."""
+    down, across = (length - 2 * REACH_BLOCKS for length in chroma.shape[1:])
+    shift = np.empty((2, down, across), np.float32)
+    per_square = ctypes.c_float(1 / OTHER_COLOUR**2)
+    compiled.passes().rave_mean_shift(address(chroma), Size(down), Size(across), per_square, address(shift))
     return shift

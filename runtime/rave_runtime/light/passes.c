@@ -239,38 +239,25 @@ VARIANTS static void add_differences(const float *restrict blue, const float *re
     }
 }
 
-/* Weighs one row of shifts. */
-VARIANTS static void weigh_shift(const float *restrict luma, const float *restrict shade, ptrdiff_t columns,
-                                 float noise, float *restrict blue_shift, float *restrict red_shift)
-{
-    const float count = (2 * REACH + 1) * (2 * REACH + 1);
-    for (ptrdiff_t x = 0; x < columns; x++) {
-        float weight = luma[x] / ((luma[x] + noise) * count) * shade[x];
-        blue_shift[x] *= weight;
-        red_shift[x] *= weight;
-    }
-}
+/* The mean difference of the blocks around each block to its colour: see chroma.py.
 
-/* What is added to the chroma of blocks so that colours are smooth: see chroma.py.
-
-means           [3, down + 2 * REACH, across + 2 * REACH]: luma and chroma of these blocks and those around them.
-shade           [down, across]: how much of the shift is added.
+chroma          [2, down + 2 * REACH, across + 2 * REACH]: the colours of these blocks and those around them.
 per_square      1 / the square of the difference from which on a colour is another one.
 shift           [2, down, across]. */
-void rave_smooth_chroma(const float *means, const float *shade, ptrdiff_t down, ptrdiff_t across, float per_square,
-                        float noise, float *shift)
+void rave_mean_shift(const float *chroma, ptrdiff_t down, ptrdiff_t across, float per_square, float *shift)
 {
+    const float share = 1.0f / ((2 * REACH + 1) * (2 * REACH + 1));
     ptrdiff_t columns = across + 2 * REACH, plane = (down + 2 * REACH) * columns;
+    for (ptrdiff_t i = 0; i < 2 * down * across; i++)
+        shift[i] = 0.0f;
     for (ptrdiff_t y = 0; y < down; y++) {
-        const float *luma = means + (y + REACH) * columns + REACH, *around = means + plane + y * columns;
-        float *blue_shift = shift + y * across, *red_shift = blue_shift + down * across;
-        for (ptrdiff_t x = 0; x < across; x++)
-            blue_shift[x] = red_shift[x] = 0.0f;
+        const float *around = chroma + y * columns, *blue = around + REACH * columns + REACH;
         for (int i = 0; i < 2 * REACH + 1; i++, around += columns)
-            add_differences(luma + plane, luma + 2 * plane, around, around + plane, across, per_square, blue_shift,
-                            red_shift);
-        weigh_shift(luma, shade + y * across, across, noise, blue_shift, red_shift);
+            add_differences(blue, blue + plane, around, around + plane, across, per_square, shift + y * across,
+                            shift + (down + y) * across);
     }
+    for (ptrdiff_t i = 0; i < 2 * down * across; i++)
+        shift[i] *= share;
 }
 
 /* Rows or columns whose sums run side by side. */
