@@ -36,7 +36,7 @@ def test_the_passes_compile(build: ModuleType, tmp_path: Path) -> None:
     names = (
         "rave_box_means",
         "rave_block_means",
-        "rave_smooth_chroma",
+        "rave_mean_shift",
         "rave_widen",
         "rave_develop",
         "rave_divide_luma",

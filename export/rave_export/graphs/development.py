@@ -7,13 +7,16 @@ shared by the rows of a block can be broadcast over them.
 
 from __future__ import annotations
 
+import functools
+import itertools
+import operator
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from rave_export.graphs.guided_light import Fitted
 from rave_export.graphs.joining import BOOL, FLOAT, GraphWriter, Tensor
-from rave_runtime.light.chroma import NOISE, SHADE
+from rave_runtime.light.chroma import NOISE, OTHER_COLOUR, REACH_BLOCKS, SHADE
 from rave_runtime.light.luma import FROM_CBCR, TO_YCBCR
 from rave_runtime.light.relight import BLOCK_PX
 
@@ -65,14 +68,12 @@ def smooth_colours(graph: GraphWriter, planes: Tensor, divisor: Tensor) -> Smoot
     chroma_flat = graph.MatMul(to_chroma, graph.Reshape(blocks, (0, 3, -1)))
     chroma_shape = graph.Concat(n, 3, size, axis=0)
     block_luma, colours = graph.Split(graph.Reshape(chroma_flat, chroma_shape), (1, 2), axis=1)
-    means = graph.AveragePool(colours, kernel_shape=[5, 5], strides=[1, 1], pads=[2, 2, 2, 2])
-    shift = means - colours
-    shift_square = graph.ReduceSum(shift * shift, 1, keepdims=1)
+    shift = _shift(graph, colours, down, across)
 
     shade_small = graph.Clip((SHADE[1] - divisor) / (SHADE[1] - SHADE[0]), 0.0, 1.0)
     shade_size = graph.Concat(n, 1, size, axis=0)
     shade = _resize(graph, shade_small, shade_size) * has_blocks
-    weight = block_luma / ((shift_square + NOISE**2) * (block_luma + NOISE)) * NOISE**2 * shade
+    weight = block_luma / (block_luma + NOISE) * shade
     moved = graph.Reshape(shift * weight, graph.Concat(0, 2, -1, axis=0))
     added = graph.Reshape(graph.MatMul(np.array(FROM_CBCR) * 255, moved), chroma_shape)
 
@@ -85,6 +86,25 @@ def smooth_colours(graph: GraphWriter, planes: Tensor, divisor: Tensor) -> Smoot
     added_wide = graph.Resize(added_blocks, None, None, wide_shape, mode="nearest", **nearest)
     colour = graph.Unsqueeze(graph.Slice(added_wide, 0, width, 3), 3)
     return Smoothed(padded, colour, brightest, luma)
+
+
+def _shift(graph: GraphWriter, colours: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """The mean difference of the blocks around each block to its colour, in which large ones count for less.
+
+    Args:
+        graph: the graph that is written.
+        colours: float32 [n, 2, down, across], the chroma of blocks.
+        down, across: how many blocks there are.
+    """
+    reach, side = REACH_BLOCKS, 2 * REACH_BLOCKS + 1
+    padded = graph.Pad(colours, (0, 0, reach, reach, 0, 0, reach, reach), mode="edge")
+    shifts = []
+    for top, left in itertools.product(range(side), range(side)):
+        part = graph.Slice(padded, (top, left), graph.Concat(down + top, across + left, axis=0), (2, 3))
+        apart = part - colours
+        square = graph.ReduceSum(apart * apart, 1, keepdims=1)
+        shifts.append(apart * graph.Max(1.0 - square * (1 / OTHER_COLOUR**2), 0.0))
+    return functools.reduce(operator.add, shifts) * (1 / side**2)
 
 
 def relight(

@@ -1,12 +1,14 @@
 """Smooths colour noise and JPEG's blocks of colour where a photograph is brightened. Luma stays as it is.
 
 A camera's noise and JPEG distort the colours of the shade. Darkness hides that until the shade is brightened;
-then purple and green blotches, sixteen pixels wide, appear on skin. Real differences of colour are larger.
+then purple and green blotches, sixteen pixels wide, appear on skin. Real differences of colour are larger:
+a plain mean of all blocks around would give coloured things a halo twenty pixels wide.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -22,7 +24,7 @@ from rave_runtime.light.relight import BLOCK_PX
 from rave_runtime.light.sharing import share
 from rave_runtime.light.workspace import Workspace
 
-_REACH_BLOCKS: Final = 2
+REACH_BLOCKS: Final = 2
 """Blocks to each side over which colours are averaged: 40 pixels, more than two blocks of JPEG's colour."""
 
 _STRIP_BLOCKS: Final = 4
@@ -31,9 +33,13 @@ _STRIP_BLOCKS: Final = 4
 _COMPILED_STRIP_BLOCKS: Final = 32
 """The same for compiled passes, which need no cache for a strip: few enough to share them among threads."""
 
+OTHER_COLOUR: Final = 14 / 255
+"""Difference of colour, in values of [0, 1], from which on two blocks show different things: neither changes
+the other's colour. Of smaller differences the larger ones count for less."""
+
 NOISE: Final = 6 / 255
-"""Difference of colour, in values of [0, 1], that is smoothed by half. Smaller ones are smoothed more, larger
-ones less."""
+"""Size of noise, in values of [0, 1]: where luma is as low as this, colours are smoothed by half. Nearer to
+black, where colours are hardly seen, they are smoothed less."""
 
 SHADE: Final = (0.35, 0.7)
 """Up to the first divisor, colours are smoothed fully; from the second on, not at all."""
@@ -55,27 +61,13 @@ class Correction(NamedTuple):
     values: Array
 
 
-class _Part(NamedTuple):
-    """A part of a picture's blocks, and where in it results begin.
-
-    Attributes:
-        first: row and column of the picture's blocks at which the part begins.
-        size: how many blocks the picture has from top to bottom, and from left to right.
-        start: row and column in the part at which the results begin.
-    """
-
-    first: tuple[int, int]
-    size: tuple[int, int]
-    start: tuple[int, int]
-
-
 class ChromaCorrection:
     """Computes what to add to a photograph's values so that the colours of its shade are smooth.
 
-    With B the mean of Cb and Cr over each block of 8 x 8 pixels, Y the mean luma of the block, S the mean of
-    B over 5 x 5 blocks, fewer at the borders, all in [0, 1], and t = 6 / 255:
+    With B the mean of Cb and Cr over each block of 8 x 8 pixels, those at the borders repeated beyond them, S
+    the `mean_shift` of B, Y the mean luma of the block, all in [0, 1], and t = 6 / 255:
 
-        E = (S - B) * t^2 / (t^2 + |S - B|^2) * Y / (Y + t) * a
+        E = S * Y / (Y + t) * a
 
     a is clip((0.7 - d) / 0.35, 0, 1), where d is the divisor of the reduced picture, and is interpolated
     linearly to the grid of blocks, with centres of pixels aligned. E is a pair of Cb and Cr; its R, G and B
@@ -98,12 +90,15 @@ class ChromaCorrection:
         rows, columns = self._rows, self._columns
         if rows.start == rows.stop:
             return
-        wide_rows, wide_columns = _widened(rows, down), _widened(columns, across)
+        (wide_rows, above_below), (wide_columns, beside) = _widened(rows, down), _widened(columns, across)
         means = _block_means(pixels, wide_rows, wide_columns, threads)
-        start = rows.start - wide_rows.start, columns.start - wide_columns.start
-        part = _Part((wide_rows.start, wide_columns.start), (down, across), start)
-        smooth = _smooth if compiled.library() is None else _smooth_compiled
-        self._shift: Array = smooth(means, part, shade[rows, columns])
+        self._shift: Array = mean_shift(np.pad(means[1:], ((0, 0), above_below, beside), "edge"))
+        top, left = rows.start - wide_rows.start, columns.start - wide_columns.start
+        luma = means[0, top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
+        weight = luma + np.float32(NOISE)
+        np.divide(luma, weight, out=weight)
+        weight *= shade[rows, columns]
+        self._shift *= weight
 
     def blocks(self, start: int, stop: int) -> Array | None:
         """Returns the correction of some rows, one value per block and channel; None if it is all zero.
@@ -179,8 +174,10 @@ def _range(values: Array) -> slice:
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
 
 
-def _widened(places: slice, length: int) -> slice:
-    return slice(max(places.start - _REACH_BLOCKS, 0), min(places.stop + _REACH_BLOCKS, length))
+def _widened(places: slice, length: int) -> tuple[slice, tuple[int, int]]:
+    """Returns a range with the blocks that it is averaged with, and how many of them the picture lacks."""
+    first, stop = places.start - REACH_BLOCKS, places.stop + REACH_BLOCKS
+    return slice(max(first, 0), min(stop, length)), (max(-first, 0), max(stop - length, 0))
 
 
 def _block_means(pixels: NDArray[Any], rows: slice, columns: slice, threads: int) -> Array:
@@ -227,64 +224,42 @@ def _block_sums(pixels: NDArray[Any], rows: slice, columns: slice) -> Array:
     return product.reshape(3, down, across)
 
 
-def _smooth(means: Array, part: _Part, shade: Array) -> Array:
-    """Returns what is added to the chroma of blocks: [2, down, across] float32.
+def mean_shift(chroma: Array) -> Array:
+    """Returns the mean difference of the blocks around each block to its colour; large ones count for less.
+
+    With B the colour of a block and B' those of 5 x 5 blocks around it, and c = 14 / 255, it is the mean of
+    max(1 - |B' - B|^2 / c^2, 0) * (B' - B).
 
     Args:
-        means: [3, rows, columns] float32, the luma and the chroma of blocks of a picture.
-        part: which blocks these are, and where the results begin.
-        shade: [down, across] float32, how much of the shift is added.
+        chroma: [2, down + 4, across + 4] float32, blue and red difference of blocks, in values of [0, 1], and
+            of two more blocks to each side.
+
+    Returns:
+        [2, down, across] float32.
     """
-    core = tuple(slice(begin, begin + length) for begin, length in zip(part.start, shade.shape, strict=True))
-    luma, chroma = means[0][core], means[1:]
-    shift = _means_around(chroma, *part.size, *part.first)[:, *core] - chroma[:, *core]
-    noise = np.float32(NOISE)
-    square = noise * noise
-    weight = square + shift[0] * shift[0] + shift[1] * shift[1]
-    weight = luma / (weight * (luma + noise)) * square * shade
-    result: Array = shift * weight
-    return result
+    chroma = np.ascontiguousarray(chroma)
+    return _mean_shift(chroma) if compiled.library() is None else _mean_shift_compiled(chroma)
 
 
-def _smooth_compiled(means: Array, part: _Part, shade: Array) -> Array:
-    """Does what `_smooth` does in one compiled pass, bit for bit."""
-    assert means.flags.c_contiguous
-    shade = np.ascontiguousarray(shade, np.float32)
-    shift, line = np.empty((2, *shade.shape), np.float32), np.empty(3 * means.shape[2] + 8, np.float32)
-    compiled.passes().rave_smooth_chroma(
-        address(means),
-        *map(Size, (*means.shape[1:], *part.first, *part.size, *part.start)),
-        address(shade),
-        *map(Size, shade.shape),
-        ctypes.c_float(NOISE),
-        address(shift),
-        address(line),
-    )
+def _mean_shift(chroma: Array) -> Array:
+    around = range(2 * REACH_BLOCKS + 1)
+    core = chroma[:, REACH_BLOCKS:-REACH_BLOCKS, REACH_BLOCKS:-REACH_BLOCKS]
+    down, across = core.shape[1:]
+    shift = np.zeros(core.shape, np.float32)
+    per_square = np.float32(1 / OTHER_COLOUR**2)
+    for top, left in itertools.product(around, around):
+        apart = chroma[:, top : top + down, left : left + across] - core
+        square = apart[0] * apart[0] + apart[1] * apart[1]
+        apart *= np.clip(1 - square * per_square, np.float32(0), np.float32(1))
+        shift += apart
+    shift *= np.float32(1 / len(around) ** 2)
     return shift
 
 
-def _means_around(values: Array, down: int, across: int, first_row: int, first_column: int) -> Array:
-    """Returns means over 5 x 5 blocks, fewer at the borders of the picture: [2, h, w] float32.
-
-    They are wrong within two blocks of a border of the array that is not a border of the picture.
-
-    Args:
-        values: [2, h, w] float32, Cb and Cr of a part of the picture's blocks.
-        down: blocks of the whole picture, from top to bottom.
-        across: blocks of the whole picture, from left to right.
-        first_row: row of blocks of the whole picture at which the values begin.
-        first_column: column of blocks of the whole picture at which the values begin.
-    """
-    for axis, whole, first in ((1, down, first_row), (2, across, first_column)):
-        length = values.shape[axis]
-        padding = [(0, 0)] * 3
-        padding[axis] = (_REACH_BLOCKS, _REACH_BLOCKS)
-        padded = np.moveaxis(np.pad(values, padding), axis, 0)
-        sums = padded[:length].copy()
-        for offset in range(1, 2 * _REACH_BLOCKS + 1):
-            sums += padded[offset : offset + length]
-        places = np.arange(first, first + length)
-        counts = np.minimum(places + _REACH_BLOCKS + 1, whole) - np.maximum(places - _REACH_BLOCKS, 0)
-        sums /= counts.astype(np.float32)[:, None, None]
-        values = np.moveaxis(sums, 0, axis)
-    return values
+def _mean_shift_compiled(chroma: Array) -> Array:
+    """Does what `_mean_shift` does in one compiled pass, bit for bit."""
+    down, across = (length - 2 * REACH_BLOCKS for length in chroma.shape[1:])
+    shift = np.empty((2, down, across), np.float32)
+    per_square = ctypes.c_float(1 / OTHER_COLOUR**2)
+    compiled.passes().rave_mean_shift(address(chroma), Size(down), Size(across), per_square, address(shift))
+    return shift

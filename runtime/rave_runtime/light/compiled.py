@@ -24,7 +24,7 @@ from rave_runtime.light.workspace import Workspace
 MOST_ROWS: Final = 257
 """Most rows of bytes whose sum fits into 16 bits."""
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """What `rave_version` returns: raised in both places when a pass takes other arguments."""
 
 _ENDING: Final = ".dylib" if sys.platform == "darwin" else ".so"

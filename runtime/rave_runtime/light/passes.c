@@ -34,7 +34,7 @@ static inline float least(float a, float b) { return a < b ? a : b; }
 static inline float greatest(float a, float b) { return a > b ? a : b; }
 
 /* Raised when a pass takes other arguments: `compiled.py` uses no passes of another version. */
-int rave_version(void) { return 2; }
+int rave_version(void) { return 3; }
 
 /* Adds rows of bytes, column by column. */
 VARIANTS static void add_rows(const uint8_t *rows, ptrdiff_t count, ptrdiff_t stride, ptrdiff_t length,
@@ -219,72 +219,45 @@ void rave_block_means(const uint8_t *pixels, ptrdiff_t step, ptrdiff_t stride, p
 /* Blocks to each side over which colours are averaged. */
 #define REACH 2
 
-/* Means of chroma over five rows of blocks, fewer at the borders of the picture. */
-VARIANTS static void mean_of_rows(const float *restrict chroma, ptrdiff_t first, ptrdiff_t stop, ptrdiff_t columns,
-                                  float count, float *restrict means)
+/* Adds to one row of shifts the differences of chroma to a row of blocks, over two blocks to each side, the less the
+larger they are. `blue` and `red` are of the row of shifts, `blue_around` and `red_around` begin two blocks before. */
+VARIANTS static void add_differences(const float *restrict blue, const float *restrict red,
+                                     const float *restrict blue_around, const float *restrict red_around,
+                                     ptrdiff_t columns, float per_square, float *restrict blue_shift,
+                                     float *restrict red_shift)
 {
-    for (ptrdiff_t x = 0; x < columns; x++)
-        means[x] = 0.0f;
-    for (ptrdiff_t row = first; row < stop; row++)
-        for (ptrdiff_t x = 0; x < columns; x++)
-            means[x] += chroma[row * columns + x];
-    for (ptrdiff_t x = 0; x < columns; x++)
-        means[x] /= count;
-}
-
-/* One row of what is added to chroma. `blue_means` and `red_means` are means of rows, with zeros where no blocks are
-for two columns to each side, and `counts` says over how many columns each result is averaged. */
-VARIANTS static void shift_row(const float *restrict luma, const float *restrict blue, const float *restrict red,
-                               const float *restrict blue_means, const float *restrict red_means,
-                               const float *restrict counts, const float *restrict shade, ptrdiff_t columns,
-                               float noise, float *restrict blue_shift, float *restrict red_shift)
-{
-    const float square = noise * noise;
     for (ptrdiff_t x = 0; x < columns; x++) {
-        const float *restrict b = blue_means + x, *restrict r = red_means + x;
-        float over_blue = (b[0] + b[1] + b[2] + b[3] + b[4]) / counts[x] - blue[x];
-        float over_red = (r[0] + r[1] + r[2] + r[3] + r[4]) / counts[x] - red[x];
-        float weight = square + over_blue * over_blue + over_red * over_red;
-        weight = luma[x] / (weight * (luma[x] + noise)) * square * shade[x];
-        blue_shift[x] = over_blue * weight;
-        red_shift[x] = over_red * weight;
+        float over_blue = blue_shift[x], over_red = red_shift[x];
+        for (int i = 0; i < 2 * REACH + 1; i++) {
+            float b = blue_around[x + i] - blue[x], r = red_around[x + i] - red[x];
+            float weight = greatest(1.0f - (b * b + r * r) * per_square, 0.0f);
+            over_blue += b * weight;
+            over_red += r * weight;
+        }
+        blue_shift[x] = over_blue;
+        red_shift[x] = over_red;
     }
 }
 
-static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static ptrdiff_t larger(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+/* The mean difference of the blocks around each block to its colour: see chroma.py.
 
-/* What is added to the chroma of blocks so that colours are smooth: see chroma.py.
-
-means           [3, rows, columns]: luma and chroma of the blocks `first_row` and on, `first_column` and on, of a
-                picture of `down` times `across` blocks.
-top, left       where the results begin among these blocks.
-shade           [results_down, results_across]: how much of the shift is added.
-shift           [2, results_down, results_across].
-line            memory for 3 * columns + 8 values. */
-void rave_smooth_chroma(const float *means, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t first_row,
-                        ptrdiff_t first_column, ptrdiff_t down, ptrdiff_t across, ptrdiff_t top, ptrdiff_t left,
-                        const float *shade, ptrdiff_t results_down, ptrdiff_t results_across, float noise,
-                        float *shift, float *line)
+chroma          [2, down + 2 * REACH, across + 2 * REACH]: the colours of these blocks and those around them.
+per_square      1 / the square of the difference from which on a colour is another one.
+shift           [2, down, across]. */
+void rave_mean_shift(const float *chroma, ptrdiff_t down, ptrdiff_t across, float per_square, float *shift)
 {
-    const float *chroma[2] = {means + rows * columns, means + 2 * rows * columns};
-    float *padded[2] = {line, line + columns + 2 * REACH}, *counts = line + 2 * columns + 4 * REACH;
-    for (ptrdiff_t x = 0; x < results_across; x++) {
-        ptrdiff_t place = first_column + left + x;
-        counts[x] = (float)(smaller(place + REACH + 1, across) - larger(place - REACH, 0));
+    const float share = 1.0f / ((2 * REACH + 1) * (2 * REACH + 1));
+    ptrdiff_t columns = across + 2 * REACH, plane = (down + 2 * REACH) * columns;
+    for (ptrdiff_t i = 0; i < 2 * down * across; i++)
+        shift[i] = 0.0f;
+    for (ptrdiff_t y = 0; y < down; y++) {
+        const float *around = chroma + y * columns, *blue = around + REACH * columns + REACH;
+        for (int i = 0; i < 2 * REACH + 1; i++, around += columns)
+            add_differences(blue, blue + plane, around, around + plane, across, per_square, shift + y * across,
+                            shift + (down + y) * across);
     }
-    for (int i = 0; i < 2; i++)
-        for (ptrdiff_t x = 0; x < REACH; x++)
-            padded[i][x] = padded[i][columns + REACH + x] = 0.0f;
-    for (ptrdiff_t y = 0; y < results_down; y++) {
-        ptrdiff_t row = top + y, place = first_row + row, from = row * columns + left, to = y * results_across;
-        float count = (float)(smaller(place + REACH + 1, down) - larger(place - REACH, 0));
-        for (int i = 0; i < 2; i++)
-            mean_of_rows(chroma[i], larger(row - REACH, 0), smaller(row + REACH + 1, rows), columns, count,
-                         padded[i] + REACH);
-        shift_row(means + from, chroma[0] + from, chroma[1] + from, padded[0] + left, padded[1] + left, counts,
-                  shade + to, results_across, noise, shift + to, shift + results_down * results_across + to);
-    }
+    for (ptrdiff_t i = 0; i < 2 * down * across; i++)
+        shift[i] *= share;
 }
 
 /* Rows or columns whose sums run side by side. */

@@ -49,10 +49,12 @@ def smoothed_plainly(planes: tuple[NDArray[Any], ...], layout: PlaneFormat, divi
     tall, wide = 8 // layout.down, 8 // layout.across
     down, across = rows // tall, cols // wide
     blocks = chroma[:, : down * tall, : across * wide].reshape(2, down, tall, across, wide).mean((2, 4))
-    means = np.empty_like(blocks)
+    padded, means = np.pad(blocks, ((0, 0), (2, 2), (2, 2)), "edge"), blocks.copy()
     for i in range(down):
         for j in range(across):
-            means[:, i, j] = blocks[:, max(i - 2, 0) : i + 3, max(j - 2, 0) : j + 3].mean((1, 2))
+            apart = padded[:, i : i + 5, j : j + 5] - blocks[:, i, j][:, None, None]
+            alike = np.maximum(1 - (apart**2).sum(0) / (14 / 255) ** 2, 0)
+            means[:, i, j] += (alike * apart).mean((1, 2))
     y = np.clip((np.arange(rows) + 0.5) / tall - 0.5, 0, down - 1)
     x = np.clip((np.arange(cols) + 0.5) / wide - 0.5, 0, across - 1)
     across_means = np.stack([[np.interp(x, np.arange(across), row) for row in plane] for plane in means])
@@ -96,6 +98,18 @@ def test_noise_falls_and_colours_stay(layout: PlaneFormat) -> None:
         assert errors[0] < 0.75 * errors[1]
         for row in (plane.shape[0] // 2 - 1, plane.shape[0] // 2 + 1):  # beside a sharp edge of colour
             assert abs(plane[row].mean() - float(true[row].mean())) < 8 * step  # of 130
+
+
+def test_coloured_things_in_the_shade_have_no_halo() -> None:
+    """Red beside green stays red 16 pixels from the edge, where a plain mean over blocks mixes both."""
+    layout = PlaneFormat(8, 2, 2, False)
+    planes = (np.full((64, 96), 60, np.uint8), *(np.full((32, 48), value, np.uint8) for value in (122, 140)))
+    planes[1][:, 24:], planes[2][:, 24:] = 120, 116
+    plain = tuple(plane.copy() for plane in planes)
+    relight_planes(plain, layout, EvenLight(0.3))
+    relight_planes(planes, layout, EvenLight(0.3), None, MeanColours((planes[1], planes[2]), layout))
+    for plane, expected in zip(planes[1:], plain[1:], strict=True):
+        np.testing.assert_array_equal(plane[:, [15, 32]], expected[:, [15, 32]])
 
 
 def test_what_is_not_lifted_keeps_its_colours() -> None:

@@ -61,15 +61,16 @@ def by_the_docstring(image: NDArray[Any], light: NDArray[np.float32], look: Look
     if channels == 3 and down and across:
         blocks = v[: down * 8, : across * 8].reshape(down, 8, across, 8, 3).mean((1, 3))
         luma, chroma = blocks @ LUMA, blocks @ TO_CHROMA.T
-        shift = np.empty_like(chroma)
+        padded, shift = np.pad(chroma, ((2, 2), (2, 2), (0, 0)), "edge"), np.empty_like(chroma)
         for row in range(down):
             for column in range(across):
-                around = chroma[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
-                shift[row, column] = around.mean((0, 1)) - chroma[row, column]
+                apart = padded[row : row + 5, column : column + 5] - chroma[row, column]
+                alike = np.maximum(1 - (apart**2).sum(2, keepdims=True) / (14 / 255) ** 2, 0)
+                shift[row, column] = (alike * apart).mean((0, 1))
         shade = np.clip((0.7 - d.astype(float)) / 0.35, 0, 1)
         shade = interpolated(interpolated(shade, down).T, across).T
         t = 6 / 255
-        weight = t**2 / (t**2 + (shift**2).sum(2)) * luma / (luma + t) * shade
+        weight = luma / (luma + t) * shade
         colour = (shift * weight[..., None]) @ TO_COLOUR.T
         rows = np.minimum(np.arange(height) // 8, down - 1)
         columns = np.minimum(np.arange(width) // 8, across - 1)
@@ -186,6 +187,14 @@ def test_colours_that_are_there_stay() -> None:
     found = develop(image, np.full((64, 96), 0.3, np.float32)).astype(float)
     assert found[32, 48, 0] - found[32, 48, 1] > 0.85 * (70 - 25) / 0.3 * 0.98
     assert np.ptp(found[32, 4]) <= 1, "nothing bleeds"
+
+
+def test_coloured_things_in_the_shade_have_no_halo() -> None:
+    """Dark green beside dark red: a mean over both is ten levels off, up to 20 px from the edge."""
+    image = np.full((96, 128, 3), (46, 23, 18), np.uint8)
+    image[:, 64:] = (18, 41, 23)
+    found = develop(image, np.full((96, 128), 0.3, np.float32))
+    assert np.abs(found - image / 0.3).max() <= 0.5
 
 
 def test_bright_parts_and_grey_pictures_keep_their_values(picture: MakePicture) -> None:
