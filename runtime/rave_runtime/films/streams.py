@@ -28,6 +28,11 @@ _HELD: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 """FFmpeg's names of what some containers hold. It writes the packets of other codecs into MPEG streams
 without a word about what they are, so that nothing can read them, and ends the program at those of an FLV."""
 
+_PCM: Final = "pcm_s16le"
+_PCM_CONTAINERS: Final = ("matroska", "mp4")
+"""Containers in which PCM takes the place of other sound of 16 bits, such as the G.711 of surveillance
+cameras. MP4 has no place for that, and PyAV does not let FFmpeg put it into Matroska, which has."""
+
 _TIME_CODE: Final = "timecode"
 """The tag of a film's first time code, by which FFmpeg writes the track or the tag of the result."""
 
@@ -37,6 +42,9 @@ _CHAPTER_CONTAINERS: Final = ("mov", "mp4", "matroska", "webm", "asf", "3gp", "3
 
 _ONE_LEFT_OUT: Final = "its {} was left out: that kind of file has no place for it"
 _MANY_LEFT_OUT: Final = "its {} were left out: that kind of file has no place for them"
+_BECAME_PCM: Final = (
+    "its audio stream {} ({}) became PCM, which loses nothing: that kind of file cannot take it as it is"
+)
 
 
 def copy_streams(
@@ -69,6 +77,8 @@ def copy_streams(
                 notes.append(_ONE_LEFT_OUT.format("cover picture"))
             continue
         twin = _add_twin(stream, output) if _has_place(stream, output.format.name) else None
+        if twin is None and (twin := _add_pcm(stream, output)) is not None:
+            notes.append(_BECAME_PCM.format(stream.index, stream.codec_context.name))
         if twin is None:
             what = "cover picture" if is_cover(stream) else f"{stream.type} stream {stream.index}"
             notes.append(_ONE_LEFT_OUT.format(what))
@@ -91,11 +101,17 @@ def copy_chapters(source: Any, output: Any) -> list[str]:
 
 
 def pass_on(output: Any, streams: dict[int, Any], packet: Any) -> None:
-    """Writes a packet of a stream that `copy_streams` added; others are dropped."""
+    """Writes a packet of a stream that `copy_streams` added, decoded where it becomes PCM; drops others."""
     twin = streams.get(packet.stream.index)
-    if twin is not None:
-        packet.stream = twin
-        output.mux(packet)
+    if twin is None:
+        return
+    if twin.type == "audio" and twin.codec_context.name != packet.stream.codec_context.name:
+        with contextlib.suppress(import_av().error.InvalidDataError):
+            for frame in packet.decode():
+                output.mux(twin.encode(frame))
+        return
+    packet.stream = twin
+    output.mux(packet)
 
 
 def _add_twin(stream: Any, output: Any) -> Any:
@@ -107,6 +123,19 @@ def _add_twin(stream: Any, output: Any) -> Any:
         twin.disposition = stream.disposition.value
         return twin
     return None
+
+
+def _add_pcm(stream: Any, output: Any) -> Any:
+    """Adds a stream of PCM for sound of 16 bits to an output that takes PCM and not the sound; else None."""
+    if stream.type != "audio" or output.format.name not in _PCM_CONTAINERS:
+        return None
+    sound = stream.codec_context
+    if sound.format is None or sound.format.packed.name != "s16":
+        return None
+    twin = output.add_stream(_PCM, rate=sound.sample_rate, layout=sound.layout.name)
+    twin.metadata.update(stream.metadata)
+    twin.disposition = stream.disposition.value
+    return twin
 
 
 def _has_place(stream: Any, container: str) -> bool:
