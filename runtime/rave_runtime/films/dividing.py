@@ -22,7 +22,7 @@ from rave_runtime.films.plane_format import as_plane, luma_weights, reduced_fram
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.films.steady import Line, SteadyLight
-from rave_runtime.films.times import JOINABLE, EndWatch, JoinedTimes
+from rave_runtime.films.times import JOINABLE, EndWatch, FrameWatch, JoinedTimes
 from rave_runtime.light.reduction import UpsampledLight, fit_line
 from rave_runtime.light.workspace import Workspace
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
@@ -186,7 +186,7 @@ class DividedFilm:
         # AVI holds no times of display, and those that FFmpeg guesses for reordered frames are in disorder.
         is_avi = self.container.format.name == "avi"
         avi_times: deque[int] = deque()
-        watch = EndWatch(self.container, self.video)
+        watch, frame_watch = EndWatch(self.container, self.video), FrameWatch()
         joined = JoinedTimes(self.container)
         packets = self.container.demux()
         # The decoder's error at a packet whose end is missing would lose the frames that it still holds. The
@@ -205,6 +205,7 @@ class DividedFilm:
                     if is_timed or (packet.size and is_cover(packet.stream)):
                         yield packet
                     continue
+                frame_watch.see_packet(packet)
                 if is_avi and packet.size:
                     avi_times.append(packet.dts)
                 frames = packet.decode()
@@ -216,13 +217,16 @@ class DividedFilm:
                     avi_times.pop()
                 continue
             for frame in frames:
+                frame_watch.see_frame(frame)
                 if avi_times:
                     frame.pts = avi_times.popleft()
                 yield self.light_frame(frame)
         if broken:
             many = "a broken packet was" if broken == 1 else f"{broken} broken packets were"
             self._result.warnings.append(f"{many} left out")
-        self._result.warnings += [note for note in (watch.note(), joined.note()) if note]
+        self._result.warnings += [
+            note for note in (watch.note(), joined.note(), *frame_watch.notes()) if note
+        ]
         if self.info is None:
             is_unread = self._is_piped and not watch.packets and "mov" in self.container.format.name
             raise PhotoError(_AT_THE_END if is_unread else "holds no frame that can be decoded")
