@@ -32,7 +32,7 @@ from rave_runtime.films.encoding import (
 from rave_runtime.films.marking import can_hold_mark, mark_film, mark_of_film
 from rave_runtime.films.opening import import_av, open_film, plain_reason
 from rave_runtime.films.outlet import Outlet
-from rave_runtime.films.streams import copy_chapters, copy_streams, pass_on
+from rave_runtime.films.streams import CopiedStream, copy_chapters, copy_streams, pass_on
 from rave_runtime.photos.metadata.mark import Mark
 from rave_runtime.run.one_photo import mark_of
 
@@ -164,7 +164,7 @@ def _write(
             output.metadata.update(run.container.metadata)
             if mark is not None and can_hold_mark(container):
                 mark_film(output.metadata, mark)
-            streams: dict[int, Any] = {}
+            streams: dict[int, CopiedStream] = {}
             early_packets: list[Any] = []
             video: TimedEncoder | None = None
             for item in run.items():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -47,9 +50,22 @@ _BECAME_PCM: Final = (
 )
 
 
+@dataclass
+class CopiedStream:
+    """A stream of the output whose packets are those of a stream of the film.
+
+    Attributes:
+        twin: the stream of the output.
+        last_dts: when its last packet is decoded, in the twin's time base; None before the first.
+    """
+
+    twin: Any
+    last_dts: int | None = None
+
+
 def copy_streams(
     source: Any, video: Any, output: Any, early_packets: Sequence[Any]
-) -> tuple[dict[int, Any], list[str]]:
+) -> tuple[dict[int, CopiedStream], list[str]]:
     """Adds a stream to the output for each stream of a film except the enhanced video.
 
     Args:
@@ -61,7 +77,7 @@ def copy_streams(
     Returns:
         The new streams by the index of the film's, and notes about those that had to be left out.
     """
-    streams: dict[int, Any] = {}
+    streams: dict[int, CopiedStream] = {}
     notes = []
     for stream in source.streams:
         if stream is video or _is_chapter_track(source, stream):
@@ -83,7 +99,7 @@ def copy_streams(
             what = "cover picture" if is_cover(stream) else f"{stream.type} stream {stream.index}"
             notes.append(_ONE_LEFT_OUT.format(what))
             continue
-        streams[stream.index] = twin
+        streams[stream.index] = CopiedStream(twin)
     return streams, list(dict.fromkeys(notes))  # a film may have several time codes
 
 
@@ -100,18 +116,41 @@ def copy_chapters(source: Any, output: Any) -> list[str]:
     return []
 
 
-def pass_on(output: Any, streams: dict[int, Any], packet: Any) -> None:
+def pass_on(output: Any, streams: dict[int, CopiedStream], packet: Any) -> None:
     """Writes a packet of a stream that `copy_streams` added, decoded where it becomes PCM; drops others."""
-    twin = streams.get(packet.stream.index)
-    if twin is None:
+    stream = streams.get(packet.stream.index)
+    if stream is None:
         return
+    twin = stream.twin
+    packets = [packet]
     if twin.type == "audio" and twin.codec_context.name != packet.stream.codec_context.name:
+        packets = []
         with contextlib.suppress(import_av().error.InvalidDataError):
-            for frame in packet.decode():
-                output.mux(twin.encode(frame))
+            packets = [part for frame in packet.decode() for part in twin.encode(frame)]
+    is_strict = not output.format.flags & import_av().format.Flags.ts_nonstrict.value
+    for part in packets:
+        part.stream = twin
+        if stream.last_dts is not None:
+            _keep_in_order(part, stream.last_dts + is_strict)
+        output.mux(part)
+        stream.last_dts = part.dts  # in the twin's time base now
+
+
+def _keep_in_order(packet: Any, first_dts: int) -> None:
+    """Moves a packet that comes too early after the last one of its stream, as in broken recordings.
+
+    FFmpeg would refuse it, and the whole film with it.
+    """
+    if packet.dts is None or not packet.time_base:
         return
-    packet.stream = twin
-    output.mux(packet)
+    scale = packet.time_base / packet.stream.time_base
+    dts, pts, duration = (
+        math.floor((ticks or 0) * scale + Fraction(1, 2))
+        for ticks in (packet.dts, packet.pts, packet.duration)
+    )
+    if dts < first_dts:
+        packet.dts, packet.pts, packet.duration = first_dts, max(pts, first_dts), duration
+        packet.time_base = packet.stream.time_base
 
 
 def _add_twin(stream: Any, output: Any) -> Any:

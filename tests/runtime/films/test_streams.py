@@ -230,6 +230,25 @@ def test_the_sound_of_surveillance_cameras_is_heard_in_the_result(
     assert sound_of(tmp_path / name) == sound_of(loud)
 
 
+@pytest.mark.parametrize("name", ["out.ts", "out.mp4", "out.mkv"])
+def test_sound_whose_times_stand_still_stops_no_film(make_film: MakeFilm, tmp_path: Path, name: str) -> None:
+    """FFmpeg refused it, and the film ended with "Invalid argument" when all the work was done."""
+    film, broken = make_film(sound=True), tmp_path / "broken.mkv"
+    with av.open(str(film)) as source, av.open(str(broken), "w") as output:
+        twins = [output.add_stream_from_template(stream) for stream in source.streams]
+        for packet in [packet for packet in source.demux() if packet.size]:
+            if packet.stream.type == "audio":
+                packet.pts = packet.dts = 2048 * (packet.pts // 2048)
+            packet.stream = twins[packet.stream.index]
+            output.mux(packet)
+    assert enhance_film(broken, tmp_path / name, Enhancer(device="cpu", strength=0)).frames == 12
+    sounds = []
+    for each in (broken, tmp_path / name):
+        with av.open(str(each)) as container:
+            sounds.append(len([packet for packet in container.demux(audio=0) if packet.size]))
+    assert sounds[0] == sounds[1] > 4
+
+
 def test_chapters_without_a_place_are_named(make_film: MakeFilm, tmp_path: Path) -> None:
     film = make_film(frames=moving_scene(3), chapters=True)
     for name, is_held in (("out.mkv", True), ("out.avi", False)):
