@@ -86,6 +86,8 @@ FORMATS: dict[str, dict[str, Any]] = {
     "a.tif": {},
     "lzw.tif": {"compression": "tiff_lzw"},
     "alpha.tif": {"alpha": True},
+    "grey.tif": {"compression": "tiff_adobe_deflate"},
+    "grey16.tif": {"compression": "tiff_adobe_deflate"},
     "a.bmp": {},
     "a.ppm": {},
     "a.webp": {"method": 0},
@@ -106,6 +108,10 @@ def test_each_format_takes_no_more_than_is_estimated(tmp_path: Path, name: str) 
     image = scene(2400, 1600)
     if options.pop("alpha", False):
         image.putalpha(image.convert("L"))
+    if name.startswith("grey"):
+        image = image.convert("L")
+    if name == "grey16.tif":
+        image = Image.fromarray(np.asarray(image, np.uint16) * 257)
     image.save(tmp_path / name, **options)
     target = "result" + (Path(name).suffix if not name.endswith(("gif", "jp2")) else ".png")
     status, peak, estimate, error = measured(tmp_path, tmp_path / name, target, 2048)
@@ -158,6 +164,15 @@ def test_what_does_not_fit_is_refused_by_name(
     assert status == "failed"
     assert "more than the limit of 64 MiB: give --memory-limit" in error
     assert peak < 32
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "1"])
+def test_a_grey_scan_needs_less_than_one_in_colour(tmp_path: Path, mode: str) -> None:
+    """600 megapixels of grey were refused where they take 3 GB of the 12 GB that there were."""
+    place = tmp_path / "a.tif"
+    Image.new(mode, (400, 300)).save(place)
+    as_png = estimate_need(place, 144, "PNG").photo_bytes  # may have to become colour
+    assert estimate_need(place, 144).photo_bytes < 0.6 * as_png
 
 
 def test_a_long_text_changes_nothing(tmp_path: Path) -> None:
