@@ -86,7 +86,8 @@ def is_film(name: str) -> bool:
 def is_film_file(file: Path) -> bool:
     """Whether a file is a film by its name, and by its first bytes where other files share the ending.
 
-    In a transport stream, packets of 188 bytes begin with G; camcorders put 4 more bytes before each.
+    In a transport stream, packets of 188 bytes begin with G; camcorders put 4 more bytes before each. A
+    recording may begin inside a packet.
 
     Source: ISO/IEC 13818-1.
     """
@@ -96,12 +97,10 @@ def is_film_file(file: Path) -> bool:
         return True
     try:
         with file.open("rb") as stream:
-            head = stream.read(400)
+            head = stream.read(3 * 192)
     except OSError:
         return True  # opening it as a film tells the reason
-    return any(
-        head[at : at + 1] == head[at + step : at + step + 1] == b"G" for at, step in ((0, 188), (4, 192))
-    )
+    return any(head[at::step][:3] == b"GGG" for step in (188, 192) for at in range(step))
 
 
 def can_read_films() -> bool:
