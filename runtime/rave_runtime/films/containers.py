@@ -33,8 +33,9 @@ WRITTEN_CONTAINERS: Final = {
 }
 """FFmpeg's name of the container, by the ending of a file's name, of films that are read and written."""
 
-ENDINGS_ONLY_READ: Final = (".ogv", ".vob", ".mxf", ".dv", ".rm", ".rmvb")
-"""Endings of films whose containers take none of the codecs that are written, or are for discs and tape."""
+ENDINGS_ONLY_READ: Final = (".ogv", ".vob", ".mxf", ".dv", ".rm", ".rmvb", ".dav")
+"""Endings of films whose containers take none of the codecs that are written, or are for discs, tape and the
+recorders of surveillance cameras."""
 
 _ENDING_INSTEAD: Final = ".mkv"
 """What results of such films are: Matroska takes their sound and subtitles as they are."""
@@ -47,7 +48,7 @@ UNREADABLE_FILM_ENDINGS: Final = (".braw", ".r3d", ".crm", ".insv", ".360")
 
 READ_CONTAINERS: Final = (
     *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "ogg", "asf", "mxf", "gxf", "nut", "dv", "rm"),
-    *("ivf", "obu", "mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "mjpeg", "yuv4mpegpipe"),
+    *("ivf", "obu", "dhav", "mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "mjpeg", "yuv4mpegpipe"),
 )
 """FFmpeg's names of the containers that are read. None of them opens another file; playlists do."""
 
@@ -77,6 +78,16 @@ def container_of(target: Path | IO[bytes]) -> str:
             f"{target.name} is not the name of a film: give one of {', '.join(WRITTEN_CONTAINERS)}"
         )
     return container
+
+
+def late_start_us(source: Any, container: str) -> int:
+    """Returns by how many microseconds a film must begin earlier in a container of another kind than its own.
+
+    Transport streams begin at any time up to 26 hours, and some cameras count from 1970: players show an MP4
+    like that black for so long, and an AVI cannot be written.
+    """
+    is_own_kind = container in source.format.name.split(",")
+    return 0 if is_own_kind else max(0, source.start_time or 0)
 
 
 def container_options(source: Any, container: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from rave_runtime.films.plane_format import as_plane, luma_weights, reduced_fram
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.films.steady import Line, SteadyLight
-from rave_runtime.films.times import JOINABLE, EndWatch, FrameWatch, JoinedTimes
+from rave_runtime.films.times import JOINABLE, EndWatch, FrameWatch, JoinedTimes, shift
 from rave_runtime.light.reduction import UpsampledLight, fit_line
 from rave_runtime.light.workspace import Workspace
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
@@ -102,13 +103,22 @@ class DividedFilm:
         enhancer: estimates the light.
         options: the options of the run.
         result: where cuts and warnings are added.
+        late_start_us: microseconds by which all time stamps become smaller.
 
     Raises:
         PhotoError: the frames have more pixels than the options allow.
     """
 
-    def __init__(self, container: Any, enhancer: Enhancer, options: FilmOptions, result: FilmResult) -> None:
+    def __init__(
+        self,
+        container: Any,
+        enhancer: Enhancer,
+        options: FilmOptions,
+        result: FilmResult,
+        late_start_us: int = 0,
+    ) -> None:
         self.container = container
+        self._late_start_s = Fraction(late_start_us, 1_000_000)
         self.video = main_video(container)
         megapixels = self.video.width * self.video.height / 1e6
         if megapixels > options.max_megapixels:
@@ -199,6 +209,7 @@ class DividedFilm:
                     continue
                 watch.see(packet)
                 joined.mend(packet)
+                shift(packet, -self._late_start_s)
                 if packet.stream is not self.video:
                     # Matroska has no decoding times for a stream's first packets; a cover has none at all.
                     is_timed = packet.dts is not None or packet.pts is not None

@@ -18,7 +18,7 @@ from rave_runtime.backends.limits import startable_threads, usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError, RaveError
 from rave_runtime.files.atomic import partial_file
-from rave_runtime.films.containers import container_of, container_options
+from rave_runtime.films.containers import container_of, container_options, late_start_us
 from rave_runtime.films.dividing import DividedFilm, FilmOptions, FilmResult
 from rave_runtime.films.encoders import least_threads, usual_scheduling
 from rave_runtime.films.encoding import (
@@ -108,7 +108,7 @@ def enhance_film(
             raise PhotoError(f"was enhanced before, by {earlier_mark}: --again enhances it once more")
         result.enhanced_before = earlier_mark is not None
         result.warnings += [] if earlier_mark is None else [earlier_mark.note(again=True)]
-        divided = DividedFilm(film, enhancer, options, result)
+        divided = DividedFilm(film, enhancer, options, result, late_start_us(film, container))
         if isinstance(target, Path):
             like = source if isinstance(source, Path) else None
             with partial_file(target, like, attributes_of) as (descriptor, partial):

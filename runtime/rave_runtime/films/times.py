@@ -29,6 +29,17 @@ _STEP_BACK_S: Final = 0.1
 """A stream whose decoding times go back by more than this is in the next part."""
 
 
+def shift(packet: Any, seconds: Fraction) -> None:
+    """Moves a packet's time stamps, where it has some."""
+    if not seconds or not packet.time_base:
+        return
+    ticks = round(seconds / packet.time_base)
+    if packet.pts is not None:
+        packet.pts += ticks
+    if packet.dts is not None:
+        packet.dts += ticks
+
+
 class EndWatch:
     """Compares what a film's file states with what was read of it, which is less after a broken download.
 

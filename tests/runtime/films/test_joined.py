@@ -44,3 +44,18 @@ def test_one_recording_keeps_its_times(make_film: MakeFilm, tmp_path: Path) -> N
     film = make_film("a.ts", moving_scene(12), sound=True)
     result = enhance_film(film, tmp_path / "out.ts", Enhancer(device="cpu", strength=0))
     assert result.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("name", "start_s"), [("out.mp4", 0), ("out.mkv", 0), ("out.avi", 0), ("out.ts", 5000)]
+)
+def test_a_transport_stream_begins_at_zero_in_another_kind_of_file(
+    make_film: MakeFilm, tmp_path: Path, name: str, start_s: float
+) -> None:
+    """An MP4 of a camera's stream was black for as many hours as the camera had counted; AVI failed."""
+    film = make_film("a.ts", moving_scene(12), times=[5000 * 25 + i for i in range(12)], ticks=1)
+    enhance_film(film, tmp_path / name, Enhancer(device="cpu", strength=0))
+    with av.open(str(tmp_path / name)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert times[0] == pytest.approx(start_s, abs=3)
+    assert times[-1] - times[0] == pytest.approx(11 / 25, abs=0.05)  # an AVI counts in frames
