@@ -84,10 +84,11 @@ def late_start_us(source: Any, container: str) -> int:
     """Returns by how many microseconds a film must begin earlier in a container of another kind than its own.
 
     Transport streams begin at any time up to 26 hours, and some cameras count from 1970: players show an MP4
-    like that black for so long, and an AVI cannot be written.
+    like that black for so long, and an AVI cannot be written. Streams whose clock starts anew in the middle
+    begin before zero, which is hidden in an MP4.
     """
     is_own_kind = container in source.format.name.split(",")
-    return 0 if is_own_kind else max(0, source.start_time or 0)
+    return 0 if is_own_kind else int(source.start_time or 0)
 
 
 def container_options(source: Any, container: str) -> dict[str, str]:
