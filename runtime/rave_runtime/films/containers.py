@@ -35,8 +35,9 @@ WRITTEN_CONTAINERS: Final = {
 }
 """FFmpeg's name of the container, by the ending of a file's name, of films that are read and written."""
 
-ENDINGS_ONLY_READ: Final = (".ogv", ".vob", ".mxf", ".dv", ".rm", ".rmvb")
-"""Endings of films whose containers take none of the codecs that are written, or are for discs and tape."""
+ENDINGS_ONLY_READ: Final = (".ogv", ".vob", ".mxf", ".dv", ".rm", ".rmvb", ".dav")
+"""Endings of films whose containers take none of the codecs that are written, or are for discs, tape and the
+recorders of surveillance cameras."""
 
 FILM_ENDINGS: Final = (*WRITTEN_CONTAINERS, *ENDINGS_ONLY_READ)
 """Endings, in lower case, of files that count as films."""
@@ -52,7 +53,7 @@ UNREADABLE_FILM_ENDINGS: Final = (".braw", ".r3d", ".crm", ".insv", ".360")
 
 READ_CONTAINERS: Final = (
     *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "ogg", "asf", "mxf", "gxf", "nut", "dv", "rm"),
-    *("ivf", "obu", "mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "mjpeg", "yuv4mpegpipe"),
+    *("ivf", "obu", "dhav", "mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "mjpeg", "yuv4mpegpipe"),
 )
 """FFmpeg's names of the containers that are read. None of them opens another file; playlists do."""
 
@@ -65,7 +66,8 @@ def is_film(name: str) -> bool:
 def is_film_file(file: Path) -> bool:
     """Whether a file is a film by its name, and by its first bytes where other files share the ending.
 
-    In a transport stream, packets of 188 bytes begin with G; camcorders put 4 more bytes before each.
+    In a transport stream, packets of 188 bytes begin with G; camcorders put 4 more bytes before each. A
+    recording may begin inside a packet.
 
     Source: ISO/IEC 13818-1.
     """
@@ -75,12 +77,10 @@ def is_film_file(file: Path) -> bool:
         return True
     try:
         with file.open("rb") as stream:
-            head = stream.read(400)
+            head = stream.read(3 * 192)
     except OSError:
         return True  # opening it as a film tells the reason
-    return any(
-        head[at : at + 1] == head[at + step : at + step + 1] == b"G" for at, step in ((0, 188), (4, 192))
-    )
+    return any(head[at::step][:3] == b"GGG" for step in (188, 192) for at in range(step))
 
 
 def can_read_films() -> bool:
@@ -113,6 +113,17 @@ def container_of(target: Path | IO[bytes]) -> str:
             f"{target.name} is not the name of a film: give one of {', '.join(WRITTEN_CONTAINERS)}"
         )
     return container
+
+
+def late_start_us(source: Any, container: str) -> int:
+    """Returns by how many microseconds a film must begin earlier in a container of another kind than its own.
+
+    Transport streams begin at any time up to 26 hours, and some cameras count from 1970: players show an MP4
+    like that black for so long, and an AVI cannot be written. Streams whose clock starts anew in the middle
+    begin before zero, which is hidden in an MP4.
+    """
+    is_own_kind = container in source.format.name.split(",")
+    return 0 if is_own_kind else int(source.start_time or 0)
 
 
 def container_options(source: Any, container: str) -> dict[str, str]:

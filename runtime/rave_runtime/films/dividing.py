@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from rave_runtime.films.plane_format import as_plane, luma_weights, reduced_fram
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.films.steady import Line, SteadyLight
-from rave_runtime.films.times import JOINABLE, EndWatch, JoinedTimes
+from rave_runtime.films.times import JOINABLE, EndWatch, FrameWatch, JoinedTimes, shift
 from rave_runtime.light.reduction import UpsampledLight, fit_line
 from rave_runtime.light.workspace import Workspace
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
@@ -102,13 +103,22 @@ class DividedFilm:
         enhancer: estimates the light.
         options: the options of the run.
         result: where cuts and warnings are added.
+        late_start_us: microseconds by which all time stamps become smaller.
 
     Raises:
         PhotoError: the frames have more pixels than the options allow.
     """
 
-    def __init__(self, container: Any, enhancer: Enhancer, options: FilmOptions, result: FilmResult) -> None:
+    def __init__(
+        self,
+        container: Any,
+        enhancer: Enhancer,
+        options: FilmOptions,
+        result: FilmResult,
+        late_start_us: int = 0,
+    ) -> None:
         self.container = container
+        self._late_start_s = Fraction(late_start_us, 1_000_000)
         self.video = main_video(container)
         megapixels = self.video.width * self.video.height / 1e6
         if megapixels > options.max_megapixels:
@@ -186,7 +196,7 @@ class DividedFilm:
         # AVI holds no times of display, and those that FFmpeg guesses for reordered frames are in disorder.
         is_avi = self.container.format.name == "avi"
         avi_times: deque[int] = deque()
-        watch = EndWatch(self.container, self.video)
+        watch, frame_watch = EndWatch(self.container, self.video), FrameWatch()
         joined = JoinedTimes(self.container)
         packets = self.container.demux()
         # The decoder's error at a packet whose end is missing would lose the frames that it still holds. The
@@ -199,12 +209,14 @@ class DividedFilm:
                     continue
                 watch.see(packet)
                 joined.mend(packet)
+                shift(packet, -self._late_start_s)
                 if packet.stream is not self.video:
                     # Matroska has no decoding times for a stream's first packets; a cover has none at all.
                     is_timed = packet.dts is not None or packet.pts is not None
                     if is_timed or (packet.size and is_cover(packet.stream)):
                         yield packet
                     continue
+                frame_watch.see_packet(packet)
                 if is_avi and packet.size:
                     avi_times.append(packet.dts)
                 frames = packet.decode()
@@ -216,13 +228,16 @@ class DividedFilm:
                     avi_times.pop()
                 continue
             for frame in frames:
+                frame_watch.see_frame(frame)
                 if avi_times:
                     frame.pts = avi_times.popleft()
                 yield self.light_frame(frame)
         if broken:
             many = "a broken packet was" if broken == 1 else f"{broken} broken packets were"
             self._result.warnings.append(f"{many} left out")
-        self._result.warnings += [note for note in (watch.note(), joined.note()) if note]
+        self._result.warnings += [
+            note for note in (watch.note(), joined.note(), *frame_watch.notes()) if note
+        ]
         if self.info is None:
             is_unread = self._is_piped and not watch.packets and "mov" in self.container.format.name
             raise PhotoError(_AT_THE_END if is_unread else "holds no frame that can be decoded")

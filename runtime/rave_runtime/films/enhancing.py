@@ -18,7 +18,7 @@ from rave_runtime.backends.limits import startable_threads, usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError, RaveError
 from rave_runtime.files.atomic import partial_file
-from rave_runtime.films.containers import container_of, container_options
+from rave_runtime.films.containers import container_of, container_options, late_start_us
 from rave_runtime.films.dividing import DividedFilm, FilmOptions, FilmResult
 from rave_runtime.films.encoders import least_threads, usual_scheduling
 from rave_runtime.films.encoding import (
@@ -32,7 +32,7 @@ from rave_runtime.films.encoding import (
 from rave_runtime.films.marking import can_hold_mark, mark_film, mark_of_film
 from rave_runtime.films.opening import import_av, open_film, plain_reason
 from rave_runtime.films.outlet import Outlet
-from rave_runtime.films.streams import copy_chapters, copy_streams, pass_on
+from rave_runtime.films.streams import CopiedStream, copy_chapters, copy_streams, pass_on
 from rave_runtime.photos.metadata.mark import Mark
 from rave_runtime.run.one_photo import mark_of
 
@@ -108,7 +108,7 @@ def enhance_film(
             raise PhotoError(f"was enhanced before, by {earlier_mark}: --again enhances it once more")
         result.enhanced_before = earlier_mark is not None
         result.warnings += [] if earlier_mark is None else [earlier_mark.note(again=True)]
-        divided = DividedFilm(film, enhancer, options, result)
+        divided = DividedFilm(film, enhancer, options, result, late_start_us(film, container))
         if isinstance(target, Path):
             like = source if isinstance(source, Path) else None
             with partial_file(target, like, attributes_of) as (descriptor, partial):
@@ -164,7 +164,7 @@ def _write(
             output.metadata.update(run.container.metadata)
             if mark is not None and can_hold_mark(container):
                 mark_film(output.metadata, mark)
-            streams: dict[int, Any] = {}
+            streams: dict[int, CopiedStream] = {}
             early_packets: list[Any] = []
             video: TimedEncoder | None = None
             for item in run.items():

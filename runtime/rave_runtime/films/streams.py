@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -28,6 +31,11 @@ _HELD: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 """FFmpeg's names of what some containers hold. It writes the packets of other codecs into MPEG streams
 without a word about what they are, so that nothing can read them, and ends the program at those of an FLV."""
 
+_PCM: Final = "pcm_s16le"
+_PCM_CONTAINERS: Final = ("matroska", "mp4")
+"""Containers in which PCM takes the place of other sound of 16 bits, such as the G.711 of surveillance
+cameras. MP4 has no place for that, and PyAV does not let FFmpeg put it into Matroska, which has."""
+
 _TIME_CODE: Final = "timecode"
 """The tag of a film's first time code, by which FFmpeg writes the track or the tag of the result."""
 
@@ -37,11 +45,27 @@ _CHAPTER_CONTAINERS: Final = ("mov", "mp4", "matroska", "webm", "asf", "3gp", "3
 
 _ONE_LEFT_OUT: Final = "its {} was left out: that kind of file has no place for it"
 _MANY_LEFT_OUT: Final = "its {} were left out: that kind of file has no place for them"
+_BECAME_PCM: Final = (
+    "its audio stream {} ({}) became PCM, which loses nothing: that kind of file cannot take it as it is"
+)
+
+
+@dataclass
+class CopiedStream:
+    """A stream of the output whose packets are those of a stream of the film.
+
+    Attributes:
+        twin: the stream of the output.
+        last_dts: when its last packet is decoded, in the twin's time base; None before the first.
+    """
+
+    twin: Any
+    last_dts: int | None = None
 
 
 def copy_streams(
     source: Any, video: Any, output: Any, early_packets: Sequence[Any]
-) -> tuple[dict[int, Any], list[str]]:
+) -> tuple[dict[int, CopiedStream], list[str]]:
     """Adds a stream to the output for each stream of a film except the enhanced video.
 
     Args:
@@ -53,7 +77,7 @@ def copy_streams(
     Returns:
         The new streams by the index of the film's, and notes about those that had to be left out.
     """
-    streams: dict[int, Any] = {}
+    streams: dict[int, CopiedStream] = {}
     notes = []
     for stream in source.streams:
         if stream is video or _is_chapter_track(source, stream):
@@ -69,11 +93,13 @@ def copy_streams(
                 notes.append(_ONE_LEFT_OUT.format("cover picture"))
             continue
         twin = _add_twin(stream, output) if _has_place(stream, output.format.name) else None
+        if twin is None and (twin := _add_pcm(stream, output)) is not None:
+            notes.append(_BECAME_PCM.format(stream.index, stream.codec_context.name))
         if twin is None:
             what = "cover picture" if is_cover(stream) else f"{stream.type} stream {stream.index}"
             notes.append(_ONE_LEFT_OUT.format(what))
             continue
-        streams[stream.index] = twin
+        streams[stream.index] = CopiedStream(twin)
     return streams, list(dict.fromkeys(notes))  # a film may have several time codes
 
 
@@ -90,12 +116,41 @@ def copy_chapters(source: Any, output: Any) -> list[str]:
     return []
 
 
-def pass_on(output: Any, streams: dict[int, Any], packet: Any) -> None:
-    """Writes a packet of a stream that `copy_streams` added; others are dropped."""
-    twin = streams.get(packet.stream.index)
-    if twin is not None:
-        packet.stream = twin
-        output.mux(packet)
+def pass_on(output: Any, streams: dict[int, CopiedStream], packet: Any) -> None:
+    """Writes a packet of a stream that `copy_streams` added, decoded where it becomes PCM; drops others."""
+    stream = streams.get(packet.stream.index)
+    if stream is None:
+        return
+    twin = stream.twin
+    packets = [packet]
+    if twin.type == "audio" and twin.codec_context.name != packet.stream.codec_context.name:
+        packets = []
+        with contextlib.suppress(import_av().error.InvalidDataError):
+            packets = [part for frame in packet.decode() for part in twin.encode(frame)]
+    is_strict = not output.format.flags & import_av().format.Flags.ts_nonstrict.value
+    for part in packets:
+        part.stream = twin
+        if stream.last_dts is not None:
+            _keep_in_order(part, stream.last_dts + is_strict)
+        output.mux(part)
+        stream.last_dts = part.dts  # in the twin's time base now
+
+
+def _keep_in_order(packet: Any, first_dts: int) -> None:
+    """Moves a packet that comes too early after the last one of its stream, as in broken recordings.
+
+    FFmpeg would refuse it, and the whole film with it.
+    """
+    if packet.dts is None or not packet.time_base:
+        return
+    scale = packet.time_base / packet.stream.time_base
+    dts, pts, duration = (
+        math.floor((ticks or 0) * scale + Fraction(1, 2))
+        for ticks in (packet.dts, packet.pts, packet.duration)
+    )
+    if dts < first_dts:
+        packet.dts, packet.pts, packet.duration = first_dts, max(pts, first_dts), duration
+        packet.time_base = packet.stream.time_base
 
 
 def _add_twin(stream: Any, output: Any) -> Any:
@@ -107,6 +162,19 @@ def _add_twin(stream: Any, output: Any) -> Any:
         twin.disposition = stream.disposition.value
         return twin
     return None
+
+
+def _add_pcm(stream: Any, output: Any) -> Any:
+    """Adds a stream of PCM for sound of 16 bits to an output that takes PCM and not the sound; else None."""
+    if stream.type != "audio" or output.format.name not in _PCM_CONTAINERS:
+        return None
+    sound = stream.codec_context
+    if sound.format is None or sound.format.packed.name != "s16":
+        return None
+    twin = output.add_stream(_PCM, rate=sound.sample_rate, layout=sound.layout.name)
+    twin.metadata.update(stream.metadata)
+    twin.disposition = stream.disposition.value
+    return twin
 
 
 def _has_place(stream: Any, container: str) -> bool:

@@ -1,7 +1,8 @@
-"""Watches the times of a film's packets: whether its file ends early, and whether parts were joined."""
+"""Watches a film's packets and frames: what of it is missing or damaged, and whether parts were joined."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ _TOLERANCE: Final = 0.03
 _TOLERANCE_FRAMES: Final = 2
 """Seconds, share of the whole, and frames by which a file may state more than it holds."""
 
+_LACKING_START_S: Final = 0.1
+"""A beginning without a picture of at least this length is told."""
+
 _MICROSECONDS: Final = 1e6
 
 JOINABLE: Final = ("mpegts", "mpeg")
@@ -23,6 +27,17 @@ JOINABLE: Final = ("mpegts", "mpeg")
 
 _STEP_BACK_S: Final = 0.1
 """A stream whose decoding times go back by more than this is in the next part."""
+
+
+def shift(packet: Any, seconds: Fraction) -> None:
+    """Moves a packet's time stamps, where it has some."""
+    if not seconds or not packet.time_base:
+        return
+    ticks = round(seconds / packet.time_base)
+    if packet.pts is not None:
+        packet.pts += ticks
+    if packet.dts is not None:
+        packet.dts += ticks
 
 
 class EndWatch:
@@ -64,6 +79,44 @@ class EndWatch:
         if self._stated_frames > self.packets and self._container != "avi":  # where repeated frames count
             return f"its file ends early: {self.packets} of {self._stated_frames} frames are in it"
         return f"its file ends early: {self._end_s:.1f} of {self._stated_s:.1f} seconds are in it"
+
+
+class FrameWatch:
+    """Notices what of a film's video cannot be decoded, or in part only.
+
+    A recording that was cut in the middle, or of which packets were lost on the way, begins with frames that
+    cannot be decoded, up to its first key frame. FFmpeg leaves them out without a word, and fills the damaged
+    parts of later frames with what it has.
+    """
+
+    def __init__(self) -> None:
+        self._start_s: float | None = None
+        self._first_frame_s: float | None = None
+        self._has_frame = False
+        self._damaged = 0
+
+    def see_packet(self, packet: Any) -> None:
+        """Takes note of a packet of the video; those that an edit list leaves out do not count."""
+        if self._has_frame or not packet.size or packet.is_discard or packet.pts is None:
+            return
+        at_s = float(packet.pts * packet.time_base)
+        self._start_s = at_s if self._start_s is None else min(self._start_s, at_s)
+
+    def see_frame(self, frame: Any) -> None:
+        """Takes note of a frame that was decoded."""
+        if not self._has_frame:
+            self._has_frame, self._first_frame_s = True, frame.time
+        self._damaged += frame.is_corrupt
+
+    def notes(self) -> Iterator[str]:
+        """Yields a note on the beginning and one on the frames, where something is wrong with them."""
+        if self._start_s is not None and self._first_frame_s is not None:
+            lacking_s = self._first_frame_s - self._start_s
+            if lacking_s >= _LACKING_START_S:
+                yield f"its first {lacking_s:.1f} seconds were left out: the key frame before them is missing"
+        if self._damaged:
+            many = "a frame of it is" if self._damaged == 1 else f"{self._damaged} of its frames are"
+            yield f"{many} damaged, also in the result"
 
 
 class JoinedTimes:

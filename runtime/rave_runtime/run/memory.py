@@ -36,6 +36,9 @@ _ROW_BYTES_PER_PX: Final = 220
 _DEEP_FACTOR: Final = 2.2
 """Factor of memory for 16 bits: twice the bytes, and copies of a library for each change of layout."""
 
+_GREY_SHARE: Final = 0.5
+"""The share of that memory that a grey TIFF takes which is written as TIFF again."""
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt`, from its malloc.h."""
 
@@ -173,7 +176,9 @@ def estimate_need(
     written_bytes = out.written_bytes_per_px or _MOST_BYTES_PER_PX
     if out.name == "WEBP" and not dimensions.may_have_alpha:
         written_bytes = out.read_bytes_per_px
-    bytes_per_px = max(read_bytes * (_DEEP_FACTOR if dimensions.is_deep else 1), written_bytes)
+    bytes_per_px: float = max(read_bytes * (_DEEP_FACTOR if dimensions.is_deep else 1), written_bytes)
+    if dimensions.is_grey_tiff and out.name == "TIFF":
+        bytes_per_px *= _GREY_SHARE
     long_side = max(width, height)
     network = 0
     if working_size_px is not None:

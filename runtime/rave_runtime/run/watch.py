@@ -17,6 +17,7 @@ from rave_runtime.files.entries import Entry
 from rave_runtime.files.location import Location
 from rave_runtime.files.partials import remove_abandoned
 from rave_runtime.files.places import identity_of, is_folder
+from rave_runtime.films.containers import is_film
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import FolderJournal
 from rave_runtime.run.log import LOG_MARK, open_log, write_each
@@ -40,7 +41,11 @@ _LEAST_LINES: Final = 1000
 """Lines that a journal gets before it is rewritten."""
 
 WATCH_INTERVAL_S: Final = 1.0
-"""Time between two looks at a watched folder. A file is enhanced when two looks find it unchanged."""
+"""Time between two looks at a watched folder. A photograph is enhanced when two looks find it unchanged."""
+
+_FILM_REST_S: Final = 30.0
+"""Time since its last change after which a film is enhanced. Cameras write films in pieces, seconds
+apart, and one that is read too early is enhanced once more, from its beginning, after each piece."""
 
 
 def run_watch(
@@ -169,7 +174,7 @@ class _Files:
     def take_settled(self) -> list[Job]:
         """Looks at all files; returns those unchanged since the last look and not yet taken in this state.
 
-        Those that failed are among them when their time has come.
+        Films must also rest. Those that failed are among them when their time has come.
         """
         due = {job for job, (at_s, _) in self._retries.items() if at_s <= time.monotonic()}
         if due:
@@ -180,10 +185,10 @@ class _Files:
         now = [_state(name) for name in self._names]
         settled = [
             i
-            for i, (state, seen, taken) in enumerate(
-                zip(now, self._last_states, self._taken_states, strict=True)
+            for i, (name, state, seen, taken) in enumerate(
+                zip(self._names, now, self._last_states, self._taken_states, strict=True)
             )
-            if state is not None and seen == state != taken
+            if state is not None and seen == state != taken and not (is_film(name) and _changed_lately(state))
         ]
         for i in settled:
             self._taken_states[i] = now[i]
@@ -259,6 +264,11 @@ def _time_of(folder: str) -> int:
         return os.stat(folder).st_mtime_ns
     except OSError:
         return -1
+
+
+def _changed_lately(state: State) -> bool:
+    """Tells whether a file changed less than a film's rest ago; a time in the future is a wrong clock's."""
+    return 0 <= time.time() - state[1] / 1e9 < _FILM_REST_S
 
 
 def _state(file: str) -> State | None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from pathlib import Path
 
 import pytest
 
-from rave_runtime import PhotoError
+from rave_runtime import Enhancer, PhotoError
+from rave_runtime.films.containers import is_film
+from rave_runtime.films.enhancing import enhance_film
 from rave_runtime.films.opening import open_film
 
-from .conftest import MakeFilm
+from .conftest import MakeFilm, av
 
 PLAYLISTS = {
     "a list of FFmpeg": "ffconcat version 1.0\nfile 'private.ts'\n",
@@ -62,3 +65,34 @@ def test_films_of_every_ending_are_opened(make_film: MakeFilm, name: str) -> Non
     for source in (film, io.BytesIO(film.read_bytes())):
         with open_film(source) as container:
             assert len(container.streams.video) == 1
+
+
+def recorder_file(film: Path) -> bytes:
+    """A film of H.264 as Dahua's recorders write it, with times that count from 1970.
+
+    Source: libavformat/dhav.c.
+    """
+    content = b""
+    shape = struct.pack("<4B2H4B", 0x82, 0, 0, 0, 128, 96, 0x81, 0, 2, 25)
+    with av.open(str(film)) as container:
+        for number, packet in enumerate(packet for packet in container.demux(video=0) if packet.size):
+            data = bytes(packet)
+            length = 24 + len(shape) + len(data) + 8
+            kind = 0xFD if packet.is_keyframe else 0xFC
+            date = 26 << 26 | 11 << 22 | 30 << 17 | 2 << 12
+            content += struct.pack("<4s4B2I", b"DHAV", kind, 1, 0, 0, number, length)
+            content += struct.pack("<IHBB", date, number * 40, len(shape), 0) + shape + data
+            content += struct.pack("<4sI", b"dhav", length)
+    return content
+
+
+def test_a_recorder_s_file_is_a_film(make_film: MakeFilm, tmp_path: Path) -> None:
+    """The documentation named .dav, and FFmpeg was not allowed to read what recorders write under it."""
+    assert is_film("cam.dav")
+    recording = tmp_path / "cam.dav"
+    recording.write_bytes(recorder_file(make_film("a.ts")))
+    enhance_film(recording, tmp_path / "out.mp4", Enhancer(device="cpu", strength=0))
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert len(times) == 12
+    assert max(times) < 1

@@ -99,6 +99,7 @@ def test_films_of_other_kinds(make_film: MakeFilm, tmp_path: Path) -> None:
     shutil.copy(film, inside / "d.rm")
     for name in ("e.mov", "f.m2t"):
         shutil.copy(make_film("x.ts" if name == "f.m2t" else name, moving_scene(2)), inside / name)
+    (inside / "g.ts").write_bytes((inside / "f.m2t").read_bytes()[100:])  # begins inside a packet
     for name in ("e.braw", "g.insv", "h.psd"):
         (inside / name).touch()
     done = rave_run_here(inside, tmp_path / "out")
@@ -107,7 +108,7 @@ def test_films_of_other_kinds(make_film: MakeFilm, tmp_path: Path) -> None:
     assert f"2 films in {inside} are of kinds that rave-run cannot read (.braw, .insv): export as MP4" in said
     assert f"1 picture in {inside} is of a kind that rave-run cannot read (.psd)" in said
     names = {file.name for file in (tmp_path / "out").iterdir()} - {".rave-run.jsonl"}
-    assert names == {"a.wmv", "b.3gp", "c.FLV", "d.mkv", "e.mov", "f.m2t"}
+    assert names == {"a.wmv", "b.3gp", "c.FLV", "d.mkv", "e.mov", "f.m2t", "g.ts"}
     for name in names:
         assert len(read_film(tmp_path / "out" / name)) == 2
     assert "b.3gp" in said.partition("files of that kind have no place for a comment")[0]

@@ -201,6 +201,54 @@ def test_sound_that_could_not_be_read_back_is_named(
         assert [stream.type for stream in container.streams] == ["video"] + ["audio"] * is_held
 
 
+def sound_of(film: Path) -> list[int]:
+    with av.open(str(film)) as container:
+        return [int(value) for frame in container.decode(audio=0) for value in frame.to_ndarray()[0]]
+
+
+@pytest.mark.parametrize("codec", ["pcm_mulaw", "pcm_alaw"])
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.mov"])
+def test_the_sound_of_surveillance_cameras_is_heard_in_the_result(
+    make_film: MakeFilm, tmp_path: Path, codec: str, name: str
+) -> None:
+    """MKV lost the G.711 that it had held, since PyAV does not copy it there, and so did MP4."""
+    film, loud = make_film(frames=moving_scene(3)), tmp_path / "loud.mov"
+    with av.open(str(film)) as source, av.open(str(loud), "w") as output:
+        twin = output.add_stream_from_template(source.streams.video[0])
+        voice = output.add_stream(codec, rate=8000, layout="mono")
+        for packet in [packet for packet in source.demux(video=0) if packet.size]:
+            packet.stream = twin
+            output.mux(packet)
+        tone = (np.sin(np.arange(8080) / 6) * 9000).astype(np.int16)[None]
+        part = av.AudioFrame.from_ndarray(tone, "s16", "mono")
+        part.sample_rate, part.pts = 8000, 0
+        output.mux([*voice.encode(part), *voice.encode()])
+    result = enhance_film(loud, tmp_path / name, Enhancer(device="cpu", strength=0))
+    note = f"its audio stream 1 ({codec}) became PCM, which loses nothing"
+    assert [text.partition(":")[0] for text in result.warnings] == ([] if name == "out.mov" else [note])
+    assert len(sound_of(loud)) >= 8000
+    assert sound_of(tmp_path / name) == sound_of(loud)
+
+
+@pytest.mark.parametrize("name", ["out.ts", "out.mp4", "out.mkv"])
+def test_sound_whose_times_stand_still_stops_no_film(make_film: MakeFilm, tmp_path: Path, name: str) -> None:
+    """FFmpeg refused it, and the film ended with "Invalid argument" when all the work was done."""
+    film, broken = make_film(sound=True), tmp_path / "broken.mkv"
+    with av.open(str(film)) as source, av.open(str(broken), "w") as output:
+        twins = [output.add_stream_from_template(stream) for stream in source.streams]
+        for packet in [packet for packet in source.demux() if packet.size]:
+            if packet.stream.type == "audio":
+                packet.pts = packet.dts = 2048 * (packet.pts // 2048)
+            packet.stream = twins[packet.stream.index]
+            output.mux(packet)
+    assert enhance_film(broken, tmp_path / name, Enhancer(device="cpu", strength=0)).frames == 12
+    sounds = []
+    for each in (broken, tmp_path / name):
+        with av.open(str(each)) as container:
+            sounds.append(len([packet for packet in container.demux(audio=0) if packet.size]))
+    assert sounds[0] == sounds[1] > 4
+
+
 def test_chapters_without_a_place_are_named(make_film: MakeFilm, tmp_path: Path) -> None:
     film = make_film(frames=moving_scene(3), chapters=True)
     for name, is_held in (("out.mkv", True), ("out.avi", False)):

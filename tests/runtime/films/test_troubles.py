@@ -221,6 +221,36 @@ def test_a_film_that_was_cut_short_is_noticed(
     assert any(re.fullmatch(note, warning) for warning in result.warnings), result.warnings
 
 
+TS_PACKET = 188
+
+
+def test_a_recording_that_begins_between_key_frames_is_noticed(
+    model: Enhancer, make_film: MakeFilm, tmp_path: Path
+) -> None:
+    """Its first frames were left out without a word."""
+    film = make_film("a.ts", moving_scene(50), codec="mpeg2video", sound=True, ticks=1)
+    content = film.read_bytes()
+    film.write_bytes(content[len(content) // 6 // TS_PACKET * TS_PACKET :])
+    result = enhance_film(film, tmp_path / "out.mkv", model)
+    assert 20 < result.frames < 45
+    (note,) = result.warnings
+    assert re.fullmatch(r"its first 0\.\d seconds were left out: the key frame .*", note)
+
+
+def test_frames_that_are_damaged_on_the_way_are_counted(
+    model: Enhancer, make_film: MakeFilm, tmp_path: Path
+) -> None:
+    """They were shown as if they were whole."""
+    film = make_film("a.ts", moving_scene(50), reorders=False, ticks=1)
+    content = film.read_bytes()
+    lost = len(content) // 2 // TS_PACKET * TS_PACKET
+    film.write_bytes(content[:lost] + content[lost + TS_PACKET :])
+    result = enhance_film(film, tmp_path / "out.mkv", model)
+    assert result.frames == 50
+    (note,) = result.warnings
+    assert re.fullmatch(r"(a frame of it is|\d+ of its frames are) damaged, also in the result", note)
+
+
 @pytest.mark.parametrize("ending", [".mp4", ".mkv", ".avi", ".flv", ".wmv"])
 def test_a_slow_film_that_is_whole_is_not_taken_for_a_part(
     model: Enhancer, make_film: MakeFilm, tmp_path: Path, ending: str

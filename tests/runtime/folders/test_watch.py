@@ -132,6 +132,19 @@ def test_files_are_taken_when_they_rest_and_again_when_they_change(tmp_path: Pat
     assert [files.take_settled() for _ in range(2)] == [[], []]
 
 
+def test_a_film_is_taken_when_its_camera_has_not_written_for_a_while(tmp_path: Path) -> None:
+    """It was enhanced from its beginning after each piece that a camera wrote, some seconds apart."""
+    film = tmp_path / "a.ts"
+    film.write_bytes(b"1")
+    job = Job(film, tmp_path / "out" / "a.ts", "a.ts")
+    files = _Files()
+    files.watch([job])
+    os.utime(film, (time.time() - 10,) * 2)
+    assert [files.take_settled() for _ in range(3)] == [[], [], []]
+    os.utime(film, (time.time() - 40,) * 2)
+    assert [files.take_settled() for _ in range(3)] == [[], [job], []]
+
+
 def test_what_failed_is_tried_again_less_and_less_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

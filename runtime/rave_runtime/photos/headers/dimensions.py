@@ -40,6 +40,7 @@ class Dimensions(NamedTuple):
         is_progressive: whether it is a progressive JPEG, which is held twice while it is decoded.
         may_have_alpha: whether it has transparency, or may have.
         file_bytes: size of the file.
+        is_grey_tiff: whether it is a TIFF of one channel, such as a scan of a glass plate.
     """
 
     format: str
@@ -49,6 +50,7 @@ class Dimensions(NamedTuple):
     is_progressive: bool
     may_have_alpha: bool
     file_bytes: int
+    is_grey_tiff: bool = False
 
 
 def read_dimensions(source: Path | bytes) -> Dimensions | None:
@@ -93,7 +95,7 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
         "HEIF": _of_items,
         "JXL": _jxl,
     }
-    is_progressive = False
+    is_progressive = is_grey = False
     if name == "JPEG" and (frame := _plain_jpeg(file)) is not None:
         width, height, is_progressive = frame
         is_deep = False
@@ -103,11 +105,13 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
         with decoding, _open(name, BoundedFile(file, size)) as image:  # lifts Pillow's size limit
             width, height = max(image.size, _tile_of(image), key=math.prod)
             is_deep = _is_deep(image)
+            is_grey = name == "TIFF" and image.mode in ("1", "L", "I;16", "I;16B")
             if name == "JPEG2000":
                 file.seek(0)
                 is_deep = is_deep or jpeg_2000_bits(file.read(_MAX_META)) > 8
             is_progressive = bool(image.info.get("progressive"))
-    return Dimensions(name, width, height, is_deep, is_progressive, _may_have_alpha(name, head), size)
+    may_have_alpha = _may_have_alpha(name, head)
+    return Dimensions(name, width, height, is_deep, is_progressive, may_have_alpha, size, is_grey)
 
 
 def _may_have_alpha(name: str, head: bytes) -> bool:

@@ -56,6 +56,11 @@ _GREY: Final = 1
 _RGB: Final = 2
 _YCBCR: Final = 6
 
+_STRIP_BYTES: Final = 1 << 16
+_STRIPS_AT_ONCE: Final = 16
+"""Bytes of a strip before compression, about, and how many Pillow compresses at a time. It enlarges the
+memory for its result by 64 KiB at a time, and copies a large one so often that 9 GB were taken up."""
+
 _JPEG_SIDE_PX: Final = 65500
 _DEFAULT_QUALITY: Final = 92
 
@@ -106,7 +111,10 @@ def compress_pixels(pixels: Pixels, options: Mapping[str, Any], order: str) -> S
         pixels = np.concatenate([pixels[:, :1], np.diff(pixels, axis=1)], 1)
         tags[317] = (SHORT, [_DIFFERENCES])
     rows = _stored(pixels, order).view(np.uint8).reshape(height, -1)
-    strips, strip_rows = _strips_of(_save(rows, name))
+    strip_rows = max(1, _STRIP_BYTES // rows.shape[1])
+    band_rows = strip_rows * _STRIPS_AT_ONCE
+    bands = (rows[top : top + band_rows] for top in range(0, height, band_rows))
+    strips = [strip for band in bands for strip in _strips_of(_save(band, name, strip_rows))]
     return Strips(strips, tags | {259: (SHORT, [LOSSLESS[name]]), 278: (LONG, [strip_rows])})
 
 
@@ -150,9 +158,10 @@ def can_compress(name: str) -> bool:
     return True
 
 
-def _save(rows: NDArray[np.uint8], name: str) -> bytes:
+def _save(rows: NDArray[np.uint8], name: str, strip_rows: int) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(rows).save(file, "TIFF", compression=name)
+    strip_size = strip_rows * rows.shape[1]
+    Image.fromarray(rows).save(file, "TIFF", compression=name, strip_size=strip_size)
     return file.getvalue()
 
 
@@ -195,13 +204,12 @@ def _stored(pixels: Pixels, order: str) -> Pixels:
     return np.ascontiguousarray(pixels, f"{order}u{pixels.dtype.itemsize}")
 
 
-def _strips_of(tiff: bytes) -> tuple[list[bytes], int]:
-    """Returns the strips of a TIFF's first picture, and the rows of each but the last."""
+def _strips_of(tiff: bytes) -> list[bytes]:
+    """Returns the strips of a TIFF's first picture."""
     reader = DirectoryReader(tiff)
     tags = reader.read(reader.first)
-    places, lengths, rows = (_whole_numbers(tags.get(tag), reader.order) for tag in (273, 279, 278))
-    strips = [tiff[place : place + length] for place, length in zip(places, lengths, strict=False)]
-    return strips, rows[0] if rows else 0
+    places, lengths = (_whole_numbers(tags.get(tag), reader.order) for tag in (273, 279))
+    return [tiff[place : place + length] for place, length in zip(places, lengths, strict=False)]
 
 
 def _whole_numbers(value: object, order: str) -> list[int]:
