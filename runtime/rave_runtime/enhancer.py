@@ -22,7 +22,7 @@ from rave_runtime.light.relight import relight
 from rave_runtime.light.score import Scored, backlit_score
 from rave_runtime.light.sharing import count_threads, map_in_order, threads_for
 from rave_runtime.light.sizes import check_tile_size, check_working_size
-from rave_runtime.light.tiled import full_light, whole_light
+from rave_runtime.light.tiled import full_light, light_inside, whole_light
 from rave_runtime.photos.colour import as_seen, to_srgb_curve, tone_curve
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, Photo, check_image
 
@@ -315,5 +315,5 @@ class Enhancer:
         small: NDArray[Any] = image if reduction is None else reduction.pixels
         seen = as_seen(small, icc_profile, is_in_srgb_curve=True)
         tile_px = self.tile_size_px if seen.shape[0] * seen.shape[1] > _WHOLE_PX else None
-        light = whole_light(self.network, seen, tile_px, self.batch)
+        light = light_inside(self.network, seen, tile_px, self.batch)
         return NormalWay(image, light, self.look, reduction, seen), backlit_score([light])

@@ -89,6 +89,21 @@ def photograph(height: int, width: int) -> NDArray[np.uint8]:
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
+@pytest.mark.parametrize("strength", [1.0, 1.7])
+@pytest.mark.parametrize("size", [(200, 300), (60, 40)])
+def test_a_frame_is_left_out_as_in_the_runtime(
+    normal: Bundle, running: Any, size: tuple[int, int], strength: float
+) -> None:
+    pictures = np.stack([photograph(*size)] * 3)
+    pictures[0, :12] = pictures[0, -25:] = pictures[0, :, :9] = pictures[0, :, -9:] = 235, 225, 200
+    pictures[1, :12] = pictures[1, -25:] = pictures[1, :, :9] = 235  # not on the fourth side
+    inputs = {"image": pictures, "strength": np.array(strength, np.float32)}
+    (enhanced,) = running.run(["enhanced"], inputs)
+    enhancer = Enhancer(normal.folder, device="cpu", precision="fp32", strength=strength, threads=1)
+    steps = np.abs(enhanced.astype(int) - np.stack([enhancer.enhance(picture) for picture in pictures]))
+    assert (steps <= 1).mean() >= 0.999
+
+
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_every_size_gives_what_the_runtime_gives(
     normal: Bundle, running: Any, height: int, width: int

@@ -16,6 +16,9 @@ from rave_runtime.light.look import (
     DARK,
     DIVISOR_BOUNDS,
     EMPTY,
+    FRAME_LEAST,
+    FRAME_SHARE,
+    FRAME_SPREAD,
     NEUTRAL,
     REACH_SHARE,
     UNSEEN_STOPS,
@@ -38,6 +41,44 @@ class Fitted(NamedTuple):
     """[n, 1, h2, w2]: the divisor itself."""
     knee: Tensor
     """[n, 1, 1]: where the shoulder begins."""
+
+
+def hide_frame(graph: GraphWriter, small: Tensor) -> tuple[Tensor, Tensor]:
+    """Gives a bright frame around each photograph its mean colour; without a frame it stays as it is.
+
+    Args:
+        graph: the graph that is written.
+        small: float32 [n, h2, w2, 3], 0 to 255, the reduced picture.
+
+    Returns:
+        What the network sees, like `small`, and bool [n, h2, w2], what belongs to the frame: see
+        `rave_runtime.light.look.frame_of`.
+    """
+    ends = np.array([0, -1])
+    corners = graph.Gather(graph.Gather(small, ends, axis=1), ends, axis=2)
+    colour = graph.ReduceMean(corners, (1, 2), keepdims=1)
+    differences = graph.ReduceMax(graph.Abs(small - colour), 3, keepdims=0)
+    apart = 1.0 - graph.LessOrEqual(differences, float(FRAME_SPREAD)).cast(FLOAT)
+    least = graph.Squeeze(graph.ReduceMin(colour, 3, keepdims=1), 3)
+    is_framed, insides = graph.GreaterOrEqual(least, float(FRAME_LEAST)), []
+    for axis, other in ((1, 2), (2, 1)):
+        length = graph.Shape(small).entry(axis)
+        places = graph.Unsqueeze(graph.count_to(length), (0, other)).cast(FLOAT)
+        size = length.cast(FLOAT)
+        is_inside = graph.Equal(graph.ReduceMax(apart, other, keepdims=1), 1.0)
+        first = graph.ReduceMin(graph.Where(is_inside, places, size), axis, keepdims=1)
+        last = graph.ReduceMax(graph.Where(is_inside, places, -1.0), axis, keepdims=1)
+        after = size - 1.0 - last
+        is_wide = graph.GreaterOrEqual(graph.Min(first, after), 1.0)
+        is_narrow = graph.LessOrEqual(graph.Max(first, after), size * float(FRAME_SHARE))
+        is_framed = graph.And(is_framed, graph.And(is_wide, is_narrow))
+        insides.append(graph.And(graph.GreaterOrEqual(places, first), graph.LessOrEqual(places, last)))
+    frame = graph.And(is_framed, graph.Not(graph.And(*insides)))
+    masked = graph.Unsqueeze(frame, 3)
+    kept = graph.Where(masked, 0.0, 1.0)
+    counts = graph.ReduceSum(kept, (1, 2), keepdims=1)
+    mean = graph.Round(graph.ReduceSum(small * kept, (1, 2), keepdims=1) / counts)
+    return graph.Where(masked, mean, small), frame
 
 
 def fit_light(

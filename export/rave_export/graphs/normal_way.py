@@ -13,7 +13,7 @@ import onnx
 
 from rave_export.graphs.development import relight, smooth_colours
 from rave_export.graphs.full_resolution import IMAGE, LIGHT, run_network
-from rave_export.graphs.guided_light import fit_light
+from rave_export.graphs.guided_light import fit_light, hide_frame
 from rave_export.graphs.joining import FLOAT, UINT8, GraphWriter
 from rave_export.graphs.reduction import reduce_image
 
@@ -35,7 +35,8 @@ def normal_way(context: onnx.ModelProto, enhance: onnx.ModelProto, working_size_
     image = graph.input("image", UINT8, IMAGE)
     strength = graph.input("strength", FLOAT, ())
     planes, small, radius, is_small = reduce_image(graph, image, working_size_px)
-    network_light = run_network(graph, small, context, enhance)
+    shown, frame = hide_frame(graph, small)
+    network_light = graph.Where(frame, 1.0, run_network(graph, shown, context, enhance))
     fitted = fit_light(graph, small, network_light, strength, radius, is_small)
     smoothed = smooth_colours(graph, planes, fitted.divisor)
     enhanced, light = relight(graph, planes, smoothed, fitted, is_small)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rave_runtime.arrays import Array
 from rave_runtime.backends.network import Network
 from rave_runtime.errors import PhotoError
+from rave_runtime.light.look import frame_of
 from rave_runtime.light.tiling import Tile, interpolation_matrix, plan_tiles, pooling_matrix
 
 LightPart = tuple[slice, slice, Array]
@@ -58,6 +59,24 @@ def whole_light(network: Network, image: NDArray[Any], tile_px: int | None, batc
     for rows, cols, light in full_light(network, image, tile_px, batch):
         result[rows, cols] = light
     return result
+
+
+def light_inside(network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1) -> Array:
+    """Returns the whole light of what is inside a bright frame, and 1 on the frame, as [h, w] float32.
+
+    The network, which looks at the whole picture, would take a white frame for light, and the photograph in
+    it for one that needs little: a frame of 4 % of the long side cost 1.5 dB on real scenes. It sees a frame
+    in the photograph's mean colour. Arguments and errors are those of `full_light`.
+    """
+    frame = frame_of(image)
+    if frame is None:
+        return whole_light(network, image, tile_px, batch)
+    mean = image[~frame].mean(0, np.float64)
+    hidden = image.copy()
+    hidden[frame] = np.rint(mean) if image.dtype.kind == "u" else mean
+    light = whole_light(network, hidden, tile_px, batch)
+    light[frame] = 1
+    return light
 
 
 def tiled_light(
