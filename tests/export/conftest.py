@@ -23,12 +23,18 @@ from rave_export.graphs.variants import Graph, float_graphs
 from rave_export.int8.calibration import proof_pictures
 from rave_export.int8.rounding import Models
 from rave_export.proof.parity import probe_cases
+from rave_runtime.arrays import Picture
 from rave_runtime.bundle import Bundle, EngineFile, read_bundle, write_manifest
 from rave_train.checkpoint import Checkpoint, save_checkpoint
 from rave_train.network import EnhancementNetwork, Padding
 from tests.conftest import Once
 
 FEW = [case for case in probe_cases() if case.label in ("many tiles", "mixed batch", "tall")]
+
+
+def few_proof_pictures() -> tuple[Picture, ...]:
+    """Some of the pictures on which INT8 is proven, where the proof is not what is tested."""
+    return proof_pictures()[:8]
 
 
 def tiny_network(padding: Padding = "reflect", seed: int = 0) -> EnhancementNetwork:
@@ -85,7 +91,7 @@ def plain_cpu() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A quarter of the cases is run where a proof is not what is tested; `test_verify.py` runs all."""
+    """A quarter of the cases is run where a proof is not what is tested; `test_verify.py` runs all once."""
     monkeypatch.setattr("rave_export.proof.verify.probe_cases", lambda: list(FEW))
 
 
@@ -171,6 +177,7 @@ def exported(network: EnhancementNetwork, exports: Callable[..., list[Graph]], o
     def fill(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("rave_export.bundles.float_graphs", exports)
+            patch.setattr("rave_export.bundles.proof_pictures", few_proof_pictures)
             export_bundle(Checkpoint(network, {"method": "test"}), folder / "tiny", contents)
 
     return read_bundle(once("exported", fill) / "tiny")

@@ -21,7 +21,7 @@ from rave_runtime.bundle import read_bundle
 from rave_runtime.version import __version__
 from rave_train.checkpoint import save_checkpoint
 from rave_train.network import EnhancementNetwork
-from tests.export.conftest import Run
+from tests.export.conftest import Run, few_proof_pictures
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -59,6 +59,7 @@ def test_export_makes_what_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
+    monkeypatch.setattr("rave_export.bundles.proof_pictures", few_proof_pictures)
     monkeypatch.setattr("rave_export.export_command.default_pictures", lambda: proof_pictures()[:1])
     photos = tmp_path / "photos"
     photos.mkdir()

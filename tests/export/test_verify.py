@@ -21,6 +21,7 @@ from rave_export.proof.parity import (
     SplitGraphs,
     measure_parity,
     over_tolerance,
+    probe_cases,
     probe_picture,
 )
 from rave_export.proof.reference import torch_reference
@@ -42,11 +43,6 @@ from rave_train.network import EnhancementNetwork
 from tests.export.conftest import FEW, with_plan
 
 
-@pytest.fixture(autouse=True)
-def few_cases() -> None:
-    """Takes the place of the fixture by which other modules run few: here, proofs run all cases."""
-
-
 @pytest.fixture
 def reference(network: EnhancementNetwork) -> Reference:
     return torch_reference(network)
@@ -64,7 +60,9 @@ def split(bundle: Bundle, precision: Any = "fp32") -> SplitGraphs:
 def test_a_sound_bundle_passes_on_every_provider_without_its_checkpoint(
     exported: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With all cases, of which other tests run few."""
     monkeypatch.setattr("rave_export.proof.verify.DEVICES", DEVICES)
+    monkeypatch.setattr("rave_export.proof.verify.probe_cases", probe_cases)
     rows = measure_bundle(exported, None, [probe_picture(90, 70, seed=9)])
     for device in present_devices():
         measured = {row.precision for row in rows if row.provider == device.provider}

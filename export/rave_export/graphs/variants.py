@@ -12,7 +12,7 @@ import onnx
 from rave_export.graphs.full_resolution import join_graphs
 from rave_export.graphs.normal_way import normal_way
 from rave_export.graphs.split import OPSET, export_context, export_enhance, with_float_image
-from rave_export.int8.bias import correct_biases
+from rave_export.int8.bias import correct_biases, float32_means
 from rave_export.int8.float_layers import find_float_layers, lights, worst_db
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.int8.quantize import FIRST_AND_LAST, convolutions
@@ -104,7 +104,8 @@ def int8_graphs(
         return worst_db(rounding.network(facts, models), pictures, expected)
 
     rounding = max((Rounding(ranges, in_float32) for ranges in kinds), key=reached_db)
-    rounding = correct_biases(facts, models, rounding, pictures)
+    means = float32_means(facts, models, pictures)
+    rounding = correct_biases(facts, models, rounding, pictures, means)
     reached = reached_db(rounding)
     if not every_layer and reached < enough_db:
         layers = [
@@ -128,7 +129,7 @@ def int8_graphs(
             say(f"int8 leaves {name.removesuffix('.weight')} in float32, which gives {with_it:.1f} dB")
         if float32_layers:
             with_layers = rounding.also_in_float32(tuple(name for name, _ in float32_layers))
-            rounding = correct_biases(facts, models, with_layers, pictures)
+            rounding = correct_biases(facts, models, with_layers, pictures, means)
             reached = reached_db(rounding)
         if reached < enough_db:
             say(

@@ -10,7 +10,7 @@ shifts are measured on pictures, as in its appendix D.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -39,8 +39,31 @@ _PARTS: Final[tuple[Part, ...]] = ("context", "enhance")
 """The graphs in the order in which they run."""
 
 
+def float32_means(
+    facts: NetworkFacts, models: Models, pictures: Sequence[Picture]
+) -> dict[str, NDArray[np.float64]]:
+    """Returns the mean of each channel that the 3x3 convolutions compute in float32, by names of weights.
+
+    Args:
+        facts: the facts of the network, for tiling.
+        models: the float32 graphs.
+        pictures: the pictures to measure on, [h, w, 3] uint8.
+    """
+    pictures = _chosen(pictures)
+    means: dict[str, NDArray[np.float64]] = {}
+    for part in _PARTS:
+        model = models[part]
+        inputs = _inputs(facts, pictures, None if part == "context" else models["context"])
+        means |= _means(model, model, convolutions(model), inputs)
+    return means
+
+
 def correct_biases(
-    facts: NetworkFacts, models: Models, rounding: Rounding, pictures: Sequence[Picture]
+    facts: NetworkFacts,
+    models: Models,
+    rounding: Rounding,
+    pictures: Sequence[Picture],
+    expected: Mapping[str, NDArray[np.float64]],
 ) -> Rounding:
     """Returns a rounding with which each 3x3 convolution has the mean that it has in float32.
 
@@ -52,42 +75,54 @@ def correct_biases(
         models: the float32 graphs.
         rounding: its shifts are not looked at.
         pictures: the pictures to measure on, [h, w, 3] uint8.
+        expected: the `float32_means` of these pictures.
     """
-    chosen = pictures[:: -(-len(pictures) // _PICTURES)]
-    reduced = ((picture, reduce_picture(picture, _SIDE_PX)) for picture in chosen)
-    # The network takes no line of single pixels, which a long narrow picture becomes.
-    pictures = [picture if 1 in small.shape[:2] else small for picture, small in reduced]
+    pictures = _chosen(pictures)
     shifts: dict[str, Array] = {}
     for part in _PARTS:
         model = models[part]
-        names = convolutions(model)
-        expected = _means(model, model, names, _inputs(facts, models["context"], part, pictures))
-        context = replace(rounding, shifts=shifts).round_graph(models["context"], "context")
-        inputs = _inputs(facts, context, part, pictures)
-        for name in names:
+        so_far = replace(rounding, shifts=shifts)
+        context = None if part == "context" else so_far.round_graph(models["context"], "context")
+        inputs = _inputs(facts, pictures, context)
+        for name in convolutions(model):
             rounded = replace(rounding, shifts=shifts).round_graph(model, part)
             mean = _means(model, rounded, [name], inputs)[name]
             shifts[name] = (expected[name] - mean).astype(np.float32)
     return replace(rounding, shifts=shifts)
 
 
+def _chosen(pictures: Sequence[Picture]) -> list[Picture]:
+    """The pictures that are run, and reduced to few pixels."""
+    chosen = pictures[:: -(-len(pictures) // _PICTURES)]
+    reduced = ((picture, reduce_picture(picture, _SIDE_PX)) for picture in chosen)
+    # The network takes no line of single pixels, which a long narrow picture becomes.
+    return [picture if 1 in small.shape[:2] else small for picture, small in reduced]
+
+
 def _inputs(
-    facts: NetworkFacts, context: onnx.ModelProto, part: Part, pictures: Sequence[Picture]
+    facts: NetworkFacts, pictures: Sequence[Picture], context: onnx.ModelProto | None
 ) -> list[dict[str, Any]]:
     """Returns the inputs of either graph at each of its calls, with which all layers can be measured.
 
     Args:
         facts: as for `correct_biases`.
-        context: the context graph, whose results the enhance graph takes.
-        part: the graph that the inputs are for.
         pictures: the pictures to run.
+        context: the context graph, whose results the enhance graph takes; None returns the inputs of the
+            context graph itself, for which no graph need be run.
     """
-    recorders = {"context": _Recorder(Session(context).run), "enhance": _Recorder(_no_light)}
-    network = NetworkInMemory(facts, recorders["context"], recorders["enhance"])
+
+    def no_features(inputs: dict[str, Any]) -> list[Any]:
+        count, height, width, _ = inputs["image"].shape
+        bins = sum(facts.bins)
+        pooled = np.zeros((count, facts.channels, bins, bins), np.float32)
+        return [np.zeros((count, facts.channels, height, width), np.float32), pooled]
+
+    contexts = _Recorder(no_features if context is None else Session(context).run)
+    enhances = _Recorder(_no_light)
     for picture in pictures:
-        for _ in tiled_light(network, picture, DEFAULT_TILE_PX):
+        for _ in tiled_light(NetworkInMemory(facts, contexts, enhances), picture, DEFAULT_TILE_PX):
             pass
-    return recorders[part].inputs
+    return contexts.inputs if context is None else enhances.inputs
 
 
 def _no_light(inputs: dict[str, Any]) -> list[Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 import tensorrt_rtx_bindings
@@ -21,14 +22,14 @@ def target_turing(config: Any) -> None:
 
 
 def main(folder: str) -> None:
-    """Builds every tiling graph, fp16 and fp32, and one as `rave-run` does at first use."""
+    """Builds every tiling graph in fp16, one in fp32, and one as `rave-run` does at first use."""
     from rave_export.engines.build import EngineOptions, build_engines, import_tensorrt
     from rave_export.engines.precision import check_parsed_precision
     from rave_export.errors import ExportError
     from rave_runtime.backends.tensorrt.building import build_plan, build_rtx_plan
-    from rave_runtime.backends.tensorrt.library import RTX_TARGETS, TURING_TARGETS
+    from rave_runtime.backends.tensorrt.library import RTX_TARGETS
     from rave_runtime.backends.tensorrt.network import first_use_profiles
-    from rave_runtime.bundle import read_bundle
+    from rave_runtime.bundle import Bundle, read_bundle
     from rave_runtime.errors import DeviceError
 
     bundle = read_bundle(folder)
@@ -37,14 +38,15 @@ def main(folder: str) -> None:
     found = []
     for precision in ("fp16", "fp32"):
         options = EngineOptions(precision, tile_px=256, batch=4, working_size_px=96, flavour="tensorrt-rtx")
-        for engine, plan in build_engines(bundle, options, trt, None, said.append):
+        graphs = [each for each in bundle.manifest.graphs if precision == "fp16" or each.part == "enhance"]
+        chosen = Bundle(bundle.folder, replace(bundle.manifest, graphs=tuple(graphs)))
+        for engine, plan in build_engines(chosen, options, trt, None, said.append):
             found.append({"file": engine.file, "bytes": len(plan), "targets": plan[0x20]})
             assert engine.gpu == ""
             assert engine.targets[0] == ("7.5" if "_rtx_turing_" in engine.file else "8.0")
     graph = bundle.manifest.graph("enhance", "fp16")
     content = bundle.read_file(graph)
-    for targets in (RTX_TARGETS, TURING_TARGETS):
-        assert build_rtx_plan(trt, content, graph, first_use_profiles(bundle.manifest), targets)
+    assert build_rtx_plan(trt, content, graph, first_use_profiles(bundle.manifest), RTX_TARGETS)
     try:
         build_rtx_plan(trt, content, graph, options.profiles, RTX_TARGETS, target_turing)
     except DeviceError as error:

@@ -34,9 +34,8 @@ def test_every_graph_is_built_with_the_types_it_means(exported: Bundle) -> None:
     assert done.returncode == 0, done.stderr
     *engines, as_it_is, refused = json.loads(done.stdout.splitlines()[-1])
     assert [engine["file"].partition("_trt")[0] for engine in engines] == [
-        f"{part}_{precision}_{gpus}"
-        for precision in ("fp16", "fp32")
-        for part in ("context_uint8", "context_float32", "enhance")
+        f"{graph}_{gpus}"
+        for graph in ("context_uint8_fp16", "context_float32_fp16", "enhance_fp16", "enhance_fp32")
         for gpus in ("rtx", "rtx_turing")
     ]
     assert all(engine["bytes"] > 100_000 for engine in engines)

@@ -14,18 +14,20 @@ import onnx
 import pytest
 import torch
 
-from rave_export.bundles import Contents, export_bundle
+from rave_export.bundles import PROOF_SIDE_PX, Contents, export_bundle
 from rave_export.engines.build import EngineOptions
 from rave_export.export_command import _add_engines, _without
 from rave_export.graphs.variants import Graph
 from rave_export.int8.calibration import default_pictures, proof_pictures
 from rave_export.options import ExportOptions
+from rave_export.pictures import reduce_picture
 from rave_export.proof.parity import over_tolerance
 from rave_export.proof.verify import measure_bundle
 from rave_runtime.bundle import Bundle, read_bundle
 from rave_runtime.photos.reading import load_rgb
 from rave_train.checkpoint import Checkpoint, read_checkpoint
 from rave_train.network import EnhancementNetwork
+from tests.export.conftest import few_proof_pictures
 
 
 def test_pictures_of_few_pixels_do_not_decide_over_int8(exported: Bundle) -> None:
@@ -38,7 +40,7 @@ def test_pictures_of_few_pixels_do_not_decide_over_int8(exported: Bundle) -> Non
 
 def test_the_figure_is_that_of_pictures_that_were_not_calibrated_on(exported: Bundle) -> None:
     rows = [row for row in exported.manifest.parity if row.precision == "int8" and row.label == "given"]
-    assert len({row.psnr_db for row in rows}) >= len(proof_pictures()) - 3, "three may be equal"
+    assert len({row.psnr_db for row in rows}) >= len(few_proof_pictures()) - 1, "two may be equal"
     assert all((row.height_px, row.width_px) == (96, 144) for row in rows)
 
 
@@ -74,6 +76,7 @@ def test_int8_that_is_too_far_off_is_left_out_and_the_rest_is_written(
 
     monkeypatch.setattr("rave_export.bundles.float_graphs", exports)
     monkeypatch.setattr("rave_export.bundles.int8_graphs", spoil)
+    monkeypatch.setattr("rave_export.bundles.proof_pictures", few_proof_pictures)
     said: list[str] = []
     contents = Contents(int8=True, calibration=proof_pictures()[:3])
     made = export_bundle(Checkpoint(network), tmp_path / "b", contents, say=said.append)
@@ -150,14 +153,18 @@ UPSTREAM = Path(__file__).parents[4] / "shared" / "upstream"
 def test_published_networks_are_right_in_eight_bits_on_dark_photographs(
     name: str, padding: Any, tmp_path: Path
 ) -> None:
-    """With the default calibration, on photographs that are not in it, each two stops too dark."""
+    """Calibrated on half of the built-in pictures, on photographs that are not in it, two stops too dark.
+
+    All of them take twice as long.
+    """
     file = UPSTREAM / f"{name}.pth"
     if not file.is_file():
         pytest.skip(f"{name}.pth is not here")
-    export_bundle(read_checkpoint(file, padding), tmp_path / "b", Contents(int8=True))
+    contents = Contents(int8=True, calibration=default_pictures()[::2])
+    export_bundle(read_checkpoint(file, padding), tmp_path / "b", contents)
     bundle = read_bundle(tmp_path / "b")
     examples = sorted((Path(__file__).parents[3] / "examples").glob("*.jpg"))
-    linear = [(load_rgb(file) / 255.0) ** 2.2 / 4 for file in examples]
+    linear = [(reduce_picture(load_rgb(file), PROOF_SIDE_PX) / 255.0) ** 2.2 / 4 for file in examples]
     dark = [np.rint(255 * picture ** (1 / 2.2)).astype(np.uint8) for picture in linear]
     rows = [row for row in measure_bundle(bundle, None, dark) if row.label == "given"]
     assert {row.precision for row in rows} == {"fp32", "int8"}

@@ -6,7 +6,7 @@ import pytest
 
 from rave_export.errors import ExportError
 from rave_export.graphs.variants import Graph, network_facts
-from rave_export.int8.bias import correct_biases
+from rave_export.int8.bias import correct_biases, float32_means
 from rave_export.int8.float_layers import lights, worst_db
 from rave_export.int8.in_memory import NetworkInMemory, Session
 from rave_export.int8.quantize import FIRST_AND_LAST, observed_tensors
@@ -59,7 +59,8 @@ def test_biases_take_the_mean_of_the_errors_away(fp32_graphs: list[Graph]) -> No
     network = tiny_network(seed=1)
     models, facts = models_of(with_weights_of(network, fp32_graphs)), network_facts(network)
     rounding = Rounding(observe_ranges(facts, models, PICTURES)[1], FIRST_AND_LAST)
-    corrected = correct_biases(facts, models, rounding, PICTURES)
+    means = float32_means(facts, models, PICTURES)
+    corrected = correct_biases(facts, models, rounding, PICTURES, means)
     assert corrected.in_float32 == rounding.in_float32
     exact = lights(NetworkInMemory(facts, *map(Session, models.values())), PICTURES)
 
@@ -78,7 +79,8 @@ def test_nothing_is_corrected_where_nothing_is_rounded(
     models, facts = models_of(fp32_graphs), network_facts(network)
     ranges = observe_ranges(facts, models, PICTURES)[0]
     in_float32 = Rounding(ranges, ("weight", "PPM1.fuse"))
-    shifts = correct_biases(facts, models, in_float32, PICTURES).shifts
+    means = float32_means(facts, models, PICTURES)
+    shifts = correct_biases(facts, models, in_float32, PICTURES, means).shifts
     assert len(shifts) == 17, "all 3x3 convolutions"
     assert max(float(np.abs(shift).max()) for shift in shifts.values()) < 1e-6
 

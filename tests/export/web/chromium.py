@@ -126,7 +126,7 @@ class Page:
             told = self.evaluate("document.getElementById('status')?.textContent")
             if found == "failed" or time.monotonic() > end:
                 raise AssertionError(f"the page is {found!r}, not {state!r}: {told}")
-            time.sleep(0.2)
+            time.sleep(0.03)
 
     def choose(self, *files: Path) -> None:
         """Chooses files in the page's only field for files."""

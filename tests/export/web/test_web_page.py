@@ -151,13 +151,19 @@ def test_the_photograph_before_cannot_be_saved_under_the_name_of_the_next(page: 
 def test_the_photograph_that_was_chosen_last_is_shown(page: Page, tmp_path: Path) -> None:
     """The first took longer to decode, and replaced the second."""
     image = Image.open(EXAMPLES[0], formats=["JPEG"]).convert("RGB")
-    image.resize((6000, 4000)).save(tmp_path / "large.jpg")
-    image.resize((30, 20)).save(tmp_path / "small.png")
-    page.choose(tmp_path / "large.jpg")
-    page.choose(tmp_path / "small.png")
+    image.resize((60, 40)).save(tmp_path / "slow.png")
+    image.resize((30, 20)).save(tmp_path / "quick.png")
+    page.evaluate(
+        "window.decode = createImageBitmap; createImageBitmap = async (file, ...more) => {"
+        "  const bitmap = await decode(file, ...more);"
+        "  if (file.name === 'slow.png') await new Promise((done) => { window.end = done; });"
+        "  return bitmap; }; null"
+    )
+    page.choose(tmp_path / "slow.png")
+    page.choose(tmp_path / "quick.png")
     page.wait_for("done")
-    page.evaluate("new Promise((resolve) => setTimeout(resolve, 3000))")
-    assert page.evaluate("document.getElementById('status').textContent").startswith("small.png: 30 × 20")
+    page.evaluate("createImageBitmap = decode; end(); new Promise((done) => setTimeout(done, 300))")
+    assert page.evaluate("document.getElementById('status').textContent").startswith("quick.png: 30 × 20")
 
 
 def test_what_is_no_picture_is_told_also_while_another_is_enhanced(page: Page, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.runtime.pictures import MakePicture
 
 from .conftest import MakeFilm, av, moving_scene, read_film
 
-KILLS = int(os.environ.get("RAVE_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("RAVE_TEST_KILLS", "3"))
 """Runs that are killed, spread over the time that a run takes."""
 
 
@@ -207,7 +207,7 @@ def test_a_film_killed_in_the_middle_leaves_the_old_file_and_nothing_else_that_s
     make_film: MakeFilm, tmp_path: Path
 ) -> None:
     (tmp_path / "in").mkdir()
-    shutil.copy(make_film(frames=moving_scene(150)), tmp_path / "in" / "a.mp4")
+    shutil.copy(make_film(frames=moving_scene(100)), tmp_path / "in" / "a.mp4")
     out = tmp_path / "out"
     program = [
         sys.executable,
@@ -224,14 +224,14 @@ def test_a_film_killed_in_the_middle_leaves_the_old_file_and_nothing_else_that_s
     assert _partials(out)
     assert rave_run_here(tmp_path / "in", out, "--skip-existing").returncode == 0
     assert {file.name for file in out.iterdir()} == {"a.mp4", ".rave-run.jsonl"}
-    assert len(read_film(out / "a.mp4")) == 150
+    assert len(read_film(out / "a.mp4")) == 100
 
 
 @pytest.mark.parametrize("is_single", [True, False], ids=["one film", "a folder"])
 def test_a_film_killed_at_any_moment_is_the_old_one_or_the_new_one(
     make_film: MakeFilm, tmp_path: Path, is_single: bool
 ) -> None:
-    frames = 20
+    frames = 8
     source, out = tmp_path / "in" / "a.mp4", tmp_path / "out"
     source.parent.mkdir()
     shutil.copy(make_film(frames=moving_scene(frames), sound=True), source)

@@ -171,10 +171,15 @@ class Case:
         return self.stem + usual_ending(self.variant.format)
 
 
+ALL = tuple(("all", orientation) for orientation in ORIENTATIONS)
 CASES = [
     Case(variant, metadata, orientation)
     for variant in VARIANTS
-    for metadata, orientation in (("exif", 1), ("gps", 1), *(("all", each) for each in ORIENTATIONS))
+    for metadata, orientation in (
+        (ALL[0], ALL[-1])
+        if variant.format == "TIFF" and "raw" not in variant.name  # few, of many variants
+        else (("exif", 1), ("gps", 1), *ALL)
+    )
 ]
 CONVERTED = [
     case

@@ -93,7 +93,7 @@ class Browser:
         while not (value := self.run(f"return ({condition})")):
             if time.monotonic() > end:
                 raise AssertionError(f"never true: {condition}; {self.run('return document.body.innerText')}")
-            time.sleep(0.05)
+            time.sleep(0.02)
         return value
 
     def screenshot(self, file: Path) -> None:

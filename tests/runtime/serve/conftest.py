@@ -126,10 +126,13 @@ def serve() -> Iterator[Serve]:
         service.process.communicate()
 
 
-@pytest.fixture(scope="module")
-def service(serve: Serve) -> Service:
+@pytest.fixture(scope="session")
+def service() -> Iterator[Service]:
     """A service as it is without options."""
-    return serve("--no-log")
+    started = start("--no-log")
+    yield started
+    started.process.kill()
+    started.process.communicate()
 
 
 @pytest.fixture(scope="session")

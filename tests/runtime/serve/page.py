@@ -35,6 +35,13 @@ def after(browser: Browser) -> float:
     )
 
 
+def drawn(browser: Browser) -> None:
+    """Waits until what was asked for is drawn, which is when the browser shows its next picture."""
+    browser.run(
+        "return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
+    )
+
+
 def center(browser: Browser, selector: str) -> tuple[float, float]:
     box = browser.run(
         "const box = document.querySelector(arguments[0]).getBoundingClientRect();"

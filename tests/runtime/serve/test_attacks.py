@@ -104,7 +104,7 @@ def test_a_client_that_goes_away_frees_its_place(narrow: Service, picture: MakeP
 
 def test_the_log_says_that_a_client_left_its_batch(serve: Serve, picture: MakePicture) -> None:
     service = serve()
-    body, kind = form([encode(picture(1600, 1200), "PNG")] * 12)
+    body, kind = form([encode(picture(800, 600), "PNG", compress_level=1)] * 12)
     with connected(service) as connection:
         connection.sendall(
             head(service, f"Content-Type: {kind}", f"Content-Length: {len(body)}", path="/batch")
@@ -119,7 +119,7 @@ def test_the_log_says_that_a_client_left_its_batch(serve: Serve, picture: MakePi
 
 def test_a_full_queue_refuses_at_once_and_health_answers(narrow: Service, picture: MakePicture) -> None:
     service = narrow
-    slow, quick = encode(picture(700, 900), "PNG", compress_level=1), encode(picture(40, 60), "PNG")
+    slow, quick = encode(picture(400, 500), "PNG", compress_level=1), encode(picture(40, 60), "PNG")
     answers: list[int] = []
     threads = [
         threading.Thread(
@@ -144,10 +144,10 @@ def test_a_full_queue_refuses_at_once_and_health_answers(narrow: Service, pictur
 
 
 def test_what_takes_too_long_is_told_and_stopped(serve: Serve, picture: MakePicture) -> None:
-    service = serve("--workers", 1, "--timeout", 1)
-    answer = service.post("/enhance?working_size=full", encode(picture(1500, 2000), "PNG", compress_level=1))
+    service = serve("--workers", 1, "--timeout", 0.5)
+    answer = service.post("/enhance?working_size=full", encode(picture(1200, 1500), "PNG", compress_level=1))
     assert answer.status == 503
-    assert "took longer than 1 seconds" in answer.detail
+    assert "took longer than 0.5 seconds" in answer.detail
     service.wait(lambda: service.metric("rave_in_work") == 0)
     assert service.post("/enhance", encode(picture(40, 60), "PNG")).status == 200
 
@@ -161,16 +161,16 @@ def test_forms_that_make_no_sense_leave_no_words_behind(serve: Serve) -> None:
     assert service.end()[2] == ""
 
 
-def test_ten_thousand_connections(serve: Serve, jpeg: bytes) -> None:
+def test_thousands_of_connections(serve: Serve, jpeg: bytes) -> None:
     """New ones take the place of idle ones, so that whoever has a request is always heard."""
     service = serve("--max-connections", 64)
     held: list[socket.socket] = []
     try:
-        for number in range(10_000):
+        for number in range(2500):
             held.append(socket.create_connection(("127.0.0.1", service.port), timeout=10))
             if len(held) > 200:
                 held.pop(0).close()
-            if number % 2500 == 0:
+            if number % 500 == 0:
                 assert service.get("/healthz").status == 200
         assert service.post("/enhance", jpeg).status == 200
     finally:
@@ -221,14 +221,16 @@ def test_an_answer_that_is_read_slowly_comes_whole(serve: Serve) -> None:
     """The time limit for the next request begins when the answer is on its way, not when it is buffered."""
     code = "from rave_runtime.serve import protocol; protocol.HEAD_S = 0.3\n"
     service = serve_patched(serve, code + SMALL_BUFFERS)
-    noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (500, 600, 3), np.uint8)
     content = encode(noise, "PNG", compress_level=0)
-    with connected(service) as connection:
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)  # else the system takes it all
+        connection.connect(("127.0.0.1", service.port))
         connection.sendall(head(service, f"Content-Length: {len(content)}") + content)
         answer = connection.recv(65536)
         while service.metric("rave_held_bytes"):
             answer += connection.recv(65536)
-        time.sleep(1)
+        time.sleep(0.6)
         answer += read_all(connection)
     start, _, body = answer.partition(b"\r\n\r\n")
     length = next(int(line[15:]) for line in start.split(b"\r\n") if line.startswith(b"content-length:"))

@@ -6,13 +6,13 @@ import hmac
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rave_runtime.errors import UsageError
 from rave_runtime.serve import guard, intake, protocol
 from rave_runtime.serve.options import ServeOptions
 from rave_runtime.serve.problems import RefusedError, problem_of
-from tests.runtime.pictures import MakePicture
 
 from .conftest import Answer, Serve, Service, encode, form
 from .wire import connected, is_well, read_all
@@ -212,12 +212,12 @@ def test_answers_name_neither_paths_nor_objects() -> None:
     assert protocol.HEAD_S <= 10
 
 
-def test_nothing_is_written_to_disk(serve: Serve, picture: MakePicture, tmp_path: Path) -> None:
+def test_nothing_is_written_to_disk(serve: Serve, tmp_path: Path) -> None:
     places = {name: str(tmp_path / name) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
     for place in places.values():
         Path(place).mkdir()
     service = serve(environment=places | {"RAVE_CACHE_DIR": ""}, cwd=tmp_path)
-    large = encode(picture(900, 1200), "PNG")
+    large = encode(np.random.default_rng(0).integers(0, 256, (500, 700, 3), np.uint8), "PNG")
     assert len(large) > 1_000_000  # where HTTP libraries begin to write uploads to temporary files
     body, kind = form([large, large])
     assert service.post("/batch", body, {"Content-Type": kind}).status == 200

@@ -69,7 +69,7 @@ def test_a_full_disk_under_the_log_stops_nothing(serve: Serve, jpeg: bytes) -> N
 def test_sigterm_finishes_what_is_in_work(serve: Serve, picture: MakePicture) -> None:
     service = serve("--workers", 1)
     answers: list[Any] = []
-    content = encode(picture(500, 600), "PNG")
+    content = encode(picture(300, 400), "PNG")
     path = "/enhance?working_size=full"
     threads = [threading.Thread(target=lambda: answers.append(service.post(path, content))) for _ in range(2)]
     for thread in threads:
@@ -86,9 +86,9 @@ def test_sigterm_finishes_what_is_in_work(serve: Serve, picture: MakePicture) ->
 
 
 def test_sigterm_ends_in_the_time_given(serve: Serve, picture: MakePicture) -> None:
-    service = serve("--workers", 1, "--drain", 2)
+    service = serve("--workers", 1, "--drain", 1)
     answers: list[Any] = []
-    content = encode(picture(2400, 3000), "PNG", compress_level=1)
+    content = encode(picture(1500, 2000), "PNG", compress_level=1)
     path = "/enhance?working_size=full"
     thread = threading.Thread(target=lambda: answers.append(service.post(path, content)))
     thread.start()

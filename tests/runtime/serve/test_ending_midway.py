@@ -21,7 +21,7 @@ from .conftest import Serve, encode, form
 
 def test_sigterm_during_a_batch_gives_a_whole_archive(serve: Serve, picture: MakePicture) -> None:
     """What was done is in it, and what was not is said in its list."""
-    service = serve("--workers", 1, "--drain", 2)
+    service = serve("--workers", 1, "--drain", 1)
     content = encode(picture(700, 900), "PNG", compress_level=1)
     body, kind = form([content] * 12)
     answers: list[Any] = []
@@ -49,7 +49,7 @@ def test_sigterm_during_a_batch_gives_a_whole_archive(serve: Serve, picture: Mak
 def test_whoever_asks_a_service_that_ends_is_told_so(serve: Serve, picture: MakePicture) -> None:
     """Its port stays open while there is work: a closed one cannot be told from a crash."""
     service = serve("--workers", 1)
-    content, small = (encode(picture(*size), "PNG", compress_level=1) for size in ((900, 1200), (40, 60)))
+    content, small = (encode(picture(*size), "PNG", compress_level=1) for size in ((600, 800), (40, 60)))
     answers: list[Any] = []
     path = "/enhance?working_size=full"
     thread = threading.Thread(target=lambda: answers.append(service.post(path, content)))

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import open_clip
+import pytest
 import torch
 
 from rave_train.encoders import Encoder, TextEncoder, open_encoder
@@ -24,6 +27,17 @@ def own_features(toy_resnet: str, texts: list[str]) -> torch.Tensor:
 def test_words_are_embedded_as_open_clip_does(toy_clip: Encoder, toy_resnet: str) -> None:
     texts = ["dark", "a photo of a silhouette at noon"]
     torch.testing.assert_close(text_of(toy_clip).embed_words(texts), own_features(toy_resnet, texts))
+
+
+def test_a_tokenizer_is_loaded_for_texts_alone(toy_resnet: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run loaded it, which took longer than to open a small model."""
+    load = Mock(side_effect=open_clip.get_tokenizer)
+    monkeypatch.setattr(open_clip, "get_tokenizer", load)
+    text = text_of(open_encoder(toy_resnet))
+    assert load.call_count == 0
+    text.embed_words(["dark"])
+    text.embed_words(["bright"])
+    assert load.call_count == 1
 
 
 def test_the_vocabulary_on_three_positions_equals_whole_contexts(toy_clip: Encoder, toy_resnet: str) -> None:

@@ -193,14 +193,16 @@ def test_upstreams_lpips_is_of_1024_pixels() -> None:
 
 @pytest.mark.shared
 def test_upstreams_lpips_is_of_normalised_pictures(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a quarter of upstream's size, which the test above is about."""
     lpips = pytest.importorskip("lpips")
     monkeypatch.setenv("TORCH_HOME", str(shared / "encoders" / "torch_home"))
+    monkeypatch.setattr("rave_train.measure.protocol.UPSTREAM_LPIPS_SIDE_PX", 256)
     with pytest.warns(UserWarning, match="deprecated"):
         theirs = lpips.LPIPS(net="squeeze", verbose=False)
     rng = np.random.default_rng(0)
     left, right = (rng.integers(0, 255, (40, 60, 3), dtype=np.uint8) for _ in range(2))
     transform = transforms.Compose([
-        transforms.Resize(1024),
+        transforms.Resize(256),
         transforms.ToTensor(),
         transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
     ])  # fmt: skip

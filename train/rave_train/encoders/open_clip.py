@@ -37,9 +37,9 @@ class OpenClipEncoder(Encoder):
     """The image tower of an open_clip model, with its text tower where prompts can be learned."""
 
     def __init__(
-        self, spec: str, model: Any, tokenizer: Callable[[], Any], preprocessing: Preprocessing
+        self, spec: str, model: Any, load_tokenizer: Callable[[], Any], preprocessing: Preprocessing
     ) -> None:
-        text = TextEncoder(model, tokenizer()) if TextEncoder.is_steerable(model) else None
+        text = TextEncoder(model, load_tokenizer) if TextEncoder.is_steerable(model) else None
         super().__init__(spec, preprocessing, text)
         self.visual = model.visual.eval()
         fold_batch_norms(self.visual)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -18,14 +19,20 @@ class TextEncoder(nn.Module):
 
     Args:
         model: an open_clip model that `is_steerable`.
-        tokenizer: its tokenizer.
+        load_tokenizer: loads its tokenizer. It is called when a text is first embedded, since runs that are
+            guided by pictures alone need none.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, load_tokenizer: Callable[[], Any]) -> None:
         super().__init__()
         self.tower = getattr(model, "text", model)
-        self.tokenizer = tokenizer
+        self._load_tokenizer = load_tokenizer
         self.context_length = int(model.context_length)
+
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer of open_clip that belongs to the model."""
+        return self._load_tokenizer()
 
     @staticmethod
     def is_steerable(model: Any) -> bool:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rave_runtime.cli.command import run_folder
@@ -18,6 +18,7 @@ from tests.runtime.folders.runs import QUICK
 from tests.runtime.pictures import MakePicture
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.sets(st.text(min_size=1, max_size=12), max_size=40), st.text(min_size=1))
 def test_every_name_is_in_exactly_one_shard_whatever_is_added(
     count: int, names: set[str], added: str
