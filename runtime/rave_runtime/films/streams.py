@@ -36,6 +36,10 @@ _PCM_CONTAINERS: Final = ("matroska", "mp4")
 """Containers in which PCM takes the place of other sound of 16 bits, such as the G.711 of surveillance
 cameras. MP4 has no place for that, and PyAV does not let FFmpeg put it into Matroska, which has."""
 
+_WITHOUT_LAYOUT: Final = ("avi", "matroska,webm", "asf")
+"""FFmpeg's names of containers that state how many channels PCM has, and mostly not which. An MP4 must state
+it: FFmpeg fails at its end."""
+
 _TIME_CODE: Final = "timecode"
 """The tag of a film's first time code, by which FFmpeg writes the track or the tag of the result."""
 
@@ -158,6 +162,8 @@ def _add_twin(stream: Any, output: Any) -> Any:
     av = import_av()
     with contextlib.suppress(av.FFmpegError, ValueError, TypeError, AttributeError, NotImplementedError):
         twin = output.add_stream_from_template(stream, opaque=True)
+        if stream.type == "audio" and stream.codec_context.name.startswith("pcm_"):
+            _complete_layout(twin, stream)
         twin.metadata.update(stream.metadata)
         twin.disposition = stream.disposition.value
         return twin
@@ -172,9 +178,19 @@ def _add_pcm(stream: Any, output: Any) -> Any:
     if sound.format is None or sound.format.packed.name != "s16":
         return None
     twin = output.add_stream(_PCM, rate=sound.sample_rate, layout=sound.layout.name)
+    _complete_layout(twin, stream)
     twin.metadata.update(stream.metadata)
     twin.disposition = stream.disposition.value
     return twin
+
+
+def _complete_layout(twin: Any, stream: Any) -> None:
+    """Gives a stream of PCM the usual layout for its number of channels, where the film states none."""
+    if stream.container.format.name not in _WITHOUT_LAYOUT:
+        return  # PyAV ends the program when it is asked for an odd layout, such as twice the same channel
+    layout = stream.codec_context.layout
+    if layout.nb_channels and layout.name.endswith(" channels"):
+        twin.codec_context.layout = f"{layout.nb_channels}c"
 
 
 def _has_place(stream: Any, container: str) -> bool:

@@ -267,8 +267,8 @@ def _time_of(folder: str) -> int:
 
 
 def _changed_lately(state: State) -> bool:
-    """Tells whether a file changed less than a film's rest ago; a time in the future is a wrong clock's."""
-    return 0 <= time.time() - state[1] / 1e9 < _FILM_REST_S
+    """Tells whether a file changed less than a film's rest ago. Clocks of other machines may be ahead."""
+    return abs(time.time() - state[1] / 1e9) < _FILM_REST_S
 
 
 def _state(file: str) -> State | None:

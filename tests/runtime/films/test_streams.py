@@ -201,6 +201,20 @@ def test_sound_that_could_not_be_read_back_is_named(
         assert [stream.type for stream in container.streams] == ["video"] + ["audio"] * is_held
 
 
+def add_sound(film: Path, loud: Path, codec: str, layout: str) -> None:
+    """Writes a film with a second of a tone."""
+    with av.open(str(film)) as source, av.open(str(loud), "w") as output:
+        twin = output.add_stream_from_template(source.streams.video[0])
+        voice = output.add_stream(codec, rate=8000, layout=layout)
+        for packet in [packet for packet in source.demux(video=0) if packet.size]:
+            packet.stream = twin
+            output.mux(packet)
+        tone = (np.sin(np.arange(8080) / 6) * 9000).astype(np.int16)
+        part = av.AudioFrame.from_ndarray(np.repeat(tone, voice.layout.nb_channels)[None], "s16", layout)
+        part.sample_rate, part.pts = 8000, 0
+        output.mux([*voice.encode(part), *voice.encode()])
+
+
 def sound_of(film: Path) -> list[int]:
     with av.open(str(film)) as container:
         return [int(value) for frame in container.decode(audio=0) for value in frame.to_ndarray()[0]]
@@ -213,21 +227,26 @@ def test_the_sound_of_surveillance_cameras_is_heard_in_the_result(
 ) -> None:
     """MKV lost the G.711 that it had held, since PyAV does not copy it there, and so did MP4."""
     film, loud = make_film(frames=moving_scene(3)), tmp_path / "loud.mov"
-    with av.open(str(film)) as source, av.open(str(loud), "w") as output:
-        twin = output.add_stream_from_template(source.streams.video[0])
-        voice = output.add_stream(codec, rate=8000, layout="mono")
-        for packet in [packet for packet in source.demux(video=0) if packet.size]:
-            packet.stream = twin
-            output.mux(packet)
-        tone = (np.sin(np.arange(8080) / 6) * 9000).astype(np.int16)[None]
-        part = av.AudioFrame.from_ndarray(tone, "s16", "mono")
-        part.sample_rate, part.pts = 8000, 0
-        output.mux([*voice.encode(part), *voice.encode()])
+    add_sound(film, loud, codec, "mono")
     result = enhance_film(loud, tmp_path / name, Enhancer(device="cpu", strength=0))
     note = f"its audio stream 1 ({codec}) became PCM, which loses nothing"
     assert [text.partition(":")[0] for text in result.warnings] == ([] if name == "out.mov" else [note])
     assert len(sound_of(loud)) >= 8000
     assert sound_of(tmp_path / name) == sound_of(loud)
+
+
+@pytest.mark.parametrize(
+    ("codec", "ending"), [("pcm_s16le", "avi"), ("pcm_alaw", "avi"), ("pcm_s16le", "mkv")]
+)
+def test_stereo_whose_channels_are_not_named_becomes_an_mp4(
+    make_film: MakeFilm, tmp_path: Path, codec: str, ending: str
+) -> None:
+    """FFmpeg failed with "Invalid argument" when all the work was done."""
+    film, loud = make_film("a.avi", moving_scene(3)), tmp_path / f"loud.{ending}"
+    add_sound(film, loud, codec, "stereo")
+    enhance_film(loud, tmp_path / "out.mp4", Enhancer(device="cpu", strength=0))
+    assert len(sound_of(loud)) >= 16000
+    assert sound_of(tmp_path / "out.mp4") == sound_of(loud)
 
 
 @pytest.mark.parametrize("name", ["out.ts", "out.mp4", "out.mkv"])
