@@ -315,5 +315,5 @@ class Enhancer:
         small: NDArray[Any] = image if reduction is None else reduction.pixels
         seen = as_seen(small, icc_profile, is_in_srgb_curve=True)
         tile_px = self.tile_size_px if seen.shape[0] * seen.shape[1] > _WHOLE_PX else None
-        light = light_inside(self.network, seen, tile_px, self.batch)
-        return NormalWay(image, light, self.look, reduction, seen), backlit_score([light])
+        light, inside = light_inside(self.network, seen, tile_px, self.batch)
+        return NormalWay(image, light, self.look, reduction, seen), backlit_score([light[inside]])

@@ -18,6 +18,7 @@ from rave_runtime.light.look import (
     EMPTY,
     FRAME_LEAST,
     FRAME_SHARE,
+    FRAME_SPECKS,
     FRAME_SPREAD,
     NEUTRAL,
     REACH_SHARE,
@@ -43,7 +44,7 @@ class Fitted(NamedTuple):
     """[n, 1, 1]: where the shoulder begins."""
 
 
-def hide_frame(graph: GraphWriter, small: Tensor) -> tuple[Tensor, Tensor]:
+def hide_frame(graph: GraphWriter, small: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gives a bright frame around each photograph its mean colour; without a frame it stays as it is.
 
     Args:
@@ -51,34 +52,49 @@ def hide_frame(graph: GraphWriter, small: Tensor) -> tuple[Tensor, Tensor]:
         small: float32 [n, h2, w2, 3], 0 to 255, the reduced picture.
 
     Returns:
-        What the network sees, like `small`, and bool [n, h2, w2], what belongs to the frame: see
-        `rave_runtime.light.look.frame_of`.
+        What the network sees, like `small`; bool [n, h2, w2], where that is the mean colour; and float32
+        [n, h2, w2], how much of the light's distance from 1 is kept: see `rave_runtime.light.look.frame_of`
+        and `.tiled.light_inside`.
     """
-    ends = np.array([0, -1])
-    corners = graph.Gather(graph.Gather(small, ends, axis=1), ends, axis=2)
-    colour = graph.ReduceMean(corners, (1, 2), keepdims=1)
+    lengths = [graph.Shape(small).entry(axis) for axis in (1, 2)]
+    places = [
+        graph.Unsqueeze(graph.count_to(length), (0, other))
+        for length, other in zip(lengths, (2, 1), strict=True)
+    ]
+    from_ends = [graph.Min(place, length - 1 - place) for place, length in zip(places, lengths, strict=True)]
+    from_border = graph.Min(*from_ends)
+    beside = graph.Unsqueeze(graph.Equal(from_border, 1).cast(FLOAT), 3)
+    colour = graph.ReduceSum(small * beside, (1, 2), keepdims=1) / graph.ReduceSum(beside, (1, 2), keepdims=1)
     differences = graph.ReduceMax(graph.Abs(small - colour), 3, keepdims=0)
-    apart = 1.0 - graph.LessOrEqual(differences, float(FRAME_SPREAD)).cast(FLOAT)
+    is_apart = graph.Not(graph.LessOrEqual(differences, float(FRAME_SPREAD)))
+    apart = graph.And(is_apart, graph.GreaterOrEqual(from_border, 1)).cast(FLOAT)
     least = graph.Squeeze(graph.ReduceMin(colour, 3, keepdims=1), 3)
-    is_framed, insides = graph.GreaterOrEqual(least, float(FRAME_LEAST)), []
+    is_framed = graph.GreaterOrEqual(least, float(FRAME_LEAST))
+    insides, unmixed = [], []
     for axis, other in ((1, 2), (2, 1)):
-        length = graph.Shape(small).entry(axis)
-        places = graph.Unsqueeze(graph.count_to(length), (0, other)).cast(FLOAT)
-        size = length.cast(FLOAT)
-        is_inside = graph.Equal(graph.ReduceMax(apart, other, keepdims=1), 1.0)
-        first = graph.ReduceMin(graph.Where(is_inside, places, size), axis, keepdims=1)
-        last = graph.ReduceMax(graph.Where(is_inside, places, -1.0), axis, keepdims=1)
+        size, across = (lengths[each - 1].cast(FLOAT) for each in (axis, other))
+        place = places[axis - 1].cast(FLOAT)
+        is_inside = graph.Less(across * float(FRAME_SPECKS), graph.ReduceSum(apart, other, keepdims=1))
+        first = graph.ReduceMin(graph.Where(is_inside, place, size), axis, keepdims=1)
+        last = graph.ReduceMax(graph.Where(is_inside, place, -1.0), axis, keepdims=1)
         after = size - 1.0 - last
-        is_wide = graph.GreaterOrEqual(graph.Min(first, after), 1.0)
+        is_wide = graph.GreaterOrEqual(graph.Min(first, after), 2.0)
         is_narrow = graph.LessOrEqual(graph.Max(first, after), size * float(FRAME_SHARE))
         is_framed = graph.And(is_framed, graph.And(is_wide, is_narrow))
-        insides.append(graph.And(graph.GreaterOrEqual(places, first), graph.LessOrEqual(places, last)))
-    frame = graph.And(is_framed, graph.Not(graph.And(*insides)))
-    masked = graph.Unsqueeze(frame, 3)
+        depth = graph.Min(place - first, last - place)
+        insides.append(graph.GreaterOrEqual(depth, 0.0))
+        unmixed.append(graph.GreaterOrEqual(depth, 1.0))
+    frame, hidden = (graph.And(is_framed, graph.Not(graph.And(*each))) for each in (insides, unmixed))
+    masked = graph.Unsqueeze(hidden, 3)
     kept = graph.Where(masked, 0.0, 1.0)
     counts = graph.ReduceSum(kept, (1, 2), keepdims=1)
     mean = graph.Round(graph.ReduceSum(small * kept, (1, 2), keepdims=1) / counts)
-    return graph.Where(masked, mean, small), frame
+    sums = graph.ReduceSum(differences * graph.Squeeze(kept, 3), (1, 2), keepdims=1)
+    like_frame = graph.Where(
+        hidden, differences / (sums / graph.Squeeze(counts, 3)), differences / float(FRAME_SPREAD)
+    )
+    kept_light = graph.Where(frame, 0.0, graph.Where(is_framed, graph.Min(like_frame, 1.0), 1.0))
+    return graph.Where(masked, mean, small), hidden, kept_light
 
 
 def fit_light(

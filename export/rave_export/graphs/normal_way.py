@@ -35,8 +35,10 @@ def normal_way(context: onnx.ModelProto, enhance: onnx.ModelProto, working_size_
     image = graph.input("image", UINT8, IMAGE)
     strength = graph.input("strength", FLOAT, ())
     planes, small, radius, is_small = reduce_image(graph, image, working_size_px)
-    shown, frame = hide_frame(graph, small)
-    network_light = graph.Where(frame, 1.0, run_network(graph, shown, context, enhance))
+    shown, hidden, kept = hide_frame(graph, small)
+    seen_light = run_network(graph, shown, context, enhance)
+    nearer = (seen_light - 1.0) * kept + 1.0
+    network_light = graph.Where(hidden, nearer, graph.Min(seen_light, nearer))
     fitted = fit_light(graph, small, network_light, strength, radius, is_small)
     smoothed = smooth_colours(graph, planes, fitted.divisor)
     enhanced, light = relight(graph, planes, smoothed, fitted, is_small)

@@ -5,8 +5,9 @@ All of it happens on the reduced picture, so that it costs next to nothing.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,9 @@ FRAME_SPREAD: Final = 24
 FRAME_SHARE: Final = 0.25
 """Most of the height or width that a frame takes on one side: a Polaroid's takes 0.21 below the picture."""
 
+FRAME_SPECKS: Final = 0.125
+"""Most of a frame's row or column that has another colour: dust, a printed date, rounded corners."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -103,34 +107,53 @@ class Look:
         return 0.75 - 0.25 * max(0.0, self.strength - 1)
 
 
-def frame_of(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
+class Frame(NamedTuple):
+    """A bright frame around a photograph.
+
+    Attributes:
+        inside: rows and columns of what is inside the frame.
+        differences: [h, w] float32, by how much, of 255, each pixel differs from the frame's colour at most.
+    """
+
+    inside: tuple[slice, slice]
+    differences: Array
+
+
+def frame_of(pixels: NDArray[Any]) -> Frame | None:
     """Finds a bright frame around a photograph, such as the white border of a scanned print.
 
-    A frame has one colour, the mean of the four corners, and lies on all four sides. Its rows and columns are
-    those at the borders all of whose pixels have that colour, within `FRAME_SPREAD`.
+    A frame has one colour and lies on all four sides. The outermost pixels do not count, since a scan often
+    shows a line of the scanner's lid there: the colour is the mean of the pixels next to them. The frame's
+    rows and columns are those at the borders whose pixels have that colour, within `FRAME_SPREAD`, except for
+    a share of up to `FRAME_SPECKS`.
 
     Args:
         pixels: [h, w, 3] uint8, uint16 or float32 in [0, 1].
 
     Returns:
-        [h, w], whether a pixel belongs to the frame; None where there is none.
+        The frame; None where there is none.
     """
+    if min(pixels.shape[:2]) < 5:
+        return None
     top = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
     scale = np.float32(255 / top)
-    colour = pixels[[0, 0, -1, -1], [0, -1, 0, -1]].astype(np.float32).mean(0) * scale
+    counted = pixels[1:-1, 1:-1]
+    beside = np.concatenate([counted[0], counted[-1], counted[1:-1, 0], counted[1:-1, -1]])
+    colour = beside.astype(np.float32).mean(0) * scale
     if colour.min() < FRAME_LEAST:
         return None
-    apart = (np.abs(pixels.astype(np.float32) * scale - colour) > FRAME_SPREAD).any(2)
+    channels = (np.abs(pixels[..., i] * scale - colour[i]) for i in range(3))  # numpy is slow along three
+    differences = functools.reduce(np.maximum, channels)
+    is_apart = differences[1:-1, 1:-1] > FRAME_SPREAD
     insides = []
-    for axis, length in enumerate(apart.shape):
-        places = np.flatnonzero(apart.any(1 - axis))
+    for axis, length in enumerate(pixels.shape[:2]):
+        is_inside = is_apart.sum(1 - axis) > FRAME_SPECKS * pixels.shape[1 - axis]
+        places = np.flatnonzero(is_inside) + 1
         first, last = (places[0], places[-1]) if places.size else (0, 0)
-        if min(first, length - 1 - last) < 1 or max(first, length - 1 - last) > FRAME_SHARE * length:
+        if min(first, length - 1 - last) < 2 or max(first, length - 1 - last) > FRAME_SHARE * length:
             return None
-        insides.append(slice(first, last + 1))
-    frame = np.ones(apart.shape, np.bool_)
-    frame[tuple(insides)] = False
-    return frame
+        insides.append(slice(int(first), int(last) + 1))
+    return Frame((insides[0], insides[1]), differences)
 
 
 def without_unseen(light: Array) -> Array:
