@@ -18,6 +18,7 @@ from rave_runtime.files.location import Location
 from rave_runtime.files.partials import remove_abandoned
 from rave_runtime.files.places import identity_of, is_folder
 from rave_runtime.films.containers import is_film
+from rave_runtime.run.interrupt import was_interrupted
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import FolderJournal
 from rave_runtime.run.log import LOG_MARK, open_log, write_each
@@ -83,6 +84,8 @@ def run_watch(
         at_the_end.callback(journal.finish)
         begun()
         while True:
+            if was_interrupted():  # Python only prints what is raised while it forgets a thread that has ended
+                raise KeyboardInterrupt
             try:
                 if folders.may_have_changed():
                     files.watch(

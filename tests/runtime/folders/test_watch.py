@@ -14,7 +14,7 @@ import pytest
 from rave_runtime.errors import UsageError
 from rave_runtime.files.entries import read_entries
 from rave_runtime.files.location import RemoteFile
-from rave_runtime.run import watch
+from rave_runtime.run import interrupt, watch
 from rave_runtime.run.jobs import Job, Naming, plan_jobs
 from rave_runtime.run.journal import JOURNAL_NAME
 from rave_runtime.run.options import RunOptions
@@ -219,3 +219,13 @@ def test_thousands_of_raw_files_beside_jpegs_are_left_out_at_once(tmp_path: Path
     jobs = plan_jobs(tmp_path / "in", tmp_path / "out", naming=Naming("JPEG"), leave_out=clashes.append)
     assert time.monotonic() - start_s < 5
     assert ([job.name for job in jobs], len(clashes)) == (["one.jpg"], 2000)
+
+
+def test_an_interrupt_that_python_only_prints_ends_the_watching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal that came while a pool of threads was forgotten was lost, and the program watched on for ever."""
+    (tmp_path / "in").mkdir()
+    monkeypatch.setattr(interrupt._section, "has_signal", True)
+    with pytest.raises(KeyboardInterrupt):
+        next(run_watch(tmp_path / "in", tmp_path / "out", RunOptions()))
