@@ -84,7 +84,7 @@ def run_watch(
         at_the_end.callback(journal.finish)
         begun()
         while True:
-            if was_interrupted():  # Python only prints what is raised while it forgets a thread that has ended
+            if was_interrupted():  # Python only prints what is raised while it forgets a thread
                 raise KeyboardInterrupt
             try:
                 if folders.may_have_changed():

@@ -224,7 +224,7 @@ def test_thousands_of_raw_files_beside_jpegs_are_left_out_at_once(tmp_path: Path
 def test_an_interrupt_that_python_only_prints_ends_the_watching(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A signal that came while a pool of threads was forgotten was lost, and the program watched on for ever."""
+    """A signal that came while Python forgot a thread was lost, and the program watched on for ever."""
     (tmp_path / "in").mkdir()
     monkeypatch.setattr(interrupt._section, "has_signal", True)
     with pytest.raises(KeyboardInterrupt):
