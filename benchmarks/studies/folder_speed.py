@@ -12,7 +12,7 @@ enlarge; without it the pictures are synthetic scenes with grain. `--kinds` also
 kinds of files, among them pictures so small that almost all of the time is overhead, and a single photograph;
 what a photograph takes besides decoding, light and encoding; and a photograph of 50 megapixels in memory, on
 one processor and on all. Folders of thousands of results are deleted at the very end: for minutes after that,
-ext4 takes several times as long to make a file, which has nothing to do with the programs.
+ext4 takes longer to make a file, which has nothing to do with the programs.
 
 Installed packages come with compiled bytecode, so `rave-run` may write its own before it is measured.
 """

@@ -45,7 +45,7 @@ class Fitted(NamedTuple):
 
 
 def hide_frame(graph: GraphWriter, small: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Gives a bright frame around each photograph its mean colour; without a frame it stays as it is.
+    """Gives a bright frame the mean colour of the photograph in it. Pictures without one stay as they are.
 
     Args:
         graph: the graph that is written.

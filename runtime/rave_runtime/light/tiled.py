@@ -64,17 +64,17 @@ def whole_light(network: Network, image: NDArray[Any], tile_px: int | None, batc
 def light_inside(
     network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1
 ) -> tuple[Array, tuple[slice, slice]]:
-    """Returns the whole light of what is inside a bright frame, and 1 on the frame, as [h, w] float32.
+    """Computes the whole light of what is inside a bright frame, and 1 on the frame, as [h, w] float32.
 
     The network, which looks at the whole picture, would take a white frame for light, and the photograph in
-    it for one that needs little: a frame of 4 % of the long side cost 3.7 dB on real scenes. It sees a frame
-    in the photograph's mean colour, which also covers the photograph's outermost pixels: the reduction has
-    mixed them with the frame's, and they alone cost 0.8 dB. The more they look like the frame, the nearer to
-    1 is their light: otherwise the frame would glow beside them. What has the frame's colour inside, such as
-    the paper between the prints of an album's page, gets no light above 1: it would look grey beside the
-    frame. Arguments and errors are those of `full_light`.
+    it for one that needs little. So it is shown the photograph's mean colour in the place of the frame, and
+    of the photograph's outermost pixels, which the reduction has mixed with the frame's. The more such a
+    pixel looks like the frame, the nearer to 1 is its light: otherwise the frame would glow beside it. What
+    has the frame's colour inside, such as the paper between the prints on an album's page, gets no light
+    above 1: it would look grey beside the frame. Arguments and errors are those of `full_light`.
 
-    Also returns the rows and columns inside the frame: all of them where there is no frame.
+    Returns:
+        The light, and the rows and columns inside the frame: all of them where there is no frame.
     """
     frame = frame_of(image)
     if frame is None:

@@ -59,7 +59,7 @@ _YCBCR: Final = 6
 _STRIP_BYTES: Final = 1 << 16
 _STRIPS_AT_ONCE: Final = 16
 """Bytes of a strip before compression, about, and how many Pillow compresses at a time. It enlarges the
-memory for its result by 64 KiB at a time, and copies a large one so often that 9 GB were taken up."""
+memory for its result by 64 KiB at a time: large ones are copied so often that they take many times theirs."""
 
 _JPEG_SIDE_PX: Final = 65500
 _DEFAULT_QUALITY: Final = 92
