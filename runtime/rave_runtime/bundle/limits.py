@@ -61,7 +61,9 @@ def parse_manifest(content: bytes) -> Any:
     """
     try:
         value = json.loads(content, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise ValueError(f"manifest is nested more than {MAX_DEPTH} levels deep") from error
+    except ValueError as error:
         raise ValueError(f"not JSON: {error}") from error
     check_sizes(value, "manifest", MAX_DEPTH, MAX_ITEMS)
     return value

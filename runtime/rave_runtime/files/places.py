@@ -14,9 +14,20 @@ Identity = tuple[int, int] | str
 def exists(place: Location) -> bool:
     """Tells whether a place exists; one that may not be looked at counts too: reading gives the reason."""
     try:
-        return place.exists()
+        return place.exists() or (isinstance(place, Path) and _is_barred(place))
     except OSError:
         return True
+
+
+def _is_barred(path: Path) -> bool:
+    """Tells whether a path may not be looked at; from Python 3.14 on, `Path.exists` calls it absent."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def is_folder(place: Location) -> bool:

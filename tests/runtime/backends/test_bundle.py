@@ -127,7 +127,7 @@ def test_provenance_that_is_nested_deeply_is_refused(bundle_copy: Path, depth: i
     file = bundle_copy / MANIFEST_NAME
     head, _, _ = file.read_text().partition('"provenance"')
     file.write_text(f'{head}"provenance": {{"a": {"[" * depth}{"]" * depth}}}}}')
-    with pytest.raises(BundleError, match=r"nested more than 32 levels deep|recursion|too deep") as caught:
+    with pytest.raises(BundleError, match="nested more than 32 levels deep") as caught:
         read_bundle(bundle_copy)
     assert len(str(caught.value)) < 500
 
