@@ -182,8 +182,10 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
         exif, xmp = blocks.exif, blocks.xmp
         notes = (*_notes(image, content), *blocks.notes)
         icc = stated_profile(name, content, blocks.icc_profile, exif, grey=image.mode in _GREY_MODES)
-        orientation = orientation_of(image.info.get("exif") if name == "AVIF" else exif, xmp)
-        if name == "HEIF":
+        orientation = orientation_of(exif, xmp)
+        if name == "AVIF":  # Pillow writes what the container says into the EXIF
+            orientation = orientation_of(image.info.get("exif"), None)
+        elif name == "HEIF":
             orientation = orientation_in_heif(content, image.info.get("original_orientation"))
         notes = (*notes, *note_left_behind(name, content, xmp, orientation))
         jpeg_pixels = None
