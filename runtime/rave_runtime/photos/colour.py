@@ -24,6 +24,10 @@ from rave_runtime.photos.metadata.grey_profile import light_of_lightness, states
 
 _CURVE_SIZE: Final = 4096
 
+_FAR_FROM_GREY: Final = 64
+"""By how much sRGB's channels differ where equal ones of a space are no grey: 13 at most under 66 profiles of
+cameras, scanners and screens, 168 under XYB's."""
+
 _SRGB_COLUMNS: Final = np.array(
     [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
 )
@@ -62,6 +66,12 @@ def is_srgb(icc_profile: bytes | None) -> bool:
     if icc_profile is None:
         return True
     return _probe(icc_profile) is None
+
+
+def is_without_grey(icc_profile: bytes) -> bool:
+    """Tells whether three equal channels are far from grey, as in XYB: there, light cannot divide them."""
+    ramp = _probe(icc_profile)
+    return ramp is not None and int(np.ptp(ramp.astype(int), axis=1).max()) > _FAR_FROM_GREY
 
 
 def is_profile_of_others(icc_profile: bytes, mode: str) -> bool:

@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 from rave_runtime.errors import PhotoError
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.photos.codecs.opening import read_by_codec
-from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_srgb
+from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_srgb, is_without_grey, to_srgb
 from rave_runtime.photos.decoders import (
     END_OF_JPEG,
     UNKNOWN_FORMAT,
@@ -182,8 +182,10 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
         exif, xmp = blocks.exif, blocks.xmp
         notes = (*_notes(image, content), *blocks.notes)
         icc = stated_profile(name, content, blocks.icc_profile, exif, grey=image.mode in _GREY_MODES)
-        orientation = orientation_of(image.info.get("exif") if name == "AVIF" else exif, xmp)
-        if name == "HEIF":
+        orientation = orientation_of(exif, xmp)
+        if name == "AVIF":  # Pillow writes what the container says into the EXIF
+            orientation = orientation_of(image.info.get("exif"), None)
+        elif name == "HEIF":
             orientation = orientation_in_heif(content, image.info.get("original_orientation"))
         notes = (*notes, *note_left_behind(name, content, xmp, orientation))
         jpeg_pixels = None
@@ -220,6 +222,9 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
                 upright = cmyk_to_rgb(upright, icc) if upright.mode == "CMYK" else upright
                 icc = None
             pixels = to_pixels(upright)
+        if name == "JPEG" and image.mode == "RGB" and icc is not None and is_without_grey(icc):
+            notes = (*notes, "its colours, which are of another kind than RGB (XYB), were converted to sRGB")
+            pixels, icc, options = to_srgb(pixels.astype(np.uint8, copy=False), icc), None, {}
         dpi = image.info.get("dpi") if _tells_resolution(image) else None
     height, width, channels = pixels.shape
     packet = upright_xmp(xmp, width, height, orientation) if xmp else None

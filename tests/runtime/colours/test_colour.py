@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from rave_runtime import Enhancer
 from rave_runtime.photos import colour
-from rave_runtime.photos.colour import cmyk_to_rgb, is_srgb, to_srgb, tone_curve
+from rave_runtime.photos.colour import cmyk_to_rgb, is_srgb, is_without_grey, to_srgb, tone_curve
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
@@ -45,6 +45,18 @@ def profile(curve: bytes, primaries: tuple[tuple[float, ...], ...] = ADOBE, spac
     head = size + b"lcms\x02\x10\0\0mntr" + space + b"XYZ " + bytes(12) + b"acsp" + bytes(28)
     head += struct.pack(">3i", 63190, 65536, 54061)
     return head.ljust(128, b"\0") + table + body
+
+
+def lab_profile() -> bytes:
+    """A profile for pixels whose red, green and blue are a*, L* and b*, by a table."""
+    ramp = bytes(range(256)) * 3
+    corners = bytes(255 * bit for red, green, blue in np.ndindex(2, 2, 2) for bit in (green, red, blue))
+    one = struct.pack(">9i", *(65536 * (place % 4 == 0) for place in range(9)))
+    table = b"mft1\0\0\0\0\3\3\2\0" + one + ramp + corners + ramp
+    head = bytearray(profile(gamma(1.0))[:128])
+    head[:4] = struct.pack(">I", 144 + len(table))
+    head[12:24] = b"scnrRGB Lab "
+    return bytes(head) + struct.pack(">I4sII", 1, b"A2B0", 144, len(table)) + table
 
 
 def gamma(value: float) -> bytes:
@@ -130,6 +142,25 @@ def test_grey_profiles_have_curves_too() -> None:
     curve = tone_curve(profile(gamma(1.0), space=b"GRAY"))
     assert curve is not None
     assert curve[len(curve) // 2] == pytest.approx(0.7354, abs=1e-3)
+
+
+def test_a_jpeg_whose_channels_are_no_rgb_becomes_srgb() -> None:
+    """The light divided XYB, and faces became violet."""
+    file = io.BytesIO()
+    image = Image.new("RGB", (64, 48), (128, 102, 128))
+    image.paste((128, 178, 128), (32, 0, 64, 48))
+    image.save(file, "JPEG", icc_profile=lab_profile(), keep_rgb=True, quality=95)
+    photo = read_photo(file.getvalue())
+    assert photo.icc_profile is None
+    assert photo.warnings == (
+        "its colours, which are of another kind than RGB (XYB), were converted to sRGB",
+    )
+    assert np.abs(photo.pixels[24, [8, 56]].astype(int) - [[94], [171]]).max() <= 4, "grey of L* 40 and 70"
+    again = read_photo(encode_photo(photo, photo.pixels, "JPEG").content)
+    assert (again.icc_profile, again.warnings) == (None, ())
+    assert np.abs(again.pixels.astype(int) - photo.pixels).mean() < 2
+    for usual in (SRGB, profile(gamma(1.8)), profile(gamma(2.2), ADOBE[::-1])):
+        assert not is_without_grey(usual)
 
 
 def test_cmyk_without_a_usable_profile_is_converted_plainly() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from PIL import Image
 from rave_runtime.photos.codecs.coding_notes import note_on_coding
 from rave_runtime.photos.decoders import register_heif
 from rave_runtime.photos.encode import encode_photo
+from rave_runtime.photos.headers import hevc
+from rave_runtime.photos.headers.boxes import photograph_data
 from rave_runtime.photos.jpeg import jpeg_segments, sampling_of
 from rave_runtime.photos.reading import read_photo
 from tests.runtime.handmade import jpeg_with
@@ -77,6 +80,29 @@ def test_a_heic_without_loss_stays_so(chroma: int, matrix: int) -> None:
     assert off == 0 if matrix == 0 else off <= 12, "what is not RGB is rounded on the way there and back"
     assert encoded.warnings == ()
     assert len(encode_photo(photo, photo.pixels, "HEIF", quality=50).content) < len(content) / 3
+
+
+def test_the_quality_is_read_behind_long_parameter_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cameras of Sony repeat theirs, of 270 bytes with its scaling lists, before the pixels."""
+    lists = tmp_path / "lists.txt"
+    with lists.open("w") as file:
+        for size in (4, 8, 16, 32):
+            for kind in ("INTRA", "INTER"):
+                for plane in ("LUMA", "CHROMAU", "CHROMAV"):
+                    numbers = ",".join(str(16 + 37 * place % 90) for place in range(min(64, size**2)))
+                    name = f"{kind}{size}X{size}_{plane}"
+                    file.write(f"{name} =\n{numbers},\n" + f"{name}_DC =\n16,\n" * (size > 8))
+    content = saved("HEIF", 60, enc_params={"x265:scaling-list": str(lists)})
+    quality = read_photo(content).save_options["quality"]
+    record = hevc._record_of(content)
+    assert record is not None
+    units = [unit for _, unit in hevc._parameter_sets(record)]
+    assert max(map(len, units)) > 256
+    repeated = b"".join(struct.pack(">I", len(unit)) + unit for unit in units) + photograph_data(content)
+    monkeypatch.setattr(hevc, "photograph_data", lambda _: repeated)
+    assert read_photo(content).save_options["quality"] == quality
 
 
 @pytest.mark.parametrize("quality", [10, 90, 100])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rave_runtime.errors import PhotoError
+from rave_runtime.photos import encode
 from rave_runtime.photos.codecs.limits import why_too_large
 from rave_runtime.photos.encode import encode_photo
 from rave_runtime.photos.photo import Photo
@@ -50,3 +51,22 @@ def test_a_long_and_narrow_heic_is_refused_before_it_is_written() -> None:
         pytest.skip("pillow-heif is not installed")
     narrow = np.zeros((4216, 31, 3), np.uint8)
     assert encode_photo(Photo(narrow, "PNG"), narrow, "HEIF").content
+
+
+@pytest.mark.skipif(not HAS_HEIF, reason="pillow-heif is not installed")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_large_heic_consists_of_tiles(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one piece it can have at most 142 megapixels, and over 16 MiB nothing here could read it again."""
+    monkeypatch.setattr(encode, "_HEIC_TILE_PX", 128)
+    ramp = np.linspace(0, 255, 129 * 128).astype(np.uint8).reshape(128, 129, 1)
+    large = np.repeat(ramp, channels, axis=2)
+    content = encode_photo(Photo(large, "PNG"), large, "HEIF", quality=60).content
+    assert b"grid" in content
+    again = read_photo(content)
+    assert again.pixels.shape == large.shape
+    assert np.abs(again.pixels.astype(int) - large).mean() < 1
+    assert again.save_options["quality"] == pytest.approx(60, abs=4)
+    fitting = np.ascontiguousarray(large[:, 1:])
+    assert b"grid" not in encode_photo(Photo(fitting, "PNG"), fitting, "HEIF", quality=60).content
+    clear = Photo(large, "PNG", alpha=ramp[..., 0])
+    assert b"grid" not in encode_photo(clear, large, "HEIF").content, "readers ignore transparency of tiles"

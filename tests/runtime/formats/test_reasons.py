@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime.errors import PhotoError
+from rave_runtime.photos.headers import reasons
+from rave_runtime.photos.headers.reasons import why_damaged
 from rave_runtime.photos.reading import read_photo
+from tests.runtime.zoo.animal import HAS_HEIF, save
 
 FAULTS = Path(__file__).parents[4] / "shared" / "data" / "faults"
 
@@ -46,6 +49,15 @@ def test_other_kinds_of_jpeg_are_called_that(marker: int, name: str) -> None:
     content[frame_of(bytes(content)) + 1] = marker
     with pytest.raises(PhotoError, match=name):
         read_photo(bytes(content))
+
+
+@pytest.mark.skipif(not HAS_HEIF, reason="pillow-heif is not installed")
+def test_a_heic_that_is_too_long_for_its_library_is_called_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    content, error = save(np.zeros((48, 64, 3), np.uint8), "HEIF"), ValueError("no decompressed image")
+    assert why_damaged(content, error) == "is damaged or truncated: no decompressed image"
+    monkeypatch.setattr(reasons, "photograph_data", lambda _: bytes((1 << 24) + 1))
+    assert "one piece of over 16 MiB" in why_damaged(content, error)
+    assert why_damaged(jpeg(), error) == "is damaged or truncated: no decompressed image"
 
 
 def test_xcodes_png_is_called_that() -> None:

@@ -19,6 +19,7 @@ from rave_runtime.photos.png import png_blocks
 from rave_runtime.photos.reading import read_photo
 from tests.runtime.handmade import exif, scene
 from tests.runtime.metadata.carried import NOTE, THUMBNAIL, photo_exif
+from tests.runtime.metadata.packets import packet
 
 IPTC = b"\x1c\x02\x78\x00\x08a valley"
 
@@ -136,6 +137,17 @@ def test_an_avifs_exif_is_read_as_its_file_has_it() -> None:
         turned = read_photo(buffer.getvalue())
         assert turned.pixels.shape[:2] == ((56, 40) if orientation == 6 else (40, 56))
         assert NOTE in (turned.exif or b"")
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_an_orientation_that_only_an_avifs_xmp_states_turns_nothing() -> None:
+    """Programs that turn the pixels of a photograph often leave its XMP as it was."""
+    buffer = io.BytesIO()
+    Image.fromarray(scene()).save(buffer, "AVIF", xmp=packet("", ' tiff:Orientation="6"'))
+    photo = read_photo(buffer.getvalue())
+    assert photo.pixels.shape == (40, 56, 3), "the container says that it is upright"
+    assert photo.xmp is not None
+    assert b'tiff:Orientation="1"' in photo.xmp
 
 
 @pytest.mark.skipif(not features.check("jpg_2000"), reason="this Pillow has no JPEG 2000")

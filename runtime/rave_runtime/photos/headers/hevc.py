@@ -51,7 +51,7 @@ def _read(content: bytes) -> int | None:
     position = 0
     for _ in range(_MAX_UNITS):
         size = int.from_bytes(data[position : position + length_size], "big")
-        unit = data[position + length_size : position + length_size + min(size, 256)]
+        unit = data[position + length_size : position + length_size + min(size, 4096)]
         position += length_size + size
         kind = unit[0] >> 1 & 63
         if kind in (_SEQUENCE_SET, _PICTURE_SET):

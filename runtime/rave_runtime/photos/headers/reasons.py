@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rave_runtime.errors import reason_of
+from rave_runtime.photos.headers.boxes import photograph_data, photograph_properties
 from rave_runtime.photos.jpeg import FRAME_MARKERS, jpeg_segments
 from rave_runtime.photos.metadata.directories import Directory, DirectoryReader, first_number
 
@@ -79,6 +80,9 @@ _FRAMES: Final = {
 _NO_THREAD: Final = "unexpected C++ exception"
 """What libheif says where it cannot start a thread."""
 
+_LARGEST_HEVC_BYTES: Final = 1 << 24
+"""How long one piece of coded pixels may be for libde265, by which libheif reads HEIC."""
+
 
 def why_unreadable(format: str, content: bytes) -> str | None:
     """Returns a sentence on what is special about a file of a known format; None where nothing is seen."""
@@ -119,6 +123,12 @@ def why_damaged(content: bytes, error: Exception) -> str:
         return (
             "cannot be read as HEIC: it is damaged, or the library needs one more thread than the system "
             "allows (ulimit -u, or the container's limit)"
+        )
+    is_hevc = any(kind == b"hvcC" for kind, _ in photograph_properties(content))
+    if is_hevc and len(photograph_data(content)) > _LARGEST_HEVC_BYTES:
+        return (
+            "is a HEIC whose picture is one piece of over 16 MiB, which the library here cannot read, or is "
+            "damaged: export it as a JPEG or TIFF"
         )
     return f"is damaged or truncated: {reason_of(error)}"
 
