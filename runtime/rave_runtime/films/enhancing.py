@@ -188,8 +188,10 @@ def _write(
             if video is not None:
                 output.mux(video.finish())
         outlet.check()
-    except (RaveError, MemoryError):
+    except RaveError:
         raise
+    except MemoryError as error:
+        raise PhotoError("does not fit into memory") from error
     except (av.FFmpegError, OSError, ValueError) as error:  # some of FFmpeg's are RuntimeErrors, too
         if error is outlet.error:
             raise

@@ -187,7 +187,7 @@ def test_a_failure_leaves_the_old_file_whole(
             raise MemoryError
 
     monkeypatch.setattr(dividing, "relight_planes", fail)
-    with pytest.raises(MemoryError):
+    with pytest.raises(PhotoError, match="does not fit into memory"):
         enhance_film(film, tmp_path / "out.mp4", model)
     assert (tmp_path / "out.mp4").read_bytes() == b"the old one"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "out.mp4"]
