@@ -97,6 +97,7 @@ class DividedFilm:
         video: its video stream.
         info: facts about its frames; None until the first is decoded.
         first_frame: the first decoded frame.
+        stays_until: up to when the last frame is shown by empty packets, in the stream's time base; or None.
 
     Args:
         container: the opened film.
@@ -138,6 +139,7 @@ class DividedFilm:
         self._conversion = {"threads": 1} if options.alone and may_choose else {}
         self.info: FilmInfo | None = None
         self.first_frame: Any = None
+        self.stays_until: int | None = None
         self._enhancer = enhancer
         self._workers = options.workers or usable_processors()
         self._result = result
@@ -215,6 +217,10 @@ class DividedFilm:
                     is_timed = packet.dts is not None or packet.pts is not None
                     if is_timed or (packet.size and is_cover(packet.stream)):
                         yield packet
+                    continue
+                if not packet.size and packet.dts is not None:
+                    # So Theora and some cameras say that the picture stays; decoders refuse an empty packet.
+                    self.stays_until = packet.dts + (packet.duration or 0)
                     continue
                 frame_watch.see_packet(packet)
                 if is_avi and packet.size:

@@ -186,7 +186,7 @@ def _write(
                 output.mux(video.encode(item))
                 result.frames += 1
             if video is not None:
-                output.mux(video.finish())
+                output.mux(video.finish(run.stays_until))
         outlet.check()
     except RaveError:
         raise
