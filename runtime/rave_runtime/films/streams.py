@@ -175,7 +175,7 @@ def _add_pcm(stream: Any, output: Any) -> Any:
     if stream.type != "audio" or output.format.name not in _PCM_CONTAINERS:
         return None
     sound = stream.codec_context
-    if sound.format is None or sound.format.packed.name != "s16":
+    if sound is None or sound.format is None or sound.format.packed.name != "s16":
         return None
     twin = output.add_stream(_PCM, rate=sound.sample_rate, layout=sound.layout.name)
     _complete_layout(twin, stream)
@@ -201,6 +201,8 @@ def _has_place(stream: Any, container: str) -> bool:
     """
     if stream.type == "attachment":
         return container == "matroska"
+    if stream.type in ("audio", "subtitle", "video") and stream.codec_context is None:
+        return False  # FFmpeg does not know its codec, such as that of the spatial sound of phones
     held = _HELD.get(container, {}).get(stream.type)
     if held is not None and stream.codec_context.codec.canonical_name not in held:
         return False
