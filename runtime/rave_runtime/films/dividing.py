@@ -18,7 +18,7 @@ from rave_runtime.arrays import Array
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError
-from rave_runtime.films.opening import FilmInfo, describe_film, import_av, is_cover, main_video
+from rave_runtime.films.opening import FilmInfo, describe_film, import_av, is_cover, main_video, require_clear
 from rave_runtime.films.plane_format import as_plane, luma_weights, reduced_frame
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.films.shade_colours import MeanColours
@@ -107,7 +107,7 @@ class DividedFilm:
         late_start_us: microseconds by which all time stamps become smaller.
 
     Raises:
-        PhotoError: the frames have more pixels than the options allow.
+        PhotoError: the frames have more pixels than the options allow, or are coded in an unknown way.
     """
 
     def __init__(
@@ -222,6 +222,7 @@ class DividedFilm:
                     # So Theora and some cameras say that the picture stays; decoders refuse an empty packet.
                     self.stays_until = packet.dts + (packet.duration or 0)
                     continue
+                require_clear(packet)
                 frame_watch.see_packet(packet)
                 if is_avi and packet.size:
                     avi_times.append(packet.dts)
