@@ -19,7 +19,7 @@ from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError
 from rave_runtime.films.opening import FilmInfo, describe_film, import_av, is_cover, main_video, require_clear
-from rave_runtime.films.plane_format import as_plane, luma_weights, reduced_frame
+from rave_runtime.films.plane_format import as_plane, luma_weights, reduced_frame, without_rgb
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.films.steady import Line, SteadyLight
@@ -238,7 +238,7 @@ class DividedFilm:
                 frame_watch.see_frame(frame)
                 if avi_times:
                     frame.pts = avi_times.popleft()
-                yield self.light_frame(frame)
+                yield self.light_frame(without_rgb(frame, self._conversion))
         if broken:
             many = "a broken packet was" if broken == 1 else f"{broken} broken packets were"
             self._result.warnings.append(f"{many} left out")
