@@ -191,6 +191,16 @@ def test_hdr_is_refused_by_name(
     assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_hevc_of_one_or_two_frames_is_written(make_film: MakeFilm, tmp_path: Path, count: int) -> None:
+    """x265 gave their packets decoding times of millions of years ago."""
+    film = make_film("a.mkv", moving_scene(count), codec="libx265")
+    result = enhance_film(film, tmp_path / "out.mp4", Enhancer(device="cpu", strength=0))
+    assert (result.frames, result.encoder) == (count, "libx265")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert next(container.demux(video=0)).dts == 0
+
+
 def test_what_is_no_film_is_said(model: Enhancer, tmp_path: Path, make_film: MakeFilm) -> None:
     (tmp_path / "text.mp4").write_text("not a film at all")
     with pytest.raises(PhotoError, match="cannot be opened as a film"):
