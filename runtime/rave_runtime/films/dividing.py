@@ -18,8 +18,8 @@ from rave_runtime.arrays import Array
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError
-from rave_runtime.films.opening import FilmInfo, describe_film, import_av, is_cover, main_video
-from rave_runtime.films.plane_format import as_plane, luma_weights, reduced_frame
+from rave_runtime.films.opening import FilmInfo, describe_film, import_av, is_cover, main_video, require_clear
+from rave_runtime.films.plane_format import as_plane, luma_weights, reduced_frame, without_rgb
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.films.steady import Line, SteadyLight
@@ -97,6 +97,7 @@ class DividedFilm:
         video: its video stream.
         info: facts about its frames; None until the first is decoded.
         first_frame: the first decoded frame.
+        stays_until: up to when the last frame is shown by empty packets, in the stream's time base; or None.
 
     Args:
         container: the opened film.
@@ -106,7 +107,7 @@ class DividedFilm:
         late_start_us: microseconds by which all time stamps become smaller.
 
     Raises:
-        PhotoError: the frames have more pixels than the options allow.
+        PhotoError: the frames have more pixels than the options allow, or are coded in an unknown way.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class DividedFilm:
         self._conversion = {"threads": 1} if options.alone and may_choose else {}
         self.info: FilmInfo | None = None
         self.first_frame: Any = None
+        self.stays_until: int | None = None
         self._enhancer = enhancer
         self._workers = options.workers or usable_processors()
         self._result = result
@@ -216,6 +218,11 @@ class DividedFilm:
                     if is_timed or (packet.size and is_cover(packet.stream)):
                         yield packet
                     continue
+                if not packet.size and packet.dts is not None:
+                    # So Theora and some cameras say that the picture stays; decoders refuse an empty packet.
+                    self.stays_until = packet.dts + (packet.duration or 0)
+                    continue
+                require_clear(packet)
                 frame_watch.see_packet(packet)
                 if is_avi and packet.size:
                     avi_times.append(packet.dts)
@@ -231,7 +238,7 @@ class DividedFilm:
                 frame_watch.see_frame(frame)
                 if avi_times:
                     frame.pts = avi_times.popleft()
-                yield self.light_frame(frame)
+                yield self.light_frame(without_rgb(frame, self._conversion))
         if broken:
             many = "a broken packet was" if broken == 1 else f"{broken} broken packets were"
             self._result.warnings.append(f"{many} left out")

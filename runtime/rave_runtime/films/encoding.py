@@ -217,10 +217,15 @@ class TimedEncoder:
             self._durations[frame.pts] = frame.duration
         return self._timed(self._stream.encode(frame))
 
-    def finish(self) -> list[Any]:
-        """Returns the last packets."""
+    def finish(self, stays_until: int | None = None) -> list[Any]:
+        """Returns the last packets; the last frame stays until a time, if that is later than its own end."""
         end = None if self._last_pts is None else self._last_pts + self._durations.get(self._last_pts, 0)
+        if end is not None and stays_until is not None:
+            end = max(end, stays_until)
         packets = self._timed(self._stream.encode())
+        if packets and packets[0] is self._first_packet and len(packets) <= 2:
+            for packet in packets:  # x265 leaves the decoding times of so short a film to chance
+                packet.dts = packet.pts
         if packets and end is not None and end != self._last_pts:
             # In MP4 a film is as long as its packets together, in their own order.
             first, last = self._first_packet, packets[-1]

@@ -186,10 +186,12 @@ def _write(
                 output.mux(video.encode(item))
                 result.frames += 1
             if video is not None:
-                output.mux(video.finish())
+                output.mux(video.finish(run.stays_until))
         outlet.check()
-    except (RaveError, MemoryError):
+    except RaveError:
         raise
+    except MemoryError as error:
+        raise PhotoError("does not fit into memory") from error
     except (av.FFmpegError, OSError, ValueError) as error:  # some of FFmpeg's are RuntimeErrors, too
         if error is outlet.error:
             raise

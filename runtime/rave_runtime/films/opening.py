@@ -135,14 +135,32 @@ def main_video(container: Any) -> Any:
     """Returns the video stream that players show: the first that is marked so, or the first of all.
 
     Cover pictures do not count.
+
+    Raises:
+        PhotoError: FFmpeg does not know how it is coded.
     """
     streams = [stream for stream in container.streams.video if not is_cover(stream)]
-    return next((stream for stream in streams if _has(stream, "default")), streams[0])
+    stream = next((stream for stream in streams if _has(stream, "default")), streams[0])
+    if stream.codec_context is None:
+        raise PhotoError(
+            "is coded in a way that FFmpeg does not know: convert it with the program that made it"
+        )
+    return stream
 
 
 def is_cover(stream: Any) -> bool:
     """Whether a stream is a cover picture, not a film."""
     return stream.type == "video" and _has(stream, "attached_pic")
+
+
+def require_clear(packet: Any) -> None:
+    """Refuses an encrypted packet. MP4 says of each packet whether it is, and WebM of a whole stream.
+
+    Raises:
+        PhotoError: it is encrypted. Its decoder would give nothing, or noise.
+    """
+    if packet.has_sidedata("encryption_info") or "enc_key_id" in packet.stream.metadata:
+        raise PhotoError("is encrypted by copy protection, so its pictures cannot be read")
 
 
 def plain_reason(error: Exception) -> str:

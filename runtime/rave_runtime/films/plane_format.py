@@ -75,6 +75,20 @@ def as_plane(buffer: Any, height: int, width: int, line_bytes: int, bits: int) -
     return shaped
 
 
+def without_rgb(frame: Any, conversion: dict[str, int]) -> Any:
+    """Returns an RGB frame as 4:2:0 in BT.709, which all players show, and every other frame as it is.
+
+    Args:
+        frame: a frame of PyAV; if it is transparent it stays as it is.
+        conversion: options of PyAV's conversion.
+    """
+    components = frame.format.components
+    if not frame.format.is_rgb or any(component.is_alpha for component in components):
+        return frame
+    planar = "yuv420p" if max(component.bits for component in components) <= 8 else "yuv420p10le"
+    return frame.reformat(format=planar, dst_colorspace=1, dst_color_range=1, **conversion)
+
+
 def reduced_frame(frame: Any, long_side_px: int, conversion: dict[str, int]) -> NDArray[np.uint8]:
     """Returns a frame as [h', w', 3] uint8 RGB, reduced to a long side with options of PyAV's conversion."""
     scale = min(1.0, long_side_px / max(frame.width, frame.height))

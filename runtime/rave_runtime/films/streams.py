@@ -36,6 +36,12 @@ _PCM_CONTAINERS: Final = ("matroska", "mp4")
 """Containers in which PCM takes the place of other sound of 16 bits, such as the G.711 of surveillance
 cameras. MP4 has no place for that, and PyAV does not let FFmpeg put it into Matroska, which has."""
 
+_AMR: Final = ("amr_nb", "amr_wb")
+"""The sound of 3GP, FFmpeg's names. It is decoded to floats, whose values are those of 16 bits."""
+
+_AMR_FRAME_BYTES: Final = (13, 14, 16, 18, 20, 21, 27, 32, 6, *[1] * 7)
+"""Sizes of AMR narrowband frames by their type, the middle bits of their first byte. Source: RFC 4867."""
+
 _WITHOUT_LAYOUT: Final = ("avi", "matroska,webm", "asf")
 """FFmpeg's names of containers that state how many channels PCM has, and mostly not which. An MP4 must state
 it: FFmpeg fails at its end."""
@@ -131,6 +137,8 @@ def pass_on(output: Any, streams: dict[int, CopiedStream], packet: Any) -> None:
         packets = []
         with contextlib.suppress(import_av().error.InvalidDataError):
             packets = [part for frame in packet.decode() for part in twin.encode(frame)]
+    elif _codec_of(packet.stream) == "amr_nb":
+        packets = _single_amr_frames(packet)
     is_strict = not output.format.flags & import_av().format.Flags.ts_nonstrict.value
     for part in packets:
         part.stream = twin
@@ -138,6 +146,26 @@ def pass_on(output: Any, streams: dict[int, CopiedStream], packet: Any) -> None:
             _keep_in_order(part, stream.last_dts + is_strict)
         output.mux(part)
         stream.last_dts = part.dts  # in the twin's time base now
+
+
+def _codec_of(stream: Any) -> str:
+    """Returns FFmpeg's name of a stream's codec, which may differ from its decoder's; "" if it knows none."""
+    return "" if stream.codec_context is None else str(stream.codec_context.codec.canonical_name)
+
+
+def _single_amr_frames(packet: Any) -> list[Any]:
+    """Returns the frames of a packet of AMR narrowband sound; FFmpeg writes no packet of several frames."""
+    content, parts, start = bytes(packet), [], 0
+    while start < len(content):
+        size = _AMR_FRAME_BYTES[content[start] >> 3 & 15]
+        parts.append(import_av().Packet(content[start : start + size]))
+        start += size
+    for i, part in enumerate(parts):
+        part.time_base, part.duration = packet.time_base, packet.duration // len(parts)
+        part.pts, part.dts = (
+            None if at is None else at + i * part.duration for at in (packet.pts, packet.dts)
+        )
+    return parts
 
 
 def _keep_in_order(packet: Any, first_dts: int) -> None:
@@ -175,7 +203,8 @@ def _add_pcm(stream: Any, output: Any) -> Any:
     if stream.type != "audio" or output.format.name not in _PCM_CONTAINERS:
         return None
     sound = stream.codec_context
-    if sound.format is None or sound.format.packed.name != "s16":
+    is_whole = _codec_of(stream) in _AMR or (sound and sound.format and sound.format.packed.name == "s16")
+    if not is_whole:
         return None
     twin = output.add_stream(_PCM, rate=sound.sample_rate, layout=sound.layout.name)
     _complete_layout(twin, stream)
@@ -201,8 +230,10 @@ def _has_place(stream: Any, container: str) -> bool:
     """
     if stream.type == "attachment":
         return container == "matroska"
+    if stream.type in ("audio", "subtitle", "video") and not _codec_of(stream):
+        return False  # FFmpeg does not know its codec, such as that of the spatial sound of phones
     held = _HELD.get(container, {}).get(stream.type)
-    if held is not None and stream.codec_context.codec.canonical_name not in held:
+    if held is not None and _codec_of(stream) not in held:
         return False
     av = import_av()
     is_taken = False

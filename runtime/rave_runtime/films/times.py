@@ -62,7 +62,7 @@ class EndWatch:
 
     def see(self, packet: Any) -> None:
         """Takes note of a packet that was read."""
-        if not packet.size:
+        if not packet.size and packet.dts is None:
             return
         self.packets += packet.stream is self._video
         at = packet.dts if packet.pts is None else packet.pts

@@ -1,4 +1,4 @@
-"""Files that are named like films: only containers that hold their film themselves are opened."""
+"""Containers of films: what is named like one opens no other file, and what their packets hold is kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rave_runtime.films.containers import is_film
 from rave_runtime.films.enhancing import enhance_film
 from rave_runtime.films.opening import open_film
 
-from .conftest import MakeFilm, av
+from .conftest import MakeFilm, av, moving_scene
 
 PLAYLISTS = {
     "a list of FFmpeg": "ffconcat version 1.0\nfile 'private.ts'\n",
@@ -96,3 +96,42 @@ def test_a_recorder_s_file_is_a_film(make_film: MakeFilm, tmp_path: Path) -> Non
         times = [frame.time for frame in container.decode(video=0)]
     assert len(times) == 12
     assert max(times) < 1
+
+
+def with_amr(film: Path, target: Path) -> bytes:
+    """Writes a film of 5 frames a second into a 3GP with AMR sound, 5 frames to a packet."""
+    sound = b"".join(b"\x3c" + bytes((7 * i + j * j) % 256 for j in range(31)) for i in range(50))
+    raw = av.open(io.BytesIO(b"#!AMR\n" + sound), format="amr")
+    with raw, av.open(str(film)) as source, av.open(str(target), "w") as output:
+        twins = [output.add_stream_from_template(each.streams[0]) for each in (source, raw)]
+        for each, twin in zip((source, raw), twins, strict=True):
+            for packet in [packet for packet in each.demux(each.streams[0]) if packet.size]:
+                packet.stream = twin
+                output.mux(packet)
+    content = bytearray(target.read_bytes())
+    start = content.index(b"samr")
+    times, chunks, sizes = (content.index(name, start) + 4 for name in (b"stts", b"stsc", b"stsz"))
+    struct.pack_into(">2I", content, times + 8, 10, 800)
+    for place in range(chunks + 12, chunks + 8 + 12 * content[chunks + 7], 12):
+        content[place + 3] //= 5  # packets in a chunk, all chunks hold 10 frames or more
+    struct.pack_into(">2I", content, sizes + 4, 160, 10)
+    target.write_bytes(content)
+    return sound
+
+
+@pytest.mark.parametrize("name", ["out.3gp", "out.mov", "out.mp4", "out.mkv"])
+def test_sound_of_old_phones_is_kept(make_film: MakeFilm, tmp_path: Path, name: str) -> None:
+    """They put several frames into a packet, and no film with such a sound could be written."""
+    sound = with_amr(make_film(frames=moving_scene(5), rate=5), tmp_path / "phone.3gp")
+    with av.open(str(tmp_path / "phone.3gp")) as container:
+        assert [packet.size for packet in container.demux(audio=0)] == [160] * 10 + [0]
+    result = enhance_film(tmp_path / "phone.3gp", tmp_path / name, Enhancer(device="cpu", strength=0))
+    with av.open(str(tmp_path / name)) as container:
+        if name in ("out.3gp", "out.mov"):
+            packets = [packet for packet in container.demux(audio=0) if packet.size]
+            assert b"".join(map(bytes, packets)) == sound
+            assert [packet.pts for packet in packets] == [160 * i for i in range(50)]
+            assert not result.warnings
+        else:
+            assert sum(frame.samples for frame in container.decode(audio=0)) == 160 * 50
+            assert "became PCM" in result.warnings[0]

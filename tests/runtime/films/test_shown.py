@@ -126,6 +126,27 @@ def test_the_field_that_comes_first_stays_first(
             assert container.streams.video[0].codec_context.field_order == order
 
 
+def test_a_picture_that_stays_by_empty_packets_does_so_in_the_result(
+    make_film: MakeFilm, tmp_path: Path
+) -> None:
+    """Theora's screen recordings, and films of some cameras, say so; they were refused as invalid."""
+    film = make_film("a.mov", moving_scene(40), codec="mjpeg", pixel_format="yuvj420p", ticks=1)
+    content = bytearray(film.read_bytes())
+    table = content.index(b"stsz") + 16
+    sizes = list(struct.unpack_from(">40I", content, table))
+    for i in (3, *range(39, 5, -1)):
+        sizes[i - 1], sizes[i] = sizes[i - 1] + sizes[i], 0
+    struct.pack_into(">40I", content, table, *sizes)
+    film.write_bytes(content)
+    result = enhance_film(film, tmp_path / "out.mp4", Enhancer(device="cpu", strength=0))
+    assert result.frames == 5
+    assert not result.warnings
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+        assert times == pytest.approx([0, 1 / 25, 2 / 25, 4 / 25, 5 / 25])
+        assert container.duration / 1e6 == pytest.approx(40 / 25)
+
+
 def test_a_dv_film_has_its_own_rate(make_film: MakeFilm, tmp_path: Path) -> None:
     """FFmpeg finds 60000 frames a second on average, by which each frame of it had hardly a bit."""
     frames = moving_scene(3, height=576, width=720)

@@ -274,3 +274,17 @@ def test_chapters_without_a_place_are_named(make_film: MakeFilm, tmp_path: Path)
         result = enhance_film(film, tmp_path / name, Enhancer(device="cpu", strength=0))
         note = "its chapters were left out: that kind of file has no place for them"
         assert result.warnings == ([] if is_held else [note])
+
+
+@pytest.mark.parametrize("name", ["out.ts", "out.mp4", "out.mkv", "out.mov"])
+def test_sound_that_nobody_knows_is_left_out_with_a_note(
+    make_film: MakeFilm, tmp_path: Path, name: str
+) -> None:
+    """Phones put spatial sound (apac) beside the other; films with it ended in a traceback."""
+    film = make_film(sound=True)
+    content = film.read_bytes().replace(b"mp4a" + bytes(7) + b"\1", b"apac" + bytes(7) + b"\1")
+    film.write_bytes(content.replace(b"esds", b"dapa"))
+    result = enhance_film(film, tmp_path / name, Enhancer(device="cpu", strength=0))
+    assert result.frames == 12
+    note = "its audio stream 1 was left out: that kind of file has no place for it"
+    assert result.warnings == [note]

@@ -177,6 +177,27 @@ def test_transparency_beside_the_frames_of_vp9_is_refused_too(
         enhance_film(film, tmp_path / "out.webm", model)
 
 
+def test_encrypted_films_are_refused_by_name(model: Enhancer, make_film: MakeFilm, tmp_path: Path) -> None:
+    """A few frames of noise were taken for the film, or it was said that no frame can be decoded."""
+    film, encrypted = make_film(), tmp_path / "encrypted.mp4"
+    options = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "1a" * 16, "encryption_kid": "2b" * 16}
+    with av.open(str(film)) as source, av.open(str(encrypted), "w", options=options) as output:
+        twin = output.add_stream_from_template(source.streams.video[0])
+        for packet in [packet for packet in source.demux(video=0) if packet.size]:
+            packet.stream = twin
+            output.mux(packet)
+    with pytest.raises(PhotoError, match="is encrypted by copy protection"):
+        enhance_film(encrypted, tmp_path / "out.mp4", model)
+
+
+def test_a_codec_that_nobody_knows_is_said_so(model: Enhancer, make_film: MakeFilm, tmp_path: Path) -> None:
+    """It was a traceback."""
+    film = make_film()
+    film.write_bytes(film.read_bytes().replace(b"avc1" + bytes(7) + b"\1", b"zzzz" + bytes(7) + b"\1"))
+    with pytest.raises(PhotoError, match="is coded in a way that FFmpeg does not know"):
+        enhance_film(film, tmp_path / "out.mp4", model)
+
+
 def whole_frames(film: Path) -> int:
     """How many frames a decoder of one thread gives, which loses none to a broken one after them."""
     count = 0
