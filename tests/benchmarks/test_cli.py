@@ -53,7 +53,7 @@ def test_latency_report_and_readme(tmp_path: Path, tiny_bundle: Path, one_round:
     assert {r["method"] for r in result.rows} == {"ours", "zero-dce++", "gamma"}
     assert {r["outcome"] for r in result.rows} <= {"measured", "one run"}
     assert result.rows[0]["times_ours"] == 1.0
-    assert result.rows[0]["peak_rss_mib"] > result.rows[-1]["idle_rss_mib"] > 10
+    assert all(r["peak_rss_mib"] >= r["idle_rss_mib"] > 10 for r in result.rows)
     assert "index.html" in invoke("report", "--output", tmp_path)
     readme = tmp_path / "README.md"
     readme.write_text(f"{report.BEGIN}\n{report.END}\n")
