@@ -25,7 +25,7 @@ from rave_export.proof.parity import over_tolerance, probe_picture, psnr_db
 from rave_export.proof.report import prove_bundle
 from rave_runtime import Enhancer
 from rave_runtime.bundle import Bundle, Precision, embedded_bundle, read_bundle
-from rave_runtime.light.look import Look, divisor_of, guard_black, without_unseen
+from rave_runtime.light.look import Look, divisor_of, guard_black, guard_white, without_unseen
 from rave_train.checkpoint import Checkpoint
 from rave_train.network import EnhancementNetwork
 from tests.export.conftest import few_proof_pictures
@@ -79,7 +79,9 @@ def test_what_nobody_sees_is_left_out_as_in_the_runtime(stops: float, strength: 
     fit = session(graph.model(divisor=(divisor, FLOAT, ("n", 1, "h2", "w2"))).SerializeToString())
     (found,) = fit.run(["divisor"], inputs)
     for i, each in enumerate(light):
-        expected = guard_black(divisor_of(without_unseen(each), Look(strength)), small[i] / 255)
+        pixels = small[i] / 255
+        white = guard_white(divisor_of(without_unseen(each), Look(strength)), pixels)
+        expected = guard_black(white, pixels)
         np.testing.assert_allclose(found[i, 0], expected, rtol=2e-5)
 
 

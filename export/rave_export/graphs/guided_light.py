@@ -23,6 +23,7 @@ from rave_runtime.light.look import (
     NEUTRAL,
     REACH_SHARE,
     UNSEEN_STOPS,
+    WHITE,
 )
 from rave_runtime.light.luma import LUMA_BT601
 from rave_runtime.light.reduction import EPSILON
@@ -135,6 +136,8 @@ def fit_light(
         graph.Transpose(values, perm=[0, 3, 1, 2])
         for values in (graph.ReduceMax(small, 3, keepdims=1), graph.ReduceMin(small, 3, keepdims=1))
     )
+    whiteness = _smooth_step(graph, darkest, *_in_bytes(WHITE))
+    whitened = lifted - graph.Max(lifted - 1.0, 0.0) * whiteness
     dark = 1.0 - _smooth_step(graph, brightest, *_in_bytes(DARK))
     value = brightest / 255.0
     dark_value = dark * value
@@ -148,7 +151,7 @@ def fit_light(
         graph.Max(_smooth_step(graph, brightest, *_in_bytes(BLACK)), _smooth_step(graph, deviation, *EMPTY)),
         _smooth_step(graph, colour, *_in_bytes(NEUTRAL)),
     )
-    divisor = graph.Clip(graph.Max(lifted, (1.0 - seen) * float(BLACK_DIVISOR)), *DIVISOR_BOUNDS)
+    divisor = graph.Clip(graph.Max(whitened, (1.0 - seen) * float(BLACK_DIVISOR)), *DIVISOR_BOUNDS)
 
     low = graph.ReduceMin(divisor, (2, 3), keepdims=1)
     high = graph.ReduceMax(divisor, (2, 3), keepdims=1)

@@ -30,6 +30,10 @@ UNSEEN_STOPS: Final = (0.1, 0.2)
 """Sizes of a photograph's change, in stops. Up to the first it hardly shows and is not made; from the second
 on it is made in full; a smooth step leads from one to the other."""
 
+WHITE: Final = (230 / 255, 250 / 255)
+"""A pixel whose darkest channel is at most the first value is not white; from the second on it is, and gets
+no darker. A smooth step leads from one to the other."""
+
 BLACK_DIVISOR: Final = np.float32(0.5)
 """Smallest divisor of a black pixel: its value at most doubles, which still looks black."""
 
@@ -198,6 +202,27 @@ def divisor_of(light: Array, look: Look) -> Array:
     power = shade + (bright - shade) * smooth_step(light, *BRIGHT_LIGHT)
     divisor: Array = light ** power.astype(np.float32)
     return divisor if bright <= 1 else np.minimum(divisor, np.maximum(light, np.float32(1)))
+
+
+def guard_white(divisor: Array, pixels: NDArray[Any]) -> Array:
+    """Keeps white white: a sky without anything to see in it, paper, and white backgrounds.
+
+    Above a light of 1 the model darkens bright parts, which gives skies their tone back. White has none that
+    could come back, and would be grey. With n the darkest of a pixel's three channels, in [0, 255], and s a
+    smooth step from 0 at 230 to 1 at 250: d' = d - max(d - 1, 0) * s(n).
+
+    Args:
+        divisor: [h', w'] float32, on the reduced picture.
+        pixels: [h', w', 3] uint8, or float32 in [0, 1]: the reduced picture.
+
+    Returns:
+        [h', w'] float32.
+    """
+    top = 255 if pixels.dtype == np.uint8 else 1
+    darkest = np.minimum(np.minimum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
+    whiteness = smooth_step(darkest.astype(np.float32) / np.float32(top), *WHITE)
+    result: Array = divisor - np.maximum(divisor - 1, np.float32(0)) * whiteness
+    return result
 
 
 def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:

@@ -3,9 +3,10 @@
 For a photograph v [h, w, 3] in [0, 1], in sRGB's encoding, and the network's light l [h', w'] of a reduced
 picture r [h', w', 3] of it, in which a bright frame does not count (`light.tiled.light_inside`):
 
-1. d = guard_black(divisor_of(without_unseen(l)), r)
+1. d = guard_black(guard_white(divisor_of(without_unseen(l)), r), r)
                                                  a photograph that would hardly change stays as it is;
-                                                 strength and highlights; black stays black (`light.look`)
+                                                 strength and highlights; white stays white and black
+                                                 black (`light.look`)
 2. D = d enlarged to [h, w] along v's edges      guided filter (`light.reduction`); D = d if r is not smaller
 3. u = v + E                                     removes colour noise of the shade (`light.chroma`)
 4. m = max(R, G, B) of v,  D1 = min(D, 1)
@@ -34,7 +35,7 @@ from rave_runtime.arrays import Array, empty_like_pixels, is_wide
 from rave_runtime.light import compiled
 from rave_runtime.light.chroma import ChromaCorrection
 from rave_runtime.light.compiled import OtherCurve
-from rave_runtime.light.look import Look, divisor_of, guard_black, without_unseen
+from rave_runtime.light.look import Look, divisor_of, guard_black, guard_white, without_unseen
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.light.relight import BLOCK_PX, relight_gently, steepness, value_tables
 from rave_runtime.light.sharing import share
@@ -95,11 +96,11 @@ class NormalWay:
         divisor = divisor_of(without_unseen(light), look)
         if reduction is None:
             shown = image if seen is None else seen
-            top = np.float32(np.iinfo(shown.dtype).max)
-            self._divisor = guard_black(divisor, shown.astype(np.float32) / top)
+            shown = shown.astype(np.float32) / np.float32(np.iinfo(shown.dtype).max)
         else:
             shown = reduction.pixels if seen is None else seen
-            self._divisor = guard_black(divisor, shown)
+        self._divisor = guard_black(guard_white(divisor, shown), shown)
+        if reduction is not None:
             self._guided = GuidedLight(self._divisor, luminance(reduction.pixels), self._height, self._width)
 
     @property
