@@ -220,9 +220,10 @@ def guard_white(divisor: Array, pixels: NDArray[Any]) -> Array:
     """
     top = 255 if pixels.dtype == np.uint8 else 1
     darkest = np.minimum(np.minimum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
-    whiteness = smooth_step(darkest.astype(np.float32) / np.float32(top), *WHITE)
-    result: Array = divisor - np.maximum(divisor - 1, np.float32(0)) * whiteness
-    return result
+    brightness: Array = darkest.astype(np.float32) / np.float32(top)
+    darkening: Array = np.maximum(divisor - 1, np.float32(0))
+    darkening *= smooth_step(brightness, *WHITE)
+    return divisor - darkening
 
 
 def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
