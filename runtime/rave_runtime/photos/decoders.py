@@ -20,6 +20,7 @@ from PIL import Image, ImageCms, ImagePalette, JpegImagePlugin, UnidentifiedImag
 
 from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
+from rave_runtime.photos.codecs.still_gif import StillGif
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import bounded
 from rave_runtime.photos.headers.reasons import why_not_taken, why_unreadable
@@ -120,7 +121,7 @@ def open_picture(content: bytes) -> Image.Image:
         elif name == "PPM" and _is_plain(content) and content.count(b"#") > _MAX_COMMENTS:
             raise PhotoError(f"is a PPM of text with over {_MAX_COMMENTS} comments: save it as a binary PPM")
         else:
-            image = Image.open(file, formats=[name])
+            image = StillGif(file) if name == "GIF" else Image.open(file, formats=[name])
     except (UnidentifiedImageError, SyntaxError) as error:
         reason = why_unreadable(name, content) if name == "TIFF" else None
         if name == "AVIF" and not features.check("avif"):

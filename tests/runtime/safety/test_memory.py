@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rave_runtime.errors import PhotoError
 from rave_runtime.photos.decoders import register_heif
 from rave_runtime.photos.headers.dimensions import _plain_jpeg, read_dimensions
+from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from tests.runtime.handmade import png_chunk as chunk
 
@@ -216,6 +218,20 @@ def test_sizes_beyond_pillows_own_limit_are_read(format: str, mode: str, options
     assert found is not None
     assert (found.width, found.height) == (14000, 13500)
     assert Image.MAX_IMAGE_PIXELS is not None
+
+
+def test_a_gif_is_refused_before_its_next_frame_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of 65535 x 65535 pixels, of few bytes, took 4 GB while its size was read."""
+    file = io.BytesIO()
+    frames = [Image.new("P", (16, 16), colour) for colour in (3, 4)]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], disposal=2)
+    content = file.getvalue().replace(struct.pack("<HH", 16, 16), struct.pack("<HH", 65535, 65535), 2)
+    monkeypatch.setattr(Image.core, "fill", lambda *_: pytest.fail("memory was taken"))  # type: ignore[attr-defined]
+    found = read_dimensions(content)
+    assert found is not None
+    assert (found.width, found.height) == (65535, 65535)
+    with pytest.raises(PhotoError, match="is 65535 x 65535, over the limit of 300 megapixels"):
+        read_photo(content)
 
 
 def _jpeg(**options: Any) -> bytes:

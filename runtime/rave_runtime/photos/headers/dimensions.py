@@ -15,6 +15,7 @@ from PIL import Image, JpegImagePlugin
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.codecs.raw import raw_size
 from rave_runtime.photos.codecs.raw_kind import is_raw_tiff
+from rave_runtime.photos.codecs.still_gif import StillGif
 from rave_runtime.photos.decoders import decoding
 from rave_runtime.photos.formats import format_named, format_of_content
 from rave_runtime.photos.headers.bounded import BoundedFile
@@ -123,6 +124,8 @@ def _may_have_alpha(name: str, head: bytes) -> bool:
 def _open(name: str, file: BoundedFile) -> Image.Image:
     if name == "JPEG":  # never as a container of several pictures
         return JpegImagePlugin.JpegImageFile(file)
+    if name == "GIF":
+        return StillGif(file)
     return Image.open(file, formats=[name])
 
 
