@@ -96,3 +96,16 @@ def test_grey_pixels_keep_their_profile() -> None:
     photo = Photo(GREY[..., None], "PNG", icc_profile=grey_profile(TABLE))
     assert read_photo(encode_photo(photo, photo.pixels, "TIFF").content).icc_profile == grey_profile(TABLE)
     assert rgb_of_grey_profile(b"short") is None
+
+
+def test_grey_pixels_that_are_read_as_colour_get_a_profile_for_colour() -> None:
+    """10-bit grey beside transparency lost its tone curve, since decoders give it as colour."""
+    pillow_heif = pytest.importorskip("pillow_heif")
+    levels = np.tile(np.arange(64, dtype=np.uint16) * 1000, (64, 1))
+    heif = pillow_heif.from_bytes("LA;16", (64, 64), np.dstack([levels, levels.T]).tobytes())
+    file = io.BytesIO()
+    heif.save(file, format="HEIF", icc_profile=grey_profile(GAMMA))
+    photo = read_photo(file.getvalue())
+    assert photo.pixels.shape[2] == 3
+    assert photo.icc_profile == rgb_of_grey_profile(grey_profile(GAMMA))
+    assert photo.warnings == ("its 10 bits per channel were read as 8",)

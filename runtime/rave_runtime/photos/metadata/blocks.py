@@ -8,8 +8,10 @@ from PIL import Image
 
 from rave_runtime.photos.colour import is_profile_of_others
 from rave_runtime.photos.exif import EXIF_HEADER, avif_exif
+from rave_runtime.photos.headers.boxes import photograph_properties
 from rave_runtime.photos.jpeg import jpeg_segments
 from rave_runtime.photos.metadata.containers import gif_xmp, jp2_blocks, webp_blocks
+from rave_runtime.photos.metadata.grey_profile import is_grey_profile, rgb_of_grey_profile
 from rave_runtime.photos.png import png_blocks
 from rave_runtime.photos.tiff.structure import tiff_blocks
 
@@ -60,7 +62,9 @@ def read_blocks(image: Image.Image, content: bytes) -> Blocks:
     # Pillow opens grey PNG with alpha of 16 bits as RGBA.
     mode = "LA" if image.format == "PNG" and content[25] == 4 else image.mode
     if isinstance(icc, bytes) and is_profile_of_others(icc, mode):
-        icc, notes = None, (*notes, "its colour profile is not one for such pixels and was left out")
+        icc = rgb_of_grey_profile(icc) if is_grey_profile(icc) and _is_stored_grey(image, content) else None
+        if icc is None:
+            notes = (*notes, "its colour profile is not one for such pixels and was left out")
     if isinstance(exif, bytes) and not exif.startswith(EXIF_HEADER):
         exif = EXIF_HEADER + exif
     if isinstance(xmp, str):
@@ -71,6 +75,13 @@ def read_blocks(image: Image.Image, content: bytes) -> Blocks:
         xmp if isinstance(xmp, bytes) and xmp else None,
         iptc,
         notes,
+    )
+
+
+def _is_stored_grey(image: Image.Image, content: bytes) -> bool:
+    """Tells whether an AVIF or HEIC has grey pixels, which decoders may give as colour."""
+    return image.format in ("AVIF", "HEIF") and any(
+        kind == b"pixi" and data[4:5] == b"\1" for kind, data in photograph_properties(content)
     )
 
 
