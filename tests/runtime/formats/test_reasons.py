@@ -69,6 +69,15 @@ def test_xcodes_png_is_called_that() -> None:
         read_photo(content[:8] + chunk + content[8:])
 
 
+def test_a_bmp_of_a_rare_kind_is_called_that() -> None:
+    """Whole files of other programs, such as 16 bits as four times four, were only called damaged."""
+    head = struct.pack("<IiiHHII16x", 40, 4, 2, 1, 16, 3, 16)
+    fields = struct.pack("<3I", 0xF00, 0xF0, 0xF)
+    content = b"BM" + struct.pack("<I4xI", 82, 66) + head + fields + bytes(16)
+    with pytest.raises(PhotoError, match=r"a kind of BMP that cannot be read here \(bitfields.*24 bits"):
+        read_photo(content)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_floating_point_is_called_that(tmp_path: Path, channels: int) -> None:
     tifffile = pytest.importorskip("tifffile")

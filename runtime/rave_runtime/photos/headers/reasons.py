@@ -77,6 +77,9 @@ _FRAMES: Final = {
 }
 """Kinds of JPEG that no usual program reads, by the marker of their frame. Source: ITU-T T.81, table B.1."""
 
+_OTHER_BMP: Final = "Unsupported BMP "
+"""How Pillow's reason begins where a BMP is of a kind that it does not read."""
+
 _NO_THREAD: Final = "unexpected C++ exception"
 """What libheif says where it cannot start a thread."""
 
@@ -119,6 +122,11 @@ def why_damaged(content: bytes, error: Exception) -> str:
         tags = reader.read(reader.first)
         if (reason := _compression(tags, reader.order) or _sampling(tags, reader.order)) is not None:
             return reason
+    if content.startswith(b"BM") and (kind := str(error)).startswith(_OTHER_BMP):
+        return (
+            f"is damaged, or a kind of BMP that cannot be read here ({kind.removeprefix(_OTHER_BMP)}): "
+            "save it with 24 bits per pixel, or as PNG"
+        )
     if _NO_THREAD in str(error):
         return (
             "cannot be read as HEIC: it is damaged, or the library needs one more thread than the system "
