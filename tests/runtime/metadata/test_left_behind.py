@@ -186,6 +186,22 @@ def test_the_samples_of_public_reports(name: str, words: str) -> None:
     assert words in read_photo(FAULTS / name).warnings
 
 
+@pytest.mark.parametrize(
+    "box",
+    [
+        heif_box(b"uuid", bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03") + b"II*\0\x08\0\0\0\0\0"),
+        heif_box(b"asoc", heif_box(b"lbl ", b"gml.data")),
+    ],
+    ids=["GeoTIFF", "GML"],
+)
+def test_the_place_of_a_jpeg_2000_on_a_map_is_named(box: bytes) -> None:
+    plain = save(RGB, "JPEG2000")
+    assert not read_photo(plain).warnings
+    start = plain.index(b"jp2c") - 4
+    photo = read_photo(plain[:start] + box + plain[start:])
+    assert photo.warnings == ("its place on a map (GeoTIFF or GML) was left behind",)
+
+
 def test_a_crop_that_is_not_applied_is_said() -> None:
     """libheif applies the crop of a HEIC. Pillow gives the whole picture of an AVIF."""
     exif = Image.Exif()

@@ -3,7 +3,8 @@
 None of it is carried over: it belongs to the picture as it was, and most of it would not fit the new one.
 
 Sources: CIPA DC-007 (multi-picture format); ISO 23008-12 and ISO 21496-1 (HEIF's auxiliary pictures, gain
-maps); Google's Motion Photo and Dynamic Depth formats; ExifTool's Samsung trailer tags.
+maps); Google's Motion Photo and Dynamic Depth formats; ExifTool's Samsung trailer tags; GDAL's driver for
+JPEG 2000, and OGC 08-085 (GML in JPEG 2000).
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ _PREVIEW: Final = "preview"
 _SECOND_VIEW: Final = "second view"
 _SOUND: Final = "sound"
 _FURTHER: Final = "further picture"
+_PLACE_ON_MAP: Final = "place on a map (GeoTIFF or GML)"
+_GEOGRAPHIC: Final = (
+    bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03"),
+    bytes.fromhex("96a9f1f1dc98402da7aed68e34451809"),
+)
+"""User types of the boxes of a JPEG 2000 that hold a GeoTIFF, or the numbers of a world file."""
+
 
 _SEMANTICS: Final = {
     "MotionPhoto": _FILM,
@@ -116,14 +124,24 @@ def name_left_behind(format: str, content: bytes, xmp: bytes | None) -> tuple[st
         names += _behind(content[8 + length + length % 2 :])
     elif format in ("HEIF", "AVIF"):
         names += _beside_heif(content)
-    elif has_film(content):  # formats whose end is not marked, such as TIFF and BMP
-        names.append(_FILM)
+    else:  # formats whose end is not marked, such as TIFF and BMP
+        names += [_FILM] if has_film(content) else []
+        names += [_PLACE_ON_MAP] if format == "JPEG2000" and _is_on_map(content) else []
     known = [name for name in dict.fromkeys(names) if name]
     specific = [name for name in known if name != _FURTHER]
     pictures = [name for name in specific if name in _PICTURES or name.startswith(_FURTHER)]
     if unnamed > len(pictures):  # an index of pictures gives one to each of those, and then some
         specific.append(_FURTHER)
     return tuple(specific or known)
+
+
+def _is_on_map(jp2: bytes) -> bool:
+    """Tells whether a JPEG 2000 says where on a map its picture lies."""
+    return any(
+        (box.kind == b"uuid" and jp2.startswith(_GEOGRAPHIC, box.start))
+        or (box.kind == b"asoc" and jp2.startswith(b"gml.data", box.start + 8))
+        for box in boxes(jp2)
+    )
 
 
 def _beside_jpeg(content: bytes) -> Iterator[str]:
