@@ -136,7 +136,8 @@ def fit_light(
         graph.Transpose(values, perm=[0, 3, 1, 2])
         for values in (graph.ReduceMax(small, 3, keepdims=1), graph.ReduceMin(small, 3, keepdims=1))
     )
-    whiteness = _smooth_step(graph, darkest, *_in_bytes(WHITE))
+    nearby = graph.MaxPool(darkest, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    whiteness = _smooth_step(graph, nearby, *_in_bytes(WHITE))
     whitened = lifted - graph.Max(lifted - 1.0, 0.0) * whiteness
     dark = 1.0 - _smooth_step(graph, brightest, *_in_bytes(DARK))
     value = brightest / 255.0

@@ -31,8 +31,8 @@ OPERATORS: Final = {
 
 PICTURE_OPERATORS: Final = OPERATORS | {
     *("Abs", "And", "AveragePool", "Equal", "Expand", "Floor", "GreaterOrEqual", "Less", "LessOrEqual"),
-    *("Log", "MatMulInteger", "Max", "Min", "Not", "Pow", "Range", "Reciprocal", "ReduceMax", "ReduceMean"),
-    *("ReduceMin", "ReduceSum", "Resize", "Round", "Sin", "Split", "Sqrt", "Where"),
+    *("Log", "MatMulInteger", "Max", "MaxPool", "Min", "Not", "Pow", "Range", "Reciprocal", "ReduceMax"),
+    *("ReduceMean", "ReduceMin", "ReduceSum", "Resize", "Round", "Sin", "Split", "Sqrt", "Where"),
 }
 """Operators of the graphs that take a whole picture: these also reduce it and enlarge its light."""
 

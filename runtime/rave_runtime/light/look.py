@@ -32,7 +32,7 @@ on it is made in full; a smooth step leads from one to the other."""
 
 WHITE: Final = (230 / 255, 250 / 255)
 """A pixel whose darkest channel is at most the first value is not white; from the second on it is, and gets
-no darker. A smooth step leads from one to the other."""
+no darker, nor do its neighbours. A smooth step leads from one to the other."""
 
 BLACK_DIVISOR: Final = np.float32(0.5)
 """Smallest divisor of a black pixel: its value at most doubles, which still looks black."""
@@ -208,8 +208,10 @@ def guard_white(divisor: Array, pixels: NDArray[Any]) -> Array:
     """Keeps white white: a sky without anything to see in it, paper, and white backgrounds.
 
     Above a light of 1 the model darkens bright parts, which gives skies their tone back. White has none that
-    could come back, and would be grey. With n the darkest of a pixel's three channels, in [0, 255], and s a
-    smooth step from 0 at 230 to 1 at 250: d' = d - max(d - 1, 0) * s(n).
+    could come back, and would be grey. With n the darkest of a pixel's three channels, in [0, 255], the
+    greatest such value among the pixel and its eight neighbours, and s a smooth step from 0 at 230 to 1 at
+    250: d' = d - max(d - 1, 0) * s(n). Neighbours count because the reduction mixes white with what lies
+    beside it. Such pixels above 1 would bend the fitted light, and give the white a grey fringe.
 
     Args:
         divisor: [h', w'] float32, on the reduced picture.
@@ -220,6 +222,9 @@ def guard_white(divisor: Array, pixels: NDArray[Any]) -> Array:
     """
     top = 255 if pixels.dtype == np.uint8 else 1
     darkest = np.minimum(np.minimum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
+    for _ in range(2):  # down columns, then transposed
+        beside = np.pad(darkest, ((1, 1), (0, 0)), "edge")
+        darkest = np.maximum(np.maximum(beside[:-2], darkest), beside[2:]).T
     brightness: Array = darkest.astype(np.float32) / np.float32(top)
     darkening: Array = np.maximum(divisor - 1, np.float32(0))
     darkening *= smooth_step(brightness, *WHITE)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rave_runtime.light.look import guard_black, guard_white
+from rave_runtime.light.reduction import Reduction
 from tests.runtime.light.developing import develop
 from tests.runtime.pictures import MakePicture
 
@@ -40,6 +41,14 @@ def test_white_stays_white_and_bright_skies_get_their_tone(picture: MakePicture)
     np.testing.assert_allclose(found[36:60, 36:60].mean(), 2 * product[36:60, 36:60].mean(), rtol=0.2)
     sky = np.full((96, 96, 3), (215, 225, 240), np.uint8)
     assert abs(develop(sky, light, size=96)[:24].mean() - sky.mean() / 1.08) < 2
+
+
+def test_white_has_no_grey_fringe_where_it_meets_what_is_dark() -> None:
+    product = np.full((480, 480, 3), 255, np.uint8)
+    product[159:321, 159:321] = 40
+    small = Reduction(product, 96).pixels[..., 0]
+    light = np.where(small > 128, 1.08, 0.85).astype(np.float32)
+    assert develop(product, light, size=96)[:159].min() >= 253
 
 
 def test_the_guards_take_16_bits_as_it_takes_8(picture: MakePicture) -> None:

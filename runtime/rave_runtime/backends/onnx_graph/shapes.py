@@ -283,7 +283,7 @@ RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(CALCULATIONS, calculate),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), _reduce),
     **dict.fromkeys(("MatMul", "MatMulInteger"), _matmul),
-    "AveragePool": _pool,
+    **dict.fromkeys(("AveragePool", "MaxPool"), _pool),
     "Cast": cast,
     "Concat": _concat,
     "Constant": _constant,
