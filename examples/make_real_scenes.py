@@ -1,9 +1,10 @@
 """Makes the picture of docs/benchmarks.md: scenes as photographed, enhanced, and as their brackets fuse.
 
 python -m benchmarks panorama-scenes city.exr courtyard.exr vestibule_1k.hdr --output scenes
-python examples/make_real_scenes.py scenes NAME-EXPOSURE ... [--output SHEET]
+python examples/make_real_scenes.py scenes city_090-1 courtyard_000-1 courtyard_045-1 courtyard_135-1 \\
+    courtyard_270-1 vestibule_1k_225-1
 
-NAME-EXPOSURE is a photograph of the folder without its ending, such as city_045-2.
+Each name is that of a photograph in the folder, without its ending: the view, and the place of its exposure.
 """
 
 from __future__ import annotations
