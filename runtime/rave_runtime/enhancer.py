@@ -40,7 +40,7 @@ GATHERED_BATCH: Final = 8
 _WHOLE_PX: Final = 512 * 512
 """Reduced pictures of at most this many pixels run whole: half of each of their tiles would be halo."""
 
-_LOOK: Final = 9
+_LOOK: Final = 10
 """Version of the look, raised when the same options give another picture, for `--skip-existing`."""
 
 

@@ -106,10 +106,11 @@ def enhancers(normal: Bundle) -> list[Enhancer]:
 def test_a_frame_is_left_out_as_in_the_runtime(
     normal: Bundle, running: Any, size: tuple[int, int], strength: float
 ) -> None:
-    pictures = np.stack([photograph(*size)] * 3)
+    pictures = np.stack([photograph(*size)] * 4)
     pictures[0, :12] = pictures[0, -25:] = pictures[0, :, :9] = pictures[0, :, -9:] = 235, 225, 200
     pictures[0, [5, 50], [30, 4]] = pictures[0, -1] = 40  # dust, and a line of the scanner's lid
-    pictures[1, :12] = pictures[1, -25:] = pictures[1, :, :9] = 235  # not on the fourth side
+    pictures[1, :12] = pictures[1, -19:] = pictures[1, :, :9] = 235  # not on the fourth side
+    pictures[3, :, :9] = pictures[3, :, -12:] = 250  # bars
     inputs = {"image": pictures, "strength": np.array(strength, np.float32)}
     (enhanced,) = running.run(["enhanced"], inputs)
     enhancer = Enhancer(normal.folder, device="cpu", precision="fp32", strength=strength, threads=1)

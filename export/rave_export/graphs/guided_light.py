@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,12 +11,15 @@ import numpy as np
 
 from rave_export.graphs.joining import FLOAT, GraphWriter, Tensor, round_half
 from rave_runtime.light.look import (
+    BARS_EDGE,
+    BARS_SHARE,
     BLACK,
     BLACK_DIVISOR,
     BRIGHT_LIGHT,
     DARK,
     DIVISOR_BOUNDS,
     EMPTY,
+    FRAME_AXES,
     FRAME_LEAST,
     FRAME_SHARE,
     FRAME_SPECKS,
@@ -45,6 +49,18 @@ class Fitted(NamedTuple):
     """[n, 1, 1]: where the shoulder begins."""
 
 
+class _Framed(NamedTuple):
+    """A frame that was looked for on some sides."""
+
+    is_framed: Tensor
+    """bool [n, 1, 1]: whether there is one."""
+    depth: Tensor
+    """float32 [n, h2, w2], or 1 in the place of h2 or w2: how many pixels each lies within it, at least 0
+    inside."""
+    differences: Tensor
+    """float32 [n, h2, w2]: by how much each pixel differs from its colour."""
+
+
 def hide_frame(graph: GraphWriter, small: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gives a bright frame the mean colour of the photograph in it. Pictures without one stay as they are.
 
@@ -57,35 +73,13 @@ def hide_frame(graph: GraphWriter, small: Tensor) -> tuple[Tensor, Tensor, Tenso
         [n, h2, w2], how much of the light's distance from 1 is kept: see `rave_runtime.light.look.frame_of`
         and `.tiled.light_inside`.
     """
-    lengths = [graph.Shape(small).entry(axis) for axis in (1, 2)]
-    places = [
-        graph.Unsqueeze(graph.count_to(length), (0, other))
-        for length, other in zip(lengths, (2, 1), strict=True)
-    ]
-    from_ends = [graph.Min(place, length - 1 - place) for place, length in zip(places, lengths, strict=True)]
-    from_border = graph.Min(*from_ends)
-    beside = graph.Unsqueeze(graph.Equal(from_border, 1).cast(FLOAT), 3)
-    colour = graph.ReduceSum(small * beside, (1, 2), keepdims=1) / graph.ReduceSum(beside, (1, 2), keepdims=1)
-    differences = graph.ReduceMax(graph.Abs(small - colour), 3, keepdims=0)
-    is_apart = graph.Not(graph.LessOrEqual(differences, float(FRAME_SPREAD)))
-    apart = graph.And(is_apart, graph.GreaterOrEqual(from_border, 1)).cast(FLOAT)
-    least = graph.Squeeze(graph.ReduceMin(colour, 3, keepdims=1), 3)
-    is_framed = graph.GreaterOrEqual(least, float(FRAME_LEAST))
-    insides, unmixed = [], []
-    for axis, other in ((1, 2), (2, 1)):
-        size, across = (lengths[each - 1].cast(FLOAT) for each in (axis, other))
-        place = places[axis - 1].cast(FLOAT)
-        is_inside = graph.Less(across * float(FRAME_SPECKS), graph.ReduceSum(apart, other, keepdims=1))
-        first = graph.ReduceMin(graph.Where(is_inside, place, size), axis, keepdims=1)
-        last = graph.ReduceMax(graph.Where(is_inside, place, -1.0), axis, keepdims=1)
-        after = size - 1.0 - last
-        is_wide = graph.GreaterOrEqual(graph.Min(first, after), 2.0)
-        is_narrow = graph.LessOrEqual(graph.Max(first, after), size * float(FRAME_SHARE))
-        is_framed = graph.And(is_framed, graph.And(is_wide, is_narrow))
-        depth = graph.Min(place - first, last - place)
-        insides.append(graph.GreaterOrEqual(depth, 0.0))
-        unmixed.append(graph.GreaterOrEqual(depth, 1.0))
-    frame, hidden = (graph.And(is_framed, graph.Not(graph.And(*each))) for each in (insides, unmixed))
+    is_framed, depth, differences = _look_for_frame(graph, small, FRAME_AXES[-1])
+    for axes in reversed(FRAME_AXES[:-1]):
+        first = _look_for_frame(graph, small, axes)
+        depth = graph.Where(first.is_framed, first.depth, depth)
+        differences = graph.Where(first.is_framed, first.differences, differences)
+        is_framed = graph.Not(graph.And(graph.Not(first.is_framed), graph.Not(is_framed)))
+    frame, hidden = (graph.And(is_framed, graph.Less(depth, limit)) for limit in (0.0, 1.0))
     masked = graph.Unsqueeze(hidden, 3)
     kept = graph.Where(masked, 0.0, 1.0)
     counts = graph.ReduceSum(kept, (1, 2), keepdims=1)
@@ -96,6 +90,47 @@ def hide_frame(graph: GraphWriter, small: Tensor) -> tuple[Tensor, Tensor, Tenso
     )
     kept_light = graph.Where(frame, 0.0, graph.Where(is_framed, graph.Min(like_frame, 1.0), 1.0))
     return graph.Where(masked, mean, small), hidden, kept_light
+
+
+def _look_for_frame(graph: GraphWriter, small: Tensor, axes: Sequence[int]) -> _Framed:
+    """Looks for a frame at both ends of some axes of the reduced picture (0: rows, 1: columns)."""
+    lengths = [graph.Shape(small).entry(axis) for axis in (1, 2)]
+    places = [
+        graph.Unsqueeze(graph.count_to(length), (0, other))
+        for length, other in zip(lengths, (2, 1), strict=True)
+    ]
+    from_ends = [graph.Min(place, length - 1 - place) for place, length in zip(places, lengths, strict=True)]
+    from_border = graph.Min(*from_ends)
+    counted = graph.GreaterOrEqual(from_border, 1)
+    from_sides = from_border if len(axes) == 2 else from_ends[axes[0]]
+    beside = graph.Unsqueeze(graph.And(graph.Equal(from_sides, 1), counted).cast(FLOAT), 3)
+    colour = graph.ReduceSum(small * beside, (1, 2), keepdims=1) / graph.ReduceSum(beside, (1, 2), keepdims=1)
+    differences = graph.ReduceMax(graph.Abs(small - colour), 3, keepdims=0)
+    is_apart = graph.Not(graph.LessOrEqual(differences, float(FRAME_SPREAD)))
+    apart = graph.And(is_apart, counted).cast(FLOAT)
+    least = graph.Squeeze(graph.ReduceMin(colour, 3, keepdims=1), 3)
+    is_framed = graph.GreaterOrEqual(least, float(FRAME_LEAST))
+    is_bars = len(axes) == 1
+    depths = []
+    for axis in axes:
+        size, across = (lengths[each].cast(FLOAT) for each in (axis, 1 - axis))
+        place = places[axis].cast(FLOAT)
+        counts = graph.ReduceSum(apart, 2 - axis, keepdims=1)
+        is_inside = graph.Less(across * float(FRAME_SPECKS), counts)
+        first = graph.ReduceMin(graph.Where(is_inside, place, size), axis + 1, keepdims=1)
+        last = graph.ReduceMax(graph.Where(is_inside, place, -1.0), axis + 1, keepdims=1)
+        after = size - 1.0 - last
+        is_wide = graph.GreaterOrEqual(graph.Min(first, after), 2.0)
+        most = BARS_SHARE if is_bars else FRAME_SHARE
+        is_narrow = graph.LessOrEqual(graph.Max(first, after), size * float(most))
+        is_framed = graph.And(is_framed, graph.And(is_wide, is_narrow))
+        depth = graph.Min(place - first, last - place)
+        if is_bars:
+            is_second = graph.Equal(depth, 1.0)
+            at_edges = graph.ReduceMin(graph.Where(is_second, counts, across), axis + 1, keepdims=1)
+            is_framed = graph.And(is_framed, graph.LessOrEqual(across * float(BARS_EDGE), at_edges))
+        depths.append(depth)
+    return _Framed(is_framed, functools.reduce(graph.Min, depths), differences)
 
 
 def fit_light(

@@ -63,6 +63,16 @@ FRAME_SPREAD: Final = 24
 FRAME_SHARE: Final = 0.25
 """Most of the height or width that a frame takes on one side: a Polaroid's takes 0.21 below the picture."""
 
+BARS_SHARE: Final = 0.35
+"""Most of the height or width that each of two bars takes: 0.342 beside 9 to 16 upright in 16 to 9."""
+
+BARS_EDGE: Final = 0.5
+"""Least share of the second row or column beside a bar that has another colour: bars have straight edges, a
+subject before a white background has not."""
+
+FRAME_AXES: Final = ((0, 1), (0,), (1,))
+"""Axes along which a frame is looked for, in this order: on all sides, above and below, left and right."""
+
 FRAME_SPECKS: Final = 0.125
 """Most of a frame's row or column that has another colour: dust, a printed date, rounded corners."""
 
@@ -116,20 +126,22 @@ class Frame(NamedTuple):
 
     Attributes:
         inside: rows and columns of what is inside the frame.
+        unmixed: the same without the pixels beside the frame, which the reduction has mixed with it.
         differences: [h, w] float32, by how much, of 255, each pixel differs from the frame's colour at most.
     """
 
     inside: tuple[slice, slice]
+    unmixed: tuple[slice, slice]
     differences: Array
 
 
 def frame_of(pixels: NDArray[Any]) -> Frame | None:
-    """Finds a bright frame around a photograph, such as the white border of a scanned print.
+    """Finds a bright frame around a photograph: a scanned print's border, or bars on two opposite sides.
 
-    A frame has one colour and lies on all four sides. The outermost pixels do not count, since a scan often
-    shows a line of the scanner's lid there: the colour is the mean of the pixels next to them. The frame's
-    rows and columns are those at the borders whose pixels have that colour, within `FRAME_SPREAD`, except for
-    a share of up to `FRAME_SPECKS`.
+    A frame has one colour. The outermost pixels do not count, since a scan often shows a line of the
+    scanner's lid there: the colour is the mean of the pixels next to them. The frame's rows and columns are
+    those at the borders whose pixels have that colour, within `FRAME_SPREAD`, except for a share of up to
+    `FRAME_SPECKS`. Bars, with which other programs bring a photograph to another shape, have a straight edge.
 
     Args:
         pixels: [h, w, 3] uint8, uint16 or float32 in [0, 1].
@@ -141,23 +153,45 @@ def frame_of(pixels: NDArray[Any]) -> Frame | None:
         return None
     top = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
     scale = np.float32(255 / top)
-    counted = pixels[1:-1, 1:-1]
-    beside = np.concatenate([counted[0], counted[-1], counted[1:-1, 0], counted[1:-1, -1]])
-    colour = beside.astype(np.float32).mean(0) * scale
-    if colour.min() < FRAME_LEAST:
+    for axes in FRAME_AXES:
+        ends = [pixels[1:-1, 1:-1].take([0, -1], axis) for axis in axes]
+        beside = np.concatenate([end.reshape(-1, 3) for end in ends])
+        colour = beside.astype(np.float32).mean(0) * scale
+        if colour.min() < FRAME_LEAST:
+            continue
+        channels = (np.abs(pixels[..., i] * scale - colour[i]) for i in range(3))  # numpy is slow along three
+        differences = functools.reduce(np.maximum, channels)
+        inside, unmixed = [slice(None)] * 2, [slice(None)] * 2
+        for axis in axes:
+            found = _inside(differences[1:-1, 1:-1] > FRAME_SPREAD, axis, is_bar=len(axes) == 1)
+            if found is None:
+                break
+            inside[axis], unmixed[axis] = found, slice(found.start + 1, found.stop - 1)
+        else:
+            return Frame((inside[0], inside[1]), (unmixed[0], unmixed[1]), differences)
+    return None
+
+
+def _inside(is_apart: NDArray[np.bool_], axis: int, *, is_bar: bool) -> slice | None:
+    """Rows (axis 0) or columns inside a frame, None where there is none.
+
+    Args:
+        is_apart: [h - 2, w - 2], which pixels, without the outermost, have another colour than the frame.
+        axis: 0 or 1.
+        is_bar: whether the frame is bars on two sides.
+    """
+    length, across = (is_apart.shape[each] + 2 for each in (axis, 1 - axis))
+    counts = is_apart.sum(1 - axis)
+    places = np.flatnonzero(counts > FRAME_SPECKS * across) + 1
+    if not places.size:
         return None
-    channels = (np.abs(pixels[..., i] * scale - colour[i]) for i in range(3))  # numpy is slow along three
-    differences = functools.reduce(np.maximum, channels)
-    is_apart = differences[1:-1, 1:-1] > FRAME_SPREAD
-    insides = []
-    for axis, length in enumerate(pixels.shape[:2]):
-        is_inside = is_apart.sum(1 - axis) > FRAME_SPECKS * pixels.shape[1 - axis]
-        places = np.flatnonzero(is_inside) + 1
-        first, last = (places[0], places[-1]) if places.size else (0, 0)
-        if min(first, length - 1 - last) < 2 or max(first, length - 1 - last) > FRAME_SHARE * length:
-            return None
-        insides.append(slice(int(first), int(last) + 1))
-    return Frame((insides[0], insides[1]), differences)
+    first, last = int(places[0]), int(places[-1])
+    most = BARS_SHARE if is_bar else FRAME_SHARE
+    if min(first, length - 1 - last) < 2 or max(first, length - 1 - last) > most * length:
+        return None
+    if is_bar and min(counts[first], counts[last - 2]) < BARS_EDGE * across:
+        return None
+    return slice(first, last + 1)
 
 
 def without_unseen(light: Array) -> Array:

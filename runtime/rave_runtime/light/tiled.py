@@ -79,8 +79,7 @@ def light_inside(
     frame = frame_of(image)
     if frame is None:
         return whole_light(network, image, tile_px, batch), (slice(None), slice(None))
-    rows, cols = frame.inside
-    unmixed = slice(rows.start + 1, rows.stop - 1), slice(cols.start + 1, cols.stop - 1)
+    unmixed = frame.unmixed
     mean = image[unmixed].mean((0, 1), np.float64)
     shown = np.empty_like(image)
     shown[:] = np.rint(mean) if image.dtype.kind == "u" else mean

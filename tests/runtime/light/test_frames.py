@@ -55,28 +55,49 @@ def test_a_flaw_hides_no_frame(picture: MakePicture, flaw: str) -> None:
 def test_what_is_no_frame_is_none(picture: MakePicture) -> None:
     inside = picture(80, 120) // 2
     assert frame_of(inside) is None
-    assert frame_of(framed(inside, right=0)) is None, "it is not on the fourth side"
-    assert frame_of(framed(inside, top=60)) is None, "such as a subject before a white wall"
+    assert frame_of(framed(inside, right=0, top=0)) is None, "neither above and below nor on both sides"
+    assert frame_of(framed(inside, top=70, left=0, right=0)) is None, "it is too wide"
+    subject = np.full((80, 120, 3), 240, np.uint8)
+    for row in range(80):
+        subject[row, 60 - row // 3 : 60 + row // 3] = 30
+    assert frame_of(subject) is None, "such as a person before a white wall"
     assert frame_of(framed(inside) // 2) is None, "a dark frame does no harm"
     assert frame_of(np.full((40, 60, 3), 250, np.uint8)) is None
     for size in (1, 2, 4, 5, 6):
         assert frame_of(np.full((size, 9, 3), 250, np.uint8)) is None
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_bars_on_two_sides_are_found(picture: MakePicture, axis: int, dtype: Any) -> None:
+    """They bring an upright photograph to the shape of a screen, or a wide one to a square."""
+    height, width = (36, 120) if axis == 0 else (120, 36)
+    inside = framed(picture(height, width) // 2, 0, 0, 0, 0)
+    pads = [(36, 35) if each == axis else (0, 0) for each in (0, 1)]
+    barred = np.pad(inside, [*pads, (0, 0)], constant_values=255).astype(dtype)
+    frame = frame_of(barred * {np.uint8: 1, np.uint16: 257, np.float32: 1 / np.float32(255)}[dtype])
+    assert frame is not None
+    assert frame.inside[axis] == slice(36, 72)
+    assert frame.inside[1 - axis] == slice(None)
+
+
+@pytest.mark.parametrize("sides", ["all", "above and below", "left and right"])
 @pytest.mark.parametrize("border_px", [8, 20, 32])
-def test_a_print_is_enhanced_as_without_its_border(border_px: int) -> None:
+def test_a_print_is_enhanced_as_without_its_border(border_px: int, sides: str) -> None:
     """Pixels that the reduction mixed from print and border passed for light."""
     enhancer = Enhancer(device="cpu", precision="fp32")
     image = Image.open(Path(__file__).parents[3] / "examples" / "garden.jpg", formats=["JPEG"])
     image.thumbnail((400, 400))
     inside = np.asarray(image.convert("RGB"))
-    scan = framed(inside, *[border_px] * 4)
+    rows, cols = border_px * (sides != "left and right"), border_px * (sides != "above and below")
+    scan = framed(inside, rows, rows, cols, cols)
     found = enhancer.enhance(scan)
-    core = found[border_px:-border_px, border_px:-border_px]
+    core = found[rows : rows + len(inside), cols : cols + inside.shape[1]]
     error = core.astype(np.float64) - enhancer.enhance(inside)
     assert 20 * np.log10(255 / np.sqrt(np.mean(error**2))) > 35, "PSNR in decibels"
-    border = np.abs(found[: border_px // 2].astype(int) - scan[: border_px // 2])
-    assert border.mean() < 2, "it glows"
+    outermost = (slice(rows // 2 or None), slice(None if rows else cols // 2))
+    border = np.abs(found[outermost].astype(int) - scan[outermost])
+    assert border.mean() < 2.5, "it glows"
     assert enhancer.backlit_score(scan) == pytest.approx(enhancer.backlit_score(inside), abs=0.02)
 
 
