@@ -15,6 +15,7 @@ from rave_runtime.backends.load import load_network
 from rave_runtime.backends.network import LoadedNetwork
 from rave_runtime.bundle.opening import Model, open_bundle
 from rave_runtime.errors import UsageError
+from rave_runtime.light.estimate import estimate_light
 from rave_runtime.light.look import Look, divisor_of
 from rave_runtime.light.normal_way import NormalWay, look_up
 from rave_runtime.light.reduction import Reduction
@@ -22,7 +23,7 @@ from rave_runtime.light.relight import relight
 from rave_runtime.light.score import Scored, backlit_score
 from rave_runtime.light.sharing import count_threads, map_in_order, threads_for
 from rave_runtime.light.sizes import check_tile_size, check_working_size
-from rave_runtime.light.tiled import full_light, light_inside, whole_light
+from rave_runtime.light.tiled import full_light, whole_light
 from rave_runtime.photos.colour import as_seen, to_srgb_curve, tone_curve
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, Photo, check_image
 
@@ -315,5 +316,5 @@ class Enhancer:
         small: NDArray[Any] = image if reduction is None else reduction.pixels
         seen = as_seen(small, icc_profile, is_in_srgb_curve=True)
         tile_px = self.tile_size_px if seen.shape[0] * seen.shape[1] > _WHOLE_PX else None
-        light, inside = light_inside(self.network, seen, tile_px, self.batch)
+        light, inside = estimate_light(self.network, seen, tile_px, self.batch)
         return NormalWay(image, light, self.look, reduction, seen), backlit_score([light[inside]])

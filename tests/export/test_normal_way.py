@@ -118,6 +118,19 @@ def test_a_frame_is_left_out_as_in_the_runtime(
     assert (steps <= 1).mean() >= 0.999
 
 
+def test_drawings_stay_as_in_the_runtime(normal: Bundle, running: Any) -> None:
+    """Three pictures of which 100, 35 and 20 percent are of one colour."""
+    pictures = np.stack([photograph(128, 192)] * 3)
+    for picture, width in zip(pictures, (192, 67, 40), strict=True):
+        picture[:, :width] = 30
+    inputs = {"image": pictures, "strength": np.array(1, np.float32)}
+    (lights,) = running.run(["light"], inputs)
+    enhancer = Enhancer(normal.folder, device="cpu", precision="fp32", threads=1)
+    for light, picture in zip(lights, pictures, strict=True):
+        np.testing.assert_allclose(light, enhancer.illumination(picture), atol=0.02)
+    assert (lights[0] == 1).all()
+
+
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_every_size_gives_what_the_runtime_gives(
     enhancers: list[Enhancer], running: Any, height: int, width: int

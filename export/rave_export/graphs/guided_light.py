@@ -10,20 +10,24 @@ from typing import NamedTuple
 import numpy as np
 
 from rave_export.graphs.joining import FLOAT, GraphWriter, Tensor, round_half
-from rave_runtime.light.look import (
+from rave_runtime.light.estimate import (
     BARS_EDGE,
     BARS_SHARE,
+    COLOURED,
+    DRAWN,
+    FRAME_AXES,
+    FRAME_LEAST,
+    FRAME_SHARE,
+    FRAME_SPECKS,
+    FRAME_SPREAD,
+)
+from rave_runtime.light.look import (
     BLACK,
     BLACK_DIVISOR,
     BRIGHT_LIGHT,
     DARK,
     DIVISOR_BOUNDS,
     EMPTY,
-    FRAME_AXES,
-    FRAME_LEAST,
-    FRAME_SHARE,
-    FRAME_SPECKS,
-    FRAME_SPREAD,
     NEUTRAL,
     REACH_SHARE,
     UNSEEN_STOPS,
@@ -70,8 +74,7 @@ def hide_frame(graph: GraphWriter, small: Tensor) -> tuple[Tensor, Tensor, Tenso
 
     Returns:
         What the network sees, like `small`; bool [n, h2, w2], where that is the mean colour; and float32
-        [n, h2, w2], how much of the light's distance from 1 is kept: see `rave_runtime.light.look.frame_of`
-        and `.tiled.light_inside`.
+        [n, h2, w2], how much of the light's distance from 1 is kept: see `rave_runtime.light.estimate`.
     """
     is_framed, depth, differences = _look_for_frame(graph, small, FRAME_AXES[-1])
     for axes in reversed(FRAME_AXES[:-1]):
@@ -131,6 +134,32 @@ def _look_for_frame(graph: GraphWriter, small: Tensor, axes: Sequence[int]) -> _
             is_framed = graph.And(is_framed, graph.LessOrEqual(across * float(BARS_EDGE), at_edges))
         depths.append(depth)
     return _Framed(is_framed, functools.reduce(graph.Min, depths), differences)
+
+
+def photograph_share(graph: GraphWriter, small: Tensor) -> Tensor:
+    """How much of the light's distance from 1 is kept: 1 for photographs, 0 for drawings.
+
+    Args:
+        graph: the graph that is written.
+        small: float32 [n, h2, w2, 3], whole numbers from 0 to 255, the reduced picture.
+
+    Returns:
+        float32 [n, 1, 1]: see `rave_runtime.light.estimate.drawn_share`.
+    """
+    above, below = (float(bound) for bound in COLOURED)
+    brightest, darkest = (
+        graph.Squeeze(values, 3)
+        for values in (graph.ReduceMax(small, 3, keepdims=1), graph.ReduceMin(small, 3, keepdims=1))
+    )
+    counted = graph.And(graph.Less(above, brightest), graph.Less(darkest, below)).cast(FLOAT)
+    weights = np.array([1, 256, 65536], np.float32)[:, None]
+    packed = graph.Transpose(graph.MatMul(small, weights), perm=[0, 3, 1, 2])
+    greatest, least_negated = (
+        graph.MaxPool(values, kernel_shape=[3, 3], pads=[1, 1, 1, 1]) for values in (packed, 0.0 - packed)
+    )
+    is_even = graph.Squeeze(graph.Equal(greatest + least_negated, 0.0), 1).cast(FLOAT)
+    even, total = (graph.ReduceSum(each, (1, 2), keepdims=1) for each in (is_even * counted, counted))
+    return 1.0 - _smooth_step(graph, even / graph.Max(total, 1.0), *DRAWN)
 
 
 def fit_light(

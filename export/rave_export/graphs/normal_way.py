@@ -13,7 +13,7 @@ import onnx
 
 from rave_export.graphs.development import relight, smooth_colours
 from rave_export.graphs.full_resolution import IMAGE, LIGHT, run_network
-from rave_export.graphs.guided_light import fit_light, hide_frame
+from rave_export.graphs.guided_light import fit_light, hide_frame, photograph_share
 from rave_export.graphs.joining import FLOAT, UINT8, GraphWriter
 from rave_export.graphs.reduction import reduce_image
 
@@ -38,7 +38,8 @@ def normal_way(context: onnx.ModelProto, enhance: onnx.ModelProto, working_size_
     shown, hidden, kept = hide_frame(graph, small)
     seen_light = run_network(graph, shown, context, enhance)
     nearer = (seen_light - 1.0) * kept + 1.0
-    network_light = graph.Where(hidden, nearer, graph.Min(seen_light, nearer))
+    framed_light = graph.Where(hidden, nearer, graph.Min(seen_light, nearer))
+    network_light = (framed_light - 1.0) * photograph_share(graph, small) + 1.0
     fitted = fit_light(graph, small, network_light, strength, radius, is_small)
     smoothed = smooth_colours(graph, planes, fitted.divisor)
     enhanced, light = relight(graph, planes, smoothed, fitted, is_small)

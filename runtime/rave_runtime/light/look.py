@@ -5,9 +5,8 @@ All of it happens on the reduced picture, so that it costs next to nothing.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,29 +53,6 @@ REACH_SHARE: Final = 1 / 16
 """How far a neighbourhood reaches to each side, as a share of the reduced picture's long side."""
 
 
-FRAME_LEAST: Final = 153
-"""Least value, of 255, of each channel of a frame's colour: paper that has yellowed counts as well."""
-
-FRAME_SPREAD: Final = 24
-"""Most by which a frame's pixels differ from its colour in any channel, of 255."""
-
-FRAME_SHARE: Final = 0.25
-"""Most of the height or width that a frame takes on one side: a Polaroid's takes 0.21 below the picture."""
-
-BARS_SHARE: Final = 0.35
-"""Most of the height or width that each of two bars takes: 0.342 beside 9 to 16 upright in 16 to 9."""
-
-BARS_EDGE: Final = 0.5
-"""Least share of the second row or column beside a bar that has another colour: bars have straight edges, a
-subject before a white background has not."""
-
-FRAME_AXES: Final = ((0, 1), (0,), (1,))
-"""Axes along which a frame is looked for, in this order: on all sides, above and below, left and right."""
-
-FRAME_SPECKS: Final = 0.125
-"""Most of a frame's row or column that has another colour: dust, a printed date, rounded corners."""
-
-
 @dataclass(frozen=True)
 class Look:
     """How much of the model's light is used.
@@ -119,79 +95,6 @@ class Look:
         See `rave_runtime.light.normal_way`.
         """
         return 0.75 - 0.25 * max(0.0, self.strength - 1)
-
-
-class Frame(NamedTuple):
-    """A bright frame around a photograph.
-
-    Attributes:
-        inside: rows and columns of what is inside the frame.
-        unmixed: the same without the pixels beside the frame, which the reduction has mixed with it.
-        differences: [h, w] float32, by how much, of 255, each pixel differs from the frame's colour at most.
-    """
-
-    inside: tuple[slice, slice]
-    unmixed: tuple[slice, slice]
-    differences: Array
-
-
-def frame_of(pixels: NDArray[Any]) -> Frame | None:
-    """Finds a bright frame around a photograph: a scanned print's border, or bars on two opposite sides.
-
-    A frame has one colour. The outermost pixels do not count, since a scan often shows a line of the
-    scanner's lid there: the colour is the mean of the pixels next to them. The frame's rows and columns are
-    those at the borders whose pixels have that colour, within `FRAME_SPREAD`, except for a share of up to
-    `FRAME_SPECKS`. Bars, with which other programs bring a photograph to another shape, have a straight edge.
-
-    Args:
-        pixels: [h, w, 3] uint8, uint16 or float32 in [0, 1].
-
-    Returns:
-        The frame; None where there is none.
-    """
-    if min(pixels.shape[:2]) < 5:
-        return None
-    top = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
-    scale = np.float32(255 / top)
-    for axes in FRAME_AXES:
-        ends = [pixels[1:-1, 1:-1].take([0, -1], axis) for axis in axes]
-        beside = np.concatenate([end.reshape(-1, 3) for end in ends])
-        colour = beside.astype(np.float32).mean(0) * scale
-        if colour.min() < FRAME_LEAST:
-            continue
-        channels = (np.abs(pixels[..., i] * scale - colour[i]) for i in range(3))  # numpy is slow along three
-        differences = functools.reduce(np.maximum, channels)
-        inside, unmixed = [slice(None)] * 2, [slice(None)] * 2
-        for axis in axes:
-            found = _inside(differences[1:-1, 1:-1] > FRAME_SPREAD, axis, is_bar=len(axes) == 1)
-            if found is None:
-                break
-            inside[axis], unmixed[axis] = found, slice(found.start + 1, found.stop - 1)
-        else:
-            return Frame((inside[0], inside[1]), (unmixed[0], unmixed[1]), differences)
-    return None
-
-
-def _inside(is_apart: NDArray[np.bool_], axis: int, *, is_bar: bool) -> slice | None:
-    """Rows (axis 0) or columns inside a frame, None where there is none.
-
-    Args:
-        is_apart: [h - 2, w - 2], which pixels, without the outermost, have another colour than the frame.
-        axis: 0 or 1.
-        is_bar: whether the frame is bars on two sides.
-    """
-    length, across = (is_apart.shape[each] + 2 for each in (axis, 1 - axis))
-    counts = is_apart.sum(1 - axis)
-    places = np.flatnonzero(counts > FRAME_SPECKS * across) + 1
-    if not places.size:
-        return None
-    first, last = int(places[0]), int(places[-1])
-    most = BARS_SHARE if is_bar else FRAME_SHARE
-    if min(first, length - 1 - last) < 2 or max(first, length - 1 - last) > most * length:
-        return None
-    if is_bar and min(counts[first], counts[last - 2]) < BARS_EDGE * across:
-        return None
-    return slice(first, last + 1)
 
 
 def without_unseen(light: Array) -> Array:
@@ -256,9 +159,7 @@ def guard_white(divisor: Array, pixels: NDArray[Any]) -> Array:
     """
     top = 255 if pixels.dtype == np.uint8 else 1
     darkest = np.minimum(np.minimum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
-    for _ in range(2):  # down columns, then transposed
-        beside = np.pad(darkest, ((1, 1), (0, 0)), "edge")
-        darkest = np.maximum(np.maximum(beside[:-2], darkest), beside[2:]).T
+    darkest = greatest_nearby(darkest)
     brightness: Array = darkest.astype(np.float32) / np.float32(top)
     darkening: Array = np.maximum(divisor - 1, np.float32(0))
     darkening *= smooth_step(brightness, *WHITE)
@@ -302,6 +203,14 @@ def guard_black(divisor: Array, pixels: NDArray[Any]) -> Array:
     minimum = BLACK_DIVISOR * (1 - content)
     result: Array = np.clip(np.maximum(divisor, minimum), np.float32(low), np.float32(high))
     return result
+
+
+def greatest_nearby(values: NDArray[Any]) -> NDArray[Any]:
+    """Returns the greatest value among each pixel and its eight neighbours, like `values`, [h, w]."""
+    for _ in range(2):  # down columns, then transposed
+        beside = np.pad(values, ((1, 1), (0, 0)), "edge")
+        values = np.maximum(np.maximum(beside[:-2], values), beside[2:]).T
+    return values
 
 
 def smooth_step(values: Array, low: float, high: float) -> Array:

@@ -1,7 +1,7 @@
 """The normal way of enhancing: the light of a reduced picture, and corrections of what division would spoil.
 
 For a photograph v [h, w, 3] in [0, 1], in sRGB's encoding, and the network's light l [h', w'] of a reduced
-picture r [h', w', 3] of it, in which a bright frame does not count (`light.tiled.light_inside`):
+picture r [h', w', 3] of it, in which frames and drawings do not count (`light.estimate`):
 
 1. d = guard_black(guard_white(divisor_of(without_unseen(l)), r), r)
                                                  a photograph that would hardly change stays as it is;

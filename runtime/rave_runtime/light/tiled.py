@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from rave_runtime.arrays import Array
 from rave_runtime.backends.network import Network
 from rave_runtime.errors import PhotoError
-from rave_runtime.light.look import FRAME_SPREAD, frame_of
 from rave_runtime.light.tiling import Tile, interpolation_matrix, plan_tiles, pooling_matrix
 
 LightPart = tuple[slice, slice, Array]
@@ -59,38 +58,6 @@ def whole_light(network: Network, image: NDArray[Any], tile_px: int | None, batc
     for rows, cols, light in full_light(network, image, tile_px, batch):
         result[rows, cols] = light
     return result
-
-
-def light_inside(
-    network: Network, image: NDArray[Any], tile_px: int | None, batch: int = 1
-) -> tuple[Array, tuple[slice, slice]]:
-    """Computes the whole light of what is inside a bright frame, and 1 on the frame, as [h, w] float32.
-
-    The network, which looks at the whole picture, would take a white frame for light, and the photograph in
-    it for one that needs little. So it is shown the photograph's mean colour in the place of the frame, and
-    of the photograph's outermost pixels, which the reduction has mixed with the frame's. The more such a
-    pixel looks like the frame, the nearer to 1 is its light: otherwise the frame would glow beside it. What
-    has the frame's colour inside, such as the paper between the prints on an album's page, gets no light
-    above 1: it would look grey beside the frame. Arguments and errors are those of `full_light`.
-
-    Returns:
-        The light, and the rows and columns inside the frame: all of them where there is no frame.
-    """
-    frame = frame_of(image)
-    if frame is None:
-        return whole_light(network, image, tile_px, batch), (slice(None), slice(None))
-    unmixed = frame.unmixed
-    mean = image[unmixed].mean((0, 1), np.float64)
-    shown = np.empty_like(image)
-    shown[:] = np.rint(mean) if image.dtype.kind == "u" else mean
-    shown[unmixed] = image[unmixed]
-    light = whole_light(network, shown, tile_px, batch)
-    kept = np.zeros_like(light)
-    kept[frame.inside] = frame.differences[frame.inside] / frame.differences[unmixed].mean()
-    kept[unmixed] = frame.differences[unmixed] / FRAME_SPREAD
-    result = 1 + (light - 1) * np.minimum(kept, 1)
-    result[unmixed] = np.minimum(result[unmixed], light[unmixed])
-    return result, frame.inside
 
 
 def tiled_light(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer
-from rave_runtime.light.look import frame_of
+from rave_runtime.light.estimate import frame_of
 from tests.runtime.pictures import MakePicture
 
 PAPER = (238, 230, 205)
