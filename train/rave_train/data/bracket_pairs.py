@@ -187,7 +187,12 @@ def _align(pictures: Sequence[Picture]) -> list[Picture]:
 
     Source: Ward, Fast, Robust Image Registration for Compositing HDR Photographs, 2003; OpenCV's
     implementation, by median threshold bitmaps, which no exposure changes.
+
+    Raises:
+        DataError: they differ in shape, or are shifted too far.
     """
+    if len({picture.shape for picture in pictures}) > 1:
+        raise DataError("some of its shots are upright and others lie: give all the same orientation in EXIF")
     greys = [cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) for picture in pictures]
     height, width = greys[0].shape
     limit = max(2, round(_MAX_SHIFT * max(height, width)))
