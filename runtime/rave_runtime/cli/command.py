@@ -20,7 +20,6 @@ from rave_runtime.cli.places import (
     require_writable_file,
     require_writable_folder,
 )
-from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError, RaveError, UsageError
 from rave_runtime.files.atomic import is_written_into, write_atomically
 from rave_runtime.files.entries import digest_of
@@ -34,7 +33,7 @@ from rave_runtime.run.jobs import Job, parse_shard, plan_jobs
 from rave_runtime.run.journal import Journal, open_journal
 from rave_runtime.run.log import LOG_MARK, REPORT_MARK, open_log, write_each
 from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content
-from rave_runtime.run.options import MakeEnhancer, RunOptions, make_batch, make_enhancer
+from rave_runtime.run.options import RunOptions, make_batch, make_enhancer
 from rave_runtime.run.overwriting import claim_free, require_own_text, require_replaceable
 from rave_runtime.run.progress import show_progress
 from rave_runtime.run.results import Result, Runner
@@ -60,7 +59,6 @@ def run_folder(
     output: Location,
     options: RunOptions,
     ask: Ask | None = None,
-    make: MakeEnhancer = Enhancer,
 ) -> list[Result]:
     """Enhances a photograph, a folder, or several of either, with a progress bar, log and report if wanted.
 
@@ -69,7 +67,6 @@ def run_folder(
         output: where results go; see `plan_jobs`.
         options: the options of the run.
         ask: asks the user whether files may be replaced, for `--overwrite ask`; None answers no.
-        make: makes the enhancer, where the work is done in this process.
 
     Returns:
         A result for each photograph, in order of names.
@@ -105,7 +102,7 @@ def run_folder(
     if journal is not None and isinstance(journal.folder, RemoteFile) and options.cluster is None:
         claim_free(journal, jobs)
     with (
-        _open_runner(options, journal, len(jobs), make) as runner,
+        _open_runner(options, journal, len(jobs)) as runner,
         open_log(options.log, runner.setup) as log,
     ):
         if _is_tree(source) and isinstance(output, Path) and jobs:
@@ -287,12 +284,10 @@ def run_doctor(options: RunOptions) -> str:
 
 
 @contextlib.contextmanager
-def _open_runner(
-    options: RunOptions, journal: Journal | None, jobs: int, make: MakeEnhancer
-) -> Iterator[Runner]:
+def _open_runner(options: RunOptions, journal: Journal | None, jobs: int) -> Iterator[Runner]:
     """Opens what enhances a number of jobs: a batch in this process, or a pool of workers on a cluster."""
     if options.cluster is None:
-        yield make_batch(options, journal, jobs, make=make)
+        yield make_batch(options, journal, jobs)
         return
     from rave_runtime.cluster.connect import open_pool
 

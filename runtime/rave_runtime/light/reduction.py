@@ -98,7 +98,8 @@ def _reduce_bytes(
         strip = Image.fromarray(image[top : top + step])
         luma[top : top + step] = np.asarray(strip.convert("L"))
         boxes[top // down : (top + step) // down] = np.asarray(strip.reduce((across, down)))
-    return _resized(boxes, size, width / across, height / down), luma
+    box = (0, 0, width / across, height / down)
+    return np.asarray(Image.fromarray(boxes).resize(size, Image.Resampling.LANCZOS, box=box)), luma
 
 
 def _reduce_compiled(image: NDArray[np.uint8], size: tuple[int, int], threads: int) -> NDArray[np.uint8]:
@@ -113,21 +114,14 @@ def _reduce_compiled(image: NDArray[np.uint8], size: tuple[int, int], threads: i
         compiled.box_means(image[starts[0] * down : stop * down], across, down, boxes[starts[0] : stop])
 
     share(average, range(len(boxes)), threads)
-    return _resized(boxes, size, image.shape[1] / across, image.shape[0] / down)
+    box = (0, 0, image.shape[1] / across, image.shape[0] / down)
+    return np.asarray(Image.fromarray(boxes).resize(size, Image.Resampling.LANCZOS, box=box))
 
 
 def _box_sides(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[int, int]:
     """Returns the width and height, in pixels, of the boxes to average."""
     height, width = image.shape[:2]
     return int(width / size[0] / _REDUCING_GAP) or 1, int(height / size[1] / _REDUCING_GAP) or 1
-
-
-def _resized(
-    boxes: NDArray[np.uint8], size: tuple[int, int], width: float, height: float
-) -> NDArray[np.uint8]:
-    """Resizes boxes, of whose last column and row only a part may be used, by a Lanczos filter."""
-    box = (0, 0, width, height)
-    return np.asarray(Image.fromarray(boxes).resize(size, Image.Resampling.LANCZOS, box=box))
 
 
 def _reduce_deep(image: NDArray[np.uint16], size: tuple[int, int]) -> Array:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.files.atomic import is_stream_name
+from rave_runtime.files.entries import ResultJournal
 from rave_runtime.files.windows import can_be_named
 from rave_runtime.photos.formats import KNOWN_ENDINGS, format_named, parse_format
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
+from rave_runtime.run.batch import Batch
+from rave_runtime.run.inputs import Selection
+from rave_runtime.run.jobs import Naming, parse_shard
 from rave_runtime.run.memory import (
     MemoryBudget,
     choose_tile_size,
@@ -24,16 +27,8 @@ from rave_runtime.run.memory import (
     memory_for_one_mib,
     most_workers,
 )
-
-if TYPE_CHECKING:  # the program imports these while the model loads: see `rave_runtime.cli.ahead`
-    from rave_runtime.files.entries import ResultJournal
-    from rave_runtime.run.batch import Batch
-    from rave_runtime.run.inputs import Selection
-    from rave_runtime.run.jobs import Naming
-    from rave_runtime.run.results import WriteOptions
-
-MakeEnhancer = Callable[..., Enhancer]
-"""What takes the arguments of `Enhancer` and returns one, such as the class itself."""
+from rave_runtime.run.overwriting import parse_overwrite
+from rave_runtime.run.results import WriteOptions
 
 Mode = Literal["folder", "watch", "stream", "film"]
 
@@ -81,9 +76,6 @@ class RunOptions:
         Raises:
             UsageError: the message says which options do not fit, and what to do.
         """
-        from rave_runtime.run.jobs import parse_shard
-        from rave_runtime.run.overwriting import parse_overwrite
-
         written = self.format_name
         if written is not None and self.quality is not None and not format_named(written).has_quality:
             warnings.warn(f"--quality does not apply to {written}, which is lossless", stacklevel=1)
@@ -154,8 +146,6 @@ class RunOptions:
     @property
     def selection(self) -> Selection:
         """The names of photographs that the run takes."""
-        from rave_runtime.run.inputs import Selection
-
         return Selection(self.include, self.exclude)
 
     @property
@@ -165,15 +155,11 @@ class RunOptions:
         Raises:
             UsageError: as `format_name`.
         """
-        from rave_runtime.run.jobs import Naming
-
         return Naming(self.format_name, self.suffix, self.companions)
 
     @property
     def write_options(self) -> WriteOptions:
         """How results are written."""
-        from rave_runtime.run.results import WriteOptions
-
         return WriteOptions(
             self.format_name,
             self.quality,
@@ -202,7 +188,6 @@ def make_batch(
     jobs: int,
     processors: int | None = None,
     model: Bundle | None = None,
-    make: MakeEnhancer = Enhancer,
 ) -> Batch:
     """Makes the batch that these options describe.
 
@@ -212,18 +197,16 @@ def make_batch(
         jobs: how many photographs there are, so that no more workers are made.
         processors: how many processors to use; None is all that there are.
         model: replaces the options' model; None keeps that.
-        make: makes the enhancer.
 
     Raises:
         RaveError: as `Enhancer`.
     """
-    from rave_runtime.run.batch import Batch
-
-    workers, threads = divide_processors(options, jobs, processors)
+    processors = processors or usable_processors()
+    workers = options.workers or max(1, min(processors, jobs, most_workers(options.limit_mib)))
     # A limit from the user holds for every photograph; otherwise a large one may be worked on alone.
     alone_mib = options.memory_limit_mib or memory_for_one_mib()
     return Batch(
-        make_enhancer(options, workers, threads, model, make),
+        make_enhancer(options, workers, max(1, processors // workers), model),
         options.write_options,
         workers,
         MemoryBudget(options.limit_mib * 2**20, alone_mib * 2**20),
@@ -232,22 +215,11 @@ def make_batch(
     )
 
 
-def divide_processors(options: RunOptions, jobs: int, processors: int | None = None) -> tuple[int, int]:
-    """Returns how many photographs are in work at a time, and how many processors each call has.
-
-    The arguments are those of `make_batch`.
-    """
-    processors = processors or usable_processors()
-    workers = options.workers or max(1, min(processors, jobs, most_workers(options.limit_mib)))
-    return workers, max(1, processors // workers)
-
-
 def make_enhancer(
     options: RunOptions,
     workers: int,
     threads: int,
     model: Bundle | None = None,
-    make: MakeEnhancer = Enhancer,
 ) -> Enhancer:
     """Makes the enhancer that these options describe.
 
@@ -256,7 +228,6 @@ def make_enhancer(
         workers: photographs in work at a time, which share the memory limit.
         threads: processors for each call of the network.
         model: replaces the options' model; None keeps that.
-        make: makes the enhancer.
 
     Raises:
         RaveError: as `Enhancer`, or the memory limit is too small for so many workers.
@@ -264,7 +235,7 @@ def make_enhancer(
     tile_size = options.tile_size
     if tile_size is None:
         tile_size = choose_tile_size(options.limit_mib, workers)
-    return make(
+    return Enhancer(
         model or options.model,
         precision=options.precision,
         device=options.device,
