@@ -29,11 +29,12 @@ from rave_runtime.files.places import Identity, absolute, exists, identity_of, i
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import require_format
 from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_file
+from rave_runtime.run.batch import make_batch
 from rave_runtime.run.jobs import Job, parse_shard, plan_jobs
 from rave_runtime.run.journal import Journal, open_journal
 from rave_runtime.run.log import LOG_MARK, REPORT_MARK, open_log, write_each
 from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content
-from rave_runtime.run.options import RunOptions, make_batch, make_enhancer
+from rave_runtime.run.options import RunOptions, make_enhancer
 from rave_runtime.run.overwriting import claim_free, require_own_text, require_replaceable
 from rave_runtime.run.progress import show_progress
 from rave_runtime.run.results import Result, Runner
@@ -77,7 +78,7 @@ def run_folder(
         OSError: the log cannot be opened.
     """
     options.check("folder")
-    if options.overwrite != "always":
+    if not options.overwrites:
         require_own_text("--log", options.log, LOG_MARK)
         require_own_text("--report", options.report, REPORT_MARK)
     for name, file in (("--log", options.log), ("--report", options.report)):
@@ -233,7 +234,7 @@ def run_stream(
     journal = None
     if isinstance(output, RemoteFile) or (isinstance(output, Path) and not is_written_into(output)):
         journal = open_journal(output.parent) if isinstance(output, Path) and not is_folder(output) else None
-        if options.overwrite != "always":
+        if not options.overwrites:
             require_replaceable(output, journal)
     photo = enhance_bytes(content, options, format_name)
     if isinstance(output, (Path, RemoteFile)):

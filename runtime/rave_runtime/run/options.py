@@ -1,4 +1,4 @@
-"""The options of a run, and the enhancer and batch that they describe."""
+"""The options of a run, and the enhancer that they describe."""
 
 from __future__ import annotations
 
@@ -8,27 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rave_runtime.backends.limits import usable_processors
 from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.files.atomic import is_stream_name
-from rave_runtime.files.entries import ResultJournal
 from rave_runtime.files.windows import can_be_named
 from rave_runtime.photos.formats import KNOWN_ENDINGS, format_named, parse_format
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
-from rave_runtime.run.batch import Batch
 from rave_runtime.run.inputs import Selection
 from rave_runtime.run.jobs import Naming, parse_shard
-from rave_runtime.run.memory import (
-    MemoryBudget,
-    choose_tile_size,
-    default_limit_mib,
-    memory_for_one_mib,
-    most_workers,
-)
-from rave_runtime.run.overwriting import parse_overwrite
-from rave_runtime.run.results import WriteOptions
+from rave_runtime.run.memory import choose_tile_size, default_limit_mib
 
 Mode = Literal["folder", "watch", "stream", "film"]
 
@@ -79,7 +68,6 @@ class RunOptions:
         written = self.format_name
         if written is not None and self.quality is not None and not format_named(written).has_quality:
             warnings.warn(f"--quality does not apply to {written}, which is lossless", stacklevel=1)
-        parse_overwrite(self.overwrite)
         if any(sign in self.suffix for sign in "/\\\0"):
             raise UsageError(f"--suffix {self.suffix} cannot be part of a file's name: leave out slashes")
         if not can_be_named(f"a{self.suffix}.jpg"):
@@ -158,19 +146,9 @@ class RunOptions:
         return Naming(self.format_name, self.suffix, self.companions)
 
     @property
-    def write_options(self) -> WriteOptions:
-        """How results are written."""
-        return WriteOptions(
-            self.format_name,
-            self.quality,
-            self.max_megapixels,
-            overwrite=self.overwrite == "always",
-            keep_times=self.keep_times,
-            only_backlit=self.only_backlit,
-            again=self.again,
-            hdr=self.hdr,
-            film_encoder=self.film_encoder,
-        )
+    def overwrites(self) -> bool:
+        """Whether files that no run of rave-run wrote are replaced."""
+        return self.overwrite == "always"
 
     @property
     def format_name(self) -> str | None:
@@ -180,39 +158,6 @@ class RunOptions:
             UsageError: no written format has that name.
         """
         return None if self.format is None else parse_format(self.format)
-
-
-def make_batch(
-    options: RunOptions,
-    journal: ResultJournal | None,
-    jobs: int,
-    processors: int | None = None,
-    model: Bundle | None = None,
-) -> Batch:
-    """Makes the batch that these options describe.
-
-    Args:
-        options: the options of the run.
-        journal: the journal of the results, if there is one.
-        jobs: how many photographs there are, so that no more workers are made.
-        processors: how many processors to use; None is all that there are.
-        model: replaces the options' model; None keeps that.
-
-    Raises:
-        RaveError: as `Enhancer`.
-    """
-    processors = processors or usable_processors()
-    workers = options.workers or max(1, min(processors, jobs, most_workers(options.limit_mib)))
-    # A limit from the user holds for every photograph; otherwise a large one may be worked on alone.
-    alone_mib = options.memory_limit_mib or memory_for_one_mib()
-    return Batch(
-        make_enhancer(options, workers, max(1, processors // workers), model),
-        options.write_options,
-        workers,
-        MemoryBudget(options.limit_mib * 2**20, alone_mib * 2**20),
-        journal,
-        options.skip_existing,
-    )
 
 
 def make_enhancer(

@@ -18,11 +18,12 @@ from rave_runtime.files.location import Location
 from rave_runtime.files.partials import remove_abandoned
 from rave_runtime.files.places import identity_of, is_folder
 from rave_runtime.films.containers import is_film
+from rave_runtime.run.batch import make_batch
 from rave_runtime.run.interrupt import was_interrupted
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import FolderJournal
 from rave_runtime.run.log import LOG_MARK, open_log, write_each
-from rave_runtime.run.options import RunOptions, make_batch
+from rave_runtime.run.options import RunOptions
 from rave_runtime.run.overwriting import require_own_text
 from rave_runtime.run.results import Result
 
@@ -77,7 +78,7 @@ def run_watch(
     clashes: set[str] = set()
     told_clashes: set[str] = set()
     folders = _Folders(source)
-    if options.overwrite != "always":
+    if not options.overwrites:
         require_own_text("--log", options.log, LOG_MARK)
     with contextlib.ExitStack() as at_the_end:
         log = at_the_end.enter_context(open_log(options.log, batch.setup))
