@@ -30,6 +30,7 @@ from rave_runtime.photos.headers.colour_codes import (
     make_profile,
     refuse_hdr,
 )
+from rave_runtime.photos.headers.icc import tags_of
 from rave_runtime.photos.metadata.directories import (
     EXIF_IFD,
     INTEROPERABILITY_IFD,
@@ -269,13 +270,9 @@ def _refuse_hdr_profile(icc_profile: bytes) -> None:
 
     Source: ICC.1:2022, 9.2.17 cicpTag.
     """
-    count = min(int.from_bytes(icc_profile[128:132], "big"), 200)
-    for at in range(132, 132 + 12 * count, 12):
-        if icc_profile[at : at + 4] == b"cicp" and len(icc_profile) >= at + 12:
-            (start,) = struct.unpack_from(">I", icc_profile, at + 4)
-            data = icc_profile[start : start + 12]
-            if data[:4] == b"cicp" and len(data) == 12 and data[9] in HDR:
-                profile_of_numbers(data[8], data[9], grey=False)
+    data = tags_of(icc_profile).get(b"cicp", b"")
+    if data.startswith(b"cicp") and len(data) >= 12:
+        refuse_hdr(data[9])
 
 
 def _exif(exif: bytes, grey: bool) -> bytes | None:
