@@ -237,7 +237,7 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
         icc_profile=icc,
         exif=upright_exif(exif, width, height, orientation) if exif else None,
         xmp=packet,
-        iptc=blocks.iptc,
+        iptc=blocks.captions,
         dpi=_sensible_dpi(dpi[::-1] if isinstance(dpi, tuple) and orientation >= 5 else dpi),
         save_options=options,
         source=content if name in ("JPEG", "PNG") else None,

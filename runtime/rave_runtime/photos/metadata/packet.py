@@ -151,7 +151,7 @@ class Packet(NamedTuple):
         return [element.attributes[name], *below] if name in element.attributes else below
 
     def with_edits(self, edits: Mapping[Span, bytes]) -> bytes:
-        """Returns the packet, in its encoding, with other content at those places, the outer of nested ones."""
+        """Returns the packet, in its encoding, with other bytes at those places; the outer of nested ones."""
         pieces, position = [], 0
         for span in sorted(edits, key=lambda each: (each.start, -each.stop)):
             if span.start >= position:
