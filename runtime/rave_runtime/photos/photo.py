@@ -69,6 +69,19 @@ class Photo:
     warnings: tuple[str, ...] = ()
 
 
+def check_size(width: int, height: int, max_megapixels: float) -> None:
+    """Refuses a picture that is too large.
+
+    Raises:
+        PhotoError: it has more than that many megapixels.
+    """
+    if width * height > max_megapixels * 1e6:
+        raise PhotoError(
+            f"is {width} x {height}, over the limit of {max_megapixels:g} megapixels: "
+            "raise it with --max-megapixels if the file can be trusted"
+        )
+
+
 def check_image(image: Any) -> None:
     """Refuses what cannot be enhanced.
 

@@ -35,7 +35,7 @@ from rave_runtime.photos.headers.stated_colour import stated_profile
 from rave_runtime.photos.metadata.blocks import read_blocks
 from rave_runtime.photos.metadata.containers import orientation_in_heif
 from rave_runtime.photos.metadata.left_behind import note_left_behind
-from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, Photo
+from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, Photo, check_size
 from rave_runtime.photos.png import missing_bytes, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep, to_8_bits, turned
 from rave_runtime.photos.xmp import upright_xmp
@@ -253,11 +253,7 @@ def _check_size(image: Image.Image, max_megapixels: float) -> None:
     tags = getattr(image, "tag_v2", {})
     tile = tags.get(322, 1), tags.get(323, 1)
     for wide, high in ((width, height), tile):
-        if wide * high > max_megapixels * 1e6:
-            raise PhotoError(
-                f"is {wide} x {high}, over the limit of {max_megapixels:g} megapixels: "
-                "raise it with --max-megapixels if the file can be trusted"
-            )
+        check_size(wide, high, max_megapixels)
 
 
 def _ends_blank(image: Image.Image) -> bool:

@@ -34,7 +34,7 @@ from rave_runtime.photos.headers.jpeg_xl_colours import LINEAR
 from rave_runtime.photos.headers.stated_colour import stated_profile
 from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE
 from rave_runtime.photos.metadata.left_behind import FILM_NOTE, has_film
-from rave_runtime.photos.photo import Photo
+from rave_runtime.photos.photo import Photo, check_size
 from rave_runtime.photos.xmp import upright_xmp
 
 _EFFORT: Final = 4
@@ -211,12 +211,7 @@ def _without_bombs(content: bytes, codecs: _Codecs) -> bytes:
 
 def _check(header: JxlHeader, content: bytes, max_megapixels: float) -> None:
     """Refuses a picture that is too large, cut off, or of a kind that cannot be read."""
-    width, height = header.width, header.height
-    if width * height > max_megapixels * 1e6:
-        raise PhotoError(
-            f"is {width} x {height}, over the limit of {max_megapixels:g} megapixels: "
-            "raise it with --max-megapixels if the file can be trusted"
-        )
+    check_size(header.width, header.height, max_megapixels)
     if lacking := missing_bytes(content):
         raise PhotoError(f"is damaged or truncated: {lacking} bytes are missing")
     if header.is_float:

@@ -44,7 +44,7 @@ from rave_runtime.photos.headers.colour_codes import (
     srgb_encoded,
     srgb_light,
 )
-from rave_runtime.photos.photo import Photo
+from rave_runtime.photos.photo import Photo, check_size
 from rave_runtime.photos.xmp import upright_xmp, without_development
 
 _MISSING: Final = "is a camera's raw file: pip install 'rave-backlit[raw]' to develop it"
@@ -125,11 +125,7 @@ def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) 
     """
     with _opened(content) as raw:
         width, height = _size_of(raw)
-        if width * height > max_megapixels * 1e6:
-            raise PhotoError(
-                f"is {width} x {height}, over the limit of {max_megapixels:g} megapixels: "
-                "raise it with --max-megapixels if the file can be trusted"
-            )
+        check_size(width, height, max_megapixels)
         if (reason := why_incomplete(content)) is not None:
             raise PhotoError(reason)
         flip = _UNTURNED if states_orientation_zero(content) else _AS_STATED  # LibRaw takes 0 for 8
