@@ -138,14 +138,7 @@ def _kept(results: Iterable[Result], into: list[Result]) -> Iterator[Result]:
 
 
 def _report(results: list[Result], options: RunOptions, runner: Runner, folder: Identity | None) -> list[str]:
-    """Writes the report; returns why it cannot be written, if so.
-
-    Args:
-        results: what has been done.
-        options: the options of the run, which name the report.
-        runner: what did it.
-        folder: the identity that the report's folder had before the run.
-    """
+    """Writes the report into the folder that was there before the run; returns why it cannot be, if so."""
     from rave_runtime.run.report import write_report
 
     assert options.report is not None

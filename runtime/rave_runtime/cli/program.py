@@ -130,14 +130,7 @@ def _diagnose(options: RunOptions) -> int:
 
 
 def _enhance_stream(inputs: list[str], output: str, options: RunOptions, lacks: dict[str, bool]) -> int:
-    """Enhances one photograph from standard input or to standard output.
-
-    Args:
-        inputs: the inputs of the command line.
-        output: its output.
-        options: the options of the run.
-        lacks: options that a stream does not have, and whether each is set.
-    """
+    """Enhances one photograph from standard input or to standard output, which lacks some options."""
     from rave_runtime.cli.command import run_stream
     from rave_runtime.cli.places import require_open_streams
     from rave_runtime.files.location import parse_location

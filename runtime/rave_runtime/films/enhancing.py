@@ -142,16 +142,7 @@ def _write(
     result: FilmResult,
     mark: Mark | None,
 ) -> None:
-    """Encodes frames and passes packets on until the film ends.
-
-    Args:
-        av: PyAV's module.
-        run: decodes and divides the film.
-        target: a binary stream.
-        container: FFmpeg's name of the container to write.
-        options: how the film is written.
-        result: where the number of frames, the encoder and notes are added.
-        mark: the mark to write into the film; None writes none.
+    """Encodes frames and passes packets on until the film ends; what became of it is added to the result.
 
     Raises:
         PhotoError: the film cannot be read or encoded.
@@ -226,14 +217,7 @@ def _start_video(
 
 
 def _notes_on_pixels(run: DividedFilm, written: str, encoder: str, container: str) -> Iterator[str]:
-    """Yields notes about what an encoder and a container do not keep of a film's pixels.
-
-    Args:
-        run: the film, whose first frame is decoded.
-        written: FFmpeg's name of the pixel format that the encoder gets.
-        encoder: FFmpeg's name of the encoder.
-        container: FFmpeg's name of the container.
-    """
+    """Yields notes about what an encoder, its pixel format and a container do not keep of a film's pixels."""
     assert run.info is not None
     own, layout = run.info.pixel_format, run.info.layout
     has_full_colour = any(kind in written for kind in ("422", "444"))
