@@ -108,21 +108,14 @@ def light_for(gain_map: GainMap, pixels: Pixels) -> Array:
     return np.asarray(Image.fromarray(light).resize((width, height), Image.Resampling.BOX))
 
 
-def attach_gain_map(jpeg: bytes, gain_map: GainMap, light_before: Array, light_after: Array) -> bytes | None:
-    """Puts a gain map that fits the enhanced picture behind it.
+def fitted_gains(gain_map: GainMap, light_before: Array, light_after: Array) -> Array:
+    """Returns the photograph's gains as they fit the enhanced picture: [h, w, 1 or 3] float32, stops.
 
-    Args:
-        jpeg: the enhanced picture, with all its metadata.
-        gain_map: the photograph's.
-        light_before: `light_for` of the photograph.
-        light_after: `light_for` of the enhanced picture.
-
-    Returns:
-        The file; None where its XMP has no room to announce the map, or is damaged.
+    The arguments are the photograph's map, and `light_for` of the photograph and of the enhanced picture.
     """
     offset = np.float32(gain_map.facts.base_offset)
     brighter = np.log2((light_after + offset + 1e-6) / (light_before + offset + 1e-6))[..., None]
-    return join_gains(jpeg, gain_map, np.maximum(gain_map.gains - brighter, np.minimum(gain_map.gains, 0)))
+    return np.maximum(gain_map.gains - brighter, np.minimum(gain_map.gains, 0))
 
 
 def join_gains(jpeg: bytes, gain_map: GainMap, gains: Array) -> bytes | None:
