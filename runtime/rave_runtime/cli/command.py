@@ -32,7 +32,7 @@ from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_
 from rave_runtime.run.batch import make_batch
 from rave_runtime.run.jobs import Job, parse_shard, plan_jobs
 from rave_runtime.run.journal import Journal, open_journal
-from rave_runtime.run.log import LOG_MARK, REPORT_MARK, open_log, write_each
+from rave_runtime.run.log import LOG_MARK, REPORT_MARK, Log, write_each
 from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content
 from rave_runtime.run.options import RunOptions, make_enhancer
 from rave_runtime.run.overwriting import claim_free, require_own_text, require_replaceable
@@ -104,7 +104,7 @@ def run_folder(
         claim_free(journal, jobs)
     with (
         _open_runner(options, journal, len(jobs)) as runner,
-        open_log(options.log, runner.setup) as log,
+        contextlib.closing(Log(options.log, runner.setup)) as log,
     ):
         if _is_tree(source) and isinstance(output, Path) and jobs:
             require_writable_folder("OUTPUT", output, output, most_private(source))

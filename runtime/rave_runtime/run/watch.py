@@ -22,7 +22,7 @@ from rave_runtime.run.batch import make_batch
 from rave_runtime.run.interrupt import was_interrupted
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import FolderJournal
-from rave_runtime.run.log import LOG_MARK, open_log, write_each
+from rave_runtime.run.log import LOG_MARK, Log, write_each
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.overwriting import require_own_text
 from rave_runtime.run.results import Result
@@ -81,7 +81,7 @@ def run_watch(
     if not options.overwrites:
         require_own_text("--log", options.log, LOG_MARK)
     with contextlib.ExitStack() as at_the_end:
-        log = at_the_end.enter_context(open_log(options.log, batch.setup))
+        log = at_the_end.enter_context(contextlib.closing(Log(options.log, batch.setup)))
         at_the_end.callback(journal.finish)
         begun()
         while True:
