@@ -188,11 +188,8 @@ def _nclx(content: bytes) -> tuple[int, int] | None:
         if 0 <= place <= len(content) - 12:
             primaries, transfer = struct.unpack_from(">HH", content, place + 8)
             return primaries, transfer
-    return colour_numbers(photograph_data(content)) if _is_av1(properties) else None
-
-
-def _is_av1(properties: list[tuple[bytes, bytes]]) -> bool:
-    return any(kind == b"av1C" for kind, _ in properties)
+    is_av1 = any(kind == b"av1C" for kind, _ in properties)
+    return colour_numbers(photograph_data(content)) if is_av1 else None
 
 
 def _jp2(content: bytes, grey: bool) -> bytes | None:
