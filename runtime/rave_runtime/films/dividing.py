@@ -134,9 +134,7 @@ class DividedFilm:
             self.video.codec_context.thread_count = 1
         self._alone = options.alone
         self._is_piped = options.live
-        # Older versions of PyAV convert in the calling thread, and have no such option.
-        may_choose = "threads" in (import_av().VideoFrame.reformat.__doc__ or "")
-        self._conversion = {"threads": 1} if options.alone and may_choose else {}
+        self._conversion = {"threads": 1} if options.alone else {}
         self.info: FilmInfo | None = None
         self.first_frame: Any = None
         self.stays_until: int | None = None
