@@ -95,11 +95,11 @@ def enhance_film(
         OSError: the target is a stream that is full, or was closed by its reader.
     """
     options = options or FilmOptions()
-    if not options.workers and not _has_threads():
+    if not _has_threads():
         options = replace(options, alone=True)
     started = time.perf_counter()
     result = FilmResult()
-    container = options.container or container_of(target)
+    container = container_of(target)
     mark = None if enhancer.look.changes_nothing else mark_of(enhancer)
     av = import_av()
     with open_film(source) as film:
@@ -209,8 +209,8 @@ def _start_video(
     start = {"live": options.live, "alone": options.alone}
     video = add_video(output, run.video, run.first_frame, run.info, encoder, quality, **start)
     result.warnings += _notes_on_pixels(run, video.codec_context.pix_fmt, encoder, container)
-    if options.workers or options.alone:
-        video.codec_context.thread_count = 1 if options.alone else options.workers
+    if options.alone:
+        video.codec_context.thread_count = 1
     with usual_scheduling():
         video.codec_context.open(strict=False)
     return TimedEncoder(video, run.video)
