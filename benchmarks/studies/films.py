@@ -96,7 +96,7 @@ def measure_steps(source: Path, enhancer: Enhancer, frames: int) -> dict[str, fl
         return result
 
     with av.open(str(source)) as opened:
-        film = DividedFilm(opened, enhancer, FilmOptions(workers=1), FilmResult())
+        film = DividedFilm(opened, enhancer, FilmOptions(), FilmResult())
         decoded = opened.decode(film.video)
         for _ in range(frames):
             frame = timed("decode", lambda: next(decoded))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rave_runtime.errors import PhotoError
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
 _HEADER_MULTIPLE: Final = 8
@@ -67,6 +68,13 @@ def write_table(file: Path, rows: Iterable[Iterable[object]]) -> None:
     """Writes rows as CSV in UTF-8, whole or not at all; the first one names the columns."""
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows(rows)
+    write_whole(file, buffer.getvalue())
+
+
+def write_png(file: Path, picture: Image.Image) -> None:
+    """Writes a picture as PNG, whole or not at all, so that no half of one is ever trained on."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
     write_whole(file, buffer.getvalue())
 
 

@@ -20,7 +20,6 @@ from rave_runtime.cli.places import (
     require_writable_file,
     require_writable_folder,
 )
-from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError, RaveError, UsageError
 from rave_runtime.files.atomic import is_written_into, write_atomically
 from rave_runtime.files.entries import digest_of
@@ -30,11 +29,12 @@ from rave_runtime.files.places import Identity, absolute, exists, identity_of, i
 from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import require_format
 from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_file
+from rave_runtime.run.batch import make_batch
 from rave_runtime.run.jobs import Job, parse_shard, plan_jobs
 from rave_runtime.run.journal import Journal, open_journal
-from rave_runtime.run.log import LOG_MARK, REPORT_MARK, open_log, write_each
+from rave_runtime.run.log import LOG_MARK, REPORT_MARK, Log, write_each
 from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content
-from rave_runtime.run.options import MakeEnhancer, RunOptions, make_batch, make_enhancer
+from rave_runtime.run.options import RunOptions, make_enhancer
 from rave_runtime.run.overwriting import claim_free, require_own_text, require_replaceable
 from rave_runtime.run.progress import show_progress
 from rave_runtime.run.results import Result, Runner
@@ -60,7 +60,6 @@ def run_folder(
     output: Location,
     options: RunOptions,
     ask: Ask | None = None,
-    make: MakeEnhancer = Enhancer,
 ) -> list[Result]:
     """Enhances a photograph, a folder, or several of either, with a progress bar, log and report if wanted.
 
@@ -69,7 +68,6 @@ def run_folder(
         output: where results go; see `plan_jobs`.
         options: the options of the run.
         ask: asks the user whether files may be replaced, for `--overwrite ask`; None answers no.
-        make: makes the enhancer, where the work is done in this process.
 
     Returns:
         A result for each photograph, in order of names.
@@ -80,7 +78,7 @@ def run_folder(
         OSError: the log cannot be opened.
     """
     options.check("folder")
-    if options.overwrite != "always":
+    if not options.overwrites:
         require_own_text("--log", options.log, LOG_MARK)
         require_own_text("--report", options.report, REPORT_MARK)
     for name, file in (("--log", options.log), ("--report", options.report)):
@@ -105,8 +103,8 @@ def run_folder(
     if journal is not None and isinstance(journal.folder, RemoteFile) and options.cluster is None:
         claim_free(journal, jobs)
     with (
-        _open_runner(options, journal, len(jobs), make) as runner,
-        open_log(options.log, runner.setup) as log,
+        _open_runner(options, journal, len(jobs)) as runner,
+        contextlib.closing(Log(options.log, runner.setup)) as log,
     ):
         if _is_tree(source) and isinstance(output, Path) and jobs:
             require_writable_folder("OUTPUT", output, output, most_private(source))
@@ -140,14 +138,7 @@ def _kept(results: Iterable[Result], into: list[Result]) -> Iterator[Result]:
 
 
 def _report(results: list[Result], options: RunOptions, runner: Runner, folder: Identity | None) -> list[str]:
-    """Writes the report; returns why it cannot be written, if so.
-
-    Args:
-        results: what has been done.
-        options: the options of the run, which name the report.
-        runner: what did it.
-        folder: the identity that the report's folder had before the run.
-    """
+    """Writes the report into the folder that was there before the run; returns why it cannot be, if so."""
     from rave_runtime.run.report import write_report
 
     assert options.report is not None
@@ -236,7 +227,7 @@ def run_stream(
     journal = None
     if isinstance(output, RemoteFile) or (isinstance(output, Path) and not is_written_into(output)):
         journal = open_journal(output.parent) if isinstance(output, Path) and not is_folder(output) else None
-        if options.overwrite != "always":
+        if not options.overwrites:
             require_replaceable(output, journal)
     photo = enhance_bytes(content, options, format_name)
     if isinstance(output, (Path, RemoteFile)):
@@ -287,12 +278,10 @@ def run_doctor(options: RunOptions) -> str:
 
 
 @contextlib.contextmanager
-def _open_runner(
-    options: RunOptions, journal: Journal | None, jobs: int, make: MakeEnhancer
-) -> Iterator[Runner]:
+def _open_runner(options: RunOptions, journal: Journal | None, jobs: int) -> Iterator[Runner]:
     """Opens what enhances a number of jobs: a batch in this process, or a pool of workers on a cluster."""
     if options.cluster is None:
-        yield make_batch(options, journal, jobs, make=make)
+        yield make_batch(options, journal, jobs)
         return
     from rave_runtime.cluster.connect import open_pool
 

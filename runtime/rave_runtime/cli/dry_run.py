@@ -43,7 +43,7 @@ def preview_jobs(
     Yields:
         For each photograph a sentence without its full stop, and what would become of it.
     """
-    settings = settings_of(enhancer, options.write_options)
+    settings = settings_of(enhancer, options)
     for job in jobs:
         try:
             if is_film(job.source.name):
@@ -57,7 +57,7 @@ def preview_jobs(
                     continue
             photo = _read_quickly(content, options.max_megapixels)
             score = enhancer.backlit_score(as_seen(photo.pixels, None), photo.icc_profile)
-            if options.overwrite != "always" and is_foreign(job.target, journal):
+            if not options.overwrites and is_foreign(job.target, journal):
                 text = f"{job.name} would be left out: {job.target} is there and rave-run did not write it"
                 yield text, "failed"
                 continue
@@ -76,7 +76,7 @@ def preview_jobs(
 
 
 def _film_sentence(job: Job, options: RunOptions, journal: Journal | None) -> tuple[str, Fate]:
-    if options.overwrite != "always" and is_foreign(job.target, journal):
+    if not options.overwrites and is_foreign(job.target, journal):
         return f"{job.name} would be left out: {job.target} is there and rave-run did not write it", "failed"
     place = f"{job.target}" if is_free(job.target) else f"{job.target}, replacing it"
     mark = read_film_mark(job.source) if isinstance(job.source, Path) and not options.again else None

@@ -78,9 +78,8 @@ def run_film(source: Path | BinaryIO, output: Path | BinaryIO, options: RunOptio
     if isinstance(source, Path) and not exists(source):
         raise UsageError(f"{source} does not exist: give a film, a photograph or a folder")
     enhancer = make_enhancer(options, 1, 1)
-    write_options = options.write_options
     if not isinstance(output, Path):
-        settings = film_options(write_options, live=not isinstance(source, Path))
+        settings = film_options(options, live=not isinstance(source, Path))
         return enhance_film(source, output, enhancer, settings)
     if not isinstance(source, Path):
         if output.is_dir():
@@ -91,7 +90,7 @@ def run_film(source: Path | BinaryIO, output: Path | BinaryIO, options: RunOptio
         raise UsageError(f"{output} is INPUT itself, which would be replaced: choose another OUTPUT")
     journal = open_journal(output.parent)
     try:
-        result = file_film(source, output, enhancer, write_options, journal)
+        result = file_film(source, output, enhancer, options, journal)
     finally:
         journal.close()
     assert result is not None

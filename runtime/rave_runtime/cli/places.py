@@ -126,7 +126,7 @@ def check_single(job: Job, journal: Journal | None, options: RunOptions) -> None
     Raises:
         UsageError: the file exists and no run of rave-run wrote it.
     """
-    if options.overwrite == "always" or (isinstance(job.target, Path) and is_written_into(job.target)):
+    if options.overwrites or (isinstance(job.target, Path) and is_written_into(job.target)):
         return
     if is_foreign(job.target, journal):
         raise UsageError(

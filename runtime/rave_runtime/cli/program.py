@@ -130,14 +130,7 @@ def _diagnose(options: RunOptions) -> int:
 
 
 def _enhance_stream(inputs: list[str], output: str, options: RunOptions, lacks: dict[str, bool]) -> int:
-    """Enhances one photograph from standard input or to standard output.
-
-    Args:
-        inputs: the inputs of the command line.
-        output: its output.
-        options: the options of the run.
-        lacks: options that a stream does not have, and whether each is set.
-    """
+    """Enhances one photograph from standard input or to standard output, which lacks some options."""
     from rave_runtime.cli.command import run_stream
     from rave_runtime.cli.places import require_open_streams
     from rave_runtime.files.location import parse_location
@@ -252,11 +245,7 @@ def _preview(inputs: list[str], output: str, options: RunOptions) -> int:
 
 def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     """Enhances the inputs into a folder or file, prints the outcome and returns the exit code."""
-    from rave_runtime.cli.ahead import Ahead
-
     gc.disable()
-    options.check("folder")
-    ahead = Ahead(options, inputs)
     from rave_runtime.cli.command import ReportError, run_folder
     from rave_runtime.cli.places import require_folder_name
     from rave_runtime.files.location import parse_location
@@ -273,7 +262,7 @@ def _enhance_folder(inputs: list[str], output: str, options: RunOptions) -> int:
     require_folder_name(sources, output)
     report_error = None
     try:
-        results = run_folder(sources, place, options, ask_user, ahead.make)
+        results = run_folder(sources, place, options, ask_user)
     except ReportError as error:  # the photographs are done nevertheless
         results, report_error = error.results, error
     for note in notes_of(results):

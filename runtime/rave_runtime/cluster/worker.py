@@ -9,10 +9,10 @@ from rave_runtime.backends.devices import Setup
 from rave_runtime.bundle import Bundle
 from rave_runtime.files.entries import Entry, is_done, is_ours
 from rave_runtime.files.location import Location, name_inside
-from rave_runtime.run.batch import Batch
+from rave_runtime.run.batch import Batch, make_batch
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.memory import keep_freed_memory
-from rave_runtime.run.options import RunOptions, make_batch
+from rave_runtime.run.options import RunOptions
 from rave_runtime.run.results import Result
 from rave_runtime.version import __version__
 

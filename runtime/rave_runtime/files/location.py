@@ -7,15 +7,14 @@ object whole or not at all, and elsewhere a file gets its name when it is comple
 from __future__ import annotations
 
 import contextlib
-import functools
 import glob
 import hashlib
 import os
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from rave_runtime.errors import PhotoError, RaveError, UsageError
@@ -32,8 +31,6 @@ _FLAT_PROTOCOLS: Final = frozenset({"s3", "s3a", "gs", "gcs"})
 
 _MAX_DEPTH: Final = 100
 """Deepest nesting of folders: pages of a web server that list themselves would go on for ever."""
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -98,12 +95,9 @@ class RemoteFile:
             UsageError: the store cannot be reached.
         """
 
-        def ask() -> bool:
-            files, path = self._open()
+        with self._opened(UsageError, f"{self} cannot be reached") as (files, path):
             files.invalidate_cache(path)  # others write there as well
             return bool(files.exists(path))
-
-        return self._asked(ask)
 
     def is_dir(self) -> bool:
         """Tells whether it is a folder; in an object store, whether anything begins with its name.
@@ -112,11 +106,8 @@ class RemoteFile:
             UsageError: the store cannot be reached.
         """
 
-        def ask() -> bool:
-            files, path = self._open()
+        with self._opened(UsageError, f"{self} cannot be reached") as (files, path):
             return bool(files.isdir(path))
-
-        return self._asked(ask)
 
     def names(self) -> Iterator[str]:
         """Yields the names of files below this folder, relative to it, with slashes, in no particular order.
@@ -124,32 +115,32 @@ class RemoteFile:
         Raises:
             UsageError: the store cannot be reached, or a folder cannot be listed.
         """
-        files, path = self._asked(self._open)
-        root = path.rstrip("/")
-        files.invalidate_cache(path)
-        if _protocol(self.url) in _FLAT_PROTOCOLS:
-            for name in self._asked(lambda: files.find(path)):
-                yield name.removeprefix(root + "/")
-        else:
-            folders = [(path, 0)]
-            seen = {root, root + "/"}
-            while folders:
-                here, depth = folders.pop()
-                # fsspec's own walk silently leaves out what it cannot list.
-                for entry in self._asked(functools.partial(files.ls, here, detail=True)):
-                    place = str(entry["name"])
-                    if place in seen or "/./" in place or not place.startswith(root + "/" if root else ""):
-                        continue  # a page of a web server that links to itself, or elsewhere
-                    seen.add(place)
-                    if entry["type"] != "directory":
-                        yield place.removeprefix(root + "/")
-                    elif depth < _MAX_DEPTH:
-                        folders.append((entry["name"], depth + 1))
-                    else:
-                        raise UsageError(
-                            f"{self} has folders inside each other without end: give one of them"
-                        )
-        files.invalidate_cache(path)  # or it would hold every name for the rest of the run
+        with self._opened(UsageError, f"{self} cannot be reached") as (files, path):
+            root = path.rstrip("/")
+            files.invalidate_cache(path)
+            if self.protocol in _FLAT_PROTOCOLS:
+                yield from (name.removeprefix(root + "/") for name in files.find(path))
+            else:
+                yield from self._walk(files, path, root)
+            files.invalidate_cache(path)  # or it would hold every name for the rest of the run
+
+    def _walk(self, files: Any, path: str, root: str) -> Iterator[str]:
+        """Yields names folder by folder; fsspec's own walk silently leaves out what it cannot list."""
+        folders = [(path, 0)]
+        seen = {root, root + "/"}
+        while folders:
+            here, depth = folders.pop()
+            for entry in files.ls(here, detail=True):
+                place = str(entry["name"])
+                if place in seen or "/./" in place or not place.startswith(root + "/" if root else ""):
+                    continue  # a page of a web server that links to itself, or elsewhere
+                seen.add(place)
+                if entry["type"] != "directory":
+                    yield place.removeprefix(root + "/")
+                elif depth < _MAX_DEPTH:
+                    folders.append((entry["name"], depth + 1))
+                else:
+                    raise UsageError(f"{self} has folders inside each other without end: give one of them")
 
     def matching(self, pattern: str) -> list[str]:
         """Returns the sorted names of matching files directly in this folder; none where there is no folder.
@@ -158,13 +149,10 @@ class RemoteFile:
             UsageError: the store cannot be reached.
         """
 
-        def ask() -> list[str]:
-            files, path = self._open()
+        with self._opened(UsageError, f"{self} cannot be reached") as (files, path):
             files.invalidate_cache(path)
             paths = files.glob(f"{glob.escape(path.rstrip('/'))}/{pattern}")
             return sorted(posixpath.basename(str(name)) for name in paths)
-
-        return self._asked(ask)
 
     def read(self, limit_bytes: int | None = None) -> bytes:
         """Reads the whole file, or its first `limit_bytes`.
@@ -172,16 +160,10 @@ class RemoteFile:
         Raises:
             PhotoError: it cannot be read.
         """
-        try:
-            files, path = self._open()
+        with self._opened(PhotoError, "cannot be read") as (files, path):
             if self.size() == 0:
                 return b""  # stores fail when asked for the first bytes of an empty file
-            content: bytes = files.cat_file(path, end=limit_bytes)
-        except RaveError:
-            raise
-        except Exception as error:  # every store has other errors
-            raise PhotoError(f"cannot be read: {_reason(error)}") from error
-        return content
+            return bytes(files.cat_file(path, end=limit_bytes))
 
     def write(self, content: bytes) -> None:
         """Writes the file so that it is there whole or not at all.
@@ -191,10 +173,9 @@ class RemoteFile:
         Raises:
             PhotoError: it cannot be written.
         """
-        try:
-            files, path = self._open()
-            if _protocol(self.url) in _ATOMIC_PROTOCOLS:
-                files.pipe_file(path, content, **media_type_argument(_protocol(self.url), self.name))
+        with self._opened(PhotoError, f"cannot be written to {self}") as (files, path):
+            if self.protocol in _ATOMIC_PROTOCOLS:
+                files.pipe_file(path, content, **media_type_argument(self.protocol, self.name))
                 return
             folder, name = posixpath.split(path)
             short = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
@@ -209,10 +190,6 @@ class RemoteFile:
                 with contextlib.suppress(Exception):
                     files.rm_file(partial)
                 raise
-        except RaveError:
-            raise
-        except Exception as error:
-            raise PhotoError(f"cannot be written to {self}: {_reason(error)}") from error
 
     def remove(self) -> None:
         """Deletes the file.
@@ -220,11 +197,8 @@ class RemoteFile:
         Raises:
             PhotoError: it cannot be deleted.
         """
-        try:
-            files, path = self._open()
+        with self._opened(PhotoError, "cannot be deleted") as (files, path):
             files.rm_file(path)
-        except Exception as error:
-            raise PhotoError(f"cannot be deleted: {_reason(error)}") from error
 
     def is_free(self) -> bool:
         """Tells whether no file has this name.
@@ -269,13 +243,15 @@ class RemoteFile:
             raise UsageError(f"{self}: {_reason(error)}") from error
         return files, f"{path.rstrip('/')}/{self.inner}" if self.inner else path
 
-    def _asked(self, ask: Callable[[], Answer]) -> Answer:
+    @contextlib.contextmanager
+    def _opened(self, kind: type[RaveError], problem: str) -> Iterator[tuple[Any, str]]:
+        """Yields fsspec's file system and path; what a store raises becomes an error of that kind."""
         try:
-            return ask()
+            yield self._open()
         except RaveError:
             raise
-        except Exception as error:
-            raise UsageError(f"{self} cannot be reached: {_reason(error)}") from error
+        except Exception as error:  # every store has other errors
+            raise kind(f"{problem}: {_reason(error)}") from error
 
 
 Location = Path | RemoteFile

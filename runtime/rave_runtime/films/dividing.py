@@ -36,9 +36,7 @@ class FilmOptions:
     Attributes:
         encoder: an encoder of FFmpeg, such as "h264_nvenc"; None follows the input's codec.
         quality: 1 to 100; None is about the input's quality.
-        container: FFmpeg's name of the container; None follows the target's name, or is MPEG-TS for a pipe.
         live: whether each frame must be written without delay, as for a camera's stream.
-        workers: threads that divide frames; 0 is one per processor.
         again: whether a film with the mark of an earlier enhancement is enhanced once more, not refused.
         alone: whether everything is done in the calling thread, where the system allows no others.
         max_megapixels: films with larger frames are refused.
@@ -46,9 +44,7 @@ class FilmOptions:
 
     encoder: str | None = None
     quality: int | None = None
-    container: str | None = None
     live: bool = False
-    workers: int = 0
     again: bool = False
     alone: bool = False
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
@@ -134,14 +130,12 @@ class DividedFilm:
             self.video.codec_context.thread_count = 1
         self._alone = options.alone
         self._is_piped = options.live
-        # Older versions of PyAV convert in the calling thread, and have no such option.
-        may_choose = "threads" in (import_av().VideoFrame.reformat.__doc__ or "")
-        self._conversion = {"threads": 1} if options.alone and may_choose else {}
+        self._conversion = {"threads": 1} if options.alone else {}
         self.info: FilmInfo | None = None
         self.first_frame: Any = None
         self.stays_until: int | None = None
         self._enhancer = enhancer
-        self._workers = options.workers or usable_processors()
+        self._workers = usable_processors()
         self._result = result
         self._stop = threading.Event()
         self._items: queue.Queue[Any] = queue.Queue(self._workers + 2)

@@ -95,11 +95,11 @@ def enhance_film(
         OSError: the target is a stream that is full, or was closed by its reader.
     """
     options = options or FilmOptions()
-    if not options.workers and not _has_threads():
+    if not _has_threads():
         options = replace(options, alone=True)
     started = time.perf_counter()
     result = FilmResult()
-    container = options.container or container_of(target)
+    container = container_of(target)
     mark = None if enhancer.look.changes_nothing else mark_of(enhancer)
     av = import_av()
     with open_film(source) as film:
@@ -142,16 +142,7 @@ def _write(
     result: FilmResult,
     mark: Mark | None,
 ) -> None:
-    """Encodes frames and passes packets on until the film ends.
-
-    Args:
-        av: PyAV's module.
-        run: decodes and divides the film.
-        target: a binary stream.
-        container: FFmpeg's name of the container to write.
-        options: how the film is written.
-        result: where the number of frames, the encoder and notes are added.
-        mark: the mark to write into the film; None writes none.
+    """Encodes frames and passes packets on until the film ends; what became of it is added to the result.
 
     Raises:
         PhotoError: the film cannot be read or encoded.
@@ -218,22 +209,15 @@ def _start_video(
     start = {"live": options.live, "alone": options.alone}
     video = add_video(output, run.video, run.first_frame, run.info, encoder, quality, **start)
     result.warnings += _notes_on_pixels(run, video.codec_context.pix_fmt, encoder, container)
-    if options.workers or options.alone:
-        video.codec_context.thread_count = 1 if options.alone else options.workers
+    if options.alone:
+        video.codec_context.thread_count = 1
     with usual_scheduling():
         video.codec_context.open(strict=False)
     return TimedEncoder(video, run.video)
 
 
 def _notes_on_pixels(run: DividedFilm, written: str, encoder: str, container: str) -> Iterator[str]:
-    """Yields notes about what an encoder and a container do not keep of a film's pixels.
-
-    Args:
-        run: the film, whose first frame is decoded.
-        written: FFmpeg's name of the pixel format that the encoder gets.
-        encoder: FFmpeg's name of the encoder.
-        container: FFmpeg's name of the container.
-    """
+    """Yields notes about what an encoder, its pixel format and a container do not keep of a film's pixels."""
     assert run.info is not None
     own, layout = run.info.pixel_format, run.info.layout
     has_full_colour = any(kind in written for kind in ("422", "444"))

@@ -18,13 +18,13 @@ from rave_runtime.films.dividing import FilmOptions, FilmResult
 from rave_runtime.films.enhancing import enhance_film
 from rave_runtime.films.marking import read_film_mark
 from rave_runtime.photos.metadata.mark import Mark
+from rave_runtime.run.options import RunOptions
 from rave_runtime.run.overwriting import require_replaceable
-from rave_runtime.run.results import WriteOptions
 
 _BLOCK_BYTES: Final = 1 << 20
 
 
-def film_options(options: WriteOptions, *, live: bool) -> FilmOptions:
+def film_options(options: RunOptions, *, live: bool) -> FilmOptions:
     """Returns how a film is enhanced; `live` is whether it is a stream that is read as it comes."""
     return FilmOptions(
         options.film_encoder,
@@ -39,9 +39,8 @@ def file_film(
     source: Location | IO[bytes],
     target: Location,
     enhancer: Enhancer,
-    options: WriteOptions,
+    options: RunOptions,
     journal: ResultJournal | None,
-    skip_existing: bool = False,
 ) -> FilmResult | None:
     """Enhances a film into a folder.
 
@@ -49,9 +48,9 @@ def file_film(
         source: the film, or a stream that is read as it comes.
         target: where the result goes; the ending of its name decides the container.
         enhancer: estimates the light.
-        options: how results are written; those for photographs alone give a note.
+        options: how results are written, and whether a film whose result is up to date is skipped; those for
+            photographs alone give a note.
         journal: the journal of the target's folder; None keeps no journal.
-        skip_existing: whether to skip a film whose result is up to date by the journal.
 
     Returns:
         Size, encoder and notes of the new film; None where it was skipped.
@@ -65,12 +64,12 @@ def file_film(
     name = key = ""
     if journal is not None:
         name = name_inside(journal.folder, target)
-        if not options.overwrite:
+        if not options.overwrites:
             require_replaceable(target, journal)
         settings = f"film {enhancer.settings} encoder={options.film_encoder} quality={options.quality}"
         settings += " again" * options.again
         key = _digest_of(source, settings.encode() + b"\0") if isinstance(source, Path) else "stream"
-        if skip_existing and journal.is_done(name, key):
+        if options.skip_existing and journal.is_done(name, key):
             return None
     size_and_digest = (0, "")
 
@@ -78,7 +77,7 @@ def file_film(
         nonlocal size_and_digest
         if journal is not None:
             size_and_digest = partial.stat().st_size, _digest_of(partial)
-            if not options.overwrite:  # the file may have appeared since the first check
+            if not options.overwrites:  # the file may have appeared since the first check
                 require_replaceable(target, journal)
             journal.claim(name, *size_and_digest)
 
@@ -124,19 +123,19 @@ def _copy_film(
     )
 
 
-def _ignored(write_options: WriteOptions, enhancer: Enhancer) -> str:
+def _ignored(options: RunOptions, enhancer: Enhancer) -> str:
     """Returns the options that were set but do not apply to films, with "do" or "does" for a sentence."""
     is_full = enhancer.working_size_px is None and enhancer.manifest.working_size_px is not None
-    options = [
+    names = [
         name
         for name, is_set in (
-            ("--format", write_options.format is not None),
-            ("--only-backlit", write_options.only_backlit),
+            ("--format", options.format is not None),
+            ("--only-backlit", options.only_backlit),
             ("--full-resolution", is_full),
         )
         if is_set
     ]
-    return " and ".join(options) + (" does" if len(options) == 1 else " do") if options else ""
+    return " and ".join(names) + (" does" if len(names) == 1 else " do") if names else ""
 
 
 def _digest_of(file: Path, prefix: bytes = b"") -> str:

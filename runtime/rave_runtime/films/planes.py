@@ -13,7 +13,7 @@ import numpy as np
 
 from rave_runtime.arrays import Array
 from rave_runtime.films.plane_format import Plane, PlaneFormat
-from rave_runtime.films.shade_colours import ShadeColours
+from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.light import compiled
 from rave_runtime.light.reduction import UpsampledLight
 from rave_runtime.light.workspace import Workspace
@@ -37,7 +37,7 @@ def relight_planes(
     layout: PlaneFormat,
     light: Light,
     knee: float | None = None,
-    colours: ShadeColours | None = None,
+    colours: MeanColours | None = None,
     workspace: Workspace | None = None,
 ) -> None:
     """Divides a frame by its light, in place.
@@ -156,7 +156,7 @@ def _scale_chroma(
     layout: PlaneFormat,
     sums: Array,
     start: int,
-    colours: ShadeColours | None,
+    colours: MeanColours | None,
     space: Workspace,
 ) -> None:
     """Scales the chroma of some rows by how much their luma grew.

@@ -6,8 +6,6 @@ value by value, not only block by block as JPEG's is, so each value gets a diffe
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 
 from rave_runtime.arrays import Array
@@ -16,13 +14,6 @@ from rave_runtime.light.chroma import NOISE, REACH_BLOCKS, SHADE, mean_shift
 from rave_runtime.light.reduction import neighbours
 from rave_runtime.light.relight import BLOCK_PX
 from rave_runtime.light.workspace import Workspace
-
-
-class ShadeColours(Protocol):
-    """Smooths the chroma of some rows."""
-
-    def smooth(self, chroma: Array, start: int, luma: Array, divisor: Array, space: Workspace) -> None:
-        """See `MeanColours.smooth`."""
 
 
 class MeanColours:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from rave_runtime.light.luma import FROM_CBCR, TO_YCBCR
 from rave_runtime.light.reduction import neighbours
 from rave_runtime.light.relight import BLOCK_PX
 from rave_runtime.light.sharing import share
-from rave_runtime.light.workspace import Workspace
 
 REACH_BLOCKS: Final = 2
 """Blocks to each side over which colours are averaged: 40 pixels, more than two blocks of JPEG's colour."""
@@ -46,19 +45,6 @@ SHADE: Final = (0.35, 0.7)
 
 _TO_CHROMA: Final = np.array(TO_YCBCR, np.float32)
 _TO_COLOUR: Final = np.array(FROM_CBCR, np.float32)
-
-
-class Correction(NamedTuple):
-    """The values to add to some rows of a photograph.
-
-    Attributes:
-        columns: the columns of pixels to which something is added.
-        values: [3, blocks, columns] float32, to be added to red, green and blue in [0, 1]. Each row is for
-            `BLOCK_PX` rows of pixels, the last one also for the pixels below the last whole block.
-    """
-
-    columns: slice
-    values: Array
 
 
 class ChromaCorrection:
@@ -116,40 +102,18 @@ class ChromaCorrection:
             return None
         values = np.zeros((3, blocks, self._width // BLOCK_PX), np.float32)
         part = values[:, block_rows.start - first : block_rows.stop - first, self._columns]
-        for channel, colour in enumerate(self._colours(block_rows)):
-            part[channel] = colour
+        blue, red = self._shift[:, block_rows.start - self._rows.start : block_rows.stop - self._rows.start]
+        for channel, (blue_factor, red_factor) in enumerate(_TO_COLOUR):
+            part[channel] = blue_factor * blue + red_factor * red
         return values
 
-    def _colours(self, block_rows: range) -> Iterator[Array]:
-        """Yields the red, green and blue correction of rows of blocks, for the columns `_columns`."""
-        blue, red = self._shift[:, block_rows.start - self._rows.start : block_rows.stop - self._rows.start]
-        for blue_factor, red_factor in _TO_COLOUR:
-            yield blue_factor * blue + red_factor * red
-
-    def rows(self, start: int, stop: int, workspace: Workspace | None = None) -> Correction | None:
-        """Returns the correction of some rows, one value per column; None if it is all zero.
-
-        Args:
-            start: first row of the picture, a multiple of `BLOCK_PX`.
-            stop: row after the last, at least one block further.
-            workspace: memory for the result, which is valid until the next use; None allocates new memory.
-        """
-        first, blocks = start // BLOCK_PX, (stop - start) // BLOCK_PX
-        block_rows = range(max(first, self._rows.start), min(first + blocks, self._rows.stop))
-        if not block_rows:
+    def rows(self, start: int, stop: int) -> Array | None:
+        """Returns what `blocks` returns, for each column of the picture: [3, blocks, w] float32."""
+        values = self.blocks(start, stop)
+        if values is None:
             return None
-        columns = slice(self._columns.start * BLOCK_PX, self._columns.stop * BLOCK_PX)
-        whole = columns.stop - columns.start
-        if columns.stop + BLOCK_PX > self._width:
-            columns = slice(columns.start, self._width)
-        values = (workspace or Workspace()).array("chroma", (3, blocks, columns.stop - columns.start))
-        values.fill(0)
-        for channel, colour in enumerate(self._colours(block_rows)):
-            part = values[channel, block_rows.start - first : block_rows.stop - first]
-            for column in range(BLOCK_PX):
-                part[:, column:whole:BLOCK_PX] = colour
-            part[:, whole:] = colour[:, -1:]
-        return Correction(columns, values)
+        beyond = (0, self._width - values.shape[2] * BLOCK_PX)  # given what the last block is given
+        return np.pad(np.repeat(values, BLOCK_PX, 2), ((0, 0), (0, 0), beyond), "edge")
 
 
 def _interpolated(values: Array, down: int, across: int) -> Array:

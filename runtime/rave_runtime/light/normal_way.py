@@ -145,7 +145,7 @@ class NormalWay:
                     self._develop_compiled(strip, target, start, chroma, other, space)
                 else:
                     divisor = self._rows(start, stop, space)
-                    correction = None if chroma is None else chroma.rows(start, stop, space)
+                    correction = None if chroma is None else chroma.rows(start, stop)
                     relight_gently(strip, divisor, target, self._look.knee, correction, curve, space)
 
         share(develop_strips, list(self._strips(_COMPILED_STRIP_PX if is_compiled else _STRIP_PX)), threads)

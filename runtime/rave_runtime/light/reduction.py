@@ -16,7 +16,6 @@ from PIL import Image
 
 from rave_runtime.arrays import Array
 from rave_runtime.light import compiled
-from rave_runtime.light.lanczos import resize
 from rave_runtime.light.luma import LUMA_BT601
 from rave_runtime.light.sharing import share
 from rave_runtime.light.workspace import Workspace
@@ -99,7 +98,8 @@ def _reduce_bytes(
         strip = Image.fromarray(image[top : top + step])
         luma[top : top + step] = np.asarray(strip.convert("L"))
         boxes[top // down : (top + step) // down] = np.asarray(strip.reduce((across, down)))
-    return resize(boxes, size, width / across, height / down), luma
+    box = (0, 0, width / across, height / down)
+    return np.asarray(Image.fromarray(boxes).resize(size, Image.Resampling.LANCZOS, box=box)), luma
 
 
 def _reduce_compiled(image: NDArray[np.uint8], size: tuple[int, int], threads: int) -> NDArray[np.uint8]:
@@ -114,7 +114,8 @@ def _reduce_compiled(image: NDArray[np.uint8], size: tuple[int, int], threads: i
         compiled.box_means(image[starts[0] * down : stop * down], across, down, boxes[starts[0] : stop])
 
     share(average, range(len(boxes)), threads)
-    return resize(boxes, size, image.shape[1] / across, image.shape[0] / down)
+    box = (0, 0, image.shape[1] / across, image.shape[0] / down)
+    return np.asarray(Image.fromarray(boxes).resize(size, Image.Resampling.LANCZOS, box=box))
 
 
 def _box_sides(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[int, int]:

@@ -50,7 +50,7 @@ def relight_gently(
     divisor: Array,
     out: NDArray[Any],
     knee: float,
-    correction: tuple[slice, Array] | None = None,
+    correction: Array | None = None,
     curve: Array | None = None,
     workspace: Workspace | None = None,
 ) -> None:
@@ -63,9 +63,8 @@ def relight_gently(
         divisor: [h, w] float32, within `rave_runtime.light.look.DIVISOR_BOUNDS`.
         out: like the image; may be the image.
         knee: result, in [0, 1], from which highlights roll off.
-        correction: a range of columns, and [c, n, columns] float32 values that are added to their pixels,
-            in [0, 1], before the gain: each row to `BLOCK_PX` rows of the image, the last one also to the
-            rows that remain. None adds nothing. See `rave_runtime.light.chroma.Correction`.
+        correction: [c, n, w] float32 values that are added to the pixels, in [0, 1], before the gain: each
+            row to `BLOCK_PX` rows of the image, the last one also to the rows that remain. None adds nothing.
         curve: tone curve of the image's colour space, as for `relight`.
         workspace: memory for intermediate values; None allocates new memory.
     """
@@ -79,14 +78,11 @@ def relight_gently(
         scale = np.float32(1)
     gain = _gain(divisor, _brightest(planes, 1 / scale, space), knee, space)
     for channel, plane in enumerate(planes):
-        if correction is None:
-            plane *= gain
-        else:
-            columns, values = correction
-            _add_blocks(plane[:, columns], values[channel] * scale)
-            plane *= gain
-            part = plane[:, columns]
-            np.clip(part, np.float32(0), scale, out=part)
+        if correction is not None:
+            _add_blocks(plane, correction[channel] * scale)
+        plane *= gain
+        if correction is not None:
+            np.clip(plane, np.float32(0), scale, out=plane)
         if curve is not None:
             plane[...] = _decode(plane, decode, top)
     _store_planes(planes, out)  # nothing is above white, nor below black
@@ -171,12 +167,8 @@ def _add_blocks(plane: Array, values: Array) -> None:
     """Adds [n, w] values to a [h, w] plane: each row to `BLOCK_PX` rows, the last one also to the rest."""
     blocks, width = values.shape
     whole = blocks * BLOCK_PX
-    rows = plane[:whole].reshape(blocks, BLOCK_PX, width) if plane.flags.c_contiguous else None
-    if rows is not None:
-        rows += values[:, None]
-    else:
-        for row in range(BLOCK_PX):
-            plane[row:whole:BLOCK_PX] += values
+    rows = plane[:whole].reshape(blocks, BLOCK_PX, width)
+    rows += values[:, None]
     plane[whole:] += values[-1]
 
 

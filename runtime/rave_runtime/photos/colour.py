@@ -20,9 +20,8 @@ from PIL import Image, ImageCms
 from rave_runtime.arrays import Array, Pixels
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.headers.colour_codes import srgb_encoded, srgb_light
+from rave_runtime.photos.headers.icc import tags_of, values_of_curve
 from rave_runtime.photos.metadata.grey_profile import light_of_lightness, states_lightness
-
-_CURVE_SIZE: Final = 4096
 
 _FAR_FROM_GREY: Final = 64
 """By how much sRGB's channels differ where equal ones of a space are no grey: 13 at most under 66 profiles of
@@ -164,14 +163,11 @@ def convert_to_srgb(pixels: Pixels, icc_profile: bytes) -> Pixels:
 
 def _primaries(icc_profile: bytes) -> NDArray[np.float64] | None:
     """Returns XYZ of red, green and blue as columns [3, 3]; None where the profile states none."""
+    tags = tags_of(icc_profile)
+    if b"A2B0" in tags:  # a table of colours overrules the primaries
+        return None
     try:
-        (count,) = struct.unpack_from(">I", icc_profile, 128)
-        entries = struct.iter_unpack(">4sII", icc_profile[132 : 132 + 12 * min(count, 200)])
-        places = {tag: start for tag, start, _ in entries}
-        starts = [places[tag] for tag in (b"rXYZ", b"gXYZ", b"bXYZ")]
-        if b"A2B0" in places:
-            return None
-        columns = [struct.unpack_from(">3i", icc_profile, start + 8) for start in starts]
+        columns = [struct.unpack_from(">3i", tags[tag], 8) for tag in (b"rXYZ", b"gXYZ", b"bXYZ")]
     except (struct.error, KeyError):
         return None
     return np.array(columns, np.float64).T / 65536
@@ -207,18 +203,11 @@ def tone_curve(icc_profile: bytes | None) -> Array | None:
 
 
 def _stated_curve(icc_profile: bytes) -> Array | None:
-    """Returns the curve as the profile states it, which 8-bit probes only guess; None where it states none.
-
-    Source: ICC.1:2022, 10.6 curveType and 10.18 parametricCurveType.
-    """
+    """Returns the curve that the profile states, which 8-bit probes only guess; None where it states none."""
     name = b"kTRC" if icc_profile[16:20] == b"GRAY" else b"gTRC"
+    tags = tags_of(icc_profile)
     try:
-        (count,) = struct.unpack_from(">I", icc_profile, 128)
-        entries = struct.iter_unpack(">4sII", icc_profile[132 : 132 + 12 * min(count, 200)])
-        places = {tag: start for tag, start, _ in entries}
-        if name not in places or b"A2B0" in places:  # a table of colours overrules the curves
-            return None
-        linear = _curve_values(icc_profile, places[name])
+        linear = None if b"A2B0" in tags else values_of_curve(tags.get(name, b""))
     except struct.error:
         return None
     if linear is None or not np.isfinite(linear).all():
@@ -228,35 +217,6 @@ def _stated_curve(icc_profile: bytes) -> Array | None:
         linear = light_of_lightness(linear)
     encoded = srgb_encoded(linear)
     return encoded.astype(np.float32) if encoded[-1] > 0.5 > encoded[0] else None
-
-
-def _curve_values(icc_profile: bytes, start: int) -> NDArray[np.float64] | None:
-    """Returns linear light of [4096] equally spaced values, by the curve at that place."""
-    x = np.linspace(0, 1, _CURVE_SIZE)
-    kind = icc_profile[start : start + 4]
-    if kind == b"curv":
-        (count,) = struct.unpack_from(">I", icc_profile, start + 8)
-        if count == 0:
-            return x
-        values = np.frombuffer(icc_profile[start + 12 : start + 12 + 2 * min(count, 65536)], ">u2")
-        if len(values) != count:
-            return None
-        if count == 1:
-            return np.asarray(x ** (float(values[0]) / 256))
-        return np.interp(x, np.linspace(0, 1, count), values / 65535)
-    if kind == b"para":
-        (function,) = struct.unpack_from(">H", icc_profile, start + 8)
-        needed = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}.get(function, 0)
-        if not needed:
-            return None
-        numbers = [value / 65536 for value in struct.unpack_from(f">{needed}i", icc_profile, start + 12)]
-        g, a, b, c, d, e, f = (numbers + [1.0, 0.0, 0.0, 0.0, 0.0, 0.0][needed - 1 :])[:7]
-        with np.errstate(all="ignore"):
-            power = np.maximum(a * x + b, 0) ** g
-            if function in (1, 2):
-                return np.asarray(np.where(a * x + b >= 0, power + c, c))
-            return power if function == 0 else np.asarray(np.where(x >= d, power + e, c * x + f))
-    return None
 
 
 @functools.lru_cache(maxsize=8)

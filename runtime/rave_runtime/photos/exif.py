@@ -10,12 +10,12 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+from rave_runtime.photos.metadata.directories import EXIF_IFD
 from rave_runtime.photos.metadata.geometry import Turn, stored_size
 from rave_runtime.photos.metadata.regions import turn_subject
-from rave_runtime.photos.xmp import orientation_in_xmp
+from rave_runtime.photos.xmp import orientation_in_xmp, upright_xmp
 
 _ORIENTATION: Final = 0x0112
-_EXIF_IFD: Final = 0x8769
 _IMAGE_SIZE: Final = (0x0100, 0x0101)
 _PIXEL_SIZE: Final = (0xA002, 0xA003)
 _SUBJECTS: Final = (0x9214, 0xA214)
@@ -65,7 +65,7 @@ def upright_exif(exif: bytes, width: int, height: int, orientation: int = 1) -> 
                 struct.pack_into(order + _INTEGERS[kind], data, where, 1)
             elif tag in _IMAGE_SIZE and kind in (3, 4):
                 _set_side(data, order, kind, where, width if tag == _IMAGE_SIZE[0] else height)
-            elif tag == _EXIF_IFD and kind in (4, 13) and exif_ifd is None:  # thousands would take hours
+            elif tag == EXIF_IFD and kind in (4, 13) and exif_ifd is None:  # thousands would take hours
                 (exif_ifd,) = struct.unpack_from(order + "I", data, where)
                 _set_pixel_size(data, order, exif_ifd, width, height)
                 if orientation != 1:
@@ -77,6 +77,16 @@ def upright_exif(exif: bytes, width: int, height: int, orientation: int = 1) -> 
     with contextlib.suppress(struct.error):
         _erase_thumbnail(data, order)
     return prefix + bytes(data)
+
+
+def upright_metadata(
+    exif: bytes | None, xmp: bytes | None, width: int, height: int, orientation: int
+) -> tuple[bytes | None, bytes | None, tuple[str, ...]]:
+    """Returns what `upright_exif` and `upright_xmp` make of both, and a note on XMP that was left out."""
+    packet = upright_xmp(xmp, width, height, orientation) if xmp else None
+    notes = ("its XMP is damaged and was left out: it could not be turned with the picture",)
+    upright = upright_exif(exif, width, height, orientation) if exif else None
+    return upright, packet, notes if xmp and packet is None else ()
 
 
 def without_orientation(exif: bytes) -> bytes:

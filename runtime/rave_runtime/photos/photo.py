@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,24 @@ DEFAULT_MAX_MEGAPIXELS: Final = 300.0
 """Larger pictures are refused unless the limit is raised: a small file can claim any size."""
 
 _NEEDED: Final = "an image of [h, w, 3] uint8 or uint16 is needed"
+
+
+class Blocks(NamedTuple):
+    """What a file says beside its pixels.
+
+    Attributes:
+        icc_profile: the colour profile, or None.
+        exif: EXIF, not yet upright, or None.
+        xmp: the packet, not yet upright, or None.
+        captions: captions in a block of their own: IPTC-IIM, or for PNG image resources; or None.
+        notes: what a user should know of what was left out or moved.
+    """
+
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    captions: bytes | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,19 @@ class Photo:
     source: bytes | None = None
     orientation: int = 1
     warnings: tuple[str, ...] = ()
+
+
+def check_size(width: int, height: int, max_megapixels: float) -> None:
+    """Refuses a picture that is too large.
+
+    Raises:
+        PhotoError: it has more than that many megapixels.
+    """
+    if width * height > max_megapixels * 1e6:
+        raise PhotoError(
+            f"is {width} x {height}, over the limit of {max_megapixels:g} megapixels: "
+            "raise it with --max-megapixels if the file can be trusted"
+        )
 
 
 def check_image(image: Any) -> None:

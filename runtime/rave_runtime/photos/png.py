@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Container, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
 from rave_runtime.photos.jpeg import PHOTOSHOP_SEGMENT, XMP_SEGMENT
 from rave_runtime.photos.metadata.photoshop import resource_of_iptc, with_turned_resolution
 from rave_runtime.photos.metadata.png_texts import PngUnpacker
+from rave_runtime.photos.photo import Blocks
 from rave_runtime.photos.xmp import upright_xmp
 
 LEVEL: Final = 3
@@ -57,25 +58,12 @@ def chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield content[start + 4 : start + 8], content[start + 8 : stop - 4]
 
 
-class PngBlocks(NamedTuple):
-    """A PNG's metadata: each block unpacked, or None.
+def png_blocks(content: bytes) -> Blocks:
+    """Reads the metadata of a PNG; its captions are Photoshop's image resources.
 
-    Attributes:
-        icc_profile: the colour profile, from its own chunk or from a text as ImageMagick writes it, unless
-            the file says that it is sRGB.
-        exif: EXIF, from its own chunk or from a text as ImageMagick writes it.
-        xmp: the packet.
-        resources: Photoshop's image resources, with captions and keywords.
+    A block that is damaged or unpacks beyond measure counts as absent. What has no chunk of its own is taken
+    from a text as ImageMagick writes it, a colour profile only if the file does not say that it is sRGB.
     """
-
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    resources: bytes | None = None
-
-
-def png_blocks(content: bytes) -> PngBlocks:
-    """Reads the metadata of a PNG. A block that is damaged or unpacks beyond measure counts as absent."""
     icc = exif = xmp = None
     is_srgb = False
     raw: dict[str, bytes] = {}
@@ -102,7 +90,7 @@ def png_blocks(content: bytes) -> PngBlocks:
     if icc is None and not is_srgb:
         text_profile = raw.get("icc") or raw.get("icm") or b""
         icc = text_profile if text_profile[36:40] == b"acsp" else None  # the signature of all profiles
-    return PngBlocks(icc, exif or raw.get("exif"), xmp or raw.get("xmp"), resources)
+    return Blocks(icc, exif or raw.get("exif"), xmp or raw.get("xmp"), resources)
 
 
 def png_texts(content: bytes) -> dict[str, bytes]:

@@ -26,7 +26,7 @@ from rave_runtime.photos.decoders import (
     open_picture,
     to_pixels,
 )
-from rave_runtime.photos.exif import orientation_of, upright_exif
+from rave_runtime.photos.exif import orientation_of, upright_metadata
 from rave_runtime.photos.fast_jpeg import DamagedJpegError, decode_jpeg
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.coding import coding_options
@@ -35,10 +35,9 @@ from rave_runtime.photos.headers.stated_colour import stated_profile
 from rave_runtime.photos.metadata.blocks import read_blocks
 from rave_runtime.photos.metadata.containers import orientation_in_heif
 from rave_runtime.photos.metadata.left_behind import note_left_behind
-from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, Photo
+from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, Photo, check_size
 from rave_runtime.photos.png import missing_bytes, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep, to_8_bits, turned
-from rave_runtime.photos.xmp import upright_xmp
 
 _BYTES_PER_PIXEL: Final = 8
 """The most that a pixel takes in a file: colour and transparency of 16 bits, not compressed."""
@@ -227,22 +226,20 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
             pixels, icc, options = to_srgb(pixels.astype(np.uint8, copy=False), icc), None, {}
         dpi = image.info.get("dpi") if _tells_resolution(image) else None
     height, width, channels = pixels.shape
-    packet = upright_xmp(xmp, width, height, orientation) if xmp else None
-    if xmp and packet is None:
-        notes = (*notes, "its XMP is damaged and was left out: it could not be turned with the picture")
+    upright_exif, upright_xmp, lost = upright_metadata(exif, xmp, width, height, orientation)
     return Photo(
         pixels=pixels if channels in (1, 3) else np.ascontiguousarray(pixels[..., :-1]),
         alpha=np.ascontiguousarray(pixels[..., -1]) if channels in (2, 4) else None,
         format=name,
         icc_profile=icc,
-        exif=upright_exif(exif, width, height, orientation) if exif else None,
-        xmp=packet,
-        iptc=blocks.iptc,
+        exif=upright_exif,
+        xmp=upright_xmp,
+        iptc=blocks.captions,
         dpi=_sensible_dpi(dpi[::-1] if isinstance(dpi, tuple) and orientation >= 5 else dpi),
         save_options=options,
         source=content if name in ("JPEG", "PNG") else None,
         orientation=orientation,
-        warnings=notes,
+        warnings=notes + lost,
     )
 
 
@@ -253,11 +250,7 @@ def _check_size(image: Image.Image, max_megapixels: float) -> None:
     tags = getattr(image, "tag_v2", {})
     tile = tags.get(322, 1), tags.get(323, 1)
     for wide, high in ((width, height), tile):
-        if wide * high > max_megapixels * 1e6:
-            raise PhotoError(
-                f"is {wide} x {high}, over the limit of {max_megapixels:g} megapixels: "
-                "raise it with --max-megapixels if the file can be trusted"
-            )
+        check_size(wide, high, max_megapixels)
 
 
 def _ends_blank(image: Image.Image) -> bool:

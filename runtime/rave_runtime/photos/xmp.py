@@ -22,14 +22,6 @@ _GAIN_MAP: Final = "hdrgm:Version"
 _SEMANTIC: Final = "Item:Semantic"
 _EXTENSION: Final = "xmpNote:HasExtendedXMP"
 _IN_EXTENSION: Final = ("GDepth:", "GImage:", "GAudio:")
-_WIDE: Final = {
-    b"\xff\xfe": "utf-16-le",
-    b"\xfe\xff": "utf-16-be",
-    b"<\0": "utf-16-le",
-    b"\0<": "utf-16-be",
-}
-"""First bytes of packets in encodings that do not hold ASCII as it is."""
-
 _RATIO: Final = re.compile(r"[0-9./]{1,40}")
 
 _MANIFEST: Final = "self#jumbf"
@@ -38,7 +30,7 @@ _CAMERA_RAW: Final = ("http://ns.adobe.com/camera-raw-settings/1.0/", "crs")
 
 def orientation_in_xmp(xmp: bytes) -> int | None:
     """Returns the orientation that a packet states, 1 to 8, or None."""
-    packet = open_packet(xmp)[0]
+    packet = read_packet(xmp)
     for element in packet.top.walk():
         span = packet.fields(element).get(_ORIENTATION)
         if span is not None and packet.text(span) in tuple("12345678"):
@@ -63,7 +55,7 @@ def upright_xmp(xmp: bytes, width: int, height: int, orientation: int = 1) -> by
     Returns:
         The packet, or None where it is too damaged to be turned.
     """
-    packet, encoding = open_packet(xmp)
+    packet = read_packet(xmp)
     if not packet.is_whole and orientation != 1:
         return None
     edits: Edits = {}
@@ -94,17 +86,14 @@ def upright_xmp(xmp: bytes, width: int, height: int, orientation: int = 1) -> by
     if orientation != 1:
         edits |= turn_regions(packet, packet.top, turn)
     edits = {span: data for span, data in edits.items() if 0 <= span.start <= span.stop}
-    if not edits:
-        return xmp
-    corrected = packet.with_edits(edits)
-    return corrected if encoding is None else corrected.decode("utf-8").encode(encoding)
+    return packet.with_edits(edits) if edits else xmp
 
 
 def further_pictures(xmp: bytes | None) -> tuple[str, ...]:
     """Lists what a packet says to stand behind the photograph, such as `MotionPhoto` or `GainMap`."""
     if xmp is None:
         return ()
-    packet = open_packet(xmp)[0]
+    packet = read_packet(xmp)
     semantics = []
     for element in packet.top.walk():
         fields = packet.fields(element)
@@ -119,14 +108,11 @@ def further_pictures(xmp: bytes | None) -> tuple[str, ...]:
 
 def without_extension(xmp: bytes) -> bytes:
     """Takes the reference to a second packet out of one, for files that have no place for that."""
-    packet, encoding = open_packet(xmp)
+    packet = read_packet(xmp)
     edits: Edits = {}
     for element in packet.top.walk():
         edits |= _without_extension(element)
-    if not edits:
-        return xmp
-    corrected = packet.with_edits(edits)
-    return corrected if encoding is None else corrected.decode("utf-8").encode(encoding)
+    return packet.with_edits(edits) if edits else xmp
 
 
 def _without_extension(element: Element) -> Edits:
@@ -139,29 +125,12 @@ def _without_extension(element: Element) -> Edits:
 
 def without_development(xmp: bytes) -> bytes:
     """Takes out how Camera Raw and Lightroom develop a raw file: they would do so again with the result."""
-    packet, encoding = open_packet(xmp, (_CAMERA_RAW,))
+    packet = read_packet(xmp, (_CAMERA_RAW,))
     edits: Edits = {}
     for element in packet.top.walk() if packet.is_whole else ():
         names = (*element.attributes, *(child.name for child in element.children))
         edits |= without_names(element, tuple(name for name in names if name.startswith("crs:")))
-    if not edits:
-        return xmp
-    corrected = packet.with_edits(edits)
-    return corrected if encoding is None else corrected.decode("utf-8").encode(encoding)
-
-
-def open_packet(xmp: bytes, more_namespaces: tuple[tuple[str, str], ...] = ()) -> tuple[Packet, str | None]:
-    """Reads a packet, as UTF-8 where its encoding does not hold ASCII as it is; returns that encoding too.
-
-    The arguments are those of `read_packet`.
-    """
-    for mark, encoding in _WIDE.items():
-        if xmp.startswith(mark):
-            try:
-                return read_packet(xmp.decode(encoding).encode(), more_namespaces), encoding
-            except UnicodeError:
-                break
-    return read_packet(xmp, more_namespaces), None
+    return packet.with_edits(edits) if edits else xmp
 
 
 def without_names(element: Element, names: tuple[str, ...]) -> Edits:

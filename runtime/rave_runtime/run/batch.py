@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from rave_runtime.backends.devices import Setup
+from rave_runtime.backends.limits import usable_processors
 from rave_runtime.backends.stopping import StoppableNetwork
+from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import BundleError
 from rave_runtime.files.atomic import begin_writing
@@ -30,10 +32,11 @@ from rave_runtime.photos.formats import format_of_ending, is_one_format, written
 from rave_runtime.photos.reading import read_file
 from rave_runtime.run.companions import copy_companions
 from rave_runtime.run.jobs import Job
-from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
+from rave_runtime.run.memory import MemoryBudget, Need, estimate_need, memory_for_one_mib, most_workers
 from rave_runtime.run.one_photo import enhance_content
+from rave_runtime.run.options import RunOptions, make_enhancer
 from rave_runtime.run.overwriting import require_replaceable
-from rave_runtime.run.results import Result, Status, WriteOptions, Written, failed_result, settings_of
+from rave_runtime.run.results import Result, Status, Written, failed_result, settings_of
 from rave_runtime.run.side_by_side import SideBySide
 
 
@@ -42,31 +45,28 @@ class Batch:
 
     Args:
         enhancer: shared by all workers.
-        options: how results are written.
+        options: how results are written, and whether those that are up to date are left out.
         workers: photographs in work at a time.
         budget: the memory for photographs; None sets no limit.
         journal: the journal of the output folder, so that a run can be resumed; None keeps none.
-        skip_existing: whether to leave out photographs whose result is in the journal and in the folder.
     """
 
     def __init__(
         self,
         enhancer: Enhancer,
-        options: WriteOptions | None = None,
+        options: RunOptions | None = None,
         workers: int = 1,
         budget: MemoryBudget | None = None,
         journal: ResultJournal | None = None,
-        skip_existing: bool = False,
     ) -> None:
         self.cancelled = threading.Event()
         self._interrupted = threading.Event()
         self._enhancer = copy.copy(enhancer)  # a copy, since others may use this one
         self._enhancer.network = StoppableNetwork(enhancer.network, self._interrupted.is_set)
-        self._options = options or WriteOptions()
+        self._options = options or RunOptions()
         self._workers = workers
         self._budget = budget
         self._journal = journal
-        self._skip_existing = skip_existing
         self._loading = threading.Lock()
 
     @property
@@ -127,7 +127,7 @@ class Batch:
             if self._budget is None:
                 return self._enhance_file(job, content, start_s, limit_megapixels)
             header = job.source if isinstance(job.source, Path) else content or b""
-            written_format = self._options.format or written_format_of(job.target)
+            written_format = self._options.format_name or written_format_of(job.target)
             need = estimate_need(header, self._enhancer.working_size_px, written_format)
             if (need.megapixels or 0) > limit_megapixels:  # the reader refuses it
                 need = Need(0, megapixels=need.megapixels)
@@ -143,10 +143,10 @@ class Batch:
         from rave_runtime.films.filing import file_film  # only films wait for it
 
         journal, options = self._journal, self._options
-        film = file_film(job.source, job.target, self._enhancer, options, journal, self._skip_existing)
+        film = file_film(job.source, job.target, self._enhancer, options, journal)
         if film is None:
             return Result(job, "skipped", seconds=time.perf_counter() - start_s)
-        notes = *film.warnings, *copy_companions(job, journal, None, overwrite=options.overwrite)
+        notes = *film.warnings, *copy_companions(job, journal, None, overwrite=options.overwrites)
         status: Status = "copied" if film.is_unchanged else "done"
         size = film.width_px, film.height_px
         return Result(job, status, None, notes, *size, film.seconds, enhanced_before=film.enhanced_before)
@@ -159,19 +159,19 @@ class Batch:
         name = key = digest = ""
         if self._journal is not None:
             name = name_inside(self._journal.folder, job.target)
-            if not options.overwrite:
+            if not options.overwrites:
                 require_replaceable(job.target, self._journal)
         if content is None:
             content = read_file(job.source, options.max_megapixels)
         if self._journal is not None:
             key = result_key(content, self.settings)
-            if self._skip_existing and self._journal.is_done(name, key):
+            if options.skip_existing and self._journal.is_done(name, key):
                 return Result(job, "skipped", seconds=time.perf_counter() - start_s)
         self._load_beside()
         photo = enhance_content(
             self._enhancer,
             content,
-            format=options.format or written_format_of(job.target),
+            format=options.format_name or written_format_of(job.target),
             quality=options.quality,
             max_megapixels=max_megapixels,
             least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
@@ -182,9 +182,9 @@ class Batch:
             hdr=options.hdr,
         )
         del content
-        notes = photo.warnings + copy_companions(job, self._journal, photo, overwrite=options.overwrite)
+        notes = photo.warnings + copy_companions(job, self._journal, photo, overwrite=options.overwrites)
         if self._journal is not None:
-            if not options.overwrite and isinstance(job.target, Path):  # a file may have come meanwhile
+            if not options.overwrites and isinstance(job.target, Path):  # a file may have come meanwhile
                 require_replaceable(job.target, self._journal)
             digest = digest_of(photo.content)
             self._journal.claim(name, len(photo.content), digest)
@@ -208,3 +208,35 @@ class Batch:
     def _load(self) -> None:
         with contextlib.suppress(Exception):  # the first photograph that needs the graph tells
             self._enhancer.prepare()
+
+
+def make_batch(
+    options: RunOptions,
+    journal: ResultJournal | None,
+    jobs: int,
+    processors: int | None = None,
+    model: Bundle | None = None,
+) -> Batch:
+    """Makes the batch that these options describe.
+
+    Args:
+        options: the options of the run.
+        journal: the journal of the results, if there is one.
+        jobs: how many photographs there are, so that no more workers are made.
+        processors: how many processors to use; None is all that there are.
+        model: replaces the options' model; None keeps that.
+
+    Raises:
+        RaveError: as `Enhancer`.
+    """
+    processors = processors or usable_processors()
+    workers = options.workers or max(1, min(processors, jobs, most_workers(options.limit_mib)))
+    # A limit from the user holds for every photograph; otherwise a large one may be worked on alone.
+    alone_mib = options.memory_limit_mib or memory_for_one_mib()
+    return Batch(
+        make_enhancer(options, workers, max(1, processors // workers), model),
+        options,
+        workers,
+        MemoryBudget(options.limit_mib * 2**20, alone_mib * 2**20),
+        journal,
+    )

@@ -30,21 +30,28 @@ REPORT_MARK: Final = b"<title>rave-run: "
 
 
 class Log:
-    """A log that is open for writing; without a stream it writes nothing.
+    """A log to which results are appended, open until it is closed.
+
+    Where it cannot be written any more, such as on a full disk, one warning is given and the run goes on.
+
+    Each line holds: time (UTC, ISO 8601), name, target, status, error, warnings, width_px, height_px,
+    seconds, provider, precision, working_size_px, worker, backlit. Lines are written as results come.
 
     Attributes:
         problem: why the log lacks lines, in words for people; None where it lacks none.
 
     Args:
-        file: the log's name, for messages.
-        stream: where the lines go; None writes nothing.
+        file: the log; `-` is standard output, and None writes nothing.
         setup: what the run computes with.
+
+    Raises:
+        OSError: the file cannot be opened.
     """
 
-    def __init__(self, file: Path | None, stream: BinaryIO | None, setup: Setup) -> None:
+    def __init__(self, file: Path | None, setup: Setup) -> None:
         self.problem: str | None = None
         self._file = file
-        self._stream = stream
+        self._stream = None if file is None else _open(file)
         self._setup = setup
 
     def write(self, result: Result) -> None:
@@ -103,23 +110,6 @@ class Log:
             "worker": result.worker or None,
             "backlit": None if result.backlit is None else round(result.backlit, 3),
         }
-
-
-@contextlib.contextmanager
-def open_log(file: Path | None, setup: Setup) -> Iterator[Log]:
-    """Yields a log to which results are appended; without a file it writes nothing.
-
-    Where the log cannot be written any more, such as on a full disk, one warning is given and the run goes
-    on. Lines of the file `-` go to standard output.
-
-    Each line holds: time (UTC, ISO 8601), name, target, status, error, warnings, width_px, height_px,
-    seconds, provider, precision, working_size_px, worker, backlit. Lines are written as results come.
-
-    Raises:
-        OSError: the file cannot be opened.
-    """
-    with contextlib.closing(Log(file, None if file is None else _open(file), setup)) as log:
-        yield log
 
 
 def _open(file: Path) -> BinaryIO:

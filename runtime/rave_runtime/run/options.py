@@ -1,15 +1,13 @@
-"""The options of a run, and the enhancer and batch that they describe."""
+"""The options of a run, and the enhancer that they describe."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from rave_runtime.backends.limits import usable_processors
 from rave_runtime.bundle import Bundle
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
@@ -17,23 +15,9 @@ from rave_runtime.files.atomic import is_stream_name
 from rave_runtime.files.windows import can_be_named
 from rave_runtime.photos.formats import KNOWN_ENDINGS, format_named, parse_format
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
-from rave_runtime.run.memory import (
-    MemoryBudget,
-    choose_tile_size,
-    default_limit_mib,
-    memory_for_one_mib,
-    most_workers,
-)
-
-if TYPE_CHECKING:  # the program imports these while the model loads: see `rave_runtime.cli.ahead`
-    from rave_runtime.files.entries import ResultJournal
-    from rave_runtime.run.batch import Batch
-    from rave_runtime.run.inputs import Selection
-    from rave_runtime.run.jobs import Naming
-    from rave_runtime.run.results import WriteOptions
-
-MakeEnhancer = Callable[..., Enhancer]
-"""What takes the arguments of `Enhancer` and returns one, such as the class itself."""
+from rave_runtime.run.inputs import Selection
+from rave_runtime.run.jobs import Naming, parse_shard
+from rave_runtime.run.memory import choose_tile_size, default_limit_mib
 
 Mode = Literal["folder", "watch", "stream", "film"]
 
@@ -81,13 +65,9 @@ class RunOptions:
         Raises:
             UsageError: the message says which options do not fit, and what to do.
         """
-        from rave_runtime.run.jobs import parse_shard
-        from rave_runtime.run.overwriting import parse_overwrite
-
         written = self.format_name
         if written is not None and self.quality is not None and not format_named(written).has_quality:
             warnings.warn(f"--quality does not apply to {written}, which is lossless", stacklevel=1)
-        parse_overwrite(self.overwrite)
         if any(sign in self.suffix for sign in "/\\\0"):
             raise UsageError(f"--suffix {self.suffix} cannot be part of a file's name: leave out slashes")
         if not can_be_named(f"a{self.suffix}.jpg"):
@@ -154,8 +134,6 @@ class RunOptions:
     @property
     def selection(self) -> Selection:
         """The names of photographs that the run takes."""
-        from rave_runtime.run.inputs import Selection
-
         return Selection(self.include, self.exclude)
 
     @property
@@ -165,26 +143,12 @@ class RunOptions:
         Raises:
             UsageError: as `format_name`.
         """
-        from rave_runtime.run.jobs import Naming
-
         return Naming(self.format_name, self.suffix, self.companions)
 
     @property
-    def write_options(self) -> WriteOptions:
-        """How results are written."""
-        from rave_runtime.run.results import WriteOptions
-
-        return WriteOptions(
-            self.format_name,
-            self.quality,
-            self.max_megapixels,
-            overwrite=self.overwrite == "always",
-            keep_times=self.keep_times,
-            only_backlit=self.only_backlit,
-            again=self.again,
-            hdr=self.hdr,
-            film_encoder=self.film_encoder,
-        )
+    def overwrites(self) -> bool:
+        """Whether files that no run of rave-run wrote are replaced."""
+        return self.overwrite == "always"
 
     @property
     def format_name(self) -> str | None:
@@ -196,58 +160,11 @@ class RunOptions:
         return None if self.format is None else parse_format(self.format)
 
 
-def make_batch(
-    options: RunOptions,
-    journal: ResultJournal | None,
-    jobs: int,
-    processors: int | None = None,
-    model: Bundle | None = None,
-    make: MakeEnhancer = Enhancer,
-) -> Batch:
-    """Makes the batch that these options describe.
-
-    Args:
-        options: the options of the run.
-        journal: the journal of the results, if there is one.
-        jobs: how many photographs there are, so that no more workers are made.
-        processors: how many processors to use; None is all that there are.
-        model: replaces the options' model; None keeps that.
-        make: makes the enhancer.
-
-    Raises:
-        RaveError: as `Enhancer`.
-    """
-    from rave_runtime.run.batch import Batch
-
-    workers, threads = divide_processors(options, jobs, processors)
-    # A limit from the user holds for every photograph; otherwise a large one may be worked on alone.
-    alone_mib = options.memory_limit_mib or memory_for_one_mib()
-    return Batch(
-        make_enhancer(options, workers, threads, model, make),
-        options.write_options,
-        workers,
-        MemoryBudget(options.limit_mib * 2**20, alone_mib * 2**20),
-        journal,
-        options.skip_existing,
-    )
-
-
-def divide_processors(options: RunOptions, jobs: int, processors: int | None = None) -> tuple[int, int]:
-    """Returns how many photographs are in work at a time, and how many processors each call has.
-
-    The arguments are those of `make_batch`.
-    """
-    processors = processors or usable_processors()
-    workers = options.workers or max(1, min(processors, jobs, most_workers(options.limit_mib)))
-    return workers, max(1, processors // workers)
-
-
 def make_enhancer(
     options: RunOptions,
     workers: int,
     threads: int,
     model: Bundle | None = None,
-    make: MakeEnhancer = Enhancer,
 ) -> Enhancer:
     """Makes the enhancer that these options describe.
 
@@ -256,7 +173,6 @@ def make_enhancer(
         workers: photographs in work at a time, which share the memory limit.
         threads: processors for each call of the network.
         model: replaces the options' model; None keeps that.
-        make: makes the enhancer.
 
     Raises:
         RaveError: as `Enhancer`, or the memory limit is too small for so many workers.
@@ -264,7 +180,7 @@ def make_enhancer(
     tile_size = options.tile_size
     if tile_size is None:
         tile_size = choose_tile_size(options.limit_mib, workers)
-    return make(
+    return Enhancer(
         model or options.model,
         precision=options.precision,
         device=options.device,

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rave_runtime.errors import PhotoError, UsageError
 from rave_runtime.files.entries import ResultJournal
@@ -19,23 +19,6 @@ if TYPE_CHECKING:
     from rave_runtime.run.journal import Journal
 
 _HEAD_BYTES: Final = 1024
-
-Overwrite = Literal["never", "ask", "always"]
-OVERWRITE: Final[tuple[Overwrite, ...]] = get_args(Overwrite)
-"""What becomes of files in the place of results that rave-run did not write: they are kept, the user is
-asked, or they are replaced."""
-
-
-def parse_overwrite(text: str) -> Overwrite:
-    """Parses the value of `--overwrite`.
-
-    Raises:
-        UsageError: the value is unknown.
-    """
-    for word in OVERWRITE:
-        if text == word:
-            return word
-    raise UsageError(f"--overwrite {text} is unknown: give one of {', '.join(OVERWRITE)}")
 
 
 def is_foreign(place: Location, journal: ResultJournal | None) -> bool:

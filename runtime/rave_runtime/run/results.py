@@ -1,4 +1,4 @@
-"""What a run over many photographs is told, and what it tells of each of them."""
+"""What a run over many photographs tells of each of them."""
 
 from __future__ import annotations
 
@@ -12,37 +12,10 @@ from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
 from rave_runtime.files.atomic import PartialFile
 from rave_runtime.light.score import BACKLIT_SCORE
-from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.run.jobs import Job
+from rave_runtime.run.options import RunOptions
 
 Status = Literal["done", "copied", "skipped", "failed"]
-
-
-@dataclass(frozen=True)
-class WriteOptions:
-    """How results are encoded.
-
-    Attributes:
-        format: the name of a written format; None means the one that the target's name states.
-        quality: the quality of lossy formats, 1 to 100; None keeps a JPEG's own.
-        max_megapixels: larger photographs are refused.
-        overwrite: whether files that no run of rave-run wrote are replaced, where a journal can tell.
-        keep_times: whether results get the times and extended attributes of their photographs.
-        only_backlit: whether photographs that are not backlit are copied as they are.
-        again: whether photographs and films that are marked as enhanced are enhanced once more.
-        hdr: whether JPEGs get an HDR gain map where their photographs have none.
-        film_encoder: an encoder of FFmpeg for films; None follows each film's codec.
-    """
-
-    format: str | None = None
-    quality: int | None = None
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
-    overwrite: bool = False
-    keep_times: bool = True
-    only_backlit: bool = False
-    again: bool = False
-    hdr: bool = False
-    film_encoder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,8 +84,8 @@ def failed_result(job: Job, error: Exception, start_s: float) -> Result:
     return Result(job, "failed", reason, seconds=time.perf_counter() - start_s)
 
 
-def settings_of(enhancer: Enhancer, options: WriteOptions) -> str:
+def settings_of(enhancer: Enhancer, options: RunOptions) -> str:
     """Returns everything that decides a result besides the photograph, as one line."""
-    settings = f"{enhancer.settings} format={options.format} quality={options.quality}"
+    settings = f"{enhancer.settings} format={options.format_name} quality={options.quality}"
     settings += " again" * options.again + " hdr" * options.hdr
     return f"{settings} least_score={BACKLIT_SCORE}" if options.only_backlit else settings

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.errors import UsageError
@@ -18,11 +18,12 @@ from rave_runtime.files.location import Location
 from rave_runtime.files.partials import remove_abandoned
 from rave_runtime.files.places import identity_of, is_folder
 from rave_runtime.films.containers import is_film
+from rave_runtime.run.batch import make_batch
 from rave_runtime.run.interrupt import was_interrupted
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import FolderJournal
-from rave_runtime.run.log import LOG_MARK, open_log, write_each
-from rave_runtime.run.options import RunOptions, make_batch
+from rave_runtime.run.log import LOG_MARK, Log, write_each
+from rave_runtime.run.options import RunOptions
 from rave_runtime.run.overwriting import require_own_text
 from rave_runtime.run.results import Result
 
@@ -77,10 +78,10 @@ def run_watch(
     clashes: set[str] = set()
     told_clashes: set[str] = set()
     folders = _Folders(source)
-    if options.overwrite != "always":
+    if not options.overwrites:
         require_own_text("--log", options.log, LOG_MARK)
     with contextlib.ExitStack() as at_the_end:
-        log = at_the_end.enter_context(open_log(options.log, batch.setup))
+        log = at_the_end.enter_context(contextlib.closing(Log(options.log, batch.setup)))
         at_the_end.callback(journal.finish)
         begun()
         while True:
@@ -151,52 +152,45 @@ class _Files:
     """
 
     def __init__(self) -> None:
-        self._jobs: list[Job] = []
-        self._names: list[str] = []
-        self._last_states: list[State | None] = []
-        self._taken_states: list[State | None] = []
-        self._retries: dict[Job, tuple[float, float]] = {}
+        self._jobs: dict[str, Job] = {}
+        """The watched photographs by their files, as are all that follow."""
+        self._seen: dict[str, State | None] = {}
+        self._taken: dict[str, State | None] = {}
+        self._retries: dict[str, tuple[float, float]] = {}
         """When a failed photograph is tried again, and how many seconds it waits for that."""
 
     def watch(self, jobs: list[Job]) -> None:
         """Replaces the watched files; what is known of files that stay among them is kept."""
-        last_states = dict(zip(self._jobs, self._last_states, strict=True))
-        taken_states = dict(zip(self._jobs, self._taken_states, strict=True))
-        self._jobs = [job for job in jobs if isinstance(job.source, Path)]
-        self._names = [str(job.source) for job in self._jobs]
-        self._last_states = [last_states.get(job) for job in self._jobs]
-        self._taken_states = [taken_states.get(job) for job in self._jobs]
-        self._retries = {job: self._retries[job] for job in self._jobs if job in self._retries}
+        self._jobs = {str(job.source): job for job in jobs if isinstance(job.source, Path)}
+        known: tuple[dict[str, Any], ...] = (self._seen, self._taken, self._retries)
+        for facts in known:
+            for file in facts.keys() - self._jobs.keys():
+                del facts[file]
 
     def note(self, result: Result) -> None:
         """Takes note of what became of a file that was taken."""
-        _, waited_s = self._retries.pop(result.job, (0.0, _RETRY_S / 2))
+        file = str(result.job.source)
+        _, waited_s = self._retries.pop(file, (0.0, _RETRY_S / 2))
         if result.status == "failed":
-            self._retries[result.job] = time.monotonic() + 2 * waited_s, 2 * waited_s
+            self._retries[file] = time.monotonic() + 2 * waited_s, 2 * waited_s
 
     def take_settled(self) -> list[Job]:
         """Looks at all files; returns those unchanged since the last look and not yet taken in this state.
 
         Films must also rest. Those that failed are among them when their time has come.
         """
-        due = {job for job, (at_s, _) in self._retries.items() if at_s <= time.monotonic()}
-        if due:
-            self._taken_states = [
-                None if job in due else taken
-                for job, taken in zip(self._jobs, self._taken_states, strict=True)
-            ]
-        now = [_state(name) for name in self._names]
-        settled = [
-            i
-            for i, (name, state, seen, taken) in enumerate(
-                zip(self._names, now, self._last_states, self._taken_states, strict=True)
-            )
-            if state is not None and seen == state != taken and not (is_film(name) and _changed_lately(state))
-        ]
-        for i in settled:
-            self._taken_states[i] = now[i]
-        self._last_states = now
-        return [self._jobs[i] for i in settled]
+        now_s = time.monotonic()
+        for file in [file for file, (at_s, _) in self._retries.items() if at_s <= now_s]:
+            self._taken.pop(file, None)
+        settled = []
+        for file, job in self._jobs.items():
+            state, seen = _state(file), self._seen.get(file)
+            self._seen[file] = state
+            is_new = state is not None and seen == state != self._taken.get(file)
+            if is_new and not (is_film(file) and _changed_lately(state)):
+                self._taken[file] = state
+                settled.append(job)
+        return settled
 
 
 class _Folders:
@@ -269,9 +263,9 @@ def _time_of(folder: str) -> int:
         return -1
 
 
-def _changed_lately(state: State) -> bool:
+def _changed_lately(state: State | None) -> bool:
     """Tells whether a file changed less than a film's rest ago. Clocks of other machines may be ahead."""
-    return abs(time.time() - state[1] / 1e9) < _FILM_REST_S
+    return state is not None and abs(time.time() - state[1] / 1e9) < _FILM_REST_S
 
 
 def _state(file: str) -> State | None:

@@ -167,11 +167,7 @@ class Service:
 
     async def enhance(self, request: Request) -> Response:
         """Enhances one photograph and answers with its file."""
-
-        def task(body: bytes, wishes: Wishes, is_stopped: IsStopped) -> EnhancedPhoto:
-            return self.studio.enhance(body, wishes, is_stopped)
-
-        photo = await self._one_photo(request, ENHANCE_PARAMETERS, task)
+        photo: EnhancedPhoto = await self._one_photo(request, ENHANCE_PARAMETERS, self.studio.enhance)
         self._count(photo)
         stages = ", ".join(f"{name};dur={took * 1000:.1f}" for name, took in photo.stage_seconds.items())
         headers = _facts(photo.width_px, photo.height_px, photo.warnings) | {"Server-Timing": stages}
@@ -180,11 +176,7 @@ class Service:
 
     async def light(self, request: Request) -> Response:
         """Estimates the illumination map of one photograph and answers with its file."""
-
-        def task(body: bytes, wishes: Wishes, is_stopped: IsStopped) -> LightMap:
-            return self.studio.light(body, wishes, is_stopped)
-
-        light = await self._one_photo(request, LIGHT_PARAMETERS, task)
+        light: LightMap = await self._one_photo(request, LIGHT_PARAMETERS, self.studio.light)
         return _Result(
             light.content,
             self.ledger,

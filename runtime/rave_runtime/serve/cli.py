@@ -8,12 +8,10 @@ import sys
 import warnings
 from typing import Any, NoReturn
 
+from rave_runtime.cli.messages import EXIT_SOME_FAILED, EXIT_WRONG_USE, say
 from rave_runtime.cli.values import number, path
 from rave_runtime.errors import with_near_options
 from rave_runtime.version import __version__
-
-_EXIT_FAILED = 1
-_EXIT_WRONG_USE = 2
 
 
 def main() -> None:
@@ -32,7 +30,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         message = with_near_options(message, self._option_string_actions)
         _say(f"{message} (rave-serve --help tells more)")
-        sys.exit(_EXIT_WRONG_USE)
+        sys.exit(EXIT_WRONG_USE)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -113,7 +111,7 @@ def _run(arguments: list[str]) -> int:
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         _say(f"{missing[0]} is not installed: pip install 'rave-backlit[serve]'")
-        return _EXIT_FAILED
+        return EXIT_SOME_FAILED
 
     from rave_runtime.errors import RaveError
     from rave_runtime.serve.options import ServeOptions
@@ -123,11 +121,8 @@ def _run(arguments: list[str]) -> int:
         return serve(ServeOptions(**values))
     except RaveError as error:
         _say(str(error))
-        return _EXIT_WRONG_USE
+        return EXIT_WRONG_USE
 
 
 def _say(message: str) -> None:
-    from rave_runtime.errors import printable
-    from rave_runtime.files.secrets import without_secrets
-
-    print(f"rave-serve: {printable(without_secrets(message))}", file=sys.stderr, flush=True)
+    say(f"rave-serve: {message}", error=True)

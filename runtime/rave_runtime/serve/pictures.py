@@ -18,9 +18,8 @@ from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.light.reduction import Reduction
 from rave_runtime.photos.colour import as_seen
-from rave_runtime.photos.decoders import decoding, open_picture
 from rave_runtime.photos.formats import WRITTEN_FORMATS, format_of_content, parse_format
-from rave_runtime.photos.png import without_chunks
+from rave_runtime.photos.headers.dimensions import read_dimensions
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from rave_runtime.run.one_photo import EnhancedPhoto, enhance_content, vary
@@ -243,16 +242,11 @@ class Studio:
             raise RefusedError(415, "this is a zip and no photograph: send it to /batch, alone")
         if format_of_content(content) is None:
             raise RefusedError(415, "the photograph is not a picture, or of a format that is not known here")
-        width = height = 0
-        try:
-            with decoding, open_picture(without_chunks(content)) as image:
-                width, height = image.size
-        except Exception:  # it is a camera's raw file, or the reader will say what is wrong with it
-            width = height = 0
-        if width * height > self._max_megapixels * 1e6:
+        size = read_dimensions(content)  # None: the reader will say what is wrong with it
+        if size is not None and size.width * size.height > self._max_megapixels * 1e6:
             raise RefusedError(
                 413,
-                f"the photograph is {width} x {height}, over this service's limit of "
+                f"the photograph is {size.width} x {size.height}, over this service's limit of "
                 f"{self._max_megapixels:g} megapixels: send it smaller",
             )
         need = estimate_need(content, working_size_px)

@@ -113,9 +113,7 @@ class WorkQueue:
                     self._limits.discard(limit)
         except TimeoutError:
             if self._end is not None:
-                raise RefusedError(
-                    503, "the service is ending: send it to another one, or again later", 5
-                ) from None
+                raise _ending() from None
             raise RefusedError(503, f"it took longer than {self._seconds:g} seconds: try again", 5) from None
 
     async def _take_place(self) -> None:

@@ -7,13 +7,11 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from rave_runtime.backends.limits import usable_processors
 from rave_runtime.run.memory import keep_freed_memory
-from rave_runtime.run.options import RunOptions, divide_processors, make_enhancer
+from rave_runtime.run.options import RunOptions
 from tests.runtime.cli.program import rave_run, run_here
 
 
@@ -55,87 +53,6 @@ finally:
     command = [sys.executable, "-c", program, str(photos), str(tmp_path / "out"), "--device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_the_model_loads_while_other_modules_are_imported(photos: Path, tmp_path: Path) -> None:
-    """The enhancer that was made ahead is the one that the run uses."""
-    pytest.importorskip("openvino")
-    program = """
-import sys, threading
-from rave_runtime.cli import main
-from rave_runtime.backends import openvino_network
-compile, made = openvino_network.OpenVinoNetwork._compile, []
-def watched(self, graphs):
-    made.append((threading.current_thread().name, "rave_runtime.cli.command" in sys.modules))
-    return compile(self, graphs)
-openvino_network.OpenVinoNetwork._compile = watched
-try:
-    main()
-finally:
-    print(made[0][0], len(made))
-"""
-    command = [sys.executable, "-c", program, str(photos), str(tmp_path / "out"), "--device", "openvino"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.splitlines()[-1] == "rave-ahead 1"
-
-
-@pytest.mark.parametrize(
-    ("changes", "made"),
-    [({}, 1), ({"strength": 0.5}, 2), ({"skip_existing": True}, 1), ({"model": Path("none")}, 0)],
-)
-def test_another_enhancer_is_made_where_the_guess_was_wrong(
-    changes: dict[str, Any], made: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from rave_runtime.cli import ahead
-    from rave_runtime.enhancer import Enhancer
-
-    arguments = []
-
-    class Watched(Enhancer):
-        def __init__(self, *given: Any, **named: Any) -> None:
-            arguments.append(named)
-            super().__init__(*given, **named)
-
-    monkeypatch.setattr(ahead, "Enhancer", Watched)
-    options = RunOptions(device="cpu", precision="fp32")
-    begun = ahead.Ahead(dataclasses.replace(options, **changes), ["photos/*.jpg"])
-    shares = divide_processors(options, usable_processors())
-    used = make_enhancer(options, *shares, make=begun.make) if made else None
-    assert len(arguments) == max(made, 1)
-    assert used is None or used.strength == options.strength
-
-
-def test_only_as_many_photographs_as_processors_are_looked_for(tmp_path: Path) -> None:
-    from rave_runtime.cli.ahead import _guess_photographs
-
-    for name in ("a.JPG", "b.txt", "c.png"):
-        (tmp_path / name).write_bytes(b"")
-    assert _guess_photographs([str(tmp_path)]) == min(2, usable_processors())
-    (tmp_path / "c.png").unlink()
-    assert _guess_photographs([str(tmp_path)]) == 1
-    assert _guess_photographs([str(tmp_path / "a.JPG")]) == 1
-    assert _guess_photographs([str(tmp_path / "none")]) == 0
-    many = usable_processors()
-    assert _guess_photographs([str(tmp_path / "*.jpg")]) == _guess_photographs(["a.jpg", "b.jpg"]) == many
-    (tmp_path / "folder").mkdir()
-    assert _guess_photographs([str(tmp_path)]) == many
-
-
-def test_an_interrupt_that_the_import_of_a_library_swallowed_ends_the_run(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from rave_runtime.cli import ahead
-    from rave_runtime.errors import DeviceError
-
-    def interrupted(*_: object, **__: object) -> None:
-        raise DeviceError("OpenVINO cannot be imported: initialization failed")
-
-    monkeypatch.setattr(ahead, "Enhancer", interrupted)
-    options = RunOptions(device="cpu")
-    ahead.Ahead(options, ["a.jpg", "b.jpg"])
-    monkeypatch.setattr(ahead, "was_interrupted", lambda: True)
-    with pytest.raises(KeyboardInterrupt):
-        ahead.Ahead(options, ["a.jpg", "b.jpg"])
 
 
 def test_the_doctor_says_what_would_be_used() -> None:

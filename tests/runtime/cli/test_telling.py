@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -22,7 +23,7 @@ from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import PhotoError, UsageError, printable
 from rave_runtime.run import log as log_module
 from rave_runtime.run.jobs import Job
-from rave_runtime.run.log import open_log
+from rave_runtime.run.log import Log
 from rave_runtime.run.options import RunOptions
 from rave_runtime.run.progress import notes_of
 from rave_runtime.run.results import Result
@@ -125,7 +126,7 @@ class FullDisk(io.BytesIO):
 
 def test_a_log_on_a_full_disk_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_module, "_open", lambda file: FullDisk())
-    with open_log(tmp_path / "log", SETUP) as log:
+    with contextlib.closing(Log(tmp_path / "log", SETUP)) as log:
         log.write(result("a.jpg"))
         with pytest.warns(
             UserWarning, match=r"cannot be written any more .No space left.*before b\.jpg"
@@ -141,7 +142,7 @@ def test_a_log_on_a_full_disk_ends_no_run(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_log_that_is_moved_away_begins_anew_unless_another_file_took_its_name(tmp_path: Path) -> None:
     """A run with --watch went on writing into what logrotate had moved away and compressed."""
     file = tmp_path / "log"
-    with open_log(file, SETUP) as log:
+    with contextlib.closing(Log(file, SETUP)) as log:
         for name, taken in (("log.1", False), ("log.2", True)):
             log.write(result("a.jpg"))
             file.rename(tmp_path / name)
@@ -165,7 +166,7 @@ def test_a_line_of_which_a_disk_takes_a_part_is_written_on(
             super().close()
 
     monkeypatch.setattr(log_module, "_open", lambda file: SmallSteps())
-    with open_log(tmp_path / "log", SETUP) as log:
+    with contextlib.closing(Log(tmp_path / "log", SETUP)) as log:
         log.write(result("a.jpg"))
     assert log.problem is None
 

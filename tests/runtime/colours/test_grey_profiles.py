@@ -109,3 +109,14 @@ def test_grey_pixels_that_are_read_as_colour_get_a_profile_for_colour() -> None:
     assert photo.pixels.shape[2] == 3
     assert photo.icc_profile == rgb_of_grey_profile(grey_profile(GAMMA))
     assert photo.warnings == ("its 10 bits per channel were read as 8",)
+
+
+def test_a_lightness_profile_may_state_its_curve_by_parameters() -> None:
+    parametric = b"para" + bytes(4) + struct.pack(">HHi", 0, 0, round(1.4 * 65536))
+    grey, same = grey_profile(parametric, b"Lab "), grey_profile(GAMMA, b"Lab ")
+    profile, expected = rgb_of_grey_profile(grey), rgb_of_grey_profile(same)
+    assert profile is not None
+    assert expected is not None
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, 2)
+    apart = shown(ramp, profile, "RGB").astype(int) - shown(ramp, expected, "RGB")
+    assert np.abs(apart).max() <= 1

@@ -22,12 +22,12 @@ from rave_runtime.bundle import embedded_bundle
 from rave_runtime.cli.command import run_folder
 from rave_runtime.errors import BundleError
 from rave_runtime.files.partials import partial_name
-from rave_runtime.run.batch import Batch
+from rave_runtime.run.batch import Batch, make_batch
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal
 from rave_runtime.run.memory import MemoryBudget, Need, choose_tile_size, estimate_need, most_workers
 from rave_runtime.run.one_photo import enhance_content
-from rave_runtime.run.options import RunOptions, make_batch
+from rave_runtime.run.options import RunOptions
 from rave_runtime.run.watch import run_watch
 from tests.runtime.pictures import MakePicture
 

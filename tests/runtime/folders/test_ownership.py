@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from rave_runtime.cli.command import run_folder
 from rave_runtime.files.entries import digest_of, parse_entries
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.journal import JOURNAL_NAME, FolderJournal, open_journal
-from rave_runtime.run.log import open_log
+from rave_runtime.run.log import Log
 from rave_runtime.run.overwriting import is_foreign
 from rave_runtime.run.results import Result
 from tests.runtime.folders.runs import QUICK
@@ -90,7 +91,7 @@ def test_journals_and_logs_are_written_on_windows(tmp_path: Path, monkeypatch: p
     journal.add("a.jpg", "key", 5)
     journal.close()
     assert open_journal(tmp_path).is_done("a.jpg", "key")
-    with open_log(tmp_path / "log", Setup("cpu", "CPUExecutionProvider", "fp32", 144)) as log:
+    with contextlib.closing(Log(tmp_path / "log", Setup("cpu", "CPUExecutionProvider", "fp32", 144))) as log:
         log.write(Result(Job(tmp_path / "a.jpg", tmp_path / "b.jpg", "a.jpg"), "done"))
     assert json.loads((tmp_path / "log").read_text())["name"] == "a.jpg"
 

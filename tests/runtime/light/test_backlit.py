@@ -16,7 +16,8 @@ from rave_runtime.photos.photo import Photo
 from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import Job, plan_jobs
 from rave_runtime.run.journal import open_journal
-from rave_runtime.run.results import Result, WriteOptions
+from rave_runtime.run.options import RunOptions
+from rave_runtime.run.results import Result
 from tests.runtime.cli.program import rave_run_here
 from tests.runtime.pictures import MakePicture
 
@@ -66,13 +67,13 @@ def photos(picture: MakePicture, tmp_path: Path) -> Path:
     return folder
 
 
-def run(enhancer: Enhancer, jobs: list[Job], options: WriteOptions) -> dict[str, Result]:
+def run(enhancer: Enhancer, jobs: list[Job], options: RunOptions) -> dict[str, Result]:
     return {result.job.name: result for result in Batch(enhancer, options).run(jobs)}
 
 
 def test_what_is_not_backlit_is_copied_byte_for_byte(photos: Path, tmp_path: Path) -> None:
     jobs = plan_jobs(photos, tmp_path / "out")
-    results = run(Enhancer(device="cpu"), jobs, WriteOptions(only_backlit=True))
+    results = run(Enhancer(device="cpu"), jobs, RunOptions(only_backlit=True))
     assert {name: result.status for name, result in results.items()} == {
         "backlit.jpg": "done",
         "bright.jpg": "copied",
@@ -86,21 +87,21 @@ def test_what_is_not_backlit_is_copied_byte_for_byte(photos: Path, tmp_path: Pat
 
 def test_a_photograph_that_needs_no_light_is_left_as_it_is(photos: Path, tmp_path: Path) -> None:
     jobs = plan_jobs(photos, tmp_path / "out")
-    result = run(Enhancer(device="cpu"), jobs, WriteOptions())["bright.jpg"]
+    result = run(Enhancer(device="cpu"), jobs, RunOptions())["bright.jpg"]
     assert (result.status, result.warnings) == ("copied", ())
     assert (tmp_path / "out" / "bright.jpg").read_bytes() == (photos / "bright.jpg").read_bytes()
-    for name, options in (("a.png", WriteOptions()), ("a.jpg", WriteOptions(quality=60))):
+    for name, options in (("a.png", RunOptions()), ("a.jpg", RunOptions(quality=60))):
         job = Job(photos / "bright.jpg", tmp_path / name, name)
         assert run(Enhancer(device="cpu"), [job], options)[name].status == "done", "another file is asked for"
         with Image.open(tmp_path / name) as written, Image.open(photos / "bright.jpg") as source:
             np.testing.assert_allclose(np.asarray(written, int), np.asarray(source, int), atol=2)
     full = Enhancer(device="cpu", working_size=None)  # the published result, whatever it is
-    assert run(full, plan_jobs(photos, tmp_path / "full"), WriteOptions())["bright.jpg"].status == "done"
+    assert run(full, plan_jobs(photos, tmp_path / "full"), RunOptions())["bright.jpg"].status == "done"
 
 
 def test_under_another_ending_it_is_written_but_not_enhanced(photos: Path, tmp_path: Path) -> None:
     job = Job(photos / "bright.jpg", tmp_path / "bright.png", "bright.jpg")
-    result = run(Enhancer(device="cpu"), [job], WriteOptions(only_backlit=True))["bright.jpg"]
+    result = run(Enhancer(device="cpu"), [job], RunOptions(only_backlit=True))["bright.jpg"]
     assert result.status == "copied"
     assert result.warnings == ("its pixels were not changed, but written as PNG",)
     with Image.open(tmp_path / "bright.png") as written, Image.open(photos / "bright.jpg") as source:
@@ -112,11 +113,11 @@ def test_under_its_own_name_even_a_misnamed_file_is_copied(photos: Path, tmp_pat
     misnamed, target = photos / "bright.webp", tmp_path / "bright.webp"
     misnamed.write_bytes((photos / "bright.jpg").read_bytes())
     job = Job(misnamed, target, misnamed.name)
-    result = run(Enhancer(device="cpu"), [job], WriteOptions(only_backlit=True))[misnamed.name]
+    result = run(Enhancer(device="cpu"), [job], RunOptions(only_backlit=True))[misnamed.name]
     assert (result.status, result.warnings) == ("copied", ())
     assert target.read_bytes() == misnamed.read_bytes()
     job = Job(misnamed, tmp_path / "other.webp", misnamed.name)
-    options = WriteOptions(only_backlit=True, format="WEBP")
+    options = RunOptions(only_backlit=True, format="WEBP")
     result = run(Enhancer(device="cpu"), [job], options)[misnamed.name]
     assert result.warnings[:1] == ("its pixels were not changed, but written as WEBP",)
 
@@ -127,9 +128,8 @@ def test_copies_are_resumed_and_other_choices_are_made_again(photos: Path, tmp_p
     def again(only_backlit: bool) -> list[str]:
         batch = Batch(
             Enhancer(device="cpu"),
-            WriteOptions(only_backlit=only_backlit, overwrite=True),
+            RunOptions(only_backlit=only_backlit, overwrite="always", skip_existing=True),
             journal=open_journal(out, ""),
-            skip_existing=True,
         )
         results = {result.job.name: result.status for result in batch.run(plan_jobs(photos, out))}
         return [results["backlit.jpg"], results["bright.jpg"]]

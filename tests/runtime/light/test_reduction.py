@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rave_runtime import Enhancer
-from rave_runtime.light.lanczos import resize
 from rave_runtime.light.reduction import GuidedLight, Reduction, box_means, fit_line, luminance
 from rave_runtime.photos.photo import Photo
 from tests.runtime.pictures import MakePicture
@@ -41,18 +40,6 @@ def test_strips_give_what_pillow_makes_of_the_whole(
     expected = np.asarray(whole.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0))
     np.testing.assert_array_equal(reduction.pixels, expected)
     np.testing.assert_array_equal(reduction.luminance(0, height), np.asarray(whole.convert("L")))
-
-
-def test_every_shape_is_resized_as_pillow_does() -> None:
-    """Larger or smaller, with part of the last row or column, and where one axis stays as it is."""
-    rng = np.random.default_rng(5)
-    for _ in range(150):
-        height, width, new_height, new_width = map(int, rng.integers(2, 60, 4))
-        boxes = (rng.integers(0, 2, (height, width, 3)) * 255).astype(np.uint8)
-        used = (width - rng.choice([0, rng.random()]), height - rng.choice([0, rng.random()]))
-        whole = Image.fromarray(boxes)
-        expected = whole.resize((new_width, new_height), Image.Resampling.LANCZOS, box=(0, 0, *used))
-        np.testing.assert_array_equal(resize(boxes, (new_width, new_height), *used), np.asarray(expected))
 
 
 def test_deep_rows_have_the_luminance_of_their_bytes(picture: MakePicture) -> None:

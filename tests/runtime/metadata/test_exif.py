@@ -168,7 +168,7 @@ def test_a_jpeg_2000_keeps_its_exif_xmp_and_captions_as_png() -> None:
     assert NOTE in (again.exif or b"")
     assert again.xmp == xmp.replace(b"6", b"1")
     assert orientation_of(again.exif, again.xmp) == 1
-    assert iptc_of(png_blocks(again.source or b"").resources or b"") == IPTC
+    assert iptc_of(png_blocks(again.source or b"").captions or b"") == IPTC
     left_out = "its IPTC captions were left out: WEBP has no place for them"
     for name, note in (("JPEG", ()), ("WEBP", (left_out,))):
         encoded = encode_photo(photo, photo.pixels, name)

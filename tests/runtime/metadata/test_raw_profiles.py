@@ -134,7 +134,7 @@ def test_captions_in_a_text_reach_jpeg_and_tiff_and_come_back(name: str, data: b
         back = read_photo(encoded.content)
         again = encode_photo(back, back.pixels, "PNG")
         assert again.warnings == ()
-        assert b"A view" in (png_blocks(again.content).resources or b"")
+        assert b"A view" in (png_blocks(again.content).captions or b"")
 
 
 def test_exifs_own_chunk_comes_first() -> None:

@@ -104,7 +104,7 @@ def stated(content: bytes, format: str) -> dict[str, tuple[Any, ...]]:
     elif format == "PNG":
         (density,) = (data for kind, data in chunks(content) if kind == b"pHYs")
         found["pHYs"] = struct.unpack(">II", density[:8])
-        resources = png_blocks(content).resources or b""
+        resources = png_blocks(content).captions or b""
     else:
         value = DirectoryReader(content)
         tag = value.read(value.first).get(34377)

@@ -20,10 +20,10 @@ from rave_runtime.backends.limits import (
 )
 from rave_runtime.backends.load import load_network
 from rave_runtime.bundle import embedded_bundle, read_bundle
-from rave_runtime.run.batch import Batch
+from rave_runtime.run.batch import Batch, make_batch
 from rave_runtime.run.jobs import plan_jobs
 from rave_runtime.run.memory import default_limit_mib
-from rave_runtime.run.options import RunOptions, make_batch
+from rave_runtime.run.options import RunOptions
 
 
 @pytest.fixture

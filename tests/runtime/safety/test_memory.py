@@ -16,7 +16,7 @@ from PIL import Image
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.photos.decoders import register_heif
-from rave_runtime.photos.headers.dimensions import _plain_jpeg, read_dimensions
+from rave_runtime.photos.headers.dimensions import read_dimensions
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.memory import MemoryBudget, Need, estimate_need
 from tests.runtime.handmade import png_chunk as chunk
@@ -232,33 +232,3 @@ def test_a_gif_is_refused_before_its_next_frame_is_prepared(monkeypatch: pytest.
     assert (found.width, found.height) == (65535, 65535)
     with pytest.raises(PhotoError, match="is 65535 x 65535, over the limit of 300 megapixels"):
         read_photo(content)
-
-
-def _jpeg(**options: Any) -> bytes:
-    file = io.BytesIO()
-    scene(300, 200).save(file, "JPEG", **options)
-    return file.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("content", "is_plain"),
-    [
-        (_jpeg(), True),
-        (_jpeg(progressive=True, comment="x" * 60_000, icc_profile=bytes(100_000)), True),
-        (_jpeg(icc_profile=bytes(300_000)), False),  # longer than is looked at
-        (_jpeg().replace(b"\xff\xc0", b"\xff" * 5 + b"\xc0"), False),  # fill bytes
-        (_jpeg()[:2] + b"stray" + _jpeg()[2:], False),
-        (_jpeg()[:2] + _jpeg()[_jpeg().index(b"\xff\xc0") :][:19] + _jpeg()[2:], False),  # two frames
-        (_jpeg()[:2] + b"\xff\xe5\0\0" + _jpeg()[2:], False),  # a length that leads back
-        (_jpeg()[:100], False),
-    ],
-    ids=["baseline", "progressive", "long", "fill bytes", "stray bytes", "two frames", "backwards", "cut"],
-)
-def test_a_jpegs_size_is_read_alike_with_and_without_pillow(
-    content: bytes, is_plain: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert (_plain_jpeg(io.BytesIO(content)) is not None) == is_plain
-    found = read_dimensions(content)
-    monkeypatch.setattr("rave_runtime.photos.headers.dimensions._plain_jpeg", lambda _: None)
-    assert found == read_dimensions(content)
-    assert not is_plain or (found is not None and (found.width, found.height) == (300, 200))

@@ -37,6 +37,16 @@ def test_picture_bombs_are_refused_by_their_size(serve: Serve) -> None:
     is_well(service)
 
 
+def test_pictures_that_other_libraries_read_are_refused_by_their_size(serve: Serve) -> None:
+    """Their reader would name an option of rave-run, which nobody who sends a photograph has."""
+    bits = (
+        3 << 1 | (20_000 - 1) << 3 | 1 << 33 | 1 << 36
+    )  # a height of 30 bits, as wide as high, all else usual
+    answer = serve().post("/enhance", b"\xff\x0a" + bits.to_bytes(8, "little"))
+    assert answer.status == 413
+    assert "is 20000 x 20000, over this service's limit of 100 megapixels" in answer.detail
+
+
 def zip_of(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", method) as archive:

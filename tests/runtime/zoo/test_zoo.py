@@ -18,7 +18,8 @@ from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.batch import Batch
 from rave_runtime.run.jobs import plan_jobs
-from rave_runtime.run.results import Result, WriteOptions
+from rave_runtime.run.options import RunOptions
+from rave_runtime.run.results import Result
 from tests.runtime.zoo.animal import MAX_MEGAPIXELS, Animal
 from tests.runtime.zoo.animals import animals
 
@@ -53,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Resul
     (folder / "folder.jpg" / "up.jpg").symlink_to("..")
     (folder / "folder.jpg" / "into-output").symlink_to(output)
     enhancer = cast(Enhancer, Unchanged())
-    options = WriteOptions(max_megapixels=MAX_MEGAPIXELS)
+    options = RunOptions(max_megapixels=MAX_MEGAPIXELS)
     with pytest.MonkeyPatch.context() as patch:  # where nothing changes, files would be copied
         patch.setattr("rave_runtime.run.batch.is_one_format", lambda *_: False)
         results = list(Batch(enhancer, options, workers=3).run(plan_jobs(folder, output)))

@@ -38,7 +38,7 @@ def shoot(
     exposed = np.roll(light, shift, (0, 1)) * 2.0**stops
     values = np.rint(linear_to_srgb(np.minimum(exposed, 1).astype(np.float32)) * 255).astype(np.uint8)
     tags = Image.Exif()
-    tags[271], tags[272] = "Maker", "Model"
+    tags[271], tags[272], tags[274] = "Maker", "Model", exif.get("orientation", 1)
     inside = tags.get_ifd(0x8769)
     inside[33434] = exif.get("seconds", 2.0**stops / 60)
     inside[33437], inside[34855] = 8.0, exif.get("iso", 100)
@@ -200,6 +200,24 @@ def test_shots_that_do_not_belong_together_are_left_out_by_name(tmp_path: Path) 
     with pytest.raises(DataError, match=r"f1.jpg and 2 more: its shots (are shifted too far|do not show)"):
         make_pairs_of_brackets(tmp_path / "far", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_bracket_of_mixed_orientation_is_left_out_and_stops_nothing(tmp_path: Path) -> None:
+    """A camera that points down may call one shot upright and the next one lying."""
+    for i, stops in enumerate((-2, 0, 2)):
+        shoot(
+            tmp_path / "in" / "down",
+            f"d{i}.jpg",
+            light_of_a_scene(0),
+            stops,
+            10 + i,
+            orientation=1 + 5 * (i % 2),
+        )
+        shoot(tmp_path / "in" / "good", f"g{i}.jpg", light_of_a_scene(1), stops, 10 + i)
+    made = make_pairs_of_brackets(tmp_path / "in", tmp_path / "out")
+    assert made.pairs == len(STOPS_BELOW)
+    (line,) = made.left_out
+    assert "d1.jpg and 2 more: some of its shots are upright and others lie" in line
 
 
 def test_a_missing_folder_of_brackets_is_named_as_one(tmp_path: Path) -> None:

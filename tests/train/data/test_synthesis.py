@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,18 @@ def test_a_folder_becomes_pairs_with_a_contact_sheet(scenes: tuple[Path, Path], 
     ]
     with pytest.raises(DataError, match="is not empty: give another folder"):
         synthesize_folder(scenes[1], out)
+
+
+def test_a_full_disk_is_told_by_the_name_of_the_picture_and_leaves_no_half_of_it(
+    scenes: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_the_disk(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fill_the_disk)
+    with pytest.raises(OSError, match=r"scene0.png cannot be written: No space .* is the disk full"):
+        synthesize_folder(scenes[1], tmp_path / "out")
+    assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))
 
 
 def test_names_that_would_clash_and_odd_options_are_refused_before_anything_is_made(

@@ -189,6 +189,19 @@ def test_a_run_that_would_take_days_on_a_cpu_is_told_so_first(config: RunConfig,
     train(config, tmp_path / "small", listen=listen)
 
 
+def test_exchanged_folders_are_noticed_before_the_first_step(config: RunConfig, tmp_path: Path) -> None:
+    right = config.data
+    wrong = dataclasses.replace(right, backlit=right.well_lit, well_lit=right.backlit)
+    told: list[object] = []
+    for number, data in enumerate((right, wrong)):
+        told.append("run")
+        run = dataclasses.replace(config, data=data)
+        train(run, tmp_path / str(number), listen=told.append, should_stop=after_steps(1))
+    texts = [event.text for event in told if isinstance(event, Note)]
+    (question,) = (text for text in texts if "are the folders exchanged?" in text)
+    assert told.index(Note(question)) > told.index("run", 1), "for the wrong ones alone"
+
+
 def test_the_name_of_an_encoder_is_read_before_the_pictures(config: RunConfig, tmp_path: Path) -> None:
     nowhere = dataclasses.replace(config.data, backlit="absent")
     for changes in ({"encoder": "resnet50"}, {"identity_encoder": "resnet50"}):

@@ -119,3 +119,9 @@ def test_tokens_that_look_like_formulas_are_drawn(tmp_path: Path) -> None:
     found = Interpretation((("$$", 0.1),), (("sun☀$x_", -0.1),), ())
     write_interpretation(found, tmp_path / "out")
     assert (tmp_path / "out" / "tokens.png").stat().st_size > 1000
+
+
+def test_a_phrase_does_not_move_the_columns_of_the_table() -> None:
+    words = (("dark", 0.1, 0.2), ("a photo that was shot against the light", 0.3, 0.4))
+    *_, header, short, long = Interpretation((), (), words).as_text().splitlines()
+    assert len(header) == len(short) == len(long)

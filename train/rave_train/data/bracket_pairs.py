@@ -32,7 +32,7 @@ from rave_train.data.synthesis import linear_to_srgb, srgb_to_linear
 from rave_train.data.synthesize_folder import Synthesized, require_new_folder
 from rave_train.errors import DataError
 from rave_train.progress import Report
-from rave_train.whole_files import make_folder_of
+from rave_train.whole_files import make_folder_of, write_png
 
 STOPS_BELOW: Final = (0.0, 0.6, 1.3, 2.0)
 """Exposures of the backlit pictures, in stops below the middle."""
@@ -108,8 +108,7 @@ def make_pairs_of_brackets(
         for index, stops in enumerate(STOPS_BELOW):
             backlit = to_pixels(scene.render(-stops).transpose(2, 0, 1))
             for side, pixels in (("input", backlit), ("gt", truth)):
-                (out / side).mkdir(parents=True, exist_ok=True)
-                Image.fromarray(pixels).save(out / side / f"{name}_e{index}.png")
+                write_png(out / side / f"{name}_e{index}.png", Image.fromarray(pixels))
             count += 1
         if len(sheet) < SHEET_ROWS:
             sheet.append((backlit, truth))
@@ -187,7 +186,12 @@ def _align(pictures: Sequence[Picture]) -> list[Picture]:
 
     Source: Ward, Fast, Robust Image Registration for Compositing HDR Photographs, 2003; OpenCV's
     implementation, by median threshold bitmaps, which no exposure changes.
+
+    Raises:
+        DataError: they differ in shape, or are shifted too far.
     """
+    if len({picture.shape for picture in pictures}) > 1:
+        raise DataError("some of its shots are upright and others lie: give all the same orientation in EXIF")
     greys = [cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) for picture in pictures]
     height, width = greys[0].shape
     limit = max(2, round(_MAX_SHIFT * max(height, width)))

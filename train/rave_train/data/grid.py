@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from rave_runtime.arrays import Picture
+from rave_train.whole_files import write_png
 
 SHEET_ROWS: Final = 12
 """Most pairs on a contact sheet."""
@@ -54,7 +55,7 @@ def _fit(pixels: Picture) -> Image.Image:
 def save_contact_sheet(folder: Path, title: str, pairs: Sequence[tuple[Picture, Picture]]) -> None:
     """Writes contact_sheet.png into a folder: backlit pictures, beside each its partner, under a title."""
     backlit, partners = zip(*pairs, strict=True)
-    draw_grid([("backlit", backlit), (title, partners)]).save(folder / "contact_sheet.png")
+    write_png(folder / "contact_sheet.png", draw_grid([("backlit", backlit), (title, partners)]))
 
 
 def to_pixels(image: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Picture:

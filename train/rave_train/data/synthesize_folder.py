@@ -16,7 +16,7 @@ from rave_train.data.photographs import SMALLEST_SIDE_PX, find_photographs, load
 from rave_train.data.synthesis import SynthesisRange, synthesize_backlit
 from rave_train.errors import DataError
 from rave_train.progress import Report
-from rave_train.whole_files import make_folder_of
+from rave_train.whole_files import make_folder_of, write_png
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,6 @@ def synthesize_folder(
                 f"{first} and {photograph.file.name} would both be written as one pair: rename one of them"
             )
     make_folder_of((photograph.file for photograph in photograph_set.photographs), out)
-    for side in ("input", "gt"):
-        (out / side).mkdir(parents=True, exist_ok=True)
     sheet: list[tuple[Picture, Picture]] = []
     for index, photograph in enumerate(photograph_set.photographs):
         truth = load_reduced(photograph.file, longest_side_px)
@@ -83,8 +81,8 @@ def synthesize_folder(
             rng = np.random.default_rng([seed, version, *os.fsencode(photograph.file.stem)])
             picture = synthesize_backlit(np.divide(truth, 255, dtype=np.float32), rng, scene)
             backlit = (picture * 255 + 0.5).astype(np.uint8)
-            Image.fromarray(backlit).save(out / "input" / name)
-            Image.fromarray(truth).save(out / "gt" / name)
+            write_png(out / "input" / name, Image.fromarray(backlit))
+            write_png(out / "gt" / name, Image.fromarray(truth))
             if len(sheet) < SHEET_ROWS:
                 sheet.append((backlit, truth))
         if report is not None:

@@ -17,7 +17,7 @@ from rave_train.errors import DataError
 from rave_train.progress import Report
 from rave_train.recipes.panoramas import ENDINGS, find_panoramas, load_panorama, panorama_name
 from rave_train.recipes.scenes import Sources, draw_view
-from rave_train.whole_files import make_folder_of
+from rave_train.whole_files import make_folder_of, write_png
 
 DEFAULT_SIDE_PX: Final = 512
 _TRIES: Final = 24
@@ -80,8 +80,7 @@ def synthesize_panoramas(
             if not count:
                 make_folder_of(files.values(), out)
             for part, pixels in (("input", backlit), ("gt", truth)):
-                (out / part).mkdir(parents=True, exist_ok=True)
-                Image.fromarray(pixels).save(out / part / f"{name}_v{version}.png")
+                write_png(out / part / f"{name}_v{version}.png", Image.fromarray(pixels))
             count += 1
             if len(sheet) < SHEET_ROWS:
                 sheet.append((backlit, truth))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rave_runtime.arrays import Picture
 from rave_train.data.batches import TrainingPictures, to_tensor
+from rave_train.data.exchange import describe_exchange
 from rave_train.data.pairs import (
     Pairing,
     leave_out_other_shapes,
@@ -133,6 +134,8 @@ def gather(
     require_text_by_name(config.options, config.encoder)
     data = find_training_data(config)
     listen(Note(data.report))
+    if (exchange := describe_exchange(data.backlit, data.well_lit)) is not None:
+        listen(Note(exchange))
     shown = _choose_shown(config, data)
     if shown.report:
         listen(Note(shown.report))

@@ -19,7 +19,7 @@ from rave_train.loop.run_folder import RunFolder
 from rave_train.loop.state import TrainingState, Weights, copy_weights
 from rave_train.measure.metrics import psnr
 from rave_train.network import EnhancementNetwork, relight
-from rave_train.whole_files import write_whole
+from rave_train.whole_files import write_png, write_whole
 
 
 def end_epoch(
@@ -61,7 +61,7 @@ def end_epoch(
             for title, pictures in columns
         ]
     )
-    grid.save(run.grid_file(total))
+    write_png(run.grid_file(total), grid)
     log.show(total, grid)
     save_network(config, state, run, ingredients, "last")
     if is_best:

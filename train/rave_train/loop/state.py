@@ -164,7 +164,7 @@ def read_state(file: Path) -> dict[str, Any]:
         StateError: the file is missing, broken, or of another version.
     """
     if not file.is_file():
-        raise StateError(f"{file} is not a file: the run was stopped before its first saved state")
+        raise StateError(f"{file}, without which a run cannot go on, is missing: {_REMEDY}")
     try:
         content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         if content["format"] != _FORMAT:

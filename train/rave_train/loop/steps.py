@@ -224,7 +224,7 @@ def describe_separation(backlit: float, well_lit: float) -> str:
         return f"{scores} (the first should be higher)"
     return (
         f"{scores}. It points the wrong way, since the first should be higher: begin a new run with more "
-        "--initialize-steps or a higher --guidance-learning-rate; are the folders exchanged?"
+        "--initialize-steps or a higher --guidance-learning-rate"
     )
 
 

@@ -49,8 +49,10 @@ class Interpretation:
         lines = [f"{'lowest similarity':<28}{'highest similarity':<28}"]
         for low, high in zip(self.farthest, self.nearest, strict=True):
             lines.append(f"{low[0]:<20}{low[1]:>+7.3f} {high[0]:<20}{high[1]:>+7.3f}")
-        lines += ["", f"{'mean similarity to':<20}{'backlit':>9}{'well-lit':>10}"]
-        lines += [f"{word:<20}{backlit:>9.3f}{well_lit:>10.3f}" for word, backlit, well_lit in self.words]
+        width = max([20, *(len(word) for word, _, _ in self.words)])
+        lines += ["", f"{'mean similarity to':<{width}}{'backlit':>9}{'well-lit':>10}"]
+        for word, backlit, well_lit in self.words:
+            lines.append(f"{word:<{width}}{backlit:>9.3f}{well_lit:>10.3f}")
         return "\n".join(lines)
 
 

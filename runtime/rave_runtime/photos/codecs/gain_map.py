@@ -28,13 +28,12 @@ from rave_runtime.photos.headers.bounded import bounded
 from rave_runtime.photos.headers.colour_codes import LUMINANCE, srgb_light
 from rave_runtime.photos.jpeg import GAIN_MAP_SEGMENT, XMP_SEGMENT, jpeg_segments, make_segment
 from rave_runtime.photos.metadata.description import add_description
-from rave_runtime.photos.metadata.directories import DirectoryReader, Value
 from rave_runtime.photos.metadata.gain_map_facts import GainMapFacts, read_facts
+from rave_runtime.photos.metadata.left_behind import MULTI_PICTURE, indexed_pictures
 from rave_runtime.photos.metadata.packet import Element, Packet
 from rave_runtime.photos.metadata.regions import Edits
 from rave_runtime.photos.xmp import without_names
 
-_MPF: Final = b"MPF\0"
 _MPF_ENTRIES: Final = 0xB002
 _PRIMARY: Final = 0x030000
 _QUALITY: Final = 95
@@ -109,21 +108,14 @@ def light_for(gain_map: GainMap, pixels: Pixels) -> Array:
     return np.asarray(Image.fromarray(light).resize((width, height), Image.Resampling.BOX))
 
 
-def attach_gain_map(jpeg: bytes, gain_map: GainMap, light_before: Array, light_after: Array) -> bytes | None:
-    """Puts a gain map that fits the enhanced picture behind it.
+def fitted_gains(gain_map: GainMap, light_before: Array, light_after: Array) -> Array:
+    """Returns the photograph's gains as they fit the enhanced picture: [h, w, 1 or 3] float32, stops.
 
-    Args:
-        jpeg: the enhanced picture, with all its metadata.
-        gain_map: the photograph's.
-        light_before: `light_for` of the photograph.
-        light_after: `light_for` of the enhanced picture.
-
-    Returns:
-        The file; None where its XMP has no room to announce the map, or is damaged.
+    The arguments are the photograph's map, and `light_for` of the photograph and of the enhanced picture.
     """
     offset = np.float32(gain_map.facts.base_offset)
     brighter = np.log2((light_after + offset + 1e-6) / (light_before + offset + 1e-6))[..., None]
-    return join_gains(jpeg, gain_map, np.maximum(gain_map.gains - brighter, np.minimum(gain_map.gains, 0)))
+    return np.maximum(gain_map.gains - brighter, np.minimum(gain_map.gains, 0))
 
 
 def join_gains(jpeg: bytes, gain_map: GainMap, gains: Array) -> bytes | None:
@@ -155,14 +147,10 @@ def _further_pictures(jpeg: bytes) -> list[tuple[int, int]]:
     position = 2
     for marker, payload in jpeg_segments(jpeg):
         position = jpeg.find(payload, position) if payload else position
-        if marker != 0xE2 or not payload.startswith(_MPF):
+        if marker != 0xE2 or not payload.startswith(MULTI_PICTURE):
             continue
-        base = position + len(_MPF)
-        reader = DirectoryReader(payload[len(_MPF) :])
-        entries = reader.read(reader.first).get(_MPF_ENTRIES)
-        data = entries.data if isinstance(entries, Value) else b""
-        rows = struct.iter_unpack(f"{reader.order}IIIHH", data[: len(data) // 16 * 16])
-        places = [(base + offset, size) for _, size, offset, _, _ in rows if offset]
+        base = position + len(MULTI_PICTURE)
+        places = [(base + offset, size) for _, size, offset in indexed_pictures(payload) if offset]
         return [(start, size) for start, size in places if jpeg.startswith(b"\xff\xd8\xff", start)][:8]
     return []
 
@@ -213,7 +201,7 @@ def _joined(
     before = b"".join(head[:last]) + added
     after = b"".join(head[last:]) + jpeg[position:]
     first_bytes = len(before) + len(make_segment(0xE2, _index(0, 0, 0))) + len(after)
-    base = len(before) + 4 + len(_MPF)
+    base = len(before) + 4 + len(MULTI_PICTURE)
     return (
         before + make_segment(0xE2, _index(first_bytes, first_bytes - base, len(map_jpeg))) + after + map_jpeg
     )
@@ -227,7 +215,7 @@ def _index(first_bytes: int, second_at: int, second_bytes: int) -> bytes:
     directory += struct.pack(">HHI4s", 0xB000, 7, 4, b"0100")
     directory += struct.pack(">HHII", 0xB001, 4, 1, 2)
     directory += struct.pack(">HHII", _MPF_ENTRIES, 7, len(entries), 8 + 2 + 36 + 4)
-    return _MPF + b"MM\0*\0\0\0\x08" + directory + bytes(4) + entries
+    return MULTI_PICTURE + b"MM\0*\0\0\0\x08" + directory + bytes(4) + entries
 
 
 def _is_xmp(marker: int, payload: bytes) -> bool:

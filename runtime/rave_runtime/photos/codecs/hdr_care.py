@@ -9,7 +9,7 @@ import numpy as np
 from rave_runtime.arrays import Array, Pixels
 from rave_runtime.photos.codecs.gain_map import (
     GainMap,
-    attach_gain_map,
+    fitted_gains,
     join_gains,
     light_for,
     read_gain_map,
@@ -90,9 +90,9 @@ class HdrCare:
             gains = _new_gains(self._light_before, light_after)
             if gains.max() < _LEAST_GAIN:
                 return encoded
-            content = join_gains(encoded.content, self._map, gains)
         else:
-            content = attach_gain_map(encoded.content, self._map, self._light_before, light_after)
+            gains = fitted_gains(self._map, self._light_before, light_after)
+        content = join_gains(encoded.content, self._map, gains)
         if content is None:
             return encoded
         return Encoded(content, tuple(note for note in encoded.warnings if note != GAIN_MAP_NOTE))

@@ -24,7 +24,7 @@ from rave_runtime.photos.decoders import decoding, open_picture
 from rave_runtime.photos.exif import EXIF_HEADER
 from rave_runtime.photos.headers.boxes import photograph_data, photograph_properties
 from rave_runtime.photos.headers.items import Items, read_items
-from rave_runtime.photos.metadata.directories import DirectoryReader, Value
+from rave_runtime.photos.metadata.directories import EXIF_IFD, MAKER_NOTE, DirectoryReader, Value
 from rave_runtime.photos.metadata.gain_map_facts import (
     GainMapFacts,
     read_adobe_words,
@@ -35,8 +35,8 @@ _APPLE: Final = b"urn:com:apple:photo:2020:aux:hdrgainmap\0"
 _AUXILIARY: Final = re.compile(rb"\0{4}urn:[\x21-\x7e]{1,100}:aux:hdrgainmap\0")
 _HEADROOM: Final = re.compile(rb"""HDRGainMapHeadroom(?:\s*=\s*["']|>)\s*([0-9.]{1,20})""")
 _APPLE_NOTE: Final = b"Apple iOS\0"
-_EXIF_DIRECTORY: Final = 0x8769
-_MAKER_NOTE: Final = 0x927C
+_APPLE_DIRECTORY_AT: Final = 14
+_SIGNED_RATIO: Final = 10
 _TURNS: Final = (b"irot", b"imir")
 _ROTATIONS: Final = {
     b"\1": Image.Transpose.ROTATE_90,
@@ -181,8 +181,8 @@ def _headroom_of_notes(exif: bytes | None) -> float | None:
     if exif is None:
         return None
     reader = DirectoryReader(exif.removeprefix(EXIF_HEADER))
-    inner = reader.read(reader.first).get(_EXIF_DIRECTORY)
-    note = inner.get(_MAKER_NOTE) if isinstance(inner, dict) else None
+    inner = reader.read(reader.first).get(EXIF_IFD)
+    note = inner.get(MAKER_NOTE) if isinstance(inner, dict) else None
     numbers = _apple_numbers(note.data) if isinstance(note, Value) else {}
     if not {33, 48} & numbers.keys():
         return None
@@ -199,15 +199,11 @@ def _apple_numbers(note: bytes) -> dict[int, float]:
     numbers: dict[int, float] = {}
     if not note.startswith(_APPLE_NOTE) or note[12:14] not in (b"MM", b"II"):
         return numbers
-    order = ">" if note[12:14] == b"MM" else "<"
-    try:
-        (count,) = struct.unpack_from(f"{order}H", note, 14)
-        for place in range(16, 16 + 12 * min(count, 200), 12):
-            tag, kind, _, at = struct.unpack_from(f"{order}HHII", note, place)
-            if kind == 10:
-                above, below = struct.unpack_from(f"{order}ii", note, at)
-                if below:
-                    numbers[tag] = above / below
-    except struct.error:  # cut off
-        pass
+    reader = DirectoryReader(note)
+    reader.order = ">" if note[12:14] == b"MM" else "<"
+    for tag, kind, count, place in reader.entries(_APPLE_DIRECTORY_AT):
+        if kind == _SIGNED_RATIO and count:
+            above, below = struct.unpack_from(f"{reader.order}ii", note, place)
+            if below:
+                numbers[tag] = above / below
     return numbers

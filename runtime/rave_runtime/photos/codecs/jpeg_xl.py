@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError, reason_of
-from rave_runtime.photos.exif import EXIF_HEADER, upright_exif
+from rave_runtime.photos.exif import EXIF_HEADER, upright_metadata
 from rave_runtime.photos.headers.boxes import boxes
 from rave_runtime.photos.headers.colour_codes import SRGB_TRANSFER, srgb_light
 from rave_runtime.photos.headers.jpeg_xl import (
@@ -34,8 +34,7 @@ from rave_runtime.photos.headers.jpeg_xl_colours import LINEAR
 from rave_runtime.photos.headers.stated_colour import stated_profile
 from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE
 from rave_runtime.photos.metadata.left_behind import FILM_NOTE, has_film
-from rave_runtime.photos.photo import Photo
-from rave_runtime.photos.xmp import upright_xmp
+from rave_runtime.photos.photo import Photo, check_size
 
 _EFFORT: Final = 4
 """How hard the encoder works, 1 to 9: its usual 7 takes eight times as long."""
@@ -78,24 +77,20 @@ def read_jxl(content: bytes, max_megapixels: float) -> Photo:
     has_alpha = channels in (2, 4)
     exif = metadata.get("exif")
     exif = EXIF_HEADER + exif if exif else None
-    xmp = metadata.get("xmp")
-    packet = upright_xmp(xmp, width, height, header.orientation) if xmp else None
-    notes = _notes(header, content)
-    if xmp and packet is None:
-        notes = (*notes, "its XMP is damaged and was left out: it could not be turned with the picture")
     icc = metadata.get("icc") or header.colours.profile(grey=channels < 3)
     if header.colours.has_profile:
         icc = stated_profile("JXL", content, icc, exif, grey=channels < 3)
+    exif, xmp, lost = upright_metadata(exif, metadata.get("xmp"), width, height, header.orientation)
     return Photo(
         pixels=np.ascontiguousarray(pixels[..., :-1]) if has_alpha else pixels,
         alpha=np.ascontiguousarray(pixels[..., -1]) if has_alpha else None,
         format="JXL",
         icc_profile=icc,
-        exif=upright_exif(exif, width, height, header.orientation) if exif else None,
-        xmp=packet,
+        exif=exif,
+        xmp=xmp,
         save_options={"lossless": header.is_lossless},
         orientation=header.orientation,
-        warnings=notes,
+        warnings=_notes(header, content) + lost,
     )
 
 
@@ -211,12 +206,7 @@ def _without_bombs(content: bytes, codecs: _Codecs) -> bytes:
 
 def _check(header: JxlHeader, content: bytes, max_megapixels: float) -> None:
     """Refuses a picture that is too large, cut off, or of a kind that cannot be read."""
-    width, height = header.width, header.height
-    if width * height > max_megapixels * 1e6:
-        raise PhotoError(
-            f"is {width} x {height}, over the limit of {max_megapixels:g} megapixels: "
-            "raise it with --max-megapixels if the file can be trusted"
-        )
+    check_size(header.width, header.height, max_megapixels)
     if lacking := missing_bytes(content):
         raise PhotoError(f"is damaged or truncated: {lacking} bytes are missing")
     if header.is_float:

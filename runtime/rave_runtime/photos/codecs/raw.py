@@ -33,7 +33,7 @@ from rave_runtime.photos.codecs.raw_kind import (
     why_incomplete,
 )
 from rave_runtime.photos.codecs.raw_metadata import number_in_raw, raw_captions, raw_metadata
-from rave_runtime.photos.exif import upright_exif
+from rave_runtime.photos.exif import upright_metadata
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.bounded import bounded
 from rave_runtime.photos.headers.colour_codes import (
@@ -44,8 +44,8 @@ from rave_runtime.photos.headers.colour_codes import (
     srgb_encoded,
     srgb_light,
 )
-from rave_runtime.photos.photo import Photo
-from rave_runtime.photos.xmp import upright_xmp, without_development
+from rave_runtime.photos.photo import Photo, check_size
+from rave_runtime.photos.xmp import without_development
 
 _MISSING: Final = "is a camera's raw file: pip install 'rave-backlit[raw]' to develop it"
 _FLOATING: Final = (
@@ -125,11 +125,7 @@ def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) 
     """
     with _opened(content) as raw:
         width, height = _size_of(raw)
-        if width * height > max_megapixels * 1e6:
-            raise PhotoError(
-                f"is {width} x {height}, over the limit of {max_megapixels:g} megapixels: "
-                "raise it with --max-megapixels if the file can be trusted"
-            )
+        check_size(width, height, max_megapixels)
         if (reason := why_incomplete(content)) is not None:
             raise PhotoError(reason)
         flip = _UNTURNED if states_orientation_zero(content) else _AS_STATED  # LibRaw takes 0 for 8
@@ -145,18 +141,16 @@ def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) 
     _lift(pixels, gain)
     height, width = pixels.shape[:2]
     xmp = without_development(xmp) if xmp else None
-    packet = upright_xmp(xmp, width, height, orientation) if xmp else None
-    if xmp and packet is None:
-        notes = (*notes, "its XMP is damaged and was left out: it could not be turned with the picture")
+    exif, xmp, lost = upright_metadata(exif, xmp, width, height, orientation)
     return Photo(
         pixels=pixels,
         format="RAW",
         icc_profile=make_profile("sRGB", SRGB, SRGB_CURVE),
-        exif=upright_exif(exif, width, height, orientation) if exif else None,
-        xmp=packet,
+        exif=exif,
+        xmp=xmp,
         iptc=raw_captions(content),
         orientation=orientation,
-        warnings=notes,
+        warnings=notes + lost,
     )
 
 

@@ -53,17 +53,56 @@ def find_box(content: bytes, *path: bytes, start: int = 0, stop: int | None = No
     return inner
 
 
+def meta_boxes(content: bytes) -> dict[bytes, Box]:
+    """Returns the boxes of an AVIF's or HEIC's table of items by type; none where there is no table."""
+    meta = find_box(content, b"meta")
+    return {} if meta is None else {box.kind: box for box in boxes(content, meta.start + 4, meta.stop)}
+
+
+def primary_item(content: bytes, box: Box) -> tuple[int, int, int]:
+    """Returns the primary item that a `pitm` box names, and where its number stands, in how many bytes."""
+    start, size = box.start + 4, 4 if content[box.start] else 2
+    return int.from_bytes(content[start : start + size]), start, size
+
+
+class Reference(NamedTuple):
+    """A reference from one item to others.
+
+    Attributes:
+        kind: such as b"auxl" for an auxiliary picture of a photograph.
+        source: the item that refers.
+        targets: the items to which it refers.
+        place: where the kind stands in the file, in bytes.
+    """
+
+    kind: bytes
+    source: int
+    targets: tuple[int, ...]
+    place: int
+
+
+def references(content: bytes, table: Box) -> Iterator[Reference]:
+    """Yields the references of an `iref` box.
+
+    Raises:
+        struct.error: it is cut off.
+    """
+    letter, size = ("I", 4) if content[table.start] else ("H", 2)
+    for box in boxes(content, table.start + 4, table.stop):
+        source, count = struct.unpack_from(f">{letter}H", content, box.start)
+        count = min(count, (box.stop - box.start - size - 2) // size)
+        targets = struct.unpack_from(f">{count}{letter}", content, box.start + size + 2)
+        yield Reference(box.kind, source, targets, box.start - 4)
+
+
 def photograph_properties(content: bytes) -> list[tuple[bytes, bytes]]:
     """Returns type and payload of the properties of an AVIF's or HEIC's primary item, in the item's order.
 
     Where the primary item is made of tiles, the tiles' properties follow its own. A file without a table
     of properties has none.
     """
-    meta = find_box(content, b"meta")
-    if meta is None:
-        return []
     try:
-        return _properties(content, meta)
+        return _properties(content, meta_boxes(content))
     except (struct.error, IndexError):  # cut off
         return []
 
@@ -73,16 +112,14 @@ def photograph_data(content: bytes) -> bytes:
 
     They are empty where they cannot be found.
     """
-    meta = find_box(content, b"meta")
     try:
-        return b"" if meta is None else _data(content, meta)
+        return _data(content, meta_boxes(content))
     except (struct.error, IndexError):
         return b""
 
 
-def _data(content: bytes, meta: Box) -> bytes:
+def _data(content: bytes, inner: dict[bytes, Box]) -> bytes:
     """Returns the coded bytes of the photograph's item, or of its first tile."""
-    inner = {box.kind: box for box in boxes(content, meta.start + 4, meta.stop)}
     items = _primary_and_tile(content, inner)
     if b"iloc" not in inner or not items:
         return b""
@@ -123,15 +160,14 @@ def _primary_and_tile(content: bytes, inner: dict[bytes, Box]) -> list[int]:
     """Returns the primary item and, where it is made of tiles, the first one."""
     if b"pitm" not in inner:
         return []
-    start = inner[b"pitm"].start
-    (primary,) = struct.unpack_from(">I" if content[start] else ">H", content, start + 4)
-    tiles = _tiles(content, inner[b"iref"], primary)[:1] if b"iref" in inner else []
-    return [primary, *tiles]
+    primary, _, _ = primary_item(content, inner[b"pitm"])
+    named = references(content, inner[b"iref"]) if b"iref" in inner else ()
+    tiles = (each.targets for each in named if (each.kind, each.source) == (b"dimg", primary))
+    return [primary, *next(tiles, ())[:1]]
 
 
-def _properties(content: bytes, meta: Box) -> list[tuple[bytes, bytes]]:
+def _properties(content: bytes, inner: dict[bytes, Box]) -> list[tuple[bytes, bytes]]:
     """Returns kind and content of the properties that belong to the photograph's item and its tile."""
-    inner = {box.kind: box for box in boxes(content, meta.start + 4, meta.stop)}
     items = _primary_and_tile(content, inner)
     if b"iprp" not in inner or not items:
         return []
@@ -162,15 +198,3 @@ def _associations(content: bytes, table: Box) -> Iterator[tuple[int, list[int]]]
         yield item, [entry & (0x7FFF if is_wide else 0x7F) for entry in entries]
         if position >= table.stop:
             return
-
-
-def _tiles(content: bytes, references: Box, item: int) -> list[int]:
-    """Returns the items of which an item is made."""
-    layout, size = (">I", 4) if content[references.start] else (">H", 2)
-    for box in boxes(content, references.start + 4, references.stop):
-        (source,) = struct.unpack_from(layout, content, box.start)
-        if box.kind == b"dimg" and source == item:
-            (count,) = struct.unpack_from(">H", content, box.start + size)
-            count = min(count, (box.stop - box.start - size - 2) // size)
-            return list(struct.unpack_from(f">{count}{layout[1]}", content, box.start + size + 2))
-    return []

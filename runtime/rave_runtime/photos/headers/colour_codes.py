@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rave_runtime.errors import PhotoError
+from rave_runtime.photos.headers.icc import fixed, write_profile
 
 Chromaticities = tuple[float, float, float, float, float, float, float, float]
 """x and y of red, green, blue and white."""
@@ -146,20 +147,22 @@ def make_profile(name: str, chromaticities: Chromaticities, curve: Curve, *, gre
     """
     white, columns = _adapted(chromaticities)
     parameters = (curve.gamma, curve.a, curve.b, curve.c, curve.d)
-    parametric = b"para\0\0\0\0\0\3\0\0" + _fixed(*parameters)
+    parametric = b"para\0\0\0\0\0\3\0\0" + fixed(*parameters)
     tags = {
         b"desc": _text(name),
         b"cprt": _text("CC0"),
-        b"wtpt": b"XYZ \0\0\0\0" + _fixed(*_WHITE),
-        b"chad": b"sf32\0\0\0\0" + _fixed(*white.ravel()),
+        b"wtpt": b"XYZ \0\0\0\0" + fixed(*_WHITE),
+        b"chad": b"sf32\0\0\0\0" + fixed(*white.ravel()),
     }
     if grey:
         tags[b"kTRC"] = parametric
     else:
         for letter, column in zip("rgb", columns.T, strict=True):
-            tags[f"{letter}XYZ".encode()] = b"XYZ \0\0\0\0" + _fixed(*column)
+            tags[f"{letter}XYZ".encode()] = b"XYZ \0\0\0\0" + fixed(*column)
             tags[f"{letter}TRC".encode()] = parametric
-    return _assembled(tags, b"GRAY" if grey else b"RGB ")
+    space = b"GRAY" if grey else b"RGB "
+    header = bytes(8) + b"\x04\x40\0\0mntr" + space + b"XYZ " + struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
+    return write_profile(header + b"acsp" + bytes(28) + fixed(*_WHITE), tags)
 
 
 def _adapted(chromaticities: Chromaticities) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -180,25 +183,6 @@ def _adapted(chromaticities: Chromaticities) -> tuple[NDArray[np.float64], NDArr
     return np.asarray(adaptation, np.float64), np.asarray(adapted, np.float64)
 
 
-def _fixed(*values: float) -> bytes:
-    """Writes ICC's s15Fixed16Number."""
-    return struct.pack(f">{len(values)}i", *(round(float(value) * 65536) for value in values))
-
-
 def _text(text: str) -> bytes:
     data = text.encode("utf-16-be")
     return b"mluc\0\0\0\0" + struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(data), 28) + data
-
-
-def _assembled(tags: dict[bytes, bytes], space: bytes) -> bytes:
-    table, body = struct.pack(">I", len(tags)), b""
-    start = 128 + 4 + 12 * len(tags)
-    places: dict[bytes, int] = {}
-    for tag, data in tags.items():
-        if data not in places:
-            places[data] = start + len(body)
-            body += data + bytes(-len(data) % 4)
-        table += struct.pack(">4sII", tag, places[data], len(data))
-    head = struct.pack(">I4s4s4s4s4s", start + len(body), bytes(4), b"\x04\x40\0\0", b"mntr", space, b"XYZ ")
-    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + _fixed(*_WHITE)
-    return head.ljust(128, b"\0") + table + body

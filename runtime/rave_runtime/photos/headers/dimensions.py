@@ -20,11 +20,7 @@ from rave_runtime.photos.decoders import decoding
 from rave_runtime.photos.formats import format_named, format_of_content
 from rave_runtime.photos.headers.bounded import BoundedFile
 from rave_runtime.photos.headers.boxes import photograph_properties
-from rave_runtime.photos.jpeg import FRAME_MARKERS, plain_header
 from rave_runtime.photos.sixteen_bit import jpeg_2000_bits
-
-_MAX_JPEG_HEADER: Final = 1 << 18
-"""Bytes of a JPEG in which its header is looked for without Pillow."""
 
 _MAX_META: Final = 1 << 24
 """Bytes of the table of an AVIF's or HEIC's items that are read."""
@@ -97,10 +93,7 @@ def _dimensions(file: BinaryIO, size: int) -> Dimensions | None:
         "JXL": _jxl,
     }
     is_progressive = is_grey = False
-    if name == "JPEG" and (frame := _plain_jpeg(file)) is not None:
-        width, height, is_progressive = frame
-        is_deep = False
-    elif name in readers:
+    if name in readers:
         width, height, is_deep = readers[name](file)
     else:
         with decoding, _open(name, BoundedFile(file, size)) as image:  # lifts Pillow's size limit
@@ -142,22 +135,6 @@ def _is_deep(image: Image.Image) -> bool:
     if codec in ("ppm", "ppm_plain"):
         return int(arguments[1]) > 255 if len(arguments) > 1 else False
     return image.mode.startswith(("I", "F")) or max(tags.get(258, (8,))) > 8
-
-
-def _plain_jpeg(file: BinaryIO) -> tuple[int, int, bool] | None:
-    """Returns width and height of a JPEG of 8 bits, and whether it is progressive.
-
-    None is for files at which decoders may go different ways, and for very long headers: Pillow reads those.
-    """
-    header = plain_header(file.read(_MAX_JPEG_HEADER))
-    file.seek(0)
-    frames = [] if header is None else [part for part in header.segments if part[0] in FRAME_MARKERS]
-    if len(frames) != 1 or len(frames[0][1]) < 5:
-        return None
-    marker, payload = frames[0]
-    bits, height, width = struct.unpack_from(">BHH", payload)
-    is_usual = bits == 8 and width and height and marker <= 0xC2
-    return (width, height, marker == 0xC2) if is_usual else None
 
 
 def _png(file: BinaryIO) -> tuple[int, int, bool]:

@@ -11,27 +11,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from rave_runtime.photos.headers.boxes import Box, boxes, find_box
+from rave_runtime.photos.headers.boxes import Box, Reference, boxes, meta_boxes, primary_item, references
 
 _UNKNOWN = b"zzzz"
-
-
-class Reference(NamedTuple):
-    """A reference from one item to others.
-
-    Attributes:
-        kind: such as b"auxl" for an auxiliary picture of a photograph.
-        source: the item that refers.
-        targets: the items to which it refers.
-        place: where the kind stands in the file, in bytes.
-    """
-
-    kind: bytes
-    source: int
-    targets: tuple[int, ...]
-    place: int
 
 
 @dataclass(frozen=True)
@@ -81,23 +64,18 @@ class Items:
 
 def read_items(content: bytes) -> Items | None:
     """Reads the tables of items of an AVIF or HEIC; None where they are missing or make no sense."""
-    meta = find_box(content, b"meta")
-    if meta is None:
-        return None
-    inner = {box.kind: box for box in boxes(content, meta.start + 4, meta.stop)}
+    inner = meta_boxes(content)
     if not {b"pitm", b"iinf", b"iref"} <= inner.keys():
         return None
     try:
-        start = inner[b"pitm"].start
-        size = 4 if content[start] else 2
-        primary = int.from_bytes(content[start + 4 : start + 4 + size], "big")
+        primary, place, size = primary_item(content, inner[b"pitm"])
         entries = list(_entries(content, inner[b"iinf"]))
-        references = tuple(_references(content, inner[b"iref"]))
+        named = tuple(references(content, inner[b"iref"]))
     except (struct.error, IndexError):  # cut off
         return None
     kinds = {number: kind for number, kind, _ in entries}
     flags = {number: place for number, _, place in entries}
-    return Items(primary, kinds, references, start + 4, size, flags) if primary in kinds else None
+    return Items(primary, kinds, named, place, size, flags) if primary in kinds else None
 
 
 def _entries(content: bytes, table: Box) -> Iterator[tuple[int, bytes, int]]:
@@ -110,12 +88,3 @@ def _entries(content: bytes, table: Box) -> Iterator[tuple[int, bytes, int]]:
             number = int.from_bytes(content[box.start + 4 : box.start + 4 + size], "big")
             kind = content[box.start + 6 + size : box.start + 10 + size]
             yield number, kind, box.start + 3
-
-
-def _references(content: bytes, table: Box) -> Iterator[Reference]:
-    letter, size = ("I", 4) if content[table.start] else ("H", 2)
-    for box in boxes(content, table.start + 4, table.stop):
-        source, count = struct.unpack_from(f">{letter}H", content, box.start)
-        count = min(count, (box.stop - box.start - size - 2) // size)
-        targets = struct.unpack_from(f">{count}{letter}", content, box.start + size + 2)
-        yield Reference(box.kind, source, targets, box.start - 4)

@@ -30,6 +30,7 @@ from rave_runtime.photos.headers.colour_codes import (
     make_profile,
     refuse_hdr,
 )
+from rave_runtime.photos.headers.icc import tags_of
 from rave_runtime.photos.metadata.directories import (
     EXIF_IFD,
     INTEROPERABILITY_IFD,
@@ -187,11 +188,8 @@ def _nclx(content: bytes) -> tuple[int, int] | None:
         if 0 <= place <= len(content) - 12:
             primaries, transfer = struct.unpack_from(">HH", content, place + 8)
             return primaries, transfer
-    return colour_numbers(photograph_data(content)) if _is_av1(properties) else None
-
-
-def _is_av1(properties: list[tuple[bytes, bytes]]) -> bool:
-    return any(kind == b"av1C" for kind, _ in properties)
+    is_av1 = any(kind == b"av1C" for kind, _ in properties)
+    return colour_numbers(photograph_data(content)) if is_av1 else None
 
 
 def _jp2(content: bytes, grey: bool) -> bytes | None:
@@ -269,13 +267,9 @@ def _refuse_hdr_profile(icc_profile: bytes) -> None:
 
     Source: ICC.1:2022, 9.2.17 cicpTag.
     """
-    count = min(int.from_bytes(icc_profile[128:132], "big"), 200)
-    for at in range(132, 132 + 12 * count, 12):
-        if icc_profile[at : at + 4] == b"cicp" and len(icc_profile) >= at + 12:
-            (start,) = struct.unpack_from(">I", icc_profile, at + 4)
-            data = icc_profile[start : start + 12]
-            if data[:4] == b"cicp" and len(data) == 12 and data[9] in HDR:
-                profile_of_numbers(data[8], data[9], grey=False)
+    data = tags_of(icc_profile).get(b"cicp", b"")
+    if data.startswith(b"cicp") and len(data) >= 12:
+        refuse_hdr(data[9])
 
 
 def _exif(exif: bytes, grey: bool) -> bytes | None:

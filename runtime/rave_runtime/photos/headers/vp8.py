@@ -1,31 +1,40 @@
-"""The quantiser of a lossy WebP, out of the header of its VP8 frame.
+"""The chunks of a WebP, and the quantiser of a lossy one, out of the header of its VP8 frame.
 
-Source: RFC 6386, 7 (boolean entropy decoder), 9.2 to 9.6 and 19.2 (frame header).
+Source: RFC 9649 (chunks); RFC 6386, 7 (boolean entropy decoder), 9.2 to 9.6 and 19.2 (frame header).
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 _EVEN: Final = 128
 """Probability, in 256ths, of the bits of plain numbers."""
 
 _HEADER_BYTES: Final = 10
-_MAX_CHUNKS: Final = 1000
+_MAX_CHUNKS: Final = 100_000
+"""Chunks of a WebP that are looked at; animations have some for each frame."""
+
+_FRAME_BYTES: Final = 16
+"""Bytes of a frame of an animation before the chunks inside it."""
+
+
+def webp_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yields type, start and stop of the data of a WebP's chunks, also of those in an animation's frames."""
+    position = 12
+    for _ in range(_MAX_CHUNKS):
+        if position + 8 > len(content):
+            return
+        kind, length = struct.unpack_from("<4sI", content, position)
+        yield kind, position + 8, position + 8 + length
+        position += 8 + (_FRAME_BYTES if kind == b"ANMF" else length + length % 2)
 
 
 def webp_frame(content: bytes) -> tuple[bytes, bytes] | None:
     """Returns type (`VP8 ` or `VP8L`) and beginning of a WebP's first picture; None where there is none."""
-    position = 12
-    for _ in range(_MAX_CHUNKS):
-        if position + 8 > len(content):
-            break
-        kind, (length,) = content[position : position + 4], struct.unpack_from("<I", content, position + 4)
-        if kind in (b"VP8 ", b"VP8L"):
-            return kind, content[position + 8 : position + 8 + min(length, 4096)]
-        position += 8 + (24 - 8 if kind == b"ANMF" else length + length % 2)
-    return None
+    frames = (each for each in webp_chunks(content) if each[0] in (b"VP8 ", b"VP8L"))
+    return next(((kind, content[start : min(stop, start + 4096)]) for kind, start, stop in frames), None)
 
 
 def webp_quantiser(content: bytes) -> int | None:

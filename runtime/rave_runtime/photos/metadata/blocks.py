@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from PIL import Image
 
@@ -12,40 +12,19 @@ from rave_runtime.photos.headers.boxes import photograph_properties
 from rave_runtime.photos.jpeg import jpeg_segments
 from rave_runtime.photos.metadata.containers import gif_xmp, jp2_blocks, webp_blocks
 from rave_runtime.photos.metadata.grey_profile import is_grey_profile, rgb_of_grey_profile
+from rave_runtime.photos.photo import Blocks
 from rave_runtime.photos.png import png_blocks
 from rave_runtime.photos.tiff.structure import tiff_blocks
 
 _PROFILE_SEGMENT: Final = b"ICC_PROFILE\0"
 
 
-class Blocks(NamedTuple):
-    """What a file says beside its pixels.
-
-    Attributes:
-        icc_profile: the colour profile, or None.
-        exif: EXIF from its `Exif\\0\\0` on, not yet upright, or None.
-        xmp: the packet, not yet upright, or None.
-        iptc: captions as IPTC-IIM has them, of a format that has a block of its own for them; or None.
-        notes: what a user should know of what was left out.
-    """
-
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    iptc: bytes | None = None
-    notes: tuple[str, ...] = ()
-
-
 def read_blocks(image: Image.Image, content: bytes) -> Blocks:
     """Reads the blocks of a file that Pillow has opened."""
     notes: tuple[str, ...] = ()
     iptc = None
-    if image.format == "PNG":
-        png = png_blocks(content)
-        icc, exif, xmp = png.icc_profile, png.exif, png.xmp
-    elif image.format == "TIFF":
-        tiff = tiff_blocks(content)
-        icc, exif, xmp, notes = tiff.icc_profile, tiff.exif, tiff.xmp, tiff.notes
+    if image.format in ("PNG", "TIFF"):
+        icc, exif, xmp, _, notes = png_blocks(content) if image.format == "PNG" else tiff_blocks(content)
     else:
         icc, exif, xmp = (image.info.get(name) for name in ("icc_profile", "exif", "xmp"))
         if image.format == "AVIF":

@@ -1,23 +1,20 @@
 """Metadata in boxes and blocks: of JPEG 2000, GIF and WebP, and how a HEIC is turned.
 
 Source: ISO 15444-1, annex I; ExifTool's JPEG 2000 tags for the user types; XMP specification, part 3, 1.1.2
-(GIF); ISO 23008-12, 6.5.10 and 6.5.12; RFC 9649 (WebP).
+(GIF); ISO 23008-12, 6.5.10 and 6.5.12.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import Final
 
 from rave_runtime.photos.headers.boxes import boxes, photograph_properties
+from rave_runtime.photos.headers.vp8 import webp_chunks
 
 _EXIF: Final = b"JpgTiffExif->JP2"
 XMP_BOX: Final = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _IPTC: Final = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 """User types of the boxes that hold EXIF, XMP, and captions as IPTC-IIM has them."""
-
-_MAX_CHUNKS: Final = 100_000
-"""Chunks of a WebP that are looked at; animations have one for each frame."""
 
 _GIF_XMP: Final = b"\x21\xff\x0bXMP DataXMP"
 _GIF_TRAILER: Final = bytes((1, *range(255, -1, -1)))
@@ -54,14 +51,9 @@ def webp_blocks(content: bytes) -> tuple[bytes | None, bytes | None]:
     Decoders give them only where the file's first chunk announces them; some programs add them without.
     """
     found: dict[bytes, bytes] = {}
-    position = 12
-    for _ in range(_MAX_CHUNKS):
-        if position + 8 > len(content):
-            break
-        kind, length = struct.unpack_from("<4sI", content, position)
+    for kind, start, stop in webp_chunks(content):
         if kind in (b"EXIF", b"XMP "):
-            found.setdefault(kind, content[position + 8 : position + 8 + length])
-        position += 8 + length + length % 2
+            found.setdefault(kind, content[start:stop])
     return found.get(b"EXIF"), found.get(b"XMP ")
 
 

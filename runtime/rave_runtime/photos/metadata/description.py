@@ -9,9 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from rave_runtime.photos.metadata.packet import Element, Packet
+from rave_runtime.photos.metadata.packet import Element, Packet, Span, read_packet
 from rave_runtime.photos.metadata.regions import Edits
-from rave_runtime.photos.xmp import open_packet
 
 RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _END: Final = re.compile(rb"</(?:[\w.-]+:)?RDF\s*>")
@@ -39,16 +38,14 @@ def add_description(
     Returns:
         The packet, in its encoding; None where the old one is damaged.
     """
-    packet, encoding = open_packet(_EMPTY if xmp is None else xmp)
-    if not packet.is_whole or not _END.search(packet.content):
+    packet = read_packet(_EMPTY if xmp is None else xmp)
+    ends = list(_END.finditer(packet.content))
+    if not packet.is_whole or not ends:
         return None
     edits: Edits = {}
     for element in packet.top.walk():
         edits |= without(packet, element)
-    content = packet.with_edits(edits)
-    place = list(_END.finditer(content))[-1].start()
-    about = _ABOUT.search(content)
+    about = _ABOUT.search(packet.content)
     description = b"<rdf:Description rdf:about=" + (about[1] if about else b'""') + b" "
     description += f'xmlns:rdf="{RDF}" {rest}'.encode("ascii", "xmlcharrefreplace")
-    result = content[:place] + description + content[place:]
-    return result if encoding is None else result.decode("utf-8").encode(encoding)
+    return packet.with_edits(edits | {Span(ends[-1].start(), ends[-1].start()): description})

@@ -131,7 +131,7 @@ def _captions_apart(photo: Photo) -> tuple[bytes | None, bytes | None]:
     if photo.format == "JPEG" and photo.source is not None:
         resources = photoshop_resources(photo.source)
     elif photo.format == "PNG" and photo.source is not None:
-        resources = png_blocks(photo.source).resources
+        resources = png_blocks(photo.source).captions
     elif photo.iptc is not None:
         resources = resource_of_iptc(photo.iptc)
     return photo.exif, None if resources is None else with_turned_resolution(resources, photo.orientation)

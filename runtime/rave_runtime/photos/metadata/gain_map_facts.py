@@ -14,8 +14,7 @@ import numpy as np
 from rave_runtime.arrays import Array
 from rave_runtime.photos.jpeg import GAIN_MAP_SEGMENT, XMP_SEGMENT, jpeg_segments
 from rave_runtime.photos.metadata.description import add_description
-from rave_runtime.photos.metadata.packet import Element, Packet
-from rave_runtime.photos.xmp import open_packet
+from rave_runtime.photos.metadata.packet import Element, Packet, read_packet
 
 _MANY: Final = 0x80
 _BACKWARD: Final = 0x04
@@ -121,7 +120,7 @@ def _checked(least: list[float], most: list[float], gamma: list[float], offset: 
 
 def _adobe(xmp: bytes) -> GainMapFacts | None:
     """Reads Adobe's words; None without them, and where the file's first picture is the HDR one."""
-    packet, _ = open_packet(xmp)
+    packet = read_packet(xmp)
     for element in packet.top.walk():
         numbers = {
             name: _numbers(packet, element, f"hdrgm:{name}")

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from rave_runtime.photos.headers.boxes import boxes, photograph_properties
+from rave_runtime.photos.headers.vp8 import webp_chunks
 from rave_runtime.photos.jpeg import GAIN_MAP_SEGMENT, end_of_jpeg, has_jpeg_credentials, jpeg_segments
-from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE, has_credentials
-from rave_runtime.photos.metadata.directories import DirectoryReader, Value
-from rave_runtime.photos.png import end_of_png
+from rave_runtime.photos.metadata.credentials import CREDENTIALS_NOTE
+from rave_runtime.photos.metadata.directories import DirectoryReader, bytes_of
+from rave_runtime.photos.png import chunks, end_of_png
 from rave_runtime.photos.xmp import further_pictures, without_extension
 
 _FILM: Final = "film (motion photo)"
@@ -37,6 +38,9 @@ _GEOGRAPHIC: Final = (
 )
 """User types of the boxes of a JPEG 2000 that hold a GeoTIFF, or the numbers of a world file."""
 
+
+_CREDENTIALS: Final = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+"""The user type of the box that holds credentials in AVIF and HEIC."""
 
 _SEMANTICS: Final = {
     "MotionPhoto": _FILM,
@@ -64,6 +68,9 @@ _SAMSUNG: Final = (
     (("DualShot",), _SECOND_VIEW),
 )
 """Parts of the names of blocks in the trailer that Samsung's cameras write."""
+
+MULTI_PICTURE: Final = b"MPF\0"
+"""First bytes of the segment that holds an index of pictures."""
 
 _MPF_TYPES: Final = {0x010001: _PREVIEW, 0x010002: _PREVIEW, 0x020001: "panorama frame"}
 _MPF_VIEWS: Final = (0x020002, 0x020003)
@@ -100,13 +107,24 @@ def note_left_behind(format: str, content: bytes, xmp: bytes | None, orientation
         notes.append(f"its {names[0]} was left behind")
     elif names:
         notes.append(f"its {', '.join(names[:-1])} and {names[-1]} were left behind")
-    if has_jpeg_credentials(content) if format == "JPEG" else has_credentials(format, content):
+    if _has_credentials(format, content):
         notes.append(CREDENTIALS_NOTE)
     if format == "AVIF" and any(kind == b"clap" for kind, _ in photograph_properties(content)):
         notes.append("its crop was left out: the whole picture was taken")
     if orientation != 1 and xmp is not None and without_extension(xmp) != xmp:
         notes.append("its extended XMP was left out: it cannot be turned with the picture")
     return tuple(notes)
+
+
+def _has_credentials(format: str, content: bytes) -> bool:
+    """Tells whether a file holds Content Credentials. Source: C2PA Technical Specification 2.1, A.3."""
+    if format == "JPEG":
+        return has_jpeg_credentials(content)
+    if format == "PNG":
+        return any(kind == b"caBX" for kind, _ in chunks(content))
+    if format == "WEBP":
+        return any(kind == b"C2PA" for kind, *_ in webp_chunks(content))
+    return format in ("AVIF", "HEIF") and b"uuid" + _CREDENTIALS in content
 
 
 def name_left_behind(format: str, content: bytes, xmp: bytes | None) -> tuple[str, ...]:
@@ -151,14 +169,18 @@ def _beside_jpeg(content: bytes) -> Iterator[str]:
             continue
         if payload.startswith(GAIN_MAP_SEGMENT):
             yield _GAIN_MAP
-        elif payload.startswith(b"MPF\0"):
-            reader = DirectoryReader(payload[4:])
-            entries = reader.read(reader.first).get(_MPF_ENTRIES)
-            data = entries.data if isinstance(entries, Value) else b""
-            kinds = struct.unpack(f"{reader.order}{len(data) // 16 * 4}I", data[: len(data) // 16 * 16])[::4]
-            for kind in kinds[1:]:
+        elif payload.startswith(MULTI_PICTURE):
+            for kind, *_ in indexed_pictures(payload)[1:]:
                 kind &= 0xFFFFFF
                 yield _SECOND_VIEW if kind in _MPF_VIEWS else _MPF_TYPES.get(kind, _FURTHER)
+
+
+def indexed_pictures(payload: bytes) -> list[tuple[int, int, int]]:
+    """Returns kind, bytes and offset of the pictures in a multi-picture index, the first one included."""
+    reader = DirectoryReader(payload.removeprefix(MULTI_PICTURE))
+    entries = bytes_of(reader.read(reader.first).get(_MPF_ENTRIES)) or b""
+    rows = struct.iter_unpack(f"{reader.order}IIIHH", entries[: len(entries) // 16 * 16])
+    return [(kind, size, offset) for kind, size, offset, _, _ in rows]
 
 
 def _behind(trailer: bytes) -> Iterator[str]:

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from rave_runtime.photos.metadata.description import add_description
-from rave_runtime.photos.metadata.packet import MARK_NAMESPACE, Element, Packet
+from rave_runtime.photos.metadata.packet import MARK_NAMESPACE, Element, Packet, read_packet
 from rave_runtime.photos.metadata.regions import Edits
-from rave_runtime.photos.xmp import open_packet, without_names
+from rave_runtime.photos.xmp import without_names
 
 _FIELDS: Final = ("rave:Version", "rave:Model", "rave:ModelHash", "rave:Strength", "rave:Highlights")
 _OWN: Final = re.compile(
@@ -68,7 +68,7 @@ def read_mark(xmp: bytes | None) -> Mark | None:
     """Returns the mark in a packet, or None."""
     if xmp is None:
         return None
-    packet, _ = open_packet(xmp)
+    packet = read_packet(xmp)
     for element in packet.top.walk():
         fields = packet.fields(element)
         if "rave:Version" in fields:

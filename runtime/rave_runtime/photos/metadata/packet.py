@@ -64,6 +64,14 @@ _NAMESPACES: Final[Mapping[str, str]] = {
 _OF_OTHERS: Final = ("xmpMM:Pantry", "xmp:Thumbnails")
 """Elements that speak of other pictures, so that nothing inside them matters here."""
 
+_WIDE: Final = {
+    b"\xff\xfe": "utf-16-le",
+    b"\xfe\xff": "utf-16-be",
+    b"<\0": "utf-16-le",
+    b"\0<": "utf-16-be",
+}
+"""First bytes of packets in encodings that do not hold ASCII as it is."""
+
 _USUAL: Final[Mapping[str, str]] = {prefix: prefix for prefix in _NAMESPACES.values()} | {
     "xap": "xmp",
     "Camera": "GCamera",
@@ -111,14 +119,16 @@ class Packet(NamedTuple):
     """A packet that was read.
 
     Attributes:
-        content: its bytes, in an encoding that holds ASCII as it is.
+        content: its bytes, as UTF-8 where its encoding does not hold ASCII as it is.
         top: an element that holds all others.
         is_whole: whether it was read to its end; else it is damaged, or larger than any photograph's.
+        encoding: its encoding, where the content has another one.
     """
 
     content: bytes
     top: Element
     is_whole: bool
+    encoding: str | None = None
 
     def text(self, span: Span) -> str:
         """Returns what stands at a place, without blanks around it."""
@@ -141,13 +151,14 @@ class Packet(NamedTuple):
         return [element.attributes[name], *below] if name in element.attributes else below
 
     def with_edits(self, edits: Mapping[Span, bytes]) -> bytes:
-        """Returns the content with other bytes at those places; of nested places the outer one counts."""
+        """Returns the packet, in its encoding, with other bytes at those places; the outer of nested ones."""
         pieces, position = [], 0
         for span in sorted(edits, key=lambda each: (each.start, -each.stop)):
             if span.start >= position:
                 pieces += [self.content[position : span.start], edits[span]]
                 position = span.stop
-        return b"".join([*pieces, self.content[position:]])
+        content = b"".join([*pieces, self.content[position:]])
+        return content if self.encoding is None else content.decode().encode(self.encoding)
 
 
 @functools.lru_cache(maxsize=4)
@@ -158,12 +169,17 @@ def read_packet(content: bytes, more_namespaces: tuple[tuple[str, str], ...] = (
         content: the packet.
         more_namespaces: further namespaces that matter to the caller, each with a prefix for it.
     """
+    encoding = next((name for mark, name in _WIDE.items() if content.startswith(mark)), None)
+    try:
+        content = content if encoding is None else content.decode(encoding).encode()
+    except UnicodeError:
+        encoding = None
     reader = _Reader(content, {**_NAMESPACES, **dict(more_namespaces)})
     body = content.rstrip(b"\0")
     if declaration := _DECLARATION.match(body):
         body = bytes(declaration.end()).replace(b"\0", b" ") + body[declaration.end() :]
     is_whole = len(content) <= _MAX_BYTES and reader.read(body)
-    return Packet(content, reader.top, is_whole)
+    return Packet(content, reader.top, is_whole, encoding)
 
 
 class _TooLargeError(Exception):

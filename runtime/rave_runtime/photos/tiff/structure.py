@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
@@ -36,6 +36,7 @@ from rave_runtime.photos.metadata.directories import (
     write_block,
 )
 from rave_runtime.photos.metadata.photoshop import with_turned_resolution, without_thumbnails
+from rave_runtime.photos.photo import Blocks
 from rave_runtime.photos.tiff.strips import compress_pixels
 
 IPTC: Final = 33723
@@ -73,24 +74,11 @@ _CONVERTED: Final = (5, 8, 9, 10)
 _MAX_BYTES: Final = 0xFFFFFFFF
 
 
-class TiffBlocks(NamedTuple):
-    """What a TIFF says beside its pixels.
+def tiff_blocks(content: bytes) -> Blocks:
+    """Reads the metadata of a TIFF's first picture, every value with its type and bytes as they are.
 
-    Attributes:
-        icc_profile: the colour profile, or None.
-        exif: every further tag as an EXIF block, not yet upright, in the file's byte order; or None.
-        xmp: the packet, or None.
-        notes: what a user should know of tags that were left out or moved.
+    Its EXIF block has every further tag, in the file's byte order.
     """
-
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    notes: tuple[str, ...] = ()
-
-
-def tiff_blocks(content: bytes) -> TiffBlocks:
-    """Reads the metadata of a TIFF's first picture, every value with its type and bytes as they are."""
     reader = DirectoryReader(content)
     present_tags = {tag for tag, _, _, _ in reader.entries(reader.first)}
     tree = reader.read(reader.first, skipped=_LAYOUT - {_KIND, _PHOTOMETRIC, _PAGE} | {_LAYERS, _C2PA})
@@ -120,7 +108,7 @@ def tiff_blocks(content: bytes) -> TiffBlocks:
     block, is_note_right = write_block(tree, reader.order)
     if not is_note_right:
         notes.append("the camera maker's own notes were moved: programs may not find all that is in them")
-    return TiffBlocks(icc, EXIF_HEADER + block if tree else None, xmp, tuple(notes))
+    return Blocks(icc, EXIF_HEADER + block if tree else None, xmp, notes=tuple(notes))
 
 
 def write_tiff(
