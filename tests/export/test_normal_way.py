@@ -119,9 +119,9 @@ def test_a_frame_is_left_out_as_in_the_runtime(
 
 
 def test_drawings_stay_as_in_the_runtime(normal: Bundle, running: Any) -> None:
-    """Three pictures of which 100, 35 and 20 percent are of one colour."""
+    """Three pictures of which 100, 42 and 20 percent are of one colour."""
     pictures = np.stack([photograph(128, 192)] * 3)
-    for picture, width in zip(pictures, (192, 67, 40), strict=True):
+    for picture, width in zip(pictures, (192, 82, 40), strict=True):
         picture[:, :width] = 30
     inputs = {"image": pictures, "strength": np.array(1, np.float32)}
     (lights,) = running.run(["light"], inputs)

@@ -13,8 +13,11 @@ from rave_export.graphs.joining import FLOAT, GraphWriter, Tensor, round_half
 from rave_runtime.light.estimate import (
     BARS_EDGE,
     BARS_SHARE,
+    COLOUR_BINS,
+    COLOUR_WEIGHTS,
     COLOURED,
     DRAWN,
+    DRAWN_COLOURS,
     FRAME_AXES,
     FRAME_LEAST,
     FRAME_SHARE,
@@ -157,9 +160,29 @@ def photograph_share(graph: GraphWriter, small: Tensor) -> Tensor:
     greatest, least_negated = (
         graph.MaxPool(values, kernel_shape=[3, 3], pads=[1, 1, 1, 1]) for values in (packed, 0.0 - packed)
     )
-    is_even = graph.Squeeze(graph.Equal(greatest + least_negated, 0.0), 1).cast(FLOAT)
-    even, total = (graph.ReduceSum(each, (1, 2), keepdims=1) for each in (is_even * counted, counted))
-    return 1.0 - _smooth_step(graph, even / graph.Max(total, 1.0), *DRAWN)
+    is_even = graph.Squeeze(graph.Equal(greatest + least_negated, 0.0), 1).cast(FLOAT) * counted
+    total = graph.ReduceSum(counted, (1, 2), keepdims=1)
+    return 1.0 - _smooth_step(graph, _count_commonest(graph, small, is_even) / graph.Max(total, 1.0), *DRAWN)
+
+
+def _count_commonest(graph: GraphWriter, small: Tensor, counted: Tensor) -> Tensor:
+    """How many of the counted pixels [n, h2, w2], 0 or 1, have the commonest colours: float32 [n, 1, 1].
+
+    A colour's number has two digits, so that the product of which pixels have which digit counts the numbers.
+    """
+    numbers = graph.MatMul(small, np.array(COLOUR_WEIGHTS, np.float32)[:, None])
+    numbers -= graph.Floor(numbers / float(COLOUR_BINS)) * float(COLOUR_BINS)
+    base = math.isqrt(COLOUR_BINS)
+    first = graph.Floor(numbers / float(base))
+    digits = [
+        graph.Equal(digit, np.arange(base, dtype=np.float32)).cast(FLOAT)
+        for digit in (first, numbers - first * float(base))
+    ]
+    firsts, seconds = (
+        graph.Reshape(each, (0, -1, base)) for each in (digits[0] * graph.Unsqueeze(counted, 3), digits[1])
+    )
+    counts = graph.Reshape(graph.MatMul(graph.Transpose(firsts, perm=[0, 2, 1]), seconds), (0, 1, -1))
+    return graph.ReduceSum(graph.greatest(counts, DRAWN_COLOURS), 2, keepdims=1)
 
 
 def fit_light(

@@ -31,7 +31,7 @@ FAULTS = Path(__file__).parents[4] / "shared" / "data" / "faults"
 
 def saved(format: str) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (64, 48), (90, 120, 60)).save(buffer, format)
+    Image.effect_noise((64, 48), 20).convert("RGB").point(lambda value: value // 2).save(buffer, format)
     return buffer.getvalue()
 
 

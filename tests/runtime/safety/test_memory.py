@@ -56,7 +56,7 @@ print(result.status, mib("VmHWM") - before, need.photo_bytes / 2**20, result.err
 def measured(tmp_path: Path, source: Path, target: str, limit_mib: int) -> tuple[str, float, float, str]:
     """Status, peak MiB beyond a small photograph, estimated MiB, and the error."""
     small = tmp_path / "small.png"
-    Image.new("RGB", (320, 240), (80, 90, 100)).save(small)
+    scene(320, 240).save(small)
     places = (str(place) for place in (small, source, tmp_path / target))
     command = [sys.executable, "-c", MEASURE, *places, str(limit_mib)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
