@@ -17,7 +17,6 @@ from rave_runtime.light.estimate import (
     COLOUR_WEIGHTS,
     COLOURED,
     DRAWN,
-    DRAWN_COLOURS,
     FRAME_AXES,
     FRAME_LEAST,
     FRAME_SHARE,
@@ -166,7 +165,7 @@ def photograph_share(graph: GraphWriter, small: Tensor) -> Tensor:
 
 
 def _count_commonest(graph: GraphWriter, small: Tensor, counted: Tensor) -> Tensor:
-    """How many of the counted pixels [n, h2, w2], 0 or 1, have the commonest colours: float32 [n, 1, 1].
+    """How many of the counted pixels [n, h2, w2], 0 or 1, have the two commonest colours: float32 [n, 1, 1].
 
     A colour's number has two digits, so that the product of which pixels have which digit counts the numbers.
     """
@@ -182,7 +181,11 @@ def _count_commonest(graph: GraphWriter, small: Tensor, counted: Tensor) -> Tens
         graph.Reshape(each, (0, -1, base)) for each in (digits[0] * graph.Unsqueeze(counted, 3), digits[1])
     )
     counts = graph.Reshape(graph.MatMul(graph.Transpose(firsts, perm=[0, 2, 1]), seconds), (0, 1, -1))
-    return graph.ReduceSum(graph.greatest(counts, DRAWN_COLOURS), 2, keepdims=1)
+    greatest = graph.ReduceMax(counts, 2, keepdims=1)
+    is_greatest = graph.Equal(counts, greatest)
+    next_greatest = graph.ReduceMax(graph.Where(is_greatest, 0.0, counts), 2, keepdims=1)
+    is_alone = graph.Less(graph.ReduceSum(is_greatest.cast(FLOAT), 2, keepdims=1), 2.0)
+    return greatest + graph.Where(is_alone, next_greatest, greatest)
 
 
 def fit_light(

@@ -82,10 +82,6 @@ class GraphWriter:
         """Parts of a tensor along an axis."""
         return self._add("Split", (values, sizes), len(sizes), {"axis": axis})
 
-    def greatest(self, values: Tensor, count: int) -> Tensor:
-        """The greatest values along the last axis, the greatest of them first."""
-        return self._add("TopK", (values, count), 2, {"axis": -1})[0]
-
     def count_to(self, stop: Tensor) -> Tensor:
         """The numbers from 0 up to one that is given as a list of one."""
         return self.Range(np.int64(0), self.Squeeze(stop), np.int64(1))

@@ -40,9 +40,6 @@ DRAWN: Final = (0.35, 0.5)
 the second on a drawing or a screenshot. At 144 px, photographs that were taken too dark or compressed much
 reach 0.31, small dark ones at a JPEG quality of 10 0.47; dark screenshots mostly have 0.5 to 0.8."""
 
-DRAWN_COLOURS: Final = 2
-"""How many colours count in that share: a page's and its boxes'. Blocks of JPEG files have many."""
-
 COLOURED: Final = (8, 250)
 """Pixels count in that share if their brightest channel is above the first value, of 255, and their darkest
 below the second: black and white are of one colour in photographs too."""
@@ -170,10 +167,10 @@ def _of_photographs(light: Array, pixels: NDArray[Any]) -> Array:
 
 
 def drawn_share(pixels: NDArray[Any]) -> float:
-    """Returns the share of a picture's pixels that are even, in its commonest colours.
+    """Returns the share of a picture's pixels that are even, in their two commonest colours.
 
-    A pixel is even if its eight neighbours have the same colour, in 8 bits. The commonest colours are the
-    `DRAWN_COLOURS` that most even pixels have.
+    A pixel is even if its eight neighbours have the same colour, in 8 bits. Blocks of JPEG files that
+    were compressed much are even too, but have many colours; a page and its boxes have two.
 
     Args:
         pixels: [h, w, 3] uint8, uint16 or float32 in [0, 1].
@@ -189,6 +186,6 @@ def drawn_share(pixels: NDArray[Any]) -> float:
     counted &= np.minimum(np.minimum(red, green), blue) < below
     packed = red + 256 * green + 65536 * blue
     is_even = greatest_nearby(packed) == -greatest_nearby(-packed)
-    numbers = sum(weight * each for weight, each in zip(COLOUR_WEIGHTS, (red, green, blue), strict=True))
+    numbers = np.tensordot(COLOUR_WEIGHTS, (red, green, blue), 1)
     counts = np.bincount((numbers % COLOUR_BINS)[is_even & counted], minlength=COLOUR_BINS)
-    return float(np.sort(counts)[-DRAWN_COLOURS:].sum() / max(1, counted.sum()))
+    return float(np.sort(counts)[-2:].sum() / max(1, counted.sum()))

@@ -17,7 +17,7 @@ def screenshot() -> NDArray[np.uint8]:
     """Draws a page in dark mode, with lines in the place of text, and a photograph in it."""
     page = np.full((1200, 600, 3), 18, np.uint8)
     page[:90] = 31
-    for top in range(120, 900, 130):
+    for top in range(120, 900, 200):
         page[top : top + 100, 30:400] = 32, 44, 51
         page[top + 45 : top + 55, 50:250:3] = 220
     page[1000:1150, 30:300] = np.random.default_rng(3).integers(0, 120, (150, 270, 3))
