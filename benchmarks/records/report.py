@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.records.results import FOLDER, Result, find_result, read_results
-from benchmarks.records.studies import folders_block
+from benchmarks.records.studies import study_blocks
 from benchmarks.records.tables import (
     EMPTY,
     cost_table,
@@ -153,8 +153,7 @@ def tables_block(results: Sequence[Result], folder: Path | None = None) -> str:
             parts.append(_cost_block(latency, memory))
     if not parts:
         raise PageError("no latency result was found: run `python -m benchmarks latency` first")
-    folders = None if folder is None else folders_block(folder)
-    return "\n\n".join([*parts, *([folders] if folders else [])])
+    return "\n\n".join([*parts, *(study_blocks(folder) if folder is not None else [])])
 
 
 def update_page(page: Path, block: str) -> bool:

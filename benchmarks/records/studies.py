@@ -7,9 +7,46 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.records.tables import markdown
+from rave_runtime.light.score import BACKLIT_SCORE
 
 STUDIES: Final = "studies"
 _BASE: Final = "pillow into files"
+
+
+def study_blocks(results: Path) -> list[str]:
+    """The tables of the studies that are published, each with its command and machine.
+
+    Args:
+        results: the folder of all results.
+    """
+    return [block for block in (scores_block(results), folders_block(results)) if block]
+
+
+def scores_block(results: Path) -> str | None:
+    """The table of `backlit-score` with its command and machine; None if there is no such result.
+
+    Args:
+        results: the folder of all results.
+    """
+    file = results / STUDIES / "backlit_score.json"
+    if not file.is_file():
+        return None
+    findings: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    taken: dict[str, dict[str, float]] = findings["percent_taken"]
+    head = ["Photographs", "Median score", *(f"{least} or more" for least in next(iter(taken.values())))]
+    lines = [
+        [name, f"{findings['median_score'][name]:.2f}", *(f"{percent:.0f} %" for percent in row.values())]
+        for name, row in taken.items()
+    ]
+    parts = [
+        "## Which photographs are taken for backlit",
+        markdown(head, lines),
+        f"`--only-backlit` enhances photographs with a score of {BACKLIT_SCORE:g} or more; the log and the "
+        "report have each one's score. Columns are the shares of photographs with such scores. "
+        f"`{findings['command']}` on {findings['machine']}: "
+        f"[`{file.name}`](../benchmarks/results/{STUDIES}/{file.name}).",
+    ]
+    return "\n\n".join(parts)
 
 
 def folders_block(results: Path) -> str | None:

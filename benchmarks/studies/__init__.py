@@ -2,6 +2,7 @@
 
 STUDIES = {
     "folder-speed": ("benchmarks.studies.folder_speed", "A folder of 12 MP JPEGs against Pillow."),
+    "backlit-score": ("benchmarks.studies.backlit_score", "Which photographs --only-backlit takes."),
     "full-resolution": ("benchmarks.studies.full_resolution", "Full resolution against PyTorch."),
     "upsampling": ("benchmarks.studies.upsampling", "Ways of bringing a reduced light back to full size."),
     "single-graph": ("benchmarks.studies.single_graph", "The graph of the normal way against Enhancer."),

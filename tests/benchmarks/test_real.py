@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from benchmarks.cli import app
 from benchmarks.contestants.ours import light_at
 from benchmarks.records import report
 from benchmarks.records.results import read_result
-from benchmarks.studies import before_after, panorama_scenes
+from benchmarks.studies import backlit_score, before_after, panorama_scenes
 from benchmarks.suites.quality import PairsError
 from benchmarks.suites.real_scenes import (
     STOPS_BELOW_MIDDLE,
@@ -191,3 +192,20 @@ def test_a_panorama_becomes_scenes_and_a_sheet(tiny_bundle: Path, tmp_path: Path
     np.testing.assert_array_equal(drawn[26:66, 144:204], load_rgb(scenes[0].truth))
     with pytest.raises(SystemExit):
         before_after.main([str(folder), "--names", "other", "--output", str(sheet)])
+
+
+def test_the_shares_that_count_as_backlit_fall_with_the_score(scenes: Path, tmp_path: Path) -> None:
+    bright = tmp_path / "bright"
+    bright.mkdir()
+    PIL.Image.fromarray(255 - make_picture(9) // 4).save(bright / "a.png")
+    output = tmp_path / "found.json"
+    backlit_score.main(["--real", str(scenes), "--well-lit", str(bright), "--output", str(output)])
+    findings = json.loads(output.read_text())
+    assert set(findings["percent_taken"]["bright"].values()) == {0.0}
+    assert findings["pictures"]["real, 2 stops below the middle"] == 3
+    for shares in findings["percent_taken"].values():
+        assert list(shares.values()) == sorted(shares.values(), reverse=True)
+    dark, truth = (
+        findings["median_score"][f"real, {which}"] for which in ("2 stops below the middle", "fused brackets")
+    )
+    assert dark > truth

@@ -224,8 +224,16 @@ def test_folders_come_last_where_they_were_measured(tmp_path: Path) -> None:
     }
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "folder_speed.json").write_text(json.dumps(study))
+    scores = {
+        "command": "python -m benchmarks backlit-score",
+        "machine": "2 cores",
+        "median_score": {"kodak": 0.19},
+        "percent_taken": {"kodak": {"0.25": 41.7, "0.35": 12.5}},
+    }
+    (tmp_path / "studies" / "backlit_score.json").write_text(json.dumps(scores))
     block = report.tables_block([latency()], tmp_path)
     assert block.startswith(report.tables_block([latency()]))
+    assert "| kodak | 0.19 | 42 % | 12 % |" in block
     assert "| rave-run | 1.26 s | 1.80 |" in block
     assert "| 4 PNGs | 2.00 s | 3.00 s | 1.50 | 900.0 ms |" in block
     assert "a photograph takes 1.00 ms" in block

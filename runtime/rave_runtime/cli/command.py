@@ -26,7 +26,6 @@ from rave_runtime.files.entries import digest_of
 from rave_runtime.files.location import Location, RemoteFile
 from rave_runtime.files.partials import remove_abandoned
 from rave_runtime.files.places import Identity, absolute, exists, identity_of, is_folder
-from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import require_format
 from rave_runtime.photos.reading import check_file_size, file_limit_bytes, read_file
 from rave_runtime.run.batch import make_batch
@@ -264,7 +263,7 @@ def enhance_bytes(content: bytes, options: RunOptions, format: str | None = None
         format=options.format_name or format,
         quality=options.quality,
         max_megapixels=options.max_megapixels,
-        least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
+        least_score=options.least_score,
         again=options.again,
         hdr=options.hdr,
     )

@@ -65,9 +65,9 @@ def preview_jobs(
             if (mark := read_mark(photo.xmp)) is not None and not options.again:
                 yield f"{job.name} was enhanced before, by {mark}, and would be copied to {place}", "copied"
                 continue
-            kind = "backlit" if score >= BACKLIT_SCORE else "not backlit"
+            kind = "backlit" if score >= (options.least_score or BACKLIT_SCORE) else "not backlit"
             text = f"{job.name} is {kind} (score {score:.2f} of 1) and would"
-            if options.only_backlit and score < BACKLIT_SCORE:
+            if score < options.least_score:
                 yield f"{text} be copied to {place}", "copied"
             else:
                 yield f"{text} go to {place}", "enhanced"

@@ -49,7 +49,10 @@ def make_parser() -> argparse.ArgumentParser:
     add("--strength", "0 changes nothing, 1 is the model, up to 2 [default: 1].", type=float, metavar="S")
     text = "The same for bright parts: 0 keeps skies as they are [default: --strength, but at most 1]."
     add("--highlights", text, type=float, metavar="H")
-    add("--only-backlit", "Copy photographs that are not backlit, unchanged.", action="store_true")
+    text = "Copy photographs that are not backlit, unchanged: those with a score below 0.25."
+    add("--only-backlit", text, action="store_true")
+    text = "The same with another score, 0 to 1: the higher it is, the more photographs stay."
+    add("--backlit-from", text, type=number(float, 0, 1), metavar="SCORE")
     add("--again", "Enhance once more what was enhanced before.", action="store_true")
     add("--model", "The model's bundle [default: the embedded one].", type=path, metavar="FOLDER")
     text = "Long side for estimating the light, in pixels [default: the model's]."

@@ -131,6 +131,7 @@ def _ignored(options: RunOptions, enhancer: Enhancer) -> str:
         for name, is_set in (
             ("--format", options.format is not None),
             ("--only-backlit", options.only_backlit),
+            ("--backlit-from", options.backlit_from is not None),
             ("--full-resolution", is_full),
         )
         if is_set

@@ -27,7 +27,6 @@ from rave_runtime.files.atomic import begin_writing
 from rave_runtime.files.entries import ResultJournal, digest_of, result_key
 from rave_runtime.files.location import name_inside
 from rave_runtime.films.containers import is_film
-from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import format_of_ending, is_one_format, written_format_of
 from rave_runtime.photos.reading import read_file
 from rave_runtime.run.companions import copy_companions
@@ -174,7 +173,7 @@ class Batch:
             format=options.format_name or written_format_of(job.target),
             quality=options.quality,
             max_megapixels=max_megapixels,
-            least_score=BACKLIT_SCORE if options.only_backlit else 0.0,
+            least_score=options.least_score,
             # Under another format's ending a copy would be misnamed: it is written in the one asked for.
             may_copy=is_one_format(job.source.suffix.lower(), job.target.suffix.lower()),
             keeps_name=options.format is None,

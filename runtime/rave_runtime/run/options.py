@@ -13,6 +13,7 @@ from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import UsageError
 from rave_runtime.files.atomic import is_stream_name
 from rave_runtime.files.windows import can_be_named
+from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.photos.formats import KNOWN_ENDINGS, format_named, parse_format
 from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS
 from rave_runtime.run.inputs import Selection
@@ -30,6 +31,7 @@ class RunOptions:
     strength: float = 1.0
     highlights: float | None = None
     only_backlit: bool = False
+    backlit_from: float | None = None
     again: bool = False
     hdr: bool = False
     working_size: int | Literal["recommended"] | None = "recommended"
@@ -110,6 +112,7 @@ class RunOptions:
         for name, is_given in (
             ("--format", self.format is not None),
             ("--only-backlit", self.only_backlit),
+            ("--backlit-from", self.backlit_from is not None),
             ("--hdr", self.hdr),
             ("--full-resolution", self.working_size is None),
         ):
@@ -125,6 +128,13 @@ class RunOptions:
             raise UsageError("--report is written when a run ends, and --watch does not end: use --log")
         if self.overwrite == "ask":
             raise UsageError("--watch runs unattended and cannot ask: give --overwrite never or always")
+
+    @property
+    def least_score(self) -> float:
+        """The score from which on photographs are enhanced; 0 enhances all."""
+        if self.backlit_from is not None:
+            return self.backlit_from
+        return BACKLIT_SCORE if self.only_backlit else 0.0
 
     @property
     def limit_mib(self) -> int:

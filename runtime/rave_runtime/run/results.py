@@ -11,7 +11,6 @@ from rave_runtime.backends.devices import Setup
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import RaveError
 from rave_runtime.files.atomic import PartialFile
-from rave_runtime.light.score import BACKLIT_SCORE
 from rave_runtime.run.jobs import Job
 from rave_runtime.run.options import RunOptions
 
@@ -88,4 +87,4 @@ def settings_of(enhancer: Enhancer, options: RunOptions) -> str:
     """Returns everything that decides a result besides the photograph, as one line."""
     settings = f"{enhancer.settings} format={options.format_name} quality={options.quality}"
     settings += " again" * options.again + " hdr" * options.hdr
-    return f"{settings} least_score={BACKLIT_SCORE}" if options.only_backlit else settings
+    return f"{settings} least_score={options.least_score}" if options.least_score else settings

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from rave_runtime import Enhancer
+from rave_runtime.cli.parser import make_parser
 from rave_runtime.light.score import BACKLIT_SCORE, backlit_score
 from rave_runtime.photos.photo import Photo
 from rave_runtime.run.batch import Batch
@@ -162,3 +163,24 @@ def test_a_stream_that_is_not_backlit_passes_through(photos: Path) -> None:
     enhanced = rave_run_here("-", "-", "--only-backlit", "--device", "cpu", given=backlit).stdout
     with Image.open(io.BytesIO(enhanced)) as after, Image.open(io.BytesIO(backlit)) as before:
         assert np.asarray(after).mean() > np.asarray(before).mean() + 3
+
+
+def test_another_score_may_be_asked_for(photos: Path, tmp_path: Path) -> None:
+    jobs = plan_jobs(photos, tmp_path / "out")
+    enhancer = Enhancer(device="cpu")
+    score = {name: result.backlit for name, result in run(enhancer, jobs, RunOptions()).items()}[
+        "backlit.jpg"
+    ]
+    assert score is not None
+    for least, status in ((score - 0.01, "done"), (score + 0.01, "copied")):
+        options = RunOptions(only_backlit=True, backlit_from=least, overwrite="always")
+        assert run(enhancer, jobs, options)["backlit.jpg"].status == status
+    dry = rave_run_here(photos, tmp_path / "dry", "--dry-run", "--backlit-from", score + 0.01)
+    assert b"2 left as is" in dry.stdout or b"is not backlit" in dry.stdout
+    wrong = rave_run_here(photos, tmp_path / "dry", "--backlit-from", 1.5)
+    assert wrong.returncode == 2
+    assert b"1.5 is not from 0 to 1" in wrong.stderr
+
+
+def test_the_help_names_the_score() -> None:
+    assert f"a score below {BACKLIT_SCORE:g}" in " ".join(make_parser().format_help().split())
