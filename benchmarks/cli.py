@@ -199,7 +199,7 @@ def tables(
 ) -> None:
     """Puts the tables of the results between the markers of docs/benchmarks.md."""
     from benchmarks.records.report import PageError, insert_block, is_stale, tables_block, update_page
-    from benchmarks.records.results import ResultError, read_results
+    from benchmarks.records.results import ResultError, quality_of_other_models, read_results
 
     try:
         block = tables_block(read_results(output), output)
@@ -208,6 +208,8 @@ def tables(
         elif insert_block(page := file.read_text("utf-8"), block) != page or is_stale(output):
             again = "run python -m benchmarks tables and python -m benchmarks report"
             _fail(f"{file} or the pages in {output} do not show its results: {again}")
+        elif others := quality_of_other_models(output):
+            _fail(f"another model than the one that ships was measured: repeat {', '.join(others)}")
     except (OSError, PageError, ResultError) as error:
         _fail(str(error))
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks.records.results import FOLDER, Result, find_result, read_results
+from benchmarks.records.results import FOLDER, Result, find_result, model_hash, read_results
 from benchmarks.records.studies import study_blocks
 from benchmarks.records.tables import (
     EMPTY,
@@ -261,7 +261,11 @@ def _title(result: Result) -> str:
 
 
 def _foot(result: Result) -> list[str]:
-    return [f"`{result.command}`, {result.date}", result.machine.line(), *result.notes]
+    lines = [f"`{result.command}`, {result.date}", result.machine.line(), *result.notes]
+    if result.model is not None:
+        other = "" if result.model == model_hash() else ", which is not the one that ships"
+        lines.append(f"The model has the hash {result.model}{other}.")
+    return lines
 
 
 def _inline(text: str) -> str:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes.machine import Machine
+from rave_runtime.bundle.opening import open_bundle
 
 FORMAT = 1
+STUDIES = "studies"
 FOLDER = Path(__file__).parents[1] / "results"
 
 PAGE = FOLDER.parents[1] / "docs" / "benchmarks.md"
@@ -34,6 +36,8 @@ class Result:
         machine: the machine on which it ran.
         notes: sentences on how it was measured.
         rows: the measurements, values by name.
+        model: hash of the bundle that was measured (`Manifest.model_hash`); None where none was, or where
+            it was not recorded yet.
     """
 
     quantity: str
@@ -44,6 +48,7 @@ class Result:
     machine: Machine
     notes: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
+    model: str | None = None
 
     @property
     def stem(self) -> str:
@@ -99,6 +104,40 @@ def read_results(folder: Path = FOLDER) -> list[Result]:
 def find_result(results: Sequence[Result], quantity: str, device: str = "cpu") -> Result | None:
     """The result of a quantity on a device, or None."""
     return next((r for r in results if (r.quantity, r.device) == (quantity, device)), None)
+
+
+def model_hash(bundle: str | Path | None = None) -> str:
+    """The hash of a bundle's graphs, which results name their model by.
+
+    Args:
+        bundle: the bundle's folder; None is the embedded one, which ships.
+
+    Raises:
+        BundleError: there is no bundle.
+    """
+    return open_bundle(bundle).manifest.model_hash
+
+
+def quality_of_other_models(folder: Path = FOLDER) -> list[str]:
+    """The results of quality that were measured with another model than the one that ships.
+
+    Args:
+        folder: the folder of all results.
+
+    Returns:
+        For each, its file and the command that measured it, in words.
+
+    Raises:
+        OSError, json.JSONDecodeError: a file cannot be read.
+    """
+    files = [*sorted(folder.glob("quality*.json")), folder / STUDIES / "backlit_score.json"]
+    contents = {file.name: json.loads(file.read_text("utf-8")) for file in files if file.is_file()}
+    shipped = model_hash()
+    return [
+        f"{name} (`{content['command']}`)"
+        for name, content in contents.items()
+        if content.get("model") != shipped
+    ]
 
 
 def _rounded(value: Any) -> Any:

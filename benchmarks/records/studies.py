@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.records.results import STUDIES
 from benchmarks.records.tables import markdown
 from rave_runtime.light.score import BACKLIT_SCORE
 
-STUDIES: Final = "studies"
 _BASE: Final = "pillow into files"
 
 

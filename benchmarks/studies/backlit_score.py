@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.records.results import model_hash
 from benchmarks.studies.reporting import report_study, study_parser
 from benchmarks.suites.real_scenes import STOPS_BELOW_MIDDLE, find_pictures, find_scenes
 from rave_runtime import Enhancer
@@ -50,4 +51,4 @@ def main(arguments: Sequence[str]) -> None:
             for name, each in scores.items()
         },
     }
-    report_study("backlit-score", arguments, findings, options.output)
+    report_study("backlit-score", arguments, findings, options.output, model_hash(options.bundle))

@@ -27,6 +27,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.processes.memory import rss_mib
+from benchmarks.records.results import model_hash
 from benchmarks.studies.reporting import report_study, study_parser
 from rave_runtime import Enhancer
 from rave_runtime.films.dividing import DividedFilm, FilmOptions, FilmResult
@@ -171,4 +172,4 @@ def main(arguments: Sequence[str]) -> None:
         }
         if memory:
             findings["peak_mib_up_to_frame"] = memory
-    report_study("films", arguments, findings, options.output)
+    report_study("films", arguments, findings, options.output, model_hash())

@@ -35,6 +35,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from PIL import Image
 
+from benchmarks.records.results import model_hash
 from benchmarks.studies.reporting import report_study, study_parser
 from rave_runtime.arrays import wide_pixels
 from rave_runtime.backends.devices import has_openvino
@@ -316,4 +317,4 @@ def main(arguments: Sequence[str]) -> None:
             findings["kinds"] = measure_kinds(options.rounds, Path(scratch))
             findings["bookkeeping_each"] = measure_bookkeeping(options.rounds, Path(scratch))
         findings["50_mp_in_memory"] = measure_threads(options.rounds)
-    report_study("folder-speed", arguments, findings, options.output)
+    report_study("folder-speed", arguments, findings, options.output, model_hash(options.model))

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.records.results import model_hash
 from benchmarks.studies.reporting import report_study, study_parser
 from rave_runtime import Enhancer
 from rave_runtime.backends.devices import has_openvino
@@ -159,4 +160,5 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
-    report_study("full-resolution", arguments, measure(options), options.output)
+    model = model_hash(options.bundle)
+    report_study("full-resolution", arguments, measure(options), options.output, model)

@@ -26,7 +26,11 @@ def study_parser(study: str, description: str | None) -> argparse.ArgumentParser
 
 
 def report_study(
-    study: str, arguments: Sequence[str], findings: Mapping[str, Any], output: Path | None
+    study: str,
+    arguments: Sequence[str],
+    findings: Mapping[str, Any],
+    output: Path | None,
+    model: str | None = None,
 ) -> None:
     """Prints a study's findings as JSON and saves them.
 
@@ -35,10 +39,12 @@ def report_study(
         arguments: the arguments of the command line; of paths only the last part is kept.
         findings: what was measured.
         output: a file to write as well, or None.
+        model: hash of the bundle that was measured; None where none was.
     """
     words = [Path(word).name if "/" in word else word for word in arguments]
     command = " ".join(["python -m benchmarks", study, *words])
-    report = {"command": command, "machine": describe_machine().line(), **findings}
+    report = {"command": command, "machine": describe_machine().line()}
+    report |= {**({"model": model} if model else {}), **findings}
     text = json.dumps(report, indent=1)
     print(text)
     if output is not None:

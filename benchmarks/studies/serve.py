@@ -29,6 +29,7 @@ from typing import Any
 
 from PIL import Image
 
+from benchmarks.records.results import model_hash
 from benchmarks.studies.folder_speed import QUALITY, make_photographs, run_rave
 from benchmarks.studies.reporting import report_study, study_parser
 
@@ -214,7 +215,9 @@ def main(arguments: Sequence[str]) -> None:
         speeds.append(measure_rave_run(photos, scratch, options.copies, shared))
     findings = summarise(counts, seconds, health_ms, memory, speeds)
     findings |= {"memory_limit_mib": options.memory_limit, "start_to_ready_s": round(service.start_s, 2)}
-    report_study("serve", arguments, findings | {"sigterm_to_end_s": round(ended_s, 2)}, options.output)
+    report_study(
+        "serve", arguments, findings | {"sigterm_to_end_s": round(ended_s, 2)}, options.output, model_hash()
+    )
 
 
 def summarise(

@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
         "psnr_db": psnr_db(enhanced[0], expected),
         "share_within_one_step": float((steps <= 1).mean()),
     }
-    report_study("single-graph", arguments, findings, options.output)
+    report_study("single-graph", arguments, findings, options.output, bundle.manifest.model_hash)
 
 
 def open_session(content: bytes, threads: int) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.records.results import model_hash
 from benchmarks.studies.reporting import report_study, study_parser
 from benchmarks.suites.quality import psnr_db
 from rave_runtime import Enhancer
@@ -121,4 +122,4 @@ def main(arguments: Sequence[str]) -> None:
     for name in WAYS:
         print(f"| {name} | " + " | ".join(f"{column[name]:.2f}" for column in means.values()) + " |")
     findings = {"pictures": {column: len(rows) for column, rows in rows_by_column.items()}, "psnr_db": means}
-    report_study("upsampling", arguments, findings, options.output)
+    report_study("upsampling", arguments, findings, options.output, model_hash(options.bundle))

@@ -19,7 +19,7 @@ from benchmarks.contestants.programs import make_photographs
 from benchmarks.contestants.weights import WeightsError
 from benchmarks.processes.process import ROOT
 from benchmarks.records import report
-from benchmarks.records.results import read_result
+from benchmarks.records.results import model_hash, read_result, write_result
 from benchmarks.suites.suites import Request
 
 TOY = ["--quick", "--threads", "1", "--size", "40x24"]
@@ -53,6 +53,7 @@ def test_latency_report_and_readme(tmp_path: Path, tiny_bundle: Path, one_round:
     assert {r["method"] for r in result.rows} == {"ours", "zero-dce++", "gamma"}
     assert {r["outcome"] for r in result.rows} <= {"measured", "one run"}
     assert result.rows[0]["times_ours"] == 1.0
+    assert result.model == model_hash(tiny_bundle)
     assert all(r["peak_rss_mib"] >= r["idle_rss_mib"] > 10 for r in result.rows)
     assert "index.html" in invoke("report", "--output", tmp_path)
     readme = tmp_path / "README.md"
@@ -64,6 +65,12 @@ def test_latency_report_and_readme(tmp_path: Path, tiny_bundle: Path, one_round:
     assert invoke("tables", "--check", *place) == ""
     (tmp_path / "results.md").write_text("of earlier results")
     assert "python -m benchmarks report" in refuse("tables", "--check", *place)
+    row: dict[str, Any] = {"title": "A", "family": "ours", "weights": "", "outcome": "measured"}
+    row |= {"psnr_db": 20.0, "ssim": 0.8, "lpips": None, "median_s": 0.1, "pairs": 1, "megapixels": 0.1}
+    write_result(replace(result, quantity="quality", model="another", rows=(row,)), tmp_path)
+    invoke("report", "--output", tmp_path)
+    invoke("tables", *place)
+    assert "repeat quality-cpu.json (`python -m benchmarks" in refuse("tables", "--check", *place)
 
 
 def test_memory(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from benchmarks.records.results import (
     Result,
     ResultError,
     find_result,
+    model_hash,
+    quality_of_other_models,
     read_result,
     read_results,
     write_result,
@@ -238,3 +240,20 @@ def test_folders_come_last_where_they_were_measured(tmp_path: Path) -> None:
     assert "| 4 PNGs | 2.00 s | 3.00 s | 1.50 | 900.0 ms |" in block
     assert "a photograph takes 1.00 ms" in block
     assert "on 2 cores: [`folder_speed.json`]" in block
+
+
+def test_quality_of_another_model_is_named(tmp_path: Path) -> None:
+    write_result(latency(), tmp_path)
+    write_result(replace(quality(), model=model_hash()), tmp_path)
+    assert quality_of_other_models(tmp_path) == []
+    assert f"hash {model_hash()}." in report.render_markdown(read_results(tmp_path))
+    write_result(replace(quality(), model="0123456789abcdef"), tmp_path)
+    study = {"command": "python -m benchmarks backlit-score"}
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "backlit_score.json").write_text(json.dumps(study))
+    first, second = quality_of_other_models(tmp_path)
+    assert first == "quality-cpu.json (`python -m benchmarks latency`)"
+    assert second == "backlit_score.json (`python -m benchmarks backlit-score`)"
+    assert "0123456789abcdef, which is not the one that ships." in report.render_markdown(
+        read_results(tmp_path)
+    )

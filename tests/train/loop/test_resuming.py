@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rave_train.checkpoint import read_checkpoint
 from rave_train.errors import ConfigError, RunFolderError, StateError
 from rave_train.guidance.options import RaveOptions
 from rave_train.loop.config import RunConfig, read_config
@@ -77,6 +78,8 @@ def test_losses_without_their_titles_are_set_aside(tmp_path: Path, content: str)
 def test_a_stopped_run_saves_and_resumes(config: RunConfig, tmp_path: Path) -> None:
     outcome = train(config, tmp_path / "run", should_stop=after_steps(3))
     assert (outcome.finished, outcome.steps) == (False, 3)
+    saved = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors")
+    assert saved.provenance["step"] == 3, "it can be exported"
     assert train(config, tmp_path / "run", resume=True).steps == 6
 
 

@@ -90,7 +90,9 @@ def _train(config: RunConfig, out: Path, resume: bool = False, lengthen_by: int 
             )
     if not outcome.finished:
         steps = "1 step" if outcome.steps == 1 else f"{outcome.steps} steps"
-        say(f"stopped after {steps}: rave-train resume {out} goes on", error=True, quiet=follows)
+        last = RunFolder(out).checkpoint_file("last")
+        so_far = f"; {last} is the network so far" if last.is_file() else ""
+        say(f"stopped after {steps}: rave-train resume {out} goes on{so_far}", error=True, quiet=follows)
         raise typer.Exit(130)
     say(_describe(outcome), quiet=follows)
 

@@ -79,7 +79,7 @@ def train(
         resume: go on from the folder's saved state instead of beginning.
         lengthen_by: enhancement steps to add to a finished run.
         listen: told of everything worth showing.
-        should_stop: asked after every step; True saves the state and ends the call.
+        should_stop: asked after every step; True saves the state and the network as it is, and ends the call.
 
     Raises:
         TrainError: options, data, encoders or the folder are not what is needed, each with another
@@ -168,6 +168,8 @@ def _train(
         if processes.leads and (state.position.total % config.save_every == 0 or ends or stops):
             state.save(run.state_file, config)
         if stops and not ends:
+            if processes.leads and not position.learns_guidance:
+                save_network(config, state, run, ingredients, "last")
             finished = False
             break
 
