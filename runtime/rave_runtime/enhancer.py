@@ -263,7 +263,7 @@ class Enhancer:
         return enhance_bytes(self, data, strength, highlights, format, quality, again, hdr, max_megapixels)
 
     def illumination(self, image: Pixels) -> Array:
-        """Returns the illumination map by which `enhance` divides, without the roll-off of highlights.
+        """Returns the illumination map by which `enhance` divides, strength included, roll-off excluded.
 
         Args:
             image: [h, w, 3] uint8 or uint16, sRGB.

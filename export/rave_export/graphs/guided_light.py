@@ -30,6 +30,7 @@ from rave_runtime.light.look import (
     DARK,
     DIVISOR_BOUNDS,
     EMPTY,
+    KNEE,
     NEUTRAL,
     REACH_SHARE,
     UNSEEN_STOPS,
@@ -214,7 +215,7 @@ def fit_light(
     less = graph.Min(power, 1.0) - power
     powers = power + less * _smooth_step(graph, seen_light, *BRIGHT_LIGHT)
     lifted = graph.Unsqueeze(graph.Pow(seen_light, powers), 1)
-    knee = 0.75 - graph.Max(power - 1.0, 0.0) * 0.25
+    knee = KNEE[0] - graph.Max(power - 1.0, 0.0) * (KNEE[0] - KNEE[1])
 
     shape = graph.Shape(small)
     lengths = [shape.entry(axis) for axis in (1, 2)]

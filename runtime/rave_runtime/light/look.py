@@ -22,6 +22,9 @@ BRIGHT_LIGHT: Final = (0.8, 0.97)
 parts, `highlights` to bright ones, and a smooth step leads from one to the other. The model's light of
 silhouettes before a sky is about 0.7 to 0.8, that of the sky above 0.97."""
 
+KNEE: Final = (0.75, 0.5)
+"""Results, in [0, 1], from which highlights roll off: up to a strength of 1, and at one of 2."""
+
 DIVISOR_BOUNDS: Final = (1e-4, 1e4)
 """Smallest and greatest divisor of the normal way: thirteen stops each way."""
 
@@ -90,11 +93,8 @@ class Look:
 
     @property
     def knee(self) -> float:
-        """Result, in [0, 1], from which highlights roll off: 0.75, and less at a strength above 1.
-
-        See `rave_runtime.light.normal_way`.
-        """
-        return 0.75 - 0.25 * max(0.0, self.strength - 1)
+        """Result, in [0, 1], from which highlights roll off: see `rave_runtime.light.normal_way`."""
+        return KNEE[0] - (KNEE[0] - KNEE[1]) * max(0.0, self.strength - 1)
 
 
 def without_unseen(light: Array) -> Array:

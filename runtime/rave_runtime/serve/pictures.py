@@ -241,7 +241,11 @@ class Studio:
         if content.startswith(b"PK\3\4"):
             raise RefusedError(415, "this is a zip and no photograph: send it to /batch, alone")
         if format_of_content(content) is None:
-            raise RefusedError(415, "the photograph is not a picture, or of a format that is not known here")
+            raise RefusedError(
+                415,
+                "the photograph is not a picture, or of a format that is not known here: send the bytes of "
+                "its file, and parameters in the query",
+            )
         size = read_dimensions(content)  # None: the reader will say what is wrong with it
         if size is not None and size.width * size.height > self._max_megapixels * 1e6:
             raise RefusedError(

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import rave_runtime
 from rave_runtime import Enhancer, UsageError
 from rave_runtime.arrays import Pixels
 from rave_runtime.light import normal_way
-from rave_runtime.light.look import Look, divisor_of, guard_black, guard_white, without_unseen
+from rave_runtime.light.look import (
+    BRIGHT_LIGHT,
+    KNEE,
+    Look,
+    divisor_of,
+    guard_black,
+    guard_white,
+    without_unseen,
+)
 from rave_runtime.light.normal_way import NormalWay
 from rave_runtime.light.reduction import GuidedLight, Reduction, luminance
 from rave_runtime.photos.colour import tone_curve
@@ -279,3 +290,12 @@ def test_in_place_it_is_the_same(picture: MakePicture) -> None:
             expected = one.enhance_photo(Photo(pixels, "PNG"))
             np.testing.assert_array_equal(one.enhance_photo(photo, reuse=True), expected)
     assert tone_curve(None) is None
+
+
+def test_the_page_previews_with_the_same_constants() -> None:
+    """It divides a preview itself, so that a slider is followed at once."""
+    script = (Path(rave_runtime.__file__).parent / "serve" / "page" / "light.js").read_text("utf-8")
+    for name, values in (("KNEE", KNEE), ("BRIGHT_LIGHT", BRIGHT_LIGHT)):
+        found = re.search(rf"\b{name} = \[([\d., ]+)\]", script)
+        assert found is not None
+        assert tuple(map(float, found[1].split(","))) == values

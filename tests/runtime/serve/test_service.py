@@ -117,6 +117,7 @@ def test_a_batch_says_what_became_of_each(service: Service, jpeg: bytes, picture
     [
         ("/enhance", b"", "", 400, "the photograph is empty (0 bytes)"),
         ("/enhance", b"hello", "", 415, "not a picture, or of a format that is not known"),
+        ("/enhance", b"strength=1", "", 415, "and parameters in the query"),
         ("/enhance", b"PK\3\4", "", 415, "this is a zip and no photograph: send it to /batch, alone"),
         ("/enhance", b"{}", "application/json", 415, "a photograph is needed, as the body itself"),
         ("/enhance", b"\xff\xd8\xff\xe0 cut short", "", 422, "damaged or truncated"),

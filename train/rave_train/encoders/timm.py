@@ -59,6 +59,8 @@ def open_timm(spec: str, parsed: EncoderSpec) -> TimmEncoder:
     if not timm.is_model(parsed.model):
         near = name_near_matches(parsed.model, timm.list_models())
         raise EncoderError(f"timm has no model {parsed.model!r}{near}")
+    if "num_classes" in settings:
+        raise EncoderError(f"{spec}: only features are used, which no classes come after: omit num_classes")
     arguments: dict[str, Any] = {key: _literal(value) for key, value in settings.items()}
     if not parsed.weights:  # given as tensors, so that timm does not unpickle a file itself
         arguments |= {

@@ -1,6 +1,7 @@
 // Divides a preview by its light, so that another strength is seen at once.
 
 const BINS = 1024, LOW = -10, HIGH = 1; // steps of log2(light) in a preview
+const KNEE = [0.75, 0.5], BRIGHT_LIGHT = [0.8, 0.97]; // as rave_runtime/light/look.py has them
 
 export function parseNpy(buffer) { // NPY 1.0: magic, version, length of the header, header, values
   const start = 10 + new DataView(buffer).getUint16(8, true);
@@ -22,12 +23,13 @@ export const brightPower = (photo) => photo.highlights ?? Math.min(photo.strengt
 let last = {}; // the gains that were asked for last: one photograph after another has the same strength
 
 function gainsOf(photo) { // by light and brightest channel, as rave_runtime/light/look.py and normal_way.py have it
-  const shade = photo.strength, bright = brightPower(photo), knee = 0.75 - 0.25 * Math.max(0, shade - 1);
+  const shade = photo.strength, bright = brightPower(photo);
+  const knee = KNEE[0] - (KNEE[0] - KNEE[1]) * Math.max(0, shade - 1);
   if (last.shade === shade && last.bright === bright) return last.gains;
   const gains = new Float32Array(BINS * 256);
   for (let bin = 0; bin < BINS; bin++) {
     const light = 2 ** (LOW + bin * (HIGH - LOW) / (BINS - 1));
-    const t = Math.min(1, Math.max(0, (light - 0.8) / 0.17));
+    const t = Math.min(1, Math.max(0, (light - BRIGHT_LIGHT[0]) / (BRIGHT_LIGHT[1] - BRIGHT_LIGHT[0])));
     const power = light > 1 ? Math.min(1, bright) : shade + (bright - shade) * t * t * (3 - 2 * t);
     const divisor = Math.max(1e-4, light ** power);
     const d1 = Math.min(1, divisor), e = 1 - knee * d1;
