@@ -209,5 +209,6 @@ def test_a_whole_job_told_to_stop_saves_its_state(config: RunConfig, tmp_path: P
     assert process.returncode == 130, output.decode()[-2000:]
     steps = len(rows_of(run))
     assert f"stopped after {steps} steps" in " ".join(output.decode().split())
+    assert "last.safetensors is the network so far" in " ".join(output.decode().split())
     saved = torch.load(run / "state.pt", weights_only=True)["position"]["total"]
     assert saved == steps > 7
