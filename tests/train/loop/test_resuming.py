@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from rave_train.checkpoint import read_checkpoint
+from rave_train.cli import app
 from rave_train.errors import ConfigError, RunFolderError, StateError
 from rave_train.guidance.options import RaveOptions
 from rave_train.loop.config import RunConfig, read_config
@@ -144,6 +146,9 @@ def test_a_finished_run_says_how_it_went_and_can_be_lengthened(config: RunConfig
     assert read_outcome(run) is None
     with pytest.raises(ConfigError, match=r"the run is not finished \(3 steps are done\): resume it first"):
         train(config, run, resume=True, lengthen_by=5)
+    refused = CliRunner().invoke(app, ["resume", str(run), "--lengthen", "5"], env={"COLUMNS": "400"})
+    assert refused.exit_code == 2
+    assert "is not finished: resume it first, then lengthen it" in refused.output
     first = train(config, run, resume=True)
     assert read_outcome(run) == first
     assert first.steps == 6

@@ -78,8 +78,10 @@ def _train(config: RunConfig, out: Path, resume: bool = False, lengthen_by: int 
         from rave_train.cli.run_display import RunDisplay
         from rave_train.loop.training import read_outcome, train
 
-        ended = read_outcome(out) if resume and not lengthen_by else None
-        if ended is not None:
+        ended = read_outcome(out) if resume else None
+        if lengthen_by and ended is None:
+            raise ConfigError(f"{out} is not finished: resume it first, then lengthen it")
+        if ended is not None and not lengthen_by:
             say(f"{out} is finished after {ended.steps} steps; --lengthen STEPS adds more", quiet=follows)
             say(_describe(ended), quiet=follows)
             return
