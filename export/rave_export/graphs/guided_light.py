@@ -15,8 +15,8 @@ from rave_runtime.light.estimate import (
     BARS_SHARE,
     COLOUR_BINS,
     COLOUR_WEIGHTS,
-    COLOURED,
     DRAWN,
+    DRAWN_VALUES,
     FRAME_AXES,
     FRAME_LEAST,
     FRAME_SHARE,
@@ -149,19 +149,17 @@ def photograph_share(graph: GraphWriter, small: Tensor) -> Tensor:
     Returns:
         float32 [n, 1, 1]: see `rave_runtime.light.estimate.drawn_share`.
     """
-    above, below = (float(bound) for bound in COLOURED)
-    brightest, darkest = (
-        graph.Squeeze(values, 3)
-        for values in (graph.ReduceMax(small, 3, keepdims=1), graph.ReduceMin(small, 3, keepdims=1))
-    )
-    counted = graph.And(graph.Less(above, brightest), graph.Less(darkest, below)).cast(FLOAT)
+    black, dark = (float(value) for value in DRAWN_VALUES)
+    brightest = graph.Squeeze(graph.ReduceMax(small, 3, keepdims=1), 3)
+    is_lit = graph.Less(black, brightest)
+    is_dark = graph.And(is_lit, graph.LessOrEqual(brightest, dark)).cast(FLOAT)
     weights = np.array([1, 256, 65536], np.float32)[:, None]
     packed = graph.Transpose(graph.MatMul(small, weights), perm=[0, 3, 1, 2])
     greatest, least_negated = (
         graph.MaxPool(values, kernel_shape=[3, 3], pads=[1, 1, 1, 1]) for values in (packed, 0.0 - packed)
     )
-    is_even = graph.Squeeze(graph.Equal(greatest + least_negated, 0.0), 1).cast(FLOAT) * counted
-    total = graph.ReduceSum(counted, (1, 2), keepdims=1)
+    is_even = graph.Squeeze(graph.Equal(greatest + least_negated, 0.0), 1).cast(FLOAT) * is_dark
+    total = graph.ReduceSum(is_lit.cast(FLOAT), (1, 2), keepdims=1)
     return 1.0 - _smooth_step(graph, _count_commonest(graph, small, is_even) / graph.Max(total, 1.0), *DRAWN)
 
 

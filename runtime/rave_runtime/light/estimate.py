@@ -36,13 +36,14 @@ FRAME_SPECKS: Final = 0.125
 """Most of a frame's row or column that has another colour: dust, a printed date, rounded corners."""
 
 DRAWN: Final = (0.35, 0.5)
-"""Shares of a picture that are even, in its two commonest colours: up to the first it is a photograph, from
-the second on a drawing or a screenshot. At 144 px, photographs that were taken too dark or compressed much
-reach 0.31, small dark ones at a JPEG quality of 10 0.47; dark screenshots mostly have 0.5 to 0.8."""
+"""Shares of a picture that are dark and even, in its two commonest colours: up to the first it is a
+photograph, from the second on a drawing or a screenshot. At 144 px, photographs that were taken too dark or
+compressed much reach 0.31, small dark ones at a JPEG quality of 10 0.47; dark screenshots mostly have 0.5 to
+0.8."""
 
-COLOURED: Final = (8, 250)
-"""Pixels count in that share if their brightest channel is above the first value, of 255, and their darkest
-below the second: black and white are of one colour in photographs too."""
+DRAWN_VALUES: Final = (8, 128)
+"""Brightest channels, of 255. Up to the first, a pixel is black and does not count, since black is even in
+photographs too; so are skies that were overexposed, so only pixels up to the second count as dark."""
 
 COLOUR_BINS: Final = 1024
 COLOUR_WEIGHTS: Final = (1, 15, 225)
@@ -167,7 +168,7 @@ def _of_photographs(light: Array, pixels: NDArray[Any]) -> Array:
 
 
 def drawn_share(pixels: NDArray[Any]) -> float:
-    """Returns the share of a picture's pixels that are even, in their two commonest colours.
+    """Returns the share of a picture's pixels that are dark and even, in their two commonest colours.
 
     A pixel is even if its eight neighbours have the same colour, in 8 bits. Blocks of JPEG files that
     were compressed much are even too, but have many colours; a page and its boxes have two.
@@ -176,21 +177,23 @@ def drawn_share(pixels: NDArray[Any]) -> float:
         pixels: [h, w, 3] uint8, uint16 or float32 in [0, 1].
 
     Returns:
-        Of the pixels that are `COLOURED`, 0 to 1; 0 where it is easily seen to be less than `DRAWN[0]`.
+        Of the pixels that are not black (see `DRAWN_VALUES`), 0 to 1; 0 where it is easily seen to be less
+        than `DRAWN[0]`.
     """
     if pixels.dtype != np.uint8:
         scale = np.float32(255 / (65535 if pixels.dtype == np.uint16 else 1))
         pixels = np.rint(pixels * scale).astype(np.uint8)
     red, green, blue = (np.ascontiguousarray(pixels[..., i]) for i in range(3))
-    above, below = COLOURED
-    counted = np.maximum(np.maximum(red, green), blue) > above
-    counted &= np.minimum(np.minimum(red, green), blue) < below
-    count = max(1, int(np.count_nonzero(counted)))
-    is_like_next = counted[:, 1:] & (green[:, 1:] == green[:, :-1])
-    if np.count_nonzero(is_like_next) + len(counted) < DRAWN[0] * count:
+    black, dark = DRAWN_VALUES
+    brightest = np.maximum(np.maximum(red, green), blue)
+    is_lit = brightest > black
+    is_dark = is_lit & (brightest <= dark)
+    count = max(1, int(np.count_nonzero(is_lit)))
+    is_like_next = is_dark[:, 1:] & (green[:, 1:] == green[:, :-1])
+    if np.count_nonzero(is_like_next) + len(is_dark) < DRAWN[0] * count:
         return 0.0  # most photographs: the rest takes ten times as long
     numbers = red + np.int32(256) * green + np.int32(65536) * blue
     is_even = greatest_nearby(numbers) == -greatest_nearby(-numbers)
     numbers = np.tensordot(COLOUR_WEIGHTS, (red, green, blue), 1) % COLOUR_BINS
-    counts = np.bincount(numbers[is_even & counted], minlength=COLOUR_BINS)
+    counts = np.bincount(numbers[is_even & is_dark], minlength=COLOUR_BINS)
     return float(np.sort(counts)[-2:].sum() / count)

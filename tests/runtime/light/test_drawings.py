@@ -38,10 +38,19 @@ def test_a_dark_photograph_is_no_drawing(picture: MakePicture, stops: int) -> No
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_the_share_counts_what_is_neither_black_nor_white(picture: MakePicture, dtype: Any) -> None:
+def test_the_share_is_that_of_dark_pixels_among_those_that_are_not_black(
+    picture: MakePicture, dtype: Any
+) -> None:
     pixels = np.maximum(picture(90, 120) // 2, 9).astype(np.uint8)
-    pixels[:30, :60], pixels[:30, 60:] = 0, 255
+    pixels[:30, :60], pixels[:30, 60:] = 0, 250
     pixels[60:] = 40, 20, 90
     scaled = pixels.astype(dtype) * {np.uint8: 1, np.uint16: 257, np.float32: 1 / np.float32(255)}[dtype]
-    assert drawn_share(scaled) == pytest.approx(29 / 60, abs=0.02)
+    assert drawn_share(scaled) == pytest.approx(29 / 75, abs=0.02)
     assert drawn_share(np.zeros((5, 5, 3), dtype)) == 0
+
+
+def test_a_silhouette_before_an_overexposed_sky_is_no_drawing(picture: MakePicture) -> None:
+    """Its sky has exactly one colour, and after white balance, or in a scan, that is not always white."""
+    pixels = picture(96, 144) // 4
+    pixels[:70] = 236, 240, 244
+    assert drawn_share(pixels) < DRAWN[0]
