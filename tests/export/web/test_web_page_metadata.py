@@ -166,3 +166,28 @@ def test_a_photograph_that_was_changed_since_is_still_saved(page: Page, tmp_path
     (tmp_path / "photo.jpg").write_bytes(b"another")
     (content,) = saved(page)
     assert Image.open(io.BytesIO(content), formats=["JPEG"]).info["comment"] == b"first"
+
+
+def test_what_the_encoder_writes_itself_is_left_out(page: Page) -> None:
+    """Safari's writes EXIF and empty captions, so that results had two of each."""
+    file = io.BytesIO()
+    Image.new("RGB", (48, 32)).save(file, "JPEG")
+    profile = b"ICC_PROFILE\0\1\1words"
+    segments = exif((COLOUR_SPACE, SHORT, 1, number(1)))
+    segments += make_segment(0xED, PHOTOSHOP_SEGMENT + resource(1028, b"")) + make_segment(0xE2, profile)
+    made = file.getvalue()[:20] + segments + file.getvalue()[20:]  # behind JFIF's
+    coded = base64.b64encode(made).decode()
+    page.evaluate(
+        "window.encoder = HTMLCanvasElement.prototype.toBlob;"
+        f"const made = Uint8Array.from(atob('{coded}'), (each) => each.charCodeAt(0));"
+        "HTMLCanvasElement.prototype.toBlob = (take) => take(new Blob([made])); null"
+    )
+    result = copied(page, exif(ABC) + make_segment(0xED, PHOTOSHOP_SEGMENT + resource(1028, CAPTION)))
+    page.evaluate("HTMLCanvasElement.prototype.toBlob = encoder; null")
+    assert [len(payloads(result, marker)) for marker in (0xE0, 0xE1, 0xED)] == [1, 1, 1]
+    assert payloads(result, 0xE2) == [profile]
+    assert result.getexif()[MAKER] == "Abc"
+    assert captions(result) == b"bridg"
+    assert result.fp is not None
+    result.fp.seek(0)
+    assert Image.open(result.fp, formats=["JPEG"]).convert("RGB").getpixel((0, 0)) == (0, 0, 0)

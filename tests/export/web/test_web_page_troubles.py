@@ -49,6 +49,13 @@ def test_what_a_canvas_does_not_give_is_told(page: Page, photograph: Path) -> No
     page.evaluate("HTMLCanvasElement.prototype.toBlob = give; null")
 
 
+def test_a_photograph_that_comes_out_empty_is_told(page: Page, tmp_path: Path) -> None:
+    """WebKit makes nothing of a file that was cut off, and said nothing; a blank one was saved."""
+    Image.new("RGBA", (60, 40)).save(tmp_path / "cut.png")
+    page.choose(tmp_path / "cut.png")
+    until_it_says(page, "cut.png comes out empty: it is damaged, or its 60 × 40 pixels are too many")
+
+
 def test_a_server_that_is_too_strict_is_told_from_a_browser_that_is_too_old(
     folder: Path, tmp_path: Path
 ) -> None:

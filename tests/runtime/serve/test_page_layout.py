@@ -62,6 +62,15 @@ def test_by_keyboard_alone(
     assert outline == "solid"
 
 
+def test_arrows_go_on_from_a_photograph_that_was_clicked(browser: Browser, files: dict[str, bytes]) -> None:
+    """Not in Safari, where a click focuses no button; nor does a click by a script, anywhere."""
+    browser.drop("#empty", files)
+    browser.wait(READY.format(2))
+    browser.run("document.querySelector('#photos button').click()")
+    browser.press(RIGHT)
+    assert browser.run("return document.activeElement.title") == "b.png"
+
+
 def test_escape_leaves_the_question_for_the_token(
     serve: Serve, browser: Browser, files: dict[str, bytes]
 ) -> None:

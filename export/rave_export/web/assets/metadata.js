@@ -148,8 +148,10 @@ export async function carry(head, jpeg, { width, height }) { // of `readHead`, i
   const carried = kept(head, width, height);
   if (!carried.length) return jpeg;
   const made = new Uint8Array(await jpeg.arrayBuffer());
-  const start = made[3] === 0xe0 ? 4 + made[4] * 256 + made[5] : 2; // behind its own first segment
-  const parts = carried.flatMap(([marker, payload]) => [
+  const own = [...segments(made)], first = own[0][0] === 0xe0 ? 1 : 0; // what must come first, if it is there
+  const pixels = own.reduce((at, [, payload]) => at + 4 + payload.length, 2);
+  const others = own.slice(first).filter(([marker]) => marker !== 0xe1 && marker !== 0xed); // Safari writes EXIF of its own
+  const parts = [...own.slice(0, first), ...carried, ...others].flatMap(([marker, payload]) => [
     Uint8Array.of(0xff, marker, (payload.length + 2) >> 8, (payload.length + 2) & 255), payload]);
-  return new Blob([made.subarray(0, start), ...parts, made.subarray(start)], { type: "image/jpeg" });
+  return new Blob([made.subarray(0, 2), ...parts, made.subarray(pixels)], { type: "image/jpeg" });
 }

@@ -39,6 +39,9 @@ export async function open(file, canvas, isWanted = () => true) { // draws the f
     rgb[j + 2] = rgba[i + 2];
     if (rgba[i + 3] !== 255) alpha ??= rgba;
   }
+  if (alpha?.every((value) => value === 0)) { // what WebKit makes of damaged files, and where canvases have no memory left
+    throw new Error(`comes out empty: it is damaged, or its ${width} × ${height} pixels are too many for this browser`);
+  }
   return { file, head, rgb, alpha, width, height };
 }
 

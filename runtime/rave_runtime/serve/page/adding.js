@@ -20,7 +20,10 @@ export function add(found) { // files, each with its path, which is more than it
     button.className = "busy";
     button.title = path;
     button.setAttribute("aria-label", path);
-    button.onclick = () => select(photo);
+    button.onclick = () => {
+      button.focus(); // which Safari leaves out, and arrows would then choose nothing
+      select(photo);
+    };
     const item = document.createElement("li");
     item.append(button);
     $("photos").append(item);
