@@ -168,7 +168,7 @@ def _train(
         if processes.leads and (state.position.total % config.save_every == 0 or ends or stops):
             state.save(run.state_file, config)
         if stops and not ends:
-            if processes.leads and not position.learns_guidance:
+            if processes.leads and state.position.drawn:
                 save_network(config, state, run, ingredients, "last")
             finished = False
             break
