@@ -37,9 +37,8 @@ FRAME_SPECKS: Final = 0.125
 
 DRAWN: Final = (0.35, 0.5)
 """Shares of a picture that are dark and even, in its two commonest colours: up to the first it is a
-photograph, from the second on a drawing or a screenshot. At 144 px, photographs that were taken too dark or
-compressed much reach 0.31, small dark ones at a JPEG quality of 10 0.47; dark screenshots mostly have 0.5 to
-0.8."""
+photograph, also one that was taken much too dark; from the second on it is a drawing or a screenshot. Only
+small dark photographs that were compressed very much lie between the two."""
 
 DRAWN_VALUES: Final = (8, 128)
 """Brightest channels, of 255. Up to the first, a pixel is black and does not count, since black is even in
