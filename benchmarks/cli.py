@@ -120,13 +120,17 @@ def quality_real(
     output: Output = FOLDER,
 ) -> None:
     """Quality on real scenes by exposure; what becomes of well-lit, low-key and backlit pictures."""
+    from benchmarks.records.recording import record_result
     from benchmarks.suites.real_quality import find_all, measure_real
     from rave_runtime import RaveError
+
+    def save(rows: list[Row]) -> None:
+        record_result("quality-real", request, rows, output, sys.argv[1:])
 
     request = _request(False, "cpu", 0, model, None, None, None)
     try:
         pictures = find_all(scenes, well_lit or (), backlit or (), part)
-        rows = measure_real(pictures, request.bundle, precision, checkpoint or (), typer.echo)
+        rows = measure_real(pictures, request.bundle, precision, checkpoint or (), typer.echo, save)
     except (OSError, ValueError, RaveError) as error:
         _fail(str(error))
     _record("quality-real", request, rows, output)

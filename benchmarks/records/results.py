@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from benchmarks.processes.machine import Machine
 from rave_runtime.bundle.opening import open_bundle
+from rave_runtime.files.atomic import write_atomically
 
 FORMAT = 1
 STUDIES = "studies"
@@ -57,16 +59,20 @@ class Result:
 
 
 def write_result(result: Result, folder: Path = FOLDER) -> Path:
-    """Writes JSON and CSV, replacing those of an earlier run; returns the JSON's path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes JSON and CSV, each whole or not at all, over those of an earlier run; returns the JSON's path.
+
+    Raises:
+        PhotoError: a file cannot be written.
+    """
     content = {"format": FORMAT, **asdict(result)}
     path = folder / f"{result.stem}.json"
-    path.write_text(json.dumps(_rounded(content), indent=1) + "\n", "utf-8", newline="\n")
+    write_atomically(path, (json.dumps(_rounded(content), indent=1) + "\n").encode())
     columns = list(dict.fromkeys(key for row in result.rows for key in row))
-    with (folder / f"{result.stem}.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([_rounded(row) for row in result.rows])
+    table = io.StringIO()
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([_rounded(row) for row in result.rows])
+    write_atomically(folder / f"{result.stem}.csv", table.getvalue().encode())
     return path
 
 

@@ -77,8 +77,9 @@ def measure_real(
     precision: str,
     checkpoints: Sequence[Path],
     say: Callable[[str], None],
+    save: Callable[[list[Row]], None],
 ) -> list[Row]:
-    """Measures all methods; returns a row per method and set of pictures.
+    """Measures all methods, the bundle first; returns a row per method and set of pictures, the bundle last.
 
     Args:
         pictures: the pictures to measure on.
@@ -86,6 +87,7 @@ def measure_real(
         precision: the precision of the bundle: "fp32", "fp16" or "int8".
         checkpoints: other networks, which run as in the runtime, at the bundle's working size.
         say: called with each method's name before it is measured.
+        save: called with all rows so far after each method, so that a run that is stopped loses little.
 
     Raises:
         RaveError: the bundle, the precision or a checkpoint cannot be used; nothing was measured then.
@@ -98,11 +100,20 @@ def measure_real(
     working_size_px = Enhancer(bundle, "fp32", "cpu").working_size_px or 0
     ours = run()
     networks = [(file.stem, light_at(file, working_size_px)) for file in checkpoints]
+    title = f"rave-backlit, light at {working_size_px} px, {precision}"
+    say("ours")
+    of_bundle = measure_method("ours", title, ours, pictures)
+    of_bundle += measure_lifts("ours", f"{title}, strength {STRONG:g}", run(STRONG), pictures.backlit)
+    if precision != "fp32":
+        say(f"{precision} against fp32")
+        of_bundle.append(measure_rounding(title, ours, run(of="fp32"), pictures))
+    save(of_bundle)
     rows: list[Row] = []
 
     def measure(name: str, title: str, enhance: EnhanceOne) -> None:
         say(name)
         rows.extend(measure_method(name, title, enhance, pictures))
+        save([*rows, *of_bundle])
 
     measure("input", "The photograph as it is", lambda picture: picture)
     for name in CLASSICAL:
@@ -111,13 +122,7 @@ def measure_real(
         measure(name, method.title, lambda picture, batch=batch: batch(picture[None])[0])  # type: ignore[misc]
     for name, enhance in networks:
         measure(name, f"{name}, light at {working_size_px} px", enhance)
-    title = f"rave-backlit, light at {working_size_px} px, {precision}"
-    measure("ours", title, ours)
-    rows += measure_lifts("ours", f"{title}, strength {STRONG:g}", run(STRONG), pictures.backlit)
-    if precision != "fp32":
-        say(f"{precision} against fp32")
-        rows.append(measure_rounding(title, ours, run(of="fp32"), pictures))
-    return rows
+    return [*rows, *of_bundle]
 
 
 def measure_method(name: str, title: str, enhance: EnhanceOne, pictures: Pictures) -> list[Row]:
