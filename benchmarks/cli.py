@@ -6,6 +6,8 @@ import contextlib
 import importlib
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -27,7 +29,7 @@ from benchmarks.options import (
     Weights,
     WellLit,
 )
-from benchmarks.records.results import FOLDER, PAGE
+from benchmarks.records.results import FOLDER, PAGE, read_results
 from benchmarks.studies import STUDIES
 from rave_runtime.backends.limits import usable_processors
 
@@ -124,12 +126,10 @@ def quality_real(
     from benchmarks.suites.real_quality import find_all, measure_real
     from rave_runtime import RaveError
 
-    def save(rows: list[Row]) -> None:
-        record_result("quality-real", request, rows, output, sys.argv[1:])
-
     request = _request(False, "cpu", 0, model, None, None, None)
     try:
         pictures = find_all(scenes, well_lit or (), backlit or (), part)
+        save = partial(record_result, "quality-real", request, folder=output, arguments=sys.argv[1:])
         rows = measure_real(pictures, request.bundle, precision, checkpoint or (), typer.echo, save)
     except (OSError, ValueError, RaveError) as error:
         _fail(str(error))
@@ -202,19 +202,19 @@ def tables(
     output: Output = FOLDER,
 ) -> None:
     """Puts the tables of the results between the markers of docs/benchmarks.md."""
-    from benchmarks.records.report import PageError, insert_block, is_stale, tables_block, update_page
-    from benchmarks.records.results import ResultError, quality_of_other_models, read_results
+    from benchmarks.records.models import find_refused
+    from benchmarks.records.report import insert_block, is_stale, tables_block, update_page
 
     try:
         block = tables_block(read_results(output), output)
         if not check:
             typer.echo("updated" if update_page(file, block) else "up to date already")
+        elif refused := find_refused(output):
+            _fail("\n".join(refused))
         elif insert_block(page := file.read_text("utf-8"), block) != page or is_stale(output):
             again = "run python -m benchmarks tables and python -m benchmarks report"
             _fail(f"{file} or the pages in {output} do not show its results: {again}")
-        elif others := quality_of_other_models(output):
-            _fail(f"another model than the one that ships was measured: repeat {', '.join(others)}")
-    except (OSError, PageError, ResultError) as error:
+    except (OSError, ValueError) as error:
         _fail(str(error))
 
 
@@ -281,18 +281,19 @@ def _run_quality(
         rows = measure_quality_of(request, photographs, truths, files, limit)
     except ValueError as error:
         _fail(str(error))
-    _record("quality", request, rows, output)
+    _record("quality", replace(request, weights=tuple(files)), rows, output)
 
 
 def _check_quality(photographs: Path, truths: Path, weights: list[str] | None) -> list[tuple[str, str]]:
     """Refuses folders without pairs and weights that are not there; returns the latter by method."""
     from benchmarks.suites.quality import find_pairs
     from benchmarks.suites.suites import parse_weights
+    from rave_runtime import RaveError
 
     try:
         find_pairs(photographs, truths)
         return parse_weights(weights or ())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RaveError) as error:
         _fail(str(error))
 
 

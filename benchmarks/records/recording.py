@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes.machine import describe_machine
+from benchmarks.records.models import name_models
 from benchmarks.records.report import SECTIONS
-from benchmarks.records.results import Result, model_hash, write_result
+from benchmarks.records.results import Result, write_result
 from benchmarks.suites.contest import Row
 from benchmarks.suites.suites import Request
 from rave_runtime.backends.limits import usable_processors
@@ -70,7 +71,7 @@ def record_result(
         describe_machine(),
         (*NOTES[quantity], busy),
         tuple(rows),
-        None if quantity == "train-step" else model_hash(request.bundle),
+        name_models(rows, request.bundle, request.weights),
     )
     path = write_result(result, folder)
     tables = [f"\n{title}\n\n{table(result)}\n" for title, table in SECTIONS[quantity]]

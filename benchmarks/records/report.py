@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks.records.results import FOLDER, Result, find_result, model_hash, read_results
+from benchmarks.records.models import describe_doubt, list_studies, measures_a_bundle
+from benchmarks.records.results import FOLDER, Result, find_result, read_results
 from benchmarks.records.studies import study_blocks
 from benchmarks.records.tables import (
     EMPTY,
@@ -64,7 +65,7 @@ def write_report(folder: Path = FOLDER) -> list[Path]:
     results = read_results(folder)
     plots = {r.stem: draw_plots(r) for r in results}
     files = [folder / _MARKDOWN, folder / "index.html"]
-    _write(files[0], render_markdown(results))
+    _write(files[0], render_markdown(results, list_studies(folder)))
     _write(files[1], render_html(results, plots))
     for svgs in plots.values():
         for name, svg in svgs.items():
@@ -76,7 +77,8 @@ def write_report(folder: Path = FOLDER) -> list[Path]:
 def is_stale(folder: Path) -> bool:
     """Whether `results.md` is missing, or does not show the results of its folder."""
     page = folder / _MARKDOWN
-    return not page.is_file() or page.read_text("utf-8") != render_markdown(read_results(folder))
+    text = render_markdown(read_results(folder), list_studies(folder))
+    return not page.is_file() or page.read_text("utf-8") != text
 
 
 def draw_plots(result: Result) -> dict[str, str]:
@@ -92,14 +94,16 @@ def draw_plots(result: Result) -> dict[str, str]:
     return {result.stem: drawers[result.quantity]()} if result.quantity in drawers else {}
 
 
-def render_markdown(results: Sequence[Result]) -> str:
-    """The Markdown page: the tables of every result, with its command, machine and notes."""
+def render_markdown(results: Sequence[Result], studies: str = "") -> str:
+    """The Markdown page: the tables of every result, with its command, machine and notes; then of studies."""
     parts = ["# Benchmarks", "Written by `python -m benchmarks report` from the JSON files beside it."]
     for result in results:
         parts.append(f"## {_title(result)}")
         for title, table in SECTIONS[result.quantity]:
             parts += [f"### {title}", table(result)]
         parts += [f"- {line}" for line in _foot(result)]
+    if studies:
+        parts += ["## Models that studies measured", studies]
     return "\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n"
 
 
@@ -246,9 +250,9 @@ def _cost_block(latency: Result, memory: Result) -> str:
         f"`*`: one cold run; `not run`: it would have taken too long, so its work is given instead, in "
         f"multiply-accumulates (TMAC: 10^12, PMAC: 10^15). `{latency.command}`, "
         f"{latency.date}, on {latency.machine.line()}. "
-        f"All figures and how they were taken: {where}, [results.md](../benchmarks/results/results.md)."
-    )
-    return f"## Time and memory\n\n{markdown(header, lines)}\n\n{foot}"
+        f"All figures and how they were taken: {where}, [results.md](../benchmarks/results/results.md). "
+    ) + (describe_doubt(latency.model, latency.rows) if measures_a_bundle(latency.rows) else "")
+    return f"## Time and memory\n\n{markdown(header, lines)}\n\n{foot.strip()}"
 
 
 def _write(file: Path, text: str) -> None:
@@ -262,9 +266,9 @@ def _title(result: Result) -> str:
 
 def _foot(result: Result) -> list[str]:
     lines = [f"`{result.command}`, {result.date}", result.machine.line(), *result.notes]
-    if result.model is not None:
-        other = "" if result.model == model_hash() else ", which is not the one that ships"
-        lines.append(f"The model has the hash {result.model}{other}.")
+    if result.model is not None or measures_a_bundle(result.rows):
+        doubt = describe_doubt(result.model, result.rows)
+        lines.append(doubt or f"The model has the hash {result.model}.")
     return lines
 
 

@@ -38,8 +38,8 @@ class Result:
         machine: the machine on which it ran.
         notes: sentences on how it was measured.
         rows: the measurements, values by name.
-        model: hash of the bundle that was measured (`Manifest.model_hash`); None where none was, or where
-            it was not recorded yet.
+        model: hash of the bundle that was measured (`Manifest.model_hash`), several with spaces between
+            them; None where none was, or where it was not recorded yet.
     """
 
     quantity: str
@@ -122,28 +122,6 @@ def model_hash(bundle: str | Path | None = None) -> str:
         BundleError: there is no bundle.
     """
     return open_bundle(bundle).manifest.model_hash
-
-
-def quality_of_other_models(folder: Path = FOLDER) -> list[str]:
-    """The results of quality that were measured with another model than the one that ships.
-
-    Args:
-        folder: the folder of all results.
-
-    Returns:
-        For each, its file and the command that measured it, in words.
-
-    Raises:
-        OSError, json.JSONDecodeError: a file cannot be read.
-    """
-    files = [*sorted(folder.glob("quality*.json")), folder / STUDIES / "backlit_score.json"]
-    contents = {file.name: json.loads(file.read_text("utf-8")) for file in files if file.is_file()}
-    shipped = model_hash()
-    return [
-        f"{name} (`{content['command']}`)"
-        for name, content in contents.items()
-        if content.get("model") != shipped
-    ]
 
 
 def _rounded(value: Any) -> Any:

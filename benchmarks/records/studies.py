@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.records.models import describe_doubt
 from benchmarks.records.results import STUDIES
 from benchmarks.records.tables import markdown
 from rave_runtime.light.score import BACKLIT_SCORE
@@ -93,4 +94,6 @@ def folders_block(results: Path) -> str | None:
         f"`{findings['command']}` on {findings['machine']}: "
         f"[`{file.name}`](../benchmarks/results/{STUDIES}/{file.name})."
     )
+    if doubt := describe_doubt(findings.get("model")):
+        parts[-1] += f" {doubt}"
     return "\n\n".join(parts)

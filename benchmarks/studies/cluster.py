@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.records.results import model_hash
 from benchmarks.studies.folder_speed import make_photographs
 from benchmarks.studies.reporting import report_study, study_parser
 from rave_runtime.cluster.connect import open_pool
@@ -236,4 +237,4 @@ def main(arguments: Sequence[str]) -> None:
         "assumed_of_the_store": STORE,
         "1000 workers, 100 million photographs": compute(photo_s, driver),
     }
-    report_study("cluster", arguments, findings, options.output)
+    report_study("cluster", arguments, findings, options.output, model_hash())

@@ -25,6 +25,7 @@ from typing import Any, Final
 import numpy as np
 import onnx
 
+from benchmarks.records.results import model_hash
 from benchmarks.studies.reporting import report_study, study_parser
 from rave_export import int8
 from rave_export.graphs.variants import float_graphs, int8_graphs, network_facts
@@ -132,7 +133,8 @@ def main(arguments: Sequence[str]) -> None:
         },
         "lines_by_hand": _lines_by_hand(),
     }
-    report_study("int8-library", arguments, findings, options.output)
+    model = model_hash(options.checkpoint) if options.checkpoint.is_dir() else None
+    report_study("int8-library", arguments, findings, options.output, model)
 
 
 def quantize_by_library(

@@ -77,7 +77,7 @@ def measure_real(
     precision: str,
     checkpoints: Sequence[Path],
     say: Callable[[str], None],
-    save: Callable[[list[Row]], None],
+    save: Callable[[list[Row]], object],
 ) -> list[Row]:
     """Measures all methods, the bundle first; returns a row per method and set of pictures, the bundle last.
 

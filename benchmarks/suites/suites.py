@@ -24,6 +24,7 @@ from benchmarks.suites.contest import (
     run_contest,
     runtime_devices,
 )
+from rave_runtime.bundle.opening import open_bundle
 
 FULL_SIZES = (
     Size(256, 256),
@@ -52,6 +53,7 @@ class Request:
         names: names of methods; empty is all.
         memory_cap_mib: resident memory at which a program is stopped; None is 70 % of what is free.
         sizes: the sizes to use in place of the command's own; empty keeps those.
+        weights: weights of single methods, as `parse_weights` returns them.
         load: load average of the last minute at the start; above about 1, other programs distort the figures.
         say: called with a line on what happens.
     """
@@ -63,6 +65,7 @@ class Request:
     names: tuple[str, ...] = ()
     memory_cap_mib: float | None = None
     sizes: tuple[Size, ...] = ()
+    weights: tuple[tuple[str, str], ...] = ()
     load: float = field(default_factory=lambda: os.getloadavg()[0])
     say: Say = lambda _: None
 
@@ -206,15 +209,18 @@ def parse_weights(texts: Sequence[str]) -> list[tuple[str, str]]:
 
     Raises:
         ValueError: a text is written otherwise, its method is unknown, or there is no such file.
+        BundleError: a method of the runtime was given something else than a bundle.
     """
     weights = []
     for text in texts:
         name, equals, file = text.partition("=")
         if not equals:
             raise ValueError(f"--weights must be METHOD=FILE, got {text}")
-        title = find_method(name).title
+        method = find_method(name)
         if not Path(file).exists():
-            raise ValueError(f"{file} does not exist: weights of {title} are needed")
+            raise ValueError(f"{file} does not exist: weights of {method.title} are needed")
+        if method.kind == "runtime":
+            open_bundle(file)
         weights.append((name, file))
     return weights
 

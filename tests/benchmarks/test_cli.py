@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -21,6 +22,7 @@ from benchmarks.processes.process import ROOT
 from benchmarks.records import report
 from benchmarks.records.results import model_hash, read_result, write_result
 from benchmarks.suites.suites import Request
+from rave_runtime.bundle import read_bundle, write_manifest
 
 TOY = ["--quick", "--threads", "1", "--size", "40x24"]
 
@@ -70,12 +72,15 @@ def test_latency_report_and_readme(tmp_path: Path, tiny_bundle: Path, one_round:
     write_result(replace(result, quantity="quality", model="another", rows=(row,)), tmp_path)
     invoke("report", "--output", tmp_path)
     invoke("tables", *place)
-    assert "repeat quality-cpu.json (`python -m benchmarks" in refuse("tables", "--check", *place)
+    said = refuse("tables", "--check", *place)
+    assert "quality-cpu.json was measured with another model than the one that ships: run `python" in said
 
 
 def test_memory(tmp_path: Path) -> None:
     invoke("memory", *TOY, "--method", "clahe", "--method", "gamma", "--output", tmp_path)
-    rows = read_result(tmp_path / "memory-cpu-quick.json").rows
+    result = read_result(tmp_path / "memory-cpu-quick.json")
+    assert result.model is None  # classical methods have none
+    rows = result.rows
     assert [r["samples"] for r in rows] == [1, 1]
     assert min(r["peak_rss_mib"] for r in rows) > 20
 
@@ -125,6 +130,17 @@ def test_quality(tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPa
     rows = {r["method"]: r for r in read_result(tmp_path / "quality-cpu-quick.json").rows}
     assert [r["outcome"] for r in rows.values()] == ["measured", "measured", "measured", "no weights"]
     assert rows["input"]["psnr_db"] == pytest.approx(22.1, abs=0.1)
+    assert read_result(tmp_path / "quality-cpu-quick.json").model == model_hash(tiny_bundle)
+    (tmp_path / "other").mkdir()
+    for file in tiny_bundle.iterdir():
+        shutil.copy(file, tmp_path / "other")
+    manifest = read_bundle(tiny_bundle).manifest
+    manifest = replace(manifest, graphs=manifest.graphs[:3])
+    write_manifest(tmp_path / "other", manifest)
+    weights = ("--weights", f"ours={tmp_path / 'other'}")
+    invoke("quality", *where, "--quick", "--threads", "1", *methods, *weights)
+    assert read_result(tmp_path / "quality-cpu-quick.json").model == manifest.model_hash != model_hash()
+    assert "is not a bundle" in refuse("quality", *where, "--weights", f"ours={tmp_path / 'in'}")
     assert "METHOD=FILE" in refuse("quality", *where, "--weights", "restormer")
     assert "method 'x' is unknown" in refuse("quality", *where, "--weights", "x=y")
     assert "none.pth does not exist" in refuse("quality", *where, "--weights", "restormer=none.pth")

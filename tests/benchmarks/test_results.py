@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 
+from benchmarks.contestants.cost import cost_of
+from benchmarks.contestants.enhancers import Setting
+from benchmarks.contestants.methods import METHODS
 from benchmarks.processes.machine import Machine, describe_machine
 from benchmarks.records import report, tables
+from benchmarks.records.models import find_refused
 from benchmarks.records.plots import pareto_front
 from benchmarks.records.results import (
     Result,
     ResultError,
     find_result,
     model_hash,
-    quality_of_other_models,
     read_result,
     read_results,
     write_result,
@@ -242,18 +245,57 @@ def test_folders_come_last_where_they_were_measured(tmp_path: Path) -> None:
     assert "on 2 cores: [`folder_speed.json`]" in block
 
 
-def test_quality_of_another_model_is_named(tmp_path: Path) -> None:
-    write_result(latency(), tmp_path)
+def test_quality_of_another_model_is_refused(tmp_path: Path) -> None:
+    write_result(replace(latency(), model=model_hash()), tmp_path)
     write_result(replace(quality(), model=model_hash()), tmp_path)
-    assert quality_of_other_models(tmp_path) == []
+    assert find_refused(tmp_path) == []
     assert f"hash {model_hash()}." in report.render_markdown(read_results(tmp_path))
     write_result(replace(quality(), model="0123456789abcdef"), tmp_path)
     study = {"command": "python -m benchmarks backlit-score"}
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "backlit_score.json").write_text(json.dumps(study))
-    first, second = quality_of_other_models(tmp_path)
-    assert first == "quality-cpu.json (`python -m benchmarks latency`)"
-    assert second == "backlit_score.json (`python -m benchmarks backlit-score`)"
+    assert find_refused(tmp_path) == [
+        "quality-cpu.json was measured with another model than the one that ships: run "
+        "`python -m benchmarks latency`",
+        "backlit_score.json does not say which model it measured: run `python -m benchmarks backlit-score`",
+    ]
     assert "0123456789abcdef, which is not the one that ships." in report.render_markdown(
         read_results(tmp_path)
     )
+    bundle = {**quality().rows[0], "method": "ours"}
+    write_result(replace(quality(), rows=(bundle,)), tmp_path)
+    assert find_refused(tmp_path)[0].startswith("quality-cpu.json does not say which model it measured: run")
+
+
+def test_times_of_another_model_are_told_and_those_of_another_architecture_refused(tmp_path: Path) -> None:
+    count = cost_of(METHODS["ours"], Setting(), 100, 100)
+    assert count is not None
+    same = {"parameters": count.parameters, "gmacs": count.macs / 1e9}
+    unknown = replace(latency(), rows=(row("Ours", 100, 0.5, **same),))
+    write_result(unknown, tmp_path)
+    assert find_refused(tmp_path) == []
+    words = "is not recorded; for a photograph, it needs as many operations as the one that ships."
+    assert words in report.render_markdown([unknown])
+    assert words in report.tables_block([unknown])
+    assert "operations" not in report.tables_block([replace(unknown, model=model_hash())])
+    slower = replace(unknown, rows=(row("Ours", 100, 0.5, **same | {"gmacs": 2 * same["gmacs"]}),))
+    assert "it needs 2 times the operations of the one that ships." in report.render_markdown([slower])
+    larger = row("Ours", 100, 0.5, **same | {"parameters": 10 * count.parameters})
+    write_result(replace(unknown, rows=(larger,), model="0123456789abcdef"), tmp_path)
+    (said,) = find_refused(tmp_path)
+    assert said.startswith("latency-cpu.json was measured with another architecture than that of the model")
+    assert said.endswith(": run `python -m benchmarks latency`")
+
+
+def test_the_report_names_the_models_of_studies(tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    for name, model in (("a", model_hash()), ("b", "0123456789abcdef"), ("c", None)):
+        (tmp_path / "studies" / f"{name}.json").write_text(json.dumps({"model": model}))
+    report.write_report(tmp_path)
+    page = (tmp_path / "results.md").read_text()
+    assert "| `a.json` | the one that ships |" in page
+    assert "| `b.json` | another, 0123456789abcdef |" in page
+    assert "| `c.json` | not recorded |" in page
+    assert not report.is_stale(tmp_path)
+    (tmp_path / "studies" / "c.json").write_text(json.dumps({"model": model_hash()}))
+    assert report.is_stale(tmp_path)
