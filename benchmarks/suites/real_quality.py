@@ -103,6 +103,7 @@ def measure_real(
     title = f"rave-backlit, light at {working_size_px} px, {precision}"
     say("ours")
     of_bundle = measure_method("ours", title, ours, pictures)
+    save(of_bundle)
     of_bundle += measure_lifts("ours", f"{title}, strength {STRONG:g}", run(STRONG), pictures.backlit)
     if precision != "fp32":
         say(f"{precision} against fp32")

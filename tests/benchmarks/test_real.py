@@ -139,20 +139,29 @@ def test_the_command_writes_every_table(scenes: Path, tiny_bundle: Path, tmp_pat
     assert "dB or more from float32 on " in real
 
 
+@pytest.mark.parametrize(
+    ("stopped_in", "kept"),
+    [("measure_rounding", ["ours"]), ("load_enhancer", ["input", "ours", "rounding"])],
+)
 def test_a_run_that_is_stopped_keeps_what_was_measured(
-    scenes: Path, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scenes: Path,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stopped_in: str,
+    kept: list[str],
 ) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmarks.suites.real_quality.load_enhancer", stop)
+    monkeypatch.setattr(f"benchmarks.suites.real_quality.{stopped_in}", stop)
     words = ["quality-real", str(scenes), "--backlit", str(scenes), "--model", str(tiny_bundle)]
     run = CliRunner().invoke(app, [*words, "--output", str(tmp_path / "out")])
     assert run.exit_code != 0
     result = read_result(tmp_path / "out" / "quality-real-cpu.json")
-    assert list(dict.fromkeys(row["method"] for row in result.rows)) == ["input", "ours", "rounding"]
+    assert list(dict.fromkeys(row["method"] for row in result.rows)) == kept
     assert len((tmp_path / "out" / "quality-real-cpu.csv").read_text().splitlines()) == len(result.rows) + 1
-    assert report._real_block(result).count("| The photograph as it is |") == 2
+    assert report._real_block(result).count("| rave-backlit, light at 48 px, int8 |") == 2
     assert sorted(file.suffix for file in (tmp_path / "out").iterdir()) == [".csv", ".json"]
 
 
