@@ -94,6 +94,29 @@ def read_jxl(content: bytes, max_megapixels: float) -> Photo:
     )
 
 
+def decode_values(content: bytes, max_megapixels: float) -> NDArray[Any]:
+    """Decodes the values of a part of a raw file.
+
+    Returns:
+        [h, w, channels]: uint8, or uint16 with the greatest value of its bits as 65535, or floating point.
+
+    Raises:
+        PhotoError: the library is missing, or the part is damaged or too large.
+    """
+    codecs = _libraries(f"is a DNG that is compressed as {_MISSING} to develop it")
+    try:
+        header = read_jxl_header(content)
+    except EOFError as error:
+        raise PhotoError("is damaged: a JPEG XL header in it makes no sense") from error
+    check_size(header.width, header.height, max_megapixels)
+    try:
+        values = codecs.imagecodecs.jpegxl_decode(content, index=0, numthreads=1)
+    except Exception as error:
+        raise PhotoError(f"is damaged or truncated: {reason_of(error)}") from error
+    values = _scaled(np.asarray(values), header.bits)
+    return values[..., None] if values.ndim == 2 else values
+
+
 def encode_jxl(
     pixels: Pixels, quality: int | None, icc_profile: bytes | None, exif: bytes | None, xmp: bytes | None
 ) -> bytes:

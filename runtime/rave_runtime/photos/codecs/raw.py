@@ -24,11 +24,16 @@ from numpy.typing import NDArray
 from PIL import JpegImagePlugin
 
 from rave_runtime.errors import PhotoError, reason_of
+from rave_runtime.photos.codecs.raw_dng import apply_polynomials, without_jpeg_xl
 from rave_runtime.photos.codecs.raw_kind import (
+    COMPRESSION,
+    HEIGHT,
+    JPEG_XL,
     TIFF_LIKE,
+    WIDTH,
     holds_floating_point,
-    holds_jpeg_xl,
     is_raw_tiff,
+    sensor_picture,
     states_orientation_zero,
     why_incomplete,
 )
@@ -51,10 +56,6 @@ _MISSING: Final = "is a camera's raw file: pip install 'rave-backlit[raw]' to de
 _FLOATING: Final = (
     "holds floating-point values of a kind that LibRaw does not develop: convert it to a DNG of whole "
     "numbers, or develop it to TIFF, first"
-)
-_JPEG_XL: Final = (
-    "is a DNG whose pixels are compressed as JPEG XL, which LibRaw does not read: let the camera write JPEG "
-    "Lossless, or convert it to a DNG without JPEG XL, or develop it to TIFF, first"
 )
 _ORIENTATIONS: Final = 1, 2, 4, 3, 5, 8, 6, 7
 """How EXIF numbers the turns and mirrorings that LibRaw makes, by LibRaw's number."""
@@ -104,6 +105,10 @@ def raw_size(source: Path | bytes) -> tuple[int, int]:
     Raises:
         PhotoError: the library is missing, or it cannot read the file.
     """
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        picture = sensor_picture(file)
+    if picture is not None and picture.first(COMPRESSION) == JPEG_XL:
+        return picture.first(WIDTH), picture.first(HEIGHT)
     with _opened(source) as raw:
         return _size_of(raw)
 
@@ -123,7 +128,8 @@ def read_raw(content: bytes, max_megapixels: float, *, half_size: bool = False) 
     Raises:
         PhotoError: the library is missing, it cannot read the file, or the picture is too large.
     """
-    with _opened(content) as raw:
+    readable = without_jpeg_xl(content, max_megapixels)  # must live on: LibRaw reads the preview from it last
+    with _opened(readable) as raw:
         width, height = _size_of(raw)
         check_size(width, height, max_megapixels)
         if (reason := why_incomplete(content)) is not None:
@@ -173,13 +179,11 @@ def _opened(source: Path | bytes) -> AbstractContextManager[Any]:
         )
     except rawpy.LibRawError as error:
         is_floating = isinstance(source, bytes) and holds_floating_point(source)
-        raise PhotoError(_FLOATING if is_floating else _refusal(rawpy, error, source)) from error
+        raise PhotoError(_FLOATING if is_floating else _refusal(rawpy, error)) from error
     return opened
 
 
-def _refusal(rawpy: Any, error: Exception, source: Path | bytes) -> str:
-    if isinstance(source, bytes) and holds_jpeg_xl(source):
-        return _JPEG_XL
+def _refusal(rawpy: Any, error: Exception) -> str:
     if isinstance(error, rawpy.LibRawFileUnsupportedError):
         version = ".".join(map(str, rawpy.libraw_version))
         return (
@@ -209,9 +213,10 @@ def _develop(raw: Any, content: bytes, half_size: bool, flip: int) -> NDArray[np
             output_color=rawpy.ColorSpace.sRGB,
             half_size=half_size,
             user_flip=flip,
+            **apply_polynomials(raw, content),
         )
     except rawpy.LibRawError as error:
-        raise PhotoError(_refusal(rawpy, error, content)) from error
+        raise PhotoError(_refusal(rawpy, error)) from error
     pixels: NDArray[np.uint16] = np.asarray(developed)
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, 2)

@@ -29,29 +29,33 @@ RAW_SIGNATURES: Final = (
 """Pairs of an offset and the byte strings that can stand there, for raw files unlike a TIFF."""
 
 _KIND: Final = 254
-_WIDTH, _HEIGHT, _BITS = 256, 257, 258
-_COMPRESSION: Final = 259
-_UNCOMPRESSED: Final = 1
+WIDTH, HEIGHT, BITS = 256, 257, 258
+COMPRESSION: Final = 259
+UNCOMPRESSED: Final = 1
 _PHOTOMETRIC: Final = 262
 _MAKE: Final = 271
 _ORIENTATION: Final = 274
-_TILES: Final = 324
-_PLACES: Final = {273: 279, _TILES: 325}
+TILES: Final = 324
+PLACES: Final = {273: 279, TILES: 325}
 """Tags of the places of strips and of tiles, with the tags of their lengths."""
 
-_SAMPLES: Final = 277
+SAMPLES: Final = 277
 _SAMPLE_FORMAT: Final = 339
 _FLOATING: Final = 3
-_JPEG_XL: Final = 52546
-_STRIP_ROWS: Final = 278
+JPEG_XL: Final = 52546
+LOSSY_JPEG: Final = 34892
+STRIP_ROWS: Final = 278
 _PLANAR: Final = 284
-_TILE_WIDTH, _TILE_HEIGHT = 322, 323
+TILE_WIDTH, TILE_HEIGHT = 322, 323
+ROWS_INTERLEAVED: Final = 50975
+COLUMNS_INTERLEAVED: Final = 52547
 _PANASONIC_PLACE: Final = 280
 """Where Panasonic's raw files state the place of their pixels. Their length is stated as two bytes a pixel;
 the pixels are packed into 1.14 bytes, or into fewer in newer cameras."""
 _SINGLE: Final = (
-    *(_KIND, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _STRIP_ROWS, _PLANAR),
-    *(_TILE_WIDTH, _TILE_HEIGHT, _PANASONIC_PLACE, _SAMPLE_FORMAT, _ORIENTATION),
+    *(_KIND, WIDTH, HEIGHT, BITS, COMPRESSION, _PHOTOMETRIC, SAMPLES, STRIP_ROWS, _PLANAR),
+    *(TILE_WIDTH, TILE_HEIGHT, _PANASONIC_PLACE, _SAMPLE_FORMAT, _ORIENTATION),
+    *(ROWS_INTERLEAVED, COLUMNS_INTERLEAVED),
 )
 """Tags whose first value matters here."""
 
@@ -78,14 +82,23 @@ TIFF_LIKE: Final = (b"II*\0", b"MM\0*", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")
 
 
 @dataclass
-class _Facts:
-    """What one directory says of its picture: the tags that matter here with their whole numbers."""
+class RawDirectory:
+    """What one directory says of its picture: the tags that matter here with their whole numbers.
 
+    Attributes:
+        order: of bytes, as `struct` writes it.
+        numbers: the values of each tag that matters.
+        counts: how many values each tag has.
+        entries: where in the file each tag's entry begins.
+    """
+
+    order: str = "<"
     numbers: dict[int, list[int]] = field(default_factory=dict)
     counts: dict[int, int] = field(default_factory=dict)
-    tags: set[int] = field(default_factory=set)
+    entries: dict[int, int] = field(default_factory=dict)
 
     def first(self, tag: int, default: int = 0) -> int:
+        """Returns the first value of a tag, or the default where there is none."""
         values = self.numbers.get(tag)
         return values[0] if values else default
 
@@ -96,30 +109,36 @@ def is_raw_tiff(file: BinaryIO) -> bool:
     head = file.read(32)
     if head[8:10] == b"CR" or b"IIII" in head[4:] or b"MMMM" in head[4:]:  # Canon, Phase One
         return True
-    for at, facts in enumerate(_directories(file)):
-        if _DNG_VERSION in facts.tags or facts.first(_PHOTOMETRIC) in _SENSOR:
+    for at, facts in enumerate(directories(file)):
+        if _DNG_VERSION in facts.entries or facts.first(_PHOTOMETRIC) in _SENSOR:
             return True
-        if facts.first(_COMPRESSION) in _MAKERS:
+        if facts.first(COMPRESSION) in _MAKERS:
             return True
-        if at == 0 and facts.first(_KIND) & 1 and _INNER in facts.tags and _MAKE in facts.tags:
+        if at == 0 and facts.first(_KIND) & 1 and _INNER in facts.entries and _MAKE in facts.entries:
             return True
     return False
 
 
 def holds_floating_point(content: bytes) -> bool:
     """Tells whether a raw file states a sensor's values as floating-point numbers, as merged DNGs do."""
-    return _sensor_has(content, _SAMPLE_FORMAT, _FLOATING)
-
-
-def holds_jpeg_xl(content: bytes) -> bool:
-    """Tells whether a raw file states that a sensor's values are compressed as JPEG XL, as DNG 1.7 allows."""
-    return _sensor_has(content, _COMPRESSION, _JPEG_XL)
-
-
-def _sensor_has(content: bytes, tag: int, value: int) -> bool:
     return content.startswith(TIFF_LIKE) and any(
-        facts.first(_PHOTOMETRIC) in _SENSOR and facts.first(tag) == value
-        for facts in _directories(io.BytesIO(content))
+        facts.first(_PHOTOMETRIC) in _SENSOR and facts.first(_SAMPLE_FORMAT) == _FLOATING
+        for facts in directories(io.BytesIO(content))
+    )
+
+
+def sensor_picture(file: BinaryIO) -> RawDirectory | None:
+    """Returns the directory of the sensor's values in full size, as DNGs have it, or None."""
+    file.seek(0)
+    if not file.read(4).startswith(TIFF_LIKE):
+        return None
+    return next(
+        (
+            facts
+            for facts in directories(file)
+            if facts.first(_PHOTOMETRIC) in _SENSOR and facts.first(_KIND) == 0
+        ),
+        None,
     )
 
 
@@ -127,7 +146,7 @@ def states_orientation_zero(content: bytes) -> bool:
     """Tells whether a raw file's first directory has the orientation 0, which stands for none."""
     if not content.startswith(TIFF_LIKE):
         return False
-    first = next(_directories(io.BytesIO(content)), _Facts())
+    first = next(directories(io.BytesIO(content)), RawDirectory())
     return first.first(_ORIENTATION, 1) == 0
 
 
@@ -140,14 +159,14 @@ def why_incomplete(content: bytes) -> str | None:
     if not content.startswith(TIFF_LIKE):
         return None
     stop = 0
-    directories = list(_directories(io.BytesIO(content)))
-    is_dng = any(_DNG_VERSION in facts.tags for facts in directories)
-    for facts in directories:
-        for places_tag, lengths_tag in _PLACES.items():
+    every = list(directories(io.BytesIO(content)))
+    is_dng = any(_DNG_VERSION in facts.entries for facts in every)
+    for facts in every:
+        for places_tag, lengths_tag in PLACES.items():
             pairs = list(
                 zip(facts.numbers.get(places_tag, ()), facts.numbers.get(lengths_tag, ()), strict=False)
             )
-            if is_dng and places_tag in facts.tags and (reason := _why_too_few(facts, places_tag, pairs)):
+            if is_dng and places_tag in facts.entries and (reason := _why_too_few(facts, places_tag, pairs)):
                 return reason
             for place, length in pairs:
                 if place == _UNKNOWN and len(content) - facts.first(_PANASONIC_PLACE) < length // 8:
@@ -159,30 +178,30 @@ def why_incomplete(content: bytes) -> str | None:
     return None
 
 
-def _why_too_few(facts: _Facts, places_tag: int, pairs: list[tuple[int, int]]) -> str | None:
+def _why_too_few(facts: RawDirectory, places_tag: int, pairs: list[tuple[int, int]]) -> str | None:
     """Says how many of a picture's tiles or strips are missing, or that they are too short; else None."""
-    width, height = facts.first(_WIDTH), facts.first(_HEIGHT)
+    width, height = facts.first(WIDTH), facts.first(HEIGHT)
     if not width or not height or facts.counts.get(places_tag, 0) > _MAX_VALUES:
         return None
-    if places_tag == _TILES:
-        across, down = facts.first(_TILE_WIDTH), facts.first(_TILE_HEIGHT)
+    if places_tag == TILES:
+        across, down = facts.first(TILE_WIDTH), facts.first(TILE_HEIGHT)
         needed = -(-width // across) * -(-height // down) if across and down else 0
     else:
-        needed = -(-height // max(1, facts.first(_STRIP_ROWS, height)))
-    samples = facts.first(_SAMPLES, 1)
+        needed = -(-height // max(1, facts.first(STRIP_ROWS, height)))
+    samples = facts.first(SAMPLES, 1)
     needed *= samples if facts.first(_PLANAR) == 2 else 1
     present = sum(1 for place, length in pairs if place and length)
     if present < needed:
-        parts = "tiles" if places_tag == _TILES else "strips"
+        parts = "tiles" if places_tag == TILES else "strips"
         return f"is damaged: {needed - present} of the {needed} {parts} of its picture are missing"
     held_bits, needed_bits = 8 * sum(length for _, length in pairs), width * height * samples
-    if facts.first(_COMPRESSION) == _UNCOMPRESSED and held_bits < needed_bits * facts.first(_BITS, 1):
-        lacking = (needed_bits * facts.first(_BITS, 1) - held_bits + 7) // 8
+    if facts.first(COMPRESSION) == UNCOMPRESSED and held_bits < needed_bits * facts.first(BITS, 1):
+        lacking = (needed_bits * facts.first(BITS, 1) - held_bits + 7) // 8
         return f"is damaged: {lacking} bytes of pixels are missing"
     return None
 
 
-def _directories(file: BinaryIO) -> Iterator[_Facts]:
+def directories(file: BinaryIO) -> Iterator[RawDirectory]:
     """Yields the directories of a file's chain, each before those inside it."""
     file.seek(0)
     head = file.read(8)
@@ -202,17 +221,17 @@ def _directories(file: BinaryIO) -> Iterator[_Facts]:
         to_visit += [following, *reversed(facts.numbers.get(_INNER, [])[:_MAX_DIRECTORIES])]
 
 
-def _read(file: BinaryIO, start: int, order: str) -> tuple[_Facts, int]:
+def _read(file: BinaryIO, start: int, order: str) -> tuple[RawDirectory, int]:
     """Reads one directory, and where the next one starts."""
-    facts = _Facts()
+    facts = RawDirectory(order)
     file.seek(start)
     data = file.read(2)
     count = struct.unpack(order + "H", data)[0] if len(data) == 2 else 0
     data = file.read(12 * min(count, _MAX_ENTRIES) + 4)
-    number_tags = (*_SINGLE, _INNER, *_PLACES, *_PLACES.values())
+    number_tags = (*_SINGLE, _INNER, *PLACES, *PLACES.values())
     for at in range(0, len(data) - 11, 12):
         tag, kind, number = struct.unpack_from(order + "HHI", data, at)
-        facts.tags.add(tag)
+        facts.entries[tag] = start + 2 + at
         facts.counts[tag] = number
         if tag in number_tags and kind in _SIZES and number <= _MAX_VALUES:
             facts.numbers[tag] = _values(file, data[at + 8 : at + 12], kind, number, order)

@@ -77,6 +77,51 @@ def mosaic(scene: NDArray[np.float64], bits: int = 14) -> NDArray[np.uint16]:
     return counts.astype(np.uint16)
 
 
+def jpeg_xl_of(values: NDArray[np.generic]) -> bytes:
+    """A lossless JPEG XL of values: [h, w] or [h, w, 3]."""
+    import imagecodecs
+
+    return bytes(imagecodecs.jpegxl_encode(np.ascontiguousarray(values), lossless=True))
+
+
+def big_endian(content: bytes) -> bytes:
+    """The same file with the other order of bytes, as Apple writes them; what is compressed stays."""
+    out = bytearray(b"MM\0*" + bytes(4) + content[8:])
+    sizes = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 7: 1, 10: 4}
+    (first,) = struct.unpack_from("<I", content, 4)
+    struct.pack_into(">I", out, 4, first)
+    to_visit = [first]
+    while to_visit:
+        start = to_visit.pop()
+        (count,) = struct.unpack_from("<H", content, start)
+        struct.pack_into(">H", out, start, count)
+        for at in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, number = struct.unpack_from("<HHI", content, at)
+            struct.pack_into(">HHI", out, at, tag, kind, number)
+            size = sizes[kind]
+            held = size * number * (2 if kind in (5, 10) else 1)
+            (place,) = struct.unpack_from("<I", content, at + 8) if held > 4 else (at + 8,)
+            if held > 4:
+                struct.pack_into(">I", out, at + 8, place)
+            for each in range(place, place + held, size):
+                out[each : each + size] = content[each : each + size][::-1]
+            if tag in (330, 34665, 34853):
+                to_visit.append(struct.unpack_from("<I", content, at + 8)[0])
+    return bytes(out)
+
+
+def _squares(height: int, width: int, linear: bool) -> bytes:
+    """Operations that square the values of each channel, or of each place in a mosaic's squares."""
+    areas = (
+        [(0, 0, each, 1) for each in range(3)] if linear else [(y, x, 0, 2) for y in (0, 1) for x in (0, 1)]
+    )
+    listed = [struct.pack(">5I", len(areas) + 1, 9, 0x01030000, 1, 0)]  # one that is not known
+    for top, left, plane, step in areas:
+        area = struct.pack(">9I3d", top, left, height, width, plane, 1, step, step, 2, 0, 0, 1)
+        listed.append(struct.pack(">4I", 8, 0x01030000, 0, len(area)) + area)
+    return b"".join(listed)
+
+
 def make_dng(
     scene: NDArray[np.float64],
     *,
@@ -91,6 +136,10 @@ def make_dng(
     gps: bool = True,
     tile_px: int | None = None,
     half_floats: bool = False,
+    jpeg_xl: bool = False,
+    interleaved: bool = False,
+    squared: int = 0,
+    black: int = 0,
     scale: tuple[int, int] | None = None,
 ) -> bytes:
     """A DNG of a scene.
@@ -108,6 +157,11 @@ def make_dng(
         gps: whether it says where it was taken.
         tile_px: the side of the tiles that its pixels stand in, of which its sides are multiples; None is
             one strip.
+        jpeg_xl: whether the values are compressed as JPEG XL.
+        interleaved: whether the even rows stand before the odd ones, and the even columns likewise.
+        squared: the bits of the values that are stored if they are the square roots of the light, with a list
+            of operations that squares them; 0 stores the sensor's values.
+        black: what is stored where there is no light.
         half_floats: whether the sensor's values are floating-point numbers of 16 bits, up to 1; in one strip.
         scale: by how much the picture is to be stretched across and down, so that its pixels are square.
     """
@@ -117,13 +171,22 @@ def make_dng(
         values = np.clip(scene * np.array(WHITE) * (2**bits - 1) + 0.5, 0, 2**bits - 1).astype(np.uint16)
     else:
         values = mosaic(scene, bits)
+    white = 2 ** (squared or bits) - 1
+    if squared:
+        values = (np.sqrt(values / (2**bits - 1)) * (white - black) + 0.5).astype(np.uint16) + np.uint16(
+            black
+        )
+    stored = (values / white).astype("<f2") if half_floats else values.astype("<u2")
+    if interleaved:
+        stored = np.concatenate([stored[0::2], stored[1::2]])
+        stored = np.concatenate([stored[:, 0::2], stored[:, 1::2]], axis=1)
+    packed = jpeg_xl_of if jpeg_xl else np.ndarray.tobytes
     if tile_px is None:
-        stored = (values / (2**bits - 1)).astype("<f2") if half_floats else values.astype("<u2")
-        strip = file.put(stored.tobytes())
-        pieces = [long(273, strip), long(278, height), long(279, values.nbytes)]
+        strip = packed(stored)
+        pieces = [long(273, file.put(strip)), long(278, height), long(279, len(strip))]
     else:
         tiles = [
-            values[top : top + tile_px, left : left + tile_px].astype("<u2").tobytes()
+            packed(stored[top : top + tile_px, left : left + tile_px])
             for top in range(0, height, tile_px)
             for left in range(0, width, tile_px)
         ]
@@ -134,16 +197,22 @@ def make_dng(
         long(256, width),
         long(257, height),
         short(258, *((16,) * (3 if linear else 1))),
-        short(259, 1),
+        short(259, 52546 if jpeg_xl else 1),
         short(262, 34892 if linear else 32803),
         *pieces,
         short(277, 3 if linear else 1),
         short(284, 1),
     ]
+    if interleaved:
+        picture += [long(50975, 2), long(52547, 2)]
     if scale is not None:
         picture.append(rational(50718, *scale))
     if not half_floats:  # whose white is 1
-        picture.append(long(50717, *((2**bits - 1,) * (3 if linear else 1))))
+        picture.append(long(50717, *((white,) * (3 if linear else 1))))
+    if black:
+        picture.append(long(50714, *((black,) * (3 if linear else 1))))
+    if squared:
+        picture.append(raw_bytes(51009, 7, _squares(height, width, linear)))
     if half_floats:
         picture.append(short(339, 3))
     if not linear:

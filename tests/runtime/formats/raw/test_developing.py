@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -139,3 +140,25 @@ def test_dcraw_develops_the_same_picture(tmp_path: Path) -> None:
     theirs = read_photo(done.stdout).pixels / 65535
     ours = read_photo(tmp_path / "a.dng").pixels / 65535
     assert np.median(np.abs(theirs - ours)) < 0.01
+
+
+@pytest.mark.parametrize("jpeg_xl", [False, True])
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize(("bits", "black"), [(8, 0), (16, 0), (16, 2048)])
+def test_values_become_linear_by_the_file_s_own_polynomials(
+    bits: int, black: int, linear: bool, jpeg_xl: bool
+) -> None:
+    """Adobe's own sample of eight bits came out pink: what is spaced for the eye was taken for light."""
+    if jpeg_xl:
+        pytest.importorskip("imagecodecs")
+    photo = developed(linear=linear, squared=bits, black=black, jpeg_xl=jpeg_xl)
+    expected = developed(linear=linear).pixels.astype(int)
+    differences = np.abs(photo.pixels.astype(int) - expected)
+    assert np.quantile(differences, 0.99) <= (1500 if bits == 8 else 100)
+
+
+def test_a_polynomial_that_makes_no_sense_is_damaged() -> None:
+    content = make_dng(make_scene(), linear=True, squared=16)
+    at = content.index(struct.pack(">4I", 1, 1, 1, 2)) + 12
+    with pytest.raises(PhotoError, match=r"^is damaged: an operation on its values makes no sense$"):
+        read_photo(content[:at] + struct.pack(">I", 3) + content[at + 4 :])

@@ -106,14 +106,3 @@ def test_floating_point_values_are_called_that() -> None:
         PhotoError, match=r"^holds floating-point values.*convert it to a DNG of whole numbers"
     ):
         read_photo(make_dng(make_scene(), half_floats=True))
-
-
-def test_jpeg_xl_inside_a_dng_is_called_that() -> None:
-    """The advice was to convert it to DNG, which it is."""
-    content = bytearray(make_dng(make_scene()))
-    at = content.index(struct.pack("<HHI", 259, 3, 1))
-    struct.pack_into("<I", content, at + 8, 52546)
-    with pytest.raises(
-        PhotoError, match="is a DNG whose pixels are compressed as JPEG XL, which LibRaw does not"
-    ):
-        read_photo(bytes(content))
