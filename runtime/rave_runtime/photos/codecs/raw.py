@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import JpegImagePlugin
 
 from rave_runtime.errors import PhotoError, reason_of
-from rave_runtime.photos.codecs.raw_dng import apply_polynomials, without_jpeg_xl
+from rave_runtime.photos.codecs.raw_dng import apply_operations, without_jpeg_xl
 from rave_runtime.photos.codecs.raw_kind import (
     COMPRESSION,
     HEIGHT,
@@ -213,7 +213,7 @@ def _develop(raw: Any, content: bytes, half_size: bool, flip: int) -> NDArray[np
             output_color=rawpy.ColorSpace.sRGB,
             half_size=half_size,
             user_flip=flip,
-            **apply_polynomials(raw, content),
+            **apply_operations(raw, content),
         )
     except rawpy.LibRawError as error:
         raise PhotoError(_refusal(rawpy, error)) from error

@@ -1,11 +1,12 @@
-"""What LibRaw leaves out of DNGs: JPEG XL, as phones write it, and polynomials that make values linear.
+"""What LibRaw leaves out of DNGs: JPEG XL, and operations that make values linear and even.
 
 LibRaw leaves JPEG XL to Adobe's DNG SDK, which its Python package is built without. So the tiles are decoded
 here, and LibRaw gets the same file with the values uncompressed behind its end: as one tile, to which the
 directory's entries point. Everything else of the file stays in its place.
 
-DNGs with a loss, and some with eight bits, hold values that are spaced as the eye sees them. A list of
-operations says how they become linear. LibRaw heeds it for the older lossy JPEG only.
+A list of operations says what is to be done with the values before colours are made of them. DNGs with a
+loss, and some of eight bits, have polynomials that make them linear, which LibRaw heeds for the older lossy
+JPEG only. Those of Android phones have maps of gains against dark corners, which it ignores.
 
 Source: the DNG specification 1.7.1, which allows JPEG XL, describes the operations (OpcodeList2), and says
 how interleaved rows and columns are stored: those of each remainder one after another, so that each colour of
@@ -16,8 +17,8 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +48,15 @@ from rave_runtime.photos.codecs.raw_kind import (
 from rave_runtime.photos.photo import check_size
 
 _OPERATIONS: Final = 51009
-_MAP_POLYNOMIAL: Final = 8
-_POLYNOMIAL: Final = struct.Struct(">9I")
-"""Of a polynomial: top, left, bottom and right of where it holds, the first channel and their number, the
-steps from row to row and from column to column, and the degree; its coefficients follow."""
+_POLYNOMIAL: Final = 8
+_GAIN_MAP: Final = 9
+_AREA: Final = struct.Struct(">8I")
+"""Where an operation holds: top, left, bottom, right, the first channel, the number of channels, and the
+steps from row to row and from column to column. Rows and columns are those of the sensor's active area."""
+
+_GRID: Final = struct.Struct(">2I4dI")
+"""Of a map of gains: its rows and columns; the distance of its rows and that of its columns, and the place of
+its first row and column, in parts of the picture's height and width; its channels. Its gains follow."""
 
 _MOST_DEGREE: Final = 8
 _MOST_OPERATIONS: Final = 64
@@ -59,6 +65,10 @@ _STRIP_ROWS: Final = 64
 _LONG: Final = 4
 _MOST_BYTES: Final = 2**32 - 1
 _DAMAGED: Final = "is damaged: the tiles of its picture do not fit together"
+_SENSELESS: Final = "is damaged: an operation on its values makes no sense"
+
+_Light = NDArray[np.float32]
+_Numbers = NDArray[np.intp]
 
 
 def without_jpeg_xl(content: bytes, max_megapixels: float) -> bytes:
@@ -106,8 +116,23 @@ def without_jpeg_xl(content: bytes, max_megapixels: float) -> bytes:
     return bytes(longer)
 
 
-def apply_polynomials(raw: Any, content: bytes) -> dict[str, int]:
-    """Makes the sensor's values linear by the polynomials that a DNG has for that.
+class _Operation(NamedTuple):
+    """An operation on a sensor's values.
+
+    Attributes:
+        rows, columns, channels: those that it changes, the rows and columns counted within the active area.
+        change: changes the light of some of these rows, float32 [rows, columns, channels], 0 to 1; it is also
+            given the numbers of the rows and of the columns.
+    """
+
+    rows: slice
+    columns: slice
+    channels: slice
+    change: Callable[[_Light, _Numbers, _Numbers], _Light]
+
+
+def apply_operations(raw: Any, content: bytes) -> dict[str, int]:
+    """Makes a sensor's values linear and even, as the operations of a DNG say.
 
     Args:
         raw: the file, opened by rawpy; its values are changed.
@@ -115,56 +140,106 @@ def apply_polynomials(raw: Any, content: bytes) -> dict[str, int]:
 
     Returns:
         Options with which rawpy develops the changed values.
+
+    Raises:
+        PhotoError: an operation makes no sense.
     """
     picture = sensor_picture(io.BytesIO(content))
-    if picture is None or picture.first(COMPRESSION) == LOSSY_JPEG:
+    sizes = raw.sizes
+    operations = [] if picture is None else list(_operations(content, picture, sizes.height, sizes.width))
+    if not operations:
         return {}
-    polynomials = list(_polynomials(content, picture))
-    if not polynomials:
+    values, low, white = raw.raw_image, max(raw.black_level_per_channel), raw.white_level
+    if values is None or values.dtype != np.uint16 or white <= low:
         return {}
-    values, black, white = raw.raw_image, max(raw.black_level_per_channel), raw.white_level
-    if values is None or values.dtype != np.uint16 or white <= black:
-        return {}
-    low, high = (black, white) if black else (0, _TOP)
-    light = np.clip((np.arange(_TOP + 1) - black) / (white - black), 0, 1)
-    channels = values[..., None] if values.ndim == 2 else values
-    for area, planes, coefficients in polynomials:
-        curve = np.clip(np.polynomial.polynomial.polyval(light, coefficients), 0, 1)
-        table = (low + (high - low) * curve + 0.5).astype(np.uint16)
-        part = channels[raw.sizes.top_margin :, raw.sizes.left_margin :][area][..., planes]
+    high = white if low else _TOP  # values of few bits that begin at 0 get more
+    values = values[..., None] if values.ndim == 2 else values
+    if high > white:
+        values[...] = (np.minimum(np.arange(_TOP + 1), white) * (high / white) + 0.5).astype(np.uint16)[
+            values
+        ]
+    active = values[sizes.top_margin :, sizes.left_margin :]
+    rows, columns = (np.arange(length) for length in active.shape[:2])
+    for operation in operations:
+        part = active[operation.rows, operation.columns, operation.channels]
+        of_rows, of_columns = rows[operation.rows], columns[operation.columns]
         for top in range(0, part.shape[0], _STRIP_ROWS):
             strip = part[top : top + _STRIP_ROWS]
-            strip[...] = table[strip]
-    return {} if black else {"user_black": 0, "user_sat": _TOP}
+            light = np.clip((strip - np.float32(low)) / np.float32(high - low), 0, 1)
+            changed = operation.change(light, of_rows[top : top + _STRIP_ROWS], of_columns)
+            strip[...] = np.clip(changed, 0, 1) * np.float32(high - low) + np.float32(low + 0.5)
+    return {"user_black": 0, "user_sat": _TOP} if high > white else {}
 
 
-def _polynomials(
-    content: bytes, picture: RawDirectory
-) -> Iterator[tuple[tuple[slice, slice], slice, NDArray[np.float64]]]:
-    """Yields each polynomial: the rows and columns for which it holds, the channels, and its coefficients."""
+def _operations(content: bytes, picture: RawDirectory, height: int, width: int) -> Iterator[_Operation]:
+    """Yields the operations of a DNG that are known here and that LibRaw does not do itself."""
     if _OPERATIONS not in picture.entries:
         return
     length, start = struct.unpack_from(picture.order + "II", content, picture.entries[_OPERATIONS] + 4)
     listed = content[start : start + length]
-    if len(listed) < 4:
-        return
     at = 4
     for _ in range(min(int.from_bytes(listed[:4], "big"), _MOST_OPERATIONS)):
-        operation = listed[at : at + 16]
-        if len(operation) < 16:
+        if len(listed) < at + 16:
             return
-        kind, _, _, length = struct.unpack(">4I", operation)
+        kind, _, _, length = struct.unpack_from(">4I", listed, at)
         data = listed[at + 16 : at + 16 + length]
         at += 16 + length
-        if kind != _MAP_POLYNOMIAL or len(data) < _POLYNOMIAL.size:
+        is_done = kind == _POLYNOMIAL and picture.first(COMPRESSION) == LOSSY_JPEG
+        if kind not in (_POLYNOMIAL, _GAIN_MAP) or is_done:
             continue
-        top, left, bottom, right, plane, planes, down, across, degree = _POLYNOMIAL.unpack_from(data)
-        whole = (len(data) - _POLYNOMIAL.size) // 8
-        coefficients = np.frombuffer(data, ">f8", whole, _POLYNOMIAL.size)
-        if degree > _MOST_DEGREE or len(coefficients) <= degree or not np.isfinite(coefficients).all():
-            raise PhotoError("is damaged: an operation on its values makes no sense")
-        rows, columns = slice(top, bottom, max(down, 1)), slice(left, right, max(across, 1))
-        yield (rows, columns), slice(plane, plane + planes), coefficients[: degree + 1].astype(np.float64)
+        if len(data) < _AREA.size:
+            raise PhotoError(_SENSELESS)
+        rest = data[_AREA.size :]
+        change = _polynomial(rest) if kind == _POLYNOMIAL else _gain_map(rest, height, width)
+        top, left, bottom, right, first, channels, down, across = _AREA.unpack_from(data)
+        yield _Operation(
+            slice(top, bottom, max(down, 1)),
+            slice(left, right, max(across, 1)),
+            slice(first, first + channels),
+            change,
+        )
+
+
+def _polynomial(data: bytes) -> Callable[[_Light, _Numbers, _Numbers], _Light]:
+    """Reads a polynomial: its degree, and the coefficients from the lowest power on."""
+    degree = int.from_bytes(data[:4], "big")
+    if degree > _MOST_DEGREE or len(data) < 4 + 8 * (degree + 1):
+        raise PhotoError(_SENSELESS)
+    coefficients = np.frombuffer(data, ">f8", degree + 1, 4).astype(np.float32)
+    if not np.isfinite(coefficients).all():
+        raise PhotoError(_SENSELESS)
+    return lambda light, _, __: np.polynomial.polynomial.polyval(light, coefficients)
+
+
+def _gain_map(data: bytes, height: int, width: int) -> Callable[[_Light, _Numbers, _Numbers], _Light]:
+    """Reads a map of gains, between whose points gains are interpolated."""
+    if len(data) < _GRID.size:
+        raise PhotoError(_SENSELESS)
+    down, across, *steps, channels = _GRID.unpack_from(data)
+    gains = np.frombuffer(data, ">f4", (len(data) - _GRID.size) // 4, _GRID.size)
+    if not len(gains) >= down * across * channels > 0:
+        raise PhotoError(_SENSELESS)
+    grid = gains[: down * across * channels].reshape(down, across, channels).astype(np.float32)
+    if not np.isfinite(grid).all() or not np.isfinite(steps).all() or min(steps[:2]) <= 0:
+        raise PhotoError(_SENSELESS)
+
+    def change(light: _Light, rows: _Numbers, columns: _Numbers) -> _Light:
+        above, below, lower = _between((rows + 0.5) / height, steps[0], steps[2], down)
+        left, right, further = _between((columns + 0.5) / width, steps[1], steps[3], across)
+        gain = grid[above] + lower[:, None, None] * (grid[below] - grid[above])
+        gain = gain[:, left] + further[None, :, None] * (gain[:, right] - gain[:, left])
+        return light * gain[..., : light.shape[2]]
+
+    return change
+
+
+def _between(
+    places: NDArray[np.float64], step: float, start: float, count: int
+) -> tuple[_Numbers, _Numbers, NDArray[np.float32]]:
+    """Returns the points of a map before and behind each place, and how much that behind counts, 0 to 1."""
+    at = np.clip((places - start) / step, 0, count - 1)
+    before = at.astype(np.intp)
+    return before, np.minimum(before + 1, count - 1), (at - before).astype(np.float32)
 
 
 def _tiles(

@@ -110,16 +110,27 @@ def big_endian(content: bytes) -> bytes:
     return bytes(out)
 
 
-def _squares(height: int, width: int, linear: bool) -> bytes:
-    """Operations that square the values of each channel, or of each place in a mosaic's squares."""
-    areas = (
-        [(0, 0, each, 1) for each in range(3)] if linear else [(y, x, 0, 2) for y in (0, 1) for x in (0, 1)]
-    )
-    listed = [struct.pack(">5I", len(areas) + 1, 9, 0x01030000, 1, 0)]  # one that is not known
+def _operations(height: int, width: int, linear: bool, squares: bool, gains: bool) -> bytes:
+    """Operations on the values of each channel, or of each place in a mosaic's squares."""
+    places = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    areas = [(0, 0, each, 1) for each in range(3)] if linear else [(*place, 0, 2) for place in places]
+    operations = [(3, b"")]  # one that is not known
     for top, left, plane, step in areas:
-        area = struct.pack(">9I3d", top, left, height, width, plane, 1, step, step, 2, 0, 0, 1)
-        listed.append(struct.pack(">4I", 8, 0x01030000, 0, len(area)) + area)
-    return b"".join(listed)
+        area = struct.pack(">8I", top, left, height, width, plane, 1, step, step)
+        if squares:
+            operations.append((8, area + struct.pack(">I3d", 2, 0, 0, 1)))
+        if gains:
+            points = np.linspace(0, 1, 5)
+            grid = struct.pack(">2I4dI", 5, 5, 0.25, 0.25, 0, 0, 1)
+            operations.append((9, area + grid + (1 / shade(points[:, None], points)).astype(">f4").tobytes()))
+    listed = [struct.pack(">4I", kind, 0x01030000, 0, len(data)) + data for kind, data in operations]
+    return struct.pack(">I", len(listed)) + b"".join(listed)
+
+
+def shade(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a lens leaves of the light at places from 0 to 1: the inverse of it is linear in both."""
+    dark: NDArray[np.float64] = 1 / (1 + y + 0.5 * x)
+    return dark
 
 
 def make_dng(
@@ -139,6 +150,7 @@ def make_dng(
     jpeg_xl: bool = False,
     interleaved: bool = False,
     squared: int = 0,
+    shaded: bool = False,
     black: int = 0,
     scale: tuple[int, int] | None = None,
 ) -> bytes:
@@ -161,6 +173,7 @@ def make_dng(
         interleaved: whether the even rows stand before the odd ones, and the even columns likewise.
         squared: the bits of the values that are stored if they are the square roots of the light, with a list
             of operations that squares them; 0 stores the sensor's values.
+        shaded: whether one corner is dark, with a list of operations against it.
         black: what is stored where there is no light.
         half_floats: whether the sensor's values are floating-point numbers of 16 bits, up to 1; in one strip.
         scale: by how much the picture is to be stretched across and down, so that its pixels are square.
@@ -171,6 +184,10 @@ def make_dng(
         values = np.clip(scene * np.array(WHITE) * (2**bits - 1) + 0.5, 0, 2**bits - 1).astype(np.uint16)
     else:
         values = mosaic(scene, bits)
+    if shaded:
+        places = [(np.arange(length) + 0.5) / length for length in (height, width)]
+        dark = shade(places[0][:, None], places[1])
+        values = (values * (dark[..., None] if linear else dark) + 0.5).astype(np.uint16)
     white = 2 ** (squared or bits) - 1
     if squared:
         values = (np.sqrt(values / (2**bits - 1)) * (white - black) + 0.5).astype(np.uint16) + np.uint16(
@@ -211,8 +228,9 @@ def make_dng(
         picture.append(long(50717, *((white,) * (3 if linear else 1))))
     if black:
         picture.append(long(50714, *((black,) * (3 if linear else 1))))
-    if squared:
-        picture.append(raw_bytes(51009, 7, _squares(height, width, linear)))
+    if squared or shaded:
+        operations = _operations(height, width, linear, squared > 0, shaded)
+        picture.append(raw_bytes(51009, 7, operations))
     if half_floats:
         picture.append(short(339, 3))
     if not linear:

@@ -157,6 +157,32 @@ def test_values_become_linear_by_the_file_s_own_polynomials(
     assert np.quantile(differences, 0.99) <= (1500 if bits == 8 else 100)
 
 
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize("squared", [0, 16])
+def test_corners_that_the_lens_leaves_dark_get_the_file_s_own_gains(linear: bool, squared: int) -> None:
+    """LibRaw ignores them, so that Android phones' raw files had dark corners."""
+    photo = developed(bits=16, linear=linear, shaded=True, squared=squared)
+    expected = developed(bits=16, linear=linear).pixels.astype(int)
+    assert np.quantile(np.abs(photo.pixels.astype(int) - expected), 0.99) <= 150
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (struct.pack(">2I", 5, 5), struct.pack(">2I", 5, 500)),
+        (struct.pack(">2d", 0.25, 0.25), struct.pack(">2d", 0.25, 0)),
+        (struct.pack(">f", 1), struct.pack(">f", np.nan)),
+        (struct.pack(">4I", 9, 0x01030000, 0, 176), struct.pack(">4I", 9, 0x01030000, 0, 8)),
+    ],
+    ids=["too few gains", "no step", "no number", "no area"],
+)
+def test_gains_that_make_no_sense_are_damaged(old: bytes, new: bytes) -> None:
+    content = make_dng(make_scene(), linear=True, shaded=True)
+    assert old in content
+    with pytest.raises(PhotoError, match=r"^is damaged: an operation on its values makes no sense$"):
+        read_photo(content.replace(old, new))
+
+
 def test_a_polynomial_that_makes_no_sense_is_damaged() -> None:
     content = make_dng(make_scene(), linear=True, squared=16)
     at = content.index(struct.pack(">4I", 1, 1, 1, 2)) + 12
