@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.walls.imports import circles, import_graph, imported, too_large
+from tests.walls.imports import circles, import_graph, imported, module_name, too_large
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
@@ -55,6 +55,13 @@ def test_everything_can_be_seen_at_a_glance(package: str) -> None:
 
 def test_so_can_the_tests() -> None:
     assert too_large(ROOT / "tests") == []
+
+
+def test_no_test_is_imported_by_another() -> None:
+    """Where a library is missing, a module of tests ends at its top, and what it holds is not there."""
+    files = list((ROOT / "tests").rglob("*.py"))
+    names = {module_name(file, ROOT / "tests") for file in files if file.name.startswith("test_")}
+    assert {str(file): found for file in files if (found := names & set(imported(file)))} == {}
 
 
 def test_imports_point_one_way() -> None:

@@ -14,7 +14,7 @@ from PIL import Image, ImageFile, IptcImagePlugin
 from rave_runtime.photos.exif import EXIF_HEADER
 from rave_runtime.photos.jpeg import PHOTOSHOP_SEGMENT, XMP_SEGMENT, jpeg_segments, make_segment
 from tests.export.web.chromium import Page
-from tests.export.web.test_web_page_saving import CAPTION, EXIF_IFD, MAKER, ORIENTATION, resource, saved
+from tests.export.web.saving import CAPTION, EXIF_IFD, MAKER, ORIENTATION, resource, saved
 
 SHORT, LONG, TEXT, BYTES = 3, 4, 2, 7
 WIDTH, SUBJECT_AREA, COLOUR_SPACE, MAKER_NOTE = 0xA002, 0x9214, 0xA001, 0x927C

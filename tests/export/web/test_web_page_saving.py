@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import zipfile
 from pathlib import Path
@@ -15,32 +14,11 @@ from PIL import Image, IptcImagePlugin
 from rave_runtime import Enhancer
 from rave_runtime.photos.jpeg import PHOTOSHOP_SEGMENT, XMP_SEGMENT, jpeg_segments, make_segment
 from tests.export.web.chromium import Page, until_it_says
+from tests.export.web.saving import CAPTION, EXIF_IFD, MAKER, ORIENTATION, resource, saved
 
-ORIENTATION, MAKER, THUMBNAIL_AT = 0x112, 0x10F, 0x201
+THUMBNAIL_AT = 0x201
 TAKEN, WIDTH, HEIGHT = 0x9003, 0xA002, 0xA003
-EXIF_IFD, GPS_IFD = 0x8769, 0x8825
-CAPTION = b"\x1c\x02\x78\x00\x05bridg"
-
-SAVED = (
-    "(async () => { const make = URL.createObjectURL; const blobs = [];"
-    " URL.createObjectURL = (each) => (blobs.push(each), make.call(URL, each));"
-    " await document.getElementById(ID).onclick(); URL.createObjectURL = make;"
-    " const all = []; for (const blob of blobs) { const reader = new FileReader();"
-    " all.push(await new Promise((done) => {"
-    " reader.onload = () => done(reader.result); reader.readAsDataURL(blob); })); } return all; })()"
-)
-
-
-def saved(page: Page, button: str = "save") -> list[bytes]:
-    """The files that a click on a button gives."""
-    found = page.evaluate(SAVED.replace("ID", f"'{button}'"))
-    return [base64.b64decode(each.partition(",")[2]) for each in found]
-
-
-def resource(number: int, content: bytes) -> bytes:
-    """A resource of Photoshop without a name."""
-    data = content + b"\0" * (len(content) % 2)
-    return b"8BIM" + number.to_bytes(2, "big") + b"\0\0" + len(content).to_bytes(4, "big") + data
+GPS_IFD = 0x8825
 
 
 def scene(width: int, height: int) -> Any:

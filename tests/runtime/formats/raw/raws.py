@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+LONG = 4
+"""The type of entries that hold numbers of 32 bits."""
+
 WHITE = 0.6, 1.0, 0.5
 """What the sensor of these cameras gives for a white of which green gives 1."""
 
@@ -82,6 +85,12 @@ def jpeg_xl_of(values: NDArray[np.generic]) -> bytes:
     import imagecodecs
 
     return bytes(imagecodecs.jpegxl_encode(np.ascontiguousarray(values), lossless=True))
+
+
+def change_entry(content: bytes, tag: int, kind: int, count: int, new: bytes) -> bytes:
+    """Puts other bytes in the place of an entry's count and value."""
+    at = content.index(struct.pack("<HHI", tag, kind, count)) + 4
+    return content[:at] + new + content[at + len(new) :]
 
 
 def big_endian(content: bytes) -> bytes:

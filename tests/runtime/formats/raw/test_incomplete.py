@@ -12,17 +12,9 @@ from rave_runtime.photos.codecs.raw import _reason
 from rave_runtime.photos.codecs.raw_kind import why_incomplete
 from rave_runtime.photos.reading import read_photo
 from tests.runtime.formats.raw.developed import make_scene
-from tests.runtime.formats.raw.raws import make_dng
+from tests.runtime.formats.raw.raws import LONG, change_entry, make_dng
 
 rawpy = pytest.importorskip("rawpy")
-
-LONG, SHORT = 4, 3
-
-
-def change_entry(content: bytes, tag: int, kind: int, count: int, new: bytes) -> bytes:
-    """Puts other bytes in the place of an entry's count and value."""
-    at = content.index(struct.pack("<HHI", tag, kind, count)) + 4
-    return content[:at] + new + content[at + len(new) :]
 
 
 def test_tiles_that_are_all_there_are_developed() -> None:

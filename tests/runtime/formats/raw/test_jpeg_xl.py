@@ -14,8 +14,7 @@ from rave_runtime.errors import PhotoError
 from rave_runtime.photos.headers.dimensions import read_dimensions
 from rave_runtime.photos.reading import read_photo
 from tests.runtime.formats.raw.developed import make_scene, shown
-from tests.runtime.formats.raw.raws import big_endian, jpeg_xl_of, make_dng
-from tests.runtime.formats.raw.test_incomplete import LONG, change_entry
+from tests.runtime.formats.raw.raws import LONG, big_endian, change_entry, jpeg_xl_of, make_dng
 
 pytest.importorskip("rawpy")
 pytest.importorskip("imagecodecs")
