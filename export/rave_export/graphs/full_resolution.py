@@ -25,7 +25,7 @@ def join_graphs(context: onnx.ModelProto, enhance: onnx.ModelProto) -> onnx.Mode
 
     Returns:
         A graph with the input `image` [n, h, w, 3] uint8, and the outputs `enhanced` [n, h, w, 3] uint8 and
-        `light` [n, h, w] float32, at least 0. Only those that are asked for are computed.
+        `light` [n, h, w] float32, at least 0.
     """
     graph = GraphWriter(context)
     image = graph.input("image", UINT8, IMAGE)

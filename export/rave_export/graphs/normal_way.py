@@ -28,8 +28,7 @@ def normal_way(context: onnx.ModelProto, enhance: onnx.ModelProto, working_size_
 
     Returns:
         A graph with the inputs `image` [n, h, w, 3] uint8 and `strength`, a float32 from 0 to 2, and the
-        outputs `enhanced` [n, h, w, 3] uint8 and `light` [n, h, w] float32, at least 0. A runtime computes
-        only the outputs that are asked for.
+        outputs `enhanced` [n, h, w, 3] uint8 and `light` [n, h, w] float32, at least 0.
     """
     graph = GraphWriter(context)
     image = graph.input("image", UINT8, IMAGE)
