@@ -14,12 +14,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from rave_runtime.arrays import Array
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError
+from rave_runtime.films.hdr import HdrCurve, seen_frame, state_hdr
 from rave_runtime.films.opening import FilmInfo, describe_film, import_av, is_cover, main_video, require_clear
-from rave_runtime.films.plane_format import as_plane, luma_weights, reduced_frame, without_rgb
+from rave_runtime.films.plane_format import as_plane, without_rgb
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.films.steady import Line, SteadyLight
@@ -140,6 +140,7 @@ class DividedFilm:
         self._stop = threading.Event()
         self._items: queue.Queue[Any] = queue.Queue(self._workers + 2)
         self._steady: SteadyLight | None = None
+        self._curve: HdrCurve | None = None
         self._time_s: float | None = None
         self._thread_local = threading.local()
 
@@ -247,13 +248,17 @@ class DividedFilm:
         """Returns a decoded frame and its steadied light. Frames must come in order.
 
         Raises:
-            PhotoError: the film is HDR, its pixels cannot be divided, or its frames change their size.
+            PhotoError: its pixels cannot be divided, or its frames change their size.
         """
         if self.info is None:
             self.info = describe_film(self.video, frame, self._stated_transfer)
             self.first_frame = frame
             self._steady = SteadyLight(float(self.info.rate))
+            self._result.warnings += self.info.hdr.notes if self.info.hdr else ()
         assert self._steady is not None
+        if (hdr := self.info.hdr) is not None:
+            state_hdr(frame, hdr)
+            self._curve = self._curve or HdrCurve(hdr.transfer, int(frame.color_primaries), self.info.layout)
         if (frame.width, frame.height) != (self.info.width, self.info.height):
             raise PhotoError(
                 f"changes its size in the middle, from {self.info.width} x {self.info.height} to "
@@ -270,12 +275,11 @@ class DividedFilm:
         assert self._steady is not None
         assert self.info is not None
         long_side_px = self._enhancer.working_size_px or DEFAULT_WORKING_SIZE_PX
-        rgb = reduced_frame(frame, long_side_px, self._conversion)
+        rgb, guide = seen_frame(frame, long_side_px, self._conversion, self._curve)
         turns = round(self.info.rotation_deg / 90)
         step = -1 if self.info.is_mirrored else 1
         shown = np.ascontiguousarray(np.rot90(rgb, turns)[::step])
         light = np.rot90(self._enhancer.illumination(shown)[::step], -turns)
-        guide: Array = (rgb @ np.array(luma_weights(frame), np.float32) / np.float32(255)).astype(np.float32)
         frame_line = Line(
             fit_line(np.ascontiguousarray(light), guide, max(frame.width, frame.height)),
             float(light.min()),
@@ -304,5 +308,6 @@ class DividedFilm:
             colours = MeanColours((planes[1], planes[2]), layout)
         if not hasattr(self._thread_local, "workspace"):
             self._thread_local.workspace = Workspace()
-        relight_planes(planes, layout, light, self._enhancer.look.knee, colours, self._thread_local.workspace)
+        knee, space = self._enhancer.look.knee, self._thread_local.workspace
+        relight_planes(planes, layout, light, knee, colours, space, self._curve)
         return frame

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from rave_runtime.errors import UsageError
 from rave_runtime.films.encoders import encoder_options, require_encoder, supported_format
+from rave_runtime.films.hdr import encoder_metadata
 from rave_runtime.films.opening import FilmInfo, import_av
 
 _ENCODERS: Final = {
@@ -67,7 +68,9 @@ def choose_encoder(info: FilmInfo, encoder: str | None) -> str:
     """
     if encoder is not None:
         return require_encoder(encoder)
-    name = _ENCODERS.get(info.codec, "libx264")
+    name = _ENCODERS.get(info.codec, "libx264" if info.hdr is None else "libx265")
+    if info.hdr is not None and name == "libvpx-vp9":  # it takes 8 bits, in which HDR has bands
+        name = "libsvtav1"
     available = import_av().codecs_available
     if name in available or "libx264" not in available:
         return require_encoder(name)
@@ -144,6 +147,9 @@ def add_video(
     if encoder == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # otherwise it writes thirty lines to standard error
     settings = encoder_options(encoder, quality, live=live, alone=alone)
+    if info.hdr is not None:
+        for name, words in encoder_metadata(info.hdr, encoder).items():
+            settings[name] = f"{settings[name]}:{words}" if name in settings else words
     if info.is_interlaced and encoder == "libx264" and _shows_bottom_first(source):
         settings["x264-params"] = "bff=1"  # x264 starts with the top field, and says so even if told later
     try:

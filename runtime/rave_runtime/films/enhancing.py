@@ -90,7 +90,7 @@ def enhance_film(
         Size, number of frames, encoder and notes of the new film.
 
     Raises:
-        PhotoError: the film cannot be read, is HDR, was enhanced before, or cannot be written.
+        PhotoError: the film cannot be read, was enhanced before, or cannot be written.
         UsageError: PyAV or an encoder is missing, or the target's name is not that of a film.
         OSError: the target is a stream that is full, or was closed by its reader.
     """

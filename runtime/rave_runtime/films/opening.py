@@ -13,17 +13,13 @@ from typing import IO, Any, Final, NamedTuple
 
 from rave_runtime.errors import PhotoError, UsageError, reason_of
 from rave_runtime.films.containers import READ_CONTAINERS
+from rave_runtime.films.hdr import HdrFacts, hdr_facts
 from rave_runtime.films.plane_format import PlaneFormat
+from rave_runtime.photos.headers.colour_codes import UNSPECIFIED
 
 _NOT_A_FILM: Final = (
     "is not a film, or of a kind that is not read, such as a playlist of other files: convert it to MP4 first"
 )
-
-_HDR_TRANSFERS: Final = {16: "PQ", 18: "HLG"}
-"""The HDR transfer characteristics, by their numbers in ITU-T H.273."""
-
-_UNSPECIFIED: Final = 2
-"""The number in ITU-T H.273 for transfer characteristics that are not stated."""
 
 _FULL_RANGE: Final = 2
 """FFmpeg's number for luma that uses all values."""
@@ -79,8 +75,9 @@ class FilmInfo(NamedTuple):
         rate: frames per second.
         bits_per_pixel: bits of the film per pixel and frame; None where the file does not tell.
         rotation_deg: how far players turn the frames, in degrees counterclockwise.
-        is_mirrored: whether they turn them upside down, as in a mirror, after that.
         is_interlaced: whether the odd and even rows of a frame are from two moments.
+        is_mirrored: whether they turn them upside down, as in a mirror, after that.
+        hdr: what an HDR film says about itself; None for others.
     """
 
     codec: str
@@ -93,6 +90,7 @@ class FilmInfo(NamedTuple):
     rotation_deg: int
     is_interlaced: bool
     is_mirrored: bool = False
+    hdr: HdrFacts | None = None
 
 
 @contextlib.contextmanager
@@ -173,7 +171,7 @@ def plain_reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or reason_of(error))
 
 
-def describe_film(stream: Any, frame: Any, stated_transfer: int = _UNSPECIFIED) -> FilmInfo:
+def describe_film(stream: Any, frame: Any, stated_transfer: int = UNSPECIFIED) -> FilmInfo:
     """Returns the facts about a film's frames.
 
     Args:
@@ -183,15 +181,9 @@ def describe_film(stream: Any, frame: Any, stated_transfer: int = _UNSPECIFIED) 
             H.273; the frame's own count more.
 
     Raises:
-        PhotoError: the film is HDR, or its pixels are of a kind that cannot be divided by the light.
+        PhotoError: its pixels are of a kind that cannot be divided by the light.
     """
-    own_transfer = int(frame.color_trc)
-    transfer = _HDR_TRANSFERS.get(stated_transfer if own_transfer == _UNSPECIFIED else own_transfer)
-    if transfer is not None:
-        raise PhotoError(
-            f"is an HDR film ({transfer}), whose values mean another brightness: "
-            "convert it to SDR first (ffmpeg's zscale and tonemap filters do)"
-        )
+    hdr = hdr_facts(frame, stated_transfer)
     if _is_transparent(stream, frame):
         raise PhotoError("is transparent, which cannot be kept: convert it to an MP4 without transparency")
     name = frame.format.name
@@ -225,6 +217,7 @@ def describe_film(stream: Any, frame: Any, stated_transfer: int = _UNSPECIFIED) 
         rotation_deg=-int(frame.rotation) if is_mirrored else int(frame.rotation),
         is_interlaced=bool(frame.interlaced_frame),
         is_mirrored=is_mirrored,
+        hdr=hdr,
     )
 
 

@@ -34,6 +34,8 @@ class PlaneFormat(NamedTuple):
         down: rows of luma for each row of chroma, 1 or 2.
         is_full_range: whether luma uses all values, instead of 16 to 235 times 2^(bits - 8).
         has_chroma: whether there are chroma planes.
+        levels: the value of black, and the difference between white and black, where they are not the
+            range's.
     """
 
     bits: int
@@ -41,15 +43,20 @@ class PlaneFormat(NamedTuple):
     down: int
     is_full_range: bool
     has_chroma: bool = True
+    levels: tuple[float, float] | None = None
 
     @property
     def black(self) -> float:
         """The value of black."""
+        if self.levels is not None:
+            return self.levels[0]
         return 0.0 if self.is_full_range else 16.0 * 2 ** (self.bits - 8)
 
     @property
     def luma_span(self) -> float:
         """The difference between white and black."""
+        if self.levels is not None:
+            return self.levels[1]
         return float(2**self.bits - 1) if self.is_full_range else 219.0 * 2 ** (self.bits - 8)
 
     @property
@@ -89,15 +96,21 @@ def without_rgb(frame: Any, conversion: dict[str, int]) -> Any:
     return frame.reformat(format=planar, dst_colorspace=1, dst_color_range=1, **conversion)
 
 
-def reduced_frame(frame: Any, long_side_px: int, conversion: dict[str, int]) -> NDArray[np.uint8]:
-    """Returns a frame as [h', w', 3] uint8 RGB, reduced to a long side with options of PyAV's conversion."""
+def reduced_frame(frame: Any, long_side_px: int, conversion: dict[str, int], kind: str = "rgb24") -> Any:
+    """Returns a frame as [h', w', 3] RGB in its own curve, reduced to a long side.
+
+    Args:
+        frame: a frame of PyAV.
+        long_side_px: the long side of the result.
+        conversion: options of PyAV's conversion.
+        kind: "rgb24" for uint8, "rgb48le" for uint16.
+    """
     scale = min(1.0, long_side_px / max(frame.width, frame.height))
     width, height = (max(2, round(side * scale)) for side in (frame.width, frame.height))
     matrix = _matrix(frame)
     matrices = {"src_colorspace": _SWS_MATRICES.get(matrix, 5)}
-    small = frame.reformat(width, height, "rgb24", interpolation="AREA", **matrices, **conversion)
-    pixels: NDArray[np.uint8] = small.to_ndarray()
-    return pixels
+    small = frame.reformat(width, height, kind, interpolation="AREA", **matrices, **conversion)
+    return small.to_ndarray()
 
 
 def _matrix(frame: Any) -> int:

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from rave_runtime.arrays import Array
+from rave_runtime.films.hdr import HdrCurve
 from rave_runtime.films.plane_format import Plane, PlaneFormat
 from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.light import compiled
@@ -39,11 +40,13 @@ def relight_planes(
     knee: float | None = None,
     colours: MeanColours | None = None,
     workspace: Workspace | None = None,
+    curve: HdrCurve | None = None,
 ) -> None:
     """Divides a frame by its light, in place.
 
     Luma above white is clipped; with a knee, it rolls off from the knee to white instead, as in photographs.
-    What is above white in the film, as cameras write highlights into limited range, stays above it.
+    What is above white in the film, as cameras write highlights into limited range and as HDR has them, stays
+    as it is where the light would lift it.
     Chroma is scaled by the factor of luma after that, averaged over the pixels that share a value of chroma,
     so that highlights do not become too colourful.
 
@@ -55,6 +58,7 @@ def relight_planes(
         knee: result, in [0, 1], from which highlights roll off; None clips them.
         colours: smooths the colours of the shade before they are scaled; None leaves them as they are.
         workspace: memory to use again from frame to frame; None allocates new memory.
+        curve: the curve of an HDR film; None for others. The light must fit luma in sRGB's curve.
     """
     space = workspace or Workspace()
     height, width = planes[0].shape
@@ -65,9 +69,15 @@ def relight_planes(
         stop = min(start + STRIP_ROWS, height)
         shape = (3, -(-(stop - start) // layout.down), -(-width // layout.across))
         sums = space.array("sums", shape)
-        divide(planes[0][start:stop], layout, light, start, knee, sums, space)
+        rows = planes[0][start:stop]
+        if curve is None:
+            divide(rows, layout, light, start, knee, sums, space)
+        else:
+            luma = curve.to_sdr(rows)
+            divide(luma, curve.layout, light, start, knee, sums, space)
+            curve.from_sdr(luma, rows)
         if layout.has_chroma:
-            _scale_chroma(planes[1:], layout, sums, start, colours, space)
+            _scale_chroma(planes[1:], layout, sums, start, colours, space, curve)
 
 
 def _divide_luma(
@@ -100,6 +110,7 @@ def _divide_luma(
     if knee is not None:
         _roll_off(result, divisor, knee)
     np.clip(result, np.float32(-1), np.maximum(luma, np.float32(1)), out=result)
+    np.copyto(result, luma, where=(luma > 1) & (divisor < 1))
     sums[0], sums[1] = _sums(luma, layout), _sums(result, layout)
     sums[2] = divisor[:: layout.down, :: layout.across]
     result *= np.float32(layout.luma_span)
@@ -158,6 +169,7 @@ def _scale_chroma(
     start: int,
     colours: MeanColours | None,
     space: Workspace,
+    curve: HdrCurve | None,
 ) -> None:
     """Scales the chroma of some rows by how much their luma grew.
 
@@ -168,6 +180,7 @@ def _scale_chroma(
         start: the first of the rows, counted in rows of luma.
         colours: smooths the chroma first.
         space: memory for intermediate values.
+        curve: the curve of an HDR film; None for others.
     """
     pixels = layout.across * layout.down
     old_luma, new_luma, divisor = sums
@@ -177,6 +190,8 @@ def _scale_chroma(
         np.subtract(plane[first : first + old_luma.shape[0]], np.float32(layout.neutral), out=value)
     if colours is not None:
         colours.smooth(values, first, old_luma * np.float32(1 / pixels), divisor, space)
+    if curve is not None:
+        values *= curve.chroma_factor(*(part * np.float32(1 / pixels) for part in (old_luma, new_luma)))
     # In near black the ratio of luma is noise: adding a little to both sums takes it towards 1.
     floor = np.float32(pixels / 255)
     for part in (old_luma, new_luma):

@@ -442,7 +442,7 @@ void rave_develop(const uint8_t *pixels, uint8_t *out, ptrdiff_t step, ptrdiff_t
 }
 
 /* One row of luma divided by its light: `luma` in [0, 1] becomes the divisor in `divisor` and the lifted luma,
-from -1 to 1, in `lifted`. With a knee of 0 or less, highlights are clipped. Luma above white stays there. */
+from -1 to 1, in `lifted`. With a knee of 0 or less, highlights are clipped. Luma above white is not lifted. */
 VARIANTS static void divide_row(const float *restrict luma, float *restrict divisor, float *restrict lifted,
                                 ptrdiff_t width, const float *restrict slope, const float *restrict offset,
                                 ptrdiff_t next, float share, float low, float high, float least_light, float knee)
@@ -458,7 +458,8 @@ VARIANTS static void divide_row(const float *restrict luma, float *restrict divi
         float rolled = over / (bend * over + 1.0f) + knee;
         value = knee > 0.0f && value > knee ? rolled : value;
         divisor[x] = light;
-        lifted[x] = least(greatest(value, -1.0f), greatest(luma[x], 1.0f));
+        value = least(greatest(value, -1.0f), greatest(luma[x], 1.0f));
+        lifted[x] = luma[x] > 1.0f && light < 1.0f ? luma[x] : value;
     }
 }
 

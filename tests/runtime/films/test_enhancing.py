@@ -181,16 +181,6 @@ def test_other_containers(model: Enhancer, make_film: MakeFilm, tmp_path: Path, 
     assert len(read_film(tmp_path / name)) == 4
 
 
-@pytest.mark.parametrize(("trc", "name"), [(16, "PQ"), (18, "HLG")])
-def test_hdr_is_refused_by_name(
-    model: Enhancer, make_film: MakeFilm, tmp_path: Path, trc: int, name: str
-) -> None:
-    film = make_film(trc=trc)
-    with pytest.raises(PhotoError, match=rf"is an HDR film \({name}\)"):
-        enhance_film(film, tmp_path / "out.mp4", model)
-    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
-
-
 @pytest.mark.parametrize("count", [1, 2])
 def test_hevc_of_one_or_two_frames_is_written(make_film: MakeFilm, tmp_path: Path, count: int) -> None:
     """x265 gave their packets decoding times of millions of years ago."""

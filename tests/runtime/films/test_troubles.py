@@ -139,7 +139,7 @@ def test_a_film_with_its_table_at_the_end_cannot_come_from_a_pipe(
     assert enhance_film(io.BytesIO(content), io.BytesIO(), model, FilmOptions(live=True)).frames == 30
 
 
-def test_an_hdr_film_of_which_only_the_container_says_so_is_refused(model: Enhancer, tmp_path: Path) -> None:
+def test_an_hdr_film_of_which_only_the_container_says_so_stays_one(model: Enhancer, tmp_path: Path) -> None:
     """Where the codec's own data say nothing, decoding forgets what Matroska states."""
     film = tmp_path / "hdr.mkv"
     with av.open(str(film), "w") as output:
@@ -152,8 +152,9 @@ def test_an_hdr_film_of_which_only_the_container_says_so_is_refused(model: Enhan
         output.mux([*stream.encode(frame), *stream.encode()])
     assert enhance_film(film, tmp_path / "sdr.mkv", model).frames == 1
     film.write_bytes(film.read_bytes().replace(b"\x55\xba\x81\x01", b"\x55\xba\x81\x10"))
-    with pytest.raises(PhotoError, match=r"is an HDR film \(PQ\)"):
-        enhance_film(film, tmp_path / "out.mkv", model)
+    enhance_film(film, tmp_path / "out.mkv", model)
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert int(next(container.decode(video=0)).color_trc) == 16
 
 
 @pytest.mark.parametrize(

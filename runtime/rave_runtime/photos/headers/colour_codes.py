@@ -165,6 +165,15 @@ def make_profile(name: str, chromaticities: Chromaticities, curve: Curve, *, gre
     return write_profile(header + b"acsp" + bytes(28) + fixed(*_WHITE), tags)
 
 
+def primaries_xyz(chromaticities: Chromaticities) -> NDArray[np.float64]:
+    """Returns the XYZ of primaries under D50, [3, 3], as columns; red, green and blue together are white.
+
+    Raises:
+        ValueError: the primaries lie on a line, or white has no light.
+    """
+    return _adapted(chromaticities)[1]
+
+
 def _adapted(chromaticities: Chromaticities) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the adaptation of white to D50 [3, 3], and the primaries' XYZ under it as columns [3, 3]."""
     xy = np.array(chromaticities, np.float64).reshape(4, 2)
