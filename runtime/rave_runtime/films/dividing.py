@@ -17,7 +17,7 @@ import numpy as np
 from rave_runtime.backends.limits import usable_processors
 from rave_runtime.enhancer import Enhancer
 from rave_runtime.errors import PhotoError
-from rave_runtime.films.hdr import HdrCurve, seen_frame, state_hdr
+from rave_runtime.films.hdr import HdrCurve, curve_of, seen_frame, state_hdr
 from rave_runtime.films.opening import FilmInfo, describe_film, import_av, is_cover, main_video, require_clear
 from rave_runtime.films.plane_format import as_plane, without_rgb
 from rave_runtime.films.planes import relight_planes
@@ -258,7 +258,7 @@ class DividedFilm:
         assert self._steady is not None
         if (hdr := self.info.hdr) is not None:
             state_hdr(frame, hdr)
-            self._curve = self._curve or HdrCurve(hdr.transfer, int(frame.color_primaries), self.info.layout)
+            self._curve = self._curve or curve_of(frame, hdr, self.info.layout)
         if (frame.width, frame.height) != (self.info.width, self.info.height):
             raise PhotoError(
                 f"changes its size in the middle, from {self.info.width} x {self.info.height} to "

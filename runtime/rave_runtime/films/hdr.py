@@ -2,13 +2,13 @@
 
 The light is learned from photographs, whose values mean brightness by sRGB's curve. A table brings each
 value of an HDR film's luma into that curve: 1 is diffuse white there, and what is brighter lies above. It is
-divided there as luma of other films is, and the nearest value of the film's own curve takes its place. Chroma
-stays in the film's curve. With v a value of luma, z(v) the same in sRGB's curve, and v' what becomes of v,
-chroma is scaled by
+divided there as luma of other films is, and the nearest value of the film's own curve takes its place.
 
-    z(v') / z(v) * (dz / dv)(v) / (dz / dv)(v')
+Chroma stays in the film's curve. With z(v) a value v of the film in sRGB's curve, and q the factor that luma
+gets there, v becomes v', where z(v') = q z(v). Red less luma is a multiple of one chroma plane, and blue less
+luma of the other. So each plane is scaled by the slope in the middle m between luma and red, or blue:
 
-which is the first term of what becomes of red, green and blue, since they differ from luma by sums of chroma.
+    dv' / dv = q (dz / dv)(m) / (dz / dv)(m')
 
 Sources: ITU-R BT.2100 (the curves, and HLG's system gamma for a screen of 1000 cd/m2), ITU-R BT.2408 (diffuse
 white at 203 cd/m2).
@@ -96,10 +96,17 @@ class HdrCurve:
         transfer: the number of the film's transfer function in ITU-T H.273: 16 (PQ) or 18 (HLG).
         primaries: the number of its primaries there.
         layout: how the film stores its values.
+        weights: the weights of red, green and blue in luma.
     """
 
-    def __init__(self, transfer: int, primaries: int, layout: PlaneFormat) -> None:
+    def __init__(
+        self, transfer: int, primaries: int, layout: PlaneFormat, weights: tuple[float, float, float]
+    ) -> None:
         self._transfer = transfer
+        low, high = layout.chroma_bounds
+        # Halfway from luma to blue and to red, in steps of luma, for each step of chroma.
+        half_ways = [(1 - weight) * layout.luma_span / (high - low) for weight in (weights[2], weights[0])]
+        self._half_ways = np.array(half_ways, np.float32)[:, None, None]
         codes = np.arange(2**layout.bits)
         sdr = sdr_values((codes - layout.black) / layout.luma_span, transfer)
         span = math.floor((2**16 - 1 - _BLACK - len(codes)) / sdr[-1])
@@ -116,7 +123,7 @@ class HdrCurve:
         first = int(np.argmax(sdr >= _FLOOR))
         slopes = np.maximum(slopes, slopes[first] * 1e-3)
         slopes[:first] = slopes[first]
-        self._slopes = slopes[nearest].astype(np.float32)
+        self._slopes = slopes.astype(np.float32)
         self._to_srgb = _to_srgb(primaries)
 
     def to_sdr(self, luma: Plane) -> NDArray[np.uint16]:
@@ -128,19 +135,24 @@ class HdrCurve:
         """Writes rows of luma that are in sRGB's curve into rows of the film."""
         rows[...] = self._backward[luma]
 
-    def chroma_factor(self, old: Array, new: Array) -> Array:
-        """Returns by how much the change of the slope scales chroma: (dz / dv)(v) / (dz / dv)(v').
+    def scale_chroma(self, chroma: Array, luma: Array, factor: Array) -> None:
+        """Scales chroma by what becomes of it in the film's own curve, in place.
 
         Args:
-            old: luma before the division, in sRGB's curve, in which 1 is white.
-            new: luma after it.
+            chroma: [2, h, w] float32, blue and red difference in the film's steps, 0 without colour.
+            luma: [h, w] float32 before the division, in sRGB's curve, in which 1 is white.
+            factor: [h, w] float32, what luma is multiplied by there.
         """
-        factor: Array = self._slopes[self._stored(old)] / self._slopes[self._stored(new)]
-        return factor
+        middle = self._half_ways * chroma + self._backward[self._stored(luma)].astype(np.float32)
+        old = np.clip(middle, 0, len(self._forward) - 1).astype(np.uint16)
+        lifted = (self._forward[old] - np.float32(_BLACK)) * factor
+        lifted += np.float32(_BLACK)
+        new = self._backward[np.clip(lifted, 0, 2**16 - 1).astype(np.uint16)]
+        chroma *= factor * self._slopes[old] / self._slopes[new]
 
     def _stored(self, luma: Array) -> NDArray[np.uint16]:
         """Returns luma in which 1 is white, as `layout` stores it."""
-        values = luma * np.float32(self.layout.luma_span) + np.float32(_BLACK)
+        values = luma * np.float32(self.layout.luma_span) + np.float32(_BLACK + 0.5)
         stored: NDArray[np.uint16] = np.clip(values, 0, 2**16 - 1).astype(np.uint16)
         return stored
 
@@ -237,6 +249,11 @@ def state_hdr(frame: Any, facts: HdrFacts) -> None:
         frame.color_primaries = _BT2020
     if int(frame.colorspace) == UNSPECIFIED:
         frame.colorspace = _BT2020
+
+
+def curve_of(frame: Any, facts: HdrFacts, layout: PlaneFormat) -> HdrCurve:
+    """Returns the curve of a film from a frame that `state_hdr` has seen."""
+    return HdrCurve(facts.transfer, int(frame.color_primaries), layout, luma_weights(frame))
 
 
 def encoder_metadata(facts: HdrFacts, encoder: str) -> dict[str, str]:

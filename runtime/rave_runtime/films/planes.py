@@ -188,17 +188,19 @@ def _scale_chroma(
     values = space.array("chroma", (2, *old_luma.shape))
     for value, plane in zip(values, chroma, strict=True):
         np.subtract(plane[first : first + old_luma.shape[0]], np.float32(layout.neutral), out=value)
+    mean_luma = old_luma * np.float32(1 / pixels)
     if colours is not None:
-        colours.smooth(values, first, old_luma * np.float32(1 / pixels), divisor, space)
-    if curve is not None:
-        values *= curve.chroma_factor(*(part * np.float32(1 / pixels) for part in (old_luma, new_luma)))
+        colours.smooth(values, first, mean_luma, divisor, space)
     # In near black the ratio of luma is noise: adding a little to both sums takes it towards 1.
     floor = np.float32(pixels / 255)
     for part in (old_luma, new_luma):
         np.abs(part, out=part)
         part += floor
     new_luma /= old_luma
-    values *= new_luma
+    if curve is None:
+        values *= new_luma
+    else:
+        curve.scale_chroma(values, mean_luma, new_luma)
     values += np.float32(layout.neutral + 0.5)
     low, high = layout.chroma_bounds
     np.clip(values, np.float32(low), np.float32(high + 0.5), out=values)
