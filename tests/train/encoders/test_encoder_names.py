@@ -70,7 +70,7 @@ def test_no_connection_is_said_at_once_and_once(
         ("open_clip:RN101,gelu=yes@random", "unknown setting 'gelu': open_clip takes size and quickgelu"),
         ("open_clip:RN101,size=big@random", "size a number of pixels"),
         ("open_clip:absent.json@random", "absent.json is not a file: a model config"),
-        ("timm:resnet10t,colour=1@random", "timm does not take these settings"),
+        ("timm:resnet10t,colour=1@random", "timm's model resnet10t has no setting 'colour'"),
         ("timm:resnet10t,num_classes=1001@random", "only features are used, .*: omit num_classes"),
         ("timm:resnet10t,mean=grey@random", "size, mean and std are numbers"),
         ("timm:resnet10t@absent.safetensors", "absent.safetensors is not a file: the weights of resnet10t"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -70,7 +71,9 @@ def open_timm(spec: str, parsed: EncoderSpec) -> TimmEncoder:
     try:
         model = timm.create_model(parsed.model, num_classes=0, **arguments)
     except TypeError as error:
-        raise EncoderError(f"{spec}: timm does not take these settings: {error}") from error
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        what = f"has no setting {unknown[1]!r}" if unknown else "cannot be built with these settings"
+        raise EncoderError(f"{spec}: timm's model {parsed.model} {what}") from error
     except (AttributeError, KeyError, RuntimeError, ValueError) as error:
         raise EncoderError(f"{spec}: timm cannot build this model: {reason_of(error)}") from error
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "feature_info"):
