@@ -61,6 +61,7 @@ def test_no_test_is_imported_by_another() -> None:
     """Where a library is missing, a module of tests ends at its top, and what it holds is not there."""
     files = list((ROOT / "tests").rglob("*.py"))
     names = {module_name(file, ROOT / "tests") for file in files if file.name.startswith("test_")}
+    names |= {name.rpartition(".")[2] for name in names}  # as relative imports have them
     assert {str(file): found for file in files if (found := names & set(imported(file)))} == {}
 
 

@@ -181,7 +181,7 @@ def to_pixels(image: Image.Image) -> Pixels:
 
 def bits_per_channel(image: Image.Image, content: bytes) -> int:
     """Returns the bits per channel of a file whose decoder reduces them to 8; 8 for other files."""
-    if image.format == "HEIF" and not image.mode.startswith("I;16"):
+    if image.format == "HEIF" and image.mode not in ("RGB", "RGBA") and not image.mode.startswith("I;16"):
         return int(image.info.get("bit_depth", 8))
     if image.format == "AVIF":
         flags = content[(box := content.find(b"av1C")) + 6 : box + 7]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -29,7 +30,7 @@ from rave_runtime.photos.metadata.mark import Mark, mark_xmp
 from rave_runtime.photos.metadata.photoshop import without_iptc
 from rave_runtime.photos.photo import Photo
 from rave_runtime.photos.png import LEVEL, carry_png, raw_profile
-from rave_runtime.photos.sixteen_bit import over_white, to_8_bits, write_deep_png, write_deep_ppm
+from rave_runtime.photos.sixteen_bit import deep_heif, over_white, to_8_bits, write_deep_png, write_deep_ppm
 from rave_runtime.photos.tiff.structure import write_tiff
 
 DEFAULT_QUALITY: Final = 92
@@ -90,7 +91,10 @@ def encode_photo(
         pixels, alpha = over_white(pixels, alpha), None
         notes.append(f"{format} has no transparency: a white background was put behind the picture")
     keeps_colours = format != "JXL" or _is_srgb_colour(photo.icc_profile)
-    if pixels.dtype == np.uint16 and not (row.has_16_bits and keeps_colours):
+    is_deep_heif = format == photo.format == "HEIF" and pixels.shape[2] == 3
+    if is_deep_heif and photo.save_options.get("bits") == 12:
+        notes.append("HEIC has 10 bits per channel here: 12 were reduced, --format tiff keeps them")
+    if pixels.dtype == np.uint16 and not is_deep_heif and not (row.has_16_bits and keeps_colours):
         pixels = to_8_bits(pixels)
         alpha = None if alpha is None else to_8_bits(alpha)
         note = f"{format} has 8 bits per channel here: 16 were reduced"
@@ -159,7 +163,7 @@ def _encode(
         return encode_jxl(pixels, quality or own_quality, profile, metadata.exif, metadata.xmp)
     if pixels.dtype == np.uint16 and format == "PPM":
         return write_deep_ppm(pixels.astype(np.uint16, copy=False))
-    if pixels.dtype == np.uint16 and channels > 1:
+    if pixels.dtype == np.uint16 and channels > 1 and format == "PNG":
         content = write_deep_png(pixels.astype(np.uint16, copy=False))
         if metadata is not None:
             carrier = _encode_by_pillow(photo, Image.new("L", (1, 1)), format, quality, metadata)
@@ -167,7 +171,8 @@ def _encode(
     elif format == "JPEG" and metadata is None and quality is None and keeps_odd_sampling(photo.save_options):
         content = encode_odd_sampling(pixels, photo.save_options)
     else:
-        image = _image_of(pixels, format)
+        is_deep_heif = pixels.dtype == np.uint16 and format == "HEIF"
+        image = deep_heif(pixels.astype(np.uint16, copy=False)) if is_deep_heif else _image_of(pixels, format)
         content = _encode_by_pillow(photo, image, format, quality, metadata, alone)
     if metadata is not None or photo.source is None:
         return content
@@ -202,13 +207,16 @@ def _encode_tiff(photo: Photo, pixels: Pixels, metadata: Metadata) -> bytes:
 
 def _encode_by_pillow(
     photo: Photo,
-    image: Image.Image,
+    image: Any,
     format: str,
     quality: int | None,
     metadata: Metadata | None,
     alone: bool = False,
 ) -> bytes:
-    """Encodes by Pillow, without metadata where that is carried over verbatim afterwards."""
+    """Encodes a picture of Pillow, or one of `deep_heif`, by its own method.
+
+    Without `metadata`, that of the photograph's own file is carried over verbatim afterwards.
+    """
     options: dict[str, Any] = {}
     if metadata is not None and format_named(format).has_metadata:
         options |= _metadata_options(photo, metadata, format)
@@ -231,7 +239,7 @@ def _encode_by_pillow(
         own_options = photo.save_options if photo.format == format else {}
         options["quality"] = quality or _own_quality(photo, format)
         options["enc_params"] = {"preset": _HEIC_SPEED} | ({"x265:pools": "none"} if alone else {})
-        if image.width * image.height > _HEIC_TILE_PX**2 and "A" not in image.mode:
+        if math.prod(image.size) > _HEIC_TILE_PX**2 and "A" not in image.mode:
             options["tile_size"] = _HEIC_TILE_PX  # readers ignore the transparency of tiles
         if "chroma" in own_options:
             options["enc_params"]["chroma"] = own_options["chroma"]
@@ -246,7 +254,7 @@ def _encode_by_pillow(
         content = bytes_written(lambda file: image.save(file, format, **options))
     else:
         file = io.BytesIO()
-        image.save(file, format, **options)
+        image.save(file, format=format, **options)
         content = file.getvalue()
     if format == "JPEG" and metadata is not None and metadata.resources is not None:
         return add_photoshop_resources(content, metadata.resources)

@@ -196,7 +196,8 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
         if jpeg_pixels is not None:
             pixels = turned(jpeg_pixels, orientation)
         elif is_deep(image, content):
-            pixels = turned(read_deep(content, image), orientation)
+            stored = read_deep(content, image)
+            pixels = stored if name == "HEIF" else turned(stored, orientation)  # its decoder does
         else:
             try:
                 image.load()

@@ -3,9 +3,10 @@
 Colour PNG is read and written by imagecodecs and colour TIFF is read by tifffile, which come with the extra
 `deep`; PPM is simple enough to need neither. Pillow reads and writes grey PNG and TIFF of 16 bits, and
 `rave_runtime.photos.tiff.structure` writes every TIFF. JPEG 2000 of other depths than 8 bits is read by
-imagecodecs: where Pillow reduces bits, white becomes black, and below 8 bits it becomes grey. TIFF whose
-channels lie apart is also read by tifffile where it has transparency, whatever its bits: Pillow takes one
-channel for another. So is grey with white as 0 beside transparency, which Pillow does not know.
+imagecodecs: where Pillow reduces bits, white becomes black, and below 8 bits it becomes grey. Colour HEIC
+of 10 and 12 bits, as cameras write it, is read by pillow-heif without Pillow, and written with 10. TIFF
+whose channels lie apart is also read by tifffile where it has transparency, whatever its bits: Pillow takes
+one channel for another. So is grey with white as 0 beside transparency, which Pillow does not know.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def is_deep(image: Image.Image, content: bytes) -> bool:
         return image.mode != "I;16" and any("16B" in str(tile[3]) for tile in getattr(image, "tile", ()))
     if image.format == "PPM":
         return _ppm_maximum(image) > 0
+    if image.format == "HEIF":
+        return image.mode in ("RGB", "RGBA") and image.info.get("bit_depth", 8) > 8
     if image.format == "JPEG2000":
         return image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") and jpeg_2000_bits(content) != 8
     if image.format == "TIFF":
@@ -87,6 +90,8 @@ def read_deep(content: bytes, image: Image.Image) -> Pixels:
         pixels = _read_ppm(content, image)
     elif image.format == "JPEG2000":
         pixels = _read_jpeg_2000(content, image.mode)
+    elif image.format == "HEIF":
+        pixels = _read_heif(content, image.info["bit_depth"])
     else:
         pixels = _read_tiff(content)
     width, height = image.size
@@ -116,10 +121,33 @@ def write_deep_ppm(pixels: Deep) -> bytes:
     return head + pixels.astype(">u2").tobytes()
 
 
+def deep_heif(pixels: Deep) -> Any:
+    """Returns [h, w, 3 or 4] uint16 as a picture of pillow-heif, which saves it with 10 bits per channel."""
+    import pillow_heif
+
+    height, width, channels = pixels.shape
+    stored = np.empty_like(pixels)
+    for row, out in zip(pixels, stored, strict=True):
+        out[:] = ((row.astype(np.uint32) * 1023 + 32767) // 65535) << 6
+    mode = "RGB;16" if channels == 3 else "RGBA;16"
+    return pillow_heif.from_bytes(mode=mode, size=(width, height), data=stored.data.cast("B"))
+
+
 def to_8_bits(pixels: Pixels) -> Pixels:
     """Returns uint16 pixels as uint8, rounded."""
     reduced: Pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     return reduced
+
+
+def _read_heif(content: bytes, bits: int) -> Deep:
+    """Reads a HEIC of 10 or 12 bits, upright. pillow-heif gives its values as the highest of 16 bits."""
+    import pillow_heif
+
+    pixels = np.array(pillow_heif.open_heif(content, convert_hdr_to_8bit=False), np.uint16)
+    for row in pixels:
+        code = row.astype(np.uint32) >> (16 - bits)
+        row[:] = (code * 65535 + 2 ** (bits - 1) - 1) // (2**bits - 1)
+    return pixels
 
 
 def _read_png(content: bytes, transparent: object) -> Deep:

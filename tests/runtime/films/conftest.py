@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from rave_runtime import Enhancer
 from rave_runtime.films.encoders import usual_scheduling
+from rave_runtime.light.workspace import Workspace
 
 av: Any
 try:
@@ -126,3 +129,21 @@ def read_film(path: Path) -> Frames:
     """All frames as [h, w, 3] uint8."""
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+class EvenLight:
+    """The same light everywhere."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def rows(
+        self, start: int, stop: int, luma: NDArray[np.float32], workspace: Workspace | None = None
+    ) -> NDArray[np.float32]:
+        assert luma.shape[0] == stop - start
+        return np.full(luma.shape, self.value, np.float32)
+
+
+def rave_run(*arguments: object, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, input=given, check=False)

@@ -20,15 +20,10 @@ from rave_runtime.run.jobs import plan_jobs
 from tests.runtime.cli.program import rave_run_here
 from tests.runtime.pictures import MakePicture
 
-from .conftest import MakeFilm, av, moving_scene, read_film
+from .conftest import MakeFilm, av, moving_scene, rave_run, read_film
 
 KILLS = int(os.environ.get("RAVE_TEST_KILLS", "3"))
 """Runs that are killed, spread over the time that a run takes."""
-
-
-def rave_run(*arguments: object, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-c", "from rave_runtime.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, input=given, check=False)
 
 
 def test_one_film(make_film: MakeFilm, tmp_path: Path) -> None:

@@ -26,22 +26,12 @@ from rave_runtime.films.planes import relight_planes
 from rave_runtime.light import compiled
 from rave_runtime.light.reduction import UpsampledLight
 from rave_runtime.photos.headers.colour_codes import PRIMARIES, SRGB, primaries_xyz, srgb_light
-from tests.runtime.films.conftest import av, moving_scene
+from tests.runtime.films.conftest import EvenLight, av, moving_scene
 
 PQ, HLG, BT2020 = 16, 18, 9
 WEIGHTS = (0.2627, 0.6780, 0.0593)
 LAYOUTS = [PlaneFormat(bits, 2, 2, full) for bits, full in itertools.product((8, 10, 12), (False, True))]
 MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
-
-
-class EvenLight:
-    """The same light everywhere."""
-
-    def __init__(self, value: float) -> None:
-        self.value = value
-
-    def rows(self, start: int, stop: int, luma: NDArray[np.float32], workspace: Any = None) -> Any:
-        return np.full(luma.shape, self.value, np.float32)
 
 
 def hdr_values(sdr: NDArray[np.floating[Any]], transfer: int) -> NDArray[np.float64]:

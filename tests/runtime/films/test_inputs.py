@@ -9,8 +9,7 @@ import pytest
 
 from tests.runtime.cli.program import rave_run_here
 
-from .conftest import MakeFilm, moving_scene, read_film
-from .test_command import rave_run
+from .conftest import MakeFilm, moving_scene, rave_run, read_film
 
 
 @pytest.mark.parametrize("extra", [(), ("--dry-run",), ("--log", "log.jsonl")])

@@ -13,21 +13,9 @@ from rave_runtime.films.plane_format import PlaneFormat, as_plane
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.light.relight import relight_gently
 from rave_runtime.light.workspace import Workspace
+from tests.runtime.films.conftest import EvenLight
 
 WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
-
-
-class EvenLight:
-    """The same light everywhere."""
-
-    def __init__(self, value: float) -> None:
-        self.value = value
-
-    def rows(
-        self, start: int, stop: int, luma: NDArray[np.float32], workspace: Workspace | None = None
-    ) -> NDArray[np.float32]:
-        assert luma.shape[0] == stop - start
-        return np.full(luma.shape, self.value, np.float32)
 
 
 def to_planes(rgb: NDArray[Any], layout: PlaneFormat) -> tuple[NDArray[Any], ...]:

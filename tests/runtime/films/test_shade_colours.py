@@ -13,8 +13,7 @@ from rave_runtime.films.plane_format import PlaneFormat
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.films.shade_colours import MeanColours
 from rave_runtime.light.workspace import Workspace
-
-from .test_planes import EvenLight
+from tests.runtime.films.conftest import EvenLight
 
 LAYOUTS = [
     PlaneFormat(8, 2, 2, False),

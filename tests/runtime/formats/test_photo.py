@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 import struct
 import threading
 import warnings
@@ -135,18 +134,6 @@ def test_heic_without_its_library_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setattr("rave_runtime.photos.decoders.register_heif", lambda: False)
     with pytest.raises(PhotoError, match=r"is HEIC: pip install 'rave-backlit\[heif\]' to read it"):
         read_photo(b"\0\0\0\x18ftypheic" + bytes(40))
-
-
-@pytest.mark.skipif(not HAS_HEIF, reason="pillow-heif is not installed")
-def test_ten_bits_that_are_read_as_eight_are_noted() -> None:
-    import pillow_heif
-
-    deep = (scene(dtype=np.uint16) >> 6) << 6
-    buffer = io.BytesIO()
-    pillow_heif.from_bytes("RGB;16", (RGB.shape[1], RGB.shape[0]), deep.tobytes()).save(buffer, quality=90)
-    photo = read_photo(buffer.getvalue())
-    assert photo.pixels.dtype == np.uint8
-    assert re.search("its 1[02] bits per channel were read as 8", photo.warnings[0])
 
 
 @pytest.mark.skipif(not HAS_HEIF, reason="pillow-heif is not installed")

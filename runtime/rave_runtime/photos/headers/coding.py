@@ -32,8 +32,8 @@ def coding_options(image: Image.Image, content: bytes) -> dict[str, Any]:
     Returns:
         For JPEG `qtables`, `subsampling`, `progressive` and `keep_rgb` as Pillow takes them, and `sampling`
         by its name where Pillow writes no such; for WebP, AVIF and HEIC `lossless`, and `quality`, 1 to 100,
-        where the file's quantiser can be read; for AVIF and HEIC how colour is sampled, and for HEIC without
-        loss `matrix` as H.273 numbers it, where that is identity; for TIFF see `tiff_options`.
+        where the file's quantiser can be read; for AVIF and HEIC how colour is sampled; for HEIC `bits`, and
+        without loss `matrix` as H.273 numbers it, where that is identity; for TIFF see `tiff_options`.
     """
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         return _jpeg(image)
@@ -46,7 +46,10 @@ def coding_options(image: Image.Image, content: bytes) -> dict[str, Any]:
         is_lossless = quantiser == 0 and _matrix(content) in _LOSSLESS_MATRICES
         return {"lossless": is_lossless, **_quality(quantiser, _AVIF), **_avif_sampling(content)}
     if image.format == "HEIF":
-        return _quality(heic_quantiser(content), _HEIC) | _heic_sampling(content) | _heic_losses(content)
+        bits = {"bits": image.info.get("bit_depth", 8)}
+        return (
+            bits | _quality(heic_quantiser(content), _HEIC) | _heic_sampling(content) | _heic_losses(content)
+        )
     return {}
 
 

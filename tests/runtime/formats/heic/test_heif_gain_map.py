@@ -19,10 +19,9 @@ from rave_runtime.photos.decoders import register_heif
 from rave_runtime.photos.headers.items import read_items
 from rave_runtime.photos.reading import read_photo
 from rave_runtime.run.one_photo import enhance_content
-
-from .heif_gain_maps import make_heif, tone_map
-from .test_gain_map import MOST, adobe_facts, make_scene
-from .test_gain_map import XMP as JPEG_XMP
+from tests.runtime.formats.gain_maps import MOST, adobe_facts, make_scene
+from tests.runtime.formats.gain_maps import XMP as JPEG_XMP
+from tests.runtime.formats.heic.heif_gain_maps import make_heif, tone_map
 
 NOTE = "its HDR gain map was left behind"
 HEADROOM = 5.0
