@@ -9,9 +9,6 @@ gets there, v becomes v', where z(v') = q z(v). Red less luma is a multiple of o
 luma of the other. So each plane is scaled by the slope in the middle m between luma and red, or blue:
 
     dv' / dv = q (dz / dv)(m) / (dz / dv)(m')
-
-Sources: ITU-R BT.2100 (the curves, and HLG's system gamma for a screen of 1000 cd/m2), ITU-R BT.2408 (diffuse
-white at 203 cd/m2).
 """
 
 from __future__ import annotations
@@ -26,7 +23,9 @@ from numpy.typing import NDArray
 from rave_runtime.arrays import Array
 from rave_runtime.errors import PhotoError
 from rave_runtime.films.plane_format import Plane, PlaneFormat, luma_weights, reduced_frame
+from rave_runtime.photos.codecs.hdr import PQ, sdr_values
 from rave_runtime.photos.headers.colour_codes import (
+    BT2020,
     HDR,
     PRIMARIES,
     SRGB,
@@ -36,16 +35,9 @@ from rave_runtime.photos.headers.colour_codes import (
     srgb_light,
 )
 
-_PQ: Final = 16
-_BT2020: Final = 9
-"""The number in ITU-T H.273 of the primaries and of the matrix of BT.2020."""
-
 _NOT_RGB: Final = (14, 15)
 """The numbers in ITU-T H.273 of the matrices ICtCp and IPT-PQ-C2, whose planes are no sums of red, green and
 blue."""
-
-_WHITE: Final = 203.0
-"""Luminance of diffuse white, in cd/m2."""
 
 _BLACK: Final = 512
 """The value of black in sRGB's curve; below it is room for values below black."""
@@ -63,27 +55,6 @@ _OPTIONS: Final = {
 _NO_PLAYER: Final = (
     "is an HDR film whose colours only players with Dolby Vision show: convert it to HDR10 or SDR first"
 )
-
-
-def sdr_values(values: NDArray[np.floating[Any]], transfer: int) -> NDArray[np.floating[Any]]:
-    """Returns values of an HDR film in sRGB's curve: diffuse white is 1, and what is brighter lies above.
-
-    Args:
-        values: red, green, blue or luma from 0 (black) to 1, the greatest of BT.2100; more is taken as well.
-        transfer: the number of the transfer function in ITU-T H.273: 16 (PQ) or 18 (HLG).
-    """
-    known = np.maximum(values, 0)
-    if transfer == _PQ:
-        m1, m2 = 2610 / 16384, 2523 / 4096 * 128
-        c1, c2, c3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
-        power = np.minimum(known, 1) ** (1 / m2)
-        light = 10000 * (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1)
-    else:
-        a = 0.17883277
-        b, c = 1 - 4 * a, 0.5 - a * math.log(4 * a)
-        scene = np.where(known <= 0.5, known**2 / 3, (np.exp((np.maximum(known, 0.5) - c) / a) + b) / 12)
-        light = 1000 * scene**1.2
-    return srgb_encoded(light / _WHITE)
 
 
 class HdrCurve:
@@ -232,7 +203,7 @@ def hdr_facts(frame: Any, stated_transfer: int) -> HdrFacts | None:
     if transfer not in HDR:
         return None
     kinds = ["Dolby Vision"] * has_vision + ["HDR10+"] * bool(said("DYNAMIC_HDR_PLUS"))
-    shown = "HDR10" if transfer == _PQ else HDR[transfer]
+    shown = "HDR10" if transfer == PQ else HDR[transfer]
     notes = tuple(f"its {kind} data were left out: players show the result as {shown}" for kind in kinds)
     return HdrFacts(
         transfer,
@@ -246,9 +217,9 @@ def state_hdr(frame: Any, facts: HdrFacts) -> None:
     """Has a frame of an HDR film state its curve, and BT.2020 where it states no primaries or no matrix."""
     frame.color_trc = facts.transfer
     if int(frame.color_primaries) == UNSPECIFIED:
-        frame.color_primaries = _BT2020
+        frame.color_primaries = BT2020
     if int(frame.colorspace) == UNSPECIFIED:
-        frame.colorspace = _BT2020
+        frame.colorspace = BT2020
 
 
 def curve_of(frame: Any, facts: HdrFacts, layout: PlaneFormat) -> HdrCurve:
@@ -310,5 +281,5 @@ def _brightest(data: bytes) -> tuple[int, int] | None:
 
 def _to_srgb(primaries: int) -> NDArray[np.float64]:
     """Returns the matrix [3, 3] from linear light of primaries, by their number in ITU-T H.273, to sRGB's."""
-    own = primaries_xyz(PRIMARIES.get(primaries, PRIMARIES[_BT2020]))
+    own = primaries_xyz(PRIMARIES.get(primaries, PRIMARIES[BT2020]))
     return np.asarray(np.linalg.solve(primaries_xyz(SRGB), own), np.float64)

@@ -15,6 +15,7 @@ from rave_runtime.arrays import Pixels, is_wide, with_fourth_byte
 from rave_runtime.errors import PhotoError, reason_of
 from rave_runtime.photos.codecs.coding_notes import note_on_coding
 from rave_runtime.photos.codecs.grey_as_colour import becomes_rgb, is_spread
+from rave_runtime.photos.codecs.hdr import bring_back, colour_numbers_of
 from rave_runtime.photos.codecs.limits import why_too_large
 from rave_runtime.photos.codecs.odd_sampling import encode_odd_sampling, keeps_odd_sampling
 from rave_runtime.photos.colour import convert_to_srgb, is_srgb
@@ -82,7 +83,7 @@ def encode_photo(
     Raises:
         PhotoError: the format cannot hold these pixels, or its library is missing.
     """
-    notes: list[str] = []
+    photo, pixels, notes = bring_back(photo, pixels, format)
     (height, width), row = pixels.shape[:2], format_named(format)
     if (reason := why_too_large(format, width, height)) is not None:
         raise PhotoError(reason)
@@ -241,6 +242,7 @@ def _encode_by_pillow(
         options["enc_params"] = {"preset": _HEIC_SPEED} | ({"x265:pools": "none"} if alone else {})
         if math.prod(image.size) > _HEIC_TILE_PX**2 and "A" not in image.mode:
             options["tile_size"] = _HEIC_TILE_PX  # readers ignore the transparency of tiles
+        options |= colour_numbers_of(photo)
         if "chroma" in own_options:
             options["enc_params"]["chroma"] = own_options["chroma"]
         if quality is None and own_options.get("lossless"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rave_runtime.arrays import Pixels
 from rave_runtime.errors import PhotoError
@@ -36,6 +37,20 @@ class Blocks(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class HdrOriginal(NamedTuple):
+    """The values of an HDR photograph.
+
+    Attributes:
+        values: [h, w, 3] uint16 in its own curve; 65535 is the greatest value of BT.2100.
+        primaries: the number of its primaries in ITU-T H.273.
+        transfer: the number of its curve there: 16 (PQ) or 18 (HLG).
+    """
+
+    values: NDArray[np.uint16]
+    primaries: int
+    transfer: int
+
+
 @dataclass(frozen=True)
 class Photo:
     """A photograph, upright, and what its file says beside the pixels.
@@ -53,6 +68,7 @@ class Photo:
         source: the file's bytes, for formats whose metadata is carried over verbatim.
         orientation: how the file's pixels were turned to become upright, as EXIF numbers it from 1 to 8.
         warnings: sentences that a user should read, such as on further frames that were left behind.
+        hdr: the values of an HDR photograph, of which `pixels` holds the view of SDR; None for others.
     """
 
     pixels: Pixels
@@ -67,6 +83,7 @@ class Photo:
     source: bytes | None = None
     orientation: int = 1
     warnings: tuple[str, ...] = ()
+    hdr: HdrOriginal | None = None
 
 
 def check_size(width: int, height: int, max_megapixels: float) -> None:

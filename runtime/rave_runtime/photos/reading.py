@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 
 from rave_runtime.errors import PhotoError
 from rave_runtime.files.location import Location, RemoteFile
+from rave_runtime.photos.codecs.hdr import sdr_view
 from rave_runtime.photos.codecs.opening import read_by_codec
 from rave_runtime.photos.colour import cmyk_to_rgb, convert_to_srgb, is_srgb, is_without_grey, to_srgb
 from rave_runtime.photos.decoders import (
@@ -30,12 +31,13 @@ from rave_runtime.photos.exif import orientation_of, upright_metadata
 from rave_runtime.photos.fast_jpeg import DamagedJpegError, decode_jpeg
 from rave_runtime.photos.formats import format_of_content
 from rave_runtime.photos.headers.coding import coding_options
+from rave_runtime.photos.headers.colour_codes import SRGB_TRANSFER
 from rave_runtime.photos.headers.reasons import why_damaged
-from rave_runtime.photos.headers.stated_colour import stated_profile
+from rave_runtime.photos.headers.stated_colour import hdr_numbers, profile_of_numbers, stated_profile
 from rave_runtime.photos.metadata.blocks import read_blocks
 from rave_runtime.photos.metadata.containers import orientation_in_heif
 from rave_runtime.photos.metadata.left_behind import note_left_behind
-from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, Photo, check_size
+from rave_runtime.photos.photo import DEFAULT_MAX_MEGAPIXELS, HdrOriginal, Photo, check_size
 from rave_runtime.photos.png import missing_bytes, without_chunks
 from rave_runtime.photos.sixteen_bit import is_deep, read_deep, to_8_bits, turned
 
@@ -180,7 +182,13 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
         blocks = read_blocks(image, content)
         exif, xmp = blocks.exif, blocks.xmp
         notes = (*_notes(image, content), *blocks.notes)
-        icc = stated_profile(name, content, blocks.icc_profile, exif, grey=image.mode in _GREY_MODES)
+        hdr = None
+        if name == "HEIF" and is_deep(image, content):
+            hdr = hdr_numbers(content, blocks.icc_profile)
+        if hdr is not None:
+            icc = profile_of_numbers(hdr[0], SRGB_TRANSFER, grey=False)  # that of what SDR shows
+        else:
+            icc = stated_profile(name, content, blocks.icc_profile, exif, grey=image.mode in _GREY_MODES)
         orientation = orientation_of(exif, xmp)
         if name == "AVIF":  # Pillow writes what the container says into the EXIF
             orientation = orientation_of(image.info.get("exif"), None)
@@ -226,6 +234,10 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
             notes = (*notes, "its colours, which are of another kind than RGB (XYB), were converted to sRGB")
             pixels, icc, options = to_srgb(pixels.astype(np.uint8, copy=False), icc), None, {}
         dpi = image.info.get("dpi") if _tells_resolution(image) else None
+    original = None
+    if hdr is not None:
+        original = HdrOriginal(pixels[..., :3].astype(np.uint16), *hdr)
+        pixels[..., :3] = sdr_view(original.values, original.transfer)
     height, width, channels = pixels.shape
     upright_exif, upright_xmp, lost = upright_metadata(exif, xmp, width, height, orientation)
     return Photo(
@@ -241,6 +253,7 @@ def _decode(content: bytes, max_megapixels: float, wide: bool) -> Photo:
         source=content if name in ("JPEG", "PNG") else None,
         orientation=orientation,
         warnings=notes + lost,
+        hdr=original,
     )
 
 

@@ -20,11 +20,12 @@ from rave_runtime.films.dividing import FilmOptions
 from rave_runtime.films.encoders import usual_scheduling
 from rave_runtime.films.encoding import choose_encoder
 from rave_runtime.films.enhancing import enhance_film
-from rave_runtime.films.hdr import HdrCurve, HdrFacts, encoder_metadata, hdr_facts, sdr_values
+from rave_runtime.films.hdr import HdrCurve, HdrFacts, encoder_metadata, hdr_facts
 from rave_runtime.films.plane_format import Plane, PlaneFormat
 from rave_runtime.films.planes import relight_planes
 from rave_runtime.light import compiled
 from rave_runtime.light.reduction import UpsampledLight
+from rave_runtime.photos.codecs.hdr import sdr_values
 from rave_runtime.photos.headers.colour_codes import PRIMARIES, SRGB, primaries_xyz, srgb_light
 from tests.runtime.films.conftest import EvenLight, av, moving_scene
 

@@ -47,6 +47,9 @@ NAMES: Final[dict[int, str]] = {1: "BT.709", 9: "BT.2020", 11: "DCI-P3", 12: "Di
 HDR: Final[dict[int, str]] = {16: "PQ", 18: "HLG"}
 """Transfer characteristics of H.273 whose white lies far above a photograph's."""
 
+BT2020: Final = 9
+"""The number of the primaries of BT.2020, and of its matrix."""
+
 UNSPECIFIED: Final = 2
 
 SRGB_TRANSFER: Final = 13

@@ -15,6 +15,7 @@ from rave_runtime.photos.headers.av1 import colour_numbers
 from rave_runtime.photos.headers.boxes import boxes, find_box, photograph_data, photograph_properties
 from rave_runtime.photos.headers.colour_codes import (
     ADOBE_RGB,
+    BT2020,
     HDR,
     NAMES,
     PRIMARIES,
@@ -93,6 +94,17 @@ def stated_profile(
         _refuse_hdr_profile(icc_profile)
         return icc_profile
     return _exif(exif, grey) if exif else None
+
+
+def hdr_numbers(content: bytes, icc_profile: bytes | None) -> tuple[int, int] | None:
+    """Returns the numbers in H.273 of an HDR HEIC's primaries and transfer; None if it is no HDR picture.
+
+    The ICC profile inside the file overrules the numbers.
+    """
+    numbers = None if icc_profile is not None else _nclx(content)
+    if numbers is None or numbers[1] not in HDR or numbers[0] not in (*PRIMARIES, UNSPECIFIED):
+        return None
+    return BT2020 if numbers[0] == UNSPECIFIED else numbers[0], numbers[1]
 
 
 def profile_of_numbers(primaries: int, transfer: int, *, grey: bool) -> bytes | None:

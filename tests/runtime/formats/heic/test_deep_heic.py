@@ -127,7 +127,7 @@ def test_shade_is_lifted_in_ten_bits(tmp_path: Path) -> None:
     y, x = np.mgrid[0:240, 0:320]
     dark = np.where(y < 80, 900, 60 + 40 * x / 320 + 20 * np.sin(y / 9))
     stored = np.round(dark)[..., None].repeat(3, 2).astype(np.uint16) << np.uint16(6)
-    (tmp_path / "dark.hif").write_bytes(heic(stored, color_primaries=DISPLAY_P3, transfer_characteristic=13))
+    (tmp_path / "dark.hif").write_bytes(heic(stored, color_primaries=DISPLAY_P3, transfer_characteristics=13))
     done = run_here(tmp_path / "dark.hif", tmp_path / "out", "--device", "cpu", "--quality", "100")
     assert done.returncode == 0, done.stderr
     content = (tmp_path / "out" / "dark.hif").read_bytes()
