@@ -35,7 +35,7 @@ _STRIP_ROWS: Final = 256
 
 
 def sdr_values(values: NDArray[np.floating[Any]], transfer: int) -> NDArray[np.floating[Any]]:
-    """Returns values of an HDR film in sRGB's curve: diffuse white is 1, and what is brighter lies above.
+    """Returns values of an HDR picture in sRGB's curve: diffuse white is 1, and what is brighter lies above.
 
     Args:
         values: red, green, blue or luma from 0 (black) to 1, the greatest of BT.2100; more is taken as well.
