@@ -208,7 +208,11 @@ def test_a_node_that_dies_loses_nothing(two_nodes: Any, photos: Path, tmp_path: 
         job.name for job in plan_jobs(photos, tmp_path / "out")
     ]
     run_folder(photos, tmp_path / "alone", options(None))
-    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+    # What a worker was writing when it died stays until the next run removes it.
+    there = {
+        name: content for name, content in contents(tmp_path / "out").items() if "rave-partial" not in name
+    }
+    assert there == contents(tmp_path / "alone")
 
 
 @pytest.mark.slow
